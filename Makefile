@@ -1,0 +1,49 @@
+# Everything is set up by the targets themselves: Python 3.11 or later and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= auto
+
+.PHONY: help quickstart test test-long lint format lock clean
+
+help:
+	@echo "make quickstart   set up, then run the quickstart study (under 3 minutes after the set-up)"
+	@echo "make test         set up, then run the tests"
+	@echo "make test-long    set up, then run the tests that take minutes (full trainings, repeated kills)"
+	@echo "make lint         set up, then run ruff and mypy --strict"
+	@echo "make format       set up, then let ruff reformat"
+	@echo "make lock         compile requirements.lock anew"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("joulelab needs Python 3.11 or later, and $(PYTHON) is %d.%d: try make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	@echo "installing the locked requirements (torch brings some 5 GB with it) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(READY)
+
+quickstart: $(READY)
+	$(BIN)/joulelab run quickstart
+
+test: $(READY)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+test-long: $(READY)
+	$(BIN)/pytest -m long
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,124 @@
+"""Every error that joulelab raises on purpose.
+
+::
+
+    JoulelabError                     exit code 1
+    ├── UsageError                    exit code 2: the request cannot be carried out as written
+    │   ├── SpecError                 a study file, or a ``--set``, with a wrong key or value
+    │   ├── UnknownNameError          a network, data set, strategy, meter ... nobody registered
+    │   └── PluginError               a file of one's own parts that cannot be used
+    ├── DatasetError                  missing, cut short or corrupt data
+    ├── MeterError                    a sensor that cannot be read
+    │   └── DeviceBusyError           another measurement holds the device
+    ├── TrainingError                 a network and a data set that do not go together
+    ├── StoreError                    the results folder cannot be used
+    │   ├── StoreBusyError            another process writes to it
+    │   ├── StoreCorruptError         its database is damaged
+    │   ├── StoreMismatchError        it holds a different study
+    │   ├── StoreVersionError         a newer joulelab wrote it
+    │   └── StoreWriteError           disk full, folder not writable
+    └── MissingDependencyError        an optional library is not installed
+
+A message is one line that says what and where; ``hint`` is the second line and says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class JoulelabError(Exception):
+    """What went wrong and where, and in `hint` what to do about it."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(JoulelabError):
+    """The request cannot be carried out as it is written."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class SpecError(UsageError):
+    """A study file, or an override of it, has a wrong key or an impossible value."""
+
+
+class UnknownNameError(UsageError):
+    """Nothing of this kind is registered under this name."""
+
+    def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        super().__init__(f"no {noun} is called {name!r}", suggestion(name, names))
+
+
+class PluginError(UsageError):
+    """A file, or an installed package, with parts of one's own cannot be used."""
+
+
+class DatasetError(JoulelabError):
+    """A data set is missing, cut short or corrupt."""
+
+
+class MeterError(JoulelabError):
+    """A sensor cannot be read."""
+
+
+class DeviceBusyError(MeterError):
+    """Another measurement holds the device."""
+
+
+class TrainingError(JoulelabError):
+    """A network and a data set, or a protocol and an engine, do not go together."""
+
+
+class StoreError(JoulelabError):
+    """A results folder cannot be used."""
+
+
+class StoreBusyError(StoreError):
+    """Another process writes to the results folder."""
+
+
+class StoreCorruptError(StoreError):
+    """The database in the results folder is damaged."""
+
+
+class StoreMismatchError(StoreError):
+    """The results folder holds a different study."""
+
+
+class StoreVersionError(StoreError):
+    """A newer version of joulelab wrote the results folder."""
+
+
+class StoreWriteError(StoreError):
+    """The results folder cannot be written: disk full, or no permission."""
+
+
+class MissingDependencyError(JoulelabError):
+    """An optional library is not installed."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The nearest of the known names, or all of them where none is near.
+
+    Args:
+        name: what the user wrote.
+        known: what would have been right.
+    """
+    names = list(known)
+    folded = {other.casefold(): other for other in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {folded[near[0]]!r}?"
+    return "known: " + ", ".join(names) if names else ""

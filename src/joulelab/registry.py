@@ -1,0 +1,170 @@
+"""Registries of named parts: networks, data sets, strategies, meters, engines, study kinds.
+
+A part gets its name in one of three ways, and all three are looked up alike:
+
+- built in: named in the registry's own table, imported only when it is asked for;
+- from an installed package: an entry point in the group ``joulelab.<plural>``;
+- from a file of the user's: ``@networks.register("wide-mlp")`` in a Python file that a study names
+  under ``plugins``, or that ``--plugin`` names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from joulelab.errors import PluginError, UnknownNameError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One registered part: its name, one line about it, and where it comes from."""
+
+    name: str
+    summary: str
+    origin: str
+
+
+class Registry(Generic[T]):
+    """Parts of one kind by name.
+
+    Args:
+        noun: what a part is called in messages, for instance ``"data set"``.
+        group: the entry point group for parts from installed packages.
+        builtin: for each name of ours, ``("module:attribute", "one line about it")``.
+    """
+
+    def __init__(self, noun: str, group: str, builtin: Mapping[str, tuple[str, str]]) -> None:
+        self.noun = noun
+        self.group = group
+        self._builtin = dict(builtin)
+        self._registered: dict[str, tuple[T, str]] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """A decorator that enters the decorated object under `name`.
+
+        Raises:
+            PluginError: the name is taken by another object.
+        """
+
+        def enter(part: T) -> T:
+            taken = name in self._builtin or name in self._entry_points()
+            if taken or self._registered.get(name, (part, ""))[0] is not part:
+                raise PluginError(
+                    f"a {self.noun} called {name!r} exists already", "give yours another name"
+                )
+            self._registered[name] = (part, _origin(part))
+            return part
+
+        return enter
+
+    def names(self) -> list[str]:
+        """All names, ours first, in the order in which they were entered."""
+        return [*self._builtin, *self._entry_points(), *self._registered]
+
+    def get(self, name: str) -> T:
+        """The part called `name`, imported now if it was not yet.
+
+        Raises:
+            UnknownNameError: nothing has that name; the message suggests the nearest.
+            PluginError: an entry point of that name exists and cannot be imported.
+        """
+        if name in self._registered:
+            return self._registered[name][0]
+        if name in self._builtin:
+            module, attribute = self._builtin[name][0].split(":")
+            part: T = getattr(importlib.import_module(module), attribute)
+            return part
+        outside = self._entry_points().get(name)
+        if outside is None:
+            raise UnknownNameError(self.noun, name, self.names())
+        return self._load(outside)
+
+    def parts(self) -> list[Part]:
+        """Every part with its line; only parts from outside are imported for it."""
+        ours = [Part(name, line, "joulelab") for name, (_, line) in self._builtin.items()]
+        outside = [self._outside_part(point) for point in self._entry_points().values()]
+        own = [
+            Part(name, _first_line(part), origin)
+            for name, (part, origin) in self._registered.items()
+        ]
+        return [*ours, *outside, *own]
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def _load(self, point: EntryPoint) -> T:
+        try:
+            part: T = point.load()
+        except Exception as error:
+            raise PluginError(
+                f"the {self.noun} {point.name!r} from {point.value} cannot be imported: {error}",
+                "mend or uninstall the package that brings it",
+            ) from error
+        return part
+
+    def _outside_part(self, point: EntryPoint) -> Part:
+        origin = point.dist.name if point.dist else point.value
+        try:
+            return Part(point.name, _first_line(self._load(point)), origin)
+        except PluginError as error:
+            return Part(point.name, f"broken: {error.message}", origin)
+
+
+def load_plugin(path: Path) -> str:
+    """Import a Python file that registers parts of one's own; a second call changes nothing.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The SHA-256 of the file, in hexadecimal, so that a study can tell whether it has changed.
+
+    Raises:
+        PluginError: the file is missing or raises when it is imported.
+    """
+    path = path.expanduser().resolve()
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PluginError(
+            f"the plug-in {path} cannot be read: {error.strerror}",
+            "name an existing Python file; a path in a study file counts from that file's folder",
+        ) from error
+    module_name = f"joulelab_plugin_{digest[:16]}"
+    if module_name in sys.modules:
+        return digest
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"the plug-in {path} is not a Python file", "its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        if isinstance(error, PluginError):
+            raise
+        raise PluginError(
+            f"the plug-in {path} cannot be imported: {type(error).__name__}: {error}",
+            f"run python {path} to see where",
+        ) from error
+    return digest
+
+
+def _first_line(part: object) -> str:
+    return (getattr(part, "__doc__", None) or "no description").strip().splitlines()[0]
+
+
+def _origin(part: object) -> str:
+    module = sys.modules.get(getattr(part, "__module__", ""))
+    return getattr(module, "__file__", None) or "this program"
