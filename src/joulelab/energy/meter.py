@@ -1,0 +1,133 @@
+"""The interface of a meter, and the registry of meters.
+
+A meter reads one or more *channels*, each a domain by one means. There are two kinds of channel: a
+``counter`` says how many joules have flowed since some fixed moment and never runs backwards (a
+wrap of the sensor is undone inside the meter), ``power`` says the power of the moment in watts. The
+recorder calls `sample` from its own thread at a fixed rate and at the edges of windows, and does
+all arithmetic; a meter only reads.
+
+::
+
+    detect() -> meters found, and what is missing and why
+    meter.channels                    fixed for the life of the meter
+    meter.sample() -> one Sample for each channel; an unreadable channel has a reason, never a 0
+    meter.close()
+
+A meter of one's own subclasses `Meter` and passes `joulelab.energy.conformance`. A smart plug is a
+meter with a ``wall`` channel; a tool that hands out cumulative energy is a meter with a counter.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from joulelab.energy.reading import Status
+from joulelab.registry import Registry
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One domain read by one means.
+
+    Attributes:
+        domain: what is read, for instance ``"gpu:0"``.
+        source: by which means, for instance ``"nvml-counter"``.
+        kind: ``"counter"`` (cumulative joules) or ``"power"`` (watts).
+        status: measured, or estimated.
+        relative_error: bound of the sensor's own error as a fraction of the energy.
+        tick_s: how often the sensor takes a new value, in seconds; an edge of a window is
+            uncertain by one tick at the power of that moment.
+        within: the domains that contain this one.
+        remark: what a reader of the result should know, for instance where a figure is from.
+    """
+
+    domain: str
+    source: str
+    kind: Literal["counter", "power"]
+    status: Status
+    relative_error: float
+    tick_s: float
+    within: tuple[str, ...] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The value of one channel at one moment.
+
+    Attributes:
+        value: cumulative joules for a counter, watts for power, ``None`` where unreadable.
+        reason: why the value is ``None``.
+        state: what else the sensor says of the moment: ``utilisation`` (0 to 1),
+            ``temperature_c``, ``clock_mhz``, ``power_limit_w`` ...
+    """
+
+    value: float | None
+    reason: str = ""
+    state: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A domain that exists or may exist, and cannot be read here.
+
+    Attributes:
+        domain: the domain, or a family of domains such as ``"gpu"``.
+        reason: why it cannot be read.
+        remedy: what would make it readable, if anything.
+    """
+
+    domain: str
+    reason: str
+    remedy: str = ""
+
+
+class Meter(ABC):
+    """Reads the channels of one instrument. Not thread-safe: its recorder calls it under a lock."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def channels(self) -> Sequence[Channel]:
+        """What this meter reads; the same for all its life."""
+
+    @abstractmethod
+    def sample(self) -> Sequence[Sample]:
+        """Read every channel once, in the order of `channels`, within a few milliseconds.
+
+        A channel that cannot be read now has ``value=None`` and a reason; this never raises for a
+        sensor that has gone.
+        """
+
+    def describe(self) -> Mapping[str, str]:
+        """Device names, driver and library versions, for the manifest of a study."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most meters hold nothing
+        """Release file descriptors and libraries. A second call does nothing."""
+
+
+class Detector(ABC):
+    """Finds out whether an instrument can be read on this machine; this is what is registered."""
+
+    @abstractmethod
+    def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
+        """The meters that work here, and the domains that cannot be read with the reason."""
+
+
+meters: Registry[type[Detector]] = Registry(
+    "meter",
+    "joulelab.meters",
+    {
+        "nvml": ("joulelab.energy.nvml:NvmlDetector", "NVIDIA GPUs: energy counter, power as check"),
+        "rapl": ("joulelab.energy.rapl:RaplDetector", "Intel and AMD processors: powercap counters"),
+        "estimate": (
+            "joulelab.energy.estimate:EstimateDetector",
+            "processor time x TDP and memory, where there is no sensor; always marked estimated",
+        ),
+    },
+)

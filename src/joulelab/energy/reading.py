@@ -1,0 +1,232 @@
+"""What a measurement says: readings by domain, and sums that never count a joule twice.
+
+Domains are names such as ``gpu:0``, ``cpu:0``, ``core:0``, ``dram:0``, ``psys:0`` and ``wall``. Some
+contain others (``core:0`` is a part of ``cpu:0``, everything is a part of ``wall``); each reading
+names the domains that contain it, so that a sum can leave the contained ones out.
+
+Every reading has a status. *measured*: a sensor of the device said so. *estimated*: computed from
+something else (processor time, a data sheet). *missing*: unknown; the energy is ``None``, never 0,
+and ``reason`` says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """How a figure of energy came about."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The energy of one domain over one window.
+
+    Attributes:
+        domain: what was read, for instance ``"gpu:0"``.
+        source: by which means: ``"nvml-counter"``, ``"nvml-power"``, ``"rapl"``, ``"estimate"`` ...
+        status: measured, estimated or missing.
+        gross_j: energy in joules over the window, or ``None``.
+        error_j: bound of the absolute error of `gross_j` in joules, or ``None`` where unknown.
+        idle_w: power of the domain at idle in watts, or ``None`` where it was not measured.
+        duration_s: length of the window in seconds.
+        reason: why the energy is missing, or a remark on a figure that is there.
+        within: the domains that contain this one.
+        peak_power_w: highest sampled power in watts, or ``None`` where power was not sampled.
+        check_j: the same energy by the second way (the power trace beside a counter), or ``None``.
+    """
+
+    domain: str
+    source: str
+    status: Status
+    gross_j: float | None
+    error_j: float | None
+    idle_w: float | None
+    duration_s: float
+    reason: str = ""
+    within: tuple[str, ...] = ()
+    peak_power_w: float | None = None
+    check_j: float | None = None
+
+    @property
+    def mean_power_w(self) -> float | None:
+        """Mean power over the window in watts."""
+        if self.gross_j is None or self.duration_s <= 0:
+            return None
+        return self.gross_j / self.duration_s
+
+    @property
+    def idle_j(self) -> float | None:
+        """What the domain would have used at idle in the same time, in joules."""
+        return None if self.idle_w is None else self.idle_w * self.duration_s
+
+    @property
+    def net_j(self) -> float | None:
+        """Gross less idle energy in joules; ``None`` where either is unknown."""
+        if self.gross_j is None or self.idle_j is None:
+            return None
+        return self.gross_j - self.idle_j
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as the store keeps it."""
+        return {
+            "domain": self.domain,
+            "source": self.source,
+            "status": str(self.status),
+            "gross_j": self.gross_j,
+            "error_j": self.error_j,
+            "idle_w": self.idle_w,
+            "duration_s": self.duration_s,
+            "reason": self.reason,
+            "within": list(self.within),
+            "peak_power_w": self.peak_power_w,
+            "check_j": self.check_j,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Reading:
+        """The inverse of `to_dict`."""
+        known = {**data, "status": Status(data["status"]), "within": tuple(data["within"])}
+        return cls(**known)
+
+    def shared(self, parts: int) -> Reading:
+        """This reading divided equally among `parts` trainings that ran together.
+
+        The time is divided with the energy, so that mean power, idle and net stay consistent.
+        """
+
+        def part(value: float | None) -> float | None:
+            return None if value is None else value / parts
+
+        return replace(
+            self,
+            gross_j=part(self.gross_j),
+            error_j=part(self.error_j),
+            check_j=part(self.check_j),
+            duration_s=self.duration_s / parts,
+        )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All readings of one window.
+
+    Attributes:
+        label: what was measured.
+        started_at: wall-clock time of the opening, seconds since the epoch (for people, never
+            for arithmetic: durations come from the monotonic clock).
+        duration_s: length of the window in seconds of the monotonic clock.
+        readings: one for each domain.
+        samples: number of samples within the window.
+        longest_gap_s: longest time between two neighbouring samples.
+        flags: remarks on the quality, for instance ``"sampling gap of 0.8 s"``.
+    """
+
+    label: str
+    started_at: float
+    duration_s: float
+    readings: tuple[Reading, ...]
+    samples: int
+    longest_gap_s: float
+    flags: tuple[str, ...] = ()
+
+    def __getitem__(self, domain: str) -> Reading:
+        for reading in self.readings:
+            if reading.domain == domain:
+                return reading
+        raise KeyError(domain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as the store keeps it."""
+        return {
+            "label": self.label,
+            "started_at": self.started_at,
+            "duration_s": self.duration_s,
+            "readings": [reading.to_dict() for reading in self.readings],
+            "samples": self.samples,
+            "longest_gap_s": self.longest_gap_s,
+            "flags": list(self.flags),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Measurement:
+        """The inverse of `to_dict`."""
+        return cls(
+            **{
+                **data,
+                "readings": tuple(Reading.from_dict(reading) for reading in data["readings"]),
+                "flags": tuple(data["flags"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Total:
+    """A sum over domains that do not overlap.
+
+    Attributes:
+        status: measured only if every part is; estimated if a part is; missing if a part is
+            missing or there is no part, and then the energies are ``None``.
+        gross_j: joules, or ``None``.
+        idle_j: joules, or ``None`` where the idle power of a part is unknown.
+        error_j: sum of the parts' bounds (they may err in the same direction), or ``None``.
+        domains: what was added up.
+        sources: by which means, each once.
+    """
+
+    status: Status
+    gross_j: float | None
+    idle_j: float | None
+    error_j: float | None
+    domains: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def net_j(self) -> float | None:
+        """Gross less idle energy in joules; ``None`` where either is unknown."""
+        if self.gross_j is None or self.idle_j is None:
+            return None
+        return self.gross_j - self.idle_j
+
+
+def outermost(readings: Iterable[Reading]) -> tuple[Reading, ...]:
+    """Those that no other present reading contains; readings of unknown energy contain nothing."""
+    present = list(readings)
+    known = {reading.domain for reading in present if reading.gross_j is not None}
+    return tuple(reading for reading in present if not known.intersection(reading.within))
+
+
+def total(readings: Iterable[Reading]) -> Total:
+    """Add up readings, leaving out every domain that another one contains.
+
+    Args:
+        readings: readings of one window.
+    """
+    parts = outermost(readings)
+    domains = tuple(part.domain for part in parts)
+    sources = tuple(dict.fromkeys(part.source for part in parts))
+    gross_j = _sum([part.gross_j for part in parts])
+    if gross_j is None:
+        return Total(Status.MISSING, None, None, None, domains, sources)
+    estimated = any(part.status is Status.ESTIMATED for part in parts)
+    return Total(
+        status=Status.ESTIMATED if estimated else Status.MEASURED,
+        gross_j=gross_j,
+        idle_j=_sum([part.idle_j for part in parts]),
+        error_j=_sum([part.error_j for part in parts]),
+        domains=domains,
+        sources=sources,
+    )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if known and len(known) == len(values) else None

@@ -1,0 +1,145 @@
+"""Images in memory, and the registry of data sets.
+
+A data set is a function of its argument and of the data folder that gives `Images`. It is named
+``digits`` or, with an argument, ``torchvision:FashionMNIST`` or ``folder:/data/birds``: what stands
+before the first colon is the registered name.
+
+Shapes: N images, C channels, H x W pixels; labels are whole numbers from 0 to K-1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from joulelab.errors import DatasetError
+from joulelab.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Channels, height and width of every image of a data set."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        """Values in one image: D = C * H * W."""
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of the training or of the test part.
+
+    Attributes:
+        images: (N, C, H, W), uint8, 0 to 255, in host memory; scaled to [0, 1] on the device.
+        labels: (N,), int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A whole data set for image classification.
+
+    Attributes:
+        name: as the study names it.
+        train: the part that is trained on.
+        test: the part that accuracy is computed on.
+        classes: number K of classes.
+        source: where the images came from: a folder, a library.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: int
+    source: str
+
+    @property
+    def shape(self) -> ImageShape:
+        """Channels, height and width."""
+        _, channels, height, width = self.train.images.shape
+        return ImageShape(channels, height, width)
+
+    def checksum(self) -> str:
+        """SHA-256 over all pixels and labels, so that two studies can tell they saw the same."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            for tensor in (split.images, split.labels):
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+Loader = Callable[[str, Path | None], Images]
+"""``loader(argument, data_dir) -> Images``; the argument is what follows the colon, or empty."""
+
+datasets: Registry[Loader] = Registry(
+    "data set",
+    "joulelab.datasets",
+    {
+        "digits": ("joulelab.learning.digits:load", "1,797 digits, 8x8, within scikit-learn"),
+        "fashion-mnist": (
+            "joulelab.learning.torchvision_images:load_fashion_mnist",
+            "70,000 articles of clothing, 28x28, from --data-dir or downloaded",
+        ),
+        "cifar10": (
+            "joulelab.learning.cifar10:load",
+            "60,000 photographs, 32x32 in colour, from --data-dir or downloaded",
+        ),
+        "torchvision": (
+            "joulelab.learning.torchvision_images:load",
+            "torchvision:<Class>, any classification set of torchvision.datasets",
+        ),
+        "hf-parquet": (
+            "joulelab.learning.hf_parquet:load",
+            "hf-parquet:<folder>, Parquet files in the Hugging Face image layout",
+        ),
+        "folder": (
+            "joulelab.learning.image_folder:load",
+            "folder:<path>, train/<class>/*.png and test/<class>/*.png",
+        ),
+    },
+)
+
+
+def load_images(name: str, data_dir: Path | None = None) -> Images:
+    """Load a data set by name.
+
+    Args:
+        name: a registered name, or ``<registered name>:<argument>``.
+        data_dir: the folder with data; where ``None``, the one in ``JOULELAB_DATA`` if it is set.
+
+    Raises:
+        UnknownNameError: no data set has that name.
+        DatasetError: files are missing, cut short or corrupt; says which and what to do.
+    """
+    import os
+
+    kind, _, argument = name.partition(":")
+    if data_dir is None and os.environ.get("JOULELAB_DATA"):
+        data_dir = Path(os.environ["JOULELAB_DATA"])
+    images = datasets.get(kind)(argument, data_dir)
+    for split, part in ((images.train, "training"), (images.test, "test")):
+        if not len(split):
+            raise DatasetError(f"the data set {name} has no {part} images", f"see {images.source}")
+        if not 0 <= int(split.labels.min()) <= int(split.labels.max()) < images.classes:
+            raise DatasetError(
+                f"the data set {name} has {part} labels outside 0 to {images.classes - 1}",
+                f"see {images.source}",
+            )
+    return images
