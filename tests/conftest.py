@@ -1,0 +1,17 @@
+"""Fixtures that tests of several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with real data sets; a test that asks for it is skipped where there is none."""
+    folder = Path(os.environ.get("JOULELAB_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set JOULELAB_DATA to a folder that has it")
+    return folder
