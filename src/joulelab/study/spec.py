@@ -1,0 +1,334 @@
+"""The study file: its keys, how it is found, overridden and checked.
+
+A study file is TOML. Everything is checked before anything runs; a mistake is a `SpecError` that
+names the file, the line and the key, and suggests the nearest right name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from joulelab.energy.meter import meters as known_meters
+from joulelab.errors import SpecError, UnknownNameError, suggestion
+from joulelab.learning.engine import engines as known_engines
+from joulelab.learning.images import datasets as known_datasets
+from joulelab.learning.protocol import protocols as known_protocols
+from joulelab.registry import load_plugin
+from joulelab.study.experiment import Count, ExperimentSpec, kinds
+from joulelab.study.validation import known
+
+SUFFIX = ".toml"
+
+
+class EnergySpec(BaseModel):
+    """The table ``[energy]``: how joules are read.
+
+    Attributes:
+        meters: registered names, or ``"auto"`` for whatever works on this machine.
+        interval_s: time between two samples.
+        idle_s: how long idle power is measured before and after the runs; 0 for not at all.
+        cool_down_s: the longest wait, before a training, for a measured device to come back to
+            its idle power; 0 for not at all.
+        domains: which domains the energy of a run adds up, or ``"auto"``: what is measured on the
+            device that trains, and only where nothing is, what is estimated.
+        tdp_w: the processor's thermal design power, where the estimate does not know it.
+        traces: keep the power trace of every training in ``traces/``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    meters: list[str] | Literal["auto"] = "auto"
+    interval_s: Annotated[float, Field(ge=0.005, le=60)] = 0.1
+    idle_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+    cool_down_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    domains: list[str] | Literal["auto"] = "auto"
+    tdp_w: Annotated[float, Field(gt=0)] | None = None
+    traces: bool = True
+
+    @field_validator("meters")
+    @classmethod
+    def _known_meters(cls, names: list[str] | str) -> list[str] | str:
+        return names if isinstance(names, str) else [known(known_meters, name) for name in names]
+
+
+class StudySpec(BaseModel):
+    """A whole study file.
+
+    Attributes:
+        name: of the study; the name of the file where not given.
+        summary: one line for ``joulelab list``.
+        dataset: registered name, with an argument after a colon where it takes one.
+        train_images: how many training images are used, drawn by the seed, or ``"all"``.
+        test_images: the same for the test images.
+        protocol: registered name of the training conventions.
+        engine: registered name.
+        device: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda:<index>"``.
+        threads: threads that torch computes with on the CPU, or ``"auto"``: one for each core.
+        epochs: passes over the training images.
+        batch_size: images in an optimiser step.
+        seed: everything random follows from it.
+        score: of a round: ``"mean"`` or ``"max"`` accuracy of its repetitions.
+        plugins: Python files with parts of one's own; a path counts from the study file's folder.
+        energy: how joules are read.
+        experiment: the experiments by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    summary: str = ""
+    dataset: str
+    train_images: Count | Literal["all"] = "all"
+    test_images: Count | Literal["all"] = "all"
+    protocol: str = "default"
+    engine: str = "reference"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Count | Literal["auto"] = "auto"
+    epochs: Count
+    batch_size: Count = 512
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    score: Literal["mean", "max"] = "mean"
+    plugins: list[str] = []
+    energy: EnergySpec = EnergySpec()
+    experiment: Annotated[dict[str, Any], Field(min_length=1)]
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, name: str) -> str:
+        return known(known_datasets, name)
+
+    @field_validator("protocol")
+    @classmethod
+    def _known_protocol(cls, name: str) -> str:
+        return known(known_protocols, name)
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, name: str) -> str:
+        return known(known_engines, name)
+
+    def experiments(self) -> Mapping[str, ExperimentSpec]:
+        """The experiments, each checked by its kind."""
+        return {name: _typed(table) for name, table in self.experiment.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with every default written out, as the store keeps it; no ``None``."""
+        return _without_none(
+            {
+                **self.model_dump(mode="json"),
+                "experiment": {
+                    name: experiment.model_dump(mode="json")
+                    for name, experiment in self.experiments().items()
+                },
+            }
+        )
+
+    def to_toml(self) -> str:
+        """The resolved study file."""
+        return tomli_w.dumps(self.to_dict())
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The study files that come with joulelab, by name."""
+    folder = Path(str(resources.files("joulelab") / "studies"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def study_path(study: str | Path) -> Path:
+    """Where a study file is: a shipped name, a file, or a results folder.
+
+    Raises:
+        UnknownNameError: neither a shipped study nor a file.
+        SpecError: a folder without a study in it.
+    """
+    shipped = shipped_studies()
+    if str(study) in shipped:
+        return shipped[str(study)]
+    path = Path(study).expanduser()
+    if path.is_dir():
+        if not (path / "study.toml").is_file():
+            raise SpecError(f"{path} is a folder without a study.toml", "name a study file")
+        return path / "study.toml"
+    if path.suffix == SUFFIX or path.exists():
+        return path
+    raise UnknownNameError("study", str(study), shipped)
+
+
+def load_spec(
+    study: str | Path,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+) -> StudySpec:
+    """Read a study file, apply overrides, import its plug-ins, and check everything.
+
+    Args:
+        study: a shipped name, the path of a study file, or a results folder.
+        overrides: ``"key=value"``, the key with dots between tables, the value as in TOML (a bare
+            word is a string).
+        plugins: further files with parts of one's own, from the current folder.
+
+    Raises:
+        SpecError: an unknown key, a wrong type, an impossible value; says where.
+        UnknownNameError: no such study.
+        PluginError: a plug-in cannot be imported.
+    """
+    path = study_path(study)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"the study file {path} cannot be read: {error}", "check the path") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}", "mend that line") from None
+    data.setdefault("name", path.stem)
+    overridden = [_override(data, override) for override in overrides]
+    origin = _Origin(path, text, overridden)
+    if isinstance(listed := data.get("plugins", []), list):
+        own = [str((path.parent / Path(str(file)).expanduser()).resolve()) for file in listed]
+        data["plugins"] = [*own, *(str(Path(file).expanduser().resolve()) for file in plugins)]
+        for file in data["plugins"]:
+            load_plugin(Path(file))
+    return check_spec(data, origin)
+
+
+def check_spec(data: Mapping[str, Any], origin: _Origin | None = None) -> StudySpec:
+    """Check plain data against the keys of a study file.
+
+    Raises:
+        SpecError: as in `load_spec`.
+    """
+    origin = origin or _Origin(Path("the study"), "", [])
+    try:
+        spec = StudySpec.model_validate(data)
+    except ValidationError as error:
+        raise origin.explain(error.errors()[0], (), StudySpec) from None
+    for name, table in spec.experiment.items():
+        try:
+            _typed(table)
+        except ValidationError as error:
+            prefix = ("experiment", name)
+            raise origin.explain(error.errors()[0], prefix, _kind_of(table)) from None
+        except UnknownNameError as error:
+            where = origin.place(("experiment", name, "kind"))
+            raise SpecError(f"{where}: {error.message}", error.hint) from None
+    return spec
+
+
+class _Origin:
+    """Where keys come from: lines of a file, or overrides."""
+
+    def __init__(self, path: Path, text: str, overridden: Iterable[tuple[str, ...]]) -> None:
+        self.path = path
+        self.lines = text.splitlines()
+        self.overridden = list(overridden)
+
+    def place(self, keys: Sequence[str | int]) -> str:
+        """The place of a key in words: ``quickstart.toml, line 12``."""
+        names = tuple(str(key) for key in keys)
+        for override in self.overridden:
+            if names[: len(override)] == override:
+                return f"--set {'.'.join(override)}"
+        line = self._line(names)
+        return f"{self.path}, line {line}" if line else str(self.path)
+
+    def explain(
+        self, details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
+    ) -> SpecError:
+        """One error of pydantic as a message with place, key and remedy."""
+        # pydantic puts the tried alternative of a union into the location; it is no key.
+        keys = [*prefix, *(k for k in details["loc"] if not _is_alternative(k))]
+        dotted = ".".join(map(str, keys))
+        place = self.place(keys)
+        if details["type"] == "extra_forbidden":
+            parent = _model_at(model, details["loc"][:-1])
+            near = suggestion(str(keys[-1]), parent.model_fields if parent else ())
+            return SpecError(f"{place}: unknown key {dotted!r}", near)
+        if details["type"] == "missing":
+            return SpecError(f"{place}: the key {dotted!r} is missing", "add it to the study file")
+        message, _, hint = details["msg"].removeprefix("Value error, ").partition("; ")
+        if details["type"] == "value_error":
+            return SpecError(f"{place}: {dotted or 'study'}: {message}", hint or "change that key")
+        lower = message[:1].lower() + message[1:]
+        return SpecError(
+            f"{place}: {dotted} = {details['input']!r} is not possible: {lower}",
+            "docs/study-files.md lists every key and its values",
+        )
+
+    def _line(self, keys: tuple[str, ...]) -> int | None:
+        """The line that sets the longest known beginning of the keys, counted from 1."""
+        table: tuple[str, ...] = ()
+        best, found = 0, None
+        for number, line in enumerate(self.lines, 1):
+            stripped = line.strip()
+            if stripped.startswith("["):
+                table = tuple(p.strip(" \"'") for p in stripped.strip("[] ").split("."))
+                here = table
+            elif "=" in stripped and not stripped.startswith("#"):
+                left = stripped.split("=", 1)[0]
+                here = (*table, *(p.strip(" \"'") for p in left.split(".")))
+            else:
+                continue
+            if len(here) > best and keys[: len(here)] == here:
+                best, found = len(here), number
+        return found
+
+
+def _override(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Set one dotted key in place and give its path."""
+    key, equals, text = override.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise SpecError(f"--set {override!r} is not of the form key=value", "try --set epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    table = data
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise SpecError(f"--set {key}: {part!r} is a value, not a table", "check the key")
+    table[path[-1]] = value
+    return path
+
+
+def _kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked data
+    kind = table.get("kind") if isinstance(table, dict) else None
+    return kinds.get(kind) if isinstance(kind, str) else ExperimentSpec
+
+
+def _typed(table: Any) -> ExperimentSpec:  # noqa: ANN401 - unchecked data
+    return _kind_of(table).model_validate(table)
+
+
+def _is_alternative(key: str | int) -> bool:
+    return isinstance(key, str) and (
+        key in {"int", "float", "str", "bool"} or "[" in key or key.startswith("constrained")
+    )
+
+
+def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
+    for key in location:
+        field = model.model_fields.get(str(key))
+        inner = field.annotation if field else None
+        candidates = [c for c in (inner, *get_args(inner)) if isinstance(c, type)]
+        nested = [c for c in candidates if issubclass(c, BaseModel)]
+        if not nested:
+            return None
+        model = nested[0]
+    return model
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value

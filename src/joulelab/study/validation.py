@@ -1,0 +1,26 @@
+"""Checks that several tables of a study file share; they raise ``ValueError``, as pydantic wants."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from joulelab.errors import UnknownNameError
+from joulelab.registry import Registry
+
+T = TypeVar("T")
+
+
+def known(registry: Registry[Any], name: str) -> str:
+    """The name itself, if something is registered under what stands before its first colon."""
+    if name.partition(":")[0] not in registry.names():
+        error = UnknownNameError(registry.noun, name, registry.names())
+        raise ValueError(f"{error.message}; {error.hint}")
+    return name
+
+
+def unique(values: list[T]) -> list[T]:
+    """The list itself, if nothing stands in it twice."""
+    for position, value in enumerate(values):
+        if any(value == other and type(value) is type(other) for other in values[:position]):
+            raise ValueError(f"{value!r} stands there twice")
+    return values
