@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 import tomllib
@@ -31,7 +32,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from joulelab.energy.reading import Measurement, Status, Total
+from joulelab.energy.reading import Measurement, Total
 from joulelab.errors import (
     StoreBusyError,
     StoreCorruptError,
@@ -142,19 +143,14 @@ class Store:
                     "wait for it, or give this one another folder with --out",
                 ) from None
             try:
-                new = not (folder / DATABASE).exists()
-                if new:
+                if not (folder / DATABASE).exists():
                     _check_empty(folder)
-                    (folder / "study.toml").write_text(study, encoding="utf-8")
-                else:
+                store = cls(folder, lock, _connect(folder))
+                store._create_tables()
+                if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
-                connection = _connect(folder)
-                store = cls(folder, lock, connection)
-                if new or not _version(connection):
-                    with store._transaction():
-                        for statement in _SCHEMA.split(";\n"):
-                            connection.execute(statement)
-                        connection.execute(f"PRAGMA user_version = {VERSION}")
+                else:
+                    (folder / "study.toml").write_text(study, encoding="utf-8")
                 store._note_interruptions()
             except BaseException:
                 lock.release()
@@ -351,6 +347,14 @@ class Store:
             ),
         )
 
+    def _create_tables(self) -> None:
+        if _version(self._connection):
+            return
+        with self._transaction() as connection:
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
             connection.execute(
@@ -388,8 +392,8 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / DATABASE
     if not path.is_file():
         raise StoreError(f"{folder} holds no study", "name a folder that `joulelab run` has written")
-    # A WAL database on a read-only medium can be read only as immutable.
-    immutable = "" if path.with_name(DATABASE + "-wal").exists() else "&immutable=1"
+    # A WAL database in a folder that cannot be written can be read only as immutable.
+    immutable = "" if os.access(folder, os.W_OK) else "&immutable=1"
     with _explained(folder):
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{immutable}", uri=True)
         try:
@@ -428,26 +432,6 @@ def is_running(folder: Path) -> bool:
         return False
     lock.release()
     return False
-
-
-def counted(measurement: Measurement, domains: Sequence[str] | None, training: str) -> Total:
-    """The sum over the domains that count as the energy of a run.
-
-    Args:
-        measurement: of one window.
-        domains: those that count; ``None`` for the automatic choice: what is measured, other
-            GPUs than the one that trains left out, and what is estimated only where nothing is
-            measured.
-        training: domain of the device that trains: ``"gpu:0"`` or ``"cpu"``.
-    """
-    from joulelab.energy.reading import total
-
-    readings = measurement.readings
-    if domains is not None:
-        return total(reading for reading in readings if reading.domain in domains)
-    own = [r for r in readings if not r.domain.startswith("gpu") or r.domain == training]
-    measured = [r for r in own if r.status is Status.MEASURED]
-    return total(measured or [r for r in own if r.status is Status.ESTIMATED] or own)
 
 
 def _connect(folder: Path) -> sqlite3.Connection:

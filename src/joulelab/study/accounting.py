@@ -1,0 +1,113 @@
+"""The ledger of a session: at every moment exactly one kind of work is booked.
+
+::
+
+    setup | idle | calibration | between | tuner | between | training | between | training ... idle
+
+Each switch closes one window and opens the next, so the entries of a session add up to its energy,
+and those of all sessions to the energy of the study. What counts as the energy of an entry is one
+rule for all of them: `counted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from joulelab.energy.reading import Measurement, Status, Total, total
+from joulelab.energy.recorder import Recorder, Window
+from joulelab.study.store import PlannedRun, Store
+
+
+class Ledger:
+    """Books the work of one session into the store.
+
+    Args:
+        store: where entries are kept.
+        recorder: measures what happens on this machine between the executor's jobs.
+        domains: which domains count; ``None`` for the automatic choice.
+        training: domain of the device that trains: ``"gpu:<n>"`` or ``"cpu"``.
+    """
+
+    def __init__(
+        self, store: Store, recorder: Recorder, domains: Sequence[str] | None, training: str
+    ) -> None:
+        self.store = store
+        self.session = store.session()
+        self._recorder = recorder
+        self._domains = domains
+        self._training = training
+        self._open: tuple[str, Window] | None = None
+
+    def total(self, measurement: Measurement) -> Total:
+        """The sum over the domains that count."""
+        return counted(measurement, self._domains, self._training)
+
+    def switch(self, kind: str) -> None:
+        """Book what has happened until now, and from now on as `kind`."""
+        self.pause()
+        self._open = (kind, self._recorder.open(kind))
+
+    def adopt(self, kind: str, window: Window) -> None:
+        """Go on with a window that was opened before there was a store."""
+        self._open = (kind, window)
+
+    def pause(self) -> None:
+        """Book what has happened until now; an executor measures what follows."""
+        if self._open is None:
+            return
+        kind, window = self._open
+        self._open = None
+        self.book(kind, window.close())
+
+    def book(self, kind: str, measurement: Measurement, state: str = "finished") -> None:
+        """Enter a finished measurement that belongs to no run."""
+        entry = self.store.begin(self.session, kind, measurement.started_at)
+        self.store.end(entry, state, measurement, self.total(measurement))
+
+    def begin(self, kind: str, started_at: float, runs: Sequence[PlannedRun]) -> int:
+        """Open an entry for an attempt at some runs."""
+        return self.store.begin(self.session, kind, started_at, runs)
+
+    def progress(self, entry: int, measurement: Measurement) -> None:
+        """Keep what an attempt has used so far."""
+        self.store.progress(entry, measurement, self.total(measurement))
+
+    def end(
+        self,
+        entry: int,
+        state: str,
+        measurement: Measurement,
+        error: str | None,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Close the entry of an attempt together with its runs."""
+        self.store.end(entry, state, measurement, self.total(measurement), error, rows)
+
+
+def counted(measurement: Measurement, domains: Sequence[str] | None, training: str) -> Total:
+    """The sum over the domains that count as the energy of a run.
+
+    Args:
+        measurement: of one window.
+        domains: those that count; ``None`` for the automatic choice: what is measured, GPUs other
+            than the one that trains left out; what is estimated only where nothing is measured on
+            the device that trains.
+        training: domain of the device that trains: ``"gpu:<n>"`` or ``"cpu"``.
+    """
+    if domains is not None:
+        return total(reading for reading in measurement.readings if reading.domain in domains)
+    own = [
+        reading
+        for reading in measurement.readings
+        if not reading.domain.startswith("gpu") or reading.domain == training
+    ]
+    measured = [reading for reading in own if reading.status is Status.MEASURED]
+    if any(_covers(reading.domain, training) for reading in measured):
+        return total(measured)
+    return total(reading for reading in own if reading.status is not Status.MISSING)
+
+
+def _covers(domain: str, training: str) -> bool:
+    """Whether a domain contains the device that trains."""
+    return domain == training or domain.split(":")[0] in {training, "psys", "wall"}

@@ -1,0 +1,58 @@
+"""The device that trains, and the domain in which its energy is read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from joulelab.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as torch names it, and as energy is booked on it.
+
+    Attributes:
+        name: ``"cpu"`` or ``"cuda:<index>"``.
+        domain: ``"cpu"`` or ``"gpu:<NVML index>"``.
+        model: for people.
+    """
+
+    name: str
+    domain: str
+    model: str
+
+
+def find_device(name: str) -> Device:
+    """The device that a study asks for.
+
+    Args:
+        name: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``.
+
+    Raises:
+        SpecError: a GPU is asked for and torch has none of that index.
+    """
+    import torch
+
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return Device("cpu", "cpu", "CPU")
+    index = int(name.partition(":")[2] or 0)
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        raise SpecError(
+            f"device = {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here",
+            'set device = "auto" to train on whatever is there',
+        )
+    properties = torch.cuda.get_device_properties(index)
+    from joulelab.energy.nvml import gpu_index
+
+    # CUDA_VISIBLE_DEVICES renumbers what torch sees; NVML counts all cards of the machine.
+    nvml_index = gpu_index(str(properties.uuid))
+    domain = f"gpu:{index if nvml_index is None else nvml_index}"
+    return Device(f"cuda:{index}", domain, properties.name)
+
+
+def available_threads() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,92 @@
+"""The plan: every run of a study, in order, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from joulelab.study.design import Configuration, block_order, full_factorial
+from joulelab.study.seeds import derive_seed
+from joulelab.study.spec import StudySpec
+from joulelab.study.store import PlannedRun
+
+
+@dataclass(frozen=True)
+class Group:
+    """All repetitions of one round of one configuration: they differ in their seeds alone."""
+
+    configuration: Configuration
+    round: int
+    runs: tuple[PlannedRun, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All groups in the order in which they are run.
+
+    Attributes:
+        groups: experiment after experiment, block after block.
+        factors: names of the factors of each experiment.
+    """
+
+    groups: tuple[Group, ...]
+    factors: Mapping[str, Sequence[str]]
+
+    @property
+    def runs(self) -> list[PlannedRun]:
+        """Every run in order."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """Every configuration once, in the order of the study file."""
+        by_name = {
+            (group.configuration.experiment, group.configuration.name): group.configuration
+            for group in self.groups
+        }
+        return list(by_name.values())
+
+
+def make_plan(spec: StudySpec) -> Plan:
+    """Lay out a study.
+
+    Raises:
+        SpecError: an experiment excludes what it does not have, or everything.
+    """
+    groups: list[Group] = []
+    factors: dict[str, list[str]] = {}
+    position = block = 0
+    for name, experiment in spec.experiments().items():
+        varied = experiment.factors()
+        factors[name] = [factor.name for factor in varied]
+        configurations = [
+            experiment.configuration(name, levels, spec.seed)
+            for levels in full_factorial(varied, experiment.exclude)
+        ]
+        for number, configuration in block_order(configurations, spec.seed):
+            runs = _runs(spec.seed, configuration, number, position, block + number)
+            groups.append(Group(configuration, number, runs))
+            position += len(runs)
+        block += max(configuration.rounds for configuration in configurations)
+    return Plan(tuple(groups), factors)
+
+
+def _runs(
+    study_seed: int, configuration: Configuration, number: int, position: int, block: int
+) -> tuple[PlannedRun, ...]:
+    experiment, name = configuration.experiment, configuration.name
+    return tuple(
+        PlannedRun(
+            run_id=f"{experiment}/{name}/{number}/{repetition}",
+            position=position + repetition,
+            block=block,
+            experiment=experiment,
+            kind=configuration.kind,
+            configuration=name,
+            factors=configuration.levels,
+            round=number,
+            repetition=repetition,
+            seed=derive_seed(study_seed, "training", experiment, name, number, repetition),
+        )
+        for repetition in range(configuration.repetitions)
+    )
