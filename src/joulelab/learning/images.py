@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,3 +143,25 @@ def load_images(name: str, data_dir: Path | None = None) -> Images:
                 f"see {images.source}",
             )
     return images
+
+
+def thinned(images: Images, train: int | None, test: int | None, seed: int) -> Images:
+    """The same data set with fewer images, drawn at random without replacement.
+
+    Args:
+        images: the whole data set.
+        train: how many training images to keep; ``None``, or more than there are, keeps all.
+        test: the same for the test images.
+        seed: which images are drawn follows from it.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(split: Split, count: int | None) -> Split:
+        if count is None or count >= len(split):
+            return split
+        chosen = torch.randperm(len(split), generator=generator)[:count]
+        return Split(split.images[chosen], split.labels[chosen])
+
+    return replace(images, train=draw(images.train, train), test=draw(images.test, test))

@@ -26,25 +26,18 @@ class Plan:
 
     Attributes:
         groups: experiment after experiment, block after block.
+        configurations: each once, in the order of the study file.
         factors: names of the factors of each experiment.
     """
 
     groups: tuple[Group, ...]
+    configurations: tuple[Configuration, ...]
     factors: Mapping[str, Sequence[str]]
 
     @property
     def runs(self) -> list[PlannedRun]:
         """Every run in order."""
         return [run for group in self.groups for run in group.runs]
-
-    @property
-    def configurations(self) -> list[Configuration]:
-        """Every configuration once, in the order of the study file."""
-        by_name = {
-            (group.configuration.experiment, group.configuration.name): group.configuration
-            for group in self.groups
-        }
-        return list(by_name.values())
 
 
 def make_plan(spec: StudySpec) -> Plan:
@@ -54,6 +47,7 @@ def make_plan(spec: StudySpec) -> Plan:
         SpecError: an experiment excludes what it does not have, or everything.
     """
     groups: list[Group] = []
+    everything: list[Configuration] = []
     factors: dict[str, list[str]] = {}
     position = block = 0
     for name, experiment in spec.experiments().items():
@@ -63,12 +57,13 @@ def make_plan(spec: StudySpec) -> Plan:
             experiment.configuration(name, levels, spec.seed)
             for levels in full_factorial(varied, experiment.exclude)
         ]
+        everything += configurations
         for number, configuration in block_order(configurations, spec.seed):
             runs = _runs(spec.seed, configuration, number, position, block + number)
             groups.append(Group(configuration, number, runs))
             position += len(runs)
         block += max(configuration.rounds for configuration in configurations)
-    return Plan(tuple(groups), factors)
+    return Plan(tuple(groups), tuple(everything), factors)
 
 
 def _runs(

@@ -316,6 +316,16 @@ class Store:
         ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
         return int(last) + 1
 
+    def write_trace(self, entry: int, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Keep the power trace of an attempt as ``traces/<entry>.parquet``."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with _explained(self.folder):
+            path = self.folder / "traces" / f"{entry}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            pq.write_table(pa.table(dict(columns)), path)
+
     # Manifest
 
     def manifest(self) -> dict[str, Any]:

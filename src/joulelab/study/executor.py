@@ -1,0 +1,237 @@
+"""The interface of an executor, and the one that works on this machine.
+
+The runner hands over a `Job` and gets an `Outcome`; both are plain data, so that an executor may
+send them to another machine, where the meters are. An executor never touches the store.
+
+::
+
+    lock the device ─ wait until it is back at idle ─ open window ─ train ─ close window ─ unlock
+                       └ Outcome.waiting               └ Outcome.measurement
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from joulelab.energy.idle import wait_until_idle
+from joulelab.energy.lock import DeviceLock
+from joulelab.energy.reading import Measurement
+from joulelab.energy.recorder import Recorder, Window
+from joulelab.errors import StoreError
+from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
+from joulelab.learning.images import Images, load_images, thinned
+
+SIGN_INTERVAL_S = 2.0
+
+
+@dataclass(frozen=True)
+class ImagesRequest:
+    """Which images, from where, and how many of them."""
+
+    name: str
+    data_dir: str | None
+    train_images: int | None
+    test_images: int | None
+    seed: int
+
+    def load(self) -> Images:
+        """The images.
+
+        Raises:
+            DatasetError: they cannot be had.
+        """
+        images = load_images(self.name, Path(self.data_dir) if self.data_dir else None)
+        return thinned(images, self.train_images, self.test_images, self.seed)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One part of a group, to be trained and measured.
+
+    Attributes:
+        label: of the window.
+        task: what is trained.
+        images: on what.
+        engine: registered name.
+        device: ``"cpu"`` or ``"cuda:<index>"``.
+        threads: torch's threads on the CPU.
+    """
+
+    label: str
+    task: TrainingTask
+    images: ImagesRequest
+    engine: str
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class SignOfLife:
+    """What a job has done and used so far."""
+
+    epochs_done: int
+    epochs: int
+    measurement: Measurement
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        state: ``"interrupted"`` after Ctrl-C; the measurement is what was used until then.
+        results: one for each seed; empty unless finished.
+        measurement: energy and duration of the training.
+        waiting: of the time before it, spent on the lock and on cooling down.
+        trace: columns of the power trace.
+        error: type and message, where it failed.
+        details: the traceback.
+    """
+
+    state: Literal["finished", "failed", "interrupted"]
+    results: tuple[TrainingResult, ...]
+    measurement: Measurement
+    waiting: Measurement
+    trace: Mapping[str, Sequence[Any]]
+    error: str | None = None
+    details: str | None = None
+
+
+class Executor(ABC):
+    """Carries out jobs, one measured job at a time on a device."""
+
+    @abstractmethod
+    def split(self, engine: str, task: TrainingTask) -> Sequence[TrainingTask]:
+        """The parts of a group that the engine trains together."""
+
+    @abstractmethod
+    def run(self, job: Job, on_sign: Callable[[SignOfLife], None]) -> Outcome:
+        """Train and measure one part; a training that raises is an outcome, not an error.
+
+        Args:
+            job: what to do.
+            on_sign: called every two seconds, from a thread of its own.
+        """
+
+
+class LocalExecutor(Executor):
+    """Works on this machine, with the recorder that it is given.
+
+    Args:
+        recorder: started; its meters read the device that trains.
+        domain: energy domain of that device, ``"cpu"`` or ``"gpu:<n>"``.
+        cool_down_s: longest wait for idle power before a training.
+        on_wait: told, in words, what is being waited for.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        domain: str,
+        cool_down_s: float,
+        on_wait: Callable[[str], None],
+    ) -> None:
+        self._recorder = recorder
+        self._domain = domain
+        self._cool_down_s = cool_down_s
+        self._on_wait = on_wait
+        self._engines: dict[str, Engine] = {}
+        self._images: tuple[ImagesRequest, Images] | None = None
+
+    def images(self, request: ImagesRequest) -> Images:
+        """The images of a request; the last ones are kept."""
+        if self._images is None or self._images[0] != request:
+            self._images = (request, request.load())
+        return self._images[1]
+
+    def split(self, engine: str, task: TrainingTask) -> Sequence[TrainingTask]:
+        """The parts of a group that the engine trains together."""
+        return self._engine(engine).split(task)
+
+    def run(self, job: Job, on_sign: Callable[[SignOfLife], None]) -> Outcome:
+        """Train and measure one part on this machine."""
+        import torch
+
+        torch.set_num_threads(job.threads)
+        images = self.images(job.images)
+        waiting = self._recorder.open("waiting")
+        with DeviceLock(self._domain) as lock:
+            lock.acquire(wait=True, on_wait=self._on_wait)
+            if self._cool_down_s:
+                wait_until_idle(self._recorder, limit_s=self._cool_down_s)
+            waited = waiting.close()
+            return self._measured(job, images, waited, on_sign)
+
+    def _measured(
+        self,
+        job: Job,
+        images: Images,
+        waited: Measurement,
+        on_sign: Callable[[SignOfLife], None],
+    ) -> Outcome:
+        state: Literal["finished", "failed", "interrupted"] = "finished"
+        results: Sequence[TrainingResult] = ()
+        error = details = None
+        window = self._recorder.open(job.label)
+        try:
+            with _signs_of_life(window, job.task.epochs, on_sign) as progress:
+                results = self._engine(job.engine).train(job.task, images, job.device, progress)
+        except KeyboardInterrupt:
+            state = "interrupted"
+        except StoreError:
+            window.close()
+            raise
+        except Exception as raised:  # noqa: BLE001 - whatever a user's network raises is a result
+            state, error = "failed", f"{type(raised).__name__}: {raised}"
+            details = traceback.format_exc()
+        measurement = window.close()
+        return Outcome(
+            state, tuple(results), measurement, waited, window.trace_columns(), error, details
+        )
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self._engines:
+            self._engines[name] = engines.get(name)()
+        return self._engines[name]
+
+
+@contextlib.contextmanager
+def _signs_of_life(
+    window: Window, epochs: int, on_sign: Callable[[SignOfLife], None]
+) -> Iterator[Callable[[int, int], None]]:
+    """Report every two seconds from a thread; yields what the engine tells of its epochs."""
+    done = 0
+    stop = threading.Event()
+    failed: list[Exception] = []
+
+    def report() -> None:
+        on_sign(SignOfLife(done, epochs, window.so_far()))
+
+    def pulse() -> None:
+        while not stop.wait(SIGN_INTERVAL_S):
+            try:
+                report()
+            except Exception as error:  # noqa: BLE001 - raised again below, in the main thread
+                failed.append(error)
+                return
+
+    def progress(epochs_done: int, _: int) -> None:
+        nonlocal done
+        done = epochs_done
+
+    thread = threading.Thread(target=pulse, name="joulelab-sign-of-life", daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        stop.set()
+        thread.join()
+    if failed:
+        raise failed[0]

@@ -1,0 +1,40 @@
+"""What a study tells while it runs; the command line draws it, a program may ignore it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from joulelab.energy.reading import Total
+    from joulelab.study.executor import SignOfLife
+    from joulelab.study.plan import Plan
+    from joulelab.study.prediction import Prediction
+    from joulelab.study.spec import StudySpec
+    from joulelab.study.store import PlannedRun
+
+
+class Listener:
+    """Hears what happens and does nothing; override what is of interest.
+
+    `progress` is called from another thread than the rest.
+    """
+
+    def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
+        """The plan is made; `states` says what earlier sessions have done of it."""
+
+    def doing(self, what: str) -> None:
+        """Something other than a training goes on, in words."""
+
+    def predicted(self, prediction: Prediction) -> None:
+        """Time and energy have been predicted."""
+
+    def started(self, runs: Sequence[PlannedRun]) -> None:
+        """A part has begun."""
+
+    def progress(self, sign: SignOfLife, total: Total) -> None:
+        """The part that runs has used so much so far."""
+
+    def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
+        """A part has ended and is stored; the rows are those of its runs."""

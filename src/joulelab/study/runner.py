@@ -1,0 +1,237 @@
+"""The runner: takes the groups of a plan in order, and sees each through to the store.
+
+::
+
+    for each group:  strategy.propose ─ rounds table ─ executor.run (a part at a time) ─ runs table
+                          ▲                                                                │
+                          └──────────── strategy.observe(score of the round) ◄─────────────┘
+
+A group whose runs are all stored is only observed. So going on after an interruption is nothing
+but running the whole plan again.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from joulelab.energy.reading import Measurement
+from joulelab.learning.engine import Hyperparameters, TrainingResult, TrainingTask
+from joulelab.study.accounting import Ledger
+from joulelab.study.design import Configuration
+from joulelab.study.executor import Executor, ImagesRequest, Job, Outcome, SignOfLife
+from joulelab.study.listener import Listener
+from joulelab.study.plan import Group, Plan
+from joulelab.study.spec import StudySpec
+from joulelab.study.store import PlannedRun, Store
+from joulelab.tuning.strategy import Strategy, strategies
+
+DONE = {"finished", "failed"}
+
+
+class Runner:
+    """Runs what is left of a plan.
+
+    Args:
+        spec: the study.
+        plan: all of it.
+        store: open for writing, the plan entered.
+        ledger: of this session.
+        executor: carries out the jobs.
+        images: which data set.
+        device: ``"cpu"`` or ``"cuda:<index>"``.
+        threads: torch's threads on the CPU.
+        listener: hears what happens.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        plan: Plan,
+        store: Store,
+        ledger: Ledger,
+        executor: Executor,
+        images: ImagesRequest,
+        device: str,
+        threads: int,
+        listener: Listener,
+    ) -> None:
+        self._spec = spec
+        self._plan = plan
+        self._store = store
+        self._ledger = ledger
+        self._executor = executor
+        self._images = images
+        self._device = device
+        self._threads = threads
+        self._listener = listener
+        self._strategies: dict[tuple[str, str], Strategy] = {}
+
+    def run(self) -> None:
+        """Run every group that is not stored yet.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+            StoreError: the store cannot be written; what was stored before is kept.
+        """
+        states = self._store.states()
+        for group in self._plan.groups:
+            pending = [run for run in group.runs if states[run.run_id] not in DONE]
+            values = self._proposal(group)
+            if pending:
+                self._train(group, pending, values)
+            self._observe(group, values)
+
+    def calibrate(self, job: Job) -> Outcome:
+        """Carry out a job that belongs to no run, and book it."""
+        self._ledger.pause()
+        outcome = self._executor.run(job, lambda _: None)
+        self._ledger.book("calibration", outcome.measurement)
+        self._ledger.switch("between")
+        if outcome.state == "interrupted":
+            raise KeyboardInterrupt
+        return outcome
+
+    def job(self, configuration: Configuration, values: Mapping[str, Any], label: str) -> Job:
+        """The job for all repetitions of a configuration with these hyperparameters."""
+        known = {field.name for field in fields(Hyperparameters)}
+        given = {**configuration.fixed, **values}
+        task = TrainingTask(
+            network=configuration.network,
+            network_options=dict(configuration.network_options),
+            protocol=self._spec.protocol,
+            hyperparameters=Hyperparameters(**{k: v for k, v in given.items() if k in known}),
+            epochs=self._spec.epochs,
+            batch_size=self._spec.batch_size,
+            seeds=(0,),
+        )
+        return Job(label, task, self._images, self._spec.engine, self._device, self._threads)
+
+    def _strategy(self, configuration: Configuration) -> Strategy:
+        key = (configuration.experiment, configuration.name)
+        if key not in self._strategies:
+            make = strategies.get(configuration.strategy)
+            self._strategies[key] = make(
+                configuration.space, seed=configuration.strategy_seed, rounds=configuration.rounds
+            )
+        return self._strategies[key]
+
+    def _proposal(self, group: Group) -> dict[str, Any]:
+        key = (group.configuration.experiment, group.configuration.name, group.round)
+        values = self._store.proposal(*key)
+        if values is None:
+            strategy = self._strategy(group.configuration)
+            self._ledger.switch("tuner")
+            values = dict(strategy.propose(group.round))
+            self._ledger.switch("between")
+            self._store.propose(*key, values)
+        return values
+
+    def _observe(self, group: Group, values: Mapping[str, Any]) -> None:
+        key = (group.configuration.experiment, group.configuration.name, group.round)
+        accuracies = self._store.accuracies(*key)
+        score = _score(accuracies, self._spec.score)
+        self._store.score(*key, score)
+        self._strategy(group.configuration).observe(group.round, values, score)
+
+    def _train(self, group: Group, pending: Sequence[PlannedRun], values: dict[str, Any]) -> None:
+        label = f"{group.configuration.experiment}: {group.configuration.name}, {group.round + 1}"
+        job = self.job(group.configuration, values, label)
+        whole = job.task.with_seeds([run.seed for run in pending])
+        by_seed = {run.seed: run for run in pending}
+        for task in self._executor.split(self._spec.engine, whole):
+            runs = [by_seed[seed] for seed in task.seeds]
+            self._attempt(replace(job, task=task), runs, values)
+
+    def _attempt(self, job: Job, runs: Sequence[PlannedRun], values: Mapping[str, Any]) -> None:
+        self._listener.started(runs)
+        self._ledger.pause()
+        entry = self._ledger.begin("training", time.time(), runs)
+
+        def on_sign(sign: SignOfLife) -> None:
+            self._ledger.progress(entry, sign.measurement)
+            self._listener.progress(sign, self._ledger.total(sign.measurement))
+
+        outcome = self._executor.run(job, on_sign)
+        rows = self._rows(job, runs, values, outcome)
+        self._keep_trace(entry, outcome)
+        error = outcome.details or outcome.error
+        self._ledger.end(entry, outcome.state, outcome.measurement, error, rows)
+        self._ledger.book("waiting", outcome.waiting)
+        self._ledger.switch("between")
+        self._listener.finished(rows, self._ledger.total(outcome.measurement))
+        if outcome.state == "interrupted":
+            raise KeyboardInterrupt
+
+    def _rows(
+        self,
+        job: Job,
+        runs: Sequence[PlannedRun],
+        values: Mapping[str, Any],
+        outcome: Outcome,
+    ) -> list[dict[str, Any]]:
+        if outcome.state == "interrupted":
+            return [{"run_id": run.run_id, "state": "planned"} for run in runs]
+        common = {
+            "state": outcome.state,
+            "dataset": self._spec.dataset,
+            "protocol": self._spec.protocol,
+            "engine": job.engine,
+            "device": job.device,
+            "group_size": len(runs),
+            "hyperparameters": json.dumps(dict(values)),
+            "error": outcome.error,
+            **self._energy(outcome.measurement, len(runs)),
+        }
+        if outcome.state == "failed":
+            return [{"run_id": run.run_id, **common} for run in runs]
+        return [
+            {"run_id": run.run_id, **common, **_metrics(result)}
+            for run, result in zip(runs, outcome.results, strict=True)
+        ]
+
+    def _energy(self, measurement: Measurement, parts: int) -> dict[str, Any]:
+        """The columns for one of the runs that share a measurement equally."""
+        readings = tuple(reading.shared(parts) for reading in measurement.readings)
+        shared = replace(
+            measurement, readings=readings, duration_s=measurement.duration_s / parts
+        )
+        sum_ = self._ledger.total(shared)
+        return {
+            "energy_gross_j": sum_.gross_j,
+            "energy_idle_j": sum_.idle_j,
+            "energy_net_j": sum_.net_j,
+            "energy_error_j": sum_.error_j,
+            "energy_status": str(sum_.status),
+            "energy_source": "+".join(sum_.sources),
+            "energy_domains": "+".join(sum_.domains),
+            "measurement": json.dumps(shared.to_dict()),
+            "duration_s": shared.duration_s,
+            "started_at": shared.started_at,
+        }
+
+    def _keep_trace(self, entry: int, outcome: Outcome) -> None:
+        if self._spec.energy.traces:
+            self._store.write_trace(entry, outcome.trace)
+
+
+def _metrics(result: TrainingResult) -> dict[str, Any]:
+    return {
+        "accuracy": result.accuracy,
+        "train_loss": result.train_losses[-1] if result.train_losses else None,
+        "diverged": int(result.diverged),
+        "steps": result.steps,
+        "parameters": result.parameters,
+        "placement": result.placement,
+        "metrics": json.dumps({"train_losses": list(result.train_losses), **result.extra}),
+    }
+
+
+def _score(accuracies: Sequence[float], score: str) -> float | None:
+    if not accuracies:
+        return None
+    return max(accuracies) if score == "max" else statistics.fmean(accuracies)
