@@ -62,8 +62,7 @@ class Ledger:
 
     def book(self, kind: str, measurement: Measurement, state: str = "finished") -> None:
         """Enter a finished measurement that belongs to no run."""
-        entry = self.store.begin(self.session, kind, measurement.started_at)
-        self.store.end(entry, state, measurement, self.total(measurement))
+        self.store.book(self.session, kind, measurement, self.total(measurement), state)
 
     def begin(self, kind: str, started_at: float, runs: Sequence[PlannedRun]) -> int:
         """Open an entry for an attempt at some runs."""

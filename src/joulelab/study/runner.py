@@ -13,6 +13,7 @@ but running the whole plan again.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -227,7 +228,13 @@ def _metrics(result: TrainingResult) -> dict[str, Any]:
         "steps": result.steps,
         "parameters": result.parameters,
         "placement": result.placement,
-        "metrics": json.dumps({"train_losses": list(result.train_losses), **result.extra}),
+        # JSON has no NaN: a loss that is not finite is null.
+        "metrics": json.dumps(
+            {
+                "train_losses": [x if math.isfinite(x) else None for x in result.train_losses],
+                **result.extra,
+            }
+        ),
     }
 
 

@@ -247,14 +247,14 @@ class Store:
         session: int,
         kind: str,
         started_at: float,
-        runs: Sequence[PlannedRun] = (),
+        runs: Sequence[PlannedRun],
     ) -> int:
-        """Open an entry of the ledger; runs named in it are running from now on.
+        """Open an entry of the ledger for an attempt at some runs of one round.
 
         Returns:
             The number of the entry.
         """
-        first = runs[0] if runs else None
+        first = runs[0]
         with self._transaction() as connection:
             entry = connection.execute(
                 "INSERT INTO ledger (session, kind, state, experiment, configuration, round, runs,"
@@ -262,9 +262,9 @@ class Store:
                 (
                     session,
                     kind,
-                    first.experiment if first else None,
-                    first.configuration if first else None,
-                    first.round if first else None,
+                    first.experiment,
+                    first.configuration,
+                    first.round,
                     json.dumps([run.run_id for run in runs]),
                     started_at,
                 ),
@@ -273,9 +273,18 @@ class Store:
                 "UPDATE runs SET state = 'running', attempts = attempts + 1 WHERE run_id = ?",
                 [(run.run_id,) for run in runs],
             )
-        if entry is None:
-            raise StoreError(f"{self.folder / DATABASE} gave no number to an entry", "report this")
-        return entry
+        return int(entry or 0)
+
+    def book(
+        self, session: int, kind: str, measurement: Measurement, total: Total, state: str
+    ) -> None:
+        """Enter a finished measurement that belongs to no run."""
+        with self._transaction() as connection:
+            entry = connection.execute(
+                "INSERT INTO ledger (session, kind, state, started_at) VALUES (?, ?, ?, ?)",
+                (session, kind, state, measurement.started_at),
+            ).lastrowid
+            self._set_energy(connection, entry, measurement, total)
 
     def progress(self, entry: int, measurement: Measurement, total: Total) -> None:
         """Keep what an open entry has used so far, in case its process is killed."""
@@ -342,7 +351,7 @@ class Store:
 
     @staticmethod
     def _set_energy(
-        connection: sqlite3.Connection, entry: int, measurement: Measurement, total: Total
+        connection: sqlite3.Connection, entry: int | None, measurement: Measurement, total: Total
     ) -> None:
         connection.execute(
             "UPDATE ledger SET duration_s = ?, energy_gross_j = ?, energy_error_j = ?,"

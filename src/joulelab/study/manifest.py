@@ -1,0 +1,125 @@
+"""The conditions of a study: machine, drivers, versions, code, data, meters."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import joulelab
+from joulelab.energy.recorder import Recorder
+from joulelab.errors import StoreMismatchError
+from joulelab.registry import load_plugin
+from joulelab.study.device import Device
+from joulelab.study.spec import StudySpec
+
+LIBRARIES = (
+    "codecarbon",
+    "numpy",
+    "nvidia-ml-py",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "torchvision",
+)
+
+
+def conditions(
+    spec: StudySpec, device: Device, threads: int, data: dict[str, Any], recorder: Recorder
+) -> dict[str, Any]:
+    """What the results of a session depend on, as plain data.
+
+    Args:
+        spec: the study.
+        device: the one that trains.
+        threads: torch's threads on the CPU.
+        data: name, source, numbers of images and checksum of the data set.
+        recorder: its meters and what is missing.
+    """
+    return {
+        "joulelab": joulelab.__version__,
+        "commit": source_commit(),
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "system": platform.platform(),
+        "processor": processor_model(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "device": {"name": device.name, "domain": device.domain, "model": device.model},
+        "threads": threads,
+        "seed": spec.seed,
+        "plugins": {file: load_plugin(Path(file)) for file in spec.plugins},
+        "data": data,
+        "energy": recorder.describe(),
+    }
+
+
+def check_unchanged(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with other data or other plug-ins than those that the study began with.
+
+    Raises:
+        StoreMismatchError: says which has changed.
+    """
+    if before["data"]["checksum"] != now["data"]["checksum"]:
+        raise StoreMismatchError(
+            f"the data set {now['data']['name']} from {now['data']['source']} is not the one that "
+            f"the study began with ({before['data']['source']})",
+            "go on with the same data, or give another folder with --out",
+        )
+    for file, digest in now["plugins"].items():
+        if before["plugins"].get(file, digest) != digest:
+            raise StoreMismatchError(
+                f"the plug-in {file} has changed since the study began",
+                "restore it, or give another folder with --out",
+            )
+
+
+def new_session(number: int, started_at: float, now: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a session in the manifest; `ended_at` is added when it ends in order."""
+    return {
+        "session": number,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started_at)),
+        "conditions": now,
+    }
+
+
+def processor_model() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text("utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def source_commit() -> str | None:
+    """The commit of joulelab's own source, with ``+`` where files differ from it."""
+    folder = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

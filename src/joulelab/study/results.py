@@ -1,0 +1,169 @@
+"""What a study has found so far, as data frames. Reads while another process writes."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from joulelab.energy.reading import Measurement
+from joulelab.errors import StoreCorruptError
+from joulelab.study.store import read_manifest, reader
+
+HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
+_HIDDEN = ("factors", "hyperparameters_json", "measurement", "metrics")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results folder of a study.
+
+    Attributes:
+        folder: as ``joulelab run`` wrote it.
+    """
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Results:
+        """Open a results folder.
+
+        Raises:
+            StoreError: there is no study in it, or it cannot be read.
+        """
+        results = cls(Path(folder))
+        with reader(results.folder):
+            pass
+        return results
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The resolved study file."""
+        path = self.folder / "study.toml"
+        try:
+            return tomllib.loads(path.read_text("utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise StoreCorruptError(f"{path} cannot be read: {error}", "restore it") from None
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Conditions of the first session, and a list of all sessions."""
+        return read_manifest(self.folder)
+
+    def factors(self, experiment: str) -> list[str]:
+        """Names of the factors of an experiment."""
+        with reader(self.folder) as connection:
+            row = connection.execute(
+                "SELECT factors FROM runs WHERE experiment = ? LIMIT 1", (experiment,)
+            ).fetchone()
+        return list(json.loads(row[0])) if row else []
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a run, in the order of the plan.
+
+        Columns: identity, the factors, the five hyperparameters as proposed (missing where they
+        were not searched), seed, state, accuracy (0 to 1), energies in joules, duration in
+        seconds, and for every domain its gross energy (``gpu:0 gross_j``) and status.
+        ``docs/results.md`` explains each.
+        """
+        rows = self._rows(
+            "SELECT *, hyperparameters AS hyperparameters_json FROM runs ORDER BY position"
+        )
+        for row in rows:
+            del row["hyperparameters"]
+            row.update(dict.fromkeys(HYPERPARAMETERS, math.nan))
+            row.update(json.loads(row["hyperparameters_json"] or "{}"))
+            row.update(json.loads(row["factors"]))
+            row["diverged"] = bool(row["diverged"])
+            for reading in _readings(row["measurement"]):
+                row[f"{reading.domain} gross_j"] = reading.gross_j
+                row[f"{reading.domain} status"] = str(reading.status)
+        frame = pd.DataFrame(rows)
+        numbers = [c for c in frame if c.startswith("energy_") and c.endswith("_j")]
+        for column in [*numbers, "accuracy", "train_loss", "duration_s", "started_at"]:
+            frame[column] = frame[column].astype(float)
+        return frame[_ordered(frame)]
+
+    def energy_frame(self) -> pd.DataFrame:
+        """A row a finished or failed run and domain: source, status, energies in joules."""
+        rows = [
+            {
+                "run_id": row["run_id"],
+                "experiment": row["experiment"],
+                "configuration": row["configuration"],
+                "domain": reading.domain,
+                "source": reading.source,
+                "status": str(reading.status),
+                "gross_j": reading.gross_j,
+                "idle_j": reading.idle_j,
+                "net_j": reading.net_j,
+                "error_j": reading.error_j,
+                "check_j": reading.check_j,
+                "mean_power_w": reading.mean_power_w,
+                "peak_power_w": reading.peak_power_w,
+                "reason": reading.reason,
+            }
+            for row in self._rows(
+                "SELECT run_id, experiment, configuration, measurement FROM runs"
+                " WHERE measurement IS NOT NULL ORDER BY position"
+            )
+            for reading in _readings(row["measurement"])
+        ]
+        return pd.DataFrame(rows)
+
+    def rounds_frame(self) -> pd.DataFrame:
+        """A row a proposed round: its hyperparameters, and its score once all runs have ended."""
+        rows = self._rows("SELECT * FROM rounds ORDER BY experiment, configuration, round")
+        for row in rows:
+            row.update(json.loads(row.pop("hyperparameters")))
+        return pd.DataFrame(rows)
+
+    def ledger_frame(self) -> pd.DataFrame:
+        """A row a booked interval: every attempt, and all that lies between them."""
+        return pd.DataFrame(
+            self._rows(
+                "SELECT entry, session, kind, state, experiment, configuration, round, runs,"
+                " started_at, duration_s, energy_gross_j, energy_error_j, energy_status, error"
+                " FROM ledger ORDER BY entry"
+            )
+        )
+
+    def failed(self) -> int:
+        """Number of failed runs."""
+        with reader(self.folder) as connection:
+            query = "SELECT count(*) FROM runs WHERE state = 'failed'"
+            return int(connection.execute(query).fetchone()[0])
+
+    def _rows(self, sql: str) -> list[dict[str, Any]]:
+        with reader(self.folder) as connection:
+            cursor = connection.execute(sql)
+            columns = [column[0] for column in cursor.description]
+            return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+
+def _readings(measurement: str | None) -> Iterable[Any]:
+    return Measurement.from_dict(json.loads(measurement)).readings if measurement else ()
+
+
+def _ordered(frame: pd.DataFrame) -> list[str]:
+    """Columns with the hidden ones left out and the factors behind the configuration."""
+    first = ["run_id", "position", "block", "experiment", "kind", "configuration"]
+    given = {*first, *HYPERPARAMETERS}
+    last_of_schema = frame.columns.get_loc("error")
+    factors = [
+        column
+        for position, column in enumerate(frame.columns)
+        if position > last_of_schema
+        and column not in given
+        and column not in _HIDDEN
+        and not column.endswith((" gross_j", " status"))
+    ]
+    rest = [c for c in frame.columns if c not in {*first, *factors, *_HIDDEN}]
+    return [*first, *factors, *rest]
