@@ -81,7 +81,8 @@ class TrainingResult:
         diverged: a loss was NaN or infinite.
         steps: optimiser steps taken.
         parameters: trainable parameters of the network.
-        placement: ``"resident"`` (all images on the device) or ``"streamed"`` (batch by batch).
+        placement: ``"resident"`` (all images on the device), ``"resident-uint8"`` (the same, scaled
+            batch by batch) or ``"streamed"`` (copied to the device batch by batch).
         extra: whatever else an engine reports, plain numbers by name.
     """
 

@@ -1,0 +1,61 @@
+"""Handwritten digits that come with scikit-learn: 1,797 images of 1x8x8, 10 classes.
+
+After the UCI set "Optical Recognition of Handwritten Digits" (its test part). Pixels are whole
+numbers from 0 to 16 there; here v becomes round(255 * v / 16), so that 16 is white. The split is
+fixed, whatever the seed of a study: 1,437 training and 360 test images, each class in proportion.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from joulelab.errors import UsageError
+from joulelab.learning.images import Images, Split
+
+TEST_IMAGES = 360
+SPLIT_SEED = 0
+BRIGHTEST = 16
+
+
+def load(argument: str, data_dir: Path | None) -> Images:
+    """The digits; nothing is read from the data folder.
+
+    Args:
+        argument: must be empty.
+        data_dir: not used.
+
+    Raises:
+        UsageError: an argument was given.
+    """
+    del data_dir
+    if argument:
+        raise UsageError(f"the data set digits takes no argument {argument!r}", "write digits")
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    train, test = train_test_split(
+        np.arange(len(digits.target)),
+        test_size=TEST_IMAGES,
+        stratify=digits.target,
+        random_state=SPLIT_SEED,
+    )
+    pixels = np.rint(digits.images * (255 / BRIGHTEST)).astype(np.uint8)[:, np.newaxis]
+    return Images(
+        name="digits",
+        train=_part(pixels, digits.target, train),
+        test=_part(pixels, digits.target, test),
+        classes=len(digits.target_names),
+        source="scikit-learn's load_digits",
+    )
+
+
+def _part(pixels: NDArray[np.uint8], labels: NDArray[np.int64], rows: NDArray[np.int64]) -> Split:
+    # pixels (1797, 1, 8, 8)
+    return Split(
+        torch.from_numpy(pixels[rows]), torch.from_numpy(labels[rows].astype(np.int64, copy=False))
+    )

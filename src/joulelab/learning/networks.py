@@ -1,0 +1,159 @@
+"""The registry of networks, and how a network is built from its name.
+
+A network is registered as a *builder*: an ``nn.Module`` class, or a function that gives a module,
+called as ``builder(shape, classes, **options)``. The module maps images (batch, C, H, W), float32
+in [0, 1], to logits (batch, classes).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from joulelab.errors import JoulelabError, TrainingError, UsageError, suggestion
+from joulelab.learning.images import ImageShape
+from joulelab.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Builder = Callable[..., "nn.Module"]
+"""``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
+
+networks: Registry[Builder] = Registry(
+    "network",
+    "joulelab.networks",
+    {
+        "DensePolyNN": (
+            "joulelab.learning.dense:DensePolyNN",
+            "linear layers, each half as wide as the one before (option linear_layers)",
+        ),
+        "DenseLinearNN": (
+            "joulelab.learning.dense:DenseLinearNN",
+            "linear layers, their widths fall linearly (option linear_layers)",
+        ),
+        "SimpleCNN": (
+            "joulelab.learning.simple_cnn:SimpleCNN",
+            "convolution blocks, then linear layers (options conv_layers, linear_layers, relu, "
+            "pooling)",
+        ),
+    },
+)
+
+
+def build_network(
+    name: str, shape: ImageShape, classes: int, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build a network for images of one shape; its weights come from torch's global generator.
+
+    Args:
+        name: registered name.
+        shape: of one image.
+        classes: number of logits.
+        options: keyword arguments of the network.
+
+    Raises:
+        UnknownNameError: no network has that name.
+        UsageError: an option that the network does not have, or an impossible value of one.
+        TrainingError: the network cannot be built for this shape.
+    """
+    builder = networks.get(name)
+    options = dict(options or {})
+    _check_option_names(name, builder, options)
+    try:
+        return builder(shape, classes, **options)
+    except JoulelabError:
+        raise
+    except Exception as error:  # a network of the user's may raise anything
+        raise TrainingError(
+            f"the network {name} cannot be built for {_words(shape)} and {classes} classes: "
+            f"{type(error).__name__}: {error}",
+            "look at the network's options, or at its code if it is your own",
+        ) from error
+
+
+def verify_buildable(
+    name: str, shape: ImageShape, classes: int, options: Mapping[str, Any] | None = None
+) -> int:
+    """Find out, without training or allocating anything, whether a network fits images.
+
+    The network is built on torch's meta device, where tensors have shapes and no contents, and two
+    images are passed through it. torch's global generator is left as it was.
+
+    Args:
+        name: registered name.
+        shape: of one image.
+        classes: number of logits.
+        options: keyword arguments of the network.
+
+    Returns:
+        The number of trainable parameters.
+
+    Raises:
+        UnknownNameError, UsageError, TrainingError: as `build_network`; a TrainingError also where
+            the output does not have one logit for each class.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        network = build_network(name, shape, classes, options)
+        images = torch.empty(2, shape.channels, shape.height, shape.width)
+        try:
+            logits = network(images)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise TrainingError(
+                f"the network {name} cannot process {_words(shape)}: {error}",
+                "look at the network's options, or at its code if it is your own",
+            ) from error
+    if tuple(logits.shape) != (2, classes):
+        raise TrainingError(
+            f"the network {name} turns 2 images into a tensor of shape {tuple(logits.shape)}",
+            f"it must give one logit for each class: shape (2, {classes})",
+        )
+    return count_parameters(network)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def check_count(option: str, value: object) -> int:
+    """The value of an option that counts layers.
+
+    Raises:
+        UsageError: not a whole number of at least 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(
+            f"{option} = {value!r} is not possible", f"{option} is a whole number of at least 1"
+        )
+    return value
+
+
+def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any]) -> None:
+    # The first two parameters are the shape and the number of classes.
+    parameters = list(inspect.signature(builder).parameters.values())[2:]
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for option in options:
+        if option not in known and not takes_any:
+            raise UsageError(
+                f"the network {name} has no option {option!r}",
+                suggestion(option, known) or "it has no options",
+            )
+    for parameter in parameters:
+        if (
+            parameter.name in known
+            and parameter.default is parameter.empty
+            and parameter.name not in options
+        ):
+            raise UsageError(
+                f"the network {name} needs the option {parameter.name!r}",
+                "give it under network_options",
+            )
+
+
+def _words(shape: ImageShape) -> str:
+    return f"images of {shape.channels}x{shape.height}x{shape.width}"

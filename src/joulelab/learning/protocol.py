@@ -1,0 +1,71 @@
+"""Protocols: the conventions of a training that are neither network nor hyperparameter.
+
+::
+
+                             default              yarally2023
+    mini-batches             drawn every epoch    drawn once, the same in every epoch
+    accuracy computed in     eval mode            train mode: BatchNorm uses test statistics
+    test images evaluated    in bounded batches   as one batch
+    beta2 given to Adam      as proposed          always 0.999
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from joulelab.learning.engine import Hyperparameters
+from joulelab.registry import Registry
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Conventions of a training, by name.
+
+    Attributes:
+        name: as a study names it.
+        summary: one line about it.
+        reshuffle_each_epoch: draw new mini-batches for every epoch; else once for the training.
+        evaluation_mode: the mode that the network is in while accuracy is computed.
+        evaluate_as_one_batch: pass all test images through the network at once; else in batches
+            of a bounded size, which gives the same in eval mode and needs less memory.
+        beta2_fixed: what Adam is given as beta2 whatever was proposed; ``None`` for the proposed.
+    """
+
+    name: str
+    summary: str
+    reshuffle_each_epoch: bool = True
+    evaluation_mode: Literal["eval", "train"] = "eval"
+    evaluate_as_one_batch: bool = False
+    beta2_fixed: float | None = None
+
+    def given_to_adam(self, proposed: Hyperparameters) -> Hyperparameters:
+        """The hyperparameters that the training uses when these were proposed."""
+        if self.beta2_fixed is None:
+            return proposed
+        return replace(proposed, beta2=self.beta2_fixed)
+
+
+DEFAULT = Protocol(
+    "default", "new mini-batches every epoch, accuracy in eval mode, beta2 as proposed"
+)
+
+# The published code of Yarally et al., CAIN 2023, differs from common practice in these points,
+# and so do the numbers in the paper.
+YARALLY2023 = Protocol(
+    "yarally2023",
+    "mini-batches drawn once, accuracy in train mode on one batch, beta2 always 0.999",
+    reshuffle_each_epoch=False,
+    evaluation_mode="train",
+    evaluate_as_one_batch=True,
+    beta2_fixed=0.999,
+)
+
+protocols: Registry[Protocol] = Registry(
+    "protocol",
+    "joulelab.protocols",
+    {
+        protocol.name: (f"{__name__}:{attribute}", protocol.summary)
+        for attribute, protocol in (("DEFAULT", DEFAULT), ("YARALLY2023", YARALLY2023))
+    },
+)

@@ -1,0 +1,228 @@
+"""The reference engine: the training loop of Yarally et al., CAIN 2023, plain and readable.
+
+One repetition after the other; Adam, cross entropy, inputs in [0, 1], images resident on the device
+where they fit. It is the yardstick for the correctness and the speed of other engines, so it uses
+torch's defaults throughout.
+
+A training that diverges (a loss that is NaN or infinite) goes on to its last epoch, as the paper's
+did: stopping would save energy, but then the energy of trainings could not be compared. Its
+accuracy is that of whatever network came out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from joulelab.errors import TrainingError, UsageError
+from joulelab.learning.engine import (
+    Engine,
+    Hyperparameters,
+    Progress,
+    TrainingResult,
+    TrainingTask,
+)
+from joulelab.learning.hyperparameters import check_hyperparameters
+from joulelab.learning.images import Images
+from joulelab.learning.networks import build_network, count_parameters
+from joulelab.learning.placement import PlacedImages, PlacedSplit, Placement, place_images
+from joulelab.learning.protocol import Protocol, protocols
+from joulelab.learning.randomness import ImageOrder, seeded
+
+EVALUATION_BATCH = 1000
+"""Test images that are evaluated at once, where the protocol does not ask for one batch."""
+
+
+class ReferenceEngine(Engine):
+    """Trains each repetition for itself.
+
+    The last data set stays on the device between calls.
+
+    Args:
+        placement: where images lie; where ``None``, what fits (see `place_images`).
+    """
+
+    name = "reference"
+
+    def __init__(self, placement: Placement | None = None) -> None:
+        self._placement = placement
+        self._placed: PlacedImages | None = None
+
+    def split(self, task: TrainingTask) -> Sequence[TrainingTask]:
+        """One part for each seed."""
+        return [task.with_seeds([seed]) for seed in task.seeds]
+
+    def train(
+        self,
+        task: TrainingTask,
+        images: Images,
+        device: str,
+        progress: Progress | None = None,
+    ) -> Sequence[TrainingResult]:
+        """Train and evaluate every seed of the task; see `Engine.train`.
+
+        Raises:
+            TrainingError: the network cannot be built for these images, fails on a batch, or
+                does not fit into the memory of the device.
+            UsageError: hyperparameters that Adam is not defined for, an unknown protocol or
+                network, or a device that is not there.
+        """
+        check_hyperparameters(asdict(task.hyperparameters))
+        protocol = protocols.get(task.protocol)
+        placed = self._on_device(images, _checked_device(device))
+        results = []
+        for number, seed in enumerate(task.seeds):
+
+            def after_epoch(epoch: int, earlier: int = number * task.epochs) -> None:
+                if progress is not None:
+                    progress(earlier + epoch, task.epochs * len(task.seeds))
+
+            try:
+                results.append(_train_one(task, protocol, placed, seed, after_epoch))
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    f"the network {task.network} does not fit into the memory of {device}",
+                    "choose a smaller batch_size or network, or fewer test_images where the "
+                    "protocol evaluates them as one batch",
+                ) from error
+        if placed.device.type == "cuda":
+            torch.cuda.synchronize(placed.device)
+        return results
+
+    def _on_device(self, images: Images, device: torch.device) -> PlacedImages:
+        held = self._placed
+        if held is None or held.images is not images or held.device != device:
+            held = self._placed = None  # free the memory before looking how much there is
+            self._placed = place_images(images, device, self._placement)
+        assert self._placed is not None
+        return self._placed
+
+
+def _train_one(
+    task: TrainingTask,
+    protocol: Protocol,
+    placed: PlacedImages,
+    seed: int,
+    after_epoch: Callable[[int], None],
+) -> TrainingResult:
+    device, images = placed.device, placed.images
+    with seeded(seed, device):
+        network = build_network(task.network, images.shape, images.classes, task.network_options)
+        network = network.to(device)
+        optimiser = _adam(network, protocol.given_to_adam(task.hyperparameters))
+        order = ImageOrder(
+            len(placed.train),
+            task.batch_size,
+            seed,
+            reshuffle_each_epoch=protocol.reshuffle_each_epoch,
+        )
+        losses: list[Tensor] = []
+        steps = 0
+        for epoch in range(1, task.epochs + 1):
+            batches = order.next_epoch(placed.train.index_device)
+            if task.max_steps is not None:
+                batches = batches[: task.max_steps - steps]
+            if batches:
+                losses.append(_train_epoch(network, optimiser, placed.train, batches))
+            steps += len(batches)
+            after_epoch(epoch)
+        accuracy = _evaluate(network, placed.test, protocol)
+    # The first time that the host asks for a number: until here it only queued work.
+    train_losses = _until_divergence([float(loss) for loss in losses])
+    return TrainingResult(
+        seed=seed,
+        accuracy=float(accuracy),
+        train_losses=train_losses,
+        diverged=any(math.isnan(loss) for loss in train_losses),
+        steps=steps,
+        parameters=count_parameters(network),
+        placement=str(placed.placement),
+    )
+
+
+def _train_epoch(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    train: PlacedSplit,
+    batches: Sequence[Tensor],
+) -> Tensor:
+    """One pass over the batches; the mean loss per image, float64, still on the device."""
+    network.train()
+    # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss was not.
+    total = torch.zeros((), dtype=torch.float64, device=train.device)
+    for rows in batches:
+        images, labels = train.batch(rows)  # (batch, C, H, W), (batch,)
+        optimiser.zero_grad()
+        loss = cross_entropy(_forward(network, images), labels)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        total += loss.detach() * len(rows)
+    return total / sum(map(len, batches))
+
+
+@torch.no_grad()
+def _evaluate(network: nn.Module, test: PlacedSplit, protocol: Protocol) -> Tensor:
+    """Share of the test images that are classified correctly, still on the device.
+
+    In train mode this changes the running statistics of BatchNorm: the network is of no use later.
+    """
+    network.train(protocol.evaluation_mode == "train")
+    size = len(test) if protocol.evaluate_as_one_batch else EVALUATION_BATCH
+    correct = torch.zeros((), dtype=torch.int64, device=test.device)
+    for start in range(0, len(test), size):
+        images, labels = test.batch(slice(start, start + size))
+        correct += (_forward(network, images).argmax(dim=1) == labels).sum()
+    return correct.double() / len(test)
+
+
+def _forward(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits (batch, classes).
+
+    Raises:
+        TrainingError: the network refuses the batch, as BatchNorm does a single value per channel.
+    """
+    try:
+        logits: Tensor = network(images)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"the network fails on a batch of shape {tuple(images.shape)}: {error}",
+            "choose another batch_size if the batch is too small, else look at the network",
+        ) from error
+    return logits
+
+
+def _adam(network: nn.Module, values: Hyperparameters) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(),
+        lr=values.learning_rate,
+        betas=(values.beta1, values.beta2),
+        eps=values.epsilon,
+        weight_decay=values.weight_decay,
+    )
+
+
+def _until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
+    """Losses as they are until the first that is not finite, NaN from there on."""
+    finite_so_far = True
+    cleaned = []
+    for loss in losses:
+        finite_so_far = finite_so_far and math.isfinite(loss)
+        cleaned.append(loss if finite_so_far else math.nan)
+    return tuple(cleaned)
+
+
+def _checked_device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise UsageError(f"there is no device {name} here", 'choose another, such as "cpu"')
+        return torch.device("cuda", index)
+    return torch.device("cpu")
