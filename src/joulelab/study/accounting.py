@@ -109,4 +109,4 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
 
 def _covers(domain: str, training: str) -> bool:
     """Whether a domain contains the device that trains."""
-    return domain == training or domain.split(":")[0] in {training, "psys", "wall"}
+    return domain == training or domain.split(":", maxsplit=1)[0] in {training, "psys", "wall"}

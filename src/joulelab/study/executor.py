@@ -188,7 +188,7 @@ class LocalExecutor(Executor):
         except StoreError:
             window.close()
             raise
-        except Exception as raised:  # noqa: BLE001 - whatever a user's network raises is a result
+        except Exception as raised:
             state, error = "failed", f"{type(raised).__name__}: {raised}"
             details = traceback.format_exc()
         measurement = window.close()
@@ -218,7 +218,7 @@ def _signs_of_life(
         while not stop.wait(SIGN_INTERVAL_S):
             try:
                 report()
-            except Exception as error:  # noqa: BLE001 - raised again below, in the main thread
+            except Exception as error:
                 failed.append(error)
                 return
 

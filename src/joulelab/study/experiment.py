@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -35,23 +36,24 @@ class ExperimentSpec(BaseModel, ABC):
     rounds: Count
     repetitions: Count
     space: dict[str, dict[str, Any]]
-    fixed: dict[str, float] = {}
-    exclude: list[dict[str, Level]] = []
+    fixed: dict[str, float] = Field(default_factory=dict)
+    exclude: list[dict[str, Level]] = Field(default_factory=list)
 
     @field_validator("fixed")
     @classmethod
     def _possible(cls, fixed: dict[str, float]) -> dict[str, float]:
-        return _checked(lambda: check_hyperparameters(fixed), fixed)
+        with _as_value_error():
+            check_hyperparameters(fixed)
+        return fixed
 
     @field_validator("space")
     @classmethod
     def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        def check() -> None:
+        with _as_value_error():
             for name, variable in SearchSpace.from_dict(space).variables.items():
                 for value in variable.attained_bounds():
                     check_hyperparameters({name: value})
-
-        return _checked(check, space)
+        return space
 
     def search_space(self) -> SearchSpace:
         """What is searched."""
@@ -84,9 +86,10 @@ kinds: Registry[type[ExperimentSpec]] = Registry(
 )
 
 
-def _checked(check: Any, value: Any) -> Any:  # noqa: ANN401 - whatever pydantic validates
+@contextlib.contextmanager
+def _as_value_error() -> Iterator[None]:
+    """Let pydantic report an error of another room with its own."""
     try:
-        check()
+        yield
     except UsageError as error:
         raise ValueError(str(error).replace("\n", "; ")) from error
-    return value

@@ -8,14 +8,13 @@ not a measurement: caches, clocks and temperature are those of the first seconds
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from joulelab.energy.reading import Measurement, Status
 from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Job, Outcome
-from joulelab.study.plan import Plan
 from joulelab.study.store import PlannedRun
 
 SHORT_STEPS = 2
@@ -56,17 +55,17 @@ class Prediction:
 
 
 def predict(
-    plan: Plan,
+    configurations: Sequence[Configuration],
     job_of: Callable[[Configuration], Job],
     run: Callable[[Job], Outcome],
     train_images: int,
     domains: list[str] | None,
     training: str,
 ) -> Prediction:
-    """Train a few steps of every network in the plan and extrapolate.
+    """Train a few steps of every network and extrapolate.
 
     Args:
-        plan: the whole study.
+        configurations: what is to be predicted.
         job_of: the job of one repetition of a configuration.
         run: carries a job out, and books it.
         train_images: number of training images.
@@ -75,7 +74,7 @@ def predict(
     """
     by_network: dict[str, Cost] = {}
     costs: dict[tuple[str, str], Cost] = {}
-    for configuration in plan.configurations:
+    for configuration in configurations:
         key = f"{configuration.network} {sorted(configuration.network_options.items())}"
         if key not in by_network:
             by_network[key] = _cost(job_of(configuration), run, train_images, domains, training)

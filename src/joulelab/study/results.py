@@ -86,7 +86,7 @@ class Results:
                 row[f"{reading.domain} gross_j"] = reading.gross_j
                 row[f"{reading.domain} status"] = str(reading.status)
         frame = pd.DataFrame(rows)
-        numbers = [c for c in frame if c.startswith("energy_") and c.endswith("_j")]
+        numbers = [c for c in map(str, frame) if c.startswith("energy_") and c.endswith("_j")]
         for column in [*numbers, "accuracy", "train_loss", "duration_s", "started_at"]:
             frame[column] = frame[column].astype(float)
         return frame[_ordered(frame)]
@@ -156,7 +156,7 @@ def _ordered(frame: pd.DataFrame) -> list[str]:
     """Columns with the hidden ones left out and the factors behind the configuration."""
     first = ["run_id", "position", "block", "experiment", "kind", "configuration"]
     given = {*first, *HYPERPARAMETERS}
-    last_of_schema = frame.columns.get_loc("error")
+    last_of_schema = list(frame.columns).index("error")
     factors = [
         column
         for position, column in enumerate(frame.columns)

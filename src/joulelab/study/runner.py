@@ -17,14 +17,15 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from joulelab.energy.reading import Measurement
-from joulelab.learning.engine import Hyperparameters, TrainingResult, TrainingTask
+from joulelab.learning.engine import TrainingResult
 from joulelab.study.accounting import Ledger
+from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
-from joulelab.study.executor import Executor, ImagesRequest, Job, Outcome, SignOfLife
+from joulelab.study.executor import Executor, Job, Outcome, SignOfLife
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Group, Plan
 from joulelab.study.spec import StudySpec
@@ -42,10 +43,7 @@ class Runner:
         plan: all of it.
         store: open for writing, the plan entered.
         ledger: of this session.
-        executor: carries out the jobs.
-        images: which data set.
-        device: ``"cpu"`` or ``"cuda:<index>"``.
-        threads: torch's threads on the CPU.
+        bench: what this session works with, loaded.
         listener: hears what happens.
     """
 
@@ -55,20 +53,15 @@ class Runner:
         plan: Plan,
         store: Store,
         ledger: Ledger,
-        executor: Executor,
-        images: ImagesRequest,
-        device: str,
-        threads: int,
+        bench: Bench,
         listener: Listener,
     ) -> None:
         self._spec = spec
         self._plan = plan
         self._store = store
         self._ledger = ledger
-        self._executor = executor
-        self._images = images
-        self._device = device
-        self._threads = threads
+        self._bench = bench
+        self._executor: Executor = bench.executor
         self._listener = listener
         self._strategies: dict[tuple[str, str], Strategy] = {}
 
@@ -87,6 +80,16 @@ class Runner:
                 self._train(group, pending, values)
             self._observe(group, values)
 
+    def left(self) -> list[Configuration]:
+        """The configurations that have runs left."""
+        states = self._store.states()
+        left = {
+            (run.experiment, run.configuration)
+            for run in self._plan.runs
+            if states[run.run_id] not in DONE
+        }
+        return [one for one in self._plan.configurations if (one.experiment, one.name) in left]
+
     def calibrate(self, job: Job) -> Outcome:
         """Carry out a job that belongs to no run, and book it."""
         self._ledger.pause()
@@ -96,21 +99,6 @@ class Runner:
         if outcome.state == "interrupted":
             raise KeyboardInterrupt
         return outcome
-
-    def job(self, configuration: Configuration, values: Mapping[str, Any], label: str) -> Job:
-        """The job for all repetitions of a configuration with these hyperparameters."""
-        known = {field.name for field in fields(Hyperparameters)}
-        given = {**configuration.fixed, **values}
-        task = TrainingTask(
-            network=configuration.network,
-            network_options=dict(configuration.network_options),
-            protocol=self._spec.protocol,
-            hyperparameters=Hyperparameters(**{k: v for k, v in given.items() if k in known}),
-            epochs=self._spec.epochs,
-            batch_size=self._spec.batch_size,
-            seeds=(0,),
-        )
-        return Job(label, task, self._images, self._spec.engine, self._device, self._threads)
 
     def _strategy(self, configuration: Configuration) -> Strategy:
         key = (configuration.experiment, configuration.name)
@@ -141,7 +129,7 @@ class Runner:
 
     def _train(self, group: Group, pending: Sequence[PlannedRun], values: dict[str, Any]) -> None:
         label = f"{group.configuration.experiment}: {group.configuration.name}, {group.round + 1}"
-        job = self.job(group.configuration, values, label)
+        job = self._bench.job(group.configuration, values, label)
         whole = job.task.with_seeds([run.seed for run in pending])
         by_seed = {run.seed: run for run in pending}
         for task in self._executor.split(self._spec.engine, whole):
@@ -198,9 +186,7 @@ class Runner:
     def _energy(self, measurement: Measurement, parts: int) -> dict[str, Any]:
         """The columns for one of the runs that share a measurement equally."""
         readings = tuple(reading.shared(parts) for reading in measurement.readings)
-        shared = replace(
-            measurement, readings=readings, duration_s=measurement.duration_s / parts
-        )
+        shared = replace(measurement, readings=readings, duration_s=measurement.duration_s / parts)
         sum_ = self._ledger.total(shared)
         return {
             "energy_gross_j": sum_.gross_j,

@@ -96,7 +96,7 @@ class StudySpec(BaseModel):
     batch_size: Count = 512
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     score: Literal["mean", "max"] = "mean"
-    plugins: list[str] = []
+    plugins: list[str] = Field(default_factory=list)
     energy: EnergySpec = EnergySpec()
     experiment: Annotated[dict[str, Any], Field(min_length=1)]
 
@@ -121,15 +121,14 @@ class StudySpec(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with every default written out, as the store keeps it; no ``None``."""
-        return _without_none(
-            {
-                **self.model_dump(mode="json"),
-                "experiment": {
-                    name: experiment.model_dump(mode="json")
-                    for name, experiment in self.experiments().items()
-                },
-            }
+        resolved = {
+            name: experiment.model_dump(mode="json")
+            for name, experiment in self.experiments().items()
+        }
+        plain: dict[str, Any] = _without_none(
+            {**self.model_dump(mode="json"), "experiment": resolved}
         )
+        return plain
 
     def to_toml(self) -> str:
         """The resolved study file."""
@@ -184,7 +183,8 @@ def load_spec(
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"the study file {path} cannot be read: {error}", "check the path") from None
+        message = f"the study file {path} cannot be read: {error}"
+        raise SpecError(message, "check the path") from None
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -410,7 +410,7 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     path = folder / DATABASE
     if not path.is_file():
-        raise StoreError(f"{folder} holds no study", "name a folder that `joulelab run` has written")
+        raise StoreError(f"{folder} holds no study", "name a folder of `joulelab run`")
     # A WAL database in a folder that cannot be written can be read only as immutable.
     immutable = "" if os.access(folder, os.W_OK) else "&immutable=1"
     with _explained(folder):

@@ -1,4 +1,4 @@
-"""Checks that several tables of a study file share; they raise ``ValueError``, as pydantic wants."""
+"""Checks that tables of a study file share; they raise ``ValueError``, as pydantic wants."""
 
 from __future__ import annotations
 

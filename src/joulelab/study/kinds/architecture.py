@@ -35,7 +35,7 @@ class ArchitectureSpec(ExperimentSpec):
     kind: Literal["architecture"]
     network: str
     vary: Annotated[dict[str, Levels], Field(min_length=1)]
-    network_options: dict[str, Any] = {}
+    network_options: dict[str, Any] = Field(default_factory=dict)
     strategy: str = "random"
 
     @field_validator("network")

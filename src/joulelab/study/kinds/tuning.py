@@ -36,7 +36,7 @@ class TuningSpec(ExperimentSpec):
     strategies: Names
     networks: Names
     hyperparameters: Annotated[list[Count], Field(min_length=1)] | None = None
-    network_options: dict[str, dict[str, Any]] = {}
+    network_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("strategies")
     @classmethod

@@ -1,0 +1,5 @@
+"""``python -m joulelab``."""
+
+from joulelab.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""``joulelab status``, ``report`` and ``export``: what stands in a results folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from joulelab import units
+from joulelab.cli.output import data_console, print_json
+from joulelab.errors import StoreWriteError
+from joulelab.study.results import Results
+from joulelab.study.store import is_running
+
+
+def print_status(folder: Path, *, as_json: bool) -> None:
+    """Print how many runs of each experiment are in which state, and what failed."""
+    results = Results.open(folder)
+    runs, ledger = results.to_frame(), results.ledger_frame()
+    states = ["planned", "running", "finished", "failed"]
+    counts = {
+        str(name): {state: int((frame["state"] == state).sum()) for state in states}
+        for name, frame in runs.groupby("experiment", sort=False)
+    }
+    failed = runs[runs["state"] == "failed"]
+    failures = dict(zip(failed["run_id"], failed["error"], strict=True))
+    interrupted = ledger[ledger["state"] == "interrupted"]
+    known = ledger["energy_gross_j"].dropna()
+    joules = float(known.sum()) if len(known) else None
+    writing = is_running(folder)
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "study": results.spec["name"],
+                "writing": writing,
+                "runs": counts,
+                "failures": failures,
+                "interrupted_attempts": len(interrupted),
+                "ledger_energy_gross_j": joules,
+            }
+        )
+        return
+    console = data_console()
+    table = Table(title=f"{results.spec['name']} in {folder}", title_justify="left")
+    table.add_column("experiment")
+    for state in states:
+        table.add_column(state, justify="right")
+    for name, by_state in counts.items():
+        table.add_row(name, *(str(by_state[state]) for state in states))
+    console.print(table)
+    console.print(
+        f"{'running now' if writing else 'not running'}; energy booked so far, all kinds of work: "
+        f"{units.energy(joules)} gross; interrupted attempts: {len(interrupted)}",
+        soft_wrap=True,
+    )
+    for run_id, error in failures.items():
+        console.print(f"failed: {run_id}: {error}", soft_wrap=True, markup=False)
+
+
+def print_report(folder: Path, *, as_json: bool) -> None:
+    """Write ``report/index.html`` anew and print its tables."""
+    from joulelab.report.page import report_data, write_report
+    from joulelab.report.text import print_summary
+
+    results = Results.open(folder)
+    page = write_report(results)
+    if as_json:
+        print_json({"folder": str(folder), "report": str(page), **report_data(results)})
+        return
+    print_summary(results, data_console())
+    print(f"report: {page}")
+
+
+def export_table(folder: Path, file_format: str, table: str, out: Path | None) -> None:
+    """Write one table of a study.
+
+    Args:
+        folder: the results folder.
+        file_format: ``"csv"`` or ``"parquet"``.
+        table: ``"runs"``, ``"energy"``, ``"rounds"`` or ``"ledger"``.
+        out: the file; without it CSV goes to standard output, and Parquet beside the runs.
+
+    Raises:
+        StoreWriteError: the file cannot be written.
+    """
+    results = Results.open(folder)
+    frame = {
+        "runs": results.to_frame,
+        "energy": results.energy_frame,
+        "rounds": results.rounds_frame,
+        "ledger": results.ledger_frame,
+    }[table]()
+    if file_format == "csv" and out is None:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    path = out or folder / f"{table}.{file_format}"
+    try:
+        if file_format == "csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, index=False)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror or error}", "give another file with --out"
+        ) from error
+    print(path)

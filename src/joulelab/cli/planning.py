@@ -1,0 +1,129 @@
+"""``joulelab plan``, and the plan that stands at the beginning of ``joulelab run``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from joulelab import units
+from joulelab.cli.output import data_console, print_json, progress_console
+from joulelab.energy.reading import Status
+from joulelab.study.listener import Listener
+from joulelab.study.plan import Plan
+from joulelab.study.prediction import Cost, Prediction
+from joulelab.study.runner import DONE
+from joulelab.study.spec import StudySpec
+from joulelab.study.study import Study
+
+
+def print_plan(study: Study, *, as_json: bool) -> None:
+    """Print what a study would run, with predicted time and energy."""
+    plan, prediction = study.predict(_Waiting())
+    if as_json:
+        print_json(_plan_data(study.spec, plan, prediction))
+        return
+    show_plan(data_console(), study.spec, plan, prediction, {})
+
+
+def show_plan(
+    console: Console,
+    spec: StudySpec,
+    plan: Plan,
+    prediction: Prediction,
+    states: Mapping[str, str],
+) -> None:
+    """Draw the plan as a table of experiments, each with what is left and what it will cost.
+
+    Args:
+        console: where to.
+        spec: the study.
+        plan: all of it.
+        prediction: of the configurations that have runs left.
+        states: of runs that an earlier session has seen.
+    """
+    table = Table(title=f"plan of {spec.name}", title_justify="left", caption_justify="left")
+    for column in ("experiment", "factors", "configurations", "rounds", "repetitions"):
+        table.add_column(column, justify="left" if column in {"experiment", "factors"} else "right")
+    for column in ("runs", "done", "time left", "energy left"):
+        table.add_column(column, justify="right")
+    for name, factors in plan.factors.items():
+        runs = [run for run in plan.runs if run.experiment == name]
+        left = [run for run in runs if states.get(run.run_id) not in DONE]
+        cost = prediction.total(left)
+        experiment = spec.experiments()[name]
+        configurations = [c for c in plan.configurations if c.experiment == name]
+        table.add_row(
+            name,
+            " x ".join(factors),
+            str(len(configurations)),
+            str(experiment.rounds),
+            str(experiment.repetitions),
+            str(len(runs)),
+            str(len(runs) - len(left)),
+            units.duration(cost.duration_s) if left else "-",
+            _energy(cost) if left else "-",
+        )
+    left = [run for run in plan.runs if states.get(run.run_id) not in DONE]
+    console.print(table)
+    if left:
+        total = prediction.total(left)
+        console.print(
+            f"in all {len(left)} trainings of {spec.epochs} epochs on {spec.dataset}"
+            f"{_thinning(spec)}: about {units.duration(total.duration_s)} and {_energy(total)}, "
+            "predicted from a few steps of each network",
+            soft_wrap=True,
+        )
+
+
+def _thinning(spec: StudySpec) -> str:
+    if spec.train_images == "all" and spec.test_images == "all":
+        return ""
+    return f" (at most {spec.train_images} training and {spec.test_images} test images)"
+
+
+def _energy(cost: Cost) -> str:
+    if cost.energy_j is None:
+        return "energy unknown"
+    mark = "" if cost.status is Status.MEASURED else " (estimated)"
+    return f"{units.energy(cost.energy_j)}{mark}"
+
+
+def _plan_data(spec: StudySpec, plan: Plan, prediction: Prediction) -> dict[str, Any]:
+    total = prediction.total(plan.runs)
+    return {
+        "study": spec.to_dict(),
+        "configurations": [
+            {
+                "experiment": one.experiment,
+                "configuration": one.name,
+                "levels": dict(one.levels),
+                "runs": one.rounds * one.repetitions,
+                **_cost_data(prediction.by_configuration[one.experiment, one.name]),
+            }
+            for one in plan.configurations
+        ],
+        "order": [run.run_id for run in plan.runs],
+        "runs": len(plan.runs),
+        "total": _cost_data(total),
+    }
+
+
+def _cost_data(cost: Cost) -> dict[str, Any]:
+    return {
+        "duration_s": cost.duration_s,
+        "energy_net_j": cost.energy_j,
+        "energy_status": str(cost.status),
+    }
+
+
+class _Waiting(Listener):
+    """Says on standard error what the user is waiting for."""
+
+    def __init__(self) -> None:
+        self._console = progress_console()
+
+    def doing(self, what: str) -> None:
+        self._console.print(f"{what} ...", style="dim", soft_wrap=True)

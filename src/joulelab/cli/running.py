@@ -1,0 +1,183 @@
+"""``joulelab run``: the plan, progress while it runs, tables and the report at the end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from joulelab import units
+from joulelab.cli.output import data_console, print_json, progress_console
+from joulelab.cli.planning import show_plan
+from joulelab.energy.reading import Status, Total
+from joulelab.study.executor import SignOfLife
+from joulelab.study.listener import Listener
+from joulelab.study.plan import Plan
+from joulelab.study.prediction import Prediction
+from joulelab.study.runner import DONE
+from joulelab.study.spec import StudySpec
+from joulelab.study.store import PlannedRun
+from joulelab.study.study import Study
+
+SOME_RUNS_FAILED = 3
+OUTPUT_FOLDER = Path("joulelab-out")
+QUIET_LINE_S = 10.0
+"""Where progress cannot be drawn in place, a line is written this often at the most."""
+
+
+def default_folder(study: str, overrides: Sequence[str]) -> Path:
+    """The results folder where none is given: the same for the same command.
+
+    Args:
+        study: as on the command line; a results folder is its own.
+        overrides: each ``--set``; they tell one variant of a study from another.
+    """
+    path = Path(study).expanduser()
+    if path.is_dir():
+        return path
+    words = [path.stem, *(re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides)]
+    return OUTPUT_FOLDER / "-".join(words)[:120]
+
+
+def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
+    """Run a study into a folder, print its tables, write its report.
+
+    Args:
+        study: what to run.
+        folder: its results folder.
+        as_json: JSON instead of tables on standard output.
+
+    Returns:
+        The exit code: 0, or 3 where runs failed.
+    """
+    from joulelab.report.page import write_report
+    from joulelab.report.text import print_summary
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    display = _Display(progress_console())
+    try:
+        with display:
+            results = study.run(folder, display)
+    except KeyboardInterrupt:
+        display.console.print(
+            f"interrupted; what had finished is in {folder}: run the same command again to go on",
+            soft_wrap=True,
+        )
+        raise
+    page = write_report(results)
+    if as_json:
+        from joulelab.report.page import report_data
+
+        print_json({"folder": str(folder), "report": str(page), **report_data(results)})
+    else:
+        print_summary(results, data_console())
+        print(f"report: {page}")
+    if failed := results.failed():
+        display.console.print(
+            f"{failed} runs failed; `joulelab status {folder}` says why", style="red"
+        )
+        return SOME_RUNS_FAILED
+    return 0
+
+
+class _Display(Listener):
+    """Draws the plan, then a line of progress: what runs, energy so far, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[energy]}"),
+            TextColumn("{task.fields[left]} left"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None, energy="", left="?", visible=False)
+        self._spec: StudySpec
+        self._plan: Plan
+        self._states: dict[str, str] = {}
+        self._prediction: Prediction | None = None
+        self._joules = 0.0
+        self._mark = ""
+        self._predicted_s = self._taken_s = 0.0
+        self._running: Sequence[PlannedRun] = ()
+        self._last_line = 0.0
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
+        self._spec, self._plan, self._states = spec, plan, dict(states)
+        done = self._done()
+        begun = f", {done} of them done already" if done else ""
+        self.console.print(f"{spec.name}: {len(plan.runs)} trainings{begun}", soft_wrap=True)
+
+    def doing(self, what: str) -> None:
+        self.console.print(f"{what} ...", style="dim", soft_wrap=True)
+
+    def predicted(self, prediction: Prediction) -> None:
+        self._prediction = prediction
+        show_plan(self.console, self._spec, self._plan, prediction, self._states)
+        self._progress.update(
+            self._task, total=len(self._plan.runs), completed=self._done(), visible=True
+        )
+
+    def started(self, runs: Sequence[PlannedRun]) -> None:
+        self._running = runs
+        first = runs[0]
+        what = f"{first.experiment}: {first.configuration}, round {first.round + 1}"
+        self._progress.update(self._task, description=what)
+
+    def progress(self, sign: SignOfLife, total: Total) -> None:
+        self._show(self._joules + (total.gross_j or 0.0))
+
+    def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
+        self._joules += total.gross_j or 0.0
+        self._mark = "" if total.status is Status.MEASURED else f" ({total.status})"
+        for run, row in zip(self._running, rows, strict=True):
+            self._states[run.run_id] = row["state"]
+            self._taken_s += row.get("duration_s") or 0.0
+            if self._prediction is not None:
+                self._predicted_s += self._prediction.of(run).duration_s
+            if row["state"] == "failed":
+                self.console.print(f"failed: {run.run_id}: {row['error']}", soft_wrap=True)
+        self._progress.update(self._task, completed=self._done())
+        self._show(self._joules)
+
+    def _show(self, joules: float) -> None:
+        energy = f"{units.energy(joules)}{self._mark}"
+        left = units.duration(self._left_s())
+        self._progress.update(self._task, energy=energy, left=left)
+        if self._progress.disable and time.monotonic() - self._last_line > QUIET_LINE_S:
+            self._last_line = time.monotonic()
+            done, total = self._done(), len(self._plan.runs)
+            self.console.print(f"{done} of {total} runs, {energy}, {left} left", soft_wrap=True)
+
+    def _done(self) -> int:
+        return sum(self._states.get(run.run_id) in DONE for run in self._plan.runs)
+
+    def _left_s(self) -> float:
+        """Predicted time of what is left, corrected by how the prediction has done so far."""
+        if self._prediction is None:
+            return float("nan")
+        left = [run for run in self._plan.runs if self._states.get(run.run_id) not in DONE]
+        correction = self._taken_s / self._predicted_s if self._predicted_s else 1.0
+        return self._prediction.total(left).duration_s * correction
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

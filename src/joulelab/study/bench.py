@@ -1,0 +1,125 @@
+"""What a session works with on this machine: device, images, executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from joulelab.energy.recorder import Recorder
+from joulelab.learning.engine import Hyperparameters, TrainingTask
+from joulelab.learning.images import Images
+from joulelab.learning.networks import verify_buildable
+from joulelab.study.design import Configuration
+from joulelab.study.device import Device, available_threads, find_device
+from joulelab.study.executor import ImagesRequest, Job, LocalExecutor, Outcome
+from joulelab.study.listener import Listener
+from joulelab.study.prediction import Prediction, predict
+from joulelab.study.spec import StudySpec
+
+
+class Bench:
+    """Device, images and executor of one session; `load` before anything else.
+
+    Args:
+        spec: the study.
+        data_dir: the folder with data sets.
+        recorder: started.
+        listener: hears what happens.
+    """
+
+    device: Device
+    images: Images
+    executor: LocalExecutor
+
+    def __init__(
+        self, spec: StudySpec, data_dir: Path | None, recorder: Recorder, listener: Listener
+    ) -> None:
+        self._spec = spec
+        self._recorder = recorder
+        self._listener = listener
+        self._request = ImagesRequest(
+            spec.dataset,
+            str(data_dir) if data_dir else None,
+            None if spec.train_images == "all" else spec.train_images,
+            None if spec.test_images == "all" else spec.test_images,
+            spec.seed,
+        )
+        self.domains = None if spec.energy.domains == "auto" else list(spec.energy.domains)
+        self.threads = available_threads() if spec.threads == "auto" else spec.threads
+
+    def load(self, configurations: Sequence[Configuration]) -> None:
+        """Find the device, load the images, and see that every network fits them.
+
+        Raises:
+            DatasetError: the images cannot be had.
+            SpecError, TrainingError: no such device, or a network that cannot be built.
+        """
+        self._listener.doing(f"loading torch and the data set {self._spec.dataset}")
+        self.device = find_device(self._spec.device)
+        self.executor = LocalExecutor(
+            self._recorder,
+            self.device.domain,
+            self._spec.energy.cool_down_s,
+            self._listener.doing,
+        )
+        self.images = self.executor.images(self._request)
+        for one in configurations:
+            verify_buildable(
+                one.network, self.images.shape, self.images.classes, one.network_options
+            )
+
+    def job(self, configuration: Configuration, values: Mapping[str, Any], label: str) -> Job:
+        """The job for one repetition, seed 0, of a configuration with these hyperparameters."""
+        known = {field.name for field in fields(Hyperparameters)}
+        given = {**configuration.fixed, **values}
+        task = TrainingTask(
+            network=configuration.network,
+            network_options=dict(configuration.network_options),
+            protocol=self._spec.protocol,
+            hyperparameters=Hyperparameters(**{k: v for k, v in given.items() if k in known}),
+            epochs=self._spec.epochs,
+            batch_size=self._spec.batch_size,
+            seeds=(0,),
+        )
+        return Job(label, task, self._request, self._spec.engine, self.device.name, self.threads)
+
+    def data_description(self) -> dict[str, Any]:
+        """What the manifest says of the data."""
+        shape = self.images.shape
+        return {
+            "name": self._spec.dataset,
+            "source": self.images.source,
+            "train_images": len(self.images.train),
+            "test_images": len(self.images.test),
+            "shape": [shape.channels, shape.height, shape.width],
+            "classes": self.images.classes,
+            "checksum": self.images.checksum(),
+        }
+
+    def measure_idle(self) -> dict[str, float]:
+        """Idle power in watts by domain; empty where the study wants none."""
+        if not self._spec.energy.idle_s:
+            return {}
+        self._listener.doing(f"measuring idle power for {self._spec.energy.idle_s:g} s")
+        return dict(self._recorder.measure_idle(self._spec.energy.idle_s))
+
+    def predict(
+        self, configurations: Sequence[Configuration], run: Callable[[Job], Outcome]
+    ) -> Prediction:
+        """Predict time and energy by training a few steps of every network.
+
+        Args:
+            configurations: those that have runs left.
+            run: carries a job out, and books it.
+        """
+        self._listener.doing("training a few steps of every network, to predict time and energy")
+        return predict(
+            configurations,
+            lambda configuration: self.job(configuration, {}, "calibration"),
+            run,
+            len(self.images.train),
+            self.domains,
+            self.device.domain,
+        )
