@@ -1,8 +1,8 @@
 """Joulelab: a laboratory for energy-efficient deep learning, measured in joules.
 
-    >>> from joulelab import Study
-    >>> results = Study.load("quickstart").run("out")   # doctest: +SKIP
-    >>> results.to_frame()                              # doctest: +SKIP
+>>> from joulelab import Study
+>>> results = Study.load("quickstart").run("out")   # doctest: +SKIP
+>>> results.to_frame()                              # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from joulelab import units
 from joulelab.cli.output import data_console, print_json
 from joulelab.errors import StoreWriteError
+from joulelab.report import formats
 from joulelab.study.results import Results
 from joulelab.study.store import is_running
 
@@ -52,7 +52,7 @@ def print_status(folder: Path, *, as_json: bool) -> None:
     console.print(table)
     console.print(
         f"{'running now' if writing else 'not running'}; energy booked so far, all kinds of work: "
-        f"{units.energy(joules)} gross; interrupted attempts: {len(interrupted)}",
+        f"{formats.joules(joules)} gross; interrupted attempts: {len(interrupted)}",
         soft_wrap=True,
     )
     for run_id, error in failures.items():

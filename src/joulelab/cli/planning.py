@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from joulelab import units
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.energy.reading import Status
+from joulelab.report import formats
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Cost, Prediction
@@ -63,7 +63,7 @@ def show_plan(
             str(experiment.repetitions),
             str(len(runs)),
             str(len(runs) - len(left)),
-            units.duration(cost.duration_s) if left else "-",
+            formats.duration(cost.duration_s) if left else "-",
             _energy(cost) if left else "-",
         )
     left = [run for run in plan.runs if states.get(run.run_id) not in DONE]
@@ -72,7 +72,7 @@ def show_plan(
         total = prediction.total(left)
         console.print(
             f"in all {len(left)} trainings of {spec.epochs} epochs on {spec.dataset}"
-            f"{_thinning(spec)}: about {units.duration(total.duration_s)} and {_energy(total)}, "
+            f"{_thinning(spec)}: about {formats.duration(total.duration_s)} and {_energy(total)}, "
             "predicted from a few steps of each network",
             soft_wrap=True,
         )
@@ -88,7 +88,7 @@ def _energy(cost: Cost) -> str:
     if cost.energy_j is None:
         return "energy unknown"
     mark = "" if cost.status is Status.MEASURED else " (estimated)"
-    return f"{units.energy(cost.energy_j)}{mark}"
+    return f"{formats.joules(cost.energy_j)}{mark}"
 
 
 def _plan_data(spec: StudySpec, plan: Plan, prediction: Prediction) -> dict[str, Any]:

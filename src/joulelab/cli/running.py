@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from joulelab import units
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.planning import show_plan
 from joulelab.energy.reading import Status, Total
+from joulelab.report import formats
 from joulelab.study.executor import SignOfLife
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
@@ -159,8 +159,8 @@ class _Display(Listener):
         self._show(self._joules)
 
     def _show(self, joules: float) -> None:
-        energy = f"{units.energy(joules)}{self._mark}"
-        left = units.duration(self._left_s())
+        energy = f"{formats.joules(joules)}{self._mark}"
+        left = formats.duration(self._left_s())
         self._progress.update(self._task, energy=energy, left=left)
         if self._progress.disable and time.monotonic() - self._last_line > QUIET_LINE_S:
             self._last_line = time.monotonic()
