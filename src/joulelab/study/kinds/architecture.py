@@ -15,6 +15,7 @@ from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Configuration, Factor, Level, configuration_name
 from joulelab.study.experiment import ExperimentSpec
 from joulelab.study.seeds import derive_seed
+from joulelab.study.store import RUN_COLUMNS
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
@@ -52,6 +53,8 @@ class ArchitectureSpec(ExperimentSpec):
     def _consistent(self) -> ArchitectureSpec:
         for name, levels in self.vary.items():
             unique(levels)
+            if name in RUN_COLUMNS:
+                raise ValueError(f"{name!r} is a column of the results and cannot be a factor")
             if name in self.network_options:
                 raise ValueError(f"{name!r} stands in vary and in network_options")
         return self
