@@ -1,0 +1,96 @@
+"""Figures in words: the one place where joules, shares, times and p-values are rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeGuard
+
+UNKNOWN = "unknown"
+DASH = "–"
+
+HOUR_S = 3600.0
+MINUTE_S = 60.0
+SMALLEST_P = 0.001
+
+
+def known(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number at all; pandas turns ``None`` into NaN."""
+    return value is not None and math.isfinite(value)
+
+
+def joules(value: float | None) -> str:
+    """Energy: ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; ``unknown``, never 0, for none."""
+    if not known(value):
+        return UNKNOWN
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.2f} MJ"
+    if abs(value) >= 1e5:
+        return f"{value / 1e3:,.1f} kJ"
+    return f"{significant(value)} J"
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits below 100, whole numbers above."""
+    if not known(value):
+        return DASH
+    decimals = 0 if abs(value) >= 1e2 else 1 if abs(value) >= 1e1 else 2
+    return f"{value:,.{decimals}f}"
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """A share of 1 as a percentage."""
+    return f"{100 * value:.{decimals}f} %" if known(value) else DASH
+
+
+def change(value: float | None) -> str:
+    """A relative change, with its sign: ``+95.3 %``."""
+    return f"{100 * value:+.1f} %".replace("-", "−") if known(value) else DASH
+
+
+def points(value: float) -> str:
+    """A difference of accuracies in percentage points, with its sign: ``+0.8 points``."""
+    return f"{100 * value:+.1f} points".replace("-", "−")
+
+
+def accuracy(value: float | None) -> str:
+    """Share of images classified correctly, 0 to 1."""
+    return f"{value:.3f}" if known(value) else DASH
+
+
+def p_value(value: float | None) -> str:
+    """``< 0.001`` or three decimals."""
+    if not known(value):
+        return DASH
+    return f"< {SMALLEST_P}" if value < SMALLEST_P else f"{value:.3f}"
+
+
+def duration(value: float | None) -> str:
+    """Seconds as people say them: ``0.42 s``, ``12.3 s``, ``4 min 05 s``, ``1 h 05 min``."""
+    if not known(value):
+        return UNKNOWN
+    if value >= HOUR_S:
+        return f"{int(value // HOUR_S)} h {int(value % HOUR_S // MINUTE_S):02d} min"
+    if value >= 2 * MINUTE_S:
+        return f"{int(value // MINUTE_S)} min {int(value % MINUTE_S):02d} s"
+    return f"{significant(value)} s"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 run``, ``1,152 runs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listing(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def level(value: object) -> str:
+    """A level of a factor: whole numbers without a point, switches as on and off."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
