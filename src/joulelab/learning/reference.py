@@ -161,7 +161,7 @@ def _train_epoch(
         loss = cross_entropy(_forward(network, images), labels)
         torch.autograd.backward(loss)
         optimiser.step()
-        total += loss.detach() * len(rows)
+        total += loss.detach().double() * len(rows)
     return total / sum(map(len, batches))
 
 
