@@ -123,8 +123,8 @@ meters: Registry[type[Detector]] = Registry(
     "meter",
     "joulelab.meters",
     {
-        "nvml": ("joulelab.energy.nvml:NvmlDetector", "NVIDIA GPUs: energy counter, power as check"),
-        "rapl": ("joulelab.energy.rapl:RaplDetector", "Intel and AMD processors: powercap counters"),
+        "nvml": ("joulelab.energy.nvml:NvmlDetector", "NVIDIA GPUs: energy counter and power"),
+        "rapl": ("joulelab.energy.rapl:RaplDetector", "Intel and AMD processors by powercap"),
         "estimate": (
             "joulelab.energy.estimate:EstimateDetector",
             "processor time x TDP and memory, where there is no sensor; always marked estimated",

@@ -1,8 +1,8 @@
 """What a measurement says: readings by domain, and sums that never count a joule twice.
 
-Domains are names such as ``gpu:0``, ``cpu:0``, ``core:0``, ``dram:0``, ``psys:0`` and ``wall``. Some
-contain others (``core:0`` is a part of ``cpu:0``, everything is a part of ``wall``); each reading
-names the domains that contain it, so that a sum can leave the contained ones out.
+Domains are names such as ``gpu:0``, ``cpu:0``, ``core:0``, ``dram:0``, ``psys:0`` and ``wall``.
+Some contain others (``core:0`` is a part of ``cpu:0``, everything is a part of ``wall``); each
+reading names the domains that contain it, so that a sum can leave the contained ones out.
 
 Every reading has a status. *measured*: a sensor of the device said so. *estimated*: computed from
 something else (processor time, a data sheet). *missing*: unknown; the energy is ``None``, never 0,

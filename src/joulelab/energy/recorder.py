@@ -1,0 +1,257 @@
+"""The recorder: one thread that samples all meters, and windows that read its samples.
+
+::
+
+    samples   .    .    .    .    .    .    .    .    .      every interval, on the monotonic clock
+    window a       [  .    .    .    .  ]                    an extra sample at each edge
+    window b              [   .    .    .    .  ]            windows may overlap, nest, and come
+                                                             from any thread
+
+Deadlines do not drift: sample k is due at start + k * interval, and one that comes too late is
+left out, not made up for. Opening and closing a window samples all meters at once, so a counter is
+exact at the edges and the time that measuring takes lies within the window.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from joulelab.energy.meter import Channel, Meter, Missing, Sample
+from joulelab.energy.reading import Measurement
+from joulelab.energy.summary import Stretch, summarise, trace_columns
+
+DEFAULT_INTERVAL_S = 0.1
+
+
+@dataclass
+class _Tape:
+    """What one meter has said, from the oldest sample that an open window needs."""
+
+    meter: Meter
+    first: int = 0
+    times_s: list[float] = field(default_factory=list)
+    samples: list[Sequence[Sample]] = field(default_factory=list)
+
+    def record(self) -> int:
+        """Sample the meter and give the number of the sample."""
+        try:
+            samples = self.meter.sample()
+        except Exception as error:
+            reason = f"{self.meter.name}: {type(error).__name__}: {error}"
+            samples = [Sample(None, reason) for _ in self.meter.channels]
+        self.times_s.append(time.monotonic())
+        self.samples.append(samples)
+        return self.first + len(self.times_s) - 1
+
+    def forget(self, before: int) -> None:
+        """Drop samples that no open window needs."""
+        if (count := before - self.first) > 0:
+            del self.times_s[:count], self.samples[:count]
+            self.first = before
+
+    def stretches(self, start: int, end: int) -> list[Stretch]:
+        """The samples of each channel from one number to another, both included."""
+        part = slice(start - self.first, end - self.first + 1)
+        times_s, samples = self.times_s[part], self.samples[part]
+        return [
+            Stretch(channel, times_s, [moment[position] for moment in samples])
+            for position, channel in enumerate(self.meter.channels)
+        ]
+
+
+class Recorder:
+    """Samples meters in the background and measures windows.
+
+    Args:
+        meters: closed with the recorder.
+        interval_s: time between two samples in seconds.
+        missing: domains that cannot be read; each is in every measurement, with its reason.
+
+    Attributes:
+        idle_w: idle power in watts by domain, as `measure_idle` found it.
+    """
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        *,
+        interval_s: float = DEFAULT_INTERVAL_S,
+        missing: Sequence[Missing] = (),
+    ) -> None:
+        self.meters = tuple(meters)
+        self.missing = tuple(missing)
+        self.interval_s = interval_s
+        self.idle_w: dict[str, float] = {}
+        self._tapes = [_Tape(meter) for meter in self.meters]
+        self._windows: set[Window] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to sample. A second call does nothing."""
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._run, name="joulelab-recorder", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop sampling and close the meters. A second call does nothing."""
+        self._closed = True
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            for meter in self.meters:
+                meter.close()
+
+    def __enter__(self) -> Recorder:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Every channel of every meter."""
+        return [channel for meter in self.meters for channel in meter.channels]
+
+    def open(self, label: str) -> Window:
+        """Open a window; it is measured until it is closed."""
+        started_at, started_s = time.time(), time.monotonic()
+        with self._lock:
+            window = Window(self, label, started_at, started_s, [t.record() for t in self._tapes])
+            self._windows.add(window)
+        return window
+
+    def measure_idle(self, duration_s: float) -> Mapping[str, float]:
+        """Measure for a while in which the caller does nothing, and remember the power.
+
+        Args:
+            duration_s: how long, in seconds.
+
+        Returns:
+            Mean power in watts by domain; domains of unknown energy are absent.
+        """
+        window = self.open("idle")
+        self._stop.wait(duration_s)
+        readings = window.close().readings
+        self.idle_w = {
+            reading.domain: reading.mean_power_w
+            for reading in readings
+            if reading.mean_power_w is not None
+        }
+        return dict(self.idle_w)
+
+    def describe(self) -> dict[str, Any]:
+        """Meters, channels and what is missing, as plain data for the manifest of a study."""
+        return {
+            "interval_s": self.interval_s,
+            "meters": {meter.name: dict(meter.describe()) for meter in self.meters},
+            "channels": [
+                {
+                    "domain": channel.domain,
+                    "source": channel.source,
+                    "kind": channel.kind,
+                    "status": str(channel.status),
+                    "relative_error": channel.relative_error,
+                    "tick_s": channel.tick_s,
+                    "remark": channel.remark,
+                }
+                for channel in self.channels
+            ],
+            "missing": [
+                {"domain": one.domain, "reason": one.reason, "remedy": one.remedy}
+                for one in self.missing
+            ],
+        }
+
+    def _run(self) -> None:
+        start_s, tick = time.monotonic(), 0
+        while True:
+            # The next deadline that still lies ahead; those that were missed are left out.
+            tick = max(tick + 1, int((time.monotonic() - start_s) / self.interval_s) + 1)
+            if self._stop.wait(start_s + tick * self.interval_s - time.monotonic()):
+                return
+            with self._lock:
+                if not self._windows:
+                    continue
+                for tape in self._tapes:
+                    tape.record()
+
+    def _measure(self, window: Window, *, close: bool) -> tuple[Measurement, list[Stretch]]:
+        with self._lock:
+            ends = [tape.record() for tape in self._tapes]
+            ended_s = time.monotonic()
+            stretches = [
+                stretch
+                for tape, start, end in zip(self._tapes, window.starts, ends, strict=True)
+                for stretch in tape.stretches(start, end)
+            ]
+            if close:
+                self._windows.discard(window)
+            for position, tape in enumerate(self._tapes):
+                needed = [open_.starts[position] for open_ in self._windows]
+                tape.forget(min(needed, default=ends[position] + 1))
+        measurement = summarise(
+            window.label,
+            window.started_at,
+            (window.started_s, ended_s),
+            stretches,
+            self.missing,
+            self.idle_w,
+            self.interval_s,
+        )
+        return measurement, stretches
+
+
+class Window:
+    """A measured interval. Made by `Recorder.open`; also a context manager that closes itself.
+
+    Attributes:
+        label: what is measured.
+        started_at: wall-clock time, seconds since the epoch.
+        started_s: the same moment on the monotonic clock.
+        starts: for each meter the number of the sample at the opening.
+        measurement: the result, once closed.
+    """
+
+    def __init__(
+        self, recorder: Recorder, label: str, started_at: float, started_s: float, starts: list[int]
+    ) -> None:
+        self.label = label
+        self.started_at = started_at
+        self.started_s = started_s
+        self.starts = starts
+        self.measurement: Measurement | None = None
+        self._recorder = recorder
+        self._stretches: list[Stretch] = []
+        self._closing = threading.Lock()
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> Measurement:
+        """Close the window and give its result; a second call gives the same."""
+        with self._closing:
+            if self.measurement is None:
+                self.measurement, self._stretches = self._recorder._measure(self, close=True)
+            return self.measurement
+
+    def so_far(self) -> Measurement:
+        """The result until now; the window stays open."""
+        with self._closing:
+            return self.measurement or self._recorder._measure(self, close=False)[0]
+
+    def trace_columns(self) -> dict[str, list[Any]]:
+        """The samples of a closed window as columns; see `summary.trace_columns`."""
+        return trace_columns(self._stretches, self.started_s)
