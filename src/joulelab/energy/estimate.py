@@ -7,9 +7,9 @@
 
 TDP comes from codecarbon's table of processors, and only for a model that stands in it by name:
 the data sheet of another model is no estimate. Otherwise 4 W a logical processor are taken,
-codecarbon's own default. The memory figure is that of Green Algorithms (Lannelongue et al., Advanced Science
-2021). Software estimates are off by up to 40 % (arXiv 2509.22092); on a virtual machine, which does
-not know its share of the processor, the bound is the figure itself.
+codecarbon's own default. The memory figure is that of Green Algorithms (Lannelongue et al.,
+Advanced Science 2021). Software estimates are off by up to 40 % (arXiv 2509.22092); on a virtual
+machine, which does not know its share of the processor, the bound is the figure itself.
 """
 
 from __future__ import annotations

@@ -17,6 +17,20 @@ from joulelab.errors import DeviceBusyError
 EVERYBODY = 0o666
 
 
+def _lock_folder() -> Path:
+    """A folder in which every user of the machine may open every lock."""
+    if own := os.environ.get("JOULELAB_LOCK_DIR"):
+        folder = Path(own)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    # Not the temporary folder itself: Linux refuses to open files of others in a sticky folder.
+    folder = Path(tempfile.gettempdir()) / "joulelab-locks"
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    return folder
+
+
 class DeviceLock:
     """The lock of one device of this machine, for all users of it.
 
@@ -26,7 +40,7 @@ class DeviceLock:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        folder = Path(os.environ.get("JOULELAB_LOCK_DIR", tempfile.gettempdir()))
+        folder = _lock_folder()
         name = f"joulelab-{device.replace(':', '-')}"
         self._holder = folder / f"{name}.pid"
         self._lock = FileLock(folder / f"{name}.lock", mode=EVERYBODY)

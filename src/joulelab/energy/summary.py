@@ -157,7 +157,8 @@ def _reading(
                 f"{domain}: {channel.source} says {best.energy_j:.4g} J and "
                 f"{checks[0].channel.source} {check_j:.4g} J"
             )
-    reasons = [f.reason for f in figures if f.reason and figures.index(f) < figures.index(best)]
+    # Why the better channels of this domain could not give the figure.
+    passed_over = [f.reason for f in figures[: figures.index(best)]]
     return Reading(
         domain=domain,
         source=channel.source,
@@ -166,7 +167,7 @@ def _reading(
         error_j=best.error_j,
         idle_w=idle_w,
         duration_s=duration_s,
-        reason="; ".join([*reasons, best.reason] if best.reason else reasons),
+        reason="; ".join(passed_over),
         within=channel.within,
         peak_power_w=_peak_w(ranked, interval_s),
         check_j=check_j,

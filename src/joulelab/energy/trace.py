@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Series = Sequence[float] | Floats
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Integral:
 
 
 def integrate(
-    times_s: Sequence[float] | Floats,
-    power_w: Sequence[float] | Floats,
+    times_s: Series,
+    power_w: Series,
     start_s: float,
     end_s: float,
 ) -> Integral | None:
@@ -57,14 +58,12 @@ def integrate(
     return Integral(held_j, float(np.dot(np.abs(np.diff(values)), steps_s)))
 
 
-def longest_gap_s(times_s: Sequence[float] | Floats) -> float:
+def longest_gap_s(times_s: Series) -> float:
     """The longest time between two neighbouring samples; 0 for fewer than two."""
     return float(np.diff(np.asarray(times_s, float)).max(initial=0.0))
 
 
-def power_of_counter(
-    times_s: Sequence[float] | Floats, energy_j: Sequence[float] | Floats
-) -> Floats:
+def power_of_counter(times_s: Series, energy_j: Series) -> Floats:
     """Mean power of a counter since the sample before; NaN for the first sample.
 
     Args:
