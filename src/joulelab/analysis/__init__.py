@@ -1,0 +1,25 @@
+"""Statistics of energy and accuracy: pure functions from data frame to data frame.
+
+This room knows nothing of studies, stores or meters. Every function takes a frame with a row a run
+(or a row a round, where it says so) and the names of its columns, and leaves that frame as it is.
+
+=============  =====================================================================================
+module         question
+=============  =====================================================================================
+rounds         how well did each round score, over its repetitions?
+convergence    in which round was the optimum reached, and what had been spent by then?
+variation      how much does the energy of a configuration vary from run to run?
+normality      are the energies normally distributed?
+kruskal        which factor moves energy, and how strongly?
+posthoc        which configurations differ in energy?
+increase       by how much does a factor raise energy?
+clusters       what do the low-energy and the high-energy runs reach?
+pareto         which configurations are not beaten in both energy and accuracy?
+=============  =====================================================================================
+
+Missing values: a run without the value that a statistic needs is left out of that statistic, and
+the result says how many were (column or attribute ``dropped``). A statistic that is not defined is
+NaN, and the column or attribute ``reason`` says why; it is empty otherwise.
+
+Import from the modules, not from the room: ``posthoc`` loads statsmodels, which takes seconds.
+"""
