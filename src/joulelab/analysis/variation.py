@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from joulelab.analysis.levels import groups
@@ -111,7 +112,7 @@ def summarise_variation(table: pd.DataFrame) -> VariationSummary:
     )
 
 
-def _spread(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> dict[str, object]:
+def _spread(values: npt.NDArray[np.float64]) -> dict[str, object]:
     n = len(values)
     mean = float(values.mean()) if n else np.nan
     std = float(values.std(ddof=1)) if n > 1 else np.nan

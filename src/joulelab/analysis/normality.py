@@ -1,0 +1,153 @@
+"""Are energies normally distributed? Shapiro-Wilk and the points of a Q-Q plot.
+
+Shapiro-Wilk (Biometrika 52, 1965; Royston's algorithm AS R94, 1995, in scipy): W is the squared
+correlation, nearly, of the ordered values with the values that a normal sample would be expected to
+have; W = 1 is perfectly normal, and a small p speaks against normality.
+
+Its limits at large n: above 5000 values the p of the algorithm is not accurate, and long before
+that the test finds deviations too small to matter. There W, and above all the Q-Q plot, say more
+than p. `normality` repeats that in ``note`` where it applies. Energies of several configurations
+taken together are a mixture, and hardly ever normal, even where those of each configuration are.
+
+Q-Q plot: the i-th smallest of n values against the normal quantile of Filliben's estimate
+m_i = (i - 0.3175) / (n + 0.365), with m_n = 0.5^(1/n) and m_1 = 1 - m_n, and the least-squares line
+through the points; points on the line are normal.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from joulelab.analysis.levels import groups
+from joulelab.analysis.missing import ENERGY, complete, names, require_columns
+
+COLUMNS = ("n", "w", "p", "dropped", "note", "reason")
+ACCURATE_TO = 5000
+SMALLEST = 3
+NOTE = f"above {ACCURATE_TO} values p is not accurate; judge by W and the Q-Q plot"
+
+
+@dataclass(frozen=True)
+class QQ:
+    """The points of a normal Q-Q plot and their line, ``value = intercept + slope * quantile``.
+
+    Attributes:
+        points: columns ``quantile`` (of the standard normal distribution) and ``value`` (in joules,
+            ascending).
+        slope: in joules; of normal values about their standard deviation.
+        intercept: in joules; the mean.
+        r: correlation of values and quantiles; 1 is perfectly normal.
+        n: number of points.
+        dropped: number of runs without an energy.
+        reason: why slope, intercept and r are missing; empty where they are not.
+    """
+
+    points: pd.DataFrame
+    slope: float
+    intercept: float
+    r: float
+    n: int
+    dropped: int
+    reason: str
+
+
+def normality(
+    runs: pd.DataFrame, by: str | Sequence[str] = (), energy: str = ENERGY
+) -> pd.DataFrame:
+    """Shapiro-Wilk test of the energies, of all runs or of each configuration.
+
+    Args:
+        runs: a row a run.
+        by: the columns that make a configuration; none for all runs together.
+        energy: column in joules.
+
+    Returns:
+        A row a configuration: the columns of `by`, ``n``, ``w``, ``p``, ``dropped`` (runs without
+        an energy), ``note`` (a limit of the test that applies) and ``reason`` (why there is none).
+
+    Raises:
+        UsageError: a column is absent, or the energies are not numbers.
+
+    Worked example: Shapiro and Wilk's own, the weights of eleven men in pounds (W = 0.79).
+
+    >>> weights = [148, 154, 158, 160, 161, 162, 166, 170, 182, 195, 236]
+    >>> normality(pd.DataFrame({"energy_net_j": weights}))[["n", "w", "p"]].round(3)
+        n      w      p
+    0  11  0.789  0.007
+    """
+    columns = names(by)
+    require_columns(runs, [*columns, energy])
+    rows = []
+    for key, group in groups(runs, columns):
+        whole = complete(group, [energy])
+        rows.append({**key, **_shapiro(whole.rows[energy]), "dropped": whole.dropped})
+    return pd.DataFrame(rows, columns=[*columns, *COLUMNS])
+
+
+def qq(runs: pd.DataFrame, energy: str = ENERGY) -> QQ:
+    """The points of a normal Q-Q plot of the energies, with the least-squares line.
+
+    Args:
+        runs: a row a run.
+        energy: column in joules.
+
+    Raises:
+        UsageError: the column is absent or does not hold numbers.
+
+    >>> plot = qq(pd.DataFrame({"energy_net_j": [12.0, 10.0, None, 11.0]}))
+    >>> plot.points.round(3)
+       quantile  value
+    0    -0.819   10.0
+    1     0.000   11.0
+    2     0.819   12.0
+    >>> round(plot.slope, 3), round(plot.intercept, 3), plot.dropped
+    (1.221, 11.0, 1)
+    """
+    whole = complete(runs, [energy])
+    values = whole.rows[energy].to_numpy(dtype=float)
+    n = len(values)
+    if not n:
+        empty = pd.DataFrame({"quantile": [], "value": []}, dtype=float)
+        return QQ(empty, np.nan, np.nan, np.nan, 0, whole.dropped, "no run has an energy")
+    quantiles, ordered = stats.probplot(values, fit=False)
+    points = pd.DataFrame({"quantile": quantiles, "value": ordered})
+    reason = _undefined(values)
+    if reason:
+        return QQ(points, np.nan, np.nan, np.nan, n, whole.dropped, reason)
+    line = stats.linregress(quantiles, ordered)
+    return QQ(
+        points,
+        float(line.slope),
+        float(line.intercept),
+        float(line.rvalue),
+        n,
+        whole.dropped,
+        "",
+    )
+
+
+def _shapiro(energies: pd.Series[float]) -> dict[str, object]:
+    values = energies.to_numpy(dtype=float)
+    w = p = np.nan
+    reason = _undefined(values)
+    if not reason:
+        with warnings.catch_warnings():
+            # The note says it, and a warning in the middle of a report helps nobody.
+            warnings.filterwarnings("ignore", message=".*For N > 5000")
+            result = stats.shapiro(values)
+        w, p = float(result.statistic), float(result.pvalue)
+    note = NOTE if len(values) > ACCURATE_TO and not reason else ""
+    return {"n": len(values), "w": w, "p": p, "note": note, "reason": reason}
+
+
+def _undefined(values: npt.NDArray[np.floating]) -> str:
+    if len(values) < SMALLEST:
+        return f"fewer than {SMALLEST} values"
+    return "all energies are the same" if np.ptp(values) == 0 else ""
