@@ -40,6 +40,11 @@ class Stretch:
         """The values, NaN where unreadable."""
         return [math.nan if s.value is None else s.value for s in self.samples]
 
+    @property
+    def unreadable(self) -> str:
+        """The last reason why a sample could not be read; empty where all could."""
+        return next((s.reason for s in reversed(self.samples) if s.value is None), "")
+
     def power_w(self) -> list[float]:
         """Power at each sample; for a counter the mean since the sample before."""
         if self.channel.kind == "power":
@@ -83,7 +88,7 @@ def summarise(
         by_domain.setdefault(stretch.channel.domain, []).append(stretch)
     flags: list[str] = []
     readings = [
-        _reading(domain, parts, duration_s, idle_w.get(domain), interval_s, flags)
+        _reading(domain, parts, edges_s, idle_w.get(domain), interval_s, flags)
         for domain, parts in by_domain.items()
     ]
     readings += [
@@ -131,13 +136,14 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, lis
 def _reading(
     domain: str,
     stretches: Sequence[Stretch],
-    duration_s: float,
+    edges_s: tuple[float, float],
     idle_w: float | None,
     interval_s: float,
     flags: list[str],
 ) -> Reading:
+    duration_s = edges_s[1] - edges_s[0]
     ranked = sorted(stretches, key=_rank)
-    figures = [_figure(stretch, ranked, duration_s, interval_s) for stretch in ranked]
+    figures = [_figure(stretch, ranked, edges_s, interval_s) for stretch in ranked]
     known = [figure for figure in figures if figure.energy_j is not None]
     if not known:
         reasons = "; ".join(dict.fromkeys(figure.reason for figure in figures))
@@ -181,43 +187,54 @@ def _rank(stretch: Stretch) -> tuple[bool, bool]:
 
 
 def _figure(
-    stretch: Stretch, all_of_domain: Sequence[Stretch], duration_s: float, interval_s: float
+    stretch: Stretch,
+    all_of_domain: Sequence[Stretch],
+    edges_s: tuple[float, float],
+    interval_s: float,
 ) -> _Figure:
-    channel, samples = stretch.channel, stretch.samples
-    unreadable = next((s.reason for s in reversed(samples) if s.value is None), "")
-    if channel.kind == "counter":
-        first, last = samples[0].value, samples[-1].value
-        if first is None or last is None:
-            return _Figure(channel, None, None, _gone(stretch, unreadable))
-        energy_j = last - first
-        error_j = channel.relative_error * abs(energy_j)
-        error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, duration_s)
-        return _Figure(channel, energy_j, error_j, "")
-    values = np.array(stretch.values)
-    times = np.array(stretch.times_s)
+    if stretch.channel.kind == "counter":
+        return _counted(stretch, all_of_domain, edges_s[1] - edges_s[0])
+    return _integrated(stretch, edges_s, interval_s)
+
+
+def _counted(stretch: Stretch, all_of_domain: Sequence[Stretch], duration_s: float) -> _Figure:
+    channel = stretch.channel
+    first, last = stretch.samples[0].value, stretch.samples[-1].value
+    if first is None or last is None:
+        return _Figure(channel, None, None, _gone(stretch))
+    energy_j = last - first
+    error_j = channel.relative_error * abs(energy_j)
+    error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, duration_s)
+    return _Figure(channel, energy_j, error_j, "")
+
+
+def _integrated(stretch: Stretch, edges_s: tuple[float, float], interval_s: float) -> _Figure:
+    channel = stretch.channel
+    values, times = np.array(stretch.values), np.array(stretch.times_s)
     good = ~np.isnan(values)
     if not good.any():
-        return _Figure(channel, None, None, unreadable or "never read")
+        return _Figure(channel, None, None, stretch.unreadable or "never read")
     times, values = times[good], values[good]
     slack_s = GAP_INTERVALS * interval_s
     if times[0] - stretch.times_s[0] > slack_s or stretch.times_s[-1] - times[-1] > slack_s:
-        return _Figure(channel, None, None, _gone(stretch, unreadable))
-    # An unreadable sample at an edge is bridged by its neighbour, a few intervals at the most.
-    times = np.concatenate((stretch.times_s[:1], times, stretch.times_s[-1:]))
+        return _Figure(channel, None, None, _gone(stretch))
+    # The edge samples are taken within the window: their values stand from edge to edge, and an
+    # unreadable one is bridged by its neighbour, a few intervals at the most.
+    times = np.concatenate((edges_s[:1], times, edges_s[1:]))
     values = np.concatenate((values[:1], values, values[-1:]))
-    integral = integrate(times, values, times[0], times[-1])
+    integral = integrate(times, values, *edges_s)
     if integral is None:
         return _Figure(channel, None, None, "fewer than two samples")
     error_j = integral.error_j + channel.relative_error * abs(integral.energy_j)
     return _Figure(channel, integral.energy_j, error_j, "")
 
 
-def _gone(stretch: Stretch, reason: str) -> str:
+def _gone(stretch: Stretch) -> str:
     """What is known of a sensor that cannot be read at an edge of the window."""
     values = np.array(stretch.values)
     times = np.array(stretch.times_s)
     good = np.flatnonzero(~np.isnan(values))
-    source = stretch.channel.source
+    source, reason = stretch.channel.source, stretch.unreadable
     if len(good) < 2:  # noqa: PLR2004 - an interval has two ends
         return f"{source}: {reason or 'not readable'}"
     first, last = good[0], good[-1]

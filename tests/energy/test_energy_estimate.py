@@ -1,0 +1,117 @@
+"""The estimate: from processor time and memory, always marked as such."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from joulelab.energy.detection import open_recorder
+from joulelab.energy.estimate import EstimateDetector, EstimateMeter, Processor, table_tdp_w
+from joulelab.energy.reading import Status
+from joulelab.errors import MeterError, UnknownNameError
+
+
+def busy(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_a_known_processor_has_the_tdp_of_the_table():
+    assert table_tdp_w("Intel(R) Xeon(R) Gold 6230 CPU @ 2.10GHz") == 125.0
+    assert table_tdp_w("11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz") == 28.0
+    assert table_tdp_w("AMD EPYC 7742 64-Core Processor") == 225.0
+
+
+def test_an_unknown_processor_has_no_tdp_of_a_neighbour():
+    assert table_tdp_w("Intel(R) Core(TM) i7-9700Q CPU @ 3.00GHz") is None
+    assert table_tdp_w("Intel(R) Xeon(R) Processor @ 2.50GHz") is None
+
+
+def test_the_power_of_a_logical_processor_is_its_share_of_all_sockets():
+    watts, source = Processor("AMD EPYC 7742 64-Core Processor", 2, 256, virtual=False).power(None)
+    assert watts == pytest.approx(225 * 2 / 256)
+    assert "codecarbon" in source
+
+
+def test_the_users_figure_beats_the_table():
+    watts, source = Processor("AMD EPYC 7742 64-Core Processor", 1, 100, virtual=False).power(50.0)
+    assert watts == 0.5
+    assert "user" in source
+
+
+def test_an_unknown_processor_takes_the_documented_default_and_says_so():
+    watts, source = Processor("Oracle 9000", 1, 8, virtual=False).power(None)
+    assert watts == 4.0
+    assert "default" in source
+    assert "Oracle 9000" in source
+
+
+def test_processor_time_becomes_energy():
+    meter = EstimateMeter(tdp_w=100.0)
+    watts, _ = Processor.here().power(100.0)
+    before = meter.sample()[0].value
+    busy(0.2)
+    used_j = meter.sample()[0].value - before
+    assert used_j == pytest.approx(0.2 * watts, rel=0.2)
+
+
+def test_a_child_that_has_ended_is_not_forgotten():
+    meter = EstimateMeter(tdp_w=100.0)
+    watts, _ = Processor.here().power(100.0)
+    program = "import time\nwhile time.process_time() < 0.5: pass"
+    before = meter.sample()[0].value
+    subprocess.run([sys.executable, "-c", program], check=True)
+    used_j = meter.sample()[0].value - before
+    assert used_j > 0.45 * watts
+
+
+def test_a_living_child_is_counted_and_not_twice_when_it_ends():
+    meter = EstimateMeter(tdp_w=100.0)
+    watts, _ = Processor.here().power(100.0)
+    before = meter.sample()[0].value
+    program = "import time\nwhile time.process_time() < 1.5: pass"
+    child = subprocess.Popen([sys.executable, "-c", program])
+    seen = []
+    while child.poll() is None:
+        time.sleep(0.1)
+        seen.append(meter.sample()[0].value - before)
+    total_j = meter.sample()[0].value - before
+    assert seen == sorted(seen)
+    assert any(used > 0.3 * watts for used in seen[:-1]), "it was seen while it lived"
+    assert 1.5 * watts < total_j < 2.2 * watts
+
+
+def test_every_channel_is_marked_estimated_and_says_how():
+    for channel in EstimateMeter().channels:
+        assert channel.status is Status.ESTIMATED
+        assert channel.source == "estimate"
+        assert "process tree" in channel.remark
+        assert channel.relative_error >= 0.4
+
+
+def test_nothing_is_estimated_that_a_sensor_reads():
+    (meter,), _ = EstimateDetector(measured=["cpu:0", "gpu:0"]).detect()
+    assert [channel.domain for channel in meter.channels] == ["dram:0"]
+    assert len(meter.sample()) == 1
+    assert EstimateDetector(measured=["wall"]).detect() == ([], [])
+    assert EstimateDetector(measured=["cpu:0", "cpu:1", "dram:0"]).detect() == ([], [])
+
+
+def test_a_closed_meter_gives_reasons():
+    meter = EstimateMeter()
+    meter.close()
+    meter.close()
+    assert [sample.value for sample in meter.sample()] == [None, None]
+
+
+def test_an_unknown_meter_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'rapl'"):
+        open_recorder(["rappl"])
+
+
+def test_a_meter_asked_for_by_name_that_finds_nothing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULELAB_POWERCAP", str(tmp_path))
+    with pytest.raises(MeterError, match="'rapl' cannot read anything"):
+        open_recorder(["rapl"])

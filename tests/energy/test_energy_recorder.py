@@ -1,0 +1,286 @@
+"""The recorder with a real thread and meters whose answers are known."""
+
+import threading
+import time
+
+import pytest
+from fake_meter import FakeMeter, channel
+
+from joulelab.energy.meter import Meter, Missing
+from joulelab.energy.reading import Measurement, Status, total
+from joulelab.energy.recorder import Recorder
+
+
+def flowing(power_w):
+    """A counter into which so many watts flow."""
+    return lambda: power_w * time.monotonic()
+
+
+def recorder(*channels_and_values, **settings):
+    return Recorder([FakeMeter(*channels_and_values)], interval_s=0.02, **settings)
+
+
+def test_a_counter_gives_the_energy_between_the_edges():
+    with recorder((channel(), flowing(100.0))) as meter, meter.open("w") as window:
+        time.sleep(0.15)
+    reading = window.measurement["gpu:0"]
+    assert reading.gross_j == pytest.approx(100 * window.measurement.duration_s, rel=0.02)
+    assert (reading.status, reading.source) == (Status.MEASURED, "fake-counter")
+    assert window.measurement.samples > 3
+
+
+def test_power_is_integrated_over_the_window():
+    with recorder((channel(kind="power"), lambda: 80.0)) as meter, meter.open("w") as window:
+        time.sleep(0.15)
+    reading = window.measurement["gpu:0"]
+    assert reading.gross_j == pytest.approx(80 * window.measurement.duration_s, rel=0.02)
+    assert reading.peak_power_w == 80.0
+
+
+def test_windows_overlap_and_nest_without_disturbing_each_other():
+    with recorder((channel(), flowing(100.0))) as meter:
+        outer = meter.open("outer")
+        time.sleep(0.05)
+        with meter.open("inner") as inner:
+            time.sleep(0.05)
+            later = meter.open("later")
+        time.sleep(0.05)
+        outer.close()
+        time.sleep(0.05)
+        later.close()
+    for window in (outer, inner, later):
+        measurement = window.measurement
+        assert measurement["gpu:0"].gross_j == pytest.approx(100 * measurement.duration_s, rel=0.05)
+    assert outer.measurement.duration_s > inner.measurement.duration_s
+
+
+def test_windows_from_several_threads_are_independent():
+    measured = []
+
+    def work(pause_s):
+        with meter.open(str(pause_s)) as window:
+            time.sleep(pause_s)
+        measured.append(window.measurement)
+
+    with recorder((channel(), flowing(100.0))) as meter:
+        threads = [threading.Thread(target=work, args=(0.02 * n,)) for n in range(1, 6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(measured) == 5
+    for one in measured:
+        assert one["gpu:0"].gross_j == pytest.approx(100 * one.duration_s, rel=0.05)
+
+
+def test_an_exception_inside_closes_the_window_and_keeps_the_reading():
+    with recorder((channel(), flowing(100.0))) as meter:
+        window = meter.open("w")
+        with pytest.raises(ValueError, match="inside"), window:
+            raise ValueError("inside")
+    assert window.measurement["gpu:0"].gross_j > 0
+
+
+def test_closing_twice_gives_the_same():
+    with recorder((channel(), flowing(100.0))) as meter:
+        window = meter.open("w")
+        assert window.close() is window.close()
+
+
+def test_an_open_window_says_what_it_has_used_so_far():
+    with recorder((channel(), flowing(100.0))) as meter, meter.open("w") as window:
+        time.sleep(0.03)
+        before = window.so_far()["gpu:0"].gross_j
+        time.sleep(0.03)
+        assert window.so_far()["gpu:0"].gross_j > before > 0
+    assert window.measurement["gpu:0"].gross_j > before
+
+
+def test_idle_power_is_remembered_and_subtracted():
+    power = [20.0]
+    with recorder((channel(kind="power"), lambda: power[0])) as meter:
+        assert meter.measure_idle(0.06)["gpu:0"] == pytest.approx(20.0)
+        power[0] = 120.0
+        with meter.open("w") as window:
+            time.sleep(0.06)
+    reading = window.measurement["gpu:0"]
+    assert reading.net_j == pytest.approx(100 * reading.duration_s, rel=0.02)
+    assert reading.gross_j == pytest.approx(reading.net_j + reading.idle_j)
+
+
+def test_without_idle_power_net_energy_is_unknown_and_not_the_gross():
+    with recorder((channel(), flowing(100.0))) as meter, meter.open("w") as window:
+        pass
+    assert window.measurement["gpu:0"].net_j is None
+    assert total(window.measurement.readings).net_j is None
+
+
+def test_a_meter_that_raises_is_a_reason_and_the_recording_goes_on():
+    class Broken(FakeMeter):
+        def sample(self):
+            raise OSError("bus error")
+
+    broken = Broken((channel("cpu:0"), lambda: 0.0))
+    sound = FakeMeter((channel("gpu:0"), flowing(100.0)))
+    with Recorder([broken, sound], interval_s=0.02) as meter, meter.open("w") as window:
+        time.sleep(0.05)
+    assert window.measurement["cpu:0"].gross_j is None
+    assert window.measurement["cpu:0"].status is Status.MISSING
+    assert "bus error" in window.measurement["cpu:0"].reason
+    assert window.measurement["gpu:0"].gross_j > 0
+
+
+def test_a_counter_that_goes_away_leaves_the_energy_unknown_and_says_what_it_saw():
+    gone = [False]
+    start_s = time.monotonic()
+    value = lambda: None if gone[0] else 100 * (time.monotonic() - start_s)  # noqa: E731
+    with recorder((channel(), value)) as meter, meter.open("w") as window:
+        time.sleep(0.1)
+        gone[0] = True
+        time.sleep(0.1)
+    reading = window.measurement["gpu:0"]
+    assert reading.gross_j is None
+    assert reading.status is Status.MISSING
+    assert "unplugged" in reading.reason
+    assert "J in the" in reading.reason
+
+
+def test_where_the_counter_fails_its_power_takes_over_and_says_so():
+    with (
+        recorder(
+            (channel(), lambda: None), (channel(kind="power", source="fake-power"), lambda: 50.0)
+        ) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.05)
+    reading = window.measurement["gpu:0"]
+    assert reading.source == "fake-power"
+    assert reading.gross_j == pytest.approx(50 * reading.duration_s, rel=0.05)
+    assert "fake-counter" in reading.reason
+
+
+def test_power_beside_a_counter_is_the_check_and_a_disagreement_is_flagged():
+    def measured(power_w):
+        with (
+            recorder(
+                (channel(), flowing(100.0)), (channel(kind="power"), lambda: power_w)
+            ) as meter,
+            meter.open("w") as window,
+        ):
+            time.sleep(0.1)
+        return window.measurement
+
+    agreeing, disagreeing = measured(100.0), measured(150.0)
+    assert agreeing["gpu:0"].source == "fake-counter"
+    assert agreeing["gpu:0"].check_j == pytest.approx(agreeing["gpu:0"].gross_j, rel=0.05)
+    assert not [flag for flag in agreeing.flags if "says" in flag]
+    assert [flag for flag in disagreeing.flags if "says" in flag]
+
+
+def test_a_window_of_few_ticks_is_flagged_as_coarse():
+    with (
+        recorder((channel(tick_s=0.1), flowing(100.0))) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.05)
+    assert [flag for flag in window.measurement.flags if "coarse" in flag]
+    reading = window.measurement["gpu:0"]
+    assert reading.error_j >= 0.1 * 100 * 1.9, "a tick at each edge is uncertain"
+
+
+def test_a_gap_between_samples_is_reported_and_flagged():
+    slow = [0.0]
+
+    def value():
+        time.sleep(slow[0])
+        return 10.0
+
+    with recorder((channel(kind="power"), value)) as meter, meter.open("w") as window:
+        slow[0] = 0.2
+        time.sleep(0.3)
+        slow[0] = 0.0
+    assert window.measurement.longest_gap_s > 0.15
+    assert [flag for flag in window.measurement.flags if "no sample" in flag]
+
+
+def test_a_measured_channel_beats_an_estimate_of_the_same_domain():
+    with (
+        recorder(
+            (channel("cpu:0", status=Status.ESTIMATED, source="guess"), flowing(1.0)),
+            (channel("cpu:0", source="sensor"), flowing(2.0)),
+        ) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.02)
+    (reading,) = window.measurement.readings
+    assert (reading.source, reading.status) == ("sensor", Status.MEASURED)
+    assert reading.check_j is None, "an estimate checks nothing"
+
+
+def test_what_cannot_be_read_is_in_every_measurement_with_its_reason():
+    with (
+        Recorder([], missing=[Missing("cpu:0", "no permission")]) as meter,
+        meter.open("w") as window,
+    ):
+        pass
+    reading = window.measurement["cpu:0"]
+    assert (reading.status, reading.gross_j, reading.reason) == (
+        Status.MISSING,
+        None,
+        "no permission",
+    )
+
+
+def test_samples_that_no_window_needs_are_forgotten():
+    with recorder((channel(), flowing(1.0))) as meter:
+        for _ in range(3):
+            with meter.open("w"):
+                time.sleep(0.1)
+        held = [len(tape.times_s) for tape in meter._tapes]
+    assert held == [0]
+
+
+def test_closing_stops_the_thread_and_closes_every_meter():
+    meter = FakeMeter((channel(), flowing(1.0)))
+    one = Recorder([meter])
+    one.start()
+    one.close()
+    one.close()
+    assert meter.closed
+    assert "joulelab-recorder" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_deadlines_do_not_drift():
+    """Each sample takes half an interval; a pause after each would lower the rate by a third."""
+    calls = []
+
+    def value():
+        calls.append(time.monotonic())
+        time.sleep(0.01)
+        return 1.0
+
+    with recorder((channel(kind="power"), value)) as meter, meter.open("w"):
+        time.sleep(1.0)
+    phases = [(call - calls[1]) / 0.02 for call in calls[1:-1]]
+    off = sorted(abs(phase - round(phase)) for phase in phases)
+    assert off[len(off) // 2] < 0.25, "samples fall on multiples of the interval"
+
+
+def test_a_measurement_survives_plain_data():
+    with recorder((channel(), flowing(1.0))) as meter, meter.open("w") as window:
+        pass
+    assert Measurement.from_dict(window.measurement.to_dict()) == window.measurement
+
+
+def test_a_trace_has_a_row_a_sample_and_channel():
+    with recorder((channel(), flowing(100.0))) as meter, meter.open("w") as window:
+        time.sleep(0.1)
+    columns = window.trace_columns()
+    assert {len(column) for column in columns.values()} == {window.measurement.samples}
+    assert columns["energy_j"][0] == 0
+    assert columns["power_w"][-2] == pytest.approx(100, rel=0.05)
+    assert columns["t_s"][0] >= 0
+
+
+def test_the_interface_of_a_meter_has_few_methods():
+    assert set(Meter.__abstractmethods__) == {"channels", "sample"}
