@@ -12,7 +12,6 @@ from joulelab.learning.images import Images, Split, datasets
 from joulelab.learning.networks import networks
 from joulelab.learning.reference import ReferenceEngine
 
-
 pytestmark = pytest.mark.usefixtures("own_parts")
 
 
