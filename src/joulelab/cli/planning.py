@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,7 @@ from joulelab.study.plan import Plan
 from joulelab.study.prediction import Cost, Prediction
 from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
+from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
 
 
@@ -44,29 +46,28 @@ def show_plan(
         prediction: of the configurations that have runs left.
         states: of runs that an earlier session has seen.
     """
-    table = Table(title=f"plan of {spec.name}", title_justify="left", caption_justify="left")
-    for column in ("experiment", "factors", "configurations", "rounds", "repetitions"):
-        table.add_column(column, justify="left" if column in {"experiment", "factors"} else "right")
+    table = Table(title=f"plan of {spec.name}", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("experiment")
+    table.add_column("configurations x rounds x repetitions")
     for column in ("runs", "done", "time left", "energy left"):
         table.add_column(column, justify="right")
+    experiments = spec.experiments()
     for name, factors in plan.factors.items():
         runs = [run for run in plan.runs if run.experiment == name]
-        left = [run for run in runs if states.get(run.run_id) not in DONE]
+        left = _left(runs, states)
         cost = prediction.total(left)
-        experiment = spec.experiments()[name]
-        configurations = [c for c in plan.configurations if c.experiment == name]
+        configurations = sum(c.experiment == name for c in plan.configurations)
+        experiment = experiments[name]
         table.add_row(
             name,
-            " x ".join(factors),
-            str(len(configurations)),
-            str(experiment.rounds),
-            str(experiment.repetitions),
+            f"{configurations} x {experiment.rounds} x {experiment.repetitions}\n"
+            f"[dim]{' x '.join(factors)}[/dim]",
             str(len(runs)),
             str(len(runs) - len(left)),
             formats.duration(cost.duration_s) if left else "-",
-            _energy(cost) if left else "-",
+            formats.joules(cost.energy_j) if left else "-",
         )
-    left = [run for run in plan.runs if states.get(run.run_id) not in DONE]
+    left = _left(plan.runs, states)
     console.print(table)
     if left:
         total = prediction.total(left)
@@ -76,6 +77,10 @@ def show_plan(
             "predicted from a few steps of each network",
             soft_wrap=True,
         )
+
+
+def _left(runs: Sequence[PlannedRun], states: Mapping[str, str]) -> list[PlannedRun]:
+    return [run for run in runs if states.get(run.run_id) not in DONE]
 
 
 def _thinning(spec: StudySpec) -> str:
