@@ -1,0 +1,192 @@
+"""The command line as its users call it, each command in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from tiny_study import TINY, as_toml, layers_only
+
+
+def joulelab(*arguments, **settings):
+    return subprocess.run(
+        [sys.executable, "-m", "joulelab", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small study, run from the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    study = as_toml(folder, experiment=layers_only(rounds=2))
+    result = joulelab("run", study, "--out", folder / "out")
+    return folder / "out", study, result
+
+
+def test_help_needs_nothing_heavy():
+    program = (
+        "import sys\n"
+        "sys.argv = ['joulelab', '--help']\n"
+        "from joulelab.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'pydantic', 'matplotlib', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Usage: joulelab" in output
+    assert output.splitlines()[-1] == "[]"
+
+
+def test_list_names_every_kind_of_part_with_a_line():
+    data = json.loads(joulelab("list", "--json").stdout)
+    assert data["schema_version"] == 1
+    names = {
+        kind: {part["name"] for part in parts}
+        for kind, parts in data.items()
+        if kind != "schema_version"
+    }
+    assert "quickstart" in names["studies"]
+    assert {"DensePolyNN", "DenseLinearNN", "SimpleCNN"} <= names["networks"]
+    assert {"digits", "fashion-mnist", "cifar10", "torchvision"} <= names["data_sets"]
+    assert {"grid", "random", "bayesian-pi"} <= names["strategies"]
+    assert {"nvml", "rapl", "estimate"} <= names["meters"]
+    assert all(part["summary"] for kind in names for part in data[kind])
+
+
+def test_list_does_not_import_torch():
+    result = joulelab("list", env={"PYTHONPROFILEIMPORTTIME": "1", "PATH": ""})
+    assert result.returncode == 0
+    assert " torch\n" not in result.stderr
+
+
+def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
+    out, _, result = finished
+    assert result.returncode == 0, result.stderr
+    assert "plan of tiny" in result.stderr
+    assert f"report: {out / 'report' / 'index.html'}" in result.stdout
+    assert (out / "report" / "index.html").is_file()
+    assert "estimated" in result.stdout
+
+
+def test_running_it_again_does_nothing_and_says_so(finished):
+    out, study, _ = finished
+    before = (out / "runs.sqlite").read_bytes()
+    again = joulelab("run", study, "--out", out)
+    assert again.returncode == 0
+    assert "16 of them done already" in again.stderr
+    assert (out / "runs.sqlite").read_bytes() == before
+
+
+def test_a_results_folder_is_a_study_to_go_on_with(finished):
+    out, _, _ = finished
+    result = joulelab("run", out, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["folder"] == str(out)
+
+
+def test_status_counts_runs_by_state(finished):
+    out, _, _ = finished
+    data = json.loads(joulelab("status", out, "--json").stdout)
+    assert data["runs"]["layers"] == {"planned": 0, "running": 0, "finished": 16, "failed": 0}
+    assert data["ledger_energy_gross_j"] > 0
+    assert data["writing"] is False
+    assert "16" in joulelab("status", out).stdout
+
+
+def test_export_gives_csv_on_standard_output_and_parquet_in_a_file(finished, tmp_path):
+    out, _, _ = finished
+    csv = joulelab("export", out, "--format", "csv")
+    assert len(csv.stdout.splitlines()) == 17
+    path = tmp_path / "runs.parquet"
+    assert joulelab("export", out, "--format", "parquet", "--out", path).returncode == 0
+    frame = pd.read_parquet(path)
+    assert len(frame) == 16
+    assert {"run_id", "accuracy", "energy_net_j", "conv_layers"} <= set(frame.columns)
+
+
+def test_plan_predicts_without_leaving_anything(tmp_path):
+    study = as_toml(tmp_path, experiment=layers_only())
+    result = joulelab("plan", study, "--json", cwd=tmp_path)
+    data = json.loads(result.stdout)
+    assert data["runs"] == 8
+    assert data["total"]["duration_s"] > 0
+    assert data["total"]["energy_status"] == "estimated"
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+
+
+def test_failed_runs_end_with_exit_code_3(tmp_path):
+    (tmp_path / "parts.py").write_text(
+        "from joulelab.learning.networks import networks\n"
+        "from torch import nn\n\n\n"
+        '@networks.register("cli-test-net")\n'
+        "class Broken(nn.Module):\n"
+        '    """Breaks down on its second batch."""\n\n'
+        "    def __init__(self, shape, classes, width=1):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Sequential(nn.Flatten(), nn.Linear(shape.size, classes))\n"
+        "        self.calls = 0\n\n"
+        "    def forward(self, images):\n"
+        "        self.calls += 1\n"
+        "        if self.calls > 5:\n"
+        '            raise RuntimeError("worn out")\n'
+        "        return self.layer(images)\n"
+    )
+    from joulelab.registry import load_plugin
+
+    load_plugin(tmp_path / "parts.py")
+    experiment = layers_only(network="cli-test-net", network_options={}, vary={"width": [1, 2]})
+    study = as_toml(tmp_path, epochs=5, plugins=[str(tmp_path / "parts.py")], experiment=experiment)
+    result = joulelab("run", study, "--out", tmp_path / "out")
+    assert result.returncode == 3, result.stderr
+    assert "RuntimeError: worn out" in result.stderr
+    assert "worn out" in joulelab("status", tmp_path / "out").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "quikstart"], 2, "did you mean 'quickstart'?"),
+        (["run", "quickstart", "--set", "epoch=3"], 2, "did you mean 'epochs'?"),
+        (["run", "quickstart", "--set", "epochs=0"], 2, "epochs = 0 is not possible"),
+        (["status", "/nowhere"], 1, "holds no study"),
+        (["run", "quickstart", "--out", "/proc/joulelab"], 1, "cannot be written"),
+        (["frobnicate"], 2, "No such command"),
+        (
+            ["plan", "quickstart", "--set", "dataset=fashion-mnist", "--data-dir", "/nowhere"],
+            1,
+            "/nowhere",
+        ),
+    ],
+)
+def test_a_mistake_is_one_or_two_lines_and_an_exit_code(arguments, code, words):
+    result = joulelab(*arguments)
+    assert result.returncode == code
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    error = result.stderr[result.stderr.find("error: ") :]
+    if code == 1:
+        assert len(error.strip().splitlines()) <= 2
+
+
+def test_debug_shows_the_traceback():
+    result = joulelab("--debug", "status", "/nowhere")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_the_same_command_goes_on_in_the_same_folder(tmp_path):
+    from joulelab.cli.running import default_folder
+
+    plain = default_folder("quickstart", [])
+    variant = default_folder("quickstart", ["dataset=cifar10"])
+    assert plain == default_folder("quickstart", [])
+    assert plain != variant
+    assert default_folder(str(tmp_path), []) == tmp_path
+    assert TINY["name"] not in str(plain)
