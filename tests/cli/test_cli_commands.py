@@ -165,8 +165,8 @@ def test_failed_runs_end_with_exit_code_3(tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_one_or_two_lines_and_an_exit_code(arguments, code, words):
-    result = joulelab(*arguments)
+def test_a_mistake_is_one_or_two_lines_and_an_exit_code(arguments, code, words, tmp_path):
+    result = joulelab(*arguments, cwd=tmp_path)
     assert result.returncode == code
     assert words in result.stderr
     assert "Traceback" not in result.stderr
