@@ -47,11 +47,8 @@ def test_help_needs_nothing_heavy():
 def test_list_names_every_kind_of_part_with_a_line():
     data = json.loads(joulelab("list", "--json").stdout)
     assert data["schema_version"] == 1
-    names = {
-        kind: {part["name"] for part in parts}
-        for kind, parts in data.items()
-        if kind != "schema_version"
-    }
+    del data["schema_version"]
+    names = {kind: {part["name"] for part in parts} for kind, parts in data.items()}
     assert "quickstart" in names["studies"]
     assert {"DensePolyNN", "DenseLinearNN", "SimpleCNN"} <= names["networks"]
     assert {"digits", "fashion-mnist", "cifar10", "torchvision"} <= names["data_sets"]
@@ -158,11 +155,7 @@ def test_failed_runs_end_with_exit_code_3(tmp_path):
         (["status", "/nowhere"], 1, "holds no study"),
         (["run", "quickstart", "--out", "/proc/joulelab"], 1, "cannot be written"),
         (["frobnicate"], 2, "No such command"),
-        (
-            ["plan", "quickstart", "--set", "dataset=fashion-mnist", "--data-dir", "/nowhere"],
-            1,
-            "/nowhere",
-        ),
+        (["run", "quickstart", "--set", "dataset=folder:/nowhere", "--out", "OUT"], 1, "/nowhere"),
     ],
 )
 def test_a_mistake_is_one_or_two_lines_and_an_exit_code(arguments, code, words, tmp_path):
