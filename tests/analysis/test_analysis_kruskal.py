@@ -1,0 +1,112 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from joulelab.analysis.kruskal import eta_squared, kruskal, magnitude
+from joulelab.errors import UsageError
+
+FACTORS = ["linear_layers", "conv_layers", "relu"]
+
+
+def test_the_published_energies_give_table_iv_with_the_right_k(architecture):
+    table = kruskal(architecture, FACTORS)
+
+    assert table["factor"].tolist() == FACTORS
+    assert table["h"].tolist() == pytest.approx([481.799, 2303.250, 176.545], abs=5e-4)
+    assert table["eta_squared"].round(3).tolist() == [0.157, 0.750, 0.057]
+    assert table["magnitude"].tolist() == ["large", "large", "small"]
+    assert (table["df"] == 1).all()
+    assert (table["n"] == 3072).all()
+    assert (table["p"] < 0.001).all()
+
+
+def test_with_the_k_of_the_paper_they_give_its_effect_sizes(architecture):
+    right, printed = kruskal(architecture, FACTORS), kruskal(architecture, FACTORS, eta_k=8)
+
+    assert printed["eta_squared"].round(3).tolist() == [0.155, 0.749, 0.055]
+    assert printed["eta_k"].tolist() == [8, 8, 8]
+    columns = ["h", "df", "p", "k"]
+    pd.testing.assert_frame_equal(printed[columns], right[columns])
+
+
+def test_h_with_ties_is_that_of_the_formula():
+    # Ranks: a 1, 2.5, 2.5; b 4.5, 4.5; c 6, 7. R = 6, 9, 13; two ties of two, so
+    # C = 1 - 12 / 336 and H = (12 / 56 * (12 + 40.5 + 84.5) - 24) / C = 5.55556.
+    runs = pd.DataFrame({"factor": list("aaabbcc"), "energy_net_j": [1, 2, 2, 3, 3, 4, 5]})
+
+    found = kruskal(runs, "factor").iloc[0]
+
+    assert found["h"] == pytest.approx((12 / 56 * 137 - 24) / (1 - 12 / 336))
+    assert (found["df"], found["k"], found["n"]) == (2, 3, 7)
+    assert found["p"] == pytest.approx(stats.chi2.sf(found["h"], 2))
+    assert found["eta_squared"] == pytest.approx((found["h"] - 2) / 4)
+
+
+def test_runs_without_energy_or_level_are_dropped_and_counted():
+    runs = pd.DataFrame(
+        {"relu": ["off", "off", "on", "on", None], "energy_net_j": [1.0, 2.0, 3.0, np.nan, 5.0]}
+    )
+
+    found = kruskal(runs, "relu").iloc[0]
+
+    assert (found["n"], found["dropped"]) == (3, 2)
+    assert found["h"] == pytest.approx(stats.kruskal([1, 2], [3]).statistic)
+
+
+@pytest.mark.parametrize(
+    ("levels", "energies", "reason"),
+    [
+        ([1, 1, 1], [1.0, 2.0, 3.0], "the factor has a single level"),
+        ([1, 1, 2], [5.0, 5.0, 5.0], "all energies are the same"),
+        ([1, 2, 2], [np.nan] * 3, "no run has an energy and a level"),
+    ],
+)
+def test_an_undefined_test_has_a_row_with_the_reason(levels, energies, reason):
+    table = kruskal(pd.DataFrame({"factor": levels, "energy_net_j": energies}), ["factor"])
+    row = table.iloc[0]
+
+    assert row["reason"] == reason
+    assert row[["h", "p", "eta_squared", "df"]].isna().all()
+    assert row["magnitude"] == ""
+
+
+def test_eta_squared_needs_more_runs_than_levels():
+    row = kruskal(pd.DataFrame({"factor": [1, 2, 3], "energy_net_j": [1.0, 2.0, 3.0]}), "factor")
+
+    assert row["h"].notna().all()
+    assert row["reason"].tolist() == ["eta squared needs more than 3 runs"]
+    assert np.isnan(eta_squared(2.0, n=3, k=3))
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"),
+    [(0.0099, "negligible"), (0.01, "small"), (0.06, "medium"), (0.14, "large"), (np.nan, "")],
+)
+def test_magnitudes_begin_at_their_thresholds(effect, word):
+    assert magnitude(effect) == word
+
+
+def test_an_absent_factor_is_an_error():
+    with pytest.raises(UsageError, match="conv_layers"):
+        kruskal(pd.DataFrame({"energy_net_j": [1.0]}), "conv_layers")
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=6), min_size=2, max_size=4).filter(
+        lambda samples: len({value for sample in samples for value in sample}) > 1
+    )
+)
+def test_h_and_p_are_scipys_and_do_not_depend_on_the_order_of_runs(samples):
+    runs = pd.DataFrame(
+        [(level, float(value)) for level, sample in enumerate(samples) for value in sample],
+        columns=["factor", "energy_net_j"],
+    ).sample(frac=1, random_state=1)
+    expected = stats.kruskal(*samples)
+
+    found = kruskal(runs, "factor").iloc[0]
+
+    assert found["h"] == pytest.approx(expected.statistic, abs=1e-9)
+    assert found["p"] == pytest.approx(expected.pvalue)

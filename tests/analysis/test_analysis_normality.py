@@ -1,0 +1,83 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from joulelab.analysis.normality import NOTE, normality, qq
+
+
+def test_the_published_energies_are_not_normal_taken_together(architecture):
+    found = normality(architecture).iloc[0]
+
+    assert found["n"] == 3072
+    assert found["w"] == pytest.approx(stats.shapiro(architecture["energy_net_j"]).statistic)
+    assert found["p"] < 1e-10
+    assert found["note"] == ""
+
+
+def test_each_configuration_has_its_own_row(architecture):
+    table = normality(architecture, ["conv_layers", "relu"])
+
+    assert table["n"].tolist() == [768] * 4
+    assert table[["conv_layers", "relu"]].to_numpy().tolist() == [
+        [1, False],
+        [1, True],
+        [4, False],
+        [4, True],
+    ]
+
+
+def test_the_weights_of_eleven_men_give_the_w_of_shapiro_and_wilk():
+    weights = [148, 154, 158, 160, 161, 162, 166, 170, 182, 195, 236]
+
+    assert normality(pd.DataFrame({"energy_net_j": weights}))["w"].iloc[0] == pytest.approx(
+        0.79, abs=0.005
+    )
+
+
+def test_above_5000_values_the_limit_of_p_is_said():
+    values = np.random.default_rng(0).normal(100, 5, 5001)
+    runs = pd.DataFrame({"energy_net_j": values})
+
+    assert normality(runs)["note"].tolist() == [NOTE]
+    assert normality(runs.iloc[:5000])["note"].tolist() == [""]
+
+
+@pytest.mark.parametrize(
+    ("energies", "reason"),
+    [([1.0, 2.0, np.nan], "fewer than 3 values"), ([4.0] * 5, "all energies are the same")],
+)
+def test_an_undefined_test_has_a_reason(energies, reason):
+    runs = pd.DataFrame({"energy_net_j": energies})
+    row, plot = normality(runs).iloc[0], qq(runs)
+
+    assert row["reason"] == plot.reason == reason
+    assert np.isnan(row["w"])
+    assert np.isnan(plot.slope)
+    assert len(plot.points) == plot.n == row["n"]
+
+
+def test_the_points_and_the_line_are_those_of_probplot(architecture):
+    (quantiles, values), (slope, intercept, r) = stats.probplot(architecture["energy_net_j"])
+
+    plot = qq(architecture)
+
+    np.testing.assert_allclose(plot.points["quantile"], quantiles)
+    np.testing.assert_allclose(plot.points["value"], values)
+    assert (plot.slope, plot.intercept, plot.r) == pytest.approx((slope, intercept, r))
+
+
+def test_normal_values_lie_on_a_line_of_their_mean_and_deviation():
+    values = stats.norm.ppf((np.arange(500) + 0.5) / 500, loc=857, scale=9)
+
+    plot = qq(pd.DataFrame({"energy_net_j": values}))
+
+    assert plot.intercept == pytest.approx(857)
+    assert plot.slope == pytest.approx(9, rel=0.01)
+    assert plot.r > 0.999
+
+
+def test_no_energy_at_all_gives_no_points():
+    plot = qq(pd.DataFrame({"energy_net_j": [np.nan, np.nan]}))
+
+    assert (plot.n, plot.dropped, plot.reason) == (0, 2, "no run has an energy")

@@ -1,0 +1,55 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulelab.analysis.pareto import pareto, undominated
+
+FACTORS = ["linear_layers", "conv_layers", "relu"]
+
+
+def table(points):
+    return pd.DataFrame(points, columns=["configuration", "energy_net_j", "accuracy"])
+
+
+def front(points):
+    found = pareto(table(points))
+    return found.loc[found["on_front"], "configuration"].tolist()
+
+
+def test_what_another_beats_in_one_and_equals_in_the_other_is_not_on_the_front():
+    assert front([("a", 1, 0.8), ("b", 1, 0.7), ("c", 2, 0.8), ("d", 3, 0.9)]) == ["a", "d"]
+
+
+def test_of_equal_configurations_all_are_on_the_front():
+    assert front([("a", 1, 0.8), ("b", 1, 0.8)]) == ["a", "b"]
+
+
+def test_means_are_over_complete_runs_and_the_others_are_counted():
+    found = pareto(
+        table([("a", 10, 0.8), ("a", 20, 0.6), ("a", 99, None), ("b", None, 0.9)])
+    ).set_index("configuration")
+
+    assert found.loc["a", ["energy_mean_j", "n", "dropped"]].tolist() == [15.0, 2, 1]
+    assert found.loc["a", "accuracy_mean"] == pytest.approx(0.7)
+    assert found.loc["b", ["n", "dropped", "on_front"]].tolist() == [0, 1, False]
+
+
+def test_the_published_front_goes_from_the_least_energy_to_the_best_accuracy(architecture):
+    found = pareto(architecture, FACTORS)
+    on_front = found[found["on_front"]]
+
+    assert len(found) == 8
+    assert found["on_front"].iloc[0]
+    assert on_front["accuracy_mean"].is_monotonic_increasing
+    assert on_front["accuracy_mean"].max() == found["accuracy_mean"].max()
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20))
+def test_a_point_is_off_the_front_exactly_if_some_other_beats_it(points):
+    energy, accuracy = np.array(points, dtype=float).T
+
+    for (e, a), on_front in zip(points, undominated(energy, accuracy), strict=True):
+        beaten = any(oe <= e and oa >= a and (oe, oa) != (e, a) for oe, oa in points)
+        assert on_front != beaten
