@@ -94,6 +94,7 @@ class Runner:
         """Carry out a job that belongs to no run, and book it."""
         self._ledger.pause()
         outcome = self._executor.run(job, lambda _: None)
+        self._ledger.book("waiting", outcome.waiting)
         self._ledger.book("calibration", outcome.measurement)
         self._ledger.switch("between")
         if outcome.state == "interrupted":

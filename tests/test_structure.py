@@ -1,0 +1,57 @@
+"""The one direction of imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import joulelab
+
+PACKAGE = Path(joulelab.__file__).parent
+MAY_IMPORT = {
+    "energy": set(),
+    "learning": set(),
+    "tuning": set(),
+    "analysis": set(),
+    "study": {"energy", "learning", "tuning"},
+    "report": {"study", "analysis", "energy"},
+    "cli": {"study", "analysis", "report", "energy", "learning", "tuning"},
+}
+ROOT_MODULES = {"errors", "registry", "__version__"}
+
+
+def imported_rooms(path):
+    """The rooms, or modules at the root, that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("joulelab."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("joulelab."))
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_it_may(room):
+    allowed = MAY_IMPORT[room] | {room} | ROOT_MODULES
+    wrong = {
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path in (PACKAGE / room).rglob("*.py")
+        for other in imported_rooms(path)
+        if other not in allowed
+    }
+    assert not wrong
+
+
+def test_the_energy_room_never_imports_torch():
+    for path in (PACKAGE / "energy").rglob("*.py"):
+        names = {
+            name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            for name in (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert "torch" not in names, path
