@@ -18,6 +18,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from joulelab.registry import Registry
 from joulelab.tuning.space import SearchSpace, Value
 
@@ -27,7 +29,7 @@ class Strategy(ABC):
 
     Args:
         space: what is searched.
-        seed: all randomness follows from it and the number of the round.
+        seed: all randomness follows from it and the number of the round; 0 or more.
         rounds: how many rounds there will be.
 
     Attributes:
@@ -41,6 +43,10 @@ class Strategy(ABC):
         self.space = space
         self.seed = seed
         self.rounds = rounds
+
+    def generator(self, number: int) -> np.random.Generator:
+        """A new generator for round `number`; it depends on the seed and that number alone."""
+        return np.random.default_rng((self.seed, number))
 
     @abstractmethod
     def propose(self, number: int) -> dict[str, Value]:
@@ -59,8 +65,8 @@ strategies: Registry[type[Strategy]] = Registry(
     "strategy",
     "joulelab.strategies",
     {
-        "grid": ("joulelab.tuning.grid:Grid", "a grid's points in random order, each once"),
-        "random": ("joulelab.tuning.random:Random", "uniform draws from the space"),
+        "grid": ("joulelab.tuning.grid_search:Grid", "a grid's points in random order, each once"),
+        "random": ("joulelab.tuning.random_search:Random", "uniform draws from the space"),
         "bayesian-pi": (
             "joulelab.tuning.bayesian:BayesianPI",
             "Gaussian process, highest probability of improvement among 10,000 candidates",
