@@ -142,7 +142,7 @@ def test_failed_runs_end_with_exit_code_3(tmp_path):
     study = as_toml(tmp_path, epochs=5, plugins=[str(tmp_path / "parts.py")], experiment=experiment)
     result = joulelab("run", study, "--out", tmp_path / "out")
     assert result.returncode == 3, result.stderr
-    assert "RuntimeError: worn out" in result.stderr
+    assert "worn out" in result.stderr
     assert "worn out" in joulelab("status", tmp_path / "out").stdout
 
 

@@ -24,7 +24,7 @@ from joulelab.energy.idle import wait_until_idle
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement
 from joulelab.energy.recorder import Recorder, Window
-from joulelab.errors import StoreError
+from joulelab.errors import JoulelabError, StoreError
 from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
 from joulelab.learning.images import Images, load_images, thinned
 
@@ -189,7 +189,8 @@ class LocalExecutor(Executor):
             window.close()
             raise
         except Exception as raised:
-            state, error = "failed", f"{type(raised).__name__}: {raised}"
+            state = "failed"
+            error = str(raised.message if isinstance(raised, JoulelabError) else repr(raised))
             details = traceback.format_exc()
         measurement = window.close()
         return Outcome(
