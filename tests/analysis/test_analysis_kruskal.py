@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -94,6 +94,7 @@ def test_an_absent_factor_is_an_error():
         kruskal(pd.DataFrame({"energy_net_j": [1.0]}), "conv_layers")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=6), min_size=2, max_size=4).filter(
         lambda samples: len({value for sample in samples for value in sample}) > 1
