@@ -154,8 +154,10 @@ def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> lis
         reported: list[tuple[int, int]] = []
         results += engine.train(part, images, device, lambda *done, r=reported: r.append(done))
         counts = [done for done, _ in reported]
+        done, in_all = reported[-1] if reported else (0, 1)
+        finished = done == in_all or (bool(reported) and part.max_steps is not None)
         _require(
-            bool(counts) and counts == sorted(counts) and reported[-1][0] == reported[-1][1],
+            counts == sorted(counts) and finished,
             f"progress is reported as {reported}",
         )
     _require(tuple(r.seed for r in results) == task.seeds, "results are not in the order of seeds")

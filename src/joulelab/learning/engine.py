@@ -53,7 +53,8 @@ class TrainingTask:
         epochs: passes over the training images.
         batch_size: images a step; the last batch of an epoch may be smaller.
         seeds: one for each repetition; initial weights and order of images follow from it.
-        max_steps: stop after so many optimiser steps (a calibration); ``None`` for no limit.
+        max_steps: stop after so many optimiser steps, at least 1, and evaluate (a calibration);
+            ``None`` for no limit.
     """
 
     network: str

@@ -127,10 +127,11 @@ def _train_one(
             batches = order.next_epoch(placed.train.index_device)
             if task.max_steps is not None:
                 batches = batches[: task.max_steps - steps]
-            if batches:
-                losses.append(_train_epoch(network, optimiser, placed.train, batches))
+            losses.append(_train_epoch(network, optimiser, placed.train, batches))
             steps += len(batches)
             after_epoch(epoch)
+            if steps == task.max_steps:
+                break
         accuracy = _evaluate(network, placed.test, protocol)
     # The first time that the host asks for a number: until here it only queued work.
     train_losses = _until_divergence([float(loss) for loss in losses])
