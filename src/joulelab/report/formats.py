@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 UNKNOWN = "unknown"
-DASH = "–"
+DASH = "\N{EN DASH}"
 
 HOUR_S = 3600.0
 MINUTE_S = 60.0
 SMALLEST_P = 0.001
+LEAST_MEGA_J = 1e6
+LEAST_KILO_J = 1e5
+TENS = 10
+HUNDREDS = 100
 
 
 def known(value: float | None) -> TypeGuard[float]:
@@ -20,12 +24,12 @@ def known(value: float | None) -> TypeGuard[float]:
 
 
 def joules(value: float | None) -> str:
-    """Energy: ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; ``unknown``, never 0, for none."""
+    """Energy: ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; never 0 for none."""
     if not known(value):
         return UNKNOWN
-    if abs(value) >= 1e6:
+    if abs(value) >= LEAST_MEGA_J:
         return f"{value / 1e6:,.2f} MJ"
-    if abs(value) >= 1e5:
+    if abs(value) >= LEAST_KILO_J:
         return f"{value / 1e3:,.1f} kJ"
     return f"{significant(value)} J"
 
@@ -34,7 +38,7 @@ def significant(value: float | None) -> str:
     """Three significant digits below 100, whole numbers above."""
     if not known(value):
         return DASH
-    decimals = 0 if abs(value) >= 1e2 else 1 if abs(value) >= 1e1 else 2
+    decimals = 0 if abs(value) >= HUNDREDS else 1 if abs(value) >= TENS else 2
     return f"{value:,.{decimals}f}"
 
 
@@ -45,12 +49,17 @@ def percent(value: float | None, decimals: int = 1) -> str:
 
 def change(value: float | None) -> str:
     """A relative change, with its sign: ``+95.3 %``."""
-    return f"{100 * value:+.1f} %".replace("-", "−") if known(value) else DASH
+    return signed(f"{100 * value:+.1f} %") if known(value) else DASH
 
 
 def points(value: float) -> str:
     """A difference of accuracies in percentage points, with its sign: ``+0.8 points``."""
-    return f"{100 * value:+.1f} points".replace("-", "−")
+    return signed(f"{100 * value:+.1f} points")
+
+
+def signed(text: str) -> str:
+    """The text with a proper minus sign in place of each hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def accuracy(value: float | None) -> str:

@@ -1,0 +1,151 @@
+"""One experiment of a study as the report sees it: its finished runs, and which energy counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pandas as pd
+
+from joulelab.analysis.rounds import Score
+from joulelab.report import formats
+from joulelab.study.results import Results
+
+NET, GROSS = "energy_net_j", "energy_gross_j"
+
+
+@dataclass(frozen=True)
+class EnergyBasis:
+    """Which column holds the energy of a run, and how sure it is.
+
+    Attributes:
+        column: net energy where every run has it, else gross; ``None`` where no run has any.
+        status: ``"measured"``, ``"estimated"``, ``"partly estimated"`` or ``"missing"``.
+        remarks: what a reader must know of it, in sentences.
+    """
+
+    column: str | None
+    status: str
+    remarks: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """``net energy`` or ``gross energy``."""
+        return "net energy" if self.column == NET else "gross energy"
+
+    @property
+    def label(self) -> str:
+        """For an axis: ``net energy of a training, J (estimated)``."""
+        return f"{self.name} of a training, J ({self.status})"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Finished runs of one experiment, with what is needed to analyse them.
+
+    Attributes:
+        name: in the study file.
+        kind: ``"tuning"``, ``"architecture"`` or a kind from outside.
+        protocol: of the study.
+        factors: names of the factor columns.
+        runs: a row a finished run; diverged ones are among them.
+        planned: number of runs in the plan.
+        failed: number of failed runs.
+        score: of a round: mean or maximum of its repetitions.
+        energy: which energy counts.
+    """
+
+    name: str
+    kind: str
+    protocol: str
+    factors: tuple[str, ...]
+    runs: pd.DataFrame
+    planned: int
+    failed: int
+    score: Score
+    energy: EnergyBasis
+
+    @property
+    def varied(self) -> list[str]:
+        """Factors with more than one level among the finished runs."""
+        return [factor for factor in self.factors if self.runs[factor].nunique() > 1]
+
+
+def experiments(results: Results) -> list[Experiment]:
+    """Every experiment of a study, in the order of the study file."""
+    frame, readings = results.to_frame(), results.energy_frame()
+    found = []
+    for name, table in results.spec["experiment"].items():
+        rows = frame[frame["experiment"] == name] if len(frame) else frame
+        factors = tuple(results.factors(name)) if len(rows) else ()
+        finished = rows[rows["state"] == "finished"].copy() if len(rows) else rows
+        for factor in factors:
+            finished[factor] = whole_numbers(finished[factor])
+        found.append(
+            Experiment(
+                name=name,
+                kind=str(table.get("kind", "")),
+                protocol=str(results.spec.get("protocol", "")),
+                factors=factors,
+                runs=finished,
+                planned=len(rows),
+                failed=int((rows["state"] == "failed").sum()) if len(rows) else 0,
+                score=cast(Score, results.spec.get("score", "mean")),
+                energy=energy_basis(finished, readings),
+            )
+        )
+    return found
+
+
+def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
+    """Net energy where it is known for every run that has an energy, else gross, and why.
+
+    Args:
+        runs: finished runs.
+        readings: a row a (run, domain), for the reasons of what is missing.
+    """
+    net = runs[NET].notna() if len(runs) else pd.Series(dtype=bool)
+    gross = runs[GROSS].notna() if len(runs) else pd.Series(dtype=bool)
+    known = int((net | gross).sum())
+    if not known:
+        because = missing_reasons(readings) or ("no meter gave a value",)
+        return EnergyBasis(None, "missing", (f"No energy is known: {'; '.join(because)}.",))
+    remarks = []
+    if without := len(runs) - known:
+        remarks.append(
+            f"{formats.count(without, 'finished run')} of {len(runs):,} without a figure of energy "
+            "are left out of everything about energy."
+        )
+    column = NET if int(net.sum()) == known else GROSS
+    if column == GROSS:
+        remarks.append(
+            f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
+            "energies here are gross: they include what the machine would have used at idle."
+        )
+    return EnergyBasis(column, joint_status(runs.loc[net | gross, "energy_status"]), tuple(remarks))
+
+
+def joint_status(statuses: Iterable[object]) -> str:
+    """One word for the status of several figures; what is missing among them does not count."""
+    found = {str(status) for status in statuses} - {"missing"}
+    if not found:
+        return "missing"
+    return found.pop() if len(found) == 1 else "partly estimated"
+
+
+def missing_reasons(readings: pd.DataFrame) -> tuple[str, ...]:
+    """Why domains have no value, each domain and reason once."""
+    if not len(readings):
+        return ()
+    gone = readings[readings["gross_j"].isna()]
+    pairs = zip(gone["domain"], gone["reason"].fillna(""), strict=True)
+    return tuple(dict.fromkeys(f"{domain}: {reason or 'unreadable'}" for domain, reason in pairs))
+
+
+def whole_numbers(levels: pd.Series[Any]) -> pd.Series[Any]:
+    """Levels as they were in the plan: other experiments' gaps have turned integers into floats."""
+    kept: Sequence[Any] = [
+        int(level) if isinstance(level, float) and level.is_integer() else level for level in levels
+    ]
+    return pd.Series(kept, index=levels.index, dtype=object).infer_objects()
