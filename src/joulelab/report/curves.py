@@ -90,7 +90,7 @@ def _label_lines(axes: Axes, curves: Sequence[Curve], drawn: Mapping[str, Look])
     ):
         look = drawn[curve.label]
         axes.plot(
-            [1.04],
+            [1.05],
             [height],
             transform=axes.transAxes,
             marker=look.marker,
@@ -100,7 +100,7 @@ def _label_lines(axes: Axes, curves: Sequence[Curve], drawn: Mapping[str, Look])
         )
         axes.annotate(
             f"{curve.label}\n{formats.accuracy(curve.best[-1])}, round {curve.optimum_round}",
-            (1.07, height),
+            (1.09, height),
             xycoords="axes fraction",
             va="center",
             fontsize=9,

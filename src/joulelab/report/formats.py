@@ -42,6 +42,11 @@ def significant(value: float | None) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def number(value: float | None) -> str:
+    """Any other number with four significant digits: ``0.00316``."""
+    return f"{value:.4g}" if known(value) else DASH
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """A share of 1 as a percentage."""
     return f"{100 * value:.{decimals}f} %" if known(value) else DASH

@@ -1,0 +1,146 @@
+"""What was found, in sentences that are computed from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from joulelab.analysis.normality import normality
+from joulelab.report import formats
+from joulelab.report.experiment import Experiment
+from joulelab.report.ledger import StudyEnergy
+from joulelab.report.tables import (
+    SIGNIFICANT_P,
+    STRATEGY,
+    Table,
+    effects,
+    found_clusters,
+    increases,
+    optima,
+)
+
+MOST = 0.5
+"""From this eta squared on, a factor explains most of the energy."""
+
+
+def findings(experiments: Sequence[Experiment], energy: StudyEnergy) -> list[str]:
+    """Sentences on the whole study, the most important first."""
+    found = [sentence for one in experiments for sentence in experiment_findings(one)]
+    return [*found, _study(energy)]
+
+
+def experiment_findings(experiment: Experiment) -> list[str]:
+    """What an experiment has shown; empty where nothing can be said yet."""
+    sentences = [_search(experiment), _effect(experiment)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _effect(experiment: Experiment) -> str:
+    """Which factor moves the energy, by how much, and what that does to the accuracy."""
+    table = effects(experiment)
+    if not isinstance(table, Table):
+        return ""
+    strongest = table.raw.iloc[int(table.raw["eta_squared"].fillna(-1.0).to_numpy().argmax())]
+    factor = str(strongest["factor"])
+    if strongest["p"] >= SIGNIFICANT_P:
+        return (
+            f"No factor of {experiment.name} moves the energy significantly (Kruskal-Wallis, "
+            f"smallest p {formats.p_value(table.raw['p'].min())})."
+        )
+    verb = "explains most of" if strongest["eta_squared"] >= MOST else "moves"
+    most = "" if verb.startswith("explains") or len(table.raw) == 1 else " most"
+    sentence = (
+        f"In {experiment.name}, {factor} {verb} the energy{most} "
+        f"(η² = {formats.accuracy(strongest['eta_squared'])}, {strongest['magnitude']})"
+    )
+    costs = increases(experiment)
+    if isinstance(costs, Table) and (costs.raw["factor"] == factor).any():
+        row = costs.raw[costs.raw["factor"] == factor].iloc[0]
+        sentence += (
+            f": {formats.level(row['high'])} instead of {formats.level(row['low'])} changes it by "
+            f"{formats.change(row['increase_percent'] / 100)}"
+        )
+    found = found_clusters(experiment)
+    if found is not None and found.factor == factor:
+        low, high = found.table["accuracy_mean"]
+        sentence += f" and the mean accuracy by {formats.points(high - low)}"
+    return f"{sentence}. The energy is {experiment.energy.status}."
+
+
+def _search(experiment: Experiment) -> str:
+    """Which strategy finds the best accuracy, and where the best of all is."""
+    table = optima(experiment)
+    if not isinstance(table, Table):
+        return ""
+    raw = table.raw
+    others = [factor for factor in experiment.factors if factor != STRATEGY]
+    settings = raw.groupby(others, dropna=False) if others else [((), raw)]
+    wins: dict[str, int] = {}
+    for _, rows in settings:
+        for strategy in rows.loc[
+            rows["optimum_accuracy"] == rows["optimum_accuracy"].max(), STRATEGY
+        ]:
+            wins[str(strategy)] = wins.get(str(strategy), 0) + 1
+    best = raw.iloc[int(raw["optimum_accuracy"].to_numpy().argmax())]
+    where = ", ".join(setting(experiment, best[others].to_dict()))
+    reached = (
+        f"{formats.accuracy(best['optimum_accuracy'])} by {best[STRATEGY]}"
+        f"{f' on {where}' if where else ''} in round {best['optimum_round']}"
+    )
+    if raw[STRATEGY].nunique() == 1 or len(settings) == 1:
+        return f"In {experiment.name}, the best accuracy is {reached}."
+    counts = [f"{name} in {wins[name]}" for name in sorted(wins, key=lambda name: -wins[name])]
+    tied = " (ties count for each)" if sum(wins.values()) > len(settings) else ""
+    return (
+        f"In {experiment.name}, the best accuracy of {len(settings)} settings is found by "
+        f"{formats.listing(counts)}{tied}; the best of all is {reached}."
+    )
+
+
+def setting(experiment: Experiment, levels: dict[str, object]) -> list[str]:
+    """Levels in words, without factors that do not vary: ``SimpleCNN``, ``5 hyperparameters``."""
+    said = [name for name in levels if name in experiment.varied] or list(levels)[:1]
+    return [
+        str(levels[name])
+        if isinstance(levels[name], str)
+        else f"{formats.level(levels[name])} {name}"
+        if name == "hyperparameters"
+        else f"{name} = {formats.level(levels[name])}"
+        for name in said
+    ]
+
+
+def normality_finding(experiment: Experiment) -> str:
+    """What Shapiro and Wilk say of the energies."""
+    if experiment.energy.column is None:
+        return ""
+    row = normality(experiment.runs, energy=experiment.energy.column).iloc[0]
+    if row["reason"]:
+        return f"No test of normality: {row['reason']}."
+    note = f" ({row['note']})" if row["note"] else ""
+    verdict = (
+        "the energies of all configurations together are not normally distributed, which is why "
+        "rank tests are used"
+        if row["p"] < SIGNIFICANT_P
+        else "nothing speaks against a normal distribution; rank tests are valid all the same"
+    )
+    return (
+        f"Shapiro-Wilk: W = {formats.accuracy(row['w'])}, p {_equals(row['p'])}{note}; {verdict}."
+    )
+
+
+def _study(energy: StudyEnergy) -> str:
+    if energy.gross_j is None:
+        return f"The energy of the study is {energy.words}."
+    sums = energy.parts.set_index("kind")
+    share = ""
+    if "training" in sums.index and energy.gross_j > 0:
+        training_j = float(sums["kept_j"]["training"] + sums["lost_j"]["training"])
+        share = f", {formats.percent(training_j / energy.gross_j, 0)} of it for training"
+    lost_j = float(energy.parts["lost_j"].sum())
+    lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
+    return f"The study used {energy.words} in all{share}{lost}."
+
+
+def _equals(p: float) -> str:
+    text = formats.p_value(p)
+    return text if text.startswith("<") else f"= {text}"

@@ -1,0 +1,278 @@
+"""Tables of one experiment: each with its raw numbers, as people read it, and what it says.
+
+What cannot be computed is an `Omitted` with a sentence that says why, never an empty table.
+The numbers III to V are those of the tables of Yarally et al., CAIN 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from joulelab.analysis.clusters import Clusters, clusters
+from joulelab.analysis.convergence import convergence
+from joulelab.analysis.increase import increase
+from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.missing import ENERGY
+from joulelab.analysis.posthoc import dunn
+from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.variation import variation
+from joulelab.report import formats
+from joulelab.report.experiment import Experiment
+
+STRATEGY = "strategy"
+REPLICATION = "yarally2023"
+SIGNIFICANT_P = 0.05
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report.
+
+    Attributes:
+        key: its name in the JSON output.
+        title: what it is.
+        note: one or two sentences on how to read it.
+        raw: unrounded numbers.
+        shown: the same as text, a column a heading.
+        text: headings whose columns hold words and not numbers.
+        bold: cells (row, heading) that stand out.
+        folded: shown only on request, for it is long.
+    """
+
+    key: str
+    title: str
+    note: str
+    raw: pd.DataFrame
+    shown: pd.DataFrame
+    text: tuple[str, ...] = ()
+    bold: frozenset[tuple[int, str]] = frozenset()
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """A table or figure that is left out, and why."""
+
+    key: str
+    title: str
+    reason: str
+
+
+def optima(experiment: Experiment) -> Table | Omitted:
+    """Table III: optimum accuracy, and the round in which each strategy reached it."""
+    key, title = "optima", "Optimum accuracy and round of each strategy (Table III)"
+    others = [factor for factor in experiment.factors if factor != STRATEGY]
+    if STRATEGY not in experiment.factors:
+        return Omitted(key, title, "strategies are not compared in this experiment.")
+    raw = convergence(rounds(experiment), by=[*others, STRATEGY]).dropna(subset=["optimum_round"])
+    if not len(raw):
+        return Omitted(key, title, "no round has a score yet.")
+    raw = raw.reset_index(drop=True)
+    accuracy, number, energy = "accuracy", "round", "energy till then"
+    shown = pd.DataFrame({name: raw[name].map(formats.level) for name in [*others, STRATEGY]})
+    shown[accuracy] = raw["optimum_accuracy"].map(formats.accuracy)
+    shown[number] = raw["optimum_round"].map(str) + " of " + raw["rounds"].map(str)
+    if raw["energy_to_optimum_j"].notna().any():
+        shown[energy] = raw["energy_to_optimum_j"].map(formats.joules)
+    bold: set[tuple[int, str]] = set()
+    for _, rows in raw.groupby(others, dropna=False) if others else [((), raw)]:
+        bold |= _extreme(rows["optimum_accuracy"], rows["optimum_accuracy"].max(), accuracy)
+        bold |= _extreme(rows["optimum_round"], rows["optimum_round"].min(), number)
+    counted = "a round's accuracy is the " + {"mean": "mean", "max": "best"}[experiment.score]
+    note = (
+        "The best accuracy that each strategy found and the first round in which it had it; rounds "
+        f"count from 1, {counted} of its repetitions. Bold: the highest accuracy and the fewest "
+        f"rounds among the strategies. The energy ({experiment.energy.status}) is that of one "
+        "repetition of every round up to the optimum."
+    )
+    return Table(key, title, note, raw, shown, (*others, STRATEGY), frozenset(bold))
+
+
+def rounds(experiment: Experiment) -> pd.DataFrame:
+    """Score and mean energy of every round, with a column for each factor."""
+    return score_rounds(
+        experiment.runs,
+        by=list(experiment.factors),
+        score=experiment.score,
+        energy=experiment.energy.column or ENERGY,
+    )
+
+
+def effects(experiment: Experiment) -> Table | Omitted:
+    """Table IV: does a factor move the energy, and how strongly?"""
+    key, title = "kruskal", "Effect of each factor on energy: Kruskal-Wallis (Table IV)"
+    if (omitted := _no_energy(experiment, key, title)) is not None:
+        return omitted
+    energy = str(experiment.energy.column)
+    whole = kruskal(experiment.runs, list(experiment.varied), energy)
+    raw = whole[whole["h"].notna()].reset_index(drop=True)
+    if not len(raw):
+        return Omitted(key, title, _sentence(whole["reason"], "no factor has two levels"))
+    shown = pd.DataFrame(
+        {
+            "factor": raw["factor"],
+            "levels": raw["k"].map(str),
+            "H": raw["h"].map("{:,.3f}".format),
+            "p": raw["p"].map(formats.p_value),
+            "η²": raw["eta_squared"].map(formats.accuracy),
+            "magnitude": raw["magnitude"],
+        }
+    )
+    note = (
+        "A small p says that the factor moves the energy; η² says how much of it the factor "
+        "explains (small from 0.01, medium from 0.06, large from 0.14)."
+    )
+    if experiment.protocol == REPLICATION:
+        k = experiment.runs["configuration"].nunique()
+        printed = kruskal(experiment.runs, list(raw["factor"]), energy, eta_k=k)["eta_squared"]
+        raw["eta_squared_as_published"] = printed
+        shown[f"η², k = {k}"] = printed.map(formats.accuracy)
+        note += (
+            f" The last column takes the number of configurations, {k}, for k, as the paper did; "
+            "the number of levels is right."
+        )
+    text = ("factor", "magnitude")
+    return Table(key, title, note + _single_levels(experiment), raw, shown, text)
+
+
+def increases(experiment: Experiment) -> Table | Omitted:
+    """How much more energy the upper level of each factor costs."""
+    key, title = "increase", "Mean increase in energy by factor"
+    if (omitted := _no_energy(experiment, key, title)) is not None:
+        return omitted
+    whole = increase(experiment.runs, experiment.varied, str(experiment.energy.column))
+    raw = whole[whole["increase_percent"].notna()].reset_index(drop=True)
+    if not len(raw):
+        return Omitted(key, title, _sentence(whole["reason"], "no factor has two levels"))
+    shown = pd.DataFrame(
+        {
+            "factor": raw["factor"],
+            "from": raw["low"].map(formats.level),
+            "to": raw["high"].map(formats.level),
+            "energy, from": raw["low_mean_j"].map(formats.joules),
+            "energy, to": raw["high_mean_j"].map(formats.joules),
+            "increase": (raw["increase_percent"] / 100).map(formats.change),
+        }
+    )
+    note = (
+        f"Mean {experiment.energy.name} of a training ({experiment.energy.status}) at the two "
+        "levels, over all levels of the other factors. Names are in the order of their energy."
+    )
+    return Table(key, title, note, raw, shown, ("factor", "from", "to"))
+
+
+def found_clusters(experiment: Experiment) -> Clusters | None:
+    """E- and E+ by the factor that moves the energy most; ``None`` where there are none."""
+    if experiment.energy.column is None or not experiment.varied:
+        return None
+    found = clusters(experiment.runs, experiment.varied, energy=experiment.energy.column)
+    return None if found.reason else found
+
+
+def cluster_table(experiment: Experiment) -> Table | Omitted:
+    """Table V: what the runs of high and of low energy reach."""
+    key, title = "clusters", "Runs of high and of low energy (Table V)"
+    if (omitted := _no_energy(experiment, key, title)) is not None:
+        return omitted
+    found = found_clusters(experiment)
+    if found is None:
+        return Omitted(key, title, "no factor has two levels whose runs have an energy.")
+    raw = found.table.iloc[::-1].reset_index(drop=True)
+    shown = pd.DataFrame(
+        {
+            "cluster": raw["cluster"].map(formats.signed),
+            str(found.factor): raw["level"].map(formats.level),
+            "runs": raw["n"].map("{:,}".format),
+            "mean energy": raw["energy_mean_j"].map(formats.joules),
+            "mean acc.": raw["accuracy_mean"].map(formats.accuracy),
+            "max acc.": raw["accuracy_max"].map(formats.accuracy),
+            "std acc.": raw["accuracy_std"].map(formats.accuracy),
+        }
+    )
+    note = (
+        f"The clusters are the levels of {found.factor}, the factor that moves the energy most. "
+        f"Energy is {experiment.energy.name} of a training ({experiment.energy.status}); accuracy "
+        "(acc.) is that of single trainings."
+    )
+    if found.between:
+        note += f" {formats.count(found.between, 'run')} at levels in between are in neither."
+    return Table(key, title, note, raw, shown, ("cluster", str(found.factor)))
+
+
+def variations(experiment: Experiment) -> Table | Omitted:
+    """How much the energy of a configuration varies from run to run."""
+    key, title = "variation", "Energy of each configuration and its variation"
+    if (omitted := _no_energy(experiment, key, title)) is not None:
+        return omitted
+    raw = variation(experiment.runs, energy=str(experiment.energy.column))
+    raw = raw[raw["n"] > 0].sort_values("mean_j", ignore_index=True)
+    shown = pd.DataFrame(
+        {
+            "configuration": raw["configuration"],
+            "runs": raw["n"].map("{:,}".format),
+            "mean energy": raw["mean_j"].map(formats.joules),
+            "std": raw["std_j"].map(formats.joules),
+            "CV": raw["cv"].map(formats.percent),
+        }
+    )
+    note = (
+        f"{experiment.energy.name.capitalize()} of a training ({experiment.energy.status}). The "
+        "coefficient of variation (CV) is the standard deviation over the mean, over all rounds "
+        "and repetitions."
+    )
+    if len(single := raw[raw["cv"].isna()]):
+        why = "; ".join(dict.fromkeys(single["reason"]))
+        note += f" No CV for {formats.count(len(single), 'configuration')}: {why}."
+    return Table(key, title, note, raw, shown, ("configuration",), folded=True)
+
+
+def pairs(experiment: Experiment) -> Table | Omitted:
+    """Which configurations differ in energy: Dunn's test with Holm's correction."""
+    key, title = "posthoc", "Which configurations differ in energy: Dunn's test, Holm's correction"
+    if (omitted := _no_energy(experiment, key, title)) is not None:
+        return omitted
+    whole = dunn(experiment.runs, energy=str(experiment.energy.column))
+    raw = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
+    if not len(raw):
+        return Omitted(key, title, _sentence(whole["reason"], "it needs two configurations"))
+    shown = pd.DataFrame(
+        {
+            "one": raw["first"],
+            "other": raw["second"],
+            "energy, one": raw["mean_first_j"].map(formats.joules),
+            "energy, other": raw["mean_second_j"].map(formats.joules),
+            "adjusted p": raw["p_adjusted"].map(formats.p_value),
+        }
+    )
+    differ = raw["p_adjusted"] < SIGNIFICANT_P
+    note = (
+        f"{int(differ.sum()):,} of {formats.count(len(raw), 'pair')} differ at an adjusted p below "
+        f"{SIGNIFICANT_P} (bold)."
+    )
+    bold = frozenset((int(row), "adjusted p") for row in raw.index[differ])
+    return Table(key, title, note, raw, shown, ("one", "other"), bold, folded=True)
+
+
+def _no_energy(experiment: Experiment, key: str, title: str) -> Omitted | None:
+    if not len(experiment.runs):
+        return Omitted(key, title, "no run has finished yet.")
+    if experiment.energy.column is None:
+        return Omitted(key, title, experiment.energy.remarks[0])
+    return None
+
+
+def _single_levels(experiment: Experiment) -> str:
+    same = [factor for factor in experiment.factors if factor not in experiment.varied]
+    return f" Not varied: {formats.listing(same)}." if same else ""
+
+
+def _sentence(reasons: Iterable[str], otherwise: str) -> str:
+    return ("; ".join(dict.fromkeys(reason for reason in reasons if reason)) or otherwise) + "."
+
+
+def _extreme(values: pd.Series[Any], best: float, column: str) -> set[tuple[int, str]]:
+    return {(int(row), column) for row in values.index[values == best]}
