@@ -1,0 +1,33 @@
+"""Fixtures of the tests of tuning."""
+
+import sys
+
+import pytest
+
+from joulelab.tuning.space import Continuous, SearchSpace
+from joulelab.tuning.strategy import strategies
+
+
+@pytest.fixture
+def adam():
+    """The search space of Yarally et al. (CAIN 2023), tuning experiment."""
+    return SearchSpace(
+        {
+            "learning_rate": Continuous(1e-5, 1e-1),
+            "beta1": Continuous(0.1, 1.0, high_exclusive=True),
+            "beta2": Continuous(0.8, 1.0, high_exclusive=True),
+            "epsilon": Continuous(1e-9, 1e-7),
+            "weight_decay": Continuous(0.0, 0.1),
+        }
+    )
+
+
+@pytest.fixture
+def own_strategies():
+    """Forgets, after the test, the strategies and plug-ins that it registered."""
+    before = dict(strategies._registered)
+    yield
+    strategies._registered.clear()
+    strategies._registered.update(before)
+    for module in [name for name in sys.modules if name.startswith("joulelab_plugin_")]:
+        del sys.modules[module]
