@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from joulelab.analysis.normality import normality
 from joulelab.report import formats
@@ -81,7 +82,7 @@ def _search(experiment: Experiment) -> str:
         ]:
             wins[str(strategy)] = wins.get(str(strategy), 0) + 1
     best = raw.iloc[int(raw["optimum_accuracy"].to_numpy().argmax())]
-    where = ", ".join(setting(experiment, best[others].to_dict()))
+    where = ", ".join(setting(experiment, {name: best[name] for name in others}))
     reached = (
         f"{formats.accuracy(best['optimum_accuracy'])} by {best[STRATEGY]}"
         f"{f' on {where}' if where else ''} in round {best['optimum_round']}"
@@ -96,7 +97,7 @@ def _search(experiment: Experiment) -> str:
     )
 
 
-def setting(experiment: Experiment, levels: dict[str, object]) -> list[str]:
+def setting(experiment: Experiment, levels: Mapping[str, Any]) -> list[str]:
     """Levels in words, without factors that do not vary: ``SimpleCNN``, ``5 hyperparameters``."""
     said = [name for name in levels if name in experiment.varied] or list(levels)[:1]
     return [

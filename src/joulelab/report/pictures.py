@@ -18,7 +18,6 @@ from joulelab.report.ledger import StudyEnergy
 from joulelab.report.tables import (
     STRATEGY,
     Omitted,
-    Table,
     found_clusters,
     optima,
     rounds,
@@ -91,7 +90,7 @@ def energy_picture(experiment: Experiment) -> Picture | Omitted:
         f"({experiment.energy.status}){_bound(experiment)}."
     )
     alt = (
-        f"Bars of mean energy: from {formats.joules(least['mean_j'])} ({least['configuration']}) to "
+        f"Mean energy from {formats.joules(least['mean_j'])} ({least['configuration']}) to "
         f"{formats.joules(most['mean_j'])} ({most['configuration']})."
     )
     label = f"mean {experiment.energy.label}"

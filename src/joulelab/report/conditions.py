@@ -1,0 +1,142 @@
+"""Under which conditions a study ran, and how its energy was read, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from joulelab.report import formats
+from joulelab.study.results import Results
+
+
+def conditions(results: Results) -> list[tuple[str, str]]:
+    """Pairs of a heading and what the study file or the manifest says; what is unknown is left out."""
+    spec, manifest = results.spec, results.manifest
+    device = manifest.get("device")
+    libraries = manifest.get("libraries") or {}
+    pairs = [
+        ("Data set", _data(manifest.get("data") or {}) or spec.get("dataset")),
+        ("SHA-256 of the data", (manifest.get("data") or {}).get("checksum")),
+        ("Protocol", f"{spec.get('protocol')}, engine {spec.get('engine')}"),
+        ("Training", f"{spec.get('epochs')} epochs, batches of {spec.get('batch_size')}"),
+        ("Score of a round", f"{spec.get('score', 'mean')} of its repetitions"),
+        ("Seed", f"{spec.get('seed')}; every run's own seed is derived from it"),
+        ("Device", ", ".join(map(str, device.values())) if isinstance(device, dict) else device),
+        ("Processor", _processor(manifest)),
+        ("System", manifest.get("system")),
+        ("joulelab", " ".join(str(manifest[k]) for k in ("joulelab", "commit") if manifest.get(k))),
+        ("Versions", _words({"python": manifest.get("python"), **libraries})),
+        ("Plug-ins", _words(manifest.get("plugins") or {})),
+        ("Sessions", _sessions(manifest)),
+    ]
+    return [(heading, str(value)) for heading, value in pairs if value]
+
+
+def channels(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """How each domain was read: ``domain``, ``status``, ``means`` and ``remark``."""
+    return [
+        {
+            "domain": str(channel.get("domain", "")),
+            "status": str(channel.get("status", "")),
+            "means": f"{channel.get('source', '')}, {_error(channel.get('relative_error'))}",
+            "remark": str(channel.get("remark") or ""),
+        }
+        for channel in (manifest.get("energy") or {}).get("channels", [])
+    ]
+
+
+def missing(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What could not be read: ``domain``, ``reason`` and ``remedy``."""
+    return [
+        {key: str(one.get(key) or "") for key in ("domain", "reason", "remedy")}
+        for one in (manifest.get("energy") or {}).get("missing", [])
+    ]
+
+
+def idle_power(manifest: Mapping[str, Any]) -> list[str]:
+    """Idle power by domain, before and after each session."""
+    said = []
+    for session in manifest.get("sessions", []):
+        before, after = session.get("idle_before_w") or {}, session.get("idle_after_w") or {}
+        for domain in dict.fromkeys([*before, *after]):
+            words = [
+                f"{formats.significant(power[domain])} W {when}"
+                for power, when in ((before, "before"), (after, "after"))
+                if formats.known(power.get(domain))
+            ]
+            if words:
+                where = "" if len(manifest["sessions"]) == 1 else f" (session {session['session']})"
+                said.append(f"{domain}: {formats.listing(words)} the runs{where}")
+    return said
+
+
+def counted(runs: pd.DataFrame) -> list[str]:
+    """What the energy of a run adds up: domains, means, status, and how many runs."""
+    done = (
+        runs[runs["energy_gross_j"].notna() | runs["energy_net_j"].notna()] if len(runs) else runs
+    )
+    if not len(done):
+        return []
+    groups = done.groupby(["energy_domains", "energy_source", "energy_status"], sort=False)
+    return [
+        f"{formats.listing(str(domains).split('+'))}, {status} by {source} "
+        f"({formats.count(len(rows), 'run')})"
+        for (domains, source, status), rows in groups
+    ]
+
+
+def progress(runs: pd.DataFrame) -> str:
+    """What is still to come; empty for a finished study."""
+    if not len(runs):
+        return "This study has not begun: nothing has been planned yet."
+    ended = int(runs["state"].isin(["finished", "failed"]).sum())
+    if ended == len(runs):
+        return ""
+    return (
+        f"This study is not finished: {ended:,} of {formats.count(len(runs), 'run')} have ended. "
+        "Everything below is preliminary; run the same command again to go on."
+    )
+
+
+def _error(relative: float | None) -> str:
+    if relative is None:
+        return "error unknown"
+    return f"error up to ± {formats.percent(relative, 0)}"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    if not data:
+        return ""
+    said = str(data.get("name", ""))
+    if data.get("train_images"):
+        said += (
+            f", {data['train_images']:,} training and {data.get('test_images', 0):,} test images"
+        )
+    if data.get("shape"):
+        said += f" of {' x '.join(map(str, data['shape']))} (channels x height x width)"
+    return said + (f", from {data['source']}" if data.get("source") else "")
+
+
+def _processor(manifest: Mapping[str, Any]) -> str:
+    said = [
+        str(manifest.get("processor") or ""),
+        formats.count(manifest["cores"], "core") if manifest.get("cores") else "",
+        f"torch on {formats.count(manifest['threads'], 'thread')}"
+        if manifest.get("threads")
+        else "",
+        f"{manifest['memory_gb']} GB of memory" if manifest.get("memory_gb") else "",
+    ]
+    return ", ".join(word for word in said if word)
+
+
+def _sessions(manifest: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{session.get('started_at', '')} to {session.get('ended_at', 'an interruption')}"
+        for session in manifest.get("sessions", [])
+    )
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value)
