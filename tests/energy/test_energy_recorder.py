@@ -9,6 +9,7 @@ from fake_meter import FakeMeter, channel
 from joulelab.energy.meter import Meter, Missing
 from joulelab.energy.reading import Measurement, Status, total
 from joulelab.energy.recorder import Recorder
+from joulelab.errors import MeterError
 
 
 def flowing(power_w):
@@ -231,6 +232,15 @@ def test_what_cannot_be_read_is_in_every_measurement_with_its_reason():
     )
 
 
+def test_an_estimate_stands_for_all_sockets_that_no_sensor_reads():
+    estimate = FakeMeter((channel("cpu:0", status=Status.ESTIMATED, source="guess"), flowing(5.0)))
+    missing = [Missing("cpu:0", "no permission"), Missing("cpu:1", "no permission")]
+    with Recorder([estimate], missing=missing) as meter, meter.open("w") as window:
+        pass
+    assert [reading.domain for reading in window.measurement.readings] == ["cpu:0"]
+    assert len(meter.describe()["missing"]) == 2, "the manifest still says what is missing"
+
+
 def test_samples_that_no_window_needs_are_forgotten():
     with recorder((channel(), flowing(1.0))) as meter:
         for _ in range(3):
@@ -284,3 +294,58 @@ def test_a_trace_has_a_row_a_sample_and_channel():
 
 def test_the_interface_of_a_meter_has_few_methods():
     assert set(Meter.__abstractmethods__) == {"channels", "sample"}
+
+
+def test_a_counter_that_runs_backwards_gives_no_figure():
+    values = iter([10.0, 20.0, 3.0] + [50.0] * 1000)
+    with recorder((channel(), lambda: next(values))) as meter, meter.open("w") as window:
+        time.sleep(0.1)
+    reading = window.measurement["gpu:0"]
+    assert reading.gross_j is None
+    assert "backwards" in reading.reason
+
+
+def test_a_value_that_is_no_number_is_unreadable():
+    with recorder((channel(), lambda: float("nan"))) as meter, meter.open("w") as window:
+        pass
+    reading = window.measurement["gpu:0"]
+    assert reading.gross_j is None
+    assert "nan" in reading.reason
+
+
+def test_a_meter_with_too_few_samples_is_a_reason():
+    class Short(FakeMeter):
+        def sample(self):
+            return []
+
+    with (
+        Recorder([Short((channel(), lambda: 0.0))]) as meter,
+        meter.open("w") as window,
+    ):
+        pass
+    assert "0 samples for 1 channels" in window.measurement["gpu:0"].reason
+
+
+def test_closing_the_recorder_closes_its_windows_first():
+    meter = recorder((channel(), flowing(100.0)))
+    meter.start()
+    window = meter.open("w")
+    time.sleep(0.02)
+    meter.close()
+    assert window.measurement["gpu:0"].gross_j > 0
+    with pytest.raises(MeterError, match="closed"):
+        meter.open("later")
+
+
+def test_power_that_was_not_readable_for_a_while_says_so():
+    readable = [True]
+    value = lambda: 100.0 if readable[0] else None  # noqa: E731
+    with recorder((channel(kind="power"), value)) as meter, meter.open("w") as window:
+        time.sleep(0.06)
+        readable[0] = False
+        time.sleep(0.15)
+        readable[0] = True
+        time.sleep(0.06)
+    reading = window.measurement["gpu:0"]
+    assert reading.gross_j == pytest.approx(100 * reading.duration_s, rel=0.01)
+    assert "not readable for" in reading.reason

@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulelab.errors import SpecError
+from joulelab.errors import SpecError, UsageError
 from joulelab.study.design import Factor, configuration_name, full_factorial
 from joulelab.study.plan import make_plan
 from joulelab.study.seeds import derive_seed
@@ -101,3 +101,9 @@ def test_a_seed_derives_from_identity_and_never_collides_by_concatenation():
     assert derive_seed(1, "a", 2) != derive_seed(2, "a", 2)
     assert derive_seed(1, "a", 23) != derive_seed(1, "a2", 3)
     assert 0 <= derive_seed(0, "x") < 2**63
+
+
+def test_a_grid_with_fewer_points_than_rounds_is_refused_when_planning():
+    overrides = ["experiment.tuning.rounds=200"]
+    with pytest.raises(UsageError, match="the grid has 125 points"):
+        make_plan(load_spec("quickstart", overrides))

@@ -248,6 +248,12 @@ def test_a_device_that_is_not_there_is_refused(tmp_path):
         tiny(device="cuda:99").run(tmp_path / "out")
 
 
+def test_a_domain_that_cannot_be_read_is_refused(tmp_path):
+    energy = {**TINY["energy"], "domains": ["cpu:0", "psys:0"]}
+    with pytest.raises(SpecError, match="psys:0"):
+        tiny(energy=energy).run(tmp_path / "out")
+
+
 def test_a_prediction_covers_every_configuration(tmp_path):
     plan, prediction = tiny().predict()
     cost = prediction.total(plan.runs)

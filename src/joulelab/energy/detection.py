@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from joulelab.energy.estimate import EstimateDetector
 from joulelab.energy.meter import Meter, Missing, meters
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder
-from joulelab.errors import MeterError
+from joulelab.errors import JoulelabError, MeterError
 
 ESTIMATE = "estimate"
 
@@ -35,7 +35,7 @@ def open_recorder(
     for name in meters.names() if names is None else names:
         if name == ESTIMATE:
             continue
-        its_meters, its_missing = meters.get(name)().detect()
+        its_meters, its_missing = _detected(name)
         found += its_meters
         missing += its_missing
         if names is not None and not its_meters:
@@ -45,6 +45,16 @@ def open_recorder(
         # Last, because it fills in only what no sensor reads.
         found += EstimateDetector(tdp_w, measured).detect()[0]
     return Recorder(found, interval_s=interval_s, missing=missing)
+
+
+def _detected(name: str) -> tuple[Sequence[Meter], Sequence[Missing]]:
+    try:
+        return meters.get(name)().detect()
+    except JoulelabError:
+        raise
+    except Exception as error:  # a meter from outside may raise anything
+        reason = f"its detector raised {type(error).__name__}: {error}"
+        return [], [Missing(name, reason, "mend or uninstall the package that brings it")]
 
 
 def _nothing(name: str, missing: Sequence[Missing]) -> MeterError:

@@ -198,9 +198,10 @@ class _Tree:
     """Processor time and memory of this process and its descendants.
 
     The time of a descendant that has ended lives on in the time of the parent that waited for it,
-    so the sum over the living, each with its ended children, only grows; it falls where an orphan
-    ends, and then what the others used meanwhile is missed. Finding descendants reads the table of
-    all processes, so they are looked for once a second.
+    so the sum over the living, each with its ended children, only grows. It falls for one sample
+    where a descendant ends between the looks at its parent and at itself, and for good where an
+    orphan ends: so the first fall is waited out, and the second believed. Finding descendants reads
+    the table of all processes, so they are looked for once a second.
     """
 
     def __init__(self) -> None:
@@ -209,6 +210,7 @@ class _Tree:
         self._looked_s = -CHILDREN_INTERVAL_S
         self._sum_s = 0.0
         self._total_s = 0.0
+        self._fell = False
 
     def usage(self) -> tuple[float, int]:
         """Processor time in seconds, which never falls, and resident memory in bytes."""
@@ -223,8 +225,12 @@ class _Tree:
         for times, memory in self._living():
             seconds += times
             resident += memory
-        self._total_s += max(0.0, seconds - self._sum_s)
-        self._sum_s = seconds
+        if seconds < self._sum_s and not self._fell:
+            self._fell = True
+        else:
+            self._fell = False
+            self._total_s += max(0.0, seconds - self._sum_s)
+            self._sum_s = seconds
         return self._total_s, resident
 
     def _living(self) -> Iterator[tuple[float, int]]:

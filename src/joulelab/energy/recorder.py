@@ -23,6 +23,7 @@ from typing import Any
 from joulelab.energy.meter import Channel, Meter, Missing, Sample
 from joulelab.energy.reading import Measurement
 from joulelab.energy.summary import Stretch, summarise, trace_columns
+from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
 
@@ -40,7 +41,9 @@ class _Tape:
         """Sample the meter and give the number of the sample."""
         try:
             samples = self.meter.sample()
-        except Exception as error:
+            if len(samples) != len(self.meter.channels):
+                raise ValueError(f"{len(samples)} samples for {len(self.meter.channels)} channels")
+        except Exception as error:  # a broken meter must not end the recording
             reason = f"{self.meter.name}: {type(error).__name__}: {error}"
             samples = [Sample(None, reason) for _ in self.meter.channels]
         self.times_s.append(time.monotonic())
@@ -100,7 +103,9 @@ class Recorder:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop sampling and close the meters. A second call does nothing."""
+        """Close open windows, stop sampling, close the meters. A second call does nothing."""
+        for window in list(self._windows):
+            window.close()
         self._closed = True
         self._stop.set()
         if self._thread is not None:
@@ -123,7 +128,13 @@ class Recorder:
         return [channel for meter in self.meters for channel in meter.channels]
 
     def open(self, label: str) -> Window:
-        """Open a window; it is measured until it is closed."""
+        """Open a window; it is measured until it is closed.
+
+        Raises:
+            MeterError: the recorder is closed.
+        """
+        if self._closed:
+            raise MeterError("the recorder is closed", "open windows while it records")
         started_at, started_s = time.time(), time.monotonic()
         with self._lock:
             window = Window(self, label, started_at, started_s, [t.record() for t in self._tapes])

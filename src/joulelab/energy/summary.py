@@ -38,12 +38,20 @@ class Stretch:
     @property
     def values(self) -> list[float]:
         """The values, NaN where unreadable."""
-        return [math.nan if s.value is None else s.value for s in self.samples]
+        return [
+            s.value if s.value is not None and math.isfinite(s.value) else math.nan
+            for s in self.samples
+        ]
 
     @property
     def unreadable(self) -> str:
         """The last reason why a sample could not be read; empty where all could."""
-        return next((s.reason for s in reversed(self.samples) if s.value is None), "")
+        for sample in reversed(self.samples):
+            if sample.value is None:
+                return sample.reason
+            if not math.isfinite(sample.value):
+                return f"the sensor said {sample.value}"
+        return ""
 
     def power_w(self) -> list[float]:
         """Power at each sample; for a counter the mean since the sample before."""
@@ -91,10 +99,16 @@ def summarise(
         _reading(domain, parts, edges_s, idle_w.get(domain), interval_s, flags)
         for domain, parts in by_domain.items()
     ]
+    # An estimate stands for all sockets at once: what it covers is not missing beside it.
+    estimated = {
+        _family(stretch.channel.domain)
+        for stretch in stretches
+        if stretch.channel.status is Status.ESTIMATED
+    }
     readings += [
         Reading(one.domain, "none", Status.MISSING, None, None, None, duration_s, one.reason)
         for one in missing
-        if one.domain not in by_domain
+        if one.domain not in by_domain and _family(one.domain) not in estimated
     ]
     gap_s = max((longest_gap_s(stretch.times_s) for stretch in stretches), default=0.0)
     if gap_s > GAP_INTERVALS * interval_s:
@@ -147,8 +161,18 @@ def _reading(
     known = [figure for figure in figures if figure.energy_j is not None]
     if not known:
         reasons = "; ".join(dict.fromkeys(figure.reason for figure in figures))
-        source = figures[0].channel.source
-        return Reading(domain, source, Status.MISSING, None, None, idle_w, duration_s, reasons)
+        channel = figures[0].channel
+        return Reading(
+            domain,
+            channel.source,
+            Status.MISSING,
+            gross_j=None,
+            error_j=None,
+            idle_w=idle_w,
+            duration_s=duration_s,
+            reason=reasons,
+            within=channel.within,
+        )
     best = known[0]
     checks = [f for f in known[1:] if f.channel.status is Status.MEASURED]
     check_j = checks[0].energy_j if checks and best.channel.status is Status.MEASURED else None
@@ -173,11 +197,15 @@ def _reading(
         error_j=best.error_j,
         idle_w=idle_w,
         duration_s=duration_s,
-        reason="; ".join(passed_over),
+        reason="; ".join([*passed_over, best.reason] if best.reason else passed_over),
         within=channel.within,
         peak_power_w=_peak_w(ranked, interval_s),
         check_j=check_j,
     )
+
+
+def _family(domain: str) -> str:
+    return domain.partition(":")[0]
 
 
 def _rank(stretch: Stretch) -> tuple[bool, bool]:
@@ -199,10 +227,12 @@ def _figure(
 
 def _counted(stretch: Stretch, all_of_domain: Sequence[Stretch], duration_s: float) -> _Figure:
     channel = stretch.channel
-    first, last = stretch.samples[0].value, stretch.samples[-1].value
-    if first is None or last is None:
+    values = np.array(stretch.values)
+    if np.isnan(values[[0, -1]]).any():
         return _Figure(channel, None, None, _gone(stretch))
-    energy_j = last - first
+    if (np.diff(values[~np.isnan(values)]) < 0).any():
+        return _Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
+    energy_j = float(values[-1] - values[0])
     error_j = channel.relative_error * abs(energy_j)
     error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, duration_s)
     return _Figure(channel, energy_j, error_j, "")
@@ -225,8 +255,10 @@ def _integrated(stretch: Stretch, edges_s: tuple[float, float], interval_s: floa
     integral = integrate(times, values, *edges_s)
     if integral is None:
         return _Figure(channel, None, None, "fewer than two samples")
+    blind_s = longest_gap_s(times)
+    remark = f"not readable for {blind_s:.2f} s" if blind_s > slack_s else ""
     error_j = integral.error_j + channel.relative_error * abs(integral.energy_j)
-    return _Figure(channel, integral.energy_j, error_j, "")
+    return _Figure(channel, integral.energy_j, error_j, remark)
 
 
 def _gone(stretch: Stretch) -> str:

@@ -18,6 +18,9 @@ from joulelab.energy.reading import Measurement, Status, Total, total
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.study.store import PlannedRun, Store
 
+CONTAINERS = ("psys", "wall")
+"""Domains that contain the processor, and more."""
+
 
 class Ledger:
     """Books the work of one session into the store.
@@ -38,6 +41,7 @@ class Ledger:
         self._domains = domains
         self._training = training
         self._open: tuple[str, Window] | None = None
+        self._closed: list[tuple[str, Measurement]] = []
 
     def total(self, measurement: Measurement) -> Total:
         """The sum over the domains that count."""
@@ -47,22 +51,34 @@ class Ledger:
         """Book what has happened until now, and from now on as `kind`."""
         self.pause()
         self._open = (kind, self._recorder.open(kind))
+        self._write()
 
     def adopt(self, kind: str, window: Window) -> None:
         """Go on with a window that was opened before there was a store."""
         self._open = (kind, window)
 
     def pause(self) -> None:
-        """Book what has happened until now; an executor measures what follows."""
-        if self._open is None:
-            return
-        kind, window = self._open
-        self._open = None
-        self.book(kind, window.close())
+        """Stop measuring here, because an executor does, or the session ends.
+
+        What was measured is written with the next `switch`, when writing is measured itself.
+        """
+        if self._open is not None:
+            kind, window = self._open
+            self._open = None
+            self._closed.append((kind, window.close()))
+
+    def close(self) -> None:
+        """Book what has happened until now, at the end of a session."""
+        self.pause()
+        self._write()
 
     def book(self, kind: str, measurement: Measurement, state: str = "finished") -> None:
         """Enter a finished measurement that belongs to no run."""
         self.store.book(self.session, kind, measurement, self.total(measurement), state)
+
+    def _write(self) -> None:
+        while self._closed:
+            self.book(*self._closed.pop(0))
 
     def begin(self, kind: str, started_at: float, runs: Sequence[PlannedRun]) -> int:
         """Open an entry for an attempt at some runs."""
@@ -91,22 +107,34 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
         measurement: of one window.
         domains: those that count; ``None`` for the automatic choice: what is measured, GPUs other
             than the one that trains left out; what is estimated only where nothing is measured on
-            the device that trains.
+            the device that trains. Where that device itself cannot be read, the sum is missing:
+            the energy of the rest would be taken for the whole.
         training: domain of the device that trains: ``"gpu:<n>"`` or ``"cpu"``.
     """
     if domains is not None:
-        return total(reading for reading in measurement.readings if reading.domain in domains)
+        chosen = [reading for reading in measurement.readings if reading.domain in domains]
+        return total(chosen if len(chosen) == len(set(domains)) else [])
     own = [
         reading
         for reading in measurement.readings
         if not reading.domain.startswith("gpu") or reading.domain == training
     ]
-    measured = [reading for reading in own if reading.status is Status.MEASURED]
-    if any(_covers(reading.domain, training) for reading in measured):
-        return total(measured)
-    return total(reading for reading in own if reading.status is not Status.MISSING)
+    covering = [reading for reading in own if _covers(reading.domain, training)]
+    if not covering:
+        return total([])
+    lost = [reading for reading in covering if reading.status is Status.MISSING]
+    known = [reading for reading in own if reading.status is not Status.MISSING]
+    measured = [reading for reading in known if reading.status is Status.MEASURED]
+    if any(_family(reading.domain) in CONTAINERS for reading in measured):
+        lost = []
+    sensed = any(_covers(reading.domain, training) for reading in measured)
+    return total([*(measured if sensed else known), *lost])
 
 
 def _covers(domain: str, training: str) -> bool:
     """Whether a domain contains the device that trains."""
-    return domain == training or domain.split(":", maxsplit=1)[0] in {training, "psys", "wall"}
+    return domain == training or _family(domain) in {training, *CONTAINERS}
+
+
+def _family(domain: str) -> str:
+    return domain.partition(":")[0]

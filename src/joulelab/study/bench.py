@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.energy.recorder import Recorder
+from joulelab.errors import SpecError
 from joulelab.learning.engine import Hyperparameters, TrainingTask
 from joulelab.learning.images import Images
 from joulelab.learning.networks import verify_buildable
@@ -64,11 +65,21 @@ class Bench:
             self._spec.energy.cool_down_s,
             self._listener.doing,
         )
+        self._check_domains()
         self.images = self.executor.images(self._request)
         for one in configurations:
             verify_buildable(
                 one.network, self.images.shape, self.images.classes, one.network_options
             )
+
+    def _check_domains(self) -> None:
+        readable = {channel.domain for channel in self._recorder.channels}
+        for domain in self.domains or ():
+            if domain not in readable:
+                raise SpecError(
+                    f"energy.domains names {domain!r}, which cannot be read here",
+                    f"readable: {', '.join(sorted(readable)) or 'nothing'}",
+                )
 
     def job(self, configuration: Configuration, values: Mapping[str, Any], label: str) -> Job:
         """The job for one repetition, seed 0, of a configuration with these hyperparameters."""

@@ -165,7 +165,7 @@ class LocalExecutor(Executor):
         with DeviceLock(self._domain) as lock:
             lock.acquire(wait=True, on_wait=self._on_wait)
             if self._cool_down_s:
-                wait_until_idle(self._recorder, limit_s=self._cool_down_s)
+                wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
             waited = waiting.close()
             return self._measured(job, images, waited, on_sign)
 

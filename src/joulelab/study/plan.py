@@ -9,6 +9,7 @@ from joulelab.study.design import Configuration, block_order, full_factorial
 from joulelab.study.seeds import derive_seed
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
+from joulelab.tuning.strategy import strategies
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def make_plan(spec: StudySpec) -> Plan:
 
     Raises:
         SpecError: an experiment excludes what it does not have, or everything.
+        UsageError: a strategy cannot propose as many rounds as are asked for.
     """
     groups: list[Group] = []
     everything: list[Configuration] = []
@@ -58,12 +60,22 @@ def make_plan(spec: StudySpec) -> Plan:
             for levels in full_factorial(varied, experiment.exclude)
         ]
         everything += configurations
+        for one in configurations:
+            _check_rounds(one)
         for number, configuration in block_order(configurations, spec.seed):
             runs = _runs(spec.seed, configuration, number, position, block + number)
             groups.append(Group(configuration, number, runs))
             position += len(runs)
         block += max(configuration.rounds for configuration in configurations)
     return Plan(tuple(groups), tuple(everything), factors)
+
+
+def _check_rounds(configuration: Configuration) -> None:
+    """Ask for the last round, where it does not depend on the others: a grid may be too small."""
+    strategy = strategies.get(configuration.strategy)
+    if strategy.proposes_ahead:
+        made = strategy(configuration.space, configuration.strategy_seed, configuration.rounds)
+        made.propose(configuration.rounds - 1)
 
 
 def _runs(

@@ -94,9 +94,9 @@ class Runner:
         """Carry out a job that belongs to no run, and book it."""
         self._ledger.pause()
         outcome = self._executor.run(job, lambda _: None)
+        self._ledger.switch("between")
         self._ledger.book("waiting", outcome.waiting)
         self._ledger.book("calibration", outcome.measurement)
-        self._ledger.switch("between")
         if outcome.state == "interrupted":
             raise KeyboardInterrupt
         return outcome
@@ -139,20 +139,20 @@ class Runner:
 
     def _attempt(self, job: Job, runs: Sequence[PlannedRun], values: Mapping[str, Any]) -> None:
         self._listener.started(runs)
-        self._ledger.pause()
         entry = self._ledger.begin("training", time.time(), runs)
 
         def on_sign(sign: SignOfLife) -> None:
             self._ledger.progress(entry, sign.measurement)
             self._listener.progress(sign, self._ledger.total(sign.measurement))
 
+        self._ledger.pause()
         outcome = self._executor.run(job, on_sign)
+        self._ledger.switch("between")
         rows = self._rows(job, runs, values, outcome)
         self._keep_trace(entry, outcome)
         error = outcome.details or outcome.error
         self._ledger.end(entry, outcome.state, outcome.measurement, error, rows)
         self._ledger.book("waiting", outcome.waiting)
-        self._ledger.switch("between")
         self._listener.finished(rows, self._ledger.total(outcome.measurement))
         if outcome.state == "interrupted":
             raise KeyboardInterrupt

@@ -133,7 +133,7 @@ class Study:
                 new_session(ledger.session, started_at, now),
             ]
             store.write_manifest({**now, **manifest, "sessions": sessions})
-            stack.callback(ledger.pause)
+            stack.callback(ledger.close)
 
             ledger.switch("idle")
             sessions[-1]["idle_before_w"] = bench.measure_idle()
@@ -143,7 +143,7 @@ class Study:
             runner.run()
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = bench.measure_idle()
-            ledger.pause()
+            ledger.close()
             sessions[-1]["ended_at"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             store.write_manifest({**store.manifest(), "sessions": sessions})
 

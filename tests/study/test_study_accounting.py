@@ -1,0 +1,65 @@
+"""What counts as the energy of a run."""
+
+from joulelab.energy.reading import Measurement, Reading, Status
+from joulelab.study.accounting import counted
+
+
+def reading(domain, gross_j, status=Status.MEASURED, within=("wall",)):
+    return Reading(domain, "s", status, gross_j, 0.0, 1.0, 10.0, within=within)
+
+
+def total(*readings, training="gpu:0", domains=None):
+    measurement = Measurement("m", 0.0, 10.0, readings, 2, 0.1)
+    return counted(measurement, domains, training)
+
+
+GPU = reading("gpu:0", 200.0)
+OTHER_GPU = reading("gpu:1", 70.0)
+CPU_ESTIMATE = reading("cpu:0", 40.0, Status.ESTIMATED)
+LOST_GPU = reading("gpu:0", None, Status.MISSING)
+
+
+def test_a_measured_gpu_counts_and_an_estimate_beside_it_does_not():
+    sum_ = total(GPU, CPU_ESTIMATE, OTHER_GPU)
+    assert (sum_.gross_j, sum_.status, sum_.domains) == (200.0, Status.MEASURED, ("gpu:0",))
+
+
+def test_everything_that_is_measured_on_the_way_counts():
+    assert total(GPU, reading("cpu:0", 50.0)).gross_j == 250.0
+
+
+def test_without_a_sensor_on_the_processor_the_estimate_counts_and_is_marked():
+    sum_ = total(CPU_ESTIMATE, reading("dram:0", 2.0, Status.ESTIMATED), training="cpu")
+    assert (sum_.gross_j, sum_.status) == (42.0, Status.ESTIMATED)
+
+
+def test_a_gpu_that_cannot_be_read_is_not_replaced_by_the_processor():
+    for readings in ((LOST_GPU, CPU_ESTIMATE), (CPU_ESTIMATE,), (LOST_GPU, reading("cpu:0", 5.0))):
+        sum_ = total(*readings)
+        assert (sum_.gross_j, sum_.status) == (None, Status.MISSING)
+
+
+def test_a_second_socket_that_is_lost_makes_the_sum_missing():
+    lost = reading("cpu:1", None, Status.MISSING)
+    assert total(reading("cpu:0", 50.0), lost, training="cpu").gross_j is None
+
+
+def test_the_wall_covers_whatever_trains():
+    sum_ = total(reading("wall", 500.0, within=()), GPU)
+    assert (sum_.gross_j, sum_.domains) == (500.0, ("wall",))
+    sum_ = total(reading("wall", 500.0, within=()), LOST_GPU)
+    assert (sum_.gross_j, sum_.domains) == (500.0, ("wall",))
+
+
+def test_a_container_makes_up_for_a_part_that_cannot_be_read():
+    psys = reading("psys:0", 90.0)
+    lost = Reading("cpu:0", "none", Status.MISSING, None, None, None, 10.0)
+    assert total(psys, lost, training="cpu").gross_j == 90.0
+
+
+def test_a_named_domain_that_is_absent_makes_the_sum_missing():
+    assert total(GPU, domains=["gpu:0", "psys:0"]).gross_j is None
+
+
+def test_domains_that_the_study_names_are_all_that_counts():
+    assert total(GPU, CPU_ESTIMATE, domains=["cpu:0"]).gross_j == 40.0
