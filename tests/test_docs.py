@@ -1,0 +1,73 @@
+"""What the documents show is run: Python, study files, and the commands' options."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from joulelab.cli.app import app
+from joulelab.study.spec import load_spec
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# These have tests of their own, which also hold them to their length.
+GUIDES = {"own-network.md", "own-data-set.md", "own-strategy.md"}
+
+
+def fences(language, documents=DOCUMENTS):
+    """Each fenced block of a language, with where it stands."""
+    for path in documents:
+        text = path.read_text()
+        for match in re.finditer(rf"^```{language}\n(.*?)^```", text, re.S | re.M):
+            line = text[: match.start()].count("\n") + 1
+            yield pytest.param(match[1], id=f"{path.name}:{line}")
+
+
+@pytest.mark.parametrize(
+    "code", list(fences("python", [d for d in DOCUMENTS if d.name not in GUIDES]))
+)
+def test_a_python_example_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path / "locks"))
+    exec(compile(code, "example", "exec"), {})
+
+
+@pytest.mark.parametrize("text", list(fences("toml", [ROOT / "docs" / "study-files.md"])))
+def test_a_study_file_is_valid(text, tmp_path):
+    path = tmp_path / "example.toml"
+    path.write_text(text)
+    assert load_spec(path).experiments()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_their_options_exist(path):
+    known = {
+        command.name or command.callback.__name__: command.callback
+        for command in app.registered_commands
+    }
+    options = {"--set", "--out", "--data-dir", "--plugin", "--json", "--format", "--table"}
+    for name, rest in re.findall(
+        r"\bjoulelab (list|plan|run|status|report|export)\b([^\n`]*)", path.read_text()
+    ):
+        assert name in known
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, rest
+
+
+def test_overrides_in_the_documents_are_accepted():
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    overrides = {
+        first or second for first, second in re.findall(r"--set (?:'([^']+)'|([^\s'`]+))", text)
+    }
+    shown = {one for one in overrides if "=" in one and not one.startswith(("key=", "KEY="))}
+    # The guides' own parts are not registered here.
+    built_in = {one for one in shown if not re.search("wide-mlp|rings|closing-in", one)}
+    assert len(built_in) >= 4
+    for override in built_in:
+        assert load_spec("quickstart", [override])
