@@ -15,3 +15,9 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set JOULELAB_DATA to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def locks_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests do not wait for a measurement that somebody runs on this machine, nor disturb it."""
+    os.environ["JOULELAB_LOCK_DIR"] = str(tmp_path_factory.mktemp("locks"))

@@ -28,7 +28,6 @@ def fences(language, documents=DOCUMENTS):
 )
 def test_a_python_example_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path / "locks"))
     exec(compile(code, "example", "exec"), {})
 
 

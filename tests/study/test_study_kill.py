@@ -17,11 +17,6 @@ from joulelab.study.results import Results
 LONGER = {"epochs": 30, "experiment": {**TINY["experiment"], **layers_only(rounds=2)}}
 
 
-@pytest.fixture(autouse=True)
-def locks(tmp_path, monkeypatch):
-    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path / "locks"))
-
-
 def start(study, out):
     command = [sys.executable, "-m", "joulelab", "run", str(study), "--out", str(out)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

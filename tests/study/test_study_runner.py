@@ -34,8 +34,7 @@ class TroubledNet(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def locks(tmp_path, monkeypatch):
-    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path / "locks"))
+def no_trouble():
     trouble.update({"raise": None, "countdown": 0})
 
 
