@@ -12,9 +12,9 @@ from joulelab.study.results import Results
 
 
 def conditions(results: Results) -> list[tuple[str, str]]:
-    """Pairs of a heading and what the study file or the manifest says; what is unknown is left out."""
+    """Pairs of a heading and what study file and manifest say; what is unknown is left out."""
     spec, manifest = results.spec, results.manifest
-    device = manifest.get("device")
+    device = manifest.get("device") or {}
     libraries = manifest.get("libraries") or {}
     pairs = [
         ("Data set", _data(manifest.get("data") or {}) or spec.get("dataset")),
@@ -23,7 +23,7 @@ def conditions(results: Results) -> list[tuple[str, str]]:
         ("Training", f"{spec.get('epochs')} epochs, batches of {spec.get('batch_size')}"),
         ("Score of a round", f"{spec.get('score', 'mean')} of its repetitions"),
         ("Seed", f"{spec.get('seed')}; every run's own seed is derived from it"),
-        ("Device", ", ".join(map(str, device.values())) if isinstance(device, dict) else device),
+        ("Device", f"{device.get('name')}, {device.get('model')}" if device else ""),
         ("Processor", _processor(manifest)),
         ("System", manifest.get("system")),
         ("joulelab", " ".join(str(manifest[k]) for k in ("joulelab", "commit") if manifest.get(k))),

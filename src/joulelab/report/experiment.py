@@ -36,8 +36,8 @@ class EnergyBasis:
 
     @property
     def label(self) -> str:
-        """For an axis: ``net energy of a training, J (estimated)``."""
-        return f"{self.name} of a training, J ({self.status})"
+        """For an axis, the unit left open: ``net energy of a training, {unit} (estimated)``."""
+        return f"{self.name} of a training, {{unit}} ({self.status})"
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from joulelab.report.style import (
     DASHES,
     ORANGE,
     VERMILLION,
+    energy_axis,
     looks,
     single,
     styled,
-    thousands,
 )
 
 # Above so many points an SVG is slow to draw; they become an image within it.
@@ -75,7 +75,7 @@ def quantile_plot(
         ordered: the values in ascending order.
         slope: of the fitted line.
         intercept: of the fitted line.
-        label: of the values, for instance ``"net energy, J (estimated)"``.
+        label: of the values, for instance ``"net energy, {unit} (estimated)"``.
     """
     x = np.asarray(theoretical)
     with styled():
@@ -95,8 +95,7 @@ def quantile_plot(
             "line: normal distribution", (0.03, 0.93), xycoords="axes fraction", color=VERMILLION
         )
         axes.set_xlabel("quantile of the standard normal distribution")
-        axes.set_ylabel(label)
-        thousands(axes, "y")
+        energy_axis(axes, "y", label, float(np.max(ordered)))
         axes.grid()
     return figure
 
@@ -109,7 +108,7 @@ def trade_off(
     Args:
         points: columns ``energy_j``, ``accuracy`` and ``group``.
         front: ``energy_j`` and ``accuracy`` of the points that no other dominates.
-        energy_label: label of the energy axis without the remark on its direction.
+        energy_label: label of the energy axis, without its direction, with ``{unit}`` in it.
         reverse: less energy to the right, so that better is up and right (paper, Fig. 8).
     """
     styles = looks(points["group"].astype(str))
@@ -144,16 +143,13 @@ def trade_off(
             label=f"Pareto front ({len(front):,})",
         )
         direction = "\n← more energy       axis reversed       less energy →" if reverse else ""
-        axes.set_xlabel(f"{energy_label}{direction}")
+        energy_axis(axes, "x", f"{energy_label}{direction}", float(points["energy_j"].max()))
         axes.set_ylabel("accuracy on the test images")
-        thousands(axes, "x")
         axes.grid()
         axes.margins(0.06)
         if reverse:
             axes.invert_xaxis()
-        figure.legend(
-            loc="outside upper left", ncols=3 if len(styles) > 1 else 2, handletextpad=0.4
-        )
+        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.4)
     return figure
 
 
@@ -162,7 +158,7 @@ def energy_bars(bars: pd.DataFrame, energy_label: str, spread_label: str) -> Fig
 
     Args:
         bars: columns ``configuration``, ``mean_j``, ``spread_j`` (NaN where unknown).
-        energy_label: label of the energy axis.
+        energy_label: label of the energy axis, with ``{unit}`` in it.
         spread_label: what the whiskers are.
     """
     rows = bars.sort_values("mean_j", ascending=False)
@@ -191,8 +187,7 @@ def energy_bars(bars: pd.DataFrame, energy_label: str, spread_label: str) -> Fig
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.set_xlim(min(0.0, float((rows["mean_j"] - whiskers).min())), edge * 1.16)
         whisker_note = f"\nwhiskers: {spread_label}" if (whiskers > 0).any() else ""
-        axes.set_xlabel(f"{energy_label}{whisker_note}")
-        thousands(axes, "x")
+        energy_axis(axes, "x", f"{energy_label}{whisker_note}", edge)
         axes.grid(axis="x")
     return figure
 
@@ -202,7 +197,7 @@ def ledger_bars(parts: pd.DataFrame, energy_label: str) -> Figure:
 
     Args:
         parts: columns ``kind``, ``kept_j``, ``lost_j``; largest first.
-        energy_label: label of the energy axis.
+        energy_label: label of the energy axis, with ``{unit}`` in it.
     """
     rows = parts.iloc[::-1]
     total_j = float((rows["kept_j"] + rows["lost_j"]).sum())
@@ -235,7 +230,6 @@ def ledger_bars(parts: pd.DataFrame, energy_label: str) -> Figure:
         axes.set_yticks(places, list(rows["kind"]))
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(0, 1.28 * float((rows["kept_j"] + rows["lost_j"]).max()) or 1)
-        axes.set_xlabel(energy_label)
-        thousands(axes, "x")
+        energy_axis(axes, "x", energy_label, float((rows["kept_j"] + rows["lost_j"]).max()))
         axes.grid(axis="x")
     return figure

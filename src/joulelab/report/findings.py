@@ -50,21 +50,24 @@ def _effect(experiment: Experiment) -> str:
     verb = "explains most of" if strongest["eta_squared"] >= MOST else "moves"
     most = "" if verb.startswith("explains") or len(table.raw) == 1 else " most"
     sentence = (
-        f"In {experiment.name}, {factor} {verb} the energy{most} "
-        f"(η² = {formats.accuracy(strongest['eta_squared'])}, {strongest['magnitude']})"
+        f"In {experiment.name}, {factor} {verb} the {experiment.energy.status} energy{most} "
+        f"(η² = {formats.effect(strongest['eta_squared'])}, {strongest['magnitude']})"
     )
     costs = increases(experiment)
     if isinstance(costs, Table) and (costs.raw["factor"] == factor).any():
         row = costs.raw[costs.raw["factor"] == factor].iloc[0]
         sentence += (
-            f": {formats.level(row['high'])} instead of {formats.level(row['low'])} changes it by "
-            f"{formats.change(row['increase_percent'] / 100)}"
+            f": {formats.level(row['high'])} instead of {formats.level(row['low'])} means "
+            f"{formats.change(row['increase_percent'] / 100)} energy"
         )
     found = found_clusters(experiment)
     if found is not None and found.factor == factor:
-        low, high = found.table["accuracy_mean"]
-        sentence += f" and the mean accuracy by {formats.points(high - low)}"
-    return f"{sentence}. The energy is {experiment.energy.status}."
+        # A search tries bad hyperparameters too, so there only the best accuracy says anything.
+        which = "max" if STRATEGY in experiment.factors else "mean"
+        low, high = found.table[f"accuracy_{which}"]
+        word = {"max": "best", "mean": "mean"}[which]
+        sentence += f" and {formats.points(high - low)} of {word} accuracy"
+    return f"{sentence}."
 
 
 def _search(experiment: Experiment) -> str:

@@ -72,6 +72,11 @@ def accuracy(value: float | None) -> str:
     return f"{value:.3f}" if known(value) else DASH
 
 
+def effect(value: float | None) -> str:
+    """An effect size; below 0 where the levels differ less than by chance."""
+    return signed(f"{value:.3f}") if known(value) else DASH
+
+
 def p_value(value: float | None) -> str:
     """``< 0.001`` or three decimals."""
     if not known(value):

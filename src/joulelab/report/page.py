@@ -100,7 +100,7 @@ def report_data(results: Results) -> dict[str, Any]:
 
 
 def experiment_tables(experiment: Experiment) -> list[Table | Omitted]:
-    """Every table of an experiment, in the order of the report; the optima where tuning is meant."""
+    """Every table of an experiment, in the order of the report."""
     makers = [
         *([tables.optima] if tables.STRATEGY in experiment.factors else []),
         tables.effects,

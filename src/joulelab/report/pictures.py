@@ -130,7 +130,7 @@ def trade_off_picture(experiment: Experiment) -> Picture | Omitted:
         f"{formats.joules(one['energy_j'])} at accuracy {formats.accuracy(one['accuracy'])} to "
         f"{formats.joules(other['energy_j'])} at {formats.accuracy(other['accuracy'])}."
     )
-    figure = figures.trade_off(means.sort_values("group"), front, experiment.energy.label)
+    figure = figures.trade_off(_by_energy(means), front, experiment.energy.label)
     return Picture(key, title, note, alt, figure)
 
 
@@ -156,7 +156,7 @@ def variation_picture(experiment: Experiment) -> Picture | Omitted:
 
 def quantile_picture(experiment: Experiment) -> Picture | Omitted:
     """Q-Q plot of the energies."""
-    key, title = "quantiles", "Are the energies normally distributed?"
+    key, title = "quantiles", "Distribution of the energies"
     if experiment.energy.column is None:
         return Omitted(key, title, experiment.energy.remarks[0])
     points = qq(experiment.runs, energy=experiment.energy.column)
@@ -182,10 +182,16 @@ def ledger_picture(energy: StudyEnergy) -> Picture | None:
         f"{row['kind']} {formats.percent((row['kept_j'] + row['lost_j']) / energy.gross_j, 0)}"
         for row in parts.to_dict("records")
     )
-    label = f"gross energy, J ({energy.status})"
+    label = f"gross energy, {{unit}} ({energy.status})"
     note = "Gross energy by kind of work, idle power included."
     title = "Energy of the study by kind of work"
     return Picture("ledger", title, note, f"Bars: {said}.", figures.ledger_bars(parts, label))
+
+
+def _by_energy(means: pd.DataFrame) -> pd.DataFrame:
+    """The points with the groups of little energy first."""
+    order = means.groupby("group")["energy_j"].mean().rank()
+    return means.sort_values("group", key=lambda group: group.map(order), kind="stable")
 
 
 def _bound(experiment: Experiment) -> str:

@@ -44,6 +44,8 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
 )
 
 WIDTH_IN = 7.0
+ENERGY_UNITS = (("MJ", 1e6, 1e7), ("kJ", 1e3, 1e5), ("J", 1.0, 0.0))
+"""Unit, joules in it, and from how many joules on it is used."""
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -104,11 +106,22 @@ def single(height_in: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def thousands(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Ticks such as 1,500, few enough to stay apart."""
+def energy_axis(axes: Axes, which: Literal["x", "y"], label: str, largest_j: float) -> None:
+    """Label an axis that holds joules, in J, kJ or MJ, with ticks such as 1,500.
+
+    Args:
+        axes: whose axis.
+        which: of the two.
+        label: with ``{unit}`` where the unit belongs.
+        largest_j: the largest value shown, in joules.
+    """
+    unit, size = next(
+        (unit, size) for unit, size, least_j in ENERGY_UNITS if abs(largest_j) >= least_j
+    )
     axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_label_text(label.format(unit=unit))
     axis.set_major_locator(MaxNLocator(6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: formats.signed(f"{value:,.6g}")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: formats.signed(f"{value / size:,.6g}")))
 
 
 def svg(figure: Figure) -> bytes:
@@ -123,6 +136,8 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
     """Write the figure as ``<name>.svg`` and ``<name>.png``, and give back the SVG."""
     picture = svg(figure)
     (folder / f"{name}.svg").write_bytes(picture)
+    # The layout is found already, and finding it takes as long as drawing.
+    figure.set_layout_engine("none")
     with styled():
         figure.savefig(folder / f"{name}.png", dpi=160)
     return picture

@@ -118,7 +118,7 @@ def effects(experiment: Experiment) -> Table | Omitted:
             "levels": raw["k"].map(str),
             "H": raw["h"].map("{:,.3f}".format),
             "p": raw["p"].map(formats.p_value),
-            "η²": raw["eta_squared"].map(formats.accuracy),
+            "η²": raw["eta_squared"].map(formats.effect),
             "magnitude": raw["magnitude"],
         }
     )
@@ -126,11 +126,11 @@ def effects(experiment: Experiment) -> Table | Omitted:
         "A small p says that the factor moves the energy; η² says how much of it the factor "
         "explains (small from 0.01, medium from 0.06, large from 0.14)."
     )
-    if experiment.protocol == REPLICATION:
+    if experiment.protocol == REPLICATION and STRATEGY not in experiment.factors:
         k = experiment.runs["configuration"].nunique()
         printed = kruskal(experiment.runs, list(raw["factor"]), energy, eta_k=k)["eta_squared"]
         raw["eta_squared_as_published"] = printed
-        shown[f"η², k = {k}"] = printed.map(formats.accuracy)
+        shown[f"η², k = {k}"] = printed.map(formats.effect)
         note += (
             f" The last column takes the number of configurations, {k}, for k, as the paper did; "
             "the number of levels is right."

@@ -67,7 +67,10 @@ def _drawn(table: Table) -> Padding:
         words = heading in table.text
         # Numbers are never broken; where the width does not do, words are.
         drawn.add_column(
-            Text(str(heading)), justify="left" if words else "right", no_wrap=not words
+            Text(str(heading)),
+            justify="left" if words else "right",
+            no_wrap=not words,
+            overflow="fold",
         )
     for number, row in enumerate(table.shown.itertuples(index=False)):
         drawn.add_row(
