@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from tiny_study import TINY, as_toml, layers_only
 
+from joulelab import __version__
+
 
 def joulelab(*arguments, **settings):
     return subprocess.run(
@@ -55,6 +57,24 @@ def test_list_names_every_kind_of_part_with_a_line():
     assert {"grid", "random", "bayesian-pi"} <= names["strategies"]
     assert {"nvml", "rapl", "estimate"} <= names["meters"]
     assert all(part["summary"] for kind in names for part in data[kind])
+
+
+def test_list_shows_parts_of_ones_own_and_where_they_are_from(tmp_path):
+    path = tmp_path / "parts.py"
+    path.write_text(
+        "from joulelab.learning.networks import networks\n\n\n"
+        '@networks.register("cli-listed-net")\n'
+        "def build(shape, classes):\n"
+        '    """One [odd] network."""\n'
+    )
+    result = joulelab("list", "--plugin", path, env={"COLUMNS": "300", "PATH": ""})
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if "cli-listed-net" in line]
+    assert f"One [odd] network. [{path}]" in line
+
+
+def test_version_is_printed():
+    assert joulelab("--version").stdout.strip() == __version__
 
 
 def test_list_does_not_import_torch():

@@ -66,17 +66,25 @@ class Table(StrEnum):
     LEDGER = "ledger"
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """A laboratory for energy-efficient deep learning: designed experiments, in joules."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         import joulelab
 
         print(joulelab.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """A laboratory for energy-efficient deep learning: designed experiments, in joules."""
     if debug:
         os.environ["JOULELAB_DEBUG"] = "1"
 

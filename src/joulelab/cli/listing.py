@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from joulelab.cli.output import data_console, print_json
@@ -54,7 +55,7 @@ def print_parts(plugins: Sequence[Path], *, as_json: bool) -> None:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
         for part in listed:
             origin = "" if part.origin == "joulelab" else f" [{part.origin}]"
-            table.add_row(part.name, part.summary + origin)
+            table.add_row(part.name, escape(part.summary + origin))
         console.print(name, style="bold")
         console.print(table)
 
