@@ -1,0 +1,160 @@
+import itertools
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulelab.report import pictures
+from joulelab.report.curves import Curve, convergence, spread
+from joulelab.report.experiment import experiments
+from joulelab.report.figures import energy_bars, ledger_bars
+from joulelab.report.ledger import study_energy
+from joulelab.report.style import COLOURS, looks, svg
+from joulelab.report.tables import Omitted
+
+MAKERS = (
+    pictures.convergence_picture,
+    pictures.energy_picture,
+    pictures.trade_off_picture,
+    pictures.variation_picture,
+    pictures.quantile_picture,
+)
+
+
+def drawn_pictures(study):
+    made = [make(one) for one in experiments(study) for make in MAKERS]
+    return [p for p in made if not isinstance(p, Omitted)] + [
+        pictures.ledger_picture(study_energy(study.ledger))
+    ]
+
+
+def axis_labels(picture):
+    return [
+        label for axes in picture.figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())
+    ]
+
+
+def test_every_axis_has_a_label_or_named_ticks(study):
+    for picture in drawn_pictures(study):
+        for axes in picture.figure.axes:
+            assert axes.get_xlabel(), picture.key
+            named = [tick.get_text() for tick in axes.get_yticklabels()]
+            assert axes.get_ylabel() or all(named), picture.key
+
+
+def test_every_energy_axis_has_its_unit_and_status(study):
+    said = {p.key: " ".join(axis_labels(p)) for p in drawn_pictures(study)}
+    for key in ("energy", "trade-off", "quantiles"):
+        assert "net energy of a training, J (estimated)" in said[key]
+    assert "(estimated), %" in said["variation"]
+    assert "gross energy, J (estimated)" in said["ledger"]
+
+
+def test_a_measured_study_is_labelled_measured(study):
+    study.runs["energy_status"] = "measured"
+    found = experiments(study)[1]
+    (label, _) = axis_labels(pictures.energy_picture(found))
+    assert "J (measured)" in label
+
+
+def test_the_energy_axis_of_the_trade_off_is_reversed_and_says_so(study):
+    (axes,) = pictures.trade_off_picture(experiments(study)[1]).figure.axes
+    assert axes.xaxis_inverted()
+    assert "axis reversed" in axes.get_xlabel()
+
+
+def test_the_trade_off_shows_every_point_and_the_front(published):
+    layers = experiments(published)[1]
+    (axes,) = pictures.trade_off_picture(layers).figure.axes
+    counts = {line.get_label(): len(line.get_xdata()) for line in axes.lines}
+    assert counts.pop("Pareto front (9)") == 9
+    assert counts == {
+        "E\N{MINUS SIGN}: conv_layers = 1 (64)": 64,
+        "E+: conv_layers = 4 (64)": 64,
+    }
+
+
+def test_curves_count_rounds_from_1_and_mark_the_optimum(published):
+    tuning = experiments(published)[0]
+    figure = pictures.convergence_picture(tuning).figure
+    panel = next(
+        a for a in figure.axes if a.get_title(loc="left") == "SimpleCNN, 5 hyperparameters"
+    )
+    curve = next(line for line in panel.lines if line.get_label() == "bayesian")
+    rounds, best = curve.get_xdata(), curve.get_ydata()
+    assert (rounds[0], rounds[-1]) == (1, 64)
+    assert curve.get_markevery() == [19]
+    assert best[19] == pytest.approx(0.8876, abs=1e-4)
+    assert best[18] < best[19] == best[-1]
+    assert len(figure.axes) == 6
+
+
+def test_lines_differ_in_dash_and_marker_as_well_as_in_colour():
+    found = looks("abcdefg")
+    for one, other in itertools.combinations(found.values(), 2):
+        assert one.colour != other.colour
+        assert one.marker != other.marker
+        assert one.dash != other.dash
+    assert len(looks(map(str, range(20)))) == 20
+
+
+def luminance(colour):
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in matplotlib.colors.to_rgb(colour)
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_no_colour_is_lost_on_white():
+    assert all(1.05 / (luminance(colour) + 0.05) > 2 for colour in COLOURS)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=6),
+    st.floats(0.01, 0.15),
+)
+def test_labels_are_spread_apart_in_order_within_the_axes(heights, least):
+    placed = spread(heights, least)
+    order = np.argsort(heights, kind="stable")
+    assert (np.diff(np.array(placed)[order]) >= least - 1e-9).all()
+    assert min(placed) >= -1e-9
+    assert max(placed) <= 1 + 1e-9
+
+
+def test_labels_of_lines_that_end_together_do_not_overlap():
+    curves = [Curve(name, [0.5, 0.8801 + 0.0001 * n], 2) for n, name in enumerate("abc")]
+    figure = convergence({"net": curves}, "mean")
+    svg(figure)
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 3
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+def test_large_energies_are_shown_in_larger_units(study):
+    bars = pictures.variations(experiments(study)[1]).raw.rename(columns={"std_j": "spread_j"})
+    bars[["mean_j", "spread_j"]] *= 1e4
+    figure = energy_bars(bars, "energy, {unit} (measured)", "standard deviation")
+    assert "energy, kJ (measured)" in figure.axes[0].get_xlabel()
+    figure.draw_without_rendering()
+    assert "500" in [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+
+
+def test_lost_energy_is_set_apart(study):
+    study.ledger.loc[5, "state"] = "interrupted"
+    energy = study_energy(study.ledger)
+    figure = ledger_bars(energy.parts, "gross energy, {unit} (estimated)")
+    lost = [bar for bar in figure.axes[0].patches if bar.get_hatch()]
+    assert sum(bar.get_width() for bar in lost) == pytest.approx(
+        study.ledger.loc[5, "energy_gross_j"]
+    )
+
+
+def test_drawing_leaves_the_global_state_alone_and_repeats_itself(study):
+    before = dict(matplotlib.rcParams)
+    first, again = (svg(pictures.energy_picture(experiments(study)[1]).figure) for _ in range(2))
+    assert first == again
+    assert dict(matplotlib.rcParams) == before

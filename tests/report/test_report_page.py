@@ -1,0 +1,261 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from reported_study import drawn, ledger_of, readings_of
+
+from joulelab.errors import StoreWriteError
+from joulelab.report.page import report_data, write_report
+
+
+class Page(HTMLParser):
+    """What a reader, and what a browser, finds on the page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html, self.words, self.loads, self.images, self.open = html, [], [], [], []
+        self.ids, self.headings, self.tables, self.skip = [], [], [], 0
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.skip += tag == "style"
+        self.loads += [attrs[k] for k in ("src", "href", "srcset", "data") if k in attrs]
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        if tag == "img":
+            self.images.append(attrs)
+        if tag == "th":
+            assert attrs["scope"] in {"col", "row"}
+        if tag == "table":
+            self.tables.append("")
+
+    def handle_endtag(self, tag):
+        self.skip -= tag == "style"
+
+    def handle_data(self, data):
+        if not self.skip:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The whole page of a study that nothing is wrong with, with its figures."""
+    page = write_report(drawn(tmp_path_factory.mktemp("study")))
+    found = Page(page.read_text("utf-8"))
+    found.folder = page.parent
+    return found
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Writes a page whose figures are made, and not drawn into files, for that takes seconds."""
+    monkeypatch.setattr("joulelab.report.page.save", lambda *_: b"<svg/>")
+    return lambda study: Page(write_report(study).read_text("utf-8"))
+
+
+def test_the_page_is_one_file_that_loads_nothing(page):
+    assert page.images
+    for address in page.loads:
+        assert address.startswith(("data:image/svg+xml;base64,", "#"))
+    assert "<script" not in page.html
+    assert "@import" not in page.html
+    assert "url(" not in page.html
+    assert not re.search(r"https?://", page.html)
+
+
+def test_the_figures_within_are_whole_and_load_nothing_either(page):
+    for image in page.images:
+        svg = base64.b64decode(image["src"].partition(",")[2]).decode("utf-8")
+        assert svg.rstrip().endswith("</svg>")
+        assert not re.search(r'(xlink:)?href="(?!#|data:)', svg)
+
+
+def test_every_figure_says_in_words_what_it_shows_and_lies_beside_the_page(page):
+    assert all(len(image["alt"]) > 20 for image in page.images)
+    folder = page.folder / "figures"
+    assert len(list(folder.glob("*.svg"))) == len(list(folder.glob("*.png"))) == len(page.images)
+    assert {"tuning-convergence.svg", "layers-trade-off.png", "study-ledger.svg"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_ids_are_unique_and_links_within_the_page_lead_somewhere(page):
+    assert len(page.ids) == len(set(page.ids))
+    assert {a[1:] for a in page.loads if a.startswith("#")} <= set(page.ids)
+
+
+def test_names_from_the_study_are_escaped(page):
+    assert "a &lt;small&gt; study" in page.html
+    assert "Some Processor &lt;7&gt;" in page.html
+
+
+def test_the_published_numbers_stand_on_the_page(published, written):
+    text = written(published).text
+    for number in ("1,674 J", "857 J", "0.872", "0.864", "0.889", "0.887", "0.011", "0.010"):
+        assert number in text
+    for number in ("481.799", "2,303.250", "176.545", "0.157", "0.750", "0.057"):
+        assert number in text
+    for number in ("0.155", "0.749", "0.055", "η², k = 8"):
+        assert number in text
+    for number in ("+95.3 %", "+4.9 %", "+2.7 %"):
+        assert number in text
+    assert "conv_layers explains most of the measured energy (η² = 0.750, large)" in text
+    assert "4 instead of 1 means +95.3 % energy and +0.7 points of mean accuracy" in text
+    assert "best accuracy of 6 settings is found by bayesian in 5 and random in 1" in text
+    assert "mean 0.73 %, maximum 1.21 %" in text
+
+
+def test_energy_is_called_estimated_wherever_it_is(page):
+    text = page.text
+    assert "explains most of the estimated energy" in text
+    assert re.search(r"The study used [\d,]+ J ± [\d,]+ J gross \(estimated\)", text)
+    assert "measured energy" not in text
+    assert "cpu:0 : estimated by estimate, error up to ± 40 %" in text
+    assert "processor time x 65 W of the table" in text
+
+
+def test_what_could_not_be_read_is_said_with_the_remedy(page):
+    text = page.text
+    assert "gpu : missing , no NVIDIA driver. To enable it: install the driver." in text
+
+
+def test_conditions_and_the_command_to_reproduce_are_on_the_page(page):
+    text = page.text
+    for words in ("c0ffee" * 8, "torch 2.11.0", "0123456789ab", "2 epochs, batches of 64", "7;"):
+        assert words in text
+    assert "joulelab run study.toml --out" in text
+    assert "cpu:0: 11.2 W before and 11.4 W after the runs" in text
+
+
+def test_a_finished_study_is_not_called_unfinished(page):
+    assert "not finished" not in page.text
+
+
+def test_a_partly_finished_study_says_so_at_the_top(study, written):
+    study.runs.loc[study.runs.index[40:], "state"] = "planned"
+    for column in ("accuracy", "energy_gross_j", "energy_net_j", "energy_idle_j"):
+        study.runs.loc[study.runs.index[40:], column] = np.nan
+    study.ledger = ledger_of(study.runs)
+    text = written(study).text
+    assert "This study is not finished: 40 of 72 runs have ended" in text
+    assert text.index("not finished") < text.index("How the energy was read")
+    assert "16 of 48 runs finished" in text
+
+
+def test_a_study_that_has_not_begun_has_a_report(study, written):
+    study.runs = study.runs.iloc[:0]
+    study.readings, study.ledger = study.readings.iloc[:0], study.ledger.iloc[:0]
+    text = written(study).text
+    assert "has not begun" in text
+    assert "no run has finished yet" in text
+
+
+def test_planned_runs_alone_make_no_empty_table(study, written):
+    study.runs["state"] = "planned"
+    empty = ["accuracy", "energy_gross_j", "energy_net_j", "energy_status"]
+    study.runs[empty] = np.nan
+    study.readings, study.ledger = study.readings.iloc[:0], study.ledger.iloc[:0]
+    page = written(study)
+    assert "0 of 72 runs have ended" in page.text
+    assert "<tbody>\n</tbody>" not in page.html
+
+
+def test_without_any_energy_the_reason_is_given_and_accuracies_stand(study, written):
+    study.runs[["energy_gross_j", "energy_net_j", "energy_idle_j", "energy_error_j"]] = np.nan
+    study.runs["energy_status"] = "missing"
+    study.readings = readings_of(study.runs).assign(reason="no sensor and no estimate")
+    study.ledger = ledger_of(study.runs).assign(energy_gross_j=np.nan, energy_status="missing")
+    page = written(study)
+    assert "No energy is known: cpu:0: no sensor and no estimate." in page.text
+    assert "Everything about energy is left out" in page.text
+    assert "Optimum accuracy and round of each strategy" in page.text
+    assert "The energy of the study is unknown" in page.text
+    assert "0.00 J" not in page.text
+
+
+def test_runs_without_energy_are_counted_and_said(study, written):
+    hit = study.runs.index[study.runs["experiment"] == "layers"][:3]
+    study.runs.loc[hit, ["energy_gross_j", "energy_net_j"]] = np.nan
+    study.runs.loc[hit, "energy_status"] = "missing"
+    text = written(study).text
+    assert "3 finished runs of 48 without a figure of energy are left out" in text
+
+
+def test_without_idle_power_energies_are_gross_and_said_to_be(study, written):
+    study.runs[["energy_net_j", "energy_idle_j"]] = np.nan
+    study.manifest = {**study.manifest, "sessions": []}
+    text = written(study).text
+    assert "so the energies here are gross" in text
+    assert "Mean gross energy of a training" in text
+    assert "Idle power is unknown" in text
+
+
+def test_measured_and_estimated_together_are_partly_estimated(study, written):
+    study.runs.loc[study.runs.index[::2], "energy_status"] = "measured"
+    assert "the partly estimated energy" in written(study).text
+
+
+def test_a_single_run_a_configuration_leaves_the_variation_out(tmp_path, written):
+    text = written(drawn(tmp_path, rounds=1, repetitions=1)).text
+    assert "Variation of energy within a configuration is left out" in text
+    assert "fewer than two values" in text
+
+
+def test_failed_and_diverged_runs_are_listed(study, written):
+    study.runs.loc[0, ["state", "error"]] = ["failed", "CUDA out of memory"]
+    study.runs.loc[0, ["accuracy", "energy_net_j"]] = np.nan
+    study.runs.loc[5, "diverged"] = True
+    study.ledger = ledger_of(study.runs)
+    text = written(study).text
+    assert "Failed runs (1)" in text
+    assert "CUDA out of memory" in text
+    assert "Diverged runs (1)" in text
+    assert "1 run diverged; their energy and accuracy are included" in text
+    assert "failed and interrupted attempts used" in text
+
+
+def test_a_report_replaces_the_old_one_and_leaves_nothing_else(study, written):
+    written(study)
+    page = study.folder / "report" / "index.html"
+    page.write_text("old")
+    assert written(study).html != "old"
+    assert {path.name for path in page.parent.iterdir()} == {"index.html", "figures"}
+
+
+def test_a_folder_that_cannot_be_written_is_said(study):
+    (study.folder / "report").write_text("in the way")
+    with pytest.raises(StoreWriteError, match="cannot be written"):
+        write_report(study)
+
+
+def test_a_manifest_that_was_never_written_is_no_obstacle(study, written):
+    study.manifest = {}
+    assert "How the energy was read" in written(study).text
+
+
+def test_the_data_are_plain_json_with_the_unrounded_numbers(published):
+    data = json.loads(json.dumps(report_data(published), allow_nan=False))
+    assert data["schema_version"] == 1
+    assert data["finished"] is True
+    tables = data["experiments"]["layers"]["tables"]
+    effects = {row["factor"]: row for row in tables["kruskal"]["rows"]}
+    assert effects["conv_layers"]["eta_squared"] == pytest.approx(0.7498, abs=5e-4)
+    assert effects["linear_layers"]["eta_squared_as_published"] == pytest.approx(0.155, abs=5e-4)
+    high, low = tables["clusters"]["rows"]
+    assert (high["cluster"], high["level"]) == ("E+", 4)
+    assert high["energy_mean_j"] == pytest.approx(1674, abs=0.5)
+    assert low["energy_mean_j"] == pytest.approx(857, abs=0.5)
+    optima = data["experiments"]["tuning"]["tables"]["optima"]["rows"]
+    assert len(optima) == 18
+
+
+def test_the_data_of_an_unfinished_study_say_what_is_left_out(study):
+    study.runs["state"] = "planned"
+    data = report_data(study)
+    assert data["finished"] is False
+    assert data["experiments"]["layers"]["tables"]["kruskal"]["omitted"]
+    json.dumps(data)
