@@ -158,3 +158,10 @@ def test_drawing_leaves_the_global_state_alone_and_repeats_itself(study):
     first, again = (svg(pictures.energy_picture(experiments(study)[1]).figure) for _ in range(2))
     assert first == again
     assert dict(matplotlib.rcParams) == before
+
+
+def test_without_a_finished_run_every_figure_is_left_out_with_the_reason(study):
+    study.runs["state"] = "planned"
+    for experiment in experiments(study):
+        for make in MAKERS:
+            assert make(experiment).reason.endswith(".")

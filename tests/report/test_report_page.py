@@ -114,7 +114,7 @@ def test_energy_is_called_estimated_wherever_it_is(page):
     assert "explains most of the estimated energy" in text
     assert re.search(r"The study used [\d,]+ J ± [\d,]+ J gross \(estimated\)", text)
     assert "measured energy" not in text
-    assert "cpu:0 : estimated by estimate, error up to ± 40 %" in text
+    assert "cpu:0 : estimated (source: estimate, error up to ± 40 %)" in text
     assert "processor time x 65 W of the table" in text
 
 

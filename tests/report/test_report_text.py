@@ -41,6 +41,13 @@ def test_a_reason_that_holds_for_every_table_is_said_once(study):
     assert "0 J" not in text.replace("30.0 J", "")
 
 
+def test_nothing_is_made_up_of_a_study_without_a_finished_run(study):
+    study.runs["state"] = "planned"
+    text = printed(study)
+    assert text.count("no run has finished yet") == 2
+    assert "No energy is known" not in text
+
+
 def test_unknown_is_never_zero():
     assert formats.joules(None) == formats.joules(float("nan")) == "unknown"
     assert formats.duration(None) == "unknown"

@@ -40,7 +40,7 @@ def channels(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "domain": str(channel.get("domain", "")),
             "status": str(channel.get("status", "")),
-            "means": f"{channel.get('source', '')}, {_error(channel.get('relative_error'))}",
+            "means": f"source: {channel.get('source')}, {_error(channel.get('relative_error'))}",
             "remark": str(channel.get("remark") or ""),
         }
         for channel in (manifest.get("energy") or {}).get("channels", [])
@@ -81,8 +81,8 @@ def counted(runs: pd.DataFrame) -> list[str]:
         return []
     groups = done.groupby(["energy_domains", "energy_source", "energy_status"], sort=False)
     return [
-        f"{formats.listing(str(domains).split('+'))}, {status} by {source} "
-        f"({formats.count(len(rows), 'run')})"
+        f"{formats.listing(str(domains).split('+'))}: {status} (source: {source}), "
+        f"{formats.count(len(rows), 'run')}"
         for (domains, source, status), rows in groups
     ]
 

@@ -15,6 +15,8 @@ from scipy.optimize import isotonic_regression
 from joulelab.report import formats
 from joulelab.report.style import WIDTH_IN, Look, looks, styled
 
+MOST_IN_A_COLUMN = 3
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -38,11 +40,11 @@ def convergence(panels: Mapping[str, Sequence[Curve]], score: str) -> Figure:
         panels: curves by the title of their panel.
         score: ``"mean"`` or ``"max"`` of the repetitions of a round.
     """
-    columns = min(2, len(panels))
+    columns = 1 if len(panels) <= MOST_IN_A_COLUMN else 2
     rows = -(-len(panels) // columns)
     drawn = looks(curve.label for curve in itertools.chain(*panels.values()))
     with styled():
-        figure = Figure(figsize=(WIDTH_IN + 1.4 * (columns - 1), 2.9 * rows), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN + 1.4 * (columns - 1), 2.7 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
             _panel(axes, curves, drawn)

@@ -92,7 +92,7 @@ def experiments(results: Results) -> list[Experiment]:
                 planned=len(rows),
                 failed=int((rows["state"] == "failed").sum()) if len(rows) else 0,
                 score=cast(Score, results.spec.get("score", "mean")),
-                energy=energy_basis(finished, readings),
+                energy=energy_basis(finished, _of(readings, name)),
             )
         )
     return found
@@ -105,8 +105,9 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
         runs: finished runs.
         readings: a row a (run, domain), for the reasons of what is missing.
     """
-    net = runs[NET].notna() if len(runs) else pd.Series(dtype=bool)
-    gross = runs[GROSS].notna() if len(runs) else pd.Series(dtype=bool)
+    if not len(runs):
+        return EnergyBasis(None, "missing", ())
+    net, gross = runs[NET].notna(), runs[GROSS].notna()
     known = int((net | gross).sum())
     if not known:
         because = missing_reasons(readings) or ("no meter gave a value",)
@@ -124,6 +125,10 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             "energies here are gross: they include what the machine would have used at idle."
         )
     return EnergyBasis(column, joint_status(runs.loc[net | gross, "energy_status"]), tuple(remarks))
+
+
+def _of(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
+    return frame[frame["experiment"] == experiment] if len(frame) else frame
 
 
 def joint_status(statuses: Iterable[object]) -> str:

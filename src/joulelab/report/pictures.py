@@ -19,6 +19,7 @@ from joulelab.report.tables import (
     STRATEGY,
     Omitted,
     found_clusters,
+    no_energy,
     optima,
     rounds,
     variations,
@@ -101,12 +102,12 @@ def energy_picture(experiment: Experiment) -> Picture | Omitted:
 def trade_off_picture(experiment: Experiment) -> Picture | Omitted:
     """Energy against accuracy, with the clusters and the Pareto front."""
     key, title = "trade-off", "Energy against accuracy"
-    if experiment.energy.column is None:
-        return Omitted(key, title, experiment.energy.remarks[0])
+    if (omitted := no_energy(experiment, key, title)) is not None:
+        return omitted
     found = found_clusters(experiment)
     factor = found.factor if found is not None else None
     by = ["configuration", "round", *([factor] if factor else [])]
-    means = pareto(experiment.runs, by=by, energy=experiment.energy.column)
+    means = pareto(experiment.runs, by=by, energy=str(experiment.energy.column))
     means = means[means["n"] > 0].rename(
         columns={"energy_mean_j": "energy_j", "accuracy_mean": "accuracy"}
     )
@@ -157,9 +158,9 @@ def variation_picture(experiment: Experiment) -> Picture | Omitted:
 def quantile_picture(experiment: Experiment) -> Picture | Omitted:
     """Q-Q plot of the energies."""
     key, title = "quantiles", "Distribution of the energies"
-    if experiment.energy.column is None:
-        return Omitted(key, title, experiment.energy.remarks[0])
-    points = qq(experiment.runs, energy=experiment.energy.column)
+    if (omitted := no_energy(experiment, key, title)) is not None:
+        return omitted
+    points = qq(experiment.runs, energy=str(experiment.energy.column))
     if points.reason:
         return Omitted(key, title, f"{points.reason}.")
     said = normality_finding(experiment)

@@ -72,8 +72,9 @@ def optima(experiment: Experiment) -> Table | Omitted:
     if not len(raw):
         return Omitted(key, title, "no round has a score yet.")
     raw = raw.reset_index(drop=True)
-    accuracy, number, energy = "accuracy", "round", "energy till then"
-    shown = pd.DataFrame({name: raw[name].map(formats.level) for name in [*others, STRATEGY]})
+    accuracy, number, energy = "accuracy", "round", "energy"
+    named = [*([name for name in others if name in experiment.varied] or others[:1]), STRATEGY]
+    shown = pd.DataFrame({name: raw[name].map(formats.level) for name in named})
     shown[accuracy] = raw["optimum_accuracy"].map(formats.accuracy)
     shown[number] = raw["optimum_round"].map(str) + " of " + raw["rounds"].map(str)
     if raw["energy_to_optimum_j"].notna().any():
@@ -86,10 +87,10 @@ def optima(experiment: Experiment) -> Table | Omitted:
     note = (
         "The best accuracy that each strategy found and the first round in which it had it; rounds "
         f"count from 1, {counted} of its repetitions. Bold: the highest accuracy and the fewest "
-        f"rounds among the strategies. The energy ({experiment.energy.status}) is that of one "
-        "repetition of every round up to the optimum."
+        f"rounds among the strategies. Energy ({experiment.energy.status}): one repetition of "
+        "every round up to the optimum."
     )
-    return Table(key, title, note, raw, shown, (*others, STRATEGY), frozenset(bold))
+    return Table(key, title, note, raw, shown, tuple(named), frozenset(bold))
 
 
 def rounds(experiment: Experiment) -> pd.DataFrame:
@@ -105,7 +106,7 @@ def rounds(experiment: Experiment) -> pd.DataFrame:
 def effects(experiment: Experiment) -> Table | Omitted:
     """Table IV: does a factor move the energy, and how strongly?"""
     key, title = "kruskal", "Effect of each factor on energy: Kruskal-Wallis (Table IV)"
-    if (omitted := _no_energy(experiment, key, title)) is not None:
+    if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
     energy = str(experiment.energy.column)
     whole = kruskal(experiment.runs, list(experiment.varied), energy)
@@ -142,7 +143,7 @@ def effects(experiment: Experiment) -> Table | Omitted:
 def increases(experiment: Experiment) -> Table | Omitted:
     """How much more energy the upper level of each factor costs."""
     key, title = "increase", "Mean increase in energy by factor"
-    if (omitted := _no_energy(experiment, key, title)) is not None:
+    if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
     whole = increase(experiment.runs, experiment.varied, str(experiment.energy.column))
     raw = whole[whole["increase_percent"].notna()].reset_index(drop=True)
@@ -176,7 +177,7 @@ def found_clusters(experiment: Experiment) -> Clusters | None:
 def cluster_table(experiment: Experiment) -> Table | Omitted:
     """Table V: what the runs of high and of low energy reach."""
     key, title = "clusters", "Runs of high and of low energy (Table V)"
-    if (omitted := _no_energy(experiment, key, title)) is not None:
+    if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
     found = found_clusters(experiment)
     if found is None:
@@ -206,7 +207,7 @@ def cluster_table(experiment: Experiment) -> Table | Omitted:
 def variations(experiment: Experiment) -> Table | Omitted:
     """How much the energy of a configuration varies from run to run."""
     key, title = "variation", "Energy of each configuration and its variation"
-    if (omitted := _no_energy(experiment, key, title)) is not None:
+    if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
     raw = variation(experiment.runs, energy=str(experiment.energy.column))
     raw = raw[raw["n"] > 0].sort_values("mean_j", ignore_index=True)
@@ -233,7 +234,7 @@ def variations(experiment: Experiment) -> Table | Omitted:
 def pairs(experiment: Experiment) -> Table | Omitted:
     """Which configurations differ in energy: Dunn's test with Holm's correction."""
     key, title = "posthoc", "Which configurations differ in energy: Dunn's test, Holm's correction"
-    if (omitted := _no_energy(experiment, key, title)) is not None:
+    if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
     whole = dunn(experiment.runs, energy=str(experiment.energy.column))
     raw = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
@@ -257,7 +258,8 @@ def pairs(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, ("one", "other"), bold, folded=True)
 
 
-def _no_energy(experiment: Experiment, key: str, title: str) -> Omitted | None:
+def no_energy(experiment: Experiment, key: str, title: str) -> Omitted | None:
+    """Why everything about energy is left out; ``None`` where there are energies."""
     if not len(experiment.runs):
         return Omitted(key, title, "no run has finished yet.")
     if experiment.energy.column is None:

@@ -34,6 +34,9 @@ def print_summary(results: Results, console: Console) -> None:
     for experiment in found:
         console.print()
         console.print(Text(f"{experiment.name} ({experiment.kind})", style="bold"), width=width)
+        if not len(experiment.runs):
+            console.print("no run has finished yet", width=width)
+            continue
         for remark in experiment.energy.remarks:
             console.print(Text(remark, style="yellow"), width=width)
         said: set[str] = set()
