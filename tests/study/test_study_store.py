@@ -22,7 +22,8 @@ from joulelab.errors import (
     StoreWriteError,
 )
 from joulelab.study.results import Results
-from joulelab.study.store import DATABASE, VERSION, PlannedRun, Store, is_running
+from joulelab.study.schema import VERSION
+from joulelab.study.store import DATABASE, PlannedRun, Store, is_running
 
 STUDY = 'name = "s"\nepochs = 1\n'
 

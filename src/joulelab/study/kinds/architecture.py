@@ -14,8 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Configuration, Factor, Level, configuration_name
 from joulelab.study.experiment import ExperimentSpec
+from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.seeds import derive_seed
-from joulelab.study.store import RUN_COLUMNS
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
