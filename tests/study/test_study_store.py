@@ -171,6 +171,14 @@ def test_a_folder_in_which_nothing_was_planned_takes_another_study(tmp_path):
     assert Results.open(tmp_path).spec["epochs"] == 2
 
 
+def test_a_store_in_which_nothing_is_planned_yet_has_an_empty_frame(tmp_path):
+    Store.open(tmp_path, STUDY).close()
+    results = Results.open(tmp_path)
+    assert len(results.to_frame()) == 0
+    assert {"run_id", "state", "accuracy", "energy_net_j"} <= set(results.to_frame().columns)
+    assert len(results.ledger_frame()) == 0
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(StoreMismatchError, match=r"thesis\.tex"):

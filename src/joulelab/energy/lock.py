@@ -58,7 +58,7 @@ class DeviceLock:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            who = f"process {self._holder_pid()} is measuring on {self.device}"
+            who = f"{self._who()} is measuring on {self.device}"
             if not wait:
                 raise DeviceBusyError(who, "wait for it to end, or stop it") from None
             if on_wait is not None:
@@ -76,8 +76,10 @@ class DeviceLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _holder_pid(self) -> str:
+    def _who(self) -> str:
         try:
-            return self._holder.read_text("utf-8")
+            pid = self._holder.read_text("utf-8")
         except OSError:
-            return "of another user"
+            pid = ""
+        # Empty in the moment in which the lock changes hands.
+        return f"process {pid}" if pid else "another process"

@@ -15,6 +15,7 @@ import pandas as pd
 
 from joulelab.energy.reading import Measurement
 from joulelab.errors import StoreCorruptError
+from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store import read_manifest, reader
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
@@ -85,6 +86,8 @@ class Results:
             for reading in _readings(row["measurement"]):
                 row[f"{reading.domain} gross_j"] = reading.gross_j
                 row[f"{reading.domain} status"] = str(reading.status)
+        if not rows:
+            return pd.DataFrame(columns=[name for name in RUN_COLUMNS if name not in _HIDDEN])
         frame = pd.DataFrame(rows)
         numbers = [c for c in map(str, frame) if c.startswith("energy_") and c.endswith("_j")]
         for column in [*numbers, "accuracy", "train_loss", "duration_s", "started_at"]:
