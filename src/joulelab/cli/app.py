@@ -176,6 +176,17 @@ def main() -> NoReturn:
         # The reader has closed the pipe (`joulelab list | head`); keep Python from saying so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        # A mistake of joulelab itself: still two lines, and not a screen of them.
+        if os.environ.get("JOULELAB_DEBUG"):
+            raise
+        _explain(
+            JoulelabError(
+                f"joulelab has a defect: {type(error).__name__}: {error}",
+                "please report it with what `joulelab --debug` prints before this line",
+            )
+        )
+        sys.exit(JoulelabError.exit_code)
     sys.exit(0)
 
 

@@ -119,24 +119,26 @@ class Results:
             )
             for reading in _readings(row["measurement"])
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            rows, columns=None if rows else ["run_id", "domain", "status", "gross_j"]
+        )
 
     def rounds_frame(self) -> pd.DataFrame:
         """A row a proposed round: its hyperparameters, and its score once all runs have ended."""
         rows = self._rows("SELECT * FROM rounds ORDER BY experiment, configuration, round")
         for row in rows:
             row.update(json.loads(row.pop("hyperparameters")))
-        return pd.DataFrame(rows)
+        empty = ["experiment", "configuration", "round", "score"]
+        return pd.DataFrame(rows, columns=None if rows else empty)
 
     def ledger_frame(self) -> pd.DataFrame:
         """A row a booked interval: every attempt, and all that lies between them."""
-        return pd.DataFrame(
-            self._rows(
-                "SELECT entry, session, kind, state, experiment, configuration, round, runs,"
-                " started_at, duration_s, energy_gross_j, energy_error_j, energy_status, error"
-                " FROM ledger ORDER BY entry"
-            )
+        columns = (
+            "entry, session, kind, state, experiment, configuration, round, runs, started_at,"
+            " duration_s, energy_gross_j, energy_error_j, energy_status, error"
         )
+        rows = self._rows(f"SELECT {columns} FROM ledger ORDER BY entry")
+        return pd.DataFrame(rows, columns=columns.split(", ") if not rows else None)
 
     def failed(self) -> int:
         """Number of failed runs."""
