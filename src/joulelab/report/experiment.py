@@ -67,6 +67,11 @@ class Experiment:
     energy: EnergyBasis
 
     @property
+    def title(self) -> str:
+        """The name, and the kind where the name does not say it."""
+        return self.name if self.name == self.kind else f"{self.name} ({self.kind})"
+
+    @property
     def varied(self) -> list[str]:
         """Factors with more than one level among the finished runs."""
         return [factor for factor in self.factors if self.runs[factor].nunique() > 1]

@@ -33,7 +33,7 @@ def print_summary(results: Results, console: Console) -> None:
     found = experiments(results)
     for experiment in found:
         console.print()
-        console.print(Text(f"{experiment.name} ({experiment.kind})", style="bold"), width=width)
+        console.print(Text(experiment.title, style="bold"), width=width)
         if not len(experiment.runs):
             console.print("no run has finished yet", width=width)
             continue
