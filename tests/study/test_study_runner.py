@@ -7,7 +7,7 @@ import pytest
 from tiny_study import TINY, assert_same_results, layers_only, tiny
 from torch import nn
 
-from joulelab.errors import SpecError, StoreMismatchError, TrainingError
+from joulelab.errors import SpecError, StoreMismatchError
 from joulelab.learning.networks import networks
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_unchanged
@@ -232,8 +232,9 @@ def test_only_the_searched_hyperparameters_are_in_the_results(unbroken):
 
 def test_four_poolings_on_a_small_image_are_refused_before_anything_is_planned(tmp_path):
     study = tiny(experiment=layers_only(vary={"conv_layers": [1, 4]}))
-    with pytest.raises(TrainingError, match="while-possible"):
+    with pytest.raises(SpecError, match="while-possible") as refused:
         study.run(tmp_path / "out")
+    assert "conv_layers=4" in str(refused.value)
     mended = layers_only(
         vary={"conv_layers": [1, 4]},
         network_options={"linear_layers": 2, "pooling": "while-possible"},

@@ -164,6 +164,12 @@ def test_a_wrong_override_is_named_as_one():
     assert "did you mean 'dataset'?" in str(caught.value)
 
 
+def test_a_table_that_an_override_made_impossible_names_the_override():
+    override = "experiment.tuning.space.beta1.high_exclusive=false"
+    with pytest.raises(SpecError, match=r"--set experiment\.tuning\.space\.beta1"):
+        load_spec("quickstart", [override])
+
+
 def test_an_override_without_a_value_is_refused():
     with pytest.raises(SpecError, match="key=value"):
         load_spec("quickstart", ["epochs"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.energy.recorder import Recorder
-from joulelab.errors import SpecError
+from joulelab.errors import SpecError, TrainingError
 from joulelab.learning.engine import Hyperparameters, TrainingTask
 from joulelab.learning.images import Images
 from joulelab.learning.networks import verify_buildable
@@ -55,7 +55,7 @@ class Bench:
 
         Raises:
             DatasetError: the images cannot be had.
-            SpecError, TrainingError: no such device, or a network that cannot be built.
+            SpecError: no such device, or a network that does not fit these images.
         """
         self._listener.doing(f"loading torch and the data set {self._spec.dataset}")
         self.device = find_device(self._spec.device)
@@ -68,9 +68,13 @@ class Bench:
         self._check_domains()
         self.images = self.executor.images(self._request)
         for one in configurations:
-            verify_buildable(
-                one.network, self.images.shape, self.images.classes, one.network_options
-            )
+            try:
+                verify_buildable(
+                    one.network, self.images.shape, self.images.classes, one.network_options
+                )
+            except TrainingError as error:
+                where = f"{one.experiment}: {one.name}"
+                raise SpecError(f"{where}: {error.message}", error.hint) from error
 
     def _check_domains(self) -> None:
         readable = {channel.domain for channel in self._recorder.channels}

@@ -235,7 +235,8 @@ class _Origin:
         """The place of a key in words: ``quickstart.toml, line 12``."""
         names = tuple(str(key) for key in keys)
         for override in self.overridden:
-            if names[: len(override)] == override:
+            # What is wrong with a table may be what was overridden within it.
+            if names[: len(override)] == override or override[: len(names)] == names:
                 return f"--set {'.'.join(override)}"
         line = self._line(names)
         return f"{self.path}, line {line}" if line else str(self.path)
