@@ -1,5 +1,6 @@
 """The results folder: transactions, interruptions, and what is refused."""
 
+import json
 import os
 import resource
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +73,18 @@ def test_a_run_goes_from_planned_to_finished(tmp_path):
     assert frame.loc[0, "accuracy"] == 0.5
     assert frame.loc[0, "strategy"] == "grid"
     assert frame.loc[0, "attempts"] == 1
+
+
+def test_flags_of_a_measurement_reach_the_results(tmp_path):
+    run, sample = planned(), replace(measured(1.0), flags=("no sample for 0.80 s", "coarse"))
+    with Store.open(tmp_path, STUDY) as store:
+        store.plan([run, planned(1)])
+        entry = store.begin(1, "training", 1000.0, [run])
+        row = {"run_id": run.run_id, "measurement": json.dumps(sample.to_dict())}
+        store.end(entry, "finished", sample, total(sample.readings), None, [row])
+    results = Results.open(tmp_path)
+    assert list(results.to_frame()["energy_flags"]) == ["no sample for 0.80 s; coarse", ""]
+    assert results.factors("e") == ["strategy"]
 
 
 def test_planning_again_changes_nothing(tmp_path):

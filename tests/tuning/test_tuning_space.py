@@ -56,21 +56,14 @@ def test_a_grid_needs_a_level(mixed):
         mixed.grid(0)
 
 
-def test_the_first_variables_and_named_ones_make_spaces(adam):
+def test_the_first_variables_make_a_space(adam):
     assert list(adam.first(3).variables) == ["learning_rate", "beta1", "beta2"]
-    assert list(adam.subset(["epsilon", "beta1"]).variables) == ["epsilon", "beta1"]
 
 
 @pytest.mark.parametrize("count", [0, 6])
 def test_more_variables_than_there_are_are_refused(adam, count):
     with pytest.raises(UsageError, match=f"{count} variables were asked for and the space has 5"):
         adam.first(count)
-
-
-def test_a_subset_of_an_unknown_variable_suggests_the_nearest(adam):
-    with pytest.raises(UsageError, match="'beta3'") as caught:
-        adam.subset(["beta3"])
-    assert "beta" in caught.value.hint
 
 
 def test_values_outside_are_told_from_values_inside(mixed):

@@ -118,6 +118,11 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
         because = missing_reasons(readings) or ("no meter gave a value",)
         return EnergyBasis(None, "missing", (f"No energy is known: {'; '.join(because)}.",))
     remarks = []
+    if flagged := [flag for flag in runs.get("energy_flags", ()) if isinstance(flag, str) and flag]:
+        remarks.append(
+            f"{formats.count(len(flagged), 'measurement')} of {len(runs):,} carry a quality flag, "
+            f"such as “{flagged[0]}”; the column energy_flags of an export has them all."
+        )
     if without := len(runs) - known:
         remarks.append(
             f"{formats.count(without, 'finished run')} of {len(runs):,} without a figure of energy "

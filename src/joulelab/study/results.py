@@ -83,6 +83,7 @@ class Results:
             row.update(json.loads(row["hyperparameters_json"] or "{}"))
             row.update(json.loads(row["factors"]))
             row["diverged"] = bool(row["diverged"])
+            row["energy_flags"] = "; ".join(_flags(row["measurement"]))
             for reading in _readings(row["measurement"]):
                 row[f"{reading.domain} gross_j"] = reading.gross_j
                 row[f"{reading.domain} status"] = str(reading.status)
@@ -157,10 +158,14 @@ def _readings(measurement: str | None) -> Iterable[Any]:
     return Measurement.from_dict(json.loads(measurement)).readings if measurement else ()
 
 
+def _flags(measurement: str | None) -> Iterable[str]:
+    return json.loads(measurement)["flags"] if measurement else ()
+
+
 def _ordered(frame: pd.DataFrame) -> list[str]:
     """Columns with the hidden ones left out and the factors behind the configuration."""
     first = ["run_id", "position", "block", "experiment", "kind", "configuration"]
-    given = {*first, *HYPERPARAMETERS}
+    given = {*first, *HYPERPARAMETERS, "energy_flags"}
     last_of_schema = list(frame.columns).index("error")
     factors = [
         column

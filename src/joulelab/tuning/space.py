@@ -14,7 +14,7 @@ of a continuous or integer variable, or the index of the choice of a categorical
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -114,21 +114,6 @@ class SearchSpace:
                 "variables: " + ", ".join(self.variables),
             )
         return SearchSpace(dict(itertools.islice(self.variables.items(), count)))
-
-    def subset(self, names: Iterable[str]) -> SearchSpace:
-        """The space of the named variables, in the order of the names.
-
-        Raises:
-            UsageError: no variable has that name; the nearest is suggested.
-        """
-        chosen = {}
-        for name in names:
-            if name not in self.variables:
-                raise UsageError(
-                    f"the space has no variable {name!r}", suggestion(name, self.variables)
-                )
-            chosen[name] = self.variables[name]
-        return SearchSpace(chosen)
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Mapping[str, Any]]) -> SearchSpace:
