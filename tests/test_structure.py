@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "report": {"study", "analysis", "energy"},
     "cli": {"study", "analysis", "report", "energy", "learning", "tuning"},
 }
-ROOT_MODULES = {"errors", "registry", "__version__"}
+ROOT_MODULES = {"errors", "formats", "registry", "settings", "__version__"}
 
 
 def imported_rooms(path):

@@ -5,6 +5,7 @@
     JoulelabError                     exit code 1
     ├── UsageError                    exit code 2: the request cannot be carried out as written
     │   ├── SpecError                 a study file, or a ``--set``, with a wrong key or value
+    │   ├── SettingsError             the settings file, or a setting of a meter, with a mistake
     │   ├── UnknownNameError          a network, data set, strategy, meter ... nobody registered
     │   └── PluginError               a file of one's own parts that cannot be used
     ├── DatasetError                  missing, cut short or corrupt data
@@ -51,6 +52,10 @@ class UsageError(JoulelabError):
 
 class SpecError(UsageError):
     """A study file, or an override of it, has a wrong key or an impossible value."""
+
+
+class SettingsError(UsageError):
+    """The settings file, or a setting of a meter, has a mistake."""
 
 
 class UnknownNameError(UsageError):

@@ -4,7 +4,7 @@ import numpy as np
 from reported_study import ledger_of
 from rich.console import Console
 
-from joulelab.report import formats
+from joulelab import formats
 from joulelab.report.text import print_summary
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
+from joulelab import formats
 from joulelab.cli.output import data_console, print_json
 from joulelab.errors import StoreWriteError
-from joulelab.report import formats
 from joulelab.study.results import Results
 from joulelab.study.store import is_running
 

@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.energy.reading import Status
-from joulelab.report import formats
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Cost, Prediction

@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.planning import show_plan
 from joulelab.energy.reading import Status, Total
-from joulelab.report import formats
 from joulelab.study.executor import SignOfLife
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan

@@ -1,65 +1,203 @@
-"""Which meters work on this machine, and a recorder over them."""
+"""Which meters work on this machine, and a recorder over them.
+
+Meters are named as ``name``, ``name:address`` or ``name:address?setting=value&...``: ``"nvml"``,
+``"shelly:192.168.1.20"``, ``"replay:trace.csv?loop=true"``. What is not said there comes from
+the table ``[meter.<name>]`` of the user's settings file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
 
-from joulelab.energy.estimate import EstimateDetector
-from joulelab.energy.meter import Meter, Missing, meters
+from joulelab.energy.meter import Detector, Meter, Missing, meters
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder
-from joulelab.errors import JoulelabError, MeterError
+from joulelab.errors import JoulelabError, MeterError, SettingsError, suggestion
+from joulelab.settings import load_settings, settings_path
 
 ESTIMATE = "estimate"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A meter as the user has named it.
+
+    Attributes:
+        name: under which its detector is registered.
+        settings: the address and other settings that were given with the name.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """Read ``name``, ``name:address`` or ``name:address?setting=value&...``.
+
+        Raises:
+            UnknownNameError: no meter has that name.
+        """
+        whole, _, query = text.partition("?")
+        name, _, address = whole.partition(":")
+        if name not in meters.names():
+            meters.get(name)  # raises, and says which name is near
+        settings = {key: _literal(value) for key, value in parse_qsl(query, True)}
+        return cls(name, settings | ({"address": address} if address else {}))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What can be read here, and what cannot."""
+
+    meters: tuple[Meter, ...]
+    missing: tuple[Missing, ...]
 
 
 def open_recorder(
     names: Sequence[str] | None = None,
     *,
     interval_s: float = DEFAULT_INTERVAL_S,
-    tdp_w: float | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    estimates: bool = True,
 ) -> Recorder:
     """A recorder over the meters that work here; not yet started.
 
     Args:
-        names: only these meters; ``None`` for all. The estimate reads only the domains that no
-            sensor among them reads.
+        names: as for `find_meters`.
         interval_s: time between two samples in seconds.
-        tdp_w: thermal design power of the processor, for the estimate.
+        settings: as for `find_meters`.
+        estimates: as for `find_meters`.
 
     Raises:
         UnknownNameError: no meter has that name.
+        SettingsError: a setting of a meter cannot be right.
         MeterError: a meter that was asked for by name finds nothing to read.
+    """
+    found = find_meters(names, settings=settings, estimates=estimates)
+    return Recorder(found.meters, interval_s=interval_s, missing=found.missing)
+
+
+def find_meters(
+    names: Sequence[str] | None = None,
+    *,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    estimates: bool = True,
+) -> Found:
+    """Open the meters that work here.
+
+    Args:
+        names: only these meters; ``None`` for all that need no address. The estimate reads only
+            the domains that no sensor among them reads.
+        settings: by name of the meter, on top of those of the settings file.
+        estimates: whether the estimate may fill in what no sensor reads.
+
+    Raises:
+        UnknownNameError: no meter has that name.
+        SettingsError: a setting of a meter cannot be right.
+        MeterError: a meter that was asked for by name finds nothing to read, or two meters would
+            read one domain by the same means.
     """
     found: list[Meter] = []
     missing: list[Missing] = []
-    for name in meters.names() if names is None else names:
-        if name == ESTIMATE:
-            continue
-        its_meters, its_missing = _detected(name)
-        found += its_meters
-        missing += its_missing
-        if names is not None and not its_meters:
-            raise _nothing(name, its_missing)
-    measured = {channel.domain for meter in found for channel in meter.channels}
-    if names is None or ESTIMATE in names:
-        # Last, because it fills in only what no sensor reads.
-        found += EstimateDetector(tdp_w, measured).detect()[0]
-    return Recorder(found, interval_s=interval_s, missing=missing)
-
-
-def _detected(name: str) -> tuple[Sequence[Meter], Sequence[Missing]]:
+    given = _merged(load_settings().get("meter", {}), settings or {})
+    choices = _automatic() if names is None else [Choice.parse(name) for name in names]
     try:
-        return meters.get(name)().detect()
+        for choice in choices:
+            if choice.name == ESTIMATE:
+                continue
+            its_meters, its_missing = _detected(choice, given)
+            found += its_meters
+            missing += its_missing
+            if names is not None and not its_meters:
+                raise _nothing(choice.name, its_missing)
+        estimate = next((choice for choice in choices if choice.name == ESTIMATE), None)
+        if estimates and estimate is not None:
+            # Last, because it fills in only what no sensor reads.
+            measured = [channel.domain for meter in found for channel in meter.channels]
+            found += _detector(estimate, given, measured=measured).detect()[0]
+        _check_distinct(found)
+    except BaseException:
+        for meter in found:
+            meter.close()
+        raise
+    return Found(tuple(found), tuple(missing))
+
+
+def _automatic() -> list[Choice]:
+    choices = []
+    for name in meters.names():
+        try:
+            automatic = meters.get(name).automatic
+        except JoulelabError:
+            automatic = True  # a broken package is reported where its meter is asked for
+        if automatic:
+            choices.append(Choice(name))
+    return choices
+
+
+def _detected(
+    choice: Choice, settings: Mapping[str, Mapping[str, Any]]
+) -> tuple[Sequence[Meter], Sequence[Missing]]:
+    try:
+        return _detector(choice, settings).detect()
     except JoulelabError:
         raise
     except Exception as error:  # a meter from outside may raise anything
         reason = f"its detector raised {type(error).__name__}: {error}"
-        return [], [Missing(name, reason, "mend or uninstall the package that brings it")]
+        return [], [Missing(choice.name, reason, "mend or uninstall the package that brings it")]
+
+
+def _detector(
+    choice: Choice, settings: Mapping[str, Mapping[str, Any]], **more: object
+) -> Detector:
+    detector = meters.get(choice.name)
+    given = {**settings.get(choice.name, {}), **choice.settings}
+    known = [name for name in inspect.signature(detector).parameters if name not in more]
+    for name in given:
+        if name not in known:
+            where = "" if name in choice.settings else f" ({settings_path()})"
+            raise SettingsError(
+                f"the meter {choice.name!r} has no setting {name!r}{where}",
+                suggestion(name, known) or "it takes no settings",
+            )
+    return detector(**given, **more)
+
+
+def _merged(
+    one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}
+
+
+def _check_distinct(found: Sequence[Meter]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for channel in (channel for meter in found for channel in meter.channels):
+        if (channel.domain, channel.source) in seen:
+            raise MeterError(
+                f"two meters read {channel.domain} by {channel.source}",
+                "give one of them another domain, for instance shelly:HOST?domain=wall:1",
+            )
+        seen.add((channel.domain, channel.source))
+
+
+def _literal(text: str) -> str | int | float | bool:
+    """A value as TOML would read it, without the quotation marks of a text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _nothing(name: str, missing: Sequence[Missing]) -> MeterError:
     why = missing[0] if missing else Missing("", "there is no such device here")
     return MeterError(
         f"the meter {name!r} cannot read anything: {why.reason}",
-        why.remedy or 'use meters = "auto" for whatever works here',
+        why.remedy or "`joulelab doctor` says what can be read here",
     )

@@ -8,10 +8,13 @@ all arithmetic; a meter only reads.
 
 ::
 
-    detect() -> meters found, and what is missing and why
+    Detector(**settings).detect() -> meters found, and what is missing and why
     meter.channels                    fixed for the life of the meter
     meter.sample() -> one Sample for each channel; an unreadable channel has a reason, never a 0
     meter.close()
+
+A sensor behind a network answers too late for this: such a meter asks in a thread of its own and
+`sample` gives the last answer, see `joulelab.energy.polling`.
 
 A meter of one's own subclasses `Meter` and passes `joulelab.energy.conformance`. A smart plug is a
 meter with a ``wall`` channel; a tool that hands out cumulative energy is a meter with a counter.
@@ -22,7 +25,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from joulelab.energy.reading import Status
 from joulelab.registry import Registry
@@ -40,6 +43,8 @@ class Channel:
         relative_error: bound of the sensor's own error as a fraction of the energy.
         tick_s: how often the sensor takes a new value, in seconds; an edge of a window is
             uncertain by one tick at the power of that moment.
+        resolution_j: the smallest step of a counter in joules; power is the better figure for a
+            window in which the counter has made few steps.
         within: the domains that contain this one.
         remark: what a reader of the result should know, for instance where a figure is from.
     """
@@ -52,6 +57,7 @@ class Channel:
     tick_s: float
     within: tuple[str, ...] = ()
     remark: str = ""
+    resolution_j: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Sample:
         value: cumulative joules for a counter, watts for power, ``None`` where unreadable.
         reason: why the value is ``None``.
         state: what else the sensor says of the moment: ``utilisation`` (0 to 1),
-            ``temperature_c``, ``clock_mhz``, ``power_limit_w`` ...
+            ``temperature_c``, ``clock_mhz``, ``power_limit_w``. Where several channels read one
+            domain, it goes with the first.
     """
 
     value: float | None
@@ -86,9 +93,16 @@ class Missing:
 
 
 class Meter(ABC):
-    """Reads the channels of one instrument. Not thread-safe: its recorder calls it under a lock."""
+    """Reads the channels of one instrument. Not thread-safe: its recorder calls it under a lock.
+
+    Attributes:
+        name: of the instrument.
+        interval_s: the shortest time in seconds after which another sample says something new; the
+            recorder does not read more often, the edges of windows excepted.
+    """
 
     name: str
+    interval_s: float = 0.0
 
     @property
     @abstractmethod
@@ -112,7 +126,19 @@ class Meter(ABC):
 
 
 class Detector(ABC):
-    """Finds out whether an instrument can be read on this machine; this is what is registered."""
+    """Finds out whether an instrument can be read on this machine; this is what is registered.
+
+    Settings are keyword arguments of the constructor. They come from the table ``[meter.<name>]``
+    of the user's settings file and from ``<name>:<address>?<setting>=<value>`` where meters are
+    named; the part before the question mark is the setting ``address``. The constructor raises
+    `SettingsError` for a value that cannot be right.
+
+    Attributes:
+        automatic: whether the instrument is looked for where no meters are named. An instrument
+            that needs an address, or that costs much to ask, is used only by name.
+    """
+
+    automatic: ClassVar[bool] = True
 
     @abstractmethod
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from joulelab.report import formats
+from joulelab import formats
 from joulelab.study.results import Results
 
 

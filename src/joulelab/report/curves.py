@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from joulelab.report import formats
+from joulelab import formats
 from joulelab.report.style import WIDTH_IN, Look, looks, styled
 
 MOST_IN_A_COLUMN = 3

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pandas as pd
 
+from joulelab import formats
 from joulelab.analysis.rounds import Score
-from joulelab.report import formats
 from joulelab.study.results import Results
 
 NET, GROSS = "energy_net_j", "energy_gross_j"

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from joulelab.report import formats
+from joulelab import formats
 from joulelab.report.style import (
     BLACK,
     BLUE,

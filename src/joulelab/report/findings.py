@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from joulelab import formats
 from joulelab.analysis.normality import normality
-from joulelab.report import formats
 from joulelab.report.experiment import Experiment
 from joulelab.report.ledger import StudyEnergy
 from joulelab.report.tables import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from joulelab.report import formats
+from joulelab import formats
 from joulelab.report.experiment import joint_status
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results

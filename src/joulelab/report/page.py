@@ -12,8 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from joulelab import formats
 from joulelab.errors import StoreWriteError
-from joulelab.report import conditions, formats, pictures, tables
+from joulelab.report import conditions, pictures, tables
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.findings import experiment_findings, findings
 from joulelab.report.ledger import study_energy, study_tables

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from joulelab import formats
 from joulelab.analysis.convergence import running_best
 from joulelab.analysis.normality import qq
 from joulelab.analysis.pareto import pareto
 from joulelab.analysis.variation import summarise_variation
-from joulelab.report import curves, figures, formats
+from joulelab.report import curves, figures
 from joulelab.report.experiment import Experiment
 from joulelab.report.findings import normality_finding, setting
 from joulelab.report.ledger import StudyEnergy

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from joulelab import formats
 from joulelab.analysis.clusters import Clusters, clusters
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.increase import increase
@@ -20,7 +21,6 @@ from joulelab.analysis.missing import ENERGY
 from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.rounds import score_rounds
 from joulelab.analysis.variation import variation
-from joulelab.report import formats
 from joulelab.report.experiment import Experiment
 
 STRATEGY = "strategy"

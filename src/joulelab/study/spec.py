@@ -32,7 +32,8 @@ class EnergySpec(BaseModel):
     """The table ``[energy]``: how joules are read.
 
     Attributes:
-        meters: registered names, or ``"auto"`` for whatever works on this machine.
+        meters: registered names, with an address and settings where one takes them, as in
+            ``"shelly:192.168.1.20"``; or ``"auto"`` for whatever works on this machine.
         interval_s: time between two samples.
         idle_s: how long idle power is measured before and after the runs; 0 for not at all.
         cool_down_s: the longest wait, before a training, for a measured device to come back to
@@ -56,7 +57,11 @@ class EnergySpec(BaseModel):
     @field_validator("meters")
     @classmethod
     def _known_meters(cls, names: list[str] | str) -> list[str] | str:
-        return names if isinstance(names, str) else [known(known_meters, name) for name in names]
+        if isinstance(names, str):
+            return names
+        for name in names:
+            known(known_meters, name.partition("?")[0].partition(":")[0])
+        return names
 
 
 class StudySpec(BaseModel):

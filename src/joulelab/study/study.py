@@ -150,4 +150,5 @@ class Study:
     def _recorder(self) -> Recorder:
         energy = self.spec.energy
         names = None if energy.meters == "auto" else list(energy.meters)
-        return open_recorder(names, interval_s=energy.interval_s, tdp_w=energy.tdp_w)
+        settings = {"estimate": {"tdp_w": energy.tdp_w}} if energy.tdp_w else {}
+        return open_recorder(names, interval_s=energy.interval_s, settings=settings)
