@@ -1,12 +1,14 @@
 """The recorder with a real thread and meters whose answers are known."""
 
+import itertools
+import os
 import threading
 import time
 
 import pytest
 from fake_meter import FakeMeter, channel
 
-from joulelab.energy.meter import Meter, Missing
+from joulelab.energy.meter import Meter, Missing, Sample
 from joulelab.energy.reading import Measurement, Status, total
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import MeterError
@@ -131,19 +133,153 @@ def test_a_meter_that_raises_is_a_reason_and_the_recording_goes_on():
     assert window.measurement["gpu:0"].gross_j > 0
 
 
-def test_a_counter_that_goes_away_leaves_the_energy_unknown_and_says_what_it_saw():
+def lost_half_way(kind, **limits):
+    """A window of 0.4 s at 100 W whose sensor says nothing in its second half."""
     gone = [False]
     start_s = time.monotonic()
-    value = lambda: None if gone[0] else 100 * (time.monotonic() - start_s)  # noqa: E731
-    with recorder((channel(), value)) as meter, meter.open("w") as window:
+    known = {"counter": lambda: 100 * (time.monotonic() - start_s), "power": lambda: 100.0}[kind]
+    value = lambda: None if gone[0] else known()  # noqa: E731
+    with recorder((channel(kind=kind), value), **limits) as meter, meter.open("w") as window:
+        time.sleep(0.2)
+        gone[0] = True
+        time.sleep(0.2)
+    return window.measurement
+
+
+@pytest.mark.parametrize("kind", ["counter", "power"])
+def test_a_sensor_that_goes_away_leaves_what_it_saw_and_a_bound_of_what_it_did_not(kind):
+    measurement = lost_half_way(kind)
+    reading = measurement["gpu:0"]
+    assert reading.status is Status.ESTIMATED
+    assert reading.gross_j == pytest.approx(100 * reading.duration_s, rel=0.1)
+    assert 0.1 < reading.lost_s < 0.35
+    # Between nothing and the highest power that was seen may have flowed unseen.
+    assert reading.error_j >= 100 * reading.lost_s * 0.99
+    assert "unplugged" in reading.reason
+    assert "J in the" in reading.reason
+    assert any("said nothing for" in flag for flag in measurement.flags)
+
+
+def test_what_a_lost_sensor_may_have_missed_is_bounded_by_the_power_limit():
+    gone = [False]
+
+    class Limited(FakeMeter):
+        def sample(self):
+            return [Sample(None if gone[0] else 100.0, "gone", {"power_limit_w": 700.0})]
+
+    with (
+        Recorder([Limited((channel(kind="power"), None))], interval_s=0.02) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.1)
+        gone[0] = True
+        time.sleep(0.2)
+    reading = window.measurement["gpu:0"]
+    assert reading.error_j == pytest.approx(600 * reading.lost_s, rel=0.01)
+
+
+def test_a_whole_power_trace_is_better_than_a_part_of_a_counter():
+    gone = [False]
+    with (
+        recorder(
+            (channel(), lambda: None if gone[0] else 100 * time.monotonic()),
+            (channel(kind="power"), lambda: 50.0),
+        ) as meter,
+        meter.open("w") as window,
+    ):
         time.sleep(0.1)
         gone[0] = True
         time.sleep(0.1)
     reading = window.measurement["gpu:0"]
-    assert reading.gross_j is None
-    assert reading.status is Status.MISSING
-    assert "unplugged" in reading.reason
-    assert "J in the" in reading.reason
+    assert (reading.source, reading.status) == ("fake-power", Status.MEASURED)
+    assert "fake-counter: unplugged" in reading.reason
+
+
+def test_a_counter_that_made_few_of_its_steps_is_passed_over_for_power():
+    def steps_of(joules):
+        return lambda: joules * (100 * time.monotonic() // joules)
+
+    with (
+        recorder(
+            (channel(resolution_j=3.0), steps_of(3.0)), (channel(kind="power"), lambda: 100.0)
+        ) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.1)
+    assert window.measurement["gpu:0"].source == "fake-power"
+    with recorder((channel(resolution_j=3.0), steps_of(3.0))) as meter, meter.open("w") as window:
+        time.sleep(0.1)
+    reading = window.measurement["gpu:0"]
+    assert reading.source == "fake-counter"
+    assert reading.error_j >= 3.0
+
+
+def test_a_meter_with_nothing_new_is_read_less_often_and_at_the_edges():
+    read = []
+
+    class Slow(FakeMeter):
+        interval_s = 0.1
+
+        def sample(self):
+            read.append(time.monotonic())
+            return super().sample()
+
+    slow = Slow((channel("wall", kind="power"), lambda: 10.0))
+    quick = FakeMeter((channel("gpu:0", kind="power"), lambda: 50.0))
+    with Recorder([slow, quick], interval_s=0.01) as meter, meter.open("w") as window:
+        time.sleep(0.55)
+    measurement = window.measurement
+    assert 3 <= len(read) <= 9
+    assert measurement.samples > 3 * len(read)
+    assert measurement["wall"].gross_j == pytest.approx(10 * measurement.duration_s, rel=0.01)
+    assert measurement.longest_gap_s < 0.1
+
+
+def test_laps_meet_without_a_gap():
+    with recorder((channel(), flowing(100.0))) as meter:
+        whole, lap = meter.open("whole"), meter.open("lap")
+        laps = []
+        for _ in range(4):
+            time.sleep(0.03)
+            lap, done = lap.lap(), lap
+            laps.append(done.measurement)
+        laps.append(lap.close())
+        all_of_it = whole.close()
+        with pytest.raises(MeterError, match="closed already"):
+            lap.lap()
+    for before, after in itertools.pairwise(laps):
+        assert after.started_at == pytest.approx(before.started_at + before.duration_s, abs=0.01)
+    summed_j = sum(one["gpu:0"].gross_j for one in laps)
+    assert summed_j == pytest.approx(all_of_it["gpu:0"].gross_j, abs=100 * 0.01)
+
+
+def test_a_forked_process_is_told_that_the_recorder_is_not_its_own():
+    with recorder((channel(), flowing(100.0))) as meter:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                meter.open("w")
+            except MeterError:
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_a_wall_clock_that_jumps_changes_no_duration_and_no_energy(monkeypatch):
+    with recorder((channel(), flowing(100.0))) as meter:
+        window = meter.open("w")
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        time.sleep(0.1)
+        measurement = window.close()
+    assert 0.1 <= measurement.duration_s < 5
+    assert measurement["gpu:0"].gross_j == pytest.approx(100 * measurement.duration_s, rel=0.05)
+
+
+def test_a_window_in_which_the_machine_slept_is_flagged(monkeypatch):
+    with recorder((channel(), flowing(100.0))) as meter:
+        window = meter.open("w")
+        monkeypatch.setattr("joulelab.energy.recorder._slept_s", lambda: window.slept_s + 60)
+        assert "the machine slept for 60.0 s" in window.close().flags
 
 
 def test_where_the_counter_fails_its_power_takes_over_and_says_so():
@@ -246,7 +382,7 @@ def test_samples_that_no_window_needs_are_forgotten():
         for _ in range(3):
             with meter.open("w"):
                 time.sleep(0.1)
-        held = [len(tape.times_s) for tape in meter._tapes]
+        held = [len(tape) for tape in meter._tapes]
     assert held == [0]
 
 

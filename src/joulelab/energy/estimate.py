@@ -19,19 +19,17 @@ import importlib.util
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import psutil
-
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.process_tree import ProcessTree
 from joulelab.energy.reading import Status
 
 DEFAULT_W_PER_PROCESSOR = 4.0
 MEMORY_W_PER_GB = 0.3725
 RELATIVE_ERROR = 0.4
 VIRTUAL_RELATIVE_ERROR = 1.0
-CHILDREN_INTERVAL_S = 1.0
 _NOISE = re.compile(
     r"\((?:r|tm)\)|\bcpu\b|\bprocessor\b|@.*$|\b\d+th gen\b|\b\w+-core\b|\bwith radeon.*$", re.I
 )
@@ -46,6 +44,7 @@ class EstimateMeter(Meter):
     """
 
     name = "estimate"
+    interval_s = 0.5
 
     def __init__(self, tdp_w: float | None = None, measured: Collection[str] = ()) -> None:
         processor = Processor.here()
@@ -76,7 +75,7 @@ class EstimateMeter(Meter):
             ),
         )
         self._channels = tuple(c for c in channels if c.domain.partition(":")[0] not in measured)
-        self._tree = _Tree()
+        self._tree = ProcessTree()
         self._memory_j = 0.0
         self._memory_w = 0.0
         self._last_s: float | None = None
@@ -192,51 +191,3 @@ def table_tdp_w(model: str) -> float | None:
 
 def _plain(model: str) -> str:
     return " ".join(_NOISE.sub(" ", model).casefold().split())
-
-
-class _Tree:
-    """Processor time and memory of this process and its descendants.
-
-    The time of a descendant that has ended lives on in the time of the parent that waited for it,
-    so the sum over the living, each with its ended children, only grows. It falls for one sample
-    where a descendant ends between the looks at its parent and at itself, and for good where an
-    orphan ends: so the first fall is waited out, and the second believed. Finding descendants reads
-    the table of all processes, so they are looked for once a second.
-    """
-
-    def __init__(self) -> None:
-        self._own = psutil.Process()
-        self._children: list[psutil.Process] = []
-        self._looked_s = -CHILDREN_INTERVAL_S
-        self._sum_s = 0.0
-        self._total_s = 0.0
-        self._fell = False
-
-    def usage(self) -> tuple[float, int]:
-        """Processor time in seconds, which never falls, and resident memory in bytes."""
-        now_s = time.monotonic()
-        if now_s - self._looked_s >= CHILDREN_INTERVAL_S:
-            self._looked_s = now_s
-            self._children = self._own.children(recursive=True)
-        ended = os.times()
-        # process_time has a resolution of nanoseconds where the process table has 10 ms.
-        seconds = time.process_time() + ended.children_user + ended.children_system
-        resident = self._own.memory_info().rss
-        for times, memory in self._living():
-            seconds += times
-            resident += memory
-        if seconds < self._sum_s and not self._fell:
-            self._fell = True
-        else:
-            self._fell = False
-            self._total_s += max(0.0, seconds - self._sum_s)
-            self._sum_s = seconds
-        return self._total_s, resident
-
-    def _living(self) -> Iterator[tuple[float, int]]:
-        for child in self._children:
-            try:
-                times, memory = child.cpu_times(), child.memory_info().rss
-            except psutil.Error:
-                continue  # it has ended since the last look
-            yield sum(times[:4]), memory

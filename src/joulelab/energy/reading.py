@@ -42,6 +42,7 @@ class Reading:
         within: the domains that contain this one.
         peak_power_w: highest sampled power in watts, or ``None`` where power was not sampled.
         check_j: the same energy by the second way (the power trace beside a counter), or ``None``.
+        lost_s: time of the window in which the sensor said nothing; its mean power was taken there.
     """
 
     domain: str
@@ -55,6 +56,7 @@ class Reading:
     within: tuple[str, ...] = ()
     peak_power_w: float | None = None
     check_j: float | None = None
+    lost_s: float = 0.0
 
     @property
     def mean_power_w(self) -> float | None:
@@ -89,6 +91,7 @@ class Reading:
             "within": list(self.within),
             "peak_power_w": self.peak_power_w,
             "check_j": self.check_j,
+            "lost_s": self.lost_s,
         }
 
     @classmethod
@@ -112,6 +115,7 @@ class Reading:
             error_j=part(self.error_j),
             check_j=part(self.check_j),
             duration_s=self.duration_s / parts,
+            lost_s=self.lost_s / parts,
         )
 
 

@@ -9,61 +9,30 @@
 
 Deadlines do not drift: sample k is due at start + k * interval, and one that comes too late is
 left out, not made up for. Opening and closing a window samples all meters at once, so a counter is
-exact at the edges and the time that measuring takes lies within the window.
+exact at the edges and the time that measuring takes lies within the window. A meter whose sensor
+has nothing new so soon is read at every second, third ... deadline and at the edges.
+
+All arithmetic is on the monotonic clock, which does not jump; it stands still while the machine
+sleeps, and a window in which that happened is flagged.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from joulelab.energy.meter import Channel, Meter, Missing, Sample
+from joulelab.energy.meter import Channel, Meter, Missing
 from joulelab.energy.reading import Measurement
-from joulelab.energy.summary import Stretch, summarise, trace_columns
+from joulelab.energy.summary import Conditions, summarise, trace_columns
+from joulelab.energy.tape import Stretch, Tape
 from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
-
-
-@dataclass
-class _Tape:
-    """What one meter has said, from the oldest sample that an open window needs."""
-
-    meter: Meter
-    first: int = 0
-    times_s: list[float] = field(default_factory=list)
-    samples: list[Sequence[Sample]] = field(default_factory=list)
-
-    def record(self) -> int:
-        """Sample the meter and give the number of the sample."""
-        try:
-            samples = self.meter.sample()
-            if len(samples) != len(self.meter.channels):
-                raise ValueError(f"{len(samples)} samples for {len(self.meter.channels)} channels")
-        except Exception as error:  # a broken meter must not end the recording
-            reason = f"{self.meter.name}: {type(error).__name__}: {error}"
-            samples = [Sample(None, reason) for _ in self.meter.channels]
-        self.times_s.append(time.monotonic())
-        self.samples.append(samples)
-        return self.first + len(self.times_s) - 1
-
-    def forget(self, before: int) -> None:
-        """Drop samples that no open window needs."""
-        if (count := before - self.first) > 0:
-            del self.times_s[:count], self.samples[:count]
-            self.first = before
-
-    def stretches(self, start: int, end: int) -> list[Stretch]:
-        """The samples of each channel from one number to another, both included."""
-        part = slice(start - self.first, end - self.first + 1)
-        times_s, samples = self.times_s[part], self.samples[part]
-        return [
-            Stretch(channel, times_s, [moment[position] for moment in samples])
-            for position, channel in enumerate(self.meter.channels)
-        ]
+SLEPT_S = 0.5
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Recorder:
@@ -89,12 +58,13 @@ class Recorder:
         self.missing = tuple(missing)
         self.interval_s = interval_s
         self.idle_w: dict[str, float] = {}
-        self._tapes = [_Tape(meter) for meter in self.meters]
+        self._tapes = [Tape(meter, interval_s) for meter in self.meters]
         self._windows: set[Window] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._process = os.getpid()
 
     def start(self) -> None:
         """Begin to sample. A second call does nothing."""
@@ -131,13 +101,16 @@ class Recorder:
         """Open a window; it is measured until it is closed.
 
         Raises:
-            MeterError: the recorder is closed.
+            MeterError: the recorder is closed, or belongs to the process that this one was forked
+                from.
         """
+        self._check_process()
         if self._closed:
             raise MeterError("the recorder is closed", "open windows while it records")
-        started_at, started_s = time.time(), time.monotonic()
+        started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
-            window = Window(self, label, started_at, started_s, [t.record() for t in self._tapes])
+            starts = [tape.record() for tape in self._tapes]
+            window = Window(self, label, started_at, started_s, starts, slept_s)
             self._windows.add(window)
         return window
 
@@ -194,32 +167,51 @@ class Recorder:
                 if not self._windows:
                     continue
                 for tape in self._tapes:
-                    tape.record()
+                    if tick - tape.last_tick >= tape.every:
+                        tape.last_tick = tick
+                        tape.record()
 
-    def _measure(self, window: Window, *, close: bool) -> tuple[Measurement, list[Stretch]]:
+    def _measure(
+        self, window: Window, *, close: bool, label: str | None = None
+    ) -> tuple[Measurement, list[Stretch], Window | None]:
+        """The result of a window, its samples, and the next window where `label` names one."""
+        self._check_process()
         with self._lock:
             ends = [tape.record() for tape in self._tapes]
-            ended_s = time.monotonic()
+            ended_at, slept_s, ended_s = time.time(), _slept_s(), time.monotonic()
             stretches = [
                 stretch
                 for tape, start, end in zip(self._tapes, window.starts, ends, strict=True)
                 for stretch in tape.stretches(start, end)
             ]
+            following = None
+            if label is not None:
+                following = Window(self, label, ended_at, ended_s, ends, slept_s)
+                self._windows.add(following)
             if close:
                 self._windows.discard(window)
             for position, tape in enumerate(self._tapes):
                 needed = [open_.starts[position] for open_ in self._windows]
                 tape.forget(min(needed, default=ends[position] + 1))
-        measurement = summarise(
+        asleep_s = slept_s - window.slept_s
+        conditions = Conditions(
             window.label,
             window.started_at,
             (window.started_s, ended_s),
-            stretches,
             self.missing,
             self.idle_w,
             self.interval_s,
+            (f"the machine slept for {asleep_s:.1f} s",) if asleep_s > SLEPT_S else (),
         )
-        return measurement, stretches
+        return summarise(conditions, stretches), stretches, following
+
+    def _check_process(self) -> None:
+        """The sampling thread does not live on in a forked process, and the lock may be held."""
+        if os.getpid() != self._process:
+            raise MeterError(
+                "the recorder belongs to the process that this one was forked from",
+                "measure in one of the two only",
+            )
 
 
 class Window:
@@ -230,16 +222,24 @@ class Window:
         started_at: wall-clock time, seconds since the epoch.
         started_s: the same moment on the monotonic clock.
         starts: for each meter the number of the sample at the opening.
+        slept_s: how long the machine had slept, since it was started, at the opening.
         measurement: the result, once closed.
     """
 
     def __init__(
-        self, recorder: Recorder, label: str, started_at: float, started_s: float, starts: list[int]
+        self,
+        recorder: Recorder,
+        label: str,
+        started_at: float,
+        started_s: float,
+        starts: list[int],
+        slept_s: float,
     ) -> None:
         self.label = label
         self.started_at = started_at
         self.started_s = started_s
         self.starts = starts
+        self.slept_s = slept_s
         self.measurement: Measurement | None = None
         self._recorder = recorder
         self._stretches: list[Stretch] = []
@@ -255,14 +255,45 @@ class Window:
         """Close the window and give its result; a second call gives the same."""
         with self._closing:
             if self.measurement is None:
-                self.measurement, self._stretches = self._recorder._measure(self, close=True)
+                self.measurement, self._stretches, _ = self._recorder._measure(self, close=True)
             return self.measurement
+
+    def lap(self, label: str | None = None) -> Window:
+        """Close the window and open the next at the same moment, so that no joule falls between.
+
+        Args:
+            label: of the next window; that of this one where not given.
+
+        Raises:
+            MeterError: the window is closed already.
+        """
+        with self._closing:
+            if self.measurement is not None:
+                raise MeterError("the window is closed already", "open another one")
+            self.measurement, self._stretches, following = self._recorder._measure(
+                self, close=True, label=self.label if label is None else label
+            )
+        if following is None:
+            raise AssertionError("a lap has a following window")
+        return following
 
     def so_far(self) -> Measurement:
         """The result until now; the window stays open."""
         with self._closing:
             return self.measurement or self._recorder._measure(self, close=False)[0]
 
-    def trace_columns(self) -> dict[str, list[Any]]:
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """The samples of a closed window by channel."""
+        return self._stretches
+
+    def trace_columns(self) -> dict[str, Any]:
         """The samples of a closed window as columns; see `summary.trace_columns`."""
         return trace_columns(self._stretches, self.started_s)
+
+
+def _slept_s() -> float:
+    """How long the machine has slept since it was started; 0 where no clock knows."""
+    if _BOOT_CLOCK is None:
+        return 0.0
+    return time.clock_gettime(_BOOT_CLOCK) - time.monotonic()

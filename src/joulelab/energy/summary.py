@@ -1,11 +1,13 @@
 """From the samples of a window to its readings: one for each domain.
 
 Where several channels read a domain, the best one is the figure: a measured counter, then measured
-power, then an estimate. Measured power beside a measured counter is the check, and a disagreement
-beyond a tenth and the error bound is flagged.
+power, then an estimate. A counter that has made few of its steps is passed over for power.
+Measured power beside a measured counter is the check, and a disagreement beyond a tenth and the
+error bound is flagged.
 
-A sensor that has gone before the window closed leaves the energy unknown: nothing bounds what was
-used after its last word, so the part until then stands in the reason and not in the figure.
+A sensor that falls silent within the window leaves a part of it unseen. The reading keeps what was
+seen, takes its mean power for the rest, and is *estimated* from then on, with a bound that covers
+whatever the device may have used unseen: between nothing and its power limit.
 """
 
 from __future__ import annotations
@@ -17,88 +19,87 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.energy.meter import Channel, Missing, Sample
+from joulelab.energy.meter import Channel, Missing
 from joulelab.energy.reading import Measurement, Reading, Status
-from joulelab.energy.trace import integrate, longest_gap_s, power_of_counter
+from joulelab.energy.tape import Floats, Stretch, longest
+from joulelab.energy.trace import integrate, longest_gap_s
 
 COARSE_TICKS = 20
 GAP_INTERVALS = 3
 DISAGREEMENT = 0.1
-STATE_COLUMNS = ("utilisation", "temperature_c", "clock_mhz", "power_limit_w")
+TWO = 2
+STATE_COLUMNS = (
+    "utilisation",
+    "temperature_c",
+    "clock_mhz",
+    "power_limit_w",
+    "voltage_v",
+    "current_a",
+)
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """The samples of one channel within one window, the edges included."""
+class Conditions:
+    """What belongs to a window beside its samples.
 
-    channel: Channel
-    times_s: Sequence[float]
-    samples: Sequence[Sample]
+    Attributes:
+        label: of the window.
+        started_at: wall-clock time of the opening.
+        edges_s: opening and closing on the monotonic clock.
+        missing: domains that cannot be read at all.
+        idle_w: idle power in watts by domain.
+        interval_s: intended time between two samples.
+        flags: what the recorder has to say on the quality.
+    """
 
-    @property
-    def values(self) -> list[float]:
-        """The values, NaN where unreadable."""
-        return [
-            s.value if s.value is not None and math.isfinite(s.value) else math.nan
-            for s in self.samples
-        ]
-
-    @property
-    def unreadable(self) -> str:
-        """The last reason why a sample could not be read; empty where all could."""
-        for sample in reversed(self.samples):
-            if sample.value is None:
-                return sample.reason
-            if not math.isfinite(sample.value):
-                return f"the sensor said {sample.value}"
-        return ""
-
-    def power_w(self) -> list[float]:
-        """Power at each sample; for a counter the mean since the sample before."""
-        if self.channel.kind == "power":
-            return self.values
-        return [float(power) for power in power_of_counter(self.times_s, self.values)]
+    label: str
+    started_at: float
+    edges_s: tuple[float, float]
+    missing: Sequence[Missing]
+    idle_w: Mapping[str, float]
+    interval_s: float
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """What one channel says of the window; `energy_j` is None where it does not know."""
+    """What one channel says of the window; `energy_j` is None where it does not know.
+
+    `lost_s` is the time in which it said nothing, `steps` how many of its steps a counter made.
+    """
 
     channel: Channel
     energy_j: float | None
     error_j: float | None
     reason: str
+    lost_s: float = 0.0
+    steps: float = math.inf
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool, int]:
+        """The best one first: known, measured, whole; a counter unless it made few steps."""
+        counter = 0 if self.steps >= COARSE_TICKS else 2
+        return (
+            self.energy_j is None,
+            self.channel.status is not Status.MEASURED,
+            self.lost_s > 0,
+            counter if self.channel.kind == "counter" else 1,
+        )
 
 
-def summarise(
-    label: str,
-    started_at: float,
-    edges_s: tuple[float, float],
-    stretches: Sequence[Stretch],
-    missing: Sequence[Missing],
-    idle_w: Mapping[str, float],
-    interval_s: float,
-) -> Measurement:
+def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
     """All readings of a window.
 
     Args:
-        label: of the window.
-        started_at: wall-clock time of the opening.
-        edges_s: opening and closing on the monotonic clock.
+        window: what belongs to it beside its samples.
         stretches: samples of every channel.
-        missing: domains that cannot be read at all.
-        idle_w: idle power in watts by domain.
-        interval_s: intended time between two samples.
     """
-    duration_s = edges_s[1] - edges_s[0]
+    duration_s = window.edges_s[1] - window.edges_s[0]
     by_domain: dict[str, list[Stretch]] = {}
     for stretch in stretches:
         by_domain.setdefault(stretch.channel.domain, []).append(stretch)
-    flags: list[str] = []
-    readings = [
-        _reading(domain, parts, edges_s, idle_w.get(domain), interval_s, flags)
-        for domain, parts in by_domain.items()
-    ]
+    flags = list(window.flags)
+    readings = [_reading(domain, parts, window, flags) for domain, parts in by_domain.items()]
     # An estimate stands for all sockets at once: what it covers is not missing beside it.
     estimated = {
         _family(stretch.channel.domain)
@@ -107,17 +108,22 @@ def summarise(
     }
     readings += [
         Reading(one.domain, "none", Status.MISSING, None, None, None, duration_s, one.reason)
-        for one in missing
+        for one in window.missing
         if one.domain not in by_domain and _family(one.domain) not in estimated
     ]
-    gap_s = max((longest_gap_s(stretch.times_s) for stretch in stretches), default=0.0)
-    if gap_s > GAP_INTERVALS * interval_s:
-        flags.append(f"no sample for {gap_s:.2f} s")
-    samples = max((len(stretch.samples) for stretch in stretches), default=0)
-    return Measurement(label, started_at, duration_s, tuple(readings), samples, gap_s, tuple(flags))
+    gap_s = _gap_s(stretches, window.interval_s, flags)
+    return Measurement(
+        window.label,
+        window.started_at,
+        duration_s,
+        tuple(readings),
+        longest(stretches),
+        gap_s,
+        tuple(flags),
+    )
 
 
-def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, list[Any]]:
+def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any]:
     """The samples of a window as columns of equal length, a row a sample and channel.
 
     Args:
@@ -126,42 +132,44 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, lis
 
     Returns:
         ``t_s``, ``domain``, ``source``, ``power_w``, ``energy_j`` (counters, since the opening),
-        ``utilisation`` (0 to 1), ``temperature_c``, ``clock_mhz``, ``power_limit_w``; NaN where
-        unknown.
+        and what the sensors say beside it: ``utilisation`` (0 to 1), ``temperature_c``,
+        ``clock_mhz``, ``power_limit_w``, ``voltage_v``, ``current_a``; NaN where unknown.
     """
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("t_s", "domain", "source", "power_w", "energy_j", *STATE_COLUMNS)
+    domains: list[str] = []
+    sources: list[str] = []
+    numbers: dict[str, list[Floats]] = {
+        name: [] for name in ("t_s", "power_w", "energy_j", *STATE_COLUMNS)
     }
     for stretch in stretches:
-        count = len(stretch.samples)
-        values = stretch.values
-        first = next((value for value in values if not math.isnan(value)), math.nan)
-        counts = stretch.channel.kind == "counter"
-        columns["t_s"] += [moment - start_s for moment in stretch.times_s]
-        columns["domain"] += [stretch.channel.domain] * count
-        columns["source"] += [stretch.channel.source] * count
-        columns["power_w"] += stretch.power_w()
-        columns["energy_j"] += [value - first if counts else math.nan for value in values]
+        count = len(stretch.times_s)
+        unknown = np.full(count, math.nan)
+        domains += [stretch.channel.domain] * count
+        sources += [stretch.channel.source] * count
+        numbers["t_s"].append(stretch.times_s - start_s)
+        numbers["power_w"].append(stretch.power_w())
+        energy_j = unknown
+        if stretch.channel.kind == "counter":
+            good = np.flatnonzero(~np.isnan(stretch.values))
+            energy_j = stretch.values - (stretch.values[good[0]] if len(good) else math.nan)
+        numbers["energy_j"].append(energy_j)
         for name in STATE_COLUMNS:
-            columns[name] += [sample.state.get(name, math.nan) for sample in stretch.samples]
-    return columns
+            numbers[name].append(stretch.state.get(name, unknown))
+    joined = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in numbers.items()}
+    return {"t_s": joined.pop("t_s"), "domain": domains, "source": sources, **joined}
 
 
 def _reading(
-    domain: str,
-    stretches: Sequence[Stretch],
-    edges_s: tuple[float, float],
-    idle_w: float | None,
-    interval_s: float,
-    flags: list[str],
+    domain: str, stretches: Sequence[Stretch], window: Conditions, flags: list[str]
 ) -> Reading:
-    duration_s = edges_s[1] - edges_s[0]
-    ranked = sorted(stretches, key=_rank)
-    figures = [_figure(stretch, ranked, edges_s, interval_s) for stretch in ranked]
-    known = [figure for figure in figures if figure.energy_j is not None]
-    if not known:
-        reasons = "; ".join(dict.fromkeys(figure.reason for figure in figures))
-        channel = figures[0].channel
+    duration_s = window.edges_s[1] - window.edges_s[0]
+    idle_w = window.idle_w.get(domain)
+    figures = sorted(
+        (_figure(stretch, stretches, window.edges_s) for stretch in stretches),
+        key=lambda figure: figure.rank,
+    )
+    best = figures[0]
+    channel = best.channel
+    if best.energy_j is None:
         return Reading(
             domain,
             channel.source,
@@ -170,132 +178,185 @@ def _reading(
             error_j=None,
             idle_w=idle_w,
             duration_s=duration_s,
-            reason=reasons,
+            reason="; ".join(dict.fromkeys(figure.reason for figure in figures)),
             within=channel.within,
         )
-    best = known[0]
-    checks = [f for f in known[1:] if f.channel.status is Status.MEASURED]
-    check_j = checks[0].energy_j if checks and best.channel.status is Status.MEASURED else None
-    channel = best.channel
-    ticks = duration_s / channel.tick_s if channel.tick_s else math.inf
-    if channel.kind == "counter" and ticks < COARSE_TICKS:
-        flags.append(f"{domain}: only {ticks:.0f} ticks of {channel.source}: coarse")
-    if best.energy_j is not None and check_j is not None:
-        allowed_j = max(DISAGREEMENT * abs(best.energy_j), best.error_j or 0.0)
-        if abs(best.energy_j - check_j) > allowed_j:
-            flags.append(
-                f"{domain}: {channel.source} says {best.energy_j:.4g} J and "
-                f"{checks[0].channel.source} {check_j:.4g} J"
-            )
-    # Why the better channels of this domain could not give the figure.
-    passed_over = [f.reason for f in figures[: figures.index(best)]]
+    check_j = _check(domain, figures, flags)
+    if channel.kind == "counter" and channel.tick_s:
+        ticks = duration_s / channel.tick_s
+        if ticks < COARSE_TICKS:
+            flags.append(f"{domain}: only {ticks:.0f} ticks of {channel.source}: coarse")
+    if best.lost_s:
+        flags.append(f"{domain}: {channel.source} said nothing for {best.lost_s:.1f} s")
+    # Why counters of this domain could not give the figure, and what is to say of the best.
+    remarks = [
+        f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)
+    ]
     return Reading(
         domain=domain,
         source=channel.source,
-        status=channel.status,
+        status=Status.ESTIMATED if best.lost_s else channel.status,
         gross_j=best.energy_j,
         error_j=best.error_j,
         idle_w=idle_w,
         duration_s=duration_s,
-        reason="; ".join([*passed_over, best.reason] if best.reason else passed_over),
+        reason="; ".join(remarks),
         within=channel.within,
-        peak_power_w=_peak_w(ranked, interval_s),
+        peak_power_w=_peak_w(stretches),
         check_j=check_j,
+        lost_s=best.lost_s,
     )
+
+
+def _check(domain: str, figures: Sequence[_Figure], flags: list[str]) -> float | None:
+    """The same energy by the next measured channel; a disagreement is flagged."""
+    best, *others = figures
+    sound = [
+        figure
+        for figure in others
+        if figure.energy_j is not None
+        and figure.channel.status is Status.MEASURED
+        and not figure.lost_s
+    ]
+    if not sound or best.channel.status is not Status.MEASURED or best.lost_s:
+        return None
+    energy_j, check_j = best.energy_j or 0.0, sound[0].energy_j or 0.0
+    allowed_j = max(DISAGREEMENT * abs(energy_j), best.error_j or 0.0)
+    if sound[0].steps >= COARSE_TICKS and abs(energy_j - check_j) > allowed_j:
+        flags.append(
+            f"{domain}: {best.channel.source} says {energy_j:.4g} J and "
+            f"{sound[0].channel.source} {check_j:.4g} J"
+        )
+    return check_j
 
 
 def _family(domain: str) -> str:
     return domain.partition(":")[0]
 
 
-def _rank(stretch: Stretch) -> tuple[bool, bool]:
-    """Measured before estimated, counters before power."""
-    channel = stretch.channel
-    return channel.status is not Status.MEASURED, channel.kind != "counter"
-
-
 def _figure(
-    stretch: Stretch,
+    stretch: Stretch, all_of_domain: Sequence[Stretch], edges_s: tuple[float, float]
+) -> _Figure:
+    """What a channel says of the window: whole, with a part unseen, or nothing."""
+    channel, times, values = stretch.channel, stretch.times_s, stretch.values
+    whole = not stretch.unreadable
+    if not whole:
+        good = ~np.isnan(values)
+        times, values = times[good], values[good]
+    if len(values) < TWO:
+        reason = f"{channel.source}: {stretch.unreadable or 'fewer than two samples'}"
+        return _Figure(channel, None, None, reason)
+    lost_s, blind = 0.0, ""
+    if not whole:
+        lost_s = float(times[0] - stretch.times_s[0] + stretch.times_s[-1] - times[-1])
+        if lost_s <= GAP_INTERVALS * stretch.interval_s:
+            # An unreadable edge is bridged by its neighbour, a few intervals at the most.
+            lost_s = 0.0
+        gap_s = longest_gap_s(times)
+        if channel.kind == "power" and gap_s > GAP_INTERVALS * stretch.interval_s:
+            blind = f"not readable for {gap_s:.2f} s"
+    if channel.kind == "counter":
+        figure = _counted(channel, times, values, all_of_domain, edges_s)
+    else:
+        figure = _integrated(channel, times, values, edges_s, lost_s)
+    if not lost_s or figure.energy_j is None:
+        return figure if not blind else _with_reason(figure, blind)
+    return _extrapolated(figure, stretch, times, lost_s)
+
+
+def _counted(
+    channel: Channel,
+    times: Floats,
+    values: Floats,
     all_of_domain: Sequence[Stretch],
     edges_s: tuple[float, float],
-    interval_s: float,
 ) -> _Figure:
-    if stretch.channel.kind == "counter":
-        return _counted(stretch, all_of_domain, edges_s[1] - edges_s[0])
-    return _integrated(stretch, edges_s, interval_s)
-
-
-def _counted(stretch: Stretch, all_of_domain: Sequence[Stretch], duration_s: float) -> _Figure:
-    channel = stretch.channel
-    values = np.array(stretch.values)
-    if np.isnan(values[[0, -1]]).any():
-        return _Figure(channel, None, None, _gone(stretch))
-    if (np.diff(values[~np.isnan(values)]) < 0).any():
+    # Two samples are the ordinary case of a short window, and need no array arithmetic.
+    backwards = values[1] < values[0] if len(values) == TWO else (np.diff(values) < 0).any()
+    if backwards:
         return _Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
     energy_j = float(values[-1] - values[0])
-    error_j = channel.relative_error * abs(energy_j)
-    error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, duration_s)
-    return _Figure(channel, energy_j, error_j, "")
+    error_j = channel.relative_error * energy_j + channel.resolution_j
+    if channel.tick_s:
+        error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, edges_s)
+    steps = energy_j / channel.resolution_j if channel.resolution_j else math.inf
+    return _Figure(channel, energy_j, error_j, "", steps=steps)
 
 
-def _integrated(stretch: Stretch, edges_s: tuple[float, float], interval_s: float) -> _Figure:
-    channel = stretch.channel
-    values, times = np.array(stretch.values), np.array(stretch.times_s)
-    good = ~np.isnan(values)
-    if not good.any():
-        return _Figure(channel, None, None, stretch.unreadable or "never read")
-    times, values = times[good], values[good]
-    slack_s = GAP_INTERVALS * interval_s
-    if times[0] - stretch.times_s[0] > slack_s or stretch.times_s[-1] - times[-1] > slack_s:
-        return _Figure(channel, None, None, _gone(stretch))
-    # The edge samples are taken within the window: their values stand from edge to edge, and an
-    # unreadable one is bridged by its neighbour, a few intervals at the most.
-    times = np.concatenate((edges_s[:1], times, edges_s[1:]))
-    values = np.concatenate((values[:1], values, values[-1:]))
-    integral = integrate(times, values, *edges_s)
+def _integrated(
+    channel: Channel, times: Floats, values: Floats, edges_s: tuple[float, float], lost_s: float
+) -> _Figure:
+    if not lost_s:
+        # The edge samples are taken within the window: their values stand from edge to edge.
+        times = np.concatenate((edges_s[:1], times, edges_s[1:]))
+        values = np.concatenate((values[:1], values, values[-1:]))
+    integral = integrate(times, values, times[0], times[-1])
     if integral is None:
-        return _Figure(channel, None, None, "fewer than two samples")
-    blind_s = longest_gap_s(times)
-    remark = f"not readable for {blind_s:.2f} s" if blind_s > slack_s else ""
-    error_j = integral.error_j + channel.relative_error * abs(integral.energy_j)
-    return _Figure(channel, integral.energy_j, error_j, remark)
+        return _Figure(channel, None, None, f"{channel.source}: fewer than two samples")
+    # A value may be a tick old, which moves the whole trace against the window.
+    stale_j = channel.tick_s * float(values.max() - values.min())
+    error_j = integral.error_j + stale_j + channel.relative_error * abs(integral.energy_j)
+    return _Figure(channel, integral.energy_j, error_j, "")
 
 
-def _gone(stretch: Stretch) -> str:
-    """What is known of a sensor that cannot be read at an edge of the window."""
-    values = np.array(stretch.values)
-    times = np.array(stretch.times_s)
-    good = np.flatnonzero(~np.isnan(values))
-    source, reason = stretch.channel.source, stretch.unreadable
-    if len(good) < 2:  # noqa: PLR2004 - an interval has two ends
-        return f"{source}: {reason or 'not readable'}"
-    first, last = good[0], good[-1]
-    if stretch.channel.kind == "counter":
-        part_j = values[last] - values[first]
-    else:
-        integral = integrate(times[good], values[good], times[first], times[last])
-        part_j = integral.energy_j if integral else math.nan
-    known_s, all_s = times[last] - times[first], times[-1] - times[0]
-    return f"{source}: {reason}; {part_j:.4g} J in the {known_s:.1f} s of {all_s:.1f} s it was read"
+def _extrapolated(figure: _Figure, stretch: Stretch, times: Floats, lost_s: float) -> _Figure:
+    """A figure for a part of the window, carried over to the whole at its mean power."""
+    seen_s = float(times[-1] - times[0])
+    seen_j, channel = figure.energy_j or 0.0, figure.channel
+    mean_w = seen_j / seen_s if seen_s > 0 else 0.0
+    power = stretch.power_w()
+    highest_w = float(np.nanmax(power)) if not np.isnan(power).all() else mean_w
+    limit = stretch.state.get("power_limit_w")
+    if limit is not None and not np.isnan(limit).all():
+        highest_w = float(np.nanmax(limit))
+    unseen_j = max(mean_w, highest_w - mean_w) * lost_s
+    reason = (
+        f"{channel.source}: {stretch.unreadable}; {seen_j:.4g} J in the {seen_s:.1f} s of "
+        f"{seen_s + lost_s:.1f} s it was read, its mean power taken for the rest"
+    )
+    return _Figure(
+        channel, seen_j + mean_w * lost_s, (figure.error_j or 0.0) + unseen_j, reason, lost_s
+    )
 
 
-def _edge_power_w(stretches: Sequence[Stretch], energy_j: float, duration_s: float) -> float:
+def _with_reason(figure: _Figure, reason: str) -> _Figure:
+    return _Figure(
+        figure.channel, figure.energy_j, figure.error_j, reason, figure.lost_s, figure.steps
+    )
+
+
+def _edge_power_w(
+    stretches: Sequence[Stretch], energy_j: float, edges_s: tuple[float, float]
+) -> float:
     """The power at both edges together, or twice the mean where power is not sampled."""
     for stretch in stretches:
         if stretch.channel.kind == "power":
-            first, last = stretch.samples[0].value, stretch.samples[-1].value
-            if first is not None and last is not None:
-                return first + last
-    return 2 * abs(energy_j) / duration_s if duration_s > 0 else 0.0
+            both_w = float(stretch.values[0] + stretch.values[-1])
+            if not math.isnan(both_w):
+                return both_w
+    duration_s = edges_s[1] - edges_s[0]
+    return 2 * energy_j / duration_s if duration_s > 0 else 0.0
 
 
-def _peak_w(stretches: Sequence[Stretch], interval_s: float) -> float | None:
+def _peak_w(stretches: Sequence[Stretch]) -> float | None:
     """The highest power; of a counter over steps that are not much shorter than the interval."""
     for stretch in sorted(stretches, key=lambda one: one.channel.kind == "counter"):
-        power = np.array(stretch.power_w())
+        power = stretch.power_w()
         if stretch.channel.kind == "counter":
-            steps_s = np.diff(stretch.times_s, prepend=-math.inf)
-            power = power[steps_s >= interval_s / 2]
-        if not np.isnan(power).all():
-            return float(np.nanmax(power))
+            steps_s = stretch.times_s[1:] - stretch.times_s[:-1]
+            power = power[1:][steps_s >= stretch.interval_s / 2]
+        if stretch.unreadable:
+            power = power[~np.isnan(power)]
+        if len(power):
+            return float(power.max())
     return None
+
+
+def _gap_s(stretches: Sequence[Stretch], interval_s: float, flags: list[str]) -> float:
+    """The longest gap among the channels that are read most often; each is held to its own rate."""
+    gaps = {id(stretch.times_s): (stretch, longest_gap_s(stretch.times_s)) for stretch in stretches}
+    late = [gap_s for one, gap_s in gaps.values() if gap_s > GAP_INTERVALS * one.interval_s]
+    if late:
+        flags.append(f"no sample for {max(late):.2f} s")
+    quickest_s = min((one.interval_s for one, _ in gaps.values()), default=interval_s)
+    return max((g for one, g in gaps.values() if one.interval_s == quickest_s), default=0.0)

@@ -60,7 +60,8 @@ def integrate(
 
 def longest_gap_s(times_s: Series) -> float:
     """The longest time between two neighbouring samples; 0 for fewer than two."""
-    return float(np.diff(np.asarray(times_s, float)).max(initial=0.0))
+    times = np.asarray(times_s, float)
+    return float((times[1:] - times[:-1]).max()) if len(times) > 1 else 0.0
 
 
 def power_of_counter(times_s: Series, energy_j: Series) -> Floats:
@@ -71,7 +72,7 @@ def power_of_counter(times_s: Series, energy_j: Series) -> Floats:
         energy_j: (n,), cumulative.
     """
     times, energy = np.asarray(times_s, float), np.asarray(energy_j, float)
+    steps_s = times[1:] - times[:-1]
     power = np.full(len(times), np.nan)
-    steps_s = np.diff(times)
-    np.divide(np.diff(energy), steps_s, out=power[1:], where=steps_s > 0)
+    np.divide(energy[1:] - energy[:-1], steps_s, out=power[1:], where=steps_s > 0)
     return power

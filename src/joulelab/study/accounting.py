@@ -12,9 +12,10 @@ rule for all of them: `counted`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from joulelab.energy.reading import Measurement, Status, Total, total
+from joulelab.energy.reading import Measurement, Reading, Status, Total, total
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.study.store import PlannedRun, Store
 
@@ -111,12 +112,13 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
             the energy of the rest would be taken for the whole.
         training: domain of the device that trains: ``"gpu:<n>"`` or ``"cpu"``.
     """
+    readings = [_whole(reading) for reading in measurement.readings]
     if domains is not None:
-        chosen = [reading for reading in measurement.readings if reading.domain in domains]
+        chosen = [reading for reading in readings if reading.domain in domains]
         return total(chosen if len(chosen) == len(set(domains)) else [])
     own = [
         reading
-        for reading in measurement.readings
+        for reading in readings
         if not reading.domain.startswith("gpu") or reading.domain == training
     ]
     covering = [reading for reading in own if _covers(reading.domain, training)]
@@ -129,6 +131,13 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
         lost = []
     sensed = any(_covers(reading.domain, training) for reading in measured)
     return total([*(measured if sensed else known), *lost])
+
+
+def _whole(reading: Reading) -> Reading:
+    """A run is compared with others: one whose sensor was lost has no energy, not a guess."""
+    if not reading.lost_s:
+        return reading
+    return replace(reading, status=Status.MISSING, gross_j=None, error_j=None)
 
 
 def _covers(domain: str, training: str) -> bool:

@@ -1,0 +1,156 @@
+"""What meters have said, kept as columns of numbers: 8 bytes a value, whatever the length.
+
+A window of a week at ten samples a second has six million samples; as Python objects they would
+not fit into memory, and as columns they are numpy arrays without a copy of each value.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab.energy.meter import Channel, Meter, Sample
+from joulelab.energy.trace import power_of_counter
+
+Floats = NDArray[np.float64]
+NO_STATE: Mapping[str, Floats] = {}
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The samples of one channel within one window, the edges included.
+
+    Attributes:
+        channel: which.
+        times_s: (n,), moments on the monotonic clock.
+        values: (n,), joules of a counter or watts; NaN where unreadable.
+        interval_s: intended time between two samples.
+        unreadable: the last reason why a sample could not be read; empty where all could.
+        state: for each thing that the sensor says beside its value, (n,), NaN where unknown.
+    """
+
+    channel: Channel
+    times_s: Floats
+    values: Floats
+    interval_s: float
+    unreadable: str = ""
+    state: Mapping[str, Floats] = field(default_factory=dict)
+
+    def power_w(self) -> Floats:
+        """Power at each sample; for a counter the mean since the sample before."""
+        if self.channel.kind == "power":
+            return self.values
+        return power_of_counter(self.times_s, self.values)
+
+
+class Tape:
+    """What one meter has said, from the oldest sample that an open window needs.
+
+    Args:
+        meter: what is read.
+        interval_s: of the recorder; a meter that has nothing new so soon is read less often.
+    """
+
+    def __init__(self, meter: Meter, interval_s: float) -> None:
+        self.meter = meter
+        self.channels = tuple(meter.channels)
+        self.every = max(1, round(meter.interval_s / interval_s))
+        self.interval_s = self.every * interval_s
+        self.last_tick = 0
+        self._first = 0
+        self._times = array("d")
+        self._tracks = [_Track() for _ in self.channels]
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def record(self) -> int:
+        """Sample the meter and give the number of the sample."""
+        try:
+            samples = self.meter.sample()
+            if len(samples) != len(self.channels):
+                raise ValueError(f"{len(samples)} samples for {len(self.channels)} channels")
+        except Exception as error:  # a broken meter must not end the recording
+            reason = f"{self.meter.name}: {type(error).__name__}: {error}"
+            samples = [Sample(None, reason) for _ in self.channels]
+        number = self._first + len(self._times)
+        self._times.append(time.monotonic())
+        for track, sample in zip(self._tracks, samples, strict=True):
+            track.append(number, sample)
+        return number
+
+    def forget(self, before: int) -> None:
+        """Drop samples that no open window needs."""
+        if (count := before - self._first) > 0:
+            del self._times[:count]
+            for track in self._tracks:
+                track.forget(count, before)
+            self._first = before
+
+    def stretches(self, start: int, end: int) -> list[Stretch]:
+        """The samples of each channel from one number to another, both included."""
+        part = slice(start - self._first, end - self._first + 1)
+        times_s = np.frombuffer(self._times[part])
+        return [
+            track.stretch(channel, times_s, self.interval_s, part, start)
+            for channel, track in zip(self.channels, self._tracks, strict=True)
+        ]
+
+
+class _Track:
+    """The samples of one channel."""
+
+    def __init__(self) -> None:
+        self._values = array("d")
+        self._reasons: list[tuple[int, str]] = []
+        self._state: dict[str, array[float]] = {}
+
+    def append(self, number: int, sample: Sample) -> None:
+        value = sample.value
+        if value is None or not math.isfinite(value):
+            reason = f"the sensor said {value}" if value is not None else sample.reason
+            # One entry for a whole series of samples with one reason, with its latest number.
+            if self._reasons and self._reasons[-1][1] == reason:
+                self._reasons.pop()
+            self._reasons.append((number, reason or "not readable"))
+            value = math.nan
+        self._values.append(value)
+        if sample.state or self._state:
+            self._append_state(sample.state)
+
+    def forget(self, count: int, before: int) -> None:
+        del self._values[:count]
+        for column in self._state.values():
+            del column[:count]
+        self._reasons = [entry for entry in self._reasons if entry[0] >= before]
+
+    def stretch(
+        self, channel: Channel, times_s: Floats, interval_s: float, part: slice, start: int
+    ) -> Stretch:
+        return Stretch(
+            channel,
+            times_s,
+            np.frombuffer(self._values[part]),
+            interval_s,
+            self._reasons[-1][1] if self._reasons and self._reasons[-1][0] >= start else "",
+            {name: np.frombuffer(column[part]) for name, column in self._state.items()}
+            if self._state
+            else NO_STATE,
+        )
+
+    def _append_state(self, state: Mapping[str, float]) -> None:
+        for name in state.keys() - self._state.keys():
+            self._state[name] = array("d", [math.nan]) * (len(self._values) - 1)
+        for name, column in self._state.items():
+            column.append(state.get(name, math.nan))
+
+
+def longest(stretches: Sequence[Stretch]) -> int:
+    """The number of samples of the channel that was read most often."""
+    return max((len(stretch.times_s) for stretch in stretches), default=0)
