@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -13,7 +14,7 @@ from joulelab.errors import DeviceBusyError
 HOLD = """
 import time
 from joulelab.energy.lock import DeviceLock
-lock = DeviceLock("gpu:7")
+lock = DeviceLock("gpu:7", "the epochs of another")
 lock.acquire()
 print("held", flush=True)
 time.sleep(60)
@@ -34,7 +35,9 @@ def holder(lock_folder):
 
 
 def test_a_held_device_is_refused_with_the_holder(holder):
-    with pytest.raises(DeviceBusyError, match=f"process {holder.pid} is measuring on gpu:7"):
+    with pytest.raises(
+        DeviceBusyError, match=f"process {holder.pid} .the epochs of another. is"
+    ):
         DeviceLock("gpu:7").acquire(wait=False)
 
 
@@ -59,3 +62,47 @@ def test_a_released_lock_can_be_taken_again():
     for _ in range(2):
         with DeviceLock("cpu") as lock:
             lock.acquire(wait=False)
+
+
+def test_one_process_holds_it_once_however_often_it_asks():
+    first, second = DeviceLock("cpu"), DeviceLock("cpu")
+    first.acquire(wait=False)
+    second.acquire(wait=False)
+    first.release()
+    assert refused_elsewhere("cpu")
+    second.release()
+    assert not refused_elsewhere("cpu")
+
+
+def test_any_thread_may_give_it_back():
+    lock = DeviceLock("cpu")
+    lock.acquire()
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert not refused_elsewhere("cpu")
+
+
+def test_a_program_started_by_the_holder_does_not_wait_for_it():
+    with DeviceLock("cpu") as lock:
+        lock.acquire()
+        inner = "from joulelab.energy.lock import DeviceLock; DeviceLock('cpu').acquire(wait=False)"
+        assert subprocess.run([sys.executable, "-c", inner], check=False).returncode == 0
+        # What it started gave nothing back that was not its own.
+        assert refused_elsewhere("cpu")
+
+
+def refused_elsewhere(device):
+    """Whether a process that is no descendant of this one finds the device busy."""
+    program = f"""
+import os
+from joulelab.energy import lock
+lock._ancestors = set  # as if it had been started elsewhere
+from joulelab.errors import DeviceBusyError
+try:
+    lock.DeviceLock({device!r}).acquire(wait=False)
+except DeviceBusyError:
+    os._exit(3)
+os._exit(0)
+"""
+    return subprocess.run([sys.executable, "-c", program], check=False).returncode == 3

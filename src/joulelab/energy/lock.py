@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from joulelab.errors import DeviceBusyError
@@ -34,19 +36,22 @@ def _lock_folder() -> Path:
 class DeviceLock:
     """The lock of one device of this machine, for all users of it.
 
+    A process holds it once, however often it asks: windows within one program may overlap. So do a
+    process and those it was started from: `joulelab measure -- joulelab run ...` must not wait for
+    itself.
+
     Args:
         device: its domain, for instance ``"gpu:0"`` or ``"cpu"``.
+        label: what is measured, for those who wait.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, label: str = "") -> None:
         self.device = device
-        folder = _lock_folder()
-        name = f"joulelab-{device.replace(':', '-')}"
-        self._holder = folder / f"{name}.pid"
-        self._lock = FileLock(folder / f"{name}.lock", mode=EVERYBODY)
+        self._label = label
+        self._holds = False
 
     def acquire(self, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> None:
-        """Take the lock.
+        """Take the lock; a second call does nothing.
 
         Args:
             wait: wait for the holder, or refuse at once.
@@ -55,20 +60,25 @@ class DeviceLock:
         Raises:
             DeviceBusyError: somebody else measures on the device, and `wait` is false.
         """
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            who = f"{self._who()} is measuring on {self.device}"
-            if not wait:
-                raise DeviceBusyError(who, "wait for it to end, or stop it") from None
-            if on_wait is not None:
-                on_wait(f"{who}; waiting for it")
-            self._lock.acquire()
-        self._holder.write_text(str(os.getpid()), "utf-8")
+        if self._holds:
+            return
+        held = _held(self.device)
+        with held.taking:
+            if not held.count:
+                held.take(self._label, wait=wait, on_wait=on_wait)
+            held.count += 1
+            self._holds = True
 
     def release(self) -> None:
         """Give the lock back; nothing happens if it is not held."""
-        self._lock.release()
+        if not self._holds:
+            return
+        self._holds = False
+        held = _held(self.device)
+        with held.taking:
+            held.count -= 1
+            if not held.count:
+                held.give_back()
 
     def __enter__(self) -> DeviceLock:
         return self
@@ -76,10 +86,67 @@ class DeviceLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _who(self) -> str:
+
+class _Held:
+    """What this process has of one device's lock."""
+
+    def __init__(self, device: str, folder: Path) -> None:
+        name = f"joulelab-{device.replace(':', '-')}"
+        self.taking = threading.RLock()
+        self.count = 0
+        self._device = device
+        self._process = os.getpid()
+        self._holder = folder / f"{name}.pid"
+        # Any thread may close a window, so any thread may give the lock back.
+        self._lock = FileLock(folder / f"{name}.lock", mode=EVERYBODY, thread_local=False)
+
+    def of_this_process(self) -> bool:
+        return self._process == os.getpid()
+
+    def take(self, label: str, *, wait: bool, on_wait: Callable[[str], None] | None) -> None:
         try:
-            pid = self._holder.read_text("utf-8")
-        except OSError:
-            pid = ""
-        # Empty in the moment in which the lock changes hands.
-        return f"process {pid}" if pid else "another process"
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            pid, what = self._who()
+            if pid in _ancestors():
+                return
+            who = f"process {pid}" if pid else "another process"
+            what = f" ({what})" if what else ""
+            busy = f"{who}{what} is measuring on {self._device}"
+            if not wait:
+                raise DeviceBusyError(busy, "wait for it to end, or stop it") from None
+            if on_wait is not None:
+                on_wait(f"{busy}; waiting for it")
+            self._lock.acquire()
+        self._holder.write_text(f"{os.getpid()}\n{label}", "utf-8")
+
+    def give_back(self) -> None:
+        if self._lock.is_locked:
+            # Emptied first: who finds the lock held and no name waits, and asks no dead process.
+            self._holder.write_text("", "utf-8")
+            self._lock.release()
+
+    def _who(self) -> tuple[int, str]:
+        """Process and label of the holder; 0 in the moment in which the lock changes hands."""
+        try:
+            pid, _, label = self._holder.read_text("utf-8").partition("\n")
+            return int(pid), label
+        except (OSError, ValueError):
+            return 0, ""
+
+
+_HELD: dict[tuple[Path, str], _Held] = {}
+_HELD_LOCK = threading.Lock()
+
+
+def _held(device: str) -> _Held:
+    folder = _lock_folder()
+    with _HELD_LOCK:
+        held = _HELD.get((folder, device))
+        if held is None or not held.of_this_process():
+            held = _HELD[folder, device] = _Held(device, folder)
+        return held
+
+
+def _ancestors() -> set[int]:
+    return {process.pid for process in psutil.Process().parents()}
