@@ -34,6 +34,17 @@ def joules(value: float | None) -> str:
     return f"{significant(value)} J"
 
 
+def grams(value: float | None) -> str:
+    """Mass: ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; never 0 for none."""
+    if not known(value):
+        return UNKNOWN
+    for least_g, unit in ((1e6, "t"), (1e3, "kg"), (1.0, "g")):
+        if abs(value) >= least_g:
+            return f"{significant(value / least_g)} {unit}"
+    milli = value * 1e3
+    return f"{significant(milli) if abs(milli) >= 1 or not milli else f'{milli:.3g}'} mg"
+
+
 def significant(value: float | None) -> str:
     """Three significant digits below 100, whole numbers above."""
     if not known(value):

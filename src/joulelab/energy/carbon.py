@@ -1,0 +1,225 @@
+"""Carbon dioxide equivalent of measured energy.
+
+::
+
+    grams = energy (J) / 3.6e6 J/kWh * PUE * intensity (g/kWh)
+
+Carbon intensity is that of a place by codecarbon's tables, a number that the user gives, or a
+series over time from a CSV file. Over a series, each step of it weighs as much as the energy that
+was used in it. PUE, power usage effectiveness, is the energy of the whole data centre over that of
+its computers, at least 1.
+
+These are grams of the electricity that was used, at average intensity: not those of making the
+devices, and not what one more or one less training changes (marginal intensity). The error bound is
+that of the energy alone; the tables state none for intensity. Nothing is looked up in the network.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from joulelab import formats
+from joulelab.energy.carbon_places import FORMS, intensity_of_place
+from joulelab.energy.intensity import Intensity, IntensitySeries, Profile, mean_intensity
+from joulelab.energy.intensity_file import read_intensity
+from joulelab.errors import SettingsError, UsageError, suggestion
+from joulelab.settings import load_settings, settings_path
+
+JOULES_IN_KWH = 3.6e6
+VARIABLE = "JOULELAB_CARBON"
+GIVEN = "given by the user"
+
+_NUMBER = re.compile(
+    r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?:(k?g)\s*(?:co2)?\s*-?(?:eq?)?\s*/\s*kwh)?", re.I
+)
+_SETTINGS = ("place", "pue")
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The carbon dioxide equivalent of an energy.
+
+    Attributes:
+        grams: of CO2 equivalent, or ``None`` where the energy or the intensity is unknown.
+        error_g: bound of the absolute error of `grams` that comes from the energy alone, or
+            ``None``.
+        g_per_kwh: the intensity, over a series its mean weighted by energy, or ``None``.
+        pue: power usage effectiveness.
+        place: for which place the intensity is, in words.
+        source: where it is from, in words.
+        year: to which year it belongs; ``None`` where that is not stated.
+        remark: what the intensity counts, and how it was applied.
+        reason: why `grams` is ``None``.
+    """
+
+    grams: float | None
+    error_g: float | None
+    g_per_kwh: float | None
+    pue: float
+    place: str
+    source: str
+    year: int | None = None
+    remark: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """``1.24 g CO2e (Netherlands, 2023: 268 g/kWh, PUE 1.2; codecarbon ...)``."""
+        if self.grams is None:
+            return f"CO2e unknown: {self.reason}"
+        where = self.place if self.year is None else f"{self.place}, {self.year}"
+        intensity = f"{formats.significant(self.g_per_kwh)} g/kWh"
+        factors = f"{where}: {intensity}, PUE {self.pue:.4g}" if where else intensity
+        return f"{formats.grams(self.grams)} CO2e ({factors}; {self.source})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as the store keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Footprint:
+        """The inverse of `to_dict`."""
+        return cls(**data)
+
+
+def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
+    """The carbon intensity that a user has named.
+
+    Args:
+        where: a number in g/kWh; a text with a number (``"412"``, ``"0.412 kg/kWh"``); a place as
+            for `intensity_of_place`; a file of intensity over time as for `read_intensity`, by a
+            `Path` or a text that ends in ``.csv``.
+
+    Raises:
+        UsageError: it is none of these, or the tables have no figure for the place.
+        MissingDependencyError: a place was named, and codecarbon is not installed.
+    """
+    if isinstance(where, bool):
+        raise UsageError(f"{where} is no carbon intensity", FORMS)
+    if isinstance(where, int | float):
+        return _given(float(where), has_unit=False)
+    text = str(where).strip()
+    if isinstance(where, Path) or text.casefold().endswith(".csv"):
+        return read_intensity(Path(text).expanduser())
+    number = _NUMBER.fullmatch(text.replace("\N{SUBSCRIPT TWO}", "2"))
+    if number is not None:
+        factor = 1000.0 if (number[2] or "").casefold() == "kg" else 1.0
+        return _given(float(number[1]) * factor, has_unit=number[2] is not None)
+    if re.match(r"[-+.]?\d", text):
+        raise UsageError(f"{text!r} is no carbon intensity", "write it in g/kWh: 412 g/kWh")
+    return intensity_of_place(text)
+
+
+def footprint(
+    energy_j: float | None,
+    error_j: float | None,
+    started_at: float | None,
+    duration_s: float,
+    intensity: Intensity | IntensitySeries,
+    pue: float = 1.0,
+    profile: Profile | None = None,
+) -> Footprint:
+    """The carbon dioxide equivalent of an energy.
+
+    Args:
+        energy_j: joules, or ``None`` where unknown.
+        error_j: bound of the absolute error of `energy_j` in joules, or ``None``.
+        started_at: when the window opened, seconds since the epoch; a constant needs none.
+        duration_s: length of the window in seconds.
+        intensity: constant or over time.
+        pue: power usage effectiveness.
+        profile: as for `mean_intensity`.
+
+    Raises:
+        UsageError: `pue` is below 1 or not finite.
+    """
+    pue = checked_pue(pue)
+    g_per_kwh, reason = mean_intensity(intensity, started_at, duration_s, profile)
+    if energy_j is None:
+        reason = "the energy is unknown"
+    grams = error_g = None
+    if energy_j is not None and g_per_kwh is not None:
+        grams = energy_j / JOULES_IN_KWH * pue * g_per_kwh
+        error_g = None if error_j is None else error_j / JOULES_IN_KWH * pue * g_per_kwh
+    year, remark = None, intensity.remark
+    if isinstance(intensity, Intensity):
+        year = intensity.year
+    else:
+        year = None if started_at is None else datetime.fromtimestamp(started_at, UTC).year
+        spread = "energy spread evenly over the window" if profile is None else ""
+        remark = "; ".join(part for part in (remark, spread) if part)
+    return Footprint(
+        grams, error_g, g_per_kwh, pue, intensity.place, intensity.source, year, remark, reason
+    )
+
+
+def checked_pue(pue: float) -> float:
+    """The power usage effectiveness, if it is one.
+
+    Raises:
+        UsageError: it is below 1 or not finite.
+    """
+    if not (math.isfinite(pue) and pue >= 1):
+        raise UsageError(
+            f"a PUE of {pue:g} is not possible",
+            "it is the energy of the whole data centre over that of its computers: at least 1",
+        )
+    return pue
+
+
+def default_place() -> float | str | None:
+    """What the user has set as the place, for `carbon_intensity`; ``None`` where nothing is set.
+
+    The environment variable `JOULELAB_CARBON` comes before ``place`` in the table ``[carbon]`` of
+    the settings file. A CSV file is sought from the folder of the settings file.
+
+    Raises:
+        SettingsError: the table has a mistake.
+    """
+    if named := os.environ.get(VARIABLE, "").strip():
+        return named
+    place = _settings().get("place")
+    if isinstance(place, str) and place.casefold().endswith(".csv"):
+        return str(settings_path().parent / Path(place).expanduser())
+    return place
+
+
+def default_pue() -> float:
+    """``pue`` in the table ``[carbon]`` of the settings file, else 1.
+
+    Raises:
+        SettingsError: the table has a mistake.
+    """
+    return float(_settings().get("pue", 1.0))
+
+
+def _settings() -> Mapping[str, Any]:
+    table: Mapping[str, Any] = load_settings().get("carbon", {})
+    where = f"{settings_path()}: [carbon]"
+    for name, value in table.items():
+        if name not in _SETTINGS:
+            raise SettingsError(f"{where} has no setting {name!r}", suggestion(name, _SETTINGS))
+        kinds = (int, float, str) if name == "place" else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise SettingsError(f"{where} {name} cannot be {value!r}", 'write "NLD", 412 or 1.2')
+    if "pue" in table:
+        try:
+            checked_pue(table["pue"])
+        except UsageError as error:
+            raise SettingsError(f"{where} {error.message}", error.hint) from error
+    return table
+
+
+def _given(g_per_kwh: float, *, has_unit: bool) -> Intensity:
+    if 0 < g_per_kwh < 1 and not has_unit:
+        raise UsageError(
+            f"{g_per_kwh:g} g/kWh is less than any grid has",
+            f"write {g_per_kwh:g} kg/kWh, or if it is meant so {g_per_kwh:g} g/kWh",
+        )
+    return Intensity(g_per_kwh, "", GIVEN)
