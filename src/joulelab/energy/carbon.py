@@ -75,8 +75,9 @@ class Footprint:
             return f"CO2e unknown: {self.reason}"
         where = self.place if self.year is None else f"{self.place}, {self.year}"
         intensity = f"{formats.significant(self.g_per_kwh)} g/kWh"
-        factors = f"{where}: {intensity}, PUE {self.pue:.4g}" if where else intensity
-        return f"{formats.grams(self.grams)} CO2e ({factors}; {self.source})"
+        factors = f"{where}: {intensity}" if where else intensity
+        pue = f"PUE {round(self.pue, 3)}"
+        return f"{formats.grams(self.grams)} CO2e ({factors}, {pue}; {self.source})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
@@ -170,7 +171,7 @@ def checked_pue(pue: float) -> float:
             f"a PUE of {pue:g} is not possible",
             "it is the energy of the whole data centre over that of its computers: at least 1",
         )
-    return pue
+    return float(pue)
 
 
 def default_place() -> float | str | None:

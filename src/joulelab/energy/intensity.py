@@ -21,15 +21,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from joulelab.errors import UsageError
+
+if TYPE_CHECKING:
+    from joulelab.energy.trace import Series  # needs numpy, which this does not
 
 LONGEST_HOLD = 2.0
 """For how many usual steps a row stands where the next one is late."""
 
 
-Profile = tuple[Sequence[float], Sequence[float]]
+Profile: TypeAlias = "tuple[Series, Series]"
 """When energy was used: seconds since the opening, (n,), and cumulative joules then, (n,)."""
 
 
@@ -220,7 +223,7 @@ def _shares(spans: Sequence[Span], started_at: float, profile: Profile | None) -
     return [one / total for one in used] if total > 0 else [1 / len(used)] * len(used)
 
 
-def _drawn_j(times_s: Sequence[float], energy_j: Sequence[float], at_s: float) -> float:
+def _drawn_j(times_s: Series, energy_j: Series, at_s: float) -> float:
     """Cumulative joules at a moment, on the line between two neighbours."""
     index = bisect_right(times_s, at_s)
     if index == 0 or index == len(times_s):
