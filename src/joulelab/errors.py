@@ -11,6 +11,7 @@
     ├── DatasetError                  missing, cut short or corrupt data
     ├── MeterError                    a sensor that cannot be read
     │   └── DeviceBusyError           another measurement holds the device
+    ├── TraceError                    a power trace that cannot be read or written
     ├── TrainingError                 a network and a data set that do not go together
     ├── StoreError                    the results folder cannot be used
     │   ├── StoreBusyError            another process writes to it
@@ -80,6 +81,10 @@ class MeterError(JoulelabError):
 
 class DeviceBusyError(MeterError):
     """Another measurement holds the device."""
+
+
+class TraceError(JoulelabError):
+    """A file with a power trace cannot be read or written."""
 
 
 class TrainingError(JoulelabError):

@@ -14,6 +14,7 @@ MINUTE_S = 60.0
 SMALLEST_P = 0.001
 LEAST_MEGA_J = 1e6
 LEAST_KILO_J = 1e5
+LARGEST_MILLI_J = 0.1
 TENS = 10
 HUNDREDS = 100
 
@@ -24,13 +25,15 @@ def known(value: float | None) -> TypeGuard[float]:
 
 
 def joules(value: float | None) -> str:
-    """Energy: ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; never 0 for none."""
+    """Energy: ``4.31 mJ``, ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; never 0 for none."""
     if not known(value):
         return UNKNOWN
     if abs(value) >= LEAST_MEGA_J:
         return f"{value / 1e6:,.2f} MJ"
     if abs(value) >= LEAST_KILO_J:
         return f"{value / 1e3:,.1f} kJ"
+    if 0 < abs(value) < LARGEST_MILLI_J:
+        return f"{significant(1e3 * value)} mJ"
     return f"{significant(value)} J"
 
 
@@ -43,6 +46,11 @@ def grams(value: float | None) -> str:
             return f"{significant(value / least_g)} {unit}"
     milli = value * 1e3
     return f"{significant(milli) if abs(milli) >= 1 or not milli else f'{milli:.3g}'} mg"
+
+
+def watts(value: float | None) -> str:
+    """Power: ``0.93 W``, ``70.2 W``, ``1,240 W``."""
+    return f"{significant(value)} W" if known(value) else UNKNOWN
 
 
 def significant(value: float | None) -> str:

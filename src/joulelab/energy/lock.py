@@ -47,7 +47,7 @@ class DeviceLock:
 
     def __init__(self, device: str, label: str = "") -> None:
         self.device = device
-        self._label = label
+        self.label = label
         self._holds = False
 
     def acquire(self, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> None:
@@ -65,7 +65,7 @@ class DeviceLock:
         held = _held(self.device)
         with held.taking:
             if not held.count:
-                held.take(self._label, wait=wait, on_wait=on_wait)
+                held.take(self.label, wait=wait, on_wait=on_wait)
             held.count += 1
             self._holds = True
 

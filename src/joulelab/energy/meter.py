@@ -151,6 +151,7 @@ meters: Registry[type[Detector]] = Registry(
     {
         "nvml": ("joulelab.energy.nvml:NvmlDetector", "NVIDIA GPUs: energy counter and power"),
         "rapl": ("joulelab.energy.rapl:RaplDetector", "Intel and AMD processors by powercap"),
+        "replay": ("joulelab.energy.replay:ReplayDetector", "a recorded power trace: replay:FILE"),
         "estimate": (
             "joulelab.energy.estimate:EstimateDetector",
             "processor time x TDP and memory, where there is no sensor; always marked estimated",

@@ -12,10 +12,16 @@ and ``reason`` says why.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from joulelab.energy.carbon import Footprint
+
+IDLE_TOLERANCE = 0.1
+IDLE_TOLERANCE_W = 2.0
+BOTH = 2
 
 
 class Status(StrEnum):
@@ -131,7 +137,9 @@ class Measurement:
         readings: one for each domain.
         samples: number of samples within the window.
         longest_gap_s: longest time between two neighbouring samples.
-        flags: remarks on the quality, for instance ``"sampling gap of 0.8 s"``.
+        flags: remarks on the quality, for instance ``"no sample for 0.80 s"``.
+        domains: those that count as the energy of the window; ``None`` for all that are known.
+        footprint: carbon dioxide equivalent of that energy, where the place is known.
     """
 
     label: str
@@ -141,12 +149,68 @@ class Measurement:
     samples: int
     longest_gap_s: float
     flags: tuple[str, ...] = ()
+    domains: tuple[str, ...] | None = None
+    footprint: Footprint | None = None
 
     def __getitem__(self, domain: str) -> Reading:
         for reading in self.readings:
             if reading.domain == domain:
                 return reading
-        raise KeyError(domain)
+        known = ", ".join(reading.domain for reading in self.readings)
+        raise KeyError(f"{domain}; there are {known}")
+
+    @property
+    def total(self) -> Total:
+        """The sum over the domains that count, each joule once.
+
+        Where the user has named the domains, one of unknown energy makes the sum unknown; else the
+        sum is over what is known, and its ``domains`` say what that is.
+        """
+        if self.domains is None:
+            return total(reading for reading in self.readings if reading.gross_j is not None)
+        return total(reading for reading in self.readings if reading.domain in self.domains)
+
+    @property
+    def energy_j(self) -> float | None:
+        """Gross energy in joules over the domains that count; ``None`` where unknown."""
+        return self.total.gross_j
+
+    @property
+    def co2e_g(self) -> float | None:
+        """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
+        return self.footprint.grams if self.footprint else None
+
+    def with_idle(self, before_w: Mapping[str, float], after_w: Mapping[str, float]) -> Measurement:
+        """The same with idle power as the mean of that before and that after the window.
+
+        Args:
+            before_w: idle power in watts by domain, measured before it.
+            after_w: the same, measured after it.
+        """
+        flags = list(self.flags)
+        readings = []
+        for reading in self.readings:
+            known = [w[reading.domain] for w in (before_w, after_w) if reading.domain in w]
+            if len(known) == BOTH and abs(known[1] - known[0]) > _allowed_w(known):
+                flags.append(
+                    f"{reading.domain}: idle power was {known[0]:.3g} W before and "
+                    f"{known[1]:.3g} W after"
+                )
+            readings.append(
+                replace(reading, idle_w=math.fsum(known) / len(known) if known else None)
+            )
+        return replace(self, readings=tuple(readings), flags=tuple(flags))
+
+    def __str__(self) -> str:
+        from joulelab.energy.display import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from joulelab.energy.display import html
+
+        return html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
@@ -158,16 +222,21 @@ class Measurement:
             "samples": self.samples,
             "longest_gap_s": self.longest_gap_s,
             "flags": list(self.flags),
+            "domains": None if self.domains is None else list(self.domains),
+            "footprint": self.footprint.to_dict() if self.footprint else None,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Measurement:
         """The inverse of `to_dict`."""
+        domains, footprint = data.get("domains"), data.get("footprint")
         return cls(
             **{
                 **data,
                 "readings": tuple(Reading.from_dict(reading) for reading in data["readings"]),
                 "flags": tuple(data["flags"]),
+                "domains": None if domains is None else tuple(domains),
+                "footprint": Footprint.from_dict(footprint) if footprint else None,
             }
         )
 
@@ -229,6 +298,10 @@ def total(readings: Iterable[Reading]) -> Total:
         domains=domains,
         sources=sources,
     )
+
+
+def _allowed_w(idle_w: Sequence[float]) -> float:
+    return max(IDLE_TOLERANCE_W, IDLE_TOLERANCE * max(idle_w))
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

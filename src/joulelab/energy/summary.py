@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from joulelab.energy.meter import Channel, Missing
-from joulelab.energy.reading import Measurement, Reading, Status
+from joulelab.energy.reading import Measurement, Reading, Status, Total
 from joulelab.energy.tape import Floats, Stretch, longest
 from joulelab.energy.trace import integrate, longest_gap_s
 
@@ -156,6 +156,39 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any
             numbers[name].append(stretch.state.get(name, unknown))
     joined = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in numbers.items()}
     return {"t_s": joined.pop("t_s"), "domain": domains, "source": sources, **joined}
+
+
+def energy_profile(
+    stretches: Sequence[Stretch], total: Total, start_s: float
+) -> tuple[list[float], list[float]] | None:
+    """When the energy of a sum was used, as `joulelab.energy.carbon` takes it.
+
+    Args:
+        stretches: samples of every channel.
+        total: whose domains and sources count.
+        start_s: the opening of the window on the monotonic clock.
+
+    Returns:
+        Seconds since the opening and cumulative joules, (n,) each; ``None`` where nothing counts.
+    """
+    curves = []
+    for stretch in stretches:
+        channel, good = stretch.channel, ~np.isnan(stretch.values)
+        if channel.domain not in total.domains or channel.source not in total.sources:
+            continue
+        times, values = stretch.times_s[good] - start_s, stretch.values[good]
+        if len(times) < TWO:
+            continue
+        if channel.kind == "counter":
+            curves.append((times, values - values[0]))
+        else:
+            held_j = np.cumsum(values[:-1] * np.diff(times))
+            curves.append((times, np.concatenate(([0.0], held_j))))
+    if not curves:
+        return None
+    moments = np.unique(np.concatenate([times for times, _ in curves]))
+    summed = np.sum([np.interp(moments, times, joules) for times, joules in curves], axis=0)
+    return moments.tolist(), np.maximum.accumulate(summed).tolist()
 
 
 def _reading(

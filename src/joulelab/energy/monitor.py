@@ -1,0 +1,272 @@
+"""What measurements of one process share: meters, their recorder, place, and locks of devices."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, TypedDict, Unpack, get_args
+
+from joulelab.energy.carbon import (
+    carbon_intensity,
+    checked_pue,
+    default_place,
+    default_pue,
+    footprint,
+)
+from joulelab.energy.detection import open_recorder
+from joulelab.energy.intensity import IntensitySeries
+from joulelab.energy.lock import DeviceLock
+from joulelab.energy.reading import Measurement, Status
+from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
+from joulelab.energy.summary import energy_profile
+from joulelab.errors import DeviceBusyError, MeterError, SettingsError, suggestion
+
+Busy = Literal["share", "wait", "refuse"]
+
+
+LONGEST_INTERVAL_S = 60.0
+
+
+class Options(TypedDict, total=False):
+    """How a monitor measures; every key may be left out.
+
+    Attributes:
+        meters: names, as ``"nvml"`` or ``"shelly:192.168.1.20"``; all that work here where not
+            given.
+        domains: those that count as the energy of a window; all that are known where not given.
+        interval_s: time between two samples in seconds; 0.1 where not given.
+        place: where the electricity is from: a country, a region, grams of CO2e per kWh, or a CSV
+            of them over time; the user's settings where not given.
+        pue: power usage effectiveness of the building; the user's settings where not given.
+        strict: no estimates: measured, or an error.
+        busy: what to do while another program measures on a device: ``"share"`` it and flag the
+            result (the default), ``"wait"`` for it, or ``"refuse"``.
+        settings: of meters, by name, on top of those of the settings file.
+        on_wait: told, in words, who is being waited for.
+    """
+
+    meters: Sequence[str] | str | None
+    domains: Sequence[str] | None
+    interval_s: float
+    place: str | float | None
+    pue: float | None
+    strict: bool
+    busy: Busy
+    settings: Mapping[str, Mapping[str, Any]]
+    on_wait: Callable[[str], None] | None
+
+
+class Monitor:
+    """Meters that are open, and what is to be said of their measurements.
+
+    Args:
+        options: see `Options`.
+
+    Raises:
+        MeterError: a meter that was named finds nothing to read; with ``strict``, nothing can be
+            measured.
+        UsageError: no such meter, setting or place.
+    """
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        for name in options:
+            if name not in Options.__annotations__:
+                hint = suggestion(name, Options.__annotations__)
+                raise SettingsError(f"a measurement has no option {name!r}", hint)
+        busy = options.get("busy", "share")
+        interval_s = options.get("interval_s", DEFAULT_INTERVAL_S)
+        if busy not in get_args(Busy):
+            raise SettingsError(f"busy={busy!r} is unknown", f"one of {', '.join(get_args(Busy))}")
+        if not 0 < interval_s <= LONGEST_INTERVAL_S:
+            raise SettingsError(
+                f"an interval of {interval_s:g} s between samples is impossible",
+                f"above 0 and at most {LONGEST_INTERVAL_S:g} s; 0.1 is usual",
+            )
+        domains, place, pue = options.get("domains"), options.get("place"), options.get("pue")
+        self.domains = None if domains is None else tuple(domains)
+        place = default_place() if place is None else place
+        self.intensity = None if place is None else carbon_intensity(place)
+        self.pue = default_pue() if pue is None else checked_pue(pue)
+        self._busy = busy
+        self._on_wait = options.get("on_wait")
+        meters, strict = options.get("meters"), options.get("strict", False)
+        names = [meters] if isinstance(meters, str) else meters
+        self.recorder = open_recorder(
+            names,
+            interval_s=interval_s,
+            settings=options.get("settings"),
+            estimates=not strict,
+        )
+        try:
+            if strict:
+                check_measured(self.recorder)
+            self._check_domains()
+        except BaseException:
+            self.recorder.close()
+            raise
+        self.recorder.start()
+        self._locks = [DeviceLock(device) for device in _devices(self.recorder)]
+        self._windows = 0
+        self._occupied: list[str] = []
+        self._guard = threading.Lock()
+
+    def occupy(self, label: str) -> list[str]:
+        """Take the devices for one more window.
+
+        Args:
+            label: told to those who wait for it.
+
+        Returns:
+            What is to be flagged: who else measures on them.
+
+        Raises:
+            DeviceBusyError: somebody does, and it is to be refused.
+        """
+        with self._guard:
+            if not self._windows:
+                self._occupied = self._take(label)
+            self._windows += 1
+            return list(self._occupied)
+
+    def vacate(self) -> None:
+        """Give the devices back after the last window."""
+        with self._guard:
+            self._windows -= 1
+            if not self._windows:
+                self._release()
+
+    def finish(
+        self, measurement: Measurement, window: Window, flags: Sequence[str] = ()
+    ) -> Measurement:
+        """A measurement of this monitor's recorder with what it lacks: domains, flags, CO2e.
+
+        Args:
+            measurement: of `window`, so far or whole.
+            window: whose power trace spreads the energy over time.
+            flags: more remarks on its quality.
+        """
+        whole = replace(
+            measurement, domains=self.domains, flags=(*measurement.flags, *dict.fromkeys(flags))
+        )
+        if self.intensity is None:
+            return whole
+        profile = None
+        if isinstance(self.intensity, IntensitySeries) and window.stretches:
+            profile = energy_profile(window.stretches, whole.total, window.started_s)
+        total = whole.total
+        return replace(
+            whole,
+            footprint=footprint(
+                total.gross_j,
+                total.error_j,
+                measurement.started_at,
+                measurement.duration_s,
+                self.intensity,
+                self.pue,
+                profile,
+            ),
+        )
+
+    def close(self) -> None:
+        """Close open windows and the meters."""
+        self.recorder.close()
+        with self._guard:
+            self._release()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _take(self, label: str) -> list[str]:
+        flags = []
+        try:
+            for lock in self._locks:
+                lock.label = label
+                try:
+                    lock.acquire(wait=self._busy == "wait", on_wait=self._on_wait)
+                except DeviceBusyError as error:
+                    if self._busy == "refuse":
+                        raise
+                    flags.append(f"{error.message} as well")
+        except BaseException:
+            self._release()
+            raise
+        return flags
+
+    def _release(self) -> None:
+        for lock in self._locks:
+            lock.release()
+
+    def _check_domains(self) -> None:
+        known = {channel.domain for channel in self.recorder.channels}
+        for domain in self.domains or ():
+            if domain not in known:
+                why = [one for one in self.recorder.missing if one.domain == domain]
+                raise MeterError(
+                    f"the domain {domain!r} cannot be read here"
+                    + (f": {why[0].reason}" if why else ""),
+                    (why[0].remedy if why else "") or f"there are {', '.join(sorted(known))}",
+                )
+
+
+def check_measured(recorder: Recorder) -> None:
+    """Refuse a machine on which nothing can be measured.
+
+    Raises:
+        MeterError: no channel is measured.
+    """
+    if not any(channel.status is Status.MEASURED for channel in recorder.channels):
+        why = [f"{one.domain}: {one.reason}" for one in recorder.missing]
+        raise MeterError(
+            "nothing can be measured here" + (f" ({'; '.join(why)})" if why else ""),
+            "`joulelab doctor` says what would help; without --strict there are estimates",
+        )
+
+
+def _devices(recorder: Recorder) -> list[str]:
+    """The devices that the domains belong to, in one order for everybody: no deadlock."""
+    domains = {channel.domain for channel in recorder.channels}
+    return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
+
+
+_SHARED: dict[str, Monitor] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_monitor(**options: Unpack[Options]) -> Monitor:
+    """The monitor of this process with these options; opened when it is first asked for.
+
+    Args:
+        options: see `Options`.
+    """
+    key = f"{os.getpid()} {sorted(options.items(), key=lambda item: item[0])!r}"
+    with _SHARED_LOCK:
+        if key not in _SHARED:
+            _SHARED[key] = Monitor(**options)
+        return _SHARED[key]
+
+
+def close_shared() -> None:
+    """Close every shared monitor; at the end of the program it happens by itself."""
+    with _SHARED_LOCK:
+        while _SHARED:
+            key, monitor = _SHARED.popitem()
+            if key.startswith(f"{os.getpid()} "):
+                monitor.close()
+
+
+def _forget_after_fork() -> None:
+    """A forked process has no sampling thread and opens meters of its own."""
+    global _SHARED_LOCK  # noqa: PLW0603 - the inherited one may be held by a thread that is gone
+    _SHARED_LOCK = threading.Lock()
+    _SHARED.clear()
+
+
+atexit.register(close_shared)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,181 @@
+"""Power traces in files: Parquet or CSV, a row a sample and channel.
+
+Columns: ``t_s`` (seconds since the opening), ``domain``, ``source``, ``power_w``, ``energy_j`` (of
+counters, since the opening), ``utilisation`` (0 to 1), ``temperature_c``, ``clock_mhz``,
+``power_limit_w``, ``voltage_v``, ``current_a``; empty or NaN where unknown. What belongs to the
+trace and to no sample (channels with their error bounds, driver, when it began) is JSON: in a
+Parquet file in the metadata of its schema, in a CSV file in its first line after ``# joulelab``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import joulelab
+from joulelab.energy.meter import Channel
+from joulelab.energy.reading import Status
+from joulelab.energy.recorder import Recorder
+from joulelab.energy.summary import STATE_COLUMNS
+from joulelab.errors import TraceError
+
+PARQUET = ".parquet"
+CSV = ".csv"
+NUMBERS = ("t_s", "power_w", "energy_j", *STATE_COLUMNS)
+COLUMNS = ("t_s", "domain", "source", "power_w", "energy_j", *STATE_COLUMNS)
+METADATA = b"joulelab"
+FIRST_LINE = "# joulelab "
+
+
+@dataclass(frozen=True)
+class TraceAbout:
+    """What belongs to a trace and to no sample of it.
+
+    Attributes:
+        label: what was recorded.
+        started_at: when it began, seconds since the epoch; ``None`` where unknown.
+        interval_s: intended time between two samples.
+        channels: what was read.
+        meters: devices, drivers, power limits by meter, in words.
+        joulelab: version that wrote it.
+    """
+
+    label: str = ""
+    started_at: float | None = None
+    interval_s: float | None = None
+    channels: tuple[Channel, ...] = ()
+    meters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    joulelab: str = joulelab.__version__
+
+    @classmethod
+    def of(cls, recorder: Recorder, label: str, started_at: float) -> TraceAbout:
+        """What belongs to the traces of a recorder.
+
+        Args:
+            recorder: its meters and channels.
+            label: what is recorded.
+            started_at: seconds since the epoch.
+        """
+        return cls(
+            label,
+            started_at,
+            recorder.interval_s,
+            tuple(recorder.channels),
+            {meter.name: dict(meter.describe()) for meter in recorder.meters},
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TraceAbout:
+        """The inverse of `to_json`; keys of a newer version are left out.
+
+        Raises:
+            ValueError: it is no such text.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("no JSON object")
+        channels = tuple(_channel(one) for one in data.get("channels", ()))
+        known = {key: data[key] for key in ("label", "started_at", "interval_s") if key in data}
+        return cls(
+            **known,
+            channels=channels,
+            meters=data.get("meters", {}),
+            joulelab=str(data.get("joulelab", "")),
+        )
+
+
+def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> None:
+    """Write a trace as Parquet or CSV, by the end of the name.
+
+    Args:
+        path: ends in ``.parquet`` or ``.csv``.
+        columns: as of `joulelab.energy.summary.trace_columns`.
+        about: what belongs to it beside the samples.
+
+    Raises:
+        TraceError: another suffix, or the file cannot be written.
+    """
+    suffix = check_suffix(path)
+    try:
+        if suffix == CSV:
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = CsvWriter(file, about)
+                writer.write(columns)
+            return
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table({name: columns[name] for name in COLUMNS})
+        metadata = {METADATA: about.to_json().encode("utf-8")}
+        parquet.write_table(table.replace_schema_metadata(metadata), path)
+    except OSError as error:
+        raise TraceError(
+            f"{path} cannot be written: {error.strerror or error}", "name another file"
+        ) from error
+
+
+class CsvWriter:
+    """Appends samples to an open CSV file.
+
+    Args:
+        file: open for writing; its first two lines are written now.
+        about: what belongs to the trace beside the samples.
+    """
+
+    def __init__(self, file: IO[str], about: TraceAbout) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        file.write(f"{FIRST_LINE}{about.to_json()}\n")
+        self._rows.writerow(COLUMNS)
+
+    def write(self, columns: Mapping[str, Any], later_s: float = 0.0) -> None:
+        """Append samples.
+
+        Args:
+            columns: as of `joulelab.energy.summary.trace_columns`.
+            later_s: added to their times.
+        """
+        numbers = [_texts(columns[name], later_s if name == "t_s" else 0.0) for name in NUMBERS]
+        by_name = dict(zip(NUMBERS, numbers, strict=True))
+        by_name |= {"domain": columns["domain"], "source": columns["source"]}
+        self._rows.writerows(zip(*(by_name[name] for name in COLUMNS), strict=True))
+
+
+def check_suffix(path: Path) -> str:
+    """The suffix of a trace's file in small letters.
+
+    Raises:
+        TraceError: it is neither ``.parquet`` nor ``.csv``.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (PARQUET, CSV):
+        raise TraceError(
+            f"{path}: a trace is Parquet or CSV", f"end the name in {PARQUET} or {CSV}"
+        )
+    return suffix
+
+
+def _texts(values: Sequence[float], later: float) -> list[str]:
+    return ["" if math.isnan(value) else f"{value + later:.12g}" for value in values]
+
+
+def _channel(data: Mapping[str, Any]) -> Channel:
+    return Channel(
+        domain=str(data["domain"]),
+        source=str(data["source"]),
+        kind=data["kind"],
+        status=Status(data["status"]),
+        relative_error=float(data["relative_error"]),
+        tick_s=float(data["tick_s"]),
+        within=tuple(data.get("within", ())),
+        remark=str(data.get("remark", "")),
+        resolution_j=float(data.get("resolution_j", 0.0)),
+    )
