@@ -1,85 +1,25 @@
-"""NVML through the real nvidia-ml-py, over a compiled stand-in for the driver's library.
-
-Each scenario is a short program of its own, because a process keeps the library that it has loaded.
-Within a program, setting a variable changes the simulated hardware at once (see stub_nvml.c).
-"""
-
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+"""NVML through the real nvidia-ml-py, over a compiled stand-in for the driver's library."""
 
 import pytest
 
-SOURCE = Path(__file__).parent / "stub_nvml.c"
+STATE = {"utilisation": 0.55, "temperature_c": 61.0, "clock_mhz": 1980.0, "power_limit_w": 700.0}
 
-PRELUDE = """
-import ctypes, json, os
-from dataclasses import asdict
-from joulelab.energy.nvml import NvmlDetector, NvmlMeter, gpu_index
-from joulelab.errors import MeterError
+CALLS = """
+import sys
 
-def stub(**answers):
-    for name, answer in answers.items():
-        os.environ["STUB_" + name] = "" if answer is None else str(answer)
-
-def opened():
-    return ctypes.CDLL("libnvidia-ml.so.1").stub_opened()
-
-def detect(**answers):
-    stub(**answers)
-    meters, missing = NvmlDetector().detect()
-    stub(**dict.fromkeys(answers))
-    domains = [channel.domain for meter in meters for channel in meter.channels]
-    for meter in meters:
-        meter.close()
-    return domains, [[one.domain, one.reason, one.remedy] for one in missing]
-
-def samples(meter):
-    return [[sample.value, sample.reason, dict(sample.state)] for sample in meter.sample()]
-
-out = {}
+def calls_of(action):
+    calls = []
+    def note(frame, event, _):
+        name = frame.f_code.co_name
+        if event == "call" and name.startswith("nvmlDeviceGet"):
+            calls.append(name.removeprefix("nvmlDeviceGet"))
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return calls
 """
-
-Scenario = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to build the stand-in for libnvidia-ml.so.1")
-    folder = tmp_path_factory.mktemp("nvml")
-    target = folder / "libnvidia-ml.so.1"
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    subprocess.run([compiler, *warnings, "-shared", "-fPIC", "-o", target, SOURCE], check=True)
-    return folder
-
-
-@pytest.fixture
-def scenario(library: Path) -> Scenario:
-    def run(program: str, **answers: object) -> dict[str, Any]:
-        settings = {f"STUB_{name}": str(answer) for name, answer in answers.items()}
-        return run_program(program, {"LD_LIBRARY_PATH": str(library), **settings})
-
-    return run
-
-
-def run_program(program: str, settings: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"{PRELUDE}\n{program}\nprint(json.dumps(out))"],
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def test_a_counter_in_joules_and_power_beside_it(scenario):
@@ -87,6 +27,7 @@ def test_a_counter_in_joules_and_power_beside_it(scenario):
 meter = NvmlMeter()
 out["channels"] = [asdict(channel) for channel in meter.channels]
 out["about"] = dict(meter.describe())
+out["interval_s"] = meter.interval_s
 stub(TIME_MS=1050)
 out["first"] = samples(meter)
 stub(TIME_MS=1099)
@@ -105,59 +46,91 @@ out["opened"] = opened()
         "counter",
     )
     assert (power["domain"], power["source"], power["kind"]) == ("gpu:0", "nvml-power", "power")
+    assert counter["resolution_j"] == 0.001
     for channel in out["channels"]:
         assert channel["status"] == "measured"
         assert channel["within"] == ["wall"]
         assert channel["tick_s"] == 0.1
         assert channel["relative_error"] == 0.13
         assert "2312.02741" in channel["remark"]
+    assert "NVML_FI_DEV_POWER_INSTANT (25 ms of every 100 ms)" in power["remark"]
     assert out["about"] == {
         "driver": "570.86.15",
         "nvml": "12.570.86.15",
         "gpu:0 name": "Stub H100",
         "gpu:0 uuid": "GPU-ABCD0000-0000-1111-2222-333344445555",
+        "gpu:0 architecture": "Hopper",
         "gpu:0 energy_counter": "yes",
         "gpu:0 power_field": "NVML_FI_DEV_POWER_INSTANT",
+        "gpu:0 power_window": "25 ms of every 100 ms",
         "gpu:0 power_limit_w": "700",
         "gpu:0 calibration": "1",
     }
-    state = {
-        "utilisation": 0.55,
-        "temperature_c": 61.0,
-        "clock_mhz": 1980.0,
-        "power_limit_w": 700.0,
-    }
-    assert out["first"] == [[200.0, "", state], [207.0, "", state]]
+    assert out["interval_s"] == 0.05
+    assert out["first"] == [[200.0, "", STATE], [207.0, "", {}]]
     assert out["same tick"] == out["first"]
     assert out["later"][0][0] == 420.0
     assert out["closed"] == [[None, "closed", {}]] * 2
     assert out["opened"] == 0
 
 
-def test_two_gpus_one_of_them_lost_in_mid_run(scenario):
+def test_counters_are_read_before_all_else(scenario):
+    out = scenario(
+        CALLS
+        + """
+meter = NvmlMeter()
+out["calls"] = calls_of(meter.sample)
+meter.close()
+""",
+        GPUS=2,
+    )
+    state = ["UtilizationRates", "Temperature", "ClockInfo", "EnforcedPowerLimit"]
+    assert out["calls"] == ["TotalEnergyConsumption"] * 2 + ["FieldValues"] * 2 + state * 2
+
+
+def test_state_is_asked_for_twice_a_second_at_most_and_goes_with_the_first_channel(scenario):
+    out = scenario(
+        CALLS
+        + """
+meter = NvmlMeter()
+states = []
+
+def sample_for_a_while():
+    start_s = time.monotonic()
+    states.append([dict(sample.state) for sample in meter.sample()])
+    first_s = time.monotonic()
+    while time.monotonic() < first_s + 0.7:
+        states.append([dict(sample.state) for sample in meter.sample()])
+    states.append([dict(sample.state) for sample in meter.sample()])
+    out["lasted_s"] = time.monotonic() - start_s
+
+out["asked"] = calls_of(sample_for_a_while).count("Temperature")
+out["first"] = [state[0] == states[0][0] for state in states]
+out["others"] = [state[1] for state in states]
+out["state"] = states[0][0]
+stub(CELSIUS=70)
+time.sleep(0.5)
+out["later"] = dict(meter.sample()[0].state)
+meter.close()
+"""
+    )
+    assert out["state"] == STATE
+    assert 2 <= out["asked"] <= out["lasted_s"] / 0.5 + 1
+    assert all(out["first"])
+    assert not any(out["others"])
+    assert out["later"] == {**STATE, "temperature_c": 70.0}
+
+
+def test_power_carries_the_state_of_a_card_without_a_counter(scenario):
     out = scenario(
         """
 meter = NvmlMeter()
-out["domains"] = [channel.domain for channel in meter.channels]
-out["before"] = samples(meter)
-stub(LOST=0)
-out["lost"] = samples(meter)
-stub(LOST=None, TIME_MS=2000)
-out["back"] = samples(meter)
+out["samples"] = samples(meter)
 meter.close()
-second = NvmlMeter([1])
-out["second"] = [channel.domain for channel in second.channels]
-second.close()
 """,
-        GPUS=2,
-        TIME_MS=1000,
+        ENERGY=3,
     )
-    assert out["domains"] == ["gpu:0", "gpu:0", "gpu:1", "gpu:1"]
-    assert [value for value, _, _ in out["before"]] == [200.0, 207.0, 400.0, 407.0]
-    assert out["lost"][:2] == [[None, "gpu:0: NVML: GPU is lost", {}]] * 2
-    assert [value for value, _, _ in out["lost"][2:]] == [400.0, 407.0]
-    assert [value for value, _, _ in out["back"]] == [400.0, 207.0, 800.0, 407.0]
-    assert out["second"] == ["gpu:1", "gpu:1"]
+    assert out["samples"] == [[207.0, "", STATE]]
 
 
 def test_the_uuid_of_another_library_finds_the_index(scenario):
@@ -224,139 +197,53 @@ out["opened"] = opened()
     assert out["opened"] == 0
 
 
-def test_what_cannot_be_read_is_missing_with_a_reason_and_a_remedy(scenario):
+def test_other_tools_read_the_same_stub(scenario):
+    """CodeCarbon itself, and the calls that Zeus makes when it opens a GPU."""
     out = scenario(
         """
-out["permission"] = detect(INIT=4)
-out["mismatch"] = detect(INIT=18)
-out["no driver"] = detect(INIT=9)
-out["no gpu"] = detect(GPUS=0)
-stub(GPUS=2)
-out["lost"] = detect(LOST=1)
-stub(GPUS=2)
-out["split"] = detect(MIG=0)
-stub(GPUS=2)
-out["old driver"] = detect(MIGMODE=13)
-stub(GPUS=2)
-out["all refused"] = detect(ENERGY=4)
-stub(GPUS=1, MIG=0)
+import warnings
+warnings.simplefilter("ignore")  # those of the other tools are not ours
+import pynvml
+from codecarbon.core.gpu import AllGPUDevices
+from codecarbon.core.units import Time
+
+devices = AllGPUDevices()
+details = devices.get_gpu_details()[0]
+out["codecarbon"] = [details["total_energy_consumption"], details["power_usage"]]
+devices.start()
+stub(TIME_MS=2000)
+kwh = devices.get_delta(Time.from_seconds(1))[0]["delta_energy_consumption"].kWh
+out["codecarbon delta_j"] = kwh * 3.6e6
+
+gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
 try:
-    NvmlMeter()
-except MeterError as error:
-    out["error"] = [error.message, error.hint]
-out["opened"] = opened()
-""",
-    )
-    assert out["permission"] == [
-        [],
-        [
-            [
-                "gpu",
-                "NVML cannot be read: Insufficient Permissions",
-                "let this user read and write /dev/nvidia*",
-            ]
-        ],
-    ]
-    [[domain, reason, remedy]] = out["mismatch"][1]
-    assert domain == "gpu"
-    assert "version mismatch" in reason
-    assert "restart" in remedy
-    assert out["no driver"] == [[], []]
-    assert out["no gpu"] == [[], []]
-    assert out["lost"] == [
-        ["gpu:0", "gpu:0"],
-        [["gpu:1", "NVML: GPU is lost", "restart the machine"]],
-    ]
-    domains, [[domain, reason, remedy]] = out["split"]
-    assert domains == ["gpu:1", "gpu:1"]
-    assert domain == "gpu:0"
-    assert "split by MIG" in reason
-    assert "nvidia-smi -i 0 -mig 0" in remedy
-    assert out["old driver"] == [["gpu:0", "gpu:0", "gpu:1", "gpu:1"], []]
-    assert out["all refused"][0] == []
-    assert [one[0] for one in out["all refused"][1]] == ["gpu:0", "gpu:1"]
-    assert out["error"] == [reason, remedy]
-    assert out["opened"] == 0
-
-
-def test_a_counter_that_runs_backwards_stays_unreadable_and_power_goes_on(scenario):
-    out = scenario(
-        """
-meter = NvmlMeter()
-out["values"] = []
-for energy_mj in (9_000_000, 9_000_500, 1_000, 9_900_000):
-    stub(ENERGY_MJ=energy_mj)
-    out["values"].append([[value, reason] for value, reason, _ in samples(meter)])
-meter.close()
-""",
-        ENERGY_MJ=9_000_000,
-    )
-    counter = [moment[0] for moment in out["values"]]
-    assert counter[:2] == [[9000.0, ""], [9000.5, ""]]
-    for value, reason in counter[2:]:
-        assert value is None
-        assert "ran backwards" in reason
-    assert [moment[1] for moment in out["values"]] == [[207.0, ""]] * 4
-
-
-def test_a_calibrated_card_is_scaled_and_has_the_smaller_bound(scenario):
-    out = scenario(
-        """
-factors = {"ABCD0001-0000-1111-2222-333344445555": 1.06}
-meter = NvmlMeter(calibration=factors)
-out["values"] = [value for value, _, _ in samples(meter)]
-out["errors"] = [channel.relative_error for channel in meter.channels]
-out["factor"] = meter.describe()["gpu:1 calibration"]
-meter.close()
-meters, _ = NvmlDetector(factors).detect()
-out["detected"] = [value for value, _, _ in samples(meters[0])]
-meters[0].close()
+    pynvml.nvmlDeviceGetC2cModeInfoV(gpu)
+except pynvml.NVMLError_NotSupported:
+    out["grace"] = False
+scoped = [(pynvml.NVML_FI_DEV_POWER_AVERAGE, pynvml.NVML_POWER_SCOPE_GPU),
+          (pynvml.NVML_FI_DEV_POWER_AVERAGE, pynvml.NVML_POWER_SCOPE_MEMORY)]
+fields = pynvml.nvmlDeviceGetFieldValues(gpu, scoped)
+out["average"] = [[field.nvmlReturn, field.value.uiVal] for field in fields]
+out["zeus"] = [
+    pynvml.nvmlDeviceGetArchitecture(gpu),
+    pynvml.nvmlDeviceGetPersistenceMode(gpu),
+    pynvml.nvmlDeviceGetPowerManagementLimitConstraints(gpu),
+    pynvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu),
+    pynvml.nvmlDeviceGetSupportedMemoryClocks(gpu),
+    pynvml.nvmlDeviceGetSupportedGraphicsClocks(gpu, 2619),
+    pynvml.nvmlDeviceGetTemperatureV(gpu, pynvml.NVML_TEMPERATURE_GPU),
+]
 try:
-    NvmlMeter(calibration={"GPU-1": 0.0})
-except MeterError as error:
-    out["error"] = error.message
+    pynvml.nvmlDeviceSetPowerManagementLimit(gpu, 300_000)
+except pynvml.NVMLError_NoPermission:
+    out["may set"] = False
 """,
-        GPUS=2,
         TIME_MS=1000,
     )
-    assert out["values"] == pytest.approx([200.0, 207.0, 424.0, 431.42])
-    assert out["detected"] == out["values"]
-    assert out["errors"] == [0.13, 0.13, 0.05, 0.05]
-    assert out["factor"] == "1.06"
-    assert "not positive" in out["error"]
-
-
-def test_the_meter_conforms_on_sound_and_on_failing_hardware(scenario):
-    out = scenario(
-        """
-from itertools import count
-from joulelab.energy.conformance import check_meter
-
-clock = count(1000, 70)
-check_meter(NvmlMeter, between=lambda: stub(TIME_MS=next(clock)))
-backwards = count(1000, -70)
-check_meter(NvmlMeter, between=lambda: stub(TIME_MS=next(backwards)))
-check_meter(NvmlMeter, between=lambda: stub(LOST=1))
-out["opened"] = opened()
-""",
-        GPUS=2,
-    )
-    assert out["opened"] == 0
-
-
-def test_a_machine_without_nvidia_misses_nothing(tmp_path):
-    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")  # as good as none
-    out = run_program(
-        """
-out["found"] = detect()
-out["index"] = gpu_index("GPU-1")
-try:
-    NvmlMeter()
-except MeterError as error:
-    out["error"] = error.message
-""",
-        {"LD_LIBRARY_PATH": str(tmp_path)},
-    )
-    assert out["found"] == [[], []]
-    assert out["index"] is None
-    assert "Library Not Found" in out["error"]
+    assert out["codecarbon"] == [200_000, 200.0]
+    # Its factor from millijoules to kilowatt-hours has seven digits.
+    assert out["codecarbon delta_j"] == pytest.approx(200.0, rel=1e-5)
+    assert out["grace"] is False
+    assert out["average"] == [[0, 203_000], [3, 0]]
+    assert out["zeus"] == [9, 1, [200_000, 700_000], 700_000, [2619], [1980], 61]
+    assert out["may set"] is False

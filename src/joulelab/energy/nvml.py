@@ -3,7 +3,15 @@
 Volta and later count millijoules since the driver was loaded; the counter moves about every 100 ms.
 Older ones (Pascal) have power only. Power is the instantaneous field where the driver has it,
 because the ordinary one is a mean over a whole second on recent cards and has changed its meaning
-between drivers; which one was read is in the channel's remark and in `describe`.
+between drivers; which one was read is in the channel's remark and in `describe`, and what each one
+averages in `joulelab.energy.nvml_sensor`.
+
+::
+
+    [meter.nvml]
+    calibration = { "GPU-5e1f..." = 1.06 }    # wattmeter / NVML, by UUID
+    power_field = "average"                   # "instant" where not given
+    gpus = [0, 2]                             # all where not given; also nvml?gpus=0,2
 
 GPU n is domain ``gpu:n`` with NVML's n, which no CUDA_VISIBLE_DEVICES renumbers; `gpu_index` finds
 it for a device of another library. A GPU that is split by MIG is refused: its sensors are those of
@@ -12,23 +20,38 @@ the whole card, and no part of that can be told to be the part that trains.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pynvml
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.nvml_gpu import Gpu, plain_uuid
+from joulelab.energy.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
 from joulelab.errors import MeterError
 
-_ABSENT = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+
+_NVIDIA, _DISPLAY = "0x10de", "0x03"
 _SEE = "see what nvidia-smi says"
 _REMEDIES = {
     pynvml.NVML_ERROR_NO_PERMISSION: "let this user read and write /dev/nvidia*",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated: restart the machine",
     pynvml.NVML_ERROR_GPU_IS_LOST: "restart the machine",
     pynvml.NVML_ERROR_RESET_REQUIRED: "restart the machine",
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "the driver is too old: update it",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: (
+        "load NVIDIA's driver: nvidia-smi must work; a container needs --gpus all"
+    ),
 }
+_NO_DRIVER = Missing(
+    "gpu",
+    "an NVIDIA GPU is there, and no driver for it",
+    "install NVIDIA's driver: nvidia-smi must work; a container needs --gpus all",
+)
 
 
 class NvmlMeter(Meter):
@@ -38,9 +61,11 @@ class NvmlMeter(Meter):
         indices: NVML's numbers of the GPUs; all where ``None``.
         calibration: by UUID, with or without the prefix ``GPU-``, what to multiply energy and power
             of a card by: wattmeter / NVML. Cards that are not in it are not calibrated.
+        power_field: ``"instant"`` or ``"average"``, for cards whose driver has that field.
 
     Raises:
-        MeterError: NVML or one of the GPUs cannot be read, or a factor is not positive.
+        SettingsError: a factor is not positive, or there is no such field.
+        MeterError: NVML or one of the GPUs cannot be read.
     """
 
     name = "nvml"
@@ -49,14 +74,15 @@ class NvmlMeter(Meter):
         self,
         indices: Sequence[int] | None = None,
         calibration: Mapping[str, float] | None = None,
+        power_field: str = "instant",
     ) -> None:
-        factors = _factors(calibration)
+        factors, field = factors_by_uuid(calibration), known_power_field(power_field)
         self._open = False
+        self._process = os.getpid()
         try:
             pynvml.nvmlInit()
             self._open = True
-            wanted = range(pynvml.nvmlDeviceGetCount()) if indices is None else indices
-            self._gpus = [Gpu(index, factors) for index in wanted]
+            self._gpus = [Gpu(index, factors, field) for index in _existing(indices)]
             self._about = {
                 "driver": str(pynvml.nvmlSystemGetDriverVersion()),
                 "nvml": str(pynvml.nvmlSystemGetNVMLVersion()),
@@ -71,6 +97,8 @@ class NvmlMeter(Meter):
             self.close()
             raise MeterError("there is no NVIDIA GPU to read", "name at least one index")
         self._channels = tuple(channel for gpu in self._gpus for channel in gpu.channels)
+        # Half of what the quickest sensor takes, so that none of its values is passed over.
+        self.interval_s = min(gpu.update_s for gpu in self._gpus) / 2
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -78,10 +106,20 @@ class NvmlMeter(Meter):
         return self._channels
 
     def sample(self) -> Sequence[Sample]:
-        """Read every GPU once."""
+        """Read every GPU once: all counters first, because edges of windows are theirs."""
+        if os.getpid() != self._process:
+            return self._unreadable("NVML was opened before the fork, in another process")
         if not self._open:
-            return [Sample(None, "closed") for _ in self._channels]
-        return [sample for gpu in self._gpus for sample in gpu.sample()]
+            return self._unreadable("closed")
+        energies = [gpu.energy() for gpu in self._gpus]
+        powers = [gpu.power() for gpu in self._gpus]
+        samples: list[Sample] = []
+        for gpu, energy, power in zip(self._gpus, energies, powers, strict=True):
+            first, *others = [sample for sample in (energy, power) if sample is not None]
+            if any(sample.value is not None for sample in (first, *others)):
+                first = replace(first, state=gpu.state())
+            samples += [first, *others]
+        return samples
 
     def describe(self) -> Mapping[str, str]:
         """Driver and NVML version; name, UUID, power field, power limit and factor of each GPU."""
@@ -91,12 +129,15 @@ class NvmlMeter(Meter):
         return about
 
     def close(self) -> None:
-        """Let go of NVML."""
-        if self._open:
-            self._open = False
+        """Let go of NVML. What a forked process inherited is not its own to let go of."""
+        if self._open and os.getpid() == self._process:
             # NVML that has broken down meanwhile has nothing left to release.
             with suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
+        self._open = False
+
+    def _unreadable(self, reason: str) -> list[Sample]:
+        return [Sample(None, reason) for _ in self._channels]
 
 
 class NvmlDetector(Detector):
@@ -104,25 +145,52 @@ class NvmlDetector(Detector):
 
     Args:
         calibration: as for `NvmlMeter`.
+        power_field: as for `NvmlMeter`.
+        gpus: NVML's numbers of the GPUs to read, as a list or as in ``"0,2"``; all where ``None``.
+        pci_devices: where Linux lists the cards of the machine.
+
+    Raises:
+        SettingsError: one of them cannot be right.
     """
 
-    def __init__(self, calibration: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        calibration: Mapping[str, float] | None = None,
+        power_field: str = "instant",
+        gpus: Sequence[int] | str | int | None = None,
+        pci_devices: str | Path = PCI_DEVICES,
+    ) -> None:
+        factors_by_uuid(calibration)
         self._calibration = calibration
+        self._power_field = known_power_field(power_field)
+        self._indices = gpu_numbers(gpus)
+        self._pci_devices = Path(pci_devices)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """One meter for all readable GPUs; nothing at all where there is no NVIDIA driver."""
+        """One meter for all readable GPUs; nothing at all where there is neither GPU nor driver.
+
+        Raises:
+            MeterError: the settings name a GPU that does not exist.
+        """
         try:
-            readable, missing = _probe()
+            # Open until the meter is: a driver that nobody holds may forget what it has counted.
+            with _session():
+                return self._detect(_existing(self._indices))
         except pynvml.NVMLError as error:
-            if error.value in _ABSENT:
-                return [], []
-            return [], [Missing("gpu", f"NVML cannot be read: {error}", _remedy(error))]
+            if error.value != pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+                return [], [Missing("gpu", f"NVML cannot be read: {error}", _remedy(error))]
+            return [], [_NO_DRIVER] if _has_card(self._pci_devices) else []
+
+    def _detect(self, indices: Sequence[int]) -> tuple[Sequence[Meter], Sequence[Missing]]:
+        readable, missing = _probe(indices)
         if not readable:
             return [], missing
         try:
-            return [NvmlMeter(readable, self._calibration)], missing
+            meter = NvmlMeter(readable, self._calibration, self._power_field)
         except MeterError as error:
-            return [], [*missing, Missing("gpu", error.message, error.hint)]
+            gone = [Missing(f"gpu:{index}", error.message, error.hint) for index in readable]
+            return [], [*missing, *gone]
+        return [meter], missing
 
 
 def gpu_index(uuid: str) -> int | None:
@@ -143,21 +211,43 @@ def gpu_index(uuid: str) -> int | None:
     return None
 
 
-def _probe() -> tuple[list[int], list[Missing]]:
-    """Which GPUs can be read, and why the others cannot."""
+def _existing(indices: Sequence[int] | None) -> Sequence[int]:
+    """Those indices, or all that there are."""
+    count: int = pynvml.nvmlDeviceGetCount()
+    for index in indices or ():
+        if not 0 <= index < count:
+            raise MeterError(
+                f"there is no GPU {index}: NVML counts {count}, from 0",
+                "`nvidia-smi -L` lists them",
+            )
+    return range(count) if indices is None else indices
+
+
+def _probe(indices: Sequence[int]) -> tuple[list[int], list[Missing]]:
+    """Which of these GPUs can be read, and why the others cannot."""
     readable: list[int] = []
     missing: list[Missing] = []
-    with _session():
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            try:
-                Gpu(index, {})
-            except MeterError as error:
-                missing.append(Missing(f"gpu:{index}", error.message, error.hint))
-            except pynvml.NVMLError as error:
-                missing.append(Missing(f"gpu:{index}", f"NVML: {error}", _remedy(error)))
-            else:
-                readable.append(index)
+    for index in indices:
+        try:
+            Gpu(index, {})
+        except MeterError as error:
+            missing.append(Missing(f"gpu:{index}", error.message, error.hint))
+        except pynvml.NVMLError as error:
+            missing.append(Missing(f"gpu:{index}", f"NVML: {error}", _remedy(error)))
+        else:
+            readable.append(index)
     return readable, missing
+
+
+def _has_card(pci_devices: Path) -> bool:
+    """Whether one of the machine's cards is an NVIDIA GPU (class 3: a display controller)."""
+    for card in pci_devices.glob("*"):
+        with suppress(OSError):
+            if (card / "vendor").read_text("ascii").strip() != _NVIDIA:
+                continue
+            if (card / "class").read_text("ascii").startswith(_DISPLAY):
+                return True
+    return False
 
 
 @contextmanager
@@ -167,17 +257,6 @@ def _session() -> Iterator[None]:
         yield
     finally:
         pynvml.nvmlShutdown()
-
-
-def _factors(calibration: Mapping[str, float] | None) -> dict[str, float]:
-    factors = {plain_uuid(uuid): factor for uuid, factor in (calibration or {}).items()}
-    for uuid, factor in factors.items():
-        if not factor > 0:
-            raise MeterError(
-                f"the calibration factor {factor} of GPU {uuid} is not positive",
-                "give wattmeter / NVML, for instance 1.06",
-            )
-    return factors
 
 
 def _remedy(error: pynvml.NVMLError) -> str:

@@ -7,29 +7,29 @@ with a wattmeter and has a calibration factor.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
 
 import pynvml
 
 from joulelab.energy.meter import Channel, Sample
+from joulelab.energy.nvml_sensor import (
+    PowerSensor,
+    find_architecture,
+    find_power_sensor,
+    optional,
+    read_power_mw,
+)
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 
-T = TypeVar("T")
-
-TICK_S = 0.1
+COUNTER_TICK_S = 0.1
+COUNTER_STEP_J = 0.001
 RELATIVE_ERROR = 0.13
 CALIBRATED_RELATIVE_ERROR = 0.05
-INSTANT = "NVML_FI_DEV_POWER_INSTANT"
-ORDINARY = "nvmlDeviceGetPowerUsage"
-
-_UNSUPPORTED = (
-    pynvml.NVML_ERROR_NOT_SUPPORTED,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-    pynvml.NVML_ERROR_INVALID_ARGUMENT,
-)
+STATE_INTERVAL_S = 0.5
 
 
 class Gpu:
@@ -38,67 +38,89 @@ class Gpu:
     Args:
         index: NVML's number.
         factors: calibration by UUID as `plain_uuid` writes it.
+        power_field: a key of `nvml_sensor.POWER_FIELDS`.
 
     Attributes:
         domain: ``"gpu:<index>"``.
         channels: the counter and the power, as far as the GPU has them.
         about: name, UUID, power field and so on, in words.
+        update_s: how often the quickest of its sensors is new, in seconds.
 
     Raises:
         MeterError: it is split by MIG, or reports neither energy nor power.
         pynvml.NVMLError: it cannot be read at all.
     """
 
-    def __init__(self, index: int, factors: Mapping[str, float]) -> None:
+    def __init__(
+        self, index: int, factors: Mapping[str, float], power_field: str = "instant"
+    ) -> None:
         self.domain = f"gpu:{index}"
         self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        mig = _optional(pynvml.nvmlDeviceGetMigMode, self._handle)
+        mig = optional(pynvml.nvmlDeviceGetMigMode, self._handle)
         if mig is not None and mig[0]:
             raise MeterError(
                 f"{self.domain} is split by MIG: its sensors are those of the whole card",
                 f"sudo nvidia-smi -i {index} -mig 0 joins it again; or use a smart plug",
             )
+        name = str(pynvml.nvmlDeviceGetName(self._handle))
         uuid = str(pynvml.nvmlDeviceGetUUID(self._handle))
-        self._factor = factors.get(plain_uuid(uuid), 1.0)
-        counts = _optional(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle) is not None
-        self._power_field = _power_field(self._handle)
-        if not counts and self._power_field is None:
+        architecture = find_architecture(self._handle, name)
+        self._power_sensor = find_power_sensor(self._handle, architecture, power_field)
+        self._counts = (
+            optional(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle) is not None
+        )
+        if not self._counts and self._power_sensor is None:
             raise MeterError(f"{self.domain} reports neither energy nor power", "use a smart plug")
-        limit_mw = _optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
+        self._factor = factors.get(plain_uuid(uuid), 1.0)
+        self._calibrated = plain_uuid(uuid) in factors
+        limit_mw = optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
         self.about = {
-            "name": str(pynvml.nvmlDeviceGetName(self._handle)),
+            "name": name,
             "uuid": uuid,
-            "energy_counter": "yes" if counts else "no",
-            "power_field": self._power_field or "none",
+            "architecture": architecture.name,
+            "energy_counter": "yes" if self._counts else "no",
+            "power_field": "none" if self._power_sensor is None else self._power_sensor.field,
+            "power_window": "none" if self._power_sensor is None else self._power_sensor.window,
             "power_limit_w": "unknown" if limit_mw is None else f"{limit_mw / 1e3:g}",
             "calibration": f"{self._factor:g}",
         }
+        self.channels = self._channels(self._power_sensor)
+        self.update_s = COUNTER_TICK_S if self._power_sensor is None else architecture.update_s
         self._last_mj: int | None = None
         self._reset = False
-        self.channels: list[Channel] = []
-        self._readers: list[Callable[[], float]] = []
-        calibrated = plain_uuid(uuid) in factors
-        if counts:
-            self._add("nvml-counter", "energy counter of the driver", calibrated, self._energy_j)
-        if self._power_field is not None:
-            self._add("nvml-power", self._power_field, calibrated, self._power_w)
+        self._state: Mapping[str, float] = {}
+        self._state_s = -math.inf
 
-    def sample(self) -> list[Sample]:
-        """One sample for each of `channels`."""
-        values = [self._value(read) for read in self._readers]
-        state = self._state()
-        return [Sample(value, reason, state) for value, reason in values]
+    def energy(self) -> Sample | None:
+        """Joules since the driver was loaded; ``None`` where the GPU has no counter."""
+        return self._sample(self._energy_j) if self._counts else None
 
-    def _value(self, read: Callable[[], float]) -> tuple[float | None, str]:
+    def power(self) -> Sample | None:
+        """Watts; ``None`` where the GPU does not say."""
+        sensor = self._power_sensor
+        return None if sensor is None else self._sample(lambda: self._power_w(sensor))
+
+    def state(self) -> Mapping[str, float]:
+        """Utilisation, temperature, clock and power limit as far as the GPU says them.
+
+        Each is a call into the driver of its own, so they are asked for every `STATE_INTERVAL_S`
+        at most; in between, this is what they were then.
+        """
+        now_s = time.monotonic()
+        if now_s - self._state_s >= STATE_INTERVAL_S:
+            self._state, self._state_s = self._read_state(), now_s
+        return self._state
+
+    def _sample(self, read: Callable[[], float]) -> Sample:
         try:
-            return read(), ""
+            return Sample(read())
         except pynvml.NVMLError as error:
-            return None, f"{self.domain}: NVML: {error}"
+            return Sample(None, f"{self.domain}: NVML: {error}")
         except _CounterResetError as error:
-            return None, f"{self.domain}: {error}"
+            return Sample(None, f"{self.domain}: {error}")
 
     def _energy_j(self) -> float:
-        """Joules since the driver was loaded.
+        """The counter, as long as it has never been reset.
 
         Once it was reset nobody knows what it lost, so a difference to an earlier value would be
         wrong without a sign of it: it stays unreadable, and power takes over.
@@ -110,13 +132,10 @@ class Gpu:
         self._last_mj = value_mj
         return value_mj / 1e3 * self._factor
 
-    def _power_w(self) -> float:
-        if self._power_field == INSTANT:
-            return _instant_mw(self._handle) / 1e3 * self._factor
-        return float(pynvml.nvmlDeviceGetPowerUsage(self._handle)) / 1e3 * self._factor
+    def _power_w(self, sensor: PowerSensor) -> float:
+        return read_power_mw(self._handle, sensor.field) / 1e3 * self._factor
 
-    def _state(self) -> dict[str, float]:
-        """What the GPU says of itself; what it does not say is left out."""
+    def _read_state(self) -> dict[str, float]:
         state: dict[str, float] = {}
         with suppress(pynvml.NVMLError):
             state["utilisation"] = pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100
@@ -130,54 +149,46 @@ class Gpu:
             state["power_limit_w"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
         return state
 
-    def _add(self, source: str, field: str, calibrated: bool, read: Callable[[], float]) -> None:
+    def _channels(self, sensor: PowerSensor | None) -> tuple[Channel, ...]:
         bound = (
             f"calibrated by {self._factor:g}; 5 % as NVIDIA states"
-            if calibrated
+            if self._calibrated
             else "not calibrated; 13 % is the worst card of arXiv 2312.02741 (-8 to +13 %)"
         )
-        self._readers.append(read)
-        self.channels.append(
-            Channel(
-                domain=self.domain,
-                source=source,
-                kind="counter" if source == "nvml-counter" else "power",
-                status=Status.MEASURED,
-                relative_error=CALIBRATED_RELATIVE_ERROR if calibrated else RELATIVE_ERROR,
-                tick_s=TICK_S,
-                within=("wall",),
-                remark=f"{field}; {bound}",
+        relative_error = CALIBRATED_RELATIVE_ERROR if self._calibrated else RELATIVE_ERROR
+        channels = []
+        if self._counts:
+            channels.append(
+                Channel(
+                    domain=self.domain,
+                    source="nvml-counter",
+                    kind="counter",
+                    status=Status.MEASURED,
+                    relative_error=relative_error,
+                    tick_s=COUNTER_TICK_S,
+                    within=("wall",),
+                    remark=f"energy counter of the driver; {bound}",
+                    resolution_j=COUNTER_STEP_J * self._factor,
+                )
             )
-        )
+        if sensor is not None:
+            channels.append(
+                Channel(
+                    domain=self.domain,
+                    source="nvml-power",
+                    kind="power",
+                    status=Status.MEASURED,
+                    relative_error=relative_error,
+                    tick_s=sensor.tick_s,
+                    within=("wall",),
+                    remark=f"{sensor}; {bound}",
+                )
+            )
+        return tuple(channels)
 
 
 class _CounterResetError(Exception):
     """A counter has lost what it had counted."""
-
-
-def _power_field(handle: object) -> str | None:
-    """By which means the power of a GPU can be read, the better one first."""
-    # Some drivers accept the field on cards that have no such sensor, and answer 0.
-    if _optional(_instant_mw, handle):
-        return INSTANT
-    return None if _optional(pynvml.nvmlDeviceGetPowerUsage, handle) is None else ORDINARY
-
-
-def _instant_mw(handle: object) -> int:
-    answer = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])[0]
-    if answer.nvmlReturn != pynvml.NVML_SUCCESS:
-        raise pynvml.NVMLError(answer.nvmlReturn)
-    return int(answer.value.uiVal)
-
-
-def _optional(read: Callable[[object], T], handle: object) -> T | None:
-    """What a GPU says, or ``None`` where it has no such sensor; other errors are errors."""
-    try:
-        return read(handle)
-    except pynvml.NVMLError as error:
-        if error.value in _UNSUPPORTED:
-            return None
-        raise
 
 
 def plain_uuid(uuid: str) -> str:
