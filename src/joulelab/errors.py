@@ -8,6 +8,7 @@
     │   ├── SettingsError             the settings file, or a setting of a meter, with a mistake
     │   ├── UnknownNameError          a network, data set, strategy, meter ... nobody registered
     │   └── PluginError               a file of one's own parts that cannot be used
+    ├── CommandError                  a command that cannot be started
     ├── DatasetError                  missing, cut short or corrupt data
     ├── MeterError                    a sensor that cannot be read
     │   └── DeviceBusyError           another measurement holds the device
@@ -28,13 +29,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
 
 
 class JoulelabError(Exception):
     """What went wrong and where, and in `hint` what to do about it."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -48,7 +48,7 @@ class JoulelabError(Exception):
 class UsageError(JoulelabError):
     """The request cannot be carried out as it is written."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
 
 class SpecError(UsageError):
@@ -69,6 +69,14 @@ class UnknownNameError(UsageError):
 
 class PluginError(UsageError):
     """A file, or an installed package, with parts of one's own cannot be used."""
+
+
+class CommandError(JoulelabError):
+    """A command cannot be started; the exit code is the one a shell would give."""
+
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
 
 
 class DatasetError(JoulelabError):

@@ -6,15 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
+Units = Sequence[tuple[float, float, str]]
+
 UNKNOWN = "unknown"
 DASH = "\N{EN DASH}"
 
 HOUR_S = 3600.0
 MINUTE_S = 60.0
 SMALLEST_P = 0.001
-LEAST_MEGA_J = 1e6
-LEAST_KILO_J = 1e5
-LARGEST_MILLI_J = 0.1
+ENERGY = ((1e6, 1e6, "MJ"), (1e5, 1e3, "kJ"), (0.1, 1.0, "J"), (0.0, 1e-3, "mJ"))
+MASS = ((1e6, 1e6, "t"), (1e3, 1e3, "kg"), (1.0, 1.0, "g"), (0.0, 1e-3, "mg"))
+"""From how much on a unit is used, how much one of it is, and its name."""
+SMALL = 0.1
 TENS = 10
 HUNDREDS = 100
 
@@ -24,28 +27,45 @@ def known(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
+def scale(largest: float, units: Units) -> tuple[float, str]:
+    """The unit in which the largest of some values reads well: its size, and its name.
+
+    Args:
+        largest: in the base unit; the sign does not count.
+        units: `ENERGY` or `MASS`.
+    """
+    return next((size, name) for least, size, name in units if abs(largest) >= least)
+
+
 def joules(value: float | None) -> str:
     """Energy: ``4.31 mJ``, ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; never 0 for none."""
     if not known(value):
         return UNKNOWN
-    if abs(value) >= LEAST_MEGA_J:
-        return f"{value / 1e6:,.2f} MJ"
-    if abs(value) >= LEAST_KILO_J:
-        return f"{value / 1e3:,.1f} kJ"
-    if 0 < abs(value) < LARGEST_MILLI_J:
-        return f"{significant(1e3 * value)} mJ"
-    return f"{significant(value)} J"
+    size, unit = scale(value, ENERGY) if value else (1.0, "J")
+    if unit == "kJ":
+        return f"{value / size:,.1f} kJ"
+    return f"{value / size:,.2f} MJ" if unit == "MJ" else f"{significant(value / size)} {unit}"
 
 
 def grams(value: float | None) -> str:
     """Mass: ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; never 0 for none."""
     if not known(value):
         return UNKNOWN
-    for least_g, unit in ((1e6, "t"), (1e3, "kg"), (1.0, "g")):
-        if abs(value) >= least_g:
-            return f"{significant(value / least_g)} {unit}"
-    milli = value * 1e3
-    return f"{significant(milli) if abs(milli) >= 1 or not milli else f'{milli:.3g}'} mg"
+    size, unit = scale(value, MASS)
+    return f"{at_scale(value, size)} {unit}"
+
+
+def at_scale(value: float | None, size: float) -> str:
+    """Three digits of a value in a unit that was chosen for several: ``13.5``, ``0.0135``.
+
+    Args:
+        value: in the base unit.
+        size: of the unit, as `scale` gives it.
+    """
+    if not known(value):
+        return DASH
+    scaled = value / size
+    return f"{scaled:.2g}" if 0 < abs(scaled) < SMALL else significant(scaled)
 
 
 def watts(value: float | None) -> str:
@@ -104,13 +124,15 @@ def p_value(value: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Seconds as people say them: ``0.42 s``, ``12.3 s``, ``4 min 05 s``, ``1 h 05 min``."""
+    """Seconds as people say them: ``2.41 ms``, ``0.42 s``, ``12.3 s``, ``4 min 05 s``, ``1 h 05 min``."""
     if not known(value):
         return UNKNOWN
     if value >= HOUR_S:
         return f"{int(value // HOUR_S)} h {int(value % HOUR_S // MINUTE_S):02d} min"
     if value >= 2 * MINUTE_S:
         return f"{int(value // MINUTE_S)} min {int(value % MINUTE_S):02d} s"
+    if 0 < abs(value) < SMALL:
+        return f"{significant(1e3 * value)} ms"
     return f"{significant(value)} s"
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from joulelab import formats
 from joulelab.energy.reading import Measurement, Reading, Status, Total
 
+LONGEST_LABEL = 60
 TEXT_COLUMNS = ("domain", "source", "status")
 
 
@@ -17,7 +20,7 @@ class Table:
     """A measurement in words.
 
     Attributes:
-        header: names of the columns.
+        header: names of the columns, with units.
         rows: a row a domain.
         sum: a row for the sum over the domains that count, where there are several.
         notes: what is missing, flagged and assumed, a line each.
@@ -29,6 +32,18 @@ class Table:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One domain, or the sum, in base units; ``None`` where unknown."""
+
+    domain: str
+    energy_j: tuple[float | None, ...]
+    power_w: tuple[float | None, ...]
+    co2e_g: float | None
+    status: str
+    source: str
+
+
 def table(measurement: Measurement) -> Table:
     """A measurement in words, for whatever draws it.
 
@@ -36,24 +51,41 @@ def table(measurement: Measurement) -> Table:
         measurement: of one window.
     """
     total, footprint = measurement.total, measurement.footprint
-    with_carbon = footprint is not None
-    header: tuple[str, ...] = ("domain", "gross", "±", "idle", "net", "mean", "peak")
-    header += (("CO2e",) if with_carbon else ()) + ("status", "source")
-    grams_in_joule = (
-        footprint.grams / total.gross_j
-        if footprint and footprint.grams is not None and total.gross_j
-        else None
+    known = footprint is not None and footprint.grams is not None and total.gross_j
+    grams_in_joule = (footprint.grams or 0.0) / (total.gross_j or 1.0) if footprint else 0.0
+    rows = [_row(one, grams_in_joule if known else None) for one in measurement.readings]
+    whole = _sum(measurement, total)
+    energies = [abs(e) for row in (*rows, whole) for e in row.energy_j if e is not None]
+    masses = [row.co2e_g for row in (*rows, whole) if row.co2e_g is not None]
+    joule, joule_name = formats.scale(max(energies, default=1.0), formats.ENERGY)
+    gram, gram_name = formats.scale(max(masses, default=1.0), formats.MASS)
+    header = ["domain", *(f"{name} ({joule_name})" for name in ("gross", "±", "idle", "net"))]
+    header += ["mean (W)", "peak (W)"]
+    header += [f"CO2e ({gram_name})"] if footprint else []
+
+    def cells(row: _Row) -> tuple[str, ...]:
+        return (
+            row.domain,
+            *(formats.at_scale(energy_j, joule) for energy_j in row.energy_j),
+            *(formats.at_scale(power_w, 1.0) for power_w in row.power_w),
+            *((formats.at_scale(row.co2e_g, gram),) if footprint else ()),
+            row.status,
+            row.source,
+        )
+
+    several = len(rows) > 1 and bool(total.domains)
+    return Table(
+        (*header, "status", "source"),
+        tuple(cells(row) for row in rows),
+        cells(whole) if several else None,
+        tuple(_notes(measurement, total)),
     )
-    rows = tuple(
-        _row(one, with_carbon=with_carbon, grams_in_joule=grams_in_joule)
-        for one in measurement.readings
-    )
-    return Table(header, rows, _sum(measurement, total), tuple(_notes(measurement, total)))
 
 
 def heading(measurement: Measurement) -> str:
     """What was measured and for how long: ``epoch: 12.3 s, 124 samples``."""
-    label = f"{measurement.label}: " if measurement.label else ""
+    label = textwrap.shorten(measurement.label, LONGEST_LABEL, placeholder=" ...")
+    label = f"{label}: " if label else ""
     samples = formats.count(measurement.samples, "sample")
     gap = f", longest gap {formats.duration(measurement.longest_gap_s)}"
     return f"{label}{formats.duration(measurement.duration_s)}, {samples}{gap}"
@@ -103,44 +135,61 @@ def html(measurement: Measurement) -> str:
     )
 
 
-def _row(reading: Reading, *, with_carbon: bool, grams_in_joule: float | None) -> tuple[str, ...]:
-    grams = (
-        None
-        if grams_in_joule is None or reading.gross_j is None
-        else reading.gross_j * grams_in_joule
-    )
-    return (
+def data(measurement: Measurement) -> dict[str, Any]:
+    """A measurement as plain data with what follows from it: net energy, mean power, the sum.
+
+    Args:
+        measurement: of one window.
+    """
+    whole, total = measurement.to_dict(), measurement.total
+    readings = [
+        {
+            **reading.to_dict(),
+            "idle_j": reading.idle_j,
+            "net_j": reading.net_j,
+            "mean_power_w": reading.mean_power_w,
+        }
+        for reading in measurement.readings
+    ]
+    return {
+        **whole,
+        "readings": readings,
+        "total": {
+            "domains": list(total.domains),
+            "status": str(total.status),
+            "gross_j": total.gross_j,
+            "error_j": total.error_j,
+            "idle_j": total.idle_j,
+            "net_j": total.net_j,
+        },
+        "co2e_g": measurement.co2e_g,
+    }
+
+
+def _row(reading: Reading, grams_in_joule: float | None) -> _Row:
+    grams = None
+    if grams_in_joule is not None and reading.gross_j is not None:
+        grams = reading.gross_j * grams_in_joule
+    return _Row(
         reading.domain,
-        formats.joules(reading.gross_j),
-        _joules_or_dash(reading.error_j),
-        _joules_or_dash(reading.idle_j),
-        _joules_or_dash(reading.net_j),
-        _watts_or_dash(reading.mean_power_w),
-        _watts_or_dash(reading.peak_power_w),
-        *((formats.grams(grams),) if with_carbon else ()),
+        (reading.gross_j, reading.error_j, reading.idle_j, reading.net_j),
+        (reading.mean_power_w, reading.peak_power_w),
+        grams,
         str(reading.status),
         "" if reading.source == "none" else reading.source,
     )
 
 
-def _sum(measurement: Measurement, total: Total) -> tuple[str, ...] | None:
-    if len(measurement.readings) < 2 or not total.domains:  # noqa: PLR2004
-        return None
-    mean_w = (
-        total.gross_j / measurement.duration_s
-        if total.gross_j is not None and measurement.duration_s
-        else None
-    )
-    footprint = measurement.footprint
-    return (
+def _sum(measurement: Measurement, total: Total) -> _Row:
+    mean_w = None
+    if total.gross_j is not None and measurement.duration_s > 0:
+        mean_w = total.gross_j / measurement.duration_s
+    return _Row(
         " + ".join(total.domains),
-        formats.joules(total.gross_j),
-        _joules_or_dash(total.error_j),
-        _joules_or_dash(total.idle_j),
-        _joules_or_dash(total.net_j),
-        _watts_or_dash(mean_w),
-        "",
-        *((formats.grams(footprint.grams),) if footprint else ()),
+        (total.gross_j, total.error_j, total.idle_j, total.net_j),
+        # The domains need not peak at the same moment.
+        (mean_w, None),
+        measurement.co2e_g,
         str(total.status),
         "",
     )
@@ -160,11 +209,3 @@ def _notes(measurement: Measurement, total: Total) -> list[str]:
     if measurement.footprint is not None:
         notes.append(str(measurement.footprint))
     return notes
-
-
-def _joules_or_dash(value: float | None) -> str:
-    return formats.joules(value) if formats.known(value) else formats.DASH
-
-
-def _watts_or_dash(value: float | None) -> str:
-    return formats.watts(value) if formats.known(value) else formats.DASH

@@ -189,18 +189,23 @@ class Measuring:
         """
         import pandas as pd
 
-        return pd.DataFrame(self._finished_window().trace_columns())
+        return pd.DataFrame(self.window.trace_columns())
 
     def save_trace(self, path: str | Path) -> None:
         """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
         from joulelab.energy.trace_file import TraceAbout, write_trace
 
-        window = self._finished_window()
-        monitor = self._monitor()
+        window, monitor = self.window, self._monitor()
         about = TraceAbout.of(monitor.recorder, window.label, window.started_at)
         write_trace(Path(path), window.trace_columns(), about)
 
-    def _finished_window(self) -> Window:
+    @property
+    def window(self) -> Window:
+        """The window of the finished block, with its samples.
+
+        Raises:
+            MeterError: the block has not finished.
+        """
         if self._window is None or self._result is None:
             raise MeterError(f"{self.label!r} has not been measured yet", "leave the block first")
         return self._window

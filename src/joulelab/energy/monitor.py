@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from joulelab.energy.carbon import (
@@ -17,11 +17,12 @@ from joulelab.energy.carbon import (
     footprint,
 )
 from joulelab.energy.detection import open_recorder
-from joulelab.energy.intensity import IntensitySeries
+from joulelab.energy.intensity import Intensity, IntensitySeries
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.summary import energy_profile
+from joulelab.energy.tape import Stretch
 from joulelab.errors import DeviceBusyError, MeterError, SettingsError, suggestion
 
 Busy = Literal["share", "wait", "refuse"]
@@ -59,6 +60,63 @@ class Options(TypedDict, total=False):
     on_wait: Callable[[str], None] | None
 
 
+@dataclass(frozen=True)
+class Booking:
+    """How energy becomes carbon dioxide: where the electricity is from, and the building's share.
+
+    Attributes:
+        intensity: constant, or over time.
+        pue: power usage effectiveness.
+    """
+
+    intensity: Intensity | IntensitySeries
+    pue: float
+
+    @classmethod
+    def of(cls, place: str | float | None, pue: float | None) -> Booking | None:
+        """What the user has named, or set; ``None`` where no place is known.
+
+        Args:
+            place: as for `Options`.
+            pue: as for `Options`.
+
+        Raises:
+            UsageError: there is no such place, or no such PUE.
+        """
+        pue = default_pue() if pue is None else checked_pue(pue)
+        place = default_place() if place is None else place
+        return None if place is None else cls(carbon_intensity(place), pue)
+
+    def book(
+        self,
+        measurement: Measurement,
+        began_at: float | None,
+        stretches: Sequence[Stretch] = (),
+        start_s: float = 0.0,
+    ) -> Measurement:
+        """A measurement with its footprint.
+
+        Args:
+            measurement: of one window.
+            began_at: when it opened, seconds since the epoch; ``None`` where unknown.
+            stretches: its samples, which spread its energy over time.
+            start_s: its opening on their clock.
+        """
+        total, profile = measurement.total, None
+        if isinstance(self.intensity, IntensitySeries):
+            profile = energy_profile(stretches, total, start_s)
+        booked = footprint(
+            total.gross_j,
+            total.error_j,
+            began_at,
+            measurement.duration_s,
+            self.intensity,
+            self.pue,
+            profile,
+        )
+        return replace(measurement, footprint=booked)
+
+
 class Monitor:
     """Meters that are open, and what is to be said of their measurements.
 
@@ -85,11 +143,9 @@ class Monitor:
                 f"an interval of {interval_s:g} s between samples is impossible",
                 f"above 0 and at most {LONGEST_INTERVAL_S:g} s; 0.1 is usual",
             )
-        domains, place, pue = options.get("domains"), options.get("place"), options.get("pue")
+        domains = options.get("domains")
         self.domains = None if domains is None else tuple(domains)
-        place = default_place() if place is None else place
-        self.intensity = None if place is None else carbon_intensity(place)
-        self.pue = default_pue() if pue is None else checked_pue(pue)
+        self.booking = Booking.of(options.get("place"), options.get("pue"))
         self._busy = busy
         self._on_wait = options.get("on_wait")
         meters, strict = options.get("meters"), options.get("strict", False)
@@ -108,7 +164,7 @@ class Monitor:
             self.recorder.close()
             raise
         self.recorder.start()
-        self._locks = [DeviceLock(device) for device in _devices(self.recorder)]
+        self._locks = [DeviceLock(device) for device in devices(self.recorder)]
         self._windows = 0
         self._occupied: list[str] = []
         self._guard = threading.Lock()
@@ -151,24 +207,9 @@ class Monitor:
         whole = replace(
             measurement, domains=self.domains, flags=(*measurement.flags, *dict.fromkeys(flags))
         )
-        if self.intensity is None:
+        if self.booking is None:
             return whole
-        profile = None
-        if isinstance(self.intensity, IntensitySeries) and window.stretches:
-            profile = energy_profile(window.stretches, whole.total, window.started_s)
-        total = whole.total
-        return replace(
-            whole,
-            footprint=footprint(
-                total.gross_j,
-                total.error_j,
-                measurement.started_at,
-                measurement.duration_s,
-                self.intensity,
-                self.pue,
-                profile,
-            ),
-        )
+        return self.booking.book(whole, window.started_at, window.stretches, window.started_s)
 
     def close(self) -> None:
         """Close open windows and the meters."""
@@ -228,7 +269,7 @@ def check_measured(recorder: Recorder) -> None:
         )
 
 
-def _devices(recorder: Recorder) -> list[str]:
+def devices(recorder: Recorder) -> list[str]:
     """The devices that the domains belong to, in one order for everybody: no deadlock."""
     domains = {channel.domain for channel in recorder.channels}
     return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})

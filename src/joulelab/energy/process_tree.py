@@ -20,14 +20,15 @@ class ProcessTree:
     The time of a descendant that has ended lives on in the time of the parent that waited for it,
     so the sum over the living, each with its ended children, only grows. It falls for one sample
     where a descendant ends between the looks at its parent and at itself, and for good where an
-    orphan ends: so the first fall is waited out, and the second believed. Descendants are looked
-    for once a second.
+    orphan ends: so the first fall is waited out, and the second believed. Where the kernel
+    does not list children, they are looked for once a second.
     """
 
     def __init__(self) -> None:
         self._own = psutil.Process()
         self._children: list[psutil.Process] = []
         self._looked_s = -CHILDREN_INTERVAL_S
+        self._look_again_s = 0.0 if _lists_children(self._own.pid) else CHILDREN_INTERVAL_S
         self._sum_s = 0.0
         self._total_s = 0.0
         self._fell = False
@@ -35,7 +36,7 @@ class ProcessTree:
     def usage(self) -> tuple[float, int]:
         """Processor time in seconds, which never falls, and resident memory in bytes."""
         now_s = time.monotonic()
-        if now_s - self._looked_s >= CHILDREN_INTERVAL_S:
+        if now_s - self._looked_s >= self._look_again_s:
             self._looked_s = now_s
             self._children = descendants(self._own)
         ended = os.times()

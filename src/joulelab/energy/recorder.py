@@ -19,6 +19,7 @@ sleeps, and a window in which that happened is flagged.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,11 @@ from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
 SLEPT_S = 0.5
+_FOR_THE_MAIN_THREAD = {
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
+    if hasattr(signal, name)
+}
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -114,6 +120,14 @@ class Recorder:
             self._windows.add(window)
         return window
 
+    def wait(self, duration_s: float) -> None:
+        """Do nothing for a while, or until the recorder is closed.
+
+        Args:
+            duration_s: how long, in seconds.
+        """
+        self._stop.wait(duration_s)
+
     def measure_idle(self, duration_s: float) -> Mapping[str, float]:
         """Measure for a while in which the caller does nothing, and remember the power.
 
@@ -124,7 +138,7 @@ class Recorder:
             Mean power in watts by domain; domains of unknown energy are absent.
         """
         window = self.open("idle")
-        self._stop.wait(duration_s)
+        self.wait(duration_s)
         readings = window.close().readings
         self.idle_w = {
             reading.domain: reading.mean_power_w
@@ -157,6 +171,9 @@ class Recorder:
         }
 
     def _run(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # Signals are for the main thread, which may want to know who has sent them.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
         start_s, tick = time.monotonic(), 0
         while True:
             # The next deadline that still lies ahead; those that were missed are left out.

@@ -123,6 +123,45 @@ def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> No
         ) from error
 
 
+def parquet_from_csv(source: Path, target: Path) -> None:
+    """Make a Parquet trace of a CSV one, without holding all of it in memory.
+
+    Args:
+        source: as `CsvWriter` has written it.
+        target: where to.
+
+    Raises:
+        TraceError: the file cannot be written; the CSV one stays.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
+
+    with source.open(encoding="utf-8") as file:
+        about = file.readline()[len(FIRST_LINE) :].strip()
+    types = {name: pa.float64() for name in NUMBERS} | {
+        "domain": pa.string(),
+        "source": pa.string(),
+    }
+    schema = pa.schema(
+        [(name, types[name]) for name in COLUMNS], metadata={METADATA: about.encode("utf-8")}
+    )
+    batches = arrow_csv.open_csv(
+        source,
+        read_options=arrow_csv.ReadOptions(skip_rows=1),
+        convert_options=arrow_csv.ConvertOptions(column_types=types),
+    )
+    try:
+        with parquet.ParquetWriter(target, schema) as writer:
+            for batch in batches:
+                writer.write_table(pa.table(batch.columns, schema=schema))
+    except OSError as error:
+        raise TraceError(
+            f"{target} cannot be written: {error.strerror or error}",
+            f"the recording is whole in {source}",
+        ) from error
+
+
 class CsvWriter:
     """Appends samples to an open CSV file.
 

@@ -1,0 +1,27 @@
+"""Which thread of this process is given a signal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
+
+
+@contextmanager
+def for_the_main_thread() -> Iterator[None]:
+    """Threads that are started within, by libraries when they are imported, get no signals.
+
+    A signal goes to any thread that has not blocked it, and only a thread that waits for it can ask
+    who has sent it: see `joulelab.energy.command`.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    wanted = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
