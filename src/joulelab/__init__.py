@@ -1,5 +1,10 @@
 """Joulelab: a laboratory for energy-efficient deep learning, measured in joules.
 
+>>> import joulelab
+>>> with joulelab.measure("epoch") as m:            # doctest: +SKIP
+...     train()
+>>> print(m)                                        # doctest: +SKIP
+
 >>> from joulelab import Study
 >>> results = Study.load("quickstart").run("out")   # doctest: +SKIP
 >>> results.to_frame()                              # doctest: +SKIP
@@ -10,17 +15,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from joulelab.energy.decorator import measured
+    from joulelab.energy.measuring import measure, measure_idle
+    from joulelab.energy.monitor import Monitor
     from joulelab.study.results import Results
     from joulelab.study.study import Study
 
-__all__ = ["Results", "Study", "__version__"]
+__all__ = [
+    "Monitor",
+    "Results",
+    "Study",
+    "__version__",
+    "measure",
+    "measure_idle",
+    "measured",
+]
 __version__ = "0.1.0"
 
-_LAZY = {"Results": "joulelab.study.results", "Study": "joulelab.study.study"}
+_LAZY = {
+    "Monitor": "joulelab.energy.monitor",
+    "Results": "joulelab.study.results",
+    "Study": "joulelab.study.study",
+    "measure": "joulelab.energy.measuring",
+    "measure_idle": "joulelab.energy.measuring",
+    "measured": "joulelab.energy.decorator",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import the public classes only when they are asked for: torch and pandas are heavy."""
+    """Import the public names only when they are asked for: torch and pandas are heavy."""
     if name in _LAZY:
         import importlib
 

@@ -124,7 +124,7 @@ def p_value(value: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Seconds as people say them: ``2.41 ms``, ``0.42 s``, ``12.3 s``, ``4 min 05 s``, ``1 h 05 min``."""
+    """Seconds as people say them: ``2.41 ms``, ``0.42 s``, ``4 min 05 s``, ``1 h 05 min``."""
     if not known(value):
         return UNKNOWN
     if value >= HOUR_S:

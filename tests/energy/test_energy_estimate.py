@@ -8,8 +8,9 @@ import psutil
 import pytest
 
 from joulelab.energy.detection import open_recorder
-from joulelab.energy.estimate import EstimateDetector, EstimateMeter, Processor, table_tdp_w
+from joulelab.energy.estimate import EstimateDetector, EstimateMeter
 from joulelab.energy.process_tree import descendants
+from joulelab.energy.processor import Processor, table_tdp_w
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, UnknownNameError
 

@@ -212,8 +212,11 @@ def test_close_releases_every_file(laptop):
     assert {sample.reason for sample in meter.sample()} == {"closed"}
 
 
-def test_a_machine_without_rapl_misses_nothing(tmp_path):
-    assert RaplDetector(tmp_path / "nowhere").detect() == ([], [])
+def test_a_machine_without_rapl_says_why_it_has_none(tmp_path):
+    meters, (missing,) = RaplDetector(tmp_path / "nowhere").detect()
+    assert meters == []
+    assert missing.domain == "cpu"
+    assert str(tmp_path / "nowhere") in missing.reason
     with pytest.raises(MeterError, match="no RAPL zone"):
         RaplMeter(tmp_path)
 

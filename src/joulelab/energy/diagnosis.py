@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from joulelab.energy.detection import ESTIMATE, Choice, find_meters
-from joulelab.energy.estimate import Processor
 from joulelab.energy.meter import Channel, Missing, meters
+from joulelab.energy.processor import Processor
 from joulelab.energy.reading import Measurement, Reading, Status, outermost
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import JoulelabError

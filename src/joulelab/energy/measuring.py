@@ -58,7 +58,7 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
     Returns:
         Watts by domain.
     """
-    return dict(shared_monitor(**options).recorder.measure_idle(duration_s))
+    return shared_monitor(**options).measure_idle(duration_s)
 
 
 class Measuring:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from joulelab.energy.carbon import (
     carbon_intensity,
@@ -24,6 +24,9 @@ from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.summary import energy_profile
 from joulelab.energy.tape import Stretch
 from joulelab.errors import DeviceBusyError, MeterError, SettingsError, suggestion
+
+if TYPE_CHECKING:
+    from joulelab.energy.measuring import Measuring
 
 Busy = Literal["share", "wait", "refuse"]
 
@@ -120,6 +123,9 @@ class Booking:
 class Monitor:
     """Meters that are open, and what is to be said of their measurements.
 
+    `joulelab.measure` makes one for each set of options and keeps it until the program ends; make
+    one yourself to decide when meters are opened and closed: ``with Monitor(...) as monitor``.
+
     Args:
         options: see `Options`.
 
@@ -168,6 +174,27 @@ class Monitor:
         self._windows = 0
         self._occupied: list[str] = []
         self._guard = threading.Lock()
+
+    def measure(self, label: str = "") -> Measuring:
+        """Measure a block of code with this monitor; see `joulelab.energy.measuring.measure`.
+
+        Args:
+            label: what is measured, for the result.
+        """
+        from joulelab.energy.measuring import Measuring
+
+        return Measuring(lambda: self, label)
+
+    def measure_idle(self, duration_s: float = 2.0) -> dict[str, float]:
+        """Measure idle power while the caller does nothing, so that windows have net energy.
+
+        Args:
+            duration_s: how long, in seconds.
+
+        Returns:
+            Watts by domain.
+        """
+        return dict(self.recorder.measure_idle(duration_s))
 
     def occupy(self, label: str) -> list[str]:
         """Take the devices for one more window.

@@ -21,6 +21,7 @@ factor of thousands.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.processor import Processor
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 
@@ -156,10 +158,13 @@ class RaplDetector(Detector):
         self._root = root or powercap_root()
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """One meter for all readable zones; nothing at all where the machine has no RAPL."""
+        """One meter for all readable zones, and why others, or all, cannot be read."""
         readable: list[Zone] = []
         missing: list[Missing] = []
-        for zone in find_zones(self._root):
+        zones = find_zones(self._root)
+        if not zones:
+            return [], [_absent(self._root)]
+        for zone in zones:
             try:
                 _Reader(zone).close()
             except PermissionError:
@@ -241,6 +246,24 @@ def _channel(zone: Zone) -> Channel:
         tick_s=TICK_S,
         within=zone.within,
         remark=REMARK,
+    )
+
+
+def _absent(root: Path) -> Missing:
+    """Why there are no zones, as far as can be told from here."""
+    if platform.system() != "Linux":
+        return Missing("cpu", f"RAPL is read under Linux, and this is {platform.system()}")
+    if Processor.here().virtual:
+        return Missing(
+            "cpu",
+            f"no RAPL in {root}: a virtual machine does not see its host's counters",
+            "measure on the host, or with a plug: --meter shelly:ADDRESS",
+        )
+    return Missing(
+        "cpu",
+        f"no RAPL in {root}",
+        "sudo modprobe intel_rapl_msr (AMD too); in a container mount the folder read-only and "
+        f"name it in {POWERCAP_VARIABLE}",
     )
 
 
