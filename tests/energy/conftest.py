@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvml_stub import build_stub, run_program
+from nvml_stub import build_stub, run_program, stub_variables
 
 Scenario = Callable[..., dict[str, Any]]
 
@@ -25,6 +25,6 @@ def scenario(nvml_library: Path) -> Scenario:
 
     def run(program: str, **answers: object) -> dict[str, Any]:
         variables = {f"STUB_{name}": str(answer) for name, answer in answers.items()}
-        return run_program(program, {"LD_LIBRARY_PATH": str(nvml_library), **variables})
+        return run_program(program, stub_variables(nvml_library) | variables)
 
     return run

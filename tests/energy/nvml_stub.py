@@ -59,7 +59,10 @@ out = {}
 
 
 def build_stub(folder: Path) -> Path | None:
-    """Compile the stand-in into a folder, for `LD_LIBRARY_PATH`.
+    """Compile the stand-in into a folder.
+
+    An ``nvidia-smi`` that only starts lies beside it: CodeCarbon looks for a GPU only where there
+    is one.
 
     Returns:
         The folder; ``None`` where there is no C compiler.
@@ -70,7 +73,20 @@ def build_stub(folder: Path) -> Path | None:
     options = ["-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC"]
     target = folder / LIBRARY
     subprocess.run([compiler, *options, "-o", target, SOURCE, "-lm"], check=True)
+    smi = folder / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nexit 0\n")
+    smi.chmod(0o755)
     return folder
+
+
+def stub_variables(folder: Path) -> dict[str, str]:
+    """The environment of a program that takes the stand-in for NVIDIA's library.
+
+    Args:
+        folder: as `build_stub` gives it.
+    """
+    path = os.pathsep.join((str(folder), os.environ.get("PATH", os.defpath)))
+    return {"LD_LIBRARY_PATH": str(folder), "PATH": path}
 
 
 def run_program(program: str, variables: dict[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 import time
 
 import pytest
+from nvml_stub import run_program, stub_variables
 from synthetic_power import SHAPES, Trace, exact_energy_j, exact_power_w
 
 COUNTED_BEFORE_J = 1e6
@@ -103,10 +104,8 @@ for _ in range(60):
 @pytest.fixture(scope="module")
 def recorded(nvml_library):
     """A window over a square wave: GPU 0 has a counter, GPU 1 only power."""
-    from nvml_stub import run_program
-
     trace = Trace("square", started_ns=time.monotonic_ns(), period_ms=1400)
-    variables = {"GPUS": 2, "ENERGY": 3, "FAULT_GPU": 1, **realtime(trace)}
+    faults = {"STUB_GPUS": "2", "STUB_ENERGY": "3", "STUB_FAULT_GPU": "1"}
     out = run_program(
         """
 from joulelab.energy.recorder import Recorder
@@ -121,10 +120,7 @@ out["started_s"] = window.started_s
 out["edges_s"] = edges_s
 out["measurement"] = measurement.to_dict()
 """,
-        {
-            "LD_LIBRARY_PATH": str(nvml_library),
-            **{f"STUB_{name}": str(value) for name, value in variables.items()},
-        },
+        stub_variables(nvml_library) | trace.variables() | faults,
     )
     return trace, out
 

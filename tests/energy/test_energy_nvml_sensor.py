@@ -1,6 +1,7 @@
 """Which power sensor a card has: how often it is new, and over how long it is a mean."""
 
 import pytest
+from nvml_stub import run_program, stub_variables
 
 INSTANT, AVERAGE = "NVML_FI_DEV_POWER_INSTANT", "NVML_FI_DEV_POWER_AVERAGE"
 ORDINARY = "nvmlDeviceGetPowerUsage"
@@ -17,8 +18,6 @@ PASCAL, VOLTA, TURING, AMPERE, ADA, HOPPER, NEWER, OLD = 4, 5, 6, 7, 8, 9, 10, 3
 @pytest.fixture(scope="module")
 def every_card(nvml_library):
     """What the meter says of each field of each card: one program for all."""
-    from nvml_stub import run_program
-
     cards = [
         (PASCAL, "Tesla P100-PCIE-16GB"),
         (VOLTA, "Tesla V100-SXM2-32GB"),
@@ -50,7 +49,7 @@ stub(ARCHITECTURE=13)
 meter = NvmlMeter()
 out["no architecture"] = [meter.channels[1].tick_s, dict(meter.describe())]
 """,
-        {"LD_LIBRARY_PATH": str(nvml_library)},
+        stub_variables(nvml_library),
     )
 
 
