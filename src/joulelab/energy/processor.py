@@ -1,4 +1,4 @@
-"""The processor of this machine, as far as software can tell, and its thermal design power (TDP)."""
+"""The processor of this machine, as far as software can tell, and its design power (TDP)."""
 
 from __future__ import annotations
 

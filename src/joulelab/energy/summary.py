@@ -214,7 +214,7 @@ def _reading(
             reason="; ".join(dict.fromkeys(figure.reason for figure in figures)),
             within=channel.within,
         )
-    check_j = _check(domain, figures, flags)
+    check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
     if channel.kind == "counter" and channel.tick_s:
         ticks = duration_s / channel.tick_s
         if ticks < COARSE_TICKS:
@@ -241,8 +241,13 @@ def _reading(
     )
 
 
-def _check(domain: str, figures: Sequence[_Figure], flags: list[str]) -> float | None:
-    """The same energy by the next measured channel; a disagreement is flagged."""
+def _check(
+    domain: str, figures: Sequence[_Figure], long_enough: bool, flags: list[str]
+) -> float | None:
+    """The same energy by the next measured channel; a disagreement is flagged.
+
+    Channels are read one after the other, so in a very short window they see different times.
+    """
     best, *others = figures
     sound = [
         figure
@@ -255,7 +260,7 @@ def _check(domain: str, figures: Sequence[_Figure], flags: list[str]) -> float |
         return None
     energy_j, check_j = best.energy_j or 0.0, sound[0].energy_j or 0.0
     allowed_j = max(DISAGREEMENT * abs(energy_j), best.error_j or 0.0)
-    if sound[0].steps >= COARSE_TICKS and abs(energy_j - check_j) > allowed_j:
+    if long_enough and sound[0].steps >= COARSE_TICKS and abs(energy_j - check_j) > allowed_j:
         flags.append(
             f"{domain}: {best.channel.source} says {energy_j:.4g} J and "
             f"{sound[0].channel.source} {check_j:.4g} J"
