@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 LEAST = 2
@@ -67,7 +67,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     if len(sample) < LEAST:
         return Interval(mean, math.nan, math.nan, math.nan, len(sample), confidence)
     std = float(sample.std(ddof=1))
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1))
+    quantile = float(stdtrit(len(sample) - 1, (1 + confidence) / 2))
     reach = quantile * std / math.sqrt(len(sample))
     return Interval(mean, mean - reach, mean + reach, std, len(sample), confidence)
 

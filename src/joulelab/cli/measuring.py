@@ -7,14 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from joulelab import formats
-from joulelab.analysis.comparison import Interval, mean_interval, ratio_interval
 from joulelab.cli.output import print_json, progress_console
 from joulelab.energy import display
 from joulelab.energy.monitor import Monitor, Options
@@ -29,6 +28,9 @@ from joulelab.energy.trials import (
     run_trials,
 )
 from joulelab.errors import UsageError
+
+if TYPE_CHECKING:
+    from joulelab.analysis.comparison import Interval
 
 NOT_MEASURED = 4
 PICTURES = (".png", ".svg", ".pdf")
@@ -193,6 +195,8 @@ class _Answer:
         return [block[0] for block in both], [block[1] for block in both]
 
     def _ratio(self, values: str) -> Interval | None:
+        from joulelab.analysis.comparison import ratio_interval
+
         first, second = self._pairs(values)
         return ratio_interval(first, second) if first else None
 
@@ -319,6 +323,8 @@ def notes(measurement: Measurement) -> list[str]:
 
 
 def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
+    from joulelab.analysis.comparison import mean_interval
+
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("")
     for name in ("mean", "sd", "95 % confidence", "least", "most", "n"):
@@ -343,6 +349,8 @@ def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
 
 
 def _summary_data(runs: Sequence[Measurement]) -> dict[str, Any]:
+    from joulelab.analysis.comparison import mean_interval
+
     summary: dict[str, Any] = {"status": _worst(runs)}
     for key in FIGURES:
         values = [value for one in runs if (value := figures(one)[key]) is not None]

@@ -1,0 +1,284 @@
+"""``joulelab measure`` as its users call it: exit codes, output, signals, tables, JSON."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+PYTHON = sys.executable
+
+
+def command(*arguments):
+    return [PYTHON, "-m", "joulelab", "measure", "--idle", "0", *map(str, arguments)]
+
+
+def measure(*arguments, **settings):
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, **settings
+    )
+
+
+@pytest.fixture
+def rapl(tmp_path, monkeypatch):
+    """A processor whose counter a thread of no program moves: it stands still, and is measured."""
+    zone = tmp_path / "powercap" / "intel-rapl:0"
+    zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n")
+    (zone / "max_energy_range_uj").write_text("262143328850\n")
+    (zone / "energy_uj").write_text("1000000\n")
+    monkeypatch.setenv("JOULELAB_POWERCAP", str(zone.parent))
+    return zone
+
+
+def test_output_and_exit_code_are_the_commands_own():
+    done = measure("--", PYTHON, "-c", "print('out'); raise SystemExit(3)")
+    assert done.returncode == 3
+    assert done.stdout == "out\n"
+    assert "cpu:0" in done.stderr
+    assert "estimated" in done.stderr
+
+
+def test_options_of_the_command_need_no_dashes_before_them():
+    done = measure(PYTHON, "-c", "import sys; print(sys.argv[1:])", "--json", "--repeat", "2")
+    assert done.stdout == "['--json', '--repeat', '2']\n"
+
+
+def test_standard_input_goes_to_the_command():
+    done = measure("--", PYTHON, "-c", "print(input()[::-1])", input="abc\n")
+    assert done.stdout == "cba\n"
+
+
+def test_json_is_alone_on_standard_output():
+    done = measure("--json", "--place", "NLD", "--", PYTHON, "-c", "print('out')")
+    data = json.loads(done.stdout)
+    assert "out\n" in done.stderr
+    assert (data["schema_version"], data["exit_code"]) == (1, 0)
+    measurement = data["measurement"]
+    assert measurement["total"]["status"] == "estimated"
+    assert measurement["total"]["gross_j"] > 0
+    assert measurement["footprint"]["year"] > 2000
+    assert measurement["co2e_g"] > 0
+    assert {one["domain"] for one in measurement["readings"]} >= {"cpu:0", "dram:0"}
+
+
+def test_the_time_of_children_and_threads_is_in_the_estimate():
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
+    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', '''{busy}'''])"
+    done = measure("--json", "--", PYTHON, "-c", program)
+    readings = json.loads(done.stdout)["measurement"]["readings"]
+    (cpu,) = [one for one in readings if one["domain"] == "cpu:0"]
+    watts = json.loads(done.stdout)["measurement"]["total"]["gross_j"]
+    assert cpu["gross_j"] > 0.4 * 0.5
+    assert watts >= cpu["gross_j"]
+
+
+def test_a_command_that_is_killed_gives_its_reading_and_the_code_of_a_shell():
+    done = measure("--", PYTHON, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert done.returncode == 128 + signal.SIGSEGV
+    assert "cpu:0" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "code"), [("no-such-program-anywhere", 127), (os.devnull, 126)])
+def test_a_command_that_cannot_be_started_has_the_code_of_a_shell(name, code):
+    done = measure("--", name)
+    assert done.returncode == code
+    assert f"{name} cannot be started" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 2
+
+
+SLEEPER = """
+import signal, sys, time
+count = 0
+def note(number, _):
+    global count
+    count += 1
+    print(f"got {number}", flush=True)
+signal.signal(signal.SIGINT, note)
+signal.signal(signal.SIGTERM, note)
+print("ready", flush=True)
+end = time.monotonic() + 30
+while not count and time.monotonic() < end: time.sleep(0.01)
+time.sleep(0.3)  # a second signal would be counted
+print(f"count {count}", flush=True)
+raise SystemExit(5)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_joulelab_alone_is_passed_on_once_and_the_reading_is_given(number):
+    process = subprocess.Popen(
+        command("--", PYTHON, "-c", SLEEPER),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert out == f"got {int(number)}\ncount 1\n"
+    assert process.returncode == 5
+    assert "cpu:0" in err
+
+
+def test_control_c_in_a_terminal_reaches_the_command_once_and_the_reading_is_given():
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(PYTHON, command("--", PYTHON, "-c", SLEEPER))
+    text = b""
+    try:
+        while b"ready" not in text:
+            text += os.read(terminal, 1000)
+        os.write(terminal, b"\x03")
+        while True:
+            text += os.read(terminal, 1000)
+    except OSError:
+        pass  # the other end of the terminal is closed
+    finally:
+        os.close(terminal)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert b"count 1" in text
+    assert b"cpu:0" in text
+    assert status == 5
+
+
+def test_the_trace_and_its_picture_are_written(tmp_path):
+    trace, plot = tmp_path / "t.parquet", tmp_path / "p.png"
+    done = measure(
+        "--trace", trace, "--plot", plot, "--", PYTHON, "-c", "import time; time.sleep(1.2)"
+    )
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(trace)
+    assert set(frame["domain"]) == {"cpu:0", "dram:0"}
+    assert frame["t_s"].max() > 1.0
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_repeated_runs_have_mean_deviation_and_interval():
+    done = measure("--json", "--repeat", "3", "--warmup", "1", "--", PYTHON, "-c", "")
+    data = json.loads(done.stdout)
+    assert [run["block"] for run in data["runs"]] == [0, 1, 2]
+    gross = data["summary"]["gross_j"]
+    values = [run["measurement"]["total"]["gross_j"] for run in data["runs"]]
+    assert gross["n"] == 3
+    assert gross["value"] == pytest.approx(sum(values) / 3)
+    assert gross["low"] < gross["value"] < gross["high"]
+    assert "warm-up" in done.stderr
+
+
+def test_two_commands_are_compared_in_blocks_of_random_order():
+    busy = "import time\nwhile time.process_time() < {}: pass"
+    first, second = (f'{PYTHON} -c "{busy.format(s)}"'.replace("\n", "; ") for s in (1, 1))
+    first, second = (
+        f"{PYTHON} -c \"exec('import time\\nwhile time.process_time() < {s}: pass')\""
+        for s in (0.6, 0.2)
+    )
+    done = measure("--json", "--repeat", "4", "--seed", "1", "--compare", first, second)
+    data = json.loads(done.stdout)
+    order = [run["command"] for run in data["runs"]]
+    assert sorted(order[0:2]) == sorted(order[2:4]) == sorted(order[4:6]) == ["A", "B"]
+    assert len({tuple(order[n : n + 2]) for n in (0, 2, 4, 6)}) == 2, "some blocks begin with B"
+    ratio = data["ratio"]["gross_j"]
+    assert ratio["n"] == 4
+    assert 1.3 < ratio["low"] <= ratio["value"] <= ratio["high"] < 5
+    assert data["sentence"].startswith("A used ")
+    assert "times the energy of B" in data["sentence"]
+
+
+def test_a_failing_run_ends_the_repetition_with_its_code():
+    done = measure("--repeat", "5", "--", PYTHON, "-c", "raise SystemExit(9)")
+    assert done.returncode == 9
+    assert done.stderr.count("exit code 9") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no command is named"),
+        (("--compare", "a", "b", "--", "c"), "--compare has its two commands already"),
+        (("--trace", "t.txt", "--", "true"), "a trace is Parquet or CSV"),
+        (("--plot", "p.gif", "--", "true"), "no such kind of picture"),
+        (("--repeat", "2", "--trace", "t.csv", "--", "true"), "for a single run"),
+        (("--meter", "nvlm", "--", "true"), "did you mean 'nvml'?"),
+        (("--place", "Atlantis", "--", "true"), "Atlantis"),
+        (("--domain", "gpu:9", "--", "true"), "'gpu:9' cannot be read here"),
+        (("--interval", "0", "--", "true"), "interval"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_run(arguments, words, tmp_path):
+    done = measure(*arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_strict_without_a_sensor_runs_nothing():
+    done = measure("--strict", "--meter", "estimate", "--", PYTHON, "-c", "print('ran')")
+    assert done.returncode == 1
+    assert "nothing can be measured here" in done.stderr
+    assert done.stdout == ""
+
+
+def test_strict_with_a_sensor_leaves_estimates_out(rapl):
+    done = measure("--strict", "--json", "--", PYTHON, "-c", "")
+    assert done.returncode == 0, done.stderr
+    measurement = json.loads(done.stdout)["measurement"]
+    assert measurement["total"]["status"] == "measured"
+    assert [one["domain"] for one in measurement["readings"]] == ["cpu:0"]
+
+
+def test_strict_with_a_sensor_that_is_lost_ends_with_4(rapl):
+    empty = f"import time; time.sleep(0.5); open({str(rapl / 'energy_uj')!r}, 'w'); time.sleep(1)"
+    done = measure("--strict", "--", PYTHON, "-c", empty)
+    assert done.returncode == 4
+    assert "said nothing for" in done.stderr
+
+
+def test_a_second_measurement_refuses_on_request_and_the_first_is_named(tmp_path):
+    first = subprocess.Popen(
+        command("--label", "the first", "--", PYTHON, "-c", "print('on', flush=True); input()"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "JOULELAB_LOCK_DIR": str(tmp_path)},
+    )
+    assert first.stdout.readline() == b"on\n"
+    second = measure(
+        "--busy",
+        "refuse",
+        "--",
+        PYTHON,
+        "-c",
+        "print('ran')",
+        env={**os.environ, "JOULELAB_LOCK_DIR": str(tmp_path)},
+    )
+    assert second.returncode == 1
+    assert f"process {first.pid} (the first) is measuring on cpu" in second.stderr
+    assert second.stdout == ""
+    first.communicate(b"\n", timeout=60)
+    assert first.returncode == 0
+
+
+def test_a_measured_command_may_measure_itself():
+    program = "import joulelab\nwith joulelab.measure(busy='refuse') as m: pass\nprint(m.status)"
+    done = measure("--", PYTHON, "-c", program, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "estimated\n"
+
+
+def test_idle_power_is_measured_before_and_after():
+    began = time.monotonic()
+    done = subprocess.run(
+        [PYTHON, "-m", "joulelab", "measure", "--idle", "0.3", "--json", "--", PYTHON, "-c", ""],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    total = json.loads(done.stdout)["measurement"]["total"]
+    assert time.monotonic() - began > 0.6
+    assert total["net_j"] == pytest.approx(total["gross_j"] - total["idle_j"])
