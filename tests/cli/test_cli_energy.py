@@ -1,0 +1,149 @@
+"""``joulelab doctor``, ``record``, ``watch`` and ``trace`` as their users call them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+NVIDIA_SMI = """timestamp, index, power.draw [W], utilization.gpu [%]
+2023/03/21 12:34:56.000, 0, 100.00 W, 90 %
+2023/03/21 12:34:57.000, 0, 100.00 W, 90 %
+2023/03/21 12:34:58.000, 0, 100.00 W, 90 %
+"""
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "joulelab", *map(str, arguments)]
+
+
+def joulelab(*arguments, **settings):
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, **settings
+    )
+
+
+@pytest.fixture
+def powercap(tmp_path, monkeypatch):
+    """A processor with a counter that stands still."""
+    zone = tmp_path / "powercap" / "intel-rapl:0"
+    zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n")
+    (zone / "max_energy_range_uj").write_text("262143328850\n")
+    (zone / "energy_uj").write_text("1000000\n")
+    monkeypatch.setenv("JOULELAB_POWERCAP", str(zone.parent))
+    return zone
+
+
+def test_the_doctor_says_what_is_there_and_ends_with_a_verdict(tmp_path):
+    done = joulelab("doctor", env={**os.environ, "JOULELAB_POWERCAP": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1].startswith("estimated: no sensor can be read")
+    assert "nvidia-ml-py" in done.stdout
+    assert f"no RAPL in {tmp_path}" in done.stdout
+    assert "shelly" in done.stdout
+
+
+def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(powercap):
+    done = joulelab("doctor", "--json")
+    data = json.loads(done.stdout)
+    assert data["verdict"] == "partly estimated"
+    (cpu,) = [one for one in data["findings"] if one["channel"]["domain"] == "cpu:0"]
+    assert (cpu["channel"]["source"], cpu["channel"]["status"]) == ("rapl", "measured")
+    assert cpu["channel"]["tick_s"] > 0
+    assert cpu["power_w"] == 0.0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_the_doctor_names_the_command_that_would_let_rapl_be_read(powercap):
+    (powercap / "energy_uj").chmod(0)
+    done = joulelab("doctor")
+    assert f"do: sudo chmod a+r {powercap / 'energy_uj'}" in done.stdout
+
+
+def test_the_doctor_of_one_meter_looks_at_no_other(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text(NVIDIA_SMI)
+    data = json.loads(joulelab("doctor", "--meter", f"replay:{log}?loop=true", "--json").stdout)
+    assert data["verdict"] == "measured"
+    assert [one["channel"]["domain"] for one in data["findings"]] == ["gpu:0"]
+    assert data["findings"][0]["power_w"] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_recording_ends_by_itself_and_can_be_measured(tmp_path, suffix):
+    path = tmp_path / f"trace.{suffix}"
+    done = joulelab("record", "--out", path, "--for", "1.5", "--meter", "estimate")
+    assert done.returncode == 0, done.stderr
+    assert str(path) in done.stdout
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    data = json.loads(joulelab("trace", path, "--json", "--place", "NLD").stdout)
+    measurement = data["measurement"]
+    assert measurement["duration_s"] == pytest.approx(1.5, abs=0.5)
+    assert {one["source"] for one in measurement["readings"]} == {"estimate"}
+    assert measurement["co2e_g"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_recording_is_finished_when_it_is_stopped(tmp_path, number):
+    path = tmp_path / "trace.parquet"
+    journal = tmp_path / "trace.parquet.part.csv"
+    process = subprocess.Popen(
+        command("record", "--out", path, "--meter", "estimate"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        if journal.exists() and len(journal.read_text().splitlines()) > 4:
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not journal.exists()
+    assert pd.read_parquet(path)["t_s"].max() > 0
+
+
+def test_a_recording_writes_over_nothing(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("mine")
+    done = joulelab("record", "--out", path, "--for", "1")
+    assert done.returncode == 1
+    assert "exists already" in done.stderr
+    assert path.read_text() == "mine"
+
+
+def test_the_log_of_nvidia_smi_is_measured_and_drawn(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text(NVIDIA_SMI)
+    done = joulelab("trace", log, "--from", "0.5", "--to", "1.5", "--plot", tmp_path / "p.svg")
+    assert done.returncode == 0, done.stderr
+    assert "gpu:0" in done.stdout
+    assert "100" in done.stdout
+    assert (tmp_path / "p.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a,b\n1,2\n", "no column of time"), ("", "cannot be read"), (None, "does not exist")],
+)
+def test_what_is_no_trace_is_refused(tmp_path, text, words):
+    path = tmp_path / "x.csv"
+    if text is not None:
+        path.write_text(text)
+    done = joulelab("trace", path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_view_writes_lines_where_there_is_no_terminal():
+    done = joulelab("watch", "--for", "0.6", "--every", "0.2", "--meter", "estimate")
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) == 3
+    assert all("cpu:0" in line and "(estimated)" in line for line in lines)
