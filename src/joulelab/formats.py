@@ -18,6 +18,7 @@ ENERGY = ((1e6, 1e6, "MJ"), (1e5, 1e3, "kJ"), (0.1, 1.0, "J"), (0.0, 1e-3, "mJ")
 MASS = ((1e6, 1e6, "t"), (1e3, 1e3, "kg"), (1.0, 1.0, "g"), (0.0, 1e-3, "mg"))
 """From how much on a unit is used, how much one of it is, and its name."""
 SMALL = 0.1
+SMALLEST = 0.001
 TENS = 10
 HUNDREDS = 100
 
@@ -65,6 +66,8 @@ def at_scale(value: float | None, size: float) -> str:
     if not known(value):
         return DASH
     scaled = value / size
+    if 0 < abs(scaled) < SMALLEST:
+        return f"< {SMALLEST}" if scaled > 0 else signed(f"> -{SMALLEST}")
     return f"{scaled:.2g}" if 0 < abs(scaled) < SMALL else significant(scaled)
 
 

@@ -7,12 +7,13 @@ import time
 import psutil
 import pytest
 
+from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.estimate import EstimateDetector, EstimateMeter
 from joulelab.energy.process_tree import descendants
 from joulelab.energy.processor import Processor, table_tdp_w
 from joulelab.energy.reading import Status
-from joulelab.errors import MeterError, UnknownNameError
+from joulelab.errors import MeterError, SettingsError, UnknownNameError
 
 
 def busy(seconds):
@@ -98,6 +99,33 @@ def test_grandchildren_are_found_with_and_without_the_kernels_list(listed, monke
         child.stdin.close()
     assert child.pid in {process.pid for process in found}
     assert len(found) >= 2
+
+
+def test_the_whole_machine_is_estimated_where_nothing_of_ours_is_run():
+    tree, machine = EstimateMeter(tdp_w=100.0), EstimateMeter(tdp_w=100.0, scope="machine")
+    program = "import time\nwhile time.process_time() < 0.5: pass"
+    for meter in (tree, machine):
+        meter.sample()
+    # A process that is no descendant of this one: its parent, a shell, ends at once.
+    subprocess.run(f"{sys.executable} -c '{program}' & echo", shell=True, check=True)
+    before = machine.sample()[0].value
+    deadline_s = time.monotonic() + 60
+    while machine.sample()[0].value - before < 0.3 * Processor.here().power(100.0)[0]:
+        assert time.monotonic() < deadline_s, "the machine's time did not grow"
+        time.sleep(0.05)
+    assert "the whole machine" in machine.channels[0].remark
+    assert machine.sample()[1].value >= 0
+
+
+@pytest.mark.parametrize("settings", [{"scope": "world"}, {"tdp_w": 0}, {"tdp_w": "65 W"}])
+def test_settings_of_the_estimate_that_cannot_be_are_refused(settings):
+    with pytest.raises(SettingsError):
+        open_recorder(["estimate"], settings={"estimate": settings})
+
+
+def test_the_estimate_passes_the_conformance_tests():
+    for scope in ("tree", "machine"):
+        check_meter(lambda scope=scope: EstimateMeter(scope=scope))
 
 
 def test_every_channel_is_marked_estimated_and_says_how():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from joulelab.study.study import Study
 
 INTERRUPTED = 130
+WHOLE_MACHINE: Options = {"settings": {"estimate": {"scope": "machine"}}}
+"""Where nothing of ours is run, an estimate of our own process would be one of nothing."""
 
 app = typer.Typer(
     name="joulelab",
@@ -306,7 +308,7 @@ def record(
     """Record power into a file until stopped."""
     from joulelab.cli.recording import record_trace
 
-    options = _options(meter, None, interval, None, None)
+    options = _options(meter, None, interval, None, None) | WHOLE_MACHINE
     record_trace(out, options, seconds, label or out.stem, force=force, as_json=json)
 
 
@@ -325,7 +327,7 @@ def watch(
     """Show live power by domain, until stopped."""
     from joulelab.cli.watching import watch_power
 
-    watch_power(_options(meter, None, interval, None, None), every, seconds)
+    watch_power(_options(meter, None, interval, None, None) | WHOLE_MACHINE, every, seconds)
 
 
 @app.command()

@@ -75,7 +75,7 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
         UsageError: no such meter or setting.
         MeterError: a meter that was named finds nothing to read.
     """
-    found = find_meters(names)
+    found = find_meters(names, settings={"estimate": {"scope": "machine"}})
     with Recorder(found.meters, missing=found.missing) as recorder:
         window = recorder.open("idle")
         recorder.wait(probe_s)

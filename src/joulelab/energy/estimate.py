@@ -3,7 +3,9 @@
 ::
 
     E_cpu  = processor time of the process tree (s) * TDP * sockets / logical processors
-    E_dram = integral of resident memory of the tree (GB) * 0.3725 W/GB
+    E_dram = integral of the memory of the process tree (GB) * 0.3725 W/GB
+
+or of the whole machine instead of a process tree, where nothing of ours is run.
 
 TDP comes from codecarbon's table of processors, and only for a model that stands in it by name:
 the data sheet of another model is no estimate. Otherwise 4 W a logical processor are taken,
@@ -18,27 +20,46 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.process_tree import ProcessTree
+from joulelab.energy.process_tree import Machine, ProcessTree
 from joulelab.energy.processor import Processor
 from joulelab.energy.reading import Status
+from joulelab.errors import SettingsError
 
 MEMORY_W_PER_GB = 0.3725
+SCOPES = {"tree": "this process tree", "machine": "the whole machine"}
 RELATIVE_ERROR = 0.4
 VIRTUAL_RELATIVE_ERROR = 1.0
 
 
 class EstimateMeter(Meter):
-    """Processor and memory energy of this process and all its descendants.
+    """Processor and memory energy of this process and all its descendants, or of the machine.
 
     Args:
         tdp_w: thermal design power of one socket in watts; looked up where ``None``.
         measured: families of domains (``"cpu"``, ``"dram"``) that a sensor reads already.
+        scope: whose processor time and memory: ``"tree"`` for those of this process and its
+            descendants, ``"machine"`` for everything that runs.
+
+    Raises:
+        SettingsError: no such scope, or a TDP that is not positive.
     """
 
     name = "estimate"
     interval_s = 0.5
 
-    def __init__(self, tdp_w: float | None = None, measured: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        tdp_w: float | None = None,
+        measured: Collection[str] = (),
+        scope: str = "tree",
+    ) -> None:
+        if scope not in SCOPES:
+            raise SettingsError(
+                f"an estimate has no scope {scope!r}", f"one of {', '.join(SCOPES)}"
+            )
+        if tdp_w is not None and not (isinstance(tdp_w, int | float) and tdp_w > 0):
+            raise SettingsError(f"a TDP of {tdp_w!r} W is impossible", "write it in watts: 65")
+        whose = SCOPES[scope]
         processor = Processor.here()
         self._w_per_processor, source = processor.power(tdp_w)
         cpu_error = VIRTUAL_RELATIVE_ERROR if processor.virtual else RELATIVE_ERROR
@@ -51,7 +72,7 @@ class EstimateMeter(Meter):
                 cpu_error,
                 0.0,
                 ("wall",),
-                f"processor time of this process tree x {self._w_per_processor:.3g} W a logical "
+                f"processor time of {whose} x {self._w_per_processor:.3g} W a logical "
                 f"processor ({source})",
             ),
             Channel(
@@ -62,12 +83,11 @@ class EstimateMeter(Meter):
                 RELATIVE_ERROR,
                 0.0,
                 ("wall",),
-                f"resident memory of this process tree x {MEMORY_W_PER_GB} W/GB "
-                "(Green Algorithms, 2021)",
+                f"memory of {whose} x {MEMORY_W_PER_GB} W/GB (Green Algorithms, 2021)",
             ),
         )
         self._channels = tuple(c for c in channels if c.domain.partition(":")[0] not in measured)
-        self._tree = ProcessTree()
+        self._usage = ProcessTree() if scope == "tree" else Machine()
         self._memory_j = 0.0
         self._memory_w = 0.0
         self._last_s: float | None = None
@@ -82,7 +102,7 @@ class EstimateMeter(Meter):
         """Read processor time and memory of the process tree."""
         if self._closed:
             return [Sample(None, "closed") for _ in self._channels]
-        seconds, resident_bytes = self._tree.usage()
+        seconds, resident_bytes = self._usage.usage()
         now_s = time.monotonic()
         if self._last_s is not None:
             self._memory_j += self._memory_w * (now_s - self._last_s)
@@ -106,14 +126,18 @@ class EstimateDetector(Detector):
     Args:
         tdp_w: as for `EstimateMeter`.
         measured: domains that a sensor reads; what they cover is not estimated.
+        scope: as for `EstimateMeter`.
     """
 
-    def __init__(self, tdp_w: float | None = None, measured: Collection[str] = ()) -> None:
+    def __init__(
+        self, tdp_w: float | None = None, measured: Collection[str] = (), scope: str = "tree"
+    ) -> None:
         self._tdp_w = tdp_w
+        self._scope = scope
         self._measured = {domain.partition(":")[0] for domain in measured}
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """The meter, or none where sensors cover everything that it could estimate."""
         if self._measured & {"wall", "psys"} or self._measured >= {"cpu", "dram"}:
             return [], []
-        return [EstimateMeter(self._tdp_w, self._measured)], []
+        return [EstimateMeter(self._tdp_w, self._measured, self._scope)], []

@@ -1,4 +1,4 @@
-"""Processor time and memory of this process and all its descendants."""
+"""Processor time and memory: of this process and its descendants, or of the whole machine."""
 
 from __future__ import annotations
 
@@ -61,6 +61,23 @@ class ProcessTree:
             except psutil.Error:
                 continue  # it has ended since the last look
             yield sum(times[:4]), memory
+
+
+class Machine:
+    """Processor time and memory of everything that runs here."""
+
+    def __init__(self) -> None:
+        self._total_s = 0.0
+
+    def usage(self) -> tuple[float, int]:
+        """Processor time in seconds, which never falls, and memory in use in bytes."""
+        times = psutil.cpu_times()
+        # What a guest of this machine uses is in user and nice already.
+        parts = ("user", "nice", "system", "irq", "softirq")
+        busy_s = sum(getattr(times, part, 0.0) for part in parts)
+        self._total_s = max(self._total_s, busy_s)
+        memory = psutil.virtual_memory()
+        return self._total_s, memory.total - memory.available
 
 
 def descendants(process: psutil.Process) -> list[psutil.Process]:
