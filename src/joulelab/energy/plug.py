@@ -1,0 +1,273 @@
+"""A smart plug as a meter: what all of them have in common.
+
+A plug measures everything behind its socket: it is the domain ``wall``, which contains all others.
+It says its power, and counts energy since it was made or last reset. Both are read about once a
+second by a `PollingMeter`.
+
+An edge of a window is uncertain by the time for which a value may have stood: the plug takes a new
+one every second (Shelly's firmware; `Energy200ms` and `XnrgCall(FUNC_ENERGY_EVERY_SECOND)` of
+Tasmota's), and an answer is given for two polling intervals. With one question a second that makes
+a tick of 3 s.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import ClassVar
+
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.plug_http import Questions
+from joulelab.energy.plug_settings import PlugSettings
+from joulelab.energy.polling import PollingMeter
+from joulelab.energy.reading import Status
+from joulelab.errors import MeterError
+
+UPDATE_S = 1.0
+IMPOSSIBLE_W = 1e6
+"""More than any socket gives."""
+
+
+@dataclass(frozen=True)
+class PlugAnswer:
+    """What a plug said at one moment.
+
+    Attributes:
+        power_w: the power of the moment.
+        energy_j: energy that it has counted, or ``None`` where it counts none.
+        step_j: the smallest step in which it counts.
+        state: ``voltage_v``, ``current_a``, ``temperature_c``, as far as it knows them.
+    """
+
+    power_w: float
+    energy_j: float | None = None
+    step_j: float = 0.0
+    state: Mapping[str, float] = field(default_factory=dict)
+
+
+class Plug(ABC):
+    """The language of one kind of plug.
+
+    Args:
+        settings: where and how it is asked.
+
+    Attributes:
+        kind: its name, as in ``shelly``; the channels' sources begin with it.
+        relative_error: bound of its own error, where the user has not said another.
+        remark: where that bound is from.
+    """
+
+    kind: ClassVar[str]
+    relative_error: ClassVar[float]
+    remark: ClassVar[str]
+
+    def __init__(self, settings: PlugSettings) -> None:
+        self.settings = settings
+        self.questions = Questions(settings.reached, settings.timeout_s, settings.password)
+
+    @abstractmethod
+    def ask(self) -> PlugAnswer:
+        """What it measures now.
+
+        Raises:
+            MeterError: it does not answer, or not as such a plug does.
+        """
+
+    def about(self) -> Mapping[str, str]:
+        """Model and firmware, as far as it says; raises `MeterError` as `ask` does."""
+        return {}
+
+    def watts(self, value: object) -> float:
+        """Its power as a number.
+
+        Raises:
+            MeterError: it is none, or cannot be the power behind a socket.
+        """
+        power_w = number(value)
+        if power_w is None or power_w > IMPOSSIBLE_W:
+            raise self.refused("power", value)
+        if power_w < 0:
+            raise MeterError(
+                f"{self.questions.address}: it says {power_w:g} W: power flows back through it",
+                "measure the computer alone, without a solar panel or battery on the same plug",
+            )
+        return power_w
+
+    def joules(self, value: object, unit_j: float) -> float:
+        """Its counted energy in joules.
+
+        Args:
+            value: as it came.
+            unit_j: the plug's unit of energy in joules.
+
+        Raises:
+            MeterError: it is no number, or negative.
+        """
+        energy = number(value)
+        if energy is None or energy < 0:
+            raise self.refused("energy", value)
+        return energy * unit_j
+
+    def refused(self, what: str, value: object) -> MeterError:
+        """The error for a value that cannot be right."""
+        said = self.questions.excerpt(str(value))
+        return MeterError(
+            f"{self.questions.address}: it says {said} as its {what}",
+            "look at the plug's own web page, and start the plug anew",
+        )
+
+
+class PlugCounter:
+    """Sees to it that a plug's count only rises, and not faster than a socket allows.
+
+    Args:
+        first: what the plug said when it was opened.
+    """
+
+    def __init__(self, first: PlugAnswer) -> None:
+        self._last_j = first.energy_j or 0.0
+        self._last_s = time.monotonic()
+        self._lost = ""
+
+    def advance(self, answer: PlugAnswer) -> Sample:
+        """The energy in an answer; after a reset, and from then on always, a reason instead."""
+        if self._lost:
+            return Sample(None, self._lost)
+        if answer.energy_j is None:
+            return Sample(None, "the plug did not say its energy")
+        now_s = time.monotonic()
+        risen_j, allowed_j = answer.energy_j - self._last_j, IMPOSSIBLE_W * (now_s - self._last_s)
+        if risen_j < 0 or risen_j > allowed_j + answer.step_j:
+            how = "fell" if risen_j < 0 else "jumped"
+            self._lost = (
+                f"the plug's counter {how} from {self._last_j / 3.6e6:.6g} to "
+                f"{answer.energy_j / 3.6e6:.6g} kWh: it was started anew or reset"
+            )
+            return Sample(None, self._lost)
+        self._last_j, self._last_s = answer.energy_j, now_s
+        return Sample(answer.energy_j)
+
+
+class PlugMeter(PollingMeter):
+    """Power of one plug, and its energy if it counts.
+
+    Args:
+        plug: what is asked.
+        first: what it has just answered.
+        about: model and firmware.
+    """
+
+    def __init__(
+        self, plug: Plug, first: PlugAnswer, about: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(plug.settings.poll_s)
+        self.name = f"{plug.kind}:{plug.questions.address}"
+        self._plug = plug
+        self._about = dict(about or {})
+        self._counter = PlugCounter(first) if first.energy_j is not None else None
+        self._channels = [self._channel("power", 0.0)]
+        if self._counter is not None:
+            self._channels.append(self._channel("counter", first.step_j))
+        self.start_polling(self._samples(first))
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """Power, and a counter if the plug has one."""
+        return self._channels
+
+    def ask(self) -> Sequence[Sample]:
+        """Ask the plug."""
+        return self._samples(self._plug.ask())
+
+    def interrupt(self) -> None:
+        """Give the question up."""
+        self._plug.questions.interrupt()
+
+    def describe(self) -> Mapping[str, str]:
+        """Address, model and firmware, and how often it is asked."""
+        address = str(self._plug.questions.address)
+        return {"address": address, **self._about, "asked": f"every {self.poll_s:g} s"}
+
+    def _samples(self, answer: PlugAnswer) -> Sequence[Sample]:
+        power = Sample(answer.power_w, state=answer.state)
+        return [power] if self._counter is None else [power, self._counter.advance(answer)]
+
+    def _channel(self, kind: str, step_j: float) -> Channel:
+        plug, given = self._plug, self._plug.settings.relative_error
+        return Channel(
+            domain=plug.settings.domain,
+            source=f"{plug.kind}-{kind}",
+            kind="counter" if kind == "counter" else "power",
+            status=Status.MEASURED,
+            relative_error=plug.relative_error if given is None else given,
+            tick_s=UPDATE_S + self.max_age_s,
+            remark=plug.remark if given is None else "the bound was given by the user",
+            resolution_j=step_j,
+        )
+
+
+class PlugDetector(Detector):
+    """Finds one plug at the address that the user has named.
+
+    Attributes:
+        kind: its name in the registry.
+    """
+
+    automatic = False
+    kind: ClassVar[str]
+    settings: PlugSettings
+
+    @abstractmethod
+    def plug(self) -> Plug:
+        """The plug at the address of the settings."""
+
+    def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
+        """Ask the plug once: its meter, or why it cannot be read."""
+        domain = self.settings.domain
+        if self.settings.address is None:
+            remedy = (
+                f"name it: {self.kind}:192.168.1.20, or address in the table [meter.{self.kind}] "
+                "of the settings file"
+            )
+            return [], [Missing(domain, "the plug's address is not given", remedy)]
+        plug = self.plug()
+        try:
+            first = plug.ask()
+        except MeterError as error:
+            return [], [Missing(domain, error.message, error.hint)]
+        try:
+            about = plug.about()
+        except MeterError:
+            about = {}  # it measures, and that counts
+        return [PlugMeter(plug, first, about)], []
+
+
+def number(value: object) -> float | None:
+    """A finite number from JSON, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    try:
+        real = float(value)
+    except OverflowError:
+        return None
+    return real if math.isfinite(real) else None
+
+
+def step(value: object) -> float:
+    """The smallest difference that the digits of a number from JSON can show.
+
+    Args:
+        value: a whole number, or a Decimal with all its digits: 0.001 for ``Decimal("6.530")``.
+    """
+    exponent = value.as_tuple().exponent if isinstance(value, Decimal) else 0
+    return 10.0 ** min(exponent, 0) if isinstance(exponent, int) else 1.0
+
+
+def known(**values: object) -> dict[str, float]:
+    """Those of some values that are finite numbers."""
+    numbers = {name: number(value) for name, value in values.items()}
+    return {name: value for name, value in numbers.items() if value is not None}

@@ -1,0 +1,192 @@
+"""Shelly plugs of the second generation and later (Plus, Pro, Gen3, Gen4), over HTTP.
+
+::
+
+    GET /rpc/Switch.GetStatus?id=0   {"id":0, "output":true, "apower":87.4, "voltage":231.2,
+                                      "current":0.401, "aenergy":{"total":6532.041, ...},
+                                      "temperature":{"tC":41.3, "tF":106.3}}
+    GET /rpc/PM1.GetStatus?id=0      the same without output: plugs that cannot switch (Plug PM)
+    GET /shelly                      {"model":"S3PL-00112EU", "gen":3, "ver":"1.4.4", ...}, which
+                                     every generation answers without a password
+
+``apower`` is in watts, ``total`` in watt-hours. With a password, all but the last are answered
+with status 401 and a digest challenge, user ``admin``
+(shelly-api-docs.shelly.cloud/gen2/General/Authentication). Plugs of the first generation know no
+``/rpc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from joulelab.energy.digest import Digest
+from joulelab.energy.plug import Plug, PlugAnswer, PlugDetector, known, step
+from joulelab.energy.plug_http import Answer
+from joulelab.energy.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
+from joulelab.errors import MeterError, SettingsError
+
+WATT_HOUR_J = 3600.0
+UNAUTHORIZED, NOT_FOUND, TOO_MANY = 401, 404, 429
+COMPONENTS = ("Switch", "PM1")
+PASSWORD_HINT = (
+    "password in the table [meter.shelly] of the settings file, or JOULELAB_SHELLY_PASSWORD"
+)
+
+
+class ShellyPlug(Plug):
+    """Asks a Shelly plug.
+
+    Args:
+        settings: where and how it is asked.
+        switch: number of the socket, where it has several.
+    """
+
+    kind: ClassVar[str] = "shelly"
+    relative_error: ClassVar[float] = 0.035
+    remark: ClassVar[str] = (
+        "3.5 % from 30 W on, less power is less certain: the worst of seven plugs that the Swedish "
+        "Energy Agency tested in 2022, a Shelly Plug S among them; the maker states no bound"
+    )
+
+    def __init__(self, settings: PlugSettings, switch: int = 0) -> None:
+        super().__init__(settings)
+        self._switch = switch
+        self._components: tuple[str, ...] = COMPONENTS
+        self._digest = Digest("admin", settings.password)
+
+    def ask(self) -> PlugAnswer:
+        """What the socket measures now."""
+        deadline_s = self.questions.deadline_s()
+        for component in self._components:
+            path = f"/rpc/{component}.GetStatus?id={self._switch}"
+            answer = self._get(path, deadline_s)
+            if answer.status != NOT_FOUND:
+                status = self.questions.table(answer)
+                self._components = (component,)
+                return self._read(status)
+        raise self._not_this_kind(deadline_s)
+
+    def about(self) -> Mapping[str, str]:
+        """Model and firmware."""
+        return {
+            name: self.questions.excerpt(str(value)).strip("'\"")
+            for name, value in self._identity(self.questions.deadline_s()).items()
+            if name in ("model", "firmware") and value
+        }
+
+    def _read(self, status: Mapping[str, Any]) -> PlugAnswer:
+        if "apower" not in status:
+            raise MeterError(
+                f"{self.questions.address}: its answer has no apower: is it a plug with metering?",
+                "a Shelly plug of the second generation or later, that measures power",
+            )
+        energy, heat = status.get("aenergy"), status.get("temperature")
+        total = energy.get("total") if isinstance(energy, dict) else None
+        return PlugAnswer(
+            self.watts(status["apower"]),
+            None if total is None else self.joules(total, WATT_HOUR_J),
+            step(total) * WATT_HOUR_J,
+            known(
+                voltage_v=status.get("voltage"),
+                current_a=status.get("current"),
+                temperature_c=heat.get("tC") if isinstance(heat, dict) else None,
+            ),
+        )
+
+    def _get(self, path: str, deadline_s: float) -> Answer:
+        """An answer to a question that may need the password."""
+        answer = self.questions.get(path, deadline_s, self._digest.header(path))
+        if answer.status == UNAUTHORIZED:
+            # The first question, or a nonce that is stale by now.
+            if not self.settings.password:
+                raise MeterError(f"{self.questions.address}: it asks for a password", PASSWORD_HINT)
+            if not self._digest.accept(answer.challenges):
+                raise MeterError(
+                    f"{self.questions.address}: it asks for a password in a way that is not known",
+                    "plugs do so by digest authentication with SHA-256: is this one?",
+                )
+            answer = self.questions.get(path, deadline_s, self._digest.header(path))
+        if answer.status == UNAUTHORIZED:
+            self._digest.forget()
+            raise MeterError(f"{self.questions.address}: wrong password", PASSWORD_HINT)
+        if answer.status == TOO_MANY:
+            self._digest.forget()  # to repeat what it has refused would keep it refusing
+            raise MeterError(
+                f"{self.questions.address}: it refuses for a while: too many questions, or too "
+                "many with a wrong password",
+                "wait a minute; who else asks it?",
+            )
+        return answer
+
+    def _identity(self, deadline_s: float) -> Mapping[str, Any]:
+        table = self.questions.table(self.questions.get("/shelly", deadline_s))
+        model = table.get("model") or table.get("type")
+        return {"model": model, "firmware": table.get("ver"), "generation": table.get("gen", 1)}
+
+    def _not_this_kind(self, deadline_s: float) -> MeterError:
+        try:
+            identity = self._identity(deadline_s)
+        except MeterError:
+            identity = {}
+        address = self.questions.address
+        if not identity.get("model"):
+            return MeterError(
+                f"{address}: it is no Shelly plug", "is this the address of the plug?"
+            )
+        model = self.questions.excerpt(str(identity["model"]))
+        if identity["generation"] == 1:
+            return MeterError(
+                f"{address}: {model} is a Shelly of the first generation, which is not supported",
+                "a plug of the second generation or later (Plus, Gen3, Gen4)",
+            )
+        return MeterError(
+            f"{address}: {model} has no socket {self._switch} that measures",
+            "switch=0 is the first; is it a plug with metering?",
+        )
+
+
+class ShellyDetector(PlugDetector):
+    """Finds a Shelly plug.
+
+    Args:
+        address: host or host:port.
+        password: that of the plug's user admin; else that of `JOULELAB_SHELLY_PASSWORD`.
+        domain: what is behind the plug: ``wall`` for the whole computer.
+        timeout_s: how long one question may take, in seconds.
+        poll_s: time between two questions in seconds.
+        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
+        switch: number of the socket, where the plug has several.
+
+    Raises:
+        SettingsError: one of them cannot be right.
+    """
+
+    kind: ClassVar[str] = "shelly"
+
+    def __init__(
+        self,
+        address: str = "",
+        password: str | float = "",
+        domain: str = "wall",
+        timeout_s: float = TIMEOUT_S,
+        poll_s: float = POLL_S,
+        relative_error: float | None = None,
+        switch: int = 0,
+    ) -> None:
+        self.settings = PlugSettings.checked(
+            self.kind,
+            address=address,
+            password=password,
+            domain=domain,
+            timeout_s=timeout_s,
+            poll_s=poll_s,
+            relative_error=relative_error,
+        )
+        if isinstance(switch, bool) or not isinstance(switch, int) or switch < 0:
+            raise SettingsError(f"shelly: switch = {switch!r} is no number", "0 is the first")
+        self._switch = switch
+
+    def plug(self) -> Plug:
+        """The plug at the address of the settings."""
+        return ShellyPlug(self.settings, self._switch)

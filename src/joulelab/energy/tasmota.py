@@ -1,0 +1,153 @@
+"""Plugs with Tasmota's firmware, over HTTP.
+
+::
+
+    GET /cm?cmnd=Status%208   {"StatusSNS":{"Time":"...", "ENERGY":{"Total":3.185, "Power":87,
+                               "Voltage":231, "Current":0.401, ...}}}
+    GET /cm?cmnd=Status%202   {"StatusFWR":{"Version":"14.2.0(release-tasmota)", ...}}
+
+``Power`` is in watts, ``Total`` in kilowatt-hours; a device with several sockets gives lists, which
+are added up. The password goes with the question, ``user=admin&password=...``; without it comes
+status 401, before version 8.2.3 status 200, and
+``{"WARNING":"Need user=<username>&password=<password>"}``.
+
+``Total`` has three decimals unless ``EnergyRes`` says another number, five at most, so that it
+moves in steps of 3600 J; and the firmware keeps it as a float of 32 bits, whose own steps are 220 J
+between 512 and 1024 kWh (``EnergyUpdateToday`` in xdrv_03_energy.ino).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+from joulelab.energy.plug import Plug, PlugAnswer, PlugDetector, known, number, step
+from joulelab.energy.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
+from joulelab.errors import MeterError
+
+KILOWATT_HOUR_J = 3.6e6
+UNAUTHORIZED = 401
+PASSWORD_HINT = (
+    "password in the table [meter.tasmota] of the settings file, or JOULELAB_TASMOTA_PASSWORD"
+)
+API_HINT = "is this the address of the plug? SetOption128 1 in its console lets it answer questions"
+_SINGLE_BITS = 2.0**29
+"""A float of 32 bits has 29 bits less than one of 64."""
+
+
+class TasmotaPlug(Plug):
+    """Asks a plug with Tasmota.
+
+    Args:
+        settings: where and how it is asked.
+    """
+
+    kind: ClassVar[str] = "tasmota"
+    relative_error: ClassVar[float] = 0.1
+    remark: ClassVar[str] = (
+        "10 % is an assumption for a plug that was not calibrated (tasmota.github.io, Power "
+        "Monitoring Calibration); its chips allow 3 to 5 % (Tuya, Energy Metering)"
+    )
+
+    def ask(self) -> PlugAnswer:
+        """What the plug measures now."""
+        status = self._command("Status 8").get("StatusSNS")
+        energy = status.get("ENERGY") if isinstance(status, dict) else None
+        if not isinstance(energy, dict) or "Power" not in energy:
+            raise MeterError(
+                f"{self.questions.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
+                "with metering?",
+                API_HINT,
+            )
+        total = energy.get("Total")
+        energy_j = None if total is None else self.joules(_sum(total), KILOWATT_HOUR_J)
+        return PlugAnswer(
+            self.watts(_sum(energy["Power"])),
+            energy_j,
+            0.0 if energy_j is None else _step_j(total, energy_j),
+            known(voltage_v=energy.get("Voltage"), current_a=energy.get("Current")),
+        )
+
+    def about(self) -> Mapping[str, str]:
+        """The firmware."""
+        firmware = self._command("Status 2").get("StatusFWR")
+        version = firmware.get("Version") if isinstance(firmware, dict) else None
+        said = self.questions.excerpt(str(version)).strip("'\"")
+        return {"firmware": f"Tasmota {said}"} if version else {}
+
+    def _command(self, command: str) -> dict[str, Any]:
+        password = self.settings.password
+        account = {"user": "admin", "password": password} if password else {}
+        query = urlencode({**account, "cmnd": command}, quote_via=quote)
+        answer = self.questions.get(f"/cm?{query}", self.questions.deadline_s())
+        if answer.status == UNAUTHORIZED:
+            raise self._refusal()
+        if not answer.text.strip():
+            raise MeterError(f"{self.questions.address}: its answer is empty", API_HINT)
+        table = self.questions.table(answer)
+        if "password" in str(table.get("WARNING", "")):
+            raise self._refusal()
+        return table
+
+    def _refusal(self) -> MeterError:
+        why = "wrong password" if self.settings.password else "it asks for a password"
+        return MeterError(f"{self.questions.address}: {why}", PASSWORD_HINT)
+
+
+class TasmotaDetector(PlugDetector):
+    """Finds a plug with Tasmota.
+
+    Args:
+        address: host or host:port.
+        password: its WebPassword; else that of `JOULELAB_TASMOTA_PASSWORD`.
+        domain: what is behind the plug: ``wall`` for the whole computer.
+        timeout_s: how long one question may take, in seconds.
+        poll_s: time between two questions in seconds.
+        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
+
+    Raises:
+        SettingsError: one of them cannot be right.
+    """
+
+    kind: ClassVar[str] = "tasmota"
+
+    def __init__(
+        self,
+        address: str = "",
+        password: str | float = "",
+        domain: str = "wall",
+        timeout_s: float = TIMEOUT_S,
+        poll_s: float = POLL_S,
+        relative_error: float | None = None,
+    ) -> None:
+        self.settings = PlugSettings.checked(
+            self.kind,
+            address=address,
+            password=password,
+            domain=domain,
+            timeout_s=timeout_s,
+            poll_s=poll_s,
+            relative_error=relative_error,
+        )
+
+    def plug(self) -> Plug:
+        """The plug at the address of the settings."""
+        return TasmotaPlug(self.settings)
+
+
+def _sum(value: object) -> object:
+    """The sum over the sockets of a device with several; another value as it is."""
+    if not isinstance(value, list):
+        return value
+    numbers = [number(one) for one in value]
+    present = [one for one in numbers if one is not None]
+    return math.fsum(present) if present and len(present) == len(value) else value
+
+
+def _step_j(total: object, energy_j: float) -> float:
+    """The smallest step of the counter: that of its digits, or of the float that it is."""
+    parts = total if isinstance(total, list) else [total]
+    single_kwh = math.ulp(energy_j / KILOWATT_HOUR_J) * _SINGLE_BITS
+    return max(single_kwh, *(step(part) for part in parts)) * KILOWATT_HOUR_J
