@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-CHILDREN_INTERVAL_S = 1.0
+LOOKING_SHARE = 0.002
+"""Of a processor's time, that may go into looking for descendants."""
 _PROC = Path("/proc")
 
 
@@ -20,15 +21,14 @@ class ProcessTree:
     The time of a descendant that has ended lives on in the time of the parent that waited for it,
     so the sum over the living, each with its ended children, only grows. It falls for one sample
     where a descendant ends between the looks at its parent and at itself, and for good where an
-    orphan ends: so the first fall is waited out, and the second believed. Where the kernel
-    does not list children, they are looked for once a second.
+    orphan ends: so the first fall is waited out, and the second believed. Looking for them
+    costs time that grows with threads and processes, so the more it costs the rarer it is.
     """
 
     def __init__(self) -> None:
         self._own = psutil.Process()
         self._children: list[psutil.Process] = []
-        self._looked_s = -CHILDREN_INTERVAL_S
-        self._look_again_s = 0.0 if _lists_children(self._own.pid) else CHILDREN_INTERVAL_S
+        self._look_again_at_s = 0.0
         self._sum_s = 0.0
         self._total_s = 0.0
         self._fell = False
@@ -36,9 +36,10 @@ class ProcessTree:
     def usage(self) -> tuple[float, int]:
         """Processor time in seconds, which never falls, and resident memory in bytes."""
         now_s = time.monotonic()
-        if now_s - self._looked_s >= self._look_again_s:
-            self._looked_s = now_s
+        if now_s >= self._look_again_at_s:
             self._children = descendants(self._own)
+            cost_s = time.monotonic() - now_s
+            self._look_again_at_s = now_s + cost_s / LOOKING_SHARE
         ended = os.times()
         # process_time has a resolution of nanoseconds where the process table has 10 ms.
         seconds = time.process_time() + ended.children_user + ended.children_system

@@ -379,6 +379,14 @@ def _edge_power_w(
 def _peak_w(stretches: Sequence[Stretch]) -> float | None:
     """The highest power; of a counter over steps that are not much shorter than the interval."""
     for stretch in sorted(stretches, key=lambda one: one.channel.kind == "counter"):
+        if stretch.channel.kind == "counter" and len(stretch.times_s) == TWO:
+            # The ordinary case of a short window, without array arithmetic.
+            (first_s, last_s), (first_j, last_j) = stretch.times_s.tolist(), stretch.values.tolist()
+            step_s = last_s - first_s
+            known = step_s >= stretch.interval_s / 2 and not stretch.unreadable
+            if known:
+                return float((last_j - first_j) / step_s)
+            continue
         power = stretch.power_w()
         if stretch.channel.kind == "counter":
             steps_s = stretch.times_s[1:] - stretch.times_s[:-1]
