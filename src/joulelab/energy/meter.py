@@ -151,6 +151,22 @@ meters: Registry[type[Detector]] = Registry(
     {
         "nvml": ("joulelab.energy.nvml:NvmlDetector", "NVIDIA GPUs: energy counter and power"),
         "rapl": ("joulelab.energy.rapl:RaplDetector", "Intel and AMD processors by powercap"),
+        "zeus": (
+            "joulelab.energy.zeus_meter:ZeusDetector",
+            "AMD GPUs, Apple silicon and Jetson by Zeus; zeus?nvidia=true: NVIDIA GPUs too",
+        ),
+        "codecarbon": (
+            "joulelab.energy.codecarbon_meter:CodeCarbonDetector",
+            "what codecarbon says, offline: codecarbon?country=NLD",
+        ),
+        "shelly": (
+            "joulelab.energy.shelly:ShellyDetector",
+            "a Shelly plug, second generation or later: shelly:192.168.1.20",
+        ),
+        "tasmota": (
+            "joulelab.energy.tasmota:TasmotaDetector",
+            "a plug with Tasmota's firmware: tasmota:192.168.1.21",
+        ),
         "replay": ("joulelab.energy.replay:ReplayDetector", "a recorded power trace: replay:FILE"),
         "estimate": (
             "joulelab.energy.estimate:EstimateDetector",

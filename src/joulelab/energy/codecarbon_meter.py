@@ -1,0 +1,254 @@
+"""CodeCarbon as an instrument: what its offline tracker says of processor, GPUs and memory.
+
+::
+
+    codecarbon      E0 ------ 1 s ------ E1 ------ 1 s ------ E2         totals, when it measures
+    sample()                             E0 .. on the line .. E1         an interval later
+
+Its totals move only when it measures. So a sample is the total of one interval ago, on the straight
+line between two of them: read as they are, a window within an interval would have 0 J, and the
+power would be a row of spikes. An edge of a window is uncertain by that interval.
+
+A sensor that codecarbon cannot read counts as 0 W there. A total that stands still is therefore
+unreadable, and so is one that falls: from then on, because what it has lost is unknown.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import re
+import shutil
+import threading
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import pynvml
+
+from joulelab.energy.codecarbon_channels import SOURCE, channel_of, readable
+from joulelab.energy.codecarbon_tracker import Totals, Tracker
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.errors import MeterError, MissingDependencyError, SettingsError
+
+SHORTEST_INTERVAL_S = 0.1
+LONGEST_INTERVAL_S = 60.0
+STILL_S = 1.0
+SILENT_INTERVALS = 3
+START_S = 30.0
+_KEPT = 8
+
+
+class CodeCarbonMeter(Meter):
+    """Processor, GPU and memory energy as codecarbon has it.
+
+    Opening takes a few seconds: codecarbon looks for its tools, and then measures once.
+
+    Args:
+        country: ISO 3166 code of three letters, which codecarbon asks for; it changes no joule.
+        measure_power_secs: how often codecarbon measures, in seconds.
+
+    Raises:
+        MissingDependencyError: codecarbon is not installed.
+        SettingsError: codecarbon does not know the country, or the time is out of bounds.
+        MeterError: codecarbon does not start, or does not measure.
+    """
+
+    name = SOURCE
+
+    def __init__(self, country: str = "USA", measure_power_secs: float = 1.0) -> None:
+        self._tick_s = _known_interval(measure_power_secs)
+        self.interval_s = self._tick_s / 2
+        self._closed = False
+        self._process = os.getpid()
+        self._record = _Record(self._tick_s)
+        self._tracker = Tracker(_known_country(country), self._tick_s, self._record.take)
+        try:
+            if not self._record.ready.wait(self._tick_s + START_S):
+                why = self._tracker.complaint or "it does not say why"
+                raise MeterError(f"codecarbon does not measure: {why}")
+            self._record.wait_for_line()
+            self._read = readable(self._tracker.components)
+            self._channels = tuple(channel_of(one, self._tick_s) for one in self._read)
+        except BaseException:
+            self._tracker.stop()
+            raise
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """A counter for each component."""
+        return self._channels
+
+    def sample(self) -> Sequence[Sample]:
+        """The totals of one interval ago; codecarbon is not asked, so this returns at once."""
+        if os.getpid() != self._process:
+            return self._unreadable("codecarbon measures in another process, before the fork")
+        if self._closed:
+            return self._unreadable("closed")
+        now_s = time.monotonic()
+        return [self._record.at(one.name, now_s) for one in self._read]
+
+    def describe(self) -> Mapping[str, str]:
+        """Version, interval, and what each component is measured with."""
+        about = {
+            "codecarbon": self._tracker.version,
+            "measure_power_secs": f"{self._tick_s:g}",
+        }
+        for component, channel in zip(self._read, self._channels, strict=True):
+            about[f"{channel.domain} mode"] = component.mode
+            if component.model:
+                about[f"{channel.domain} model"] = component.model
+        return about
+
+    def close(self) -> None:
+        """End codecarbon and its threads. In a forked process there are none."""
+        if not self._closed and os.getpid() == self._process:
+            self._tracker.stop()
+        self._closed = True
+
+    def _unreadable(self, reason: str) -> list[Sample]:
+        return [Sample(None, reason) for _ in self._channels]
+
+
+class CodeCarbonDetector(Detector):
+    """Opens codecarbon; it is used only by name, because our own meters read the same sensors.
+
+    Args:
+        country: as for `CodeCarbonMeter`.
+        measure_power_secs: as for `CodeCarbonMeter`.
+
+    Raises:
+        SettingsError: one of them cannot be right.
+    """
+
+    automatic = False
+
+    def __init__(self, country: str = "USA", measure_power_secs: float = 1.0) -> None:
+        self._country = _known_country(country)
+        self._interval_s = _known_interval(measure_power_secs)
+
+    def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
+        """One meter; GPUs that codecarbon does not see are missing."""
+        if importlib.util.find_spec("codecarbon") is None:
+            return [], [Missing("cpu", "codecarbon is not installed", "pip install codecarbon")]
+        try:
+            meter = CodeCarbonMeter(self._country, self._interval_s)
+        except (MeterError, MissingDependencyError) as error:
+            return [], [Missing("cpu", error.message, error.hint)]
+        seen = any(channel.domain.startswith("gpu") for channel in meter.channels)
+        return [meter], [] if seen else _unseen_gpus()
+
+
+class _Record:
+    """The latest totals, and which of them can no longer be believed.
+
+    Args:
+        interval_s: how often there are new ones, in seconds.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self.ready = threading.Event()  # there are two totals
+        self._interval_s = interval_s
+        self._last: deque[Totals] = deque(maxlen=_KEPT)
+        self._moved_s: dict[str, float] = {}
+        self._broken: dict[str, str] = {}
+
+    def take(self, totals: Totals) -> None:
+        """Take what codecarbon has measured; called from its threads, one at a time."""
+        before = self._last[-1] if self._last else None
+        for name, energy_j in totals.energy_j.items():
+            reason = self._fault(name, energy_j, totals.at_s, before)
+            if reason:
+                self._broken.setdefault(name, reason)
+        self._last.append(totals)
+        if len(self._last) > 1:
+            self.ready.set()
+
+    def wait_for_line(self) -> None:
+        """Wait until what was an interval ago lies between the first two totals."""
+        time.sleep(max(0.0, self._last[0].at_s + self._interval_s - time.monotonic()))
+
+    def at(self, name: str, now_s: float) -> Sample:
+        """The total of one interval ago.
+
+        Args:
+            name: of the component.
+            now_s: the moment, on the monotonic clock.
+        """
+        if name in self._broken:
+            return Sample(None, self._broken[name])
+        known = list(self._last)
+        silent_s = now_s - known[-1].at_s
+        if silent_s > SILENT_INTERVALS * self._interval_s + STILL_S:
+            return Sample(None, f"codecarbon has not measured for {silent_s:.1f} s")
+        wanted_s = now_s - self._interval_s
+        after = bisect_right([totals.at_s for totals in known], wanted_s)
+        if after == 0 or after == len(known):
+            return Sample(known[max(0, after - 1)].energy_j[name])
+        left, right = known[after - 1], known[after]
+        share = (wanted_s - left.at_s) / (right.at_s - left.at_s)
+        step_j = right.energy_j[name] - left.energy_j[name]
+        return Sample(left.energy_j[name] + share * step_j)
+
+    def _fault(self, name: str, energy_j: float, at_s: float, before: Totals | None) -> str:
+        """Why a total cannot be right; empty where it can."""
+        if not math.isfinite(energy_j) or energy_j < 0:
+            return f"codecarbon's total for {name} is {energy_j:g} J, which cannot be"
+        if before is None or energy_j > before.energy_j[name]:
+            self._moved_s[name] = at_s
+            return ""
+        if energy_j < before.energy_j[name]:
+            return (
+                f"codecarbon's total for {name} fell from {before.energy_j[name]:.6g} to "
+                f"{energy_j:.6g} J"
+            )
+        still_s = at_s - self._moved_s[name]
+        if still_s < max(STILL_S, self._interval_s / 2):
+            return ""
+        return (
+            f"codecarbon's total for {name} stood still for {still_s:.1f} s: a sensor that it "
+            "cannot read counts as 0 W there"
+        )
+
+
+def _known_country(country: object) -> str:
+    if not isinstance(country, str) or not re.fullmatch("[A-Za-z]{3}", country):
+        raise SettingsError(
+            f"codecarbon: country = {country!r} is no ISO code of three letters", "as in USA, NLD"
+        )
+    return country.upper()
+
+
+def _known_interval(seconds: object) -> float:
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not SHORTEST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S
+    ):
+        raise SettingsError(
+            f"codecarbon: measure_power_secs = {seconds!r}",
+            f"a number of seconds from {SHORTEST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}",
+        )
+    return float(seconds)
+
+
+def _unseen_gpus() -> list[Missing]:
+    """NVIDIA GPUs of this machine, which codecarbon reads only where it finds nvidia-smi."""
+    try:
+        pynvml.nvmlInit()
+        try:
+            count = int(pynvml.nvmlDeviceGetCount())
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return []
+    if not count:
+        return []
+    if shutil.which("nvidia-smi") is None:
+        why = "codecarbon reads GPUs only where the command nvidia-smi is, and it is not in PATH"
+        return [Missing("gpu", why, "put it into PATH, or use the meter nvml")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    why = f"codecarbon reads none of {count} GPUs (CUDA_VISIBLE_DEVICES={visible!r})"
+    return [Missing("gpu", why, "name GPUs there, or use the meter nvml")]

@@ -1,0 +1,303 @@
+"""A tracker of codecarbon that runs in the background and otherwise leaves no trace.
+
+It sends nothing, writes no file and takes no lock: what could make it do so is set here, so that
+neither its settings file nor its environment variables can. The country and the carbon intensity
+only have to be there, nothing is done with them. Its log is kept back for as long as a tracker is
+open, and level and handlers of that log stay as they are.
+
+Totals come by codecarbon's own way of handing out results, an output handler that it calls after
+each of its measurements. What it measures with it says in a private attribute only, see
+`_components`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Protocol
+
+from joulelab.errors import MeterError, MissingDependencyError, SettingsError, suggestion
+
+J_PER_KWH = 3.6e6
+STOP_S = 10.0
+_REMEDY = "pip install 'codecarbon>=3.2,<4'"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What one measurement of codecarbon brought.
+
+    Attributes:
+        at_s: its moment on the monotonic clock.
+        energy_j: joules since the tracker was started, by component: ``cpu``, ``gpu``, ``ram``.
+    """
+
+    at_s: float
+    energy_j: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One of the things that codecarbon tells apart, and how it measures it.
+
+    Attributes:
+        name: ``"cpu"``, ``"gpu"`` or ``"ram"``.
+        mode: codecarbon's word for the way: ``"intel_rapl"``, ``"cpu_load"``, ``"constant"`` ...
+        model: of the processor, or of the GPUs.
+        tdp_w: the thermal design power that an estimate is based on, in watts.
+        indices: numbers of the GPUs.
+    """
+
+    name: str
+    mode: str
+    model: str = ""
+    tdp_w: float | None = None
+    indices: tuple[int, ...] = ()
+
+
+class Tracker:
+    """A running tracker.
+
+    Args:
+        country: ISO 3166 code of three letters.
+        interval_s: how often codecarbon measures, in seconds.
+        take: called with the totals after each measurement, from a thread of codecarbon.
+
+    Attributes:
+        version: of codecarbon.
+        components: what it measures, and how.
+
+    Raises:
+        MissingDependencyError: codecarbon is not installed.
+        SettingsError: codecarbon does not know the country.
+        MeterError: it does not start, or does not say what it measures with.
+    """
+
+    def __init__(self, country: str, interval_s: float, take: Callable[[Totals], None]) -> None:
+        self._tracker: _OfflineTracker | None = None
+        self._silence = _Silence()
+        logging.getLogger("codecarbon").addFilter(self._silence)
+        try:
+            library = _library()
+            self.version = importlib.metadata.version("codecarbon")
+            _check_country(country)
+            with _unchanged_log():
+                self._tracker = _make(library, country, interval_s, _Handler(take))
+                self._tracker.start()
+            if not any(_timers(self._tracker)):
+                why = self.complaint or "it does not say why"
+                raise MeterError(f"codecarbon {self.version} did not start: {why}", _REMEDY)
+            self.components = tuple(_components(self._tracker, self.version))
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def complaint(self) -> str:
+        """The last warning in codecarbon's log; empty where there was none."""
+        return self._silence.complaint
+
+    def stop(self) -> None:
+        """Stop it and wait for its threads. A second call does nothing."""
+        tracker, self._tracker = self._tracker, None
+        if tracker is not None:
+            with _unchanged_log():
+                tracker.stop()
+            _end_timers(tracker)
+        logging.getLogger("codecarbon").removeFilter(self._silence)
+
+
+class _Results(Protocol):
+    """What an output handler is given, as far as it is used: kilowatt-hours since the start."""
+
+    cpu_energy: float
+    gpu_energy: float
+    ram_energy: float
+
+
+class _OfflineTracker(Protocol):
+    """A tracker, as far as it is used. It raises nothing: its log says what went wrong."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> object: ...
+
+
+class _Handler:
+    """What codecarbon calls with its results: see its class BaseOutput."""
+
+    def __init__(self, take: Callable[[Totals], None]) -> None:
+        self._take = take
+
+    def live_out(self, total: _Results, delta: object) -> None:
+        """The results so far."""
+        self._take(
+            Totals(
+                time.monotonic(),
+                {
+                    "cpu": total.cpu_energy * J_PER_KWH,
+                    "gpu": total.gpu_energy * J_PER_KWH,
+                    "ram": total.ram_energy * J_PER_KWH,
+                },
+            )
+        )
+
+    def out(self, total: object, delta: object) -> None:
+        """The results at the end, which came by `live_out` already."""
+
+    def exit(self) -> None:
+        """Nothing is held."""
+
+
+class _Silence(logging.Filter):
+    """Keeps back what codecarbon logs, and remembers the last warning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaint = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            cause = record.exc_info[1] if record.exc_info else None
+            text = f"{type(cause).__name__}: {cause}" if cause else record.getMessage()
+            # It announces and closes each report of an exception with a line of its own.
+            if text not in ("graceful shutdown. Exceptions:", "stopping."):
+                self.complaint = " ".join(text.split())
+        return False
+
+
+@contextlib.contextmanager
+def _unchanged_log() -> Iterator[None]:
+    """Undo what a tracker's constructor does to level and handlers of codecarbon's log."""
+    logger = logging.getLogger("codecarbon")
+    level, handlers = logger.level, list(logger.handlers)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+def _library() -> ModuleType:
+    """codecarbon, whose import prints where amdsmi is installed and AMD's driver is not."""
+    try:
+        with contextlib.redirect_stdout(None):
+            return importlib.import_module("codecarbon.emissions_tracker")
+    except ImportError as error:
+        raise MissingDependencyError(f"codecarbon cannot be used: {error}", _REMEDY) from error
+
+
+def _check_country(country: str) -> None:
+    known = importlib.import_module("codecarbon.input").DataSource().get_global_energy_mix_data()
+    if country not in known:
+        raise SettingsError(
+            f"codecarbon knows no country {country!r}", suggestion(country, sorted(known))
+        )
+
+
+def _make(
+    library: ModuleType, country: str, interval_s: float, handler: _Handler
+) -> _OfflineTracker:
+    """A tracker that is not started yet.
+
+    Args:
+        library: the module of the trackers.
+        country: as for `Tracker`.
+        interval_s: as for `Tracker`.
+        handler: gets the results.
+    """
+    base = inspect.signature(library.BaseEmissionsTracker.__init__).parameters
+    wanted: dict[str, object] = {
+        "measure_power_secs": interval_s,
+        "api_call_interval": 1,  # the handler is called after each measurement
+        "output_handlers": [handler],
+        "output_dir": tempfile.gettempdir(),
+        "output_methods": [],
+        "emissions_endpoint": None,
+        "electricitymaps_api_token": "",  # with None it looks for one in its settings
+        "force_carbon_intensity_g_co2e_kwh": 0.0,
+        "allow_multiple_runs": True,
+        "tracking_mode": "machine",
+        "pue": 1.0,  # it multiplies energy, not only carbon
+        "wue": 0.0,
+        "rapl_include_dram": False,
+        "rapl_prefer_psys": False,
+        "log_level": "error",
+        "logger_preamble": "",
+    }
+    if "output_methods" not in base:  # before 3.3
+        kinds = ("file", "api", "logger", "prometheus", "logfire")
+        wanted |= {f"save_to_{kind}": False for kind in kinds}
+    tracker: _OfflineTracker = library.OfflineEmissionsTracker(
+        country_iso_code=country,
+        region=None,
+        cloud_provider=None,
+        cloud_region=None,
+        country_2letter_iso_code=None,
+        **{name: value for name, value in wanted.items() if name in base},
+    )
+    return tracker
+
+
+def _components(tracker: object, version: str) -> Iterator[Component]:
+    """What codecarbon measures with; a private attribute is the only place where it says so.
+
+    Raises:
+        MeterError: that attribute is not there, or not as it was in codecarbon 3.2 and 3.3.
+    """
+    hardware = getattr(tracker, "_hardware", None)
+    if not hardware:
+        raise MeterError(
+            f"codecarbon {version} does not say what it measures with: measured and estimated "
+            "values cannot be told apart",
+            _REMEDY,
+        )
+    for part in hardware:
+        kind = type(part).__name__
+        model = str(getattr(part, "_model", None) or "")
+        if kind == "CPU":
+            tdp_w = getattr(part, "_tdp", None)
+            yield Component("cpu", str(getattr(part, "_mode", "unknown")), model, tdp_w)
+        elif kind == "RAM":
+            yield Component("ram", "model")
+        elif kind == "GPU":
+            chosen = [one for one in part.devices.devices if one.gpu_index in part.gpu_ids]
+            vendors = {type(one).__name__ for one in chosen}
+            mode = "nvml" if vendors == {"NvidiaGPUDevice"} else "amdsmi"
+            names = ", ".join(str(one.get_static_details()["name"]) for one in chosen)
+            yield Component("gpu", mode, names, None, tuple(one.gpu_index for one in chosen))
+        elif kind in ("AppleSiliconChip", "Raspberry"):
+            yield Component(str(part.chip_part).lower(), kind, model)
+
+
+def _timers(tracker: object) -> Iterator[threading.Timer]:
+    """The threads in which codecarbon measures: timers of a scheduler of this tracker."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            scheduler = getattr(thread.function, "__self__", None)
+            if getattr(getattr(scheduler, "function", None), "__self__", None) is tracker:
+                yield thread
+
+
+def _end_timers(tracker: object) -> None:
+    """Wait until the last timer is gone.
+
+    One that was about to run when the tracker was stopped sets up the next one all the same, for
+    ever: so they are ended until there is none.
+    """
+    deadline_s = time.monotonic() + STOP_S
+    while timers := list(_timers(tracker)):
+        for timer in timers:
+            timer.cancel()
+            timer.join(max(0.0, deadline_s - time.monotonic()))
+        if time.monotonic() > deadline_s:
+            return  # they are daemons: they do not keep the program alive

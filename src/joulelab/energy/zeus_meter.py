@@ -1,0 +1,260 @@
+"""Zeus as an instrument for what our own meters cannot read: AMD GPUs, Apple silicon and Jetson.
+
+Zeus is an optional extra, and slow to import: so it is looked first whether the machine has any of
+them, in a few files that cost nothing.
+
+========== =================================================================
+AMD        a card of vendor 0x1002 in ``/sys/class/drm``
+Jetson     a Tegra chip in ``/proc/device-tree/compatible``
+Apple      macOS on arm64
+NVIDIA     only with ``zeus?nvidia=true``, to compare with the meter ``nvml``
+========== =================================================================
+
+AMD GPUs are numbered by HIP, as torch numbers them; where the machine has NVIDIA's driver too, they
+are ``gpu:amd0`` and so on, because ``gpu:0`` is NVIDIA's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.zeus_devices import AMD, NVIDIA, TICK_S, Device, GpuDevice, Maker, first_line
+from joulelab.energy.zeus_soc import AppleDevice, JetsonDevice
+from joulelab.errors import MeterError, SettingsError
+
+DRM = "/sys/class/drm"
+DEVICE_TREE = "/proc/device-tree"
+NVIDIA_DRIVER = "/proc/driver/nvidia"
+INSTALL = "pip install 'joulelab[zeus]'"
+_AMD_VENDOR = "0x1002"
+_AMD_REMEDY = "`amd-smi list` must show it: ROCm 6.2 or later, and the amdsmi of its version"
+_TEGRA = b"nvidia,tegra"
+
+Opened = tuple[list[Device], list[Missing]]
+
+
+class ZeusMeter(Meter):
+    """What Zeus reads of some devices.
+
+    Args:
+        devices: at least one; they are let go of when the meter is closed.
+    """
+
+    name = "zeus"
+    interval_s = TICK_S / 2
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self._devices = list(devices)
+        self._process = os.getpid()
+        self._closed = False
+        self._channels = tuple(channel for one in devices for channel in one.channels)
+        self._about = {"zeus": _version("zeus"), "amdsmi": _version("amdsmi")}
+        for one in devices:
+            self._about |= one.about
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """Of each device its counters, and its power."""
+        return self._channels
+
+    def sample(self) -> Sequence[Sample]:
+        """Read every device once."""
+        if os.getpid() != self._process:
+            return self._unreadable("Zeus was opened before the fork, in another process")
+        if self._closed:
+            return self._unreadable("closed")
+        return [sample for one in self._devices for sample in one.sample()]
+
+    def describe(self) -> Mapping[str, str]:
+        """Versions; names and sensors of the devices."""
+        return self._about
+
+    def close(self) -> None:
+        """Let go of the devices. What a forked process inherited is not its own to let go of."""
+        if not self._closed and os.getpid() == self._process:
+            self._devices.clear()
+        self._closed = True
+
+    def _unreadable(self, reason: str) -> list[Sample]:
+        return [Sample(None, reason) for _ in self._channels]
+
+
+class ZeusDetector(Detector):
+    """Finds what Zeus can read and nothing else here can.
+
+    Args:
+        nvidia: whether NVIDIA GPUs are read through Zeus too.
+        drm: where Linux lists graphics cards.
+        device_tree: where Linux describes the board.
+        nvidia_driver: where NVIDIA's driver describes itself.
+
+    Raises:
+        SettingsError: `nvidia` is neither true nor false.
+    """
+
+    def __init__(
+        self,
+        nvidia: bool = False,
+        drm: str | Path = DRM,
+        device_tree: str | Path = DEVICE_TREE,
+        nvidia_driver: str | Path = NVIDIA_DRIVER,
+    ) -> None:
+        if not isinstance(nvidia, bool):
+            raise SettingsError(f"zeus: nvidia = {nvidia!r}", "true or false")
+        self._nvidia = nvidia
+        self._drm = Path(drm)
+        self._device_tree = Path(device_tree)
+        self._nvidia_driver = Path(nvidia_driver)
+
+    def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
+        """One meter for all that Zeus reads; nothing at all where there is nothing for it."""
+        sought = list(self._sought())
+        if sought and importlib.util.find_spec("zeus") is None:
+            return [], [
+                Missing(one.family, f"{one.words} that needs zeus", INSTALL) for one in sought
+            ]
+        devices: list[Device] = []
+        missing: list[Missing] = []
+        for one in sought:
+            try:
+                with _quiet():
+                    opened, gone = one.open()
+            except MeterError as error:
+                missing.append(Missing(one.family, error.message, error.hint))
+            except Exception as error:  # of Zeus, or of a library or driver below it
+                reason = f"{one.words} that Zeus cannot open: {first_line(error)}"
+                missing.append(Missing(one.family, reason, one.remedy))
+            else:
+                devices += opened
+                missing += gone
+        return [ZeusMeter(devices)] if devices else [], missing
+
+    def _sought(self) -> Iterator[_Sought]:
+        """What the machine seems to have, by a look at it that costs nothing."""
+        if self._nvidia:
+            yield _Sought("gpu", "an NVIDIA GPU", "`nvidia-smi` must show it", _open_nvidia)
+        if _has_amd(self._drm):
+            prefix = "gpu:amd" if self._nvidia_driver.exists() else "gpu:"
+            open_amd = functools.partial(_open_amd, prefix)
+            yield _Sought("gpu", "an AMD GPU", _AMD_REMEDY, open_amd)
+        if platform.system() == "Darwin" and platform.machine() == "arm64":
+            yield _Sought("cpu", "Apple silicon", INSTALL, _open_apple)
+        if _is_tegra(self._device_tree):
+            yield _Sought("cpu", "a Jetson", "`tegrastats` must show power", _open_jetson)
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """Something that the machine seems to have, and how Zeus opens it."""
+
+    family: str
+    words: str
+    remedy: str
+    open: Callable[[], Opened]
+
+
+def _open_nvidia() -> Opened:
+    gpus = _part("zeus.device.gpu").NVIDIAGPUs()
+    return _gpus(gpus, "gpu:", NVIDIA)
+
+
+def _open_amd(prefix: str) -> Opened:
+    if not _part("zeus.device.gpu").amdsmi_is_available():
+        raise MeterError("an AMD GPU, and amdsmi cannot be used", _AMD_REMEDY)
+    return _gpus(_amd_gpus(), prefix, AMD)
+
+
+@functools.cache
+def _amd_gpus() -> object:
+    """AMD's GPUs; opened once, because opening compares each counter with power for half a second.
+
+    Never let go of either: that would shut amdsmi down for whoever else uses it in this process.
+    """
+    gpus: object = _part("zeus.device.gpu").AMDGPUs()
+    return gpus
+
+
+def _gpus(owner: object, prefix: str, maker: Maker) -> Opened:
+    """The GPUs that can be read, and why the others cannot.
+
+    Args:
+        owner: Zeus' collection of them.
+        prefix: of their domains.
+        maker: whose they are.
+    """
+    devices: list[Device] = []
+    missing = []
+    for gpu in getattr(owner, "gpus", ()):
+        domain = f"{prefix}{gpu.gpu_index}"
+        try:
+            devices.append(GpuDevice(gpu, domain, maker, owner))
+        except MeterError as error:
+            missing.append(Missing(domain, error.message, error.hint))
+    return devices, missing
+
+
+def _open_apple() -> Opened:
+    return [AppleDevice(_part("zeus.device.soc").get_soc())], []
+
+
+def _open_jetson() -> Opened:
+    """The rails that Zeus finds; it has no public way to them but through its own process."""
+    jetson = _part("zeus.device.soc.jetson").Jetson
+    discover = getattr(jetson, "_discover_available_metrics", None)
+    if discover is None:
+        raise MeterError(
+            f"zeus {_version('zeus')} does not hand out the rails of a Jetson",
+            "pip install 'zeus>=0.16,<0.17'",
+        )
+    return [JetsonDevice(discover(jetson.__new__(jetson)))], []
+
+
+def _part(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Zeus logs while it opens devices out of the user's log."""
+    logger = logging.getLogger("zeus")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _has_amd(drm: Path) -> bool:
+    for vendor in drm.glob("*/device/vendor"):
+        with suppress(OSError):
+            if vendor.read_text("ascii").strip() == _AMD_VENDOR:
+                return True
+    return False
+
+
+def _is_tegra(device_tree: Path) -> bool:
+    try:
+        return _TEGRA in (device_tree / "compatible").read_bytes()
+    except OSError:
+        return False
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
