@@ -27,18 +27,6 @@ def joulelab(*arguments, **settings):
     )
 
 
-@pytest.fixture
-def powercap(tmp_path, monkeypatch):
-    """A processor with a counter that stands still."""
-    zone = tmp_path / "powercap" / "intel-rapl:0"
-    zone.mkdir(parents=True)
-    (zone / "name").write_text("package-0\n")
-    (zone / "max_energy_range_uj").write_text("262143328850\n")
-    (zone / "energy_uj").write_text("1000000\n")
-    monkeypatch.setenv("JOULELAB_POWERCAP", str(zone.parent))
-    return zone
-
-
 def test_the_doctor_says_what_is_there_and_ends_with_a_verdict(tmp_path):
     done = joulelab("doctor", env={**os.environ, "JOULELAB_POWERCAP": str(tmp_path)})
     assert done.returncode == 0, done.stderr

@@ -24,18 +24,6 @@ def measure(*arguments, **settings):
     )
 
 
-@pytest.fixture
-def rapl(tmp_path, monkeypatch):
-    """A processor whose counter a thread of no program moves: it stands still, and is measured."""
-    zone = tmp_path / "powercap" / "intel-rapl:0"
-    zone.mkdir(parents=True)
-    (zone / "name").write_text("package-0\n")
-    (zone / "max_energy_range_uj").write_text("262143328850\n")
-    (zone / "energy_uj").write_text("1000000\n")
-    monkeypatch.setenv("JOULELAB_POWERCAP", str(zone.parent))
-    return zone
-
-
 def test_output_and_exit_code_are_the_commands_own():
     done = measure("--", PYTHON, "-c", "print('out'); raise SystemExit(3)")
     assert done.returncode == 3
@@ -224,7 +212,7 @@ def test_strict_without_a_sensor_runs_nothing():
     assert done.stdout == ""
 
 
-def test_strict_with_a_sensor_leaves_estimates_out(rapl):
+def test_strict_with_a_sensor_leaves_estimates_out(powercap):
     done = measure("--strict", "--json", "--", PYTHON, "-c", "")
     assert done.returncode == 0, done.stderr
     measurement = json.loads(done.stdout)["measurement"]
@@ -232,8 +220,10 @@ def test_strict_with_a_sensor_leaves_estimates_out(rapl):
     assert [one["domain"] for one in measurement["readings"]] == ["cpu:0"]
 
 
-def test_strict_with_a_sensor_that_is_lost_ends_with_4(rapl):
-    empty = f"import time; time.sleep(0.5); open({str(rapl / 'energy_uj')!r}, 'w'); time.sleep(1)"
+def test_strict_with_a_sensor_that_is_lost_ends_with_4(powercap):
+    empty = (
+        f"import time; time.sleep(0.5); open({str(powercap / 'energy_uj')!r}, 'w'); time.sleep(1)"
+    )
     done = measure("--strict", "--", PYTHON, "-c", empty)
     assert done.returncode == 4
     assert "said nothing for" in done.stderr

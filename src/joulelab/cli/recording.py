@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from joulelab import formats
 from joulelab.cli.measuring import check_picture, print_measurement
 from joulelab.cli.output import data_console, print_json, progress_console
+from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy import display
 from joulelab.energy.live_trace import LiveTrace
 from joulelab.energy.monitor import Booking, Monitor, Options
@@ -51,7 +50,7 @@ def record_trace(
         force: write over a file that is there.
         as_json: say what was recorded in JSON.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     console = progress_console()
     with (
         Monitor(**options) as monitor,
@@ -130,7 +129,3 @@ def _power(measurement: Measurement) -> str:
         for one in measurement.readings
         if one.mean_power_w is not None
     )
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.planning import show_plan
+from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
 from joulelab.study.executor import SignOfLife
 from joulelab.study.listener import Listener
@@ -59,7 +59,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     from joulelab.report.page import write_report
     from joulelab.report.text import print_summary
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     display = _Display(progress_console())
     try:
         with display:
@@ -177,7 +177,3 @@ class _Display(Listener):
         left = [run for run in self._plan.runs if self._states.get(run.run_id) not in DONE]
         correction = self._taken_s / self._predicted_s if self._predicted_s else 1.0
         return self._prediction.total(left).duration_s * correction
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -1,10 +1,11 @@
-"""Which thread of this process is given a signal."""
+"""Signals: which thread is given them, and an end that is as good as Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 
@@ -25,3 +26,12 @@ def for_the_main_thread() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_on_sigterm() -> None:
+    """From now on SIGTERM does what Ctrl-C does: what was measured is kept."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

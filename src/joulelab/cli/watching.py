@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from contextlib import suppress
-from typing import NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,6 +12,7 @@ from rich.table import Table
 
 from joulelab import formats
 from joulelab.cli.recording import laps
+from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Measurement, Reading, Status
 
@@ -29,7 +28,7 @@ def watch_power(options: Options, every_s: float, seconds: float | None) -> None
         every_s: time between two views.
         seconds: how long; until Ctrl-C or SIGTERM where ``None``.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     console = Console(highlight=False)
     with Monitor(**options) as monitor, suppress(KeyboardInterrupt):
         view = _View()
@@ -116,7 +115,3 @@ def _status(reading: Reading) -> str:
     if reading.status is Status.MISSING:
         return f"missing: {reading.reason}"
     return f"{reading.status}, {reading.source}"
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
