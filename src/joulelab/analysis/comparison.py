@@ -58,11 +58,15 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
         confidence: of the interval, between 0 and 1.
 
     Raises:
-        ValueError: there is no value.
+        ValueError: there is no value, one is not finite, or the confidence is no share.
     """
     sample = np.asarray(values, float)
     if not len(sample):
         raise ValueError("there is no value")
+    if not np.isfinite(sample).all():
+        raise ValueError("a mean needs finite values")
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence of {confidence:g} is not between 0 and 1")
     mean = float(sample.mean())
     if len(sample) < LEAST:
         return Interval(mean, math.nan, math.nan, math.nan, len(sample), confidence)
@@ -83,13 +87,15 @@ def ratio_interval(
         confidence: of the interval, between 0 and 1.
 
     Raises:
-        ValueError: no pairs, lists of different length, or a value that is not positive.
+        ValueError: no pairs, lists of different length, a value that is not positive and finite,
+            or the confidence is no share.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} values are no pairs")
-    if not all(value > 0 for value in (*first, *second)):
+    if not all(0 < value < math.inf for value in (*first, *second)):
         raise ValueError("a ratio needs positive values")
-    logs = mean_interval([math.log(a / b) for a, b in zip(first, second, strict=True)], confidence)
+    pairs = zip(first, second, strict=True)
+    logs = mean_interval([math.log(a) - math.log(b) for a, b in pairs], confidence)
     return Interval(
         math.exp(logs.value),
         math.exp(logs.low),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,11 +13,14 @@ from joulelab.energy.detection import ESTIMATE, Choice, find_meters
 from joulelab.energy.meter import Channel, Missing, meters
 from joulelab.energy.processor import Processor
 from joulelab.energy.reading import Measurement, Reading, Status, outermost
-from joulelab.energy.recorder import Recorder
+from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.summary import Conditions, summarise
+from joulelab.energy.trace_file import TraceAbout
 from joulelab.errors import JoulelabError
 
 LIBRARIES = ("nvidia-ml-py", "codecarbon", "zeus", "psutil", "torch", "numpy")
 PROBE_S = 2.0
+CONTAINERS = {"core": "cpu", "uncore": "cpu"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Diagnosis:
 
     machine: dict[str, str]
     libraries: dict[str, str | None]
-    meters: dict[str, dict[str, str]]
+    meters: Mapping[str, Mapping[str, str]]
     findings: tuple[Finding, ...]
     missing: tuple[Missing, ...]
     unused: dict[str, str]
@@ -80,9 +83,10 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
         window = recorder.open("idle")
         recorder.wait(probe_s)
         measurement = window.close()
-        described = {meter.name: dict(meter.describe()) for meter in found.meters}
+        power_w = _power_w(window)
+        described = TraceAbout.of(recorder, "", window.started_at).meters
         findings = tuple(
-            Finding(meter.name, channel, _power_w(measurement, channel))
+            Finding(meter.name, channel, power_w[channel.domain, channel.source])
             for meter in found.meters
             for channel in meter.channels
         )
@@ -100,29 +104,47 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
     )
 
 
-def _power_w(measurement: Measurement, channel: Channel) -> float | None:
-    """The power of a channel's domain, if it is the one that the figure is from."""
-    reading = measurement[channel.domain]
-    if reading.source == channel.source:
-        return reading.mean_power_w
-    if reading.check_j is not None and measurement.duration_s > 0:
-        return reading.check_j / measurement.duration_s
-    return None
+def _power_w(window: Window) -> dict[tuple[str, str], float | None]:
+    """The mean power that each channel by itself says, by domain and source."""
+    power_w = {}
+    for stretch in window.stretches:
+        key = (stretch.channel.domain, stretch.channel.source)
+        edges_s = (float(stretch.times_s[0]), float(stretch.times_s[-1]))
+        alone = Conditions("", window.started_at, edges_s, (), {}, stretch.interval_s)
+        power_w[key] = summarise(alone, [stretch]).readings[0].mean_power_w
+    return power_w
 
 
 def _verdict(measurement: Measurement) -> tuple[str, str]:
     parts = outermost(measurement.readings)
-    measured = [one for one in parts if one.status is Status.MEASURED]
-    rest = [one for one in parts if one.status is not Status.MEASURED]
+    measured = _with_status(parts, Status.MEASURED)
+    estimated = _with_status(parts, Status.ESTIMATED)
+    missing = [
+        domain
+        for domain in _with_status(parts, Status.MISSING)
+        if _container(domain) not in measured
+    ]
+    by_model = f"{_names(estimated)} from processor time and memory"
     if not measured:
-        return "estimated", f"no sensor can be read; {_names(rest)} from processor time and memory"
-    if rest:
-        return "partly estimated", f"{_names(measured)} by sensors, {_names(rest)} not"
-    return "measured", f"{_names(measured)} by sensors"
+        return "estimated", f"no sensor can be read; {by_model}"
+    told = [f"{_names(measured)} by sensors"]
+    told += [by_model] if estimated else []
+    told += [f"{_names(missing)} not"] if missing else []
+    return "partly estimated" if len(told) > 1 else "measured", ", ".join(told)
 
 
-def _names(readings: Sequence[Reading]) -> str:
-    return ", ".join(reading.domain for reading in readings) or "nothing"
+def _with_status(readings: Sequence[Reading], status: Status) -> list[str]:
+    return [one.domain for one in readings if one.status is status]
+
+
+def _container(domain: str) -> str:
+    """The domain of which a core is a part, and which counts it."""
+    family, _, number = domain.partition(":")
+    return f"{CONTAINERS.get(family, '')}:{number}"
+
+
+def _names(domains: Sequence[str]) -> str:
+    return ", ".join(domains) or "nothing"
 
 
 def _machine() -> dict[str, str]:

@@ -12,15 +12,19 @@ a Parquet file, which cannot be read without its end, is made of it when the rec
 
 from __future__ import annotations
 
+import io
+import math
 import os
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from joulelab.energy.reading import Measurement
-from joulelab.energy.recorder import Recorder
+from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.summary import trace_columns
+from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.trace_file import (
     COLUMNS,
     PARQUET,
@@ -30,6 +34,8 @@ from joulelab.energy.trace_file import (
     parquet_from_csv,
 )
 from joulelab.errors import TraceError
+
+Key = tuple[str, str]
 
 
 class LiveTrace:
@@ -55,19 +61,21 @@ class LiveTrace:
         if check_suffix(path) == PARQUET:
             self._journal = path.with_name(f"{path.name}.part.csv")
         self._check_free(force=force)
-        try:
-            self._file = self._journal.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise TraceError(
-                f"{self._journal} cannot be written: {error.strerror}", "name another file"
-            ) from error
         self.samples = 0
         self.duration_s = 0.0
-        self._ended_j: dict[tuple[str, str], float] = {}
-        self._window = recorder.open(label)
-        self._began_s = self._window.started_s
-        about = TraceAbout.of(recorder, label, self._window.started_at)
-        self._writer = CsvWriter(self._file, about)
+        self._first_j: dict[Key, float] = {}
+        self._lines = io.StringIO(newline="")
+        self._file = self._opened(force=force)
+        try:
+            self._window = recorder.open(label)
+            self._began_s = self._window.started_s
+            about = TraceAbout.of(recorder, label, self._window.started_at)
+            self._writer = CsvWriter(self._lines, about)
+            self._append()
+        except BaseException:
+            self._file.close()
+            self._journal.unlink()
+            raise
 
     def lap(self) -> Measurement:
         """Write what was sampled since the last lap, and give what was used in that time.
@@ -76,9 +84,7 @@ class LiveTrace:
             TraceError: the disk is full, or the file has gone; what was written stays.
         """
         done, self._window = self._window, self._window.lap()
-        measurement = done.close()
-        self._keep(done.trace_columns(), done.started_s, measurement)
-        return measurement
+        return self._keep(done)
 
     def close(self) -> None:
         """Write the rest, and finish the file. A second call does nothing.
@@ -89,8 +95,8 @@ class LiveTrace:
         if self._file.closed:
             return
         try:
-            measurement = self._window.close()
-            self._keep(self._window.trace_columns(), self._window.started_s, measurement)
+            self._window.close()
+            self._keep(self._window)
         finally:
             self._file.close()
         if self._journal != self._path:
@@ -116,32 +122,70 @@ class LiveTrace:
                 f"`joulelab trace {self._journal}` reads it; --force writes over it",
             )
 
-    def _keep(self, columns: dict[str, Any], started_s: float, measurement: Measurement) -> None:
-        later_s = started_s - self._began_s
-        continued = self._continued(columns)
+    def _opened(self, *, force: bool) -> io.FileIO:
         try:
-            self._writer.write(continued, later_s)
-            self._file.flush()
+            # Nothing is held back: what could not be written is not tried again at the end.
+            return io.FileIO(self._journal, "w" if force else "x")
+        except OSError as error:
+            raise TraceError(
+                f"{self._journal} cannot be written: {error.strerror}", "name another file"
+            ) from error
+
+    def _keep(self, done: Window) -> Measurement:
+        """Write the samples of a closed window that the one before has not."""
+        measurement = done.close()
+        self._writer.write(self._continued(done))
+        self._append()
+        later_s = done.started_s - self._began_s
+        self.samples += measurement.samples - (1 if later_s else 0)
+        self.duration_s = later_s + measurement.duration_s
+        return measurement
+
+    def _append(self) -> None:
+        """Put the lines that were written into the file, all of them or none."""
+        lines = memoryview(self._lines.getvalue().encode("utf-8"))
+        self._lines.seek(0)
+        self._lines.truncate()
+        end = self._file.tell()
+        try:
+            while lines:
+                lines = lines[self._file.write(lines) :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            with suppress(OSError):
+                self._file.seek(end)
+                self._file.truncate()
             raise TraceError(
                 f"{self._journal} cannot be written: {error.strerror}",
                 "what was recorded until then is in it",
             ) from error
-        self.samples += measurement.samples - (1 if later_s else 0)
-        self.duration_s = later_s + measurement.duration_s
 
-    def _continued(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """A lap's columns less the samples that the lap before has; counters go on."""
-        domains, sources = np.asarray(columns["domain"]), np.asarray(columns["source"])
-        energy_j = np.array(columns["energy_j"], float)
-        keep = np.ones(len(energy_j), bool)
-        for key in dict.fromkeys(zip(columns["domain"], columns["source"], strict=True)):
-            rows = np.flatnonzero((domains == key[0]) & (sources == key[1]))
-            if key in self._ended_j:
-                keep[rows[0]] = False
-            energy_j[rows] += self._ended_j.get(key, 0.0)
-            known = energy_j[rows][~np.isnan(energy_j[rows])]
-            self._ended_j[key] = float(known[-1]) if len(known) else self._ended_j.get(key, 0.0)
-        whole = {**columns, "domain": domains, "source": sources, "energy_j": energy_j}
-        return {name: np.asarray(whole[name])[keep] for name in COLUMNS}
+    def _continued(self, done: Window) -> dict[str, Any]:
+        """A lap's columns in the order of time, less the samples that the lap before has.
+
+        Counters go on from lap to lap: joules since the first value of all.
+        """
+        columns = trace_columns(done.stretches, self._began_s)
+        energy_j = [np.empty(0)]
+        keep = [np.empty(0, bool)]
+        for stretch in done.stretches:
+            energy_j.append(self._since_opening(stretch))
+            fresh = np.ones(len(stretch.times_s), bool)
+            fresh[:1] = done.started_s == self._began_s
+            keep.append(fresh)
+        columns["energy_j"] = np.concatenate(energy_j)
+        rows = np.flatnonzero(np.concatenate(keep))
+        # In the order of time, a file that is cut off loses the end of all channels alike.
+        rows = rows[np.argsort(columns["t_s"][rows], kind="stable")]
+        return {name: np.asarray(columns[name])[rows] for name in COLUMNS}
+
+    def _since_opening(self, stretch: Stretch) -> Floats:
+        """Joules of a counter since its first value in the recording; NaN for power."""
+        channel = stretch.channel
+        if channel.kind != "counter":
+            return np.full(len(stretch.values), math.nan)
+        key = (channel.domain, channel.source)
+        known = stretch.values[~np.isnan(stretch.values)]
+        if len(known):
+            self._first_j.setdefault(key, float(known[0]))
+        return stretch.values - self._first_j.get(key, 0.0)

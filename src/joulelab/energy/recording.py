@@ -1,49 +1,31 @@
-"""A recorded power trace: read from a file, and measured like a live one.
+"""A recorded power trace, measured like a live one.
 
-Read are joulelab's own traces (`joulelab.energy.trace_file`), the CSV log of nvidia-smi
-(``nvidia-smi --query-gpu=timestamp,index,power.draw,... --format=csv -l 1``), and any Parquet or
-CSV file with a column of seconds and one of watts. One file may hold several recordings: name the
-one that is meant, as ``where="run=7"``.
+::
+
+    samples       .    .    .    .    .    .    .
+    part                [              ]            cut out of it by its edges
+    power               |-- the last value stands   a sample is added at each edge
+    counter             |-- has moved in between    interpolated, an interval uncertain
+
+Which files can be read: `joulelab.energy.recorded_table`.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from joulelab.energy.meter import Channel
-from joulelab.energy.reading import Measurement, Status
-from joulelab.energy.summary import STATE_COLUMNS, Conditions, summarise
+from joulelab.energy.reading import Measurement
+from joulelab.energy.recorded_channels import foreign_stretches, own_stretches
+from joulelab.energy.recorded_table import read_table
+from joulelab.energy.summary import GAP_INTERVALS, Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.trace_file import CSV, FIRST_LINE, METADATA, TraceAbout, check_suffix
+from joulelab.energy.trace_file import TraceAbout
 from joulelab.errors import TraceError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-UNKNOWN_ERROR = 0.13
-"""Bound of a sensor that nobody describes: the worst card of arXiv 2312.02741."""
-TIMES = ("t_s", "time_s", "seconds", "timestamp", "time")
-POWERS = ("power_w", "power.draw.instant", "power.draw", "power.draw.average", "watts", "power")
-_STATE = {
-    "utilization.gpu": ("utilisation", 0.01),
-    "utilisation_pct": ("utilisation", 0.01),
-    "temperature.gpu": ("temperature_c", 1.0),
-    "clocks.current.sm": ("clock_mhz", 1.0),
-    "clocks.sm": ("clock_mhz", 1.0),
-    "power.limit": ("power_limit_w", 1.0),
-    "enforced.power.limit": ("power_limit_w", 1.0),
-    **{name: (name, 1.0) for name in STATE_COLUMNS},
-}
-_GPU_KEYS = ("index", "uuid", "gpu_uuid", "pci.bus_id", "gpu_bus_id")
-_UNIT = re.compile(r"\s*\[.*\]\s*$")
-_NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -53,10 +35,12 @@ class Recording:
     Attributes:
         about: what belongs to it beside the samples.
         stretches: the samples by channel; times in seconds since the opening.
+        flags: remarks on the file, which every measurement of it carries.
     """
 
     about: TraceAbout
     stretches: tuple[Stretch, ...]
+    flags: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -77,23 +61,31 @@ class Recording:
         """What was used between two moments, by the same arithmetic as that of a live window.
 
         Args:
-            start_s: seconds since the opening; the first sample where not given.
-            end_s: the last sample where not given.
+            start_s: seconds since the opening; the first sample where not given. One that lies
+                less than an interval outside the samples is taken as the first of them.
+            end_s: the last sample where not given, and likewise.
 
         Raises:
             TraceError: the moments are the wrong way round, or outside the recording.
         """
-        start_s = self.start_s if start_s is None else start_s
-        end_s = self.end_s if end_s is None else end_s
-        if not self.start_s <= start_s < end_s <= self.end_s:
+        first_s, last_s = self.start_s, self.end_s
+        interval_s = min(stretch.interval_s for stretch in self.stretches)
+        start_s = first_s if start_s is None else start_s
+        end_s = last_s if end_s is None else end_s
+        if first_s == last_s:
+            raise TraceError("the recording has one sample only", "energy needs two at least")
+        within = first_s - interval_s <= start_s < end_s <= last_s + interval_s
+        start_s, end_s = max(start_s, first_s), min(end_s, last_s)
+        if not within or start_s >= end_s:
             raise TraceError(
                 f"there is nothing between {start_s:g} s and {end_s:g} s",
-                f"the recording goes from {self.start_s:g} s to {self.end_s:g} s",
+                f"the recording goes from {first_s:g} s to {last_s:g} s",
             )
         cut = [_cut(stretch, start_s, end_s) for stretch in self.stretches]
         started_at = (self.about.started_at or 0.0) + start_s
-        interval_s = min(stretch.interval_s for stretch in cut)
-        window = Conditions(self.about.label, started_at, (start_s, end_s), (), {}, interval_s)
+        window = Conditions(
+            self.about.label, started_at, (start_s, end_s), (), {}, interval_s, self.flags
+        )
         return summarise(window, cut)
 
 
@@ -105,7 +97,7 @@ def read_recording(
     time_column: str = "",
     power_column: str = "",
 ) -> Recording:
-    """Read a recorded trace.
+    """Read a recorded trace: joulelab's own, a log of nvidia-smi, or anyone's Parquet or CSV.
 
     Args:
         path: Parquet or CSV.
@@ -119,229 +111,66 @@ def read_recording(
         TraceError: the file cannot be read, or is no power trace.
     """
     path = Path(path).expanduser()
-    frame, about = _frame(path)
-    frame = _chosen(path, frame, where)
-    if frame.empty:
-        raise TraceError(f"{path} has no sample" + (f" with {where}" if where else ""))
-    if {"t_s", "domain", "source", "power_w", "energy_j"} <= set(frame.columns):
-        return Recording(about, tuple(_own(path, frame, about)))
-    return _foreign(path, frame, about, domain, time_column, power_column)
-
-
-def _frame(path: Path) -> tuple[pd.DataFrame, TraceAbout]:
-    """The table in a file, and what joulelab wrote beside it."""
-    import pandas as pd
-
-    try:
-        if check_suffix(path) == CSV:
-            with path.open(encoding="utf-8-sig") as file:
-                first = file.readline()
-            own = first.startswith(FIRST_LINE)
-            about = TraceAbout.from_json(first[len(FIRST_LINE) :]) if own else TraceAbout()
-            skip = 1 if own else 0
-            frame = pd.read_csv(path, skiprows=skip, skipinitialspace=True, encoding="utf-8-sig")
-        else:
-            from pyarrow import parquet
-
-            table = parquet.read_table(path)
-            text = (table.schema.metadata or {}).get(METADATA)
-            about = TraceAbout.from_json(text.decode("utf-8")) if text else TraceAbout()
-            frame = table.to_pandas()
-    except FileNotFoundError:
-        raise TraceError(f"{path} does not exist", "name a recorded trace") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        # pandas' and pyarrow's own errors are ValueErrors or OSErrors.
-        reason = str(error).partition("\n")[0]
-        raise TraceError(f"{path} cannot be read: {reason}", "a trace is Parquet or CSV") from error
-    frame.columns = pd.Index([_UNIT.sub("", str(name)).strip() for name in frame.columns])
-    return frame, about
-
-
-def _chosen(path: Path, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    if not where:
-        return frame
-    column, equals, value = where.partition("=")
-    if not equals or column not in frame.columns:
-        raise TraceError(
-            f"{path} has no column {column!r}", f"write where=COLUMN=VALUE; {_columns(frame)}"
-        )
-    return frame[frame[column].astype(str) == value]
-
-
-def _own(path: Path, frame: pd.DataFrame, about: TraceAbout) -> Iterator[Stretch]:
-    """The channels of a trace that joulelab wrote."""
-    described = {(one.domain, one.source): one for one in about.channels}
-    keys = list(zip(frame["domain"].map(str), frame["source"].map(str), strict=True))
-    for domain, source in dict.fromkeys(keys):
-        rows = frame[[key == (domain, source) for key in keys]]
-        counts = rows["energy_j"].notna().any()
-        channel = described.get((domain, source)) or Channel(
-            domain,
-            source,
-            "counter" if counts else "power",
-            Status.MEASURED,
-            UNKNOWN_ERROR,
-            0.0,
-            remark="not described in the file",
-        )
-        column = "energy_j" if channel.kind == "counter" else "power_w"
-        times = _times(path, rows["t_s"])
-        values = rows[column].to_numpy(float)
-        yield _stretch(channel, times, values, _state(rows), about.interval_s)
-
-
-def _foreign(
-    path: Path,
-    frame: pd.DataFrame,
-    about: TraceAbout,
-    domain: str,
-    time_column: str,
-    power_column: str,
-) -> Recording:
-    """The channels of somebody else's trace."""
-    time_name = _column(path, frame, time_column, TIMES, "time", "time")
-    power_name = _column(path, frame, power_column, POWERS, "watts", "power")
-    key = next((name for name in ("domain", *_GPU_KEYS) if name in frame.columns), None)
-    groups = [(domain, frame)]
-    if key is not None:
-        groups = [
-            (_domain(key, str(name), number), rows)
-            for number, (name, rows) in enumerate(frame.groupby(key, sort=False))
-        ]
-    elif any(name.startswith("power.draw") for name in frame.columns):
-        groups = [("gpu:0", frame)]
-    source = "nvidia-smi" if power_name.startswith("power.draw") else "recorded"
-    began: float | None = None
-    stretches = []
-    for name, rows in groups:
-        times = _times(path, rows[time_name])
-        if times[0] > EPOCH_S:
-            began = min(began or math.inf, float(times[0]))
-        channel = Channel(
-            domain=name,
-            source=source,
-            kind="power",
-            status=Status.MEASURED,
-            relative_error=UNKNOWN_ERROR,
-            tick_s=0.0,
-            within=() if name == "wall" else ("wall",),
-            remark=f"column {power_name} of {path.name}; 13 % is an assumption",
-        )
-        stretches.append(
-            _stretch(channel, times, _numbers(rows[power_name]), _state(rows), about.interval_s)
-        )
-    if began is not None:
-        stretches = [replace(one, times_s=one.times_s - began) for one in stretches]
-    return Recording(replace(about, label=path.stem, started_at=began), tuple(stretches))
-
-
-def _domain(key: str, value: str, number: int) -> str:
-    """nvidia-smi's index is the number of the GPU; other names are numbered as they come."""
-    return value if key == "domain" else f"gpu:{value if key == 'index' else number}"
-
-
-EPOCH_S = 1e8
-"""Later than any recording is long: such a time is a moment, and not seconds since the opening."""
-
-
-def _stretch(
-    channel: Channel,
-    times: Floats,
-    values: Floats,
-    state: Mapping[str, Floats],
-    interval_s: float | None,
-) -> Stretch:
-    typical_s = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    unreadable = "" if np.isfinite(values).all() else "the recording has no value here"
-    return Stretch(
-        channel,
-        times,
-        np.where(np.isfinite(values), values, math.nan),
-        max(interval_s or 0.0, typical_s),
-        unreadable,
-        state,
-    )
+    table = read_table(path)
+    if table.frame.empty:
+        raise TraceError(f"{path} has no sample", "it has a header and nothing below it")
+    if where:
+        table = table.where(where)
+    if table.own and not (time_column or power_column):
+        return Recording(table.about, own_stretches(table), table.flags)
+    about, stretches, flags = foreign_stretches(table, domain, time_column, power_column)
+    label = where.partition("=")[2].strip() or path.stem
+    return Recording(replace(about, label=label), stretches, flags)
 
 
 def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
     """The part of a stretch between two moments, with a sample at each of them."""
-    times = stretch.times_s
-    inside = (times > start_s) & (times < end_s)
-
-    def cut(values: Floats, *, between: bool) -> Floats:
-        if between:
-            edges = np.interp([start_s, end_s], times, values)
-        else:
-            before = np.clip(np.searchsorted(times, [start_s, end_s], "right") - 1, 0, None)
-            edges = values[before]
-        return np.concatenate((edges[:1], values[inside], edges[1:]))
-
-    # Power stands until the next sample; a counter has moved in between.
-    values = cut(stretch.values, between=stretch.channel.kind == "counter")
-    state = {name: cut(column, between=False) for name, column in stretch.state.items()}
-    moments = np.concatenate(([start_s], times[inside], [end_s]))
-    unreadable = stretch.unreadable if np.isnan(values).any() else ""
-    return replace(stretch, times_s=moments, values=values, state=state, unreadable=unreadable)
-
-
-def _times(path: Path, column: pd.Series[Any]) -> Floats:
-    """Seconds; moments become seconds since the epoch."""
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        times = column.to_numpy(float)
-    else:
-        try:
-            moments = pd.to_datetime(column, utc=True)
-        except (ValueError, TypeError) as error:
-            raise TraceError(
-                f"{path}: {column.name} is neither seconds nor moments",
-                "write seconds, or 2023/03/21 12:34:56.789",
-            ) from error
-        since = moments - pd.Timestamp(0, tz="UTC")
-        times = since.dt.total_seconds().to_numpy(float)
-    back = np.flatnonzero(~(np.diff(times) >= 0))
-    if len(back) or not np.isfinite(times).all():
-        row = int(back[0]) + 2 if len(back) else 1
-        raise TraceError(
-            f"{path}: time goes back, or is missing, at row {row}",
-            "a file with several recordings needs where=COLUMN=VALUE",
-        )
-    return times
-
-
-def _numbers(column: pd.Series[Any]) -> Floats:
-    """Numbers with or without units; NaN for ``[N/A]`` and its like."""
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(float)
-    matches = (_NUMBER.match(str(text)) for text in column)
-    return np.array([float(match[1]) if match else math.nan for match in matches])
-
-
-def _state(rows: pd.DataFrame) -> dict[str, Floats]:
-    state = {}
-    for name in rows.columns:
-        if name in _STATE:
-            known, factor = _STATE[name]
-            values = _numbers(rows[name]) * factor
-            if not np.isnan(values).all():
-                state[known] = values
-    return state
-
-
-def _column(
-    path: Path, frame: pd.DataFrame, asked: str, usual: tuple[str, ...], what: str, setting: str
-) -> str:
-    for name in (asked,) if asked else usual:
-        if name in frame.columns:
-            return name
-    raise TraceError(
-        f"{path} has no column {asked!r}" if asked else f"{path} has no column of {what}",
-        f"name it by {setting}=COLUMN; {_columns(frame)}",
+    times, channel = stretch.times_s, stretch.channel
+    inside = (times >= start_s) & (times <= end_s)
+    added = [_edge(stretch, edge_s) for edge_s in (start_s, end_s)]
+    if not inside.any():
+        added = [math.nan if position is None else position for position in added]
+    before, after = ([] if position is None else [position] for position in added)
+    positions = np.concatenate((before, np.flatnonzero(inside), after))
+    moments = np.concatenate(([start_s] * len(before), times[inside], [end_s] * len(after)))
+    between = channel.kind == "counter"
+    values = _at(stretch.values, positions, between=between)
+    if between and (positions % 1 != 0).any():
+        channel = replace(channel, tick_s=max(channel.tick_s, stretch.interval_s))
+    unreadable = stretch.unreadable or "the recording of this channel is shorter"
+    return replace(
+        stretch,
+        channel=channel,
+        times_s=moments,
+        values=values,
+        unreadable=unreadable if np.isnan(values).any() else "",
+        state={
+            name: _at(column, positions, between=False) for name, column in stretch.state.items()
+        },
     )
 
 
-def _columns(frame: pd.DataFrame) -> str:
-    return f"there are {', '.join(map(str, frame.columns[:12]))}"
+def _edge(stretch: Stretch, edge_s: float) -> float | None:
+    """Where among the samples an edge lies: 3.5 is in the middle between the third and fourth.
+
+    ``None`` where no sample needs to be added, because there is one at the edge, or because the
+    samples begin or end only a few intervals within it; NaN where they do not reach it.
+    """
+    times = stretch.times_s
+    if times[0] <= edge_s <= times[-1]:
+        after = int(np.searchsorted(times, edge_s))
+        if times[after] == edge_s:
+            return None
+        return after - 1 + float((edge_s - times[after - 1]) / (times[after] - times[after - 1]))
+    outside_s = max(float(times[0]) - edge_s, edge_s - float(times[-1]))
+    return math.nan if outside_s > GAP_INTERVALS * stretch.interval_s else None
+
+
+def _at(values: Floats, positions: Floats, *, between: bool) -> Floats:
+    """Values at positions between samples; NaN where the position is."""
+    known = np.nan_to_num(positions)
+    held = values[known.astype(int)]
+    if between:
+        following = values[np.ceil(known).astype(int)]
+        held = held + (known % 1) * (following - held)
+    return np.where(np.isnan(positions), math.nan, held)

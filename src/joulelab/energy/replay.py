@@ -2,7 +2,8 @@
 
 Time zero of the recording is the moment at which the meter is first read. A value stands until the
 next one of the recording; after the last one the channels are unreadable, unless the recording is
-to begin anew. The sources are named after the original ones: ``replay:nvml-power``.
+to begin anew. The sources are named after the original ones, ``replay:nvml-power``, and their ticks
+are the intervals of the recording where those are longer: so old can a value be.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.recording import Recording, read_recording
-from joulelab.energy.tape import Stretch
+from joulelab.energy.tape import Floats, Stretch
+from joulelab.errors import SettingsError
 
 
 class ReplayMeter(Meter):
@@ -43,10 +45,16 @@ class ReplayMeter(Meter):
         self._began_s: float | None = None
         self._closed = False
         self._channels = tuple(
-            replace(one.channel, source=f"replay:{one.channel.source}")
+            replace(
+                one.channel,
+                source=f"replay:{one.channel.source}",
+                tick_s=max(one.channel.tick_s, one.interval_s),
+            )
             for one in recording.stretches
         )
-        self._length_s = recording.end_s - recording.start_s
+        self._start_s, self._end_s = recording.start_s, recording.end_s
+        self._length_s = self._end_s - self._start_s
+        self._round_j = {id(one): _span(one.values) for one in recording.stretches}
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -60,17 +68,17 @@ class ReplayMeter(Meter):
         now_s = self._clock()
         if self._began_s is None:
             self._began_s = now_s
-        round_, within_s = 0.0, now_s - self._began_s
+        rounds, within_s = 0.0, now_s - self._began_s
         if self._loop and self._length_s > 0:
-            round_, within_s = divmod(within_s, self._length_s)
-        at_s = self._recording.start_s + within_s
-        return [self._played(stretch, at_s, int(round_)) for stretch in self._recording.stretches]
+            rounds, within_s = divmod(within_s, self._length_s)
+        at_s = self._start_s + within_s
+        return [self._played(stretch, at_s, int(rounds)) for stretch in self._recording.stretches]
 
     def describe(self) -> Mapping[str, str]:
         """The recording: label, length and the meters of the time."""
         about = self._recording.about
         told = {
-            f"{meter} {key}": value
+            f"{meter} {key}": str(value)
             for meter, described in about.meters.items()
             for key, value in described.items()
         }
@@ -80,23 +88,31 @@ class ReplayMeter(Meter):
         """Stop; nothing is held."""
         self._closed = True
 
-    def _played(self, stretch: Stretch, at_s: float, round_: int) -> Sample:
-        if at_s > stretch.times_s[-1]:
+    def _played(self, stretch: Stretch, at_s: float, rounds: int) -> Sample:
+        # Channels are read one after the other: at both ends each stands for those before it.
+        ends_s = min(float(stretch.times_s[-1]) + stretch.interval_s, self._end_s)
+        if at_s > ends_s:
             return Sample(None, "the recording has ended")
-        position = int(np.searchsorted(stretch.times_s, at_s, "right")) - 1
-        if position < 0:
+        if at_s < stretch.times_s[0] - stretch.interval_s:
             return Sample(None, "the recording of this channel begins later")
+        position = max(int(np.searchsorted(stretch.times_s, at_s, "right")) - 1, 0)
         value = float(stretch.values[position])
         if math.isnan(value):
             return Sample(None, stretch.unreadable)
         if stretch.channel.kind == "counter":
-            value += round_ * float(np.nanmax(stretch.values) - np.nanmin(stretch.values))
+            value += rounds * self._round_j[id(stretch)]
         state = {
             name: float(column[position])
             for name, column in stretch.state.items()
             if not math.isnan(column[position])
         }
         return Sample(value, state=state)
+
+
+def _span(values: Floats) -> float:
+    """What a counter has counted in one round of the recording."""
+    known = values[~np.isnan(values)]
+    return float(known.max() - known.min()) if len(known) else 0.0
 
 
 class ReplayDetector(Detector):
@@ -109,6 +125,9 @@ class ReplayDetector(Detector):
         domain: of a file that does not name domains.
         time: name of the column of times, of a file that is not joulelab's.
         power: name of the column of watts.
+
+    Raises:
+        SettingsError: `loop` is neither true nor false.
     """
 
     automatic = False
@@ -123,13 +142,16 @@ class ReplayDetector(Detector):
         time: str = "",
         power: str = "",
     ) -> None:
-        self._address = address
+        if not isinstance(loop, bool):
+            raise SettingsError(f"replay: loop is {loop!r}", "write loop=true or loop=false")
+        self._address = str(address)
         self._loop = loop
+        # Settings in a name are read as TOML would: where=7 is a number here.
         self._read = {
             "where": str(where),
-            "domain": domain,
-            "time_column": time,
-            "power_column": power,
+            "domain": str(domain),
+            "time_column": str(time),
+            "power_column": str(power),
         }
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
@@ -141,4 +163,4 @@ class ReplayDetector(Detector):
         if not self._address:
             return [], [Missing("replay", "no recording is named", "write replay:FILE")]
         recording = read_recording(self._address, **self._read)
-        return [ReplayMeter(recording, loop=bool(self._loop))], []
+        return [ReplayMeter(recording, loop=self._loop)], []

@@ -12,7 +12,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -61,13 +63,16 @@ class TraceAbout:
             label: what is recorded.
             started_at: seconds since the epoch.
         """
-        return cls(
-            label,
-            started_at,
-            recorder.interval_s,
-            tuple(recorder.channels),
-            {meter.name: dict(meter.describe()) for meter in recorder.meters},
-        )
+        names = [meter.name for meter in recorder.meters]
+        described = {}
+        for position, meter in enumerate(recorder.meters):
+            # Two plugs are two meters of one name.
+            before = names[:position].count(meter.name)
+            described[f"{meter.name} {before + 1}" if before else meter.name] = dict(
+                meter.describe()
+            )
+        channels = tuple(recorder.channels)
+        return cls(label, started_at, recorder.interval_s, channels, described)
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -80,17 +85,18 @@ class TraceAbout:
         Raises:
             ValueError: it is no such text.
         """
-        data = json.loads(text)
-        if not isinstance(data, dict):
-            raise ValueError("no JSON object")
-        channels = tuple(_channel(one) for one in data.get("channels", ()))
-        known = {key: data[key] for key in ("label", "started_at", "interval_s") if key in data}
-        return cls(
-            **known,
-            channels=channels,
-            meters=data.get("meters", {}),
-            joulelab=str(data.get("joulelab", "")),
-        )
+        try:
+            data = json.loads(text)
+            return cls(
+                label=str(data.get("label", "")),
+                started_at=_number(data.get("started_at")),
+                interval_s=_number(data.get("interval_s")),
+                channels=tuple(_channel(one) for one in data.get("channels", ())),
+                meters={name: dict(told) for name, told in data.get("meters", {}).items()},
+                joulelab=str(data.get("joulelab", "")),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"what belongs to the trace cannot be understood: {error}") from error
 
 
 def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> None:
@@ -105,22 +111,17 @@ def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> No
         TraceError: another suffix, or the file cannot be written.
     """
     suffix = check_suffix(path)
-    try:
+    with _whole_or_nothing(path, "name another file") as part:
         if suffix == CSV:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = CsvWriter(file, about)
-                writer.write(columns)
+            with part.open("w", encoding="utf-8", newline="") as file:
+                CsvWriter(file, about).write(columns)
             return
         import pyarrow as pa
         from pyarrow import parquet
 
         table = pa.table({name: columns[name] for name in COLUMNS})
         metadata = {METADATA: about.to_json().encode("utf-8")}
-        parquet.write_table(table.replace_schema_metadata(metadata), path)
-    except OSError as error:
-        raise TraceError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
-        ) from error
+        parquet.write_table(table.replace_schema_metadata(metadata), part)
 
 
 def parquet_from_csv(source: Path, target: Path) -> None:
@@ -139,27 +140,36 @@ def parquet_from_csv(source: Path, target: Path) -> None:
 
     with source.open(encoding="utf-8") as file:
         about = file.readline()[len(FIRST_LINE) :].strip()
-    types = {name: pa.float64() for name in NUMBERS} | {
-        "domain": pa.string(),
-        "source": pa.string(),
-    }
-    schema = pa.schema(
-        [(name, types[name]) for name in COLUMNS], metadata={METADATA: about.encode("utf-8")}
-    )
-    batches = arrow_csv.open_csv(
-        source,
-        read_options=arrow_csv.ReadOptions(skip_rows=1),
-        convert_options=arrow_csv.ConvertOptions(column_types=types),
-    )
+    types = {name: pa.float64() if name in NUMBERS else pa.string() for name in COLUMNS}
+    schema = pa.schema(list(types.items()), metadata={METADATA: about.encode("utf-8")})
+    with _whole_or_nothing(target, f"the recording is whole in {source}") as part:
+        try:
+            batches = arrow_csv.open_csv(
+                source,
+                read_options=arrow_csv.ReadOptions(skip_rows=1),
+                convert_options=arrow_csv.ConvertOptions(column_types=types),
+            )
+            with parquet.ParquetWriter(part, schema) as writer:
+                for batch in batches:
+                    writer.write_table(pa.table(batch.columns, schema=schema))
+        except pa.ArrowInvalid as error:
+            raise TraceError(f"{source} cannot be read: {error}", "it is left as it is") from error
+
+
+@contextmanager
+def _whole_or_nothing(path: Path, hint: str) -> Iterator[Path]:
+    """A name to write under; the file is called `path` once it is whole and on the disk."""
+    part = path.with_name(f"{path.name}.part")
     try:
-        with parquet.ParquetWriter(target, schema) as writer:
-            for batch in batches:
-                writer.write_table(pa.table(batch.columns, schema=schema))
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
     except OSError as error:
-        raise TraceError(
-            f"{target} cannot be written: {error.strerror or error}",
-            f"the recording is whole in {source}",
-        ) from error
+        raise TraceError(f"{path} cannot be written: {error.strerror or error}", hint) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 class CsvWriter:
@@ -175,15 +185,13 @@ class CsvWriter:
         file.write(f"{FIRST_LINE}{about.to_json()}\n")
         self._rows.writerow(COLUMNS)
 
-    def write(self, columns: Mapping[str, Any], later_s: float = 0.0) -> None:
+    def write(self, columns: Mapping[str, Any]) -> None:
         """Append samples.
 
         Args:
             columns: as of `joulelab.energy.summary.trace_columns`.
-            later_s: added to their times.
         """
-        numbers = [_texts(columns[name], later_s if name == "t_s" else 0.0) for name in NUMBERS]
-        by_name = dict(zip(NUMBERS, numbers, strict=True))
+        by_name = {name: _texts(columns[name]) for name in NUMBERS}
         by_name |= {"domain": columns["domain"], "source": columns["source"]}
         self._rows.writerows(zip(*(by_name[name] for name in COLUMNS), strict=True))
 
@@ -202,8 +210,12 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def _texts(values: Sequence[float], later: float) -> list[str]:
-    return ["" if math.isnan(value) else f"{value + later:.12g}" for value in values]
+def _texts(values: Sequence[float]) -> list[str]:
+    return ["" if math.isnan(value) else f"{value:.12g}" for value in values]
+
+
+def _number(value: float | str | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _channel(data: Mapping[str, Any]) -> Channel:

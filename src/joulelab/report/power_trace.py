@@ -1,60 +1,106 @@
-"""The picture of a power trace: watts over seconds, a line a domain."""
+"""The picture of a power trace: watts over time, a line a domain.
+
+::
+
+    few samples     one line, in steps: a value stands until the next one, as it is integrated
+    many samples    a band from the lowest to the highest of each stretch of time, and its mean
+    none            a gap; what is unknown is not zero
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from joulelab import formats
 from joulelab.energy.tape import Floats
 from joulelab.errors import TraceError
-from joulelab.report.style import WIDTH_IN, looks, styled
+from joulelab.report.style import WIDTH_IN, Look, looks, styled
+
+MOST_STEPS = 3000
+"""More samples than that cannot be told apart in the width of a page."""
+COLUMNS = 700
+TIME_UNITS = ((3 * 3600.0, 3600.0, "h"), (600.0, 60.0, "min"), (0.0, 1.0, "s"))
+"""From how many seconds on a unit is used, seconds in it, and its name."""
+PICTURES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One domain by one source.
+
+    Attributes:
+        domain: which.
+        source: by which means.
+        counter: whether its power is the mean since the sample before.
+        times_s: (n,) in order.
+        power_w: (n,), NaN where unknown.
+    """
+
+    domain: str
+    source: str
+    counter: bool
+    times_s: Floats
+    power_w: Floats
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to draw."""
+        return not bool(np.isnan(self.power_w).all())
+
+    @property
+    def steps(self) -> tuple[Floats, Floats]:
+        """How long each value stood, and the value: (n - 1,) seconds and watts."""
+        return np.diff(self.times_s), self.power_w[1:] if self.counter else self.power_w[:-1]
+
+    @property
+    def mean_w(self) -> float | None:
+        """Mean power over the time in which it is known."""
+        steps_s, stood = self.steps
+        known = ~np.isnan(stood)
+        total_s = float(steps_s[known].sum())
+        return float(np.dot(stood[known], steps_s[known])) / total_s if total_s > 0 else None
 
 
 def power_trace(columns: Mapping[str, Any], title: str = "") -> Figure:
-    """Power by domain over time, each value standing until the next one, as it is integrated.
+    """Power by domain over time.
 
-    Where a domain has a counter and power, power is drawn: it is finer. Of a counter, the mean
-    power since the sample before is drawn.
+    Where a domain has a counter and power, power is drawn: it is finer. Of several channels of
+    power the first is drawn, and of a counter the mean power since the sample before.
 
     Args:
         columns: as of `joulelab.energy.summary.trace_columns`.
         title: above the picture.
     """
-    times, power = np.asarray(columns["t_s"], float), np.asarray(columns["power_w"], float)
-    domains, sources = np.asarray(columns["domain"]), np.asarray(columns["source"])
-    counts = ~np.isnan(np.asarray(columns["energy_j"], float))
-    drawn = looks(dict.fromkeys(map(str, domains)))
+    lines = _lines(columns)
+    ends_s = [float(line.times_s[-1]) for line in lines]
+    starts_s = [float(line.times_s[0]) for line in lines]
+    length_s = max(ends_s, default=0.0) - min(starts_s, default=0.0)
+    size, unit = next((size, name) for least, size, name in TIME_UNITS if length_s >= least)
+    drawn = looks(line.domain for line in lines)
     with styled():
-        figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, 3.4), layout="constrained")
         axes = figure.subplots()
-        for domain, look in drawn.items():
-            own = domains == domain
-            if (own & ~counts).any():
-                own &= ~counts
-            source = sources[own][0] if own.any() else ""
-            counter = bool((own & counts).any())
-            mean_w = _mean_w(times[own], power[own], counter=counter)
-            axes.step(
-                times[own],
-                power[own],
-                where="pre" if counter else "post",
-                color=look.colour,
-                linestyle=look.dash,
-                linewidth=1.3,
-                label=f"{domain} ({source}), mean {formats.watts(mean_w)}",
-            )
-        axes.set_xlabel("time since the opening (s)")
+        for line in lines:
+            _draw(axes, line, drawn[line.domain], size)
+        axes.set_xlabel(f"time since the opening ({unit})")
         axes.set_ylabel("power (W)")
         axes.set_ylim(bottom=0)
-        axes.margins(x=0)
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        if length_s > 0:
+            axes.set_xlim(min(starts_s) / size, max(ends_s) / size)
         axes.grid(axis="y")
         axes.set_title(title)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        if lines:
+            figure.legend(loc="outside lower left", ncols=2)
     return figure
 
 
@@ -67,21 +113,74 @@ def write_power_trace(path: Path, columns: Mapping[str, Any], title: str = "") -
         title: above the picture.
 
     Raises:
-        TraceError: the file cannot be written.
+        TraceError: another suffix, or the file cannot be written.
     """
+    if path.suffix.lower() not in PICTURES:
+        raise TraceError(f"{path}: no such kind of picture", f"end it in {', '.join(PICTURES)}")
     figure = power_trace(columns, title)
     try:
-        figure.savefig(path, dpi=150)
+        with styled():
+            figure.savefig(path, dpi=150)
     except OSError as error:
         raise TraceError(
             f"{path} cannot be written: {error.strerror or error}", "name another file"
         ) from error
 
 
-def _mean_w(times: Floats, power: Floats, *, counter: bool) -> float | None:
-    steps_s = np.diff(times)
-    stood = power[1:] if counter else power[:-1]
-    known = ~np.isnan(stood)
-    if not known.any():
-        return None
-    return float(np.dot(stood[known], steps_s[known]) / steps_s[known].sum())
+def _lines(columns: Mapping[str, Any]) -> list[_Line]:
+    """The channel of each domain that is drawn."""
+    times, power = np.asarray(columns["t_s"], float), np.asarray(columns["power_w"], float)
+    counts = ~np.isnan(np.asarray(columns["energy_j"], float))
+    domains, sources = np.asarray(columns["domain"], str), np.asarray(columns["source"], str)
+    best: dict[str, _Line] = {}
+    for domain, source in dict.fromkeys(zip(domains.tolist(), sources.tolist(), strict=True)):
+        own = np.flatnonzero((domains == domain) & (sources == source))
+        own = own[np.argsort(times[own], kind="stable")]
+        line = _Line(domain, source, bool(counts[own].any()), times[own], power[own])
+        other = best.get(domain)
+        if other is None or (line.known, not line.counter) > (other.known, not other.counter):
+            best[domain] = line
+    return list(best.values())
+
+
+def _draw(axes: Axes, line: _Line, look: Look, size_s: float) -> None:
+    told = f"mean {formats.watts(line.mean_w)}" if line.known else "not readable"
+    label = f"{line.domain} ({line.source}), {told}"
+    times, power = line.times_s, line.power_w
+    style: dict[str, Any] = {
+        "color": look.colour,
+        "linestyle": look.dash,
+        "linewidth": 1.3,
+        "label": label,
+    }
+    if len(times) <= MOST_STEPS:
+        axes.step(times / size_s, power, where="pre" if line.counter else "post", **style)
+        return
+    edges, low, mean, high = _columns(line)
+    middles = (edges[:-1] + edges[1:]) / 2 / size_s
+    band = f"{line.domain}, lowest to highest within {formats.duration(float(edges[1] - edges[0]))}"
+    axes.fill_between(middles, low, high, color=look.colour, alpha=0.25, linewidth=0, label=band)
+    axes.plot(middles, mean, **style)
+
+
+def _columns(line: _Line) -> tuple[Floats, Floats, Floats, Floats]:
+    """A long trace in as many columns as can be told apart.
+
+    Returns:
+        Edges in seconds, (columns + 1,); and the lowest, the mean over time and the highest power
+        in each column, NaN where nothing is known.
+    """
+    steps_s, stood = line.steps
+    begins = line.times_s[:-1]
+    edges = np.linspace(line.times_s[0], line.times_s[-1], COLUMNS + 1)
+    column = np.clip(np.searchsorted(edges, begins, "right") - 1, 0, COLUMNS - 1)
+    known = ~np.isnan(stood) & (steps_s > 0)
+    column, stood, steps_s = column[known], stood[known], steps_s[known]
+    low, high = np.full(COLUMNS, math.inf), np.full(COLUMNS, -math.inf)
+    np.minimum.at(low, column, stood)
+    np.maximum.at(high, column, stood)
+    seconds = np.bincount(column, steps_s, COLUMNS)
+    joules = np.bincount(column, steps_s * stood, COLUMNS)
+    mean = np.divide(joules, seconds, out=np.full(COLUMNS, math.nan), where=seconds > 0)
+    empty = np.isnan(mean)
+    return edges, np.where(empty, math.nan, low), mean, np.where(empty, math.nan, high)

@@ -1,0 +1,131 @@
+"""Means and ratios with confidence intervals, against scipy, by hand and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from joulelab.analysis.comparison import mean_interval, ratio_interval
+
+JOULES = (412.5, 398.1, 405.0, 421.7, 409.9)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_the_interval_of_a_mean_is_that_of_students_t_test(confidence):
+    ours = mean_interval(JOULES, confidence)
+    theirs = stats.ttest_1samp(JOULES, 0).confidence_interval(confidence)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert ours.value == pytest.approx(np.mean(JOULES))
+    assert ours.std == pytest.approx(np.std(JOULES, ddof=1))
+    assert (ours.n, ours.confidence) == (5, confidence)
+    assert ours.half_width == pytest.approx((theirs.high - theirs.low) / 2)
+
+
+def test_the_interval_of_a_mean_by_hand():
+    # 1, 2, 3: s = 1, t(2) at 95 % = 4.3027, s / sqrt(3) = 0.57735
+    interval = mean_interval([1, 2, 3])
+    assert interval.value == 2
+    assert interval.half_width == pytest.approx(4.3027 * 0.57735, rel=1e-4)
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    interval = mean_interval([7.5])
+    assert (interval.value, interval.n) == (7.5, 1)
+    assert all(math.isnan(each) for each in (interval.low, interval.high, interval.std))
+    assert math.isnan(interval.half_width)
+
+
+def test_one_pair_has_a_ratio_and_no_interval():
+    interval = ratio_interval([30], [20])
+    assert interval.value == pytest.approx(1.5)
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+
+
+def test_values_that_do_not_scatter_have_an_interval_of_no_width():
+    interval = mean_interval([4.0] * 6)
+    assert (interval.low, interval.value, interval.high) == (4, 4, 4)
+
+
+def test_a_small_scatter_upon_a_large_value_is_not_lost():
+    interval = mean_interval([1e9 + 1, 1e9 + 2, 1e9 + 3])
+    assert interval.std == pytest.approx(1)
+
+
+def test_the_ratio_of_pairs_by_hand():
+    # ratios 2, 2, 4: logarithms 1, 1, 2 in units of ln 2; mean 4/3, s 0.57735, s / sqrt(3) = 1/3
+    interval = ratio_interval([20, 4, 12], [10, 2, 3])
+    assert interval.value == pytest.approx(2 ** (4 / 3))
+    assert interval.std == pytest.approx(math.sqrt(1 / 3) * math.log(2))
+    assert interval.low == pytest.approx(2 ** (4 / 3 - 4.302653 / 3))
+    assert interval.high == pytest.approx(2 ** (4 / 3 + 4.302653 / 3))
+    assert interval.n == 3
+
+
+def test_the_ratio_the_other_way_round_is_the_inverse():
+    first, second = (220, 231, 219, 240), (110, 100, 108, 130)
+    ours, inverse = ratio_interval(first, second, 0.9), ratio_interval(second, first, 0.9)
+    assert inverse.value == pytest.approx(1 / ours.value)
+    assert inverse.low == pytest.approx(1 / ours.high)
+    assert inverse.high == pytest.approx(1 / ours.low)
+    assert inverse.std == pytest.approx(ours.std)
+
+
+def test_what_a_block_shares_does_not_widen_the_interval():
+    warmer = np.array([1.0, 1.3, 0.8, 1.1])
+    interval = ratio_interval(200 * warmer, 100 * warmer)
+    assert (interval.low, interval.high) == pytest.approx((2, 2))
+
+
+def test_values_of_very_different_size_have_a_ratio():
+    assert ratio_interval([1e-150], [1e150]).value == pytest.approx(1e-300)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ([1, 2], [1], "2 and 1 values are no pairs"),
+        ([], [], "no value"),
+        ([1, 0], [1, 1], "positive"),
+        ([1, 1], [1, -3], "positive"),
+        ([1, math.nan], [1, 1], "positive"),
+        ([1, 1], [1, math.inf], "positive"),
+    ],
+)
+def test_what_has_no_ratio_is_refused(first, second, message):
+    with pytest.raises(ValueError, match=message):
+        ratio_interval(first, second)
+
+
+@pytest.mark.parametrize("values", [[1, math.nan], [math.inf, 1]])
+def test_a_mean_of_what_is_unknown_is_refused(values):
+    with pytest.raises(ValueError, match="finite"):
+        mean_interval(values)
+
+
+def test_a_mean_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no value"):
+        mean_interval([])
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, -0.5, math.nan])
+def test_a_confidence_that_is_no_share_is_refused(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mean_interval(JOULES, confidence)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_truth():
+    chance = np.random.default_rng(20230321)
+    trials, truth = 2000, 1.25
+    drift = chance.normal(0, 0.2, (trials, 5))
+    second = np.exp(4 + drift + chance.normal(0, 0.05, (trials, 5)))
+    first = truth * np.exp(4 + drift + chance.normal(0, 0.05, (trials, 5)))
+    intervals = [ratio_interval(a, b) for a, b in zip(first, second, strict=True)]
+    ratios = np.mean([one.low <= truth <= one.high for one in intervals])
+    means = np.mean(
+        [one.low <= 4 <= one.high for one in map(mean_interval, chance.normal(4, 3, (trials, 4)))]
+    )
+    # Of 2,000 trials, 95 % within four standard errors: 0.95 +- 0.0195.
+    assert ratios == pytest.approx(0.95, abs=0.0195)
+    assert means == pytest.approx(0.95, abs=0.0195)
