@@ -96,6 +96,8 @@ def _quality(component: Component, virtual: bool) -> tuple[bool, float, str]:
 def _estimate(component: Component) -> str:
     if component.name == "ram" and component.mode == "model":
         return "a number of memory modules guessed from the size of the memory, 5 W each"
+    if component.name == "ram" and component.mode == "constant":
+        return f"a constant of {component.tdp_w:g} W from codecarbon's settings"
     if component.mode == "Raspberry":
         return "currents and voltages of the power chip of a Raspberry Pi, by codecarbon"
     if component.mode == "AppleSiliconChip":

@@ -53,7 +53,7 @@ class Component:
         name: ``"cpu"``, ``"gpu"`` or ``"ram"``.
         mode: codecarbon's word for the way: ``"intel_rapl"``, ``"cpu_load"``, ``"constant"`` ...
         model: of the processor, or of the GPUs.
-        tdp_w: the thermal design power that an estimate is based on, in watts.
+        tdp_w: the power that an estimate is based on, in watts: of a processor its design power.
         indices: numbers of the GPUs.
     """
 
@@ -268,7 +268,8 @@ def _components(tracker: object, version: str) -> Iterator[Component]:
             tdp_w = getattr(part, "_tdp", None)
             yield Component("cpu", str(getattr(part, "_mode", "unknown")), model, tdp_w)
         elif kind == "RAM":
-            yield Component("ram", "model")
+            forced_w = getattr(part, "_force_ram_power", None)
+            yield Component("ram", "model" if forced_w is None else "constant", "", forced_w)
         elif kind == "GPU":
             chosen = [one for one in part.devices.devices if one.gpu_index in part.gpu_ids]
             vendors = {type(one).__name__ for one in chosen}
