@@ -13,7 +13,6 @@ a tick of 3 s.
 from __future__ import annotations
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,12 +37,14 @@ class PlugAnswer:
 
     Attributes:
         power_w: the power of the moment.
+        asked_s: when it was asked, on the monotonic clock.
         energy_j: energy that it has counted, or ``None`` where it counts none.
         step_j: the smallest step in which it counts.
         state: ``voltage_v``, ``current_a``, ``temperature_c``, as far as it knows them.
     """
 
     power_w: float
+    asked_s: float
     energy_j: float | None = None
     step_j: float = 0.0
     state: Mapping[str, float] = field(default_factory=dict)
@@ -130,7 +131,7 @@ class PlugCounter:
 
     def __init__(self, first: PlugAnswer) -> None:
         self._last_j = first.energy_j or 0.0
-        self._last_s = time.monotonic()
+        self._last_s = first.asked_s
         self._lost = ""
 
     def advance(self, answer: PlugAnswer) -> Sample:
@@ -139,16 +140,15 @@ class PlugCounter:
             return Sample(None, self._lost)
         if answer.energy_j is None:
             return Sample(None, "the plug did not say its energy")
-        now_s = time.monotonic()
-        risen_j, allowed_j = answer.energy_j - self._last_j, IMPOSSIBLE_W * (now_s - self._last_s)
-        if risen_j < 0 or risen_j > allowed_j + answer.step_j:
+        risen_j, passed_s = answer.energy_j - self._last_j, answer.asked_s - self._last_s
+        if risen_j < 0 or risen_j > IMPOSSIBLE_W * max(passed_s, UPDATE_S) + answer.step_j:
             how = "fell" if risen_j < 0 else "jumped"
             self._lost = (
                 f"the plug's counter {how} from {self._last_j / 3.6e6:.6g} to "
                 f"{answer.energy_j / 3.6e6:.6g} kWh: it was started anew or reset"
             )
             return Sample(None, self._lost)
-        self._last_j, self._last_s = answer.energy_j, now_s
+        self._last_j, self._last_s = answer.energy_j, answer.asked_s
         return Sample(answer.energy_j)
 
 
@@ -172,7 +172,7 @@ class PlugMeter(PollingMeter):
         self._channels = [self._channel("power", 0.0)]
         if self._counter is not None:
             self._channels.append(self._channel("counter", first.step_j))
-        self.start_polling(self._samples(first))
+        self.start_polling(self._samples(first), first.asked_s)
 
     @property
     def channels(self) -> Sequence[Channel]:

@@ -86,14 +86,15 @@ class PollingMeter(Meter):
     def interrupt(self) -> None:
         """Make a question that is under way end soon; called by `close` from another thread."""
 
-    def start_polling(self, first: Sequence[Sample] = ()) -> None:
+    def start_polling(self, first: Sequence[Sample] = (), asked_s: float | None = None) -> None:
         """Begin to ask.
 
         Args:
-            first: what the sensor has just said, if it was asked already.
+            first: what the sensor has said, if it was asked already.
+            asked_s: when that was, on the monotonic clock; just now where not given.
         """
         if first:
-            self._latest = _Latest(first, time.monotonic())
+            self._latest = _Latest(first, time.monotonic() if asked_s is None else asked_s)
         self._thread = threading.Thread(target=self._run, name=f"{self.name}-poll", daemon=True)
         self._thread.start()
 

@@ -19,11 +19,13 @@ between 512 and 1024 kWh (``EnergyUpdateToday`` in xdrv_03_energy.ino).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from joulelab.energy.plug import Plug, PlugAnswer, PlugDetector, known, number, step
+from joulelab.energy.plug_http import SUCCESSES
 from joulelab.energy.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
 from joulelab.errors import MeterError
 
@@ -53,6 +55,7 @@ class TasmotaPlug(Plug):
 
     def ask(self) -> PlugAnswer:
         """What the plug measures now."""
+        asked_s = time.monotonic()
         status = self._command("Status 8").get("StatusSNS")
         energy = status.get("ENERGY") if isinstance(status, dict) else None
         if not isinstance(energy, dict) or "Power" not in energy:
@@ -65,6 +68,7 @@ class TasmotaPlug(Plug):
         energy_j = None if total is None else self.joules(_sum(total), KILOWATT_HOUR_J)
         return PlugAnswer(
             self.watts(_sum(energy["Power"])),
+            asked_s,
             energy_j,
             0.0 if energy_j is None else _step_j(total, energy_j),
             known(voltage_v=energy.get("Voltage"), current_a=energy.get("Current")),
@@ -84,7 +88,7 @@ class TasmotaPlug(Plug):
         answer = self.questions.get(f"/cm?{query}", self.questions.deadline_s())
         if answer.status == UNAUTHORIZED:
             raise self._refusal()
-        if not answer.text.strip():
+        if answer.status in SUCCESSES and not answer.text.strip():
             raise MeterError(f"{self.questions.address}: its answer is empty", API_HINT)
         table = self.questions.table(answer)
         if "password" in str(table.get("WARNING", "")):
