@@ -2,11 +2,11 @@
 
 import json
 
-import pyarrow.parquet as pq
 import pytest
 from tiny_study import TINY, assert_same_results, layers_only, tiny
 from torch import nn
 
+from joulelab.energy.recording import read_recording
 from joulelab.errors import SpecError, StoreMismatchError
 from joulelab.learning.networks import networks
 from joulelab.study.listener import Listener
@@ -135,8 +135,13 @@ def test_the_score_may_be_the_best_repetition(tmp_path):
 def test_every_training_has_a_power_trace(unbroken):
     traces = list((unbroken.folder / "traces").glob("*.parquet"))
     assert len(traces) == len(unbroken.to_frame())
-    columns = pq.read_table(traces[0]).column_names
-    assert {"t_s", "domain", "source", "power_w"} <= set(columns)
+    ledger = unbroken.ledger_frame().set_index("entry")
+    for path in traces:
+        recording = read_recording(path)
+        assert recording.about.interval_s > 0
+        assert all(channel.remark for channel in recording.channels)
+        booked_j = ledger.loc[int(path.stem), "energy_gross_j"]
+        assert recording.measure().energy_j == pytest.approx(booked_j, rel=0.05, abs=1e-3)
 
 
 def test_the_manifest_has_the_conditions_and_one_session(unbroken):

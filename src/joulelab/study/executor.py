@@ -24,6 +24,7 @@ from joulelab.energy.idle import wait_until_idle
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement
 from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.trace_file import TraceAbout
 from joulelab.errors import JoulelabError, StoreError
 from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
 from joulelab.learning.images import Images, load_images, thinned
@@ -91,6 +92,7 @@ class Outcome:
         measurement: energy and duration of the training.
         waiting: of the time before it, spent on the lock and on cooling down.
         trace: columns of the power trace.
+        trace_about: what belongs to it beside the samples.
         error: type and message, where it failed.
         details: the traceback.
     """
@@ -99,7 +101,8 @@ class Outcome:
     results: tuple[TrainingResult, ...]
     measurement: Measurement
     waiting: Measurement
-    trace: Mapping[str, Sequence[Any]]
+    trace: Mapping[str, Any]
+    trace_about: TraceAbout
     error: str | None = None
     details: str | None = None
 
@@ -193,9 +196,9 @@ class LocalExecutor(Executor):
             error = str(raised.message if isinstance(raised, JoulelabError) else repr(raised))
             details = traceback.format_exc()
         measurement = window.close()
-        return Outcome(
-            state, tuple(results), measurement, waited, window.trace_columns(), error, details
-        )
+        about = TraceAbout.of(self._recorder, job.label, window.started_at)
+        trace = window.trace_columns()
+        return Outcome(state, tuple(results), measurement, waited, trace, about, error, details)
 
     def _engine(self, name: str) -> Engine:
         if name not in self._engines:

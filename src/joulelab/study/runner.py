@@ -204,7 +204,7 @@ class Runner:
 
     def _keep_trace(self, entry: int, outcome: Outcome) -> None:
         if self._spec.energy.traces:
-            self._store.write_trace(entry, outcome.trace)
+            self._store.write_trace(entry, outcome.trace, outcome.trace_about)
 
 
 def _metrics(result: TrainingResult) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from joulelab.energy.reading import Measurement, Total
+from joulelab.energy.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
     StoreCorruptError,
@@ -40,6 +41,7 @@ from joulelab.errors import (
     StoreMismatchError,
     StoreVersionError,
     StoreWriteError,
+    TraceError,
 )
 from joulelab.study.schema import TABLES, VERSION
 
@@ -277,15 +279,15 @@ class Store:
         ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
         return int(last) + 1
 
-    def write_trace(self, entry: int, columns: Mapping[str, Sequence[Any]]) -> None:
+    def write_trace(self, entry: int, columns: Mapping[str, Any], about: TraceAbout) -> None:
         """Keep the power trace of an attempt as ``traces/<entry>.parquet``."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        path = self.folder / "traces" / f"{entry}.parquet"
         with _explained(self.folder):
-            path = self.folder / "traces" / f"{entry}.parquet"
             path.parent.mkdir(exist_ok=True)
-            pq.write_table(pa.table(dict(columns)), path)
+        try:
+            write_trace(path, columns, about)
+        except TraceError as error:
+            raise StoreWriteError(error.message, "free disk space and run it again") from error
 
     # Manifest
 
