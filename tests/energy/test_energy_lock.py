@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -35,9 +36,7 @@ def holder(lock_folder):
 
 
 def test_a_held_device_is_refused_with_the_holder(holder):
-    with pytest.raises(
-        DeviceBusyError, match=f"process {holder.pid} .the epochs of another. is"
-    ):
+    with pytest.raises(DeviceBusyError, match=f"process {holder.pid} .the epochs of another. is"):
         DeviceLock("gpu:7").acquire(wait=False)
 
 
@@ -90,6 +89,29 @@ def test_a_program_started_by_the_holder_does_not_wait_for_it():
         assert subprocess.run([sys.executable, "-c", inner], check=False).returncode == 0
         # What it started gave nothing back that was not its own.
         assert refused_elsewhere("cpu")
+
+
+GREEDY = """
+import time
+from joulelab.energy.lock import DeviceLock
+print("begun", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    with DeviceLock("gpu:7") as lock:
+        lock.acquire()
+        time.sleep(0.05)
+"""
+
+
+def test_who_takes_it_again_and_again_lets_the_others_in():
+    with subprocess.Popen([sys.executable, "-c", GREEDY], stdout=subprocess.PIPE) as greedy:
+        assert greedy.stdout.readline() == b"begun\n"
+        time.sleep(0.2)
+        for _ in range(3):
+            with DeviceLock("gpu:7") as lock:
+                lock.acquire()
+        assert greedy.poll() is None, "the other is still at it"
+        greedy.kill()
 
 
 def refused_elsewhere(device):

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,10 @@ from filelock import FileLock, Timeout
 from joulelab.errors import DeviceBusyError
 
 EVERYBODY = 0o666
+SIGN_S = 1.0
+"""How often who waits says so."""
+GIVING_WAY_S = 0.3
+"""Longer than the time between two tries of who waits."""
 
 
 def _lock_folder() -> Path:
@@ -97,6 +103,7 @@ class _Held:
         self._device = device
         self._process = os.getpid()
         self._holder = folder / f"{name}.pid"
+        self._waiting = folder / f"{name}.waiting"
         # Any thread may close a window, so any thread may give the lock back.
         self._lock = FileLock(folder / f"{name}.lock", mode=EVERYBODY, thread_local=False)
 
@@ -105,6 +112,7 @@ class _Held:
 
     def take(self, label: str, *, wait: bool, on_wait: Callable[[str], None] | None) -> None:
         try:
+            self._give_way()
             self._lock.acquire(timeout=0)
         except Timeout:
             pid, what = self._who()
@@ -117,8 +125,22 @@ class _Held:
                 raise DeviceBusyError(busy, "wait for it to end, or stop it") from None
             if on_wait is not None:
                 on_wait(f"{busy}; waiting for it")
-            self._lock.acquire()
+            self._wait()
         self._holder.write_text(f"{os.getpid()}\n{label}", "utf-8")
+
+    def _wait(self) -> None:
+        while True:
+            self._waiting.write_text(str(os.getpid()), "utf-8")
+            with suppress(Timeout):
+                self._lock.acquire(timeout=SIGN_S)
+                break
+        self._waiting.unlink(missing_ok=True)
+
+    def _give_way(self) -> None:
+        """Let somebody who has waited go first: who holds and takes again at once always wins."""
+        with suppress(OSError):
+            if time.time() - self._waiting.stat().st_mtime < 2 * SIGN_S:
+                time.sleep(GIVING_WAY_S)
 
     def give_back(self) -> None:
         if self._lock.is_locked:
