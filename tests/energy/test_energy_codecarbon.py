@@ -1,5 +1,7 @@
 """The real codecarbon as an instrument: without a sensor, over a powercap tree, over a stub GPU."""
 
+import io
+import logging
 import threading
 import time
 
@@ -369,7 +371,7 @@ def reading(domain, within, gross_j):
     [
         ("intel_power_gadget", None, True, "Intel Power Gadget"),
         ("windows_emi", None, True, "Windows"),
-        ("constant", 85.0, False, "half of the thermal design power 85 W"),
+        ("constant", 85.0, False, "half of the design power 85 W"),
         ("something_new", 85.0, False, "something_new"),
     ],
 )
@@ -408,3 +410,17 @@ def test_a_country_that_codecarbon_does_not_know():
 def test_it_is_used_only_by_name():
     assert meters.get("codecarbon") is CodeCarbonDetector
     assert not CodeCarbonDetector.automatic
+
+
+def test_level_and_handlers_of_its_log_are_the_users(no_sensor):
+    log, own = logging.getLogger("codecarbon"), logging.StreamHandler(io.StringIO())
+    before = log.level, [*log.handlers, own]
+    log.addHandler(own)
+    try:
+        meter = CodeCarbonMeter("USA", INTERVAL_S)
+        assert (log.level, log.handlers) == before
+        meter.close()
+        assert (log.level, log.handlers) == before
+        assert log.filters == []
+    finally:
+        log.removeHandler(own)

@@ -94,18 +94,18 @@ def _quality(component: Component, virtual: bool) -> tuple[bool, float, str]:
 
 
 def _estimate(component: Component) -> str:
-    if component.name == "ram" and component.mode == "model":
-        return "a number of memory modules guessed from the size of the memory, 5 W each"
-    if component.name == "ram" and component.mode == "constant":
-        return f"a constant of {component.tdp_w:g} W from codecarbon's settings"
-    if component.mode == "Raspberry":
-        return "currents and voltages of the power chip of a Raspberry Pi, by codecarbon"
-    if component.mode == "AppleSiliconChip":
-        return "powermetrics, which Apple calls an estimate"
-    tdp = f"{component.tdp_w:g} W" if component.tdp_w is not None else "unknown"
-    whose = f"thermal design power {tdp} that codecarbon takes for {component.model or 'it'}"
-    if component.mode == "cpu_load":
-        return f"load of the whole machine, {whose}"
-    if component.mode == "constant":
-        return f"a constant, half of the {whose}"
-    return f"codecarbon's mode {component.mode}, {whose}"
+    """In words, what an estimate is made of."""
+    watts = "an unknown power" if component.tdp_w is None else f"{component.tdp_w:g} W"
+    tdp = f"design power {watts} that codecarbon takes for {component.model or 'the processor'}"
+    words = {
+        ("ram", "model"): "a number of memory modules guessed from the memory's size, 5 W each",
+        ("ram", "constant"): f"a constant of {watts} from codecarbon's settings",
+        ("cpu", "cpu_load"): f"load of the whole machine, {tdp}",
+        ("cpu", "constant"): f"a constant, half of the {tdp}",
+    }
+    by_mode = {
+        "Raspberry": "currents and voltages of the power chip of a Raspberry Pi",
+        "AppleSiliconChip": "powermetrics, which Apple calls an estimate",
+    }
+    otherwise = by_mode.get(component.mode, f"codecarbon's mode {component.mode}")
+    return words.get((component.name, component.mode), otherwise)

@@ -29,7 +29,7 @@ from joulelab.errors import MeterError, MissingDependencyError, SettingsError, s
 
 J_PER_KWH = 3.6e6
 STOP_S = 10.0
-_REMEDY = "pip install 'codecarbon>=3.2,<4'"
+_REMEDY = "pip install 'codecarbon>=3.3,<4'"
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ class Tracker:
 
 
 class _Results(Protocol):
-    """What an output handler is given, as far as it is used: kilowatt-hours since the start."""
+    """What an output handler is given, as far as it is used: seconds and kilowatt-hours."""
 
+    duration: float
     cpu_energy: float
     gpu_energy: float
     ram_energy: float
@@ -137,25 +138,23 @@ class _Handler:
 
     def __init__(self, take: Callable[[Totals], None]) -> None:
         self._take = take
+        self._begun = False
 
     def live_out(self, total: _Results, delta: object) -> None:
-        """The results so far."""
-        self._take(
-            Totals(
-                time.monotonic(),
-                {
-                    "cpu": total.cpu_energy * J_PER_KWH,
-                    "gpu": total.gpu_energy * J_PER_KWH,
-                    "ram": total.ram_energy * J_PER_KWH,
-                },
-            )
-        )
+        """The results so far.
+
+        The first ones are those of the start, and come late: codecarbon reads its tables first.
+        """
+        at_s = time.monotonic() if self._begun else time.monotonic() - total.duration
+        self._begun = True
+        kwh = {"cpu": total.cpu_energy, "gpu": total.gpu_energy, "ram": total.ram_energy}
+        self._take(Totals(at_s, {name: value * J_PER_KWH for name, value in kwh.items()}))
 
     def out(self, total: object, delta: object) -> None:
-        """The results at the end, which came by `live_out` already."""
+        """The results at the end."""
 
     def exit(self) -> None:
-        """Nothing is held."""
+        """The end."""
 
 
 class _Silence(logging.Filter):
@@ -214,36 +213,34 @@ def _make(
         country: as for `Tracker`.
         interval_s: as for `Tracker`.
         handler: gets the results.
+
+    Raises:
+        MeterError: codecarbon is too old.
     """
-    base = inspect.signature(library.BaseEmissionsTracker.__init__).parameters
-    wanted: dict[str, object] = {
-        "measure_power_secs": interval_s,
-        "api_call_interval": 1,  # the handler is called after each measurement
-        "output_handlers": [handler],
-        "output_dir": tempfile.gettempdir(),
-        "output_methods": [],
-        "emissions_endpoint": None,
-        "electricitymaps_api_token": "",  # with None it looks for one in its settings
-        "force_carbon_intensity_g_co2e_kwh": 0.0,
-        "allow_multiple_runs": True,
-        "tracking_mode": "machine",
-        "pue": 1.0,  # it multiplies energy, not only carbon
-        "wue": 0.0,
-        "rapl_include_dram": False,
-        "rapl_prefer_psys": False,
-        "log_level": "error",
-        "logger_preamble": "",
-    }
-    if "output_methods" not in base:  # before 3.3
-        kinds = ("file", "api", "logger", "prometheus", "logfire")
-        wanted |= {f"save_to_{kind}": False for kind in kinds}
+    if "output_methods" not in inspect.signature(library.BaseEmissionsTracker).parameters:
+        raise MeterError("codecarbon is too old: this meter needs 3.3 or later", _REMEDY)
     tracker: _OfflineTracker = library.OfflineEmissionsTracker(
         country_iso_code=country,
         region=None,
         cloud_provider=None,
         cloud_region=None,
         country_2letter_iso_code=None,
-        **{name: value for name, value in wanted.items() if name in base},
+        measure_power_secs=interval_s,
+        api_call_interval=1,  # the handler is called after each measurement
+        output_handlers=[handler],
+        output_methods=[],
+        output_dir=tempfile.gettempdir(),
+        emissions_endpoint=None,
+        electricitymaps_api_token="",  # with None it looks for one in its settings
+        force_carbon_intensity_g_co2e_kwh=0.0,
+        allow_multiple_runs=True,
+        tracking_mode="machine",
+        pue=1.0,  # it multiplies energy, not only carbon
+        wue=0.0,
+        rapl_include_dram=False,
+        rapl_prefer_psys=False,
+        log_level="error",
+        logger_preamble="",
     )
     return tracker
 
@@ -252,7 +249,7 @@ def _components(tracker: object, version: str) -> Iterator[Component]:
     """What codecarbon measures with; a private attribute is the only place where it says so.
 
     Raises:
-        MeterError: that attribute is not there, or not as it was in codecarbon 3.2 and 3.3.
+        MeterError: that attribute is not there, or not as in codecarbon 3.3.
     """
     hardware = getattr(tracker, "_hardware", None)
     if not hardware:
