@@ -271,8 +271,16 @@ def test_a_plug_that_turns_away_for_a_while_is_asked_anew():
         FakeShelly(password=SECRET) as plug,
         opened(ShellyDetector, plug, lasting=False, password=SECRET) as meter,
     ):
-        answer, plug.reply = plug.reply, lambda *_: (429, "Too Many Requests", {})
+        answer, accounts = plug.reply, []
+
+        def turned_away(_path, _query, headers):
+            accounts.append("Authorization" in headers)
+            return 429, "Too Many Requests", {}
+
+        plug.reply = turned_away
         eventually(lambda: "refuses for a while" in power(meter).reason)
+        eventually(lambda: len(accounts) > 3)
+        assert not any(accounts[1:]), "to repeat what it has refused would keep it refusing"
         plug.reply = answer
         eventually(lambda: power(meter).value == 100.0)
 
