@@ -91,6 +91,8 @@ def seconds(table: RecordedTable, name: str) -> tuple[Floats, float | None]:
     column = table.frame[name]
     if pd.api.types.is_timedelta64_dtype(column):
         return np.asarray(column.dt.total_seconds(), float), None
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return _moments(table, name)
     if not pd.api.types.is_numeric_dtype(column):
         as_numbers = pd.to_numeric(column, errors="coerce")
         if 2 * int(as_numbers.notna().sum()) <= len(column):
@@ -247,6 +249,7 @@ def _recordings(table: RecordedTable, back: NDArray[np.intp]) -> str:
     for name in table.frame.columns:
         column = table.frame[name]
         changes = np.flatnonzero((column != column.shift()).to_numpy())[1:]
-        if len(changes) > most and np.isin(changes, back).mean() >= MOSTLY:
+        everywhere = len(changes) == len(column) - 1
+        if not everywhere and len(changes) > most and np.isin(changes, back).mean() >= MOSTLY:
             best, most = str(name), len(changes)
     return best

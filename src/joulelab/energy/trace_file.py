@@ -10,6 +10,7 @@ Parquet file in the metadata of its schema, in a CSV file in its first line afte
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -113,8 +114,9 @@ def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> No
     suffix = check_suffix(path)
     with _whole_or_nothing(path, "name another file") as part:
         if suffix == CSV:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                CsvWriter(file, about).write(columns)
+            text = io.TextIOWrapper(part, "utf-8", newline="", write_through=True)
+            CsvWriter(text, about).write(columns)
+            text.detach()
             return
         import pyarrow as pa
         from pyarrow import parquet
@@ -157,12 +159,13 @@ def parquet_from_csv(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _whole_or_nothing(path: Path, hint: str) -> Iterator[Path]:
-    """A name to write under; the file is called `path` once it is whole and on the disk."""
+def _whole_or_nothing(path: Path, hint: str) -> Iterator[IO[bytes]]:
+    """A file to write into, which is called `path` once it is whole and on the disk."""
     part = path.with_name(f"{path.name}.part")
     try:
-        yield part
-        with part.open("rb") as file:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:

@@ -1,0 +1,381 @@
+"""Logs of nvidia-smi and anyone's CSV, in the forms in which they are found."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import pytest
+
+from joulelab.energy.reading import Status
+from joulelab.energy.recording import read_recording
+from joulelab.errors import TraceError
+
+NOBODY = 65534
+HEADER = "timestamp, index, power.draw [W], utilization.gpu [%], temperature.gpu"
+MOMENT = "2023/03/21 12:34:{:06.3f}"
+
+
+def log(rows, header="timestamp, power.draw [W]", end="\n"):
+    """A log with a row a second; each row is what follows the moment."""
+    lines = [f"{MOMENT.format(second)}, {row}" for second, row in enumerate(rows)]
+    return "\n".join([header, *lines]) + end
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write_and_read(content, name="gpu.csv", **settings):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_recording(path, **settings)
+
+    return write_and_read
+
+
+@pytest.fixture
+def refusal(read):
+    def refused(content, **settings):
+        with pytest.raises(TraceError) as caught:
+            read(content, **settings)
+        assert caught.value.hint
+        return f"{caught.value.message} / {caught.value.hint}"
+
+    return refused
+
+
+def energies(recording):
+    return {one.domain: one.gross_j for one in recording.measure().readings}
+
+
+WITH_UNITS = log(["220.50 W", "230.00 W", "1.00 W"])
+VARIANTS = {
+    "with units": WITH_UNITS,
+    "nounits": log(["220.50", "230.00", "1.00"]),
+    "no end of the last line, which is left out": log(
+        ["220.50 W", "230.00 W", "1.00 W", "2"], end=""
+    ),
+    "killed within a power": WITH_UNITS + f"{MOMENT.format(3)}, 21",
+    "killed within a moment": WITH_UNITS + "2023/03/21 12:3",
+    "killed after a comma": WITH_UNITS + f"{MOMENT.format(3)},",
+    "CRLF": WITH_UNITS.replace("\n", "\r\n"),
+    "BOM": "\ufeff" + WITH_UNITS,
+    "PowerShell": WITH_UNITS.encode("utf-16"),
+    "no space after commas": WITH_UNITS.replace(", ", ","),
+    "many spaces": WITH_UNITS.replace(", ", "  ,   ").replace("timestamp", "  timestamp"),
+    "blank lines": WITH_UNITS.replace("\n", "\n\n"),
+    "no fraction": WITH_UNITS.replace(".000,", ","),
+    "fraction left out where it is zero": WITH_UNITS.replace(":01.000,", ":01,"),
+    "ISO 8601": WITH_UNITS.replace("2023/03/21 ", "2023-03-21T"),
+    "zone": WITH_UNITS.replace("2023/03/21 ", "2023-03-21T").replace(".000,", ".000+02:00,"),
+    "instant": WITH_UNITS.replace("power.draw", "power.draw.instant"),
+    "average": WITH_UNITS.replace("power.draw", "power.draw.average"),
+    "instant is not supported": log(
+        ["[N/A], 220.50 W", "[N/A], 230.00 W", "[N/A], 1.00 W"],
+        "timestamp, power.draw.instant [W], power.draw.average [W]",
+    ),
+    "milliwatts": log(["220500", "230000", "1000"], "timestamp, power.draw [mW]"),
+    "milliwatts at the value": log(["220500 mW", "230000 mW", "1000 mW"]),
+    "semicolons": WITH_UNITS.replace(", ", ";"),
+    "decimal commas": log(["220,50", "230,00", "1,00"]).replace(", ", ";"),
+    "tabs": WITH_UNITS.replace(", ", "\t"),
+    "quoted": WITH_UNITS.replace("timestamp", '"timestamp"'),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_log_has_its_energy_however_it_was_written(read, variant):
+    recording = read(VARIANTS[variant])
+    if "killed" not in variant and "no end" not in variant:
+        assert recording.flags == ()
+    assert energies(recording) == {"gpu:0": pytest.approx(450.5)}
+
+
+@pytest.mark.parametrize("name", ["gpu.log", "gpu.txt", "gpu", "GPU.CSV"])
+def test_a_log_may_be_called_anything(read, name):
+    assert energies(read(WITH_UNITS, name)) == {"gpu:0": 450.5}
+
+
+def test_a_line_without_its_end_is_left_out_of_a_log_and_said(read):
+    # 22 W may have been 220 W: nvidia-smi ends every line that it has written whole.
+    recording = read(log(["220 W", "230 W", "22"], end=""))
+    assert recording.measure().samples == 2
+    assert recording.flags == ("the last line is cut off and was left out",)
+    assert recording.measure().flags[0] == recording.flags[0]
+
+
+def test_a_row_without_its_end_is_kept_where_a_person_wrote_it(read):
+    assert energies(read("t_s,power_w\n0,10\n1,20\n2,30")) == {"gpu:0": 30}
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[N/A]", "[Not Supported]", "[Unknown Error]", "[GPU is lost]", "[Insufficient Permissions]"],
+)
+def test_what_the_sensor_did_not_say_is_unknown_and_not_zero(read, said):
+    rows = ["200.00 W"] * 10 + [said] * 10
+    reading = read(log(rows)).measure()["gpu:0"]
+    assert reading.status is Status.ESTIMATED
+    assert reading.lost_s == pytest.approx(10)
+    assert reading.gross_j == pytest.approx(200 * 19)
+    assert said in reading.reason
+
+
+def test_a_gpu_that_never_says_its_power_is_missing(read):
+    reading = read(log(["[N/A]"] * 5)).measure()["gpu:0"]
+    assert (reading.status, reading.gross_j) == (Status.MISSING, None)
+    assert "[N/A]" in reading.reason
+
+
+def test_gpus_are_told_apart_by_their_index(read):
+    rows = [f"{gpu}, {100 * gpu}.00 W, 50 %, 40" for _ in range(3) for gpu in (1, 3)]
+    recording = read(log(rows, HEADER))
+    assert energies(recording) == {"gpu:1": 500, "gpu:3": 1500}
+    assert recording.measure().energy_j == 2000
+    assert recording.stretches[0].state["utilisation"].tolist() == [0.5, 0.5, 0.5]
+    assert recording.stretches[0].state["temperature_c"].tolist() == [40, 40, 40]
+
+
+def test_an_index_stays_whole_where_a_line_was_cut_off(read):
+    rows = [f"{gpu}, 100.00 W, 50 %, 40" for _ in range(3) for gpu in (0, 1)]
+    content = log(rows, HEADER).replace(", ", ",") + "2023/03/21 12:34:07.000"
+    assert set(energies(read(content))) == {"gpu:0", "gpu:1"}
+
+
+def test_gpus_are_told_apart_by_their_uuid_and_keep_their_names(read):
+    header = "timestamp, uuid, name, driver_version, power.draw [W]"
+    rows = [
+        f"GPU-{uuid}, NVIDIA {name}, 535.54, {watts} W"
+        for _ in range(3)
+        for uuid, name, watts in (("5e1f", "A100", 300), ("07ab", "T4", 70))
+    ]
+    recording = read(log(rows, header))
+    assert energies(recording) == {"gpu:0": 1500, "gpu:1": 350}
+    told = recording.about.meters["nvidia-smi"]
+    assert told["gpu:0 uuid"] == "GPU-5e1f"
+    assert told["gpu:1 name"] == "NVIDIA T4"
+    assert told["gpu:1 driver_version"] == "535.54"
+
+
+def test_one_of_several_gpus_can_be_asked_for(read):
+    rows = [f"{gpu}, {100 * gpu}.00 W, 50 %, 40" for _ in range(3) for gpu in (1, 3)]
+    assert energies(read(log(rows, HEADER), where="index=3")) == {"gpu:3": 1200}
+
+
+@pytest.mark.parametrize("gpus", [2, 4, 8])
+def test_gpus_that_cannot_be_told_apart_are_refused(refusal, gpus):
+    moments = [MOMENT.format(second + gpu * 0.002) for second in range(9) for gpu in range(gpus)]
+    rows = [f"{moment}, {100 + 9 * i % gpus} W" for i, moment in enumerate(moments)]
+    said = refusal("\n".join(["timestamp, power.draw [W]", *rows, ""]))
+    assert "several GPUs" in said
+    assert "--query-gpu=timestamp,index,power.draw" in said
+
+
+def test_moments_in_whole_seconds_may_repeat_themselves(read):
+    rows = [f"2023/03/21 12:34:{i // 4:02d}, 100 W" for i in range(40)]
+    measured = read("\n".join(["timestamp, power.draw [W]", *rows, ""])).measure()
+    assert measured.energy_j == 900
+    assert measured.flags == ()
+
+
+def test_a_log_knows_its_source_its_bound_and_its_beginning(read):
+    recording = read(WITH_UNITS)
+    (channel,) = recording.channels
+    assert (channel.source, channel.kind, channel.within) == ("nvidia-smi", "power", ("wall",))
+    assert "power.draw of gpu.csv" in channel.remark
+    reading = recording.measure()["gpu:0"]
+    assert reading.error_j >= 0.13 * reading.gross_j
+    assert recording.about.label == "gpu"
+    local = time.strptime("2023/03/21 12:34:00", "%Y/%m/%d %H:%M:%S")
+    assert recording.about.started_at == time.mktime(local)
+
+
+def test_a_moment_with_a_zone_is_that_moment(read):
+    content = VARIANTS["zone"]
+    assert read(content).about.started_at == pd.Timestamp("2023-03-21T10:34Z").timestamp()
+
+
+def test_a_clock_that_is_set_back_is_refused(refusal):
+    rows = ["2023/10/29 02:59:59.000, 100 W", "2023/10/29 02:00:00.000, 100 W"]
+    said = refusal("\n".join(["timestamp, power.draw [W]", *rows, ""]))
+    assert "row 2: time goes back 3599 s" in said
+    assert "summer time" in said
+
+
+def test_with_its_zone_the_end_of_summer_time_is_no_step(read):
+    rows = ["2023-10-29T02:59:59+02:00,100", "2023-10-29T02:00:00+01:00,100"]
+    assert read("\n".join(["time,power_w", *rows, ""])).measure().duration_s == 1
+
+
+def test_two_logs_in_one_file_are_refused(refusal):
+    said = refusal(WITH_UNITS + WITH_UNITS)
+    assert "row 4: timestamp is 'timestamp', neither seconds nor a moment" in said
+
+
+@pytest.mark.parametrize("columns", ["", "0, "])
+def test_a_log_without_a_header_is_refused(refusal, columns):
+    rows = [f"{MOMENT.format(second)}, {columns}220.50 W\n" for second in range(3)]
+    said = refusal("".join(rows))
+    assert "no column of time" in said
+    assert "without noheader" in said
+
+
+ODD_NUMBERS = {
+    "12,5": "t_s;power_w\n0;12.5.1\n1;12\n",
+    "a unit that is none of power": log(["220.50 J", "230.00 J"]),
+    "a column that is none of power": log(["220.50", "230.00"], "timestamp, power.draw [%]"),
+    "a number with a number": log(["220.50 W", "23 0.00 W"]),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_NUMBERS)
+def test_half_a_number_is_no_number(refusal, odd):
+    assert "power" in refusal(ODD_NUMBERS[odd])
+
+
+def test_a_value_too_many_is_refused(refusal):
+    said = refusal(log(["220 W", "1, 230 W", "220 W"]))
+    assert "line 3" in said
+    assert "as many values as the header has names" in said
+
+
+def test_columns_that_are_called_otherwise_are_named(read, refusal):
+    content = "Sekunde,Leistung,Ort\n0,10,x\n1,30,x\n2,0,x\n"
+    said = refusal(content)
+    assert "no column of time" in said
+    assert "time=COLUMN; there are Sekunde, Leistung, Ort" in said
+    assert "power=COLUMN" in refusal(content, time_column="Sekunde")
+    assert "no column 'Watt'" in refusal(content, time_column="Sekunde", power_column="Watt")
+    recording = read(content, time_column="Sekunde", power_column="Leistung", domain="wall")
+    assert energies(recording) == {"wall": 40}
+    assert recording.channels[0].within == ()
+
+
+@pytest.mark.parametrize(
+    ("times", "header"),
+    [
+        ("0 0.5 2", "seconds"),
+        ("10 10.5 12", "Time (s)"),
+        ("0 500 2000", "t_ms"),
+        ("0 500 2000", "time [ms]"),
+        ("1679402096.0 1679402096.5 1679402098.0", "timestamp"),
+        ("1679402096000 1679402096500 1679402098000", "timestamp"),
+        ("1679402096000000000 1679402096500000000 1679402098000000000", "timestamp"),
+        ("2023-03-21T12:34:56Z 2023-03-21T12:34:56.5Z 2023-03-21T12:34:58Z", "time"),
+    ],
+)
+def test_times_come_in_many_forms(read, times, header):
+    rows = [f"{moment},100" for moment in times.split()]
+    recording = read("\n".join([f"{header},power_w", *rows, ""]))
+    assert recording.measure().duration_s == pytest.approx(2)
+    assert energies(recording) == {"gpu:0": pytest.approx(200)}
+    if header == "timestamp":
+        assert recording.about.started_at == pytest.approx(1679402096)
+
+
+def test_times_may_be_moments_of_a_parquet_file(tmp_path):
+    moments = pd.to_datetime(["2023-03-21T12:34:56.0Z", "2023-03-21T12:34:57.5Z"])
+    for column, began in ((moments, 1679402096), (moments - moments[0], None)):
+        frame = pd.DataFrame({"time": column, "power_w": [10.0, 10.0]})
+        frame.to_parquet(tmp_path / "x.parquet")
+        recording = read_recording(tmp_path / "x.parquet")
+        assert energies(recording) == {"gpu:0": 15}
+        assert recording.about.started_at == began
+
+
+def test_domains_may_stand_in_a_column(read):
+    content = "t_s,domain,power_w\n0,wall,100\n0,gpu:0,60\n1,wall,100\n1,gpu:0,60\n"
+    recording = read(content)
+    assert energies(recording) == {"wall": 100, "gpu:0": 60}
+    assert recording.measure().energy_j == 100  # the GPU is within the wall
+
+
+def test_a_time_that_is_missing_is_refused_with_its_row(refusal):
+    assert "row 2: there is no time" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
+
+
+def test_a_power_that_is_missing_is_bridged(read):
+    assert energies(read("t_s,power_w\n0,10\n1,\n2,30\n3,NaN\n")) == {"gpu:0": 10 * 2 + 30}
+
+
+def test_one_row_is_no_energy(read):
+    with pytest.raises(TraceError, match="one sample only"):
+        read("t_s,power_w\n0,10\n").measure()
+
+
+def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
+    recording = read("t_s,power_w,utilisation\n0,10,80\n1,10,0.5\n")
+    column = recording.stretches[0].state["utilisation"].tolist()
+    assert math.isnan(column[0])
+    assert column[1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("timestamp, power.draw [W]\n", "has no sample"),
+        (bytes(range(256)) * 40, "neither Parquet nor a text"),
+        (b"\x1f\x8b\x08\x00" + bytes(20), "unpack it first"),
+        (b"PAR1 and then nothing of the kind", "cannot be read"),
+        ("# joulelab {", "is empty"),
+        ('# joulelab {"label": \nt_s\n0\n', "cannot be read"),
+        ('# joulelab {"channels": 7}\nt_s\n0\n', "cannot be understood"),
+        ("# joulelab []\nt_s\n0\n", "cannot be understood"),
+        ('# joulelab {"meters": []}\nt_s\n0\n', "cannot be understood"),
+        ("<html><body>Not found</body></html>\n", "has no sample"),
+        ("a,b\n1,2\n", "no column of time"),
+    ],
+)
+def test_what_is_no_trace_is_refused(refusal, content, said):
+    assert said in refusal(content)
+
+
+def test_a_parquet_file_that_was_cut_short_is_refused(tmp_path, refusal):
+    whole = tmp_path / "whole.parquet"
+    pd.DataFrame({"t_s": [0.0, 1.0], "power_w": [1.0, 1.0]}).to_parquet(whole)
+    content = whole.read_bytes()
+    for length in (4, 100, len(content) - 4):
+        assert "cut short" in refusal(content[:length])
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(TraceError, match=r"gpu\.csv does not exist"):
+        read_recording(tmp_path / "gpu.csv")
+
+
+def test_a_folder_is_refused(tmp_path):
+    (tmp_path / "gpu.csv").mkdir()
+    with pytest.raises(TraceError, match=r"gpu\.csv cannot be read: Is a directory"):
+        read_recording(tmp_path / "gpu.csv")
+
+
+AS_NOBODY = f"""
+import os, sys
+from joulelab.energy.recording import read_recording
+from joulelab.errors import TraceError
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+try:
+    read_recording(sys.argv[1])
+except TraceError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_may_not_be_read_is_refused():
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "gpu.csv")
+        path.write_text(WITH_UNITS)
+        path.chmod(0o600 if os.getuid() == 0 else 0)
+        run = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(path)], capture_output=True, text=True, check=True
+        )
+    assert run.stdout == (
+        f"{path} cannot be read: Permission denied\nname a recorded trace that you may read\n"
+    )
