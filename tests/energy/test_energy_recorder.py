@@ -214,6 +214,45 @@ def test_a_counter_that_made_few_of_its_steps_is_passed_over_for_power():
     assert reading.error_j >= 3.0
 
 
+def test_a_window_of_few_ticks_is_read_from_whatever_is_surer():
+    counter = (channel(tick_s=10.0), flowing(100.0))
+    with (
+        recorder(counter, (channel(kind="power"), lambda: 100.0)) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.1)
+    assert window.measurement["gpu:0"].source == "fake-power"
+    noise = itertools.cycle([0.0, 3000.0])
+    with (
+        recorder(
+            (channel(tick_s=0.05), flowing(100.0)),
+            (channel(kind="power"), lambda: next(noise)),
+        ) as meter,
+        meter.open("w") as window,
+    ):
+        time.sleep(0.3)
+    assert window.measurement["gpu:0"].source == "fake-counter"
+    assert any("coarse" in flag for flag in window.measurement.flags)
+
+
+@pytest.mark.parametrize("kind", ["counter", "power"])
+def test_an_edge_that_could_not_be_read_is_bridged_within_a_wider_bound(kind):
+    reads = itertools.count()
+    start_s = time.monotonic()
+
+    def value():
+        if next(reads) == 0:
+            return None
+        return 100 * (time.monotonic() - start_s) if kind == "counter" else 100.0
+
+    with recorder((channel(kind=kind), value)) as meter, meter.open("w") as window:
+        time.sleep(0.3)
+    reading = window.measurement["gpu:0"]
+    assert reading.status is Status.MEASURED
+    assert abs(reading.gross_j - 100 * reading.duration_s) <= reading.error_j
+    assert reading.error_j > 0
+
+
 def test_a_meter_with_nothing_new_is_read_less_often_and_at_the_edges():
     read = []
 

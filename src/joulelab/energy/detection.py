@@ -39,12 +39,19 @@ class Choice:
 
         Raises:
             UnknownNameError: no meter has that name.
+            SettingsError: a password is among the settings: names are seen in lists of processes
+                and kept in studies.
         """
         whole, _, query = text.partition("?")
         name, _, address = whole.partition(":")
         if name not in meters.names():
             meters.get(name)  # raises, and says which name is near
         settings = {key: _literal(value) for key, value in parse_qsl(query, True)}
+        if "password" in settings:
+            raise SettingsError(
+                f"a password in the name of a meter ({name}) would be seen by others",
+                f"put it into {settings_path()} or JOULELAB_{name.upper()}_PASSWORD",
+            )
         return cls(name, settings | ({"address": address} if address else {}))
 
 
@@ -184,14 +191,16 @@ def _check_distinct(found: Sequence[Meter]) -> None:
 
 
 def _literal(text: str) -> str | int | float | bool:
-    """A value as TOML would read it, without the quotation marks of a text."""
+    """A value as TOML would read it, without the quotation marks of a text; 0123 is a text."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        if f"{value:g}" == text or str(value) == text:
+            return value
     return text
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,8 @@ class Conditions:
 class _Figure:
     """What one channel says of the window; `energy_j` is None where it does not know.
 
-    `lost_s` is the time in which it said nothing, `steps` how many of its steps a counter made.
+    `lost_s` is the time in which it said nothing. A counter is coarse that made few steps, or whose
+    sensor ticked a few times only.
     """
 
     channel: Channel
@@ -73,17 +74,18 @@ class _Figure:
     error_j: float | None
     reason: str
     lost_s: float = 0.0
-    steps: float = math.inf
+    coarse: bool = False
 
     @property
-    def rank(self) -> tuple[bool, bool, bool, int]:
-        """The best one first: known, measured, whole; a counter unless it made few steps."""
-        counter = 0 if self.steps >= COARSE_TICKS else 2
+    def rank(self) -> tuple[bool, bool, bool, bool, float]:
+        """The best one first: known, measured, whole, a counter; else that of the least error."""
+        counts = self.channel.kind == "counter" and not self.coarse
         return (
             self.energy_j is None,
             self.channel.status is not Status.MEASURED,
             self.lost_s > 0,
-            counter if self.channel.kind == "counter" else 1,
+            not counts,
+            0.0 if counts or self.error_j is None else self.error_j,
         )
 
 
@@ -215,10 +217,10 @@ def _reading(
             within=channel.within,
         )
     check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
-    if channel.kind == "counter" and channel.tick_s:
-        ticks = duration_s / channel.tick_s
-        if ticks < COARSE_TICKS:
-            flags.append(f"{domain}: only {ticks:.0f} ticks of {channel.source}: coarse")
+    if best.coarse:
+        ticks = duration_s / channel.tick_s if channel.tick_s else math.inf
+        few = f"only {ticks:.0f} ticks" if ticks < COARSE_TICKS else "few steps"
+        flags.append(f"{domain}: {few} of {channel.source}: coarse")
     if best.lost_s:
         flags.append(f"{domain}: {channel.source} said nothing for {best.lost_s:.1f} s")
     # Why counters of this domain could not give the figure, and what is to say of the best.
@@ -260,7 +262,7 @@ def _check(
         return None
     energy_j, check_j = best.energy_j or 0.0, sound[0].energy_j or 0.0
     allowed_j = max(DISAGREEMENT * abs(energy_j), best.error_j or 0.0)
-    if long_enough and sound[0].steps >= COARSE_TICKS and abs(energy_j - check_j) > allowed_j:
+    if long_enough and not sound[0].coarse and abs(energy_j - check_j) > allowed_j:
         flags.append(
             f"{domain}: {best.channel.source} says {energy_j:.4g} J and "
             f"{sound[0].channel.source} {check_j:.4g} J"
@@ -287,9 +289,6 @@ def _figure(
     lost_s, blind = 0.0, ""
     if not whole:
         lost_s = float(times[0] - stretch.times_s[0] + stretch.times_s[-1] - times[-1])
-        if lost_s <= GAP_INTERVALS * stretch.interval_s:
-            # An unreadable edge is bridged by its neighbour, a few intervals at the most.
-            lost_s = 0.0
         gap_s = longest_gap_s(times)
         if channel.kind == "power" and gap_s > GAP_INTERVALS * stretch.interval_s:
             blind = f"not readable for {gap_s:.2f} s"
@@ -297,9 +296,14 @@ def _figure(
         figure = _counted(channel, times, values, all_of_domain, edges_s)
     else:
         figure = _integrated(channel, times, values, edges_s, lost_s)
-    if not lost_s or figure.energy_j is None:
-        return figure if not blind else _with_reason(figure, blind)
-    return _extrapolated(figure, stretch, times, lost_s)
+    if figure.energy_j is None:
+        return figure
+    if lost_s:
+        figure = _extrapolated(figure, stretch, times, lost_s)
+        if lost_s <= GAP_INTERVALS * stretch.interval_s:
+            # An unreadable edge is bridged, a few intervals at the most.
+            figure = replace(figure, lost_s=0.0, reason="")
+    return replace(figure, reason=blind) if blind and not figure.reason else figure
 
 
 def _counted(
@@ -317,8 +321,11 @@ def _counted(
     error_j = channel.relative_error * energy_j + channel.resolution_j
     if channel.tick_s:
         error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, edges_s)
-    steps = energy_j / channel.resolution_j if channel.resolution_j else math.inf
-    return _Figure(channel, energy_j, error_j, "", steps=steps)
+    duration_s = edges_s[1] - edges_s[0]
+    coarse = (
+        energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
+    )
+    return _Figure(channel, energy_j, error_j, "", coarse=coarse)
 
 
 def _integrated(
@@ -354,12 +361,6 @@ def _extrapolated(figure: _Figure, stretch: Stretch, times: Floats, lost_s: floa
     )
     return _Figure(
         channel, seen_j + mean_w * lost_s, (figure.error_j or 0.0) + unseen_j, reason, lost_s
-    )
-
-
-def _with_reason(figure: _Figure, reason: str) -> _Figure:
-    return _Figure(
-        figure.channel, figure.energy_j, figure.error_j, reason, figure.lost_s, figure.steps
     )
 
 
