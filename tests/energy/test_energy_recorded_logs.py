@@ -298,7 +298,7 @@ def test_a_time_that_is_missing_is_refused_with_its_row(refusal):
 
 
 def test_a_power_that_is_missing_is_bridged(read):
-    assert energies(read("t_s,power_w\n0,10\n1,\n2,30\n3,NaN\n")) == {"gpu:0": 10 * 2 + 30}
+    assert energies(read("t_s,power_w\n0,10\n1,\n2,30\n3,NaN\n4,5\n")) == {"gpu:0": 10 * 2 + 30 * 2}
 
 
 def test_one_row_is_no_energy(read):

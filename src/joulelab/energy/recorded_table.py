@@ -245,4 +245,4 @@ def _named(table: RecordedTable) -> RecordedTable:
 
 
 def _empty(path: Path) -> NoReturn:
-    raise TraceError(f"{path} is empty", "name a recorded trace")
+    raise TraceError(f"{path} cannot be read: it is empty", "name a recorded trace")

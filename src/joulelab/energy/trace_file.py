@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 import joulelab
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
@@ -214,6 +216,8 @@ def check_suffix(path: Path) -> str:
 
 
 def _texts(values: Sequence[float]) -> list[str]:
+    if np.isnan(values).all():
+        return [""] * len(values)
     return ["" if math.isnan(value) else f"{value:.12g}" for value in values]
 
 
