@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= auto
 
-.PHONY: help quickstart test test-long lint format lock clean
+.PHONY: help quickstart test test-long lint format bench bench-gpu lock clean
 
 help:
 	@echo "make quickstart   set up, then run the quickstart study (under 3 minutes after the set-up)"
@@ -13,6 +13,8 @@ help:
 	@echo "make test-long    set up, then run the tests that take minutes (full trainings, repeated kills)"
 	@echo "make lint         set up, then run ruff and mypy --strict"
 	@echo "make format       set up, then let ruff reformat"
+	@echo "make bench        set up, then measure accuracy and overhead beside other tools (8 minutes; let nothing else run)"
+	@echo "make bench-gpu    set up, then hold counter and power of a real NVIDIA GPU against each other (3 minutes)"
 	@echo "make lock         compile requirements.lock anew"
 
 $(READY): requirements.lock pyproject.toml
@@ -41,6 +43,12 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(READY)
+	@$(BIN)/python benchmarks
+
+bench-gpu: $(READY)
+	@$(BIN)/python benchmarks/gpu.py
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade --extra dev pyproject.toml -o requirements.lock

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -30,7 +30,7 @@ import simulated
 import tools
 from figures import machine, spread, table, verdict, versions
 from integration import print_integration
-from simulated import H100, IDEAL, NO_COUNTER, SHAPES, Trace, exact_energy_j
+from simulated import H100, IDEAL, NO_COUNTER, SHAPES, Shape, Trace, exact_energy_j
 
 COUNTER_TARGET = 0.001
 POWER_TARGET = 0.005
@@ -74,7 +74,7 @@ def main() -> None:
     print_targets(runs, names)
 
 
-def trace_of(shape: str, seconds: float) -> Trace:
+def trace_of(shape: Shape, seconds: float) -> Trace:
     """A trace for windows of a length.
 
     Ramp and plateau pass about once in a window. The steps of the wave and of the noise are longer
@@ -86,7 +86,7 @@ def trace_of(shape: str, seconds: float) -> Trace:
     return Trace(shape, period_ms=round(period_s * 1e3), seed=7)
 
 
-def compare(names: list[str], traces: Mapping[str, Trace], seconds: float, repeats: int) -> Runs:
+def compare(names: list[str], traces: Mapping[Shape, Trace], seconds: float, repeats: int) -> Runs:
     """Let every tool measure every trace, all at the same time.
 
     Args:
@@ -106,7 +106,7 @@ def compare(names: list[str], traces: Mapping[str, Trace], seconds: float, repea
         }
         _finish({key: worker.submit(load, key[1]) for key, worker in workers.items()})
         for shape, trace in traces.items():
-            drawn = Trace(shape, time.monotonic_ns(), period_ms=trace.period_ms, seed=trace.seed)
+            drawn = replace(trace, started_ns=time.monotonic_ns())
             _finish(
                 {
                     (kind, name): worker.submit(prepare, name, drawn, SENSORS[kind])
@@ -124,7 +124,7 @@ def compare(names: list[str], traces: Mapping[str, Trace], seconds: float, repea
     return runs
 
 
-def print_errors(runs: Runs, kind: str, names: list[str], shapes: list[str]) -> None:
+def print_errors(runs: Runs, kind: str, names: list[str], shapes: list[Shape]) -> None:
     """Print a table, tools by traces."""
     rows = []
     for name in names:

@@ -49,6 +49,13 @@ def verdict(value: float, target: float) -> str:
     return "met" if value <= target else "missed"
 
 
+def interval_verdict(interval: tuple[float, float], target: float) -> str:
+    """The same for a figure of which only an interval is known."""
+    if interval[1] <= target:
+        return "met"
+    return "missed" if interval[0] > target else "undecided"
+
+
 def versions() -> str:
     """The versions of Python and of the tools that are compared."""
     found = [f"Python {platform.python_version()}"]

@@ -25,7 +25,7 @@ from dataclasses import replace
 import numpy as np
 from figures import quantile, table
 from numpy.typing import NDArray
-from simulated import SHAPES, Trace, exact_energy_j, exact_power_w
+from simulated import SHAPES, Shape, Trace, exact_energy_j, exact_power_w
 
 from joulelab.energy.trace import integrate
 
@@ -65,7 +65,7 @@ def print_integration(draws: int, seconds: float) -> None:
     print(table(head, rows))
 
 
-def errors(shape: str, period_s: float, rule: Rule, draws: int, seconds: float) -> list[float]:
+def errors(shape: Shape, period_s: float, rule: Rule, draws: int, seconds: float) -> list[float]:
     """Relative errors of a rule, one for each draw; the same draws for each rule.
 
     Args:

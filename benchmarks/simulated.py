@@ -5,11 +5,11 @@ synthetic power in real time; every tool that loads it sees the same GPU. A libr
 program starts, so a benchmark starts itself once more, in an environment of its own::
 
     python benchmarks/windows.py
-      folder with library, powercap tree, empty settings, locks, compiled Python
+      folder with library, powercap tree, empty settings, locks
         python benchmarks/windows.py, and its worker processes
 
-Python is compiled into that folder before anything is timed: an environment that forbids writing
-compiled Python would charge every import with the compiler.
+Where compiled Python may not be written, every import would be charged with the compiler; there it
+is written into the temporary folder of the system.
 """
 
 from __future__ import annotations
@@ -19,15 +19,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 _TESTS = Path(__file__).resolve().parent.parent / "tests" / "energy"
 sys.path.insert(0, str(_TESTS))
 
 from nvml_stub import build_stub, stub_variables  # noqa: E402 - found by the path above
-from synthetic_power import SHAPES, Trace, exact_energy_j, exact_power_w  # noqa: E402
+from synthetic_power import (  # noqa: E402
+    SHAPES,
+    Shape,
+    Trace,
+    exact_energy_j,
+    exact_power_w,
+)
 
-__all__ = ["SHAPES", "Trace", "exact_energy_j", "exact_power_w"]
+__all__ = ["SHAPES", "Shape", "Trace", "exact_energy_j", "exact_power_w"]
 
 FOLDER_VARIABLE = "JOULELAB_BENCHMARK_FOLDER"
 RAPL_RANGE_UJ = 262_143_328_850
@@ -77,18 +83,24 @@ def environment(folder: Path) -> dict[str, str]:
         sys.exit("a C compiler is needed for the simulated GPU: install gcc")
     (folder / "settings.toml").touch()
     build_powercap(folder / "powercap")
-    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **inherited,
+        **_compiling(),
         **stub_variables(folder),
         FOLDER_VARIABLE: str(folder),
-        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
         "JOULELAB_SETTINGS": str(folder / "settings.toml"),
         "JOULELAB_LOCK_DIR": str(folder / "locks"),
         "JOULELAB_POWERCAP": str(folder / "powercap"),
         # CodeCarbon reads settings there as well.
         "HOME": str(folder),
     }
+
+
+def _compiling() -> dict[str, str]:
+    """The environment of this process, in which Python keeps what it has compiled."""
+    variables = dict(os.environ)
+    if variables.pop("PYTHONDONTWRITEBYTECODE", ""):
+        variables.setdefault("PYTHONPYCACHEPREFIX", str(Path(gettempdir()) / "joulelab-compiled"))
+    return variables
 
 
 def build_powercap(root: Path) -> None:

@@ -1,0 +1,61 @@
+"""All benchmarks that need no GPU, one after the other, as Markdown: `make bench`.
+
+    python benchmarks [--without-peers] [--quick]
+
+They read the same simulated sensors, made once. Nothing else should run meanwhile; the load of the
+machine stands above each table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import simulated
+
+HERE = Path(__file__).resolve().parent
+QUICK = {
+    "accuracy": "--seconds 1 --repeats 1 --draws 2 --traces plateau",
+    "overhead": "--seconds 1 --pairs 1 --piece 0.02",
+    "windows": "--imports 1 --windows 20",
+    "gaps": "--seconds 0.3",
+    "proposal": "--observations 8 --pairs 1",
+}
+TITLES = {
+    "accuracy": "Accuracy",
+    "overhead": "Overhead",
+    "windows": "Imports and windows",
+    "gaps": "Gaps under a busy interpreter",
+    "proposal": "A Bayesian proposal",
+}
+
+
+PLAIN = {"proposal"}
+"""Those that print no Markdown."""
+
+
+def main() -> None:
+    """Run each benchmark in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--without-peers", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="only to see that all of them run")
+    args = parser.parse_args()
+    began_s = time.monotonic()
+    for name, title in TITLES.items():
+        options = QUICK[name].split() if args.quick else []
+        if args.without_peers and name in ("accuracy", "overhead", "windows"):
+            options.append("--without-peers")
+        print(f"## {title}\n", flush=True)
+        if name in PLAIN:
+            print("```", flush=True)
+        subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)
+        if name in PLAIN:
+            print("```\n", flush=True)
+    print(f"All of this took {time.monotonic() - began_s:.0f} s.")
+
+
+if __name__ == "__main__":
+    simulated.run(main)

@@ -1,0 +1,80 @@
+"""Each benchmark runs over the simulated sensors and prints its figures; how good they are is not
+a matter of tests."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+FIGURE = r"[+-]?\d+(?:\.\d+)?"
+SMALL = {
+    "accuracy.py --without-peers --seconds 0.5 --repeats 1 --draws 1 --traces plateau": (
+        rf"\| joulelab, counter \| {FIGURE} ",
+        rf"\| joulelab, power at 10 Hz \| {FIGURE} ",
+        rf"\| plateau \| {FIGURE} ",
+        r"\| joulelab, counter \| 0\.100 % \| .*(met|missed)",
+    ),
+    "overhead.py --without-peers --seconds 0.3 --pairs 1 --piece 0.01": (
+        rf"\| joulelab, RAPL at 10 Hz \| {FIGURE} % \| {FIGURE} % \| \d+ \|",
+        rf"\| GPU, RAPL, estimate at 100 Hz \| {FIGURE} % ",
+    ),
+    "windows.py --without-peers --imports 1 --windows 20": (
+        rf"\| joulelab \| {FIGURE} ",
+        r"\| joulelab, one RAPL counter \| \d+ us \| \d+ us \| 20 \|",
+        r"\| joulelab.measure, GPU and four RAPL counters \| \d+ us ",
+    ),
+    "gaps.py --seconds 0.3 --rates 10 --loads loop": (
+        rf"\| 10 Hz \| one busy thread \| \d+ ms \| \d+ in {FIGURE} s ",
+        r"Target at 10 Hz, under 150 ms: one busy thread (met|missed)",
+    ),
+}
+
+
+def run(command, **variables):
+    script, *options = command.split()
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / script, *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", SMALL, ids=lambda command: command.split()[0])
+def test_a_benchmark_prints_its_figures(command):
+    if shutil.which("gcc") is None and shutil.which("cc") is None:
+        pytest.skip("no C compiler to build the simulated GPU")
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    for figure in SMALL[command]:
+        assert re.search(figure, done.stdout), f"{figure} is not in\n{done.stdout}"
+
+
+def test_the_benchmark_of_a_real_gpu_measures_an_idle_one(nvml_folder):
+    """Over the simulated GPU, which no load reaches."""
+    done = run("gpu.py --loads idle --seconds 0.3 --settle 0", LD_LIBRARY_PATH=str(nvml_folder))
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"\| idle \| {FIGURE} s \| 0 \| {FIGURE} J \| {FIGURE} J \(", done.stdout)
+    assert re.search(rf"\| TotalEnergyConsumption \| {FIGURE} ", done.stdout)
+
+
+def test_the_benchmark_of_a_real_gpu_says_in_one_line_that_there_is_none(nvml_folder):
+    done = run("gpu.py", LD_LIBRARY_PATH=str(nvml_folder), STUB_INIT="9")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"There is no NVIDIA GPU to measure: .+\n", done.stdout)
+
+
+@pytest.fixture(scope="module")
+def nvml_folder(tmp_path_factory):
+    from nvml_stub import build_stub
+
+    folder = build_stub(tmp_path_factory.mktemp("nvml"))
+    if folder is None:
+        pytest.skip("no C compiler to build the simulated GPU")
+    return folder
