@@ -7,7 +7,7 @@ import time
 
 import pytest
 from codecarbon.core import cpu, hardware_cache
-from codecarbon.core.units import Energy
+from codecarbon.core.units import Energy, Power
 from codecarbon.external.hardware import CPU
 from nvml_stub import run_program
 
@@ -174,22 +174,35 @@ def test_a_sensor_that_it_counts_as_nothing_is_unreadable(powercap):
         meter.close()
 
 
-@pytest.mark.parametrize(("kwh", "words"), [(-1.0, "cannot be"), (0.5, "fell")])
-def test_a_total_that_cannot_be_right_stays_unreadable(no_sensor, kwh, words):
+@pytest.mark.parametrize(("step_kwh", "words"), [(-1.0, "cannot be"), (-1e-12, "fell")])
+def test_a_total_that_cannot_be_right_stays_unreadable(no_sensor, monkeypatch, step_kwh, words):
+    steps_kwh = [1e-6]
+
+    def measure(_, last_duration):
+        return Power.from_watts(1.0), Energy.from_energy(kWh=steps_kwh[0])
+
+    monkeypatch.setattr(CPU, "measure_power_and_energy", measure)
     meter = CodeCarbonMeter("USA", INTERVAL_S)
     domain = meter.channels[0].domain
-    tracker = meter._tracker._tracker
     try:
-        tracker._total_cpu_energy = Energy.from_energy(kWh=1.0)
-        wait_for(lambda: True if by_domain(meter)[domain].value >= 3.6e6 else None)
-        tracker._total_cpu_energy = Energy.from_energy(kWh=kwh)
+        wait_for(lambda: True if (by_domain(meter)[domain].value or 0.0) > 10 else None)
+        steps_kwh[0] = step_kwh
         assert words in wait_for(lambda: by_domain(meter)[domain].reason or None)
-        tracker._total_cpu_energy = Energy.from_energy(kWh=2.0)
+        steps_kwh[0] = 1.0
         time.sleep(3 * INTERVAL_S)
         assert by_domain(meter)[domain].value is None
         assert by_domain(meter)["dram:0"].value > 0
     finally:
         meter.close()
+
+
+def test_totals_that_overtake_each_other_have_not_fallen():
+    """Codecarbon's threads overlap where the machine is busy."""
+    record = codecarbon_meter._Record(interval_s=1.0)
+    for at_s, energy_j in ((100.0, 0.0), (102.0, 60.0), (101.0, 20.0), (102.5, 40.0), (103, 80.0)):
+        record.take(Totals(at_s, {"ram": energy_j}))
+    assert record.at("ram", 103.25).value == pytest.approx(60.0)
+    assert record.at("ram", 103.75).value == pytest.approx(70.0)
 
 
 def test_silence_of_codecarbon_is_no_value(no_sensor, monkeypatch):

@@ -151,20 +151,32 @@ class _Record:
     def __init__(self, interval_s: float) -> None:
         self.ready = threading.Event()  # there are two totals
         self._interval_s = interval_s
+        self._lock = threading.Lock()
         self._last: deque[Totals] = deque(maxlen=_KEPT)
         self._moved_s: dict[str, float] = {}
         self._broken: dict[str, str] = {}
 
     def take(self, totals: Totals) -> None:
-        """Take what codecarbon has measured; called from its threads, one at a time."""
-        before = self._last[-1] if self._last else None
-        for name, energy_j in totals.energy_j.items():
-            reason = self._fault(name, energy_j, totals.at_s, before)
-            if reason:
-                self._broken.setdefault(name, reason)
-        self._last.append(totals)
-        if len(self._last) > 1:
-            self.ready.set()
+        """Take what codecarbon has measured.
+
+        It is called from threads of codecarbon, which overlap where the machine is busy: totals may
+        overtake each other. So each counts for as much as the highest until then, and has fallen
+        only where it stays below that.
+        """
+        with self._lock:
+            before = self._last[-1] if self._last else None
+            if before is not None and totals.at_s <= before.at_s:
+                return
+            highest_j = {}
+            for name, energy_j in totals.energy_j.items():
+                highest_j[name] = before.energy_j[name] if before else energy_j
+                fault = self._fault(name, energy_j, totals.at_s, highest_j[name])
+                if fault:
+                    self._broken.setdefault(name, fault)
+                highest_j[name] = max(highest_j[name], energy_j)
+            self._last.append(Totals(totals.at_s, highest_j))
+            if before is not None:
+                self.ready.set()
 
     def wait_for_line(self) -> None:
         """Wait until what was an interval ago lies between the first two totals."""
@@ -179,7 +191,8 @@ class _Record:
         """
         if name in self._broken:
             return Sample(None, self._broken[name])
-        known = list(self._last)
+        with self._lock:
+            known = list(self._last)
         silent_s = now_s - known[-1].at_s
         if silent_s > SILENT_INTERVALS * self._interval_s + STILL_S:
             return Sample(None, f"codecarbon has not measured for {silent_s:.1f} s")
@@ -192,21 +205,17 @@ class _Record:
         step_j = right.energy_j[name] - left.energy_j[name]
         return Sample(left.energy_j[name] + share * step_j)
 
-    def _fault(self, name: str, energy_j: float, at_s: float, before: Totals | None) -> str:
+    def _fault(self, name: str, energy_j: float, at_s: float, highest_j: float) -> str:
         """Why a total cannot be right; empty where it can."""
         if not math.isfinite(energy_j) or energy_j < 0:
             return f"codecarbon's total for {name} is {energy_j:g} J, which cannot be"
-        if before is None or energy_j > before.energy_j[name]:
+        if energy_j > highest_j or name not in self._moved_s:
             self._moved_s[name] = at_s
-            return ""
-        if energy_j < before.energy_j[name]:
-            return (
-                f"codecarbon's total for {name} fell from {before.energy_j[name]:.6g} to "
-                f"{energy_j:.6g} J"
-            )
         still_s = at_s - self._moved_s[name]
         if still_s < max(STILL_S, self._interval_s / 2):
             return ""
+        if energy_j < highest_j:
+            return f"codecarbon's total for {name} fell from {highest_j:.6g} to {energy_j:.6g} J"
         return (
             f"codecarbon's total for {name} stood still for {still_s:.1f} s: a sensor that it "
             "cannot read counts as 0 W there"

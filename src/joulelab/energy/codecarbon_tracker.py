@@ -29,6 +29,8 @@ from joulelab.errors import MeterError, MissingDependencyError, SettingsError, s
 
 J_PER_KWH = 3.6e6
 STOP_S = 10.0
+# What it would import in the middle of its first measurement, while its clock runs.
+_LOADED_LATE = ("codecarbon.core.emissions", "codecarbon.external.geography")
 _REMEDY = "pip install 'codecarbon>=3.3,<4'"
 
 
@@ -138,17 +140,15 @@ class _Handler:
 
     def __init__(self, take: Callable[[Totals], None]) -> None:
         self._take = take
-        self._begun = False
+        self._start_s: float | None = None
 
     def live_out(self, total: _Results, delta: object) -> None:
-        """The results so far.
-
-        The first ones are those of the start, and come late: codecarbon reads its tables first.
-        """
-        at_s = time.monotonic() if self._begun else time.monotonic() - total.duration
-        self._begun = True
+        """The results so far; their moment is that at which codecarbon added them up."""
+        if self._start_s is None:
+            self._start_s = time.monotonic() - total.duration
         kwh = {"cpu": total.cpu_energy, "gpu": total.gpu_energy, "ram": total.ram_energy}
-        self._take(Totals(at_s, {name: value * J_PER_KWH for name, value in kwh.items()}))
+        energy_j = {name: value * J_PER_KWH for name, value in kwh.items()}
+        self._take(Totals(self._start_s + total.duration, energy_j))
 
     def out(self, total: object, delta: object) -> None:
         """The results at the end."""
@@ -190,6 +190,9 @@ def _library() -> ModuleType:
     """codecarbon, whose import prints where amdsmi is installed and AMD's driver is not."""
     try:
         with contextlib.redirect_stdout(None):
+            for name in _LOADED_LATE:
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(name)
             return importlib.import_module("codecarbon.emissions_tracker")
     except ImportError as error:
         raise MissingDependencyError(f"codecarbon cannot be used: {error}", _REMEDY) from error
