@@ -50,6 +50,13 @@ def recorder(meter):
         yield recorder
 
 
+@pytest.fixture
+def edges(meter):
+    """A recorder that samples at the edges of windows only."""
+    with Recorder([meter], interval_s=600) as recorder:
+        yield recorder
+
+
 @pytest.fixture(params=["live.csv", "live.parquet"])
 def path(request, tmp_path):
     return tmp_path / request.param
@@ -93,8 +100,8 @@ def test_laps_add_up_to_the_recording(path, recorder, meter):
     assert whole["gpu:0"].within == ("wall",)
 
 
-def test_a_trace_of_one_lap_is_whole(path, recorder, meter):
-    record(path, recorder, meter, laps=0)
+def test_a_trace_of_one_lap_is_whole(path, edges, meter):
+    record(path, edges, meter, laps=0)
     assert by_domain(path)["cpu:0"].values.tolist() == [1, 2]
 
 
@@ -229,10 +236,10 @@ def test_a_recorder_that_is_closed_first_loses_no_sample(path, meter):
     assert len(by_domain(path)["cpu:0"].values) == meter.samples
 
 
-def test_a_disk_that_is_full_keeps_what_was_written(path, recorder, meter):
+def test_a_disk_that_is_full_keeps_what_was_written(path, edges):
     journal = path if path.suffix == ".csv" else path.with_name(f"{path.name}.part.csv")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    trace = LiveTrace(path, recorder, "")
+    trace = LiveTrace(path, edges, "")
     trace.lap()
     whole = journal.read_bytes()
     try:
