@@ -49,11 +49,12 @@ def joules(value: float | None) -> str:
 
 
 def grams(value: float | None) -> str:
-    """Mass: ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; never 0 for none."""
+    """Mass: ``0.0001 mg``, ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; never 0 for none."""
     if not known(value):
         return UNKNOWN
     size, unit = scale(value, MASS)
-    return f"{at_scale(value, size)} {unit}"
+    scaled = value / size
+    return f"{significant(scaled) if abs(scaled) >= 1 or not scaled else f'{scaled:.3g}'} {unit}"
 
 
 def at_scale(value: float | None, size: float) -> str:

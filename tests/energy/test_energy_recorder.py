@@ -512,7 +512,7 @@ def test_closing_the_recorder_closes_its_windows_first():
         meter.open("later")
 
 
-def test_power_that_was_not_readable_for_a_while_says_so():
+def test_power_that_was_not_readable_for_a_while_is_an_estimate_and_says_so():
     readable = [True]
     value = lambda: 100.0 if readable[0] else None  # noqa: E731
     with recorder((channel(kind="power"), value)) as meter, meter.open("w") as window:
@@ -523,4 +523,8 @@ def test_power_that_was_not_readable_for_a_while_says_so():
         time.sleep(0.06)
     reading = window.measurement["gpu:0"]
     assert reading.gross_j == pytest.approx(100 * reading.duration_s, rel=0.01)
-    assert "not readable for" in reading.reason
+    assert reading.status is Status.ESTIMATED
+    assert 0.1 < reading.lost_s < 0.25
+    assert reading.error_j >= 100 * reading.lost_s * 0.99
+    assert "its mean power taken for the rest" in reading.reason
+    assert any("said nothing for" in flag for flag in window.measurement.flags)

@@ -9,6 +9,13 @@ A and B run once in each block, side by side in time, so that what drifts (tempe
 of the machine) falls on both; the ratio is taken within the block. Logarithms make the answer the
 same whichever of the two is called A, inverted. Both intervals are Student's t: they take the
 values, or their logarithms, to scatter normally.
+
+    >>> mean = mean_interval([98.0, 100.0, 102.0])     # s = 2, t(2) = 4.303
+    >>> round(mean.low, 2), mean.value, round(mean.high, 2)
+    (95.03, 100.0, 104.97)
+    >>> ratio = ratio_interval([2.0, 4.2], [1.0, 2.0])  # ratios 2.0 and 2.1
+    >>> round(ratio.value, 3)                           # sqrt(2.0 * 2.1)
+    2.049
 """
 
 from __future__ import annotations

@@ -108,11 +108,11 @@ def print_recording(
     """
     check_picture(plot)
     recording = read_recording(path, where=part.where)
-    began_at = recording.about.started_at
     booking = Booking.of(place, pue)
     measurement = recording.measure(part.start_s, part.end_s)
     if booking is not None:
-        measurement = booking.book(measurement, began_at=began_at)
+        start_s = recording.start_s if part.start_s is None else part.start_s
+        measurement = booking.book(measurement, recording.stretches, start_s)
     if plot is not None:
         from joulelab.report.power_trace import write_power_trace
 

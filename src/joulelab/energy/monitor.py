@@ -93,7 +93,6 @@ class Booking:
     def book(
         self,
         measurement: Measurement,
-        began_at: float | None,
         stretches: Sequence[Stretch] = (),
         start_s: float = 0.0,
     ) -> Measurement:
@@ -101,7 +100,6 @@ class Booking:
 
         Args:
             measurement: of one window.
-            began_at: when it opened, seconds since the epoch; ``None`` where unknown.
             stretches: its samples, which spread its energy over time.
             start_s: its opening on their clock.
         """
@@ -111,7 +109,7 @@ class Booking:
         booked = footprint(
             total.gross_j,
             total.error_j,
-            began_at,
+            measurement.started_at,
             measurement.duration_s,
             self.intensity,
             self.pue,
@@ -236,7 +234,7 @@ class Monitor:
         )
         if self.booking is None:
             return whole
-        return self.booking.book(whole, window.started_at, window.stretches, window.started_s)
+        return self.booking.book(whole, window.stretches, window.started_s)
 
     def close(self) -> None:
         """Close open windows and the meters."""

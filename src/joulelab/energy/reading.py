@@ -132,7 +132,8 @@ class Measurement:
     Attributes:
         label: what was measured.
         started_at: wall-clock time of the opening, seconds since the epoch (for people, never
-            for arithmetic: durations come from the monotonic clock).
+            for arithmetic: durations come from the monotonic clock); ``None`` where a recording
+            does not say.
         duration_s: length of the window in seconds of the monotonic clock.
         readings: one for each domain.
         samples: number of samples within the window.
@@ -143,7 +144,7 @@ class Measurement:
     """
 
     label: str
-    started_at: float
+    started_at: float | None
     duration_s: float
     readings: tuple[Reading, ...]
     samples: int

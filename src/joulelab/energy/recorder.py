@@ -147,11 +147,19 @@ class Recorder:
         }
         return dict(self.idle_w)
 
+    def described(self) -> dict[str, dict[str, str]]:
+        """What each meter says of itself, by name; two of one name are numbered."""
+        told: dict[str, dict[str, str]] = {}
+        for meter in self.meters:
+            same = sum(name.partition(" ")[0] == meter.name for name in told)
+            told[f"{meter.name} {same + 1}" if same else meter.name] = dict(meter.describe())
+        return told
+
     def describe(self) -> dict[str, Any]:
         """Meters, channels and what is missing, as plain data for the manifest of a study."""
         return {
             "interval_s": self.interval_s,
-            "meters": {meter.name: dict(meter.describe()) for meter in self.meters},
+            "meters": self.described(),
             "channels": [
                 {
                     "domain": channel.domain,

@@ -82,7 +82,8 @@ class Recording:
                 f"the recording goes from {first_s:g} s to {last_s:g} s",
             )
         cut = [_cut(stretch, start_s, end_s) for stretch in self.stretches]
-        started_at = (self.about.started_at or 0.0) + start_s
+        began_at = self.about.started_at
+        started_at = None if began_at is None else began_at + start_s
         window = Conditions(
             self.about.label, started_at, (start_s, end_s), (), {}, interval_s, self.flags
         )

@@ -15,9 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulelab.energy.meter import Channel, Missing
 from joulelab.energy.reading import Measurement, Reading, Status, Total
@@ -53,7 +55,7 @@ class Conditions:
     """
 
     label: str
-    started_at: float
+    started_at: float | None
     edges_s: tuple[float, float]
     missing: Sequence[Missing]
     idle_w: Mapping[str, float]
@@ -286,24 +288,27 @@ def _figure(
     if len(values) < TWO:
         reason = f"{channel.source}: {stretch.unreadable or 'fewer than two samples'}"
         return _Figure(channel, None, None, reason)
-    lost_s, blind = 0.0, ""
+    lost_s = 0.0
     if not whole:
         lost_s = float(times[0] - stretch.times_s[0] + stretch.times_s[-1] - times[-1])
-        gap_s = longest_gap_s(times)
-        if channel.kind == "power" and gap_s > GAP_INTERVALS * stretch.interval_s:
-            blind = f"not readable for {gap_s:.2f} s"
     if channel.kind == "counter":
         figure = _counted(channel, times, values, all_of_domain, edges_s)
+        seen_s = float(times[-1] - times[0])
     else:
-        figure = _integrated(channel, times, values, edges_s, lost_s)
-    if figure.energy_j is None:
+        blind = np.zeros(len(times) - 1, bool)
+        if not whole:
+            steps_s = np.diff(times)
+            blind = steps_s > GAP_INTERVALS * stretch.interval_s
+            lost_s += float(steps_s[blind].sum())
+        edges = None if lost_s else edges_s
+        figure, seen_s = _integrated(channel, times, values, edges, blind)
+    if figure.energy_j is None or not lost_s:
         return figure
-    if lost_s:
-        figure = _extrapolated(figure, stretch, times, lost_s)
-        if lost_s <= GAP_INTERVALS * stretch.interval_s:
-            # An unreadable edge is bridged, a few intervals at the most.
-            figure = replace(figure, lost_s=0.0, reason="")
-    return replace(figure, reason=blind) if blind and not figure.reason else figure
+    figure = _extrapolated(figure, stretch, seen_s, lost_s)
+    if lost_s <= GAP_INTERVALS * stretch.interval_s:
+        # An unreadable edge is bridged, a few intervals at the most.
+        figure = replace(figure, lost_s=0.0, reason="")
+    return figure
 
 
 def _counted(
@@ -329,27 +334,46 @@ def _counted(
 
 
 def _integrated(
-    channel: Channel, times: Floats, values: Floats, edges_s: tuple[float, float], lost_s: float
-) -> _Figure:
-    if not lost_s:
+    channel: Channel,
+    times: Floats,
+    values: Floats,
+    edges_s: tuple[float, float] | None,
+    blind: NDArray[np.bool_],
+) -> tuple[_Figure, float]:
+    """The energy of what was seen of a power trace, and for how long it was seen.
+
+    Where `edges_s` is given all was seen, from edge to edge; else the steps in `blind` were not.
+    """
+    if edges_s is not None:
         # The edge samples are taken within the window: their values stand from edge to edge.
         times = np.concatenate((edges_s[:1], times, edges_s[1:]))
         values = np.concatenate((values[:1], values, values[-1:]))
-    integral = integrate(times, values, times[0], times[-1])
-    if integral is None:
-        return _Figure(channel, None, None, f"{channel.source}: fewer than two samples")
+        blind = np.zeros(len(times) - 1, bool)
+    pieces = [
+        integrate(times[first : last + 1], values[first : last + 1], times[first], times[last])
+        for first, last in _unbroken(blind)
+    ]
+    energy_j = math.fsum(piece.energy_j for piece in pieces if piece)
+    sampling_j = math.fsum(piece.error_j for piece in pieces if piece)
+    seen_s = math.fsum(times[last] - times[first] for first, last in _unbroken(blind))
     # A value may be a tick old, which moves the whole trace against the window.
     stale_j = channel.tick_s * float(values.max() - values.min())
-    error_j = integral.error_j + stale_j + channel.relative_error * abs(integral.energy_j)
-    return _Figure(channel, integral.energy_j, error_j, "")
+    error_j = sampling_j + stale_j + channel.relative_error * abs(energy_j)
+    return _Figure(channel, energy_j, error_j, ""), seen_s
 
 
-def _extrapolated(figure: _Figure, stretch: Stretch, times: Floats, lost_s: float) -> _Figure:
+def _unbroken(blind: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last sample of each part of a trace without a blind step."""
+    breaks = [-1, *np.flatnonzero(blind).tolist(), len(blind)]
+    return [(start + 1, end) for start, end in pairwise(breaks) if end > start + 1]
+
+
+def _extrapolated(figure: _Figure, stretch: Stretch, seen_s: float, lost_s: float) -> _Figure:
     """A figure for a part of the window, carried over to the whole at its mean power."""
-    seen_s = float(times[-1] - times[0])
     seen_j, channel = figure.energy_j or 0.0, figure.channel
-    mean_w = seen_j / seen_s if seen_s > 0 else 0.0
-    power = stretch.power_w()
+    if seen_s <= 0:
+        return _Figure(channel, None, None, f"{channel.source}: {stretch.unreadable}")
+    mean_w, power = seen_j / seen_s, stretch.power_w()
     highest_w = float(np.nanmax(power)) if not np.isnan(power).all() else mean_w
     limit = stretch.state.get("power_limit_w")
     if limit is not None and not np.isnan(limit).all():
@@ -359,8 +383,12 @@ def _extrapolated(figure: _Figure, stretch: Stretch, times: Floats, lost_s: floa
         f"{channel.source}: {stretch.unreadable}; {seen_j:.4g} J in the {seen_s:.1f} s of "
         f"{seen_s + lost_s:.1f} s it was read, its mean power taken for the rest"
     )
-    return _Figure(
-        channel, seen_j + mean_w * lost_s, (figure.error_j or 0.0) + unseen_j, reason, lost_s
+    return replace(
+        figure,
+        energy_j=seen_j + mean_w * lost_s,
+        error_j=(figure.error_j or 0.0) + unseen_j,
+        reason=reason,
+        lost_s=lost_s,
     )
 
 

@@ -66,16 +66,8 @@ class TraceAbout:
             label: what is recorded.
             started_at: seconds since the epoch.
         """
-        names = [meter.name for meter in recorder.meters]
-        described = {}
-        for position, meter in enumerate(recorder.meters):
-            # Two plugs are two meters of one name.
-            before = names[:position].count(meter.name)
-            described[f"{meter.name} {before + 1}" if before else meter.name] = dict(
-                meter.describe()
-            )
         channels = tuple(recorder.channels)
-        return cls(label, started_at, recorder.interval_s, channels, described)
+        return cls(label, started_at, recorder.interval_s, channels, recorder.described())
 
     def to_json(self) -> str:
         """One line of JSON."""
