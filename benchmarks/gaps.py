@@ -97,8 +97,8 @@ def gaps(load: str, interval_s: float, seconds: float) -> Gaps:
         interval_s: between two samples.
         seconds: how long.
     """
-    from joulelab.energy.nvml import NvmlMeter
-    from joulelab.energy.rapl import RaplMeter
+    from joulelab.energy.meters.nvml import NvmlMeter
+    from joulelab.energy.meters.rapl import RaplMeter
     from joulelab.energy.recorder import Recorder
 
     trace = replace(TRACE, started_ns=time.monotonic_ns())

@@ -26,7 +26,7 @@ from typing import Any
 import pynvml
 from figures import machine, quantile, spread, table, versions
 
-from joulelab.energy.nvml import NvmlMeter
+from joulelab.energy.meters.nvml import NvmlMeter
 from joulelab.energy.reading import Reading
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import MeterError
@@ -286,7 +286,7 @@ def cuda_device(device: int) -> str:
     """
     import torch
 
-    from joulelab.energy.nvml import gpu_index
+    from joulelab.energy.meters.nvml import gpu_index
 
     for number in range(torch.cuda.device_count()):
         if gpu_index(str(torch.cuda.get_device_properties(number).uuid)) == device:

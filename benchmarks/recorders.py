@@ -6,10 +6,10 @@ and the estimate of memory.
 
 from __future__ import annotations
 
-from joulelab.energy.estimate import EstimateMeter
 from joulelab.energy.meter import Meter
-from joulelab.energy.nvml import NvmlMeter
-from joulelab.energy.rapl import RaplMeter, find_zones, powercap_root
+from joulelab.energy.meters.estimate import EstimateMeter
+from joulelab.energy.meters.nvml import NvmlMeter
+from joulelab.energy.meters.rapl import RaplMeter, find_zones, powercap_root
 from joulelab.energy.recorder import Recorder
 
 TARGETS = {0.1: (0.003, 0.005), 0.01: (0.03, 0.03)}

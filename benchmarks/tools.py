@@ -78,12 +78,12 @@ class Joulelab:
 
     def load(self) -> None:
         """Import the recorder."""
-        import joulelab.energy.nvml
+        import joulelab.energy.meters.nvml
         import joulelab.energy.recorder  # noqa: F401 - for later
 
     def prepare(self) -> None:
         """Open the meter."""
-        from joulelab.energy.nvml import NvmlMeter
+        from joulelab.energy.meters.nvml import NvmlMeter
         from joulelab.energy.recorder import Recorder
 
         meter = NvmlMeter(power_field=self._power_field)

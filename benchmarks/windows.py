@@ -105,21 +105,21 @@ def print_windows(count: int, peers: set[str]) -> None:
 
 def one_zone(times: int) -> list[float]:
     """Windows over one RAPL counter."""
-    from joulelab.energy.rapl import RaplMeter, find_zones, powercap_root
+    from joulelab.energy.meters.rapl import RaplMeter, find_zones, powercap_root
 
     return recorded(RaplMeter(zones=find_zones(powercap_root())[:1]), times)
 
 
 def four_zones(times: int) -> list[float]:
     """Windows over four RAPL counters."""
-    from joulelab.energy.rapl import RaplMeter
+    from joulelab.energy.meters.rapl import RaplMeter
 
     return recorded(RaplMeter(), times)
 
 
 def gpu(times: int) -> list[float]:
     """Windows over a GPU's counter and power."""
-    from joulelab.energy.nvml import NvmlMeter
+    from joulelab.energy.meters.nvml import NvmlMeter
 
     simulated.draw(simulated.Trace("noise"), simulated.H100)
     return recorded(NvmlMeter(), times)

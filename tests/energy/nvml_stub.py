@@ -21,7 +21,7 @@ PRELUDE = """
 import ctypes, json, os, time
 from dataclasses import asdict
 from pathlib import Path
-from joulelab.energy.nvml import NvmlDetector, NvmlMeter, gpu_index
+from joulelab.energy.meters.nvml import NvmlDetector, NvmlMeter, gpu_index
 from joulelab.errors import MeterError, SettingsError
 
 def stub(**answers):

@@ -15,16 +15,16 @@ from codecarbon.external.geography import CloudMetadata, GeoMetadata
 from codecarbon.input import DataSource
 
 from joulelab import formats
-from joulelab.energy import carbon_tables
-from joulelab.energy.carbon import (
+from joulelab.energy.carbon import tables as carbon_tables
+from joulelab.energy.carbon.footprint import (
     Footprint,
     carbon_intensity,
     default_place,
     default_pue,
     footprint,
 )
-from joulelab.energy.carbon_tables import cloud_regions, countries, regions
-from joulelab.energy.intensity import Intensity, IntensitySeries, mean_intensity
+from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
+from joulelab.energy.carbon.tables import cloud_regions, countries, regions
 from joulelab.errors import (
     MissingDependencyError,
     SettingsError,
@@ -199,7 +199,7 @@ def test_a_place_needs_neither_the_network_nor_codecarbon_nor_pandas():
         "import socket, sys\n"
         "def refused(*_): raise OSError('no network')\n"
         "socket.socket.connect = socket.getaddrinfo = refused\n"
-        "from joulelab.energy.carbon import carbon_intensity\n"
+        "from joulelab.energy.carbon.footprint import carbon_intensity\n"
         "for place in ('NL', 'USA-CA', 'SE3', 'gcp:europe-west4'): carbon_intensity(place)\n"
         "print([m for m in ('codecarbon', 'pandas', 'numpy', 'requests') if m in sys.modules])\n"
     )

@@ -11,14 +11,14 @@ from codecarbon.core.units import Energy, Power
 from codecarbon.external.hardware import CPU
 from nvml_stub import run_program
 
-from joulelab.energy import codecarbon_meter, nvml_gpu, rapl
-from joulelab.energy.codecarbon_channels import channel_of
-from joulelab.energy.codecarbon_meter import CodeCarbonDetector, CodeCarbonMeter
-from joulelab.energy.codecarbon_tracker import Component, Totals, _components
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters
 from joulelab.energy.meter import meters
-from joulelab.energy.processor import Processor
+from joulelab.energy.meters import codecarbon_meter, nvml_gpu, rapl
+from joulelab.energy.meters.codecarbon_channels import channel_of
+from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector, CodeCarbonMeter
+from joulelab.energy.meters.codecarbon_tracker import Component, Totals, _components
+from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import MeterError, SettingsError
 
@@ -253,7 +253,7 @@ def test_it_is_silent_sends_nothing_and_writes_nothing(tmp_path):
         GUARD
         + f"""
 os.chdir({str(home)!r})
-from joulelab.energy.codecarbon_meter import CodeCarbonDetector
+from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector
 import contextlib, io
 handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 said = io.StringIO()
@@ -307,7 +307,7 @@ def test_it_reads_the_same_gpus_as_nvml(scenario):
         """
 import contextlib
 from codecarbon.core import hardware_cache
-from joulelab.energy.codecarbon_meter import CodeCarbonDetector
+from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector
 
 def look(**variables):
     os.environ.update(variables)

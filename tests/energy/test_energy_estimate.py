@@ -9,9 +9,9 @@ import pytest
 
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import open_recorder
-from joulelab.energy.estimate import EstimateDetector, EstimateMeter
-from joulelab.energy.process_tree import descendants
-from joulelab.energy.processor import Processor, table_tdp_w
+from joulelab.energy.meters.estimate import EstimateDetector, EstimateMeter
+from joulelab.energy.meters.process_tree import descendants
+from joulelab.energy.meters.processor import Processor, table_tdp_w
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, SettingsError, UnknownNameError
 
@@ -90,7 +90,7 @@ def test_a_living_child_is_counted_and_not_twice_when_it_ends():
 @pytest.mark.parametrize("listed", [True, False])
 def test_grandchildren_are_found_with_and_without_the_kernels_list(listed, monkeypatch):
     if not listed:
-        monkeypatch.setattr("joulelab.energy.process_tree._lists_children", lambda _: False)
+        monkeypatch.setattr("joulelab.energy.meters.process_tree._lists_children", lambda _: False)
     program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as child:
         deadline_s = time.monotonic() + 30

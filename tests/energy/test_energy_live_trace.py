@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from fake_meter import FakeMeter, channel
 
-from joulelab.energy.live_trace import LiveTrace
 from joulelab.energy.meter import Sample
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.recording import read_recording
+from joulelab.energy.traces.live_trace import LiveTrace
+from joulelab.energy.traces.recording import read_recording
 from joulelab.errors import MeterError, TraceError
 
 INTERVAL_S = 0.005
@@ -279,7 +279,7 @@ RECORDING_PROCESS = """
 import sys, time
 from pathlib import Path
 from fake_meter import FakeMeter, channel
-from joulelab.energy.live_trace import LiveTrace
+from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.recorder import Recorder
 meter = FakeMeter((channel(), lambda: 100 * time.monotonic()), (channel(kind="power"), lambda: 100))
 with Recorder([meter], interval_s=0.001) as recorder:

@@ -418,7 +418,7 @@ def test_the_trace_is_a_table_and_a_file(tmp_path):
     assert set(trace["source"]) == {"fake-counter", "fake-power"}
     assert trace["t_s"].between(0, m.duration_s).all()
     m.save_trace(tmp_path / "epoch.parquet")
-    from joulelab.energy.recording import read_recording
+    from joulelab.energy.traces.recording import read_recording
 
     again = read_recording(tmp_path / "epoch.parquet").measure()
     assert again.energy_j == pytest.approx(m.energy_j, rel=0.02)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulelab.energy.conformance import check_meter
-from joulelab.energy.rapl import RaplDetector, RaplMeter, WrappingCounter, find_zones
+from joulelab.energy.meters.rapl import RaplDetector, RaplMeter, WrappingCounter, find_zones
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import MeterError
 
@@ -244,7 +244,7 @@ def test_a_broken_zone_is_missing_with_its_reason(laptop, file, text):
 
 AS_NOBODY = f"""
 import os, sys
-from joulelab.energy.rapl import RaplDetector
+from joulelab.energy.meters.rapl import RaplDetector
 from pathlib import Path
 if os.getuid() == 0:
     os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from joulelab.energy.reading import Status
-from joulelab.energy.recording import read_recording
+from joulelab.energy.traces.recording import read_recording
 from joulelab.errors import TraceError
 
 NOBODY = 65534
@@ -356,7 +356,7 @@ def test_a_folder_is_refused(tmp_path):
 
 AS_NOBODY = f"""
 import os, sys
-from joulelab.energy.recording import read_recording
+from joulelab.energy.traces.recording import read_recording
 from joulelab.errors import TraceError
 if os.getuid() == 0:
     os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})

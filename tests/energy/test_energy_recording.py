@@ -10,9 +10,9 @@ from fake_meter import channel
 from recorded_runs import lines, published, traces_file
 
 from joulelab.energy.reading import Status
-from joulelab.energy.recording import Recording, read_recording
 from joulelab.energy.tape import Stretch
-from joulelab.energy.trace_file import TraceAbout
+from joulelab.energy.traces.recording import Recording, read_recording
+from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 
 NAN = math.nan

@@ -9,12 +9,12 @@ from recorded_runs import lines, traces_file
 
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters, open_recorder
+from joulelab.energy.meters.replay import ReplayDetector, ReplayMeter
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.recording import Recording, read_recording
-from joulelab.energy.replay import ReplayDetector, ReplayMeter
 from joulelab.energy.tape import Stretch
-from joulelab.energy.trace_file import TraceAbout
+from joulelab.energy.traces.recording import Recording, read_recording
+from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import MeterError, SettingsError, TraceError
 
 NAN = math.nan

@@ -12,9 +12,9 @@ from fake_meter import FakeMeter, channel
 from joulelab.energy.meter import Sample
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.recording import read_recording
 from joulelab.energy.summary import STATE_COLUMNS, trace_columns
-from joulelab.energy.trace_file import COLUMNS, TraceAbout, parquet_from_csv, write_trace
+from joulelab.energy.traces.recording import read_recording
+from joulelab.energy.traces.trace_file import COLUMNS, TraceAbout, parquet_from_csv, write_trace
 from joulelab.errors import TraceError
 
 SUFFIXES = (".csv", ".parquet")

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from nvml_stub import run_program
 
-from joulelab.energy import zeus_meter
 from joulelab.energy.detection import find_meters
 from joulelab.energy.meter import meters
+from joulelab.energy.meters import zeus_meter
+from joulelab.energy.meters.zeus_devices import Counter, power_sample
+from joulelab.energy.meters.zeus_meter import ZeusDetector
 from joulelab.energy.reading import Reading, Status, total
-from joulelab.energy.zeus_devices import Counter, power_sample
-from joulelab.energy.zeus_meter import ZeusDetector
 from joulelab.errors import MeterError, SettingsError
 
 STUBS = Path(__file__).parent / "stubs"
 
 DETECT = """
 import contextlib, io, logging
-from joulelab.energy.zeus_meter import ZeusDetector
+from joulelab.energy.meters.zeus_meter import ZeusDetector
 from joulelab.energy.conformance import check_meter
 
 said = io.StringIO()
@@ -75,7 +75,7 @@ def run_amd(settings, program, **variables):
 def test_a_machine_without_any_of_it_costs_no_import(nothing):
     places = {name: str(path) for name, path in nothing.items()}
     program = (
-        "import sys\nfrom joulelab.energy.zeus_meter import ZeusDetector\n"
+        "import sys\nfrom joulelab.energy.meters.zeus_meter import ZeusDetector\n"
         f"found = ZeusDetector(**{places!r}).detect()\n"
         "print(found == ([], []), 'zeus' in sys.modules)"
     )
@@ -157,7 +157,7 @@ def test_amd_gpus_that_lack_a_sensor_or_share_it(amd):
     out = run_amd(
         amd | {"nvidia_driver": amd["drm"]},
         """
-from joulelab.energy import zeus_meter
+from joulelab.energy.meters import zeus_meter
 [meter], out["missing"] = look(**settings)
 out["channels"] = table(meter)
 meter.close()

@@ -11,8 +11,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from joulelab.energy.recording import read_recording
 from joulelab.energy.summary import trace_columns
+from joulelab.energy.traces.recording import read_recording
 from joulelab.errors import TraceError
 from joulelab.report.power_trace import power_trace, write_power_trace
 

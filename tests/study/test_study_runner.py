@@ -6,7 +6,7 @@ import pytest
 from tiny_study import TINY, assert_same_results, layers_only, tiny
 from torch import nn
 
-from joulelab.energy.recording import read_recording
+from joulelab.energy.traces.recording import read_recording
 from joulelab.errors import SpecError, StoreMismatchError
 from joulelab.learning.networks import networks
 from joulelab.study.listener import Listener

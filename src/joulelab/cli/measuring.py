@@ -18,7 +18,7 @@ from joulelab.cli.output import print_json, progress_console
 from joulelab.energy import display
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Measurement, Status
-from joulelab.energy.trace_file import TraceAbout, check_suffix, write_trace
+from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
 from joulelab.energy.trials import (
     Command,
     Design,

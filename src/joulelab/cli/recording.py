@@ -13,11 +13,11 @@ from joulelab.cli.measuring import check_picture, print_measurement
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy import display
-from joulelab.energy.live_trace import LiveTrace
 from joulelab.energy.monitor import Booking, Monitor, Options
 from joulelab.energy.reading import Measurement
-from joulelab.energy.recording import read_recording
 from joulelab.energy.summary import trace_columns
+from joulelab.energy.traces.live_trace import LiveTrace
+from joulelab.energy.traces.recording import read_recording
 
 LAP_S = 1.0
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from joulelab.energy.detection import ESTIMATE, Choice, find_meters
 from joulelab.energy.meter import Channel, Missing, meters
-from joulelab.energy.processor import Processor
+from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Measurement, Reading, Status, outermost
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.summary import Conditions, summarise
-from joulelab.energy.trace_file import TraceAbout
+from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import JoulelabError
 
 LIBRARIES = ("nvidia-ml-py", "codecarbon", "zeus", "psutil", "torch", "numpy")

@@ -193,7 +193,7 @@ class Measuring:
 
     def save_trace(self, path: str | Path) -> None:
         """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
-        from joulelab.energy.trace_file import TraceAbout, write_trace
+        from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 
         window, monitor = self.window, self._monitor()
         about = TraceAbout.of(monitor.recorder, window.label, window.started_at)

@@ -149,27 +149,36 @@ meters: Registry[type[Detector]] = Registry(
     "meter",
     "joulelab.meters",
     {
-        "nvml": ("joulelab.energy.nvml:NvmlDetector", "NVIDIA GPUs: energy counter and power"),
-        "rapl": ("joulelab.energy.rapl:RaplDetector", "Intel and AMD processors by powercap"),
+        "nvml": (
+            "joulelab.energy.meters.nvml:NvmlDetector",
+            "NVIDIA GPUs: energy counter and power",
+        ),
+        "rapl": (
+            "joulelab.energy.meters.rapl:RaplDetector",
+            "Intel and AMD processors by powercap",
+        ),
         "zeus": (
-            "joulelab.energy.zeus_meter:ZeusDetector",
+            "joulelab.energy.meters.zeus_meter:ZeusDetector",
             "AMD GPUs, Apple silicon and Jetson by Zeus; zeus?nvidia=true: NVIDIA GPUs too",
         ),
         "codecarbon": (
-            "joulelab.energy.codecarbon_meter:CodeCarbonDetector",
+            "joulelab.energy.meters.codecarbon_meter:CodeCarbonDetector",
             "what codecarbon says, offline: codecarbon?country=NLD",
         ),
         "shelly": (
-            "joulelab.energy.shelly:ShellyDetector",
+            "joulelab.energy.meters.shelly:ShellyDetector",
             "a Shelly plug, second generation or later: shelly:192.168.1.20",
         ),
         "tasmota": (
-            "joulelab.energy.tasmota:TasmotaDetector",
+            "joulelab.energy.meters.tasmota:TasmotaDetector",
             "a plug with Tasmota's firmware: tasmota:192.168.1.21",
         ),
-        "replay": ("joulelab.energy.replay:ReplayDetector", "a recorded power trace: replay:FILE"),
+        "replay": (
+            "joulelab.energy.meters.replay:ReplayDetector",
+            "a recorded power trace: replay:FILE",
+        ),
         "estimate": (
-            "joulelab.energy.estimate:EstimateDetector",
+            "joulelab.energy.meters.estimate:EstimateDetector",
             "processor time x TDP and memory, where there is no sensor; always marked estimated",
         ),
     },

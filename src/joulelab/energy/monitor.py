@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
-from joulelab.energy.carbon import (
+from joulelab.energy.carbon.footprint import (
     carbon_intensity,
     checked_pue,
     default_place,
     default_pue,
     footprint,
 )
+from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
 from joulelab.energy.detection import open_recorder
-from joulelab.energy.intensity import Intensity, IntensitySeries
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from joulelab.energy.carbon import Footprint
+from joulelab.energy.carbon.footprint import Footprint
 
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0

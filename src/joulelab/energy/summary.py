@@ -165,7 +165,7 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any
 def energy_profile(
     stretches: Sequence[Stretch], total: Total, start_s: float
 ) -> tuple[list[float], list[float]] | None:
-    """When the energy of a sum was used, as `joulelab.energy.carbon` takes it.
+    """When the energy of a sum was used, as `joulelab.energy.carbon.footprint` takes it.
 
     Args:
         stretches: samples of every channel.

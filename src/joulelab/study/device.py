@@ -43,7 +43,7 @@ def find_device(name: str) -> Device:
             'set device = "auto" to train on whatever is there',
         )
     properties = torch.cuda.get_device_properties(index)
-    from joulelab.energy.nvml import gpu_index
+    from joulelab.energy.meters.nvml import gpu_index
 
     # CUDA_VISIBLE_DEVICES renumbers what torch sees; NVML counts all cards of the machine.
     nvml_index = gpu_index(str(properties.uuid))

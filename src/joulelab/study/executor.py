@@ -24,7 +24,7 @@ from joulelab.energy.idle import wait_until_idle
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement
 from joulelab.energy.recorder import Recorder, Window
-from joulelab.energy.trace_file import TraceAbout
+from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import JoulelabError, StoreError
 from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
 from joulelab.learning.images import Images, load_images, thinned

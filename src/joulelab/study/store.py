@@ -33,7 +33,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from joulelab.energy.reading import Measurement, Total
-from joulelab.energy.trace_file import TraceAbout, write_trace
+from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
     StoreCorruptError,

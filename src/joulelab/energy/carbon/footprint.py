@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.energy.carbon_places import FORMS, intensity_of_place
-from joulelab.energy.intensity import Intensity, IntensitySeries, Profile, mean_intensity
-from joulelab.energy.intensity_file import read_intensity
+from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, Profile, mean_intensity
+from joulelab.energy.carbon.intensity_file import read_intensity
+from joulelab.energy.carbon.places import FORMS, intensity_of_place
 from joulelab.errors import SettingsError, UsageError, suggestion
 from joulelab.settings import load_settings, settings_path
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
-from joulelab.energy.recorded_columns import Numbers, check_order, seconds, states, watts
-from joulelab.energy.recorded_table import CUT, NVIDIA_SMI, RecordedTable
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.trace_file import TraceAbout
+from joulelab.energy.traces.recorded_columns import Numbers, check_order, seconds, states, watts
+from joulelab.energy.traces.recorded_table import CUT, NVIDIA_SMI, RecordedTable
+from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 
 UNKNOWN_ERROR = 0.13
@@ -48,7 +48,7 @@ def own_stretches(table: RecordedTable) -> tuple[Stretch, ...]:
     """The channels of a trace that joulelab wrote.
 
     Args:
-        table: with the columns of `joulelab.energy.trace_file`.
+        table: with the columns of `joulelab.energy.traces.trace_file`.
 
     Raises:
         TraceError: time goes back.

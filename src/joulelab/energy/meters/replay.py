@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.recording import Recording, read_recording
 from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.errors import SettingsError
 
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from joulelab.energy import nvml_gpu, rapl
-from joulelab.energy.codecarbon_tracker import Component
-from joulelab.energy.estimate import RELATIVE_ERROR, VIRTUAL_RELATIVE_ERROR
 from joulelab.energy.meter import Channel
-from joulelab.energy.processor import Processor
+from joulelab.energy.meters import nvml_gpu, rapl
+from joulelab.energy.meters.codecarbon_tracker import Component
+from joulelab.energy.meters.estimate import RELATIVE_ERROR, VIRTUAL_RELATIVE_ERROR
+from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Status
 
 SOURCE = "codecarbon"

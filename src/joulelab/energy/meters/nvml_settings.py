@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from joulelab.energy.nvml_gpu import plain_uuid
-from joulelab.energy.nvml_sensor import POWER_FIELDS
+from joulelab.energy.meters.nvml_gpu import plain_uuid
+from joulelab.energy.meters.nvml_sensor import POWER_FIELDS
 from joulelab.errors import SettingsError, suggestion
 
 

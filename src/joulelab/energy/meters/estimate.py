@@ -20,8 +20,8 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.process_tree import Machine, ProcessTree
-from joulelab.energy.processor import Processor
+from joulelab.energy.meters.process_tree import Machine, ProcessTree
+from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Status
 from joulelab.errors import SettingsError
 

@@ -28,10 +28,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from joulelab.energy import estimate
 from joulelab.energy.meter import Channel, Sample
-from joulelab.energy.reading import Status
-from joulelab.energy.zeus_devices import (
+from joulelab.energy.meters import estimate
+from joulelab.energy.meters.zeus_devices import (
     COUNTER,
     POWER,
     STEP_J,
@@ -41,6 +40,7 @@ from joulelab.energy.zeus_devices import (
     first_line,
     power_sample,
 )
+from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 
 JETSON_RELATIVE_ERROR = 0.05

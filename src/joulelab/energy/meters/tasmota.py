@@ -24,9 +24,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from joulelab.energy.plug import Plug, PlugAnswer, PlugDetector, known, number, step
-from joulelab.energy.plug_http import SUCCESSES
-from joulelab.energy.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
+from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
+from joulelab.energy.meters.plug_http import SUCCESSES
+from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
 from joulelab.errors import MeterError
 
 KILOWATT_HOUR_J = 3.6e6

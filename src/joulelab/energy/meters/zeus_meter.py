@@ -31,8 +31,16 @@ from pathlib import Path
 from types import ModuleType
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.zeus_devices import AMD, NVIDIA, TICK_S, Device, GpuDevice, Maker, first_line
-from joulelab.energy.zeus_soc import AppleDevice, JetsonDevice
+from joulelab.energy.meters.zeus_devices import (
+    AMD,
+    NVIDIA,
+    TICK_S,
+    Device,
+    GpuDevice,
+    Maker,
+    first_line,
+)
+from joulelab.energy.meters.zeus_soc import AppleDevice, JetsonDevice
 from joulelab.errors import MeterError, SettingsError
 
 DRM = "/sys/class/drm"

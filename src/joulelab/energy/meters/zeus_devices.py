@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from joulelab.energy import nvml_gpu
 from joulelab.energy.meter import Channel, Sample
-from joulelab.energy.nvml_sensor import AVERAGE_FIELD_S
+from joulelab.energy.meters import nvml_gpu
+from joulelab.energy.meters.nvml_sensor import AVERAGE_FIELD_S
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 

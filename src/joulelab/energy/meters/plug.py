@@ -20,8 +20,8 @@ from decimal import Decimal
 from typing import ClassVar
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.plug_http import Questions
-from joulelab.energy.plug_settings import PlugSettings
+from joulelab.energy.meters.plug_http import Questions
+from joulelab.energy.meters.plug_settings import PlugSettings
 from joulelab.energy.polling import PollingMeter
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.energy.recorded_table import RecordedTable, listed
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats
+from joulelab.energy.traces.recorded_table import RecordedTable, listed
 from joulelab.errors import TraceError
 
 SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0}

@@ -4,7 +4,7 @@ Volta and later count millijoules since the driver was loaded; the counter moves
 Older ones (Pascal) have power only. Power is the instantaneous field where the driver has it,
 because the ordinary one is a mean over a whole second on recent cards and has changed its meaning
 between drivers; which one was read is in the channel's remark and in `describe`, and what each one
-averages in `joulelab.energy.nvml_sensor`.
+averages in `joulelab.energy.meters.nvml_sensor`.
 
 ::
 
@@ -29,8 +29,8 @@ from pathlib import Path
 import pynvml
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.nvml_gpu import Gpu, plain_uuid
-from joulelab.energy.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
+from joulelab.energy.meters.nvml_gpu import Gpu, plain_uuid
+from joulelab.energy.meters.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
 from joulelab.errors import MeterError
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")

@@ -28,9 +28,9 @@ from collections.abc import Mapping, Sequence
 
 import pynvml
 
-from joulelab.energy.codecarbon_channels import SOURCE, channel_of, readable
-from joulelab.energy.codecarbon_tracker import Totals, Tracker
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.meters.codecarbon_channels import SOURCE, channel_of, readable
+from joulelab.energy.meters.codecarbon_tracker import Totals, Tracker
 from joulelab.errors import MeterError, MissingDependencyError, SettingsError
 
 SHORTEST_INTERVAL_S = 0.1

@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from joulelab.energy.plug_http import Address
+from joulelab.energy.meters.plug_http import Address
 from joulelab.errors import SettingsError
 
 TIMEOUT_S = 2.0

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from joulelab.energy.trace_file import COLUMNS, FIRST_LINE, METADATA, NUMBERS, TraceAbout
+from joulelab.energy.traces.trace_file import COLUMNS, FIRST_LINE, METADATA, NUMBERS, TraceAbout
 from joulelab.errors import TraceError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from joulelab.energy.intensity import IntensitySeries
+from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
 
 _TIMES = ("time", "datetime (utc)", "datetime", "timestamp")

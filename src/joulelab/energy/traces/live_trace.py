@@ -25,7 +25,7 @@ from joulelab.energy.reading import Measurement
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.trace_file import (
+from joulelab.energy.traces.trace_file import (
     COLUMNS,
     PARQUET,
     CsvWriter,

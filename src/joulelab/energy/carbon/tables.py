@@ -27,7 +27,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from joulelab.energy.intensity import Intensity
+from joulelab.energy.carbon.intensity import Intensity
 from joulelab.errors import MissingDependencyError, UsageError
 
 GRAMS_IN_POUND = 453.59237

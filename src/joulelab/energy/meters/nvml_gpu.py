@@ -15,7 +15,7 @@ from contextlib import suppress
 import pynvml
 
 from joulelab.energy.meter import Channel, Sample
-from joulelab.energy.nvml_sensor import (
+from joulelab.energy.meters.nvml_sensor import (
     PowerSensor,
     find_architecture,
     find_power_sensor,

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.processor import Processor
+from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 

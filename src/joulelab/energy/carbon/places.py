@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from joulelab.energy.carbon_tables import Region, cloud_regions, countries, regions
-from joulelab.energy.intensity import Intensity
+from joulelab.energy.carbon.intensity import Intensity
+from joulelab.energy.carbon.tables import Region, cloud_regions, countries, regions
 from joulelab.errors import MissingDependencyError, UnknownNameError, UsageError
 
 FORMS = (

@@ -7,7 +7,7 @@
     power               |-- the last value stands   a sample is added at each edge
     counter             |-- has moved in between    interpolated, an interval uncertain
 
-Which files can be read: `joulelab.energy.recorded_table`.
+Which files can be read: `joulelab.energy.traces.recorded_table`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Measurement
-from joulelab.energy.recorded_channels import foreign_stretches, own_stretches
-from joulelab.energy.recorded_table import read_table
 from joulelab.energy.summary import GAP_INTERVALS, Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.trace_file import TraceAbout
+from joulelab.energy.traces.recorded_channels import foreign_stretches, own_stretches
+from joulelab.energy.traces.recorded_table import read_table
+from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 
 

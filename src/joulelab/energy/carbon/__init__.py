@@ -1,0 +1,1 @@
+"""Carbon dioxide equivalent of energy: intensity of places and over time, footprints."""

@@ -1,0 +1,1 @@
+"""Power traces in files: written, recorded live, read, measured."""
