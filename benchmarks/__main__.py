@@ -19,7 +19,7 @@ import simulated
 HERE = Path(__file__).resolve().parent
 QUICK = {
     "accuracy": "--seconds 1 --repeats 1 --draws 2 --traces plateau",
-    "overhead": "--seconds 1 --pairs 1 --piece 0.02",
+    "overhead": "--seconds 1 --busy 0 --piece 0.02",
     "windows": "--imports 1 --windows 20",
     "gaps": "--seconds 0.3",
     "proposal": "--observations 8 --pairs 1",

@@ -1,6 +1,6 @@
 """What recording costs: processor time while nothing else runs, and the time of a busy program.
 
-    python benchmarks/overhead.py [--seconds 20] [--pairs 60] [--without-peers]
+    python benchmarks/overhead.py [--seconds 20] [--busy 90] [--without-peers]
 
 1. Each tool in a process that sleeps in a window: processor time of the process and its children,
    per second, as a share of one core. All run at the same time; what a process uses is its own.
@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,8 +22,8 @@ import psutil
 import simulated
 import tools
 from figures import machine, table, verdict, versions
-from recorders import METERS, TARGETS, recorder
-from slowdown import PIECE_S, print_busy
+from recorders import METERS, TARGETS, recorder, thread_time_s
+from slowdown import BUSY_S, PIECE_S, print_busy
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,13 @@ def main() -> None:
     """Measure both and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--busy", type=float, default=BUSY_S, help="of that program, in seconds")
     parser.add_argument("--piece", type=float, default=PIECE_S, help="of work, in seconds")
     parser.add_argument("--without-peers", action="store_true")
     args = parser.parse_args()
     print(f"{machine()}; {versions()}\n")
     print_idle(args.seconds, peers=not args.without_peers)
-    print_busy(args.pairs, args.piece)
+    print_busy(args.busy, args.piece)
 
 
 def print_idle(seconds: float, *, peers: bool) -> None:
@@ -120,14 +119,12 @@ def idle_recorder(name: str, interval_s: float, seconds: float) -> Cost:
     """Sleep in a window of a recorder."""
     simulated.draw(simulated.Trace("noise"), simulated.H100)
     with recorder(name, interval_s) as found:
-        [thread] = [one for one in threading.enumerate() if one.name == "joulelab-recorder"]
-        clock = time.pthread_getcpuclockid(thread.ident or 0)
         time.sleep(1.0)
         with found.open("idle") as window:
-            begun_s, begun_thread_s = time.process_time(), time.clock_gettime(clock)
+            begun_s, begun_thread_s = time.process_time(), thread_time_s()
             time.sleep(seconds)
             used_s = time.process_time() - begun_s
-            thread_s = time.clock_gettime(clock) - begun_thread_s
+            thread_s = thread_time_s() - begun_thread_s
         measurement = window.close()
     length_s = measurement.duration_s
     return Cost(used_s / length_s, thread_s / length_s, measurement.samples, length_s)

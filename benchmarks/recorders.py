@@ -6,6 +6,9 @@ and the estimate of memory.
 
 from __future__ import annotations
 
+import threading
+import time
+
 from joulelab.energy.meter import Meter
 from joulelab.energy.meters.estimate import EstimateMeter
 from joulelab.energy.meters.nvml import NvmlMeter
@@ -37,3 +40,9 @@ def recorder(name: str, interval_s: float) -> Recorder:
         raise RuntimeError(f"{name} has not four domains")
     found.start()
     return found
+
+
+def thread_time_s() -> float:
+    """Processor time of the one recording thread of this process."""
+    [thread] = [one for one in threading.enumerate() if one.name == "joulelab-recorder"]
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))

@@ -19,7 +19,7 @@ SMALL = {
         rf"\| plateau \| {FIGURE} ",
         r"\| joulelab, counter \| 0\.100 % \| .*(met|missed)",
     ),
-    "overhead.py --without-peers --seconds 0.3 --pairs 1 --piece 0.01": (
+    "overhead.py --without-peers --seconds 0.3 --busy 0 --piece 0.01": (
         rf"\| joulelab, RAPL at 10 Hz \| {FIGURE} % \| {FIGURE} % \| \d+ \|",
         rf"\| GPU, RAPL, estimate at 100 Hz \| {FIGURE} % ",
     ),
