@@ -110,6 +110,7 @@ def test_blocks_of_several_threads_are_independent():
 def test_a_block_may_be_left_in_another_thread_than_it_was_entered():
     m = steady()
     m.start()
+    time.sleep(0.1)
     thread = threading.Thread(target=m.stop)
     thread.start()
     thread.join()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-LOOKING_SHARE = 0.002
+LOOKING_SHARE = 0.0005
 """Of a processor's time, that may go into looking for descendants."""
 _PROC = Path("/proc")
 
