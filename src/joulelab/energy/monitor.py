@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
@@ -32,6 +33,8 @@ Busy = Literal["share", "wait", "refuse"]
 
 
 LONGEST_INTERVAL_S = 60.0
+KEPT_S = 0.5
+"""How long devices stay taken after the last window."""
 
 
 class Options(TypedDict, total=False):
@@ -170,8 +173,11 @@ class Monitor:
         self.recorder.start()
         self._locks = [DeviceLock(device) for device in devices(self.recorder)]
         self._windows = 0
+        self._taken = False
+        self._free_since_s = 0.0
         self._occupied: list[str] = []
         self._guard = threading.Lock()
+        self.recorder.when_unused = self._give_back_unused
 
     def measure(self, label: str = "") -> Measuring:
         """Measure a block of code with this monitor; see `joulelab.energy.measuring.measure`.
@@ -207,16 +213,28 @@ class Monitor:
             DeviceBusyError: somebody does, and it is to be refused.
         """
         with self._guard:
-            if not self._windows:
+            if not self._taken:
                 self._occupied = self._take(label)
+                self._taken = True
             self._windows += 1
             return list(self._occupied)
 
     def vacate(self) -> None:
-        """Give the devices back after the last window."""
+        """Say that a window has closed.
+
+        The devices are given back a moment after the last one, by the recorder's thread: a program
+        that measures step after step would else spend milliseconds on locks at each.
+        """
         with self._guard:
             self._windows -= 1
-            if not self._windows:
+            self._free_since_s = time.monotonic()
+            # Shared devices are looked at anew, and a thread that seldom wakes gives nothing back.
+            if not self._windows and (self._occupied or self.recorder.interval_s > KEPT_S):
+                self._release()
+
+    def _give_back_unused(self) -> None:
+        with self._guard:
+            if not self._windows and time.monotonic() - self._free_since_s > KEPT_S:
                 self._release()
 
     def finish(
@@ -260,13 +278,16 @@ class Monitor:
                         raise
                     flags.append(f"{error.message} as well")
         except BaseException:
-            self._release()
+            for lock in self._locks:
+                lock.release()
             raise
         return flags
 
     def _release(self) -> None:
-        for lock in self._locks:
-            lock.release()
+        if self._taken:
+            self._taken = False
+            for lock in self._locks:
+                lock.release()
 
     def _check_domains(self) -> None:
         known = {channel.domain for channel in self.recorder.channels}

@@ -22,7 +22,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from joulelab.energy.meter import Channel, Meter, Missing
@@ -51,6 +51,7 @@ class Recorder:
 
     Attributes:
         idle_w: idle power in watts by domain, as `measure_idle` found it.
+        when_unused: called from the recorder's thread at every deadline without an open window.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Recorder:
         self.missing = tuple(missing)
         self.interval_s = interval_s
         self.idle_w: dict[str, float] = {}
+        self.when_unused: Callable[[], None] = lambda: None
         self._tapes = [Tape(meter, interval_s) for meter in self.meters]
         self._windows: set[Window] = set()
         self._lock = threading.Lock()
@@ -189,12 +191,13 @@ class Recorder:
             if self._stop.wait(start_s + tick * self.interval_s - time.monotonic()):
                 return
             with self._lock:
-                if not self._windows:
-                    continue
-                for tape in self._tapes:
+                used = bool(self._windows)
+                for tape in self._tapes if used else ():
                     if tick - tape.last_tick >= tape.every:
                         tape.last_tick = tick
                         tape.record()
+            if not used:
+                self.when_unused()
 
     def _measure(
         self, window: Window, *, close: bool, label: str | None = None
