@@ -1,6 +1,6 @@
 """What recording costs: processor time while nothing else runs, and the time of a busy program.
 
-    python benchmarks/overhead.py [--seconds 20] [--busy 90] [--without-peers]
+    python benchmarks/overhead.py [--seconds 20] [--busy 60] [--without-peers]
 
 1. Each tool in a process that sleeps in a window: processor time of the process and its children,
    per second, as a share of one core. All run at the same time; what a process uses is its own.

@@ -1,6 +1,6 @@
 """How much longer a compute-bound Python program takes while a recorder runs beside it.
 
-    python benchmarks/slowdown.py [--busy 90]
+    python benchmarks/slowdown.py [--busy 60]
 
 ::
 
@@ -32,7 +32,7 @@ import simulated
 from figures import interval_verdict, machine, median_interval, quantile, table, versions
 from recorders import METERS, TARGETS, recorder, thread_time_s
 
-BUSY_S = 90.0
+BUSY_S = 60.0
 PIECE_S = 0.25
 ROUNDS_A_TRY = 100_000
 FOREIGN_SHARE = 0.05
