@@ -75,13 +75,21 @@ def print_busy(seconds: float, piece_s: float) -> None:
                 _median(waiting),
                 f"{100 * statistics.median(pair.thread_share for pair in used):.2f} %",
                 f"{len(used)} of {len(taken)}" + ("" if used is quiet else ", disturbed"),
-                f"{target:g} %: {interval_verdict(median_interval(slower), target)} by the clock, "
-                f"{interval_verdict(median_interval(waiting), target)} by waiting",
+                f"{target:g} %: {_judged(slower, waiting, target)}"
+                if used is quiet
+                else "not judged",
             ]
         )
     head = ["recorder", "slower by (95 % interval of the median)", "80 % of pairs"]
     head += ["waits more by (95 %)", "its thread runs for", "pairs used", "target"]
     print(table(head, rows))
+
+
+def _judged(slower: list[float], waiting: list[float], target: float) -> str:
+    by_clock, by_waiting = (
+        interval_verdict(median_interval(percent), target) for percent in (slower, waiting)
+    )
+    return f"{by_clock} by the clock, {by_waiting} by waiting"
 
 
 def _median(percent: list[float]) -> str:
