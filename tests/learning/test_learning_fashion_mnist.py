@@ -3,19 +3,21 @@
 import pytest
 import torch
 
-from joulelab.learning.engine import Hyperparameters, TrainingTask
+from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.images import load_images, thinned
 from joulelab.learning.reference import ReferenceEngine
 
 TASK = TrainingTask(
-    "SimpleCNN", {}, "default", Hyperparameters(learning_rate=1e-3), 25, 512, seeds=(1,)
+    "SimpleCNN", {}, "default", 25, 512, (Member(1, Hyperparameters(learning_rate=1e-3)),)
 )
 
 
 @pytest.mark.parametrize("protocol", ["default", "yarally2023"])
 def test_a_slice_is_learnt(data_dir, protocol):
     images = thinned(load_images("fashion-mnist", data_dir), 3000, 1000, seed=0)
-    task = TrainingTask("SimpleCNN", {}, protocol, Hyperparameters(learning_rate=3e-3), 4, 64, (1,))
+    task = TrainingTask(
+        "SimpleCNN", {}, protocol, 4, 64, (Member(1, Hyperparameters(learning_rate=3e-3)),)
+    )
     (result,) = ReferenceEngine().train(task, images, "cpu")
     # Chance is 0.1; a linear classifier on as many images reaches some 0.79.
     assert result.accuracy > 0.75

@@ -39,7 +39,7 @@ def test_the_example_registers_and_passes_the_check_it_is_shown_with(
 
 @pytest.mark.usefixtures("own_parts")
 def test_the_two_examples_train_together(tmp_path):
-    from joulelab.learning.engine import Hyperparameters, TrainingTask
+    from joulelab.learning.engine import Member, TrainingTask
     from joulelab.learning.images import load_images
     from joulelab.learning.reference import ReferenceEngine
 
@@ -47,7 +47,7 @@ def test_the_two_examples_train_together(tmp_path):
         file = tmp_path / f"{guide}.py"
         file.write_text(_python(guide)[0])
         load_plugin(file)
-    task = TrainingTask("wide-mlp", {"width": 64}, "default", Hyperparameters(), 10, 50, (1,))
+    task = TrainingTask("wide-mlp", {"width": 64}, "default", 10, 50, (Member(1),))
     (result,) = ReferenceEngine().train(task, load_images("rings"), "cpu")
     assert result.accuracy > 0.9
 

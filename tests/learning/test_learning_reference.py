@@ -11,14 +11,14 @@ from torch.nn.functional import cross_entropy
 
 from joulelab.errors import TrainingError, UsageError
 from joulelab.learning.conformance import check_engine
-from joulelab.learning.engine import Hyperparameters, TrainingTask, engines
+from joulelab.learning.engine import Hyperparameters, Member, TrainingTask, engines
 from joulelab.learning.images import Images, Split, load_images, thinned
 from joulelab.learning.networks import build_network, networks
 from joulelab.learning.placement import Placement
 from joulelab.learning.randomness import ImageOrder
 from joulelab.learning.reference import ReferenceEngine
 
-TASK = TrainingTask("SimpleCNN", {}, "default", Hyperparameters(), 2, 32, (1,))
+TASK = TrainingTask("SimpleCNN", {}, "default", 2, 32, (Member(1),))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_it_is_the_registered_reference():
 
 def test_it_computes_what_the_papers_loop_computes(digits):
     values = Hyperparameters(2e-3, 0.8, 0.95, 1e-7, 0.01)
-    task = replace(TASK, network="DensePolyNN", hyperparameters=values, epochs=3)
+    task = replace(TASK, network="DensePolyNN", members=(Member(1, values),), epochs=3)
     (result,) = _train(task, digits)
 
     torch.manual_seed(1)
@@ -117,7 +117,9 @@ def test_the_papers_protocol_reuses_its_batches(spy, digits):
 
 
 def test_batches_of_two_seeds_differ_under_the_papers_protocol(spy, digits):
-    task = replace(TASK, network="spy", protocol="yarally2023", epochs=1, seeds=(1, 2))
+    task = replace(
+        TASK, network="spy", protocol="yarally2023", epochs=1, members=(Member(1), Member(2))
+    )
     _train(task, digits)
     assert not torch.equal(spy[0][0], spy[6][0])
 
@@ -142,7 +144,7 @@ def test_batch_norm_uses_test_statistics_under_the_papers_protocol(digits):
     """Brighter test images than training images: only their own statistics make up for it."""
     train = Split(digits.train.images // 4, digits.train.labels)
     shifted = Images("shifted", train, digits.test, digits.classes, "a test")
-    task = replace(TASK, epochs=40, hyperparameters=Hyperparameters(learning_rate=5e-3))
+    task = replace(TASK, epochs=40, members=(Member(1, Hyperparameters(learning_rate=5e-3)),))
     (with_own,) = _train(replace(task, protocol="yarally2023"), shifted)
     (with_running,) = _train(task, shifted)
     assert with_own.accuracy > with_running.accuracy
@@ -151,7 +153,7 @@ def test_batch_norm_uses_test_statistics_under_the_papers_protocol(digits):
 def test_the_papers_protocol_ignores_beta2(digits):
     def losses(protocol, beta2):
         values = Hyperparameters(beta2=beta2)
-        task = replace(TASK, protocol=protocol, hyperparameters=values)
+        task = replace(TASK, protocol=protocol, members=(Member(1, values),))
         return _train(task, digits)[0].train_losses
 
     assert losses("yarally2023", 0.8) == losses("yarally2023", 0.999)
@@ -183,7 +185,7 @@ def test_streaming_is_a_warning(digits, caplog):
 
 
 def test_a_divergence_goes_on_and_is_flagged(digits):
-    wild = replace(TASK, epochs=4, hyperparameters=Hyperparameters(learning_rate=1e30))
+    wild = replace(TASK, epochs=4, members=(Member(1, Hyperparameters(learning_rate=1e30)),))
     (result,) = _train(wild, digits)
     assert result.diverged
     assert result.steps == 4 * 5
@@ -206,14 +208,16 @@ def test_a_limit_of_steps_inside_an_epoch_averages_the_steps_taken(spy, digits):
 
 def test_progress_counts_the_epochs_of_all_seeds(digits):
     reported = []
-    task = replace(TASK, seeds=(1, 2))
+    task = replace(TASK, members=(Member(1), Member(2)))
     ReferenceEngine().train(task, digits, "cpu", lambda *done: reported.append(done))
     assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_impossible_hyperparameters_are_refused_before_training(spy, digits):
     with pytest.raises(UsageError, match=r"beta1 = 1\.0"):
-        _train(replace(TASK, network="spy", hyperparameters=Hyperparameters(beta1=1.0)), digits)
+        _train(
+            replace(TASK, network="spy", members=(Member(1, Hyperparameters(beta1=1.0)),)), digits
+        )
     assert not spy
 
 

@@ -18,7 +18,13 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from joulelab.learning.engine import Engine, Hyperparameters, TrainingResult, TrainingTask
+from joulelab.learning.engine import (
+    Engine,
+    Hyperparameters,
+    Member,
+    TrainingResult,
+    TrainingTask,
+)
 from joulelab.learning.images import Images, ImageShape, Split, load_images
 from joulelab.learning.networks import build_network, verify_buildable
 from joulelab.learning.protocol import protocols
@@ -129,7 +135,7 @@ def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: flo
     images = _made_up_images()
     for protocol in protocols.names():
         task = TrainingTask(
-            "SimpleCNN", {}, protocol, Hyperparameters(), epochs=2, batch_size=20, seeds=(1, 2, 3)
+            "SimpleCNN", {}, protocol, 2, 20, tuple(Member(seed) for seed in (1, 2, 3))
         )
         random_state = torch.random.get_rng_state()
         results = _run(make(), task, images, device)
@@ -139,16 +145,20 @@ def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: flo
         )
         _require(len({r.train_losses for r in results}) == len(results), "seeds change nothing")
         _check_same(results, _run(make(), task, images, device), tolerance, "run twice")
-        alone = _run(make(), task.with_seeds([2]), images, device)
+        alone = _run(make(), task.with_members(task.members[1:2]), images, device)
         _check_same([results[1]], alone, tolerance, "with and without other seeds")
-        _check_limits(make(), task, images, device)
+        _check_limits(make(), task, images, device, tolerance)
 
 
 def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> list[TrainingResult]:
     """All parts of a task, each result checked for itself."""
-    parts = list(engine.split(task))
-    seeds = tuple(seed for part in parts for seed in part.seeds)
-    _require(seeds == task.seeds, f"split gives the seeds {seeds} for {task.seeds}")
+    obstacle = engine.obstacle(task, images, device)
+    _require(obstacle is None, f"it cannot train {task.network}: {obstacle}")
+    engine.prepare(task, images, device)
+    _require(not engine.prepare(task, images, device), "it prepares for the same task twice")
+    parts = list(engine.split(task, images, device))
+    members = tuple(member for part in parts for member in part.members)
+    _require(members == task.members, f"split gives {members} for {task.members}")
     results: list[TrainingResult] = []
     for part in parts:
         reported: list[tuple[int, int]] = []
@@ -160,14 +170,17 @@ def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> lis
             counts == sorted(counts) and finished,
             f"progress is reported as {reported}",
         )
-    _require(tuple(r.seed for r in results) == task.seeds, "results are not in the order of seeds")
+    seeds = [member.seed for member in task.members]
+    _require([r.seed for r in results] == seeds, "results are not in the order of the members")
     for result in results:
         _require(0 <= result.accuracy <= 1, f"an accuracy of {result.accuracy}")
         _require(result.parameters > 0, f"{result.parameters} parameters")
     return results
 
 
-def _check_limits(engine: Engine, task: TrainingTask, images: Images, device: str) -> None:
+def _check_limits(
+    engine: Engine, task: TrainingTask, images: Images, device: str, tolerance: float
+) -> None:
     """A calibration stops in time; a divergence is a result."""
     steps = task.epochs * math.ceil(len(images.train) / task.batch_size)
     for limit, expected in ((None, steps), (3, 3), (steps + 1, steps)):
@@ -175,10 +188,12 @@ def _check_limits(engine: Engine, task: TrainingTask, images: Images, device: st
         _require(taken == {expected}, f"max_steps={limit} gives {taken} steps, not {expected}")
     healthy = _run(engine, task, images, device)
     _require(not any(r.diverged for r in healthy), "a harmless training is called diverged")
-    wild = replace(task, hyperparameters=Hyperparameters(learning_rate=1e30))
-    for result in _run(engine, wild, images, device):
-        _require(result.diverged, "a training with a learning rate of 1e30 is not called diverged")
-        _require(math.isnan(result.train_losses[-1]), "its last loss is not NaN")
+    wild = Hyperparameters(learning_rate=1e30)
+    members = [task.members[0], replace(task.members[1], hyperparameters=wild), task.members[2]]
+    first, diverged, last = _run(engine, task.with_members(members), images, device)
+    _require(diverged.diverged, "a training with a learning rate of 1e30 is not called diverged")
+    _require(math.isnan(diverged.train_losses[-1]), "its last loss is not NaN")
+    _check_same([healthy[0], healthy[2]], [first, last], tolerance, "beside one that diverges")
 
 
 def _check_same(

@@ -2,13 +2,14 @@
 
 ::
 
-    TrainingTask        a group: one configuration, one round, all repetitions (a seed each)
-      │ engine.split(task)
+    TrainingTask        a group: one configuration, a round or several, all their repetitions
+      │ engine.split(task, images, device)
       ▼
     parts               what the engine trains together; each is measured, stored and resumed whole
+      │ engine.prepare(part, images, device)     once for each kind of part; not part of a training
       │ engine.train(part, images, device, progress)
       ▼
-    TrainingResult...   one for each seed, in the order of the seeds
+    TrainingResult...   one for each member, in their order
 
 Tasks and results are plain data: they cross to other processes and machines.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from joulelab.learning.images import Images
@@ -41,18 +43,48 @@ class Hyperparameters:
     weight_decay: float = 0.0
 
 
+class Precision(StrEnum):
+    """The arithmetic of matrix products and convolutions; parameters and Adam stay in float32.
+
+    Attributes:
+        FP32: float32 throughout.
+        TF32: inputs rounded to 10 bits of mantissa, sums in float32; NVIDIA GPUs only.
+        BF16: inputs and activations in bfloat16, sums in float32.
+        TORCH_DEFAULT: whatever torch does unasked. On NVIDIA GPUs that is float32 for matrix
+            products and TF32 for convolutions. Only results have it: it cannot be asked for.
+    """
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    BF16 = "bf16"
+    TORCH_DEFAULT = "torch-default"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training of a group.
+
+    Attributes:
+        seed: initial weights and order of images follow from it.
+        hyperparameters: for Adam.
+    """
+
+    seed: int
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
 @dataclass(frozen=True)
 class TrainingTask:
-    """A group of repetitions of one training, which differ in their seeds alone.
+    """A group of trainings of one network, which differ in seeds and hyperparameters alone.
 
     Attributes:
         network: registered name.
         network_options: keyword arguments for the network, for instance ``{"linear_layers": 3}``.
         protocol: registered name of the training conventions.
-        hyperparameters: for Adam.
         epochs: passes over the training images.
         batch_size: images a step; the last batch of an epoch may be smaller.
-        seeds: one for each repetition; initial weights and order of images follow from it.
+        members: the trainings, at least one.
+        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
         max_steps: stop after so many optimiser steps, at least 1, and evaluate (a calibration);
             ``None`` for no limit.
     """
@@ -60,23 +92,23 @@ class TrainingTask:
     network: str
     network_options: Mapping[str, Any]
     protocol: str
-    hyperparameters: Hyperparameters
     epochs: int
     batch_size: int
-    seeds: tuple[int, ...]
+    members: tuple[Member, ...]
+    precision: str = Precision.FP32
     max_steps: int | None = None
 
-    def with_seeds(self, seeds: Sequence[int]) -> TrainingTask:
-        """The same training for other repetitions."""
-        return replace(self, seeds=tuple(seeds))
+    def with_members(self, members: Sequence[Member]) -> TrainingTask:
+        """The same for other members."""
+        return replace(self, members=tuple(members))
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One repetition, trained and evaluated.
+    """One member, trained and evaluated.
 
     Attributes:
-        seed: of this repetition.
+        seed: of this member.
         accuracy: share of the test images that are classified correctly, 0 to 1.
         train_losses: mean cross entropy over each epoch, in nats; NaN once the training diverged.
         diverged: a loss was NaN or infinite.
@@ -84,6 +116,8 @@ class TrainingResult:
         parameters: trainable parameters of the network.
         placement: ``"resident"`` (all images on the device), ``"resident-uint8"`` (the same, scaled
             batch by batch) or ``"streamed"`` (copied to the device batch by batch).
+        engine: name of the one that trained it, which may be another than was asked for.
+        precision: the arithmetic that it was trained with, one of `Precision`.
         extra: whatever else an engine reports, plain numbers by name.
     """
 
@@ -94,17 +128,40 @@ class TrainingResult:
     steps: int
     parameters: int
     placement: str
+    engine: str
+    precision: str
     extra: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(ABC):
-    """Trains groups of repetitions."""
+    """Trains groups of networks."""
 
     name: str
 
+    def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
+        """Why this engine cannot train the network of a task, in words; ``None`` where it can.
+
+        Nothing is trained and nothing is allocated to find out.
+
+        Raises:
+            UsageError: what is asked for is impossible whatever the network: a precision that the
+                device does not have.
+        """
+        return None
+
     @abstractmethod
-    def split(self, task: TrainingTask) -> Sequence[TrainingTask]:
-        """The parts of a group that are trained together, in order; their seeds add up to it."""
+    def split(self, task: TrainingTask, images: Images, device: str) -> Sequence[TrainingTask]:
+        """The parts of a group that are trained together, in order; their members add up to it."""
+
+    def prepare(self, task: TrainingTask, images: Images, device: str) -> bool:
+        """Whatever is done once for many tasks, such as trying which way of training is fastest.
+
+        It is called before `split`, and measured for itself.
+
+        Returns:
+            Whether anything was done.
+        """
+        return False
 
     @abstractmethod
     def train(
@@ -123,7 +180,7 @@ class Engine(ABC):
             progress: called after every epoch.
 
         Returns:
-            One result for each seed, in order. A diverged training is a result, not an error.
+            One result for each member, in order. A diverged training is a result, not an error.
 
         Raises:
             TrainingError: the network cannot be built for these images.
@@ -137,6 +194,10 @@ engines: Registry[type[Engine]] = Registry(
         "reference": (
             "joulelab.learning.reference:ReferenceEngine",
             "one repetition after the other, the loop of the paper, plain and readable",
+        ),
+        "fast": (
+            "joulelab.learning.fast.engine:FastEngine",
+            "the repetitions of a round together, in whatever way is fastest on this machine",
         ),
     },
 )

@@ -23,6 +23,8 @@ from joulelab.errors import TrainingError, UsageError
 from joulelab.learning.engine import (
     Engine,
     Hyperparameters,
+    Member,
+    Precision,
     Progress,
     TrainingResult,
     TrainingTask,
@@ -53,9 +55,18 @@ class ReferenceEngine(Engine):
         self._placement = placement
         self._placed: PlacedImages | None = None
 
-    def split(self, task: TrainingTask) -> Sequence[TrainingTask]:
-        """One part for each seed."""
-        return [task.with_seeds([seed]) for seed in task.seeds]
+    def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
+        """None: it trains any network, in torch's default precision.
+
+        Raises:
+            UsageError: another precision is asked for.
+        """
+        _check_precision(task.precision)
+        return None
+
+    def split(self, task: TrainingTask, images: Images, device: str) -> Sequence[TrainingTask]:
+        """One part for each member."""
+        return [task.with_members([member]) for member in task.members]
 
     def train(
         self,
@@ -64,26 +75,28 @@ class ReferenceEngine(Engine):
         device: str,
         progress: Progress | None = None,
     ) -> Sequence[TrainingResult]:
-        """Train and evaluate every seed of the task; see `Engine.train`.
+        """Train and evaluate every member of the task; see `Engine.train`.
 
         Raises:
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
             UsageError: hyperparameters that Adam is not defined for, an unknown protocol or
-                network, or a device that is not there.
+                network, a precision other than fp32, or a device that is not there.
         """
-        check_hyperparameters(asdict(task.hyperparameters))
+        _check_precision(task.precision)
+        for member in task.members:
+            check_hyperparameters(asdict(member.hyperparameters))
         protocol = protocols.get(task.protocol)
-        placed = self._on_device(images, _checked_device(device))
+        placed = self._on_device(images, checked_device(device))
         results = []
-        for number, seed in enumerate(task.seeds):
+        for number, member in enumerate(task.members):
 
             def after_epoch(epoch: int, earlier: int = number * task.epochs) -> None:
                 if progress is not None:
-                    progress(earlier + epoch, task.epochs * len(task.seeds))
+                    progress(earlier + epoch, task.epochs * len(task.members))
 
             try:
-                results.append(_train_one(task, protocol, placed, seed, after_epoch))
+                results.append(_train_one(task, protocol, placed, member, after_epoch))
             except torch.OutOfMemoryError as error:
                 raise TrainingError(
                     f"the network {task.network} does not fit into the memory of {device}",
@@ -107,18 +120,18 @@ def _train_one(
     task: TrainingTask,
     protocol: Protocol,
     placed: PlacedImages,
-    seed: int,
+    member: Member,
     after_epoch: Callable[[int], None],
 ) -> TrainingResult:
     device, images = placed.device, placed.images
-    with seeded(seed, device):
+    with seeded(member.seed, device):
         network = build_network(task.network, images.shape, images.classes, task.network_options)
         network = network.to(device)
-        optimiser = _adam(network, protocol.given_to_adam(task.hyperparameters))
+        optimiser = _adam(network, protocol.given_to_adam(member.hyperparameters))
         order = ImageOrder(
             len(placed.train),
             task.batch_size,
-            seed,
+            member.seed,
             reshuffle_each_epoch=protocol.reshuffle_each_epoch,
         )
         losses: list[Tensor] = []
@@ -136,13 +149,15 @@ def _train_one(
     # The first time that the host asks for a number: until here it only queued work.
     train_losses = _until_divergence([float(loss) for loss in losses])
     return TrainingResult(
-        seed=seed,
+        seed=member.seed,
         accuracy=float(accuracy),
         train_losses=train_losses,
         diverged=any(math.isnan(loss) for loss in train_losses),
         steps=steps,
         parameters=count_parameters(network),
         placement=str(placed.placement),
+        engine=ReferenceEngine.name,
+        precision=Precision.FP32 if device.type == "cpu" else Precision.TORCH_DEFAULT,
     )
 
 
@@ -219,7 +234,12 @@ def _until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
     return tuple(cleaned)
 
 
-def _checked_device(name: str) -> torch.device:
+def checked_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        UsageError: it is not there.
+    """
     device = torch.device(name)
     if device.type == "cuda":
         index = device.index or 0
@@ -227,3 +247,11 @@ def _checked_device(name: str) -> torch.device:
             raise UsageError(f"there is no device {name} here", 'choose another, such as "cpu"')
         return torch.device("cuda", index)
     return torch.device("cpu")
+
+
+def _check_precision(precision: str) -> None:
+    if precision != Precision.FP32:
+        raise UsageError(
+            f"the reference engine does not train in {precision}",
+            'set precision = "fp32", or engine = "fast"',
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, TrainingError
-from joulelab.learning.engine import Hyperparameters, TrainingTask
+from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.images import Images
 from joulelab.learning.networks import verify_buildable
 from joulelab.study.design import Configuration
@@ -89,14 +89,14 @@ class Bench:
         """The job for one repetition, seed 0, of a configuration with these hyperparameters."""
         known = {field.name for field in fields(Hyperparameters)}
         given = {**configuration.fixed, **values}
+        hyperparameters = Hyperparameters(**{k: v for k, v in given.items() if k in known})
         task = TrainingTask(
             network=configuration.network,
             network_options=dict(configuration.network_options),
             protocol=self._spec.protocol,
-            hyperparameters=Hyperparameters(**{k: v for k, v in given.items() if k in known}),
             epochs=self._spec.epochs,
             batch_size=self._spec.batch_size,
-            seeds=(0,),
+            members=(Member(0, hyperparameters),),
         )
         return Job(label, task, self._request, self._spec.engine, self.device.name, self.threads)
 

@@ -111,7 +111,7 @@ class Executor(ABC):
     """Carries out jobs, one measured job at a time on a device."""
 
     @abstractmethod
-    def split(self, engine: str, task: TrainingTask) -> Sequence[TrainingTask]:
+    def split(self, job: Job) -> Sequence[TrainingTask]:
         """The parts of a group that the engine trains together."""
 
     @abstractmethod
@@ -154,9 +154,9 @@ class LocalExecutor(Executor):
             self._images = (request, request.load())
         return self._images[1]
 
-    def split(self, engine: str, task: TrainingTask) -> Sequence[TrainingTask]:
+    def split(self, job: Job) -> Sequence[TrainingTask]:
         """The parts of a group that the engine trains together."""
-        return self._engine(engine).split(task)
+        return self._engine(job.engine).split(job.task, self.images(job.images), job.device)
 
     def run(self, job: Job, on_sign: Callable[[SignOfLife], None]) -> Outcome:
         """Train and measure one part on this machine."""

@@ -131,10 +131,11 @@ class Runner:
     def _train(self, group: Group, pending: Sequence[PlannedRun], values: dict[str, Any]) -> None:
         label = f"{group.configuration.experiment}: {group.configuration.name}, {group.round + 1}"
         job = self._bench.job(group.configuration, values, label)
-        whole = job.task.with_seeds([run.seed for run in pending])
+        (one,) = job.task.members
+        whole = job.task.with_members([replace(one, seed=run.seed) for run in pending])
         by_seed = {run.seed: run for run in pending}
-        for task in self._executor.split(self._spec.engine, whole):
-            runs = [by_seed[seed] for seed in task.seeds]
+        for task in self._executor.split(replace(job, task=whole)):
+            runs = [by_seed[member.seed] for member in task.members]
             self._attempt(replace(job, task=task), runs, values)
 
     def _attempt(self, job: Job, runs: Sequence[PlannedRun], values: Mapping[str, Any]) -> None:
