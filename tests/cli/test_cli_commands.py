@@ -9,6 +9,7 @@ import pytest
 from tiny_study import TINY, as_toml, layers_only
 
 from joulelab import __version__
+from joulelab.registry import load_plugin
 
 
 def joulelab(*arguments, **settings):
@@ -56,6 +57,7 @@ def test_list_names_every_kind_of_part_with_a_line():
     assert {"digits", "fashion-mnist", "cifar10", "torchvision"} <= names["data_sets"]
     assert {"grid", "random", "bayesian-pi"} <= names["strategies"]
     assert {"nvml", "rapl", "estimate"} <= names["meters"]
+    assert {"reference", "fast"} <= names["engines"]
     assert all(part["summary"] for kind in names for part in data[kind])
 
 
@@ -138,6 +140,33 @@ def test_plan_predicts_without_leaving_anything(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
+def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(tmp_path):
+    (tmp_path / "parts.py").write_text(
+        "from joulelab.learning.engine import engines\n"
+        "from joulelab.learning.reference import ReferenceEngine\n\n\n"
+        '@engines.register("cli-test-engine")\n'
+        "class Picky(ReferenceEngine):\n"
+        '    """Trains shallow networks only."""\n\n'
+        "    def obstacle(self, task, images, device):\n"
+        '        return "too deep" if task.network_options["conv_layers"] > 1 else None\n'
+    )
+    plugins = [str(tmp_path / "parts.py")]
+    load_plugin(tmp_path / "parts.py")
+    experiment = layers_only(vary={"conv_layers": [1, 2]})
+    changes = {"engine": "cli-test-engine", "plugins": plugins, "experiment": experiment}
+    study = as_toml(tmp_path, **changes)
+    remark = "the cli-test-engine engine cannot train layers: conv_layers=2 (too deep): the whole"
+    result = joulelab("run", study, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert remark in result.stderr
+    assert "plan of tiny (reference engine, fp32)" in result.stderr
+    plan = joulelab("plan", study, "--set", "mix_engines=true", "--json")
+    assert "(too deep): the reference engine trains that" in plan.stderr
+    data = json.loads(plan.stdout)
+    assert [one["engine"] for one in data["configurations"]] == ["cli-test-engine", "reference"]
+    assert data["precision"] == "fp32"
+
+
 def test_failed_runs_end_with_exit_code_3(tmp_path):
     (tmp_path / "parts.py").write_text(
         "from joulelab.learning.networks import networks\n"
@@ -155,8 +184,6 @@ def test_failed_runs_end_with_exit_code_3(tmp_path):
         '            raise RuntimeError("worn out")\n'
         "        return self.layer(images)\n"
     )
-    from joulelab.registry import load_plugin
-
     load_plugin(tmp_path / "parts.py")
     experiment = layers_only(network="cli-test-net", network_options={}, vary={"width": [1, 2]})
     study = as_toml(tmp_path, epochs=5, plugins=[str(tmp_path / "parts.py")], experiment=experiment)

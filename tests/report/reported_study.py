@@ -56,7 +56,7 @@ MANIFEST = {
 }
 COLUMNS = """
 run_id position block experiment kind configuration round repetition seed state attempts
-dataset protocol engine group_size device learning_rate beta1 beta2 epsilon weight_decay
+dataset protocol engine precision group_size device learning_rate beta1 beta2 epsilon weight_decay
 accuracy train_loss diverged steps parameters placement energy_gross_j energy_idle_j
 energy_net_j energy_error_j energy_status energy_source energy_domains duration_s started_at
 error

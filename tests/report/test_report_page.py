@@ -131,6 +131,35 @@ def test_conditions_and_the_command_to_reproduce_are_on_the_page(page):
     assert "cpu:0: 11.2 W before and 11.4 W after the runs" in text
 
 
+def test_the_engine_that_was_asked_for_is_among_the_conditions_before_anything_is_known(page):
+    assert "Engine reference, fp32" in page.text
+
+
+def test_engine_precision_and_groups_are_on_the_page(study, written):
+    study.runs = study.runs.assign(engine="fast", precision="bf16", group_size=4)
+    text = written(study).text
+    assert "Engine fast, bf16: 72 runs, 4 at a time" in text
+    assert text.count("equal by construction") == 2, "once in each experiment"
+    assert "must not be compared" not in text
+
+
+def test_an_experiment_of_several_engines_warns_and_the_others_do_not(study, written):
+    study.runs = study.runs.assign(engine="fast", precision="fp32", group_size=1)
+    study.runs.loc[study.runs["experiment"] == "layers", "engine"] = "reference"
+    study.runs.loc[study.runs.index[-1], "engine"] = "fast"
+    remark = "the fast engine cannot train SimpleCNN (Dropout is not supported)"
+    study.manifest = {**study.manifest, "engines": {"remark": remark}}
+    text = written(study).text
+    warning = "(reference, fp32: 47 runs; fast, fp32: 1 run): their energies must not be compared"
+    assert text.count("must not be compared") == 1
+    assert warning in text
+    assert remark in text
+    assert "equal by construction" not in text
+    data = report_data(study)["experiments"]
+    assert any("must not be compared" in one for one in data["layers"]["remarks"])
+    assert not data["tuning"]["remarks"]
+
+
 def test_a_finished_study_is_not_called_unfinished(page):
     assert "not finished" not in page.text
 

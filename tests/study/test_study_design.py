@@ -1,6 +1,9 @@
 """The design of an experiment: combinations, exclusions, order."""
 
+import hashlib
+
 import pytest
+from tiny_study import tiny
 
 from joulelab.errors import SpecError, UsageError
 from joulelab.study.design import Factor, configuration_name, full_factorial
@@ -70,7 +73,7 @@ def test_a_block_holds_one_round_of_every_configuration_in_an_order_of_its_own()
     blocks: dict[int, list[str]] = {}
     for group in plan.groups:
         if group.configuration.experiment == "tuning":
-            blocks.setdefault(group.round, []).append(group.configuration.name)
+            blocks.setdefault(group.rounds, []).append(group.configuration.name)
     names = {tuple(sorted(block)) for block in blocks.values()}
     assert len(names) == 1, "every block holds the same configurations"
     assert len({tuple(block) for block in blocks.values()}) > 1, "their order is randomised"
@@ -84,6 +87,51 @@ def test_the_order_follows_from_the_seed_alone():
     assert first == again
     assert first != other
     assert sorted(first) == sorted(other)
+
+
+def test_stored_folders_keep_their_plan():
+    """What a plan was when the first folders were written, to the bit."""
+    plan = tiny().plan()
+    listed = repr([(run.run_id, run.position, run.block, run.seed) for run in plan.runs])
+    assert hashlib.sha256(listed.encode()).hexdigest()[:12] == "d9afc5a7d2d8"
+
+
+def test_rounds_together_are_groups_of_strategies_that_propose_ahead():
+    overrides = ["rounds_together=2", "experiment.tuning.rounds=5"]
+    plan = make_plan(load_spec("quickstart", overrides))
+    rounds: dict[str, list[tuple[int, ...]]] = {}
+    for group in plan.groups:
+        if group.configuration.experiment == "tuning":
+            rounds.setdefault(group.configuration.name, []).append(group.rounds)
+        assert {run.configuration for run in group.runs} == {group.configuration.name}
+        repetitions = range(group.configuration.repetitions)
+        places = [(run.round, run.repetition) for run in group.runs]
+        assert places == [(r, n) for r in group.rounds for n in repetitions]
+    for name, listed in rounds.items():
+        if "bayesian" in name:
+            assert listed == [(0,), (1,), (2,), (3,), (4,)]
+        else:
+            assert listed == [(0, 1), (2, 3), (4,)]
+
+
+def test_rounds_together_change_the_order_of_the_runs_and_nothing_else():
+    one_by_one, together = (
+        make_plan(load_spec("quickstart", overrides)) for overrides in ([], ["rounds_together=2"])
+    )
+    assert {run.run_id: run.seed for run in one_by_one.runs} == {
+        run.run_id: run.seed for run in together.runs
+    }
+    assert [run.position for run in together.runs] == list(range(len(together.runs)))
+    blocks = [run.block for run in together.runs]
+    assert blocks == sorted(blocks)
+    for run in together.runs:
+        if run.experiment == "tuning":
+            assert run.block == run.round // 2
+    orders = {}
+    for group in together.groups:
+        orders.setdefault(group.runs[0].block, []).append(group.configuration.name)
+    assert len({tuple(sorted(order)) for order in list(orders.values())[:2]}) == 1
+    assert orders[0] != orders[1], "each block has an order of its own"
 
 
 def test_architectures_share_their_hyperparameters_and_strategies_do_not():

@@ -53,6 +53,31 @@ def test_a_minimal_study_file_gets_every_default(tmp_path):
     )
 
 
+def test_one_engine_trains_round_by_round_in_fp32_unless_asked_otherwise(tmp_path):
+    spec = load_spec(written(tmp_path, MINIMAL))
+    assert (spec.precision, spec.rounds_together, spec.mix_engines) == ("fp32", 1, False)
+    keys = 'precision = "bf16"\nrounds_together = 4\nmix_engines = true\n'
+    spec = load_spec(written(tmp_path, keys + MINIMAL))
+    assert (spec.precision, spec.rounds_together, spec.mix_engines) == ("bf16", 4, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("precision", '"fp16"'),
+        ("precision", '"torch-default"'),
+        ("rounds_together", "0"),
+        ("rounds_together", "2.5"),
+        ("mix_engines", '"yes"'),
+        ("mix_engines", "1"),
+    ],
+)
+def test_a_wrong_way_of_training_is_refused(tmp_path, key, value):
+    message = mistake(tmp_path, "epochs = 1", f"epochs = 1\n{key} = {value}")
+    assert f"line 3: {key} = " in message
+    assert "is not possible" in message
+
+
 @pytest.mark.parametrize("name", sorted(shipped_studies()))
 def test_a_shipped_study_is_valid_and_says_what_it_is(name):
     spec = load_spec(name)

@@ -8,10 +8,12 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.energy.reading import Status
+from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Cost, Prediction
@@ -23,11 +25,12 @@ from joulelab.study.study import Study
 
 def print_plan(study: Study, *, as_json: bool) -> None:
     """Print what a study would run, with predicted time and energy."""
-    plan, prediction = study.predict(_Waiting())
+    listener = _Waiting()
+    plan, prediction = study.predict(listener)
     if as_json:
-        print_json(_plan_data(study.spec, plan, prediction))
+        print_json(_plan_data(study.spec, plan, prediction, listener.engines))
         return
-    show_plan(data_console(), study.spec, plan, prediction, {})
+    show_plan(data_console(), study.spec, plan, prediction, {}, listener.engines)
 
 
 def show_plan(
@@ -36,6 +39,7 @@ def show_plan(
     plan: Plan,
     prediction: Prediction,
     states: Mapping[str, str],
+    engines: EngineChoice,
 ) -> None:
     """Draw the plan as a table of experiments, each with what is left and what it will cost.
 
@@ -45,8 +49,10 @@ def show_plan(
         plan: all of it.
         prediction: of the configurations that have runs left.
         states: of runs that an earlier session has seen.
+        engines: what trains which configuration.
     """
-    table = Table(title=f"plan of {spec.name}", title_justify="left", box=SIMPLE_HEAD)
+    title = f"plan of {spec.name} ({engines.words})"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("experiment")
     table.add_column("configurations x rounds x repetitions")
     for column in ("runs", "done", "time left", "energy left"):
@@ -79,6 +85,12 @@ def show_plan(
         )
 
 
+def show_remark(console: Console, engines: EngineChoice) -> None:
+    """Say where the engine is not the one that was asked for; the line stays."""
+    if engines.remark:
+        console.print(Text(engines.remark, style="yellow"), soft_wrap=True)
+
+
 def _left(runs: Sequence[PlannedRun], states: Mapping[str, str]) -> list[PlannedRun]:
     return [run for run in runs if states.get(run.run_id) not in DONE]
 
@@ -96,7 +108,9 @@ def _energy(cost: Cost) -> str:
     return f"{formats.joules(cost.energy_j)}{mark}"
 
 
-def _plan_data(spec: StudySpec, plan: Plan, prediction: Prediction) -> dict[str, Any]:
+def _plan_data(
+    spec: StudySpec, plan: Plan, prediction: Prediction, engines: EngineChoice
+) -> dict[str, Any]:
     total = prediction.total(plan.runs)
     return {
         "study": spec.to_dict(),
@@ -105,11 +119,14 @@ def _plan_data(spec: StudySpec, plan: Plan, prediction: Prediction) -> dict[str,
                 "experiment": one.experiment,
                 "configuration": one.name,
                 "levels": dict(one.levels),
+                "engine": engines.of(one),
                 "runs": one.rounds * one.repetitions,
                 **_cost_data(prediction.by_configuration[one.experiment, one.name]),
             }
             for one in plan.configurations
         ],
+        "precision": engines.precision,
+        "engine_remark": engines.remark,
         "order": [run.run_id for run in plan.runs],
         "runs": len(plan.runs),
         "total": _cost_data(total),
@@ -127,8 +144,14 @@ def _cost_data(cost: Cost) -> dict[str, Any]:
 class _Waiting(Listener):
     """Says on standard error what the user is waiting for."""
 
+    engines: EngineChoice
+
     def __init__(self) -> None:
         self._console = progress_console()
+
+    def engines_chosen(self, choice: EngineChoice) -> None:
+        self.engines = choice
+        show_remark(self._console, choice)
 
     def doing(self, what: str) -> None:
         self._console.print(f"{what} ...", style="dim", soft_wrap=True)

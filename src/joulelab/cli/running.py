@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
-from joulelab.cli.planning import show_plan
+from joulelab.cli.planning import show_plan, show_remark
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
+from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.executor import SignOfLife
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
@@ -105,6 +106,7 @@ class _Display(Listener):
         self._task = self._progress.add_task("", total=None, energy="", left="?", visible=False)
         self._spec: StudySpec
         self._plan: Plan
+        self._engines: EngineChoice
         self._states: dict[str, str] = {}
         self._prediction: Prediction | None = None
         self._joules = 0.0
@@ -126,12 +128,16 @@ class _Display(Listener):
         begun = f", {done} of them done already" if done else ""
         self.console.print(f"{spec.name}: {len(plan.runs)} trainings{begun}", soft_wrap=True)
 
+    def engines_chosen(self, choice: EngineChoice) -> None:
+        self._engines = choice
+        show_remark(self.console, choice)
+
     def doing(self, what: str) -> None:
         self.console.print(f"{what} ...", style="dim", soft_wrap=True)
 
     def predicted(self, prediction: Prediction) -> None:
         self._prediction = prediction
-        show_plan(self.console, self._spec, self._plan, prediction, self._states)
+        show_plan(self.console, self._spec, self._plan, prediction, self._states, self._engines)
         self._progress.update(
             self._task, total=len(self._plan.runs), completed=self._done(), visible=True
         )
@@ -139,7 +145,8 @@ class _Display(Listener):
     def started(self, runs: Sequence[PlannedRun]) -> None:
         self._running = runs
         first = runs[0]
-        what = f"{first.experiment}: {first.configuration}, round {first.round + 1}"
+        last = f" to {runs[-1].round + 1}" if runs[-1].round > first.round else ""
+        what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
         self._progress.update(self._task, description=what)
 
     def progress(self, sign: SignOfLife, total: Total) -> None:

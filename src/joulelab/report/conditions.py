@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
+from joulelab.report.experiment import trained_by
 from joulelab.study.results import Results
 
 
@@ -19,7 +20,8 @@ def conditions(results: Results) -> list[tuple[str, str]]:
     pairs = [
         ("Data set", _data(manifest.get("data") or {}) or spec.get("dataset")),
         ("SHA-256 of the data", (manifest.get("data") or {}).get("checksum")),
-        ("Protocol", f"{spec.get('protocol')}, engine {spec.get('engine')}"),
+        ("Protocol", spec.get("protocol")),
+        ("Engine", _engine(results)),
         ("Training", f"{spec.get('epochs')} epochs, batches of {spec.get('batch_size')}"),
         ("Score of a round", f"{spec.get('score', 'mean')} of its repetitions"),
         ("Seed", f"{spec.get('seed')}; every run's own seed is derived from it"),
@@ -136,6 +138,15 @@ def _sessions(manifest: Mapping[str, Any]) -> str:
         f"{session.get('started_at', '')} to {session.get('ended_at', 'an interruption')}"
         for session in manifest.get("sessions", [])
     )
+
+
+def _engine(results: Results) -> str:
+    """Who trained in which arithmetic, how many at a time, and why it is not what was asked for."""
+    spec, runs = results.spec, results.to_frame()
+    asked = f"{spec.get('engine')}, {spec.get('precision', 'fp32')}"
+    said = trained_by(runs[runs["state"] == "finished"]) if len(runs) else []
+    remark = (results.manifest.get("engines") or {}).get("remark")
+    return "; ".join([*(said or [asked]), *([str(remark)] if remark else [])])
 
 
 def _words(values: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pandas as pd
@@ -97,7 +97,9 @@ def experiments(results: Results) -> list[Experiment]:
                 planned=len(rows),
                 failed=int((rows["state"] == "failed").sum()) if len(rows) else 0,
                 score=cast(Score, results.spec.get("score", "mean")),
-                energy=energy_basis(finished, _of(readings, name)),
+                energy=with_remarks(
+                    energy_basis(finished, _of(readings, name)), training_remarks(finished)
+                ),
             )
         )
     return found
@@ -135,6 +137,59 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             "energies here are gross: they include what the machine would have used at idle."
         )
     return EnergyBasis(column, joint_status(runs.loc[net | gross, "energy_status"]), tuple(remarks))
+
+
+def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:
+    """The same with further remarks, where there are energies to remark on."""
+    if energy.column is None:
+        return energy
+    return replace(energy, remarks=(*energy.remarks, *remarks))
+
+
+def training_remarks(runs: pd.DataFrame) -> list[str]:
+    """What the way in which runs were trained means for their energies, in sentences.
+
+    Args:
+        runs: finished runs of one experiment.
+    """
+    remarks = []
+    if len(ways := trained_by(runs)) > 1:
+        remarks.append(
+            "This experiment holds runs of several engines or precisions "
+            f"({'; '.join(ways)}): their energies must not be compared."
+        )
+    sizes = _group_sizes(runs)
+    if len(sizes) and (largest := int(sizes.max())) > 1:
+        remarks.append(
+            f"Runs were trained together, up to {largest} at a time, and share the energy of their "
+            "group equally: within a group energies are equal by construction, so spreads are too "
+            "small and p values too sure, for they take every run for an observation of its own."
+        )
+    return remarks
+
+
+def trained_by(runs: pd.DataFrame) -> list[str]:
+    """Each engine and precision with its runs: ``fast, bf16: 12 runs, 6 at a time``.
+
+    Args:
+        runs: finished ones.
+    """
+    known = runs[runs["engine"].notna()] if "engine" in runs else runs[:0]
+    said = []
+    for engine in dict.fromkeys(known["engine"]) if len(known) else ():
+        of_engine = known[known["engine"] == engine]
+        for precision, rows in of_engine.groupby("precision", sort=False, dropna=False):
+            sizes = _group_sizes(rows)
+            low, high = (int(sizes.min()), int(sizes.max())) if len(sizes) else (1, 1)
+            size = f"{low}" if low == high else f"{low} to {high}"
+            arithmetic = f", {precision}" if isinstance(precision, str) else ""
+            together = f", {size} at a time" if high > 1 else ""
+            said.append(f"{engine}{arithmetic}: {formats.count(len(rows), 'run')}{together}")
+    return said
+
+
+def _group_sizes(runs: pd.DataFrame) -> pd.Series[Any]:
+    return runs["group_size"].dropna() if "group_size" in runs else pd.Series(dtype=float)
 
 
 def _of(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:

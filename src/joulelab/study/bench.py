@@ -14,6 +14,7 @@ from joulelab.learning.images import Images
 from joulelab.learning.networks import verify_buildable
 from joulelab.study.design import Configuration
 from joulelab.study.device import Device, available_threads, find_device
+from joulelab.study.engine_choice import EngineChoice, choose_engines
 from joulelab.study.executor import ImagesRequest, Job, LocalExecutor, Outcome
 from joulelab.study.listener import Listener
 from joulelab.study.prediction import Prediction, predict
@@ -33,6 +34,7 @@ class Bench:
     device: Device
     images: Images
     executor: LocalExecutor
+    engines: EngineChoice
 
     def __init__(
         self, spec: StudySpec, data_dir: Path | None, recorder: Recorder, listener: Listener
@@ -51,11 +53,12 @@ class Bench:
         self.threads = available_threads() if spec.threads == "auto" else spec.threads
 
     def load(self, configurations: Sequence[Configuration]) -> None:
-        """Find the device, load the images, and see that every network fits them.
+        """Find the device, load the images, see that every network fits, and choose the engines.
 
         Raises:
             DatasetError: the images cannot be had.
-            SpecError: no such device, or a network that does not fit these images.
+            SpecError: no such device, a network that does not fit these images, or a precision
+                that is not possible.
         """
         self._listener.doing(f"loading torch and the data set {self._spec.dataset}")
         self.device = find_device(self._spec.device)
@@ -75,6 +78,14 @@ class Bench:
             except TrainingError as error:
                 where = f"{one.experiment}: {one.name}"
                 raise SpecError(f"{where}: {error.message}", error.hint) from error
+        self.engines = choose_engines(
+            configurations,
+            self._spec.engine,
+            self._spec.precision,
+            lambda one: self.executor.obstacle(self._group_job(one, self._spec.engine)),
+            mix=self._spec.mix_engines,
+        )
+        self._listener.engines_chosen(self.engines)
 
     def _check_domains(self) -> None:
         readable = {channel.domain for channel in self._recorder.channels}
@@ -85,20 +96,39 @@ class Bench:
                     f"readable: {', '.join(sorted(readable)) or 'nothing'}",
                 )
 
-    def job(self, configuration: Configuration, values: Mapping[str, Any], label: str) -> Job:
-        """The job for one repetition, seed 0, of a configuration with these hyperparameters."""
-        known = {field.name for field in fields(Hyperparameters)}
-        given = {**configuration.fixed, **values}
-        hyperparameters = Hyperparameters(**{k: v for k, v in given.items() if k in known})
+    def job(self, configuration: Configuration, members: Sequence[Member], label: str) -> Job:
+        """The job for some trainings of a configuration, by the engine that was chosen for it."""
+        return self._job(configuration, members, label, self.engines.of(configuration))
+
+    def group_job(self, configuration: Configuration) -> Job:
+        """A job as large as the groups of a configuration, which belongs to no run."""
+        return self._group_job(configuration, self.engines.of(configuration))
+
+    def _group_job(self, configuration: Configuration, engine: str) -> Job:
+        rounds = configuration.rounds_at_once(self._spec.rounds_together)
+        seeds = range(rounds * configuration.repetitions)
+        members = [self.member(configuration, {}, seed) for seed in seeds]
+        return self._job(configuration, members, "calibration", engine)
+
+    def _job(
+        self, configuration: Configuration, members: Sequence[Member], label: str, engine: str
+    ) -> Job:
         task = TrainingTask(
             network=configuration.network,
             network_options=dict(configuration.network_options),
             protocol=self._spec.protocol,
             epochs=self._spec.epochs,
             batch_size=self._spec.batch_size,
-            members=(Member(0, hyperparameters),),
+            members=tuple(members),
+            precision=self._spec.precision,
         )
-        return Job(label, task, self._request, self._spec.engine, self.device.name, self.threads)
+        return Job(label, task, self._request, engine, self.device.name, self.threads)
+
+    def member(self, configuration: Configuration, values: Mapping[str, Any], seed: int) -> Member:
+        """One training of a configuration with these values of what is searched."""
+        known = {field.name for field in fields(Hyperparameters)}
+        given = {**configuration.fixed, **values}
+        return Member(seed, Hyperparameters(**{k: v for k, v in given.items() if k in known}))
 
     def data_description(self) -> dict[str, Any]:
         """What the manifest says of the data."""
@@ -121,18 +151,23 @@ class Bench:
         return dict(self._recorder.measure_idle(self._spec.energy.idle_s))
 
     def predict(
-        self, configurations: Sequence[Configuration], run: Callable[[Job], Outcome]
+        self,
+        configurations: Sequence[Configuration],
+        parts: Callable[[Job], Sequence[TrainingTask]],
+        run: Callable[[Job], Outcome],
     ) -> Prediction:
         """Predict time and energy by training a few steps of every network.
 
         Args:
             configurations: those that have runs left.
+            parts: prepares for a group and splits it.
             run: carries a job out, and books it.
         """
         self._listener.doing("training a few steps of every network, to predict time and energy")
         return predict(
             configurations,
-            lambda configuration: self.job(configuration, {}, "calibration"),
+            self.group_job,
+            parts,
             run,
             len(self.images.train),
             self.domains,

@@ -1,9 +1,10 @@
 """The design of an experiment: factors, configurations, and their order.
 
 A full factorial design takes every combination of levels, less those that are excluded. The order
-is randomised within blocks: block r holds round r of every configuration, so that a drift of the
-machine (temperature, other users) meets all configurations alike. The repetitions of a round stay
-together as a group, because an engine may train them together.
+is randomised within blocks: block b holds the b-th round of every configuration, or as many rounds
+as are trained together, so that a drift of the machine (temperature, other users) meets all
+configurations alike. The repetitions of a round stay together as a group, because an engine may
+train them together.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from joulelab.errors import SpecError, suggestion
 from joulelab.study.seeds import derive_seed
 from joulelab.tuning.space import SearchSpace
+from joulelab.tuning.strategy import strategies
 
 Level = str | int | float | bool
 
@@ -60,6 +62,11 @@ class Configuration:
     fixed: Mapping[str, float]
     rounds: int
     repetitions: int
+
+    def rounds_at_once(self, rounds_together: int) -> int:
+        """How many rounds are trained as one group, where the study allows so many."""
+        ahead = strategies.get(self.strategy).proposes_ahead
+        return min(rounds_together, self.rounds) if ahead else 1
 
 
 def full_factorial(
@@ -113,21 +120,33 @@ def configuration_name(levels: Mapping[str, Level]) -> str:
 
 
 def block_order(
-    configurations: Sequence[Configuration], study_seed: int
-) -> list[tuple[int, Configuration]]:
-    """Pairs of round and configuration: blocks one after the other, each in a random order.
+    configurations: Sequence[Configuration], study_seed: int, rounds_together: int = 1
+) -> list[tuple[int, tuple[int, ...], Configuration]]:
+    """Groups as block, rounds and configuration: blocks one after the other, shuffled within.
 
     Args:
         configurations: of one experiment; one with fewer rounds is absent from the later blocks.
         study_seed: the order follows from it and the number of the block.
+        rounds_together: rounds of a block, and of a group where the strategy proposes ahead;
+            another strategy has its rounds one by one, in their order.
     """
-    order: list[tuple[int, Configuration]] = []
-    for number in range(max(configuration.rounds for configuration in configurations)):
-        block = [one for one in configurations if number < one.rounds]
+    order: list[tuple[int, tuple[int, ...], Configuration]] = []
+    most = max(configuration.rounds for configuration in configurations)
+    for number, first in enumerate(range(0, most, rounds_together)):
+        block = range(first, first + rounds_together)
+        groups = [_groups(one, block) for one in configurations]
+        places = [place for place, of_one in enumerate(groups) for _ in of_one]
         seed = derive_seed(study_seed, "order", configurations[0].experiment, number)
-        random.Random(seed).shuffle(block)
-        order.extend((number, one) for one in block)
+        random.Random(seed).shuffle(places)
+        order.extend((number, groups[place].pop(0), configurations[place]) for place in places)
     return order
+
+
+def _groups(configuration: Configuration, block: range) -> list[tuple[int, ...]]:
+    """The rounds of a block by group, in order."""
+    rounds = block[: max(0, configuration.rounds - block.start)]
+    size = configuration.rounds_at_once(len(block))
+    return [tuple(rounds[start : start + size]) for start in range(0, len(rounds), size)]
 
 
 def _same(level: Level, other: Level) -> bool:

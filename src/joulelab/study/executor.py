@@ -5,6 +5,8 @@ send them to another machine, where the meters are. An executor never touches th
 
 ::
 
+    lock the device ─ open window ─ prepare ─ close window ─ unlock      once a group
+      └ Preparation.waiting           └ Preparation.measurement
     lock the device ─ wait until it is back at idle ─ open window ─ train ─ close window ─ unlock
                        └ Outcome.waiting               └ Outcome.measurement
 """
@@ -88,7 +90,7 @@ class Outcome:
 
     Attributes:
         state: ``"interrupted"`` after Ctrl-C; the measurement is what was used until then.
-        results: one for each seed; empty unless finished.
+        results: one for each member; empty unless finished.
         measurement: energy and duration of the training.
         waiting: of the time before it, spent on the lock and on cooling down.
         trace: columns of the power trace.
@@ -107,12 +109,47 @@ class Outcome:
     details: str | None = None
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What became of the preparation of a group.
+
+    Attributes:
+        state: ``"interrupted"`` after Ctrl-C.
+        done: the engine did something; otherwise it only found that nothing was to be done.
+        waiting: for the lock.
+        measurement: of the rest; ``None`` where it was interrupted before it had the lock.
+        error: the message, where it failed.
+    """
+
+    state: Literal["finished", "failed", "interrupted"]
+    done: bool
+    waiting: Measurement
+    measurement: Measurement | None
+    error: str | None = None
+
+
 class Executor(ABC):
     """Carries out jobs, one measured job at a time on a device."""
 
     @abstractmethod
+    def obstacle(self, job: Job) -> str | None:
+        """Why the engine cannot train this, in words; ``None`` where it can.
+
+        Raises:
+            UsageError: what is asked for is impossible whatever the network.
+        """
+
+    @abstractmethod
+    def prepares(self, job: Job) -> bool:
+        """Whether the engine ever has anything to prepare."""
+
+    @abstractmethod
+    def prepare(self, job: Job) -> Preparation:
+        """Let the engine prepare for a group; what it raises is an outcome, not an error."""
+
+    @abstractmethod
     def split(self, job: Job) -> Sequence[TrainingTask]:
-        """The parts of a group that the engine trains together."""
+        """The parts of a group that the engine trains together; `prepare` comes before."""
 
     @abstractmethod
     def run(self, job: Job, on_sign: Callable[[SignOfLife], None]) -> Outcome:
@@ -154,6 +191,36 @@ class LocalExecutor(Executor):
             self._images = (request, request.load())
         return self._images[1]
 
+    def obstacle(self, job: Job) -> str | None:
+        """Why the engine cannot train this."""
+        return self._engine(job.engine).obstacle(job.task, self.images(job.images), job.device)
+
+    def prepares(self, job: Job) -> bool:
+        """Whether the engine has a `prepare` of its own."""
+        return type(self._engine(job.engine)).prepare is not Engine.prepare
+
+    def prepare(self, job: Job) -> Preparation:
+        """Let the engine prepare for a group on this machine."""
+        import torch
+
+        torch.set_num_threads(job.threads)
+        images = self.images(job.images)
+        state: Literal["finished", "failed", "interrupted"] = "finished"
+        done, error = False, None
+        waiting = self._recorder.open("waiting")
+        window = None
+        try:
+            with DeviceLock(self._domain) as lock:
+                lock.acquire(wait=True, on_wait=self._on_wait)
+                window = waiting.lap(job.label)
+                done = self._engine(job.engine).prepare(job.task, images, job.device)
+        except KeyboardInterrupt:
+            state = "interrupted"
+        except Exception as raised:
+            state, error = "failed", _message(raised)
+        measurement = window.close() if window is not None else None
+        return Preparation(state, done, waiting.close(), measurement, error)
+
     def split(self, job: Job) -> Sequence[TrainingTask]:
         """The parts of a group that the engine trains together."""
         return self._engine(job.engine).split(job.task, self.images(job.images), job.device)
@@ -193,7 +260,7 @@ class LocalExecutor(Executor):
             raise
         except Exception as raised:
             state = "failed"
-            error = str(raised.message if isinstance(raised, JoulelabError) else repr(raised))
+            error = _message(raised)
             details = traceback.format_exc()
         measurement = window.close()
         about = TraceAbout.of(self._recorder, job.label, window.started_at)
@@ -204,6 +271,10 @@ class LocalExecutor(Executor):
         if name not in self._engines:
             self._engines[name] = engines.get(name)()
         return self._engines[name]
+
+
+def _message(raised: Exception) -> str:
+    return raised.message if isinstance(raised, JoulelabError) else repr(raised)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,16 @@ from joulelab.tuning.strategy import strategies
 
 @dataclass(frozen=True)
 class Group:
-    """All repetitions of one round of one configuration: they differ in their seeds alone."""
+    """All repetitions of one round of one configuration, or of several rounds.
+
+    Attributes:
+        configuration: what is trained.
+        rounds: their numbers, in order; several only where the strategy proposes them ahead.
+        runs: round after round.
+    """
 
     configuration: Configuration
-    round: int
+    rounds: tuple[int, ...]
     runs: tuple[PlannedRun, ...]
 
 
@@ -62,11 +69,12 @@ def make_plan(spec: StudySpec) -> Plan:
         everything += configurations
         for one in configurations:
             _check_rounds(one)
-        for number, configuration in block_order(configurations, spec.seed):
-            runs = _runs(spec.seed, configuration, number, position, block + number)
-            groups.append(Group(configuration, number, runs))
+        order = block_order(configurations, spec.seed, spec.rounds_together)
+        for number, rounds, configuration in order:
+            runs = _runs(spec.seed, configuration, rounds, position, block + number)
+            groups.append(Group(configuration, rounds, runs))
             position += len(runs)
-        block += max(configuration.rounds for configuration in configurations)
+        block += 1 + order[-1][0]
     return Plan(tuple(groups), tuple(everything), factors)
 
 
@@ -79,13 +87,18 @@ def _check_rounds(configuration: Configuration) -> None:
 
 
 def _runs(
-    study_seed: int, configuration: Configuration, number: int, position: int, block: int
+    study_seed: int,
+    configuration: Configuration,
+    rounds: Sequence[int],
+    position: int,
+    block: int,
 ) -> tuple[PlannedRun, ...]:
     experiment, name = configuration.experiment, configuration.name
+    places = itertools.product(rounds, range(configuration.repetitions))
     return tuple(
         PlannedRun(
             run_id=f"{experiment}/{name}/{number}/{repetition}",
-            position=position + repetition,
+            position=position + offset,
             block=block,
             experiment=experiment,
             kind=configuration.kind,
@@ -95,5 +108,5 @@ def _runs(
             repetition=repetition,
             seed=derive_seed(study_seed, "training", experiment, name, number, repetition),
         )
-        for repetition in range(configuration.repetitions)
+        for offset, (number, repetition) in enumerate(places)
     )

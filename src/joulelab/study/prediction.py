@@ -1,8 +1,10 @@
 """What a study will cost: time and energy of each run, from a few optimiser steps of each network.
 
-A training of n steps takes fixed + n * step seconds. Two short trainings of different length give
-both unknowns; the longer one also gives the net power. This is a guide for the reader of a plan,
-not a measurement: caches, clocks and temperature are those of the first seconds.
+What is timed is a whole part of a group, as large as those of the study: its members share its cost
+as they will share its energy. A training of n steps takes fixed + n * step seconds. Two short
+trainings of different length give both unknowns; the longer one also gives the net power. This is a
+guide for the reader of a plan, not a measurement: caches, clocks and temperature are those of the
+first seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from joulelab.energy.reading import Measurement, Status
+from joulelab.learning.engine import TrainingTask
 from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Job, Outcome
@@ -57,6 +60,7 @@ class Prediction:
 def predict(
     configurations: Sequence[Configuration],
     job_of: Callable[[Configuration], Job],
+    parts: Callable[[Job], Sequence[TrainingTask]],
     run: Callable[[Job], Outcome],
     train_images: int,
     domains: list[str] | None,
@@ -66,7 +70,8 @@ def predict(
 
     Args:
         configurations: what is to be predicted.
-        job_of: the job of one repetition of a configuration.
+        job_of: a job as large as the groups of a configuration.
+        parts: what such a job is split into; the largest is timed.
         run: carries a job out, and books it.
         train_images: number of training images.
         domains: which energy domains count; ``None`` for the automatic choice.
@@ -75,9 +80,13 @@ def predict(
     by_network: dict[str, Cost] = {}
     costs: dict[tuple[str, str], Cost] = {}
     for configuration in configurations:
-        key = f"{configuration.network} {sorted(configuration.network_options.items())}"
+        job = job_of(configuration)
+        options = sorted(job.task.network_options.items())
+        key = f"{job.engine} {job.task.network} {options} {len(job.task.members)}"
         if key not in by_network:
-            by_network[key] = _cost(job_of(configuration), run, train_images, domains, training)
+            largest = max(parts(job), key=lambda task: len(task.members))
+            job = replace(job, task=largest)
+            by_network[key] = _cost(job, run, train_images, domains, training)
         costs[configuration.experiment, configuration.name] = by_network[key]
     return Prediction(costs)
 
@@ -89,6 +98,7 @@ def _cost(
     domains: list[str] | None,
     training: str,
 ) -> Cost:
+    """Cost of one member of the job."""
     steps = job.task.epochs * math.ceil(train_images / job.task.batch_size)
     short = _timed(job, run, SHORT_STEPS)
     per_step_s = short.duration_s / SHORT_STEPS
@@ -96,7 +106,7 @@ def _cost(
     long = _timed(job, run, longer)
     step_s = max(long.duration_s - short.duration_s, 0.0) / (longer - SHORT_STEPS)
     fixed_s = max(long.duration_s - longer * step_s, 0.0)
-    duration_s = fixed_s + steps * step_s
+    duration_s = (fixed_s + steps * step_s) / len(job.task.members)
     used = counted(long, domains, training)
     joules = used.net_j if used.net_j is not None else used.gross_j
     if joules is None or long.duration_s <= 0:

@@ -16,10 +16,10 @@ import pandas as pd
 from joulelab.energy.reading import Measurement
 from joulelab.errors import StoreCorruptError
 from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.store import read_manifest, reader
+from joulelab.study.store import read_manifest, read_runs, reader
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
-_HIDDEN = ("factors", "hyperparameters_json", "measurement", "metrics")
+_HIDDEN = ("factors", "hyperparameters", "measurement", "metrics")
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,10 @@ class Results:
         seconds, and for every domain its gross energy (``gpu:0 gross_j``) and status.
         ``docs/results.md`` explains each.
         """
-        rows = self._rows(
-            "SELECT *, hyperparameters AS hyperparameters_json FROM runs ORDER BY position"
-        )
+        rows = read_runs(self.folder, list(RUN_COLUMNS))
         for row in rows:
-            del row["hyperparameters"]
-            row.update(dict.fromkeys(HYPERPARAMETERS, math.nan))
-            row.update(json.loads(row["hyperparameters_json"] or "{}"))
+            proposed = json.loads(row.pop("hyperparameters") or "{}")
+            row.update({**dict.fromkeys(HYPERPARAMETERS, math.nan), **proposed})
             row.update(json.loads(row["factors"]))
             row["diverged"] = bool(row["diverged"])
             row["energy_flags"] = "; ".join(_flags(row["measurement"]))
@@ -114,9 +111,10 @@ class Results:
                 "peak_power_w": reading.peak_power_w,
                 "reason": reading.reason,
             }
-            for row in self._rows(
-                "SELECT run_id, experiment, configuration, measurement FROM runs"
-                " WHERE measurement IS NOT NULL ORDER BY position"
+            for row in read_runs(
+                self.folder,
+                ["run_id", "experiment", "configuration", "measurement"],
+                "measurement IS NOT NULL",
             )
             for reading in _readings(row["measurement"])
         ]

@@ -2,9 +2,11 @@
 
 ::
 
-    for each group:  strategy.propose ─ rounds table ─ executor.run (a part at a time) ─ runs table
-                          ▲                                                                │
-                          └──────────── strategy.observe(score of the round) ◄─────────────┘
+    for each group:  strategy.propose ─ rounds table ─ executor.prepare, .split ─┐
+                          ▲                                                      │
+                          │                     runs table ◄─ executor.run (a part at a time)
+                          │                         │
+                          └── strategy.observe(score of the round)
 
 A group whose runs are all stored is only observed. So going on after an interruption is nothing
 but running the whole plan again.
@@ -21,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from joulelab.energy.reading import Measurement
-from joulelab.learning.engine import TrainingResult
+from joulelab.learning.engine import TrainingResult, TrainingTask
 from joulelab.study.accounting import Ledger
 from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
@@ -75,10 +77,11 @@ class Runner:
         states = self._store.states()
         for group in self._plan.groups:
             pending = [run for run in group.runs if states[run.run_id] not in DONE]
-            values = self._proposal(group)
+            values = {number: self._proposal(group, number) for number in group.rounds}
             if pending:
                 self._train(group, pending, values)
-            self._observe(group, values)
+            for number in group.rounds:
+                self._observe(group, number, values[number])
 
     def left(self) -> list[Configuration]:
         """The configurations that have runs left."""
@@ -90,13 +93,33 @@ class Runner:
         }
         return [one for one in self._plan.configurations if (one.experiment, one.name) in left]
 
+    def parts(self, job: Job) -> Sequence[TrainingTask]:
+        """Let the engine prepare for a group, book what that took, and split the group."""
+        if self._executor.prepares(job):
+            self._prepare(job)
+        return self._executor.split(job)
+
+    def _prepare(self, job: Job) -> None:
+        self._ledger.pause()
+        prepared = self._executor.prepare(replace(job, label="calibration"))
+        self._ledger.switch("between")
+        self._ledger.book("waiting", prepared.waiting)
+        if prepared.measurement is not None:
+            idle = prepared.state == "finished" and not prepared.done
+            kind = "between" if idle else "calibration"
+            self._ledger.book(kind, prepared.measurement, prepared.state)
+        if prepared.state == "interrupted":
+            raise KeyboardInterrupt
+        if prepared.error is not None:
+            self._listener.doing(f"the engine could not prepare: {prepared.error}; going on")
+
     def calibrate(self, job: Job) -> Outcome:
         """Carry out a job that belongs to no run, and book it."""
         self._ledger.pause()
         outcome = self._executor.run(job, lambda _: None)
         self._ledger.switch("between")
         self._ledger.book("waiting", outcome.waiting)
-        self._ledger.book("calibration", outcome.measurement)
+        self._ledger.book("calibration", outcome.measurement, outcome.state)
         if outcome.state == "interrupted":
             raise KeyboardInterrupt
         return outcome
@@ -110,35 +133,39 @@ class Runner:
             )
         return self._strategies[key]
 
-    def _proposal(self, group: Group) -> dict[str, Any]:
-        key = (group.configuration.experiment, group.configuration.name, group.round)
+    def _proposal(self, group: Group, number: int) -> dict[str, Any]:
+        key = (group.configuration.experiment, group.configuration.name, number)
         values = self._store.proposal(*key)
         if values is None:
             strategy = self._strategy(group.configuration)
             self._ledger.switch("tuner")
-            values = dict(strategy.propose(group.round))
+            values = dict(strategy.propose(number))
             self._ledger.switch("between")
             self._store.propose(*key, values)
         return values
 
-    def _observe(self, group: Group, values: Mapping[str, Any]) -> None:
-        key = (group.configuration.experiment, group.configuration.name, group.round)
+    def _observe(self, group: Group, number: int, values: Mapping[str, Any]) -> None:
+        key = (group.configuration.experiment, group.configuration.name, number)
         accuracies = self._store.accuracies(*key)
         score = _score(accuracies, self._spec.score)
         self._store.score(*key, score)
-        self._strategy(group.configuration).observe(group.round, values, score)
+        self._strategy(group.configuration).observe(number, values, score)
 
-    def _train(self, group: Group, pending: Sequence[PlannedRun], values: dict[str, Any]) -> None:
-        label = f"{group.configuration.experiment}: {group.configuration.name}, {group.round + 1}"
-        job = self._bench.job(group.configuration, values, label)
-        (one,) = job.task.members
-        whole = job.task.with_members([replace(one, seed=run.seed) for run in pending])
+    def _train(
+        self, group: Group, pending: Sequence[PlannedRun], values: Mapping[int, Mapping[str, Any]]
+    ) -> None:
+        one = group.configuration
+        rounds = "-".join(str(number + 1) for number in sorted({group.rounds[0], group.rounds[-1]}))
+        members = [self._bench.member(one, values[run.round], run.seed) for run in pending]
+        job = self._bench.job(one, members, f"{one.experiment}: {one.name}, {rounds}")
         by_seed = {run.seed: run for run in pending}
-        for task in self._executor.split(replace(job, task=whole)):
+        for task in self.parts(job):
             runs = [by_seed[member.seed] for member in task.members]
             self._attempt(replace(job, task=task), runs, values)
 
-    def _attempt(self, job: Job, runs: Sequence[PlannedRun], values: Mapping[str, Any]) -> None:
+    def _attempt(
+        self, job: Job, runs: Sequence[PlannedRun], values: Mapping[int, Mapping[str, Any]]
+    ) -> None:
         self._listener.started(runs)
         entry = self._ledger.begin("training", time.time(), runs)
 
@@ -162,7 +189,7 @@ class Runner:
         self,
         job: Job,
         runs: Sequence[PlannedRun],
-        values: Mapping[str, Any],
+        values: Mapping[int, Mapping[str, Any]],
         outcome: Outcome,
     ) -> list[dict[str, Any]]:
         if outcome.state == "interrupted":
@@ -172,18 +199,24 @@ class Runner:
             "dataset": self._spec.dataset,
             "protocol": self._spec.protocol,
             "engine": job.engine,
+            "precision": job.task.precision,
             "device": job.device,
             "group_size": len(runs),
-            "hyperparameters": json.dumps(dict(values)),
             "error": outcome.error,
             **self._energy(outcome.measurement, len(runs)),
         }
-        if outcome.state == "failed":
-            return [{"run_id": run.run_id, **common} for run in runs]
-        return [
-            {"run_id": run.run_id, **common, **_metrics(result)}
-            for run, result in zip(runs, outcome.results, strict=True)
+        rows = [
+            {
+                "run_id": run.run_id,
+                **common,
+                "hyperparameters": json.dumps(dict(values[run.round])),
+            }
+            for run in runs
         ]
+        if outcome.state == "failed":
+            return rows
+        results = zip(rows, outcome.results, strict=True)
+        return [{**row, **_metrics(result)} for row, result in results]
 
     def _energy(self, measurement: Measurement, parts: int) -> dict[str, Any]:
         """The columns for one of the runs that share a measurement equally."""
@@ -216,6 +249,8 @@ def _metrics(result: TrainingResult) -> dict[str, Any]:
         "steps": result.steps,
         "parameters": result.parameters,
         "placement": result.placement,
+        "engine": result.engine,
+        "precision": str(result.precision),
         # JSON has no NaN: a loss that is not finite is null.
         "metrics": json.dumps(
             {

@@ -3,7 +3,10 @@
 A change that an older joulelab could not read raises `VERSION`.
 """
 
-VERSION = 1
+VERSION = 2
+
+KEYS_SINCE_VERSION_1 = {"precision": "fp32", "rounds_together": 1, "mix_engines": False}
+"""Keys that a study file of version 1 does not have, with what it meant."""
 
 RUN_COLUMNS = {
     "run_id": "TEXT PRIMARY KEY",
@@ -22,6 +25,7 @@ RUN_COLUMNS = {
     "dataset": "TEXT",
     "protocol": "TEXT",
     "engine": "TEXT",
+    "precision": "TEXT",
     "group_size": "INTEGER",
     "device": "TEXT",
     "hyperparameters": "TEXT",
@@ -45,6 +49,19 @@ RUN_COLUMNS = {
     "error": "TEXT",
 }
 """A row a run, the same columns for every kind of experiment; JSON where a value has parts."""
+
+PRECISION_IN_VERSION_1 = (
+    "CASE WHEN engine IS NULL THEN NULL WHEN device = 'cpu' THEN 'fp32' ELSE 'torch-default' END"
+)
+"""Its only engine had torch's defaults."""
+
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE runs ADD COLUMN precision TEXT",
+        f"UPDATE runs SET precision = {PRECISION_IN_VERSION_1}",
+    ),
+}
+"""What makes of each version the next."""
 
 TABLES = (
     f"CREATE TABLE runs ({', '.join(f'{name} {kind}' for name, kind in RUN_COLUMNS.items())})"

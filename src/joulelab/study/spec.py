@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from joulelab.energy.meter import meters as known_meters
 from joulelab.errors import SpecError, UnknownNameError, suggestion
+from joulelab.learning.engine import Precision
 from joulelab.learning.engine import engines as known_engines
 from joulelab.learning.images import datasets as known_datasets
 from joulelab.learning.protocol import protocols as known_protocols
@@ -75,6 +76,11 @@ class StudySpec(BaseModel):
         test_images: the same for the test images.
         protocol: registered name of the training conventions.
         engine: registered name.
+        precision: the arithmetic of a training: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        rounds_together: how many rounds of a configuration are trained as one group, where its
+            strategy proposes them ahead of any result.
+        mix_engines: whether configurations that the engine cannot train are trained by the
+            reference engine beside the others; otherwise one engine trains the whole study.
         device: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda:<index>"``.
         threads: threads that torch computes with on the CPU, or ``"auto"``: one for each core.
         epochs: passes over the training images.
@@ -95,6 +101,9 @@ class StudySpec(BaseModel):
     test_images: Count | Literal["all"] = "all"
     protocol: str = "default"
     engine: str = "reference"
+    precision: Literal["fp32", "tf32", "bf16"] = Precision.FP32.value
+    rounds_together: Count = 1
+    mix_engines: Annotated[bool, Field(strict=True)] = False
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Count | Literal["auto"] = "auto"
     epochs: Count

@@ -43,7 +43,13 @@ from joulelab.errors import (
     StoreWriteError,
     TraceError,
 )
-from joulelab.study.schema import TABLES, VERSION
+from joulelab.study.schema import (
+    KEYS_SINCE_VERSION_1,
+    MIGRATIONS,
+    PRECISION_IN_VERSION_1,
+    TABLES,
+    VERSION,
+)
 
 DATABASE = "runs.sqlite"
 
@@ -105,6 +111,7 @@ class Store:
                     _check_same(folder, study)
                 else:
                     (folder / "study.toml").write_text(study, encoding="utf-8")
+                store._migrate()
                 store._note_interruptions()
             except BaseException:
                 lock.release()
@@ -152,6 +159,15 @@ class Store:
     def states(self) -> dict[str, str]:
         """The state of every run by its id."""
         return dict(self._query("SELECT run_id, state FROM runs"))
+
+    def engines(self) -> list[str]:
+        """Each engine once that finished runs were trained by."""
+        return [
+            engine
+            for (engine,) in self._query(
+                "SELECT DISTINCT engine FROM runs WHERE state = 'finished' AND engine IS NOT NULL"
+            )
+        ]
 
     def accuracies(self, experiment: str, configuration: str, round_number: int) -> list[float]:
         """Of the finished repetitions of a round, in their order."""
@@ -203,7 +219,7 @@ class Store:
         started_at: float,
         runs: Sequence[PlannedRun],
     ) -> int:
-        """Open an entry of the ledger for an attempt at some runs of one round.
+        """Open an entry of the ledger for an attempt at some runs of one group.
 
         Returns:
             The number of the entry.
@@ -328,6 +344,14 @@ class Store:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
+    def _migrate(self) -> None:
+        """Bring a folder of an older version up to date, in one transaction for each step."""
+        for version in range(_version(self._connection), VERSION):
+            with self._transaction() as connection:
+                for statement in MIGRATIONS[version]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
             connection.execute(
@@ -374,6 +398,24 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
+
+
+def read_runs(folder: Path, columns: Sequence[str], where: str = "TRUE") -> list[dict[str, Any]]:
+    """Rows of the runs in the order of the plan, whatever version wrote them.
+
+    Args:
+        folder: with results.
+        columns: which of `RUN_COLUMNS`.
+        where: a condition in SQL.
+
+    Raises:
+        StoreError: as for `reader`.
+    """
+    with reader(folder) as connection:
+        old = {"precision": PRECISION_IN_VERSION_1} if _version(connection) == 1 else {}
+        selected = ", ".join(f"{old.get(name, name)} AS {name}" for name in columns)
+        rows = connection.execute(f"SELECT {selected} FROM runs WHERE {where} ORDER BY position")
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -451,7 +493,8 @@ def _check_same(folder: Path, study: str) -> None:
             f"{folder / 'study.toml'} cannot be read: {error}",
             "restore it, or give another folder with --out",
         ) from None
-    wanted = tomllib.loads(study)
+    stored = {**KEYS_SINCE_VERSION_1, **stored}
+    wanted = {**KEYS_SINCE_VERSION_1, **tomllib.loads(study)}
     if stored != wanted:
         raise StoreMismatchError(
             f"{folder} holds a different study: {_difference(stored, wanted)}",

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
+from joulelab.learning.engine import TrainingTask
 from joulelab.study.accounting import Ledger
 from joulelab.study.bench import Bench
+from joulelab.study.engine_choice import check_same_engine
 from joulelab.study.executor import Job, Outcome
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_unchanged, conditions, new_session
@@ -80,10 +82,18 @@ class Study:
             bench.load(plan.configurations)
             bench.measure_idle()
 
-            def run(job: Job) -> Outcome:
-                return bench.executor.run(job, lambda _: None)
+            def parts(job: Job) -> Sequence[TrainingTask]:
+                if bench.executor.prepare(job).state == "interrupted":
+                    raise KeyboardInterrupt
+                return bench.executor.split(job)
 
-            prediction = bench.predict(plan.configurations, run)
+            def run(job: Job) -> Outcome:
+                outcome = bench.executor.run(job, lambda _: None)
+                if outcome.state == "interrupted":
+                    raise KeyboardInterrupt
+                return outcome
+
+            prediction = bench.predict(plan.configurations, parts, run)
         listener.predicted(prediction)
         return plan, prediction
 
@@ -119,12 +129,17 @@ class Study:
             started_at = time.time()
             bench = Bench(self.spec, self.data_dir, recorder, listener)
             bench.load(plan.configurations)
-            now = conditions(
-                self.spec, bench.device, bench.threads, bench.data_description(), recorder
-            )
+            now = {
+                **conditions(
+                    self.spec, bench.device, bench.threads, bench.data_description(), recorder
+                ),
+                "engines": bench.engines.to_dict(),
+            }
             manifest = store.manifest()
             if manifest:
                 check_unchanged(manifest, now)
+            if not self.spec.mix_engines:
+                check_same_engine(store.folder, manifest, store.engines(), bench.engines)
             store.plan(plan.runs)
             ledger = Ledger(store, recorder, bench.domains, bench.device.domain)
             ledger.adopt("setup", setup)
@@ -132,14 +147,15 @@ class Study:
                 *manifest.get("sessions", []),
                 new_session(ledger.session, started_at, now),
             ]
-            store.write_manifest({**now, **manifest, "sessions": sessions})
+            engines = now["engines"]
+            store.write_manifest({**now, **manifest, "engines": engines, "sessions": sessions})
             stack.callback(ledger.close)
 
             ledger.switch("idle")
             sessions[-1]["idle_before_w"] = bench.measure_idle()
             ledger.switch("between")
             runner = Runner(self.spec, plan, store, ledger, bench, listener)
-            listener.predicted(bench.predict(runner.left(), runner.calibrate))
+            listener.predicted(bench.predict(runner.left(), runner.parts, runner.calibrate))
             runner.run()
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = bench.measure_idle()

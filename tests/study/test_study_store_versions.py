@@ -1,0 +1,174 @@
+"""A folder that an older joulelab wrote: readable as it is, and brought up to date by a writer."""
+
+import hashlib
+import json
+import sqlite3
+
+import pytest
+from tiny_study import assert_same_results, layers_only, tiny
+
+from joulelab.errors import StoreMismatchError
+from joulelab.study.listener import Listener
+from joulelab.study.results import Results
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, VERSION
+from joulelab.study.store import DATABASE, Store
+
+RUNS_IN_VERSION_1 = """CREATE TABLE runs (run_id TEXT PRIMARY KEY, position INTEGER NOT NULL,
+block INTEGER NOT NULL, experiment TEXT NOT NULL, kind TEXT NOT NULL, configuration TEXT NOT NULL,
+factors TEXT NOT NULL, round INTEGER NOT NULL, repetition INTEGER NOT NULL, seed INTEGER NOT NULL,
+state TEXT NOT NULL DEFAULT 'planned'
+CHECK (state IN ('planned', 'running', 'finished', 'failed')),
+attempts INTEGER NOT NULL DEFAULT 0, dataset TEXT, protocol TEXT, engine TEXT, group_size INTEGER,
+device TEXT, hyperparameters TEXT, accuracy REAL, train_loss REAL, diverged INTEGER, steps INTEGER,
+parameters INTEGER, placement TEXT, metrics TEXT, energy_gross_j REAL, energy_idle_j REAL,
+energy_net_j REAL, energy_error_j REAL, energy_status TEXT, energy_source TEXT,
+energy_domains TEXT, measurement TEXT, duration_s REAL, started_at REAL, error TEXT) STRICT"""
+OTHERS_IN_VERSION_1 = """
+CREATE INDEX runs_by_round ON runs (experiment, configuration, round);
+CREATE TABLE rounds (
+    experiment TEXT NOT NULL,
+    configuration TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    hyperparameters TEXT NOT NULL,
+    score REAL,
+    PRIMARY KEY (experiment, configuration, round)
+) STRICT;
+CREATE TABLE ledger (
+    entry INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'interrupted')),
+    experiment TEXT,
+    configuration TEXT,
+    round INTEGER,
+    runs TEXT NOT NULL DEFAULT '[]',
+    started_at REAL NOT NULL,
+    duration_s REAL,
+    energy_gross_j REAL,
+    energy_error_j REAL,
+    energy_status TEXT NOT NULL DEFAULT 'missing',
+    measurement TEXT,
+    error TEXT
+) STRICT;
+PRAGMA user_version = 1;
+"""
+STUDY = tiny(experiment=layers_only(vary={"conv_layers": [1, 2]}))
+
+
+class InterruptAfterTwo(Listener):
+    """Ends the session with two trainings stored."""
+
+    def __init__(self):
+        self.count = 0
+
+    def finished(self, rows, total):
+        self.count += 1
+        if self.count == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A study of which version 1 has finished two runs; as it would have left the folder."""
+    folder = tmp_path / "old"
+    with pytest.raises(KeyboardInterrupt):
+        STUDY.run(folder, InterruptAfterTwo())
+    with sqlite3.connect(folder / DATABASE) as new:
+        contents = {
+            table: (
+                [column[1] for column in new.execute(f"PRAGMA table_info({table})")],
+                new.execute(f"SELECT * FROM {table}").fetchall(),
+            )
+            for table in ("runs", "rounds", "ledger")
+        }
+    new.close()
+    for path in folder.glob(f"{DATABASE}*"):
+        path.unlink()
+    with sqlite3.connect(folder / DATABASE) as connection:
+        connection.executescript(f"{RUNS_IN_VERSION_1};{OTHERS_IN_VERSION_1}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        for table, (columns, rows) in contents.items():
+            kept = [place for place, column in enumerate(columns) if column != "precision"]
+            names = ", ".join(columns[place] for place in kept)
+            marks = ", ".join("?" * len(kept))
+            connection.executemany(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})",
+                [[row[place] for place in kept] for row in rows],
+            )
+    connection.close()
+    study = folder / "study.toml"
+    lines = study.read_text().splitlines(keepends=True)
+    study.write_text(
+        "".join(line for line in lines if line.partition(" ")[0] not in KEYS_SINCE_VERSION_1)
+    )
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for told in (manifest, *(session["conditions"] for session in manifest["sessions"])):
+        del told["engines"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def version(folder):
+    with sqlite3.connect(folder / DATABASE) as connection:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.close()
+    return found
+
+
+def digest(folder):
+    return hashlib.sha256((folder / DATABASE).read_bytes()).hexdigest()
+
+
+def test_a_folder_of_version_1_is_read_as_it_is(old):
+    before = digest(old)
+    results = Results.open(old)
+    frame = results.to_frame()
+    assert list(frame["state"]) == ["finished"] * 2 + ["planned"] * 2
+    assert list(frame["precision"][:2]) == ["fp32"] * 2
+    assert frame["precision"][2:].isna().all()
+    assert list(frame.columns).index("precision") == list(frame.columns).index("engine") + 1
+    assert len(results.energy_frame()) > 0
+    assert results.spec.get("precision") is None
+    assert (version(old), digest(old)) == (1, before)
+
+
+def test_a_gpu_of_version_1_had_the_defaults_of_torch(old):
+    with sqlite3.connect(old / DATABASE) as connection:
+        connection.execute("UPDATE runs SET device = 'cuda:0' WHERE device IS NOT NULL")
+    connection.close()
+    read = Results.open(old).to_frame()
+    Store.open(old, STUDY.spec.to_toml()).close()
+    migrated = Results.open(old).to_frame()
+    for frame in (read, migrated):
+        assert list(frame["precision"][:2]) == ["torch-default"] * 2
+        assert frame["precision"][2:].isna().all()
+
+
+def test_a_writer_brings_it_up_to_date_and_changes_nothing_else(old):
+    before = Results.open(old)
+    tables = (before.to_frame(), before.rounds_frame(), before.ledger_frame())
+    Store.open(old, STUDY.spec.to_toml()).close()
+    assert version(old) == VERSION
+    after = Results.open(old)
+    assert after.to_frame().equals(tables[0])
+    assert list(after.to_frame().columns) == list(tables[0].columns)
+    assert after.rounds_frame().equals(tables[1])
+    assert after.ledger_frame().equals(tables[2])
+
+
+def test_a_study_of_version_1_goes_on(old, tmp_path):
+    kept = Results.open(old).to_frame().iloc[:2]
+    results = STUDY.run(old)
+    assert version(old) == VERSION
+    assert_same_results(results, STUDY.run(tmp_path / "unbroken"))
+    assert (results.to_frame()["energy_gross_j"][:2] == kept["energy_gross_j"]).all()
+    assert set(results.to_frame()["precision"]) == {"fp32"}
+
+
+def test_another_study_is_refused_before_anything_is_changed(old):
+    for changes in ({"precision": "bf16"}, {"rounds_together": 2}, {"epochs": 2}):
+        (key,) = changes
+        other = tiny(experiment=STUDY.spec.experiment, **changes)
+        with pytest.raises(StoreMismatchError, match=f"{key} is "):
+            other.run(old)
+    assert version(old) == 1
