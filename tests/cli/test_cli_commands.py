@@ -6,9 +6,12 @@ import sys
 
 import pandas as pd
 import pytest
-from tiny_study import TINY, as_toml, layers_only
+from grouping_engine import NAME, GroupingEngine
+from tiny_study import TINY, as_toml, layers_only, tiny
 
 from joulelab import __version__
+from joulelab.cli.planning import print_plan
+from joulelab.cli.running import run_study
 from joulelab.registry import load_plugin
 
 
@@ -140,31 +143,29 @@ def test_plan_predicts_without_leaving_anything(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
-def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(tmp_path):
-    (tmp_path / "parts.py").write_text(
-        "from joulelab.learning.engine import engines\n"
-        "from joulelab.learning.reference import ReferenceEngine\n\n\n"
-        '@engines.register("cli-test-engine")\n'
-        "class Picky(ReferenceEngine):\n"
-        '    """Trains shallow networks only."""\n\n'
-        "    def obstacle(self, task, images, device):\n"
-        '        return "too deep" if task.network_options["conv_layers"] > 1 else None\n'
-    )
-    plugins = [str(tmp_path / "parts.py")]
-    load_plugin(tmp_path / "parts.py")
-    experiment = layers_only(vary={"conv_layers": [1, 2]})
-    changes = {"engine": "cli-test-engine", "plugins": plugins, "experiment": experiment}
-    study = as_toml(tmp_path, **changes)
-    remark = "the cli-test-engine engine cannot train layers: conv_layers=2 (too deep): the whole"
-    result = joulelab("run", study, "--out", tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    assert remark in result.stderr
-    assert "plan of tiny (reference engine, fp32)" in result.stderr
-    plan = joulelab("plan", study, "--set", "mix_engines=true", "--json")
-    assert "(too deep): the reference engine trains that" in plan.stderr
-    data = json.loads(plan.stdout)
-    assert [one["engine"] for one in data["configurations"]] == ["cli-test-engine", "reference"]
+def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(
+    tmp_path, capsys, monkeypatch
+):
+    # In this process, and without drawing figures, for that takes seconds.
+    monkeypatch.setattr("joulelab.report.page.save", lambda *_: b"<svg/>")
+    monkeypatch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
+    monkeypatch.setattr(GroupingEngine, "obstacle", too_deep)
+    changes = {"engine": NAME, "experiment": layers_only(vary={"conv_layers": [1, 2]})}
+    assert run_study(tiny(**changes), tmp_path / "out", as_json=False) == 0
+    progress = capsys.readouterr().err
+    remark = f"the {NAME} engine cannot train layers: conv_layers=2 (too deep): the whole study is"
+    assert remark in progress
+    assert "plan of tiny (reference engine, fp32)" in progress
+    print_plan(tiny(**changes, mix_engines=True), as_json=True)
+    printed = capsys.readouterr()
+    assert "(too deep): the reference engine trains that" in printed.err
+    data = json.loads(printed.out)
+    assert [one["engine"] for one in data["configurations"]] == [NAME, "reference"]
     assert data["precision"] == "fp32"
+
+
+def too_deep(engine, task, images, device):
+    return "too deep" if task.network_options["conv_layers"] > 1 else None
 
 
 def test_failed_runs_end_with_exit_code_3(tmp_path):

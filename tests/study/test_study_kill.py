@@ -13,8 +13,13 @@ from tiny_study import TINY, as_toml, assert_same_results, layers_only, tiny
 
 from joulelab.study.results import Results
 
-# Long enough for a process to be killed in the middle of a training.
-LONGER = {"epochs": 30, "experiment": {**TINY["experiment"], **layers_only(rounds=2)}}
+# Long enough for a process to be killed in the middle of a training; in groups of which some are
+# half trained then.
+LONGER = {
+    "epochs": 30,
+    "rounds_together": 2,
+    "experiment": {**TINY["experiment"], **layers_only(rounds=2)},
+}
 
 
 def start(study, out):
