@@ -55,8 +55,12 @@ class ImageOrder:
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
         self._order: Tensor | None = None
 
-    def next_epoch(self, device: torch.device) -> tuple[Tensor, ...]:
-        """The rows of each batch, int64, (batch_size,), on the device that is indexed."""
+    def next_order(self) -> Tensor:
+        """The rows of all images in the order of the next epoch, int64, (images,), on the CPU."""
         if self._order is None or self._reshuffle:
             self._order = torch.randperm(self._images, generator=self._generator)
-        return torch.split(self._order.to(device), self._batch_size)
+        return self._order
+
+    def next_epoch(self, device: torch.device) -> tuple[Tensor, ...]:
+        """The rows of each batch, int64, (batch_size,), on the device that is indexed."""
+        return torch.split(self.next_order().to(device), self._batch_size)

@@ -11,8 +11,9 @@ accuracy is that of whatever network came out.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import torch
@@ -97,12 +98,10 @@ class ReferenceEngine(Engine):
 
             try:
                 results.append(_train_one(task, protocol, placed, member, after_epoch))
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(
-                    f"the network {task.network} does not fit into the memory of {device}",
-                    "choose a smaller batch_size or network, or fewer test_images where the "
-                    "protocol evaluates them as one batch",
-                ) from error
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise does_not_fit(task, device) from error
         if placed.device.type == "cuda":
             torch.cuda.synchronize(placed.device)
         return results
@@ -147,7 +146,7 @@ def _train_one(
                 break
         accuracy = _evaluate(network, placed.test, protocol)
     # The first time that the host asks for a number: until here it only queued work.
-    train_losses = _until_divergence([float(loss) for loss in losses])
+    train_losses = until_divergence([float(loss) for loss in losses])
     return TrainingResult(
         seed=member.seed,
         accuracy=float(accuracy),
@@ -197,21 +196,47 @@ def _evaluate(network: nn.Module, test: PlacedSplit, protocol: Protocol) -> Tens
 
 
 def _forward(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits (batch, classes).
+    """Logits (batch, classes)."""
+    with failures_explained(tuple(images.shape)):
+        logits: Tensor = network(images)
+    return logits
+
+
+@contextlib.contextmanager
+def failures_explained(shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn what a network says to a batch of images into an error that says what to do.
+
+    Args:
+        shape: of the batch.
 
     Raises:
         TrainingError: the network refuses the batch, as BatchNorm does a single value per channel.
     """
     try:
-        logits: Tensor = network(images)
-    except torch.OutOfMemoryError:
-        raise
+        yield
     except (RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise TrainingError(
-            f"the network fails on a batch of shape {tuple(images.shape)}: {error}",
+            f"the network fails on a batch of shape {shape}: {error}",
             "choose another batch_size if the batch is too small, else look at the network",
         ) from error
-    return logits
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device has too little memory."""
+    # On the CPU torch raises a plain RuntimeError.
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)
+
+
+def does_not_fit(task: TrainingTask, device: str) -> TrainingError:
+    """The error for a network that needs more memory than there is."""
+    return TrainingError(
+        f"the network {task.network} does not fit into the memory of {device}",
+        "choose a smaller batch_size or network, or fewer test_images where the "
+        "protocol evaluates them as one batch",
+    )
 
 
 def _adam(network: nn.Module, values: Hyperparameters) -> torch.optim.Adam:
@@ -224,7 +249,7 @@ def _adam(network: nn.Module, values: Hyperparameters) -> torch.optim.Adam:
     )
 
 
-def _until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
+def until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
     """Losses as they are until the first that is not finite, NaN from there on."""
     finite_so_far = True
     cleaned = []

@@ -1,0 +1,107 @@
+"""Steps that are captured once as a CUDA graph and then replayed without the host.
+
+::
+
+    order (N, images) ── position ──►  rows (N, B)  ──►  step  ──►  position + B
+          └ copied in at the start of an epoch; the rest happens on the device
+
+The host only queues replays: a step costs it a few microseconds, and it never waits. The last,
+shorter batch of an epoch is a graph of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+WARM_UP_STEPS = 2
+"""Before the capture: libraries choose their algorithms and allocate what they need."""
+
+
+@dataclass(frozen=True)
+class _Graph:
+    graph: torch.cuda.CUDAGraph
+    losses: Tensor
+
+
+class Capture:
+    """Replays steps.
+
+    Args:
+        step: one step on the images of these rows, (N, B), which gives the losses, (N,). It reads
+            and changes only tensors that stay where they are.
+    """
+
+    def __init__(self, step: Callable[[Tensor], Tensor]) -> None:
+        self._step = step
+        self._graphs: dict[int, _Graph] = {}
+        self._order: Tensor | None = None
+        self._position: Tensor | None = None
+
+    def run(
+        self,
+        order: Tensor,
+        batch: int,
+        steps: int,
+        learnt: Callable[[], Sequence[Tensor]],
+        on_step: Callable[[Tensor], None] | None = None,
+    ) -> None:
+        """Queue the steps of an epoch.
+
+        Args:
+            order: rows of all images, (N, images), on the device.
+            batch: images of a step, and of one member.
+            steps: how many; the last may be short of images.
+            learnt: gives everything that a step changes, as far as there is any yet.
+            on_step: given the losses of every step, (N,).
+        """
+        if self._order is None or self._position is None:
+            self._order = torch.empty_like(order)
+            self._position = torch.zeros((), dtype=torch.int64, device=order.device)
+        self._order.copy_(order)
+        images = order.shape[1]
+        sizes = [min(batch, images - start) for start in range(0, steps * batch, batch)]
+        for size in sorted(set(sizes), reverse=True):
+            if size not in self._graphs:
+                self._graphs[size] = self._captured(size, learnt)
+        self._position.zero_()
+        for size in sizes:
+            captured = self._graphs[size]
+            captured.graph.replay()
+            if on_step is not None:
+                on_step(captured.losses.clone())
+
+    def _captured(self, size: int, learnt: Callable[[], Sequence[Tensor]]) -> _Graph:
+        """Capture a step; what the steps before it have learnt stays as it was."""
+        assert self._order is not None
+        device = self._order.device
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            kept = {tensor.data_ptr(): tensor.detach().clone() for tensor in learnt()}
+            for _ in range(WARM_UP_STEPS):
+                self._advance(size)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        torch.cuda.empty_cache()  # the graph has memory of its own
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            losses = self._advance(size)
+        with torch.no_grad():
+            for tensor in learnt():
+                # What the first step makes, such as Adam's moments, begins at 0.
+                before = kept.get(tensor.data_ptr())
+                tensor.zero_() if before is None else tensor.copy_(before)
+        return _Graph(graph, losses)
+
+    def _advance(self, size: int) -> Tensor:
+        assert self._order is not None
+        assert self._position is not None
+        places = self._position % self._order.shape[1] + torch.arange(
+            size, device=self._order.device
+        )
+        losses = self._step(self._order.index_select(1, places))
+        self._position += size
+        return losses

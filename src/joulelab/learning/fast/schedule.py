@@ -1,0 +1,197 @@
+"""How the members of a group are trained on this machine, found by trying and then remembered.
+
+A schedule says how many members make a stack, how many stacks are trained at the same time, each by
+a worker thread, and how layers compute. With N members and T threads:
+
+===========  ==================  =======================  ===============
+arrangement  members of a stack  stacks at the same time  threads of each
+===========  ==================  =======================  ===============
+together     N                   1                        T
+in-turn      1                   1                        T
+workers      1                   T                        1
+shares       N / T, rounded up   T                        1
+===========  ==================  =======================  ===============
+
+On a GPU only the first two are tried, since the host only queues work there.
+
+First the arithmetic is chosen, on one member and one thread, then the arrangement. Candidates are
+timed for a few steps each, twice in turn so that a disturbance of the machine does not decide; the
+faster time counts. The choice is kept in a file by what it depends on: processor or
+GPU, threads, versions, layers, images, batch and precision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+import joulelab
+from joulelab.learning.engine import Precision
+from joulelab.learning.fast.layers import Arithmetic, Convolution, Linear
+from joulelab.learning.fast.processor import processor
+from joulelab.learning.fast.products import onednn_available
+from joulelab.learning.fast.stacking import StackedNetwork
+
+log = logging.getLogger("joulelab")
+
+VARIABLE = "JOULELAB_SCHEDULES"
+"""Path of the file in which schedules are remembered; empty for none."""
+
+
+class Arrangement(StrEnum):
+    """How members share the machine; see the table above."""
+
+    TOGETHER = "together"
+    IN_TURN = "in-turn"
+    WORKERS = "workers"
+    SHARES = "shares"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a group is trained.
+
+    Attributes:
+        arrangement: how members share the machine.
+        onednn: float32 products of linear layers go to oneDNN.
+        channels_last: images are kept with their channels side by side; on the CPU with
+            joulelab's own BatchNorm and pooling.
+        largest_stack: no stack has more members than this, because more did not fit into memory.
+    """
+
+    arrangement: Arrangement = Arrangement.TOGETHER
+    onednn: bool = False
+    channels_last: bool = False
+    largest_stack: int | None = None
+
+    def arithmetic(self, precision: str, device: torch.device) -> Arithmetic:
+        """How layers compute under this schedule."""
+        return Arithmetic(
+            torch.bfloat16 if precision == Precision.BF16 else torch.float32,
+            onednn=self.onednn,
+            own_kernels=self.channels_last and device.type == "cpu",
+            channels_last=self.channels_last,
+        )
+
+    def stack_size(self, members: int, threads: int) -> int:
+        """Members of a stack."""
+        size = {
+            Arrangement.TOGETHER: members,
+            Arrangement.IN_TURN: 1,
+            Arrangement.WORKERS: 1,
+            Arrangement.SHARES: math.ceil(members / threads),
+        }[self.arrangement]
+        return min(size, self.largest_stack or members)
+
+    def workers(self, members: int, threads: int) -> int:
+        """Stacks that are trained at the same time."""
+        if self.arrangement in {Arrangement.TOGETHER, Arrangement.IN_TURN}:
+            return 1
+        return min(threads, math.ceil(members / self.stack_size(members, threads)))
+
+    def halved(self, members: int, threads: int) -> Schedule | None:
+        """The same with stacks of half the size; ``None`` where they hold one member already."""
+        size = self.stack_size(members, threads)
+        return replace(self, largest_stack=math.ceil(size / 2)) if size > 1 else None
+
+
+def arithmetics(network: StackedNetwork, precision: str, device: torch.device) -> list[Schedule]:
+    """The ways in which the layers of a network can compute."""
+    kinds = {type(step.layer) for step in network.steps}
+    on_cpu = device.type == "cpu"
+    products = [False]
+    if on_cpu and precision == Precision.FP32 and Linear in kinds and onednn_available():
+        products.append(True)
+    layouts = [False, True] if Convolution in kinds else [False]
+    return [Schedule(onednn=p, channels_last=c) for p in products for c in layouts]
+
+
+def arrangements(members: int, threads: int, device: torch.device) -> list[Arrangement]:
+    """The arrangements that differ for so many members and threads."""
+    if members == 1:
+        return [Arrangement.TOGETHER]
+    if device.type != "cpu" or threads == 1:
+        return [Arrangement.TOGETHER, Arrangement.IN_TURN]
+    # Large stacks last: where they are slow they are very slow, and by then that is seen at once.
+    shares = [Arrangement.SHARES] if members > threads else []
+    return [Arrangement.IN_TURN, Arrangement.WORKERS, *shares, Arrangement.TOGETHER]
+
+
+def circumstances(
+    network: StackedNetwork, images: Sequence[int], batch: int, precision: str, device: torch.device
+) -> str:
+    """What the best schedule depends on, but for the number of members, as a key."""
+    on_cpu = device.type == "cpu"
+    facts: dict[str, Any] = {
+        "device": processor() if on_cpu else torch.cuda.get_device_name(device),
+        "threads": torch.get_num_threads() if on_cpu else 0,
+        "torch": torch.__version__,
+        "joulelab": joulelab.__version__,
+        "network": network.signature(),
+        "images": list(images),
+        "batch": batch,
+        "precision": precision,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+class ScheduleFile:
+    """Remembers schedules between processes. A file that cannot be used is as good as empty.
+
+    Args:
+        path: of the file, or ``None`` to remember nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    @classmethod
+    def of_user(cls) -> ScheduleFile:
+        """Where `VARIABLE` says, else ``~/.cache/joulelab/schedules.json``."""
+        own = os.environ.get(VARIABLE)
+        if own is not None:
+            return cls(Path(own).expanduser() if own else None)
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return cls(Path(cache) / "joulelab" / "schedules.json")
+
+    def get(self, key: str, members: int) -> Schedule | None:
+        """The schedule for so many members under these circumstances."""
+        entry: Any = self._read().get(f"{key} {members}")
+        try:
+            return Schedule(**{**entry, "arrangement": Arrangement(entry["arrangement"])})
+        except (TypeError, ValueError, KeyError):
+            return None
+
+    def put(self, key: str, members: int, schedule: Schedule) -> None:
+        """Remember a schedule; that it cannot be written is logged, and no error."""
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.path}.lock"):
+                entries = {**self._read(), f"{key} {members}": asdict(schedule)}
+                fresh = self.path.with_suffix(".new")
+                fresh.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", "utf-8")
+                fresh.replace(self.path)
+        except OSError as error:
+            log.info("%s cannot be written: %s", self.path, error)
+
+    def _read(self) -> Mapping[str, Any]:
+        if self.path is None:
+            return {}
+        try:
+            entries = json.loads(self.path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return entries if isinstance(entries, dict) else {}

@@ -1,0 +1,258 @@
+"""The training of one stack: its members step by step together, on one device.
+
+::
+
+    weights of each member, drawn as by the reference engine ─ stacked ─►  state
+    order of each member's images, drawn likewise (N, images)
+        for each step:  rows (N, B) ─ gathered on the device ─ losses (N,) ─ gradients ─ Adam
+    losses stay on the device until all epochs are queued
+
+The loss that is differentiated is the sum of the members' mean losses: no member's gradient depends
+on another.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
+from joulelab.learning.fast.capture import Capture
+from joulelab.learning.fast.layers import Arithmetic, State
+from joulelab.learning.fast.stacking import StackedNetwork
+from joulelab.learning.networks import build_network
+from joulelab.learning.placement import PlacedImages
+from joulelab.learning.protocol import Protocol, protocols
+from joulelab.learning.randomness import ImageOrder, seeded
+from joulelab.learning.reference import EVALUATION_BATCH, failures_explained
+
+_drawing = threading.Lock()
+"""Weights come from torch's global generators, which the stacks of several threads share."""
+
+
+class StackTraining:
+    """Trains the members of one stack.
+
+    Args:
+        network: its layers.
+        task: what is trained; its members are those of this stack.
+        placed: images on the device.
+        arithmetic: how layers compute.
+        weights: initial parameters and buffers of every member; drawn from the seeds where
+            ``None``.
+
+    Attributes:
+        state: parameters and buffers, (N, ...) each.
+        steps: optimiser steps taken.
+    """
+
+    def __init__(
+        self,
+        network: StackedNetwork,
+        task: TrainingTask,
+        placed: PlacedImages,
+        arithmetic: Arithmetic,
+        weights: State | None = None,
+    ) -> None:
+        self._network = network
+        self._task = task
+        self._placed = placed
+        self._arithmetic = arithmetic
+        self._protocol: Protocol = protocols.get(task.protocol)
+        self.state: State = _stacked(
+            [weights or weights_of(task, member, placed) for member in task.members], placed.device
+        )
+        self.steps = 0
+        self._trained = [self.state[name].requires_grad_() for name in network.trained]
+        self._adam = StackedAdam(
+            self._trained,
+            [self._protocol.given_to_adam(member.hyperparameters) for member in task.members],
+        )
+        self._orders = [
+            ImageOrder(
+                len(placed.train),
+                task.batch_size,
+                member.seed,
+                reshuffle_each_epoch=self._protocol.reshuffle_each_epoch,
+            )
+            for member in task.members
+        ]
+        self._total = torch.zeros(len(task.members), dtype=torch.float64, device=placed.device)
+        self._capture = Capture(self._step_on) if placed.device.type == "cuda" else None
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Optimiser steps of a pass over all images."""
+        return math.ceil(len(self._placed.train) / self._task.batch_size)
+
+    def train_epoch(
+        self, most_steps: int | None = None, on_step: Callable[[Tensor], None] | None = None
+    ) -> Tensor:
+        """One pass over the images.
+
+        Args:
+            most_steps: stop after so many optimiser steps, at least 1.
+            on_step: given the losses of every step, (N,), on the device.
+
+        Returns:
+            The mean loss per image of each member, float64, (N,), still on the device.
+        """
+        images, batch = len(self._placed.train), self._task.batch_size
+        steps = self.steps_an_epoch
+        if most_steps is not None:
+            steps = min(steps, most_steps)
+        order = torch.stack([one.next_order() for one in self._orders])  # (N, images)
+        order = _on(self._placed.train.index_device, order)
+        self._total.zero_()
+        if self._capture is not None and self._placed.train.index_device.type == "cuda":
+            self._capture.run(order, batch, steps, self._learnt, on_step)
+        else:
+            for start in range(0, steps * batch, batch):
+                losses = self._step_on(order[:, start : start + batch])
+                if on_step is not None:
+                    on_step(losses)
+        self.steps += steps
+        return self._total / min(steps * batch, images)
+
+    @torch.no_grad()
+    def accuracies(self) -> Tensor:
+        """Share of the test images that each member classifies correctly, (N,), on the device.
+
+        In train mode this changes the running statistics of BatchNorm.
+        """
+        return torch.stack([self._accuracy(index) for index in range(len(self._task.members))])
+
+    def _accuracy(self, index: int) -> Tensor:
+        """Of one member: as many images at once as the reference engine takes."""
+        test = self._placed.test
+        state = {name: values[index : index + 1] for name, values in self.state.items()}
+        size = len(test) if self._protocol.evaluate_as_one_batch else EVALUATION_BATCH
+        correct = torch.zeros((), dtype=torch.int64, device=test.device)
+        for start in range(0, len(test), size):
+            images, labels = test.batch(slice(start, start + size))
+            training = self._protocol.evaluation_mode == "train"
+            logits = self._logits(state, images.unsqueeze(0), training=training)
+            correct += (logits[0].argmax(dim=1) == labels).sum()
+        return correct.double() / len(test)
+
+    def _step_on(self, rows: Tensor) -> Tensor:
+        """One optimiser step of every member on its own images.
+
+        Args:
+            rows: of the images, (N, B).
+
+        Returns:
+            Losses, (N,).
+        """
+        images, labels = self._placed.train.batch(rows)  # (N, B, C, H, W), (N, B)
+        logits = self._logits(self.state, images, training=True)
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), reduction="none"
+        ).view(labels.shape)
+        means = losses.mean(1)
+        for parameter in self._trained:
+            parameter.grad = None
+        torch.autograd.backward(means.sum())
+        self._adam.step()
+        means = means.detach()
+        # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss was not.
+        self._total += means.double() * rows.shape[1]
+        return means
+
+    def _logits(self, state: State, images: Tensor, *, training: bool) -> Tensor:
+        shape = tuple(images.shape[1:])
+        with failures_explained(shape):
+            return self._network(
+                state, images.to(self._arithmetic.dtype), self._arithmetic, training=training
+            )
+
+    def _learnt(self) -> list[Tensor]:
+        """Everything that a step changes."""
+        return [*self.state.values(), *self._adam.state(), self._total]
+
+
+class StackedAdam:
+    """Adam for stacked parameters, in torch's fused kernels.
+
+    Members with the same hyperparameters are updated together.
+
+    Args:
+        parameters: (N, ...) each, with gradients when `step` is called.
+        hyperparameters: of each member.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], hyperparameters: Sequence[Hyperparameters]
+    ) -> None:
+        self._parameters = list(parameters)
+        self._blocks = blocks_of_equals(hyperparameters)
+        self._slices = [
+            [parameter.detach()[block] for parameter in self._parameters] for block in self._blocks
+        ]
+        distinct = [hyperparameters[block.start] for block in self._blocks]
+        self._adam = torch.optim.Adam(
+            [
+                {
+                    "params": slices,
+                    "lr": values.learning_rate,
+                    "betas": (values.beta1, values.beta2),
+                    "eps": values.epsilon,
+                    "weight_decay": values.weight_decay,
+                }
+                for slices, values in zip(self._slices, distinct, strict=True)
+            ],
+            fused=True,
+            capturable=self._parameters[0].is_cuda,
+        )
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+        for block, slices in zip(self._blocks, self._slices, strict=True):
+            for parameter, part in zip(self._parameters, slices, strict=True):
+                part.grad = None if parameter.grad is None else parameter.grad[block]
+        self._adam.step()
+
+    def state(self) -> list[Tensor]:
+        """Moments and step counts, as far as steps have been taken."""
+        return [
+            value
+            for values in self._adam.state.values()
+            for value in values.values()
+            if isinstance(value, Tensor)
+        ]
+
+
+def blocks_of_equals(values: Sequence[Hyperparameters]) -> list[slice]:
+    """Neighbours with equal values, as slices that add up to all.
+
+    >>> one, other = Hyperparameters(1e-3), Hyperparameters(1e-2)
+    >>> blocks_of_equals([one, one, other])
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1]]
+    ends = [*starts[1:], len(values)]
+    return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def weights_of(task: TrainingTask, member: Member, placed: PlacedImages) -> State:
+    """Initial parameters and buffers of one member, as the reference engine draws them."""
+    images = placed.images
+    with _drawing, seeded(member.seed, placed.device):
+        network = build_network(task.network, images.shape, images.classes, task.network_options)
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    return {name: tensor.detach() for name, tensor in tensors}
+
+
+def _stacked(members: Sequence[State], device: torch.device) -> State:
+    return {name: torch.stack([state[name] for state in members]).to(device) for name in members[0]}
+
+
+def _on(device: torch.device, order: Tensor) -> Tensor:
+    if device.type == "cpu":
+        return order
+    return order.pin_memory().to(device, non_blocking=True)
