@@ -133,6 +133,12 @@ def free_memory(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def scaled(images: Tensor) -> Tensor:
     """Images as float32 in [0, 1]; uint8 is divided by 255."""
     if images.dtype == torch.uint8:

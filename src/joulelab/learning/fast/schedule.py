@@ -75,6 +75,15 @@ class Schedule:
     channels_last: bool = False
     largest_stack: int | None = None
 
+    def __str__(self) -> str:
+        words = [
+            str(self.arrangement),
+            "oneDNN" if self.onednn else "",
+            "channels last" if self.channels_last else "",
+            f"at most {self.largest_stack} in a stack" if self.largest_stack else "",
+        ]
+        return ", ".join(filter(None, words))
+
     def arithmetic(self, precision: str, device: torch.device) -> Arithmetic:
         """How layers compute under this schedule."""
         return Arithmetic(

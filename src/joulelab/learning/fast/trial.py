@@ -1,0 +1,100 @@
+"""Trials: which of several schedules is the fastest, on the real images."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from joulelab.learning.engine import TrainingTask
+from joulelab.learning.fast.schedule import Schedule
+from joulelab.learning.fast.stack_training import StackTraining, weights_of
+from joulelab.learning.fast.stacking import StackedNetwork
+from joulelab.learning.fast.workers import Workers
+from joulelab.learning.placement import PlacedImages, synchronize
+
+log = logging.getLogger("joulelab")
+
+STEPS = 3
+"""Optimiser steps of a trial that are timed, after one that is not; the fastest counts."""
+
+TRIALS = 2
+"""How often each candidate is timed."""
+
+HOPELESS = 4.0
+"""A candidate that is slower than the best by so much is not timed any further."""
+
+
+class Trial:
+    """Times candidates.
+
+    Args:
+        network: the layers.
+        task: what is trained.
+        placed: images on the device.
+    """
+
+    def __init__(self, network: StackedNetwork, task: TrainingTask, placed: PlacedImages) -> None:
+        self._network = network
+        self._task = task
+        self._placed = placed
+        self._weights = weights_of(task, task.members[0], placed)
+
+    def fastest(self, candidates: Sequence[Schedule], members: int, threads: int) -> Schedule:
+        """The candidate with the shortest step, among those that fit into memory."""
+        if len(candidates) == 1:
+            return candidates[0]
+        times: dict[Schedule, float] = {}
+        with _threads(threads):
+            for _ in range(TRIALS):
+                for candidate in candidates:
+                    best = min(times.values(), default=math.inf)
+                    if times.get(candidate, 0.0) > HOPELESS * best:
+                        continue
+                    with contextlib.suppress(torch.OutOfMemoryError, MemoryError):
+                        seconds = self._seconds(candidate, members, best)
+                        log.debug("%.4f s a step: %s", seconds, candidate)
+                        times[candidate] = min(seconds, times.get(candidate, math.inf))
+        return min(times, key=lambda candidate: times[candidate]) if times else candidates[-1]
+
+    def _seconds(self, schedule: Schedule, members: int, best: float) -> float:
+        """Time of a step of all members: one stack for each worker, times the waves it takes."""
+        device = self._placed.device
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        size, workers = schedule.stack_size(members, threads), schedule.workers(members, threads)
+        waves = math.ceil(math.ceil(members / size) / workers)
+        arithmetic = schedule.arithmetic(self._task.precision, device)
+        task = self._task.with_members([self._task.members[0]] * size)
+        stacks = [
+            StackTraining(self._network, task, self._placed, arithmetic, self._weights)
+            for _ in range(workers)
+        ]
+        with Workers(workers) as pool:
+
+            def step() -> float:
+                began_s = time.perf_counter()
+                pool.map(lambda stack: stack.train_epoch(1), stacks)
+                synchronize(device)
+                return (time.perf_counter() - began_s) * waves
+
+            step()  # threads start, memory is fetched, steps are captured
+            least = step()
+            for _ in range(STEPS - 1):
+                if least < HOPELESS * best:
+                    least = min(least, step())
+            return least
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
