@@ -178,9 +178,12 @@ class ScheduleFile:
         """The schedule for so many members under these circumstances."""
         entry: Any = self._read().get(f"{key} {members}")
         try:
-            return Schedule(**{**entry, "arrangement": Arrangement(entry["arrangement"])})
+            schedule = Schedule(**{**entry, "arrangement": Arrangement(entry["arrangement"])})
         except (TypeError, ValueError, KeyError):
             return None
+        largest = schedule.largest_stack
+        sound = largest is None or (isinstance(largest, int) and largest > 0)
+        return schedule if sound else None
 
     def put(self, key: str, members: int, schedule: Schedule) -> None:
         """Remember a schedule; that it cannot be written is logged, and no error."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,12 +99,14 @@ class StackedNetwork:
         images: name of the input.
         logits: name of the output.
         trained: names of the parameters that have gradients, in the order of the network.
+        shapes: of all parameters of one member, by name.
     """
 
     steps: tuple[Step, ...]
     images: str
     logits: str
     trained: tuple[str, ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def __call__(
         self, state: State, images: Tensor, arithmetic: Arithmetic, *, training: bool
@@ -123,10 +126,12 @@ class StackedNetwork:
         return values[self.logits].float()
 
     def signature(self) -> str:
-        """Text that differs where the layers do."""
-        return "; ".join(
+        """Text that differs where the layers or their sizes do, the same in every process."""
+        layers = "; ".join(
             f"{step.name}({', '.join(step.inputs)}) = {step.layer}" for step in self.steps
         )
+        addresses = re.compile(r" at 0x[0-9a-f]+")  # of functions
+        return f"{addresses.sub('', layers)}; {self.shapes}"
 
 
 def stack_layers(
@@ -160,27 +165,61 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
     Raises:
         NotStackableError: a layer that cannot be stacked; says which.
     """
+    _check_layers_do_nothing_unseen(network)
     try:
-        traced = fx.symbolic_trace(network)
+        evaluated = fx.symbolic_trace(network.eval())
+        traced = fx.symbolic_trace(network.train())
         ShapeProp(traced).propagate(example)
     except Exception as error:  # tracing runs the user's code
-        raise NotStackableError(
-            f"its forward cannot be traced: {str(error).splitlines()[0]}"
-        ) from error
-    trained = tuple(n for n, p in network.named_parameters() if p.requires_grad)
-    return _Translator(traced, trained).network()
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise NotStackableError(f"its forward cannot be traced: {first_line}") from error
+    if traced.code != evaluated.code:
+        raise NotStackableError("its forward is another one in eval mode")
+    parameters = dict(network.named_parameters())
+    return StackedNetwork(
+        *_Translator(traced).translated(),
+        trained=tuple(name for name, p in parameters.items() if p.requires_grad),
+        shapes=tuple((name, tuple(p.shape)) for name, p in parameters.items()),
+    )
+
+
+def _check_layers_do_nothing_unseen(network: nn.Module) -> None:
+    """Refuse what a trace does not show.
+
+    Raises:
+        NotStackableError: a hook, a mode of its own, or a parameter in two layers.
+    """
+    owners: dict[Tensor, str] = {}
+    for name, module in network.named_modules():
+        kind = f"the layer {name}" if name else "the network"
+        hooks = (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        )
+        if any(hooks):
+            raise NotStackableError(f"{kind} has a hook")
+        if type(module).train is not nn.Module.train:
+            raise NotStackableError(f"{kind} has a train() of its own")
+        for own, parameter in module.named_parameters(name, recurse=False):
+            if parameter in owners:
+                raise NotStackableError(f"{own} and {owners[parameter]} are one parameter")
+            if parameter._backward_hooks:
+                raise NotStackableError(f"the parameter {own} has a hook")
+            owners[parameter] = own
 
 
 class _Translator:
     """Turns the nodes of a traced module into steps."""
 
-    def __init__(self, traced: fx.GraphModule, trained: tuple[str, ...]) -> None:
+    def __init__(self, traced: fx.GraphModule) -> None:
         self._modules = dict(traced.named_modules())
         self._nodes = list(traced.graph.nodes)
-        self._trained = trained
         self._steps: list[Step] = []
 
-    def network(self) -> StackedNetwork:
+    def translated(self) -> tuple[tuple[Step, ...], str, str]:
+        """The steps, and the names of the input and of the output."""
         images = logits = ""
         for node in self._nodes:
             if node.op == "placeholder":
@@ -193,10 +232,11 @@ class _Translator:
                 logits = node.args[0].name
             elif _shape(node):
                 layer = self._layer(node)
-                inputs = [a for a in node.all_input_nodes if _shape(a)]
+                self._check_change_in_place(node)
+                given = [*node.args, *node.kwargs.values()]
+                inputs = [a for a in given if isinstance(a, fx.Node) and _shape(a)]
                 self._steps.append(Step(node.name, tuple(a.name for a in inputs), layer))
-        steps = _pooled_first(self._steps, logits)
-        return StackedNetwork(tuple(steps), images, logits, self._trained)
+        return tuple(_pooled_first(self._steps, logits)), images, logits
 
     def _layer(self, node: fx.Node) -> Layer:
         if node.op == "call_module":
@@ -207,6 +247,25 @@ class _Translator:
             raise NotStackableError(f"it uses the parameter {node.target} outside a layer")
         _check_forms(node, layer)
         return layer
+
+    def _check_change_in_place(self, node: fx.Node) -> None:
+        """Steps leave their inputs as they are: what is changed in place must not be read later."""
+        module = self._modules.get(str(node.target)) if node.op == "call_module" else None
+        in_place = node.kwargs.get("inplace") or getattr(module, "inplace", False)
+        if not (in_place or node.target is operator.iadd):
+            return
+        later = set(self._nodes[self._nodes.index(node) + 1 :])
+        changed: Any = node.args[0]
+        while isinstance(changed, fx.Node):
+            if not later.isdisjoint(changed.users):
+                raise NotStackableError(f"{node.name} changes in place what is read again")
+            changed = changed.args[0] if self._is_view(changed) else None
+
+    def _is_view(self, node: fx.Node) -> bool:
+        """Whether its value may lie in the memory of its input."""
+        if node.op == "call_module":
+            return isinstance(self._modules[str(node.target)], nn.Flatten | nn.Identity)
+        return node.target in _FLATTENINGS
 
 
 def _linear(name: str, module: nn.Linear) -> Layer:
@@ -278,9 +337,9 @@ def _of_module(name: str, module: nn.Module) -> Layer:
     translate = _TRANSLATIONS.get(type(module))
     layer = translate(name, module) if translate else None
     if layer is None:
-        raise NotStackableError(
-            f"the layer {name}, {str(module).splitlines()[0]}, is not supported"
-        )
+        first_line, *others = str(module).splitlines()
+        kind = type(module).__name__ if others else first_line
+        raise NotStackableError(f"the layer {name}, {kind}, is not supported")
     return layer
 
 
