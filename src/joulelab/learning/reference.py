@@ -225,9 +225,9 @@ def failures_explained(shape: tuple[int, ...]) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device has too little memory."""
-    # On the CPU torch raises a plain RuntimeError.
+    # On the CPU torch raises a plain RuntimeError, and so do CUDA's libraries.
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in str(error)
+    return known or any(words in str(error) for words in ("can't allocate memory", "ALLOC_FAILED"))
 
 
 def does_not_fit(task: TrainingTask, device: str) -> TrainingError:

@@ -6,25 +6,24 @@
           └ copied in at the start of an epoch; the rest happens on the device
 
 The host only queues replays: a step costs it a few microseconds, and it never waits. The last,
-shorter batch of an epoch is a graph of its own.
+shorter batch of an epoch is a graph of its own. A step that cannot be captured, because it waits
+for the device or for another reason, is queued operation by operation, and the log says so.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from joulelab.learning.reference import is_out_of_memory
+
+log = logging.getLogger("joulelab")
+
 WARM_UP_STEPS = 2
 """Before the capture: libraries choose their algorithms and allocate what they need."""
-
-
-@dataclass(frozen=True)
-class _Graph:
-    graph: torch.cuda.CUDAGraph
-    losses: Tensor
 
 
 class Capture:
@@ -37,7 +36,7 @@ class Capture:
 
     def __init__(self, step: Callable[[Tensor], Tensor]) -> None:
         self._step = step
-        self._graphs: dict[int, _Graph] = {}
+        self._replays: dict[int, Callable[[], Tensor]] = {}
         self._order: Tensor | None = None
         self._position: Tensor | None = None
 
@@ -65,16 +64,15 @@ class Capture:
         images = order.shape[1]
         sizes = [min(batch, images - start) for start in range(0, steps * batch, batch)]
         for size in sorted(set(sizes), reverse=True):
-            if size not in self._graphs:
-                self._graphs[size] = self._captured(size, learnt)
+            if size not in self._replays:
+                self._replays[size] = self._captured(size, learnt)
         self._position.zero_()
         for size in sizes:
-            captured = self._graphs[size]
-            captured.graph.replay()
+            losses = self._replays[size]()
             if on_step is not None:
-                on_step(captured.losses.clone())
+                on_step(losses.clone())
 
-    def _captured(self, size: int, learnt: Callable[[], Sequence[Tensor]]) -> _Graph:
+    def _captured(self, size: int, learnt: Callable[[], Sequence[Tensor]]) -> Callable[[], Tensor]:
         """Capture a step; what the steps before it have learnt stays as it was."""
         assert self._order is not None
         device = self._order.device
@@ -87,14 +85,22 @@ class Capture:
         torch.cuda.current_stream(device).wait_stream(stream)
         torch.cuda.empty_cache()  # the graph has memory of its own
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            losses = self._advance(size)
+        losses: Tensor | None = None
+        try:
+            with torch.cuda.graph(graph):
+                losses = self._advance(size)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            log.warning("a step cannot be captured, and will be slower: %s", error)
         with torch.no_grad():
             for tensor in learnt():
                 # What the first step makes, such as Adam's moments, begins at 0.
                 before = kept.get(tensor.data_ptr())
                 tensor.zero_() if before is None else tensor.copy_(before)
-        return _Graph(graph, losses)
+        if losses is None:
+            return lambda: self._advance(size)
+        return _replay_of(graph, losses)
 
     def _advance(self, size: int) -> Tensor:
         assert self._order is not None
@@ -105,3 +111,11 @@ class Capture:
         losses = self._step(self._order.index_select(1, places))
         self._position += size
         return losses
+
+
+def _replay_of(graph: torch.cuda.CUDAGraph, losses: Tensor) -> Callable[[], Tensor]:
+    def replay() -> Tensor:
+        graph.replay()
+        return losses
+
+    return replay

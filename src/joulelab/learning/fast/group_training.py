@@ -51,6 +51,8 @@ class GroupTraining:
         self._epochs_done = 0
         self._lock = threading.Lock()
         self._pool = Workers(self._workers)
+        # A worker has to look whether it should stop; the main thread is interrupted by itself.
+        self._on_step = None if self._workers == 1 else lambda _: self._pool.check()
 
     def run(self) -> list[TrainingResult]:
         """Train every stack.
@@ -76,7 +78,7 @@ class GroupTraining:
         losses: list[Tensor] = []
         for _ in range(task.epochs):
             left = None if task.max_steps is None else task.max_steps - stack.steps
-            losses.append(stack.train_epoch(left, lambda _: self._pool.check()))
+            losses.append(stack.train_epoch(left, self._on_step))
             self._report(len(members))
             if stack.steps == task.max_steps:
                 break

@@ -155,10 +155,7 @@ class StackTraining:
             logits.flatten(0, 1), labels.flatten(), reduction="none"
         ).view(labels.shape)
         means = losses.mean(1)
-        for parameter in self._trained:
-            parameter.grad = None
-        torch.autograd.backward(means.sum())
-        self._adam.step()
+        self._adam.step(torch.autograd.grad(means.sum(), self._trained, allow_unused=True))
         means = means.detach()
         # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss was not.
         self._total += means.double() * rows.shape[1]
@@ -182,17 +179,16 @@ class StackedAdam:
     Members with the same hyperparameters are updated together.
 
     Args:
-        parameters: (N, ...) each, with gradients when `step` is called.
+        parameters: (N, ...) each.
         hyperparameters: of each member.
     """
 
     def __init__(
         self, parameters: Sequence[Tensor], hyperparameters: Sequence[Hyperparameters]
     ) -> None:
-        self._parameters = list(parameters)
         self._blocks = blocks_of_equals(hyperparameters)
         self._slices = [
-            [parameter.detach()[block] for parameter in self._parameters] for block in self._blocks
+            [parameter.detach()[block] for parameter in parameters] for block in self._blocks
         ]
         distinct = [hyperparameters[block.start] for block in self._blocks]
         self._adam = torch.optim.Adam(
@@ -207,14 +203,19 @@ class StackedAdam:
                 for slices, values in zip(self._slices, distinct, strict=True)
             ],
             fused=True,
-            capturable=self._parameters[0].is_cuda,
+            capturable=parameters[0].is_cuda,
         )
 
-    def step(self) -> None:
-        """Change the parameters by their gradients."""
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """Change the parameters; one without a gradient stays as it is.
+
+        Args:
+            gradients: of each parameter, (N, ...).
+        """
         for block, slices in zip(self._blocks, self._slices, strict=True):
-            for parameter, part in zip(self._parameters, slices, strict=True):
-                part.grad = None if parameter.grad is None else parameter.grad[block]
+            for gradient, part in zip(gradients, slices, strict=True):
+                # The fused kernels walk through both in the order of memory.
+                part.grad = None if gradient is None else gradient[block].contiguous()
         self._adam.step()
 
     def state(self) -> list[Tensor]:

@@ -28,6 +28,9 @@ TRIALS = 2
 HOPELESS = 4.0
 """A candidate that is slower than the best by so much is not timed any further."""
 
+LONG_STEP_S = 0.02
+"""On the CPU a stack saves the cost of calls, some 2 ms a step: past this it is not tried."""
+
 
 class Trial:
     """Times candidates.
@@ -55,11 +58,18 @@ class Trial:
                     best = min(times.values(), default=math.inf)
                     if times.get(candidate, 0.0) > HOPELESS * best:
                         continue
+                    stacks = candidate.stack_size(members, threads) > 1
+                    if stacks and self._in_vain(best / members):
+                        continue
                     with contextlib.suppress(torch.OutOfMemoryError, MemoryError):
                         seconds = self._seconds(candidate, members, best)
                         log.debug("%.4f s a step: %s", seconds, candidate)
                         times[candidate] = min(seconds, times.get(candidate, math.inf))
         return min(times, key=lambda candidate: times[candidate]) if times else candidates[-1]
+
+    def _in_vain(self, step_s: float) -> bool:
+        """Whether a step of one member takes so long that a stack saves nothing."""
+        return self._placed.device.type == "cpu" and LONG_STEP_S < step_s < math.inf
 
     def _seconds(self, schedule: Schedule, members: int, best: float) -> float:
         """Time of a step of all members: one stack for each worker, times the waves it takes."""
