@@ -81,6 +81,8 @@ def test_factors_have_columns_of_their_own_and_stay_apart(unbroken):
     frame = unbroken.to_frame().set_index("experiment")
     assert unbroken.factors("tuning") == ["strategy", "network", "hyperparameters"]
     assert unbroken.factors("architecture") == ["conv_layers", "relu"]
+    tuned = unbroken.to_frame().query("experiment == 'tuning'")
+    assert set(tuned["hyperparameters"]) == {2}, "a factor, and not the column of that name"
     assert set(frame.loc["tuning", "strategy"]) == {"grid", "random", "bayesian-pi"}
     assert frame.loc["tuning", "conv_layers"].isna().all()
     assert set(frame.loc["architecture", "relu"]) == {True, False}

@@ -19,7 +19,7 @@ from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store import read_manifest, read_runs, reader
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
-_HIDDEN = ("factors", "hyperparameters", "measurement", "metrics")
+_HIDDEN = ("factors", "measurement", "metrics")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Results:
         """
         rows = read_runs(self.folder, list(RUN_COLUMNS))
         for row in rows:
+            # A factor of the tuning experiment has the same name as this column.
             proposed = json.loads(row.pop("hyperparameters") or "{}")
             row.update({**dict.fromkeys(HYPERPARAMETERS, math.nan), **proposed})
             row.update(json.loads(row["factors"]))
@@ -85,7 +86,9 @@ class Results:
                 row[f"{reading.domain} gross_j"] = reading.gross_j
                 row[f"{reading.domain} status"] = str(reading.status)
         if not rows:
-            return pd.DataFrame(columns=[name for name in RUN_COLUMNS if name not in _HIDDEN])
+            return pd.DataFrame(
+                columns=[name for name in RUN_COLUMNS if name not in {*_HIDDEN, "hyperparameters"}]
+            )
         frame = pd.DataFrame(rows)
         numbers = [c for c in map(str, frame) if c.startswith("energy_") and c.endswith("_j")]
         for column in [*numbers, "accuracy", "train_loss", "duration_s", "started_at"]:
