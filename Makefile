@@ -13,8 +13,8 @@ help:
 	@echo "make test-long    set up, then run the tests that take minutes (full trainings, repeated kills)"
 	@echo "make lint         set up, then run ruff and mypy --strict"
 	@echo "make format       set up, then let ruff reformat"
-	@echo "make bench        set up, then measure accuracy and overhead beside other tools (8 minutes; let nothing else run)"
-	@echo "make bench-gpu    set up, then hold counter and power of a real NVIDIA GPU against each other (3 minutes)"
+	@echo "make bench        set up, then measure accuracy, overhead and speed beside other tools (15 minutes; let nothing else run)"
+	@echo "make bench-gpu    set up, then measure counter, power and the fast engine on a real NVIDIA GPU (20 minutes)"
 	@echo "make lock         compile requirements.lock anew"
 
 $(READY): requirements.lock pyproject.toml
@@ -49,6 +49,7 @@ bench: $(READY)
 
 bench-gpu: $(READY)
 	@$(BIN)/python benchmarks/gpu.py
+	@$(BIN)/python benchmarks/training.py --device cuda:0 --rounds --architecture --json joulelab-out/training-gpu.json
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade --extra dev pyproject.toml -o requirements.lock

@@ -23,6 +23,7 @@ QUICK = {
     "windows": "--imports 1 --windows 20",
     "gaps": "--seconds 0.3",
     "proposal": "--observations 8 --pairs 1",
+    "training": "--pairs 1 --steps 1 --networks DensePolyNN --datasets fashion-mnist",
 }
 TITLES = {
     "accuracy": "Accuracy",
@@ -30,6 +31,7 @@ TITLES = {
     "windows": "Imports and windows",
     "gaps": "Gaps under a busy interpreter",
     "proposal": "A Bayesian proposal",
+    "training": "The fast engine beside the reference engine",
 }
 
 
@@ -49,6 +51,8 @@ def main() -> None:
         if args.without_peers and name in ("accuracy", "overhead", "windows"):
             options.append("--without-peers")
         print(f"## {title}\n", flush=True)
+        if name == "training":
+            options += ["--json", "joulelab-out/training.json"]
         if name in PLAIN:
             print("```", flush=True)
         subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)

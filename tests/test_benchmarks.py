@@ -32,6 +32,13 @@ SMALL = {
         rf"\| 10 Hz \| one busy thread \| \d+ ms \| \d+ in {FIGURE} s ",
         r"Target at 10 Hz, under 150 ms: one busy thread (met|missed)",
     ),
+    "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"
+    " --datasets fashion-mnist --rounds --epochs 1 --train-images 1024": (
+        rf"\| fashion-mnist \| DensePolyNN \| fp32 \| {FIGURE} \({FIGURE} to {FIGURE}\) ",
+        rf"fp32: {FIGURE} times the trainings an hour",
+        rf"\| fashion-mnist \| DensePolyNN \| reference \| fp32 \| 1 \| {FIGURE} ",
+        rf"fp32: 3072 trainings of the paper in {FIGURE} h",
+    ),
 }
 
 
