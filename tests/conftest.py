@@ -21,3 +21,9 @@ def data_dir() -> Path:
 def locks_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests do not wait for a measurement that somebody runs on this machine, nor disturb it."""
     os.environ["JOULELAB_LOCK_DIR"] = str(tmp_path_factory.mktemp("locks"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def schedules_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor change the schedules that the user's machine remembers."""
+    os.environ["JOULELAB_SCHEDULES"] = str(tmp_path_factory.mktemp("schedules") / "schedules.json")

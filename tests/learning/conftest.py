@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 
 from joulelab.learning.images import datasets
 from joulelab.learning.networks import networks
@@ -18,3 +19,12 @@ def own_parts():
         registry._registered.update(parts)
     for module in [name for name in sys.modules if name.startswith("joulelab_plugin_")]:
         del sys.modules[module]
+
+
+@pytest.fixture
+def one_thread():
+    """torch computes with one thread: two are very slow where another process wants a core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
