@@ -16,6 +16,7 @@ from joulelab.learning.fast.stack_training import StackTraining, weights_of
 from joulelab.learning.fast.stacking import StackedNetwork
 from joulelab.learning.fast.workers import Workers
 from joulelab.learning.placement import PlacedImages, synchronize
+from joulelab.learning.reference import is_out_of_memory
 
 log = logging.getLogger("joulelab")
 
@@ -61,10 +62,14 @@ class Trial:
                     stacks = candidate.stack_size(members, threads) > 1
                     if stacks and self._in_vain(best / members):
                         continue
-                    with contextlib.suppress(torch.OutOfMemoryError, MemoryError):
+                    try:
                         seconds = self._seconds(candidate, members, best)
-                        log.debug("%.4f s a step: %s", seconds, candidate)
-                        times[candidate] = min(seconds, times.get(candidate, math.inf))
+                    except (RuntimeError, MemoryError) as error:
+                        if not is_out_of_memory(error):
+                            raise
+                        continue
+                    log.debug("%.4f s a step: %s", seconds, candidate)
+                    times[candidate] = min(seconds, times.get(candidate, math.inf))
         return min(times, key=lambda candidate: times[candidate]) if times else candidates[-1]
 
     def _in_vain(self, step_s: float) -> bool:
