@@ -39,13 +39,15 @@ class Arithmetic:
     """How layers compute.
 
     Attributes:
-        dtype: of activations, and of weights while they are multiplied.
+        dtype: of linear layers: of their inputs, and of weights while they are multiplied.
+        convolutions: the same of convolutions, and of what lies between them.
         onednn: float32 products of linear layers go to oneDNN; CPU only.
         own_kernels: BatchNorm and pooling as in `normalisation` and `pooling`; CPU only.
         channels_last: images are kept with their channels side by side.
     """
 
     dtype: torch.dtype = torch.float32
+    convolutions: torch.dtype = torch.float32
     onednn: bool = False
     own_kernels: bool = False
     channels_last: bool = False
@@ -86,7 +88,7 @@ class Linear(Layer):
         dtype = run.arithmetic.dtype
         bias = None if self.bias is None else run.state[self.bias].to(dtype)
         weight = run.state[self.weight].to(dtype)
-        return linear(flat(inputs[0]), weight, bias, onednn=run.arithmetic.onednn)
+        return linear(flat(inputs[0]).to(dtype), weight, bias, onednn=run.arithmetic.onednn)
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,14 @@ class Convolution(Layer):
         """Spatial to spatial."""
         arithmetic = run.arithmetic
         weight = run.state[self.weight]
-        kernels = weight.flatten(0, 1).to(arithmetic.dtype)
+        kernels = weight.flatten(0, 1).to(arithmetic.convolutions)
         if arithmetic.channels_last:
             kernels = kernels.contiguous(memory_format=torch.channels_last)
         bias = None
         if self.bias is not None:
-            bias = run.state[self.bias].flatten().to(arithmetic.dtype)
+            bias = run.state[self.bias].flatten().to(arithmetic.convolutions)
         return functional.conv2d(
-            spatial(inputs[0], arithmetic),
+            spatial(inputs[0], arithmetic).to(arithmetic.convolutions),
             kernels,
             bias,
             self.stride,

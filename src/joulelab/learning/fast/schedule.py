@@ -67,12 +67,14 @@ class Schedule:
         onednn: float32 products of linear layers go to oneDNN.
         channels_last: images are kept with their channels side by side; on the CPU with
             joulelab's own BatchNorm and pooling.
+        wide_convolutions: convolutions stay in float32 under bf16, because that is faster.
         largest_stack: no stack has more members than this, because more did not fit into memory.
     """
 
     arrangement: Arrangement = Arrangement.TOGETHER
     onednn: bool = False
     channels_last: bool = False
+    wide_convolutions: bool = False
     largest_stack: int | None = None
 
     def __str__(self) -> str:
@@ -80,14 +82,17 @@ class Schedule:
             str(self.arrangement),
             "oneDNN" if self.onednn else "",
             "channels last" if self.channels_last else "",
+            "convolutions in fp32" if self.wide_convolutions else "",
             f"at most {self.largest_stack} in a stack" if self.largest_stack else "",
         ]
         return ", ".join(filter(None, words))
 
     def arithmetic(self, precision: str, device: torch.device) -> Arithmetic:
         """How layers compute under this schedule."""
+        dtype = torch.bfloat16 if precision == Precision.BF16 else torch.float32
         return Arithmetic(
-            torch.bfloat16 if precision == Precision.BF16 else torch.float32,
+            dtype,
+            torch.float32 if self.wide_convolutions else dtype,
             onednn=self.onednn,
             own_kernels=self.channels_last and device.type == "cpu",
             channels_last=self.channels_last,
@@ -123,7 +128,14 @@ def arithmetics(network: StackedNetwork, precision: str, device: torch.device) -
     if on_cpu and precision == Precision.FP32 and Linear in kinds and onednn_available():
         products.append(True)
     layouts = [False, True] if Convolution in kinds else [False]
-    return [Schedule(onednn=p, channels_last=c) for p in products for c in layouts]
+    # oneDNN has no fast kernels in bfloat16 for images of one channel.
+    widths = [False, True] if layouts[1:] and on_cpu and precision == Precision.BF16 else [False]
+    return [
+        Schedule(onednn=product, channels_last=layout, wide_convolutions=width)
+        for product in products
+        for layout in layouts
+        for width in widths
+    ]
 
 
 def arrangements(members: int, threads: int, device: torch.device) -> list[Arrangement]:

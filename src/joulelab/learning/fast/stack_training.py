@@ -164,9 +164,7 @@ class StackTraining:
     def _logits(self, state: State, images: Tensor, *, training: bool) -> Tensor:
         shape = tuple(images.shape[1:])
         with failures_explained(shape):
-            return self._network(
-                state, images.to(self._arithmetic.dtype), self._arithmetic, training=training
-            )
+            return self._network(state, images, self._arithmetic, training=training)
 
     def _learnt(self) -> list[Tensor]:
         """Everything that a step changes."""
@@ -250,7 +248,11 @@ def weights_of(task: TrainingTask, member: Member, placed: PlacedImages) -> Stat
 
 
 def _stacked(members: Sequence[State], device: torch.device) -> State:
-    return {name: torch.stack([state[name] for state in members]).to(device) for name in members[0]}
+    # Adam's fused kernels walk through parameters and gradients in the order of memory.
+    return {
+        name: torch.stack([state[name] for state in members]).contiguous().to(device)
+        for name in members[0]
+    }
 
 
 def _on(device: torch.device, order: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ of the work, since ReLU keeps the order of what it is given.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +117,7 @@ class StackedNetwork:
 
         Args:
             state: parameters and buffers of N members.
-            images: (N, B, C, H, W), in the type of the arithmetic.
+            images: (N, B, C, H, W), float32.
             arithmetic: how to compute.
             training: BatchNorm uses the statistics of the batch, and keeps them.
         """
@@ -169,18 +171,28 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
     try:
         evaluated = fx.symbolic_trace(network.eval())
         traced = fx.symbolic_trace(network.train())
-        ShapeProp(traced).propagate(example)
     except Exception as error:  # tracing runs the user's code
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise NotStackableError(f"its forward cannot be traced: {first_line}") from error
+        raise _untraceable(error) from error
     if traced.code != evaluated.code:
         raise NotStackableError("its forward is another one in eval mode")
+    for node in traced.graph.find_nodes(op="call_module"):
+        _of_module(str(node.target), traced.get_submodule(str(node.target)))
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # it prints what it raises
+            ShapeProp(traced).propagate(example)
+    except Exception as error:
+        raise _untraceable(error.__cause__ or error) from error
     parameters = dict(network.named_parameters())
     return StackedNetwork(
         *_Translator(traced).translated(),
         trained=tuple(name for name, p in parameters.items() if p.requires_grad),
         shapes=tuple((name, tuple(p.shape)) for name, p in parameters.items()),
     )
+
+
+def _untraceable(error: BaseException) -> NotStackableError:
+    first_line = (str(error) or type(error).__name__).splitlines()[0]
+    return NotStackableError(f"its forward cannot be traced: {first_line}")
 
 
 def _check_layers_do_nothing_unseen(network: nn.Module) -> None:
