@@ -30,7 +30,7 @@ from joulelab.learning.fast.products import onednn_available
 from joulelab.learning.fast.schedule import Arrangement, Schedule, ScheduleFile
 from joulelab.learning.images import load_images, thinned
 from joulelab.learning.networks import networks
-from joulelab.learning.placement import Placement
+from joulelab.learning.placement import Placement, Shelf
 from joulelab.learning.reference import ReferenceEngine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -158,7 +158,7 @@ def test_a_batch_larger_than_the_data_set_is_the_data_set():
 def test_every_placement_gives_the_same_numbers(placement):
     images = made_up_images((1, 8, 8), train=50)
     task = task_of("SimpleCNN", batch_size=20)
-    engine = FastEngine(placement, ScheduleFile(None))
+    engine = FastEngine(Shelf(placement), ScheduleFile(None))
     default = FastEngine(schedules=ScheduleFile(None))
     for one, other in zip(
         engine.train(task, images, "cpu"), default.train(task, images, "cpu"), strict=True

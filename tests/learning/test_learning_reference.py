@@ -14,7 +14,7 @@ from joulelab.learning.conformance import check_engine
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask, engines
 from joulelab.learning.images import Images, Split, load_images, thinned
 from joulelab.learning.networks import build_network, networks
-from joulelab.learning.placement import Placement
+from joulelab.learning.placement import Placement, Shelf
 from joulelab.learning.randomness import ImageOrder
 from joulelab.learning.reference import ReferenceEngine
 
@@ -161,7 +161,7 @@ def test_the_papers_protocol_ignores_beta2(digits):
 
 
 def test_every_placement_gives_the_same_numbers(digits):
-    results = [_train(TASK, digits, placement=placement)[0] for placement in Placement]
+    results = [_train(TASK, digits, shelf=Shelf(placement))[0] for placement in Placement]
     assert [result.placement for result in results] == ["resident", "resident-uint8", "streamed"]
     assert len({replace(result, placement="") == results[0] for result in results}) == 1
     assert len({(result.train_losses, result.accuracy) for result in results}) == 1
@@ -180,7 +180,7 @@ def test_the_data_set_is_placed_once_and_replaced_by_the_next(digits, caplog):
 
 
 def test_streaming_is_a_warning(digits, caplog):
-    _train(replace(TASK, max_steps=1), digits, placement=Placement.STREAMED)
+    _train(replace(TASK, max_steps=1), digits, shelf=Shelf(Placement.STREAMED))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

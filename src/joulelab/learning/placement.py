@@ -108,6 +108,26 @@ def place_images(
     )
 
 
+class Shelf:
+    """Keeps the last data set on its device between trainings.
+
+    Args:
+        placement: where images lie; where ``None``, what fits (see `place_images`).
+    """
+
+    def __init__(self, placement: Placement | None = None) -> None:
+        self._placement = placement
+        self._placed: PlacedImages | None = None
+
+    def place(self, images: Images, device: torch.device) -> PlacedImages:
+        """The images on the device; placed anew only where they are others than the last."""
+        held = self._placed
+        if held is None or held.images is not images or held.device != device:
+            held = self._placed = None  # free the memory before looking how much there is
+            held = self._placed = place_images(images, device, self._placement)
+        return held
+
+
 def choose_placement(values: int, free_bytes: int, *, host: bool) -> Placement:
     """The first placement that fits.
 

@@ -33,7 +33,7 @@ from joulelab.learning.engine import (
 from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
 from joulelab.learning.networks import build_network, count_parameters
-from joulelab.learning.placement import PlacedImages, PlacedSplit, Placement, place_images
+from joulelab.learning.placement import PlacedImages, PlacedSplit, Shelf
 from joulelab.learning.protocol import Protocol, protocols
 from joulelab.learning.randomness import ImageOrder, seeded
 
@@ -47,14 +47,13 @@ class ReferenceEngine(Engine):
     The last data set stays on the device between calls.
 
     Args:
-        placement: where images lie; where ``None``, what fits (see `place_images`).
+        shelf: holds the images; one of its own where ``None``.
     """
 
     name = "reference"
 
-    def __init__(self, placement: Placement | None = None) -> None:
-        self._placement = placement
-        self._placed: PlacedImages | None = None
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        self._shelf = shelf or Shelf()
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
         """None: it trains any network, in torch's default precision.
@@ -88,7 +87,7 @@ class ReferenceEngine(Engine):
         for member in task.members:
             check_hyperparameters(asdict(member.hyperparameters))
         protocol = protocols.get(task.protocol)
-        placed = self._on_device(images, checked_device(device))
+        placed = self._shelf.place(images, checked_device(device))
         results = []
         for number, member in enumerate(task.members):
 
@@ -105,14 +104,6 @@ class ReferenceEngine(Engine):
         if placed.device.type == "cuda":
             torch.cuda.synchronize(placed.device)
         return results
-
-    def _on_device(self, images: Images, device: torch.device) -> PlacedImages:
-        held = self._placed
-        if held is None or held.images is not images or held.device != device:
-            held = self._placed = None  # free the memory before looking how much there is
-            self._placed = place_images(images, device, self._placement)
-        assert self._placed is not None
-        return self._placed
 
 
 def _train_one(

@@ -27,7 +27,7 @@ from joulelab.learning.fast.stacking import NotStackableError, StackedNetwork, s
 from joulelab.learning.fast.trial import Trial
 from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
-from joulelab.learning.placement import PlacedImages, Placement, place_images
+from joulelab.learning.placement import Shelf
 from joulelab.learning.reference import (
     ReferenceEngine,
     checked_device,
@@ -44,20 +44,17 @@ class FastEngine(Engine):
     The last data set stays on the device between calls.
 
     Args:
-        placement: where images lie; where ``None``, what fits (see `place_images`).
+        shelf: holds the images; one of its own where ``None``.
         schedules: where schedules are remembered; where ``None``, in the user's file.
     """
 
     name = NAME
 
-    def __init__(
-        self, placement: Placement | None = None, schedules: ScheduleFile | None = None
-    ) -> None:
-        self._placement = placement
+    def __init__(self, shelf: Shelf | None = None, schedules: ScheduleFile | None = None) -> None:
+        self._shelf = shelf or Shelf()
         self._schedules = ScheduleFile.of_user() if schedules is None else schedules
         self._known: dict[tuple[str, int], Schedule] = {}
-        self._placed: PlacedImages | None = None
-        self._reference = ReferenceEngine(placement)
+        self._reference = ReferenceEngine(self._shelf)
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
         """The layer that cannot be stacked, in words; ``None`` where all can.
@@ -118,7 +115,7 @@ class FastEngine(Engine):
         self.prepare(task, images, device)
         on = checked_device(device)
         network = _layers(task, images)
-        placed = self._on_device(images, on)
+        placed = self._shelf.place(images, on)
         key = self._key(network, task, images, on)
         while True:
             schedule = self._recalled(key, len(task.members)) or Schedule()
@@ -146,7 +143,7 @@ class FastEngine(Engine):
     def _choose(
         self, network: StackedNetwork, task: TrainingTask, images: Images, device: torch.device
     ) -> Schedule:
-        placed = self._on_device(images, device)
+        placed = self._shelf.place(images, device)
         threads = torch.get_num_threads()
         trial = Trial(network, task, placed)
         ways = arithmetics(network, task.precision, device)
@@ -189,14 +186,6 @@ class FastEngine(Engine):
             device,
             schedule.largest_stack,
         )
-
-    def _on_device(self, images: Images, device: torch.device) -> PlacedImages:
-        held = self._placed
-        if held is None or held.images is not images or held.device != device:
-            held = self._placed = None  # free the memory before looking how much there is
-            self._placed = place_images(images, device, self._placement)
-        assert self._placed is not None
-        return self._placed
 
 
 def _layers(task: TrainingTask, images: Images) -> StackedNetwork:
