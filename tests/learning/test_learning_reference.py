@@ -194,9 +194,9 @@ def test_a_divergence_goes_on_and_is_flagged(digits):
 
 
 def test_losses_stay_nan_after_the_first_that_is_not_finite():
-    from joulelab.learning.reference import _until_divergence
+    from joulelab.learning.reference import until_divergence
 
-    assert str(_until_divergence([1.0, math.inf, 0.5])) == "(1.0, nan, nan)"
+    assert str(until_divergence([1.0, math.inf, 0.5])) == "(1.0, nan, nan)"
 
 
 def test_a_limit_of_steps_inside_an_epoch_averages_the_steps_taken(spy, digits):
