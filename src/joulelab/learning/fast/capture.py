@@ -105,10 +105,9 @@ class Capture:
     def _advance(self, size: int) -> Tensor:
         assert self._order is not None
         assert self._position is not None
-        places = self._position % self._order.shape[1] + torch.arange(
-            size, device=self._order.device
-        )
-        losses = self._step(self._order.index_select(1, places))
+        # Warming up may take more images than there are, and then begins again.
+        places = self._position + torch.arange(size, device=self._order.device)
+        losses = self._step(self._order.index_select(1, places % self._order.shape[1]))
         self._position += size
         return losses
 
