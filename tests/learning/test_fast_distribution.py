@@ -70,11 +70,18 @@ def _check(task, images, values, test_images, learnt):
     assert differences.mean() < 0.5 * np.abs(fast - itself[::-1]).mean() * len(images.test)
 
 
-@pytest.mark.parametrize(("network", "test_images"), [("DensePolyNN", 0.5), ("SimpleCNN", 1.5)])
-def test_accuracies_on_digits_are_distributed_as_the_references(network, test_images):
+@pytest.mark.parametrize(
+    ("network", "protocol"), [("DensePolyNN", "default"), ("SimpleCNN", "yarally2023")]
+)
+def test_accuracies_on_digits_are_distributed_as_the_references(network, protocol):
+    """A seed differs from itself by 0.0 and 0.2 of 360 test images.
+
+    SimpleCNN in eval mode, where running statistics are not those of the last step, differs by 2.6,
+    and the reference by 2.4 from itself with convolutions that sum in another order.
+    """
     images = thinned(load_images("digits"), 500, 360, seed=0)
-    task = TrainingTask(network, {}, "default", 5, 64, ())
-    _check(task, images, Hyperparameters(3e-3), test_images, learnt=0.5)
+    task = TrainingTask(network, {}, protocol, 5, 64, ())
+    _check(task, images, Hyperparameters(3e-3), test_images=0.5, learnt=0.5)
 
 
 @pytest.mark.long

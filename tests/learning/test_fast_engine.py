@@ -40,7 +40,7 @@ def _engine():
     return FastEngine(schedules=ScheduleFile(None))
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_it_keeps_the_promises_of_an_engine(cores):
     with threads(cores):
         check_engine(_engine, tolerance=TOLERANCE)
