@@ -49,7 +49,8 @@ class Precision(StrEnum):
     Attributes:
         FP32: float32 throughout.
         TF32: inputs rounded to 10 bits of mantissa, sums in float32; NVIDIA GPUs only.
-        BF16: inputs and activations in bfloat16, sums in float32.
+        BF16: inputs and activations in bfloat16, sums in float32; on the CPU an engine may leave
+            convolutions in float32 where that is faster.
         TORCH_DEFAULT: whatever torch does unasked. On NVIDIA GPUs that is float32 for matrix
             products and TF32 for convolutions. Only results have it: it cannot be asked for.
     """

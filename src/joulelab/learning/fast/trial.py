@@ -21,7 +21,13 @@ from joulelab.learning.reference import is_out_of_memory
 log = logging.getLogger("joulelab")
 
 STEPS = 3
-"""Optimiser steps of a trial that are timed, after one that is not; the fastest counts."""
+"""Optimiser steps of a trial that are timed, after one that is not, at least ..."""
+
+MOST_STEPS = 20
+"""... and at most, until"""
+
+TRIAL_S = 0.3
+"""a trial has lasted so long."""
 
 TRIALS = 2
 """How often each candidate is timed."""
@@ -97,11 +103,13 @@ class Trial:
                 return (time.perf_counter() - began_s) * waves
 
             step()  # threads start, memory is fetched, steps are captured
-            least = step()
-            for _ in range(STEPS - 1):
-                if least < HOPELESS * best:
-                    least = min(least, step())
-            return least
+            elapsed_s, steps = step(), 1
+            if elapsed_s > HOPELESS * best:
+                return elapsed_s
+            while steps < STEPS or (elapsed_s < TRIAL_S * waves and steps < MOST_STEPS):
+                elapsed_s += step()
+                steps += 1
+            return elapsed_s / steps
 
 
 @contextlib.contextmanager

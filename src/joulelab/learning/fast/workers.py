@@ -1,8 +1,9 @@
 """Worker threads that each compute on one core.
 
 torch gives up the interpreter's lock while it computes, so threads serve as well as processes, and
-share the images. Each has torch's number of threads set to 1: two trainings on a core each are
-faster than one training on two, which has to wait for the slower half of every layer.
+share the images. Each sets torch's number of threads to 1, which holds for itself alone: two
+trainings on a core each are faster than one training on two, which has to wait for the slower half
+of every layer.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ class Workers:
         self._count = count
         self._pool: ThreadPoolExecutor | None = None
         self._stop = threading.Event()
-        self._threads = torch.get_num_threads()
 
     def __enter__(self) -> Self:
         if self._count > 1:
@@ -52,8 +52,6 @@ class Workers:
         if self._pool is not None:
             self._stop.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
-            # MKL's number of threads is one for the whole process.
-            torch.set_num_threads(self._threads)
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """The function of each item, in order.
