@@ -21,13 +21,13 @@ from joulelab.learning.reference import is_out_of_memory
 log = logging.getLogger("joulelab")
 
 STEPS = 3
-"""Optimiser steps of a trial that are timed, after one that is not, at least ..."""
+"""Optimiser steps of a trial that are timed at least, after two that are not, ..."""
 
 MOST_STEPS = 20
-"""... and at most, until"""
+"""... and at most; between the two, as many as take ..."""
 
 TRIAL_S = 0.3
-"""a trial has lasted so long."""
+"""... so long."""
 
 TRIALS = 2
 """How often each candidate is timed."""
@@ -96,20 +96,19 @@ class Trial:
         ]
         with Workers(workers) as pool:
 
-            def step() -> float:
+            def seconds(steps: int) -> float:
                 began_s = time.perf_counter()
-                pool.map(lambda stack: stack.train_epoch(1), stacks)
+                pool.map(lambda stack: stack.train_epoch(steps), stacks)
                 synchronize(device)
-                return (time.perf_counter() - began_s) * waves
+                return (time.perf_counter() - began_s) * waves / steps
 
-            step()  # threads start, memory is fetched, steps are captured
-            elapsed_s, steps = step(), 1
-            if elapsed_s > HOPELESS * best:
-                return elapsed_s
-            while steps < STEPS or (elapsed_s < TRIAL_S * waves and steps < MOST_STEPS):
-                elapsed_s += step()
-                steps += 1
-            return elapsed_s / steps
+            seconds(1)  # threads start, memory is fetched, steps are captured
+            first_s = seconds(1)
+            if first_s > HOPELESS * best:
+                return first_s
+            enough = min(max(STEPS, math.ceil(TRIAL_S * waves / first_s)), MOST_STEPS)
+            # Without the last batch of an epoch, which may be short, and captured for itself.
+            return seconds(max(1, min(enough, stacks[0].steps_an_epoch - 1)))
 
 
 @contextlib.contextmanager
