@@ -127,6 +127,7 @@ def test_bf16_trains_with_nearly_the_losses_of_fp32(network, channels_last, wide
     expected = ReferenceEngine().train(exact, IMAGES, "cpu")
     for one, other in zip(results, expected, strict=True):
         assert one.precision == Precision.BF16
+        assert one.extra["wide_convolutions"] == int(wide), "the results say what was computed how"
         assert other.precision == Precision.FP32
         difference = worst_difference(one.train_losses, other.train_losses)
         assert 1e-6 < difference < 0.03

@@ -47,6 +47,7 @@ class GroupTraining:
         threads = torch.get_num_threads() if placed.device.type == "cpu" else 1
         self._stack_size = schedule.stack_size(len(task.members), threads)
         self._workers = schedule.workers(len(task.members), threads)
+        self._wide_convolutions = schedule.wide_convolutions
         self._progress = progress
         self._epochs_done = 0
         self._lock = threading.Lock()
@@ -104,7 +105,11 @@ class GroupTraining:
             placement=str(self._placed.placement),
             engine=NAME,
             precision=self._task.precision,
-            extra={"stack_size": self._stack_size, "workers": self._workers},
+            extra={
+                "stack_size": self._stack_size,
+                "workers": self._workers,
+                "wide_convolutions": int(self._wide_convolutions),
+            },
         )
 
     def _report(self, members: int) -> None:
