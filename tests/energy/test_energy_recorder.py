@@ -428,11 +428,13 @@ def test_samples_that_no_window_needs_are_forgotten():
 def test_closing_stops_the_thread_and_closes_every_meter():
     meter = FakeMeter((channel(), flowing(1.0)))
     one = Recorder([meter])
+    others = set(threading.enumerate())
     one.start()
+    assert set(threading.enumerate()) - others, "it samples in a thread of its own"
     one.close()
     one.close()
     assert meter.closed
-    assert "joulelab-recorder" not in [thread.name for thread in threading.enumerate()]
+    assert not set(threading.enumerate()) - others
 
 
 def test_deadlines_do_not_drift():
