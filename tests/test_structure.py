@@ -13,9 +13,10 @@ MAY_IMPORT = {
     "learning": set(),
     "tuning": set(),
     "analysis": set(),
+    "replication": {"analysis"},
     "study": {"energy", "learning", "tuning"},
     "report": {"study", "analysis", "energy"},
-    "cli": {"study", "analysis", "report", "energy", "learning", "tuning"},
+    "cli": {"study", "analysis", "replication", "report", "energy", "learning", "tuning"},
 }
 ROOT_MODULES = {"errors", "formats", "registry", "settings", "__version__"}
 

@@ -129,6 +129,11 @@ class StudySpec(BaseModel):
     def _known_engine(cls, name: str) -> str:
         return known(known_engines, name)
 
+    @property
+    def scale(self) -> float:
+        """Share of the work of the whole study that this one does; 1 for a study that is whole."""
+        return 1.0
+
     def experiments(self) -> Mapping[str, ExperimentSpec]:
         """The experiments, each checked by its kind."""
         return {name: _typed(table) for name, table in self.experiment.items()}

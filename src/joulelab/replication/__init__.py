@@ -1,0 +1,1 @@
+"""Published studies: their raw data, their printed numbers, and whether the two agree."""
