@@ -12,6 +12,11 @@ the data sheet of another model is no estimate. Otherwise 4 W a logical processo
 codecarbon's own default. The memory figure is that of Green Algorithms (Lannelongue et al.,
 Advanced Science 2021). Software estimates are off by up to 40 % (arXiv 2509.22092); on a virtual
 machine, which does not know its share of the processor, the bound is the figure itself.
+
+Beside the processor's energy its channel says the utilisation: the share of the logical processors
+that this process may use which the process tree kept busy since the sample before. It is our load
+of the processor, not that of others. Of the whole machine it is the load by everything, of all
+logical processors.
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.process_tree import Machine, ProcessTree
-from joulelab.energy.meters.processor import Processor
+from joulelab.energy.meters.process_tree import Load, Machine, ProcessTree
+from joulelab.energy.meters.processor import Processor, usable_processors
 from joulelab.energy.reading import Status
 from joulelab.errors import SettingsError
 
@@ -88,6 +93,7 @@ class EstimateMeter(Meter):
         )
         self._channels = tuple(c for c in channels if c.domain.partition(":")[0] not in measured)
         self._usage = ProcessTree() if scope == "tree" else Machine()
+        self._load = Load(usable_processors() if scope == "tree" else processor.logical)
         self._memory_j = 0.0
         self._memory_w = 0.0
         self._last_s: float | None = None
@@ -99,7 +105,7 @@ class EstimateMeter(Meter):
         return self._channels
 
     def sample(self) -> Sequence[Sample]:
-        """Read processor time and memory of the process tree."""
+        """Read processor time and memory, and what they say of the load."""
         if self._closed:
             return [Sample(None, "closed") for _ in self._channels]
         seconds, resident_bytes = self._usage.usage()
@@ -109,7 +115,12 @@ class EstimateMeter(Meter):
         self._last_s = now_s
         self._memory_w = resident_bytes / 1e9 * MEMORY_W_PER_GB
         joules = {"cpu:0": seconds * self._w_per_processor, "dram:0": self._memory_j}
-        return [Sample(joules[channel.domain]) for channel in self._channels]
+        load = self._load.since_last(seconds, now_s)
+        states = {"cpu:0": {} if load is None else {"utilisation": load}}
+        return [
+            Sample(joules[channel.domain], state=states.get(channel.domain, {}))
+            for channel in self._channels
+        ]
 
     def describe(self) -> Mapping[str, str]:
         """The processor and what is assumed of it."""

@@ -6,9 +6,11 @@ import csv
 import importlib.util
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 DEFAULT_W_PER_PROCESSOR = 4.0
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _NOISE = re.compile(
     r"\((?:r|tm)\)|\bcpu\b|\bprocessor\b|@.*$|\b\d+th gen\b|\b\w+-core\b|\bwith radeon.*$", re.I
 )
@@ -56,6 +58,22 @@ class Processor:
             known = f"codecarbon's default; its table has no {self.model}"
             return DEFAULT_W_PER_PROCESSOR, known + guest
         return tdp_w * self.sockets / self.logical, f"{tdp_w:g} W {source}, {self.model}{guest}"
+
+
+def usable_processors(cpu_max: Path = CPU_MAX) -> float:
+    """How many logical processors this process may keep busy; a container may allow a part of one.
+
+    Args:
+        cpu_max: the file in which Linux keeps a container's share: processor time and the period
+            in which it may be used, both in microseconds, or ``max`` for all.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    allowed = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
+    with suppress(OSError, ValueError):
+        quota_us, period_us = map(float, cpu_max.read_text("ascii").split())
+        if quota_us > 0 and period_us > 0:
+            allowed = min(allowed, quota_us / period_us)
+    return allowed
 
 
 def table_tdp_w(model: str) -> float | None:

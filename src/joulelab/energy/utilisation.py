@@ -1,0 +1,155 @@
+"""How busy a device was over a window: time-weighted mean and quantiles of its utilisation.
+
+Symbols: samples (t_i, u_i), i = 0 ... n-1, t in seconds of the monotonic clock, u from 0 to 1.
+
+A utilisation looks back: u_i is the share of the time before t_i in which the device was busy. So
+it stands for the step from t_{i-1} to t_i, whose weight is w_i = t_i - t_{i-1}; the first sample
+speaks of the time before the window and is left out, and so is a step whose u_i is unknown::
+
+    mean = sum w_i u_i / sum w_i
+    q(p) = the least u_i such that the steps with u_j <= u_i make up at least p of sum w_i
+
+q is the inverse of the empirical distribution function, with time in place of counts (definition 1
+of Hyndman and Fan, The American Statistician 1996): it is always a value that occurred.
+
+What *busy* means is the sensor's: an NVIDIA driver says in which share of its last sampling period
+(1/6 s to 1 s, by the product) any kernel ran, however little of the GPU that kernel filled; the
+estimate says which share of the processors that we may use our own processes kept busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from joulelab.energy.tape import Stretch
+from joulelab.energy.trace import Series
+
+QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+"""The shares of the time that are kept of a distribution, by name."""
+
+STATE = "utilisation"
+LOOKS_BACK_S = {"gpu": 1.0}
+"""The longest time that a device's figure may look back: a shorter window would be told of the
+time before it."""
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """How busy one device was over a window.
+
+    Attributes:
+        domain: the device, for instance ``"gpu:0"``.
+        source: what said so, or ``None`` where nothing did.
+        mean: over time, 0 to 1; ``None`` where unknown.
+        quantiles: over time, by the names of `QUANTILES`; empty where unknown.
+        samples: how many steps were counted.
+        seen: share of the window's time that these steps make up, 0 to 1.
+        reason: why it is unknown.
+    """
+
+    domain: str
+    source: str | None
+    mean: float | None
+    quantiles: Mapping[str, float] = field(default_factory=dict)
+    samples: int = 0
+    seen: float = 0.0
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as the store keeps it beside the mean; an unknown quantile is ``None``."""
+        return {
+            **{name: self.quantiles.get(name) for name in QUANTILES},
+            "samples": self.samples,
+            "seen": self.seen,
+            "domain": self.domain,
+            "source": self.source,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Mean and quantiles over time, of so many steps that make up so many seconds."""
+
+    mean: float
+    quantiles: Mapping[str, float]
+    samples: int
+    seconds: float
+
+
+def over_time(times_s: Series, values: Series) -> Distribution | None:
+    """Time-weighted mean and quantiles of figures that look back.
+
+    Busy for all of 1 s, then for half of 3 s; the first value is of the time before:
+
+    >>> busy = over_time([0.0, 1.0, 4.0], [0.2, 1.0, 0.5])
+    >>> busy.mean, busy.quantiles["p50"], busy.quantiles["p95"]
+    (0.625, 0.5, 1.0)
+
+    Args:
+        times_s: (n,), increasing.
+        values: (n,), NaN where unknown.
+
+    Returns:
+        ``None`` where no step is known.
+    """
+    times, known = np.asarray(times_s, float), np.asarray(values, float)[1:]
+    weights = times[1:] - times[:-1]
+    counted = ~np.isnan(known) & (weights > 0)
+    known, weights = known[counted], weights[counted]
+    if not len(known):
+        return None
+    seconds = float(weights.sum())
+    order = np.argsort(known, kind="stable")
+    reached = np.cumsum(weights[order]) / seconds
+    # Rounding may leave the last one just below 1, and a share just below what it should reach.
+    positions = np.searchsorted(reached, np.array(list(QUANTILES.values())) - 1e-12)
+    at = known[order][np.minimum(positions, len(known) - 1)]
+    return Distribution(
+        float(np.dot(known, weights)) / seconds,
+        dict(zip(QUANTILES, at.tolist(), strict=True)),
+        len(known),
+        seconds,
+    )
+
+
+def utilisation(stretches: Sequence[Stretch], device: str) -> Utilisation:
+    """How busy a device was over a window.
+
+    Args:
+        stretches: the samples of every channel within it.
+        device: ``"gpu:<n>"``, or ``"cpu"`` for all processors together.
+    """
+    own = [stretch for stretch in stretches if _is_of(stretch.channel.domain, device)]
+    speaking = [stretch for stretch in own if STATE in stretch.state]
+    for stretch in speaking:
+        domain, source = stretch.channel.domain, stretch.channel.source
+        window_s = float(stretch.times_s[-1] - stretch.times_s[0])
+        looks_back_s = LOOKS_BACK_S.get(domain.partition(":")[0], 0.0)
+        if window_s < looks_back_s:
+            reason = (
+                f"the window is shorter than the {looks_back_s:g} s that {source} may look back"
+            )
+            return Utilisation(domain, source, None, reason=reason)
+        busy = over_time(stretch.times_s, stretch.state[STATE])
+        if busy is not None:
+            seen = busy.seconds / window_s
+            # Sums of floats may differ in their last digit.
+            mean = min(1.0, max(0.0, busy.mean))
+            return Utilisation(domain, source, mean, busy.quantiles, busy.samples, min(1.0, seen))
+    if speaking:
+        channel = speaking[0].channel
+        reason = f"{channel.source} did not say it within the window"
+        return Utilisation(channel.domain, channel.source, None, reason=reason)
+    if own:
+        sources = ", ".join(dict.fromkeys(stretch.channel.source for stretch in own))
+        return Utilisation(device, None, None, reason=f"{sources} does not say it of {device}")
+    return Utilisation(device, None, None, reason=f"no meter reads {device}")
+
+
+def _is_of(domain: str, device: str) -> bool:
+    return domain == device or (device == "cpu" and domain.partition(":")[0] == "cpu")
