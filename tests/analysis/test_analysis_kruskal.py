@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from joulelab.analysis.kruskal import eta_squared, kruskal, magnitude
+from joulelab.analysis.kruskal import eta_squared, kruskal, magnitude, resampled_h
+from joulelab.analysis.resampling import draw_counts
 from joulelab.errors import UsageError
 
 FACTORS = ["linear_layers", "conv_layers", "relu"]
@@ -111,3 +112,67 @@ def test_h_and_p_are_scipys_and_do_not_depend_on_the_order_of_runs(samples):
 
     assert found["h"] == pytest.approx(expected.statistic, abs=1e-9)
     assert found["p"] == pytest.approx(expected.pvalue)
+
+
+def test_epsilon_squared_is_h_over_n_minus_one(architecture):
+    found = kruskal(architecture, FACTORS)
+
+    np.testing.assert_allclose(found["epsilon_squared"], found["h"] / 3071)
+    assert found["epsilon_squared"].round(3).tolist() == [0.157, 0.750, 0.057]
+
+
+def test_without_resamples_there_are_no_intervals():
+    runs = pd.DataFrame({"relu": [0, 0, 1, 1], "energy_net_j": [1.0, 2.0, 3.0, 4.0]})
+
+    found = kruskal(runs, "relu")
+
+    assert found[["eta_low", "eta_high", "epsilon_low", "epsilon_high"]].isna().all(axis=None)
+    assert found["reason"].tolist() == [""]
+
+
+def test_h_of_a_resample_is_scipys_of_the_values_drawn_with_ties_and_unequal_groups():
+    samples = [np.array([5.0, 1.0, 2.0, 2.0]), np.array([2.0, 7.0]), np.array([3.0, 1.0, 9.0])]
+    rng, again = np.random.default_rng(3), np.random.default_rng(3)
+
+    found = resampled_h(samples, 50, rng)
+
+    # The same draws by hand: counts are of the places of the values among all, sorted.
+    places = np.split(np.argsort(np.argsort(np.concatenate(samples), kind="stable")), [4, 6])
+    expected = [
+        stats.kruskal(*(np.repeat(s, row[p]) for s, p in zip(samples, places, strict=True)))
+        for row in draw_counts(again, 50, places, 9).astype(int)
+    ]
+    np.testing.assert_allclose(found, [one.statistic for one in expected])
+
+
+def test_the_interval_is_that_of_a_plain_bootstrap_and_repeats_with_its_seed(architecture):
+    few = architecture.iloc[::16]
+    rng = np.random.default_rng(1)
+    samples = [few.loc[few["relu"] == on, "energy_net_j"].to_numpy() for on in (False, True)]
+    plain = [
+        eta_squared(stats.kruskal(*(rng.choice(s, len(s)) for s in samples)).statistic, len(few), 2)
+        for _ in range(800)
+    ]
+
+    found = kruskal(few, "relu", resamples=2000).iloc[0]
+
+    assert [found["eta_low"], found["eta_high"]] == pytest.approx(
+        np.quantile(plain, [0.025, 0.975]), abs=0.02
+    )
+    assert found["eta_low"] < found["eta_squared"] < found["eta_high"]
+    columns = ["linear_layers", "relu"]
+    again = kruskal(few, columns, resamples=2000).iloc[1]
+    assert (again["eta_low"], again["eta_high"]) == (found["eta_low"], found["eta_high"])
+    other = kruskal(few, "relu", resamples=2000, seed=1).iloc[0]
+    assert other["eta_low"] != found["eta_low"]
+
+
+def test_levels_that_do_not_overlap_have_an_interval_of_next_to_no_length(architecture):
+    found = kruskal(architecture, "conv_layers", resamples=50).iloc[0]
+
+    assert found[["eta_low", "eta_high"]].tolist() == pytest.approx([found["eta_squared"]] * 2)
+
+
+def test_negative_resamples_are_refused():
+    with pytest.raises(UsageError, match="-1 resamples"):
+        kruskal(pd.DataFrame({"relu": [0, 1], "energy_net_j": [1.0, 2.0]}), "relu", resamples=-1)

@@ -15,6 +15,7 @@ posthoc        which configurations differ in energy?
 increase       by how much does a factor raise energy?
 clusters       what do the low-energy and the high-energy runs reach?
 pareto         which configurations are not beaten in both energy and accuracy?
+resampling     how far would a statistic move if the sample were drawn again? (bootstrap)
 =============  =====================================================================================
 
 Missing values: a run without the value that a statistic needs is left out of that statistic, and

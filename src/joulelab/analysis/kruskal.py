@@ -5,13 +5,21 @@ For a factor with k levels and n runs, all energies ranked together (ties get th
     H     = (12 / (n (n + 1)) * sum_i R_i^2 / n_i  -  3 (n + 1)) / C
     C     = 1 - sum_t (t^3 - t) / (n^3 - n)          t runs share an energy
     df    = k - 1                                    p from the chi-square distribution
-    eta^2 = (H - k + 1) / (n - k)
+    eta^2 = (H - k + 1) / (n - k)                    epsilon^2 = H / ((n^2 - 1) / (n + 1))
 
 with R_i the sum of the ranks of level i and n_i its number of runs. Kruskal and Wallis, "Use of
-ranks in one-criterion variance analysis", JASA 47 (1952); eta^2: Tomczak and Tomczak, "The need to
-report effect size estimates revisited", Trends in Sport Sciences 21 (2014). Magnitude: small from
-0.01, medium from 0.06, large from 0.14; below that negligible. eta^2 is below 0 when the levels
-differ less than chance would have it.
+ranks in one-criterion variance analysis", JASA 47 (1952); eta^2 and epsilon^2, which is H / (n - 1)
+and lies between 0 and 1: Tomczak and Tomczak, "The need to report effect size estimates revisited",
+Trends in Sport Sciences 21 (2014). Magnitude, of eta^2: small from 0.01, medium from 0.06, large
+from 0.14; below that negligible. eta^2 is below 0 when the levels differ less than chance would
+have it.
+
+The intervals are those of a percentile bootstrap that draws the runs of each level again. No level
+can differ less than not at all, so that chance in a resample adds to an effect and hardly ever
+takes from it: near 0 the resamples lie too high by about (k - 1) / (n - k), the interval can lie
+above the effect itself, and it need not hold the 0 of a factor that does nothing. There p answers,
+and not the interval. Levels that do not overlap at all are as far apart in every resample: the
+interval has next to no length then, because ranks cannot say how far.
 
 The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) put in 8,
 the number of their configurations, so that they print .155, .749 and .055 where the two levels of
@@ -29,6 +37,12 @@ from scipy import stats
 
 from joulelab.analysis.levels import levels
 from joulelab.analysis.missing import ENERGY, complete, names
+from joulelab.analysis.resampling import (
+    batches,
+    draw_counts,
+    percentile_interval,
+    require_chance,
+)
 
 COLUMNS = (
     "factor",
@@ -40,6 +54,11 @@ COLUMNS = (
     "eta_k",
     "eta_squared",
     "magnitude",
+    "epsilon_squared",
+    "eta_low",
+    "eta_high",
+    "epsilon_low",
+    "epsilon_high",
     "dropped",
     "reason",
 )
@@ -51,6 +70,8 @@ def kruskal(
     factors: str | Sequence[str],
     energy: str = ENERGY,
     eta_k: int | None = None,
+    resamples: int = 0,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Kruskal-Wallis test and effect size of every factor on energy.
 
@@ -60,15 +81,19 @@ def kruskal(
         energy: column in joules.
         eta_k: the k of eta squared where it is to be another than the number of levels, to
             reproduce a publication. H, df and p never depend on it.
+        resamples: of the bootstrap, 1000 for instance; with 0 there are no intervals.
+        seed: of the bootstrap.
 
     Returns:
         A row a factor, in the order given: ``factor``, ``h``, ``df``, ``p`` (0 where it is below
         the smallest float), ``n``, ``k`` (levels), ``eta_k``, ``eta_squared``, ``magnitude``,
-        ``dropped`` (runs without an energy or a level) and ``reason``. With a single level, or
-        energies that are all the same, the statistics are missing and the reason is given.
+        ``epsilon_squared``, ``eta_low``, ``eta_high``, ``epsilon_low`` and ``epsilon_high`` (95 %;
+        missing without resamples), ``dropped`` (runs without an energy or a level) and ``reason``.
+        With a single level, or energies that are all the same, the statistics are missing and the
+        reason is given.
 
     Raises:
-        UsageError: a column is absent, or the energies are not numbers.
+        UsageError: a column is absent, the energies are not numbers, or the resamples are negative.
 
     Worked example: the ranks are 1, 2, 3 and 4, 5, 6, so R = 6, 15 and
     H = 12 / 42 * (36 / 3 + 225 / 3) - 21 = 3.857; eta^2 = (3.857 - 1) / 4 = 0.714.
@@ -79,7 +104,12 @@ def kruskal(
             factor      h  df  eta_squared magnitude
     0  conv_layers  3.857   1        0.714     large
     """
-    rows = [_test(runs, factor, energy, eta_k) for factor in names(factors)]
+    require_chance(resamples)
+    # Each factor has the same chance, whatever other factors are asked for.
+    rows = [
+        _test(runs, factor, energy, eta_k, resamples, np.random.default_rng(seed))
+        for factor in names(factors)
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"df": "Int64"})
 
 
@@ -97,6 +127,19 @@ def eta_squared(h: float, n: int, k: int) -> float:
     return (h - k + 1) / (n - k) if n > k else np.nan
 
 
+def epsilon_squared(h: float, n: int) -> float:
+    """The other effect size, ``h / ((n^2 - 1) / (n + 1))``, 0 to 1; NaN unless n > 1.
+
+    Args:
+        h: the statistic.
+        n: number of runs.
+
+    >>> round(epsilon_squared(481.799, n=3072), 3)
+    0.157
+    """
+    return h * (n + 1) / (n**2 - 1) if n > 1 else np.nan
+
+
 def magnitude(effect: float) -> str:
     """The word for an eta squared; empty for NaN.
 
@@ -108,7 +151,68 @@ def magnitude(effect: float) -> str:
     return next((word for threshold, word in THRESHOLDS if effect >= threshold), "negligible")
 
 
-def _test(runs: pd.DataFrame, factor: str, energy: str, eta_k: int | None) -> dict[str, object]:
+def resampled_h(
+    samples: Sequence[npt.NDArray[np.float64]], resamples: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """H of resamples that draw each level again; NaN where a resample has all energies the same.
+
+    Args:
+        samples: the energies of each level.
+        resamples: how many.
+        rng: the source of chance.
+
+    Returns:
+        Shape (resamples,).
+
+    >>> h = resampled_h([np.array([1.0, 2.0]), np.array([8.0, 9.0])], 200, np.random.default_rng(0))
+    >>> np.unique(h.round(3))       # no value drawn twice, one, two
+    array([2.4  , 2.667, 3.   ])
+    """
+    values = np.concatenate(samples)
+    order = np.argsort(values, kind="stable")
+    # Position of every value among the sorted ones, level by level.
+    place = np.empty(len(values), np.intp)
+    place[order] = np.arange(len(values))
+    sizes = np.array([len(sample) for sample in samples])
+    groups = np.split(place, np.cumsum(sizes)[:-1])
+    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1  # of the ties
+    tied = np.diff(ends, prepend=0)
+    parts = [
+        _h_of_counts(draw_counts(rng, batch, groups, len(values)), groups, sizes, ends, tied)
+        for batch in batches(resamples, len(values))
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _h_of_counts(
+    counts: npt.NDArray[np.float64],
+    groups: Sequence[npt.NDArray[np.intp]],
+    sizes: npt.NDArray[np.intp],
+    ends: npt.NDArray[np.intp],
+    tied: npt.NDArray[np.intp],
+) -> npt.NDArray[np.float64]:
+    """H of each resample, from the counts of the sorted values, shape (resamples, n)."""
+    n = counts.shape[1]
+    upto = np.cumsum(counts, axis=1)[:, ends - 1]  # (resamples, distinct values)
+    alike = np.diff(upto, axis=1, prepend=0)
+    ranks = np.repeat(upto - (alike - 1) / 2, tied, axis=1)  # mean rank of equal values
+    weighted = counts * ranks
+    sums = np.stack([weighted[:, members].sum(axis=1) for members in groups], axis=1)
+    h = 12 / (n * (n + 1)) * (sums**2 / sizes).sum(axis=1) - 3 * (n + 1)
+    correction = 1 - (alike**3 - alike).sum(axis=1) / (n**3 - n)
+    corrected = np.full(len(h), np.nan)
+    np.divide(h, correction, out=corrected, where=correction > 0)
+    return corrected
+
+
+def _test(
+    runs: pd.DataFrame,
+    factor: str,
+    energy: str,
+    eta_k: int | None,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, object]:
     whole = complete(runs, [energy], [factor])
     samples = [
         whole.rows.loc[whole.rows[factor] == level, energy].to_numpy(dtype=float)
@@ -117,13 +221,17 @@ def _test(runs: pd.DataFrame, factor: str, energy: str, eta_k: int | None) -> di
     n, k = len(whole.rows), len(samples)
     reason = _undefined(samples)
     h = p = np.nan
+    drawn = np.empty(0)
     if not reason:
         result = stats.kruskal(*samples)
         h, p = float(result.statistic), float(result.pvalue)
+        drawn = resampled_h(samples, resamples, rng)
     divisor_k = k if eta_k is None else eta_k
     effect = eta_squared(h, n, divisor_k)
     if not reason and np.isnan(effect):
         reason = f"eta squared needs more than {divisor_k} runs"
+    eta_low, eta_high = (eta_squared(end, n, divisor_k) for end in percentile_interval(drawn))
+    epsilon_low, epsilon_high = (epsilon_squared(end, n) for end in percentile_interval(drawn))
     return {
         "factor": factor,
         "h": h,
@@ -134,6 +242,11 @@ def _test(runs: pd.DataFrame, factor: str, energy: str, eta_k: int | None) -> di
         "eta_k": divisor_k,
         "eta_squared": effect,
         "magnitude": magnitude(effect),
+        "epsilon_squared": epsilon_squared(h, n),
+        "eta_low": eta_low,
+        "eta_high": eta_high,
+        "epsilon_low": epsilon_low,
+        "epsilon_high": epsilon_high,
         "dropped": whole.dropped,
         "reason": reason,
     }

@@ -1,0 +1,99 @@
+"""Bootstrap: how far a statistic would move if the sample were drawn again from itself.
+
+A sample of n values is drawn n times with replacement, over and over; the middle 95 % of the
+statistics of those resamples are the percentile interval. Efron, "Bootstrap methods: another look
+at the jackknife", Annals of Statistics 7 (1979); Efron and Tibshirani, "An Introduction to the
+Bootstrap" (1993), chapter 13.
+
+A resample is kept as the **counts** of how often each value was drawn, so that values are sorted
+once and not once a resample: ranks, sums and means of a resample follow from its counts by
+cumulative and weighted sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from joulelab.errors import UsageError
+
+CONFIDENCE = 0.95
+# So many counts are in memory at a time: 32 MB of them.
+AT_ONCE = 4_000_000
+
+
+def draw_counts(
+    rng: np.random.Generator, resamples: int, groups: Sequence[npt.NDArray[np.intp]], n: int
+) -> npt.NDArray[np.float64]:
+    """How often each value is drawn, in each resample.
+
+    Args:
+        rng: the source of chance.
+        resamples: how many.
+        groups: the positions of each group; as many are drawn from a group as it has, so that no
+            group grows or vanishes.
+        n: how many values there are; one that is in no group is never drawn.
+
+    Returns:
+        Shape (resamples, n); each row sums to the size of the groups.
+
+    >>> counts = draw_counts(np.random.default_rng(0), 2, [np.array([0, 2]), np.array([1])], 3)
+    >>> counts[:, [0, 2]].sum(axis=1), counts[:, 1]
+    (array([2., 2.]), array([1., 1.]))
+    """
+    counts = np.zeros((resamples, n))
+    rows = np.arange(resamples)[:, None]
+    for members in groups:
+        size = len(members)
+        # (resamples, size): which of its members, numbered through over all resamples
+        drawn = rng.integers(size, size=(resamples, size), dtype=np.int32) + rows * size
+        flat = np.bincount(drawn.ravel(), minlength=resamples * size)
+        counts[:, members] = flat.reshape(resamples, size)
+    return counts
+
+
+def batches(resamples: int, n: int) -> Iterator[int]:
+    """So many resamples of n values at a time that their counts fit into memory.
+
+    >>> list(batches(5, 2_000_000))
+    [2, 2, 1]
+    """
+    at_once = max(1, AT_ONCE // max(n, 1))
+    for start in range(0, resamples, at_once):
+        yield min(at_once, resamples - start)
+
+
+def percentile_interval(
+    statistics: npt.NDArray[np.float64], confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The middle share of the statistics of the resamples; those that are undefined are left out.
+
+    Args:
+        statistics: (resamples,); NaN where it is undefined.
+        confidence: of the interval, between 0 and 1.
+
+    Returns:
+        Low and high; NaN where no resample has a statistic.
+
+    >>> percentile_interval(np.arange(101.0), 0.5)
+    (25.0, 75.0)
+    """
+    defined = statistics[~np.isnan(statistics)]
+    if not len(defined):
+        return np.nan, np.nan
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def require_chance(resamples: int, confidence: float = CONFIDENCE) -> None:
+    """Check that there can be a bootstrap.
+
+    Raises:
+        UsageError: resamples below 0, or a confidence that is no share.
+    """
+    if resamples < 0:
+        raise UsageError(f"{resamples} resamples are not possible", "give 0 for none, or 1000")
+    if not 0 < confidence < 1:
+        raise UsageError(f"a confidence of {confidence:g} is not possible", "give one below 1: .95")
