@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 Units = Sequence[tuple[float, float, str]]
@@ -90,6 +90,11 @@ def number(value: float | None) -> str:
     return f"{value:.4g}" if known(value) else DASH
 
 
+def tick(value: float) -> str:
+    """A number at an axis, in full where six digits do: ``1,500``, ``0.25``."""
+    return signed(f"{value:,.6g}")
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """A share of 1 as a percentage."""
     return f"{100 * value:.{decimals}f} %" if known(value) else DASH
@@ -103,6 +108,13 @@ def change(value: float | None) -> str:
 def points(value: float) -> str:
     """A difference of accuracies in percentage points, with its sign: ``+0.8 points``."""
     return signed(f"{100 * value:+.1f} points")
+
+
+def interval(low: float | None, high: float | None, form: Callable[[float], str]) -> str:
+    """The ends of an interval, each in a format of this module: ``0.741 to 0.758``."""
+    if not (known(low) and known(high)):
+        return "no interval"
+    return f"{form(low)} to {form(high)}"
 
 
 def signed(text: str) -> str:

@@ -1,0 +1,258 @@
+"""Claims about what layers cost and bring.
+
+The unit of evidence of the last two is a round: a set of hyperparameters with which every
+configuration is trained. Both clusters are averaged within a round, and the rounds are the sample,
+because the repetitions of a set of hyperparameters resemble each other more than chance has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from joulelab import formats
+from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below
+from joulelab.analysis.clusters import HIGH, LOW, Clusters, clusters
+from joulelab.analysis.comparison import Interval, mean_interval, ratio_interval
+from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.levels import groups
+from joulelab.analysis.missing import ENERGY, complete
+from joulelab.analysis.variation import variation
+
+PAPER = "Yarally et al., CAIN 2023, "
+LAYERS = ("conv_layers", "linear_layers", "relu")
+"""Types of layer by what they cost, the dearest first."""
+STEADY = 0.01
+"""A mean coefficient of variation below this says that hyperparameters do not move the energy."""
+HALF = 0.55
+"""E- over E+ below this is half, in the paper's sense: 0.51 and 0.60 on its two data sets."""
+SIGNIFICANT_P = 0.05
+RESAMPLES = 1000
+
+
+def architecture_claims(
+    runs: pd.DataFrame,
+    factors: Sequence[str],
+    energy: str = ENERGY,
+    configuration: str = "configuration",
+    accuracy: str = "accuracy",
+) -> list[Claim]:
+    """The paper's four findings about layers and energy, on these runs.
+
+    Args:
+        runs: a row a run, with a column ``round``.
+        factors: columns with the levels of each type of layer.
+        energy: column in joules.
+        configuration: column of the configurations.
+        accuracy: column, 0 to 1.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+    """
+    split = _split(runs, factors, energy, accuracy)
+    return [
+        hyperparameters_claim(runs, energy, configuration),
+        _order(runs, factors, energy),
+        _halved(split, energy, accuracy),
+        _diminishing(split, energy, accuracy),
+    ]
+
+
+def hyperparameters_claim(
+    runs: pd.DataFrame, energy: str = ENERGY, configuration: str = "configuration"
+) -> Claim:
+    """Whether hyperparameters move the energy of a training.
+
+    Args:
+        runs: a row a run, with a column ``round``.
+        energy: column in joules.
+        configuration: column of the configurations.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+    """
+    spread = variation(runs, by=configuration, energy=energy)["cv"].dropna()
+    n, effect = len(spread), Effect("mean coefficient of variation", reference=STEADY)
+    verdict, said = Verdict.UNDECIDED, "No configuration has two runs with an energy."
+    if n:
+        effect = _effect("mean coefficient of variation", mean_interval(list(spread)), STEADY)
+        verdict = below(effect)
+        said = (
+            f"The coefficients reach up to {formats.percent(float(spread.max()), 2)}; "
+            f"{int((spread < STEADY).sum())} of {n} are below {formats.percent(STEADY, 0)}."
+        )
+    test, p = _between_rounds(runs, energy, configuration)
+    return Claim(
+        "hyperparameters-do-not-move-energy",
+        "Hyperparameters do not move the energy of a training (coefficient of variation below "
+        f"{STEADY:g}).",
+        f"{PAPER}section VI-B",
+        verdict,
+        f"Holds if the interval of the mean coefficient lies below {STEADY:g}, does not if above.",
+        test,
+        p,
+        effect,
+        n,
+        "configurations",
+        said,
+    )
+
+
+def _between_rounds(runs: pd.DataFrame, energy: str, configuration: str) -> tuple[str, float]:
+    """Kruskal-Wallis between the rounds of each configuration, in words, and the smallest p."""
+    tested = [
+        kruskal(rows, "round", energy).iloc[0]
+        for _, rows in groups(runs, configuration)
+        if rows["round"].nunique() > 1
+    ]
+    found = pd.DataFrame([row for row in tested if np.isfinite(row["h"])])
+    if not len(found):
+        return "Student's t interval over configurations", np.nan
+    p = multipletests(found["p"].to_numpy(float), method="holm")[1]
+    return (
+        "Student's t interval over configurations; Kruskal-Wallis between the hyperparameter sets "
+        f"of each: p < {SIGNIFICANT_P:g} (Holm) in {int((p < SIGNIFICANT_P).sum())} of "
+        f"{len(found)}, median \N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} "
+        f"{formats.effect(float(found['eta_squared'].median()))}"
+    ), float(p.min())
+
+
+def _order(runs: pd.DataFrame, factors: Sequence[str], energy: str) -> Claim:
+    """Whether convolutional layers explain most of the energy, then linear ones, then ReLU."""
+    effect, verdict, n = Effect("eta squared of conv_layers"), Verdict.UNDECIDED, 0
+    test, p = "", np.nan
+    present = [name for name in LAYERS if name in factors and runs[name].nunique() > 1]
+    said = f"Only {formats.listing(present)} varies here." if present else "No such layer varies."
+    if len(present) == len(LAYERS):
+        table = kruskal(runs, LAYERS, energy, resamples=RESAMPLES)
+        conv, linear, relu = rows = table.to_dict("records")
+        n = int(table["n"].min())
+        effect = Effect(
+            f"\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} of {LAYERS[0]}",
+            conv["eta_squared"],
+            conv["eta_low"],
+            conv["eta_high"],
+        )
+        pairs = [(conv, linear), (linear, relu)]
+        if all(upper["eta_low"] > lower["eta_high"] for upper, lower in pairs):
+            verdict = Verdict.HOLDS
+        elif any(upper["eta_high"] < lower["eta_low"] for upper, lower in pairs):
+            verdict = Verdict.FAILS
+        p = float(table["p"].max())
+        h = ", ".join(f"{row['factor']} H = {row['h']:,.1f}" for row in rows)
+        test = f"Kruskal-Wallis: {h}; largest p {formats.p_value(p)}"
+        said = "; ".join(map(_eta_words, rows)) + "."
+    return Claim(
+        "convolutions-dominate",
+        "Convolutional layers move the energy most, then linear layers, then ReLU.",
+        f"{PAPER}section VI-B, Table IV",
+        verdict,
+        "Holds if the bootstrap intervals of eta squared lie one below the other in this order, "
+        "does not if two lie the other way round.",
+        test,
+        p,
+        effect,
+        n,
+        "runs",
+        said,
+    )
+
+
+def _eta_words(row: Mapping[Hashable, Any]) -> str:
+    interval = formats.interval(row["eta_low"], row["eta_high"], formats.effect)
+    return (
+        f"{row['factor']} \N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} = "
+        f"{formats.effect(row['eta_squared'])} ({interval})"
+    )
+
+
+def _split(
+    runs: pd.DataFrame, factors: Sequence[str], energy: str, accuracy: str
+) -> tuple[Clusters, pd.DataFrame]:
+    """E- and E+, and the mean energy and accuracy of both in every round that has both."""
+    whole = complete(runs, [energy, accuracy], ["round"]).rows
+    by = [LAYERS[0]] if LAYERS[0] in factors else list(factors)
+    found = clusters(whole, by, energy=energy, accuracy=accuracy)
+    if found.reason:
+        return found, pd.DataFrame()
+    means = found.members.pivot_table(
+        index="round", columns="cluster", values=[energy, accuracy], aggfunc="mean"
+    )
+    return found, means.dropna()
+
+
+def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) -> Claim:
+    found, means = split
+    effect, verdict = Effect("E- over E+, mean energy", reference=HALF), Verdict.UNDECIDED
+    said = f"There are no two clusters: {found.reason}." if found.reason else ""
+    test = "Student's t interval of the logarithms, paired by round"
+    if len(means) and bool((means[energy].to_numpy() > 0).all()):
+        low, high = list(means[energy, LOW]), list(means[energy, HIGH])
+        effect = _effect("E- over E+, mean energy", ratio_interval(low, high), HALF)
+        verdict = below(effect)
+        lost = mean_interval(list(means[accuracy, HIGH] - means[accuracy, LOW]))
+        said = (
+            f"{found.factor} = {formats.level(found.low)} instead of {formats.level(found.high)} "
+            f"takes {formats.percent(effect.value)} of the energy and costs "
+            f"{formats.points(lost.value)} of mean accuracy "
+            f"({formats.interval(lost.low, lost.high, formats.points)})."
+        )
+    elif len(means):
+        said = "A mean energy is not positive, so that there is no ratio."
+    return Claim(
+        "energy-can-be-halved",
+        "A smaller network takes half the energy.",
+        f"{PAPER}section VII-B, Table V",
+        verdict,
+        f"Holds if the interval of the ratio lies below {HALF:g} (the paper's own ratios are 0.51 "
+        "and 0.60), does not if above.",
+        test,
+        np.nan,
+        effect,
+        len(means),
+        "rounds",
+        said,
+    )
+
+
+def _diminishing(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) -> Claim:
+    found, means = split
+    name = "elasticity of accuracy in energy"
+    effect, verdict = Effect(name, reference=1.0), Verdict.UNDECIDED
+    said = f"There are no two clusters: {found.reason}." if found.reason else ""
+    if len(means) and bool((means.to_numpy() > 0).all()):
+        gain = np.log(means[accuracy, HIGH] / means[accuracy, LOW])
+        cost = np.log(means[energy, HIGH] / means[energy, LOW])
+        effect = _effect(name, mean_interval(list((gain / cost)[cost > 0])), 1.0)
+        verdict = below(effect)
+        best = found.members.groupby("cluster")[accuracy].max()
+        more = formats.change(float(np.exp(cost.mean())) - 1)
+        said = (
+            f"From E- to E+ the energy changes by {more}, the mean accuracy by "
+            f"{formats.change(float(np.exp(gain.mean())) - 1)}, the best accuracy by "
+            f"{formats.points(float(best[HIGH] - best[LOW]))}."
+        )
+    elif len(means):
+        said = "A mean energy or accuracy is not positive."
+    return Claim(
+        "diminishing-returns",
+        "Accuracy grows more slowly than energy: returns diminish.",
+        f"{PAPER}section VI-B, Table V, Fig. 8",
+        verdict,
+        "Holds if the interval of the elasticity, ln(accuracy ratio) / ln(energy ratio) of E+ to "
+        "E-, lies below 1, does not if above.",
+        "Student's t interval over rounds",
+        np.nan,
+        effect,
+        len(means),
+        "rounds",
+        said,
+    )
+
+
+def _effect(name: str, interval: Interval, reference: float) -> Effect:
+    return Effect(name, interval.value, interval.low, interval.high, reference)

@@ -1,0 +1,250 @@
+"""Claims about search strategies, decided over configurations.
+
+The unit of evidence is a configuration (network, number of hyperparameters, data set): each
+strategy has searched each once, so that the optima of two strategies are pairs. Six configurations
+are few: with exact tests, a strategy has to win all six for its lead to be significant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from joulelab import formats
+from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below
+from joulelab.analysis.comparison import mean_interval
+from joulelab.analysis.convergence import convergence
+from joulelab.analysis.signed_rank import shift, signed_rank
+
+PAPER = "Yarally et al., CAIN 2023, "
+WITHIN = 27
+"""Rounds after which the paper finds Bayesian search at its optimum, on average."""
+FEWEST_ROUNDS = 2 * WITHIN
+"""In a shorter search, an optimum in any round alike lies within 27 rounds on average."""
+SUBSTANTIAL = 0.005
+"""An increase in accuracy below this is not a substantial one."""
+EQUIVALENT = 0.01
+"""Strategies whose optima differ by less, on average, are equally good."""
+SIGNIFICANT_P = 0.05
+
+
+@dataclass(frozen=True)
+class Searches:
+    """What each strategy reached on each configuration.
+
+    Attributes:
+        accuracy: optimum accuracy, a row a configuration, a column a strategy; configurations that
+            lack a strategy are left out.
+        rounds: the same of the optimum round, from 1.
+        rounds_tolerant: the same for the first round within half a point of the optimum.
+        length: rounds of the shortest search.
+        dropped: configurations left out.
+    """
+
+    accuracy: pd.DataFrame
+    rounds: pd.DataFrame
+    rounds_tolerant: pd.DataFrame
+    length: int
+    dropped: int
+
+
+def searches(
+    rounds: pd.DataFrame, strategy: str, configuration: Sequence[str], score: str = "score"
+) -> Searches:
+    """The optima of every strategy on every configuration.
+
+    Args:
+        rounds: a row a round, as `joulelab.analysis.rounds.score_rounds` gives it.
+        strategy: column of the strategies.
+        configuration: the other columns that make a configuration.
+        score: column of the accuracy of a round.
+
+    Raises:
+        UsageError: a column is absent, or a round occurs twice.
+    """
+    by = [*configuration, strategy]
+    rounds = rounds.assign(energy_mean_j=np.nan)
+    exact = convergence(rounds, by=by, score=score)
+    tolerant = convergence(rounds, by=by, score=score, tolerance=SUBSTANTIAL)
+
+    def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
+        # Without other columns there is a single configuration.
+        index = list(configuration) or ["one"]
+        frame = table.assign(one=0) if not configuration else table
+        return frame.astype({column: float}).pivot(index=index, columns=strategy, values=column)
+
+    accuracy = wide(exact, "optimum_accuracy")
+    whole = accuracy.notna().all(axis=1)
+    return Searches(
+        accuracy[whole],
+        wide(exact, "optimum_round").reindex(accuracy.index)[whole],
+        wide(tolerant, "optimum_round").reindex(accuracy.index)[whole],
+        int(exact["rounds"].min()) if len(exact) else 0,
+        int((~whole).sum()),
+    )
+
+
+def search_claims(
+    rounds: pd.DataFrame, strategy: str, configuration: Sequence[str], score: str = "score"
+) -> list[Claim]:
+    """The paper's three findings about search strategies, on these rounds.
+
+    Args:
+        rounds: a row a round, as `joulelab.analysis.rounds.score_rounds` gives it.
+        strategy: column of the strategies.
+        configuration: the other columns that make a configuration; over these the tests run.
+        score: column of the accuracy of a round.
+
+    Raises:
+        UsageError: a column is absent, or a round occurs twice.
+    """
+    found = searches(rounds, strategy, configuration, score)
+    return [_bayesian_wins(found), _within(found), _random_against_grid(found)]
+
+
+def _bayesian_wins(found: Searches) -> Claim:
+    accuracy, bayesian = found.accuracy, _named(found.accuracy, "bayesian")
+    rivals = [str(name) for name in accuracy if not str(name).startswith("bayesian")]
+    n = len(accuracy)
+    effect, test, p, said = Effect("advantage in optimum accuracy"), "", np.nan, _lacking(found)
+    verdict = Verdict.UNDECIDED
+    if bayesian and rivals and n:
+        ranks = accuracy.rank(axis=1, ascending=False).mean()
+        rival = str(ranks[rivals].idxmin())
+        gains = {name: (accuracy[bayesian] - accuracy[name]).to_numpy(float) for name in rivals}
+        better = _adjusted([signed_rank(gain, "greater") for gain in gains.values()])
+        worse = _adjusted([signed_rank(gain, "less") for gain in gains.values()])
+        p = float(max(better))
+        if p < SIGNIFICANT_P:
+            verdict = Verdict.HOLDS
+        elif min(worse) < SIGNIFICANT_P:
+            verdict = Verdict.FAILS
+        # The tests are one-sided at 5 %, and so is each end of this interval.
+        effect = _shift(f"{bayesian} less {rival}, optimum accuracy", gains[rival], 0.90)
+        test = (
+            "Wilcoxon signed-rank over configurations, one-sided, Holm over "
+            f"{formats.count(len(rivals), 'rival')}: largest p {formats.p_value(p)}"
+        )
+        wins = int((accuracy[bayesian] >= accuracy.max(axis=1)).sum())
+        listed = formats.listing(
+            [f"{name} {ranks[name]:.2f}" for name in ranks.sort_values().index]
+        )
+        said = (
+            f"{bayesian} has the best optimum in {wins} of "
+            f"{formats.count(n, 'configuration')}; mean ranks: {listed}."
+        )
+    return Claim(
+        "bayesian-wins",
+        "Bayesian search reaches the best accuracy.",
+        f"{PAPER}section VI-A",
+        verdict,
+        "Holds if it beats every other strategy over the configurations, p < 0.05; does not hold "
+        "if another beats it.",
+        test,
+        p,
+        effect,
+        n,
+        "configurations",
+        said,
+    )
+
+
+def _within(found: Searches) -> Claim:
+    bayesian = _named(found.rounds, "bayesian")
+    n = len(found.rounds)
+    effect, said, verdict = Effect("mean optimum round"), _lacking(found), Verdict.UNDECIDED
+    if bayesian and n:
+        values = found.rounds[bayesian].to_numpy(float)
+        effect = _mean_effect(f"mean optimum round of {bayesian}", values, WITHIN)
+        tolerant = int((found.rounds_tolerant[bayesian] <= WITHIN).sum())
+        said = (
+            f"{int((values <= WITHIN).sum())} of {formats.count(n, 'optimum')} lie within {WITHIN} "
+            f"rounds; {tolerant} where an increase below {100 * SUBSTANTIAL:g} points does not "
+            "count."
+        ).replace("optimums", "optima")
+        if found.length >= FEWEST_ROUNDS:
+            verdict = below(effect)
+        else:
+            said += (
+                f" A search of {found.length} rounds cannot tell: below {FEWEST_ROUNDS} rounds, an "
+                f"optimum in any round alike lies within {WITHIN} on average."
+            )
+    return Claim(
+        "bayesian-27-rounds",
+        f"Bayesian search is at its optimum within about {WITHIN} rounds, on average.",
+        f"{PAPER}section VI-A",
+        verdict,
+        f"Holds if the interval of the mean optimum round lies below {WITHIN}, does not if it lies "
+        "above.",
+        "Student's t interval of the optimum rounds over configurations",
+        np.nan,
+        effect,
+        n,
+        "configurations",
+        said,
+    )
+
+
+def _random_against_grid(found: Searches) -> Claim:
+    accuracy = found.accuracy
+    random, grid = _named(accuracy, "random"), _named(accuracy, "grid")
+    n, p = len(accuracy), np.nan
+    effect = Effect("random less grid, optimum accuracy", reference=0.0)
+    test, said, verdict = "", _lacking(found), Verdict.UNDECIDED
+    if random and grid and n:
+        gain = (accuracy[random] - accuracy[grid]).to_numpy(float)
+        p = signed_rank(gain, "two-sided")
+        effect = _shift(f"{random} less {grid}, optimum accuracy", gain, 0.95)
+        if p < SIGNIFICANT_P:
+            verdict = Verdict.FAILS
+        elif effect.low > -EQUIVALENT and effect.high < EQUIVALENT:
+            verdict = Verdict.HOLDS
+        test = f"Wilcoxon signed-rank over configurations, two-sided: p {formats.p_value(p)}"
+        said = (
+            f"{random} is better in {int((gain > 0).sum())}, {grid} in {int((gain < 0).sum())} of "
+            f"{formats.count(n, 'configuration')}."
+        )
+    return Claim(
+        "random-against-grid",
+        "Between random and grid search there is no winner.",
+        f"{PAPER}section VI-A",
+        verdict,
+        f"Holds if the interval of the difference lies within {100 * EQUIVALENT:g} point of 0, "
+        "does not if one beats the other, p < 0.05.",
+        test,
+        p,
+        effect,
+        n,
+        "configurations",
+        said,
+    )
+
+
+def _adjusted(p: Sequence[float]) -> list[float]:
+    return [float(one) for one in multipletests(p, method="holm")[1]]
+
+
+def _mean_effect(name: str, values: npt.NDArray[np.float64], reference: float) -> Effect:
+    mean = mean_interval([float(value) for value in values])
+    return Effect(name, mean.value, mean.low, mean.high, reference)
+
+
+def _shift(name: str, differences: npt.NDArray[np.float64], confidence: float) -> Effect:
+    found = shift(differences, confidence)
+    return Effect(name, found.value, found.low, found.high, 0.0, confidence)
+
+
+def _named(table: pd.DataFrame, name: str) -> str | None:
+    """The column of a strategy: that name, or the first that starts with it."""
+    return next((str(column) for column in table if str(column).startswith(name)), None)
+
+
+def _lacking(found: Searches) -> str:
+    if not len(found.accuracy):
+        return "No configuration has been searched by every strategy."
+    return f"Among the strategies {formats.listing(list(map(str, found.accuracy)))} it lacks one."
