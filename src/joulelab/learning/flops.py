@@ -1,0 +1,140 @@
+"""Floating-point operations of a training: torch's count for one image, times the images seen.
+
+Symbols: f FLOPs of one image forward and backward, N training images, B images a batch, s steps.
+
+A matrix product of (m, k) and (k, n) is 2 m k n operations, a multiplication and an addition each;
+so is a convolution of m output pixels, n output channels and k weights an output channel. torch
+counts nothing else: no normalisation, pooling, activation, loss, or step of the optimiser. The
+backward pass has twice the products of the forward pass, less the gradient by the input of the
+first layer, which nobody asks for.
+
+    training = f * (N * floor(s / S) + B * (s mod S)),  S = ceil(N / B) steps an epoch
+
+because only the last batch of an epoch is smaller than B. Evaluation is not in it, nor what an
+engine does in another way: the count is the network's, the same for every engine and precision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joulelab.errors import JoulelabError
+from joulelab.learning.images import ImageShape
+from joulelab.learning.networks import Builder, build_network, networks
+
+BATCHES = (2, 4)
+"""Batch sizes that are counted; BatchNorm needs two images at least."""
+
+
+@dataclass(frozen=True)
+class FlopCount:
+    """What one image costs in a training of a network.
+
+    Attributes:
+        per_image: floating-point operations, forward and backward; ``None`` where unknown.
+        reason: why it is unknown.
+    """
+
+    per_image: int | None
+    reason: str = ""
+
+    def of_training(self, train_images: int, batch_size: int, steps: int) -> float | None:
+        """All steps of a training; ``None`` where unknown.
+
+        Args:
+            train_images: N, in an epoch.
+            batch_size: B.
+            steps: s, those that were taken.
+        """
+        if self.per_image is None:
+            return None
+        return float(self.per_image * images_seen(train_images, batch_size, steps))
+
+
+def images_seen(train_images: int, batch_size: int, steps: int) -> int:
+    """How many images some steps have trained on, the same one counted in every epoch.
+
+    Ten images in batches of four are three steps, of 4, 4 and 2 images; the fourth step has 4:
+
+    >>> images_seen(10, 4, 3), images_seen(10, 4, 4)
+    (10, 14)
+
+    Args:
+        train_images: N, in an epoch.
+        batch_size: B.
+        steps: s.
+    """
+    steps_an_epoch = -(-train_images // batch_size)
+    epochs, more = divmod(steps, steps_an_epoch)
+    return epochs * train_images + more * batch_size
+
+
+def count_flops(
+    name: str, options: Mapping[str, Any], shape: ImageShape, classes: int
+) -> FlopCount:
+    """Count one image's operations in a training of a network; each network is counted once.
+
+    Nothing is computed: the network and its images are on torch's meta device, where tensors have
+    shapes and no contents. A network that cannot be trained there is tried with a few real images
+    on the CPU.
+
+    Args:
+        name: registered name of the network.
+        options: its keyword arguments.
+        shape: of one image.
+        classes: number of logits.
+    """
+    key = (
+        networks.get(name),
+        json.dumps(dict(options), sort_keys=True, default=repr),
+        shape,
+        classes,
+    )
+    if key not in _counted:
+        _counted[key] = _count(name, options, shape, classes)
+    return _counted[key]
+
+
+_counted: dict[tuple[Builder, str, ImageShape, int], FlopCount] = {}
+
+
+def _count(name: str, options: Mapping[str, Any], shape: ImageShape, classes: int) -> FlopCount:
+    reasons = []
+    for device in ("meta", "cpu"):
+        try:
+            small, large = (_batch(name, options, shape, classes, n, device) for n in BATCHES)
+        except Exception as error:  # a network of the user's may raise anything
+            told = error.message if isinstance(error, JoulelabError) else repr(error)
+            reasons.append(f"on {device}: {told}")
+            continue
+        if small * BATCHES[1] != large * BATCHES[0]:
+            return FlopCount(None, "its operations do not grow with the batch, image by image")
+        if not small:
+            return FlopCount(None, "torch's counter knows none of its operations")
+        return FlopCount(small // BATCHES[0])
+    return FlopCount(None, "a step could not be counted; " + "; ".join(reasons))
+
+
+def _batch(
+    name: str,
+    options: Mapping[str, Any],
+    shape: ImageShape,
+    classes: int,
+    size: int,
+    device: str,
+) -> int:
+    """Operations of one training step on `size` images; random numbers go on as if never drawn."""
+    import torch
+    from torch.nn.functional import cross_entropy
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        network = build_network(name, shape, classes, options).train()
+        images = torch.zeros(size, shape.channels, shape.height, shape.width)
+        labels = torch.zeros(size, dtype=torch.int64)
+        with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+            torch.autograd.backward(cross_entropy(network(images), labels))
+    return int(counter.get_total_flops())
