@@ -31,8 +31,8 @@ class EnergyBasis:
 
     @property
     def name(self) -> str:
-        """``net energy`` or ``gross energy``."""
-        return "net energy" if self.column == NET else "gross energy"
+        """``net energy`` or ``gross energy``; of a table from elsewhere just ``energy``."""
+        return {NET: "net energy", GROSS: "gross energy"}.get(str(self.column), "energy")
 
     @property
     def label(self) -> str:
@@ -54,6 +54,7 @@ class Experiment:
         failed: number of failed runs.
         score: of a round: mean or maximum of its repetitions.
         energy: which energy counts.
+        dataset: registered name, or that of the file.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Experiment:
     failed: int
     score: Score
     energy: EnergyBasis
+    dataset: str = ""
 
     @property
     def title(self) -> str:
@@ -100,6 +102,7 @@ def experiments(results: Results) -> list[Experiment]:
                 energy=with_remarks(
                     energy_basis(finished, _of(readings, name)), training_remarks(finished)
                 ),
+                dataset=str(results.spec.get("dataset", "")),
             )
         )
     return found

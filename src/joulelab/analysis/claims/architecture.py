@@ -194,12 +194,12 @@ def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) ->
         low, high = list(means[energy, LOW]), list(means[energy, HIGH])
         effect = _effect("E- over E+, mean energy", ratio_interval(low, high), HALF)
         verdict = below(effect)
-        lost = mean_interval(list(means[accuracy, HIGH] - means[accuracy, LOW]))
+        change = mean_interval(list(means[accuracy, LOW] - means[accuracy, HIGH]))
         said = (
             f"{found.factor} = {formats.level(found.low)} instead of {formats.level(found.high)} "
-            f"takes {formats.percent(effect.value)} of the energy and costs "
-            f"{formats.points(lost.value)} of mean accuracy "
-            f"({formats.interval(lost.low, lost.high, formats.points)})."
+            f"takes {formats.percent(effect.value)} of the energy and changes the mean accuracy by "
+            f"{formats.points(change.value)} "
+            f"({formats.interval(change.low, change.high, formats.points)})."
         )
     elif len(means):
         said = "A mean energy is not positive, so that there is no ratio."

@@ -1,0 +1,136 @@
+r"""LaTeX: tables with booktabs, and a macro for every number.
+
+``numbers.tex`` holds one ``\newcommand`` a number, ``tables.tex`` the tables, made of these macros;
+so a number in the text of a paper and the same number in its table cannot differ::
+
+    \input{numbers}          % in the preamble, after \usepackage{booktabs}
+    \input{tables}           % where the tables go
+    reaches \JLTableIIIFashionMnistSimpleCNNGridThreeAccuracy{} after ...
+
+Names of macros consist of letters, so digits are spelt out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from joulelab.report.paper.table import Cell, PaperTable, spans
+
+DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+SYMBOLS = {
+    "\\": r"\textbackslash{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{EN DASH}": "--",
+    "\N{SUPERSCRIPT TWO}": "$^2$",
+    "\N{GREEK SMALL LETTER ALPHA}": r"$\alpha$",
+    "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
+    "\N{GREEK SMALL LETTER EPSILON}": r"$\epsilon$",
+    "\N{GREEK SMALL LETTER ETA}": r"$\eta$",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
+    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
+}
+HEADER = "% Written by `joulelab report`; the next report writes it anew."
+
+
+def macro(name: Sequence[str]) -> str:
+    r"""The macro of a number, with its backslash.
+
+    Args:
+        name: from the general to the particular.
+
+    >>> print(macro(("table-iii", "cifar10", "SimpleCNN", "bayesian-pi", "5", "accuracy")))
+    \JLTableIIICifarOneZeroSimpleCNNBayesianPiFiveAccuracy
+    """
+    words = re.findall(r"[A-Za-z]+|\d", " ".join(_spoken(part) for part in name))
+    return "\\JL" + "".join(_camel(word) for word in words)
+
+
+def escape(text: str) -> str:
+    r"""Text for LaTeX.
+
+    >>> print(escape("95.3 % of conv_layers"))
+    95.3 \% of conv\_layers
+    """
+    return "".join(SYMBOLS.get(mark, mark) for mark in text)
+
+
+def numbers(named: Iterable[tuple[tuple[str, ...], str]]) -> str:
+    """The file ``numbers.tex``.
+
+    Args:
+        named: name and text of every number.
+
+    Raises:
+        ValueError: two different numbers have the same macro.
+    """
+    commands: dict[str, str] = {}
+    for name, text in named:
+        if commands.setdefault(macro(name), text) != text:
+            raise ValueError(f"{macro(name)} would be {commands[macro(name)]} and {text}")
+    lines = [f"\\newcommand{{{command}}}{{{escape(text)}}}" for command, text in commands.items()]
+    return "\n".join([HEADER, *lines, ""])
+
+
+def tables(made: Iterable[PaperTable]) -> str:
+    """The file ``tables.tex``: needs booktabs and the macros of ``numbers.tex``."""
+    return "\n\n".join([HEADER, *map(_table, made), ""])
+
+
+def _table(table: PaperTable) -> str:
+    groups = spans(table.columns)
+    wide = len(table.columns) > 6  # noqa: PLR2004 - more does not fit into a column of text
+    environment = "table*" if wide else "table"
+    lines = [
+        f"\\begin{{{environment}}}[t]",
+        r"\centering",
+        f"\\caption{{{escape(table.title)}. {escape(table.note)}}}",
+        f"\\label{{tab:joulelab-{table.key.removeprefix('table-')}}}",
+        f"\\begin{{tabular}}{{{''.join('l' if one.words else 'r' for one in table.columns)}}}",
+        r"\toprule",
+        *(_group_header(groups) if any(group for group, _ in groups) else ()),
+        " & ".join(escape(column.heading) for column in table.columns) + r" \\",
+        r"\midrule",
+        *(_row(table.key, row) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        f"\\end{{{environment}}}",
+    ]
+    return "\n".join(lines)
+
+
+def _group_header(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
+    cells = [f"\\multicolumn{{{width}}}{{c}}{{{escape(group)}}}" for group, width in groups]
+    yield " & ".join(cells) + r" \\"
+    first = 1
+    for group, width in groups:
+        if group:
+            yield f"\\cmidrule(lr){{{first}-{first + width - 1}}}"
+        first += width
+
+
+def _row(key: str, row: Sequence[Cell]) -> str:
+    return " & ".join(_cell(key, cell) for cell in row) + r" \\"
+
+
+def _cell(key: str, cell: Cell) -> str:
+    text = f"{macro((key, *cell.name))}{{}}" if cell.name else escape(cell.text)
+    return f"\\textbf{{{text}}}" if cell.bold else text
+
+
+def _spoken(part: str) -> str:
+    """Signs that tell clusters apart, in letters."""
+    return {"E+": "EPlus", "E-": "EMinus"}.get(part, part)
+
+
+def _camel(word: str) -> str:
+    if word.isdigit():
+        return DIGITS[int(word)]
+    return word.upper() if word in {"i", "ii", "iii", "iv", "v"} else word[0].upper() + word[1:]

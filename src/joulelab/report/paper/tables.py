@@ -1,0 +1,310 @@
+"""Tables I to V of Yarally et al. (CAIN 2023), from experiments of the same kinds.
+
+Several experiments of a kind, on several data sets, share a table, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.convergence import convergence
+from joulelab.report import tables as page_tables
+from joulelab.report.experiment import Experiment
+from joulelab.report.paper.table import Cell, Column, PaperTable
+from joulelab.report.tables import STRATEGY, Omitted, found_clusters
+
+HYPERPARAMETERS = {
+    "learning_rate": "\N{GREEK SMALL LETTER ALPHA}",
+    "beta1": "\N{GREEK SMALL LETTER BETA}1",
+    "beta2": "\N{GREEK SMALL LETTER BETA}2",
+    "epsilon": "\N{GREEK SMALL LETTER EPSILON}",
+    "weight_decay": "w",
+}
+"""The paper's letters."""
+COUNT = "hyperparameters"
+ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
+EPSILON = "\N{GREEK SMALL LETTER EPSILON}\N{SUPERSCRIPT TWO}"
+
+Made = PaperTable | Omitted
+
+
+def paper_tables(experiments: Sequence[Experiment]) -> list[Made]:
+    """Tables I to V, or why one of them is left out.
+
+    Args:
+        experiments: of one study or of several.
+    """
+    searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
+    layers = [one for one in experiments if STRATEGY not in one.factors and len(one.runs)]
+    makers = (
+        (searches, "I", "Comparison of optimisation strategies", _strategies),
+        (layers, "II", "Configurations of the model architecture", _configurations),
+        (searches, "III", "Summary of the results for the optimisation experiment", _optima),
+        (layers, "IV", "Kruskal-Wallis test results", _effects),
+        (layers, "V", "Low energy performance compared against high energy performance", _clusters),
+    )
+    kinds = {id(searches): "compares strategies", id(layers): "compares layers"}
+    return [
+        make(number, title, of_kind)
+        if of_kind
+        else Omitted(
+            f"table-{number.lower()}",
+            f"Table {number}. {title}",
+            f"no experiment with finished runs {kinds[id(of_kind)]}.",
+        )
+        for of_kind, number, title, make in makers
+    ]
+
+
+def _strategies(number: str, title: str, searches: Sequence[Experiment]) -> Made:
+    columns = [name for name in (STRATEGY, "network", COUNT) if name in searches[0].factors]
+    columns += [name for name in searches[0].factors if name not in columns]
+    rows, raw = [], []
+    for one in searches:
+        for levels, runs in _configured(one, columns):
+            searched = [mark for name, mark in HYPERPARAMETERS.items() if _given(runs, name)]
+            cells = [Cell(formats.level(levels[name])) for name in columns if name != COUNT]
+            rounds, repetitions = _shape(runs)
+            shape = {"rounds": rounds, "repetitions": repetitions}
+            raw.append({"dataset": one.dataset, **levels, **shape, "trainings": len(runs)})
+            which = ", ".join(searched) or formats.level(levels.get(COUNT, formats.DASH))
+            numbers = [(key, f"{value:,}") for key, value in raw[-1].items() if key in _COUNTS]
+            named = (one.dataset, *(str(levels[name]) for name in columns))
+            rows.append(
+                (
+                    Cell(one.dataset),
+                    *cells,
+                    Cell(which),
+                    *(Cell(text, (*named, key)) for key, text in numbers),
+                )
+            )
+    headings = ["data set", *(name for name in columns if name != COUNT), COUNT]
+    return PaperTable(
+        number,
+        title,
+        "Greek letters stand for the learning rate and the betas and epsilon of Adam, w for the "
+        "weight decay.",
+        (*(Column(name, words=True) for name in headings), *(Column(name) for name in _COUNTS)),
+        tuple(rows),
+        pd.DataFrame(raw),
+    )
+
+
+_COUNTS = ("rounds", "repetitions", "trainings")
+
+
+def _configurations(number: str, title: str, layers: Sequence[Experiment]) -> Made:
+    factors = list(dict.fromkeys(name for one in layers for name in one.factors))
+    rows, raw = [], []
+    for one in layers:
+        for levels, runs in _configured(one, list(one.factors)):
+            rounds, repetitions = _shape(runs)
+            counts = {"rounds": rounds, "repetitions": repetitions, "trainings": len(runs)}
+            raw.append({"dataset": one.dataset, **levels, **counts})
+            named = (one.dataset, *(f"{name} {level}" for name, level in levels.items()))
+            said = [formats.level(levels.get(name, formats.DASH)) for name in factors]
+            rows.append(
+                (
+                    Cell(one.dataset),
+                    *(Cell(text) for text in said),
+                    *(Cell(f"{value:,}", (*named, key)) for key, value in counts.items()),
+                )
+            )
+    return PaperTable(
+        number,
+        title,
+        "Every configuration is trained with several sets of hyperparameters (rounds), each "
+        "several times (repetitions).",
+        (
+            Column("data set", words=True),
+            *(Column(name.replace("_", " ")) for name in factors),
+            *(Column(name) for name in _COUNTS),
+        ),
+        tuple(rows),
+        pd.DataFrame(raw),
+    )
+
+
+def _optima(number: str, title: str, searches: Sequence[Experiment]) -> Made:
+    by = [name for name in ("network", STRATEGY) if name in searches[0].factors]
+    by += [name for name in searches[0].factors if name not in (*by, COUNT)]
+    found = []
+    for one in searches:
+        counted = [*by, *([COUNT] if COUNT in one.factors else [])]
+        table = convergence(page_tables.rounds(one), by=counted).dropna(subset=["optimum_round"])
+        found.append(table.assign(dataset=one.dataset, **({} if COUNT in table else {COUNT: 0})))
+    raw = pd.concat(found, ignore_index=True)
+    if not len(raw):
+        return Omitted(f"table-{number.lower()}", f"Table {number}. {title}", "no round is scored.")
+    raw["optimum_round"] = raw["optimum_round"].astype(int)
+    best = _best_of(raw, [name for name in by if name != STRATEGY])
+    # As in the paper, five hyperparameters stand before three.
+    settings = sorted({(row["dataset"], row[COUNT]) for row in _records(raw)}, key=_more_first)
+    columns = [Column(name, words=True) for name in by]
+    for dataset, count in settings:
+        group = f"{dataset}, {count} hyperparameters" if count else str(dataset)
+        columns += [Column("accuracy", group), Column("round", group)]
+    rows = []
+    for levels, of_levels in raw.groupby(by, sort=False):
+        cells = [Cell(formats.level(level)) for level in levels]
+        at = {(row["dataset"], row[COUNT]): row for row in _records(of_levels)}
+        for place in settings:
+            cells += _optimum_cells(at.get(place), by, best)
+        rows.append(tuple(cells))
+    rows.sort(key=lambda row: row[0].text)
+    note = (
+        "Optimum accuracy, and the round in which it was reached first. Bold: the highest accuracy "
+        "and the fewest rounds among the strategies."
+    )
+    return PaperTable(number, title, note, tuple(columns), tuple(rows), raw)
+
+
+def _optimum_cells(
+    row: Mapping[Hashable, Any] | None, by: Sequence[str], best: Mapping[object, tuple[float, int]]
+) -> list[Cell]:
+    if row is None:
+        return [Cell(formats.DASH), Cell(formats.DASH)]
+    name = (str(row["dataset"]), *(str(row[level]) for level in by), str(row[COUNT]))
+    accuracy, rounds = best[_setting(row, [level for level in by if level != STRATEGY])]
+    return [
+        Cell(
+            formats.accuracy(row["optimum_accuracy"]),
+            (*name, "accuracy"),
+            row["optimum_accuracy"] == accuracy,
+        ),
+        Cell(str(row["optimum_round"]), (*name, "round"), row["optimum_round"] == rounds),
+    ]
+
+
+def _best_of(raw: pd.DataFrame, by: Sequence[str]) -> dict[object, tuple[float, int]]:
+    """The highest accuracy and the fewest rounds of each setting."""
+    found: dict[object, tuple[float, int]] = {}
+    for row in _records(raw):
+        accuracy, rounds = found.get(_setting(row, by), (-1.0, row["optimum_round"]))
+        found[_setting(row, by)] = (
+            max(accuracy, row["optimum_accuracy"]),
+            min(rounds, row["optimum_round"]),
+        )
+    return found
+
+
+def _setting(row: Mapping[Hashable, Any], by: Sequence[str]) -> tuple[object, ...]:
+    return (row["dataset"], row[COUNT], *(row[name] for name in by))
+
+
+def _more_first(place: tuple[Any, Any]) -> tuple[str, int]:
+    return str(place[0]), -int(place[1])
+
+
+def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
+    rows, raws, why = [], [], []
+    for one in layers:
+        made = page_tables.effects(one)
+        if isinstance(made, Omitted):
+            why.append(f"{one.dataset}: {made.reason}")
+            continue
+        configurations = one.runs["configuration"].nunique()
+        raws.append(made.raw.assign(dataset=one.dataset, configurations=configurations))
+        for row in _records(made.raw):
+            name = (one.dataset, str(row["factor"]))
+            published = (row["h"] - configurations + 1) / (row["n"] - configurations)
+            rows.append(
+                (
+                    Cell(one.dataset),
+                    Cell(str(row["factor"])),
+                    Cell(f"{row['h']:,.3f}", (*name, "H")),
+                    Cell(formats.p_value(row["p"]), (*name, "p")),
+                    Cell(formats.effect(row["eta_squared"]), (*name, "eta squared")),
+                    Cell(formats.effect(row["epsilon_squared"]), (*name, "epsilon squared")),
+                    Cell(formats.effect(published), (*name, "eta squared configurations")),
+                    Cell(str(row["magnitude"])),
+                )
+            )
+    if not rows:
+        return Omitted(f"table-{number.lower()}", f"Table {number}. {title}", " ".join(why))
+    return PaperTable(
+        number,
+        title,
+        f"{ETA} with the number of levels for k; the paper takes the number of configurations "
+        "(next to last column). Magnitude: small from 0.01, medium from 0.06, large from 0.14.",
+        (
+            Column("data set", words=True),
+            Column("factor", words=True),
+            Column("H"),
+            Column("p"),
+            Column(ETA),
+            Column(EPSILON),
+            Column(f"{ETA}, k of the paper"),
+            Column("magnitude", words=True),
+        ),
+        tuple(rows),
+        pd.concat(raws, ignore_index=True),
+    )
+
+
+def _clusters(number: str, title: str, layers: Sequence[Experiment]) -> Made:
+    columns = [Column("", words=True)]
+    measures: dict[str, list[Cell]] = {
+        "Average energy": [],
+        "Average accuracy": [],
+        "Max accuracy": [],
+        "Std accuracy": [],
+    }
+    keys = ("energy_mean_j", "accuracy_mean", "accuracy_max", "accuracy_std")
+    raws, which = [], []
+    for one in layers:
+        found = found_clusters(one)
+        if found is None:
+            continue
+        which.append(f"{found.factor} on {one.dataset}")
+        raws.append(found.table.assign(dataset=one.dataset, factor=found.factor))
+        for row in reversed(_records(found.table)):
+            columns.append(Column(formats.signed(str(row["cluster"])), one.dataset))
+            for (measure, cells), key in zip(measures.items(), keys, strict=True):
+                text = formats.joules if key == "energy_mean_j" else formats.accuracy
+                name = (one.dataset, str(row["cluster"]), measure)
+                cells.append(Cell(text(row[key]), name))
+    if not raws:
+        return Omitted(
+            f"table-{number.lower()}",
+            f"Table {number}. {title}",
+            "no factor has two levels whose runs have an energy.",
+        )
+    status = formats.listing(sorted({f"{one.energy.name} ({one.energy.status})" for one in layers}))
+    return PaperTable(
+        number,
+        title,
+        f"E+ and E\N{MINUS SIGN} are the levels of the factor that moves the energy most "
+        f"({formats.listing(which)}); {status} of a training.",
+        tuple(columns),
+        tuple((Cell(measure), *cells) for measure, cells in measures.items()),
+        pd.concat(raws, ignore_index=True),
+    )
+
+
+def _configured(
+    experiment: Experiment, columns: Sequence[str]
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Levels and runs of every configuration, in the order of the levels."""
+    return [
+        (dict(zip(columns, key, strict=True)), runs)
+        for key, runs in experiment.runs.groupby(list(columns), dropna=False, sort=True)
+    ]
+
+
+def _shape(runs: pd.DataFrame) -> tuple[int, int]:
+    """Rounds, and the most repetitions of one of them."""
+    sizes = runs.groupby("round").size()
+    return len(sizes), int(sizes.max())
+
+
+def _given(runs: pd.DataFrame, column: str) -> bool:
+    return column in runs and bool(runs[column].notna().any())
+
+
+def _records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return frame.to_dict("records")
