@@ -100,6 +100,13 @@ def percent(value: float | None, decimals: int = 1) -> str:
     return f"{100 * value:.{decimals}f} %" if known(value) else DASH
 
 
+def share(value: float | None) -> str:
+    """A share of 1 as a percentage of two digits, however small: ``0.012 %``, ``2.1 %``."""
+    if not known(value):
+        return DASH
+    return f"{100 * value:.0f} %" if abs(value) >= SMALL else f"{100 * value:.2g} %"
+
+
 def change(value: float | None) -> str:
     """A relative change, with its sign: ``+95.3 %``."""
     return signed(f"{100 * value:+.1f} %") if known(value) else DASH

@@ -62,6 +62,7 @@ class Images:
         test: the part that accuracy is computed on.
         classes: number K of classes.
         source: where the images came from: a folder, a library.
+        whole: training and test images of the whole data set, where this is a part of it.
     """
 
     name: str
@@ -69,6 +70,12 @@ class Images:
     test: Split
     classes: int
     source: str
+    whole: tuple[int, int] | None = None
+
+    @property
+    def available(self) -> tuple[int, int]:
+        """Training and test images of the whole data set."""
+        return self.whole or (len(self.train), len(self.test))
 
     @property
     def shape(self) -> ImageShape:
@@ -145,12 +152,13 @@ def load_images(name: str, data_dir: Path | None = None) -> Images:
     return images
 
 
-def thinned(images: Images, train: int | None, test: int | None, seed: int) -> Images:
+def thinned(images: Images, train: float | None, test: float | None, seed: int) -> Images:
     """The same data set with fewer images, drawn at random without replacement.
 
     Args:
         images: the whole data set.
-        train: how many training images to keep; ``None``, or more than there are, keeps all.
+        train: how many training images to keep, or, below 1, which share of them, but at least as
+            many as there are classes; ``None``, or more than there are, keeps all.
         test: the same for the test images.
         seed: which images are drawn follows from it.
     """
@@ -158,10 +166,16 @@ def thinned(images: Images, train: int | None, test: int | None, seed: int) -> I
 
     generator = torch.Generator().manual_seed(seed)
 
-    def draw(split: Split, count: int | None) -> Split:
-        if count is None or count >= len(split):
+    def draw(split: Split, wanted: float | None) -> Split:
+        if wanted is None or wanted >= len(split):
             return split
+        count = max(images.classes, round(wanted * len(split))) if wanted < 1 else int(wanted)
         chosen = torch.randperm(len(split), generator=generator)[:count]
         return Split(split.images[chosen], split.labels[chosen])
 
-    return replace(images, train=draw(images.train, train), test=draw(images.test, test))
+    return replace(
+        images,
+        train=draw(images.train, train),
+        test=draw(images.test, test),
+        whole=images.available,
+    )

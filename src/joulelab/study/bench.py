@@ -70,6 +70,7 @@ class Bench:
         )
         self._check_domains()
         self.images = self.executor.images(self._request)
+        self._listener.loaded(self.images)
         for one in configurations:
             try:
                 verify_buildable(
@@ -138,6 +139,8 @@ class Bench:
             "source": self.images.source,
             "train_images": len(self.images.train),
             "test_images": len(self.images.test),
+            "train_images_of": self.images.available[0],
+            "test_images_of": self.images.available[1],
             "shape": [shape.channels, shape.height, shape.width],
             "classes": self.images.classes,
             "checksum": self.images.checksum(),

@@ -36,12 +36,12 @@ SIGN_INTERVAL_S = 2.0
 
 @dataclass(frozen=True)
 class ImagesRequest:
-    """Which images, from where, and how many of them."""
+    """Which images, from where, and how many, or below 1 which share, of them."""
 
     name: str
     data_dir: str | None
-    train_images: int | None
-    test_images: int | None
+    train_images: float | None
+    test_images: float | None
     seed: int
 
     def load(self) -> Images:

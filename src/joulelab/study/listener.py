@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from joulelab.energy.reading import Total
+    from joulelab.learning.images import Images
     from joulelab.study.engine_choice import EngineChoice
     from joulelab.study.executor import SignOfLife
     from joulelab.study.plan import Plan
@@ -24,6 +25,9 @@ class Listener:
 
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         """The plan is made; `states` says what earlier sessions have done of it."""
+
+    def loaded(self, images: Images) -> None:
+        """The images are there."""
 
     def engines_chosen(self, choice: EngineChoice) -> None:
         """It is known which engine trains what; `choice.remark` says why it is another."""

@@ -7,26 +7,32 @@ names the file, the line and the key, and suggests the nearest right name.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
 
 from joulelab.energy.meter import meters as known_meters
-from joulelab.errors import SpecError, UnknownNameError, suggestion
+from joulelab.errors import SpecError, UnknownNameError, UsageError
 from joulelab.learning.engine import Precision
 from joulelab.learning.engine import engines as known_engines
 from joulelab.learning.images import datasets as known_datasets
 from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.registry import load_plugin
+from joulelab.study.design import full_factorial
 from joulelab.study.experiment import Count, ExperimentSpec, kinds
+from joulelab.study.miniature import Miniature, check_scale, miniature, miniature_in_words
+from joulelab.study.origin import Origin, override_key
 from joulelab.study.validation import known
 
 SUFFIX = ".toml"
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+HowMany = Count | Share | Literal["all"]
+"""Of images: a number, a share of those that there are, or all of them."""
 
 
 class EnergySpec(BaseModel):
@@ -72,7 +78,8 @@ class StudySpec(BaseModel):
         name: of the study; the name of the file where not given.
         summary: one line for ``joulelab list``.
         dataset: registered name, with an argument after a colon where it takes one.
-        train_images: how many training images are used, drawn by the seed, or ``"all"``.
+        train_images: how many training images are used, drawn by the seed; a share of them, between
+            0 and 1; or ``"all"``.
         test_images: the same for the test images.
         protocol: registered name of the training conventions.
         engine: registered name.
@@ -90,6 +97,7 @@ class StudySpec(BaseModel):
         plugins: Python files with parts of one's own; a path counts from the study file's folder.
         energy: how joules are read.
         experiment: the experiments by name.
+        miniature: what a whole study has, where this one was thinned.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,8 +105,8 @@ class StudySpec(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     summary: str = ""
     dataset: str
-    train_images: Count | Literal["all"] = "all"
-    test_images: Count | Literal["all"] = "all"
+    train_images: HowMany = "all"
+    test_images: HowMany = "all"
     protocol: str = "default"
     engine: str = "reference"
     precision: Literal["fp32", "tf32", "bf16"] = Precision.FP32.value
@@ -113,6 +121,7 @@ class StudySpec(BaseModel):
     plugins: list[str] = Field(default_factory=list)
     energy: EnergySpec = EnergySpec()
     experiment: Annotated[dict[str, Any], Field(min_length=1)]
+    miniature: Miniature | None = None
 
     @field_validator("dataset")
     @classmethod
@@ -132,7 +141,15 @@ class StudySpec(BaseModel):
     @property
     def scale(self) -> float:
         """Share of the work of the whole study that this one does; 1 for a study that is whole."""
-        return 1.0
+        return 1.0 if self.miniature is None else self.miniature.share
+
+    def miniature_in_words(self, train_images: tuple[int, int] | None = None) -> str | None:
+        """What was thinned, in a sentence; ``None`` for a study that is whole.
+
+        Args:
+            train_images: how many training images are used, and how many there are, once known.
+        """
+        return miniature_in_words(self.to_dict(), train_images)
 
     def experiments(self) -> Mapping[str, ExperimentSpec]:
         """The experiments, each checked by its kind."""
@@ -184,6 +201,7 @@ def load_spec(
     study: str | Path,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
+    scale: float | None = None,
 ) -> StudySpec:
     """Read a study file, apply overrides, import its plug-ins, and check everything.
 
@@ -192,12 +210,17 @@ def load_spec(
         overrides: ``"key=value"``, the key with dots between tables, the value as in TOML (a bare
             word is a string).
         plugins: further files with parts of one's own, from the current folder.
+        scale: the share of the work that a miniature does, between 0 and 1; what `overrides` set
+            is not thinned. ``None`` for the study as it stands.
 
     Raises:
         SpecError: an unknown key, a wrong type, an impossible value; says where.
         UnknownNameError: no such study.
         PluginError: a plug-in cannot be imported.
+        UsageError: the scale is not between 0 and 1, or the study cannot be thinned.
     """
+    if scale is not None:
+        check_scale(scale)
     path = study_path(study)
     try:
         text = path.read_text(encoding="utf-8")
@@ -209,23 +232,42 @@ def load_spec(
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not valid TOML: {error}", "mend that line") from None
     data.setdefault("name", path.stem)
-    overridden = [_override(data, override) for override in overrides]
-    origin = _Origin(path, text, overridden)
+    overridden = [override_key(data, override) for override in overrides]
+    origin = Origin(path, text, overridden)
     if isinstance(listed := data.get("plugins", []), list):
         own = [str((path.parent / Path(str(file)).expanduser()).resolve()) for file in listed]
         data["plugins"] = [*own, *(str(Path(file).expanduser().resolve()) for file in plugins)]
         for file in data["plugins"]:
             load_plugin(Path(file))
-    return check_spec(data, origin)
+    spec = check_spec(data, origin)
+    if scale is None:
+        return spec
+    if spec.miniature is not None or Path(study).expanduser().is_dir():
+        made = "a miniature already" if spec.miniature is not None else "a study that was begun"
+        raise UsageError(
+            f"{path} is {made}, and cannot be thinned",
+            "leave out --scale to go on with it, or thin the study file it was made from",
+        )
+    return _thinned(spec, scale, overridden, origin)
 
 
-def check_spec(data: Mapping[str, Any], origin: _Origin | None = None) -> StudySpec:
+def _thinned(
+    spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
+) -> StudySpec:
+    configurations = {
+        name: len(full_factorial(experiment.factors(), experiment.exclude))
+        for name, experiment in spec.experiments().items()
+    }
+    return check_spec(miniature(spec.to_dict(), configurations, scale, overridden), origin)
+
+
+def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySpec:
     """Check plain data against the keys of a study file.
 
     Raises:
         SpecError: as in `load_spec`.
     """
-    origin = origin or _Origin(Path("the study"), "", [])
+    origin = origin or Origin(Path("the study"), "", [])
     try:
         spec = StudySpec.model_validate(data)
     except ValidationError as error:
@@ -242,85 +284,6 @@ def check_spec(data: Mapping[str, Any], origin: _Origin | None = None) -> StudyS
     return spec
 
 
-class _Origin:
-    """Where keys come from: lines of a file, or overrides."""
-
-    def __init__(self, path: Path, text: str, overridden: Iterable[tuple[str, ...]]) -> None:
-        self.path = path
-        self.lines = text.splitlines()
-        self.overridden = list(overridden)
-
-    def place(self, keys: Sequence[str | int]) -> str:
-        """The place of a key in words: ``quickstart.toml, line 12``."""
-        names = tuple(str(key) for key in keys)
-        for override in self.overridden:
-            # What is wrong with a table may be what was overridden within it.
-            if names[: len(override)] == override or override[: len(names)] == names:
-                return f"--set {'.'.join(override)}"
-        line = self._line(names)
-        return f"{self.path}, line {line}" if line else str(self.path)
-
-    def explain(
-        self, details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
-    ) -> SpecError:
-        """One error of pydantic as a message with place, key and remedy."""
-        # pydantic puts the tried alternative of a union into the location; it is no key.
-        keys = [*prefix, *(k for k in details["loc"] if not _is_alternative(k))]
-        dotted = ".".join(map(str, keys))
-        place = self.place(keys)
-        if details["type"] == "extra_forbidden":
-            parent = _model_at(model, details["loc"][:-1])
-            near = suggestion(str(keys[-1]), parent.model_fields if parent else ())
-            return SpecError(f"{place}: unknown key {dotted!r}", near)
-        if details["type"] == "missing":
-            return SpecError(f"{place}: the key {dotted!r} is missing", "add it to the study file")
-        message, _, hint = details["msg"].removeprefix("Value error, ").partition("; ")
-        if details["type"] == "value_error":
-            return SpecError(f"{place}: {dotted or 'study'}: {message}", hint or "change that key")
-        lower = message[:1].lower() + message[1:]
-        return SpecError(
-            f"{place}: {dotted} = {details['input']!r} is not possible: {lower}",
-            "docs/study-files.md lists every key and its values",
-        )
-
-    def _line(self, keys: tuple[str, ...]) -> int | None:
-        """The line that sets the longest known beginning of the keys, counted from 1."""
-        table: tuple[str, ...] = ()
-        best, found = 0, None
-        for number, line in enumerate(self.lines, 1):
-            stripped = line.strip()
-            if stripped.startswith("["):
-                table = tuple(p.strip(" \"'") for p in stripped.strip("[] ").split("."))
-                here = table
-            elif "=" in stripped and not stripped.startswith("#"):
-                left = stripped.split("=", 1)[0]
-                here = (*table, *(p.strip(" \"'") for p in left.split(".")))
-            else:
-                continue
-            if len(here) > best and keys[: len(here)] == here:
-                best, found = len(here), number
-        return found
-
-
-def _override(data: dict[str, Any], override: str) -> tuple[str, ...]:
-    """Set one dotted key in place and give its path."""
-    key, equals, text = override.partition("=")
-    path = tuple(part.strip() for part in key.split("."))
-    if not equals or not all(path):
-        raise SpecError(f"--set {override!r} is not of the form key=value", "try --set epochs=5")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    table = data
-    for part in path[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise SpecError(f"--set {key}: {part!r} is a value, not a table", "check the key")
-    table[path[-1]] = value
-    return path
-
-
 def _kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked data
     kind = table.get("kind") if isinstance(table, dict) else None
     return kinds.get(kind) if isinstance(kind, str) else ExperimentSpec
@@ -328,24 +291,6 @@ def _kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked da
 
 def _typed(table: Any) -> ExperimentSpec:  # noqa: ANN401 - unchecked data
     return _kind_of(table).model_validate(table)
-
-
-def _is_alternative(key: str | int) -> bool:
-    return isinstance(key, str) and (
-        key in {"int", "float", "str", "bool"} or "[" in key or key.startswith("constrained")
-    )
-
-
-def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
-    for key in location:
-        field = model.model_fields.get(str(key))
-        inner = field.annotation if field else None
-        candidates = [c for c in (inner, *get_args(inner)) if isinstance(c, type)]
-        nested = [c for c in candidates if issubclass(c, BaseModel)]
-        if not nested:
-            return None
-        model = nested[0]
-    return model
 
 
 def _without_none(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape

@@ -44,6 +44,7 @@ class Study:
         overrides: Sequence[str] = (),
         plugins: Sequence[str | Path] = (),
         data_dir: str | Path | None = None,
+        scale: float | None = None,
     ) -> Study:
         """Load a shipped study by name, a study file, or the study of a results folder.
 
@@ -52,13 +53,14 @@ class Study:
             overrides: ``"key=value"`` each, as for ``joulelab run --set``.
             plugins: Python files with parts of one's own.
             data_dir: where data sets lie; ``JOULELAB_DATA`` where not given.
+            scale: the share of the work that a miniature of the study does, between 0 and 1; what
+                `overrides` set is not thinned.
 
         Raises:
             UsageError: the study file has a mistake; says where.
         """
-        return cls(
-            load_spec(study, overrides, plugins), Path(data_dir).expanduser() if data_dir else None
-        )
+        spec = load_spec(study, overrides, plugins, scale)
+        return cls(spec, Path(data_dir).expanduser() if data_dir else None)
 
     def plan(self) -> Plan:
         """Every run in order; nothing is trained and nothing is read but the study file.
