@@ -12,6 +12,7 @@ variation      how much does the energy of a configuration vary from run to run?
 normality      are the energies normally distributed?
 kruskal        which factor moves energy, and how strongly?
 dominance      how often does a run of one level take more than a run of another? (Cliff's delta)
+paired         do two treatments differ over the same blocks? (Wilcoxon, exact)
 posthoc        which configurations differ in energy?
 increase       by how much does a factor raise energy?
 clusters       what do the low-energy and the high-energy runs reach?
