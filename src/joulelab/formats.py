@@ -95,6 +95,11 @@ def tick(value: float) -> str:
     return signed(f"{value:,.6g}")
 
 
+def decimals(value: float | None, places: int) -> str:
+    """A number with so many decimals, where another one it is compared with has them."""
+    return signed(f"{value:,.{places}f}") if known(value) else DASH
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """A share of 1 as a percentage."""
     return f"{100 * value:.{decimals}f} %" if known(value) else DASH

@@ -1,1 +1,15 @@
-"""Published studies: their raw data, their printed numbers, and whether the two agree."""
+"""Published studies: their raw data, their printed numbers, and whether the two agree.
+
+=========================  =========================================================================
+module                     content
+=========================  =========================================================================
+studies                    the studies by name
+published                  a printed number, the recomputed one, and when they agree
+csv_table                  a CSV file of somebody else's; complaints name file, column and line
+raw_data                   the tables of Yarally et al., checked and brought to one spelling
+yarally2023_printed        what Yarally et al. print (CAIN 2023)
+yarally2023_tuning         the same from their raw data: tables I and III
+yarally2023_architecture   the same: tables II, IV and V
+yarally2023                both together, for the files of a folder
+=========================  =========================================================================
+"""

@@ -1,0 +1,213 @@
+"""A published number, the same number from the raw data, and whether the two agree.
+
+A number is kept as it is printed, for the digits say how precise it is. It agrees with a recomputed
+one that rounds to it at as many decimals, half up or half to even::
+
+    printed   0.749    1674    < .001      a little over 6    almost 12      large
+    agrees    0.7494   1674.1  0.0000004   6 < x < 7          11 <= x < 12   large
+    does not  0.7499   1674.6  0.0012      5.9, 7.1           10.9, 12.0     medium
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+
+from joulelab import formats
+
+Value = float | int | str
+
+BELOW, OVER, ALMOST = "< ", "a little over ", "almost "
+DIGITS = 12
+"""Means of decimal accuracies are off by some 1e-17, which must not decide where a half goes."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One printed number.
+
+    Attributes:
+        table: where it is printed: ``"Table IV"``, ``"Section VI-B"``.
+        dataset: of what data; ``"all"`` for all data sets together.
+        cell: its name.
+        text: as it is printed, without a unit.
+    """
+
+    table: str
+    dataset: str
+    cell: str
+    text: str
+
+    @property
+    def value(self) -> Value:
+        """The number; the text where it is not one.
+
+        >>> Published("Table I", "all", "trainings", "18,432").value
+        18432
+        """
+        number = _decimal(self.text)
+        if number is None:
+            return self.text
+        return float(number) if decimals(self.text) else int(number)
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What the raw data give for a published number.
+
+    Attributes:
+        value: None where it cannot be computed; then the note says why.
+        note: where paper and data differ, and how the number came about; empty if plain.
+    """
+
+    value: Value | None
+    note: str = ""
+
+
+Cells = dict[tuple[str, str], Recomputed]
+"""What the raw data give, by table and cell."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published number beside the recomputed one."""
+
+    published: Published
+    recomputed: Recomputed
+
+    @property
+    def value(self) -> Value | None:
+        """The recomputed value; None where there is none."""
+        value = self.recomputed.value
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether they agree at the printed precision; None where nothing could be recomputed."""
+        return None if self.value is None else agree(self.published.text, self.value)
+
+    @property
+    def note(self) -> str:
+        """What there is to say; a difference that nobody explained is put into figures."""
+        own = self.recomputed.note
+        if self.value is None:
+            return own or "not defined for these data"
+        return own or ("" if self.agrees else difference(self.published.text, self.value))
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        return {
+            "table": self.published.table,
+            "dataset": self.published.dataset,
+            "cell": self.published.cell,
+            "published": self.published.value,
+            "recomputed": self.value,
+            "agrees": self.agrees,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Replication:
+    """All comparisons of a study.
+
+    Attributes:
+        title: of the study.
+        comparisons: in the order of the paper.
+        remarks: what the reader of the files should know.
+    """
+
+    title: str
+    comparisons: tuple[Comparison, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def joined(*notes: str) -> str:
+    """Several notes as one; empty ones count for nothing."""
+    return "; ".join(note for note in notes if note)
+
+
+def left_out(dropped: int, noun: str = "row") -> str:
+    """A note on what had no value; empty if nothing was left out.
+
+    >>> left_out(2), left_out(0)
+    ('2 rows without a value left out', '')
+    """
+    return f"{formats.count(dropped, noun)} without a value left out" if dropped else ""
+
+
+def finite(value: float) -> float | None:
+    """The value; None where it is not a finite number."""
+    return value if math.isfinite(value) else None
+
+
+def decimals(text: str) -> int:
+    """How many decimals are printed.
+
+    >>> decimals("0.8879"), decimals("1674"), decimals("< .001")
+    (4, 0, 3)
+    """
+    return len(text.rpartition(".")[2]) if "." in text else 0
+
+
+def agree(text: str, value: Value) -> bool:
+    """Whether a value is what is printed, at the printed precision.
+
+    >>> agree("0.81", 0.805), agree("0.80", 0.805), agree("0.826", 0.8266)
+    (True, True, False)
+    >>> agree("< .001", 4e-107), agree("almost 12", 11.6), agree("large", "small")
+    (True, True, False)
+    """
+    if isinstance(value, str):
+        return value == text
+    if text.startswith(BELOW):
+        return value < float(text.removeprefix(BELOW))
+    if text.startswith(OVER):
+        return 0 < value - float(text.removeprefix(OVER)) < 1
+    if text.startswith(ALMOST):
+        return 0 < float(text.removeprefix(ALMOST)) - value <= 1
+    printed = _decimal(text)
+    return printed is not None and printed in {
+        _rounded(value, decimals(text), ROUND_HALF_UP),
+        _rounded(value, decimals(text), ROUND_HALF_EVEN),
+    }
+
+
+def cut_off(text: str, value: Value) -> bool:
+    """Whether the printed number is the value cut off where it should have been rounded.
+
+    >>> cut_off("0.826", 0.82664), cut_off("0.827", 0.82664)
+    (True, False)
+    """
+    if isinstance(value, str) or agree(text, value):
+        return False
+    return _decimal(text) == _rounded(value, decimals(text), ROUND_DOWN)
+
+
+def difference(text: str, value: Value) -> str:
+    """In words by how much a recomputed value differs from the printed one.
+
+    >>> difference("1674", 1690.74)
+    'the data give 1.0 % more'
+    >>> difference("0.826", 0.82664)
+    'printed cut off, not rounded'
+    """
+    printed = _decimal(text)
+    if isinstance(value, str) or printed is None or not printed:
+        return f"the data give {value}" if isinstance(value, str) else "outside of what is printed"
+    if cut_off(text, value):
+        return "printed cut off, not rounded"
+    share = value / float(printed) - 1
+    return f"the data give {formats.percent(abs(share))} {'more' if share > 0 else 'less'}"
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        return Decimal(text.replace(",", ""))
+    except InvalidOperation:
+        return None
+
+
+def _rounded(value: float, places: int, rounding: str) -> Decimal:
+    return Decimal(f"{value:.{DIGITS}g}").quantize(Decimal(1).scaleb(-places), rounding=rounding)

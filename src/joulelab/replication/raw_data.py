@@ -1,0 +1,242 @@
+"""The raw data of Yarally et al. (CAIN 2023): two kinds of table, a file for each data set.
+
+::
+
+    architecture-<data set>.csv   a row a training
+        linear_layers, conv_layers, relu_layers     the configuration
+        learning_rate, beta1, beta2                 the hyperparameter set: it tells rounds apart
+        energy_j, accuracy
+    tuning-<data set>.csv         a row a round: means over its repetitions
+        network, strategy, hyperparameters          the configuration; 3 or 5 hyperparameters
+        round, accuracy
+        best_accuracy, energy_j, learning_rate ...  used where they are there
+
+Rows may stand in any order, but for the numbers of the rounds of an architecture table, which are
+those in which their hyperparameter sets first appear. An accuracy may be a share or in per cent,
+rounds may count from 0 or from 1; strategies and networks are known by several spellings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.replication.csv_table import CsvTable, read_csv_table
+
+CONFIGURATION = ["linear_layers", "conv_layers", "relu"]
+SEARCH = ["network", "strategy", "hyperparameters"]
+HYPERPARAMETERS = ["learning_rate", "beta1", "beta2"]
+ALL_HYPERPARAMETERS = [*HYPERPARAMETERS, "epsilon", "weight_decay"]
+ARCHITECTURE_COLUMNS = [
+    "linear_layers",
+    "conv_layers",
+    "relu_layers",
+    *HYPERPARAMETERS,
+    "energy_j",
+    "accuracy",
+]
+TUNING_COLUMNS = [*SEARCH, "round", "accuracy"]
+NETWORKS = {"poly": "DensePolyNN", "linear": "DenseLinearNN", "cnn": "SimpleCNN"}
+STRATEGIES = {"random": "random", "grid": "grid", "bayes": "bayesian"}
+"""A piece of the spelling, in small letters, and the name it stands for."""
+TRUE, FALSE = frozenset({"true", "yes", "on"}), frozenset({"false", "no", "off"})
+HUNDRED = 100.0
+IN_PERCENT = "accuracies in the file are in per cent"
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A table that has been read and checked.
+
+    Attributes:
+        path: of the file.
+        frame: a row a training or a round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
+            order of first appearance within a configuration; missing where a hyperparameter is),
+            ``energy_j`` and ``accuracy`` (0 to 1). Tuning: `SEARCH`, ``round`` (from 0),
+            ``accuracy``, ``best_accuracy`` and ``energy_j``.
+        remarks: what its reader should know: rows left out, another way of counting.
+        accuracy_note: how accuracies were understood; empty where they are shares.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    remarks: tuple[str, ...] = ()
+    accuracy_note: str = ""
+
+
+def read_architecture(path: Path) -> RawData:
+    """Read the table of the architecture experiment.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks a column, or a cell is not what it should be.
+    """
+    table = read_csv_table(path)
+    table.require(ARCHITECTURE_COLUMNS)
+    accuracies, accuracy_note = _accuracies(table, ["accuracy"])
+    frame = pd.DataFrame(
+        {
+            "linear_layers": _series(table.whole_numbers("linear_layers"), "Int64"),
+            "conv_layers": _series(table.whole_numbers("conv_layers"), "Int64"),
+            "relu": _series(table.values("relu_layers", _switch, "a number of layers"), "boolean"),
+            **{name: _series(table.numbers(name), "float") for name in HYPERPARAMETERS},
+            "energy_j": _series(table.numbers("energy_j"), "float"),
+            **accuracies,
+        }
+    )
+    kept, remarks = _complete(frame, CONFIGURATION)
+    kept = kept.astype({"linear_layers": int, "conv_layers": int, "relu": bool})
+    kept["round"] = _rounds_in_order(kept)
+    unknown = int(kept["round"].isna().sum())
+    if unknown:
+        remarks.append(
+            f"{formats.count(unknown, 'row')} without a hyperparameter belong to no round"
+        )
+    return RawData(path, kept, _of_file(path, remarks, accuracy_note), accuracy_note)
+
+
+def read_tuning(path: Path) -> RawData:
+    """Read the table of the tuning experiment.
+
+    Several rows a round are taken for its repetitions if they have the same hyperparameters.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks a column, a cell is not what it should be, or a
+            round occurs twice with different hyperparameters.
+    """
+    table = read_csv_table(path)
+    table.require(TUNING_COLUMNS)
+    scores = [name for name in ("accuracy", "best_accuracy") if name in table.columns]
+    accuracies, accuracy_note = _accuracies(table, scores)
+    there = [name for name in ALL_HYPERPARAMETERS if name in table.columns]
+    energies = table.numbers("energy_j") if "energy_j" in table.columns else [None] * len(table)
+    frame = pd.DataFrame(
+        {
+            "network": _named(table, "network", NETWORKS),
+            "strategy": _named(table, "strategy", STRATEGIES),
+            "hyperparameters": _series(table.whole_numbers("hyperparameters"), "Int64"),
+            "round": _series(table.whole_numbers("round"), "Int64"),
+            **{name: _series(table.numbers(name), "float") for name in there},
+            "energy_j": _series(energies, "float"),
+            **accuracies,
+        }
+    )
+    kept, remarks = _complete(frame, [*SEARCH, "round"])
+    _refuse_two_sets_in_a_round(table, kept, there)
+    kept = kept.astype({"hyperparameters": int, "round": int})
+    if len(kept) and kept["round"].min() == 1:
+        kept["round"] -= 1
+        remarks.append("rounds are counted from 1 in the file")
+    repeated = int(kept.duplicated([*SEARCH, "round"]).sum())
+    if repeated:
+        remarks.append("several rows a round are taken for its repetitions; their mean counts")
+    if "best_accuracy" not in kept:
+        kept["best_accuracy"] = float("nan")
+    return RawData(path, kept, _of_file(path, remarks, accuracy_note), accuracy_note)
+
+
+def _of_file(path: Path, remarks: Sequence[str], accuracy_note: str) -> tuple[str, ...]:
+    everything = [*remarks, *([accuracy_note] if accuracy_note else [])]
+    return tuple(f"{path.name}: {remark}" for remark in everything)
+
+
+def _series(values: Sequence[object], dtype: Any) -> pd.Series[Any]:  # noqa: ANN401 - pandas
+    return pd.Series(list(values), dtype=dtype)
+
+
+def _complete(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of a known configuration, their index that of the file, and what was left out."""
+    remarks = []
+    for name in columns:
+        missing = int(frame[name].isna().sum())
+        if missing:
+            remarks.append(f"{formats.count(missing, 'row')} without {name} left out")
+    return frame.dropna(subset=list(columns)).copy(), remarks
+
+
+def _accuracies(table: CsvTable, names: Sequence[str]) -> tuple[dict[str, pd.Series[Any]], str]:
+    """The columns with accuracies as shares of 1, and a note where the file has them in per cent.
+
+    Per cent it is where most values lie above 1; no network of this study is right in less than one
+    image of a hundred.
+    """
+    columns = {name: table.numbers(name, 0.0, HUNDRED) for name in names}
+    known = [value for value in columns[names[0]] if value is not None]
+    in_percent = bool(known) and median(known) > 1
+    if not in_percent:
+        for name, values in columns.items():
+            for row, value in enumerate(values):
+                if value is not None and value > 1:
+                    raise table.error(
+                        row, name, f"{value:g} is above 1, and most accuracies are shares of 1"
+                    )
+    unit = HUNDRED if in_percent else 1.0
+    series = {name: _series(values, "float") / unit for name, values in columns.items()}
+    return series, IN_PERCENT if in_percent else ""
+
+
+def _switch(cell: str) -> bool | None:
+    """Whether there are ReLU layers: a number of them, or a truth value.
+
+    >>> _switch("4"), _switch("0"), _switch("False"), _switch("perhaps")
+    (True, False, False, None)
+    """
+    word = cell.casefold()
+    if word in TRUE | FALSE:
+        return word in TRUE
+    try:
+        layers = float(cell)
+    except ValueError:
+        return None
+    return layers > 0 if layers >= 0 else None
+
+
+def _named(table: CsvTable, column: str, spellings: dict[str, str]) -> pd.Series[Any]:
+    """A column of names, whatever their case, blanks, hyphens and additions."""
+
+    def read(cell: str) -> str | None:
+        letters = re.sub("[^a-z]", "", cell.casefold())
+        return next((name for piece, name in spellings.items() if piece in letters), None)
+
+    values = table.values(column, read, f"a {column} of the study: {', '.join(spellings.values())}")
+    return _series(values, object)
+
+
+def _rounds_in_order(frame: pd.DataFrame) -> pd.Series[Any]:
+    """The number of the hyperparameter set of each row within its configuration, from 0."""
+    rounds = pd.Series(pd.NA, index=frame.index, dtype="Int64")
+    known = frame.dropna(subset=HYPERPARAMETERS)
+    for _, rows in known.groupby(CONFIGURATION):
+        rounds[rows.index] = rows.groupby(HYPERPARAMETERS, sort=False).ngroup().to_numpy()
+    return rounds
+
+
+def _refuse_two_sets_in_a_round(
+    table: CsvTable, frame: pd.DataFrame, hyperparameters: Sequence[str]
+) -> None:
+    key = [*SEARCH, "round"]
+    firsts = frame.groupby(key)[list(hyperparameters)].transform("first")
+    # A missing value differs from nothing: three hyperparameters leave two columns empty.
+    given = frame[list(hyperparameters)]
+    wrong = ((given != firsts) & given.notna() & firsts.notna()).any(axis=1)
+    if wrong.any():
+        at = frame.loc[wrong].iloc[0]
+        same = frame.index[(frame[key] == at[key]).all(axis=1)]
+        raise table.error(
+            _row(at.name),
+            "round",
+            f"round {at['round']} of this configuration has other hyperparameters "
+            f"on line {table.lines[_row(same[0])]}",
+            "give every round of a configuration a number of its own",
+        )
+
+
+def _row(label: object) -> int:
+    """The row of the file that a label of the index stands for."""
+    return int(cast(int, label))

@@ -1,0 +1,256 @@
+"""The tuning experiment of Yarally et al. (CAIN 2023): tables I and III, section VI-A.
+
+The optimum accuracy of a search is its best accuracy, the optimum round the first that reaches it,
+counted from 1. A setting is a network with 3 or with 5 hyperparameters; strategies are compared
+within a setting, by their optimum accuracies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.convergence import convergence, running_best
+from joulelab.analysis.rounds import score_rounds
+from joulelab.replication.published import (
+    Cells,
+    Recomputed,
+    agree,
+    cut_off,
+    decimals,
+    difference,
+    finite,
+    joined,
+    left_out,
+)
+from joulelab.replication.raw_data import NETWORKS, SEARCH, STRATEGIES, RawData
+from joulelab.replication.yarally2023_printed import optimum_cell
+
+SETTING = ["network", "hyperparameters"]
+TEST_IMAGES = 10_000
+"""Of Fashion-MNIST and of CIFAR-10 alike."""
+MOST_REPETITIONS = 64
+PART_OF_AN_IMAGE = 0.01
+LOGGED = 1e-6
+"""How far a logged accuracy may be from the recomputed one, for it is logged with some decimals."""
+NARROWLY = 0.01
+USUAL_ROUND = 27
+
+
+def recompute_tuning(raw: RawData, printed: Mapping[tuple[str, str], str]) -> Cells:
+    """Every number that the paper prints about one data set.
+
+    Args:
+        raw: what `joulelab.replication.raw_data.read_tuning` gave.
+        printed: by table and cell, what is printed for this data set.
+    """
+    curves = _curves(raw.frame)
+    cells = _design(raw.frame) | _optima(raw, curves, printed)
+    return cells | _claims({"": curves}, "the paper's number is over both data sets")
+
+
+def recompute_tuning_together(raws: Mapping[str, RawData]) -> Cells:
+    """Every number that the paper prints about both data sets together.
+
+    Args:
+        raws: the table of each data set, by its name.
+    """
+    parts = [_design(raw.frame)["Table I", "trainings_per_configuration"] for raw in raws.values()]
+    per_search = [part.value for part in parts]
+    searches = [raw.frame.groupby(SEARCH).ngroups for raw in raws.values()]
+    known = [count for count in per_search if isinstance(count, int)]
+    trainings = Recomputed(None, parts[0].note or parts[-1].note)
+    if len(known) == len(parts):
+        total = sum(count * n for count, n in zip(known, searches, strict=True))
+        trainings = Recomputed(total, "rounds and repetitions of every search, as in Table I")
+    return {
+        ("Table I", "trainings"): trainings,
+        **_claims({f"{name} ": _curves(raw.frame) for name, raw in raws.items()}, ""),
+        ("Section VI-A", "runtime_h"): Recomputed(None, "the raw data hold no times"),
+    }
+
+
+def repetitions_behind(accuracies: Sequence[float]) -> int | None:
+    """Of how many trainings the accuracies are means, told from the share of an image in them.
+
+    An accuracy of one training is a whole number of the 10,000 test images; the mean of m of them
+    is a multiple of 1 / (10,000 m). None where no m up to 64 fits all, or where m = 1 does: then
+    they may be of one training, or maxima, or have been rounded.
+
+    >>> repetitions_behind([0.2117125, 0.3257375]), repetitions_behind([0.21, 0.3258])
+    (8, None)
+    """
+    images = TEST_IMAGES * np.asarray(accuracies, float)
+    for m in range(1, MOST_REPETITIONS + 1):
+        if np.all(np.abs(m * images - np.round(m * images)) < PART_OF_AN_IMAGE):
+            return m if m > 1 else None
+    return None
+
+
+def _curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row a round, with its score, the running best and the best that the authors logged."""
+    rounds = score_rounds(frame, SEARCH, accuracy="accuracy", energy="energy_j")
+    key = [*SEARCH, "round"]
+    logged = frame.groupby(key)["best_accuracy"].max().reset_index()
+    return running_best(rounds.merge(logged, on=key), SEARCH)
+
+
+def _design(frame: pd.DataFrame) -> Cells:
+    searches = frame.groupby(SEARCH)["round"].nunique()
+    rows = frame.groupby([*SEARCH, "round"]).size()
+    rounds = int(searches.mode().iloc[-1])
+    uneven = (
+        f"not the same for every search: {searches.min()} to {searches.max()}"
+        if searches.nunique() > 1
+        else ""
+    )
+    if rows.max() > 1:
+        repetitions: int | None = int(rows.mode().iloc[-1])
+        how = "rows a round"
+    else:
+        repetitions = repetitions_behind(frame["accuracy"].dropna().tolist())
+        how = "told from the accuracies, which are means over that many test runs of 10,000 images"
+    unknown = "the accuracies do not tell of how many trainings they are the mean"
+    return {
+        ("Table I", "configurations"): Recomputed(len(searches)),
+        ("Table I", "rounds"): Recomputed(rounds, uneven),
+        ("Table I", "repetitions"): Recomputed(repetitions, how if repetitions else unknown),
+        ("Table I", "trainings_per_configuration"): Recomputed(
+            rounds * repetitions if repetitions else None, joined("" if repetitions else unknown)
+        ),
+    }
+
+
+def _optima(raw: RawData, curves: pd.DataFrame, printed: Mapping[tuple[str, str], str]) -> Cells:
+    found = {
+        tuple(row[name] for name in SEARCH): row
+        for row in convergence(curves, SEARCH).to_dict("records")
+    }
+    by_search = dict(list(curves.groupby(SEARCH)))
+    cells: Cells = {}
+    for network in NETWORKS.values():
+        for strategy in STRATEGIES.values():
+            for hyperparameters in (5, 3):
+                search = (network, strategy, hyperparameters)
+                names = [
+                    ("Table III", optimum_cell(network, strategy, hyperparameters, what))
+                    for what in ("accuracy", "round")
+                ]
+                if search not in by_search:
+                    none = "the file has no such search"
+                    cells |= dict.fromkeys(names, Recomputed(None, none))
+                    continue
+                texts = [printed[name] for name in names]
+                pair = _optimum(found[search], by_search[search], texts, raw.accuracy_note)
+                cells |= dict(zip(names, pair, strict=True))
+    return cells
+
+
+def _optimum(
+    row: Mapping[Hashable, Any], curve: pd.DataFrame, texts: Sequence[str], about: str
+) -> tuple[Recomputed, Recomputed]:
+    """Optimum accuracy and optimum round of one search, with notes."""
+    accuracy_text, round_text = texts
+    dropped = left_out(int(row["dropped"]), "round")
+    if row["reason"]:
+        none = Recomputed(None, joined(str(row["reason"]), dropped))
+        return none, none
+    accuracy, at = float(row["optimum_accuracy"]), int(row["optimum_round"])
+    off = "" if agree(accuracy_text, accuracy) else difference(accuracy_text, accuracy)
+    if cut_off(accuracy_text, accuracy):
+        off = f"{formats.decimals(accuracy, decimals(accuracy_text) + 3)} is {off}"
+    return (
+        Recomputed(accuracy, joined(off, dropped, _otherwise_logged(curve), about)),
+        Recomputed(at, joined(_other_round(curve, at, accuracy_text, int(round_text)), dropped)),
+    )
+
+
+def _other_round(curve: pd.DataFrame, at: int, accuracy_text: str, printed_round: int) -> str:
+    """Why the optimum round is not the printed one, as far as the running best tells."""
+    if at == printed_round:
+        return ""
+    best = curve.set_index("round_number")["running_best"]
+    first = (
+        f"the maximum, {formats.decimals(float(best.loc[at]), 6)}, is first reached in round {at}"
+    )
+    if printed_round not in best.index:
+        return f"{first}; the file has no round {printed_round}"
+    there = float(best.loc[printed_round])
+    if printed_round > at:
+        return f"{first}; round {printed_round} does not raise it"
+    since = int(best.index[int((best == there).to_numpy().argmax())])
+    shown = formats.decimals(there, 6)
+    places = decimals(accuracy_text)
+    alike = formats.decimals(there, places) == formats.decimals(float(best.loc[at]), places)
+    return (
+        f"{first}; by round {printed_round} the best is {shown}, reached in round {since}, "
+        f"{'the same' if alike else 'not the same'} at the printed precision"
+    )
+
+
+def _otherwise_logged(curve: pd.DataFrame) -> str:
+    """A note where the authors' column best_accuracy is not the running best."""
+    known = curve.dropna(subset=["best_accuracy", "running_best"])
+    off = known[(known["best_accuracy"] - known["running_best"]).abs() > LOGGED]
+    if not len(off):
+        return ""
+    first = off.iloc[0]
+    return (
+        f"best_accuracy in the file is not the running best in {formats.count(len(off), 'round')}, "
+        f"first in round {int(first['round_number'])}: "
+        f"{formats.decimals(float(first['best_accuracy']), 6)} for "
+        f"{formats.decimals(float(first['running_best']), 6)}"
+    )
+
+
+def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
+    """What section VI-A says of the strategies; `curves` by the name that goes before a setting."""
+    bests = pd.concat([_by_strategy(one, "optimum_accuracy", name) for name, one in curves.items()])
+    rounds = pd.concat([_by_strategy(one, "optimum_round", name) for name, one in curves.items()])
+    bayesian = rounds["bayesian"].dropna()
+    mean_round = finite(float(bayesian.mean())) if len(bayesian) else None
+    late = [f"{setting} in round {int(at)}" for setting, at in bayesian.items() if at > USUAL_ROUND]
+    marks = "" if not late else "the paper does not say how far from 27 an outlier is; counted: "
+    return {
+        ("Section VI-A", "random_beats_grid.settings"): _count(bests, "random", "grid"),
+        ("Section VI-A", "bayesian.overtaken_by_grid.settings"): _count(bests, "grid", "bayesian"),
+        ("Section VI-A", "bayesian.matched_by_random.settings"): _count(
+            bests, "random", "bayesian", NARROWLY
+        ),
+        ("Section VI-A", "bayesian.mean_round"): Recomputed(
+            mean_round, about if mean_round is not None else "no Bayesian search in the file"
+        ),
+        ("Section VI-A", "bayesian.outliers"): Recomputed(
+            len(late) if len(bayesian) else None,
+            marks + "; ".join(late) if len(bayesian) else "no Bayesian search in the file",
+        ),
+    }
+
+
+def _by_strategy(curves: pd.DataFrame, what: str, name: str) -> pd.DataFrame:
+    """A row a setting, a column a strategy."""
+    optima = convergence(curves, SEARCH)
+    settings = name + optima["network"] + " " + optima["hyperparameters"].astype(str)
+    optima = optima.assign(setting=settings)
+    wide = optima.pivot_table(index="setting", columns="strategy", values=what, dropna=False)
+    return wide.reindex(columns=list(STRATEGIES.values())).astype(float)
+
+
+def _count(bests: pd.DataFrame, one: str, other: str, margin: float = 0.0) -> Recomputed:
+    """In how many settings one strategy is above another, or less than a margin below it."""
+    both = bests[[one, other]].dropna()
+    if not len(both):
+        return Recomputed(None, f"no setting with {one} and {other} search")
+    gaps = both[one] - both[other]
+    where = gaps[gaps > -margin]
+    listed = "; ".join(f"{name} {formats.points(float(gap))}" for name, gap in where.items())
+    measure = (
+        f"less than {formats.percent(margin, 0)} below, for the paper does not say how near; "
+        if margin
+        else ""
+    )
+    return Recomputed(len(where), f"{measure}of {len(both)} settings: {listed or 'none'}")
