@@ -360,6 +360,29 @@ def trace(
     print_recording(file, Part(where, start, end), place, pue, plot, as_json=json)
 
 
+@app.command()
+def replicate(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A published study: yarally2023.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="The folder with its raw data.")
+    ],
+    json: Json = False,
+) -> None:
+    """Recompute the numbers of a published study from its raw data, and say which agree.
+
+    yarally2023 takes whichever of these files are there, DATASET being fashion-mnist or cifar10.
+
+    architecture-DATASET.csv, a row a training, with the columns linear_layers, conv_layers,
+    relu_layers, learning_rate, beta1, beta2, energy_j and accuracy.
+
+    tuning-DATASET.csv, a row a round, with the columns network, strategy, hyperparameters, round
+    and accuracy; best_accuracy and energy_j where there are.
+    """
+    from joulelab.cli.replicating import print_replication
+
+    print_replication(study, data, as_json=json)
+
+
 def main() -> NoReturn:
     """Run the command line; errors become one or two lines and an exit code."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +26,12 @@ def progress_console() -> Console:
 def print_json(data: dict[str, Any]) -> None:
     """Write one JSON object to standard output; a number that is not finite becomes null."""
     json.dump(_plain({"schema_version": SCHEMA_VERSION, **data}), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_json_list(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a bare JSON list to standard output; a number that is not finite becomes null."""
+    json.dump(_plain([dict(row) for row in rows]), sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
 
