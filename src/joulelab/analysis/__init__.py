@@ -12,6 +12,8 @@ variation      how much does the energy of a configuration vary from run to run?
 normality      are the energies normally distributed?
 kruskal        which factor moves energy, and how strongly?
 dominance      how often does a run of one level take more than a run of another? (Cliff's delta)
+ranking        which treatment is best over many blocks, and is that more than chance?
+friedman       do the blocks agree in how they rank the treatments?
 paired         do two treatments differ over the same blocks? (Wilcoxon, exact)
 posthoc        which configurations differ in energy?
 increase       by how much does a factor raise energy?
