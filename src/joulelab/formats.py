@@ -144,6 +144,13 @@ def effect(value: float | None) -> str:
     return signed(f"{value:.3f}") if known(value) else DASH
 
 
+def statistic(value: float | None) -> str:
+    """Any statistic: three decimals below 10, else one: ``0.512``, ``32.8``, ``2,303.3``."""
+    if not known(value):
+        return DASH
+    return signed(f"{value:,.1f}" if abs(value) >= TENS else f"{value:.3f}")
+
+
 def p_value(value: float | None) -> str:
     """``< 0.001`` or three decimals."""
     if not known(value):
@@ -162,6 +169,20 @@ def duration(value: float | None) -> str:
     if 0 < abs(value) < SMALL:
         return f"{significant(1e3 * value)} ms"
     return f"{significant(value)} s"
+
+
+def joules_range(low: float | None, high: float | None) -> str:
+    """A range of energy in one unit: ``60.0 to 970 kJ``; ``up to 970 kJ`` where it begins at 0."""
+    if not known(low) or not known(high):
+        return UNKNOWN
+    size, unit = scale(high, ENERGY) if high else (1.0, "J")
+    upper = f"{significant(high / size)} {unit}"
+    return f"{significant(low / size)} to {upper}" if low / size >= SMALLEST else f"up to {upper}"
+
+
+def duration_range(low: float | None, high: float | None) -> str:
+    """A range of time: ``6 h 20 min to 8 h 05 min``, ``0.42 s to 0.61 s``."""
+    return f"{duration(low)} to {duration(high)}" if known(low) and known(high) else UNKNOWN
 
 
 def count(number: int, noun: str) -> str:

@@ -74,6 +74,11 @@ class Experiment:
         return self.name if self.name == self.kind else f"{self.name} ({self.kind})"
 
     @property
+    def measured(self) -> pd.DataFrame:
+        """A row a measurement: the runs, or the means of those that were trained together."""
+        return self.runs
+
+    @property
     def varied(self) -> list[str]:
         """Factors with more than one level among the finished runs."""
         return [factor for factor in self.factors if self.runs[factor].nunique() > 1]
@@ -106,6 +111,50 @@ def experiments(results: Results) -> list[Experiment]:
             )
         )
     return found
+
+
+def experiment_of_table(
+    runs: pd.DataFrame,
+    *,
+    name: str,
+    kind: str,
+    dataset: str,
+    factors: Sequence[str],
+    energy: str | None,
+    remarks: Sequence[str] = (),
+) -> Experiment:
+    """An experiment that somebody else has run.
+
+    Args:
+        runs: a row a run, with ``round``, ``accuracy`` and the factors.
+        name: of the experiment.
+        kind: ``"tuning"`` or ``"architecture"``.
+        dataset: name of the data set.
+        factors: columns with the levels.
+        energy: column in joules; ``None`` where there is none.
+        remarks: what a reader must know, in sentences.
+    """
+    levels = {factor: whole_numbers(runs[factor]) for factor in factors}
+    frame = runs.assign(**levels)
+    frame["configuration"] = [
+        ", ".join(f"{factor}={formats.level(level)}" for factor, level in zip(factors, row))
+        for row in zip(*levels.values())
+    ]
+    known = energy is not None and bool(frame[energy].notna().any())
+    said = tuple(remarks) if known else (*remarks, "No energy is known: the table has none.")
+    basis = EnergyBasis(energy if known else None, "of unknown source", said)
+    return Experiment(
+        name=name,
+        kind=kind,
+        protocol="",
+        factors=tuple(factors),
+        runs=frame,
+        planned=len(frame),
+        failed=0,
+        score="mean",
+        energy=basis,
+        dataset=dataset,
+    )
 
 
 def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:

@@ -37,6 +37,8 @@ SYMBOLS = {
     "\N{LEFT DOUBLE QUOTATION MARK}": "``",
     "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
 }
+COLUMN_CHARACTERS = 50
+"""What fits into a column of a two-column paper."""
 HEADER = "% Written by `joulelab report`; the next report writes it anew."
 
 
@@ -86,8 +88,7 @@ def tables(made: Iterable[PaperTable]) -> str:
 
 def _table(table: PaperTable) -> str:
     groups = spans(table.columns)
-    wide = len(table.columns) > 6  # noqa: PLR2004 - more does not fit into a column of text
-    environment = "table*" if wide else "table"
+    environment = "table*" if _characters(table) > COLUMN_CHARACTERS else "table"
     lines = [
         f"\\begin{{{environment}}}[t]",
         r"\centering",
@@ -104,6 +105,15 @@ def _table(table: PaperTable) -> str:
         f"\\end{{{environment}}}",
     ]
     return "\n".join(lines)
+
+
+def _characters(table: PaperTable) -> int:
+    """Width of the table in characters, with two between its columns."""
+    columns = zip(*table.rows, strict=True)
+    below = [max(len(cell.text) for cell in cells) for cells in columns]
+    own = [max(len(c.heading), width) for c, width in zip(table.columns, below, strict=True)]
+    groups = [len(group) for group, _ in spans(table.columns)]
+    return max(sum(own), sum(groups)) + 2 * len(own)
 
 
 def _group_header(groups: Sequence[tuple[str, int]]) -> Iterator[str]:

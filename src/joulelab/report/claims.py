@@ -1,0 +1,148 @@
+"""The page of claims: which of the paper's findings hold on these experiments.
+
+Search strategies are compared over configurations, which are few on one data set; where there are
+experiments on several, their configurations are taken together as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.claims.claim import Claim, Verdict
+from joulelab.report.experiment import Experiment
+from joulelab.report.tables import STRATEGY, rounds
+
+CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.UNDECIDED: "undecided"}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Claims, and the data that decide them.
+
+    Attributes:
+        name: the experiment and its data set, in words.
+        claims: in the order of the paper.
+        remarks: what to bear in mind.
+    """
+
+    name: str
+    claims: tuple[Claim, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
+    """The claims that experiments can decide, data set by data set, and together.
+
+    Args:
+        experiments: of one study or of several.
+    """
+    from joulelab.analysis.claims.architecture import architecture_claims
+
+    searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
+    found = [_search(one.title, [one]) for one in searches]
+    if len({one.dataset for one in searches}) > 1:
+        found.append(_search("All data sets together", searches))
+    for one in experiments:
+        if STRATEGY in one.factors or not one.factors or one.energy.column is None:
+            continue
+        claims = architecture_claims(one.measured, one.factors, one.energy.column)
+        found.append(Scope(_title(one), tuple(claims), one.energy.remarks))
+    return found
+
+
+def _search(name: str, searches: Sequence[Experiment]) -> Scope:
+    from joulelab.analysis.claims.search import search_claims
+
+    frames = [rounds(one).assign(dataset=one.dataset) for one in searches]
+    shared = [
+        factor
+        for factor in searches[0].factors
+        if factor != STRATEGY and all(factor in one.factors for one in searches)
+    ]
+    several = ["dataset"] if len(searches) > 1 else []
+    claims = search_claims(pd.concat(frames), STRATEGY, [*several, *shared])
+    return Scope(_title(searches[0]) if len(searches) == 1 else name, tuple(claims))
+
+
+def _title(experiment: Experiment) -> str:
+    return f"{experiment.title} on {experiment.dataset}" if experiment.dataset else experiment.title
+
+
+def effect_words(claim: Claim) -> str:
+    """The effect with its interval: ``E- over E+, mean energy: 0.512 (95 % interval ...)``."""
+    effect = claim.effect
+    if not formats.known(effect.value):
+        return f"{effect.name}: unknown"
+    interval = formats.interval(effect.low, effect.high, formats.statistic)
+    confidence = formats.percent(effect.confidence, 0)
+    between = f"{confidence} interval {interval}" if "to" in interval else interval
+    return f"{effect.name}: {formats.statistic(effect.value)} ({between})"
+
+
+def markdown(found: Sequence[Scope], title: str) -> str:
+    """The page of claims as Markdown."""
+    lines = [f"# {title}: claims", ""]
+    for scope in found:
+        lines += [f"## {scope.name}", "", *(f"{remark}\n" for remark in scope.remarks)]
+        lines += ["| claim | verdict | effect | test |", "|---|---|---|---|"]
+        for claim in scope.claims:
+            cells = (
+                f"{claim.statement} {claim.said}",
+                f"**{claim.words}**",
+                effect_words(claim),
+                claim.test,
+            )
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def data(found: Sequence[Scope]) -> list[dict[str, Any]]:
+    """The claims as plain data."""
+    return [
+        {
+            "scope": scope.name,
+            "claim": claim.key,
+            "statement": claim.statement,
+            "source": claim.source,
+            "verdict": str(claim.verdict),
+            "n": claim.n,
+            "unit": claim.unit,
+            "test": claim.test,
+            "p": claim.p,
+            "effect": {
+                "name": claim.effect.name,
+                "value": claim.effect.value,
+                "low": claim.effect.low,
+                "high": claim.effect.high,
+                "reference": claim.effect.reference,
+                "confidence": claim.effect.confidence,
+            },
+            "rule": claim.rule,
+            "said": claim.said,
+        }
+        for scope in found
+        for claim in scope.claims
+    ]
+
+
+def named(found: Sequence[Scope]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Name and text of every number, for the macros of a paper."""
+    for scope in found:
+        for claim in scope.claims:
+            effect = claim.effect
+            for part, value in (
+                ("value", effect.value),
+                ("low", effect.low),
+                ("high", effect.high),
+            ):
+                if formats.known(value):
+                    yield ("claim", scope.name, claim.key, part), formats.statistic(value)
+            yield ("claim", scope.name, claim.key, "n"), f"{claim.n:,}"
+            if formats.known(claim.p):
+                yield ("claim", scope.name, claim.key, "p"), formats.p_value(claim.p)

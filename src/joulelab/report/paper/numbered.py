@@ -1,0 +1,164 @@
+"""Figures 3 to 9 of Yarally et al. (CAIN 2023), from experiments of the same kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.convergence import convergence, running_best
+from joulelab.analysis.variation import summarise_variation, variation
+from joulelab.report.experiment import Experiment, whole_numbers
+from joulelab.report.paper.convergence_figure import Curve, convergence_figure
+from joulelab.report.paper.dimension_figure import effective_dimension_figure
+from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
+from joulelab.report.pictures import Picture
+from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
+from joulelab.study.demonstration import effective_dimension
+
+COUNT = "hyperparameters"
+PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
+"""Numbers of the paper's convergence graphs by data set and hyperparameters."""
+
+Made = Picture | Omitted
+
+
+def paper_figures(experiments: Sequence[Experiment]) -> list[Made]:
+    """Figures 3 to 9, or why one of them is left out.
+
+    Args:
+        experiments: of one study or of several.
+    """
+    searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
+    layers = [one for one in experiments if STRATEGY not in one.factors and len(one.runs)]
+    return [
+        *(
+            [one for search in searches for one in _convergence(search)]
+            or [
+                Omitted(
+                    "figures-3-to-6",
+                    "Figures 3 to 6. Convergence",
+                    "no experiment with finished runs compares strategies.",
+                )
+            ]
+        ),
+        _variation(layers),
+        _trade_off(layers),
+        _effective_dimension(),
+    ]
+
+
+def _convergence(search: Experiment) -> Iterator[Made]:
+    """A figure a number of hyperparameters: a panel a network, a line a strategy."""
+    found = rounds(search)
+    counts = sorted(found[COUNT].unique(), reverse=True) if COUNT in found else [None]
+    for count in counts:
+        part = found if count is None else found[found[COUNT] == count]
+        number = PUBLISHED.get((search.dataset, int(count or 0)))
+        title = f"Figure {number}" if number else "As Figures 3 to 6"
+        said = f", {count} hyperparameters" if count is not None else ""
+        key = f"figure-{number}" if number else f"convergence-{search.dataset}-{count or 'all'}"
+        title = f"{title}. Convergence on {search.dataset}{said}"
+        yield _convergence_of(search, part, key, title)
+
+
+def _convergence_of(search: Experiment, found: pd.DataFrame, key: str, title: str) -> Made:
+    others = [name for name in search.factors if name not in (STRATEGY, COUNT)]
+    by = [*others, STRATEGY]
+    optima = convergence(found, by=by).dropna(subset=["optimum_round"])
+    if not len(optima):
+        return Omitted(key, title, "no round has a score yet.")
+    best = running_best(found, by=by)
+    panels: dict[str, list[Curve]] = {}
+    for row in optima.to_dict("records"):
+        here = (best[by] == pd.Series({name: row[name] for name in by})).all(axis=1)
+        panel = ", ".join(formats.level(row[name]) for name in others)
+        curve = Curve(
+            str(row[STRATEGY]), list(best.loc[here, "running_best"]), int(row["optimum_round"])
+        )
+        panels.setdefault(panel, []).append(curve)
+    said = "; ".join(
+        f"{panel}: "
+        + ", ".join(
+            f"{c.label} {formats.accuracy(c.best[-1])} in round {c.optimum_round}" for c in cs
+        )
+        for panel, cs in panels.items()
+    )
+    note = "Best accuracy so far by round; the marker is the optimum round."
+    figure = convergence_figure(panels, search.score, "page")
+    return Picture(key, title, note, f"Best accuracy by round. {said}.", figure)
+
+
+def _variation(layers: Sequence[Experiment]) -> Made:
+    key, title = "figure-7", "Figure 7. Coefficients of variation of the energy"
+    tables = {
+        one.dataset: variation(one.measured, energy=one.energy.column)
+        for one in layers
+        if one.energy.column is not None
+    }
+    known = {name: list(table["cv"].dropna()) for name, table in tables.items()}
+    if not any(known.values()):
+        return Omitted(key, title, "no configuration of layers has two runs with an energy.")
+    every = summarise_variation(pd.concat(list(tables.values()), ignore_index=True))
+    note = (
+        f"{formats.count(every.n, 'configuration')}: mean {formats.percent(every.mean, 2)}, "
+        f"maximum {formats.percent(every.maximum, 2)}; 0.9 % and 1.8 % in the paper."
+    )
+    figure = variation_figure(known, _basis(layers), "column")
+    return Picture(key, title, note, f"Histogram. {note}", figure)
+
+
+def _trade_off(layers: Sequence[Experiment]) -> Made:
+    key, title = "figure-8", "Figure 8. Energy against accuracy"
+    clouds: dict[str, Cloud] = {}
+    said = []
+    for one in layers:
+        found = found_clusters(one)
+        if found is None or one.energy.column is None:
+            continue
+        factor = str(found.factor)
+        levels = whole_numbers(one.runs[factor])
+        groups = [f"{factor.replace('_', ' ')} = {formats.level(level)}" for level in levels]
+        points = pd.DataFrame(
+            {
+                "energy_j": one.runs[one.energy.column],
+                "accuracy": one.runs["accuracy"],
+                "group": groups,
+            }
+        )
+        marks = {
+            f"{factor.replace('_', ' ')} = {formats.level(level)}": mark
+            for level, mark in ((found.low, "E\N{MINUS SIGN}"), (found.high, "E+"))
+        }
+        clouds[one.dataset] = Cloud(points.sort_values("group", kind="stable"), None, marks)
+        low, high = found.table.to_dict("records")
+        said.append(f"{one.dataset}: {_cluster(low)}, {_cluster(high)}")
+    if not clouds:
+        return Omitted(key, title, "no experiment on layers has two levels whose runs have energy.")
+    note = "A point a training; the energy axis is reversed, so that better is up and to the right."
+    figure = trade_off_figure(clouds, f"{_basis(layers)} of a training, {{unit}}", "page")
+    return Picture(key, title, note, f"Scatter. {'; '.join(said)}.", figure)
+
+
+def _cluster(row: dict[Any, Any]) -> str:
+    energy, accuracy = formats.joules(row["energy_mean_j"]), formats.accuracy(row["accuracy_mean"])
+    return f"{formats.signed(str(row['cluster']))} {energy}, mean accuracy {accuracy}"
+
+
+def _effective_dimension() -> Made:
+    found = effective_dimension()
+    note = (
+        "Grid (left) and random search (right), 27 points each, where one of three variables "
+        "matters: the grid tries 3 values of it, random search 27. Points by the strategies of "
+        "joulelab."
+    )
+    figure = effective_dimension_figure(found, "page")
+    title = "Figure 9. Grid and random search with a low effective dimension"
+    return Picture("figure-9", title, note, note, figure)
+
+
+def _basis(layers: Sequence[Experiment]) -> str:
+    names = sorted({f"{one.energy.name} ({one.energy.status})" for one in layers})
+    return formats.listing(names)
