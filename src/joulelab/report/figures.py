@@ -6,59 +6,26 @@ Every energy axis says whether its figures were measured or estimated: callers g
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from joulelab import formats
 from joulelab.report.style import (
     BLACK,
     BLUE,
-    DASHES,
+    MOST_VECTOR_POINTS,
     ORANGE,
     VERMILLION,
+    Width,
     energy_axis,
-    looks,
     single,
     styled,
 )
 
-# Above so many points an SVG is slow to draw; they become an image within it.
-MOST_VECTOR_POINTS = 1500
-
-
-def variation_histogram(variation: Sequence[float], energy: str) -> Figure:
-    """How much the energy of equal configurations varies: histogram of the coefficients.
-
-    Args:
-        variation: one coefficient a configuration, as a share of 1.
-        energy: what varies, for instance ``"net energy (estimated)"``.
-    """
-    values = 100 * np.asarray(variation)
-    mean = float(values.mean())
-    with styled():
-        figure, axes = single(3.2)
-        bins = np.histogram_bin_edges(values, bins=min(20, max(4, len(values) // 2)))
-        axes.hist(values, bins=list(bins), color=BLUE, edgecolor="white")
-        axes.axvline(mean, color=VERMILLION, linestyle=DASHES[1], linewidth=1.8)
-        right = mean > (bins[0] + bins[-1]) / 2
-        axes.annotate(
-            f"mean {mean:.2g} %",
-            (mean, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(-5 if right else 5, 0),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="bottom",
-        )
-        axes.set_xlabel(f"coefficient of variation of the {energy}, %")
-        axes.set_ylabel("configurations")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y")
-    return figure
+QUANTILE_HEIGHTS_IN: Mapping[Width, float] = {"screen": 3.8, "column": 2.4, "page": 2.8}
 
 
 def quantile_plot(
@@ -67,6 +34,7 @@ def quantile_plot(
     slope: float,
     intercept: float,
     label: str,
+    width: Width = "screen",
 ) -> Figure:
     """Q-Q plot: where the points leave the line, the values are not normally distributed.
 
@@ -76,80 +44,28 @@ def quantile_plot(
         slope: of the fitted line.
         intercept: of the fitted line.
         label: of the values, for instance ``"net energy, {unit} (estimated)"``.
+        width: of the figure.
     """
     x = np.asarray(theoretical)
-    with styled():
-        figure, axes = single(3.8)
+    with styled(width) as size:
+        figure, axes = single(QUANTILE_HEIGHTS_IN[width], width)
         axes.plot(
             x,
             ordered,
             linestyle="none",
             marker="o",
-            markersize=4,
+            markersize=0.7 * size.marker_pt,
             color=BLUE,
             rasterized=len(x) > MOST_VECTOR_POINTS,
         )
         ends = np.array([x.min(), x.max()])
-        axes.plot(ends, intercept + slope * ends, color=VERMILLION, linewidth=1.8)
+        axes.plot(ends, intercept + slope * ends, color=VERMILLION)
         axes.annotate(
             "line: normal distribution", (0.03, 0.93), xycoords="axes fraction", color=VERMILLION
         )
         axes.set_xlabel("quantile of the standard normal distribution")
         energy_axis(axes, "y", label, float(np.max(ordered)))
         axes.grid()
-    return figure
-
-
-def trade_off(
-    points: pd.DataFrame, front: pd.DataFrame, energy_label: str, reverse: bool = True
-) -> Figure:
-    """Energy against accuracy, groups by colour and marker, with the Pareto front.
-
-    Args:
-        points: columns ``energy_j``, ``accuracy`` and ``group``.
-        front: ``energy_j`` and ``accuracy`` of the points that no other dominates.
-        energy_label: label of the energy axis, without its direction, with ``{unit}`` in it.
-        reverse: less energy to the right, so that better is up and right (paper, Fig. 8).
-    """
-    styles = looks(points["group"].astype(str))
-    with styled():
-        figure, axes = single(4.6)
-        for group, part in points.groupby("group", sort=False):
-            look = styles[str(group)]
-            axes.plot(
-                part["energy_j"],
-                part["accuracy"],
-                linestyle="none",
-                marker=look.marker,
-                markersize=5.5,
-                markeredgecolor="white",
-                markeredgewidth=0.4,
-                color=look.colour,
-                alpha=0.85,
-                label=f"{group} ({len(part):,})",
-                rasterized=len(points) > MOST_VECTOR_POINTS,
-            )
-        along = front.sort_values("energy_j")
-        axes.plot(
-            along["energy_j"],
-            along["accuracy"],
-            color=BLACK,
-            linewidth=1.3,
-            linestyle=DASHES[1],
-            marker="o",
-            markersize=9,
-            markerfacecolor="none",
-            markeredgewidth=1.3,
-            label=f"Pareto front ({len(front):,})",
-        )
-        direction = "\n← more energy       axis reversed       less energy →" if reverse else ""
-        energy_axis(axes, "x", f"{energy_label}{direction}", float(points["energy_j"].max()))
-        axes.set_ylabel("accuracy on the test images")
-        axes.grid()
-        axes.margins(0.06)
-        if reverse:
-            axes.invert_xaxis()
-        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.4)
     return figure
 
 

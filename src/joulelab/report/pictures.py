@@ -12,10 +12,12 @@ from joulelab.analysis.convergence import running_best
 from joulelab.analysis.normality import qq
 from joulelab.analysis.pareto import pareto
 from joulelab.analysis.variation import summarise_variation
-from joulelab.report import curves, figures
+from joulelab.report import figures
 from joulelab.report.experiment import Experiment
 from joulelab.report.findings import normality_finding, setting
 from joulelab.report.ledger import StudyEnergy
+from joulelab.report.paper.convergence_figure import Curve, convergence_figure
+from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
 from joulelab.report.tables import (
     STRATEGY,
     Omitted,
@@ -54,13 +56,13 @@ def convergence_picture(experiment: Experiment) -> Picture | Omitted:
         return Omitted(key, title, table.reason)
     others = [factor for factor in experiment.factors if factor != STRATEGY]
     best = running_best(rounds(experiment), by=[*others, STRATEGY])
-    panels: dict[str, list[curves.Curve]] = {}
+    panels: dict[str, list[Curve]] = {}
     for row in table.raw.to_dict("records"):
         levels = {factor: row[factor] for factor in others}
         here = (
             best[[*others, STRATEGY]].eq(pd.Series({**levels, STRATEGY: row[STRATEGY]})).all(axis=1)
         )
-        curve = curves.Curve(
+        curve = Curve(
             str(row[STRATEGY]), list(best.loc[here, "running_best"]), int(row["optimum_round"])
         )
         panels.setdefault(", ".join(setting(experiment, levels)), []).append(curve)
@@ -75,7 +77,7 @@ def convergence_picture(experiment: Experiment) -> Picture | Omitted:
         )
         for panel, lines in panels.items()
     ]
-    figure = curves.convergence(panels, experiment.score)
+    figure = convergence_figure(panels, experiment.score, "screen")
     return Picture(key, title, note, f"Best accuracy by round. {'; '.join(said)}.", figure)
 
 
@@ -132,7 +134,8 @@ def trade_off_picture(experiment: Experiment) -> Picture | Omitted:
         f"{formats.joules(one['energy_j'])} at accuracy {formats.accuracy(one['accuracy'])} to "
         f"{formats.joules(other['energy_j'])} at {formats.accuracy(other['accuracy'])}."
     )
-    figure = figures.trade_off(_by_energy(means), front, experiment.energy.label)
+    cloud = Cloud(_by_energy(means), front)
+    figure = trade_off_figure({"": cloud}, experiment.energy.label, "screen")
     return Picture(key, title, note, alt, figure)
 
 
@@ -152,7 +155,7 @@ def variation_picture(experiment: Experiment) -> Picture | Omitted:
     )
     note = f"{said}. Below 1 %, hyperparameters and chance hardly move the energy."
     energy = f"{experiment.energy.name} ({experiment.energy.status})"
-    figure = figures.variation_histogram(list(table.raw["cv"].dropna()), energy)
+    figure = variation_figure({experiment.name: list(table.raw["cv"])}, energy, "screen")
     return Picture(key, title, note, f"Histogram. {said}.", figure)
 
 

@@ -2,12 +2,21 @@
 
 Colours are those of Okabe and Ito, which readers with any colour vision can tell apart; a marker or
 a dash always says the same as the colour. Nothing here touches matplotlib's global state.
+
+Three sizes::
+
+    screen   7 in wide, 11 pt: the page, which scales it
+    column   3.5 in wide, 8 pt: a column of a two-column page of IEEE, printed as it is
+    page     7.16 in wide, 8 pt: both columns
+
+In print no text is smaller than 7 pt and no line thinner than 0.6 pt.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +41,9 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
 )
 GREY = "#767676"
 INK = "#222222"
+PALE = "#E2E2E2"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++")
 DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, ()),
     (0, (5, 2)),
@@ -43,44 +54,94 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, (2, 3)),
 )
 
-WIDTH_IN = 7.0
-ENERGY_UNITS = (("MJ", 1e6, 1e7), ("kJ", 1e3, 1e5), ("J", 1.0, 0.0))
-"""Unit, joules in it, and from how many joules on it is used."""
+Width = Literal["screen", "column", "page"]
+Format = Literal["svg", "png", "pdf"]
+
+# Above so many points an SVG is slow to draw; they become an image within it.
+MOST_VECTOR_POINTS = 1500
+# A letter of DejaVu Sans is this wide on average, as a share of the size of the text.
+LETTER = 0.56
+POINTS_PER_IN = 72
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a figure of one width is drawn with.
+
+    Attributes:
+        width_in: width of the figure.
+        text_pt: size of labels.
+        small_pt: size of what stands at ticks, in legends and beside points.
+        line_pt: width of the lines that show something.
+        thin_pt: width of axes and grids.
+        marker_pt: size of markers.
+        dpi: of what is an image, whole or within a vector file.
+    """
+
+    width_in: float
+    text_pt: float
+    small_pt: float
+    line_pt: float
+    thin_pt: float
+    marker_pt: float
+    dpi: int
+
+    def letters(self, share: float) -> int:
+        """How many small letters fit into a share of the width."""
+        return int(share * self.width_in * POINTS_PER_IN / (LETTER * self.small_pt))
+
+    def wrapped(self, text: str, share: float) -> str:
+        """The text on as many lines as a share of the width asks for."""
+        return textwrap.fill(text, max(self.letters(share), 8))
+
+    def line_in(self, lines: float) -> float:
+        """The height of so many lines of small text."""
+        return lines * 1.3 * self.small_pt / POINTS_PER_IN
+
+
+SIZES: Mapping[Width, Size] = {
+    "screen": Size(7.0, 11.0, 10.0, 1.8, 0.8, 6.0, 160),
+    "column": Size(3.5, 8.0, 7.0, 1.1, 0.6, 3.5, 300),
+    "page": Size(7.16, 8.0, 7.0, 1.1, 0.6, 3.5, 300),
+}
+WIDTH_IN = SIZES["screen"].width_in
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 11.5,
     "axes.titleweight": "normal",
     "axes.titlelocation": "left",
-    "axes.labelsize": 11,
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": "#E2E2E2",
-    "grid.linewidth": 0.7,
+    "grid.color": PALE,
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    # Whole outlines of the letters used, which printers ask for, in place of Type 3.
+    "pdf.fonttype": 42,
     # The same figure gives the same file, so that two reports can be compared.
     "svg.hashsalt": "joulelab",
+}
+# What a format writes of the moment it was drawn at, left out.
+_METADATA: Mapping[Format, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {},
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and dash that stand for one thing throughout a figure."""
+    """Colour, marker, dash and hatch that stand for one thing throughout a figure."""
 
     colour: str
     marker: str
     dash: tuple[int, tuple[float, ...]]
+    hatch: str
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
@@ -88,26 +149,47 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
     names = enumerate(dict.fromkeys(labels))
     several = len(COLOURS)
     return {
-        name: Look(COLOURS[i % several], MARKERS[i % several], DASHES[i % several])
+        name: Look(
+            COLOURS[i % several], MARKERS[i % several], DASHES[i % several], HATCHES[i % several]
+        )
         for i, name in names
     }
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Within it, figures are drawn in the report's style."""
-    with mpl.rc_context(STYLE):
-        yield
+def styled(width: Width = "screen") -> Iterator[Size]:
+    """Within it, figures are drawn in the report's style, at one of its sizes."""
+    size = SIZES[width]
+    sized = {
+        "figure.dpi": size.dpi,
+        "font.size": size.text_pt,
+        "axes.titlesize": size.text_pt,
+        "axes.labelsize": size.text_pt,
+        "xtick.labelsize": size.small_pt,
+        "ytick.labelsize": size.small_pt,
+        "legend.fontsize": size.small_pt,
+        "lines.linewidth": size.line_pt,
+        "lines.markersize": size.marker_pt,
+        "axes.linewidth": size.thin_pt,
+        "grid.linewidth": size.thin_pt,
+        "xtick.major.width": size.thin_pt,
+        "ytick.major.width": size.thin_pt,
+        "xtick.minor.width": size.thin_pt,
+        "ytick.minor.width": size.thin_pt,
+        "hatch.linewidth": size.thin_pt,
+    }
+    with mpl.rc_context(STYLE | sized):
+        yield size
 
 
-def single(height_in: float) -> tuple[Figure, Axes]:
+def single(height_in: float, width: Width = "screen") -> tuple[Figure, Axes]:
     """A figure with one pair of axes."""
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    figure = Figure(figsize=(SIZES[width].width_in, height_in), layout="constrained")
     return figure, figure.subplots()
 
 
 def energy_axis(axes: Axes, which: Literal["x", "y"], label: str, largest_j: float) -> None:
-    """Label an axis that holds joules, in J, kJ or MJ, with ticks such as 1,500.
+    """Label an axis that holds joules, in mJ, J, kJ or MJ, with ticks such as 1,500.
 
     Args:
         axes: whose axis.
@@ -115,29 +197,39 @@ def energy_axis(axes: Axes, which: Literal["x", "y"], label: str, largest_j: flo
         label: with ``{unit}`` where the unit belongs.
         largest_j: the largest value shown, in joules.
     """
-    unit, size = next(
-        (unit, size) for unit, size, least_j in ENERGY_UNITS if abs(largest_j) >= least_j
-    )
+    known = formats.known(largest_j) and largest_j != 0
+    unit_j, unit = formats.scale(largest_j, formats.ENERGY) if known else (1.0, "J")
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_label_text(label.format(unit=unit))
-    axis.set_major_locator(MaxNLocator(6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: formats.signed(f"{value / size:,.6g}")))
+    if axis.get_scale() == "linear":
+        axis.set_major_locator(MaxNLocator(6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: formats.tick(value / unit_j)))
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG; the same figure gives the same bytes."""
+def drawn(figure: Figure, kind: Format) -> bytes:
+    """The figure as a file's bytes; the same figure gives the same bytes.
+
+    The layout is that of the first drawing: finding it takes longer than drawing.
+    """
     buffer = io.BytesIO()
     with styled():
-        figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None})
+        figure.savefig(buffer, format=kind, dpi="figure", metadata=_METADATA[kind])
+    figure.set_layout_engine("none")
     return buffer.getvalue()
 
 
-def save(figure: Figure, folder: Path, name: str) -> bytes:
-    """Write the figure as ``<name>.svg`` and ``<name>.png``, and give back the SVG."""
-    picture = svg(figure)
-    (folder / f"{name}.svg").write_bytes(picture)
-    # The layout is found already, and finding it takes as long as drawing.
-    figure.set_layout_engine("none")
-    with styled():
-        figure.savefig(folder / f"{name}.png", dpi=160)
-    return picture
+def save(
+    figure: Figure, folder: Path, name: str, kinds: Sequence[Format] = ("svg", "png")
+) -> bytes:
+    """Write the figure as ``<name>.svg`` and so on, and give back the bytes of the first format.
+
+    Args:
+        figure: as drawn.
+        folder: where to.
+        name: of the files, without their end.
+        kinds: the page needs SVG and PNG, a paper PDF and SVG.
+    """
+    written = [drawn(figure, kind) for kind in kinds]
+    for kind, content in zip(kinds, written, strict=True):
+        (folder / f"{name}.{kind}").write_bytes(content)
+    return written[0]

@@ -1,0 +1,176 @@
+"""Figure 9 of the paper: grid and random search where only one of three variables matters.
+
+The cubes are drawn in cabinet projection, in which the front stays as it is and depth goes up and
+to the right at half its length::
+
+    across = x1 + d cos(a) x2        upwards = x3 + d sin(a) x2        d = 0.5, a = 35 degrees
+
+So a point's shadow on the front edge of the floor stands right above the same value of x1 in the
+curve of the response underneath.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from joulelab import formats
+from joulelab.report.paper.layout import panel_titles
+from joulelab.report.style import (
+    GREY,
+    INK,
+    PALE,
+    Look,
+    Size,
+    Width,
+    looks,
+    styled,
+)
+from joulelab.study.demonstration import EffectiveDimension, Search
+
+Floats = NDArray[np.float64]
+
+HEIGHTS_IN: Mapping[Width, float] = {"screen": 4.6, "column": 7.2, "page": 4.3}
+DEPTH = 0.5
+ANGLE = math.radians(35)
+ACROSS, UPWARDS = DEPTH * math.cos(ANGLE), DEPTH * math.sin(ANGLE)
+AROUND = 0.06
+
+
+def effective_dimension_figure(found: EffectiveDimension, width: Width = "page") -> Figure:
+    """Figure 9: where both strategies tried, and what they saw of the variable that matters.
+
+    Args:
+        found: as `joulelab.study.demonstration.effective_dimension` gives it.
+        width: of the figure; in a column one search stands above the other.
+    """
+    searches = (found.grid, found.random)
+    known = looks(search.strategy for search in searches)
+    titles = panel_titles([f"{search.strategy} search" for search in searches])
+    across = 1 if width == "column" else 2
+    with styled(width) as size:
+        figure = Figure(figsize=(size.width_in, HEIGHTS_IN[width]), layout="constrained")
+        rows = 2 * len(searches) // across
+        ratios = [2.0, 1.0] * (rows // 2)
+        grid = figure.subplots(rows, across, squeeze=False, height_ratios=ratios)
+        for number, search in enumerate(searches):
+            column = number % across
+            row = 2 * (number // across)
+            cube, curve = grid[row, column], grid[row + 1, column]
+            _cube(cube, search, known[search.strategy], size)
+            cube.set_title(titles[number])
+            _response(curve, found, search, known[search.strategy], size)
+            if column:
+                curve.set_ylabel("")
+    return figure
+
+
+def projected(points: Floats) -> Floats:
+    """Points in the plane of the paper.
+
+    Args:
+        points: (..., 3), x1 to the right, x2 into the paper, x3 upwards.
+
+    Returns:
+        (..., 2).
+    """
+    x1, x2, x3 = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([x1 + ACROSS * x2, x3 + UPWARDS * x2], axis=-1)
+
+
+def _cube(axes: Axes, search: Search, look: Look, size: Size) -> None:
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
+    edges = [
+        (one, other)
+        for one, other in itertools.combinations(corners, 2)
+        if np.abs(one - other).sum() == 1
+    ]
+    lines = projected(np.array(edges))
+    axes.add_collection(LineCollection(list(lines), colors=GREY, linewidths=size.thin_pt))
+    floor = search.points * (1.0, 1.0, 0.0)
+    front = search.points * (1.0, 0.0, 0.0)
+    shadows = projected(np.stack([search.points, floor, front], axis=1))
+    axes.add_collection(
+        LineCollection(list(shadows), colors=look.colour, linewidths=size.thin_pt, alpha=0.3)
+    )
+    axes.plot(
+        *projected(search.points).T,
+        linestyle="none",
+        marker=look.marker,
+        color=look.colour,
+        markersize=size.marker_pt,
+        markeredgecolor="white",
+        markeredgewidth=0.3,
+        label="rounds",
+        zorder=3,
+    )
+    _values_tried(axes, search, look, size)
+    axes.set_xlim(-AROUND, 1 + ACROSS + AROUND)
+    axes.set_ylim(-2 * AROUND, 1 + UPWARDS + AROUND)
+    axes.set_axis_off()
+    small: dict[str, Any] = {"fontsize": size.small_pt, "color": INK}
+    axes.text(1 + ACROSS / 2 + 0.05, UPWARDS / 2 - 0.02, "x2", ha="left", va="top", **small)
+    axes.text(-0.03, 0.5, "x3", ha="right", va="center", **small)
+
+
+def _values_tried(axes: Axes, search: Search, look: Look, size: Size) -> None:
+    """A tick a round on the axis of the important variable, at the bottom of the axes."""
+    axes.plot(
+        search.points[:, 0],
+        np.zeros(len(search.points)),
+        linestyle="none",
+        marker="|",
+        color=look.colour,
+        markersize=2.2 * size.marker_pt,
+        markeredgewidth=size.line_pt,
+        label="values tried",
+        clip_on=False,
+        zorder=4,
+    )
+
+
+def _response(
+    axes: Axes, found: EffectiveDimension, search: Search, look: Look, size: Size
+) -> None:
+    x1 = np.linspace(0.0, 1.0, 401)
+    axes.plot(x1, found.curve(x1), color=GREY, label="response")
+    axes.vlines(search.points[:, 0], 0, search.responses, color=PALE, linewidth=size.thin_pt)
+    axes.plot(
+        search.points[:, 0],
+        search.responses,
+        linestyle="none",
+        marker=look.marker,
+        color=look.colour,
+        markersize=size.marker_pt,
+        markeredgecolor="white",
+        markeredgewidth=0.3,
+        label="rounds",
+        clip_on=False,
+        zorder=3,
+    )
+    _values_tried(axes, search, look, size)
+    axes.set_xlim(-AROUND, 1 + ACROSS + AROUND)
+    axes.set_ylim(0, 1.1)
+    axes.set_xticks([0, 0.5, 1])
+    axes.set_xlabel("x1, the variable that matters", x=(0.5 + AROUND) / (1 + ACROSS + 2 * AROUND))
+    axes.set_ylabel("response")
+    axes.spines["bottom"].set_bounds(0, 1)
+    axes.text(
+        1 + AROUND,
+        0.95,
+        f"{formats.count(len(search.points), 'round')}\n"
+        f"{formats.count(search.distinct, 'value')} of x1\n"
+        f"best {formats.significant(search.best)}\n"
+        f"mean best {formats.significant(search.mean_best)}",
+        va="top",
+        fontsize=size.small_pt,
+        linespacing=1.25,
+    )
