@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scikit_posthocs
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -53,6 +54,18 @@ def test_unequal_groups_with_many_ties_agree_with_the_formula():
         multipletests(expected, method="holm")[1].tolist()
     )
     assert table["n_first"].tolist() == [2, 2, 4]
+
+
+@pytest.mark.parametrize("adjust", ["holm", "fdr_bh"])
+def test_scikit_posthocs_gives_the_same(adjust):
+    draw = np.random.default_rng(7)
+    runs = pd.DataFrame(
+        {"configuration": draw.integers(0, 5, 60), "energy_net_j": draw.integers(0, 20, 60) * 1.0}
+    )
+    table = dunn(runs, adjust=adjust)
+    theirs = scikit_posthocs.posthoc_dunn(runs, "energy_net_j", "configuration", adjust)
+    expected = [theirs.loc[a, b] for a, b in zip(table["first"], table["second"], strict=True)]
+    assert table["p_adjusted"].tolist() == pytest.approx(expected)
 
 
 def test_two_groups_give_the_p_of_kruskal_wallis():

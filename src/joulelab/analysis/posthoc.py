@@ -9,7 +9,8 @@ runs and mean ranks r_a and r_b::
 
 Dunn, "Multiple comparisons using rank sums", Technometrics 6 (1964). Holm's step-down adjustment
 (Scandinavian Journal of Statistics 6, 1979): the i-th smallest of m p-values times m - i + 1, never
-below the one before it, at most 1. Both by scikit-posthocs.
+below the one before it, at most 1. The adjustment is statsmodels'; the test is written out here,
+for scikit-posthocs, which has it too, loads seaborn and matplotlib first, which takes seconds.
 
 The ranks are those among all groups, so that a pair of groups that do not overlap at all need not
 differ "significantly" if other groups lie far from them, or if there are few runs.
@@ -23,7 +24,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scikit_posthocs
+from scipy.special import ndtr
+from statsmodels.stats.multitest import multipletests
 
 from joulelab.analysis.levels import Level, groups
 from joulelab.analysis.missing import ENERGY, complete, names
@@ -90,17 +92,18 @@ def dunn(
     members = [rows for _, rows in found]
     pairs = list(itertools.combinations(range(len(found)), 2))
     same = np.ptp(whole.rows[energy].to_numpy(dtype=float)) == 0
-    p, p_adjusted = (None, None) if same else _p_values(members, energy, adjust)
+    p = np.full(len(pairs), np.nan) if same else _p_values(ranked["rank"], members, pairs)
+    p_adjusted = p if same else _adjusted(p, adjust)
     rows = []
-    for a, b in pairs:
+    for number, (a, b) in enumerate(pairs):
         row: dict[str, object] = {}
         for name, one in (("first", a), ("second", b)):
             row[name] = _label(found[one][0])
             row[f"n_{name}"] = len(members[one])
             row[f"mean_{name}_j"] = float(members[one][energy].mean())
             row[f"rank_{name}"] = float(members[one]["rank"].mean())
-        row["p"] = np.nan if p is None else p[a, b]
-        row["p_adjusted"] = np.nan if p_adjusted is None else p_adjusted[a, b]
+        row["p"] = float(p[number])
+        row["p_adjusted"] = float(p_adjusted[number])
         rows.append(row)
     reason = "all energies are the same" if same else ""
     table = pd.DataFrame(rows).assign(dropped=whole.dropped, reason=reason)
@@ -108,24 +111,27 @@ def dunn(
 
 
 def _p_values(
-    members: Sequence[pd.DataFrame], energy: str, adjust: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The p of every pair, plain and adjusted, each of shape (groups, groups)."""
-    # Groups go by number, for levels of several types cannot be sorted.
-    samples = pd.DataFrame(
-        {
-            "group": np.repeat(np.arange(len(members)), [len(rows) for rows in members]),
-            "energy_j": np.concatenate([rows[energy].to_numpy(dtype=float) for rows in members]),
-        }
-    )
-    plain = scikit_posthocs.posthoc_dunn(samples, "energy_j", "group")
+    ranks: pd.Series[float], members: Sequence[pd.DataFrame], pairs: Sequence[tuple[int, int]]
+) -> npt.NDArray[np.float64]:
+    """The p of every pair, shape (pairs,)."""
+    n = len(ranks)
+    ties = ranks.value_counts().to_numpy(dtype=float)
+    variance = n * (n + 1) / 12 - float((ties**3 - ties).sum()) / (12 * (n - 1))
+    mean_rank = np.array([rows["rank"].mean() for rows in members])
+    share = np.array([1 / len(rows) for rows in members])
+    a, b = np.array(pairs).T
+    z = (mean_rank[b] - mean_rank[a]) / np.sqrt(variance * (share[a] + share[b]))
+    # The lower tail of -|z|: 1 - Phi(|z|) would lose every p below 1e-16.
+    return np.asarray(2 * ndtr(-np.abs(z)), dtype=np.float64)
+
+
+def _adjusted(p: npt.NDArray[np.float64], adjust: str) -> npt.NDArray[np.float64]:
     try:
-        adjusted = scikit_posthocs.posthoc_dunn(samples, "energy_j", "group", p_adjust=adjust)
+        return np.asarray(multipletests(p, method=adjust)[1], dtype=np.float64)
     except ValueError as error:
         raise UsageError(
             f"p cannot be adjusted by {adjust!r}: {error}", "holm, bonferroni and fdr_bh are known"
         ) from None
-    return plain.to_numpy(dtype=float), adjusted.to_numpy(dtype=float)
 
 
 def _label(key: dict[str, Level]) -> Level:
