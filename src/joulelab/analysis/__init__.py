@@ -8,6 +8,7 @@ module         question
 =============  =====================================================================================
 rounds         how well did each round score, over its repetitions?
 convergence    in which round was the optimum reached, and what had been spent by then?
+optimum        how sure is that optimum, given how the repetitions scatter?
 variation      how much does the energy of a configuration vary from run to run?
 normality      are the energies normally distributed?
 kruskal        which factor moves energy, and how strongly?
