@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from joulelab.analysis.comparison import mean_interval, ratio_interval
+from joulelab.analysis.comparison import (
+    difference_interval,
+    mean_interval,
+    ratio_interval,
+    ratio_of_means,
+    share_interval,
+)
 
 JOULES = (412.5, 398.1, 405.0, 421.7, 409.9)
 
@@ -129,3 +135,88 @@ def test_nineteen_of_twenty_intervals_hold_the_truth():
     # Of 2,000 trials, 95 % within four standard errors: 0.95 +- 0.0195.
     assert ratios == pytest.approx(0.95, abs=0.0195)
     assert means == pytest.approx(0.95, abs=0.0195)
+
+
+OTHERS = (380.2, 391.0, 402.4)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_the_unpaired_difference_is_that_of_welchs_test(confidence):
+    ours = difference_interval(JOULES, OTHERS, confidence)
+    test = stats.ttest_ind(JOULES, OTHERS, equal_var=False)
+    theirs = test.confidence_interval(confidence)
+
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert (ours.df, ours.p) == pytest.approx((test.df, test.pvalue))
+    assert ours.value == pytest.approx(np.mean(JOULES) - np.mean(OTHERS))
+    assert (ours.n_first, ours.n_second, ours.confidence) == (5, 3, confidence)
+    assert ours.half_width == pytest.approx((ours.high - ours.low) / 2)
+    turned = difference_interval(OTHERS, JOULES, confidence)
+    assert (turned.low, turned.high) == pytest.approx((-ours.high, -ours.low))
+
+
+def test_the_sleep_data_give_the_interval_that_r_prints():
+    # Student (1908); R: t.test(extra ~ group, data = sleep): -3.3654832 to 0.2054832, p 0.07939.
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+    found = difference_interval(first, second)
+
+    assert (found.low, found.high) == pytest.approx((-3.3654832, 0.2054832), abs=1e-7)
+    assert (found.p, found.df) == pytest.approx((0.07939, 17.776), abs=1e-3)
+
+
+def test_a_ratio_of_means_is_welch_on_logarithms_and_turns_over():
+    ours = ratio_of_means(JOULES, OTHERS)
+    theirs = stats.ttest_ind(np.log(JOULES), np.log(OTHERS), equal_var=False)
+
+    assert math.log(ours.low) == pytest.approx(theirs.confidence_interval().low)
+    assert ours.value == pytest.approx(stats.gmean(JOULES) / stats.gmean(OTHERS))
+    turned = ratio_of_means(OTHERS, JOULES)
+    assert (turned.low, turned.high) == pytest.approx((1 / ours.high, 1 / ours.low))
+    assert turned.p == pytest.approx(ours.p)
+
+
+def test_unpaired_samples_without_scatter_or_of_one_value_have_no_test():
+    same, single = difference_interval([5.0, 5.0], [3.0, 3.0]), difference_interval([5.0], [1, 2])
+
+    assert (same.value, same.low, same.high) == (2, 2, 2)
+    assert np.isnan([same.p, same.df]).all()
+    assert single.value == 3.5
+    assert np.isnan([single.low, single.high, single.p]).all()
+
+
+def test_tiny_variances_have_degrees_of_freedom():
+    # Their squares are below the smallest float.
+    small = difference_interval([1e-100, 2e-100, 3e-100], [5e-100, 7e-100])
+    large = difference_interval([1.0, 2.0, 3.0], [5.0, 7.0])
+
+    assert (small.df, small.p) == pytest.approx((large.df, large.p))
+
+
+def test_a_ratio_of_wild_values_has_an_end_at_infinity():
+    assert ratio_of_means([1e-300, 1e300], [1.0, 2.0]).high == math.inf
+    assert ratio_interval([1e-300, 1e300], [1.0, 1.0]).high == math.inf
+
+
+@pytest.mark.parametrize("values", [[1.0, 0.0], [1.0, -2.0], [math.nan, 1.0]])
+def test_a_ratio_of_means_needs_positive_values(values):
+    with pytest.raises(ValueError, match="positive"):
+        ratio_of_means(values, [1.0, 2.0])
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 10), (3, 8), (18, 18), (40, 41)])
+def test_the_interval_of_a_share_is_wilsons(successes, n):
+    theirs = stats.binomtest(successes, n).proportion_ci(0.9, method="wilson")
+
+    ours = share_interval(successes, n, 0.9)
+
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert (ours.value, ours.n) == (successes / n, n)
+    assert 0 <= ours.low <= ours.value <= ours.high <= 1
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 3), (4, 3)])
+def test_what_is_no_share_is_refused(successes, n):
+    with pytest.raises(ValueError, match="no share"):
+        share_interval(successes, n)

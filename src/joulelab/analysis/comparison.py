@@ -2,13 +2,23 @@
 
 ::
 
-    mean:   m +- t(n - 1) s / sqrt(n)                 s  sample standard deviation
-    ratio:  exp(d +- t(n - 1) s_d / sqrt(n))          d_i = ln(a_i / b_i) of block i
+    mean:        m +- t(n - 1) s / sqrt(n)                   s  sample standard deviation
+    ratio:       exp(d +- t(n - 1) s_d / sqrt(n))            d_i = ln(a_i / b_i) of block i
 
-A and B run once in each block, side by side in time, so that what drifts (temperature, other users
-of the machine) falls on both; the ratio is taken within the block. Logarithms make the answer the
-same whichever of the two is called A, inverted. Both intervals are Student's t: they take the
-values, or their logarithms, to scatter normally.
+    difference:  m_a - m_b +- t(df) sqrt(v_a + v_b)          v = s^2 / n of each sample
+                 df = (v_a + v_b)^2 / (v_a^2 / (n_a - 1) + v_b^2 / (n_b - 1))
+    ratio of     exp(the difference of the logarithms)
+    means:
+
+    share:       (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+The ratio is **paired**: A and B run once in each block, side by side in time, so that what drifts
+(temperature, other users of the machine) falls on both; the ratio is taken within the block. The
+difference and the ratio of means are **unpaired**: of samples of any size and spread that have no
+blocks in common (Welch, Biometrika 34, 1947). Logarithms make the answer the same whichever of the
+two is called A, inverted; a ratio of means is that of geometric means. The intervals are Student's
+t: they take the values, or their logarithms, to scatter normally. The share is Wilson's (JASA 22,
+1927), which holds for few trials, and for none or all of them successes.
 
     >>> mean = mean_interval([98.0, 100.0, 102.0])     # s = 2, t(2) = 4.303
     >>> round(mean.low, 2), mean.value, round(mean.high, 2)
@@ -16,19 +26,23 @@ values, or their logarithms, to scatter normally.
     >>> ratio = ratio_interval([2.0, 4.2], [1.0, 2.0])  # ratios 2.0 and 2.1
     >>> round(ratio.value, 3)                           # sqrt(2.0 * 2.1)
     2.049
+    >>> apart = difference_interval([98.0, 100.0, 102.0], [90.0, 91.0])
+    >>> apart.value, round(apart.low, 2), round(apart.high, 2)   # v = 4/3 and 1/4, df = 2.63
+    (9.5, 5.16, 13.84)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
 LEAST = 2
+LARGEST_LOGARITHM = 709.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,36 @@ class Interval:
     high: float
     std: float
     n: int
+    confidence: float = CONFIDENCE
+
+    @property
+    def half_width(self) -> float:
+        """Half the length of the interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """A difference, or a ratio, of the means of two samples, with its confidence interval.
+
+    Attributes:
+        value: the difference, or the ratio.
+        low: lower end of the interval; NaN where a sample has fewer than two values.
+        high: upper end.
+        n_first: how many values the first sample has.
+        n_second: how many the second has.
+        df: degrees of freedom of Welch; NaN without an interval, or where nothing scatters.
+        p: of the hypothesis that the means are the same; NaN where df is.
+        confidence: of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    n_first: int
+    n_second: int
+    df: float
+    p: float
     confidence: float = CONFIDENCE
 
     @property
@@ -104,10 +148,108 @@ def ratio_interval(
     pairs = zip(first, second, strict=True)
     logs = mean_interval([math.log(a) - math.log(b) for a, b in pairs], confidence)
     return Interval(
-        math.exp(logs.value),
-        math.exp(logs.low),
-        math.exp(logs.high),
+        _power_of_e(logs.value),
+        _power_of_e(logs.low),
+        _power_of_e(logs.high),
         logs.std,
         logs.n,
         confidence,
     )
+
+
+def difference_interval(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+) -> Unpaired:
+    """By how much the mean of the first is above that of the second, unpaired, by Welch.
+
+    Args:
+        first: (n,), at least one, finite.
+        second: (m,), at least one, finite.
+        confidence: of the interval, between 0 and 1.
+
+    Raises:
+        ValueError: a sample is empty, a value is not finite, or the confidence is no share.
+    """
+    one, other = mean_interval(first, confidence), mean_interval(second, confidence)
+    apart = one.value - other.value
+    if min(one.n, other.n) < LEAST:
+        nan = math.nan
+        return Unpaired(apart, nan, nan, one.n, other.n, nan, nan, confidence)
+    v_first, v_second = one.std**2 / one.n, other.std**2 / other.n
+    variance = v_first + v_second
+    if not variance:
+        nan = math.nan
+        return Unpaired(apart, apart, apart, one.n, other.n, nan, nan, confidence)
+    # Shares of the variance, not the variances: the squares of tiny ones would be 0.
+    shares = v_first / variance, v_second / variance
+    df = 1 / (shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1))
+    error = math.sqrt(variance)
+    reach = float(stdtrit(df, (1 + confidence) / 2)) * error
+    p = 2 * float(stdtr(df, -abs(apart) / error))
+    return Unpaired(apart, apart - reach, apart + reach, one.n, other.n, df, p, confidence)
+
+
+def ratio_of_means(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+) -> Unpaired:
+    """How many times the geometric mean of the second that of the first is, unpaired.
+
+    Args:
+        first: (n,), at least one, positive.
+        second: (m,), at least one, positive.
+        confidence: of the interval, between 0 and 1.
+
+    Raises:
+        ValueError: a sample is empty, a value is not positive and finite, or the confidence is no
+            share.
+
+    >>> ratio = ratio_of_means([2.0, 8.0], [1.0, 1.0, 1.0])      # sqrt(2 * 8) / 1
+    >>> round(ratio.value, 3), ratio.n_first, ratio.n_second
+    (4.0, 2, 3)
+    """
+    if not all(0 < value < math.inf for value in (*first, *second)):
+        raise ValueError("a ratio needs positive values")
+    logs = difference_interval(
+        [math.log(value) for value in first], [math.log(value) for value in second], confidence
+    )
+    return replace(
+        logs, value=_power_of_e(logs.value), low=_power_of_e(logs.low), high=_power_of_e(logs.high)
+    )
+
+
+def share_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """A share of trials, by Wilson's score interval.
+
+    Args:
+        successes: how many of the trials.
+        n: how many trials, at least one.
+        confidence: of the interval, between 0 and 1.
+
+    Returns:
+        The share with its interval; ``std`` is that of a single trial, sqrt(p (1 - p)).
+
+    Raises:
+        ValueError: no trial, successes below 0 or above n, or the confidence is no share.
+
+    >>> none = share_interval(0, 10)                    # z^2 / (10 + z^2)
+    >>> none.value, none.low, round(none.high, 3)
+    (0.0, 0.0, 0.278)
+    """
+    if not 0 <= successes <= n or not n:
+        raise ValueError(f"{successes} of {n} is no share")
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence of {confidence:g} is not between 0 and 1")
+    z = float(ndtri((1 + confidence) / 2))
+    share = successes / n
+    scale = 1 + z**2 / n
+    middle = (share + z**2 / (2 * n)) / scale
+    reach = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / scale
+    # Rounding must not carry the end past what a share can be.
+    low = 0.0 if not successes else middle - reach
+    high = 1.0 if successes == n else middle + reach
+    return Interval(share, low, high, math.sqrt(share * (1 - share)), n, confidence)
+
+
+def _power_of_e(logarithm: float) -> float:
+    """The exponential, infinite where it is too large: two wild values can reach that far."""
+    return math.inf if logarithm > LARGEST_LOGARITHM else math.exp(logarithm)
