@@ -209,12 +209,14 @@ def energy_axis(axes: Axes, which: Literal["x", "y"], label: str, largest_j: flo
 def drawn(figure: Figure, kind: Format) -> bytes:
     """The figure as a file's bytes; the same figure gives the same bytes.
 
-    The layout is that of the first drawing: finding it takes longer than drawing.
+    The layout is found once and is the same in every format: finding it takes longer than drawing.
     """
     buffer = io.BytesIO()
     with styled():
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=kind, dpi="figure", metadata=_METADATA[kind])
-    figure.set_layout_engine("none")
     return buffer.getvalue()
 
 
