@@ -96,7 +96,7 @@ def read_architecture(path: Path) -> RawData:
     unknown = int(kept["round"].isna().sum())
     if unknown:
         remarks.append(
-            f"{formats.count(unknown, 'row')} without a hyperparameter belong to no round"
+            f"{formats.count(unknown, 'row')} without a hyperparameter, and so of no known round"
         )
     return RawData(path, kept, _of_file(path, remarks, accuracy_note), accuracy_note)
 
