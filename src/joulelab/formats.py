@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeGuard
 
 Units = Sequence[tuple[float, float, str]]
@@ -127,6 +127,13 @@ def interval(low: float | None, high: float | None, form: Callable[[float], str]
     if not (known(low) and known(high)):
         return "no interval"
     return f"{form(low)} to {form(high)}"
+
+
+def intervals(
+    lows: Iterable[float], highs: Iterable[float], form: Callable[[float], str]
+) -> list[str]:
+    """Several intervals, as `interval` writes one."""
+    return [interval(low, high, form) for low, high in zip(lows, highs, strict=True)]
 
 
 def signed(text: str) -> str:

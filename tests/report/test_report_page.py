@@ -54,13 +54,15 @@ def page(tmp_path_factory):
 def written(monkeypatch):
     """Writes a page whose figures are made, and not drawn into files, for that takes seconds."""
     monkeypatch.setattr("joulelab.report.page.save", lambda *_: b"<svg/>")
+    monkeypatch.setattr("joulelab.report.paper.pages.save", lambda *_: b"<svg/>")
     return lambda study: Page(write_report(study).read_text("utf-8"))
 
 
 def test_the_page_is_one_file_that_loads_nothing(page):
     assert page.images
     for address in page.loads:
-        assert address.startswith(("data:image/svg+xml;base64,", "#"))
+        pages = {"claims.html", "paper.html"}
+        assert address.startswith(("data:image/svg+xml;base64,", "#")) or address in pages
     assert "<script" not in page.html
     assert "@import" not in page.html
     assert "url(" not in page.html
@@ -252,7 +254,8 @@ def test_a_report_replaces_the_old_one_and_leaves_nothing_else(study, written):
     page = study.folder / "report" / "index.html"
     page.write_text("old")
     assert written(study).html != "old"
-    assert {path.name for path in page.parent.iterdir()} == {"index.html", "figures"}
+    pages = {"index.html", "claims.html", "claims.md", "paper.html", "paper.md"}
+    assert {path.name for path in page.parent.iterdir()} == {*pages, "figures", "paper"}
 
 
 def test_a_folder_that_cannot_be_written_is_said(study):

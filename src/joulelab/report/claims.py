@@ -114,13 +114,13 @@ def data(found: Sequence[Scope]) -> list[dict[str, Any]]:
             "n": claim.n,
             "unit": claim.unit,
             "test": claim.test,
-            "p": claim.p,
+            "p": _plain(claim.p),
             "effect": {
                 "name": claim.effect.name,
-                "value": claim.effect.value,
-                "low": claim.effect.low,
-                "high": claim.effect.high,
-                "reference": claim.effect.reference,
+                "value": _plain(claim.effect.value),
+                "low": _plain(claim.effect.low),
+                "high": _plain(claim.effect.high),
+                "reference": _plain(claim.effect.reference),
                 "confidence": claim.effect.confidence,
             },
             "rule": claim.rule,
@@ -129,6 +129,10 @@ def data(found: Sequence[Scope]) -> list[dict[str, Any]]:
         for scope in found
         for claim in scope.claims
     ]
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if formats.known(value) else None
 
 
 def named(found: Sequence[Scope]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.report.experiment import trained_by
+from joulelab.study.miniature import miniature_in_words
 from joulelab.study.results import Results
 
 
@@ -100,6 +101,15 @@ def progress(runs: pd.DataFrame) -> str:
         f"This study is not finished: {ended:,} of {formats.count(len(runs), 'run')} have ended. "
         "Everything below is preliminary; run the same command again to go on."
     )
+
+
+def thinning(results: Results) -> tuple[str, ...]:
+    """What a miniature has of the whole study, in a sentence; empty for a whole study."""
+    data = results.manifest.get("data") or {}
+    counts = (data.get("train_images"), data.get("train_images_of"))
+    known = (counts[0], counts[1]) if counts[0] and counts[1] else None
+    said = miniature_in_words(results.spec, known)
+    return (f"This is {said}. A thinner study finds less than a whole one.",) if said else ()
 
 
 def _error(relative: float | None) -> str:

@@ -137,8 +137,8 @@ def experiment_of_table(
     levels = {factor: whole_numbers(runs[factor]) for factor in factors}
     frame = runs.assign(**levels)
     frame["configuration"] = [
-        ", ".join(f"{factor}={formats.level(level)}" for factor, level in zip(factors, row))
-        for row in zip(*levels.values())
+        ", ".join(f"{factor}={formats.level(level)}" for factor, level in row.items())
+        for row in frame[list(factors)].to_dict("records")
     ]
     known = energy is not None and bool(frame[energy].notna().any())
     said = tuple(remarks) if known else (*remarks, "No energy is known: the table has none.")

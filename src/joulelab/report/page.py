@@ -10,20 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from joulelab import formats
-from joulelab.errors import StoreWriteError
-from joulelab.report import conditions, pictures, tables
+from joulelab.report import claims, conditions, pictures, rendering, search_tables, tables
+from joulelab.report.claims import CLASSES, Scope, scopes
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.findings import experiment_findings, findings
 from joulelab.report.ledger import study_energy, study_tables
+from joulelab.report.paper.pages import Heading, write_claims, write_paper
 from joulelab.report.pictures import Picture
+from joulelab.report.rendering import write, writing
+from joulelab.report.search_pictures import rank_picture
 from joulelab.report.style import save
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 
 SCHEMA_VERSION = 1
+LINKS = (
+    ("Report", "index.html"),
+    ("Claims", "claims.html"),
+    ("Tables and figures of the paper", "paper.html"),
+)
+"""Label and file of every page."""
+SEARCH_TABLES = {True: (tables.optima, search_tables.uncertainty, search_tables.ranks), False: ()}
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,11 @@ class Block:
 
 
 def write_report(results: Results) -> Path:
-    """Write ``report/index.html`` and the figures beside it; finished or not, a study has a report.
+    """Write the report of a study into ``report/``; finished or not, a study has one.
+
+    ``index.html`` is the page of the study, ``claims.html`` that of the paper's findings,
+    ``paper.html`` that of its tables and figures; `joulelab.report.paper.pages` says what else is
+    written.
 
     Args:
         results: what the study has found so far.
@@ -48,18 +60,46 @@ def write_report(results: Results) -> Path:
         StoreWriteError: the folder cannot be written.
     """
     folder = results.folder / "report"
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        html = _html(results, folder / "figures")
-        fresh, page = folder / "index.html.new", folder / "index.html"
-        fresh.write_text(html, encoding="utf-8")
-        fresh.replace(page)
-    except OSError as error:
-        raise StoreWriteError(
-            f"{error.filename or folder} cannot be written: {error.strerror or error}",
-            "free space or mend the permissions, then run `joulelab report` on the folder again",
-        ) from error
-    return page
+    found = experiments(results)
+    claimed = scopes(found)
+    heading = Heading(
+        _name(results), conditions.progress(results.to_frame()), conditions.thinning(results), LINKS
+    )
+    with writing(folder):
+        (folder / "figures").mkdir(exist_ok=True)
+        write_claims(claimed, heading, folder)
+        write_paper(found, claimed, heading, folder)
+        return write(folder / "index.html", _html(results, found, claimed, folder / "figures"))
+
+
+def write_joint_report(studies: Sequence[Results], folder: Path) -> Path:
+    """Write the claims, tables and figures of several studies together.
+
+    Args:
+        studies: for instance both experiments on both data sets.
+        folder: where to.
+
+    Returns:
+        The page with the tables and figures.
+
+    Raises:
+        StoreWriteError: the folder cannot be written.
+    """
+    found = [one for results in studies for one in experiments(results)]
+    claimed = scopes(found)
+    unfinished = [
+        f"{_name(results)}: {said}"
+        for results in studies
+        if (said := conditions.progress(results.to_frame()))
+    ]
+    remarks = tuple(
+        f"{_name(results)}: {said}" for results in studies for said in conditions.thinning(results)
+    )
+    name = formats.listing([_name(results) for results in studies])
+    heading = Heading(name, " ".join(unfinished), remarks, LINKS[1:])
+    with writing(folder):
+        write_claims(claimed, heading, folder)
+        return write_paper(found, claimed, heading, folder)
 
 
 def report_data(results: Results) -> dict[str, Any]:
@@ -75,6 +115,8 @@ def report_data(results: Results) -> dict[str, Any]:
         "study": results.spec.get("name"),
         "finished": not conditions.progress(results.to_frame()),
         "findings": findings(found, energy),
+        "claims": claims.data(scopes(found)),
+        "scale": results.spec.get("miniature", {}).get("scale", 1.0),
         "energy": {
             "gross_j": energy.gross_j,
             "error_j": energy.error_j,
@@ -103,7 +145,7 @@ def report_data(results: Results) -> dict[str, Any]:
 def experiment_tables(experiment: Experiment) -> list[Table | Omitted]:
     """Every table of an experiment, in the order of the report."""
     makers = [
-        *([tables.optima] if tables.STRATEGY in experiment.factors else []),
+        *SEARCH_TABLES[tables.STRATEGY in experiment.factors],
         tables.effects,
         tables.increases,
         tables.cluster_table,
@@ -122,21 +164,24 @@ def _plain(made: Sequence[Table | Omitted]) -> dict[str, Any]:
     }
 
 
-def _html(results: Results, figures: Path) -> str:
+def _name(results: Results) -> str:
+    return str(results.spec.get("name", results.folder.name))
+
+
+def _html(
+    results: Results, found: Sequence[Experiment], claimed: Sequence[Scope], figures: Path
+) -> str:
     runs, manifest = results.to_frame(), results.manifest
-    found = experiments(results)
     energy = study_energy(results.ledger_frame())
-    environment = Environment(
-        loader=PackageLoader("joulelab.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        name=results.spec.get("name", results.folder.name),
+    return rendering.page(
+        "report",
+        name=_name(results),
         summary=results.spec.get("summary", ""),
         unfinished=conditions.progress(runs),
+        remarks=conditions.thinning(results),
+        links=LINKS[1:],
+        scopes=claimed,
+        classes=CLASSES,
         findings=findings(found, energy),
         energy=energy,
         counted=conditions.counted(runs),
@@ -172,7 +217,17 @@ def _blocks(experiment: Experiment, figures: Path) -> list[Block]:
             experiment.name, [Omitted("all", "Results", "no run has finished yet.")], figures
         )
     made = {one.key: one for one in experiment_tables(experiment)}
-    search = [pictures.convergence_picture(experiment), made["optima"]] if "optima" in made else []
+    search = (
+        [
+            pictures.convergence_picture(experiment),
+            made["optima"],
+            made["optimum-uncertainty"],
+            rank_picture(experiment),
+            made["ranks"],
+        ]
+        if "optima" in made
+        else []
+    )
     if experiment.energy.column is None:
         said = Omitted("energy", "Everything about energy", experiment.energy.remarks[0])
         return _embed(experiment.name, [*search, said], figures)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.convergence import convergence
+from joulelab.analysis.kruskal import eta_squared
 from joulelab.report import tables as page_tables
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper.table import Cell, Column, PaperTable
@@ -211,7 +212,7 @@ def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
         raws.append(made.raw.assign(dataset=one.dataset, configurations=configurations))
         for row in _records(made.raw):
             name = (one.dataset, str(row["factor"]))
-            published = (row["h"] - configurations + 1) / (row["n"] - configurations)
+            published = eta_squared(row["h"], row["n"], configurations)
             rows.append(
                 (
                     Cell(one.dataset),
