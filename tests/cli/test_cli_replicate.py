@@ -1,0 +1,140 @@
+"""``joulelab replicate`` as its users call it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from raw_files import architecture_rows, tuning_rows, write, write_pair
+
+from joulelab.cli.replicating import conclusion, notes, print_replication
+from joulelab.errors import UnknownNameError
+from joulelab.replication.published import Comparison, Published, Recomputed, Replication
+
+KEYS = ["table", "dataset", "cell", "published", "recomputed", "agrees", "note"]
+
+
+def joulelab(*arguments, **settings):
+    return subprocess.run(
+        [sys.executable, "-m", "joulelab", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **settings},
+    )
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return write_pair(tmp_path_factory.mktemp("pair"), "cifar10")
+
+
+def compared(cell, text, value, note="", dataset="cifar10"):
+    return Comparison(Published("Table I", dataset, cell, text), Recomputed(value, note))
+
+
+def test_json_is_a_bare_list_on_standard_output_and_nothing_else_is(tmp_path):
+    rows = [row | {"accuracy": 100 * row["accuracy"]} for row in architecture_rows()]
+    write(tmp_path / "architecture-cifar10.csv", rows)
+    done = joulelab("replicate", "yarally2023", "--data", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert isinstance(found, list)
+    assert all(list(row) == KEYS for row in found)
+    by_cell = {row["cell"]: row for row in found if row["table"] == "Table V"}
+    assert by_cell["E+.mean_energy_j"]["published"] == 4588
+    assert by_cell["E+.mean_energy_j"]["recomputed"] == pytest.approx(1557.5)
+    assert by_cell["E+.mean_energy_j"]["agrees"] is False
+    assert by_cell["E+.max_accuracy"]["recomputed"] == pytest.approx(0.855)
+    assert "in per cent" in by_cell["E+.max_accuracy"]["note"]
+    assert done.stderr == "architecture-cifar10.csv: accuracies in the file are in per cent\n"
+
+
+def test_the_tables_fit_into_80_columns_and_end_with_the_count(pair):
+    done = joulelab("replicate", "yarally2023", "--data", pair, NO_COLOR="1")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert done.stderr == ""
+    for title in ("Table I, cifar10", "Table III, cifar10", "Section VI-B, cifar10"):
+        assert title in done.stdout
+    assert "Table IV, fashion-mnist" not in done.stdout
+    (row,) = [line for line in done.stdout.splitlines() if "E-.mean_energy_j" in line][:1]
+    assert row.split() == ["E-.mean_energy_j", "2758", "557.5", "no"]
+    last = done.stdout[done.stdout.rindex("published numbers agree") - 10 :]
+    assert "of 81 published numbers agree; the others: Table I (cifar10)" in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["replicate", "yaraly2023", "--data", "."], "did you mean 'yarally2023'?"),
+        (["replicate", "yarally2023", "--data", "EMPTY"], "architecture-DATASET.csv"),
+        (["replicate", "yarally2023"], "--data"),
+    ],
+    ids=["unknown study", "folder without files", "no folder"],
+)
+def test_wrong_usage_says_what_is_wrong_and_ends_with_2(tmp_path, arguments, what):
+    done = joulelab(*[str(tmp_path) if one == "EMPTY" else one for one in arguments])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert what in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_in_a_file_is_two_lines_with_file_column_and_line(tmp_path):
+    rows = tuning_rows()
+    rows[0]["accuracy"] = "?"
+    path = write(tmp_path / "tuning-cifar10.csv", rows)
+    done = joulelab("replicate", "yarally2023", "--data", tmp_path, "--json")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"error: {path}, line 2, column accuracy: '?' is not a number from 0 to 100",
+        "mend the line, or fetch the file again",
+    ]
+
+
+def test_help_names_the_files_and_their_columns():
+    text = " ".join(joulelab("replicate", "--help").stdout.split())
+    for word in ("architecture-DATASET.csv", "tuning-DATASET.csv", "relu_layers", "strategy"):
+        assert word in text
+
+
+def test_neither_torch_nor_a_plotting_library_is_loaded(pair):
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from joulelab.cli.replicating import print_replication\n"
+        f"print_replication('yarally2023', Path({str(pair)!r}), as_json=True)\n"
+        "heavy = {'torch', 'matplotlib', 'seaborn', 'sklearn'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_an_unknown_study_is_found_out_before_the_folder_is_looked_at(tmp_path):
+    with pytest.raises(UnknownNameError):
+        print_replication("xu2032", tmp_path / "nowhere", as_json=True)
+
+
+def test_a_note_that_several_cells_share_is_printed_once():
+    same = [compared(cell, "1", 1, "a cause") for cell in ("a", "b")]
+    assert notes([*same, compared("c", "1", 1)]) == ["a, b: a cause"]
+
+
+def test_the_conclusion_counts_what_agrees_and_names_the_rest():
+    lines = (
+        compared("right", "0.5", 0.5),
+        compared("wrong", "0.5", 0.4),
+        compared("also", "0.5", 0.3),
+        compared("hours", "85", None, "no times", dataset="all"),
+    )
+    assert conclusion(Replication("a study", lines)) == (
+        "1 of 4 published numbers agrees; the others: Table I (cifar10) wrong, also; "
+        "not to be recomputed: Table I (all) hours."
+    )
+    assert conclusion(Replication("a study", lines[:1])) == "1 of 1 published number agrees."
