@@ -12,6 +12,7 @@ optimum        how sure is that optimum, given how the repetitions scatter?
 variation      how much does the energy of a configuration vary from run to run?
 normality      are the energies normally distributed?
 kruskal        which factor moves energy, and how strongly?
+interaction    do factors act together? (factorial ANOVA, aligned rank transform)
 dominance      how often does a run of one level take more than a run of another? (Cliff's delta)
 ranking        which treatment is best over many blocks, and is that more than chance?
 friedman       do the blocks agree in how they rank the treatments?
