@@ -57,6 +57,12 @@ def test_equal_steps_give_the_ordinary_quantiles():
     assert list(found.values()) == wanted.tolist()
 
 
+def test_a_steady_load_has_it_as_its_mean_to_the_last_digit():
+    times = np.cumsum(np.random.default_rng(1).uniform(0.01, 0.1, 50))
+    for load in (0.1, 0.3, 0.7, 1.0):
+        assert over_time(times, [load] * 50).mean == load
+
+
 def test_what_is_unknown_is_left_out_and_not_zero():
     busy = over_time([0, 1, 2, 3, 4], [NAN, 0.5, NAN, 0.7, NAN])
     assert busy.mean == pytest.approx(0.6)

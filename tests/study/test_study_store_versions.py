@@ -10,7 +10,8 @@ from tiny_study import assert_same_results, layers_only, tiny
 from joulelab.errors import StoreMismatchError
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
-from joulelab.study.schema import KEYS_SINCE_VERSION_1, VERSION
+from joulelab.study.run_frames import NOT_ASKED
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, RUN_COLUMNS, VERSION, columns_before
 from joulelab.study.store import DATABASE, Store
 
 RUNS_IN_VERSION_1 = """CREATE TABLE runs (run_id TEXT PRIMARY KEY, position INTEGER NOT NULL,
@@ -23,7 +24,12 @@ device TEXT, hyperparameters TEXT, accuracy REAL, train_loss REAL, diverged INTE
 parameters INTEGER, placement TEXT, metrics TEXT, energy_gross_j REAL, energy_idle_j REAL,
 energy_net_j REAL, energy_error_j REAL, energy_status TEXT, energy_source TEXT,
 energy_domains TEXT, measurement TEXT, duration_s REAL, started_at REAL, error TEXT) STRICT"""
-OTHERS_IN_VERSION_1 = """
+RUNS = {
+    1: RUNS_IN_VERSION_1,
+    2: RUNS_IN_VERSION_1.replace("engine TEXT,", "engine TEXT, precision TEXT,"),
+}
+"""The table of each older version."""
+OTHERS = """
 CREATE INDEX runs_by_round ON runs (experiment, configuration, round);
 CREATE TABLE rounds (
     experiment TEXT NOT NULL,
@@ -49,9 +55,7 @@ CREATE TABLE ledger (
     energy_status TEXT NOT NULL DEFAULT 'missing',
     measurement TEXT,
     error TEXT
-) STRICT;
-PRAGMA user_version = 1;
-"""
+) STRICT;"""
 STUDY = tiny(experiment=layers_only(vary={"conv_layers": [1, 2]}))
 
 
@@ -70,6 +74,17 @@ class InterruptAfterTwo(Listener):
 @pytest.fixture
 def old(tmp_path):
     """A study of which version 1 has finished two runs; as it would have left the folder."""
+    return written_by(1, tmp_path)
+
+
+@pytest.fixture(params=[1, 2])
+def older(request, tmp_path):
+    """The same of each older version."""
+    return written_by(request.param, tmp_path)
+
+
+def written_by(number, tmp_path):
+    """A study half done by this joulelab, put back into what an older one would have left."""
     folder = tmp_path / "old"
     with pytest.raises(KeyboardInterrupt):
         STUDY.run(folder, InterruptAfterTwo())
@@ -85,10 +100,14 @@ def old(tmp_path):
     for path in folder.glob(f"{DATABASE}*"):
         path.unlink()
     with sqlite3.connect(folder / DATABASE) as connection:
-        connection.executescript(f"{RUNS_IN_VERSION_1};{OTHERS_IN_VERSION_1}")
+        connection.executescript(f"{RUNS[number]};{OTHERS};PRAGMA user_version = {number}")
         connection.execute("PRAGMA journal_mode = WAL")
         for table, (columns, rows) in contents.items():
-            kept = [place for place, column in enumerate(columns) if column != "precision"]
+            kept = [
+                place
+                for place, column in enumerate(columns)
+                if column not in columns_before(number)
+            ]
             names = ", ".join(columns[place] for place in kept)
             marks = ", ".join("?" * len(kept))
             connection.executemany(
@@ -97,6 +116,8 @@ def old(tmp_path):
             )
     connection.close()
     study = folder / "study.toml"
+    if number > 1:
+        return folder
     lines = study.read_text().splitlines(keepends=True)
     study.write_text(
         "".join(line for line in lines if line.partition(" ")[0] not in KEYS_SINCE_VERSION_1)
@@ -144,7 +165,8 @@ def test_a_gpu_of_version_1_had_the_defaults_of_torch(old):
         assert frame["precision"][2:].isna().all()
 
 
-def test_a_writer_brings_it_up_to_date_and_changes_nothing_else(old):
+def test_a_writer_brings_it_up_to_date_and_changes_nothing_else(older):
+    old = older
     before = Results.open(old)
     tables = (before.to_frame(), before.rounds_frame(), before.ledger_frame())
     Store.open(old, STUDY.spec.to_toml()).close()
@@ -156,13 +178,39 @@ def test_a_writer_brings_it_up_to_date_and_changes_nothing_else(old):
     assert after.ledger_frame().equals(tables[2])
 
 
-def test_a_study_of_version_1_goes_on(old, tmp_path):
+def test_a_folder_of_version_2_is_read_as_it_is(tmp_path):
+    old = written_by(2, tmp_path)
+    before = digest(old)
+    frame = Results.open(old).to_frame()
+    assert frame["scale"].tolist()[:2] == [1.0, 1.0]
+    assert frame[["flops", "utilisation_mean", "utilisation_p50"]].isna().all(axis=None)
+    assert set(frame["flops_reason"][:2]) == {NOT_ASKED}
+    assert set(frame["utilisation_reason"][:2]) == {NOT_ASKED}
+    assert set(frame["flops_reason"][2:]) == {""}
+    assert len(Results.open(old).energy_frame()) > 0
+    assert (version(old), digest(old)) == (2, before)
+
+
+def test_a_migrated_table_has_the_columns_of_a_fresh_one(older):
+    Store.open(older, STUDY.spec.to_toml()).close()
+    with sqlite3.connect(older / DATABASE) as connection:
+        found = {row[1]: row[2] for row in connection.execute("PRAGMA table_info(runs)")}
+    connection.close()
+    assert found == {name: kind.partition(" ")[0] for name, kind in RUN_COLUMNS.items()}
+
+
+def test_a_study_of_an_older_version_goes_on(older, tmp_path):
+    old = older
     kept = Results.open(old).to_frame().iloc[:2]
     results = STUDY.run(old)
     assert version(old) == VERSION
     assert_same_results(results, STUDY.run(tmp_path / "unbroken"))
     assert (results.to_frame()["energy_gross_j"][:2] == kept["energy_gross_j"]).all()
-    assert set(results.to_frame()["precision"]) == {"fp32"}
+    frame = results.to_frame()
+    assert set(frame["precision"]) == {"fp32"}
+    assert set(frame["scale"]) == {1.0}
+    assert frame["flops"].isna().tolist() == [True, True, False, False]
+    assert frame["utilisation_mean"].isna().tolist() == [True, True, False, False]
 
 
 def test_another_study_is_refused_before_anything_is_changed(old):

@@ -109,12 +109,10 @@ def over_time(times_s: Series, values: Series) -> Distribution | None:
     # Rounding may leave the last one just below 1, and a share just below what it should reach.
     positions = np.searchsorted(reached, np.array(list(QUANTILES.values())) - 1e-12)
     at = known[order][np.minimum(positions, len(known) - 1)]
-    return Distribution(
-        float(np.dot(known, weights)) / seconds,
-        dict(zip(QUANTILES, at.tolist(), strict=True)),
-        len(known),
-        seconds,
-    )
+    # A weighted sum of equal values may differ from them in its last digit.
+    mean = min(max(float(np.dot(known, weights)) / seconds, float(known.min())), float(known.max()))
+    quantiles = dict(zip(QUANTILES, at.tolist(), strict=True))
+    return Distribution(mean, quantiles, len(known), seconds)
 
 
 def utilisation(stretches: Sequence[Stretch], device: str) -> Utilisation:
@@ -137,10 +135,8 @@ def utilisation(stretches: Sequence[Stretch], device: str) -> Utilisation:
             return Utilisation(domain, source, None, reason=reason)
         busy = over_time(stretch.times_s, stretch.state[STATE])
         if busy is not None:
-            seen = busy.seconds / window_s
-            # Sums of floats may differ in their last digit.
-            mean = min(1.0, max(0.0, busy.mean))
-            return Utilisation(domain, source, mean, busy.quantiles, busy.samples, min(1.0, seen))
+            seen = min(1.0, busy.seconds / window_s)
+            return Utilisation(domain, source, busy.mean, busy.quantiles, busy.samples, seen)
     if speaking:
         channel = speaking[0].channel
         reason = f"{channel.source} did not say it within the window"

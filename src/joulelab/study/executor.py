@@ -7,8 +7,8 @@ send them to another machine, where the meters are. An executor never touches th
 
     lock the device ─ open window ─ prepare ─ close window ─ unlock      once a group
       └ Preparation.waiting           └ Preparation.measurement
-    lock the device ─ wait until it is back at idle ─ open window ─ train ─ close window ─ unlock
-                       └ Outcome.waiting               └ Outcome.measurement
+    count FLOPs ─ lock the device ─ wait until it is at idle ─ open window ─ train ─ close, unlock
+      └ Outcome.waiting                                          └ Outcome.measurement
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +27,10 @@ from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.traces.trace_file import TraceAbout
+from joulelab.energy.utilisation import Utilisation, utilisation
 from joulelab.errors import JoulelabError, StoreError
 from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
+from joulelab.learning.flops import FlopCount, count_flops
 from joulelab.learning.images import Images, load_images, thinned
 
 SIGN_INTERVAL_S = 2.0
@@ -44,14 +46,17 @@ class ImagesRequest:
     test_images: float | None
     seed: int
 
-    def load(self) -> Images:
-        """The images.
+    def load_whole(self) -> Images:
+        """The whole data set.
 
         Raises:
-            DatasetError: they cannot be had.
+            DatasetError: it cannot be had.
         """
-        images = load_images(self.name, Path(self.data_dir) if self.data_dir else None)
-        return thinned(images, self.train_images, self.test_images, self.seed)
+        return load_images(self.name, Path(self.data_dir) if self.data_dir else None)
+
+    def part_of(self, whole: Images) -> Images:
+        """As many images of the whole data set as are wanted."""
+        return thinned(whole, self.train_images, self.test_images, self.seed)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,9 @@ class Outcome:
         waiting: of the time before it, spent on the lock and on cooling down.
         trace: columns of the power trace.
         trace_about: what belongs to it beside the samples.
+        utilisation: how busy the device that trains was over the same window.
+        flops: of one image in a training of the network.
+        train_images: how many images an epoch had.
         error: type and message, where it failed.
         details: the traceback.
     """
@@ -105,6 +113,9 @@ class Outcome:
     waiting: Measurement
     trace: Mapping[str, Any]
     trace_about: TraceAbout
+    utilisation: Utilisation
+    flops: FlopCount
+    train_images: int
     error: str | None = None
     details: str | None = None
 
@@ -183,12 +194,16 @@ class LocalExecutor(Executor):
         self._cool_down_s = cool_down_s
         self._on_wait = on_wait
         self._engines: dict[str, Engine] = {}
+        self._whole: tuple[ImagesRequest, Images] | None = None
         self._images: tuple[ImagesRequest, Images] | None = None
 
     def images(self, request: ImagesRequest) -> Images:
-        """The images of a request; the last ones are kept."""
+        """The images of a request; the last ones are kept, and the data set they are from."""
         if self._images is None or self._images[0] != request:
-            self._images = (request, request.load())
+            source = replace(request, train_images=None, test_images=None)
+            if self._whole is None or self._whole[0] != source:
+                self._whole = (source, source.load_whole())
+            self._images = (request, request.part_of(self._whole[1]))
         return self._images[1]
 
     def obstacle(self, job: Job) -> str | None:
@@ -232,17 +247,21 @@ class LocalExecutor(Executor):
         torch.set_num_threads(job.threads)
         images = self.images(job.images)
         waiting = self._recorder.open("waiting")
+        flops = count_flops(
+            job.task.network, job.task.network_options, images.shape, images.classes
+        )
         with DeviceLock(self._domain) as lock:
             lock.acquire(wait=True, on_wait=self._on_wait)
             if self._cool_down_s:
                 wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
             waited = waiting.close()
-            return self._measured(job, images, waited, on_sign)
+            return self._measured(job, images, flops, waited, on_sign)
 
     def _measured(
         self,
         job: Job,
         images: Images,
+        flops: FlopCount,
         waited: Measurement,
         on_sign: Callable[[SignOfLife], None],
     ) -> Outcome:
@@ -264,8 +283,19 @@ class LocalExecutor(Executor):
             details = traceback.format_exc()
         measurement = window.close()
         about = TraceAbout.of(self._recorder, job.label, window.started_at)
-        trace = window.trace_columns()
-        return Outcome(state, tuple(results), measurement, waited, trace, about, error, details)
+        return Outcome(
+            state,
+            tuple(results),
+            measurement,
+            waited,
+            window.trace_columns(),
+            about,
+            utilisation(window.stretches, self._domain),
+            flops,
+            len(images.train),
+            error,
+            details,
+        )
 
     def _engine(self, name: str) -> Engine:
         if name not in self._engines:

@@ -55,6 +55,7 @@ def conditions(
         "device": {"name": device.name, "domain": device.domain, "model": device.model},
         "threads": threads,
         "seed": spec.seed,
+        "scale": spec.scale,
         "plugins": {file: load_plugin(Path(file)) for file in spec.plugins},
         "data": data,
         "energy": recorder.describe(),

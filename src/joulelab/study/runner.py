@@ -24,6 +24,7 @@ from typing import Any
 
 from joulelab.energy.reading import Measurement
 from joulelab.learning.engine import TrainingResult, TrainingTask
+from joulelab.learning.flops import FlopCount
 from joulelab.study.accounting import Ledger
 from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
@@ -201,8 +202,11 @@ class Runner:
             "engine": job.engine,
             "precision": job.task.precision,
             "device": job.device,
+            "scale": self._spec.scale,
             "group_size": len(runs),
             "error": outcome.error,
+            "utilisation_mean": outcome.utilisation.mean,
+            "utilisation": json.dumps(outcome.utilisation.to_dict()),
             **self._energy(outcome.measurement, len(runs)),
         }
         rows = [
@@ -216,7 +220,10 @@ class Runner:
         if outcome.state == "failed":
             return rows
         results = zip(rows, outcome.results, strict=True)
-        return [{**row, **_metrics(result)} for row, result in results]
+        return [
+            {**row, **_flops(job.task, result, outcome), **_metrics(result, outcome.flops)}
+            for row, result in results
+        ]
 
     def _energy(self, measurement: Measurement, parts: int) -> dict[str, Any]:
         """The columns for one of the runs that share a measurement equally."""
@@ -241,7 +248,12 @@ class Runner:
             self._store.write_trace(entry, outcome.trace, outcome.trace_about)
 
 
-def _metrics(result: TrainingResult) -> dict[str, Any]:
+def _flops(task: TrainingTask, result: TrainingResult, outcome: Outcome) -> dict[str, float | None]:
+    of_training = outcome.flops.of_training
+    return {"flops": of_training(outcome.train_images, task.batch_size, result.steps)}
+
+
+def _metrics(result: TrainingResult, flops: FlopCount) -> dict[str, Any]:
     return {
         "accuracy": result.accuracy,
         "train_loss": result.train_losses[-1] if result.train_losses else None,
@@ -256,6 +268,7 @@ def _metrics(result: TrainingResult) -> dict[str, Any]:
             {
                 "train_losses": [x if math.isfinite(x) else None for x in result.train_losses],
                 **result.extra,
+                **({"flops_reason": flops.reason} if flops.reason else {}),
             }
         ),
     }

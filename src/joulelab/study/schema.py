@@ -3,7 +3,7 @@
 A change that an older joulelab could not read raises `VERSION`.
 """
 
-VERSION = 2
+VERSION = 3
 
 KEYS_SINCE_VERSION_1 = {"precision": "fp32", "rounds_together": 1, "mix_engines": False}
 """Keys that a study file of version 1 does not have, with what it meant."""
@@ -28,12 +28,14 @@ RUN_COLUMNS = {
     "precision": "TEXT",
     "group_size": "INTEGER",
     "device": "TEXT",
+    "scale": "REAL",
     "hyperparameters": "TEXT",
     "accuracy": "REAL",
     "train_loss": "REAL",
     "diverged": "INTEGER",
     "steps": "INTEGER",
     "parameters": "INTEGER",
+    "flops": "REAL",
     "placement": "TEXT",
     "metrics": "TEXT",
     "energy_gross_j": "REAL",
@@ -43,6 +45,8 @@ RUN_COLUMNS = {
     "energy_status": "TEXT",
     "energy_source": "TEXT",
     "energy_domains": "TEXT",
+    "utilisation_mean": "REAL",
+    "utilisation": "TEXT",
     "measurement": "TEXT",
     "duration_s": "REAL",
     "started_at": "REAL",
@@ -50,16 +54,43 @@ RUN_COLUMNS = {
 }
 """A row a run, the same columns for every kind of experiment; JSON where a value has parts."""
 
-PRECISION_IN_VERSION_1 = (
-    "CASE WHEN engine IS NULL THEN NULL WHEN device = 'cpu' THEN 'fp32' ELSE 'torch-default' END"
-)
-"""Its only engine had torch's defaults."""
+ADDED = {
+    2: {
+        # The only engine of version 1 had torch's defaults.
+        "precision": "CASE WHEN engine IS NULL THEN NULL WHEN device = 'cpu' THEN 'fp32'"
+        " ELSE 'torch-default' END",
+    },
+    3: {
+        # Nothing was thinned yet, nothing counted, and nobody asked how busy the device was.
+        "scale": "CASE WHEN engine IS NULL THEN NULL ELSE 1.0 END",
+        "flops": "NULL",
+        "utilisation_mean": "NULL",
+        "utilisation": "NULL",
+    },
+}
+"""Columns of runs that a version has added, each with what it is for older rows."""
+
+
+def columns_before(version: int) -> dict[str, str]:
+    """The columns that a store of this version lacks, each with what to select in its place."""
+    return {
+        name: value
+        for later, columns in ADDED.items()
+        if later > version
+        for name, value in columns.items()
+    }
+
 
 MIGRATIONS = {
-    1: (
-        "ALTER TABLE runs ADD COLUMN precision TEXT",
-        f"UPDATE runs SET precision = {PRECISION_IN_VERSION_1}",
-    ),
+    version - 1: tuple(
+        statement
+        for name, value in columns.items()
+        for statement in (
+            f"ALTER TABLE runs ADD COLUMN {name} {RUN_COLUMNS[name]}",
+            f"UPDATE runs SET {name} = {value}",
+        )
+    )
+    for version, columns in ADDED.items()
 }
 """What makes of each version the next."""
 

@@ -46,9 +46,9 @@ from joulelab.errors import (
 from joulelab.study.schema import (
     KEYS_SINCE_VERSION_1,
     MIGRATIONS,
-    PRECISION_IN_VERSION_1,
     TABLES,
     VERSION,
+    columns_before,
 )
 
 DATABASE = "runs.sqlite"
@@ -400,22 +400,39 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
-def read_runs(folder: Path, columns: Sequence[str], where: str = "TRUE") -> list[dict[str, Any]]:
-    """Rows of the runs in the order of the plan, whatever version wrote them.
+def read_runs(
+    folder: Path, columns: Sequence[str], where: str = "TRUE"
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of the runs in the order of the plan, one at a time, whatever version wrote them.
 
     Args:
         folder: with results.
-        columns: which of `RUN_COLUMNS`.
+        columns: which of `RUN_COLUMNS`; a row has their values in this order.
         where: a condition in SQL.
 
     Raises:
         StoreError: as for `reader`.
     """
     with reader(folder) as connection:
-        old = {"precision": PRECISION_IN_VERSION_1} if _version(connection) == 1 else {}
-        selected = ", ".join(f"{old.get(name, name)} AS {name}" for name in columns)
-        rows = connection.execute(f"SELECT {selected} FROM runs WHERE {where} ORDER BY position")
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        absent = columns_before(_version(connection))
+        selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in columns)
+        yield from connection.execute(
+            f"SELECT {selected} FROM runs WHERE {where} ORDER BY position"
+        )
+
+
+def last_written(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Size, and time of change in nanoseconds, of the files of the database that hold something.
+
+    Args:
+        folder: with results.
+    """
+    told = []
+    for name in (DATABASE, f"{DATABASE}-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            about = (folder / name).stat()
+            told.append((about.st_size, about.st_mtime_ns))
+    return tuple(one for one in told if one[0])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
