@@ -215,7 +215,7 @@ def drawn(figure: Figure, kind: Format) -> bytes:
     with styled():
         if figure.get_layout_engine() is not None:
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format=kind, dpi="figure", metadata=_METADATA[kind])
     return buffer.getvalue()
 
