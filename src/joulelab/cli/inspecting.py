@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -12,6 +13,8 @@ from joulelab.cli.output import data_console, print_json
 from joulelab.errors import StoreWriteError
 from joulelab.study.results import Results
 from joulelab.study.store import is_running
+
+JOINT_FOLDER = Path("joulelab-out") / "paper"
 
 
 def print_status(folder: Path, *, as_json: bool) -> None:
@@ -71,6 +74,32 @@ def print_report(folder: Path, *, as_json: bool) -> None:
         return
     print_summary(results, data_console())
     print(f"report: {page}")
+
+
+def print_joint_report(folders: Sequence[Path], out: Path | None, *, as_json: bool) -> None:
+    """Write the report of each study, and the claims, tables and figures of all together.
+
+    Args:
+        folders: results folders.
+        out: where to write what is together; ``joulelab-out/paper`` where not given.
+        as_json: JSON instead of tables on standard output.
+    """
+    from joulelab.report.claims import data, scopes
+    from joulelab.report.experiment import experiments
+    from joulelab.report.page import write_joint_report, write_report
+    from joulelab.report.text import print_claims
+
+    studies = [Results.open(folder) for folder in folders]
+    pages = [str(write_report(results)) for results in studies]
+    page = write_joint_report(studies, out or JOINT_FOLDER)
+    claimed = scopes([one for results in studies for one in experiments(results)])
+    if as_json:
+        print_json({"report": str(page), "reports": pages, "claims": data(claimed)})
+        return
+    print_claims(claimed, data_console())
+    print()
+    for written in (*pages, page):
+        print(f"report: {written}")
 
 
 def export_table(folder: Path, file_format: str, table: str, out: Path | None) -> None:

@@ -102,6 +102,29 @@ def write_joint_report(studies: Sequence[Results], folder: Path) -> Path:
         return write_paper(found, claimed, heading, folder)
 
 
+def write_tables_report(name: str, found: Sequence[Experiment], folder: Path) -> Path:
+    """Write the claims, tables and figures of experiments that somebody else has run.
+
+    Args:
+        name: what stands above them.
+        found: the experiments.
+        folder: where to.
+
+    Raises:
+        StoreWriteError: the folder cannot be written.
+    """
+    claimed = scopes(found)
+    heading = Heading(name, links=LINKS[1:])
+    with writing(folder):
+        write_claims(claimed, heading, folder)
+        return write_paper(found, claimed, heading, folder)
+
+
+def tables_data(experiment: Experiment) -> dict[str, Any]:
+    """Every table of an experiment as plain data, by its key."""
+    return _plain(experiment_tables(experiment))
+
+
 def report_data(results: Results) -> dict[str, Any]:
     """The numbers of the report as plain data.
 
@@ -135,7 +158,7 @@ def report_data(results: Results) -> dict[str, Any]:
                 "energy_column": one.energy.column,
                 "energy_status": one.energy.status,
                 "remarks": list(one.energy.remarks),
-                "tables": _plain(experiment_tables(one)),
+                "tables": tables_data(one),
             }
             for one in found
         },

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from joulelab.analysis.claims.claim import Verdict
 from joulelab.report import conditions
-from joulelab.report.experiment import experiments
+from joulelab.report.claims import Scope, effect_words, scopes
+from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.findings import findings
 from joulelab.report.ledger import study_energy
 from joulelab.report.page import experiment_tables
@@ -17,6 +21,9 @@ from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 
 WIDTH = 80
+LONG = 20
+"""Rows from which on a table that may be folded is."""
+COLOURS = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNDECIDED: "yellow"}
 IN_BRIEF = ("optima", "kruskal", "increase", "clusters")
 
 
@@ -28,8 +35,9 @@ def print_summary(results: Results, console: Console) -> None:
         console: where to print.
     """
     width = min(WIDTH, console.width)
-    if unfinished := conditions.progress(results.to_frame()):
-        console.print(Text(unfinished, style="bold yellow"), width=width)
+    for said in (conditions.progress(results.to_frame()), *conditions.thinning(results)):
+        if said:
+            console.print(Text(said, style="bold yellow"), width=width)
     found = experiments(results)
     for experiment in found:
         console.print()
@@ -37,20 +45,77 @@ def print_summary(results: Results, console: Console) -> None:
         if not len(experiment.runs):
             console.print("no run has finished yet", width=width)
             continue
-        for remark in experiment.energy.remarks:
-            console.print(Text(remark, style="yellow"), width=width)
-        said: set[str] = set()
-        for one in experiment_tables(experiment):
-            if one.key not in IN_BRIEF:
-                continue
-            if isinstance(one, Table):
-                console.print(_drawn(one), width=width)
-            elif one.reason not in {*said, *experiment.energy.remarks}:
-                said.add(one.reason)
-                console.print(_left_out(one), width=width)
+        print_tables(experiment, console, IN_BRIEF)
+    print_claims(scopes(found), console)
     console.print()
     for sentence in findings(found, study_energy(results.ledger_frame())):
         console.print(Text(sentence), width=width)
+
+
+def print_tables(
+    experiment: Experiment, console: Console, keys: Collection[str] | None = None
+) -> None:
+    """Print the remarks and tables of an experiment with finished runs.
+
+    Args:
+        experiment: what is shown.
+        console: where to print.
+        keys: which tables; all of them where not given.
+    """
+    width = min(WIDTH, console.width)
+    for remark in experiment.energy.remarks:
+        console.print(Text(remark, style="yellow"), width=width)
+    said: set[str] = set()
+    for one in experiment_tables(experiment):
+        if keys is not None and one.key not in keys:
+            continue
+        if isinstance(one, Table):
+            print_table(one, console, noted=keys is None)
+        elif one.reason not in {*said, *experiment.energy.remarks}:
+            said.add(one.reason)
+            console.print(_left_out(one), width=width)
+
+
+def print_table(table: Table | Omitted, console: Console, *, noted: bool = True) -> None:
+    """Print a table, of a long one only its note, or why it is left out.
+
+    Args:
+        table: what is shown.
+        console: where to print.
+        noted: whether its note stands underneath.
+    """
+    width = min(WIDTH, console.width)
+    if isinstance(table, Omitted):
+        console.print(_left_out(table), width=width)
+        return
+    if table.folded and len(table.shown) > LONG:
+        console.print(Padding(Text(table.title, style="italic"), (1, 0, 0, 0)), width=width)
+        console.print(Text(f"{len(table.shown)} rows; --json has them."), width=width)
+    else:
+        console.print(_drawn(table), width=width)
+    if noted and table.note:
+        console.print(Text(table.note, style="dim"), width=width)
+
+
+def print_claims(found: Sequence[Scope], console: Console, *, whole: bool = False) -> None:
+    """Print the paper's findings with what these data say of them.
+
+    Args:
+        found: the claims.
+        console: where to print.
+        whole: with test, effect and what was seen; else a line each.
+    """
+    width = min(WIDTH, console.width)
+    for scope in found:
+        console.print()
+        console.print(Text(f"claims, {scope.name}", style="italic"), width=width)
+        for claim in scope.claims:
+            line = Text(f"  {claim.words}: ", style=COLOURS[claim.verdict])
+            console.print(line.append(claim.statement, style=""), width=width)
+            if whole:
+                parts = (claim.said, effect_words(claim), claim.test)
+                for part in filter(None, parts):
+                    console.print(Padding(Text(part, style="dim"), (0, 0, 0, 4)), width=width)
 
 
 def _left_out(omitted: Omitted) -> Text:
