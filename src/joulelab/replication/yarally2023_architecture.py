@@ -116,7 +116,7 @@ def _kruskal(frame: pd.DataFrame, printed: Mapping[tuple[str, str], str]) -> Cel
             "p": (p, "too small for a floating-point number" if p == 0 else ""),
             "eta_squared": (
                 eta,
-                _wrong_k(text, eta, int(row["k"])),
+                _wrong_k(text, eta, eta_k8, int(row["k"])),
             ),
             "eta_squared_k8": (eta_k8, "with the paper's k = 8, the number of configurations"),
             "magnitude": (str(row["magnitude"]), ""),
@@ -131,9 +131,9 @@ def _kruskal(frame: pd.DataFrame, printed: Mapping[tuple[str, str], str]) -> Cel
     return cells
 
 
-def _wrong_k(text: str, eta: float, k: int) -> str:
-    """Why eta squared with the right k is not what is printed."""
-    if not np.isfinite(eta) or agree(text, eta):
+def _wrong_k(text: str, eta: float, eta_k8: float, k: int) -> str:
+    """Why eta squared with the right k is not what is printed, if that is why."""
+    if not np.isfinite(eta_k8) or agree(text, eta) or not agree(text, eta_k8):
         return ""
     return f"k is the number of levels, {k}; the paper put in the {PAPERS_K} configurations"
 

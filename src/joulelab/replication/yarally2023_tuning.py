@@ -209,8 +209,8 @@ def _otherwise_logged(curve: pd.DataFrame) -> str:
 
 def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
     """What section VI-A says of the strategies; `curves` by the name that goes before a setting."""
-    bests = pd.concat([_by_strategy(one, "optimum_accuracy", name) for name, one in curves.items()])
-    rounds = pd.concat([_by_strategy(one, "optimum_round", name) for name, one in curves.items()])
+    optima = pd.concat([_by_setting(one, name) for name, one in curves.items()])
+    bests, rounds = (_by_strategy(optima, what) for what in ("optimum_accuracy", "optimum_round"))
     bayesian = rounds["bayesian"].dropna()
     mean_round = finite(float(bayesian.mean())) if len(bayesian) else None
     late = [f"{setting} in round {int(at)}" for setting, at in bayesian.items() if at > USUAL_ROUND]
@@ -231,12 +231,16 @@ def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
     }
 
 
-def _by_strategy(curves: pd.DataFrame, what: str, name: str) -> pd.DataFrame:
-    """A row a setting, a column a strategy."""
+def _by_setting(curves: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A row a search: its optimum, and its ``setting`` in words."""
     optima = convergence(curves, SEARCH)
     settings = name + optima["network"] + " " + optima["hyperparameters"].astype(str)
-    optima = optima.assign(setting=settings)
-    wide = optima.pivot_table(index="setting", columns="strategy", values=what, dropna=False)
+    return optima.assign(setting=settings)
+
+
+def _by_strategy(optima: pd.DataFrame, what: str) -> pd.DataFrame:
+    """A row a setting, a column a strategy."""
+    wide = optima.pivot_table(index="setting", columns="strategy", values=what, sort=False)
     return wide.reindex(columns=list(STRATEGIES.values())).astype(float)
 
 
