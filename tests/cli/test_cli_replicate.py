@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from raw_files import architecture_rows, tuning_rows, write, write_pair
@@ -138,3 +140,17 @@ def test_the_conclusion_counts_what_agrees_and_names_the_rest():
         "not to be recomputed: Table I (all) hours."
     )
     assert conclusion(Replication("a study", lines[:1])) == "1 of 1 published number agrees."
+
+
+def test_the_document_shows_what_the_authors_data_give(data_dir, capsys):
+    folder = data_dir / "yarally2023"
+    if not (folder / "architecture-fashion-mnist.csv").is_file():
+        pytest.skip(f"no published measurements in {folder}")
+    document = (Path(__file__).parents[2] / "docs" / "replication.md").read_text()
+    (shown,) = re.findall(r"^```text\n(.*?)^```", document, re.S | re.M)
+    print_replication("yarally2023", folder, as_json=False)
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    first = printed.index("Table IV, fashion-mnist")
+    assert printed[first : first + len(shown.splitlines())] == shown.splitlines()
+    (count,) = re.findall(r"(\d+ of \d+ published numbers agree)", document)
+    assert any(line.startswith(count) for line in printed)
