@@ -32,10 +32,10 @@ def curve(label, best, band=0.0):
     return Curve(label, best, optimum, best - band, best + band)
 
 
-def panels(networks=3, strategies=3, rounds=64):
+def panels(networks=3, strategies=3, rounds=64, name="network"):
     random = np.random.default_rng(1)
     return {
-        f"network {n}": [
+        f"{name} {n}": [
             curve(f"strategy {s}", random.uniform(0.1, 0.9, rounds), 0.01)
             for s in range(strategies)
         ]
@@ -86,6 +86,9 @@ FIGURES = {
     "convergence": lambda: convergence_figure(panels(), "mean"),
     "convergence of one round": lambda: convergence_figure(panels(1, 1, 1), "mean"),
     "convergence of seven": lambda: convergence_figure(panels(7, 7), "max"),
+    "convergence of long names": lambda: convergence_figure(
+        panels(4, name="DenseLinearNN, 5 hyperparameters, batch size"), "max"
+    ),
     "convergence in a column": lambda: convergence_figure(panels(2), "max", "column"),
     "variation": lambda: variation_figure({"a": [0.01, 0.02, 0.03], "b": [0.01]}, "net energy"),
     "variation of one": lambda: variation_figure({"a": [0.01]}, "net energy"),

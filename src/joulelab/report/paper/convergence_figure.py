@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from joulelab.report.paper.layout import legend_above, panel_titles, panels, require_drawable
+from joulelab.report.paper.layout import legend_above, panels, require_drawable, set_titles
 from joulelab.report.style import GREY, Look, Size, Width, looks, styled
 
 COLUMNS: Mapping[Width, int] = {"screen": 2, "column": 1, "page": 3}
@@ -57,10 +57,9 @@ def convergence_figure(
     known = looks(curve.label for curve in every)
     with styled(width) as size:
         figure, grid = panels(len(panels_by_title), COLUMNS[width], HEIGHTS_IN[width], width)
-        titles = panel_titles(list(panels_by_title))
-        for axes, title, curves in zip(grid, titles, panels_by_title.values(), strict=True):
+        set_titles(grid, list(panels_by_title), COLUMNS[width], size)
+        for axes, curves in zip(grid, panels_by_title.values(), strict=True):
             _panel(axes, curves, known, size)
-            axes.set_title(title)
             axes.set_xlabel("round")
             if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
                 axes.set_ylabel(f"best accuracy so far\n({score} of the repetitions)")

@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from joulelab import formats
 from joulelab.report.paper.layout import (
     legend_above,
-    panel_titles,
     panels,
     require_drawable,
+    set_titles,
     spread,
 )
 from joulelab.report.style import (
@@ -136,12 +136,11 @@ def trade_off_figure(
     with styled(width) as size:
         figure, grid = panels(len(clouds), columns, heights_in, width)
         entries: dict[str, Artist] = {}
-        titles = panel_titles(list(clouds))
-        for axes, title, cloud in zip(grid, titles, clouds.values(), strict=True):
+        set_titles(grid, list(clouds), columns, size)
+        for axes, cloud in zip(grid, clouds.values(), strict=True):
             entries |= _scatter(axes, cloud.points, shown, size, alone=len(clouds) == 1)
             if cloud.front is not None:
                 entries |= _front(axes, cloud.front, size, alone=len(clouds) == 1)
-            axes.set_title(title)
             _energy_against_accuracy(axes, cloud.points, energy_label, reverse)
             _marks(axes, cloud.points, cloud.marks or {}, shown)
         legend_above(figure, entries, size)

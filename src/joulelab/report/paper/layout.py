@@ -38,12 +38,30 @@ def panels(
 def panel_titles(titles: Sequence[str]) -> list[str]:
     """Titles of panels as the paper has them: ``(a) DensePolyNN``; one alone has no letter.
 
+    Args:
+        titles: without letters.
+
     >>> panel_titles(["DensePolyNN", "SimpleCNN"])
     ['(a) DensePolyNN', '(b) SimpleCNN']
     """
     if len(titles) == 1:
         return list(titles)
     return [f"({_letters(number)}) {title}".rstrip() for number, title in enumerate(titles)]
+
+
+def set_titles(grid: Sequence[Axes], titles: Sequence[str], columns: int, size: Size) -> None:
+    """Give each panel its lettered title, on as many lines as its width asks for.
+
+    Args:
+        grid: the panels.
+        titles: theirs, without letters.
+        columns: at most so many panels side by side.
+        size: of the figure.
+    """
+    # Numbers and a label stand beside the axes, and a title is written larger than they are.
+    share = 0.8 / min(len(grid), columns) * size.small_pt / size.text_pt
+    for axes, title in zip(grid, panel_titles(titles), strict=True):
+        axes.set_title(size.wrapped(title, share))
 
 
 def _letters(number: int) -> str:
