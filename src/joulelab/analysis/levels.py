@@ -67,5 +67,16 @@ def groups(
         yield dict(zip(columns, map(_plain, key), strict=True)), rows
 
 
+def label(key: dict[str, Level]) -> Level:
+    """The name of a configuration: its level, or as text all of them where there are several.
+
+    >>> label({"conv_layers": 4}), label({"conv_layers": 4, "relu": True})
+    (4, 'conv_layers=4, relu=True')
+    """
+    if len(key) == 1:
+        return next(iter(key.values()))
+    return ", ".join(f"{column}={level}" for column, level in key.items())
+
+
 def _plain(level: object) -> Level:
     return cast(Level, level.item() if isinstance(level, np.generic) else level)
