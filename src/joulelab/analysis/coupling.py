@@ -1,0 +1,327 @@
+"""Does time stand for energy? Where the power of two configurations differs, it does not.
+
+Energy is power times time. If every configuration draws the same power, the faster one is the more
+frugal one and a clock is all that is needed (Yarally et al., CAIN 2023, section VII-C). Over the
+configurations c with mean energies E_c, mean durations T_c and powers P = E / T of their runs::
+
+    rho     Spearman's correlation of T_c and E_c             1: the same order by time as by energy
+    slope   of ln E_c = a + slope * ln T_c, least squares     1: energy in proportion to time
+    ratio   geometric mean power of c over that of all configurations, each counted once
+    H, p    Kruskal-Wallis of P between the configurations
+
+The interval of rho comes from a bootstrap over configurations (which has no length where both
+orders are the same), that of the slope from Student's t with k - 2 degrees of freedom, and that of
+a ratio from Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v / k^2 of
+the others, with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter
+makes the slope somewhat too flat.
+
+An **inversion** is a pair in which one configuration is faster and takes more energy, and both are
+significant: each by Welch's t on logarithms, adjusted by Holm over all pairs, at 0.05.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+from scipy.special import stdtr, stdtrit
+
+from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.levels import Level, groups, label
+from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
+from joulelab.analysis.paired import holm
+from joulelab.analysis.resampling import (
+    CONFIDENCE,
+    batches,
+    percentile_interval,
+    require_chance,
+)
+
+Values = npt.NDArray[np.float64]
+
+TABLE = (
+    "mean_duration_s",
+    "mean_energy_j",
+    "mean_power_w",
+    "power_ratio",
+    "power_ratio_low",
+    "power_ratio_high",
+    "rank_duration",
+    "rank_energy",
+    "mean_utilisation",
+    "n",
+)
+INVERSIONS = (
+    "faster",
+    "slower",
+    "duration_ratio",
+    "energy_ratio",
+    "duration_p_holm",
+    "energy_p_holm",
+    "n_faster",
+    "n_slower",
+)
+LEAST = 3
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """How far the duration of a run tells its energy.
+
+    Attributes:
+        table: a row a configuration: its columns, ``mean_duration_s``, ``mean_energy_j``,
+            ``mean_power_w`` (of the one over the other), ``power_ratio`` with ``power_ratio_low``
+            and ``power_ratio_high`` (missing where a configuration has a single run),
+            ``rank_duration`` (1 is the fastest), ``rank_energy`` (1 takes least),
+            ``mean_utilisation`` (missing where it was not asked for or not measured) and ``n``.
+        spearman: correlation of mean durations and mean energies by rank.
+        spearman_low: lower end of its interval.
+        spearman_high: upper end.
+        slope: of the logarithm of energy on that of duration.
+        slope_low: lower end of its interval.
+        slope_high: upper end.
+        inversions: a row a pair: ``faster`` (which takes more energy), ``slower``,
+            ``duration_ratio`` (below 1) and ``energy_ratio`` (above 1), both of geometric means,
+            ``duration_p_holm``, ``energy_p_holm``, ``n_faster`` and ``n_slower``.
+        pairs: how many pairs were compared for that.
+        power_p: of Kruskal-Wallis, of power between configurations.
+        power_eta_squared: its effect size.
+        dropped: runs without an energy or a duration above 0.
+        reason: why rho or the slope is missing; empty where neither is.
+    """
+
+    table: pd.DataFrame
+    spearman: float
+    spearman_low: float
+    spearman_high: float
+    slope: float
+    slope_low: float
+    slope_high: float
+    inversions: pd.DataFrame
+    pairs: int
+    power_p: float
+    power_eta_squared: float
+    dropped: int
+    reason: str
+
+
+def coupling(
+    runs: pd.DataFrame,
+    by: str | Sequence[str],
+    energy: str = ENERGY,
+    duration: str = "duration_s",
+    utilisation: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Coupling:
+    """Compare the order of configurations by time with that by energy.
+
+    Args:
+        runs: a row a run.
+        by: the columns that make a configuration.
+        energy: column in joules; a run with 0 or less has no power to speak of and is left out.
+        duration: column in seconds.
+        utilisation: column with how busy the device was, for the table.
+        resamples: of the bootstrap over configurations; with 0 rho has no interval.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers, or the resamples are negative.
+
+    Worked example: "c" is the fastest but draws three times the power of the others.
+
+    >>> runs = pd.DataFrame({"network": list("aaabbbccc"),
+    ...     "duration_s": [10.0, 10.1, 9.9, 20.0, 20.2, 19.8, 8.0, 8.1, 7.9]})
+    >>> power_w = [100.0, 101.0, 99.0] * 2 + [300.0, 303.0, 297.0]
+    >>> runs["energy_net_j"] = runs["duration_s"] * power_w
+    >>> found = coupling(runs, "network")
+    >>> found.table[["network", "power_ratio", "rank_duration", "rank_energy"]].round(2)
+      network  power_ratio  rank_duration  rank_energy
+    0       a         0.69            2.0          1.0
+    1       b         0.69            3.0          2.0
+    2       c         2.08            1.0          3.0
+    >>> found.spearman, found.inversions[["faster", "slower"]].to_numpy().tolist()
+    (-0.5, [['c', 'a'], ['c', 'b']])
+    """
+    require_chance(resamples)
+    columns = names(by)
+    require_columns(runs, columns)
+    positive = numbers(runs, energy) > 0
+    positive &= numbers(runs, duration) > 0
+    rows = complete(runs[positive], [energy, duration]).rows
+    rows = rows.assign(power_w=rows[energy] / rows[duration])
+    found = list(groups(rows, columns)) if len(rows) else []
+    labels = [label(key) for key, _ in found]
+    parts = [part for _, part in found]
+    table = _table(found, columns, energy, duration, utilisation)
+    seconds, joules = (table[name].to_numpy(float) for name in TABLE[:2])
+    reason = _undefined(seconds, joules)
+    rho = slope = low = high = np.nan
+    drawn = np.empty(0)
+    if not reason:
+        rho = float(_spearman(seconds[None], joules[None])[0])
+        drawn = _resampled_spearman(seconds, joules, resamples, np.random.default_rng(seed))
+        slope, low, high = _slope(np.log(seconds), np.log(joules))
+    rho_low, rho_high = percentile_interval(drawn)
+    test = kruskal(
+        pd.concat([part.assign(configuration=i) for i, part in enumerate(parts)])
+        if parts
+        else rows.assign(configuration=0),
+        "configuration",
+        "power_w",
+    ).iloc[0]
+    return Coupling(
+        table=table,
+        spearman=rho,
+        spearman_low=rho_low,
+        spearman_high=rho_high,
+        slope=slope,
+        slope_low=low,
+        slope_high=high,
+        inversions=_inversions(labels, _logs(parts, duration), _logs(parts, energy)),
+        pairs=len(parts) * (len(parts) - 1) // 2,
+        power_p=float(test["p"]),
+        power_eta_squared=float(test["eta_squared"]),
+        dropped=len(runs) - len(rows),
+        reason=reason,
+    )
+
+
+@dataclass(frozen=True)
+class _Logs:
+    """Logarithms of a measure: mean, s^2 / n (NaN for a single run) and n of each configuration."""
+
+    mean: Values
+    variance: Values
+    n: Values
+
+
+def _logs(parts: Sequence[pd.DataFrame], column: str) -> _Logs:
+    values = [np.log(part[column].to_numpy(dtype=float)) for part in parts]
+    return _Logs(
+        np.array([one.mean() for one in values]),
+        np.array([one.var(ddof=1) / len(one) if len(one) > 1 else np.nan for one in values]),
+        np.array([float(len(one)) for one in values]),
+    )
+
+
+def _table(
+    found: Sequence[tuple[dict[str, Level], pd.DataFrame]],
+    columns: list[str],
+    energy: str,
+    duration: str,
+    utilisation: str | None,
+) -> pd.DataFrame:
+    rows = []
+    for key, part in found:
+        seconds, joules = float(part[duration].mean()), float(part[energy].mean())
+        busy = np.nan if utilisation is None else pd.Series(numbers(part, utilisation)).mean()
+        rows.append(
+            {
+                **key,
+                "mean_duration_s": seconds,
+                "mean_energy_j": joules,
+                "mean_power_w": joules / seconds,
+                "mean_utilisation": busy,
+                "n": len(part),
+            }
+        )
+    table = pd.DataFrame(rows, columns=[*columns, *TABLE])
+    power = _logs([part for _, part in found], "power_w")
+    table["power_ratio"], table["power_ratio_low"], table["power_ratio_high"] = _ratios(power)
+    table["rank_duration"] = table["mean_duration_s"].rank()
+    table["rank_energy"] = table["mean_energy_j"].rank()
+    return table
+
+
+def _ratios(power: _Logs) -> tuple[Values, Values, Values]:
+    """Each geometric mean over that of all, with the interval of Welch."""
+    k = len(power.mean)
+    if not k:
+        return power.mean, power.mean, power.mean
+    apart = power.mean - power.mean.mean()
+    weights = (np.eye(k) - 1 / k) ** 2  # (configurations, configurations)
+    variances = weights * power.variance
+    variance = variances.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # no scatter, or a single run
+        df = variance**2 / (variances**2 / (power.n - 1)).sum(axis=1)
+        reach = stdtrit(df, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
+    reach = np.where(variance == 0, 0.0, reach)
+    return np.exp(apart), np.exp(apart - reach), np.exp(apart + reach)
+
+
+def _undefined(seconds: Values, joules: Values) -> str:
+    if len(seconds) < LEAST:
+        return f"fewer than {LEAST} configurations"
+    if np.ptp(seconds) == 0:
+        return "all configurations take the same time"
+    return "all configurations take the same energy" if np.ptp(joules) == 0 else ""
+
+
+def _spearman(seconds: Values, joules: Values) -> Values:
+    """Correlation of the ranks along the last axis, (resamples, configurations); NaN for ties."""
+    first, second = (stats.rankdata(one, axis=1) for one in (seconds, joules))
+    first -= first.mean(axis=1, keepdims=True)
+    second -= second.mean(axis=1, keepdims=True)
+    scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    rho = np.full(len(scale), np.nan)
+    np.divide((first * second).sum(axis=1), scale, out=rho, where=scale > 0)
+    return rho
+
+
+def _resampled_spearman(
+    seconds: Values, joules: Values, resamples: int, rng: np.random.Generator
+) -> Values:
+    k = len(seconds)
+    parts = [np.empty(0)]
+    for batch in batches(resamples, k):
+        drawn = rng.integers(k, size=(batch, k))
+        parts.append(_spearman(seconds[drawn], joules[drawn]))
+    return np.concatenate(parts)
+
+
+def _slope(x: Values, y: Values) -> tuple[float, float, float]:
+    line = stats.linregress(x, y)
+    reach = float(stdtrit(len(x) - 2, (1 + CONFIDENCE) / 2)) * float(line.stderr)
+    return float(line.slope), float(line.slope) - reach, float(line.slope) + reach
+
+
+def _inversions(labels: list[Level], duration: _Logs, energy: _Logs) -> pd.DataFrame:
+    pairs = np.array(list(itertools.combinations(range(len(labels)), 2)), int).reshape(-1, 2)
+    # (pairs,): the logarithm of first over second, and its p
+    slower, duration_p = _welch(duration, pairs)
+    more, energy_p = _welch(energy, pairs)
+    significant = (duration_p < 1 - CONFIDENCE) & (energy_p < 1 - CONFIDENCE)
+    rows = []
+    for at in np.flatnonzero(significant & (slower * more < 0)):
+        sign = 1 if slower[at] < 0 else -1
+        faster, other = pairs[at][::sign]
+        rows.append(
+            {
+                "faster": labels[faster],
+                "slower": labels[other],
+                "duration_ratio": float(np.exp(sign * slower[at])),
+                "energy_ratio": float(np.exp(sign * more[at])),
+                "duration_p_holm": float(duration_p[at]),
+                "energy_p_holm": float(energy_p[at]),
+                "n_faster": int(duration.n[faster]),
+                "n_slower": int(duration.n[other]),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(INVERSIONS))
+
+
+def _welch(logs: _Logs, pairs: npt.NDArray[np.int_]) -> tuple[Values, Values]:
+    """Difference of each pair and its p, adjusted; NaN with a single run or without scatter."""
+    first, second = pairs.T
+    apart = logs.mean[first] - logs.mean[second]
+    one, other = logs.variance[first], logs.variance[second]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = (one + other) ** 2 / (one**2 / (logs.n[first] - 1) + other**2 / (logs.n[second] - 1))
+        p = 2 * stdtr(df, -np.abs(apart) / np.sqrt(one + other))
+    return apart, holm(p)
