@@ -79,8 +79,7 @@ def effect_words(claim: Claim) -> str:
     if not formats.known(effect.value):
         return f"{effect.name}: unknown"
     interval = formats.interval(effect.low, effect.high, formats.statistic)
-    confidence = formats.percent(effect.confidence, 0)
-    between = f"{confidence} interval {interval}" if "to" in interval else interval
+    between = f"95 % interval {interval}" if "to" in interval else interval
     return f"{effect.name}: {formats.statistic(effect.value)} ({between})"
 
 
@@ -121,7 +120,6 @@ def data(found: Sequence[Scope]) -> list[dict[str, Any]]:
                 "low": _plain(claim.effect.low),
                 "high": _plain(claim.effect.high),
                 "reference": _plain(claim.effect.reference),
-                "confidence": claim.effect.confidence,
             },
             "rule": claim.rule,
             "said": claim.said,

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.report import claims, conditions, pictures, rendering, search_tables, tables
+from joulelab.report import (
+    claims,
+    conditions,
+    design_tables,
+    pictures,
+    rendering,
+    search_tables,
+    tables,
+)
 from joulelab.report.claims import CLASSES, Scope, scopes
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.findings import experiment_findings, findings
@@ -171,6 +179,8 @@ def experiment_tables(experiment: Experiment) -> list[Table | Omitted]:
         *SEARCH_TABLES[tables.STRATEGY in experiment.factors],
         tables.effects,
         tables.increases,
+        design_tables.dominances,
+        design_tables.factor_interactions,
         tables.cluster_table,
         tables.variations,
         tables.pairs,
@@ -259,6 +269,8 @@ def _blocks(experiment: Experiment, figures: Path) -> list[Block]:
         pictures.energy_picture(experiment),
         made["kruskal"],
         made["increase"],
+        made["dominance"],
+        made["interactions"],
         pictures.trade_off_picture(experiment),
         made["clusters"],
         pictures.variation_picture(experiment),

@@ -54,19 +54,21 @@ def ranks(experiment: Experiment) -> Table | Omitted:
             "mean ranks apart": raw["mean_rank_difference"].abs().map("{:.2f}".format),
             "Nemenyi p": raw["nemenyi_p"].map(formats.p_value),
             "Wilcoxon p": raw["wilcoxon_p_holm"].map(formats.p_value),
-            "rank-biserial r": raw["effect"].map(formats.effect),
+            "r": raw["effect"].map(formats.effect),
             "interval": formats.intervals(raw["effect_low"], raw["effect_high"], formats.effect),
         }
     )
     note = (
-        f"{friedman_words(made)} Wilcoxon's p are adjusted by Holm. r above 0: the first is better."
+        f"{friedman_words(made)} Wilcoxon's p are adjusted by Holm; r is the rank-biserial "
+        "correlation, above 0 where the first is better."
     )
     bold = {
         (int(row), f"{test} p")
         for test, column in (("Nemenyi", "nemenyi_p"), ("Wilcoxon", "wilcoxon_p_holm"))
         for row in raw.index[raw[column] < SIGNIFICANT_P]
     }
-    return Table(key, title, note, raw, shown, ("one", "other", "interval"), frozenset(bold))
+    text = ("one", "other", "interval")
+    return Table(key, title, note, raw, shown, text, frozenset(bold), wide=("mean ranks apart",))
 
 
 def friedman_words(made: Ranking) -> str:

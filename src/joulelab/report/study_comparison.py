@@ -148,7 +148,7 @@ def _configurations(one: Experiment, other: Experiment) -> Table | Omitted:
         }
     )
     text = ("configuration", "95 % interval", "95 % interval of it")
-    return Table(key, title, note, raw, shown, text)
+    return Table(key, title, note, raw, shown, text, wide=("acc. A", "energy A"))
 
 
 def _energy_column(one: Experiment, other: Experiment) -> str | None:
@@ -185,8 +185,9 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame) -> list[int]:
     columns = [name for name in HYPERPARAMETERS if name in a and name in b]
     one, other = (rows.groupby("round")[columns].first() for rows in (a, b))
     shared = one.index.intersection(other.index)
-    same = np.isclose(one.loc[shared], other.loc[shared], rtol=1e-9, equal_nan=True).all(axis=1)
-    return [int(number) for number, equal in zip(shared, same, strict=True) if equal]
+    mine, yours = (rows.loc[shared].to_numpy(float) for rows in (one, other))
+    same = np.isclose(mine, yours, rtol=1e-9, equal_nan=True).all(axis=1)
+    return [int(number) for number in np.asarray(shared)[same]]
 
 
 def _accuracy_difference(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:

@@ -26,6 +26,7 @@ from joulelab.report.experiment import Experiment
 STRATEGY = "strategy"
 REPLICATION = "yarally2023"
 SIGNIFICANT_P = 0.05
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Table:
         text: headings whose columns hold words and not numbers.
         bold: cells (row, heading) that stand out.
         folded: shown only on request, for it is long.
+        wide: headings that a terminal of 80 columns leaves out.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Table:
     text: tuple[str, ...] = ()
     bold: frozenset[tuple[int, str]] = frozenset()
     folded: bool = False
+    wide: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def effects(experiment: Experiment) -> Table | Omitted:
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
     energy = str(experiment.energy.column)
-    whole = kruskal(experiment.runs, list(experiment.varied), energy)
+    whole = kruskal(experiment.measured, list(experiment.varied), energy, resamples=RESAMPLES)
     raw = whole[whole["h"].notna()].reset_index(drop=True)
     if not len(raw):
         return Omitted(key, title, _sentence(whole["reason"], "no factor has two levels"))
@@ -120,24 +123,27 @@ def effects(experiment: Experiment) -> Table | Omitted:
             "H": raw["h"].map("{:,.3f}".format),
             "p": raw["p"].map(formats.p_value),
             "η²": raw["eta_squared"].map(formats.effect),
+            "95 % interval": formats.intervals(raw["eta_low"], raw["eta_high"], formats.effect),
+            "ε²": raw["epsilon_squared"].map(formats.effect),
             "magnitude": raw["magnitude"],
         }
     )
     note = (
         "A small p says that the factor moves the energy; η² says how much of it the factor "
-        "explains (small from 0.01, medium from 0.06, large from 0.14)."
+        "explains (small from 0.01, medium from 0.06, large from 0.14), with a bootstrap interval."
     )
     if experiment.protocol == REPLICATION and STRATEGY not in experiment.factors:
         k = experiment.runs["configuration"].nunique()
-        printed = kruskal(experiment.runs, list(raw["factor"]), energy, eta_k=k)["eta_squared"]
+        printed = kruskal(experiment.measured, list(raw["factor"]), energy, eta_k=k)["eta_squared"]
         raw["eta_squared_as_published"] = printed
         shown[f"η², k = {k}"] = printed.map(formats.effect)
         note += (
             f" The last column takes the number of configurations, {k}, for k, as the paper did; "
             "the number of levels is right."
         )
-    text = ("factor", "magnitude")
-    return Table(key, title, note + _single_levels(experiment), raw, shown, text)
+    text = ("factor", "95 % interval", "magnitude")
+    note += _single_levels(experiment)
+    return Table(key, title, note, raw, shown, text, wide=("levels", "ε²"))
 
 
 def increases(experiment: Experiment) -> Table | Omitted:
@@ -145,7 +151,7 @@ def increases(experiment: Experiment) -> Table | Omitted:
     key, title = "increase", "Mean increase in energy by factor"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    whole = increase(experiment.runs, experiment.varied, str(experiment.energy.column))
+    whole = increase(experiment.measured, experiment.varied, str(experiment.energy.column))
     raw = whole[whole["increase_percent"].notna()].reset_index(drop=True)
     if not len(raw):
         return Omitted(key, title, _sentence(whole["reason"], "no factor has two levels"))
@@ -209,7 +215,7 @@ def variations(experiment: Experiment) -> Table | Omitted:
     key, title = "variation", "Energy of each configuration and its variation"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    raw = variation(experiment.runs, energy=str(experiment.energy.column))
+    raw = variation(experiment.measured, energy=str(experiment.energy.column))
     raw = raw[raw["n"] > 0].sort_values("mean_j", ignore_index=True)
     shown = pd.DataFrame(
         {
@@ -236,7 +242,7 @@ def pairs(experiment: Experiment) -> Table | Omitted:
     key, title = "posthoc", "Which configurations differ in energy: Dunn's test, Holm's correction"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    whole = dunn(experiment.runs, energy=str(experiment.energy.column))
+    whole = dunn(experiment.measured, energy=str(experiment.energy.column))
     raw = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
     if not len(raw):
         return Omitted(key, title, _sentence(whole["reason"], "it needs two configurations"))

@@ -131,7 +131,8 @@ def _drawn(table: Table) -> Padding:
         pad_edge=False,
         padding=(0, 1),
     )
-    for heading in table.shown.columns:
+    shown = table.shown.drop(columns=[name for name in table.wide if name in table.shown])
+    for heading in shown.columns:
         words = heading in table.text
         # Numbers are never broken; where the width does not do, words are.
         drawn.add_column(
@@ -140,11 +141,11 @@ def _drawn(table: Table) -> Padding:
             no_wrap=not words,
             overflow="fold",
         )
-    for number, row in enumerate(table.shown.itertuples(index=False)):
+    for number, row in enumerate(shown.itertuples(index=False)):
         drawn.add_row(
             *(
                 Text(str(cell), style="bold" if (number, heading) in table.bold else "")
-                for heading, cell in zip(table.shown.columns, row, strict=True)
+                for heading, cell in zip(shown.columns, row, strict=True)
             )
         )
     return Padding(drawn, (1, 0, 0, 0))

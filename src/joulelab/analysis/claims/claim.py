@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Effect:
-    """An effect size with its confidence interval; NaN where there is none.
+    """An effect size with its confidence interval of 95 %; NaN where there is none.
 
     Attributes:
         name: what it is, for instance ``"E- over E+, mean energy"``.
@@ -25,7 +25,6 @@ class Effect:
         low: lower end of the interval.
         high: upper end.
         reference: the value that the claim is about; NaN where there is no single one.
-        confidence: of the interval.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Effect:
     low: float = math.nan
     high: float = math.nan
     reference: float = math.nan
-    confidence: float = 0.95
 
 
 @dataclass(frozen=True)

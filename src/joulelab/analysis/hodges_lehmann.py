@@ -1,52 +1,25 @@
-"""Wilcoxon's signed-rank test of paired differences, and the shift that goes with it.
+"""The shift of paired differences that goes with Wilcoxon's signed-rank test.
 
 ::
 
-    W+      sum of the ranks of |d_i| over the positive differences; its distribution under the
-            null hypothesis: every pattern of signs alike
-    shift   median of the Walsh averages (d_i + d_j) / 2, i <= j          (Hodges and Lehmann)
+    shift   median of the Walsh averages (d_i + d_j) / 2, i <= j
     bounds  the c-th smallest and the c-th largest of them, with the largest c for which
             P(W+ <= c - 1) <= (1 - confidence) / 2
 
-Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1 (1945); Hodges and
-Lehmann, "Estimates of location based on rank tests", Annals of Mathematical Statistics 34 (1963).
-Test and bounds agree: the bounds leave out 0 where the test rejects it (ties and zeros aside).
+with W+ the sum of the ranks of |d_i| over the positive differences, every pattern of signs alike.
+Hodges and Lehmann, "Estimates of location based on rank tests", Annals of Mathematical Statistics
+34 (1963). Ties and zeros aside, the bounds leave out 0 exactly where the test
+(`joulelab.analysis.paired.wilcoxon_p`) rejects it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from joulelab.analysis.comparison import CONFIDENCE, Interval
-
-Alternative: TypeAlias = Literal["two-sided", "greater", "less"]
-EXACT_TO = 13
-"""Up to so many differences every pattern of signs is looked at; else 9,999 drawn by a seed."""
-
-
-def signed_rank(
-    differences: npt.NDArray[np.float64], alternative: Alternative = "two-sided"
-) -> float:
-    """The p of the test; exact for up to 13 differences, with ties and without.
-
-    Args:
-        differences: of pairs, shape (n,), finite; those that are 0 are left out, as Wilcoxon did.
-        alternative: ``"two-sided"``, ``"greater"`` or ``"less"`` than 0.
-
-    Six of six in one direction are 1 of 2^6 patterns:
-
-    >>> signed_rank(np.array([0.01, 0.02, 0.03, 0.06, 0.05, 0.04]), "greater")
-    0.015625
-    """
-    if not np.any(differences):
-        return 1.0
-    method = stats.PermutationMethod(n_resamples=9_999, rng=np.random.default_rng(0))
-    return float(stats.wilcoxon(differences, alternative=alternative, method=method).pvalue)
 
 
 def shift(differences: npt.NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:

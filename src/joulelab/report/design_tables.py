@@ -1,0 +1,108 @@
+"""Tables on a factorial design beyond Tables IV and V: how levels and factors act on energy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.dominance import dominance
+from joulelab.analysis.interaction import interactions
+from joulelab.report.experiment import Experiment
+from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
+
+ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
+LOGARITHM = "logarithm of the energy"
+MOST_FACTORS = 4
+"""Of more factors, the full-factorial model has more terms than anybody reads."""
+
+
+def dominances(experiment: Experiment) -> Table | Omitted:
+    """Cliff's delta of every pair of levels of every factor."""
+    key, title = "dominance", "How often one level takes more energy than another: Cliff's delta"
+    if (omitted := no_energy(experiment, key, title)) is not None:
+        return omitted
+    energy = str(experiment.energy.column)
+    found = [
+        dominance(experiment.measured, factor, energy)
+        .astype({"first": object, "second": object})
+        .assign(factor=factor)
+        for factor in experiment.varied
+    ]
+    raw = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["delta"])
+    raw = raw[raw["delta"].notna()].reset_index(drop=True)
+    if not len(raw):
+        return Omitted(key, title, "no factor has two levels with an energy.")
+    shown = pd.DataFrame(
+        {
+            "factor": raw["factor"],
+            "one": raw["first"].map(formats.level),
+            "other": raw["second"].map(formats.level),
+            "delta": raw["delta"].map(formats.effect),
+            "95 % interval": formats.intervals(raw["low"], raw["high"], formats.effect),
+            "magnitude": raw["magnitude"],
+        }
+    )
+    note = (
+        "Above 0, a run at the other level takes more energy more often than less; at 1, always "
+        "(small from 0.147, medium from 0.33, large from 0.474)."
+    )
+    text = ("factor", "one", "other", "95 % interval", "magnitude")
+    return Table(key, title, note, raw, shown, text, folded=True)
+
+
+def factor_interactions(experiment: Experiment) -> Table | Omitted:
+    """Whether factors act together, on the energy and on its logarithm."""
+    key, title = "interactions", "Do factors act together? ANOVA and aligned ranks"
+    if (omitted := no_energy(experiment, key, title)) is not None:
+        return omitted
+    factors, energy = experiment.varied, str(experiment.energy.column)
+    if len(factors) <= 1:
+        return Omitted(key, title, "it needs two factors with two levels each.")
+    if len(factors) > MOST_FACTORS:
+        return Omitted(key, title, f"{len(factors)} factors are too many for all their products.")
+    runs = experiment.measured
+    raw = interactions(runs, factors, energy)
+    positive = runs[energy].where(runs[energy] > 0)
+    logged = interactions(runs.assign(**{LOGARITHM: np.log(positive)}), factors, LOGARITHM)
+    raw = raw.assign(
+        log_p=logged["anova_p"], log_partial_eta_squared=logged["anova_partial_eta_squared"]
+    )
+    if raw["anova_p"].isna().all():
+        why = "; ".join(dict.fromkeys(reason for reason in raw["reason"] if reason))
+        return Omitted(key, title, f"{why}.")
+    shown = pd.DataFrame(
+        {
+            "effect": raw["effect"],
+            "p": raw["anova_p"].map(formats.p_value),
+            f"partial {ETA}": raw["anova_partial_eta_squared"].map(formats.effect),
+            "p, ranks": raw["art_p"].map(formats.p_value),
+            f"{ETA}, ranks": raw["art_partial_eta_squared"].map(formats.effect),
+            "p, log": raw["log_p"].map(formats.p_value),
+            f"{ETA}, log": raw["log_partial_eta_squared"].map(formats.effect),
+        }
+    )
+    together = raw[(raw["order"] > 1) & (raw["anova_p"] < SIGNIFICANT_P)]
+    strongest = "No interaction is significant."
+    if len(together):
+        effect = together.sort_values("anova_partial_eta_squared")["effect"].iloc[-1]
+        strongest = (
+            f"{formats.count(len(together), 'interaction')} significant, the strongest {effect}: "
+            "the effect of one factor depends on the level of the other."
+        )
+    note = (
+        f"{strongest} Analysis of variance of the energies, of aligned ranks, and of logarithms, "
+        "on which factors that each multiply the energy do not interact. Kruskal-Wallis tests look "
+        "at one factor at a time and see none of this."
+    )
+    bold = {
+        (int(row), heading)
+        for heading, column in (
+            ("p", "anova_p"),
+            ("p, ranks", "art_p"),
+            ("p, log", "log_p"),
+        )
+        for row in raw.index[raw[column] < SIGNIFICANT_P]
+    }
+    wide = (f"{ETA}, ranks", "p, log")
+    return Table(key, title, note, raw, shown, ("effect",), frozenset(bold), wide=wide)
