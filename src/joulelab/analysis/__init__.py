@@ -6,6 +6,7 @@ This room knows nothing of studies, stores or meters. Every function takes a fra
 =============  =====================================================================================
 module         question
 =============  =====================================================================================
+observations   which runs were measured together, and so count once?
 rounds         how well did each round score, over its repetitions?
 convergence    in which round was the optimum reached, and what had been spent by then?
 optimum        how sure is that optimum, given how the repetitions scatter?
