@@ -135,6 +135,15 @@ def test_a_row_without_its_configuration_is_left_out_and_counted(architecture, t
     assert raw.remarks == ("tuning-cifar10.csv: 1 row without strategy left out",)
 
 
+def test_a_file_without_any_configuration_is_refused(architecture, tuning):
+    path = architecture([row | {"relu_layers": ""} for row in architecture_rows()])
+    assert refused(read_architecture, path) == (
+        ": no row has a value in each of linear_layers, conv_layers and relu_layers"
+    )
+    path = tuning([row | {"round": "NA"} for row in tuning_rows()])
+    assert refused(read_tuning, path).startswith(": no row has a value in each of network")
+
+
 def test_a_row_without_a_hyperparameter_keeps_its_energy_and_has_no_round(architecture):
     raw = read_architecture(architecture(changed(architecture_rows(), "beta1", "")))
     assert raw.frame["round"].isna().sum() == 1

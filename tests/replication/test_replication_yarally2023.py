@@ -306,6 +306,31 @@ def test_rows_without_an_energy_are_left_out_and_counted(tmp_path):
     assert mean == pytest.approx((557.5 * 24 - 500 - 501) / 22)
 
 
+def test_without_hyperparameters_there_are_no_rounds_but_all_else(tmp_path):
+    rows = [row | {"beta1": ""} for row in architecture_rows()]
+    write(tmp_path / "architecture-cifar10.csv", rows)
+    found = cells(tmp_path, "cifar10")
+    for cell in ("rounds", "repetitions"):
+        one = found["Table II", cell]
+        assert one.value is None
+        assert "rounds cannot be told apart" in one.note
+    assert found["Table IV", "relu.H"].value == pytest.approx(H["relu"])
+
+
+@pytest.mark.parametrize("column", ["energy_j", "accuracy"])
+def test_without_any_value_what_needs_it_has_no_number_but_a_reason(tmp_path, column):
+    for kind, rows in (("architecture", architecture_rows()), ("tuning", tuning_rows())):
+        write(tmp_path / f"{kind}-cifar10.csv", [row | {column: "NA"} for row in rows])
+    found = cells(tmp_path, "cifar10")
+    needs = {
+        "energy_j": [("Table IV", "relu.H"), ("Table V", "E+.mean_energy_j")],
+        "accuracy": [("Table III", "SimpleCNN.grid.5.round"), ("Table V", "E+.max_accuracy")],
+    }
+    for key in needs[column]:
+        assert (found[key].value, found[key].agrees) == (None, None)
+        assert found[key].note
+
+
 def test_accuracies_that_are_rounded_do_not_tell_the_repetitions(tmp_path):
     rows = [row | {"accuracy": round(row["accuracy"], 3)} for row in tuning_rows()]
     write(tmp_path / "tuning-cifar10.csv", rows)

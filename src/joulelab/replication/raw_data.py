@@ -28,11 +28,14 @@ from typing import Any, cast
 import pandas as pd
 
 from joulelab import formats
+from joulelab.errors import DatasetError
 from joulelab.replication.csv_table import CsvTable, read_csv_table
 
 CONFIGURATION = ["linear_layers", "conv_layers", "relu"]
 SEARCH = ["network", "strategy", "hyperparameters"]
 HYPERPARAMETERS = ["learning_rate", "beta1", "beta2"]
+IN_THE_FILE = {"relu": "relu_layers"}
+"""Columns that the file calls otherwise."""
 ALL_HYPERPARAMETERS = [*HYPERPARAMETERS, "epsilon", "weight_decay"]
 ARCHITECTURE_COLUMNS = [
     "linear_layers",
@@ -90,7 +93,7 @@ def read_architecture(path: Path) -> RawData:
             **accuracies,
         }
     )
-    kept, remarks = _complete(frame, CONFIGURATION)
+    kept, remarks = _complete(table, frame, CONFIGURATION)
     kept = kept.astype({"linear_layers": int, "conv_layers": int, "relu": bool})
     kept["round"] = _rounds_in_order(kept)
     unknown = int(kept["round"].isna().sum())
@@ -127,10 +130,10 @@ def read_tuning(path: Path) -> RawData:
             **accuracies,
         }
     )
-    kept, remarks = _complete(frame, [*SEARCH, "round"])
+    kept, remarks = _complete(table, frame, [*SEARCH, "round"])
     _refuse_two_sets_in_a_round(table, kept, there)
     kept = kept.astype({"hyperparameters": int, "round": int})
-    if len(kept) and kept["round"].min() == 1:
+    if kept["round"].min() == 1:
         kept["round"] -= 1
         remarks.append("rounds are counted from 1 in the file")
     repeated = int(kept.duplicated([*SEARCH, "round"]).sum())
@@ -150,14 +153,25 @@ def _series(values: Sequence[object], dtype: Any) -> pd.Series[Any]:  # noqa: AN
     return pd.Series(list(values), dtype=dtype)
 
 
-def _complete(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+def _complete(
+    table: CsvTable, frame: pd.DataFrame, columns: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a known configuration, their index that of the file, and what was left out."""
     remarks = []
     for name in columns:
         missing = int(frame[name].isna().sum())
         if missing:
-            remarks.append(f"{formats.count(missing, 'row')} without {name} left out")
-    return frame.dropna(subset=list(columns)).copy(), remarks
+            remarks.append(
+                f"{formats.count(missing, 'row')} without {IN_THE_FILE.get(name, name)} left out"
+            )
+    kept = frame.dropna(subset=list(columns)).copy()
+    if not len(kept):
+        raise DatasetError(
+            f"{table.path}: no row has a value in each of "
+            f"{formats.listing([IN_THE_FILE.get(name, name) for name in columns])}",
+            "fetch the file again",
+        )
+    return kept, remarks
 
 
 def _accuracies(table: CsvTable, names: Sequence[str]) -> tuple[dict[str, pd.Series[Any]], str]:

@@ -76,6 +76,8 @@ def _sets(frame: pd.DataFrame) -> pd.Series[int]:
 
 def _more_rounds(rounds: Sequence[int | None]) -> str:
     """A note where the data have another number of rounds than the paper says."""
+    if None in rounds:
+        return "without a value for each hyperparameter, rounds cannot be told apart"
     if all(count == PAPERS_ROUNDS for count in rounds):
         return ""
     counts = formats.listing(sorted({str(count) for count in rounds}))
@@ -95,7 +97,7 @@ def _design(frame: pd.DataFrame) -> Cells:
         ("Table II", "configurations"): Recomputed(len(sets)),
         ("Table II", "rounds"): Recomputed(rounds, joined(why, _uneven(sets, "configuration"))),
         ("Table II", "repetitions"): Recomputed(
-            _most_common(repetitions), _uneven(repetitions, "round")
+            _most_common(repetitions), _uneven(repetitions, "round") if len(repetitions) else why
         ),
         ("Table II", "trainings"): Recomputed(len(frame), joined(half, why)),
     }
@@ -204,7 +206,7 @@ def _variation(frames: Sequence[pd.DataFrame], about: str) -> Cells:
 
 
 def _post_hoc(frame: pd.DataFrame) -> Recomputed:
-    # statsmodels and scikit-posthocs take seconds to load.
+    # statsmodels takes its time to load, and only this needs it.
     from joulelab.analysis.posthoc import dunn
 
     pairs = dunn(frame, CONFIGURATION, ENERGY)
@@ -228,7 +230,8 @@ def _rows_by(table: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
 
 
 def _most_common(counts: pd.Series[int]) -> int | None:
-    return int(counts.mode().iloc[-1]) if len(counts) else None
+    known = counts[counts > 0]
+    return int(known.mode().iloc[-1]) if len(known) else None
 
 
 def _uneven(counts: pd.Series[int], of_each: str) -> str:
