@@ -81,3 +81,37 @@ def test_no_energy_at_all_gives_no_points():
     plot = qq(pd.DataFrame({"energy_net_j": [np.nan, np.nan]}))
 
     assert (plot.n, plot.dropped, plot.reason) == (0, 2, "no run has an energy")
+
+
+def test_residuals_are_what_is_left_of_the_mean_of_each_configuration(architecture):
+    by = ["linear_layers", "conv_layers", "relu"]
+    few = architecture.iloc[::2]
+    left = few["energy_net_j"] - few.groupby(by)["energy_net_j"].transform("mean")
+
+    table = normality(few, by, residuals=True)
+
+    expected = stats.shapiro(left)
+    assert len(table) == 1
+    assert table.loc[0, "n"] == len(few)
+    assert table.loc[0, "w"] == pytest.approx(expected.statistic)
+    assert table.loc[0, "p"] == pytest.approx(expected.pvalue)
+    assert table.loc[0, "w"] > normality(few).loc[0, "w"]
+
+
+def test_a_configuration_of_one_run_has_no_residual():
+    runs = pd.DataFrame(
+        {"c": ["a", "a", "b", None, None, "d"], "energy_net_j": [1.0, 2.0, 9.0, 5.0, 7.0, None]}
+    )
+
+    table = normality(runs, "c", residuals=True)
+
+    assert table[["n", "dropped"]].to_numpy().tolist() == [[4, 2]]
+    assert table.loc[0, "w"] == pytest.approx(stats.shapiro([-0.5, 0.5, -1, 1]).statistic)
+
+
+def test_residuals_without_scatter_have_a_reason():
+    runs = pd.DataFrame({"c": ["a"] * 3 + ["b"] * 3, "energy_net_j": [0.1] * 3 + [5.7] * 3})
+
+    assert normality(runs, "c", residuals=True)["reason"].tolist() == ["all energies are the same"]
+    none = normality(runs.iloc[:0], "c", residuals=True)
+    assert none["reason"].tolist() == ["fewer than 3 values"]

@@ -8,6 +8,8 @@ Its limits at large n: above 5000 values the p of the algorithm is not accurate,
 that the test finds deviations too small to matter. There W, and above all the Q-Q plot, say more
 than p. `normality` repeats that in ``note`` where it applies. Energies of several configurations
 taken together are a mixture, and hardly ever normal, even where those of each configuration are.
+What an analysis of variance asks of them is that the **residuals** are normal: what is left of each
+run when the mean of its configuration is taken away.
 
 Q-Q plot: the i-th smallest of n values against the normal quantile of Filliben's estimate
 m_i = (i - 0.3175) / (n + 0.365), with m_n = 0.5^(1/n) and m_1 = 1 - m_n, and the least-squares line
@@ -31,6 +33,7 @@ from joulelab.analysis.missing import ENERGY, complete, names, require_columns
 COLUMNS = ("n", "w", "p", "dropped", "note", "reason")
 ACCURATE_TO = 5000
 SMALLEST = 3
+ROUNDING = 1e-14
 NOTE = f"above {ACCURATE_TO} values p is not accurate; judge by W and the Q-Q plot"
 
 
@@ -59,7 +62,10 @@ class QQ:
 
 
 def normality(
-    runs: pd.DataFrame, by: str | Sequence[str] = (), energy: str = ENERGY
+    runs: pd.DataFrame,
+    by: str | Sequence[str] = (),
+    energy: str = ENERGY,
+    residuals: bool = False,
 ) -> pd.DataFrame:
     """Shapiro-Wilk test of the energies, of all runs or of each configuration.
 
@@ -67,10 +73,14 @@ def normality(
         runs: a row a run.
         by: the columns that make a configuration; none for all runs together.
         energy: column in joules.
+        residuals: test what is left of all runs together when the mean of each configuration is
+            taken away, in place of the energies of each one.
 
     Returns:
         A row a configuration: the columns of `by`, ``n``, ``w``, ``p``, ``dropped`` (runs without
         an energy), ``note`` (a limit of the test that applies) and ``reason`` (why there is none).
+        With residuals a single row without the columns of `by`; a configuration with a single run
+        has no residual, and that run is left out and counted in ``dropped``.
 
     Raises:
         UsageError: a column is absent, or the energies are not numbers.
@@ -81,9 +91,21 @@ def normality(
     >>> normality(pd.DataFrame({"energy_net_j": weights}))[["n", "w", "p"]].round(3)
         n      w      p
     0  11  0.789  0.007
+
+    Two configurations that are far apart are no normal sample, but what scatters about them may be:
+
+    >>> runs = pd.DataFrame({"conv_layers": [1] * 5 + [4] * 5,
+    ...     "energy_net_j": [851.0, 857, 855, 853, 859, 1652, 1660, 1655, 1664, 1657]})
+    >>> float(normality(runs)["p"][0]) < 0.01 < float(normality(runs, "conv_layers",
+    ...     residuals=True)["p"][0])
+    True
     """
     columns = names(by)
     require_columns(runs, [*columns, energy])
+    if residuals:
+        left = _residuals(runs, columns, energy)
+        row = {**_shapiro(left), "dropped": len(runs) - len(left)}
+        return pd.DataFrame([row], columns=list(COLUMNS))
     rows = []
     for key, group in groups(runs, columns):
         whole = complete(group, [energy])
@@ -131,6 +153,18 @@ def qq(runs: pd.DataFrame, energy: str = ENERGY) -> QQ:
         whole.dropped,
         "",
     )
+
+
+def _residuals(runs: pd.DataFrame, columns: list[str], energy: str) -> pd.Series[float]:
+    """The energies less the mean of their configuration, of configurations with several runs."""
+    rows = complete(runs, [energy]).rows
+    if not columns or rows.empty:
+        return rows[energy] - rows[energy].mean()
+    grouped = rows.groupby(columns, dropna=False, observed=True)[energy]
+    left = rows[energy] - grouped.transform("mean")
+    # The mean of equal energies can miss them by their last digit, which is no scatter.
+    left[left.abs() <= ROUNDING * rows[energy].abs().max()] = 0.0
+    return left[grouped.transform("size") > 1]
 
 
 def _shapiro(energies: pd.Series[float]) -> dict[str, object]:
