@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulelab.energy.conformance import check_meter
+from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.meters.rapl import RaplDetector, RaplMeter, WrappingCounter, find_zones
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import MeterError
@@ -244,6 +246,7 @@ def test_a_broken_zone_is_missing_with_its_reason(laptop, file, text):
 
 AS_NOBODY = f"""
 import os, sys
+from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.meters.rapl import RaplDetector
 from pathlib import Path
 if os.getuid() == 0:
@@ -314,3 +317,23 @@ def test_the_full_value_of_the_range_is_no_step_back():
     counter = WrappingCounter(1000, 990, 0.0)
     assert counter.advance(1000, 0.1) == pytest.approx(1e-5)
     assert counter.advance(5, 0.2) == pytest.approx(1.5e-5)
+
+
+def test_the_first_package_says_the_load_of_our_own_process(tree):
+    for number in (0, 1):
+        tree.add(f"intel-rapl:{number}", f"package-{number}")
+    tree.add("intel-rapl:0:0", "dram")
+    meter = RaplMeter(tree.root)
+    domains = [channel.domain for channel in meter.channels]
+    assert all(not sample.state for sample in meter.sample())
+    used_s, began_s = time.process_time(), time.monotonic()
+    while time.monotonic() < began_s + 0.3:
+        pass
+    samples = dict(zip(domains, meter.sample(), strict=True))
+    used_s, passed_s = time.process_time() - used_s, time.monotonic() - began_s
+    wanted = used_s / passed_s / usable_processors()
+    assert samples["cpu:0"].state["utilisation"] == pytest.approx(wanted, abs=0.05)
+    assert not samples["cpu:1"].state
+    assert not samples["dram:0"].state
+    meter.close()
+    assert not any(sample.state for sample in meter.sample())

@@ -40,9 +40,7 @@ class ProcessTree:
             self._children = descendants(self._own)
             cost_s = time.monotonic() - now_s
             self._look_again_at_s = now_s + cost_s / LOOKING_SHARE
-        ended = os.times()
-        # process_time has a resolution of nanoseconds where the process table has 10 ms.
-        seconds = time.process_time() + ended.children_user + ended.children_system
+        seconds = own_processor_time_s()
         resident = self._own.memory_info().rss
         for times, memory in self._living():
             seconds += times
@@ -79,6 +77,13 @@ class Machine:
         self._total_s = max(self._total_s, busy_s)
         memory = psutil.virtual_memory()
         return self._total_s, memory.total - memory.available
+
+
+def own_processor_time_s() -> float:
+    """Processor time of this process and its children that have ended; reads no file."""
+    ended = os.times()
+    # process_time has a resolution of nanoseconds where the process table has 10 ms.
+    return time.process_time() + ended.children_user + ended.children_system
 
 
 class Load:

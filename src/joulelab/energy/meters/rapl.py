@@ -16,6 +16,11 @@ Intel, 65 kJ on AMD; at 240 W that is once in 18 or 4.5 minutes. A wrap between 
 undone here. Two wraps between two samples look like one or none and cannot be told from them, so
 the longest gap between samples must stay below those times; at ten samples a second it does by a
 factor of thousands.
+
+The counters say nothing of the load. Beside the first package goes a utilisation: the share of the
+logical processors that this process may use which it kept busy since the sample before, by its
+processor time and that of its ended children. Its living children would cost a look into the
+process table at every sample.
 """
 
 from __future__ import annotations
@@ -26,12 +31,13 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.processor import Processor
+from joulelab.energy.meters.process_tree import Load, own_processor_time_s
+from joulelab.energy.meters.processor import Processor, usable_processors
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 
@@ -125,6 +131,9 @@ class RaplMeter(Meter):
             self.close()
             raise MeterError(f"{zone.folder} cannot be read: {error}", _remedy(zone)) from error
         self._channels = tuple(_channel(zone) for zone in wanted)
+        self._load = Load(usable_processors())
+        packages = (n for n, zone in enumerate(wanted) if zone.domain.startswith("cpu:"))
+        self._first_package = next(packages, None)
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -132,8 +141,14 @@ class RaplMeter(Meter):
         return self._channels
 
     def sample(self) -> Sequence[Sample]:
-        """Read every counter."""
-        return [reader.read() for reader in self._readers]
+        """Read every counter, and the load that goes with the first package."""
+        samples = [reader.read() for reader in self._readers]
+        load = self._load.since_last(own_processor_time_s(), time.monotonic())
+        if self._first_package is not None and load is not None:
+            package = samples[self._first_package]
+            if package.value is not None:
+                samples[self._first_package] = replace(package, state={"utilisation": load})
+        return samples
 
     def describe(self) -> Mapping[str, str]:
         """Which zone each domain is, and where its counter wraps."""
