@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.energy.reading import Status
+from joulelab.learning.images import Images
 from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
@@ -22,15 +24,20 @@ from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
 
+LONG_S = 24 * 3600.0
+MINIATURE_S = 1800.0
+"""A whole study that takes longer than the first is offered as a miniature of about the second."""
+
 
 def print_plan(study: Study, *, as_json: bool) -> None:
     """Print what a study would run, with predicted time and energy."""
     listener = _Waiting()
     plan, prediction = study.predict(listener)
+    images = listener.images
     if as_json:
-        print_json(_plan_data(study.spec, plan, prediction, listener.engines))
+        print_json(_plan_data(study.spec, plan, prediction, listener.engines, images))
         return
-    show_plan(data_console(), study.spec, plan, prediction, {}, listener.engines)
+    show_plan(data_console(), study.spec, plan, prediction, {}, listener.engines, images)
 
 
 def show_plan(
@@ -40,6 +47,7 @@ def show_plan(
     prediction: Prediction,
     states: Mapping[str, str],
     engines: EngineChoice,
+    images: Images,
 ) -> None:
     """Draw the plan as a table of experiments, each with what is left and what it will cost.
 
@@ -50,6 +58,7 @@ def show_plan(
         prediction: of the configurations that have runs left.
         states: of runs that an earlier session has seen.
         engines: what trains which configuration.
+        images: what is trained on.
     """
     title = f"plan of {spec.name} ({engines.words})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
@@ -78,11 +87,25 @@ def show_plan(
     if left:
         total = prediction.total(left)
         console.print(
-            f"in all {len(left)} trainings of {spec.epochs} epochs on {spec.dataset}"
-            f"{_thinning(spec)}: about {formats.duration(total.duration_s)} and {_energy(total)}, "
-            "predicted from a few steps of each network",
+            f"in all {formats.count(len(left), 'training')} of "
+            f"{formats.count(spec.epochs, 'epoch')} on {spec.dataset} ({images_in_words(images)}): "
+            f"about {_time(total)} and {_energy(total)}",
             soft_wrap=True,
         )
+        console.print(
+            "predicted from a few steps of each network; the truth lies within the ranges in 95 of "
+            "100 cases, if the machine stays as it is",
+            style="dim",
+            soft_wrap=True,
+        )
+        if sentence := spec.miniature_in_words(counted(images)):
+            console.print(sentence, soft_wrap=True)
+        elif total.duration_s > LONG_S:
+            console.print(
+                f"that is long for this machine: --scale {_fitting(total)} makes a miniature that "
+                "does this share of the work",
+                soft_wrap=True,
+            )
 
 
 def show_remark(console: Console, engines: EngineChoice) -> None:
@@ -95,25 +118,52 @@ def _left(runs: Sequence[PlannedRun], states: Mapping[str, str]) -> list[Planned
     return [run for run in runs if states.get(run.run_id) not in DONE]
 
 
-def _thinning(spec: StudySpec) -> str:
-    if spec.train_images == "all" and spec.test_images == "all":
-        return ""
-    return f" (at most {spec.train_images} training and {spec.test_images} test images)"
+def counted(images: Images) -> tuple[int, int]:
+    """How many training images there are, and how many in the whole data set."""
+    return len(images.train), images.available[0]
+
+
+def images_in_words(images: Images) -> str:
+    """``60,000 training and 10,000 test images``."""
+    return f"{len(images.train):,} training and {len(images.test):,} test images"
+
+
+def _time(cost: Cost) -> str:
+    between = formats.duration_range(cost.duration_low_s, cost.duration_high_s)
+    return f"{formats.duration(cost.duration_s)} ({between})"
 
 
 def _energy(cost: Cost) -> str:
     if cost.energy_j is None:
         return "energy unknown"
-    mark = "" if cost.status is Status.MEASURED else " (estimated)"
-    return f"{formats.joules(cost.energy_j)}{mark}"
+    remarks = [] if cost.status is Status.MEASURED else [str(cost.status)]
+    if cost.energy_high_j is None:
+        remarks.append("how far that may be wrong is unknown")
+    else:
+        remarks.append(formats.joules_range(cost.energy_low_j, cost.energy_high_j))
+    return f"{formats.joules(cost.energy_j)} ({'; '.join(remarks)})"
+
+
+def _fitting(cost: Cost) -> str:
+    """The scale, a power of ten, at which the work would take some minutes here."""
+    return formats.number(10.0 ** math.floor(math.log10(MINIATURE_S / cost.duration_s)))
 
 
 def _plan_data(
-    spec: StudySpec, plan: Plan, prediction: Prediction, engines: EngineChoice
+    spec: StudySpec,
+    plan: Plan,
+    prediction: Prediction,
+    engines: EngineChoice,
+    images: Images,
 ) -> dict[str, Any]:
     total = prediction.total(plan.runs)
+    costs = prediction.by_configuration
     return {
         "study": spec.to_dict(),
+        "scale": spec.scale,
+        "miniature": spec.miniature_in_words(counted(images)),
+        "train_images": len(images.train),
+        "test_images": len(images.test),
         "configurations": [
             {
                 "experiment": one.experiment,
@@ -121,7 +171,7 @@ def _plan_data(
                 "levels": dict(one.levels),
                 "engine": engines.of(one),
                 "runs": one.rounds * one.repetitions,
-                **_cost_data(prediction.by_configuration[one.experiment, one.name]),
+                **_cost_data(costs[one.experiment, one.name]),
             }
             for one in plan.configurations
         ],
@@ -136,7 +186,11 @@ def _plan_data(
 def _cost_data(cost: Cost) -> dict[str, Any]:
     return {
         "duration_s": cost.duration_s,
+        "duration_low_s": cost.duration_low_s,
+        "duration_high_s": cost.duration_high_s,
         "energy_net_j": cost.energy_j,
+        "energy_low_j": cost.energy_low_j,
+        "energy_high_j": cost.energy_high_j,
         "energy_status": str(cost.status),
     }
 
@@ -145,9 +199,13 @@ class _Waiting(Listener):
     """Says on standard error what the user is waiting for."""
 
     engines: EngineChoice
+    images: Images
 
     def __init__(self) -> None:
         self._console = progress_console()
+
+    def loaded(self, images: Images) -> None:
+        self.images = images
 
     def engines_chosen(self, choice: EngineChoice) -> None:
         self.engines = choice

@@ -16,6 +16,7 @@ from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.planning import show_plan, show_remark
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
+from joulelab.learning.images import Images
 from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.executor import SignOfLife
 from joulelab.study.listener import Listener
@@ -32,17 +33,20 @@ QUIET_LINE_S = 10.0
 """Where progress cannot be drawn in place, a line is written this often at the most."""
 
 
-def default_folder(study: str, overrides: Sequence[str]) -> Path:
+def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
     """The results folder where none is given: the same for the same command.
 
     Args:
         study: as on the command line; a results folder is its own.
         overrides: each ``--set``; they tell one variant of a study from another.
+        scale: of a miniature.
     """
     path = Path(study).expanduser()
     if path.is_dir():
         return path
-    words = [path.stem, *(re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides)]
+    of_scale = [] if scale is None else [f"scale-{scale:g}"]
+    settings = [re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides]
+    words = [path.stem, *of_scale, *settings]
     return OUTPUT_FOLDER / "-".join(words)[:120]
 
 
@@ -107,11 +111,12 @@ class _Display(Listener):
         self._spec: StudySpec
         self._plan: Plan
         self._engines: EngineChoice
+        self._images: Images
         self._states: dict[str, str] = {}
         self._prediction: Prediction | None = None
         self._joules = 0.0
         self._mark = ""
-        self._predicted_s = self._taken_s = 0.0
+        self._predicted_s = self._taken_s = self._began_s = 0.0
         self._running: Sequence[PlannedRun] = ()
         self._last_line = 0.0
 
@@ -128,6 +133,9 @@ class _Display(Listener):
         begun = f", {done} of them done already" if done else ""
         self.console.print(f"{spec.name}: {len(plan.runs)} trainings{begun}", soft_wrap=True)
 
+    def loaded(self, images: Images) -> None:
+        self._images = images
+
     def engines_chosen(self, choice: EngineChoice) -> None:
         self._engines = choice
         show_remark(self.console, choice)
@@ -137,13 +145,21 @@ class _Display(Listener):
 
     def predicted(self, prediction: Prediction) -> None:
         self._prediction = prediction
-        show_plan(self.console, self._spec, self._plan, prediction, self._states, self._engines)
+        show_plan(
+            self.console,
+            self._spec,
+            self._plan,
+            prediction,
+            self._states,
+            self._engines,
+            self._images,
+        )
         self._progress.update(
             self._task, total=len(self._plan.runs), completed=self._done(), visible=True
         )
 
     def started(self, runs: Sequence[PlannedRun]) -> None:
-        self._running = runs
+        self._running, self._began_s = runs, time.monotonic()
         first = runs[0]
         last = f" to {runs[-1].round + 1}" if runs[-1].round > first.round else ""
         what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
@@ -155,9 +171,9 @@ class _Display(Listener):
     def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
         self._joules += total.gross_j or 0.0
         self._mark = "" if total.status is Status.MEASURED else f" ({total.status})"
+        self._taken_s += time.monotonic() - self._began_s
         for run, row in zip(self._running, rows, strict=True):
             self._states[run.run_id] = row["state"]
-            self._taken_s += row.get("duration_s") or 0.0
             if self._prediction is not None:
                 self._predicted_s += self._prediction.of(run).duration_s
             if row["state"] == "failed":

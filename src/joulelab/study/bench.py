@@ -158,6 +158,7 @@ class Bench:
         configurations: Sequence[Configuration],
         parts: Callable[[Job], Sequence[TrainingTask]],
         run: Callable[[Job], Outcome],
+        long_s: float,
     ) -> Prediction:
         """Predict time and energy by training a few steps of every network.
 
@@ -165,6 +166,7 @@ class Bench:
             configurations: those that have runs left.
             parts: prepares for a group and splits it.
             run: carries a job out, and books it.
+            long_s: see `joulelab.study.prediction.predict`.
         """
         self._listener.doing("training a few steps of every network, to predict time and energy")
         return predict(
@@ -172,7 +174,8 @@ class Bench:
             self.group_job,
             parts,
             run,
-            len(self.images.train),
+            (len(self.images.train), len(self.images.test)),
             self.domains,
             self.device.domain,
+            long_s,
         )

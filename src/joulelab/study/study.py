@@ -18,7 +18,7 @@ from joulelab.study.executor import Job, Outcome
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_unchanged, conditions, new_session
 from joulelab.study.plan import Plan, make_plan
-from joulelab.study.prediction import Prediction
+from joulelab.study.prediction import PLAN_LONG_S, RUN_LONG_S, Prediction
 from joulelab.study.results import Results
 from joulelab.study.runner import DONE, Runner
 from joulelab.study.spec import StudySpec, load_spec
@@ -95,7 +95,7 @@ class Study:
                     raise KeyboardInterrupt
                 return outcome
 
-            prediction = bench.predict(plan.configurations, parts, run)
+            prediction = bench.predict(plan.configurations, parts, run, PLAN_LONG_S)
         listener.predicted(prediction)
         return plan, prediction
 
@@ -157,7 +157,9 @@ class Study:
             sessions[-1]["idle_before_w"] = bench.measure_idle()
             ledger.switch("between")
             runner = Runner(self.spec, plan, store, ledger, bench, listener)
-            listener.predicted(bench.predict(runner.left(), runner.parts, runner.calibrate))
+            listener.predicted(
+                bench.predict(runner.left(), runner.parts, runner.calibrate, RUN_LONG_S)
+            )
             runner.run()
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = bench.measure_idle()

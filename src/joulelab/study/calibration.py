@@ -1,0 +1,230 @@
+"""Calibration: trainings of a few optimiser steps, timed several times.
+
+::
+
+    short (warms up, not counted) ─ short ─ long ─ short ─ long ─ short ─ long
+
+A training of n steps takes fixed + n * step seconds; the fixed part builds the network and
+evaluates it. With s the mean time of the short trainings, of a steps, and l that of the long ones,
+of b steps, the line through both gives for N steps
+
+    T = (1 - w) s + w l,  w = (N - a) / (b - a),  var T = (1 - w)^2 var s + w^2 var l.
+
+The two kinds take turns, so that a machine that slows down meets both alike.
+
+A calibration evaluates 500 test images at the most, or evaluating 10,000 would take longer than all
+of its steps. The others are taken to cost a third of a training image each: the forward pass
+without the backward one, which takes about twice as long. They are as so many more steps in N.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from joulelab.energy.reading import Status, Total
+from joulelab.study.executor import Job, Outcome
+
+SHORT_STEPS = 2
+LEAST_MORE_STEPS = 2
+MOST_STEPS = 200
+REPETITIONS = 3
+DEAR = 4
+"""Nothing is timed only to be thrown away once this part of the budget is used, a quarter."""
+
+ENOUGH_MORE, MOST_GROWTH = 1.5, 12
+"""Long trainings are made longer only where that is so many times as many steps, up to so many."""
+
+TEST_IMAGES = 500
+FORWARD_AND_BACKWARD = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One training of a few steps.
+
+    Attributes:
+        duration_s: of the training.
+        around_s: of what surrounds it: the lock, cooling down, closing the windows.
+        energy: over the domains that count.
+    """
+
+    duration_s: float
+    around_s: float
+    energy: Total
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The timings of one part of a group, and what they say of a whole training.
+
+    Attributes:
+        steps: optimiser steps N of a whole training, and what the rest of the evaluation is worth.
+        members: trainings that the part trains together.
+        short_steps: of a short training, a.
+        long_steps: of a long one, b.
+        short: timings of the short trainings, at least one.
+        long: of the long ones; none where a whole training is as short.
+    """
+
+    steps: float
+    members: int
+    short_steps: int
+    long_steps: int
+    short: tuple[Timing, ...]
+    long: tuple[Timing, ...]
+
+    @property
+    def longest(self) -> tuple[Timing, ...]:
+        """Those that say most of power: the long ones where there are any."""
+        return self.long or self.short
+
+    @property
+    def weight(self) -> float:
+        """w: how much of a whole training the long ones are, beyond the short ones."""
+        if not self.long:
+            return 0.0
+        return (self.steps - self.short_steps) / (self.long_steps - self.short_steps)
+
+    @property
+    def duration_s(self) -> float:
+        """T: predicted time of the part, all its members together."""
+        short = statistics.fmean(one.duration_s for one in self.short)
+        if not self.long:
+            return short
+        long = statistics.fmean(one.duration_s for one in self.long)
+        # A long training that took no longer than a short one says nothing but that.
+        return short + self.weight * max(long - short, 0.0)
+
+    @property
+    def around_s(self) -> float:
+        """Time around the part, of which it may be there once."""
+        return statistics.median(one.around_s for one in (*self.short, *self.long))
+
+    def variance(self, scatter: float) -> tuple[float, float]:
+        """Of the predicted time in s^2, and its degrees of freedom (infinite where assumed).
+
+        Args:
+            scatter: relative standard deviation of a timing, where there is only one of a kind.
+        """
+        parts = [_of_mean(self.short, 1 - self.weight, scatter)]
+        if self.long:
+            parts.append(_of_mean(self.long, self.weight, scatter))
+        return combined(parts)
+
+
+def combined(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The variance of a sum of independent parts, and its degrees of freedom.
+
+    nu = (sum v)^2 / sum(v^2 / nu), the approximation of Welch and Satterthwaite (Biometrics
+    Bulletin 2(6), 1946, equation 17).
+
+    >>> combined([(1.0, 2), (1.0, 2)])
+    (2.0, 4.0)
+    """
+    variance = math.fsum(v for v, _ in parts)
+    weights = math.fsum(v**2 / freedom for v, freedom in parts)
+    return variance, variance**2 / weights if weights else math.inf
+
+
+def calibrate(
+    job: Job,
+    run: Callable[[Job], Outcome],
+    counted: Callable[[Outcome], Total],
+    steps: float,
+    long_s: float,
+    budget_s: float,
+) -> Calibration:
+    """Time short and long trainings in turn, until there are three of each or time is up.
+
+    Args:
+        job: one part of a group.
+        run: carries a job out.
+        counted: what of an outcome counts as its energy.
+        steps: optimiser steps of a whole training, and what else is worth as many.
+        long_s: how much longer than a short training a long one is to take.
+        budget_s: no further pair is begun that would end later; one of each there is in any case.
+    """
+    began_s = time.monotonic()
+
+    def timed(count: int) -> Timing:
+        task = replace(job.task, max_steps=count)
+        start_s = time.monotonic()
+        outcome = run(replace(job, task=task, label="calibration"))
+        took_s = time.monotonic() - start_s
+        duration_s = outcome.measurement.duration_s
+        return Timing(duration_s, max(took_s - duration_s, 0.0), counted(outcome))
+
+    def elapsed_s() -> float:
+        return time.monotonic() - began_s
+
+    most = math.floor(steps)
+    few = min(SHORT_STEPS, most)
+    short = [timed(few)]
+    if elapsed_s() < budget_s / DEAR:
+        short = [timed(few)]
+    # So much longer that the difference stands out from what both have in common.
+    longer_s = max(long_s, short[0].duration_s)
+    many = _long_steps(few, short[0].duration_s / few, most, longer_s)
+    long = [timed(many)] if many > few else []
+    if long and elapsed_s() < budget_s / DEAR:
+        # Now the fixed part is known, which may be most of a short training.
+        step_s = (long[0].duration_s - short[0].duration_s) / (many - few)
+        # By chance a difference may be next to nothing: no more than some times as many steps.
+        more = min(_long_steps(few, step_s, most, longer_s), MOST_GROWTH * many)
+        if more > ENOUGH_MORE * many:
+            many, long = more, [timed(more)]
+    pair_s = math.fsum(one.duration_s + one.around_s for one in (*short, *long))
+    while len(short) < REPETITIONS and elapsed_s() + pair_s < budget_s:
+        short.append(timed(few))
+        if long:
+            long.append(timed(many))
+    return Calibration(steps, len(job.task.members), few, many, tuple(short), tuple(long))
+
+
+def evaluation_in_steps(test_images: int, batch_size: int) -> float:
+    """How many optimiser steps the test images that a calibration leaves out are worth."""
+    return max(test_images - TEST_IMAGES, 0) / (FORWARD_AND_BACKWARD * batch_size)
+
+
+def _long_steps(few: int, step_s: float, most: int, long_s: float) -> int:
+    """Steps of a long training: so many more than of a short one as take `long_s`."""
+    more = max(LEAST_MORE_STEPS, round(long_s / max(step_s, long_s / MOST_STEPS)))
+    return min(few + more, most)
+
+
+def relative_scatter(calibrations: Sequence[Calibration]) -> float | None:
+    """Standard deviation of the longest timings as a share of their mean; the median network's.
+
+    The median, because one timing in a hundred that another program has disturbed says nothing of
+    hours; in the mean of its own network it counts.
+
+    Returns:
+        ``None`` where nothing was timed twice.
+    """
+    scatters = []
+    for one in calibrations:
+        times = [timing.duration_s for timing in one.longest]
+        mean = statistics.fmean(times)
+        if len(times) > 1 and mean > 0:
+            scatters.append(statistics.stdev(times) / mean)
+    return statistics.median(scatters) if scatters else None
+
+
+def status_of(timings: Sequence[Timing]) -> Status:
+    """Of energies together: missing where one is, estimated where one is."""
+    statuses = {timing.energy.status for timing in timings}
+    if Status.MISSING in statuses:
+        return Status.MISSING
+    return Status.ESTIMATED if Status.ESTIMATED in statuses else Status.MEASURED
+
+
+def _of_mean(timings: Sequence[Timing], weight: float, scatter: float) -> tuple[float, float]:
+    """Variance of a weighted mean of timings, and its degrees of freedom."""
+    times = [timing.duration_s for timing in timings]
+    if len(times) > 1:
+        return weight**2 * statistics.variance(times) / len(times), len(times) - 1
+    return (weight * scatter * times[0]) ** 2, math.inf
