@@ -16,6 +16,12 @@ MINUTE_S = 60.0
 SMALLEST_P = 0.001
 ENERGY = ((1e6, 1e6, "MJ"), (1e5, 1e3, "kJ"), (0.1, 1.0, "J"), (0.0, 1e-3, "mJ"))
 MASS = ((1e6, 1e6, "t"), (1e3, 1e3, "kg"), (1.0, 1.0, "g"), (0.0, 1e-3, "mg"))
+OPERATIONS = (
+    (1e15, 1e15, "PFLOP"),
+    (1e12, 1e12, "TFLOP"),
+    (1e9, 1e9, "GFLOP"),
+    (0.0, 1e6, "MFLOP"),
+)
 """From how much on a unit is used, how much one of it is, and its name."""
 SMALL = 0.1
 SMALLEST = 0.001
@@ -33,7 +39,7 @@ def scale(largest: float, units: Units) -> tuple[float, str]:
 
     Args:
         largest: in the base unit; the sign does not count.
-        units: `ENERGY` or `MASS`.
+        units: `ENERGY`, `MASS` or `OPERATIONS`.
     """
     return next((size, name) for least, size, name in units if abs(largest) >= least)
 
@@ -70,6 +76,14 @@ def at_scale(value: float | None, size: float) -> str:
     if 0 < abs(scaled) < SMALLEST:
         return f"< {SMALLEST}" if scaled > 0 else signed(f"> -{SMALLEST}")
     return f"{scaled:.2g}" if 0 < abs(scaled) < SMALL else significant(scaled)
+
+
+def operations(value: float | None) -> str:
+    """Floating-point operations: ``812 MFLOP``, ``3.42 GFLOP``, ``1.24 PFLOP``."""
+    if not known(value):
+        return UNKNOWN
+    size, unit = scale(value, OPERATIONS)
+    return f"{significant(value / size)} {unit}"
 
 
 def watts(value: float | None) -> str:

@@ -32,12 +32,14 @@ class Published:
         dataset: of what data; ``"all"`` for all data sets together.
         cell: its name.
         text: as it is printed, without a unit.
+        may_be_cut: numbers of this kind are printed rounded in places and cut off in others.
     """
 
     table: str
     dataset: str
     cell: str
     text: str
+    may_be_cut: bool = False
 
     @property
     def value(self) -> Value:
@@ -85,7 +87,11 @@ class Comparison:
     @property
     def agrees(self) -> bool | None:
         """Whether they agree at the printed precision; None where nothing could be recomputed."""
-        return None if self.value is None else agree(self.published.text, self.value)
+        if self.value is None:
+            return None
+        text = self.published.text
+        cut = self.published.may_be_cut and cut_off(text, self.value)
+        return cut or agree(text, self.value)
 
     @property
     def note(self) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
 from joulelab.study.results import Results
 
+AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
 
 
@@ -73,10 +76,14 @@ class Experiment:
         """The name, and the kind where the name does not say it."""
         return self.name if self.name == self.kind else f"{self.name} ({self.kind})"
 
-    @property
+    @cached_property
     def measured(self) -> pd.DataFrame:
         """A row a measurement: the runs, or the means of those that were trained together."""
-        return self.runs
+        sizes = _group_sizes(self.runs)
+        if self.energy.column is None or not (sizes > 1).any():
+            return self.runs
+        unit = ["configuration", "started_at"]
+        return observations(self.runs, unit, self.energy.column, AVERAGED).table
 
     @property
     def varied(self) -> list[str]:
@@ -214,8 +221,9 @@ def training_remarks(runs: pd.DataFrame) -> list[str]:
     if len(sizes) and (largest := int(sizes.max())) > 1:
         remarks.append(
             f"Runs were trained together, up to {largest} at a time, and share the energy of their "
-            "group equally: within a group energies are equal by construction, so spreads are too "
-            "small and p values too sure, for they take every run for an observation of its own."
+            "group equally. Energies within a group are equal by construction, so everything about "
+            f"the spread of energy counts its {_measurements(runs):,} measurements, not its "
+            f"{len(runs):,} runs."
         )
     return remarks
 
@@ -242,6 +250,10 @@ def trained_by(runs: pd.DataFrame) -> list[str]:
 
 def _group_sizes(runs: pd.DataFrame) -> pd.Series[Any]:
     return runs["group_size"].dropna() if "group_size" in runs else pd.Series(dtype=float)
+
+
+def _measurements(runs: pd.DataFrame) -> int:
+    return len(runs[["configuration", "started_at"]].drop_duplicates())
 
 
 def _of(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from joulelab.report import (
     claims,
     conditions,
     design_tables,
+    effort,
     pictures,
     rendering,
     search_tables,
@@ -184,6 +185,9 @@ def experiment_tables(experiment: Experiment) -> list[Table | Omitted]:
         tables.cluster_table,
         tables.variations,
         tables.pairs,
+        effort.time_energy_table,
+        effort.flops_table,
+        effort.utilisation_table,
     ]
     return [make(experiment) for make in makers]
 
@@ -277,6 +281,11 @@ def _blocks(experiment: Experiment, figures: Path) -> list[Block]:
         made["variation"],
         pictures.quantile_picture(experiment),
         made["posthoc"],
+        effort.time_energy_picture(experiment),
+        made["time-energy"],
+        made["flops"],
+        effort.utilisation_picture(experiment),
+        made["utilisation"],
     ]
     return _embed(experiment.name, blocks, figures)
 

@@ -1,0 +1,208 @@
+"""What a training asks of the device: utilisation, time, floating-point operations, and energy.
+
+After Yarally et al. (CAIN 2023, section VII-C): "do we really need to measure energy consumption or
+could we simply rely on time efficiency?"
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.coupling import Coupling, coupling
+from joulelab.report.experiment import Experiment
+from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
+from joulelab.report.pictures import Picture
+from joulelab.report.tables import Omitted, Table, no_energy
+
+QUANTILES = ("p5", "p25", "p50", "p75", "p95")
+APART = 0.05
+"""A power that differs from the others' by less does not part time from energy."""
+GIGA = 1e9
+
+
+def utilisation_table(experiment: Experiment) -> Table | Omitted:
+    """Mean and distribution of the utilisation of the device that trains, by configuration."""
+    key, title = "utilisation", "Utilisation of the device that trains"
+    columns = ["utilisation_mean", *(f"utilisation_{name}" for name in QUANTILES)]
+    runs = experiment.runs
+    if "utilisation_mean" not in runs or not runs["utilisation_mean"].notna().any():
+        return Omitted(key, title, "no meter said how busy the device was.")
+    there = [name for name in columns if name in runs]
+    known = runs[runs["utilisation_mean"].notna()]
+    grouped = known.groupby("configuration", sort=False)
+    raw = grouped[there].mean().assign(n=grouped.size()).reset_index()
+    raw = raw.sort_values("utilisation_mean", ignore_index=True).rename(
+        columns={name: name.removeprefix("utilisation_") for name in there}
+    )
+    shown = pd.DataFrame(
+        {"configuration": raw["configuration"], "runs": raw["n"].map("{:,}".format)}
+    )
+    for name in ("mean", *QUANTILES):
+        if name in raw:
+            shown[name] = raw[name].map(lambda share: formats.percent(share, 0))
+    low, high = raw["mean"].min(), raw["mean"].max()
+    without = len(runs) - len(known)
+    note = (
+        f"From {formats.percent(low, 0)} to {formats.percent(high, 0)} on average, 40 to 60 % in "
+        "the paper. Means over the runs of each run's mean and quantiles over time. Of a GPU it "
+        "is the share of time in which a kernel ran, of a processor the share of its cores that "
+        "the training kept busy; neither says how well the arithmetic units were used."
+    )
+    if without:
+        note += f" {formats.count(without, 'run')} without a figure left out."
+    return Table(key, title, note, raw, shown, ("configuration",), folded=True)
+
+
+def utilisation_picture(experiment: Experiment) -> Picture | Omitted:
+    """The distribution of utilisation of each configuration."""
+    key, title = "utilisation-picture", "Utilisation of each configuration"
+    table = utilisation_table(experiment)
+    if isinstance(table, Omitted):
+        return Omitted(key, title, table.reason)
+    load = table.raw.reindex(columns=["configuration", "mean", *QUANTILES])
+    device = "GPU" if str(experiment.runs["device"].iloc[0]).startswith("cuda") else "processor"
+    figure = utilisation_figure(load, device, "screen")
+    low, high = load.iloc[0], load.iloc[-1]
+    alt = (
+        f"Mean utilisation from {formats.percent(low['mean'], 0)} ({low['configuration']}) to "
+        f"{formats.percent(high['mean'], 0)} ({high['configuration']})."
+    )
+    note = "Mean, median, the middle half and the middle 90 % of the time."
+    return Picture(key, title, note, alt, figure)
+
+
+def time_energy_table(experiment: Experiment) -> Table | Omitted:
+    """Time against energy of each configuration, and where the two part."""
+    key, title = "time-energy", "Does time stand for energy?"
+    found = _coupling(experiment)
+    if isinstance(found, str):
+        return Omitted(key, title, found)
+    raw = found.table.sort_values("mean_energy_j", ignore_index=True)
+    shown = pd.DataFrame(
+        {
+            "configuration": raw["configuration"],
+            "time": raw["mean_duration_s"].map(formats.duration),
+            "energy": raw["mean_energy_j"].map(formats.joules),
+            "power": raw["mean_power_w"].map(formats.watts),
+            "over the others'": raw["power_ratio"].map(formats.statistic),
+            "95 % interval": formats.intervals(
+                raw["power_ratio_low"], raw["power_ratio_high"], formats.statistic
+            ),
+            "rank, time": raw["rank_duration"].map("{:g}".format),
+            "rank, energy": raw["rank_energy"].map("{:g}".format),
+        }
+    )
+    bold = {(int(row), "over the others'") for row in raw.index[_parts(raw)]}
+    text = ("configuration", "95 % interval")
+    wide = ("95 % interval", "power")
+    return Table(key, title, _words(found), raw, shown, text, frozenset(bold), True, wide)
+
+
+def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
+    """A point a configuration, with the line of equal power."""
+    key, title = "time-energy-picture", "Time against energy"
+    found = _coupling(experiment)
+    if isinstance(found, str):
+        return Omitted(key, title, found)
+    parts = _parts(found.table)
+    costs = [
+        Cost(
+            name=str(row["configuration"]),
+            duration_s=row["mean_duration_s"],
+            energy_j=row["mean_energy_j"],
+            parts=bool(apart),
+        )
+        for row, apart in zip(found.table.to_dict("records"), parts, strict=True)
+    ]
+    figure = time_energy_figure(costs, experiment.energy.label, width="screen")
+    note = (
+        "On the line every second costs the same. Named: configurations whose power differs from "
+        f"the others' by more than {formats.percent(APART, 0)}, surely."
+    )
+    return Picture(key, title, note, _words(found), figure)
+
+
+def flops_table(experiment: Experiment) -> Table | Omitted:
+    """Floating-point operations of a training beside its joules."""
+    key, title = "flops", "FLOPs beside joules"
+    if (omitted := no_energy(experiment, key, title)) is not None:
+        return omitted
+    runs, energy = experiment.measured, str(experiment.energy.column)
+    if "flops" not in runs or not runs["flops"].notna().any():
+        return Omitted(key, title, "the operations of no run are known.")
+    means = runs.groupby("configuration", sort=False)[["flops", energy]].mean().dropna()
+    raw = means.rename(columns={energy: "energy_j"}).reset_index()
+    raw["joules_per_gigaflop"] = raw["energy_j"] / (raw["flops"] / GIGA)
+    raw = raw.sort_values("flops", ignore_index=True)
+    shown = pd.DataFrame(
+        {
+            "configuration": raw["configuration"],
+            "FLOPs": raw["flops"].map(formats.operations),
+            "energy": raw["energy_j"].map(formats.joules),
+            "per GFLOP": raw["joules_per_gigaflop"].map(formats.joules),
+        }
+    )
+    rho = raw["flops"].corr(raw["energy_j"], method="spearman") if len(raw) > 2 else np.nan  # noqa: PLR2004
+    spread = raw["joules_per_gigaflop"].max() / raw["joules_per_gigaflop"].min()
+    note = (
+        "Operations of products and convolutions, forward and backward, as torch counts them. "
+        f"Spearman's \N{GREEK SMALL LETTER RHO} = {formats.effect(rho)}; an operation costs up to "
+        f"{formats.significant(spread)} times as much in one configuration as in another."
+    )
+    return Table(key, title, note, raw, shown, ("configuration",), folded=True)
+
+
+def _coupling(experiment: Experiment) -> Coupling | str:
+    """Time and energy of the configurations, or why they cannot be compared."""
+    if not len(experiment.runs):
+        return "no run has finished yet."
+    if experiment.energy.column is None:
+        return experiment.energy.remarks[-1]
+    if "duration_s" not in experiment.runs:
+        return "no duration is known."
+    found = coupling(experiment.measured, "configuration", experiment.energy.column)
+    return found if len(found.table) else "no run has an energy and a duration above 0."
+
+
+def _parts(table: pd.DataFrame) -> pd.Series[bool]:
+    """Configurations whose power surely differs by more than a twentieth."""
+    high, low = table["power_ratio_low"] > 1 + APART, table["power_ratio_high"] < 1 - APART
+    parts: pd.Series[bool] = high | low
+    return parts
+
+
+def _words(found: Coupling) -> str:
+    """Spearman, slope, power and inversions, in sentences."""
+    rho = formats.interval(found.spearman_low, found.spearman_high, formats.effect)
+    slope = formats.interval(found.slope_low, found.slope_high, formats.statistic)
+    said = [
+        f"Spearman's \N{GREEK SMALL LETTER RHO} of time and energy over configurations "
+        f"{formats.effect(found.spearman)} ({rho}); energy grows as time to the power of "
+        f"{formats.statistic(found.slope)} ({slope})."
+        if formats.known(found.spearman)
+        else f"No correlation: {found.reason}."
+    ]
+    if formats.known(found.power_p):
+        said.append(
+            f"Power between configurations: Kruskal-Wallis p {formats.p_value(found.power_p)}, "
+            f"\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} = "
+            f"{formats.effect(found.power_eta_squared)}."
+        )
+    apart = int(_parts(found.table).sum())
+    said.append(
+        f"{apart} of {formats.count(len(found.table), 'configuration')} draw a power that parts "
+        f"from the others' by more than {formats.percent(APART, 0)}."
+    )
+    if len(found.inversions):
+        worst = found.inversions.sort_values("energy_ratio").iloc[-1]
+        said.append(
+            f"{formats.count(len(found.inversions), 'pair')} of {found.pairs:,} invert: the faster "
+            f"takes more energy, most of all {worst['faster']} against {worst['slower']} "
+            f"({formats.statistic(worst['duration_ratio'])} times the time, "
+            f"{formats.statistic(worst['energy_ratio'])} times the energy)."
+        )
+    else:
+        said.append(f"In none of {found.pairs:,} pairs the faster takes significantly more energy.")
+    return " ".join(said)
