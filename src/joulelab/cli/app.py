@@ -47,6 +47,15 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="A Python file with parts of your own."),
 ]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        "--scale",
+        metavar="S",
+        help="A miniature that does this share of the work, for instance 0.001; it is printed "
+        "and kept what was thinned. What --set sets is not.",
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Where data sets lie; else JOULELAB_DATA."),
@@ -141,6 +150,7 @@ def list_(plugin: Plugins = None, json: Json = False) -> None:
 def plan(
     study: StudyName,
     set_: Overrides = None,
+    scale: Scale = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
     json: Json = False,
@@ -148,13 +158,14 @@ def plan(
     """Show what a study would run, and predict its time and energy; nothing is kept."""
     from joulelab.cli.planning import print_plan
 
-    print_plan(_load(study, set_, plugin, data_dir), as_json=json)
+    print_plan(_load(study, set_, plugin, data_dir, scale), as_json=json)
 
 
 @app.command()
 def run(
     study: StudyName,
     set_: Overrides = None,
+    scale: Scale = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Results folder.")
     ] = None,
@@ -165,8 +176,8 @@ def run(
     """Run a study, or go on with it where it was interrupted; then write its report."""
     from joulelab.cli.running import default_folder, run_study
 
-    folder = out or default_folder(study, set_ or [])
-    raise typer.Exit(run_study(_load(study, set_, plugin, data_dir), folder, as_json=json))
+    folder = out or default_folder(study, set_ or [], scale)
+    raise typer.Exit(run_study(_load(study, set_, plugin, data_dir, scale), folder, as_json=json))
 
 
 @app.command()
@@ -417,11 +428,15 @@ def _explain(error: JoulelabError) -> None:
 
 
 def _load(
-    study: str, overrides: list[str] | None, plugins: list[Path] | None, data_dir: Path | None
+    study: str,
+    overrides: list[str] | None,
+    plugins: list[Path] | None,
+    data_dir: Path | None,
+    scale: float | None,
 ) -> Study:
     from joulelab.study.study import Study
 
-    return Study.load(study, overrides or [], plugins or [], data_dir)
+    return Study.load(study, overrides or [], plugins or [], data_dir, scale)
 
 
 def _commands(command: list[str] | None, compare: tuple[str, str] | None) -> list[Command]:
