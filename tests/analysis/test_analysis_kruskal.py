@@ -176,3 +176,14 @@ def test_levels_that_do_not_overlap_have_an_interval_of_next_to_no_length(archit
 def test_negative_resamples_are_refused():
     with pytest.raises(UsageError, match="-1 resamples"):
         kruskal(pd.DataFrame({"relu": [0, 1], "energy_net_j": [1.0, 2.0]}), "relu", resamples=-1)
+
+
+def test_resamples_of_a_factor_that_does_nothing_lie_as_much_too_high_as_the_docstring_says():
+    rng = np.random.default_rng(0)
+    n, k, above = 200, 4, []
+    for _ in range(40):
+        samples = list(rng.normal(size=(k, n // k)))
+        h = stats.kruskal(*samples).statistic
+        above.append((resampled_h(samples, 200, rng).mean() - h) / (n - k))
+
+    assert np.mean(above) == pytest.approx((k - 1) / (n - k), rel=0.1)
