@@ -20,6 +20,7 @@ friedman       do the blocks agree in how they rank the treatments?
 paired         do two treatments differ over the same blocks? (Wilcoxon, exact)
 posthoc        which configurations differ in energy?
 coupling       does time stand for energy?
+inversion      which configurations are faster and yet take more energy?
 increase       by how much does a factor raise energy?
 clusters       what do the low-energy and the high-energy runs reach?
 pareto         which configurations are not beaten in both energy and accuracy?

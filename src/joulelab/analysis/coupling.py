@@ -15,34 +15,30 @@ a ratio from Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus t
 the others, with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter
 makes the slope somewhat too flat.
 
-An **inversion** is a pair in which one configuration is faster and takes more energy, and both are
-significant: each by Welch's t on logarithms, adjusted by Holm over all pairs, at 0.05.
+Pairs in which the faster configuration takes more energy are **inversions**
+(`joulelab.analysis.inversion`).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
+from joulelab.analysis.inversion import Logs, Values, inversions, logarithms
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.levels import Level, groups, label
+from joulelab.analysis.levels import Level, groups
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
-from joulelab.analysis.paired import holm
 from joulelab.analysis.resampling import (
     CONFIDENCE,
     batches,
     percentile_interval,
     require_chance,
 )
-
-Values = npt.NDArray[np.float64]
 
 TABLE = (
     "mean_duration_s",
@@ -55,16 +51,6 @@ TABLE = (
     "rank_energy",
     "mean_utilisation",
     "n",
-)
-INVERSIONS = (
-    "faster",
-    "slower",
-    "duration_ratio",
-    "energy_ratio",
-    "duration_p_holm",
-    "energy_p_holm",
-    "n_faster",
-    "n_slower",
 )
 LEAST = 3
 
@@ -85,9 +71,7 @@ class Coupling:
         slope: of the logarithm of energy on that of duration.
         slope_low: lower end of its interval.
         slope_high: upper end.
-        inversions: a row a pair: ``faster`` (which takes more energy), ``slower``,
-            ``duration_ratio`` (below 1) and ``energy_ratio`` (above 1), both of geometric means,
-            ``duration_p_holm``, ``energy_p_holm``, ``n_faster`` and ``n_slower``.
+        inversions: a row a pair, as `joulelab.analysis.inversion.inversions` gives them.
         pairs: how many pairs were compared for that.
         power_p: of Kruskal-Wallis, of power between configurations.
         power_eta_squared: its effect size.
@@ -156,7 +140,6 @@ def coupling(
     rows = complete(runs[positive], [energy, duration]).rows
     rows = rows.assign(power_w=rows[energy] / rows[duration])
     found = list(groups(rows, columns)) if len(rows) else []
-    labels = [label(key) for key, _ in found]
     parts = [part for _, part in found]
     table = _table(found, columns, energy, duration, utilisation)
     seconds, joules = (table[name].to_numpy(float) for name in TABLE[:2])
@@ -183,30 +166,12 @@ def coupling(
         slope=slope,
         slope_low=low,
         slope_high=high,
-        inversions=_inversions(labels, _logs(parts, duration), _logs(parts, energy)),
+        inversions=inversions(rows, columns, energy, duration),
         pairs=len(parts) * (len(parts) - 1) // 2,
         power_p=float(test["p"]),
         power_eta_squared=float(test["eta_squared"]),
         dropped=len(runs) - len(rows),
         reason=reason,
-    )
-
-
-@dataclass(frozen=True)
-class _Logs:
-    """Logarithms of a measure: mean, s^2 / n (NaN for a single run) and n of each configuration."""
-
-    mean: Values
-    variance: Values
-    n: Values
-
-
-def _logs(parts: Sequence[pd.DataFrame], column: str) -> _Logs:
-    values = [np.log(part[column].to_numpy(dtype=float)) for part in parts]
-    return _Logs(
-        np.array([one.mean() for one in values]),
-        np.array([one.var(ddof=1) / len(one) if len(one) > 1 else np.nan for one in values]),
-        np.array([float(len(one)) for one in values]),
     )
 
 
@@ -232,14 +197,14 @@ def _table(
             }
         )
     table = pd.DataFrame(rows, columns=[*columns, *TABLE])
-    power = _logs([part for _, part in found], "power_w")
+    power = logarithms([part for _, part in found], "power_w")
     table["power_ratio"], table["power_ratio_low"], table["power_ratio_high"] = _ratios(power)
     table["rank_duration"] = table["mean_duration_s"].rank()
     table["rank_energy"] = table["mean_energy_j"].rank()
     return table
 
 
-def _ratios(power: _Logs) -> tuple[Values, Values, Values]:
+def _ratios(power: Logs) -> tuple[Values, Values, Values]:
     """Each geometric mean over that of all, with the interval of Welch."""
     k = len(power.mean)
     if not k:
@@ -289,39 +254,3 @@ def _slope(x: Values, y: Values) -> tuple[float, float, float]:
     line = stats.linregress(x, y)
     reach = float(stdtrit(len(x) - 2, (1 + CONFIDENCE) / 2)) * float(line.stderr)
     return float(line.slope), float(line.slope) - reach, float(line.slope) + reach
-
-
-def _inversions(labels: list[Level], duration: _Logs, energy: _Logs) -> pd.DataFrame:
-    pairs = np.array(list(itertools.combinations(range(len(labels)), 2)), int).reshape(-1, 2)
-    # (pairs,): the logarithm of first over second, and its p
-    slower, duration_p = _welch(duration, pairs)
-    more, energy_p = _welch(energy, pairs)
-    significant = (duration_p < 1 - CONFIDENCE) & (energy_p < 1 - CONFIDENCE)
-    rows = []
-    for at in np.flatnonzero(significant & (slower * more < 0)):
-        sign = 1 if slower[at] < 0 else -1
-        faster, other = pairs[at][::sign]
-        rows.append(
-            {
-                "faster": labels[faster],
-                "slower": labels[other],
-                "duration_ratio": float(np.exp(sign * slower[at])),
-                "energy_ratio": float(np.exp(sign * more[at])),
-                "duration_p_holm": float(duration_p[at]),
-                "energy_p_holm": float(energy_p[at]),
-                "n_faster": int(duration.n[faster]),
-                "n_slower": int(duration.n[other]),
-            }
-        )
-    return pd.DataFrame(rows, columns=list(INVERSIONS))
-
-
-def _welch(logs: _Logs, pairs: npt.NDArray[np.int_]) -> tuple[Values, Values]:
-    """Difference of each pair and its p, adjusted; NaN with a single run or without scatter."""
-    first, second = pairs.T
-    apart = logs.mean[first] - logs.mean[second]
-    one, other = logs.variance[first], logs.variance[second]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        df = (one + other) ** 2 / (one**2 / (logs.n[first] - 1) + other**2 / (logs.n[second] - 1))
-        p = 2 * stdtr(df, -np.abs(apart) / np.sqrt(one + other))
-    return apart, holm(p)
