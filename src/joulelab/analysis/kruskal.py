@@ -175,10 +175,12 @@ def resampled_h(
     place[order] = np.arange(len(values))
     sizes = np.array([len(sample) for sample in samples])
     groups = np.split(place, np.cumsum(sizes)[:-1])
+    belongs = np.zeros((len(values), len(samples)))  # 1 where a value is of a level
+    belongs[place, np.repeat(np.arange(len(samples)), sizes)] = 1
     ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1  # of the ties
     tied = np.diff(ends, prepend=0)
     parts = [
-        _h_of_counts(draw_counts(rng, batch, groups, len(values)), groups, sizes, ends, tied)
+        _h_of_counts(draw_counts(rng, batch, groups, len(values)), belongs, ends, tied)
         for batch in batches(resamples, len(values))
     ]
     return np.concatenate(parts) if parts else np.empty(0)
@@ -186,20 +188,23 @@ def resampled_h(
 
 def _h_of_counts(
     counts: npt.NDArray[np.float64],
-    groups: Sequence[npt.NDArray[np.intp]],
-    sizes: npt.NDArray[np.intp],
+    belongs: npt.NDArray[np.float64],
     ends: npt.NDArray[np.intp],
     tied: npt.NDArray[np.intp],
 ) -> npt.NDArray[np.float64]:
     """H of each resample, from the counts of the sorted values, shape (resamples, n)."""
     n = counts.shape[1]
-    upto = np.cumsum(counts, axis=1)[:, ends - 1]  # (resamples, distinct values)
-    alike = np.diff(upto, axis=1, prepend=0)
-    ranks = np.repeat(upto - (alike - 1) / 2, tied, axis=1)  # mean rank of equal values
-    weighted = counts * ranks
-    sums = np.stack([weighted[:, members].sum(axis=1) for members in groups], axis=1)
-    h = 12 / (n * (n + 1)) * (sums**2 / sizes).sum(axis=1) - 3 * (n + 1)
-    correction = 1 - (alike**3 - alike).sum(axis=1) / (n**3 - n)
+    upto = np.cumsum(counts, axis=1)
+    alike = counts
+    if len(ends) < n:
+        upto = upto[:, ends - 1]  # (resamples, distinct values)
+        alike = np.diff(upto, axis=1, prepend=0)
+    ranks = upto - (alike - 1) / 2  # mean rank of equal values
+    if len(ends) < n:
+        ranks = np.repeat(ranks, tied, axis=1)
+    sums = (counts * ranks) @ belongs  # (resamples, levels)
+    h = 12 / (n * (n + 1)) * (sums**2 / belongs.sum(axis=0)).sum(axis=1) - 3 * (n + 1)
+    correction = 1 - ((alike * alike - 1) * alike).sum(axis=1) / (n**3 - n)
     corrected = np.full(len(h), np.nan)
     np.divide(h, correction, out=corrected, where=correction > 0)
     return corrected

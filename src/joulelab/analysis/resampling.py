@@ -20,8 +20,8 @@ import numpy.typing as npt
 from joulelab.errors import UsageError
 
 CONFIDENCE = 0.95
-# So many counts are in memory at a time: 32 MB of them.
-AT_ONCE = 4_000_000
+# So many counts at a time, 4 MB of them, stay near the processor.
+AT_ONCE = 500_000
 
 
 def draw_counts(
@@ -43,21 +43,20 @@ def draw_counts(
     >>> counts[:, [0, 2]].sum(axis=1), counts[:, 1]
     (array([2., 2.]), array([1., 1.]))
     """
-    counts = np.zeros((resamples, n))
-    rows = np.arange(resamples)[:, None]
-    for members in groups:
-        size = len(members)
-        # (resamples, size): which of its members, numbered through over all resamples
-        drawn = rng.integers(size, size=(resamples, size), dtype=np.int32) + rows * size
-        flat = np.bincount(drawn.ravel(), minlength=resamples * size)
-        counts[:, members] = flat.reshape(resamples, size)
-    return counts
+    row = np.arange(0, resamples * n, n, dtype=np.int64)[:, None]
+    # Every value of every resample has a number of its own, and one pass counts them all.
+    drawn = [
+        members[rng.integers(len(members), size=(resamples, len(members)), dtype=np.int32)] + row
+        for members in groups
+    ]
+    flat = np.bincount(np.concatenate(drawn, axis=None), minlength=resamples * n)
+    return flat.reshape(resamples, n).astype(float)
 
 
 def batches(resamples: int, n: int) -> Iterator[int]:
-    """So many resamples of n values at a time that their counts fit into memory.
+    """So many resamples of n values at a time that their counts take little memory.
 
-    >>> list(batches(5, 2_000_000))
+    >>> list(batches(5, 250_000))
     [2, 2, 1]
     """
     at_once = max(1, AT_ONCE // max(n, 1))
