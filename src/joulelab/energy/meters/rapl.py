@@ -31,7 +31,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -143,11 +143,11 @@ class RaplMeter(Meter):
     def sample(self) -> Sequence[Sample]:
         """Read every counter, and the load that goes with the first package."""
         samples = [reader.read() for reader in self._readers]
-        load = self._load.since_last(own_processor_time_s(), time.monotonic())
-        if self._first_package is not None and load is not None:
-            package = samples[self._first_package]
-            if package.value is not None:
-                samples[self._first_package] = replace(package, state={"utilisation": load})
+        if self._first_package is not None:
+            load = self._load.since_last(own_processor_time_s(), time.monotonic())
+            energy_j = samples[self._first_package].value
+            if load is not None and energy_j is not None:
+                samples[self._first_package] = Sample(energy_j, "", {"utilisation": load})
         return samples
 
     def describe(self) -> Mapping[str, str]:
