@@ -2,11 +2,14 @@
 
 import json
 import time
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from tiny_study import TINY, layers_only, tiny
 from torch import nn
 
+from joulelab.cli.inspecting import export_table
 from joulelab.energy.meter import Channel, Meter, Sample
 from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.reading import Status
@@ -19,7 +22,8 @@ from joulelab.learning.networks import networks
 from joulelab.study.executor import ImagesRequest, Job, LocalExecutor
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED, NOT_FINISHED
-from joulelab.study.store import read_runs
+from joulelab.study.store import Store, read_runs
+from joulelab.study.study import Study
 
 DIGITS = ImageShape(1, 8, 8)
 COLUMNS = [f"utilisation_{name}" for name in QUANTILES]
@@ -207,9 +211,43 @@ def test_frames_are_read_again_once_somebody_has_written(tmp_path):
     time.sleep(0.2)
     kept = found._frames()
     assert found._frames() is kept
-    from joulelab.study.store import Store
-
     with Store.open(found.folder, study.spec.to_toml()) as store, store._transaction() as writing:
         writing.execute("UPDATE runs SET accuracy = 0.125")
         assert found._frames() is kept, "what is not committed is not there"
     assert set(found.to_frame()["accuracy"]) == {0.125}
+
+
+def test_every_result_of_a_thinned_study_has_its_scale(tmp_path):
+    whole = tmp_path / "whole.toml"
+    whole.write_text(study_of("DensePolyNN", epochs=8).spec.to_toml())
+    study = Study.load(whole, scale=0.25)
+    assert study.spec.scale < 1
+    found = study.run(tmp_path / "out")
+    frame = found.to_frame()
+    assert set(frame["scale"]) == {study.spec.scale}
+    assert found.manifest["scale"] == study.spec.scale
+    assert set(frame["flops"]) == {
+        count_flops("DensePolyNN", {}, DIGITS, 10).of_training(
+            found.manifest["data"]["train_images"], study.spec.batch_size, int(frame["steps"][0])
+        )
+    }
+
+
+def test_an_exported_table_has_all_of_it(results, tmp_path):
+    export_table(results.folder, "csv", "runs", tmp_path / "runs.csv")
+    read = pd.read_csv(tmp_path / "runs.csv")
+    frame = results.to_frame()
+    for column in ("scale", "flops", "utilisation_mean", *COLUMNS):
+        assert read[column].to_numpy() == pytest.approx(frame[column].to_numpy())
+
+
+def test_all_columns_of_a_run_are_in_the_docs(results):
+    docs = (Path(__file__).parents[2] / "docs" / "results.md").read_text("utf-8")
+    undocumented = [
+        column
+        for column in results.to_frame().columns
+        if f"`{column}`" not in docs
+        and not column.endswith((" gross_j", " status"))
+        and column not in results.factors("tuning") + results.factors("architecture")
+    ]
+    assert undocumented == []
