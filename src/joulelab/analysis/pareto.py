@@ -9,13 +9,13 @@ neighbours on the front may well be the same within the spread of their runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from joulelab.analysis.levels import groups
-from joulelab.analysis.missing import ENERGY, complete, names, require_columns
+from joulelab.analysis.missing import ENERGY, names, numbers, require_columns
 
 COLUMNS = ("energy_mean_j", "accuracy_mean", "n", "dropped", "on_front")
 
@@ -53,19 +53,19 @@ def pareto(
     """
     columns = names(by)
     require_columns(runs, [*columns, energy, accuracy])
-    rows = []
-    for key, group in groups(runs, columns):
-        whole = complete(group, [energy, accuracy])
-        rows.append(
-            {
-                **key,
-                "energy_mean_j": whole.rows[energy].mean(),
-                "accuracy_mean": whole.rows[accuracy].mean(),
-                "n": len(whole.rows),
-                "dropped": whole.dropped,
-            }
-        )
-    table = pd.DataFrame(rows, columns=[*columns, *COLUMNS[:-1]])
+    energies, accuracies = numbers(runs, energy), numbers(runs, accuracy)
+    known = ~(np.isnan(energies) | np.isnan(accuracies))
+    rows = runs[columns].assign(
+        energy_mean_j=np.where(known, energies, np.nan),
+        accuracy_mean=np.where(known, accuracies, np.nan),
+        n=known.astype(int),
+        dropped=(~known).astype(int),
+    )
+    grouped: Any = rows.groupby(columns, sort=True, dropna=False, observed=True)
+    measures = ["energy_mean_j", "accuracy_mean"]
+    table: pd.DataFrame = (
+        grouped[measures].mean().join(grouped[["n", "dropped"]].sum()).reset_index()
+    )
     table["on_front"] = undominated(
         table["energy_mean_j"].to_numpy(dtype=float), table["accuracy_mean"].to_numpy(dtype=float)
     )

@@ -14,7 +14,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, Verdict
-from joulelab.report.experiment import Experiment
+from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import STRATEGY, rounds
 
 CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.UNDECIDED: "undecided"}
@@ -41,18 +41,23 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     Args:
         experiments: of one study or of several.
     """
-    from joulelab.analysis.claims.architecture import architecture_claims
-
     searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
     found = [_search(one.title, [one]) for one in searches]
     if len({one.dataset for one in searches}) > 1:
         found.append(_search("All data sets together", searches))
     for one in experiments:
-        if STRATEGY in one.factors or not one.factors or one.energy.column is None:
-            continue
-        claims = architecture_claims(one.measured, one.factors, one.energy.column)
-        found.append(Scope(_title(one), tuple(claims), one.energy.remarks))
+        if STRATEGY not in one.factors and one.factors and one.energy.column is not None:
+            found.append(_layers(one))
     return found
+
+
+@once
+def _layers(experiment: Experiment) -> Scope:
+    from joulelab.analysis.claims.architecture import architecture_claims
+
+    energy = str(experiment.energy.column)
+    claims = architecture_claims(experiment.measured, experiment.factors, energy)
+    return Scope(_title(experiment), tuple(claims), experiment.energy.remarks)
 
 
 def _search(name: str, searches: Sequence[Experiment]) -> Scope:

@@ -8,7 +8,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.dominance import dominance
 from joulelab.analysis.interaction import interactions
-from joulelab.report.experiment import Experiment
+from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
 
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
@@ -17,6 +17,7 @@ MOST_FACTORS = 4
 """Of more factors, the full-factorial model has more terms than anybody reads."""
 
 
+@once
 def dominances(experiment: Experiment) -> Table | Omitted:
     """Cliff's delta of every pair of levels of every factor."""
     key, title = "dominance", "How often one level takes more energy than another: Cliff's delta"
@@ -51,6 +52,7 @@ def dominances(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, text, folded=True)
 
 
+@once
 def factor_interactions(experiment: Experiment) -> Table | Omitted:
     """Whether factors act together, on the energy and on its logarithm."""
     key, title = "interactions", "Do factors act together? ANOVA and aligned ranks"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.coupling import Coupling, coupling
-from joulelab.report.experiment import Experiment
+from joulelab.report.experiment import Experiment, once
 from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, Table, no_energy
@@ -22,6 +22,7 @@ APART = 0.05
 GIGA = 1e9
 
 
+@once
 def utilisation_table(experiment: Experiment) -> Table | Omitted:
     """Mean and distribution of the utilisation of the device that trains, by configuration."""
     key, title = "utilisation", "Utilisation of the device that trains"
@@ -124,6 +125,7 @@ def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
     return Picture(key, title, note, _words(found), figure)
 
 
+@once
 def flops_table(experiment: Experiment) -> Table | Omitted:
     """Floating-point operations of a training beside its joules."""
     key, title = "flops", "FLOPs beside joules"
@@ -154,6 +156,7 @@ def flops_table(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, ("configuration",), folded=True)
 
 
+@once
 def _coupling(experiment: Experiment) -> Coupling | str:
     """Time and energy of the configurations, or why they cannot be compared."""
     if not len(experiment.runs):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, cast
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -16,6 +17,25 @@ from joulelab.study.results import Results
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
+
+
+Made = TypeVar("Made")
+
+
+def once(make: Callable[[Experiment], Made]) -> Callable[[Experiment], Made]:
+    """Make something of an experiment only the first time it is asked for.
+
+    A report shows most of what it finds in several places, and a bootstrap takes its time.
+    """
+    known: WeakKeyDictionary[Experiment, Made] = WeakKeyDictionary()
+
+    @wraps(make)
+    def made(experiment: Experiment) -> Made:
+        if experiment not in known:
+            known[experiment] = make(experiment)
+        return known[experiment]
+
+    return made
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ class EnergyBasis:
         return f"{self.name} of a training, {{unit}} ({self.status})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """Finished runs of one experiment, with what is needed to analyse them.
 

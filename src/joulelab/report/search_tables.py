@@ -10,7 +10,7 @@ from joulelab import formats
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.optimum import optimum_uncertainty
 from joulelab.analysis.ranking import Ranking, rank_treatments
-from joulelab.report.experiment import Experiment
+from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import SIGNIFICANT_P, STRATEGY, Omitted, Table, rounds
 
 WITHIN = 27
@@ -39,6 +39,7 @@ def ranking(experiments: Sequence[Experiment]) -> Ranking | str:
     return made.reason or made
 
 
+@once
 def ranks(experiment: Experiment) -> Table | Omitted:
     """Which strategies differ over the configurations."""
     key, title = "ranks", "Strategies compared over configurations: Friedman, Nemenyi, Wilcoxon"
@@ -99,6 +100,7 @@ def alike(made: Ranking) -> list[list[str]]:
     return groups
 
 
+@once
 def uncertainty(experiment: Experiment) -> Table | Omitted:
     """How far optimum round and accuracy would move with other repetitions."""
     key, title = "optimum-uncertainty", "How sure the optima are: repetitions drawn again"

@@ -21,7 +21,7 @@ from joulelab.analysis.missing import ENERGY
 from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.rounds import score_rounds
 from joulelab.analysis.variation import variation
-from joulelab.report.experiment import Experiment
+from joulelab.report.experiment import Experiment, once
 
 STRATEGY = "strategy"
 REPLICATION = "yarally2023"
@@ -65,6 +65,7 @@ class Omitted:
     reason: str
 
 
+@once
 def optima(experiment: Experiment) -> Table | Omitted:
     """Table III: optimum accuracy, and the round in which each strategy reached it."""
     key, title = "optima", "Optimum accuracy and round of each strategy (Table III)"
@@ -96,6 +97,7 @@ def optima(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, tuple(named), frozenset(bold))
 
 
+@once
 def rounds(experiment: Experiment) -> pd.DataFrame:
     """Score and mean energy of every round, with a column for each factor."""
     return score_rounds(
@@ -106,6 +108,7 @@ def rounds(experiment: Experiment) -> pd.DataFrame:
     )
 
 
+@once
 def effects(experiment: Experiment) -> Table | Omitted:
     """Table IV: does a factor move the energy, and how strongly?"""
     key, title = "kruskal", "Effect of each factor on energy: Kruskal-Wallis (Table IV)"
@@ -146,6 +149,7 @@ def effects(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, text, wide=("levels", "ε²"))
 
 
+@once
 def increases(experiment: Experiment) -> Table | Omitted:
     """How much more energy the upper level of each factor costs."""
     key, title = "increase", "Mean increase in energy by factor"
@@ -172,6 +176,7 @@ def increases(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, ("factor", "from", "to"))
 
 
+@once
 def found_clusters(experiment: Experiment) -> Clusters | None:
     """E- and E+ by the factor that moves the energy most; ``None`` where there are none."""
     if experiment.energy.column is None or not experiment.varied:
@@ -180,6 +185,7 @@ def found_clusters(experiment: Experiment) -> Clusters | None:
     return None if found.reason else found
 
 
+@once
 def cluster_table(experiment: Experiment) -> Table | Omitted:
     """Table V: what the runs of high and of low energy reach."""
     key, title = "clusters", "Runs of high and of low energy (Table V)"
@@ -210,6 +216,7 @@ def cluster_table(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, ("cluster", str(found.factor)))
 
 
+@once
 def variations(experiment: Experiment) -> Table | Omitted:
     """How much the energy of a configuration varies from run to run."""
     key, title = "variation", "Energy of each configuration and its variation"
@@ -237,6 +244,7 @@ def variations(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, ("configuration",), folded=True)
 
 
+@once
 def pairs(experiment: Experiment) -> Table | Omitted:
     """Which configurations differ in energy: Dunn's test with Holm's correction."""
     key, title = "posthoc", "Which configurations differ in energy: Dunn's test, Holm's correction"

@@ -102,6 +102,14 @@ def search_claims(
 
     Raises:
         UsageError: a column is absent, or a round occurs twice.
+
+    One network and two rounds decide nothing:
+
+    >>> rounds = pd.DataFrame({"strategy": ["bayesian", "grid", "random"] * 2, "network": "CNN",
+    ...     "round": [0, 0, 0, 1, 1, 1], "score": [0.5, 0.6, 0.5, 0.8, 0.6, 0.7]})
+    >>> wins, within, random_against_grid = search_claims(rounds, "strategy", ["network"])
+    >>> wins.words, wins.effect.value > 0
+    ('cannot be decided with n = 1 configurations', True)
     """
     found = searches(rounds, strategy, configuration, score)
     return [_bayesian_wins(found), _within(found), _random_against_grid(found)]
