@@ -1,4 +1,5 @@
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -115,3 +116,14 @@ def test_the_spread_of_sums_is_k_times_their_squared_distances():
     sums = np.array([[3, 5, 10], [6, 6, 6]])
 
     assert spread(sums).tolist() == [3 * (9 + 1 + 16), 0]
+
+
+def test_hundreds_of_blocks_take_seconds_at_most():
+    ranks = block_ranks(np.random.default_rng(0).normal(size=(800, 3)))
+    started = time.process_time()
+
+    p, method = permutation_p(ranks)
+
+    assert time.process_time() - started < 5
+    assert method == DRAWN
+    assert p == pytest.approx(stats.chi2.sf(chi_square(ranks)[0], 2), abs=0.02)

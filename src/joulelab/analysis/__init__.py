@@ -24,6 +24,7 @@ inversion      which configurations are faster and yet take more energy?
 increase       by how much does a factor raise energy?
 clusters       what do the low-energy and the high-energy runs reach?
 pareto         which configurations are not beaten in both energy and accuracy?
+claims         which findings of the paper do the data bear out?
 resampling     how far would a statistic move if the sample were drawn again? (bootstrap)
 =============  =====================================================================================
 

@@ -10,6 +10,7 @@
 The **optimum accuracy** is the final best b_T, the **optimum round** the first round t with
 ``b_T - b_t <= tolerance``. Yarally et al. (CAIN 2023, section IV-D and Table III) print both; they
 also speak of "no substantial increase" after the optimum, which is what a tolerance above 0 says.
+How far the scatter of the repetitions moves the optimum: `joulelab.analysis.optimum`.
 
 On their Fashion-MNIST data this gives Table III but for two cells: DenseLinearNN with three
 hyperparameters has its optimum in round 52 under grid search (printed: 54) and in round 48 under

@@ -33,7 +33,7 @@ EXACT = "exact"
 DRAWN = "20,000 random permutations"
 DRAWS = 20_000
 # So many sums of ranks are followed up at a time.
-MOST_SUMS = 1_000_000
+MOST_SUMS = 250_000
 MOST_TREATMENTS = 6
 BITS = 63
 """Of a whole number, in which all sums of ranks of an arrangement are written."""
