@@ -107,6 +107,13 @@ class Table(StrEnum):
     LEDGER = "ledger"
 
 
+class Kind(StrEnum):
+    """Experiments that a table can be of."""
+
+    ARCHITECTURE = "architecture"
+    TUNING = "tuning"
+
+
 class Busy(StrEnum):
     """What to do while another program measures on a device."""
 
@@ -189,11 +196,79 @@ def status(folder: Folder, json: Json = False) -> None:
 
 
 @app.command()
-def report(folder: Folder, json: Json = False) -> None:
-    """Write the report of a study anew, finished or not, and print its tables."""
-    from joulelab.cli.inspecting import print_report
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR ...", help="Results folders of studies.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where several studies together are written."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a study anew, finished or not, and print its tables.
 
-    print_report(folder, as_json=json)
+    Of several studies, for instance on two data sets, the claims, tables and figures of the paper
+    are written together as well.
+    """
+    from joulelab.cli.inspecting import print_joint_report, print_report
+
+    if len(folders) == 1 and out is None:
+        print_report(folders[0], as_json=json)
+    else:
+        print_joint_report(folders, out, as_json=json)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results folder of a study.")],
+    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="That of another.")],
+    json: Json = False,
+) -> None:
+    """Compare two studies: accuracy and energy of each configuration, and which claims agree."""
+    from joulelab.cli.comparing import print_comparison
+
+    print_comparison(first, second, as_json=json)
+
+
+@app.command()
+def analyze(
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="architecture or tuning: which experiment it is.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a header.")],
+    factor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--factor", metavar="COLUMN", help="This column is a factor; repeatable. Else found."
+        ),
+    ] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option("--energy", metavar="COLUMN", help="Column with the joules, else energy_j."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write pages, tables and figures there."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Analyse anybody's table of runs as a study of joulelab is analysed.
+
+    architecture: a row a training, with the columns energy_j (joules) and accuracy (0 to 1), and a
+    column for each factor, of any name and with any levels, such as linear_layers, conv_layers,
+    relu_layers.
+
+    tuning: a row a round, or a row a repetition, with the columns strategy, round and accuracy, and
+    a column for each further factor, such as network and hyperparameters; energy_j where known.
+
+    Columns that are no factors: round, repetition, configuration, best_accuracy, duration_s,
+    utilisation_mean, flops, learning_rate, beta1, beta2, epsilon, weight_decay. Without a column
+    round, equal hyperparameters make a round. Empty cells are missing values.
+    """
+    from joulelab.cli.analyzing import analyze as analyze_table
+
+    analyze_table(kind.value, file, factor or [], energy, out, as_json=json)
 
 
 @app.command()
