@@ -67,7 +67,7 @@ class Sample:
     Attributes:
         value: cumulative joules for a counter, watts for power, ``None`` where unreadable.
         reason: why the value is ``None``.
-        state: what else the sensor says of the moment: ``utilisation`` (0 to 1),
+        state: what else the sensor says: ``utilisation`` (0 to 1, of the time before the sample),
             ``temperature_c``, ``clock_mhz``, ``power_limit_w``. Where several channels read one
             domain, it goes with the first.
     """
