@@ -12,12 +12,14 @@ convergence    in which round was the optimum reached, and what had been spent b
 optimum        how sure is that optimum, given how the repetitions scatter?
 variation      how much does the energy of a configuration vary from run to run?
 normality      are the energies normally distributed?
+variances      do energies scatter alike in every configuration? (Brown and Forsythe)
 kruskal        which factor moves energy, and how strongly?
 interaction    do factors act together? (factorial ANOVA, aligned rank transform)
 dominance      how often does a run of one level take more than a run of another? (Cliff's delta)
 ranking        which treatment is best over many blocks, and is that more than chance?
 friedman       do the blocks agree in how they rank the treatments?
 paired         do two treatments differ over the same blocks? (Wilcoxon, exact)
+hodges_lehmann by how much do they differ, with the interval that goes with that test?
 posthoc        which configurations differ in energy?
 coupling       does time stand for energy?
 inversion      which configurations are faster and yet take more energy?
@@ -32,5 +34,5 @@ Missing values: a run without the value that a statistic needs is left out of th
 the result says how many were (column or attribute ``dropped``). A statistic that is not defined is
 NaN, and the column or attribute ``reason`` says why; it is empty otherwise.
 
-Import from the modules, not from the room: ``posthoc`` loads statsmodels, which takes seconds.
+Import from the modules, not from the room: some load statsmodels, which takes a second.
 """

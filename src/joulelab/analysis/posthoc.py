@@ -27,7 +27,7 @@ import pandas as pd
 from scipy.special import ndtr
 from statsmodels.stats.multitest import multipletests
 
-from joulelab.analysis.levels import Level, groups
+from joulelab.analysis.levels import groups, label
 from joulelab.analysis.missing import ENERGY, complete, names
 from joulelab.errors import UsageError
 
@@ -98,7 +98,7 @@ def dunn(
     for number, (a, b) in enumerate(pairs):
         row: dict[str, object] = {}
         for name, one in (("first", a), ("second", b)):
-            row[name] = _label(found[one][0])
+            row[name] = label(found[one][0])
             row[f"n_{name}"] = len(members[one])
             row[f"mean_{name}_j"] = float(members[one][energy].mean())
             row[f"rank_{name}"] = float(members[one]["rank"].mean())
@@ -132,9 +132,3 @@ def _adjusted(p: npt.NDArray[np.float64], adjust: str) -> npt.NDArray[np.float64
         raise UsageError(
             f"p cannot be adjusted by {adjust!r}: {error}", "holm, bonferroni and fdr_bh are known"
         ) from None
-
-
-def _label(key: dict[str, Level]) -> Level:
-    if len(key) == 1:
-        return next(iter(key.values()))
-    return ", ".join(f"{column}={level}" for column, level in key.items())

@@ -8,6 +8,8 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.dominance import dominance
 from joulelab.analysis.interaction import interactions
+from joulelab.analysis.normality import normality
+from joulelab.analysis.variances import equal_variances
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
 
@@ -15,6 +17,50 @@ ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 LOGARITHM = "logarithm of the energy"
 MOST_FACTORS = 4
 """Of more factors, the full-factorial model has more terms than anybody reads."""
+
+
+@once
+def assumptions(experiment: Experiment) -> Table | Omitted:
+    """Whether energies are normally distributed and scatter alike."""
+    key, title = "assumptions", "Assumptions, before any test"
+    if (omitted := no_energy(experiment, key, title)) is not None:
+        return omitted
+    runs, energy = experiment.measured, str(experiment.energy.column)
+    found = [
+        normality(runs, energy=energy).assign(of="all energies together"),
+        normality(runs, "configuration", energy, residuals=True).assign(
+            of="what is left without the configurations' means"
+        ),
+    ]
+    raw = pd.concat(found, ignore_index=True)
+    raw = raw[["of", "n", "w", "p", "dropped", "note", "reason"]]
+    scatter = equal_variances(runs, "configuration", energy)
+    raw["equal_variances_w"], raw["equal_variances_p"] = scatter.w, scatter.p
+    raw["std_ratio"] = scatter.ratio
+    shown = pd.DataFrame(
+        {
+            "energies": raw["of"],
+            "n": raw["n"].map("{:,}".format),
+            "Shapiro-Wilk W": raw["w"].map(formats.effect),
+            "p": raw["p"].map(formats.p_value),
+        }
+    )
+    normal = bool((raw["p"] >= SIGNIFICANT_P).all())
+    alike = not scatter.p < SIGNIFICANT_P
+    spread = (
+        f"Brown and Forsythe: p {formats.p_value(scatter.p)}, the largest standard deviation "
+        f"{formats.significant(scatter.ratio)} times the smallest."
+        if not scatter.reason
+        else f"No test of equal variances: {scatter.reason}."
+    )
+    verdict = (
+        "Nothing speaks against analysis of variance; tests of ranks are valid all the same."
+        if normal and alike
+        else "So energies are compared by ranks, and analyses of variance are read with care."
+    )
+    notes = " ".join(f"{note.capitalize()}." for note in dict.fromkeys(raw["note"]) if note)
+    note = " ".join(part for part in (spread, verdict, notes) if part)
+    return Table(key, title, note, raw, shown, ("energies",))
 
 
 @once

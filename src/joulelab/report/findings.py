@@ -117,7 +117,7 @@ def normality_finding(experiment: Experiment) -> str:
     """What Shapiro and Wilk say of the energies."""
     if experiment.energy.column is None:
         return ""
-    row = normality(experiment.runs, energy=experiment.energy.column).iloc[0]
+    row = normality(experiment.measured, energy=experiment.energy.column).iloc[0]
     if row["reason"]:
         return f"No test of normality: {row['reason']}."
     note = f" ({row['note']})" if row["note"] else ""

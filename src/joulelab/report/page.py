@@ -178,6 +178,7 @@ def experiment_tables(experiment: Experiment) -> list[Table | Omitted]:
     """Every table of an experiment, in the order of the report."""
     makers = [
         *SEARCH_TABLES[tables.STRATEGY in experiment.factors],
+        design_tables.assumptions,
         tables.effects,
         tables.increases,
         design_tables.dominances,
@@ -271,6 +272,8 @@ def _blocks(experiment: Experiment, figures: Path) -> list[Block]:
     blocks = [
         *search,
         pictures.energy_picture(experiment),
+        made["assumptions"],
+        pictures.quantile_picture(experiment),
         made["kruskal"],
         made["increase"],
         made["dominance"],
@@ -279,7 +282,6 @@ def _blocks(experiment: Experiment, figures: Path) -> list[Block]:
         made["clusters"],
         pictures.variation_picture(experiment),
         made["variation"],
-        pictures.quantile_picture(experiment),
         made["posthoc"],
         effort.time_energy_picture(experiment),
         made["time-energy"],

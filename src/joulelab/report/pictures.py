@@ -164,7 +164,7 @@ def quantile_picture(experiment: Experiment) -> Picture | Omitted:
     key, title = "quantiles", "Distribution of the energies"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    points = qq(experiment.runs, energy=str(experiment.energy.column))
+    points = qq(experiment.measured, energy=str(experiment.energy.column))
     if points.reason:
         return Omitted(key, title, f"{points.reason}.")
     said = normality_finding(experiment)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below
@@ -21,6 +20,7 @@ from joulelab.analysis.comparison import Interval, mean_interval, ratio_interval
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import ENERGY, complete
+from joulelab.analysis.paired import holm
 from joulelab.analysis.variation import variation
 
 PAPER = "Yarally et al., CAIN 2023, "
@@ -121,7 +121,7 @@ def _between_rounds(runs: pd.DataFrame, energy: str, configuration: str) -> tupl
     found = pd.DataFrame([row for row in tested if np.isfinite(row["h"])])
     if not len(found):
         return "Student's t interval over configurations", np.nan
-    p = multipletests(found["p"].to_numpy(float), method="holm")[1]
+    p = holm(found["p"].to_numpy(float))
     return (
         "Student's t interval over configurations; Kruskal-Wallis between the hyperparameter sets "
         f"of each: p < {SIGNIFICANT_P:g} (Holm) in {int((p < SIGNIFICANT_P).sum())} of "
