@@ -47,7 +47,7 @@ BUDGET_S = 60.0
 """Time that the calibration of a whole study is to take at the most."""
 
 PLAN_LONG_S = 0.3
-RUN_LONG_S = 0.08
+RUN_LONG_S = 0.04
 """Long trainings are longer where predicting is the purpose, and not the beginning of a run."""
 
 LEAST_DRIFT = 0.05
