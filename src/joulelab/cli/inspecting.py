@@ -64,15 +64,17 @@ def print_status(folder: Path, *, as_json: bool) -> None:
 
 def print_report(folder: Path, *, as_json: bool) -> None:
     """Write ``report/index.html`` anew and print its tables."""
+    from joulelab.report.experiment import experiments
     from joulelab.report.page import report_data, write_report
     from joulelab.report.text import print_summary
 
     results = Results.open(folder)
-    page = write_report(results)
+    found = experiments(results)
+    page = write_report(results, found)
     if as_json:
-        print_json({"folder": str(folder), "report": str(page), **report_data(results)})
+        print_json({"folder": str(folder), "report": str(page), **report_data(results, found)})
         return
-    print_summary(results, data_console())
+    print_summary(results, data_console(), found)
     print(f"report: {page}")
 
 
@@ -90,9 +92,11 @@ def print_joint_report(folders: Sequence[Path], out: Path | None, *, as_json: bo
     from joulelab.report.text import print_claims
 
     studies = [Results.open(folder) for folder in folders]
-    pages = [str(write_report(results)) for results in studies]
-    page = write_joint_report(studies, out or JOINT_FOLDER)
-    claimed = scopes([one for results in studies for one in experiments(results)])
+    found = [experiments(results) for results in studies]
+    pages = [str(write_report(*study)) for study in zip(studies, found, strict=True)]
+    every = [one for of_study in found for one in of_study]
+    page = write_joint_report(studies, every, out or JOINT_FOLDER)
+    claimed = scopes(every)
     if as_json:
         print_json({"report": str(page), "reports": pages, "claims": data(claimed)})
         return

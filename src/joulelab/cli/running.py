@@ -61,6 +61,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     Returns:
         The exit code: 0, or 3 where runs failed.
     """
+    from joulelab.report.experiment import experiments
     from joulelab.report.page import write_report
     from joulelab.report.text import print_summary
 
@@ -75,13 +76,14 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
             soft_wrap=True,
         )
         raise
-    page = write_report(results)
+    found = experiments(results)
+    page = write_report(results, found)
     if as_json:
         from joulelab.report.page import report_data
 
-        print_json({"folder": str(folder), "report": str(page), **report_data(results)})
+        print_json({"folder": str(folder), "report": str(page), **report_data(results, found)})
     else:
-        print_summary(results, data_console())
+        print_summary(results, data_console(), found)
         print(f"report: {page}")
     if failed := results.failed():
         display.console.print(

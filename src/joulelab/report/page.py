@@ -52,7 +52,7 @@ class Block:
     image: str = ""
 
 
-def write_report(results: Results) -> Path:
+def write_report(results: Results, found: Sequence[Experiment] | None = None) -> Path:
     """Write the report of a study into ``report/``; finished or not, a study has one.
 
     ``index.html`` is the page of the study, ``claims.html`` that of the paper's findings,
@@ -61,6 +61,7 @@ def write_report(results: Results) -> Path:
 
     Args:
         results: what the study has found so far.
+        found: its experiments, where the caller has them already.
 
     Returns:
         The page. The old one stands until the new one is whole.
@@ -69,7 +70,7 @@ def write_report(results: Results) -> Path:
         StoreWriteError: the folder cannot be written.
     """
     folder = results.folder / "report"
-    found = experiments(results)
+    found = experiments(results) if found is None else found
     claimed = scopes(found)
     heading = Heading(
         _name(results), conditions.progress(results.to_frame()), conditions.thinning(results), LINKS
@@ -81,11 +82,14 @@ def write_report(results: Results) -> Path:
         return write(folder / "index.html", _html(results, found, claimed, folder / "figures"))
 
 
-def write_joint_report(studies: Sequence[Results], folder: Path) -> Path:
+def write_joint_report(
+    studies: Sequence[Results], found: Sequence[Experiment], folder: Path
+) -> Path:
     """Write the claims, tables and figures of several studies together.
 
     Args:
         studies: for instance both experiments on both data sets.
+        found: the experiments of all of them.
         folder: where to.
 
     Returns:
@@ -94,7 +98,6 @@ def write_joint_report(studies: Sequence[Results], folder: Path) -> Path:
     Raises:
         StoreWriteError: the folder cannot be written.
     """
-    found = [one for results in studies for one in experiments(results)]
     claimed = scopes(found)
     unfinished = [
         f"{_name(results)}: {said}"
@@ -134,13 +137,14 @@ def tables_data(experiment: Experiment) -> dict[str, Any]:
     return _plain(experiment_tables(experiment))
 
 
-def report_data(results: Results) -> dict[str, Any]:
+def report_data(results: Results, found: Sequence[Experiment] | None = None) -> dict[str, Any]:
     """The numbers of the report as plain data.
 
     Args:
         results: what the study has found so far.
+        found: its experiments, where the caller has them already.
     """
-    found = experiments(results)
+    found = experiments(results) if found is None else found
     energy = study_energy(results.ledger_frame())
     return {
         "schema_version": SCHEMA_VERSION,

@@ -6,7 +6,7 @@ from joulelab import formats
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper.rank_figure import critical_difference_figure
 from joulelab.report.pictures import Picture
-from joulelab.report.search_tables import alike, friedman_words, ranking
+from joulelab.report.search_tables import alike, ranking
 from joulelab.report.tables import Omitted
 
 
@@ -23,5 +23,5 @@ def rank_picture(experiment: Experiment) -> Picture | Omitted:
         ranks, made.critical_difference, alike(made), test, "screen"
     )
     listed = formats.listing([f"{name} {rank:.2f}" for name, rank in ranks.items()])
-    note = f"Rank 1 is best; a bar joins strategies that do not differ. {friedman_words(made)}"
+    note = "Rank 1 is best; a bar joins strategies whose ranks do not differ."
     return Picture(key, title, note, f"Mean ranks: {listed}.", figure)

@@ -27,18 +27,21 @@ COLOURS = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNDECIDED: "yel
 IN_BRIEF = ("optima", "kruskal", "increase", "clusters")
 
 
-def print_summary(results: Results, console: Console) -> None:
+def print_summary(
+    results: Results, console: Console, found: Sequence[Experiment] | None = None
+) -> None:
     """Print findings, the tables III to V as far as there are any, and the energy of the study.
 
     Args:
         results: what the study has found so far.
         console: where to print.
+        found: its experiments, where the caller has them already.
     """
+    found = experiments(results) if found is None else found
     width = min(WIDTH, console.width)
     for said in (conditions.progress(results.to_frame()), *conditions.thinning(results)):
         if said:
             console.print(Text(said, style="bold yellow"), width=width)
-    found = experiments(results)
     for experiment in found:
         console.print()
         console.print(Text(experiment.title, style="bold"), width=width)
