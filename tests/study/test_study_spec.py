@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from joulelab.errors import PluginError, SpecError, UnknownNameError
+from joulelab.learning.engine import Hyperparameters
+from joulelab.learning.protocol import protocols
+from joulelab.study.plan import make_plan
 from joulelab.study.spec import check_spec, load_spec, shipped_studies
 
 MINIMAL = """\
@@ -83,6 +86,38 @@ def test_a_shipped_study_is_valid_and_says_what_it_is(name):
     spec = load_spec(name)
     assert spec.name == name
     assert spec.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "configurations", "trainings"),
+    # Over two data sets: 18,432 and 3,072 trainings, as Yarally et al. (CAIN 2023, section V) have.
+    [("yarally2023-tuning", 18, 18_432 // 2), ("yarally2023-architecture", 8, 3_072 // 2)],
+)
+def test_the_studies_of_cain_2023_have_as_many_trainings_as_the_paper(
+    name, configurations, trainings
+):
+    plan = make_plan(load_spec(name))
+    assert len(plan.configurations) == configurations
+    assert len(plan.runs) == trainings
+
+
+def test_the_architecture_experiment_has_16_rounds_as_in_the_data_by_a_setting():
+    spec = load_spec("yarally2023-architecture", ["experiment.architecture.rounds=16"])
+    assert len(make_plan(spec).runs) == 3_072
+
+
+def test_the_studies_of_cain_2023_train_and_search_as_the_published_code_does():
+    tuning, layers = (load_spec(f"yarally2023-{kind}") for kind in ("tuning", "architecture"))
+    for spec in (tuning, layers):
+        assert (spec.protocol, spec.epochs, spec.batch_size) == ("yarally2023", 25, 512)
+        proposed = Hyperparameters(beta2=0.85)
+        assert protocols.get(spec.protocol).given_to_adam(proposed).beta2 == 0.999
+    space = tuning.experiments()["tuning"].search_space()
+    assert list(space.variables) == ["learning_rate", "beta1", "beta2", "epsilon", "weight_decay"]
+    assert space.grid(5)["beta1"] == pytest.approx([0.1, 0.28, 0.46, 0.64, 0.82])
+    assert space.grid(5)["beta2"] == pytest.approx([0.8, 0.84, 0.88, 0.92, 0.96])
+    narrow = layers.experiments()["architecture"].search_space().variables
+    assert (narrow["learning_rate"].high, narrow["beta1"].low) == (1e-3, 0.5)
 
 
 def test_the_resolved_file_is_a_study_file_that_means_the_same():
