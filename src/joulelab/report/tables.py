@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.claims.search import SUBSTANTIAL
 from joulelab.analysis.clusters import Clusters, clusters
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.increase import increase
@@ -27,6 +28,7 @@ STRATEGY = "strategy"
 REPLICATION = "yarally2023"
 SIGNIFICANT_P = 0.05
 RESAMPLES = 1000
+NEARLY = "nearly"
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,15 @@ def optima(experiment: Experiment) -> Table | Omitted:
     raw = convergence(rounds(experiment), by=[*others, STRATEGY]).dropna(subset=["optimum_round"])
     if not len(raw):
         return Omitted(key, title, "no round has a score yet.")
+    near = convergence(rounds(experiment), by=[*others, STRATEGY], tolerance=SUBSTANTIAL)
+    raw["optimum_round_near"] = near["optimum_round"]
     raw = raw.reset_index(drop=True)
     accuracy, number, energy = "accuracy", "round", "energy"
     named = [*([name for name in others if name in experiment.varied] or others[:1]), STRATEGY]
     shown = pd.DataFrame({name: raw[name].map(formats.level) for name in named})
     shown[accuracy] = raw["optimum_accuracy"].map(formats.accuracy)
     shown[number] = raw["optimum_round"].map(str) + " of " + raw["rounds"].map(str)
+    shown[NEARLY] = raw["optimum_round_near"].map(str)
     if raw["energy_to_optimum_j"].notna().any():
         shown[energy] = raw["energy_to_optimum_j"].map(formats.joules)
     bold: set[tuple[int, str]] = set()
@@ -91,10 +96,11 @@ def optima(experiment: Experiment) -> Table | Omitted:
     note = (
         "The best accuracy that each strategy found and the first round in which it had it; rounds "
         f"count from 1, {counted} of its repetitions. Bold: the highest accuracy and the fewest "
-        f"rounds among the strategies. Energy ({experiment.energy.status}): one repetition of "
-        "every round up to the optimum."
+        f"rounds among the strategies. Nearly: the round after which nothing substantial "
+        f"({100 * SUBSTANTIAL:g} points) is gained. Energy ({experiment.energy.status}): one "
+        "repetition of every round up to the optimum."
     )
-    return Table(key, title, note, raw, shown, tuple(named), frozenset(bold))
+    return Table(key, title, note, raw, shown, tuple(named), frozenset(bold), wide=(NEARLY,))
 
 
 @once
