@@ -8,6 +8,7 @@ from grouping_engine import NAME, GroupingEngine
 from tiny_study import SAME, TINY, assert_same_results, layers_only, tiny
 
 from joulelab.errors import TrainingError
+from joulelab.learning.images import load_images
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 
@@ -179,6 +180,27 @@ def test_a_member_of_a_group_is_predicted_to_cost_its_share(engine, monkeypatch)
     assert costs[100].duration_s >= 0.04 / 8
     assert costs[100].duration_low_s < 1.3 * 0.04 / 8
     assert costs[100].energy_j < 0.5 * costs[1].energy_j
+
+
+def test_a_calibration_evaluates_few_images_and_the_data_set_is_read_once(tmp_path, monkeypatch):
+    evaluated, read = {True: [], False: []}, []
+    train = GroupingEngine.train
+
+    def noting(self, task, images, device, progress=None):
+        evaluated[task.max_steps is None].append(len(images.test))
+        return train(self, task, images, device, progress)
+
+    def reading(name, data_dir):
+        read.append(name)
+        return load_images(name, data_dir)
+
+    monkeypatch.setattr(GroupingEngine, "train", noting)
+    monkeypatch.setattr("joulelab.study.executor.load_images", reading)
+    monkeypatch.setattr("joulelab.study.prediction.TEST_IMAGES", 20)
+    tiny(engine=NAME, experiment=layers_only(vary={"relu": [True]})).run(tmp_path / "out")
+    assert set(evaluated[False]) == {20}
+    assert set(evaluated[True]) == {50}
+    assert read == ["digits"]
 
 
 def test_the_ledger_names_all_runs_of_a_group(tmp_path):
