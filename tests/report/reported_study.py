@@ -203,6 +203,7 @@ def drawn(folder: Path, rounds: int = 3, repetitions: int = 2, seed: int = 5) ->
     runs["learning_rate"] = random.uniform(1e-5, 1e-1, len(runs))
     runs["run_id"] = [f"run-{number}" for number in range(len(runs))]
     runs["position"] = range(len(runs))
+    runs["started_at"] = 2.0 * runs["position"]
     factors = {"tuning": TUNING, "layers": ARCHITECTURE}
     return FakeResults(folder, runs, readings_of(runs), ledger_of(runs), factors)
 

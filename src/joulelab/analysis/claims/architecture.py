@@ -84,9 +84,11 @@ def hyperparameters_claim(
     Raises:
         UsageError: a column is absent or does not hold numbers.
     """
-    spread = variation(runs, by=configuration, energy=energy)["cv"].dropna()
+    table = variation(runs, by=configuration, energy=energy)
+    spread, why = table["cv"].dropna(), dict.fromkeys(filter(None, table["reason"]))
     n, effect = len(spread), Effect("mean coefficient of variation", reference=STEADY)
-    verdict, said = Verdict.UNDECIDED, "No configuration has two runs with an energy."
+    verdict = Verdict.UNDECIDED
+    said = f"No configuration has a coefficient: {'; '.join(why) or 'there is no run'}."
     if n:
         effect = _effect("mean coefficient of variation", mean_interval(list(spread)), STEADY)
         verdict = below(effect)
@@ -94,6 +96,8 @@ def hyperparameters_claim(
             f"The coefficients reach up to {formats.percent(float(spread.max()), 2)}; "
             f"{int((spread < STEADY).sum())} of {n} are below {formats.percent(STEADY, 0)}."
         )
+        if n < len(table):
+            said += f" {formats.count(len(table) - n, 'configuration')} left out: {'; '.join(why)}."
     test, p = _between_rounds(runs, energy, configuration)
     return Claim(
         "hyperparameters-do-not-move-energy",
@@ -134,8 +138,9 @@ def _order(runs: pd.DataFrame, factors: Sequence[str], energy: str) -> Claim:
     """Whether convolutional layers explain most of the energy, then linear ones, then ReLU."""
     effect, verdict, n = Effect("eta squared of conv_layers"), Verdict.UNDECIDED, 0
     test, p = "", np.nan
-    present = [name for name in LAYERS if name in factors and runs[name].nunique() > 1]
-    said = f"Only {formats.listing(present)} varies here." if present else "No such layer varies."
+    present = _varied(runs, [name for name in LAYERS if name in factors])
+    said = f"It needs {formats.listing(LAYERS)} to vary; "
+    said += f"here it is {formats.listing(present)}." if present else "here none of them does."
     if len(present) == len(LAYERS):
         table = kruskal(runs, LAYERS, energy, resamples=RESAMPLES)
         conv, linear, relu = rows = table.to_dict("records")
@@ -152,9 +157,10 @@ def _order(runs: pd.DataFrame, factors: Sequence[str], energy: str) -> Claim:
         elif any(upper["eta_high"] < lower["eta_low"] for upper, lower in pairs):
             verdict = Verdict.FAILS
         p = float(table["p"].max())
-        h = ", ".join(f"{row['factor']} H = {row['h']:,.1f}" for row in rows)
+        h = ", ".join(f"{row['factor']} H = {formats.statistic(row['h'])}" for row in rows)
         test = f"Kruskal-Wallis: {h}; largest p {formats.p_value(p)}"
-        said = "; ".join(map(_eta_words, rows)) + "."
+        why = dict.fromkeys(filter(None, table["reason"]))
+        said = f"No test: {'; '.join(why)}." if why else "; ".join(map(_eta_words, rows)) + "."
     return Claim(
         "convolutions-dominate",
         "Convolutional layers move the energy most, then linear layers, then ReLU.",
@@ -182,9 +188,14 @@ def _eta_words(row: Mapping[Hashable, Any]) -> str:
 def _split(
     runs: pd.DataFrame, factors: Sequence[str], energy: str, accuracy: str
 ) -> tuple[Clusters, pd.DataFrame]:
-    """E- and E+, and the mean energy and accuracy of both in every round that has both."""
+    """E- and E+, and the mean energy and accuracy of both in every round that has both.
+
+    The clusters are those of the convolutional layers; where these do not vary, of the factor that
+    moves the energy most.
+    """
     whole = complete(runs, [energy, accuracy], ["round"]).rows
-    by = [LAYERS[0]] if LAYERS[0] in factors else list(factors)
+    varied = _varied(whole, factors)
+    by = [LAYERS[0]] if LAYERS[0] in varied else varied
     found = clusters(whole, by, energy=energy, accuracy=accuracy)
     if found.reason:
         return found, pd.DataFrame()
@@ -197,7 +208,7 @@ def _split(
 def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) -> Claim:
     found, means = split
     effect, verdict = Effect("E- over E+, mean energy", reference=HALF), Verdict.UNDECIDED
-    said = f"There are no two clusters: {found.reason}." if found.reason else ""
+    said = _apart(split)
     test = "Student's t interval of the logarithms, paired by round"
     if len(means) and bool((means[energy].to_numpy() > 0).all()):
         low, high = list(means[energy, LOW]), list(means[energy, HIGH])
@@ -231,13 +242,16 @@ def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) ->
 def _diminishing(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) -> Claim:
     found, means = split
     name = "elasticity of accuracy in energy"
-    effect, verdict = Effect(name, reference=1.0), Verdict.UNDECIDED
-    said = f"There are no two clusters: {found.reason}." if found.reason else ""
-    if len(means) and bool((means.to_numpy() > 0).all()):
+    effect, verdict, n = Effect(name, reference=1.0), Verdict.UNDECIDED, len(means)
+    said = _apart(split)
+    if n and bool((means.to_numpy() > 0).all()):
         gain = np.log(means[accuracy, HIGH] / means[accuracy, LOW])
         cost = np.log(means[energy, HIGH] / means[energy, LOW])
-        effect = _effect(name, mean_interval(list((gain / cost)[cost > 0])), 1.0)
-        verdict = below(effect)
+        elastic = list((gain / cost)[cost > 0])
+        n = len(elastic)
+        if n:
+            effect = _effect(name, mean_interval(elastic), 1.0)
+            verdict = below(effect)
         best = found.members.groupby("cluster")[accuracy].max()
         more = formats.change(float(np.exp(cost.mean())) - 1)
         said = (
@@ -245,7 +259,9 @@ def _diminishing(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: st
             f"{formats.change(float(np.exp(gain.mean())) - 1)}, the best accuracy by "
             f"{formats.points(float(best[HIGH] - best[LOW]))}."
         )
-    elif len(means):
+        if n < len(means):
+            said += f" In {formats.count(len(means) - n, 'round')} E+ takes no more than E-."
+    elif n:
         said = "A mean energy or accuracy is not positive."
     return Claim(
         "diminishing-returns",
@@ -257,10 +273,22 @@ def _diminishing(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: st
         "Student's t interval over rounds",
         np.nan,
         effect,
-        len(means),
+        n,
         "rounds",
         said,
     )
+
+
+def _varied(runs: pd.DataFrame, factors: Sequence[str]) -> list[str]:
+    return [name for name in factors if runs[name].nunique() > 1]
+
+
+def _apart(split: tuple[Clusters, pd.DataFrame]) -> str:
+    """Why there is nothing to compare; empty where there is."""
+    found, means = split
+    if found.reason:
+        return f"There are no two clusters: {found.reason}."
+    return "" if len(means) else "No round has runs in both clusters."
 
 
 def _effect(name: str, interval: Interval, reference: float) -> Effect:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from joulelab import formats
+
 
 class Verdict(StrEnum):
     """What some data say of a claim."""
@@ -68,7 +70,7 @@ class Claim:
     def words(self) -> str:
         """The verdict: ``holds``, or ``cannot be decided with n = 6 configurations``."""
         if self.verdict is Verdict.UNDECIDED:
-            return f"{self.verdict} with n = {self.n:,} {self.unit}"
+            return f"{self.verdict} with n = {formats.count(self.n, self.unit.removesuffix('s'))}"
         return str(self.verdict)
 
 

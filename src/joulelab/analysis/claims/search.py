@@ -19,7 +19,7 @@ from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below
 from joulelab.analysis.comparison import mean_interval
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.hodges_lehmann import shift
-from joulelab.analysis.paired import holm, wilcoxon_p
+from joulelab.analysis.paired import holm, rank_biserial, wilcoxon_p
 
 PAPER = "Yarally et al., CAIN 2023, "
 WITHIN = 27
@@ -109,7 +109,7 @@ def search_claims(
     ...     "round": [0, 0, 0, 1, 1, 1], "score": [0.5, 0.6, 0.5, 0.8, 0.6, 0.7]})
     >>> wins, within, random_against_grid = search_claims(rounds, "strategy", ["network"])
     >>> wins.words, wins.effect.value > 0
-    ('cannot be decided with n = 1 configurations', True)
+    ('cannot be decided with n = 1 configuration', True)
     """
     found = searches(rounds, strategy, configuration, score)
     return [_bayesian_wins(found), _within(found), _random_against_grid(found)]
@@ -126,7 +126,8 @@ def _bayesian_wins(found: Searches) -> Claim:
         rival = str(ranks[rivals].idxmin())
         gains = {name: (accuracy[bayesian] - accuracy[name]).to_numpy(float) for name in rivals}
         against = holm(np.array([wilcoxon_p(gain) for gain in gains.values()]))
-        ahead = np.array([np.median(gain) > 0 for gain in gains.values()])
+        # By the ranks, as the test goes: a median can be 0 where they all speak for one side.
+        ahead = np.array([rank_biserial(gain)[0] > 0 for gain in gains.values()])
         p = float(against.max())
         if p < SIGNIFICANT_P and ahead.all():
             verdict = Verdict.HOLDS
@@ -143,7 +144,8 @@ def _bayesian_wins(found: Searches) -> Claim:
         )
         said = (
             f"{bayesian} has the best optimum in {wins} of "
-            f"{formats.count(n, 'configuration')}; mean ranks: {listed}." + _too_few(n, len(rivals))
+            f"{formats.count(n, 'configuration')}; mean ranks: {listed}."
+            f"{_other_bayesian(accuracy, bayesian)}{_too_few(n, len(rivals))}"
         )
     return Claim(
         "bayesian-wins",
@@ -170,10 +172,10 @@ def _within(found: Searches) -> Claim:
         effect = _mean_effect(f"mean optimum round of {bayesian}", values, WITHIN)
         tolerant = int((found.rounds_tolerant[bayesian] <= WITHIN).sum())
         said = (
-            f"{int((values <= WITHIN).sum())} of {formats.count(n, 'optimum')} lie within {WITHIN} "
-            f"rounds; {tolerant} where an increase below {100 * SUBSTANTIAL:g} points does not "
-            "count."
-        ).replace("optimums", "optima")
+            f"{int((values <= WITHIN).sum())} of {n:,} optima lie within {WITHIN} rounds; "
+            f"{tolerant} where an increase below {100 * SUBSTANTIAL:g} points does not count."
+            f"{_other_bayesian(found.rounds, bayesian)}"
+        )
         if found.length >= FEWEST_ROUNDS:
             verdict = below(effect)
         else:
@@ -222,7 +224,7 @@ def _random_against_grid(found: Searches) -> Claim:
         f"{PAPER}section VI-A",
         verdict,
         f"Holds if the interval of the difference lies within {100 * EQUIVALENT:g} point of 0, "
-        "does not if one beats the other, p < 0.05.",
+        "does not if one beats the other, p < 0.05, by however little.",
         test,
         p,
         effect,
@@ -254,7 +256,18 @@ def _named(table: pd.DataFrame, name: str) -> str | None:
     return next((str(column) for column in table if str(column).startswith(name)), None)
 
 
+def _other_bayesian(table: pd.DataFrame, taken: str) -> str:
+    """That there are other Bayesian strategies, which are neither it nor its rivals."""
+    others = [str(name) for name in table if str(name).startswith("bayesian") and name != taken]
+    if not others:
+        return ""
+    return f" {taken} stands for Bayesian search; not compared: {formats.listing(others)}."
+
+
 def _lacking(found: Searches) -> str:
     if not len(found.accuracy):
         return "No configuration has been searched by every strategy."
-    return f"Among the strategies {formats.listing(list(map(str, found.accuracy)))} it lacks one."
+    return (
+        "What it compares has not been searched: here there is only "
+        f"{formats.listing(list(map(str, found.accuracy)))}."
+    )
