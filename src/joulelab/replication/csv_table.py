@@ -118,7 +118,7 @@ def read_csv_table(path: Path) -> CsvTable:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise DatasetError(
-            f"{path} cannot be read: {error.strerror}", "name a folder that you may read"
+            f"{path} cannot be read: {error.strerror}", "name a file that you may read"
         ) from error
     except UnicodeDecodeError as error:
         raise DatasetError(

@@ -48,8 +48,7 @@ def assumptions(experiment: Experiment) -> Table | Omitted:
     normal = bool((raw["p"] >= SIGNIFICANT_P).all())
     alike = not scatter.p < SIGNIFICANT_P
     spread = (
-        f"Brown and Forsythe: p {formats.p_value(scatter.p)}, the largest standard deviation "
-        f"{formats.significant(scatter.ratio)} times the smallest."
+        f"Brown and Forsythe: p {formats.p_value(scatter.p)}, {_ratio_words(scatter.ratio)}."
         if not scatter.reason
         else f"No test of equal variances: {scatter.reason}."
     )
@@ -61,6 +60,12 @@ def assumptions(experiment: Experiment) -> Table | Omitted:
     notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(raw["note"]) if note)
     note = " ".join(part for part in (spread, verdict, notes) if part)
     return Table(key, title, note, raw, shown, ("energies",))
+
+
+def _ratio_words(ratio: float) -> str:
+    if not formats.known(ratio):
+        return "the smallest standard deviation is 0"
+    return f"the largest standard deviation {formats.significant(ratio)} times the smallest"
 
 
 @once

@@ -6,7 +6,6 @@ could we simply rely on time efficiency?"
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from joulelab import formats
@@ -20,6 +19,7 @@ QUANTILES = ("p5", "p25", "p50", "p75", "p95")
 APART = 0.05
 """A power that differs from the others' by less does not part time from energy."""
 GIGA = 1e9
+LEAST_FOR_RHO = 3
 
 
 @once
@@ -146,14 +146,26 @@ def flops_table(experiment: Experiment) -> Table | Omitted:
             "per GFLOP": raw["joules_per_gigaflop"].map(formats.joules),
         }
     )
-    rho = raw["flops"].corr(raw["energy_j"], method="spearman") if len(raw) > 2 else np.nan  # noqa: PLR2004
-    spread = raw["joules_per_gigaflop"].max() / raw["joules_per_gigaflop"].min()
     note = (
-        "Operations of products and convolutions, forward and backward, as torch counts them. "
-        f"Spearman's \N{GREEK SMALL LETTER RHO} = {formats.effect(rho)}; an operation costs up to "
-        f"{formats.significant(spread)} times as much in one configuration as in another."
+        "Operations of products and convolutions, forward and backward, as torch counts them."
+        f"{_flops_words(raw)}"
     )
     return Table(key, title, note, raw, shown, ("configuration",), folded=True)
+
+
+def _flops_words(raw: pd.DataFrame) -> str:
+    """Spearman's rho of operations and energy, and how far their ratio reaches."""
+    said = ""
+    if len(raw) >= LEAST_FOR_RHO and min(raw["flops"].nunique(), raw["energy_j"].nunique()) > 1:
+        rho = raw["flops"].corr(raw["energy_j"], method="spearman")
+        said = f" Spearman's \N{GREEK SMALL LETTER RHO} = {formats.effect(rho)}."
+    least, most = raw["joules_per_gigaflop"].min(), raw["joules_per_gigaflop"].max()
+    if len(raw) > 1 and least > 0:
+        said += (
+            f" An operation costs up to {formats.significant(most / least)} times as much in one "
+            "configuration as in another."
+        )
+    return said
 
 
 @once
@@ -162,7 +174,7 @@ def _coupling(experiment: Experiment) -> Coupling | str:
     if not len(experiment.runs):
         return "no run has finished yet."
     if experiment.energy.column is None:
-        return experiment.energy.remarks[-1]
+        return experiment.energy.remarks[0]
     if "duration_s" not in experiment.runs:
         return "no duration is known."
     found = coupling(experiment.measured, "configuration", experiment.energy.column)

@@ -168,7 +168,11 @@ def experiment_of_table(
         for row in frame[list(factors)].to_dict("records")
     ]
     known = energy is not None and bool(frame[energy].notna().any())
-    said = tuple(remarks) if known else (*remarks, "No energy is known: the table has none.")
+    said = (
+        (*remarks, *training_remarks(frame))
+        if known
+        else ("No energy is known: the table has none.", *remarks)
+    )
     basis = EnergyBasis(energy if known else None, "of unknown source", said)
     return Experiment(
         name=name,
