@@ -1,0 +1,95 @@
+"""Commands on data: two studies compared, anybody's table, a published study."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from joulelab.cli.options import Json
+
+commands = typer.Typer()
+
+
+class Kind(StrEnum):
+    """Experiments that a table can be of."""
+
+    ARCHITECTURE = "architecture"
+    TUNING = "tuning"
+
+
+@commands.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results folder of a study.")],
+    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="That of another.")],
+    json: Json = False,
+) -> None:
+    """Compare two studies: accuracy and energy of each configuration, and which claims agree."""
+    from joulelab.cli.comparing import print_comparison
+
+    print_comparison(first, second, as_json=json)
+
+
+@commands.command()
+def analyze(
+    kind: Annotated[
+        Kind, typer.Argument(metavar="KIND", help="architecture or tuning: which experiment it is.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a header.")],
+    factor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--factor", metavar="COLUMN", help="This column is a factor; repeatable. Else found."
+        ),
+    ] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option("--energy", metavar="COLUMN", help="Column with the joules, else energy_j."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write pages, tables and figures there."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Analyse anybody's table of runs as a study of joulelab is analysed.
+
+    architecture: a row a training, with the columns energy_j (joules) and accuracy (0 to 1), and a
+    column for each factor, of any name and with any levels, such as linear_layers, conv_layers,
+    relu_layers.
+
+    tuning: a row a round, or a row a repetition, with the columns strategy, round and accuracy, and
+    a column for each further factor, such as network and hyperparameters; energy_j where known.
+
+    Columns that are no factors: round, repetition, configuration, best_accuracy, duration_s,
+    utilisation_mean, flops, learning_rate, beta1, beta2, epsilon, weight_decay. Without a column
+    round, equal hyperparameters make a round. Empty cells are missing values.
+    """
+    from joulelab.cli.analyzing import analyze as analyze_table
+
+    analyze_table(kind.value, file, factor or [], energy, out, as_json=json)
+
+
+@commands.command()
+def replicate(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A published study: yarally2023.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="The folder with its raw data.")
+    ],
+    json: Json = False,
+) -> None:
+    """Recompute the numbers of a published study from its raw data, and say which agree.
+
+    yarally2023 takes whichever of these files are there, DATASET being fashion-mnist or cifar10.
+
+    architecture-DATASET.csv, a row a training, with the columns linear_layers, conv_layers,
+    relu_layers, learning_rate, beta1, beta2, energy_j and accuracy.
+
+    tuning-DATASET.csv, a row a round, with the columns network, strategy, hyperparameters, round
+    and accuracy; best_accuracy and energy_j where there are.
+    """
+    from joulelab.cli.replicating import print_replication
+
+    print_replication(study, data, as_json=json)

@@ -1,0 +1,66 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY", help="A shipped study, a study file, or a results folder to go on with."
+    ),
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The results folder of a study.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study file."),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file with parts of your own."),
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        "--scale",
+        metavar="S",
+        help="A miniature that does this share of the work, for instance 0.001; it is printed "
+        "and kept what was thinned. What --set sets is not.",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where data sets lie; else JOULELAB_DATA."),
+]
+Meters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--meter",
+        metavar="NAME",
+        help="Only this meter, for instance nvml or shelly:192.168.1.20; may be repeated.",
+    ),
+]
+Domains = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--domain", metavar="NAME", help="Count only this domain, for instance gpu:0; repeatable."
+    ),
+]
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", help="Time between two samples.")
+]
+Place = Annotated[
+    str | None,
+    typer.Option(
+        "--place",
+        metavar="PLACE",
+        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a CSV over time.",
+    ),
+]
+Pue = Annotated[
+    float | None, typer.Option("--pue", help="Power usage effectiveness of the building.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]

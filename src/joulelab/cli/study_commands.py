@@ -1,0 +1,136 @@
+"""Commands on studies: what there is, what it would take, running it, and what was found."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from joulelab.cli.options import DataDir, Folder, Json, Overrides, Plugins, Scale, StudyName
+
+if TYPE_CHECKING:
+    from joulelab.study.study import Study
+
+commands = typer.Typer()
+
+
+class Format(StrEnum):
+    """File formats of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class Table(StrEnum):
+    """What an export holds."""
+
+    RUNS = "runs"
+    ENERGY = "energy"
+    ROUNDS = "rounds"
+    LEDGER = "ledger"
+
+
+@commands.command("list")
+def list_(plugin: Plugins = None, json: Json = False) -> None:
+    """List studies, networks, data sets, strategies, meters and more, a line each."""
+    from joulelab.cli.listing import print_parts
+
+    print_parts(plugin or [], as_json=json)
+
+
+@commands.command()
+def plan(
+    study: StudyName,
+    set_: Overrides = None,
+    scale: Scale = None,
+    data_dir: DataDir = None,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Show what a study would run, and predict its time and energy; nothing is kept."""
+    from joulelab.cli.planning import print_plan
+
+    print_plan(_load(study, set_, plugin, data_dir, scale), as_json=json)
+
+
+@commands.command()
+def run(
+    study: StudyName,
+    set_: Overrides = None,
+    scale: Scale = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Results folder.")
+    ] = None,
+    data_dir: DataDir = None,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Run a study, or go on with it where it was interrupted; then write its report."""
+    from joulelab.cli.running import default_folder, run_study
+
+    folder = out or default_folder(study, set_ or [], scale)
+    raise typer.Exit(run_study(_load(study, set_, plugin, data_dir, scale), folder, as_json=json))
+
+
+@commands.command()
+def status(folder: Folder, json: Json = False) -> None:
+    """Say how far a study is, also while it runs."""
+    from joulelab.cli.inspecting import print_status
+
+    print_status(folder, as_json=json)
+
+
+@commands.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR ...", help="Results folders of studies.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where several studies together are written."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a study anew, finished or not, and print its tables.
+
+    Of several studies, for instance on two data sets, the claims, tables and figures of the paper
+    are written together as well.
+    """
+    from joulelab.cli.inspecting import print_joint_report, print_report
+
+    if len(folders) == 1 and out is None:
+        print_report(folders[0], as_json=json)
+    else:
+        print_joint_report(folders, out, as_json=json)
+
+
+@commands.command()
+def export(
+    folder: Folder,
+    format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
+    table: Annotated[Table, typer.Option("--table", help="What to export.")] = Table.RUNS,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Where to; CSV goes to standard output without it."
+        ),
+    ] = None,
+) -> None:
+    """Write the runs, or another table, of a study as CSV or Parquet."""
+    from joulelab.cli.inspecting import export_table
+
+    export_table(folder, format_.value, table.value, out)
+
+
+def _load(
+    study: str,
+    overrides: list[str] | None,
+    plugins: list[Path] | None,
+    data_dir: Path | None,
+    scale: float | None,
+) -> Study:
+    from joulelab.study.study import Study
+
+    return Study.load(study, overrides or [], plugins or [], data_dir, scale)
