@@ -1,8 +1,18 @@
 """Which energy counts, and what a reader must know of it."""
 
 import pandas as pd
+import pytest
+from reported_study import drawn, readings_of
 
-from joulelab.report.experiment import energy_basis, trained_by, training_remarks
+from joulelab.report.experiment import (
+    energy_basis,
+    experiment_of_table,
+    experiments,
+    once,
+    trained_by,
+    training_remarks,
+)
+from joulelab.report.tables import Table, pairs, variations
 
 
 def test_flagged_measurements_are_counted_and_one_is_shown():
@@ -35,8 +45,10 @@ def test_one_engine_that_trains_one_by_one_needs_no_remark():
 
 def test_energies_of_a_group_are_said_to_be_equal_by_construction():
     runs = pd.concat([trained("fast", "bf16", 6, 6), trained("fast", "bf16", 2, 2)])
+    runs = runs.assign(configuration="CNN", started_at=[1.0] * 6 + [2.0] * 2)
     (remark,) = training_remarks(runs)
     assert "up to 6 at a time" in remark
+    assert "counts its 2 measurements, not its 8 runs" in remark
     assert "equal by construction" in remark
     assert trained_by(runs) == ["fast, bf16: 8 runs, 2 to 6 at a time"]
 
@@ -52,3 +64,79 @@ def test_energies_of_several_engines_or_precisions_must_not_be_compared():
 def test_runs_that_do_not_say_how_they_were_trained_give_no_remark():
     assert training_remarks(pd.DataFrame({"energy_net_j": [1.0]})) == []
     assert training_remarks(trained(None, None, None, 2)) == []
+
+
+def grouped(folder):
+    """A study with eight repetitions a round that were trained, and measured, as one."""
+    study = drawn(folder, rounds=4, repetitions=8)
+    by_group = study.runs.groupby(["configuration", "round"], sort=False)
+    for name in ("energy_net_j", "energy_gross_j", "started_at"):
+        study.runs[name] = by_group[name].transform("first")
+    study.runs["engine"], study.runs["group_size"] = "fast", 8
+    study.readings = readings_of(study.runs)
+    return study
+
+
+def test_a_group_of_eight_counts_once_in_tests_of_energy(tmp_path):
+    layers = experiments(grouped(tmp_path))[1]
+    assert len(layers.runs) == 8 * 4 * 8
+    measured = layers.measured
+    assert len(measured) == 8 * 4
+    assert set(measured["members"]) == {8}
+    means = layers.runs.groupby(["configuration", "started_at"], sort=False)["accuracy"].mean()
+    assert measured["accuracy"].tolist() == pytest.approx(means.tolist())
+    for make in (variations, pairs):
+        assert isinstance(make(layers), Table)
+    assert set(variations(layers).raw["n"]) == {4}
+    assert any("counts its 32 measurements, not its 256 runs" in s for s in layers.energy.remarks)
+
+
+def test_runs_that_were_measured_one_by_one_are_their_own_measurements(tmp_path):
+    layers = experiments(drawn(tmp_path))[1]
+    assert layers.measured is layers.runs
+
+
+def from_table(runs, **changes):
+    given = {"name": "mine", "kind": "architecture", "dataset": "digits", "factors": ["width"]}
+    return experiment_of_table(runs, **{**given, "energy": "energy_j", **changes})
+
+
+def test_a_table_from_elsewhere_has_energies_of_unknown_source():
+    runs = pd.DataFrame(
+        {"width": [1, 2.0], "round": 0, "energy_j": [3.0, 4.0], "accuracy": [0.5, 0.6]}
+    )
+    found = from_table(runs, remarks=["A remark."])
+    assert list(found.runs["configuration"]) == ["width=1", "width=2"]
+    assert found.energy.name == "energy"
+    assert found.energy.status == "of unknown source"
+    assert found.energy.remarks == ("A remark.",)
+
+
+@pytest.mark.parametrize("energy", [None, "energy_j"])
+def test_a_table_without_energies_says_so_before_all_else(energy):
+    runs = pd.DataFrame({"width": [1, 2], "round": 0, "energy_j": None, "accuracy": [0.5, 0.6]})
+    found = from_table(runs, energy=energy, remarks=["A remark."])
+    assert found.energy.column is None
+    assert found.energy.remarks == ("No energy is known: the table has none.", "A remark.")
+    assert variations(found).reason == "No energy is known: the table has none."
+
+
+def test_a_group_in_a_table_from_elsewhere_is_one_measurement():
+    runs = pd.DataFrame({"width": [1, 1, 2, 2], "round": 0, "energy_j": [3.0, 3.0, 4.0, 4.0]})
+    runs = runs.assign(accuracy=0.5, group_size=2.0, started_at=["a", "a", "b", "b"])
+    found = from_table(runs)
+    assert len(found.measured) == 2
+    assert "counts its 2 measurements, not its 4 runs" in found.energy.remarks[0]
+
+
+def test_what_is_made_once_is_made_once_for_each_experiment(tmp_path):
+    made = []
+
+    @once
+    def make(experiment):
+        made.append(experiment.name)
+        return len(made)
+
+    tuning, layers = experiments(drawn(tmp_path))
+    assert [make(tuning), make(layers), make(tuning)] == [1, 2, 1]
+    assert made == ["tuning", "layers"]

@@ -54,4 +54,7 @@ def _plain(table: Table | Omitted) -> Any:  # noqa: ANN401 - rows of any shape
 
     if not isinstance(table, Table):
         return {"title": table.title, "omitted": table.reason}
-    return {"title": table.title, "rows": json.loads(table.raw.to_json(orient="records"))}
+    return {
+        "title": table.title,
+        "rows": json.loads(table.raw.to_json(orient="records", double_precision=15)),
+    }

@@ -16,6 +16,7 @@ from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, Verdict
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import STRATEGY, rounds
+from joulelab.report.told_apart import told_apart
 
 CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.UNDECIDED: "undecided"}
 
@@ -41,11 +42,12 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     Args:
         experiments: of one study or of several.
     """
-    searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
-    found = [_search(one.title, [one]) for one in searches]
+    known = told_apart([one for one in experiments if len(one.runs)], _title)
+    searches = [one for one in known if STRATEGY in one.factors]
+    found = [_search(_title(one), [one]) for one in searches]
     if len({one.dataset for one in searches}) > 1:
         found.append(_search("All data sets together", searches))
-    for one in experiments:
+    for one in known:
         if STRATEGY not in one.factors and one.factors and one.energy.column is not None:
             found.append(_layers(one))
     return found
@@ -63,15 +65,14 @@ def _layers(experiment: Experiment) -> Scope:
 def _search(name: str, searches: Sequence[Experiment]) -> Scope:
     from joulelab.analysis.claims.search import search_claims
 
-    frames = [rounds(one).assign(dataset=one.dataset) for one in searches]
-    shared = [
-        factor
-        for factor in searches[0].factors
-        if factor != STRATEGY and all(factor in one.factors for one in searches)
-    ]
-    several = ["dataset"] if len(searches) > 1 else []
-    claims = search_claims(pd.concat(frames), STRATEGY, [*several, *shared])
-    return Scope(_title(searches[0]) if len(searches) == 1 else name, tuple(claims))
+    frames = []
+    for number, one in enumerate(searches):
+        scored = rounds(one)
+        levels = scored[[factor for factor in one.factors if factor != STRATEGY]]
+        blocks = [(number, *map(str, row)) for row in levels.itertuples(index=False)]
+        frames.append(scored[[STRATEGY, "round", "score"]].assign(block=pd.Series(blocks)))
+    claims = search_claims(pd.concat(frames, ignore_index=True), STRATEGY, ["block"])
+    return Scope(name, tuple(claims))
 
 
 def _title(experiment: Experiment) -> str:

@@ -201,7 +201,10 @@ def _plain(made: Sequence[Table | Omitted]) -> dict[str, Any]:
     return {
         one.key: {"title": one.title, "omitted": one.reason}
         if isinstance(one, Omitted)
-        else {"title": one.title, "rows": json.loads(one.raw.to_json(orient="records"))}
+        else {
+            "title": one.title,
+            "rows": json.loads(one.raw.to_json(orient="records", double_precision=15)),
+        }
         for one in made
     }
 

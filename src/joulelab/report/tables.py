@@ -44,7 +44,7 @@ class Table:
         text: headings whose columns hold words and not numbers.
         bold: cells (row, heading) that stand out.
         folded: shown only on request, for it is long.
-        wide: headings that a terminal of 80 columns leaves out.
+        wide: headings that a terminal leaves out where not all of them fit.
     """
 
     key: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 
+import pandas as pd
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -21,6 +24,8 @@ from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 
 WIDTH = 80
+GAP = 2
+"""Blanks between two columns."""
 LONG = 20
 """Rows from which on a table that may be folded is."""
 COLOURS = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNDECIDED: "yellow"}
@@ -95,7 +100,8 @@ def print_table(table: Table | Omitted, console: Console, *, noted: bool = True)
         console.print(Padding(Text(table.title, style="italic"), (1, 0, 0, 0)), width=width)
         console.print(Text(f"{len(table.shown)} rows; --json has them."), width=width)
     else:
-        console.print(_drawn(table), width=width)
+        below = int(noted and bool(table.note))
+        console.print(Padding(_drawn(table, width), (1, 0, below, 0)), width=width)
     if noted and table.note:
         console.print(Text(table.note, style="dim"), width=width)
 
@@ -125,25 +131,47 @@ def _left_out(omitted: Omitted) -> Text:
     return Text(f"{omitted.title} is left out: {omitted.reason}", style="dim")
 
 
-def _drawn(table: Table) -> Padding:
+def _widths(shown: pd.DataFrame, text: Collection[str], room: int) -> dict[str, int]:
+    """Widths that break no number and, unless a word alone is too long, no word.
+
+    Args:
+        shown: the cells as text.
+        text: headings whose columns hold words, which may go on in the next line.
+        room: for all columns and the gaps between them.
+    """
+    widths, least = {}, {}
+    for heading in shown.columns:
+        cells, words = list(shown[heading].map(str)), str(heading).split()
+        widths[heading] = max(map(cell_len, [*cells, str(heading)]))
+        whole = [word for cell in cells for word in cell.split()] if heading in text else cells
+        least[heading] = max(map(cell_len, [*whole, *words]), default=1)
+    room -= GAP * (len(widths) - 1)
+    while sum(widths.values()) > room:
+        broad = [name for name in widths if widths[name] > least[name]]
+        # Where nothing else is left, the longest words are broken.
+        broad = broad or [name for name in widths if name in text and widths[name] > 1]
+        if not broad:
+            break
+        widths[max(broad, key=lambda name: widths[name])] -= 1
+    return widths
+
+
+def _drawn(table: Table, room: int) -> RichTable:
     drawn = RichTable(
         title=Text(table.title),
         title_justify="left",
         title_style="italic",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
-        padding=(0, 1),
+        padding=(0, GAP - 1, 0, 0),
     )
-    shown = table.shown.drop(columns=[name for name in table.wide if name in table.shown])
-    for heading in shown.columns:
-        words = heading in table.text
-        # Numbers are never broken; where the width does not do, words are.
-        drawn.add_column(
-            Text(str(heading)),
-            justify="left" if words else "right",
-            no_wrap=not words,
-            overflow="fold",
-        )
+    shown = table.shown
+    if sum(_widths(shown, (), sys.maxsize).values()) + GAP * (shown.shape[1] - 1) > room:
+        shown = shown.drop(columns=[name for name in table.wide if name in shown])
+    for heading, width in _widths(shown, table.text, room).items():
+        justify: JustifyMethod = "left" if heading in table.text else "right"
+        drawn.add_column(Text(heading), justify=justify, width=width, overflow="fold")
     for number, row in enumerate(shown.itertuples(index=False)):
         drawn.add_row(
             *(
@@ -151,4 +179,4 @@ def _drawn(table: Table) -> Padding:
                 for heading, cell in zip(shown.columns, row, strict=True)
             )
         )
-    return Padding(drawn, (1, 0, 0, 0))
+    return drawn

@@ -7,17 +7,22 @@ so a number in the text of a paper and the same number in its table cannot diffe
     \input{tables}           % where the tables go
     reaches \JLTableIIIFashionMnistSimpleCNNGridThreeAccuracy{} after ...
 
-Names of macros consist of letters, so digits are spelt out.
+Names of macros consist of letters, so digits are spelt out. Where two numbers would have the same
+macro, the later one gets a letter more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from joulelab.report.paper.table import Cell, PaperTable, spans
 
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+SIGNS = {".": "Point", "-": "Minus"}
+WORD = re.compile(r"[A-Za-z]+|[0-9]|(?<=[0-9])\.(?=[0-9])|(?<!\w)-(?=[0-9])")
+"""Letters, a digit, a decimal point, or the minus of a number."""
 SYMBOLS = {
     "\\": r"\textbackslash{}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
@@ -34,6 +39,13 @@ SYMBOLS = {
     "\N{GREEK SMALL LETTER BETA}": r"$\beta$",
     "\N{GREEK SMALL LETTER EPSILON}": r"$\epsilon$",
     "\N{GREEK SMALL LETTER ETA}": r"$\eta$",
+    "\N{GREEK SMALL LETTER RHO}": r"$\rho$",
+    "\N{GREEK SMALL LETTER CHI}": r"$\chi$",
+    "|": "$|$",
+    # After the end of a row these two would be taken for arguments of it.
+    "[": "{[}",
+    "*": "{*}",
+    "\n": " ",
     "\N{LEFT DOUBLE QUOTATION MARK}": "``",
     "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
 }
@@ -51,8 +63,29 @@ def macro(name: Sequence[str]) -> str:
     >>> print(macro(("table-iii", "cifar10", "SimpleCNN", "bayesian-pi", "5", "accuracy")))
     \JLTableIIICifarOneZeroSimpleCNNBayesianPiFiveAccuracy
     """
-    words = re.findall(r"[A-Za-z]+|\d", " ".join(_spoken(part) for part in name))
+    words = re.findall(WORD, " ".join(_spoken(part) for part in name))
     return "\\JL" + "".join(_camel(word) for word in words)
+
+
+def macros(names: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    r"""A macro for each name, no two the same.
+
+    Args:
+        names: in an order that stays; names that are added at the end do not change the others.
+
+    >>> for found in macros([("a-b",), ("a b",)]).values():
+    ...     print(found)
+    \JLAB
+    \JLABB
+    """
+    found: dict[tuple[str, ...], str] = {}
+    taken: set[str] = set()
+    for name in dict.fromkeys(names):
+        letters = iter(("", *string.ascii_uppercase[1:]))
+        command = next(c for letter in letters if (c := macro(name) + letter) not in taken)
+        taken.add(command)
+        found[name] = command
+    return found
 
 
 def escape(text: str) -> str:
@@ -68,25 +101,28 @@ def numbers(named: Iterable[tuple[tuple[str, ...], str]]) -> str:
     """The file ``numbers.tex``.
 
     Args:
-        named: name and text of every number.
+        named: name and text of every number, those of the tables first, as they are there.
 
     Raises:
-        ValueError: two different numbers have the same macro.
+        ValueError: two different numbers have the same name.
     """
-    commands: dict[str, str] = {}
+    texts: dict[tuple[str, ...], str] = {}
     for name, text in named:
-        if commands.setdefault(macro(name), text) != text:
-            raise ValueError(f"{macro(name)} would be {commands[macro(name)]} and {text}")
-    lines = [f"\\newcommand{{{command}}}{{{escape(text)}}}" for command, text in commands.items()]
+        if texts.setdefault(name, text) != text:
+            raise ValueError(f"{name} would be {texts[name]} and {text}")
+    commands = macros(texts)
+    lines = [f"\\newcommand{{{commands[name]}}}{{{escape(text)}}}" for name, text in texts.items()]
     return "\n".join([HEADER, *lines, ""])
 
 
 def tables(made: Iterable[PaperTable]) -> str:
     """The file ``tables.tex``: needs booktabs and the macros of ``numbers.tex``."""
-    return "\n\n".join([HEADER, *map(_table, made), ""])
+    every = list(made)
+    commands = macros(name for table in every for name, _ in table.named)
+    return "\n\n".join([HEADER, *(_table(table, commands) for table in every), ""])
 
 
-def _table(table: PaperTable) -> str:
+def _table(table: PaperTable, commands: Mapping[tuple[str, ...], str]) -> str:
     groups = spans(table.columns)
     environment = "table*" if _characters(table) > COLUMN_CHARACTERS else "table"
     lines = [
@@ -99,7 +135,10 @@ def _table(table: PaperTable) -> str:
         *(_group_header(groups) if any(group for group, _ in groups) else ()),
         " & ".join(escape(column.heading) for column in table.columns) + r" \\",
         r"\midrule",
-        *(_row(table.key, row) for row in table.rows),
+        *(
+            " & ".join(_cell(table.key, cell, commands) for cell in row) + r" \\"
+            for row in table.rows
+        ),
         r"\bottomrule",
         r"\end{tabular}",
         f"\\end{{{environment}}}",
@@ -126,12 +165,8 @@ def _group_header(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
         first += width
 
 
-def _row(key: str, row: Sequence[Cell]) -> str:
-    return " & ".join(_cell(key, cell) for cell in row) + r" \\"
-
-
-def _cell(key: str, cell: Cell) -> str:
-    text = f"{macro((key, *cell.name))}{{}}" if cell.name else escape(cell.text)
+def _cell(key: str, cell: Cell, commands: Mapping[tuple[str, ...], str]) -> str:
+    text = f"{commands[key, *cell.name]}{{}}" if cell.name else escape(cell.text)
     return f"\\textbf{{{text}}}" if cell.bold else text
 
 
@@ -141,6 +176,8 @@ def _spoken(part: str) -> str:
 
 
 def _camel(word: str) -> str:
+    if word in SIGNS:
+        return SIGNS[word]
     if word.isdigit():
         return DIGITS[int(word)]
     return word.upper() if word in {"i", "ii", "iii", "iv", "v"} else word[0].upper() + word[1:]

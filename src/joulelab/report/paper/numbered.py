@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from joulelab.report.experiment import Experiment, whole_numbers
 from joulelab.report.paper.convergence_figure import Curve, convergence_figure
 from joulelab.report.paper.dimension_figure import effective_dimension_figure
 from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
+from joulelab.report.paper.tables import more_first, of_both_kinds
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
 from joulelab.study.demonstration import effective_dimension
@@ -31,8 +33,7 @@ def paper_figures(experiments: Sequence[Experiment]) -> list[Made]:
     Args:
         experiments: of one study or of several.
     """
-    searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
-    layers = [one for one in experiments if STRATEGY not in one.factors and len(one.runs)]
+    searches, layers = of_both_kinds(experiments)
     return [
         *(
             [one for search in searches for one in _convergence(search)]
@@ -53,13 +54,14 @@ def paper_figures(experiments: Sequence[Experiment]) -> list[Made]:
 def _convergence(search: Experiment) -> Iterator[Made]:
     """A figure a number of hyperparameters: a panel a network, a line a strategy."""
     found = rounds(search)
-    counts = sorted(found[COUNT].unique(), reverse=True) if COUNT in found else [None]
-    for count in counts:
+    levels = [("", count) for count in found[COUNT].unique()] if COUNT in found else [("", None)]
+    for _, count in sorted(levels, key=more_first):
         part = found if count is None else found[found[COUNT] == count]
-        number = PUBLISHED.get((search.dataset, int(count or 0)))
+        number = PUBLISHED.get((search.dataset, count))
         title = f"Figure {number}" if number else "As Figures 3 to 6"
         said = f", {count} hyperparameters" if count is not None else ""
         key = f"figure-{number}" if number else f"convergence-{search.dataset}-{count or 'all'}"
+        key = re.sub(r"[^A-Za-z0-9.]+", "-", key)  # it names a file, too
         title = f"{title}. Convergence on {search.dataset}{said}"
         yield _convergence_of(search, part, key, title)
 

@@ -17,6 +17,7 @@ from joulelab.report import tables as page_tables
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper.table import Cell, Column, PaperTable
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters
+from joulelab.report.told_apart import told_apart
 
 HYPERPARAMETERS = {
     "learning_rate": "\N{GREEK SMALL LETTER ALPHA}",
@@ -39,8 +40,7 @@ def paper_tables(experiments: Sequence[Experiment]) -> list[Made]:
     Args:
         experiments: of one study or of several.
     """
-    searches = [one for one in experiments if STRATEGY in one.factors and len(one.runs)]
-    layers = [one for one in experiments if STRATEGY not in one.factors and len(one.runs)]
+    searches, layers = of_both_kinds(experiments)
     makers = (
         (searches, "I", "Comparison of optimisation strategies", _strategies),
         (layers, "II", "Configurations of the model architecture", _configurations),
@@ -61,20 +61,39 @@ def paper_tables(experiments: Sequence[Experiment]) -> list[Made]:
     ]
 
 
+def of_both_kinds(
+    experiments: Sequence[Experiment],
+) -> tuple[list[Experiment], list[Experiment]]:
+    """Those with finished runs that compare strategies, and those that compare layers.
+
+    No two of a kind have the same name of the data set.
+    """
+    known = [one for one in experiments if len(one.runs)]
+    searches = [one for one in known if STRATEGY in one.factors]
+    layers = [one for one in known if one.factors and STRATEGY not in one.factors]
+    return (
+        told_apart(searches, lambda one: one.dataset),
+        told_apart(layers, lambda one: one.dataset),
+    )
+
+
 def _strategies(number: str, title: str, searches: Sequence[Experiment]) -> Made:
-    columns = [name for name in (STRATEGY, "network", COUNT) if name in searches[0].factors]
-    columns += [name for name in searches[0].factors if name not in columns]
+    columns = _factors(searches, (STRATEGY, "network", COUNT))
     rows, raw = [], []
     for one in searches:
-        for levels, runs in _configured(one, columns):
+        for levels, runs in _configured(one, [name for name in columns if name in one.factors]):
             searched = [mark for name, mark in HYPERPARAMETERS.items() if _given(runs, name)]
-            cells = [Cell(formats.level(levels[name])) for name in columns if name != COUNT]
+            cells = [
+                Cell(formats.level(levels.get(name, formats.DASH)))
+                for name in columns
+                if name != COUNT
+            ]
             rounds, repetitions = _shape(runs)
             shape = {"rounds": rounds, "repetitions": repetitions}
             raw.append({"dataset": one.dataset, **levels, **shape, "trainings": len(runs)})
             which = ", ".join(searched) or formats.level(levels.get(COUNT, formats.DASH))
             numbers = [(key, f"{value:,}") for key, value in raw[-1].items() if key in _COUNTS]
-            named = (one.dataset, *(str(levels[name]) for name in columns))
+            named = (one.dataset, *map(str, levels.values()))
             rows.append(
                 (
                     Cell(one.dataset),
@@ -96,10 +115,12 @@ def _strategies(number: str, title: str, searches: Sequence[Experiment]) -> Made
 
 
 _COUNTS = ("rounds", "repetitions", "trainings")
+NOT_COUNTED = 0
+"""Stands for the number of hyperparameters where that is no factor."""
 
 
 def _configurations(number: str, title: str, layers: Sequence[Experiment]) -> Made:
-    factors = list(dict.fromkeys(name for one in layers for name in one.factors))
+    factors = _factors(layers)
     rows, raw = [], []
     for one in layers:
         for levels, runs in _configured(one, list(one.factors)):
@@ -131,23 +152,25 @@ def _configurations(number: str, title: str, layers: Sequence[Experiment]) -> Ma
 
 
 def _optima(number: str, title: str, searches: Sequence[Experiment]) -> Made:
-    by = [name for name in ("network", STRATEGY) if name in searches[0].factors]
-    by += [name for name in searches[0].factors if name not in (*by, COUNT)]
+    by = [name for name in _factors(searches, ("network", STRATEGY)) if name != COUNT]
     found = []
     for one in searches:
-        counted = [*by, *([COUNT] if COUNT in one.factors else [])]
-        table = convergence(page_tables.rounds(one), by=counted).dropna(subset=["optimum_round"])
-        found.append(table.assign(dataset=one.dataset, **({} if COUNT in table else {COUNT: 0})))
-    raw = pd.concat(found, ignore_index=True)
-    if not len(raw):
+        table = convergence(page_tables.rounds(one), by=list(one.factors))
+        absent: dict[str, Any] = dict.fromkeys(set(by) - set(one.factors), formats.DASH)
+        absent |= {} if COUNT in one.factors else {COUNT: NOT_COUNTED}
+        scored = table.dropna(subset=["optimum_round"])
+        if len(scored):
+            found.append(scored.assign(dataset=one.dataset, **absent))
+    if not found:
         return Omitted(f"table-{number.lower()}", f"Table {number}. {title}", "no round is scored.")
+    raw = pd.concat(found, ignore_index=True)
     raw["optimum_round"] = raw["optimum_round"].astype(int)
     best = _best_of(raw, [name for name in by if name != STRATEGY])
     # As in the paper, five hyperparameters stand before three.
-    settings = sorted({(row["dataset"], row[COUNT]) for row in _records(raw)}, key=_more_first)
+    settings = sorted({(row["dataset"], row[COUNT]) for row in _records(raw)}, key=more_first)
     columns = [Column(name, words=True) for name in by]
     for dataset, count in settings:
-        group = f"{dataset}, {count} hyperparameters" if count else str(dataset)
+        group = f"{dataset}, {count} hyperparameters" if count != NOT_COUNTED else str(dataset)
         columns += [Column("accuracy", group), Column("round", group)]
     rows = []
     for levels, of_levels in raw.groupby(by, sort=False):
@@ -197,8 +220,10 @@ def _setting(row: Mapping[Hashable, Any], by: Sequence[str]) -> tuple[object, ..
     return (row["dataset"], row[COUNT], *(row[name] for name in by))
 
 
-def _more_first(place: tuple[Any, Any]) -> tuple[str, int]:
-    return str(place[0]), -int(place[1])
+def more_first(place: tuple[Any, Any]) -> tuple[str, float, str]:
+    """Order of pairs of a data set and a number of hyperparameters, which may be a word."""
+    dataset, count = place
+    return str(dataset), -count if isinstance(count, int | float) else 0.0, str(count)
 
 
 def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
@@ -231,7 +256,8 @@ def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
         number,
         title,
         f"{ETA} with the number of levels for k; the paper takes the number of configurations "
-        "(next to last column). Magnitude: small from 0.01, medium from 0.06, large from 0.14.",
+        "(next to last column). Magnitude: small from 0.01, medium from 0.06, large from 0.14."
+        f"{_left_out(why)}",
         (
             Column("data set", words=True),
             Column("factor", words=True),
@@ -256,11 +282,13 @@ def _clusters(number: str, title: str, layers: Sequence[Experiment]) -> Made:
         "Std accuracy": [],
     }
     keys = ("energy_mean_j", "accuracy_mean", "accuracy_max", "accuracy_std")
-    raws, which = [], []
+    raws, which, why, energies = [], [], [], set()
     for one in layers:
         found = found_clusters(one)
         if found is None:
+            why.append(f"{one.dataset}: no factor has two levels whose runs have an energy.")
             continue
+        energies.add(f"{one.energy.name} ({one.energy.status})")
         which.append(f"{found.factor} on {one.dataset}")
         raws.append(found.table.assign(dataset=one.dataset, factor=found.factor))
         for row in reversed(_records(found.table)):
@@ -273,18 +301,28 @@ def _clusters(number: str, title: str, layers: Sequence[Experiment]) -> Made:
         return Omitted(
             f"table-{number.lower()}",
             f"Table {number}. {title}",
-            "no factor has two levels whose runs have an energy.",
+            " ".join(why),
         )
-    status = formats.listing(sorted({f"{one.energy.name} ({one.energy.status})" for one in layers}))
     return PaperTable(
         number,
         title,
         f"E+ and E\N{MINUS SIGN} are the levels of the factor that moves the energy most "
-        f"({formats.listing(which)}); {status} of a training.",
+        f"({formats.listing(which)}); {formats.listing(sorted(energies))} of a training."
+        f"{_left_out(why)}",
         tuple(columns),
         tuple((Cell(measure), *cells) for measure, cells in measures.items()),
         pd.concat(raws, ignore_index=True),
     )
+
+
+def _factors(experiments: Sequence[Experiment], first: Sequence[str] = ()) -> list[str]:
+    """The factors of all of them, some before the others."""
+    there = dict.fromkeys(name for one in experiments for name in one.factors)
+    return [*(name for name in first if name in there), *(n for n in there if n not in first)]
+
+
+def _left_out(reasons: Sequence[str]) -> str:
+    return f" Left out: {' '.join(reasons)}" if reasons else ""
 
 
 def _configured(
