@@ -14,6 +14,7 @@ variation      how much does the energy of a configuration vary from run to run?
 normality      are the energies normally distributed?
 variances      do energies scatter alike in every configuration? (Brown and Forsythe)
 kruskal        which factor moves energy, and how strongly?
+order          does one factor move energy more than another?
 interaction    do factors act together? (factorial ANOVA, aligned rank transform)
 dominance      how often does a run of one level take more than a run of another? (Cliff's delta)
 ranking        which treatment is best over many blocks, and is that more than chance?

@@ -186,6 +186,38 @@ def resampled_h(
     return np.concatenate(parts) if parts else np.empty(0)
 
 
+def resampled_h_of_factors(
+    values: npt.NDArray[np.float64],
+    levels_of: Sequence[npt.NDArray[np.intp]],
+    strata: npt.NDArray[np.intp],
+    resamples: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """H of several factors on the same resamples, which draw each stratum again.
+
+    Args:
+        values: energies, shape (n,).
+        levels_of: for each factor the number of the level of every value, from 0, shape (n,). All
+            values of a stratum have the same levels.
+        strata: the number of the stratum of every value, shape (n,).
+        resamples: how many.
+        rng: the source of chance.
+
+    Returns:
+        Shape (resamples, factors); NaN where a resample has all energies the same.
+    """
+    order = np.argsort(values, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1
+    tied = np.diff(ends, prepend=0)
+    groups = [np.flatnonzero(strata[order] == one) for one in np.unique(strata)]
+    belongs = [np.eye(codes.max() + 1)[codes[order]] for codes in levels_of]
+    parts = []
+    for batch in batches(resamples, len(values)):
+        counts = draw_counts(rng, batch, groups, len(values))
+        parts.append(np.stack([_h_of_counts(counts, one, ends, tied) for one in belongs], axis=1))
+    return np.concatenate(parts) if parts else np.empty((0, len(levels_of)))
+
+
 def _h_of_counts(
     counts: npt.NDArray[np.float64],
     belongs: npt.NDArray[np.float64],

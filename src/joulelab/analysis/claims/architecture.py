@@ -1,8 +1,8 @@
 """Claims about what layers cost and bring.
 
-The unit of evidence of the last two is a round: a set of hyperparameters with which every
-configuration is trained. Both clusters are averaged within a round, and the rounds are the sample,
-because the repetitions of a set of hyperparameters resemble each other more than chance has it.
+The unit of evidence is a round: a set of hyperparameters with which every configuration is trained.
+Its repetitions are averaged, and the rounds are the sample, because the repetitions of a set of
+hyperparameters resemble each other more than chance has it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from joulelab.analysis.comparison import Interval, mean_interval, ratio_interval
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import ENERGY, complete
+from joulelab.analysis.order import effect_order
 from joulelab.analysis.paired import holm
 from joulelab.analysis.variation import variation
 
 PAPER = "Yarally et al., CAIN 2023, "
+ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 LAYERS = ("conv_layers", "linear_layers", "relu")
 """Types of layer by what they cost, the dearest first."""
 STEADY = 0.01
@@ -65,7 +67,7 @@ def architecture_claims(
     split = _split(runs, factors, energy, accuracy)
     return [
         hyperparameters_claim(runs, energy, configuration),
-        _order(runs, factors, energy),
+        _order(runs, factors, energy, configuration),
         _halved(split, energy, accuracy),
         _diminishing(split, energy, accuracy),
     ]
@@ -129,60 +131,54 @@ def _between_rounds(runs: pd.DataFrame, energy: str, configuration: str) -> tupl
     return (
         "Student's t interval over configurations; Kruskal-Wallis between the hyperparameter sets "
         f"of each: p < {SIGNIFICANT_P:g} (Holm) in {int((p < SIGNIFICANT_P).sum())} of "
-        f"{len(found)}, median \N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} "
+        f"{len(found)}, median {ETA} "
         f"{formats.effect(float(found['eta_squared'].median()))}"
     ), float(p.min())
 
 
-def _order(runs: pd.DataFrame, factors: Sequence[str], energy: str) -> Claim:
+def _order(runs: pd.DataFrame, factors: Sequence[str], energy: str, configuration: str) -> Claim:
     """Whether convolutional layers explain most of the energy, then linear ones, then ReLU."""
-    effect, verdict, n = Effect("eta squared of conv_layers"), Verdict.UNDECIDED, 0
+    effect, verdict, n = Effect(f"least gap in {ETA}", reference=0.0), Verdict.UNDECIDED, 0
     test, p = "", np.nan
     present = _varied(runs, [name for name in LAYERS if name in factors])
     said = f"It needs {formats.listing(LAYERS)} to vary; "
     said += f"here it is {formats.listing(present)}." if present else "here none of them does."
     if len(present) == len(LAYERS):
-        table = kruskal(runs, LAYERS, energy, resamples=RESAMPLES)
-        conv, linear, relu = rows = table.to_dict("records")
-        n = int(table["n"].min())
-        effect = Effect(
-            f"\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} of {LAYERS[0]}",
-            conv["eta_squared"],
-            conv["eta_low"],
-            conv["eta_high"],
-        )
-        pairs = [(conv, linear), (linear, relu)]
-        if all(upper["eta_low"] > lower["eta_high"] for upper, lower in pairs):
-            verdict = Verdict.HOLDS
-        elif any(upper["eta_high"] < lower["eta_low"] for upper, lower in pairs):
-            verdict = Verdict.FAILS
-        p = float(table["p"].max())
-        h = ", ".join(f"{row['factor']} H = {formats.statistic(row['h'])}" for row in rows)
-        test = f"Kruskal-Wallis: {h}; largest p {formats.p_value(p)}"
-        why = dict.fromkeys(filter(None, table["reason"]))
-        said = f"No test: {'; '.join(why)}." if why else "; ".join(map(_eta_words, rows)) + "."
+        found = effect_order(runs, LAYERS, configuration, energy, RESAMPLES)
+        n, said = found.n, f"No test: {found.reason}."
+        if not found.reason:
+            gaps = found.gaps
+            least = gaps.sort_values("gap").iloc[0]
+            name = f"{ETA} of {least['before']} less that of {least['after']}"
+            effect = Effect(name, least["gap"], least["low"], least["high"], 0.0)
+            if (gaps["low"] > 0).all():
+                verdict = Verdict.HOLDS
+            elif (gaps["high"] < 0).any():
+                verdict = Verdict.FAILS
+            p = float(found.effects["p"].max())
+            rows = found.effects.to_dict("records")
+            h = ", ".join(f"{row['factor']} H = {formats.statistic(row['h'])}" for row in rows)
+            test = f"Kruskal-Wallis: {h}; largest p {formats.p_value(p)}; gaps by bootstrap"
+            said = "; ".join(map(_eta_words, rows)) + "."
     return Claim(
         "convolutions-dominate",
         "Convolutional layers move the energy most, then linear layers, then ReLU.",
         f"{PAPER}section VI-B, Table IV",
         verdict,
-        "Holds if the bootstrap intervals of eta squared lie one below the other in this order, "
-        "does not if two lie the other way round.",
+        f"Holds if the intervals of both gaps in {ETA}, on the same resamples, lie above 0, does "
+        "not if one lies below.",
         test,
         p,
         effect,
         n,
-        "runs",
+        "rounds of configurations",
         said,
     )
 
 
 def _eta_words(row: Mapping[Hashable, Any]) -> str:
-    interval = formats.interval(row["eta_low"], row["eta_high"], formats.effect)
-    return (
-        f"{row['factor']} \N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO} = "
-        f"{formats.effect(row['eta_squared'])} ({interval})"
-    )
+    interval = formats.interval(row["low"], row["high"], formats.effect)
+    return f"{row['factor']} {ETA} = {formats.effect(row['eta_squared'])} ({interval})"
 
 
 def _split(
