@@ -3,9 +3,13 @@ r"""LaTeX: tables with booktabs, and a macro for every number.
 ``numbers.tex`` holds one ``\newcommand`` a number, ``tables.tex`` the tables, made of these macros;
 so a number in the text of a paper and the same number in its table cannot differ::
 
-    \input{numbers}          % in the preamble, after \usepackage{booktabs}
+    \usepackage{booktabs}    % in the preamble
+    \usepackage{graphicx}
+    \input{numbers}
     \input{tables}           % where the tables go
     reaches \JLTableIIIFashionMnistSimpleCNNGridThreeAccuracy{} after ...
+
+A table that is wider than the page, or the column, is made as wide as that.
 
 Names of macros consist of letters, so digits are spelt out. Where two numbers would have the same
 macro, the later one gets a letter more.
@@ -116,7 +120,7 @@ def numbers(named: Iterable[tuple[tuple[str, ...], str]]) -> str:
 
 
 def tables(made: Iterable[PaperTable]) -> str:
-    """The file ``tables.tex``: needs booktabs and the macros of ``numbers.tex``."""
+    """The file ``tables.tex``: needs booktabs, graphicx and the macros of ``numbers.tex``."""
     every = list(made)
     commands = macros(name for table in every for name, _ in table.named)
     return "\n\n".join([HEADER, *(_table(table, commands) for table in every), ""])
@@ -130,6 +134,7 @@ def _table(table: PaperTable, commands: Mapping[tuple[str, ...], str]) -> str:
         r"\centering",
         f"\\caption{{{escape(table.title)}. {escape(table.note)}}}",
         f"\\label{{tab:joulelab-{table.key.removeprefix('table-')}}}",
+        r"\sbox0{%",
         f"\\begin{{tabular}}{{{''.join('l' if one.words else 'r' for one in table.columns)}}}",
         r"\toprule",
         *(_group_header(groups) if any(group for group, _ in groups) else ()),
@@ -140,7 +145,8 @@ def _table(table: PaperTable, commands: Mapping[tuple[str, ...], str]) -> str:
             for row in table.rows
         ),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}%",
+        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
         f"\\end{{{environment}}}",
     ]
     return "\n".join(lines)
@@ -151,18 +157,24 @@ def _characters(table: PaperTable) -> int:
     columns = zip(*table.rows, strict=True)
     below = [max(len(cell.text) for cell in cells) for cells in columns]
     own = [max(len(c.heading), width) for c, width in zip(table.columns, below, strict=True)]
-    groups = [len(group) for group, _ in spans(table.columns)]
+    groups = [max(map(len, group.split(", "))) for group, _ in spans(table.columns)]
     return max(sum(own), sum(groups)) + 2 * len(own)
 
 
 def _group_header(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
-    cells = [f"\\multicolumn{{{width}}}{{c}}{{{escape(group)}}}" for group, width in groups]
+    cells = [f"\\multicolumn{{{width}}}{{c}}{{{_lines(group)}}}" for group, width in groups]
     yield " & ".join(cells) + r" \\"
     first = 1
     for group, width in groups:
         if group:
             yield f"\\cmidrule(lr){{{first}-{first + width - 1}}}"
         first += width
+
+
+def _lines(group: str) -> str:
+    """A heading of several columns, a line a part, for these columns are narrow."""
+    first, *rest = map(escape, group.split(", "))
+    return f"\\shortstack{{{first},\\\\{', '.join(rest)}}}" if rest else first
 
 
 def _cell(key: str, cell: Cell, commands: Mapping[tuple[str, ...], str]) -> str:
