@@ -376,3 +376,31 @@ def test_runs_that_were_measured_together_are_known_as_such(table):
     assert found.factors == ("width",)
     assert list(found.frame["group_size"]) == [2.0] * 8
     assert found.frame["started_at"].nunique() == 4
+
+
+def exported(rows):
+    head = "run_id,position,block,experiment,kind,configuration,strategy,relu,round,state,accuracy"
+    return "\n".join([f"{head},energy_net_j", *rows, ""])
+
+
+def test_the_factors_of_an_export_are_known_and_rows_of_another_kind_are_left_out(tmp_path):
+    file = tmp_path / "runs.csv"
+    layers = [
+        f"l/{relu}/{n},{n},0,layers,architecture,{relu},,{relu},{n},finished,0.{8 + relu},{n}.5"
+        for relu in (0, 1)
+        for n in range(3)
+    ]
+    search = ["t/0,9,1,tuning,tuning,grid,grid,,0,finished,0.5,7.0"]
+    file.write_text(exported([*layers, *search]))
+    found = read_runs(file, "architecture")
+    assert (found.factors, found.energy, len(found.frame)) == (("relu",), "energy_net_j", 6)
+    assert found.remarks == ("1 run of another kind of experiment left out.",)
+    of_search = read_runs(file, "tuning")
+    assert (of_search.factors[0], len(of_search.frame)) == ("strategy", 1)
+
+
+def test_an_export_without_runs_of_that_kind_is_wrong_usage(tmp_path):
+    file = tmp_path / "runs.csv"
+    file.write_text(exported(["t/0,9,1,tuning,tuning,grid,grid,,0,finished,0.5,7.0"]))
+    with pytest.raises(UsageError, match="no run of kind 'architecture'"):
+        read_runs(file, "architecture")

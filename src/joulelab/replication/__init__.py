@@ -1,4 +1,4 @@
-"""Published studies: their raw data, their printed numbers, and whether the two agree.
+"""Tables from elsewhere: published studies with their printed numbers, and anybody's runs.
 
 =========================  =========================================================================
 module                     content
@@ -7,6 +7,8 @@ studies                    the studies by name
 published                  a printed number, the recomputed one, and when they agree
 csv_table                  a CSV file of somebody else's; complaints name file, column and line
 raw_data                   the tables of Yarally et al., checked and brought to one spelling
+runs_table                 anybody's table of runs: which columns are factors?
+exported                   the same of what ``joulelab export`` writes
 yarally2023_printed        what Yarally et al. print (CAIN 2023)
 yarally2023_tuning         the same from their raw data: tables I and III
 yarally2023_architecture   the same: tables II, IV and V

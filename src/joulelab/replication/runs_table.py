@@ -19,8 +19,9 @@ in the configuration; without hyperparameters either, all rows are one round. A 
 ``relu_layers`` whose values are 0 and something else becomes the factor ``relu``, off or on, for
 the number of ReLU layers only repeats that of the convolutional layers.
 
-An export of joulelab is understood: of its runs those that have finished count, and runs that were
-trained together (``group_size``, ``started_at``) share a measurement.
+An export of joulelab is understood (`joulelab.replication.exported`): its factors are known, of its
+runs those that have finished count, and runs that were trained together (``group_size``,
+``started_at``) share a measurement.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.errors import UsageError, suggestion
 from joulelab.replication.csv_table import MISSING, CsvTable, column_name, read_csv_table
+from joulelab.replication.exported import is_exported, runs_of_kind
 
 Kind = Literal["architecture", "tuning"]
 
@@ -88,11 +90,17 @@ def read_runs(
             or no factor, or no row has a level of every factor.
     """
     table = read_csv_table(path)
+    remarks: list[str] = []
+    named = [column_name(factor) for factor in factors]
+    if is_exported(table):
+        table, exported = runs_of_kind(table, kind, remarks)
+        if not len(table):
+            raise UsageError(f"{path} has no run of kind {kind!r}", "name the kind that it has")
+        named = named or exported
     table.require(["accuracy"] if kind == "architecture" else ["strategy", "round", "accuracy"])
     joules = _energy(table, kind, energy)
-    remarks: list[str] = []
     frame = _measures(table, joules)
-    named = [column_name(factor) for factor in factors] or _found_factors(table, joules, remarks)
+    named = named or _found_factors(table, joules, remarks)
     if kind == "tuning" or "strategy" in named:
         named = ["strategy", *named]
     chosen = []

@@ -63,7 +63,8 @@ def utilisation_picture(experiment: Experiment) -> Picture | Omitted:
     if isinstance(table, Omitted):
         return Omitted(key, title, table.reason)
     load = table.raw.reindex(columns=["configuration", "mean", *QUANTILES])
-    device = "GPU" if str(experiment.runs["device"].iloc[0]).startswith("cuda") else "processor"
+    named = str(experiment.runs["device"].iloc[0]) if "device" in experiment.runs else ""
+    device = {"cuda": "GPU", "cpu": "processor"}.get(named.partition(":")[0], "device")
     figure = utilisation_figure(load, device, "screen")
     low, high = load.iloc[0], load.iloc[-1]
     alt = (
