@@ -45,7 +45,8 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     known = told_apart([one for one in experiments if len(one.runs)], _title)
     searches = [one for one in known if STRATEGY in one.factors]
     found = [_search(_title(one), [one]) for one in searches]
-    if len({one.dataset for one in searches}) > 1:
+    datasets = {one.dataset for one in experiments if STRATEGY in one.factors and len(one.runs)}
+    if len(datasets) > 1:
         found.append(_search("All data sets together", searches))
     for one in known:
         if STRATEGY not in one.factors and one.factors and one.energy.column is not None:

@@ -70,7 +70,9 @@ class Claim:
     def words(self) -> str:
         """The verdict: ``holds``, or ``cannot be decided with n = 6 configurations``."""
         if self.verdict is Verdict.UNDECIDED:
-            return f"{self.verdict} with n = {formats.count(self.n, self.unit.removesuffix('s'))}"
+            first, *rest = self.unit.split(" ")
+            counted = formats.count(self.n, first.removesuffix("s"))
+            return f"{self.verdict} with n = {' '.join([counted, *rest])}"
         return str(self.verdict)
 
 
