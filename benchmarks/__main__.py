@@ -22,6 +22,7 @@ QUICK = {
     "overhead": "--seconds 1 --busy 0 --piece 0.02",
     "windows": "--imports 1 --windows 20",
     "gaps": "--seconds 0.3",
+    "analysis": "--repeats 1 --rounds 4",
     "proposal": "--observations 8 --pairs 1",
     "training": "--pairs 1 --steps 1 --networks DensePolyNN --datasets fashion-mnist",
 }
@@ -31,6 +32,7 @@ TITLES = {
     "windows": "Imports and windows",
     "gaps": "Gaps under a busy interpreter",
     "proposal": "A Bayesian proposal",
+    "analysis": "Analysis and report",
     "training": "The fast engine beside the reference engine",
 }
 

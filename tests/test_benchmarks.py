@@ -32,6 +32,10 @@ SMALL = {
         rf"\| 10 Hz \| one busy thread \| \d+ ms \| \d+ in {FIGURE} s ",
         r"Target at 10 Hz, under 150 ms: one busy thread (met|missed)",
     ),
+    "analysis.py --repeats 1 --rounds 2": (
+        rf"\| replicate, architecture-cifar10, .* \| {FIGURE} s ",
+        rf"\| report, 480 runs \| {FIGURE} s .* \| \d+ MiB ",
+    ),
     "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"
     " --datasets fashion-mnist --rounds --epochs 1 --train-images 1024": (
         rf"\| fashion-mnist \| DensePolyNN \| fp32 \| {FIGURE} \({FIGURE} to {FIGURE}\) ",

