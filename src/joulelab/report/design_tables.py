@@ -57,7 +57,8 @@ def assumptions(experiment: Experiment) -> Table | Omitted:
         if normal and alike
         else "So energies are compared by ranks, and analyses of variance are read with care."
     )
-    notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(raw["note"]) if note)
+    said = dict.fromkeys(filter(None, [*raw["note"], *raw["reason"]]))
+    notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in said)
     note = " ".join(part for part in (spread, verdict, notes) if part)
     return Table(key, title, note, raw, shown, ("energies",))
 
