@@ -36,21 +36,27 @@ def test_it_tells_a_wild_group_from_quiet_ones_and_leaves_equal_ones_alone():
     assert equal_variances(runs(a=quiet[0], b=wild)).p < 0.001
 
 
-def test_runs_without_an_energy_or_alone_in_their_group_are_counted():
-    found = equal_variances(runs(a=[1.0, 2.0, np.nan], b=[1.0, 3.0, 5.0], c=[7.0]))
-    assert (found.n, found.k, found.dropped) == (5, 2, 2)
+def test_runs_without_an_energy_or_in_small_groups_are_counted():
+    found = equal_variances(
+        runs(a=[1.0, 2.0, 4.0, np.nan], b=[1.0, 3.0, 5.0], c=[7.0], d=[2.0, 9.0])
+    )
+    assert (found.n, found.k, found.dropped) == (6, 2, 4)
     assert not found.reason
 
 
 @pytest.mark.parametrize(
     ("groups", "reason"),
     [
-        ({"a": [1.0, 2.0]}, "it needs two groups of two runs"),
-        ({"a": [1.0, 2.0], "b": [3.0]}, "it needs two groups of two runs"),
-        ({}, "it needs two groups of two runs"),
-        ({"a": [1.0, 1.0], "b": [3.0, 3.0]}, "no energy differs from the others of its group"),
+        ({"a": [1.0, 2.0, 4.0]}, "it needs two groups of three runs"),
+        ({"a": [1.1, 2.0], "b": [3.0, 5.3]}, "it needs two groups of three runs"),
+        ({}, "it needs two groups of three runs"),
+        ({"a": [1.0] * 3, "b": [3.0] * 3}, "no energy differs from the others of its group"),
+        (
+            {"a": [0.1, 0.1, 0.3, 0.3], "b": [1.0, 1.0, 7.0, 7.0]},
+            "in each group all energies are as far from the median",
+        ),
     ],
-    ids=["one group", "one group of two", "nothing", "constant"],
+    ids=["one group", "groups of two", "nothing", "constant", "equal distances"],
 )
 def test_what_cannot_be_tested_has_a_reason_and_no_number(groups, reason):
     found = equal_variances(runs(**groups))

@@ -6,7 +6,8 @@
     W    = (n - k) / (k - 1) * sum_i n_i (z_i. - z_..)^2 / sum_ij (z_ij - z_i.)^2
 
 compared with F(k - 1, n - k): an analysis of variance of the distances from the median, for k
-groups and n runs. Brown and Forsythe, "Robust tests for the equality of variances", Journal of the
+groups and n runs. Two runs are as far from their median, so that groups of two say nothing and are
+left out. Brown and Forsythe, "Robust tests for the equality of variances", Journal of the
 American Statistical Association 69 (1974). A small p speaks against equal variances, as analysis of
 variance wants them; tests of ranks want them less.
 """
@@ -17,13 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import ENERGY, complete, names
 
-LEAST = 2
+GROUPS, RUNS = 2, 3
+"""The least of groups, and of runs in each."""
+NOISE = 1e-9
+"""Distances that differ by a smaller share of the largest are equal but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,9 @@ class Variances:
         w: the statistic; NaN where there is none.
         p: of equal variances.
         ratio: largest standard deviation over the smallest; infinite where that is 0.
-        n: runs in groups of two or more.
+        n: runs in groups of three or more.
         k: such groups.
-        dropped: runs without an energy or a group, and those alone in theirs.
+        dropped: runs without an energy or a group, and those in smaller groups.
         reason: why there is no test; empty where there is.
     """
 
@@ -72,17 +77,26 @@ def equal_variances(
     """
     whole = complete(runs, [energy], names(by))
     parts = [rows[energy].to_numpy(dtype=float) for _, rows in groups(whole.rows, by)]
-    samples = [sample for sample in parts if len(sample) >= LEAST]
+    samples = [sample for sample in parts if len(sample) >= RUNS]
     n = sum(map(len, samples))
     dropped = len(runs) - n
     spreads = np.array([sample.std(ddof=1) for sample in samples])
-    if len(samples) < LEAST:
-        reason = "it needs two groups of two runs"
+    if len(samples) < GROUPS:
+        reason = "it needs two groups of three runs"
     elif not spreads.any():
         reason = "no energy differs from the others of its group"
+    elif _alike(samples):
+        reason = "in each group all energies are as far from the median"
     else:
         w, p = stats.levene(*samples, center="median")
         least = float(spreads.min())
         ratio = float(spreads.max()) / least if least else np.inf
         return Variances(float(w), float(p), ratio, n, len(samples), dropped, "")
     return Variances(np.nan, np.nan, np.nan, n, len(samples), dropped, reason)
+
+
+def _alike(samples: Sequence[npt.NDArray[np.float64]]) -> bool:
+    """Whether the distances from the median differ in no group: nothing to compare them with."""
+    distances = [np.abs(sample - np.median(sample)) for sample in samples]
+    largest = max(float(group.max()) for group in distances)
+    return all(float(np.ptp(group)) <= NOISE * largest for group in distances)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from joulelab import formats
@@ -106,11 +107,13 @@ def optima(experiment: Experiment) -> Table | Omitted:
 @once
 def rounds(experiment: Experiment) -> pd.DataFrame:
     """Score and mean energy of every round, with a column for each factor."""
+    runs, energy = experiment.runs, experiment.energy.column or ENERGY
     return score_rounds(
-        experiment.runs,
+        # A table from elsewhere may have no energy at all.
+        runs if energy in runs else runs.assign(**{energy: np.nan}),
         by=list(experiment.factors),
         score=experiment.score,
-        energy=experiment.energy.column or ENERGY,
+        energy=energy,
     )
 
 
