@@ -15,12 +15,12 @@ from joulelab.report.experiment import Experiment, whole_numbers
 from joulelab.report.paper.convergence_figure import Curve, convergence_figure
 from joulelab.report.paper.dimension_figure import effective_dimension_figure
 from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
-from joulelab.report.paper.tables import more_first, of_both_kinds
+from joulelab.report.paper.kinds import COUNT, of_both_kinds
+from joulelab.report.paper.optima_table import more_first
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
 from joulelab.study.demonstration import effective_dimension
 
-COUNT = "hyperparameters"
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
 """Numbers of the paper's convergence graphs by data set and hyperparameters."""
 

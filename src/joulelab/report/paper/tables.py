@@ -5,19 +5,19 @@ Several experiments of a kind, on several data sets, share a table, as in the pa
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.convergence import convergence
 from joulelab.analysis.kruskal import eta_squared
 from joulelab.report import tables as page_tables
 from joulelab.report.experiment import Experiment
+from joulelab.report.paper.kinds import COUNT, factors_of, of_both_kinds, records
+from joulelab.report.paper.optima_table import optima_table
 from joulelab.report.paper.table import Cell, Column, PaperTable
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters
-from joulelab.report.told_apart import told_apart
 
 HYPERPARAMETERS = {
     "learning_rate": "\N{GREEK SMALL LETTER ALPHA}",
@@ -27,7 +27,6 @@ HYPERPARAMETERS = {
     "weight_decay": "w",
 }
 """The paper's letters."""
-COUNT = "hyperparameters"
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 EPSILON = "\N{GREEK SMALL LETTER EPSILON}\N{SUPERSCRIPT TWO}"
 
@@ -44,7 +43,7 @@ def paper_tables(experiments: Sequence[Experiment]) -> list[Made]:
     makers = (
         (searches, "I", "Comparison of optimisation strategies", _strategies),
         (layers, "II", "Configurations of the model architecture", _configurations),
-        (searches, "III", "Summary of the results for the optimisation experiment", _optima),
+        (searches, "III", "Summary of the results for the optimisation experiment", optima_table),
         (layers, "IV", "Kruskal-Wallis test results", _effects),
         (layers, "V", "Low energy performance compared against high energy performance", _clusters),
     )
@@ -61,24 +60,8 @@ def paper_tables(experiments: Sequence[Experiment]) -> list[Made]:
     ]
 
 
-def of_both_kinds(
-    experiments: Sequence[Experiment],
-) -> tuple[list[Experiment], list[Experiment]]:
-    """Those with finished runs that compare strategies, and those that compare layers.
-
-    No two of a kind have the same name of the data set.
-    """
-    known = [one for one in experiments if len(one.runs)]
-    searches = [one for one in known if STRATEGY in one.factors]
-    layers = [one for one in known if one.factors and STRATEGY not in one.factors]
-    return (
-        told_apart(searches, lambda one: one.dataset),
-        told_apart(layers, lambda one: one.dataset),
-    )
-
-
 def _strategies(number: str, title: str, searches: Sequence[Experiment]) -> Made:
-    columns = _factors(searches, (STRATEGY, "network", COUNT))
+    columns = factors_of(searches, (STRATEGY, "network", COUNT))
     rows, raw = [], []
     for one in searches:
         for levels, runs in _configured(one, [name for name in columns if name in one.factors]):
@@ -115,12 +98,10 @@ def _strategies(number: str, title: str, searches: Sequence[Experiment]) -> Made
 
 
 _COUNTS = ("rounds", "repetitions", "trainings")
-NOT_COUNTED = 0
-"""Stands for the number of hyperparameters where that is no factor."""
 
 
 def _configurations(number: str, title: str, layers: Sequence[Experiment]) -> Made:
-    factors = _factors(layers)
+    factors = factors_of(layers)
     rows, raw = [], []
     for one in layers:
         for levels, runs in _configured(one, list(one.factors)):
@@ -151,81 +132,6 @@ def _configurations(number: str, title: str, layers: Sequence[Experiment]) -> Ma
     )
 
 
-def _optima(number: str, title: str, searches: Sequence[Experiment]) -> Made:
-    by = [name for name in _factors(searches, ("network", STRATEGY)) if name != COUNT]
-    found = []
-    for one in searches:
-        table = convergence(page_tables.rounds(one), by=list(one.factors))
-        absent: dict[str, Any] = dict.fromkeys(set(by) - set(one.factors), formats.DASH)
-        absent |= {} if COUNT in one.factors else {COUNT: NOT_COUNTED}
-        scored = table.dropna(subset=["optimum_round"])
-        if len(scored):
-            found.append(scored.assign(dataset=one.dataset, **absent))
-    if not found:
-        return Omitted(f"table-{number.lower()}", f"Table {number}. {title}", "no round is scored.")
-    raw = pd.concat(found, ignore_index=True)
-    raw["optimum_round"] = raw["optimum_round"].astype(int)
-    best = _best_of(raw, [name for name in by if name != STRATEGY])
-    # As in the paper, five hyperparameters stand before three.
-    settings = sorted({(row["dataset"], row[COUNT]) for row in _records(raw)}, key=more_first)
-    columns = [Column(name, words=True) for name in by]
-    for dataset, count in settings:
-        group = f"{dataset}, {count} hyperparameters" if count != NOT_COUNTED else str(dataset)
-        columns += [Column("accuracy", group), Column("round", group)]
-    rows = []
-    for levels, of_levels in raw.groupby(by, sort=False):
-        cells = [Cell(formats.level(level)) for level in levels]
-        at = {(row["dataset"], row[COUNT]): row for row in _records(of_levels)}
-        for place in settings:
-            cells += _optimum_cells(at.get(place), by, best)
-        rows.append(tuple(cells))
-    rows.sort(key=lambda row: row[0].text)
-    note = (
-        "Optimum accuracy, and the round in which it was reached first. Bold: the highest accuracy "
-        "and the fewest rounds among the strategies."
-    )
-    return PaperTable(number, title, note, tuple(columns), tuple(rows), raw)
-
-
-def _optimum_cells(
-    row: Mapping[Hashable, Any] | None, by: Sequence[str], best: Mapping[object, tuple[float, int]]
-) -> list[Cell]:
-    if row is None:
-        return [Cell(formats.DASH), Cell(formats.DASH)]
-    name = (str(row["dataset"]), *(str(row[level]) for level in by), str(row[COUNT]))
-    accuracy, rounds = best[_setting(row, [level for level in by if level != STRATEGY])]
-    return [
-        Cell(
-            formats.accuracy(row["optimum_accuracy"]),
-            (*name, "accuracy"),
-            row["optimum_accuracy"] == accuracy,
-        ),
-        Cell(str(row["optimum_round"]), (*name, "round"), row["optimum_round"] == rounds),
-    ]
-
-
-def _best_of(raw: pd.DataFrame, by: Sequence[str]) -> dict[object, tuple[float, int]]:
-    """The highest accuracy and the fewest rounds of each setting."""
-    found: dict[object, tuple[float, int]] = {}
-    for row in _records(raw):
-        accuracy, rounds = found.get(_setting(row, by), (-1.0, row["optimum_round"]))
-        found[_setting(row, by)] = (
-            max(accuracy, row["optimum_accuracy"]),
-            min(rounds, row["optimum_round"]),
-        )
-    return found
-
-
-def _setting(row: Mapping[Hashable, Any], by: Sequence[str]) -> tuple[object, ...]:
-    return (row["dataset"], row[COUNT], *(row[name] for name in by))
-
-
-def more_first(place: tuple[Any, Any]) -> tuple[str, float, str]:
-    """Order of pairs of a data set and a number of hyperparameters, which may be a word."""
-    dataset, count = place
-    return str(dataset), -count if isinstance(count, int | float) else 0.0, str(count)
-
-
 def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
     rows, raws, why = [], [], []
     for one in layers:
@@ -235,7 +141,7 @@ def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
             continue
         configurations = one.runs["configuration"].nunique()
         raws.append(made.raw.assign(dataset=one.dataset, configurations=configurations))
-        for row in _records(made.raw):
+        for row in records(made.raw):
             name = (one.dataset, str(row["factor"]))
             published = eta_squared(row["h"], row["n"], configurations)
             rows.append(
@@ -291,7 +197,7 @@ def _clusters(number: str, title: str, layers: Sequence[Experiment]) -> Made:
         energies.add(f"{one.energy.name} ({one.energy.status})")
         which.append(f"{found.factor} on {one.dataset}")
         raws.append(found.table.assign(dataset=one.dataset, factor=found.factor))
-        for row in reversed(_records(found.table)):
+        for row in reversed(records(found.table)):
             columns.append(Column(formats.signed(str(row["cluster"])), one.dataset))
             for (measure, cells), key in zip(measures.items(), keys, strict=True):
                 text = formats.joules if key == "energy_mean_j" else formats.accuracy
@@ -313,12 +219,6 @@ def _clusters(number: str, title: str, layers: Sequence[Experiment]) -> Made:
         tuple((Cell(measure), *cells) for measure, cells in measures.items()),
         pd.concat(raws, ignore_index=True),
     )
-
-
-def _factors(experiments: Sequence[Experiment], first: Sequence[str] = ()) -> list[str]:
-    """The factors of all of them, some before the others."""
-    there = dict.fromkeys(name for one in experiments for name in one.factors)
-    return [*(name for name in first if name in there), *(n for n in there if n not in first)]
 
 
 def _left_out(reasons: Sequence[str]) -> str:
@@ -343,7 +243,3 @@ def _shape(runs: pd.DataFrame) -> tuple[int, int]:
 
 def _given(runs: pd.DataFrame, column: str) -> bool:
     return column in runs and bool(runs[column].notna().any())
-
-
-def _records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    return frame.to_dict("records")
