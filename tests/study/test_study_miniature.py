@@ -92,10 +92,10 @@ def test_a_table_that_is_set_is_set_in_all_its_keys():
 
 def test_an_epoch_keeps_enough_steps_to_learn():
     assert load_spec(TUNING, scale=0.05).batch_size == 512
-    assert load_spec(TUNING, scale=0.001).batch_size == 64
-    small = load_spec(TUNING, scale=0.0001)
-    assert small.batch_size == 32
-    assert small.train_images * 50_000 / small.batch_size > 10
+    middle = load_spec(TUNING, scale=0.01)
+    assert middle.batch_size == 256
+    assert middle.train_images * 50_000 / middle.batch_size >= 16
+    assert load_spec(TUNING, scale=0.0001).batch_size == 128
 
 
 @pytest.mark.parametrize("scale", [0.0, -0.5, 1.0, 1.5, float("nan"), float("inf")])
@@ -135,7 +135,7 @@ def test_a_miniature_says_what_was_thinned_of_what():
     spec = load_spec(TUNING, scale=0.0005)
     assert spec.miniature_in_words((1280, 60_000)) == (
         "a miniature at scale 0.0005: 30 of 64 rounds, 2 of 8 repetitions, 5 of 25 epochs, "
-        "1,280 of 60,000 images, batches of 64 instead of 512"
+        "1,280 of 60,000 images, batches of 128 instead of 512"
     )
     assert "2.1 % of the images" in spec.miniature_in_words()
 

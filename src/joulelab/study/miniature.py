@@ -16,7 +16,9 @@ has set stays, and drops out of the sum. Where even the fewest images are too ma
 more than S: `Miniature.share` says how much.
 
 Test images keep the share of the training images, and batches become smaller where an epoch would
-have fewer than 16 steps: the largest power of two that leaves so many, but not below 32.
+have fewer than 16 steps: the largest power of two that leaves so many, but not below 128. In
+smaller batches the optimiser, whose work does not depend on the images, would cost more than the
+layers.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from joulelab.errors import UsageError
 ROUNDS, REPETITIONS, EPOCHS, IMAGES = EXPONENTS = (0.1, 0.2, 0.2, 0.5)
 LEAST_ROUNDS, LEAST_REPETITIONS, LEAST_EPOCHS = 8, 2, 3
 LEAST_TRAIN_IMAGES, LEAST_TEST_IMAGES = 200, 500
-LEAST_STEPS, LEAST_BATCH = 16, 32
+LEAST_STEPS, LEAST_BATCH = 16, 128
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """What a whole data set is taken to have before it is loaded: as many as CIFAR-10."""
 
@@ -242,7 +244,7 @@ def miniature_in_words(
     """What was thinned, in words; ``None`` for a study that is whole.
 
     ``a miniature at scale 0.0005: 30 of 64 rounds, 2 of 8 repetitions, 5 of 25 epochs, 1,280 of
-    60,000 images, batches of 64 instead of 512``
+    60,000 images, batches of 128 instead of 512``
 
     Args:
         study: every key with its value, as a results folder's ``study.toml`` has it.
