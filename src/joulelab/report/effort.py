@@ -19,6 +19,9 @@ QUANTILES = ("p5", "p25", "p50", "p75", "p95")
 APART = 0.05
 """A power that differs from the others' by less does not part time from energy."""
 GIGA = 1e9
+ESTIMATED = (
+    "Energies here are estimated from the processor's time, and so follow time by construction."
+)
 LEAST_FOR_RHO = 3
 
 
@@ -99,7 +102,9 @@ def time_energy_table(experiment: Experiment) -> Table | Omitted:
     bold = {(int(row), "over the others'") for row in raw.index[_parts(raw)]}
     text = ("configuration", "95 % interval")
     wide = ("95 % interval", "power")
-    return Table(key, title, _words(found), raw, shown, text, frozenset(bold), True, wide)
+    return Table(
+        key, title, _words(found, experiment), raw, shown, text, frozenset(bold), True, wide
+    )
 
 
 def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
@@ -123,7 +128,9 @@ def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
         "On the line every second costs the same. Named: configurations whose power differs from "
         f"the others' by more than {formats.percent(APART, 0)}, surely."
     )
-    return Picture(key, title, note, _words(found), figure)
+    if experiment.energy.status.endswith("estimated"):
+        note += f" {ESTIMATED}"
+    return Picture(key, title, note, _words(found, experiment), figure)
 
 
 @once
@@ -189,7 +196,7 @@ def _parts(table: pd.DataFrame) -> pd.Series[bool]:
     return parts
 
 
-def _words(found: Coupling) -> str:
+def _words(found: Coupling, experiment: Experiment) -> str:
     """Spearman, slope, power and inversions, in sentences."""
     rho = formats.interval(found.spearman_low, found.spearman_high, formats.effect)
     slope = formats.interval(found.slope_low, found.slope_high, formats.statistic)
@@ -221,4 +228,6 @@ def _words(found: Coupling) -> str:
         )
     else:
         said.append(f"In none of {found.pairs:,} pairs the faster takes significantly more energy.")
+    if experiment.energy.status.endswith("estimated"):
+        said.append(ESTIMATED)
     return " ".join(said)
