@@ -36,7 +36,7 @@ def paper_figures(experiments: Sequence[Experiment]) -> list[Made]:
     searches, layers = of_both_kinds(experiments)
     return [
         *(
-            [one for search in searches for one in _convergence(search)]
+            sorted((one for search in searches for one in _convergence(search)), key=_number)
             or [
                 Omitted(
                     "figures-3-to-6",
@@ -49,6 +49,12 @@ def paper_figures(experiments: Sequence[Experiment]) -> list[Made]:
         _trade_off(layers),
         _effective_dimension(),
     ]
+
+
+def _number(made: Made) -> tuple[bool, str]:
+    """The numbered figures first, in their order; the others as they come."""
+    published = made.key.startswith("figure-")
+    return not published, made.key if published else ""
 
 
 def _convergence(search: Experiment) -> Iterator[Made]:
