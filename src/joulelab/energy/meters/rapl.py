@@ -274,7 +274,7 @@ def _absent(root: Path) -> Missing:
         return Missing(
             "cpu",
             f"no RAPL in {root}: a virtual machine does not see its host's counters",
-            "measure on the host, or with a plug: --meter shelly:ADDRESS",
+            "measure on the host, or by a plug, with shelly:ADDRESS among the meters",
         )
     return Missing(
         "cpu",
