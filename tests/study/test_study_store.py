@@ -23,9 +23,11 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
+from joulelab.study.database import DATABASE
 from joulelab.study.results import Results
 from joulelab.study.schema import VERSION
-from joulelab.study.store import DATABASE, PlannedRun, Store, is_running
+from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store_reading import is_running
 
 STUDY = 'name = "s"\nepochs = 1\n'
 

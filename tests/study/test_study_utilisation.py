@@ -22,7 +22,8 @@ from joulelab.learning.networks import networks
 from joulelab.study.executor import ImagesRequest, Job, LocalExecutor
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED, NOT_FINISHED
-from joulelab.study.store import Store, read_runs
+from joulelab.study.store import Store
+from joulelab.study.store_reading import read_runs
 from joulelab.study.study import Study
 
 DIGITS = ImageShape(1, 8, 8)

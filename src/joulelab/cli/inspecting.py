@@ -12,7 +12,7 @@ from joulelab import formats
 from joulelab.cli.output import data_console, print_json
 from joulelab.errors import StoreWriteError
 from joulelab.study.results import Results
-from joulelab.study.store import is_running
+from joulelab.study.store_reading import is_running
 
 JOINT_FOLDER = Path("joulelab-out") / "paper"
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from joulelab.errors import StoreCorruptError
 from joulelab.study.run_frames import read_frames
-from joulelab.study.store import last_written, read_manifest, reader
+from joulelab.study.store_reading import last_written, read_manifest, reader
 
 TICK_NS = 100_000_000
 """Longer than the clock of a file system ticks, in nanoseconds."""

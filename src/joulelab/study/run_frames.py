@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from joulelab.energy.utilisation import QUANTILES
 from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.store import read_runs
+from joulelab.study.store_reading import read_runs
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 NOT_ASKED = "the joulelab that ran it did not ask"

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import threading
 import tomllib
@@ -37,21 +36,13 @@ from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
     StoreCorruptError,
-    StoreError,
     StoreMismatchError,
-    StoreVersionError,
     StoreWriteError,
     TraceError,
 )
-from joulelab.study.schema import (
-    KEYS_SINCE_VERSION_1,
-    MIGRATIONS,
-    TABLES,
-    VERSION,
-    columns_before,
-)
-
-DATABASE = "runs.sqlite"
+from joulelab.study.database import DATABASE, connect, explained, version
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
+from joulelab.study.store_reading import read_manifest
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,7 @@ class Store:
             StoreMismatchError: it holds a different study, or other files.
             StoreCorruptError, StoreVersionError, StoreWriteError: it cannot be used.
         """
-        with _explained(folder):
+        with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / ".lock")
             try:
@@ -105,7 +96,7 @@ class Store:
             try:
                 if not (folder / DATABASE).exists():
                     _check_empty(folder)
-                store = cls(folder, lock, _connect(folder))
+                store = cls(folder, lock, connect(folder))
                 store._create_tables()
                 if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
@@ -298,7 +289,7 @@ class Store:
     def write_trace(self, entry: int, columns: Mapping[str, Any], about: TraceAbout) -> None:
         """Keep the power trace of an attempt as ``traces/<entry>.parquet``."""
         path = self.folder / "traces" / f"{entry}.parquet"
-        with _explained(self.folder):
+        with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
         try:
             write_trace(path, columns, about)
@@ -313,7 +304,7 @@ class Store:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest in one step."""
-        with _explained(self.folder):
+        with explained(self.folder):
             path = self.folder / "manifest.json"
             fresh = path.with_suffix(".json.new")
             fresh.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
@@ -337,7 +328,7 @@ class Store:
         )
 
     def _create_tables(self) -> None:
-        if _version(self._connection):
+        if version(self._connection):
             return
         with self._transaction() as connection:
             for statement in TABLES:
@@ -346,11 +337,11 @@ class Store:
 
     def _migrate(self) -> None:
         """Bring a folder of an older version up to date, in one transaction for each step."""
-        for version in range(_version(self._connection), VERSION):
+        for old in range(version(self._connection), VERSION):
             with self._transaction() as connection:
-                for statement in MIGRATIONS[version]:
+                for statement in MIGRATIONS[old]:
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version + 1}")
+                connection.execute(f"PRAGMA user_version = {old + 1}")
 
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
@@ -363,7 +354,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _explained(self.folder), self._thread_lock:
+        with explained(self.folder), self._thread_lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -375,123 +366,8 @@ class Store:
                 raise
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _explained(self.folder), self._thread_lock:
+        with explained(self.folder), self._thread_lock:
             return self._connection.execute(sql, values).fetchall()
-
-
-@contextlib.contextmanager
-def reader(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, also while another process writes.
-
-    Raises:
-        StoreError: there is no study in the folder, or it cannot be read.
-    """
-    path = folder / DATABASE
-    if not path.is_file():
-        raise StoreError(f"{folder} holds no study", "name a folder of `joulelab run`")
-    # A WAL database in a folder that cannot be written can be read only as immutable.
-    immutable = "" if os.access(folder, os.W_OK) else "&immutable=1"
-    with _explained(folder):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{immutable}", uri=True)
-        try:
-            _check_version(connection, folder)
-            yield connection
-        finally:
-            connection.close()
-
-
-def read_runs(
-    folder: Path, columns: Sequence[str], where: str = "TRUE"
-) -> Iterator[tuple[Any, ...]]:
-    """Rows of the runs in the order of the plan, one at a time, whatever version wrote them.
-
-    Args:
-        folder: with results.
-        columns: which of `RUN_COLUMNS`; a row has their values in this order.
-        where: a condition in SQL.
-
-    Raises:
-        StoreError: as for `reader`.
-    """
-    with reader(folder) as connection:
-        absent = columns_before(_version(connection))
-        selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in columns)
-        yield from connection.execute(
-            f"SELECT {selected} FROM runs WHERE {where} ORDER BY position"
-        )
-
-
-def last_written(folder: Path) -> tuple[tuple[int, int], ...]:
-    """Size, and time of change in nanoseconds, of the files of the database that hold something.
-
-    Args:
-        folder: with results.
-    """
-    told = []
-    for name in (DATABASE, f"{DATABASE}-wal"):
-        with contextlib.suppress(FileNotFoundError):
-            about = (folder / name).stat()
-            told.append((about.st_size, about.st_mtime_ns))
-    return tuple(one for one in told if one[0])
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a results folder; empty where none was written yet.
-
-    Raises:
-        StoreCorruptError: it is not JSON.
-    """
-    path = folder / "manifest.json"
-    if not path.exists():
-        return {}
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise StoreCorruptError(
-            f"{path} is not valid JSON: {error}", "restore it, or delete it: the runs are not in it"
-        ) from None
-    return manifest
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a process writes to the folder now."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False
-
-
-def _connect(folder: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
-    try:
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("quick_check found damage")
-        _check_version(connection, folder)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
-    version = _version(connection)
-    if version > VERSION:
-        raise StoreVersionError(
-            f"{folder} was written by a newer joulelab (store version {version}; this one reads "
-            f"{VERSION})",
-            "upgrade joulelab, or give another folder with --out",
-        )
 
 
 def _check_empty(folder: Path) -> None:
@@ -528,35 +404,3 @@ def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
         elif old != new:
             return f"{prefix}{key} is {old!r} there and {new!r} here"
     return ""
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into a `StoreError` that says what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _store_error(folder, error) from error
-    except OSError as error:
-        raise StoreWriteError(
-            f"{error.filename or folder} cannot be written: {error.strerror or error}",
-            "free space or mend the permissions, then run the same command again: nothing is lost",
-        ) from error
-
-
-def _store_error(folder: Path, error: sqlite3.Error) -> StoreError:
-    path = folder / DATABASE
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        return StoreWriteError(
-            f"{path} cannot be written: {error}",
-            "free disk space, then run the same command again: what had finished is kept",
-        )
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return StoreWriteError(f"{path} cannot be opened: {error}", "mend the permissions")
-    if code == sqlite3.SQLITE_BUSY:
-        return StoreBusyError(f"{path} is locked: {error}", "close the program that holds it")
-    return StoreCorruptError(
-        f"{path} is damaged: {error}",
-        "nothing was changed; restore it from a copy, or start anew with --out",
-    )

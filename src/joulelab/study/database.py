@@ -1,0 +1,91 @@
+"""The SQLite database of a results folder: opening it, its version, and its errors in words."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from joulelab.errors import (
+    StoreBusyError,
+    StoreCorruptError,
+    StoreError,
+    StoreVersionError,
+    StoreWriteError,
+)
+from joulelab.study.schema import VERSION
+
+DATABASE = "runs.sqlite"
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """A connection that writes; the database is made where it is not there.
+
+    Raises:
+        sqlite3.Error: it is damaged, or cannot be opened; `explained` says it in words.
+        StoreVersionError: a newer joulelab wrote it.
+    """
+    connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
+    try:
+        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("quick_check found damage")
+        check_version(connection, folder)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The version of the tables; 0 where there are none."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_version(connection: sqlite3.Connection, folder: Path) -> None:
+    """See that this joulelab can read the tables.
+
+    Raises:
+        StoreVersionError: a newer joulelab wrote them.
+    """
+    found = version(connection)
+    if found > VERSION:
+        raise StoreVersionError(
+            f"{folder} was written by a newer joulelab (store version {found}; this one reads "
+            f"{VERSION})",
+            "upgrade joulelab, or give another folder with --out",
+        )
+
+
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into a `StoreError` that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _store_error(folder, error) from error
+    except OSError as error:
+        raise StoreWriteError(
+            f"{error.filename or folder} cannot be written: {error.strerror or error}",
+            "free space or mend the permissions, then run the same command again: nothing is lost",
+        ) from error
+
+
+def _store_error(folder: Path, error: sqlite3.Error) -> StoreError:
+    path = folder / DATABASE
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
+        return StoreWriteError(
+            f"{path} cannot be written: {error}",
+            "free disk space, then run the same command again: what had finished is kept",
+        )
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+        return StoreWriteError(f"{path} cannot be opened: {error}", "mend the permissions")
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreBusyError(f"{path} is locked: {error}", "close the program that holds it")
+    return StoreCorruptError(
+        f"{path} is damaged: {error}",
+        "nothing was changed; restore it from a copy, or start anew with --out",
+    )
