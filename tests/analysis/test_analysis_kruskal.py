@@ -130,7 +130,12 @@ def test_without_resamples_there_are_no_intervals():
     assert found["reason"].tolist() == [""]
 
 
-def test_h_of_a_resample_is_scipys_of_the_values_drawn_with_ties_and_unequal_groups():
+def tie_correction(values):
+    _, tied = np.unique(values, return_counts=True)
+    return 1 - (tied**3 - tied).sum() / (len(values) ** 3 - len(values))
+
+
+def test_h_of_a_resample_is_scipys_of_the_values_drawn_but_for_ties_that_drawing_makes():
     samples = [np.array([5.0, 1.0, 2.0, 2.0]), np.array([2.0, 7.0]), np.array([3.0, 1.0, 9.0])]
     rng, again = np.random.default_rng(3), np.random.default_rng(3)
 
@@ -138,11 +143,12 @@ def test_h_of_a_resample_is_scipys_of_the_values_drawn_with_ties_and_unequal_gro
 
     # The same draws by hand: counts are of the places of the values among all, sorted.
     places = np.split(np.argsort(np.argsort(np.concatenate(samples), kind="stable")), [4, 6])
-    expected = [
-        stats.kruskal(*(np.repeat(s, row[p]) for s, p in zip(samples, places, strict=True)))
-        for row in draw_counts(again, 50, places, 9).astype(int)
-    ]
-    np.testing.assert_allclose(found, [one.statistic for one in expected])
+    expected = []
+    for row in draw_counts(again, 50, places, 9).astype(int):
+        drawn = [np.repeat(s, row[p]) for s, p in zip(samples, places, strict=True)]
+        uncorrected = stats.kruskal(*drawn).statistic * tie_correction(np.concatenate(drawn))
+        expected.append(uncorrected / tie_correction(np.concatenate(samples)))
+    np.testing.assert_allclose(found, expected)
 
 
 def test_the_interval_is_that_of_a_plain_bootstrap_and_repeats_with_its_seed(architecture):
@@ -167,10 +173,20 @@ def test_the_interval_is_that_of_a_plain_bootstrap_and_repeats_with_its_seed(arc
     assert other["eta_low"] != found["eta_low"]
 
 
-def test_levels_that_do_not_overlap_have_an_interval_of_next_to_no_length(architecture):
+def test_levels_that_do_not_overlap_have_an_interval_without_length(architecture):
     found = kruskal(architecture, "conv_layers", resamples=50).iloc[0]
 
-    assert found[["eta_low", "eta_high"]].tolist() == pytest.approx([found["eta_squared"]] * 2)
+    ends = found[["eta_low", "eta_high"]].tolist()
+    assert ends == pytest.approx([found["eta_squared"]] * 2, rel=1e-5)
+
+
+def test_the_interval_of_few_runs_that_do_not_overlap_holds_the_effect():
+    runs = pd.DataFrame({"conv": [1] * 6 + [4] * 6, "energy_net_j": np.arange(12.0)})
+
+    found = kruskal(runs, "conv", resamples=200).iloc[0]
+
+    ends = found[["eta_low", "eta_high"]].tolist()
+    assert ends == pytest.approx([found["eta_squared"]] * 2, rel=1e-12)
 
 
 def test_negative_resamples_are_refused():

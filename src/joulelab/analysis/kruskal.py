@@ -19,7 +19,7 @@ can differ less than not at all, so that chance in a resample adds to an effect 
 takes from it: near 0 the resamples lie too high by about (k - 1) / (n - k), the interval can lie
 above the effect itself, and it need not hold the 0 of a factor that does nothing. There p answers,
 and not the interval. Levels that do not overlap at all are as far apart in every resample: the
-interval has next to no length then, because ranks cannot say how far.
+interval has no length then, because ranks cannot say how far.
 
 The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) put in 8,
 the number of their configurations, so that they print .155, .749 and .055 where the two levels of
@@ -154,7 +154,7 @@ def magnitude(effect: float) -> str:
 def resampled_h(
     samples: Sequence[npt.NDArray[np.float64]], resamples: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """H of resamples that draw each level again; NaN where a resample has all energies the same.
+    """H of resamples that draw each level again.
 
     Args:
         samples: the energies of each level.
@@ -165,25 +165,12 @@ def resampled_h(
         Shape (resamples,).
 
     >>> h = resampled_h([np.array([1.0, 2.0]), np.array([8.0, 9.0])], 200, np.random.default_rng(0))
-    >>> np.unique(h.round(3))       # no value drawn twice, one, two
-    array([2.4  , 2.667, 3.   ])
+    >>> np.unique(h.round(3))       # levels that do not overlap do so in no resample
+    array([2.4])
     """
+    labels = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
     values = np.concatenate(samples)
-    order = np.argsort(values, kind="stable")
-    # Position of every value among the sorted ones, level by level.
-    place = np.empty(len(values), np.intp)
-    place[order] = np.arange(len(values))
-    sizes = np.array([len(sample) for sample in samples])
-    groups = np.split(place, np.cumsum(sizes)[:-1])
-    belongs = np.zeros((len(values), len(samples)))  # 1 where a value is of a level
-    belongs[place, np.repeat(np.arange(len(samples)), sizes)] = 1
-    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1  # of the ties
-    tied = np.diff(ends, prepend=0)
-    parts = [
-        _h_of_counts(draw_counts(rng, batch, groups, len(values)), belongs, ends, tied)
-        for batch in batches(resamples, len(values))
-    ]
-    return np.concatenate(parts) if parts else np.empty(0)
+    return resampled_h_of_factors(values, [labels], labels, resamples, rng)[:, 0]
 
 
 def resampled_h_of_factors(
@@ -204,12 +191,14 @@ def resampled_h_of_factors(
         rng: the source of chance.
 
     Returns:
-        Shape (resamples, factors); NaN where a resample has all energies the same.
+        Shape (resamples, factors).
     """
     order = np.argsort(values, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1
+    place = np.empty(len(values), np.intp)  # of every value among the sorted ones
+    place[order] = np.arange(len(values))
+    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1  # of the ties
     tied = np.diff(ends, prepend=0)
-    groups = [np.flatnonzero(strata[order] == one) for one in np.unique(strata)]
+    groups = [place[strata == one] for one in np.unique(strata)]
     belongs = [np.eye(codes.max() + 1)[codes[order]] for codes in levels_of]
     parts = []
     for batch in batches(resamples, len(values)):
@@ -236,10 +225,7 @@ def _h_of_counts(
         ranks = np.repeat(ranks, tied, axis=1)
     sums = (counts * ranks) @ belongs  # (resamples, levels)
     h = 12 / (n * (n + 1)) * (sums**2 / belongs.sum(axis=0)).sum(axis=1) - 3 * (n + 1)
-    correction = 1 - ((alike * alike - 1) * alike).sum(axis=1) / (n**3 - n)
-    corrected = np.full(len(h), np.nan)
-    np.divide(h, correction, out=corrected, where=correction > 0)
-    return corrected
+    return np.asarray(h / (1 - ((tied**2 - 1) * tied).sum() / (n**3 - n)))
 
 
 def _test(

@@ -72,7 +72,7 @@ def effect_order(
     >>> runs["configuration"] = runs["conv"].astype(str) + runs["relu"].astype(str)
     >>> effect_order(runs, ["conv", "relu"]).gaps.round(2)
       before after   gap   low  high
-    0   conv  relu  0.67  0.67   0.7
+    0   conv  relu  0.67  0.67  0.67
     """
     require_chance(resamples)
     whole = complete(runs, [energy], [*factors, configuration, "round"])
