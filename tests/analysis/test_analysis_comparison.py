@@ -11,7 +11,6 @@ from joulelab.analysis.comparison import (
     mean_interval,
     ratio_interval,
     ratio_of_means,
-    share_interval,
 )
 
 JOULES = (412.5, 398.1, 405.0, 421.7, 409.9)
@@ -203,20 +202,3 @@ def test_a_ratio_of_wild_values_has_an_end_at_infinity():
 def test_a_ratio_of_means_needs_positive_values(values):
     with pytest.raises(ValueError, match="positive"):
         ratio_of_means(values, [1.0, 2.0])
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 1), (0, 10), (3, 8), (18, 18), (40, 41)])
-def test_the_interval_of_a_share_is_wilsons(successes, n):
-    theirs = stats.binomtest(successes, n).proportion_ci(0.9, method="wilson")
-
-    ours = share_interval(successes, n, 0.9)
-
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
-    assert (ours.value, ours.n) == (successes / n, n)
-    assert 0 <= ours.low <= ours.value <= ours.high <= 1
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 3), (4, 3)])
-def test_what_is_no_share_is_refused(successes, n):
-    with pytest.raises(ValueError, match="no share"):
-        share_interval(successes, n)

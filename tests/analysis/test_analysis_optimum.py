@@ -185,3 +185,20 @@ def test_a_seed_gives_the_same_again_whatever_else_is_asked_for():
     few = runs[runs["configuration"] < 2]
     pd.testing.assert_frame_equal(one.iloc[:2], optimum_uncertainty(few))
     assert not optimum_uncertainty(few, seed=1).equals(one.iloc[:2])
+
+
+def test_a_block_without_any_accuracy_has_no_winner_and_disturbs_no_other():
+    runs = pd.DataFrame(
+        {
+            "network": ["a"] * 4 + ["b"] * 4,
+            "strategy": ["grid", "grid", "random", "random"] * 2,
+            "round": 0,
+            "accuracy": [0.8, 0.84, 0.81, 0.82] + [np.nan] * 4,
+        }
+    )
+
+    found = winners(runs, "strategy", "network").set_index(["network", "strategy"])
+
+    assert found.loc["b", "wins"].tolist() == [False, False]
+    assert found.loc["b", "share_best"].isna().all()
+    assert found.loc["a", "share_best"].sum() == pytest.approx(1.0)

@@ -14,7 +14,6 @@ from joulelab.errors import UsageError
 from joulelab.report.paper.convergence_figure import Curve, convergence_figure
 from joulelab.report.paper.dimension_figure import effective_dimension_figure
 from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
-from joulelab.report.paper.interval_figure import Effect, interval_figure
 from joulelab.report.paper.layout import panel_titles, spread
 from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 from joulelab.report.paper.rank_figure import critical_difference_figure, joined
@@ -75,10 +74,6 @@ def costs(count, parting=()):
     ]
 
 
-def effects(count):
-    return [Effect(f"effect {n}", 1 + 0.1 * n, 0.9 + 0.1 * n, 1.15 + 0.1 * n) for n in range(count)]
-
-
 RANKS = {"bayesian-pi": 1.3, "random": 2.2, "grid": 2.5}
 UNLIKE = [["bayesian-pi", "random"], ["random", "grid"]]
 LONG = {f"a strategy with rather a long name, {n}": 1.0 + n for n in range(7)}
@@ -103,8 +98,6 @@ FIGURES = {
     "load of forty": lambda: utilisation_figure(load(40), width="page"),
     "time and energy": lambda: time_energy_figure(costs(26, (3, 4, 5, 20)), LABEL),
     "time and energy of one": lambda: time_energy_figure(costs(1), LABEL),
-    "intervals": lambda: interval_figure(effects(4), "ratio", 1.0, logarithmic=True),
-    "intervals of forty": lambda: interval_figure(effects(40), "ratio", 1.0, width="page"),
 }
 
 
@@ -171,7 +164,7 @@ def test_no_text_is_cut_off_or_covers_another(figures, name):
         assert not first.overlaps(second), (one, other)
 
 
-@pytest.mark.parametrize("name", ["convergence", "trade-off", "dimension", "ranks", "intervals"])
+@pytest.mark.parametrize("name", ["convergence", "trade-off", "dimension", "ranks"])
 def test_pdf_has_its_fonts_within_as_truetype_and_is_the_same_after_other_formats(name):
     figure = FIGURES[name]()
     drawn(figure, "svg")
@@ -373,34 +366,6 @@ def test_both_axes_are_logarithmic_where_values_differ_tenfold_and_are_above_0()
         assert (axes.get_xscale(), axes.get_yscale()) == (scale, scale)
 
 
-def test_intervals_beside_the_reference_are_filled_and_those_over_it_hollow():
-    some = [
-        Effect("apart", 2.0, 1.5, 2.5),
-        Effect("over", 1.1, 0.9, 1.3),
-        Effect("bare", 1.2, NAN, NAN),
-    ]
-    figure = interval_figure([*some, Effect("none", NAN, NAN, NAN, "no run")], "ratio", 1.0)
-    (axes,) = figure.axes
-    filled = {
-        line.get_label(): line.get_markerfacecolor() != "white"
-        for line in axes.lines
-        if line.get_marker() == "s"
-    }
-    assert filled == {"apart": True, "over": False, "bare": False}
-    said = [text.get_text() for text in axes.texts]
-    assert said == ["2.00 [1.50, 2.50]", "1.10 [0.90, 1.30]", "1.20, no interval", "no run"]
-    names = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert names == ["apart", "over", "bare", "none"]
-
-
-def test_groups_of_effects_have_a_heading():
-    some = [Effect("x", 2.0, 1.5, 2.5, group="A"), Effect("y", 1.0, 0.9, 1.3, group="A")]
-    (axes,) = interval_figure([*some, Effect("x", -2.0, -3, -1, group="B")], "difference", 0.0).axes
-    names = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert names == ["A", "x", "y", "B", "x"]
-    assert axes.texts[-1].get_text() == f"{MINUS}2.00 [{MINUS}3.00, {MINUS}1.00]"
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -409,8 +374,6 @@ def test_groups_of_effects_have_a_heading():
         lambda: trade_off_figure({"a": Cloud(cloud().points.assign(energy_j=NAN))}, LABEL),
         lambda: utilisation_figure(load(2).assign(mean=NAN)),
         lambda: time_energy_figure([Cost("a", NAN, 1.0)], LABEL),
-        lambda: interval_figure([Effect("a", NAN, NAN, NAN)], "ratio"),
-        lambda: interval_figure([Effect("a", -1.0, NAN, NAN)], "ratio", 1.0, logarithmic=True),
     ],
 )
 def test_a_figure_of_nothing_is_refused(make):

@@ -6,7 +6,7 @@ import pytest
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
-from joulelab.analysis.optimum import optimum_uncertainty
+from joulelab.analysis.optimum import optimum_uncertainty, winners
 from joulelab.analysis.ranking import Ranking
 from joulelab.report.experiment import experiments
 from joulelab.report.search_pictures import rank_picture
@@ -113,6 +113,10 @@ def test_the_uncertainty_is_that_of_the_analysis(tuning):
     assert list(table.shown.columns[:2]) == ["network", "strategy"], "3 hyperparameters throughout"
     assert (table.raw["accuracy_low"] <= table.raw["accuracy_high"]).all()
     assert set(table.shown["within 27"]) == {"100 %"}
+    won = winners(tuning.runs, "strategy", ["network", "hyperparameters"], resamples=1000)
+    assert table.raw["share_best"].tolist() == won["share_best"].tolist()
+    of_setting = table.raw.groupby(["network", "hyperparameters"])["share_best"].sum()
+    assert of_setting.tolist() == pytest.approx([1.0] * len(of_setting))
 
 
 def test_single_repetitions_have_no_uncertainty(authors):

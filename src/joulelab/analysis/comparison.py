@@ -10,15 +10,12 @@
     ratio of     exp(the difference of the logarithms)
     means:
 
-    share:       (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
-
 The ratio is **paired**: A and B run once in each block, side by side in time, so that what drifts
 (temperature, other users of the machine) falls on both; the ratio is taken within the block. The
 difference and the ratio of means are **unpaired**: of samples of any size and spread that have no
 blocks in common (Welch, Biometrika 34, 1947). Logarithms make the answer the same whichever of the
 two is called A, inverted; a ratio of means is that of geometric means. The intervals are Student's
-t: they take the values, or their logarithms, to scatter normally. The share is Wilson's (JASA 22,
-1927), which holds for few trials, and for none or all of them successes.
+t: they take the values, or their logarithms, to scatter normally.
 
     >>> mean = mean_interval([98.0, 100.0, 102.0])     # s = 2, t(2) = 4.303
     >>> round(mean.low, 2), mean.value, round(mean.high, 2)
@@ -38,7 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 LEAST = 2
@@ -215,39 +212,6 @@ def ratio_of_means(
     return replace(
         logs, value=_power_of_e(logs.value), low=_power_of_e(logs.low), high=_power_of_e(logs.high)
     )
-
-
-def share_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """A share of trials, by Wilson's score interval.
-
-    Args:
-        successes: how many of the trials.
-        n: how many trials, at least one.
-        confidence: of the interval, between 0 and 1.
-
-    Returns:
-        The share with its interval; ``std`` is that of a single trial, sqrt(p (1 - p)).
-
-    Raises:
-        ValueError: no trial, successes below 0 or above n, or the confidence is no share.
-
-    >>> none = share_interval(0, 10)                    # z^2 / (10 + z^2)
-    >>> none.value, none.low, round(none.high, 3)
-    (0.0, 0.0, 0.278)
-    """
-    if not 0 <= successes <= n or not n:
-        raise ValueError(f"{successes} of {n} is no share")
-    if not 0 < confidence < 1:
-        raise ValueError(f"a confidence of {confidence:g} is not between 0 and 1")
-    z = float(ndtri((1 + confidence) / 2))
-    share = successes / n
-    scale = 1 + z**2 / n
-    middle = (share + z**2 / (2 * n)) / scale
-    reach = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / scale
-    # Rounding must not carry the end past what a share can be.
-    low = 0.0 if not successes else middle - reach
-    high = 1.0 if successes == n else middle + reach
-    return Interval(share, low, high, math.sqrt(share * (1 - share)), n, confidence)
 
 
 def _power_of_e(logarithm: float) -> float:

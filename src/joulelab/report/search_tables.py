@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.claims.search import WITHIN
 from joulelab.analysis.convergence import convergence
-from joulelab.analysis.optimum import optimum_uncertainty
+from joulelab.analysis.optimum import optimum_uncertainty, winners
 from joulelab.analysis.ranking import Ranking, rank_treatments
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import SIGNIFICANT_P, STRATEGY, Omitted, Table, rounds
 
-WITHIN = 27
-"""Rounds in which the paper finds Bayesian search at its optimum."""
 RESAMPLES = 1000
 
 
@@ -116,6 +115,8 @@ def uncertainty(experiment: Experiment) -> Table | Omitted:
     if not len(raw):
         reasons = "; ".join(dict.fromkeys(reason for reason in whole["reason"] if reason))
         return Omitted(key, title, f"{reasons or 'no round has a score'}.")
+    best = winners(experiment.runs, STRATEGY, others, experiment.score, RESAMPLES)
+    raw = raw.merge(best[[*others, STRATEGY, "share_best"]], "left", [*others, STRATEGY])
     named = [*([name for name in others if name in experiment.varied] or others[:1]), STRATEGY]
     shown = pd.DataFrame({name: raw[name].map(formats.level) for name in named})
     shown["round"] = raw["optimum_round"].map(str)
@@ -127,11 +128,13 @@ def uncertainty(experiment: Experiment) -> Table | Omitted:
     shown["95 % interval"] = formats.intervals(
         raw["accuracy_low"], raw["accuracy_high"], formats.accuracy
     )
+    shown["best"] = raw["share_best"].map(lambda share: formats.percent(share, 0))
     note = (
         f"The repetitions of every round were drawn again {RESAMPLES:,} times, and the search read "
         f"anew. Within {WITHIN}: in how many of these the optimum lies in the first {WITHIN} "
-        "rounds. The proposals of a strategy stay as they were, so that this is the uncertainty of "
-        "the reading and not of the search. A best of noisy rounds lies above what it would reach "
+        "rounds; best: in how many the strategy reaches the highest accuracy of its setting. The "
+        "proposals of a strategy stay as they were, so that this is the uncertainty of the "
+        "reading and not of the search. A best of noisy rounds lies above what it would reach "
         "again."
     )
     text = (*named, "95 % of resamples", "95 % interval")
