@@ -171,7 +171,7 @@ def winners(
                     **key,
                     treatment: level,
                     "optimum_accuracy": optimum,
-                    "wins": bool(optimum >= np.nanmax(best, initial=-np.inf) - ROUNDING),
+                    "wins": bool(optimum >= np.fmax.reduce(best) - ROUNDING),
                     "share_best": np.nan if reason else share,
                     "repetitions": search.repetitions,
                     "dropped": search.dropped,
