@@ -14,6 +14,7 @@
     │   └── DeviceBusyError           another measurement holds the device
     ├── TraceError                    a power trace that cannot be read or written
     ├── TrainingError                 a network and a data set that do not go together
+    ├── ServingError                  a server that died, or a model that cannot be served
     ├── StoreError                    the results folder cannot be used
     │   ├── StoreBusyError            another process writes to it
     │   ├── StoreCorruptError         its database is damaged
@@ -97,6 +98,10 @@ class TraceError(JoulelabError):
 
 class TrainingError(JoulelabError):
     """A network and a data set, or a protocol and an engine, do not go together."""
+
+
+class ServingError(JoulelabError):
+    """A server process has died, or a model cannot be served."""
 
 
 class StoreError(JoulelabError):
