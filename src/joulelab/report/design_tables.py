@@ -11,10 +11,11 @@ from joulelab.analysis.interaction import interactions
 from joulelab.analysis.normality import normality
 from joulelab.analysis.variances import equal_variances
 from joulelab.report.experiment import Experiment, once
+from joulelab.report.outcome import Outcome, energy_of_runs
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
 
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
-LOGARITHM = "logarithm of the energy"
+LOGARITHM = "logarithm"
 MOST_FACTORS = 4
 """Of more factors, the full-factorial model has more terms than anybody reads."""
 
@@ -110,21 +111,31 @@ def factor_interactions(experiment: Experiment) -> Table | Omitted:
     key, title = "interactions", "Do factors act together? ANOVA and aligned ranks"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    factors, energy = experiment.varied, str(experiment.energy.column)
+    return interactions_on(energy_of_runs(experiment), key, title)
+
+
+def interactions_on(outcome: Outcome, key: str, title: str) -> Table | Omitted:
+    """Analyses of variance of any measure of the runs, of its ranks and of its logarithm.
+
+    Args:
+        outcome: the measure.
+        key: of the table.
+        title: of the table.
+    """
+    factors, runs, value = list(outcome.factors), outcome.runs, outcome.column
     if len(factors) <= 1:
         return Omitted(key, title, "it needs two factors with two levels each.")
     if len(factors) > MOST_FACTORS:
         return Omitted(key, title, f"{len(factors)} factors are too many for all their products.")
-    runs = experiment.measured
-    raw = interactions(runs, factors, energy)
-    positive = runs[energy].where(runs[energy] > 0)
+    raw = interactions(runs, factors, value)
+    positive = runs[value].where(runs[value] > 0)
     logged = interactions(runs.assign(**{LOGARITHM: np.log(positive)}), factors, LOGARITHM)
     raw = raw.assign(
         log_p=logged["anova_p"], log_partial_eta_squared=logged["anova_partial_eta_squared"]
     )
     if raw["anova_p"].isna().all():
         why = "; ".join(dict.fromkeys(reason for reason in raw["reason"] if reason))
-        return Omitted(key, title, f"{why}.")
+        return Omitted(key, title, f"{outcome.said(why)}.")
     shown = pd.DataFrame(
         {
             "effect": raw["effect"],
@@ -145,9 +156,9 @@ def factor_interactions(experiment: Experiment) -> Table | Omitted:
             "the effect of one factor depends on the level of the other."
         )
     note = (
-        f"{strongest} Analysis of variance of the energies, of aligned ranks, and of logarithms, "
-        "on which factors that each multiply the energy do not interact. Kruskal-Wallis tests look "
-        "at one factor at a time and see none of this."
+        f"{strongest} Analysis of variance of the {outcome.plural}, of aligned ranks, and of "
+        f"logarithms, on which factors that each multiply the {outcome.noun} do not interact. "
+        "Kruskal-Wallis tests look at one factor at a time and see none of this."
     )
     bold = {
         (int(row), heading)

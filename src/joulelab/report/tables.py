@@ -7,7 +7,7 @@ The numbers III to V are those of the tables of Yarally et al., CAIN 2023.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.rounds import score_rounds
 from joulelab.analysis.variation import variation
 from joulelab.report.experiment import Experiment, once
+from joulelab.report.outcome import Outcome, energy_of_runs
 
 STRATEGY = "strategy"
 REPLICATION = "yarally2023"
@@ -123,11 +124,37 @@ def effects(experiment: Experiment) -> Table | Omitted:
     key, title = "kruskal", "Effect of each factor on energy: Kruskal-Wallis (Table IV)"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    energy = str(experiment.energy.column)
-    whole = kruskal(experiment.measured, list(experiment.varied), energy, resamples=RESAMPLES)
+    outcome = energy_of_runs(experiment)
+    table = effects_on(outcome, key, title)
+    if isinstance(table, Omitted):
+        return table
+    raw, shown, note = table.raw, table.shown, table.note
+    if experiment.protocol == REPLICATION and STRATEGY not in experiment.factors:
+        k = experiment.runs["configuration"].nunique()
+        whole = kruskal(outcome.runs, list(raw["factor"]), outcome.column, eta_k=k)
+        raw["eta_squared_as_published"] = whole["eta_squared"]
+        shown[f"η², k = {k}"] = whole["eta_squared"].map(formats.effect)
+        note += (
+            f" The last column takes the number of configurations, {k}, for k, as the paper did; "
+            "the number of levels is right."
+        )
+    return replace(table, note=note + _single_levels(experiment))
+
+
+def effects_on(outcome: Outcome, key: str, title: str) -> Table | Omitted:
+    """Kruskal-Wallis of every factor on any measure of the runs.
+
+    Args:
+        outcome: the measure.
+        key: of the table.
+        title: of the table.
+    """
+    factors = list(outcome.factors)
+    whole = kruskal(outcome.runs, factors, outcome.column, resamples=RESAMPLES)
     raw = whole[whole["h"].notna()].reset_index(drop=True)
     if not len(raw):
-        return Omitted(key, title, _sentence(whole["reason"], "no factor has two levels"))
+        reasons = whole["reason"].map(outcome.said)
+        return Omitted(key, title, _sentence(reasons, "no factor has two levels"))
     shown = pd.DataFrame(
         {
             "factor": raw["factor"],
@@ -141,20 +168,11 @@ def effects(experiment: Experiment) -> Table | Omitted:
         }
     )
     note = (
-        "A small p says that the factor moves the energy; η² says how much of it the factor "
-        "explains (small from 0.01, medium from 0.06, large from 0.14), with a bootstrap interval."
+        f"A small p says that the factor moves the {outcome.noun}; η² says how much of it the "
+        "factor explains (small from 0.01, medium from 0.06, large from 0.14), with a bootstrap "
+        "interval."
     )
-    if experiment.protocol == REPLICATION and STRATEGY not in experiment.factors:
-        k = experiment.runs["configuration"].nunique()
-        printed = kruskal(experiment.measured, list(raw["factor"]), energy, eta_k=k)["eta_squared"]
-        raw["eta_squared_as_published"] = printed
-        shown[f"η², k = {k}"] = printed.map(formats.effect)
-        note += (
-            f" The last column takes the number of configurations, {k}, for k, as the paper did; "
-            "the number of levels is right."
-        )
     text = ("factor", "95 % interval", "magnitude")
-    note += _single_levels(experiment)
     return Table(key, title, note, raw, shown, text, wide=("levels", "ε²"))
 
 
