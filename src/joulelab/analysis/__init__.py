@@ -27,6 +27,8 @@ inversion      which configurations are faster and yet take more energy?
 increase       by how much does a factor raise energy?
 clusters       what do the low-energy and the high-energy runs reach?
 pareto         which configurations are not beaten in both energy and accuracy?
+batching       what does a request cost, and how long does it wait, under each policy?
+policy_choice  which policy takes least, and still answers in time?
 claims         which findings of the paper do the data bear out?
 resampling     how far would a statistic move if the sample were drawn again? (bootstrap)
 =============  =====================================================================================
