@@ -12,11 +12,21 @@ MAY_IMPORT = {
     "energy": set(),
     "learning": set(),
     "tuning": set(),
+    "serving": set(),
     "analysis": set(),
     "replication": {"analysis"},
-    "study": {"energy", "learning", "tuning"},
+    "study": {"energy", "learning", "tuning", "serving"},
     "report": {"study", "analysis", "energy"},
-    "cli": {"study", "analysis", "replication", "report", "energy", "learning", "tuning"},
+    "cli": {
+        "study",
+        "analysis",
+        "replication",
+        "report",
+        "energy",
+        "learning",
+        "tuning",
+        "serving",
+    },
 }
 ROOT_MODULES = {"errors", "formats", "registry", "settings", "__version__"}
 

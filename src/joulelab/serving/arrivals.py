@@ -1,0 +1,233 @@
+"""Arrival processes: when requests come.
+
+    f    mean rate, requests per second
+    t_k  time of the k-th arrival, k = 1 ... count, in seconds; t_1 comes one gap after the start
+
+======================  ===========================================================================
+uniform-jitter(f, j)    gaps (1/f) U(1 - j, 1 + j); Yarally et al. (SEAA 2023) have j = 0.2
+poisson(f)              gaps (1/f) Exp(1)
+bursty(f, on, off)      interrupted Poisson process: on for Exp(on) seconds, off for Exp(off), and
+                        while on Poisson arrivals at f (on + off) / on (Kuczura, Bell System
+                        Technical Journal 52, 1973)
+trace(file.csv)         the times in a file
+======================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab.registry import Registry
+from joulelab.serving.calls import Written, build, require, written
+
+_RATE = "f must be a rate above 0, in requests per second"
+
+
+class ArrivalProcess(Written, ABC):
+    """When requests come; all randomness is the generator's."""
+
+    @property
+    @abstractmethod
+    def rate_per_s(self) -> float:
+        """Mean rate in requests per second."""
+
+    @property
+    def most(self) -> int | None:
+        """How many arrivals there are at most; ``None`` without a limit."""
+        return None
+
+    @abstractmethod
+    def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Times of the first arrivals.
+
+        Args:
+            count: how many.
+            rng: the same generator gives the same times.
+
+        Returns:
+            (count,) seconds from the start, never decreasing.
+
+        Raises:
+            UsageError: there are not so many.
+        """
+
+    @abstractmethod
+    def at_rate(self, rate_per_s: float) -> ArrivalProcess:
+        """The same process, faster or slower.
+
+        Args:
+            rate_per_s: the new mean rate.
+
+        Raises:
+            UsageError: it is not above 0.
+        """
+
+
+@dataclass(frozen=True)
+class UniformJitter(ArrivalProcess):
+    """A steady beat with uniform jitter.
+
+    Args:
+        f: mean rate in requests per second.
+        jitter: the gap is up to this share shorter or longer than its mean; from 0 to below 1.
+
+    Raises:
+        UsageError: a number is impossible.
+    """
+
+    f: float
+    jitter: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(_positive(self.f), self, _RATE)
+        require(0 <= self.jitter < 1, self, "jitter must be at least 0 and below 1")
+
+    @property
+    def rate_per_s(self) -> float:
+        """Mean rate in requests per second."""
+        return self.f
+
+    def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(count,) arrival times in seconds."""
+        return np.cumsum(rng.uniform(1 - self.jitter, 1 + self.jitter, count) / self.f)
+
+    def at_rate(self, rate_per_s: float) -> UniformJitter:
+        """The same jitter at another rate."""
+        return replace(self, f=rate_per_s)
+
+    def __str__(self) -> str:
+        return written("uniform-jitter", self.f, self.jitter)
+
+
+@dataclass(frozen=True)
+class Poisson(ArrivalProcess):
+    """Arrivals that know nothing of each other.
+
+    Args:
+        f: mean rate in requests per second.
+
+    Raises:
+        UsageError: it is not above 0.
+    """
+
+    f: float
+
+    def __post_init__(self) -> None:
+        require(_positive(self.f), self, _RATE)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Mean rate in requests per second."""
+        return self.f
+
+    def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(count,) arrival times in seconds."""
+        return np.cumsum(rng.exponential(1 / self.f, count))
+
+    def at_rate(self, rate_per_s: float) -> Poisson:
+        """A Poisson process of another rate."""
+        return Poisson(rate_per_s)
+
+    def __str__(self) -> str:
+        return written("poisson", self.f)
+
+
+@dataclass(frozen=True)
+class Bursty(ArrivalProcess):
+    """Bursts and silence: a Poisson process that is switched on and off.
+
+    Args:
+        f: mean rate over on and off periods, in requests per second.
+        on_s: mean length of an on period in seconds.
+        off_s: mean length of an off period in seconds.
+
+    Raises:
+        UsageError: a number is not above 0.
+    """
+
+    f: float
+    on_s: float = 1.0
+    off_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(_positive(self.f), self, _RATE)
+        require(_positive(self.on_s), self, "on_s must be above 0 seconds")
+        require(_positive(self.off_s), self, "off_s must be above 0 seconds; else write poisson(f)")
+
+    @property
+    def rate_per_s(self) -> float:
+        """Mean rate in requests per second."""
+        return self.f
+
+    def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """(count,) arrival times in seconds; whether it begins on or off is drawn too."""
+        share_on = self.on_s / (self.on_s + self.off_s)
+        # On a clock that runs during on periods only, arrivals are Poisson and each off period
+        # is a jump in between.
+        on_clock_s = np.cumsum(rng.exponential(share_on / self.f, count))
+        ends_s = np.empty(0)
+        last_s = float(on_clock_s[-1]) if count else 0.0
+        while not len(ends_s) or ends_s[-1] < last_s:
+            begun_s = ends_s[-1] if len(ends_s) else 0.0
+            more = 16 + int((last_s - begun_s) / self.on_s)
+            drawn = begun_s + np.cumsum(rng.exponential(self.on_s, more))
+            ends_s = np.concatenate((ends_s, drawn))
+        silences_s = rng.exponential(self.off_s, len(ends_s) + 1)
+        if rng.random() < share_on:
+            silences_s[0] = 0.0
+        gone_s = np.cumsum(silences_s)
+        times: NDArray[np.float64] = on_clock_s + gone_s[np.searchsorted(ends_s, on_clock_s)]
+        return times
+
+    def at_rate(self, rate_per_s: float) -> Bursty:
+        """The same periods at another rate."""
+        return replace(self, f=rate_per_s)
+
+    def __str__(self) -> str:
+        return written("bursty", self.f, on_s=self.on_s, off_s=self.off_s)
+
+
+arrivals: Registry[type[ArrivalProcess]] = Registry(
+    "arrival process",
+    "joulelab.arrivals",
+    {
+        "uniform-jitter": (
+            "joulelab.serving.arrivals:UniformJitter",
+            "uniform-jitter(f, jitter=0.2): a steady beat, each gap a little off",
+        ),
+        "poisson": ("joulelab.serving.arrivals:Poisson", "poisson(f): independent arrivals"),
+        "bursty": (
+            "joulelab.serving.arrivals:Bursty",
+            "bursty(f, on_s=1, off_s=1): Poisson arrivals that are switched on and off",
+        ),
+        "trace": (
+            "joulelab.serving.trace:Trace",
+            "trace(file.csv, rate_per_s): the times in a file, at another rate if given",
+        ),
+    },
+)
+
+
+def parse_arrivals(text: str, folder: Path | None = None) -> ArrivalProcess:
+    """The arrival process that a text names, for instance ``poisson(50)``.
+
+    Args:
+        text: a call.
+        folder: where a trace's relative path counts from; the current folder if not given.
+
+    Raises:
+        UnknownNameError: there is no arrival process of that name.
+        UsageError: its arguments are missing, of the wrong kind or impossible, or a trace cannot
+            be read.
+    """
+    return build(arrivals, text, folder=folder)
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0

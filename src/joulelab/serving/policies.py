@@ -1,0 +1,189 @@
+"""Batching policies: how many of the waiting requests are served together, and when.
+
+::
+
+    server free, somebody waits ──> take(waiting, oldest_wait_s)
+         ▲                             │ n > 0: the n oldest are served together
+         │                             │ 0: wait for the next arrival, or for patience_s(...) if
+         └─────────────────────────────┘    that is earlier, and ask again
+
+After the last request of a window has arrived nobody is asked any more: batches of
+``min(waiting, largest)`` are served until nothing waits, so that every request is served.
+
+A policy decides from its two arguments alone and keeps no state, so that the same object drives
+the real server and the simulation of it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from joulelab.errors import PluginError
+from joulelab.registry import Registry
+from joulelab.serving.calls import Written, build, require, written
+
+SHORTEST_PATIENCE_S = 1e-6
+"""A server that is told to ask again sooner asks again after this long."""
+
+_ROUNDING_S = 1e-9
+_MS_IN_S = 1e3
+
+
+class Policy(Written, ABC):
+    """Decides, whenever the server is free and somebody waits, how many to serve together."""
+
+    @property
+    @abstractmethod
+    def largest(self) -> int:
+        """No batch is larger."""
+
+    @abstractmethod
+    def take(self, waiting: int, oldest_wait_s: float) -> int:
+        """How many of the waiting requests to serve now, oldest first; 0 to wait for more.
+
+        Args:
+            waiting: requests in the queue, at least 1.
+            oldest_wait_s: how long the first of them has waited, in seconds.
+
+        Returns:
+            Never more than `waiting`, nor than `largest`.
+        """
+
+    def patience_s(self, waiting: int, oldest_wait_s: float) -> float:
+        """After how many seconds to ask again, if nobody arrives before; asked after a `take` of 0.
+
+        Args:
+            waiting: as `take` was given.
+            oldest_wait_s: as `take` was given.
+        """
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Fixed(Policy):
+    """Waits until n requests are there and serves them; with wait_ms, not longer than that.
+
+    Args:
+        n: requests a batch.
+        wait_ms: how long the oldest request waits at most for the batch to fill, in milliseconds.
+
+    Raises:
+        UsageError: n is no whole number of at least 1, or the wait is not above 0.
+    """
+
+    n: int
+    wait_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        _require_whole(self, "n", self.n)
+        wait = self.wait_ms
+        require(
+            wait is None or (math.isfinite(wait) and wait > 0),
+            self,
+            "wait_ms must be a number above 0",
+            "to serve whatever waits at once, write greedy",
+        )
+
+    @property
+    def largest(self) -> int:
+        """Requests a batch."""
+        return self.n
+
+    def take(self, waiting: int, oldest_wait_s: float) -> int:
+        """A whole batch, or what waits once the oldest has waited long enough."""
+        if waiting >= self.n:
+            return self.n
+        return waiting if self.patience_s(waiting, oldest_wait_s) <= _ROUNDING_S else 0
+
+    def patience_s(self, waiting: int, oldest_wait_s: float) -> float:
+        """What remains of the longest wait."""
+        return math.inf if self.wait_ms is None else self.wait_ms / _MS_IN_S - oldest_wait_s
+
+    def __str__(self) -> str:
+        if self.wait_ms is None:
+            return written("fixed", self.n)
+        return written("fixed", self.n, wait_ms=self.wait_ms)
+
+
+@dataclass(frozen=True)
+class Greedy(Policy):
+    """Serves whatever waits as soon as the server is free, at most so many at once.
+
+    Args:
+        most: the largest batch.
+
+    Raises:
+        UsageError: it is no whole number of at least 1.
+    """
+
+    most: int = 128
+
+    def __post_init__(self) -> None:
+        _require_whole(self, "most", self.most)
+
+    @property
+    def largest(self) -> int:
+        """The largest batch."""
+        return self.most
+
+    def take(self, waiting: int, oldest_wait_s: float) -> int:
+        """Everything that waits, up to the largest batch."""
+        return min(waiting, self.most)
+
+    def __str__(self) -> str:
+        return written("greedy", self.most)
+
+
+policies: Registry[type[Policy]] = Registry(
+    "policy",
+    "joulelab.policies",
+    {
+        "fixed": (
+            "joulelab.serving.policies:Fixed",
+            "fixed(n): batches of n; fixed(n, wait_ms): or what waits after so long",
+        ),
+        "greedy": (
+            "joulelab.serving.policies:Greedy",
+            "greedy(most=128): whatever waits as soon as the server is free",
+        ),
+    },
+)
+
+
+def parse_policy(text: str) -> Policy:
+    """The policy that a text names, for instance ``fixed(32, wait_ms=50)``.
+
+    Raises:
+        UnknownNameError: there is no policy of that name.
+        UsageError: its arguments are missing, of the wrong kind or impossible.
+    """
+    return build(policies, text)
+
+
+def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
+    """What `Policy.take` answers, checked: a policy of one's own may answer anything.
+
+    Args:
+        policy: is asked.
+        waiting: requests in the queue, at least 1.
+        oldest_wait_s: how long the first of them has waited.
+
+    Raises:
+        PluginError: the answer is no whole number from 0 to what waits and may go together.
+    """
+    taken = policy.take(waiting, oldest_wait_s)
+    most = min(waiting, policy.largest)
+    if type(taken) is not int or not 0 <= taken <= most:
+        raise PluginError(
+            f"{policy}: take({waiting}, {oldest_wait_s:.6g}) gave {taken!r}, with {waiting} "
+            f"waiting and batches of {policy.largest} at most",
+            f"let it give a whole number from 0 to {most}",
+        )
+    return taken
+
+
+def _require_whole(policy: Policy, name: str, value: int) -> None:
+    whole = type(value) is int and value >= 1
+    require(whole, policy, f"{name} must be a whole number of at least 1")
