@@ -1,4 +1,4 @@
-"""Floating-point operations of a training: torch's count for one image, times the images seen.
+"""Floating-point operations of a training, or of one forward pass, as torch counts them.
 
 Symbols: f FLOPs of one image forward and backward, N training images, B images a batch, s steps.
 
@@ -12,18 +12,24 @@ first layer, which nobody asks for.
 
 because only the last batch of an epoch is smaller than B. Evaluation is not in it, nor what an
 engine does in another way: the count is the network's, the same for every engine and precision.
+
+A forward pass is counted on one image alone, in evaluation mode, so that what a network computes
+once a batch (Swin V2 its table of positions) is in it once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import JoulelabError
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import Builder, build_network, networks
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 BATCHES = (2, 4)
 """Batch sizes that are counted; BatchNorm needs two images at least."""
@@ -31,10 +37,10 @@ BATCHES = (2, 4)
 
 @dataclass(frozen=True)
 class FlopCount:
-    """What one image costs in a training of a network.
+    """What one image costs in a training of a network, or in a forward pass.
 
     Attributes:
-        per_image: floating-point operations, forward and backward; ``None`` where unknown.
+        per_image: floating-point operations; ``None`` where unknown.
         reason: why it is unknown.
     """
 
@@ -101,21 +107,52 @@ def count_flops(
 _counted: dict[tuple[Builder, str, ImageShape, int], FlopCount] = {}
 
 
+def count_forward(build: Callable[[], nn.Module], shape: ImageShape) -> FlopCount:
+    """Count the operations of the forward pass of one image, in evaluation mode.
+
+    Args:
+        build: gives the network; on the meta device, or where that does not do, on the CPU.
+        shape: of the image.
+
+    >>> from torch import nn
+    >>> network = lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    >>> count_forward(network, ImageShape(1, 28, 28)).per_image      # 2 * 784 * 10
+    15680
+    """
+
+    def one_image() -> Tensor:
+        logits: Tensor = build().eval()(_images(1, shape))
+        return logits
+
+    return _first_counted(lambda device: _known(_operations(one_image, device)))
+
+
 def _count(name: str, options: Mapping[str, Any], shape: ImageShape, classes: int) -> FlopCount:
+    def on(device: str) -> FlopCount:
+        small, large = (_batch(name, options, shape, classes, n, device) for n in BATCHES)
+        if small * BATCHES[1] != large * BATCHES[0]:
+            return FlopCount(None, "its operations do not grow with the batch, image by image")
+        return _known(small // BATCHES[0])
+
+    return _first_counted(on)
+
+
+def _first_counted(count: Callable[[str], FlopCount]) -> FlopCount:
+    """The count on the meta device or, where the network does not run there, on the CPU."""
     reasons = []
     for device in ("meta", "cpu"):
         try:
-            small, large = (_batch(name, options, shape, classes, n, device) for n in BATCHES)
+            return count(device)
         except Exception as error:  # a network of the user's may raise anything
             told = error.message if isinstance(error, JoulelabError) else repr(error)
             reasons.append(f"on {device}: {told}")
-            continue
-        if small * BATCHES[1] != large * BATCHES[0]:
-            return FlopCount(None, "its operations do not grow with the batch, image by image")
-        if not small:
-            return FlopCount(None, "torch's counter knows none of its operations")
-        return FlopCount(small // BATCHES[0])
     return FlopCount(None, "a step could not be counted; " + "; ".join(reasons))
+
+
+def _known(operations: int) -> FlopCount:
+    if not operations:
+        return FlopCount(None, "torch's counter knows none of its operations")
+    return FlopCount(operations)
 
 
 def _batch(
@@ -126,15 +163,34 @@ def _batch(
     size: int,
     device: str,
 ) -> int:
-    """Operations of one training step on `size` images; random numbers go on as if never drawn."""
+    """Operations of one training step on `size` images."""
     import torch
     from torch.nn.functional import cross_entropy
+
+    def step() -> None:
+        network = build_network(name, shape, classes, options).train()
+        labels = torch.zeros(size, dtype=torch.int64)
+        torch.autograd.backward(cross_entropy(network(_images(size, shape)), labels))
+
+    return _operations(step, device)
+
+
+def _images(size: int, shape: ImageShape) -> Tensor:
+    import torch
+
+    return torch.zeros(size, shape.channels, shape.height, shape.width)
+
+
+def _operations(step: Callable[[], object], device: str) -> int:
+    """Operations of a step on a device; random numbers go on as if never drawn.
+
+    Gradients are on for a forward pass too: without them torch takes a way through attention that
+    its counter does not know.
+    """
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        network = build_network(name, shape, classes, options).train()
-        images = torch.zeros(size, shape.channels, shape.height, shape.width)
-        labels = torch.zeros(size, dtype=torch.int64)
-        with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-            torch.autograd.backward(cross_entropy(network(images), labels))
+    counter = FlopCounterMode(display=False)
+    with torch.random.fork_rng(devices=[]), torch.device(device), torch.enable_grad(), counter:
+        step()
     return int(counter.get_total_flops())
