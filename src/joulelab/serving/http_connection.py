@@ -1,0 +1,199 @@
+"""One connection to an HTTP server, kept alive: a request, its answer, the next request.
+
+::
+
+    idle ---exchange---> waiting ---answer complete---> idle     the server keeps it open
+      |                     |             `-----------> closed   it does not, or says too much
+      `---server closes-----+---closed, nonsense, aborted------> closed
+
+What the server says is read by h11, a strict reading of HTTP/1.1. Bodies are counted and thrown
+away; only one that is to be checked is kept, up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from dataclasses import dataclass
+
+import h11
+
+from joulelab.serving.http_target import Request
+
+MOST_HEADER_BYTES = 64 * 1024
+MOST_CHECKED_BYTES = 4 * 1024 * 1024
+FIRST_WORD = b"HTTP/"
+SUCCESS = range(200, 300)
+REDIRECT = range(300, 400)
+
+CLOSED = "connection closed before the answer"
+NOT_HTTP = "not an HTTP answer"
+NOT_JSON = "body is not JSON"
+TOO_LONG = f"body over {MOST_CHECKED_BYTES >> 20} MiB, not checked as JSON"
+
+
+class ExchangeError(Exception):
+    """A request got no answer that can be used; the text is the reason, the same for all alike."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server has said.
+
+    Attributes:
+        status: of HTTP.
+        at_s: when its last byte was read, on the clock of the event loop.
+        location: where it redirects to, if it does.
+        wrong: why a successful answer is not what was expected; empty if it is.
+    """
+
+    status: int
+    at_s: float
+    location: str = ""
+    wrong: str = ""
+
+    @property
+    def failure(self) -> str:
+        """Why this is no answer to count; empty if it is one."""
+        if self.status in SUCCESS:
+            return self.wrong
+        if self.status in REDIRECT:
+            return f"HTTP {self.status}, a redirect, not followed"
+        return f"HTTP {self.status}"
+
+
+class Connection(asyncio.Protocol):
+    """A connection that carries one request at a time.
+
+    Args:
+        json_expected: keep bodies and check that they are JSON.
+
+    Attributes:
+        sent_s: when the last request was handed to the system, on the clock of the event loop.
+    """
+
+    def __init__(self, *, json_expected: bool = False) -> None:
+        self.sent_s = math.nan
+        self._json_expected = json_expected
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEADER_BYTES)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._response: h11.Response | None = None
+        self._first = b""
+        self._body = bytearray()
+
+    @property
+    def usable(self) -> bool:
+        """Whether the next request can be sent on it."""
+        transport = self._transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and self._waiter is None
+            and self._http.our_state is h11.IDLE
+        )
+
+    async def exchange(self, request: Request) -> Answer:
+        """Send a request and wait for the whole answer; the caller bounds the time.
+
+        Raises:
+            ExchangeError: the server closed the connection, or did not speak HTTP.
+        """
+        self.sent_s = math.nan
+        if self._transport is None or not self.usable:
+            raise ExchangeError(CLOSED)
+        self._waiter = self._loop.create_future()
+        self._response, self._first = None, b""
+        self._body.clear()
+        parts = [self._http.send(request.head)]
+        if request.body:
+            parts.append(self._http.send(h11.Data(data=request.body)))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        self._transport.write(b"".join(part for part in parts if part))
+        self.sent_s = self._loop.time()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    def abort(self) -> None:
+        """Close at once; nothing more is sent or read."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self._waiter is None or self._waiter.done():
+            self.abort()  # an answer to nothing: whose would the next one be?
+            return
+        if len(self._first) < len(FIRST_WORD):
+            # h11 would wait for the end of a line that may never come.
+            self._first = (self._first + data)[: len(FIRST_WORD)]
+            if not FIRST_WORD.startswith(self._first):
+                self._fail(NOT_HTTP)
+                return
+        self._read(data, NOT_HTTP)
+
+    def eof_received(self) -> None:
+        """Called by the event loop."""
+        if self._waiter is not None and not self._waiter.done():
+            # The end of the connection may be that of the body.
+            self._read(b"", CLOSED)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by the event loop."""
+        self._fail(CLOSED)
+
+    def _read(self, data: bytes, otherwise: str) -> None:
+        try:
+            self._http.receive_data(data)
+            while not isinstance(event := self._http.next_event(), type):
+                if isinstance(event, h11.Response):
+                    self._response = event
+                elif isinstance(event, h11.Data):
+                    if self._json_expected and len(self._body) <= MOST_CHECKED_BYTES:
+                        self._body += event.data
+                elif isinstance(event, h11.EndOfMessage):
+                    self._finish()
+                    return
+                elif isinstance(event, h11.ConnectionClosed):
+                    self._fail(otherwise)
+                    return
+        except h11.RemoteProtocolError:
+            self._fail(otherwise)
+
+    def _finish(self) -> None:
+        assert self._response is not None
+        location = dict(self._response.headers).get(b"location", b"").decode("ascii", "replace")
+        status = self._response.status_code
+        wrong = self._wrong() if status in SUCCESS else ""
+        kept = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if kept and not self._http.trailing_data[0]:
+            self._http.start_next_cycle()
+        else:
+            self.abort()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(Answer(status, self._loop.time(), location, wrong))
+
+    def _wrong(self) -> str:
+        if not self._json_expected:
+            return ""
+        if len(self._body) > MOST_CHECKED_BYTES:
+            return TOO_LONG
+        try:
+            json.loads(self._body)
+        except (ValueError, RecursionError):
+            return NOT_JSON
+        return ""
+
+    def _fail(self, reason: str) -> None:
+        self.abort()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ExchangeError(reason))

@@ -1,0 +1,234 @@
+"""Load on an HTTP endpoint, open-loop: each request is due at a time that was fixed beforehand.
+
+::
+
+    due ---- begun ---- sent ........ ended        times of one request
+      | late   | connect  | the server's |
+      |<----------- response ----------->|         counts from the due time
+                          |<- service -->|         counts from the sending
+
+A generator that waits for an answer before it sends the next request asks a slow server less often
+and leaves out of its figures the requests that would have waited: coordinated omission. Here
+nothing that an answer does can move a later request. One that cannot be sent when it is due, since
+as many requests as allowed are under way, or since the generator itself is late by more than
+`LATEST_S`, is not sent later: it is counted as not sent. So the rate and the count asked for are
+not exceeded, and memory is bounded by the number of connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab.errors import UsageError
+from joulelab.serving.http_connection import ExchangeError
+from joulelab.serving.http_exchanges import LATE, NOT_SENT, TIMED_OUT, Exchanges, Record
+from joulelab.serving.http_pacing import Pacer
+from joulelab.serving.http_pool import Pool, reason
+from joulelab.serving.http_target import Request, Target
+
+LEAD_S = 0.02
+"""From the start of the clock to the first due time: as long as a thread needs to start."""
+LATEST_S = 1.0
+PROGRESS_S = 1.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a load may take.
+
+    Attributes:
+        timeout_s: from the beginning of a request to the end of its answer.
+        connections: requests under way at once, each with a connection of its own.
+        json_expected: whether an answer whose body is not JSON has failed.
+
+    Raises:
+        UsageError: a number is impossible.
+    """
+
+    timeout_s: float = 10.0
+    connections: int = 256
+    json_expected: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.timeout_s > 0 and math.isfinite(self.timeout_s)):
+            raise UsageError(f"a timeout of {self.timeout_s:g} s is impossible", "write 10s")
+        if self.connections < 1:
+            raise UsageError("without a connection there is no request", "allow at least 1")
+
+
+class HttpLoad:
+    """Sends requests to one endpoint; ``with HttpLoad(...) as load`` closes its connections.
+
+    Args:
+        target: the endpoint.
+        addresses: of its host, as `Target.addresses` gives them: the name is asked for once.
+        requests: what is sent; each request of a load is one of them.
+        limits: see `Limits`.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        addresses: Sequence[str],
+        requests: Sequence[Request],
+        limits: Limits | None = None,
+    ) -> None:
+        self._requests = list(requests)
+        self._limits = limits or Limits()
+        self._pool = Pool(target, addresses, json_expected=self._limits.json_expected)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+        self._runner.close()
+
+    def connect(self) -> None:
+        """See to it that a connection is open.
+
+        No request is sent for this, so that there are never more than were asked for.
+
+        Raises:
+            ServingError: the endpoint cannot be reached.
+        """
+        self._runner.run(self._pool.probe(self._limits.timeout_s))
+
+    def send(
+        self,
+        due_s: NDArray[np.float64],
+        which: NDArray[np.int64],
+        progress: Progress = lambda begun, under_way: None,
+    ) -> Exchanges:
+        """Send requests when they are due, and wait until each is answered or has failed.
+
+        Ctrl-C ends it: requests that were under way are counted as interrupted, and the rest do
+        not stand in the result.
+
+        Args:
+            due_s: (n,) seconds, never decreasing; the first counts as 0.
+            which: (n,) number of the request to be sent.
+            progress: told about once a second how many have begun, and how many are under way.
+        """
+        return self._runner.run(self._send(due_s - due_s[:1], which, progress))
+
+    async def _send(
+        self, due_s: NDArray[np.float64], which: NDArray[np.int64], progress: Progress
+    ) -> Exchanges:
+        start_s = asyncio.get_running_loop().time() + LEAD_S
+        requests = [self._requests[number] for number in which]
+        sending = _Sending(self._pool, requests, self._limits, Record(due_s, start_s))
+        try:
+            with Pacer(due_s, start_s, sending.begin):
+                while not await sending.finished_within(PROGRESS_S):
+                    progress(sending.begun, len(sending.under_way))
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+        return await sending.end()
+
+
+class _Sending:
+    """One call of `HttpLoad.send`: what has begun, and what is under way."""
+
+    def __init__(
+        self, pool: Pool, requests: Sequence[Request], limits: Limits, record: Record
+    ) -> None:
+        self.begun = 0
+        self.under_way: set[asyncio.Task[None]] = set()
+        self._pool = pool
+        self._requests = requests
+        self._limits = limits
+        self._record = record
+        self._loop = asyncio.get_running_loop()
+        self._finished: asyncio.Future[None] = self._loop.create_future()
+        self._look()
+
+    def begin(self, number: int) -> None:
+        """A request is due: send it, or say why not."""
+        if self._finished.done():
+            return
+        self.begun = number + 1
+        late_s = self._record.begin(number, self._loop.time())
+        if late_s > LATEST_S:
+            self._record.not_sent(number, LATE)
+        elif len(self.under_way) >= self._limits.connections:
+            self._record.not_sent(number, f"{NOT_SENT}: {len(self.under_way)} requests open")
+        else:
+            task = self._loop.create_task(self._exchange(number))
+            self.under_way.add(task)
+            task.add_done_callback(self._leave)
+        self._look()
+
+    async def finished_within(self, seconds: float) -> bool:
+        """Wait until everything is answered or has failed, or the time is up."""
+        await asyncio.wait([self._finished], timeout=seconds)
+        return self._finished.done() and self._finished.result() is None
+
+    async def end(self) -> Exchanges:
+        """End what is under way, and give what came of everything."""
+        if not self._finished.done():
+            self._finished.set_result(None)
+        tasks = list(self.under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return self._record.exchanges(self.begun, self._loop.time())
+
+    async def _exchange(self, number: int) -> None:
+        """Send a request, and enter what came of it."""
+        record, connection = self._record, None
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                connection = await self._pool.take()
+                answer = await connection.exchange(self._requests[number])
+            record.answered(number, answer)
+        except TimeoutError:
+            record.failed(number, TIMED_OUT, self._loop.time())
+        except ExchangeError as error:
+            record.failed(number, str(error), self._loop.time())
+        except OSError as error:
+            record.failed(number, reason(error), self._loop.time())
+        finally:
+            if connection is not None:
+                record.sent(number, connection.sent_s)
+                self._pool.give_back(connection)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self.under_way.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._finished.done():
+            self._finished.set_exception(error)
+        self._look()
+
+    def _look(self) -> None:
+        if self.begun == len(self._requests) and not self.under_way and not self._finished.done():
+            self._finished.set_result(None)
+
+
+def draw(count: int, choices: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which of several requests each one is.
+
+    Args:
+        count: how many are drawn.
+        choices: how many there are.
+        rng: the same generator draws the same.
+
+    Returns:
+        (count,) numbers from 0 to ``choices - 1``.
+    """
+    return rng.integers(choices, size=count)

@@ -1,0 +1,233 @@
+"""Where requests go, and what they carry: a URL, its addresses, and requests ready to be sent.
+
+::
+
+    URL  --parse-->  Target  --addresses-->  192.0.2.7, ...     asked for once, before the first
+    files + method + headers  --prepared-->  Request, ...       encoded once, sent many times
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import mimetypes
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import h11
+
+from joulelab.errors import ServingError, UsageError
+
+PORTS = {"http": 80, "https": 443}
+WITH_BODY = ("POST", "PUT", "PATCH")
+METHODS = ("GET", *WITH_BODY)
+MOST_BYTES = 512 * 1024 * 1024
+"""All files together: they are kept in memory, so that no request waits for a disk."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An HTTP endpoint.
+
+    Attributes:
+        url: as the user wrote it.
+        scheme: ``http`` or ``https``.
+        host: name or address.
+        port: of its server.
+        path: with the query, as it stands in the first line of a request.
+    """
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Target:
+        """Read a URL.
+
+        Raises:
+            UsageError: it is no URL of an HTTP endpoint, or holds a password.
+        """
+        example = "write it as http://127.0.0.1:8000/classify"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+            host = (parts.hostname or "").encode("idna").decode("ascii")
+        except ValueError as error:
+            raise UsageError(f"{url!r} is no URL: {error}", example) from error
+        if parts.scheme not in PORTS or not host:
+            raise UsageError(f"{url!r} is no http:// or https:// URL", example)
+        if parts.username is not None or parts.password is not None:
+            hint = "send it with --header 'Authorization=...'"
+            raise UsageError("a password in the URL would be seen by others", hint)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if not path.isascii() or any(character.isspace() for character in path):
+            raise UsageError(f"{url!r} has characters that need escaping", "write %20 for a space")
+        return cls(url, parts.scheme, host, port or PORTS[parts.scheme], path)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def addresses(self) -> list[str]:
+        """The host's addresses in the order in which they are to be tried.
+
+        Raises:
+            ServingError: nobody knows the host.
+        """
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise ServingError(
+                f"{self.url}: the host {self.host!r} is unknown ({error.strerror})",
+                "look at the spelling, or write the address itself",
+            ) from error
+        return list(dict.fromkeys(str(place[4][0]) for place in found))
+
+
+def is_loopback(addresses: Sequence[str]) -> bool:
+    """Whether every address belongs to this machine's loopback.
+
+    Args:
+        addresses: of one host.
+    """
+    return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that is ready to be sent, any number of times.
+
+    Attributes:
+        head: first line and headers.
+        body: may be empty.
+    """
+
+    head: h11.Request
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is sent: how, with which headers, and of which files.
+
+    Attributes:
+        files: each is a body; none for a request without one.
+        method: one of `METHODS`.
+        field: name of the form field that carries the file (multipart/form-data); the file is the
+            body itself where empty.
+        headers: more headers, by name; they replace those of ours.
+    """
+
+    files: tuple[Path, ...] = ()
+    method: str = "POST"
+    field: str = ""
+    headers: Mapping[str, str] | None = None
+
+    def prepared(self, target: Target) -> list[Request]:
+        """The requests, one for each file.
+
+        Args:
+            target: where they go.
+
+        Raises:
+            UsageError: a file cannot be read, all together are too large, or a header is malformed.
+        """
+        if self.method not in METHODS:
+            raise UsageError(f"no method is called {self.method!r}", f"one of {', '.join(METHODS)}")
+        if self.method not in WITH_BODY:
+            return [self._request(target, b"", "")]
+        bodies = [self._body(path, content) for path, content in _contents(self.files)]
+        return [self._request(target, body, kind) for body, kind in bodies or [(b"", "")]]
+
+    def _body(self, path: Path, content: bytes) -> tuple[bytes, str]:
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if not self.field:
+            return content, kind
+        boundary = f"joulelab-{secrets.token_hex(16)}"
+        name, field = (text.replace('"', "%22") for text in (path.name, self.field))
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; '
+            f'filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'
+        )
+        body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        return body, f"multipart/form-data; boundary={boundary}"
+
+    def _request(self, target: Target, body: bytes, kind: str) -> Request:
+        headers = {"host": target.authority, "user-agent": "joulelab", "accept": "*/*"}
+        if self.method in WITH_BODY:
+            headers |= {"content-type": kind} if kind else {}
+            headers["content-length"] = str(len(body))
+        for name, value in (self.headers or {}).items():
+            if name.lower() in ("content-length", "transfer-encoding"):
+                raise UsageError(f"the header {name} follows from the body", "leave it out")
+            headers[name.lower()] = value
+        try:
+            head = h11.Request(
+                method=self.method, target=target.path, headers=list(headers.items())
+            )
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
+            hint = "write it as --header 'Name=value'"
+            raise UsageError(f"a header is malformed: {error}", hint) from error
+        return Request(head, body)
+
+
+def image_files(path: Path) -> tuple[Path, ...]:
+    """The files to send: a file itself, or the images in a folder, by name.
+
+    Args:
+        path: of a file of any kind, or of a folder.
+
+    Raises:
+        UsageError: there is no such file, or no image in the folder.
+    """
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise UsageError(f"{path} does not exist", "name an image, or a folder with images")
+    images = tuple(
+        one
+        for one in sorted(path.iterdir())
+        if one.is_file() and (mimetypes.guess_type(one.name)[0] or "").startswith("image/")
+    )
+    if not images:
+        raise UsageError(f"there is no image in {path}", "their names end in .jpg, .png ...")
+    return images
+
+
+def shipped_photographs() -> tuple[Path, ...]:
+    """The two photographs that scikit-learn ships, found without importing it.
+
+    Raises:
+        UsageError: they are not where they should be.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    if spec is not None and spec.origin is not None:
+        found = sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
+        if found:
+            return tuple(found)
+    raise UsageError("scikit-learn's photographs are not installed", "name an image with --image")
+
+
+def _contents(files: Sequence[Path]) -> list[tuple[Path, bytes]]:
+    read, size = [], 0
+    for path in files:
+        try:
+            size += path.stat().st_size
+            if size > MOST_BYTES:
+                raise UsageError(
+                    f"{len(files)} files are larger than {MOST_BYTES >> 20} MiB together",
+                    "they are kept in memory: name fewer",
+                )
+            read.append((path, path.read_bytes()))
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}", "name another") from error
+    return read
