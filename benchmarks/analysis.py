@@ -27,8 +27,8 @@ import pandas as pd
 from joulelab.energy.reading import Measurement, Reading, Status, total
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group, Plan, make_plan
-from joulelab.study.spec import check_spec, load_spec
 from joulelab.study.store import Store
+from joulelab.study.study_file import check_spec, load_spec
 
 BASE_J = {"DensePolyNN": 200.0, "DenseLinearNN": 260.0, "SimpleCNN": 850.0}
 FACTOR = {"conv_layers": {4: 1.95}, "linear_layers": {7: 1.05}, "relu": {True: 1.03}}

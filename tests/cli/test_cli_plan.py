@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from rich.console import Console
 from tiny_study import layers_only, tiny
 
@@ -16,19 +15,13 @@ from joulelab import formats
 from joulelab.cli.planning import print_plan, show_plan
 from joulelab.cli.running import default_folder
 from joulelab.energy.reading import Status
-from joulelab.learning.images import Images, Split
-from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.prediction import Estimate, Prediction
-from joulelab.study.spec import load_spec
 from joulelab.study.study import Study
+from joulelab.study.study_file import load_spec
+from joulelab.study.work import Briefing
 
 
-def made_up(count, whole):
-    split = Split(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.zeros(count).long())
-    return Images("made-up", split, split, 10, "here", whole)
-
-
-def shown(spec, seconds, images=None, **changes):
+def shown(spec, seconds, train_images=None, **changes):
     """What `show_plan` prints where every run takes so many seconds, within 10 %, at 10 W."""
     plan = Study(spec).plan()
     one = Estimate(
@@ -36,10 +29,16 @@ def shown(spec, seconds, images=None, **changes):
     )
     networks = {(c.experiment, c.name): "net" for c in plan.configurations}
     prediction = Prediction(networks, {"net": replace(one, **changes)}, drift=0.1 / 1.96)
-    engines = EngineChoice("reference", "fp32", dict.fromkeys(networks, "reference"))
+    briefing = Briefing(
+        "reference engine, fp32",
+        "training",
+        "of 1 epoch on digits (100 training and 100 test images)",
+        "a few steps of each network",
+        train_images=train_images,
+    )
     out = io.StringIO()
     console = Console(file=out, width=200)
-    show_plan(console, spec, plan, prediction, {}, engines, images or made_up(100, (100, 100)))
+    show_plan(console, spec, plan, prediction, {}, [briefing])
     return out.getvalue()
 
 
@@ -65,7 +64,7 @@ def test_unknown_power_leaves_the_energy_unknown():
 
 def test_a_plan_of_a_miniature_says_what_was_thinned():
     spec = load_spec("yarally2023-architecture", scale=0.0005)
-    text = shown(spec, 1.0, made_up(918, (60_000, 10_000)))
+    text = shown(spec, 1.0, (918, 60_000))
     assert "a miniature at scale 0.0005: 4 of 24 repetitions, 5 of 25 epochs, 918 of 60,000" in text
 
 

@@ -9,7 +9,7 @@ from joulelab.errors import SpecError, UsageError
 from joulelab.study.design import Factor, configuration_name, full_factorial
 from joulelab.study.plan import make_plan
 from joulelab.study.seeds import derive_seed
-from joulelab.study.spec import load_spec
+from joulelab.study.study_file import load_spec
 
 LAYERS = [
     Factor("linear_layers", (3, 7)),

@@ -9,8 +9,8 @@ from joulelab.errors import SpecError, UsageError
 from joulelab.learning.images import Images, Split, thinned
 from joulelab.study.design import full_factorial
 from joulelab.study.miniature import miniature_in_words
-from joulelab.study.spec import check_spec, load_spec, shipped_studies
 from joulelab.study.study import Study
+from joulelab.study.study_file import check_spec, load_spec, shipped_studies
 
 KEYS = ("rounds", "repetitions")
 TUNING, ARCHITECTURE = "yarally2023-tuning", "yarally2023-architecture"

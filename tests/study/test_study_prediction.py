@@ -10,17 +10,17 @@ import pytest
 
 from joulelab.energy.reading import Measurement, Reading, Status, Total
 from joulelab.learning.engine import TrainingTask
-from joulelab.study.calibration import (
+from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction, combined
+from joulelab.study.store import PlannedRun
+from joulelab.study.training.calibration import (
     Calibration,
     Timing,
     calibrate,
-    combined,
     evaluation_in_steps,
     relative_scatter,
 )
-from joulelab.study.executor import ImagesRequest, Job
-from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction, estimate
-from joulelab.study.store import PlannedRun
+from joulelab.study.training.executor import ImagesRequest, TrainingJob
+from joulelab.study.training.prediction import estimate
 
 
 def energy(joules, error=0.0, status=Status.MEASURED):
@@ -59,7 +59,7 @@ def test_a_member_has_its_share_of_the_part_and_of_what_surrounds_it():
     short, long = timings(0.4, 0.4, around=0.08), timings(0.9, 0.9, around=0.08)
     one = estimate(calibration(12, short, long, members=8), scatter=0.1)
     assert one.duration_s == pytest.approx((0.9 + 0.08) / 8)
-    assert one.trained_s == pytest.approx(0.9 / 8), "energy is used in the training"
+    assert one.powered_s == pytest.approx(0.9 / 8), "energy is used in the training"
 
 
 def test_the_variance_is_that_of_the_line():
@@ -190,7 +190,9 @@ class Machine:
 
     def calibrate(self, steps, budget_s):
         task = TrainingTask("net", {}, "default", 1, 32, (None,))
-        job = Job("run", task, ImagesRequest("made-up", None, None, None, 0), "reference", "cpu", 1)
+        job = TrainingJob(
+            "run", "cpu", 1, task, ImagesRequest("made-up", None, None, None, 0), "reference"
+        )
         total = lambda outcome: energy(outcome.measurement.readings[0].gross_j)  # noqa: E731
         return calibrate(job, self.run, total, steps, 0.3, budget_s)
 

@@ -1,6 +1,7 @@
 """The runner: what is stored, what is resumed, and what becomes of trainings that go wrong."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tiny_study import TINY, assert_same_results, layers_only, tiny
@@ -8,9 +9,10 @@ from torch import nn
 
 from joulelab.energy.traces.recording import read_recording
 from joulelab.errors import SpecError, StoreMismatchError
+from joulelab.learning.images import load_images
 from joulelab.learning.networks import networks
 from joulelab.study.listener import Listener
-from joulelab.study.manifest import check_unchanged
+from joulelab.study.manifest import check_same_plugins
 from joulelab.study.results import Results
 
 trouble = {"raise": None, "countdown": 0}
@@ -270,16 +272,26 @@ def test_a_prediction_covers_every_configuration(tmp_path):
     assert len(prediction.by_configuration) == len(plan.configurations)
 
 
-def test_other_data_or_plugins_than_at_the_beginning_are_refused():
-    def conditions(checksum, digest):
-        data = {"name": "d", "source": "here", "checksum": checksum}
-        return {"data": data, "plugins": {"mine.py": digest}}
+def test_other_plugins_than_at_the_beginning_are_refused():
+    def conditions(digest):
+        return {"plugins": {"mine.py": digest}}
 
-    check_unchanged(conditions("a", "p"), conditions("a", "p"))
-    with pytest.raises(StoreMismatchError, match="data set d"):
-        check_unchanged(conditions("a", "p"), conditions("b", "p"))
+    check_same_plugins(conditions("p"), conditions("p"))
     with pytest.raises(StoreMismatchError, match=r"mine\.py has changed"):
-        check_unchanged(conditions("a", "p"), conditions("a", "q"))
+        check_same_plugins(conditions("p"), conditions("q"))
+
+
+def test_other_data_than_at_the_beginning_is_refused(tmp_path, monkeypatch):
+    def other(name, data_dir):
+        images = load_images("digits", data_dir)
+        return replace(images, train=replace(images.train, labels=images.train.labels.flip(0)))
+
+    half = tiny(experiment=layers_only())
+    with pytest.raises(KeyboardInterrupt):
+        half.run(tmp_path / "out", InterruptAt(1))
+    monkeypatch.setattr("joulelab.study.training.executor.load_images", other)
+    with pytest.raises(StoreMismatchError, match="data set digits"):
+        half.run(tmp_path / "out")
 
 
 def test_losses_of_every_epoch_are_kept(unbroken):

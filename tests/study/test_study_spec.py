@@ -9,7 +9,7 @@ from joulelab.errors import PluginError, SpecError, UnknownNameError
 from joulelab.learning.engine import Hyperparameters
 from joulelab.learning.protocol import protocols
 from joulelab.study.plan import make_plan
-from joulelab.study.spec import check_spec, load_spec, shipped_studies
+from joulelab.study.study_file import check_spec, load_spec, shipped_studies
 
 MINIMAL = """\
 dataset = "digits"

@@ -19,12 +19,12 @@ from joulelab.learning.engine import Member, TrainingTask
 from joulelab.learning.flops import count_flops
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import networks
-from joulelab.study.executor import ImagesRequest, Job, LocalExecutor
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED, NOT_FINISHED
 from joulelab.study.store import Store
 from joulelab.study.store_reading import read_runs
 from joulelab.study.study import Study
+from joulelab.study.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
 
 DIGITS = ImageShape(1, 8, 8)
 COLUMNS = [f"utilisation_{name}" for name in QUANTILES]
@@ -139,13 +139,13 @@ def test_what_torchs_counter_does_not_know_is_missing_with_its_reason(tmp_path):
 
 def test_a_failed_run_has_a_load_and_no_operations(tmp_path, monkeypatch):
     study = study_of("utilisation-not-countable")
-    unbroken = LocalExecutor.run
+    unbroken = LocalTrainingExecutor.run
 
     def broken(self, job, on_sign):
         monkeypatch.setitem(failing, "on", job.task.max_steps is None)
         return unbroken(self, job, on_sign)
 
-    monkeypatch.setattr(LocalExecutor, "run", broken)
+    monkeypatch.setattr(LocalTrainingExecutor, "run", broken)
     frame = study.run(tmp_path / "out").to_frame()
     assert set(frame["state"]) == {"failed"}
     assert frame["flops"].isna().all()
@@ -155,12 +155,12 @@ def test_a_failed_run_has_a_load_and_no_operations(tmp_path, monkeypatch):
 
 
 def test_no_meter_no_load(tmp_path, monkeypatch):
-    unbroken = LocalExecutor.__init__
+    unbroken = LocalTrainingExecutor.__init__
 
     def on_a_gpu_that_nobody_reads(self, recorder, domain, *rest):
         unbroken(self, recorder, "gpu:5", *rest)
 
-    monkeypatch.setattr(LocalExecutor, "__init__", on_a_gpu_that_nobody_reads)
+    monkeypatch.setattr(LocalTrainingExecutor, "__init__", on_a_gpu_that_nobody_reads)
     frame = study_of("DensePolyNN").run(tmp_path / "out").to_frame()
     assert frame[["utilisation_mean", *COLUMNS]].isna().all(axis=None)
     assert frame["utilisation_source"].isna().all()
@@ -179,8 +179,10 @@ def test_a_gpus_load_is_that_of_a_window_longer_than_it_looks_back(pause_s, mean
     )
     request = ImagesRequest("digits", None, 100, 50, 1)
     with Recorder([Busy()], interval_s=0.05) as recorder:
-        executor = LocalExecutor(recorder, "gpu:0", 0.0, print)
-        outcome = executor.run(Job("one", task, request, "reference", "cpu", 1), lambda _: None)
+        executor = LocalTrainingExecutor(recorder, "gpu:0", 0.0, print)
+        outcome = executor.run(
+            TrainingJob("one", "cpu", 1, task, request, "reference"), lambda _: None
+        )
     assert outcome.utilisation.mean == pytest.approx(mean)
     assert (outcome.utilisation.reason == "") == (mean is not None)
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from joulelab.study.results import Results
-from joulelab.study.spec import check_spec
 from joulelab.study.study import Study
+from joulelab.study.study_file import check_spec
 
 SAME = [
     "run_id",

@@ -19,7 +19,7 @@ from joulelab.learning.networks import networks
 from joulelab.learning.protocol import protocols
 from joulelab.registry import Part, Registry, load_plugin
 from joulelab.study.experiment import kinds
-from joulelab.study.spec import shipped_studies
+from joulelab.study.study_file import shipped_studies
 from joulelab.tuning.strategy import strategies
 
 

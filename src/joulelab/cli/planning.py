@@ -14,8 +14,6 @@ from rich.text import Text
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.energy.reading import Status
-from joulelab.learning.images import Images
-from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Cost, Prediction
@@ -23,6 +21,7 @@ from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
+from joulelab.study.work import Briefing
 
 LONG_S = 24 * 3600.0
 MINIATURE_S = 1800.0
@@ -33,11 +32,10 @@ def print_plan(study: Study, *, as_json: bool) -> None:
     """Print what a study would run, with predicted time and energy."""
     listener = _Waiting()
     plan, prediction = study.predict(listener)
-    images = listener.images
     if as_json:
-        print_json(_plan_data(study.spec, plan, prediction, listener.engines, images))
+        print_json(_plan_data(study.spec, plan, prediction, listener.briefings))
         return
-    show_plan(data_console(), study.spec, plan, prediction, {}, listener.engines, images)
+    show_plan(data_console(), study.spec, plan, prediction, {}, listener.briefings)
 
 
 def show_plan(
@@ -46,8 +44,7 @@ def show_plan(
     plan: Plan,
     prediction: Prediction,
     states: Mapping[str, str],
-    engines: EngineChoice,
-    images: Images,
+    briefings: Sequence[Briefing],
 ) -> None:
     """Draw the plan as a table of experiments, each with what is left and what it will cost.
 
@@ -57,26 +54,25 @@ def show_plan(
         plan: all of it.
         prediction: of the configurations that have runs left.
         states: of runs that an earlier session has seen.
-        engines: what trains which configuration.
-        images: what is trained on.
+        briefings: what each kind of work works with.
     """
-    title = f"plan of {spec.name} ({engines.words})"
+    title = f"plan of {spec.name} ({'; '.join(one.means for one in briefings)})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("experiment")
-    table.add_column("configurations x rounds x repetitions")
+    experiments = spec.experiments()
+    counted = {name: 0 for one in experiments.values() for name in one.counts()}
+    table.add_column(" x ".join(["configurations", *counted]))
     for column in ("runs", "done", "time left", "energy left"):
         table.add_column(column, justify="right")
-    experiments = spec.experiments()
     for name, factors in plan.factors.items():
         runs = [run for run in plan.runs if run.experiment == name]
         left = _left(runs, states)
         cost = prediction.total(left)
         configurations = sum(c.experiment == name for c in plan.configurations)
-        experiment = experiments[name]
+        counts = [configurations, *experiments[name].counts().values()]
         table.add_row(
             name,
-            f"{configurations} x {experiment.rounds} x {experiment.repetitions}\n"
-            f"[dim]{' x '.join(factors)}[/dim]",
+            f"{' x '.join(map(str, counts))}\n[dim]{' x '.join(factors)}[/dim]",
             str(len(runs)),
             str(len(runs) - len(left)),
             formats.duration(cost.duration_s) if left else "-",
@@ -87,18 +83,18 @@ def show_plan(
     if left:
         total = prediction.total(left)
         console.print(
-            f"in all {formats.count(len(left), 'training')} of "
-            f"{formats.count(spec.epochs, 'epoch')} on {spec.dataset} ({images_in_words(images)}): "
-            f"about {_time(total)} and {_energy(total)}",
+            f"in all {_runs_in_words(len(left), briefings)}: about {_time(total)} and "
+            f"{_energy(total)}",
             soft_wrap=True,
         )
+        bases = " and ".join(one.basis for one in briefings)
         console.print(
-            "predicted from a few steps of each network; the truth lies within the ranges in 95 of "
-            "100 cases, if the machine stays as it is",
+            f"predicted from {bases}; the truth lies within the ranges in 95 of 100 cases, if the "
+            "machine stays as it is",
             style="dim",
             soft_wrap=True,
         )
-        if sentence := spec.miniature_in_words(counted(images)):
+        if sentence := spec.miniature_in_words(_train_images(briefings)):
             console.print(sentence, soft_wrap=True)
         elif total.duration_s > LONG_S:
             console.print(
@@ -108,24 +104,28 @@ def show_plan(
             )
 
 
-def show_remark(console: Console, engines: EngineChoice) -> None:
-    """Say where the engine is not the one that was asked for; the line stays."""
-    if engines.remark:
-        console.print(Text(engines.remark, style="yellow"), soft_wrap=True)
+def show_remarks(console: Console, briefings: Sequence[Briefing]) -> None:
+    """Say where something is not as it was asked for; the lines stay."""
+    for one in briefings:
+        if one.remark:
+            console.print(Text(one.remark, style="yellow"), soft_wrap=True)
+
+
+def _runs_in_words(count: int, briefings: Sequence[Briefing]) -> str:
+    """``36 trainings of 25 epochs on digits (1,500 training and 297 test images)``."""
+    if len(briefings) == 1:
+        return f"{formats.count(count, briefings[0].noun)} {briefings[0].extent}"
+    parts = "; ".join(f"{one.noun}s {one.extent}" for one in briefings)
+    return f"{formats.count(count, 'run')} ({parts})"
+
+
+def _train_images(briefings: Sequence[Briefing]) -> tuple[int, int] | None:
+    """How many training images are used, and how many there are."""
+    return next((one.train_images for one in briefings if one.train_images), None)
 
 
 def _left(runs: Sequence[PlannedRun], states: Mapping[str, str]) -> list[PlannedRun]:
     return [run for run in runs if states.get(run.run_id) not in DONE]
-
-
-def counted(images: Images) -> tuple[int, int]:
-    """How many training images there are, and how many in the whole data set."""
-    return len(images.train), images.available[0]
-
-
-def images_in_words(images: Images) -> str:
-    """``60,000 training and 10,000 test images``."""
-    return f"{len(images.train):,} training and {len(images.test):,} test images"
 
 
 def _time(cost: Cost) -> str:
@@ -153,30 +153,33 @@ def _plan_data(
     spec: StudySpec,
     plan: Plan,
     prediction: Prediction,
-    engines: EngineChoice,
-    images: Images,
+    briefings: Sequence[Briefing],
 ) -> dict[str, Any]:
     total = prediction.total(plan.runs)
     costs = prediction.by_configuration
     return {
         "study": spec.to_dict(),
         "scale": spec.scale,
-        "miniature": spec.miniature_in_words(counted(images)),
-        "train_images": len(images.train),
-        "test_images": len(images.test),
+        "miniature": spec.miniature_in_words(_train_images(briefings)),
+        **{key: value for one in briefings for key, value in one.data.items()},
         "configurations": [
             {
                 "experiment": one.experiment,
                 "configuration": one.name,
                 "levels": dict(one.levels),
-                "engine": engines.of(one),
-                "runs": one.rounds * one.repetitions,
+                **next(
+                    (
+                        b.by_configuration[one.key]
+                        for b in briefings
+                        if one.key in b.by_configuration
+                    ),
+                    {},
+                ),
+                "runs": sum((run.experiment, run.configuration) == one.key for run in plan.runs),
                 **_cost_data(costs[one.experiment, one.name]),
             }
             for one in plan.configurations
         ],
-        "precision": engines.precision,
-        "engine_remark": engines.remark,
         "order": [run.run_id for run in plan.runs],
         "runs": len(plan.runs),
         "total": _cost_data(total),
@@ -198,18 +201,14 @@ def _cost_data(cost: Cost) -> dict[str, Any]:
 class _Waiting(Listener):
     """Says on standard error what the user is waiting for."""
 
-    engines: EngineChoice
-    images: Images
+    briefings: Sequence[Briefing]
 
     def __init__(self) -> None:
         self._console = progress_console()
 
-    def loaded(self, images: Images) -> None:
-        self.images = images
-
-    def engines_chosen(self, choice: EngineChoice) -> None:
-        self.engines = choice
-        show_remark(self._console, choice)
+    def loaded(self, briefings: Sequence[Briefing]) -> None:
+        self.briefings = briefings
+        show_remarks(self._console, briefings)
 
     def doing(self, what: str) -> None:
         self._console.print(f"{what} ...", style="dim", soft_wrap=True)

@@ -13,11 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
-from joulelab.cli.planning import show_plan, show_remark
+from joulelab.cli.planning import show_plan, show_remarks
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
-from joulelab.learning.images import Images
-from joulelab.study.engine_choice import EngineChoice
 from joulelab.study.executor import SignOfLife
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
@@ -26,6 +24,7 @@ from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
+from joulelab.study.work import Briefing
 
 SOME_RUNS_FAILED = 3
 OUTPUT_FOLDER = Path("joulelab-out")
@@ -112,8 +111,7 @@ class _Display(Listener):
         self._task = self._progress.add_task("", total=None, energy="", left="?", visible=False)
         self._spec: StudySpec
         self._plan: Plan
-        self._engines: EngineChoice
-        self._images: Images
+        self._briefings: Sequence[Briefing]
         self._states: dict[str, str] = {}
         self._prediction: Prediction | None = None
         self._joules = 0.0
@@ -133,14 +131,13 @@ class _Display(Listener):
         self._spec, self._plan, self._states = spec, plan, dict(states)
         done = self._done()
         begun = f", {done} of them done already" if done else ""
-        self.console.print(f"{spec.name}: {len(plan.runs)} trainings{begun}", soft_wrap=True)
+        self.console.print(
+            f"{spec.name}: {formats.count(len(plan.runs), 'run')}{begun}", soft_wrap=True
+        )
 
-    def loaded(self, images: Images) -> None:
-        self._images = images
-
-    def engines_chosen(self, choice: EngineChoice) -> None:
-        self._engines = choice
-        show_remark(self.console, choice)
+    def loaded(self, briefings: Sequence[Briefing]) -> None:
+        self._briefings = briefings
+        show_remarks(self.console, briefings)
 
     def doing(self, what: str) -> None:
         self.console.print(f"{what} ...", style="dim", soft_wrap=True)
@@ -153,8 +150,7 @@ class _Display(Listener):
             self._plan,
             prediction,
             self._states,
-            self._engines,
-            self._images,
+            self._briefings,
         )
         self._progress.update(
             self._task, total=len(self._plan.runs), completed=self._done(), visible=True

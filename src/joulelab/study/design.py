@@ -1,26 +1,26 @@
 """The design of an experiment: factors, configurations, and their order.
 
 A full factorial design takes every combination of levels, less those that are excluded. The order
-is randomised within blocks: block b holds the b-th round of every configuration, or as many rounds
-as are trained together, so that a drift of the machine (temperature, other users) meets all
-configurations alike. The repetitions of a round stay together as a group, because an engine may
-train them together.
+is randomised within blocks: block b holds a part of the runs of every configuration (the b-th
+round of a training, the b-th repetition of a serving window), so that a drift of the machine
+(temperature, other users) meets all configurations alike. What stays together in a block is a
+group: the repetitions of a round may be trained together.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from joulelab.errors import SpecError, suggestion
 from joulelab.study.seeds import derive_seed
-from joulelab.tuning.space import SearchSpace
-from joulelab.tuning.strategy import strategies
 
 Level = str | int | float | bool
+Place = tuple[int, int]
+"""Round and repetition of a run."""
 
 
 @dataclass(frozen=True)
@@ -31,42 +31,39 @@ class Factor:
     levels: tuple[Level, ...]
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """One combination of levels, and what it means for the training and the tuning.
+@dataclass(frozen=True, kw_only=True)
+class Configuration(ABC):
+    """One combination of levels; each kind of work adds what it means.
 
     Attributes:
         experiment: name of the experiment within the study.
         kind: registered kind of the experiment.
         name: the levels in words; unique within the experiment.
         levels: level of each factor.
-        network: registered name.
-        network_options: keyword arguments for the network.
-        strategy: registered name.
-        strategy_seed: what all proposals follow from.
-        space: what the strategy searches.
-        fixed: hyperparameters that are not searched.
-        rounds: proposals of the strategy.
-        repetitions: trainings of each proposal, each with its own seed.
+        repetitions: of the same thing, each with its own seed.
     """
 
     experiment: str
     kind: str
     name: str
     levels: Mapping[str, Level]
-    network: str
-    network_options: Mapping[str, Any]
-    strategy: str
-    strategy_seed: int
-    space: SearchSpace
-    fixed: Mapping[str, float]
-    rounds: int
     repetitions: int
 
-    def rounds_at_once(self, rounds_together: int) -> int:
-        """How many rounds are trained as one group, where the study allows so many."""
-        ahead = strategies.get(self.strategy).proposes_ahead
-        return min(rounds_together, self.rounds) if ahead else 1
+    @property
+    def key(self) -> tuple[str, str]:
+        """Experiment and name: unique within the study."""
+        return self.experiment, self.name
+
+    @abstractmethod
+    def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
+        """For each block the groups in it, in order, each as rounds and repetitions."""
+
+    def check(self) -> None:  # noqa: B027 - most configurations have nothing more to check
+        """Look for what cannot be run, before anything is.
+
+        Raises:
+            UsageError: says what is impossible.
+        """
 
 
 def full_factorial(
@@ -120,33 +117,25 @@ def configuration_name(levels: Mapping[str, Level]) -> str:
 
 
 def block_order(
-    configurations: Sequence[Configuration], study_seed: int, rounds_together: int = 1
-) -> list[tuple[int, tuple[int, ...], Configuration]]:
-    """Groups as block, rounds and configuration: blocks one after the other, shuffled within.
+    configurations: Sequence[Configuration], study_seed: int
+) -> list[tuple[int, tuple[Place, ...], Configuration]]:
+    """Groups as block, places and configuration: blocks one after the other, shuffled within.
 
     Args:
-        configurations: of one experiment; one with fewer rounds is absent from the later blocks.
+        configurations: of one experiment; one with fewer blocks is absent from the later ones.
         study_seed: the order follows from it and the number of the block.
-        rounds_together: rounds of a block, and of a group where the strategy proposes ahead;
-            another strategy has its rounds one by one, in their order.
     """
-    order: list[tuple[int, tuple[int, ...], Configuration]] = []
-    most = max(configuration.rounds for configuration in configurations)
-    for number, first in enumerate(range(0, most, rounds_together)):
-        block = range(first, first + rounds_together)
-        groups = [_groups(one, block) for one in configurations]
+    order: list[tuple[int, tuple[Place, ...], Configuration]] = []
+    by_block = [configuration.blocks() for configuration in configurations]
+    for number in range(max(map(len, by_block))):
+        groups = [list(blocks[number]) if number < len(blocks) else [] for blocks in by_block]
         places = [place for place, of_one in enumerate(groups) for _ in of_one]
         seed = derive_seed(study_seed, "order", configurations[0].experiment, number)
         random.Random(seed).shuffle(places)
-        order.extend((number, groups[place].pop(0), configurations[place]) for place in places)
+        order.extend(
+            (number, tuple(groups[place].pop(0)), configurations[place]) for place in places
+        )
     return order
-
-
-def _groups(configuration: Configuration, block: range) -> list[tuple[int, ...]]:
-    """The rounds of a block by group, in order."""
-    rounds = block[: max(0, configuration.rounds - block.start)]
-    size = configuration.rounds_at_once(len(block))
-    return [tuple(rounds[start : start + size]) for start in range(0, len(rounds), size)]
 
 
 def _same(level: Level, other: Level) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from joulelab.errors import UsageError
-from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.registry import Registry
 from joulelab.study.design import Configuration, Factor, Level
-from joulelab.tuning.space import SearchSpace
 
 Count = Annotated[int, Field(gt=0, strict=True)]
 
@@ -23,41 +19,18 @@ class ExperimentSpec(BaseModel, ABC):
 
     Attributes:
         kind: registered name of the kind.
-        rounds: sets of hyperparameters that each configuration is trained with.
-        repetitions: trainings of each round, each with its own seed.
-        space: hyperparameters that are searched, in order.
-        fixed: hyperparameters that are not searched; PyTorch's defaults where not given.
+        repetitions: of the same thing, each with its own seed.
         exclude: combinations of levels to leave out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    trains: ClassVar[bool] = False
+    """Whether its runs are trainings: the study file then has the keys of a training."""
+
     kind: str
-    rounds: Count
     repetitions: Count
-    space: dict[str, dict[str, Any]]
-    fixed: dict[str, float] = Field(default_factory=dict)
     exclude: list[dict[str, Level]] = Field(default_factory=list)
-
-    @field_validator("fixed")
-    @classmethod
-    def _possible(cls, fixed: dict[str, float]) -> dict[str, float]:
-        with _as_value_error():
-            check_hyperparameters(fixed)
-        return fixed
-
-    @field_validator("space")
-    @classmethod
-    def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        with _as_value_error():
-            for name, variable in SearchSpace.from_dict(space).variables.items():
-                for value in variable.attained_bounds():
-                    check_hyperparameters({name: value})
-        return space
-
-    def search_space(self) -> SearchSpace:
-        """What is searched."""
-        return SearchSpace.from_dict(self.space)
 
     @abstractmethod
     def factors(self) -> Sequence[Factor]:
@@ -68,6 +41,10 @@ class ExperimentSpec(BaseModel, ABC):
         self, experiment: str, levels: Mapping[str, Level], study_seed: int
     ) -> Configuration:
         """What one combination of levels means."""
+
+    def counts(self) -> Mapping[str, int]:
+        """How often each configuration is run, by what is counted: rounds, repetitions."""
+        return {"repetitions": self.repetitions}
 
 
 kinds: Registry[type[ExperimentSpec]] = Registry(
@@ -84,12 +61,3 @@ kinds: Registry[type[ExperimentSpec]] = Registry(
         ),
     },
 )
-
-
-@contextlib.contextmanager
-def _as_value_error() -> Iterator[None]:
-    """Let pydantic report an error of another room with its own."""
-    try:
-        yield
-    except UsageError as error:
-        raise ValueError(str(error).replace("\n", "; ")) from error

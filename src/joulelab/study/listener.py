@@ -8,13 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from joulelab.energy.reading import Total
-    from joulelab.learning.images import Images
-    from joulelab.study.engine_choice import EngineChoice
     from joulelab.study.executor import SignOfLife
     from joulelab.study.plan import Plan
     from joulelab.study.prediction import Prediction
     from joulelab.study.spec import StudySpec
     from joulelab.study.store import PlannedRun
+    from joulelab.study.work import Briefing
 
 
 class Listener:
@@ -26,14 +25,11 @@ class Listener:
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         """The plan is made; `states` says what earlier sessions have done of it."""
 
-    def loaded(self, images: Images) -> None:
-        """The images are there."""
-
-    def engines_chosen(self, choice: EngineChoice) -> None:
-        """It is known which engine trains what; `choice.remark` says why it is another."""
+    def loaded(self, briefings: Sequence[Briefing]) -> None:
+        """Everything is loaded; each kind of work says what it works with."""
 
     def doing(self, what: str) -> None:
-        """Something other than a training goes on, in words."""
+        """Something other than a run goes on, in words."""
 
     def predicted(self, prediction: Prediction) -> None:
         """Time and energy have been predicted."""

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,13 @@ LIBRARIES = (
 )
 
 
-def conditions(
-    spec: StudySpec, device: Device, threads: int, data: dict[str, Any], recorder: Recorder
-) -> dict[str, Any]:
-    """What the results of a session depend on, as plain data.
+def conditions(spec: StudySpec, device: Device, threads: int, recorder: Recorder) -> dict[str, Any]:
+    """What the results of a session depend on, whatever the work, as plain data.
 
     Args:
         spec: the study.
-        device: the one that trains.
+        device: the one that works.
         threads: torch's threads on the CPU.
-        data: name, source, numbers of images and checksum of the data set.
         recorder: its meters and what is missing.
     """
     return {
@@ -57,23 +55,16 @@ def conditions(
         "seed": spec.seed,
         "scale": spec.scale,
         "plugins": {file: load_plugin(Path(file)) for file in spec.plugins},
-        "data": data,
         "energy": recorder.describe(),
     }
 
 
-def check_unchanged(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with other data or other plug-ins than those that the study began with.
+def check_same_plugins(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other plug-ins than those that the study began with.
 
     Raises:
         StoreMismatchError: says which has changed.
     """
-    if before["data"]["checksum"] != now["data"]["checksum"]:
-        raise StoreMismatchError(
-            f"the data set {now['data']['name']} from {now['data']['source']} is not the one that "
-            f"the study began with ({before['data']['source']})",
-            "go on with the same data, or give another folder with --out",
-        )
     for file, digest in now["plugins"].items():
         if before["plugins"].get(file, digest) != digest:
             raise StoreMismatchError(

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from joulelab.study.design import Configuration, block_order, full_factorial
+from joulelab.study.design import Configuration, Place, block_order, full_factorial
 from joulelab.study.seeds import derive_seed
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
-from joulelab.tuning.strategy import strategies
 
 
 @dataclass(frozen=True)
 class Group:
-    """All repetitions of one round of one configuration, or of several rounds.
+    """Runs of one configuration that stay together.
 
     Attributes:
-        configuration: what is trained.
-        rounds: their numbers, in order; several only where the strategy proposes them ahead.
-        runs: round after round.
+        configuration: what is run.
+        runs: round after round, and repetition after repetition.
     """
 
     configuration: Configuration
-    rounds: tuple[int, ...]
     runs: tuple[PlannedRun, ...]
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """Numbers of the rounds, in order."""
+        return tuple(dict.fromkeys(run.round for run in self.runs))
 
 
 @dataclass(frozen=True)
@@ -63,38 +64,29 @@ def make_plan(spec: StudySpec) -> Plan:
         varied = experiment.factors()
         factors[name] = [factor.name for factor in varied]
         configurations = [
-            experiment.configuration(name, levels, spec.seed)
+            spec.adapted(experiment.configuration(name, levels, spec.seed))
             for levels in full_factorial(varied, experiment.exclude)
         ]
         everything += configurations
         for one in configurations:
-            _check_rounds(one)
-        order = block_order(configurations, spec.seed, spec.rounds_together)
-        for number, rounds, configuration in order:
-            runs = _runs(spec.seed, configuration, rounds, position, block + number)
-            groups.append(Group(configuration, rounds, runs))
+            one.check()
+        order = block_order(configurations, spec.seed)
+        for number, places, configuration in order:
+            runs = _runs(spec.seed, configuration, places, position, block + number)
+            groups.append(Group(configuration, runs))
             position += len(runs)
         block += 1 + order[-1][0]
     return Plan(tuple(groups), tuple(everything), factors)
 
 
-def _check_rounds(configuration: Configuration) -> None:
-    """Ask for the last round, where it does not depend on the others: a grid may be too small."""
-    strategy = strategies.get(configuration.strategy)
-    if strategy.proposes_ahead:
-        made = strategy(configuration.space, configuration.strategy_seed, configuration.rounds)
-        made.propose(configuration.rounds - 1)
-
-
 def _runs(
     study_seed: int,
     configuration: Configuration,
-    rounds: Sequence[int],
+    places: Sequence[Place],
     position: int,
     block: int,
 ) -> tuple[PlannedRun, ...]:
     experiment, name = configuration.experiment, configuration.name
-    places = itertools.product(rounds, range(configuration.repetitions))
     return tuple(
         PlannedRun(
             run_id=f"{experiment}/{name}/{number}/{repetition}",

@@ -7,22 +7,27 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
-from joulelab.learning.engine import TrainingTask
 from joulelab.study.accounting import Ledger
 from joulelab.study.bench import Bench
-from joulelab.study.engine_choice import check_same_engine
-from joulelab.study.executor import Job, Outcome
+from joulelab.study.executor import Executor, Job, Outcome, Preparation
 from joulelab.study.listener import Listener
-from joulelab.study.manifest import check_unchanged, conditions, new_session
+from joulelab.study.manifest import check_same_plugins, conditions, new_session
 from joulelab.study.plan import Plan, make_plan
-from joulelab.study.prediction import PLAN_LONG_S, RUN_LONG_S, Prediction
+from joulelab.study.prediction import Prediction
 from joulelab.study.results import Results
 from joulelab.study.runner import DONE, Runner
-from joulelab.study.spec import StudySpec, load_spec
+from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
+from joulelab.study.study_file import load_spec
+from joulelab.study.work import Calibrator
+from joulelab.study.works import Works
+
+Doable = TypeVar("Doable", bound=Job)
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Study:
         return make_plan(self.spec)
 
     def predict(self, listener: Listener | None = None) -> tuple[Plan, Prediction]:
-        """Predict time and energy of every run by training a few steps of each network.
+        """Predict time and energy of every run by timing parts of some.
 
         Raises:
             JoulelabError: the study cannot be run here.
@@ -81,21 +86,10 @@ class Study:
         listener.laid_out(self.spec, plan, {})
         with self._recorder() as recorder:
             bench = Bench(self.spec, self.data_dir, recorder, listener)
-            bench.load(plan.configurations)
-            bench.measure_idle()
-
-            def parts(job: Job) -> Sequence[TrainingTask]:
-                if bench.executor.prepare(job).state == "interrupted":
-                    raise KeyboardInterrupt
-                return bench.executor.split(job)
-
-            def run(job: Job) -> Outcome:
-                outcome = bench.executor.run(job, lambda _: None)
-                if outcome.state == "interrupted":
-                    raise KeyboardInterrupt
-                return outcome
-
-            prediction = bench.predict(plan.configurations, parts, run, PLAN_LONG_S)
+            with Works(plan.configurations, bench) as works:
+                works.load()
+                bench.measure_idle()
+                prediction = works.predict(plan.configurations, _Unbooked(), brief=False)
         listener.predicted(prediction)
         return plan, prediction
 
@@ -130,18 +124,16 @@ class Study:
             setup = recorder.open("setup")
             started_at = time.time()
             bench = Bench(self.spec, self.data_dir, recorder, listener)
-            bench.load(plan.configurations)
+            works = stack.enter_context(Works(plan.configurations, bench))
+            works.load()
             now = {
-                **conditions(
-                    self.spec, bench.device, bench.threads, bench.data_description(), recorder
-                ),
-                "engines": bench.engines.to_dict(),
+                **conditions(self.spec, bench.device, bench.threads, recorder),
+                **works.conditions(),
             }
             manifest = store.manifest()
             if manifest:
-                check_unchanged(manifest, now)
-            if not self.spec.mix_engines:
-                check_same_engine(store.folder, manifest, store.engines(), bench.engines)
+                check_same_plugins(manifest, now)
+            works.check_unchanged(manifest, store)
             store.plan(plan.runs)
             ledger = Ledger(store, recorder, bench.domains, bench.device.domain)
             ledger.adopt("setup", setup)
@@ -149,18 +141,17 @@ class Study:
                 *manifest.get("sessions", []),
                 new_session(ledger.session, started_at, now),
             ]
-            engines = now["engines"]
-            store.write_manifest({**now, **manifest, "engines": engines, "sessions": sessions})
+            # What trains may change from session to session; what is trained on may not.
+            latest = {key: now[key] for key in ("engines",) if key in now}
+            store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
             stack.callback(ledger.close)
 
             ledger.switch("idle")
             sessions[-1]["idle_before_w"] = bench.measure_idle()
             ledger.switch("between")
-            runner = Runner(self.spec, plan, store, ledger, bench, listener)
-            listener.predicted(
-                bench.predict(runner.left(), runner.parts, runner.calibrate, RUN_LONG_S)
-            )
-            runner.run()
+            runner = Runner(self.spec, plan, store, ledger, listener)
+            listener.predicted(works.predict(runner.left(), runner, brief=True))
+            runner.run(works.of)
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = bench.measure_idle()
             ledger.close()
@@ -172,3 +163,19 @@ class Study:
         names = None if energy.meters == "auto" else list(energy.meters)
         settings = {"estimate": {"tdp_w": energy.tdp_w}} if energy.tdp_w else {}
         return open_recorder(names, interval_s=energy.interval_s, settings=settings)
+
+
+class _Unbooked(Calibrator):
+    """Carries out what a prediction is made from, where nothing is kept."""
+
+    def prepare(self, executor: Executor[Doable, Made], job: Doable) -> Preparation:
+        prepared = executor.prepare(job)
+        if prepared.state == "interrupted":
+            raise KeyboardInterrupt
+        return prepared
+
+    def calibrate(self, executor: Executor[Doable, Made], job: Doable) -> Outcome[Made]:
+        outcome = executor.run(job, lambda _: None)
+        if outcome.state == "interrupted":
+            raise KeyboardInterrupt
+        return outcome

@@ -12,17 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.learning.networks import networks as known_networks
-from joulelab.study.design import Configuration, Factor, Level, configuration_name
-from joulelab.study.experiment import ExperimentSpec
+from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.seeds import derive_seed
+from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
 Levels = Annotated[list[Level], Field(min_length=1)]
 
 
-class ArchitectureSpec(ExperimentSpec):
+class ArchitectureSpec(TrainingExperimentSpec):
     """Keys of an experiment of kind ``architecture``.
 
     Attributes:
@@ -65,9 +65,9 @@ class ArchitectureSpec(ExperimentSpec):
 
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study_seed: int
-    ) -> Configuration:
+    ) -> TrainingConfiguration:
         """The network with these layers."""
-        return Configuration(
+        return TrainingConfiguration(
             experiment=experiment,
             kind=self.kind,
             name=configuration_name(levels),

@@ -12,16 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.learning.networks import networks as known_networks
-from joulelab.study.design import Configuration, Factor, Level, configuration_name
-from joulelab.study.experiment import Count, ExperimentSpec
+from joulelab.study.design import Factor, Level, configuration_name
+from joulelab.study.experiment import Count
 from joulelab.study.seeds import derive_seed
+from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
 Names = Annotated[list[str], Field(min_length=1)]
 
 
-class TuningSpec(ExperimentSpec):
+class TuningSpec(TrainingExperimentSpec):
     """Keys of an experiment of kind ``tuning``.
 
     Attributes:
@@ -71,11 +72,11 @@ class TuningSpec(ExperimentSpec):
 
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study_seed: int
-    ) -> Configuration:
+    ) -> TrainingConfiguration:
         """One strategy on one network; each searches with a seed of its own."""
         name = configuration_name(levels)
         network = str(levels["network"])
-        return Configuration(
+        return TrainingConfiguration(
             experiment=experiment,
             kind=self.kind,
             name=name,

@@ -20,7 +20,7 @@ from typing import Any
 
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
 from joulelab.learning.engine import Precision
-from joulelab.study.design import Configuration
+from joulelab.study.training.experiment import TrainingConfiguration
 
 REFERENCE = "reference"
 MOST_NAMED = 3
@@ -42,7 +42,7 @@ class EngineChoice:
     by_configuration: Mapping[tuple[str, str], str]
     remark: str | None = None
 
-    def of(self, configuration: Configuration) -> str:
+    def of(self, configuration: TrainingConfiguration) -> str:
         """The engine that trains a configuration."""
         return self.by_configuration[configuration.experiment, configuration.name]
 
@@ -71,10 +71,10 @@ class EngineChoice:
 
 
 def choose_engines(
-    configurations: Sequence[Configuration],
+    configurations: Sequence[TrainingConfiguration],
     asked: str,
     precision: str,
-    obstacle: Callable[[Configuration], str | None],
+    obstacle: Callable[[TrainingConfiguration], str | None],
     *,
     mix: bool,
 ) -> EngineChoice:
@@ -156,9 +156,11 @@ def _words(engines: Sequence[str], precision: str) -> str:
     return f"{' and '.join(engines)} {noun}, {precision}"
 
 
-def _named(configurations: Sequence[Configuration], hindered: Mapping[tuple[str, str], str]) -> str:
+def _named(
+    configurations: Sequence[TrainingConfiguration], hindered: Mapping[tuple[str, str], str]
+) -> str:
     """What cannot be trained and why: the network's name where that says it all."""
-    parts: dict[tuple[str, str], list[Configuration]] = {}
+    parts: dict[tuple[str, str], list[TrainingConfiguration]] = {}
     for one in configurations:
         if (reason := hindered.get((one.experiment, one.name))) is not None:
             parts.setdefault((one.network, reason), []).append(one)

@@ -26,7 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from joulelab.energy.reading import Status, Total
-from joulelab.study.executor import Job, Outcome
+from joulelab.study.executor import Outcome
+from joulelab.study.prediction import combined
+from joulelab.study.training.executor import Trained, TrainingJob
 
 SHORT_STEPS = 2
 LEAST_MORE_STEPS = 2
@@ -116,24 +118,10 @@ class Calibration:
         return combined(parts)
 
 
-def combined(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The variance of a sum of independent parts, and its degrees of freedom.
-
-    nu = (sum v)^2 / sum(v^2 / nu), the approximation of Welch and Satterthwaite (Biometrics
-    Bulletin 2(6), 1946, equation 17).
-
-    >>> combined([(1.0, 2), (1.0, 2)])
-    (2.0, 4.0)
-    """
-    variance = math.fsum(v for v, _ in parts)
-    weights = math.fsum(v**2 / freedom for v, freedom in parts)
-    return variance, variance**2 / weights if weights else math.inf
-
-
 def calibrate(
-    job: Job,
-    run: Callable[[Job], Outcome],
-    counted: Callable[[Outcome], Total],
+    job: TrainingJob,
+    run: Callable[[TrainingJob], Outcome[Trained]],
+    counted: Callable[[Outcome[Trained]], Total],
     steps: float,
     long_s: float,
     budget_s: float,

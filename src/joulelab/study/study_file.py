@@ -1,0 +1,156 @@
+"""Study files: how one is found, read, overridden and checked.
+
+A study file is TOML. Everything is checked before anything runs; a mistake is a `SpecError` that
+names the file, the line and the key, and suggests the nearest right name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from joulelab.errors import SpecError, UnknownNameError, UsageError
+from joulelab.registry import load_plugin
+from joulelab.study.design import full_factorial
+from joulelab.study.miniature import check_scale, miniature
+from joulelab.study.origin import Origin, override_key
+from joulelab.study.spec import StudySpec, kind_of, typed
+from joulelab.study.training.spec import TrainingStudySpec
+
+SUFFIX = ".toml"
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The study files that come with joulelab, by name."""
+    folder = Path(str(resources.files("joulelab") / "studies"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def study_path(study: str | Path) -> Path:
+    """Where a study file is: a shipped name, a file, or a results folder.
+
+    Raises:
+        UnknownNameError: neither a shipped study nor a file.
+        SpecError: a folder without a study in it.
+    """
+    shipped = shipped_studies()
+    if str(study) in shipped:
+        return shipped[str(study)]
+    path = Path(study).expanduser()
+    if path.is_dir():
+        if not (path / "study.toml").is_file():
+            raise SpecError(f"{path} is a folder without a study.toml", "name a study file")
+        return path / "study.toml"
+    if path.suffix == SUFFIX or path.exists():
+        return path
+    raise UnknownNameError("study", str(study), shipped)
+
+
+def load_spec(
+    study: str | Path,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    scale: float | None = None,
+) -> StudySpec:
+    """Read a study file, apply overrides, import its plug-ins, and check everything.
+
+    Args:
+        study: a shipped name, the path of a study file, or a results folder.
+        overrides: ``"key=value"``, the key with dots between tables, the value as in TOML (a bare
+            word is a string).
+        plugins: further files with parts of one's own, from the current folder.
+        scale: the share of the work that a miniature does, between 0 and 1; what `overrides` set
+            is not thinned. ``None`` for the study as it stands.
+
+    Raises:
+        SpecError: an unknown key, a wrong type, an impossible value; says where.
+        UnknownNameError: no such study.
+        PluginError: a plug-in cannot be imported.
+        UsageError: the scale is not between 0 and 1, or the study cannot be thinned.
+    """
+    if scale is not None:
+        check_scale(scale)
+    path = study_path(study)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"the study file {path} cannot be read: {error}"
+        raise SpecError(message, "check the path") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}", "mend that line") from None
+    data.setdefault("name", path.stem)
+    overridden = [override_key(data, override) for override in overrides]
+    origin = Origin(path, text, overridden)
+    if isinstance(listed := data.get("plugins", []), list):
+        own = [str((path.parent / Path(str(file)).expanduser()).resolve()) for file in listed]
+        data["plugins"] = [*own, *(str(Path(file).expanduser().resolve()) for file in plugins)]
+        for file in data["plugins"]:
+            load_plugin(Path(file))
+    spec = check_spec(data, origin)
+    if scale is None:
+        return spec
+    if spec.miniature is not None or Path(study).expanduser().is_dir():
+        made = "a miniature already" if spec.miniature is not None else "a study that was begun"
+        raise UsageError(
+            f"{path} is {made}, and cannot be thinned",
+            "leave out --scale to go on with it, or thin the study file it was made from",
+        )
+    return _thinned(spec, scale, overridden, origin)
+
+
+def _thinned(
+    spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
+) -> StudySpec:
+    configurations = {
+        name: len(full_factorial(experiment.factors(), experiment.exclude))
+        for name, experiment in spec.experiments().items()
+    }
+    return check_spec(miniature(spec.to_dict(), configurations, scale, overridden), origin)
+
+
+def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySpec:
+    """Check plain data against the keys of a study file.
+
+    Raises:
+        SpecError: as in `load_spec`.
+    """
+    origin = origin or Origin(Path("the study"), "", [])
+    whole = _spec_of(data)
+    try:
+        spec = whole.model_validate(data)
+    except ValidationError as error:
+        raise origin.explain(error.errors()[0], (), whole) from None
+    for name, table in spec.experiment.items():
+        try:
+            typed(table)
+        except ValidationError as error:
+            prefix = ("experiment", name)
+            raise origin.explain(error.errors()[0], prefix, kind_of(table)) from None
+        except UnknownNameError as error:
+            where = origin.place(("experiment", name, "kind"))
+            raise SpecError(f"{where}: {error.message}", error.hint) from None
+    return spec
+
+
+def _spec_of(data: Mapping[str, Any]) -> type[StudySpec]:
+    """A study that trains has more keys; so is one taken whose kinds are not known."""
+    experiments = data.get("experiment")
+    tables = experiments.values() if isinstance(experiments, dict) else ()
+    trains = [_trains(table) for table in tables]
+    return StudySpec if trains and not any(trains) else TrainingStudySpec
+
+
+def _trains(table: Any) -> bool:  # noqa: ANN401 - unchecked data
+    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+        return True
+    try:
+        return kind_of(table).trains
+    except UnknownNameError:
+        return True

@@ -1,0 +1,148 @@
+"""Jobs that train, and the executor that trains and measures them on this machine."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from joulelab.energy.recorder import Recorder
+from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
+from joulelab.learning.flops import FlopCount, count_flops
+from joulelab.learning.images import Images, load_images, thinned
+from joulelab.study.executor import Executor, Job, LocalExecutor, Progress
+
+
+@dataclass(frozen=True)
+class ImagesRequest:
+    """Which images, from where, and how many, or below 1 which share, of them."""
+
+    name: str
+    data_dir: str | None
+    train_images: float | None
+    test_images: float | None
+    seed: int
+
+    def load_whole(self) -> Images:
+        """The whole data set.
+
+        Raises:
+            DatasetError: it cannot be had.
+        """
+        return load_images(self.name, Path(self.data_dir) if self.data_dir else None)
+
+    def part_of(self, whole: Images) -> Images:
+        """As many images of the whole data set as are wanted."""
+        return thinned(whole, self.train_images, self.test_images, self.seed)
+
+
+@dataclass(frozen=True)
+class TrainingJob(Job):
+    """One part of a group, to be trained and measured.
+
+    Attributes:
+        task: what is trained.
+        images: on what.
+        engine: registered name.
+    """
+
+    task: TrainingTask
+    images: ImagesRequest
+    engine: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a part of a group gave.
+
+    Attributes:
+        results: one for each member.
+        flops: of one image in a training of the network.
+        train_images: how many images an epoch had.
+    """
+
+    results: tuple[TrainingResult, ...]
+    flops: FlopCount
+    train_images: int
+
+
+class TrainingExecutor(Executor[TrainingJob, Trained]):
+    """Carries out trainings; an engine may prepare for a group, and split it."""
+
+    @abstractmethod
+    def obstacle(self, job: TrainingJob) -> str | None:
+        """Why the engine cannot train this, in words; ``None`` where it can.
+
+        Raises:
+            UsageError: what is asked for is impossible whatever the network.
+        """
+
+    @abstractmethod
+    def prepares(self, job: TrainingJob) -> bool:
+        """Whether the engine ever has anything to prepare."""
+
+    @abstractmethod
+    def split(self, job: TrainingJob) -> Sequence[TrainingTask]:
+        """The parts of a group that the engine trains together; `prepare` comes before."""
+
+
+class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecutor):
+    """Trains on this machine; arguments as for `LocalExecutor`."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        domain: str,
+        cool_down_s: float,
+        on_wait: Callable[[str], None],
+    ) -> None:
+        super().__init__(recorder, domain, cool_down_s, on_wait)
+        self._engines: dict[str, Engine] = {}
+        self._whole: tuple[ImagesRequest, Images] | None = None
+        self._images: tuple[ImagesRequest, Images] | None = None
+
+    def images(self, request: ImagesRequest) -> Images:
+        """The images of a request; the last ones are kept, and the data set they are from."""
+        if self._images is None or self._images[0] != request:
+            source = replace(request, train_images=None, test_images=None)
+            if self._whole is None or self._whole[0] != source:
+                self._whole = (source, source.load_whole())
+            self._images = (request, request.part_of(self._whole[1]))
+        return self._images[1]
+
+    def obstacle(self, job: TrainingJob) -> str | None:
+        """Why the engine cannot train this."""
+        return self._engine(job).obstacle(job.task, self.images(job.images), job.device)
+
+    def prepares(self, job: TrainingJob) -> bool:
+        """Whether the engine has a `prepare` of its own."""
+        return type(self._engine(job)).prepare is not Engine.prepare
+
+    def split(self, job: TrainingJob) -> Sequence[TrainingTask]:
+        """The parts of a group that the engine trains together."""
+        return self._engine(job).split(job.task, self.images(job.images), job.device)
+
+    def _get_ready(self, job: TrainingJob) -> None:
+        import torch
+
+        torch.set_num_threads(job.threads)
+        self._flops(job)
+
+    def _prepare(self, job: TrainingJob) -> bool:
+        return self._engine(job).prepare(job.task, self.images(job.images), job.device)
+
+    def _carry_out(self, job: TrainingJob, progress: Progress) -> Trained:
+        images = self.images(job.images)
+        results = self._engine(job).train(job.task, images, job.device, progress)
+        return Trained(tuple(results), self._flops(job), len(images.train))
+
+    def _flops(self, job: TrainingJob) -> FlopCount:
+        """Counted once for each network, so that it takes no time within a window."""
+        images = self.images(job.images)
+        return count_flops(job.task.network, job.task.network_options, images.shape, images.classes)
+
+    def _engine(self, job: TrainingJob) -> Engine:
+        if job.engine not in self._engines:
+            self._engines[job.engine] = engines.get(job.engine)()
+        return self._engines[job.engine]
