@@ -1,0 +1,109 @@
+"""From the bytes of an image to what a network takes, with Pillow and numpy.
+
+::
+
+    bytes -> RGB -> shorter side to `resize`, bilinear -> `crop` x `crop` from the middle
+          -> [0, 1] -> (x - mean) / std by channel
+
+The numbers are those of torchvision's ``Resize``, ``CenterCrop``, ``ToTensor`` and ``Normalize``
+with the mean and the standard deviation of ImageNet, to the last bit. torch is not needed, so that
+a process without it can prepare images too.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from joulelab.errors import JoulelabError
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+CHANNELS = 3
+VALUE_BYTES = 4
+
+_WHITE = np.float32(255)
+_WIDE = ("I", "F")
+_FILES_KEPT = 64
+
+
+class UnreadableImageError(JoulelabError):
+    """What is to be an image is none; the message says why."""
+
+
+class ImageFiles:
+    """Files of encoded images; the last few that were read are kept in memory.
+
+    Args:
+        files: their names.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._files = files
+        self.read = functools.lru_cache(_FILES_KEPT)(self._read)
+
+    def _read(self, position: int) -> bytes:
+        """The bytes of a file.
+
+        Args:
+            position: among the files.
+
+        Raises:
+            UnreadableImageError: the file cannot be read.
+        """
+        try:
+            return Path(self._files[position]).read_bytes()
+        except OSError as error:
+            raise UnreadableImageError(error.strerror or str(error)) from error
+
+
+def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) -> None:
+    """Decode an image, resize, crop and normalise it.
+
+    Args:
+        encoded: a file in any format that Pillow reads.
+        resize: length of the shorter side before cropping, in pixels.
+        crop: height and width of the result, in pixels; at most `resize`.
+        out: (3, crop, crop), written to.
+
+    Raises:
+        UnreadableImageError: the bytes cannot be decoded.
+    """
+    try:
+        pixels = _cropped(encoded, resize, crop)  # (crop, crop, 3), uint8
+    except Exception as error:  # each of Pillow's decoders has its own way to say "damaged"
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(what) from error
+    np.divide(pixels.transpose(2, 0, 1), _WHITE, out=out)
+    out -= MEAN[:, np.newaxis, np.newaxis]
+    out /= STD[:, np.newaxis, np.newaxis]
+
+
+def prepared_bytes(crop: int) -> int:
+    """Bytes of one prepared image.
+
+    Args:
+        crop: its height and width.
+    """
+    return VALUE_BYTES * CHANNELS * crop * crop
+
+
+def _cropped(encoded: bytes, resize: int, crop: int) -> NDArray[np.uint8]:
+    with Image.open(BytesIO(encoded)) as opened:
+        if opened.mode.split(";")[0] in _WIDE:
+            raise ValueError(f"pixels of more than 8 bits (mode {opened.mode})")
+        image = opened.convert("RGB")
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    longer = int(resize * long / short)
+    size = (resize, longer) if width <= height else (longer, resize)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (round((side - crop) / 2) for side in size)
+    return np.asarray(image.crop((left, top, left + crop, top + crop)))

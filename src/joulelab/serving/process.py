@@ -1,0 +1,200 @@
+"""A process of a serving session: how it is started, spoken to, and how its end is noticed.
+
+::
+
+    session                                  process
+      Child(...)   ── starts ──────────────>  serve_commands(...)
+      request()    ── name, arguments ─────>    the method of that name
+      receive()    <─ result or Failure ────    what it gives, or why it could not
+      close()      ── the connection ends ─>  returns
+
+It is a fresh interpreter with the module path of this one, and it does not import the user's
+program again. It is in a process group of its own, so that Ctrl-C reaches the session alone, which
+then ends it; it ends by itself once the process that has started it is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+from joulelab.errors import JoulelabError, ServingError, UsageError
+
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[1].split(':'); "
+    "from joulelab.serving.process import begin; begin(*sys.argv[2:])"
+)
+_FAREWELL_S = 3.0
+_DEATH_S = 5.0
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a process could not do what it was told.
+
+    Attributes:
+        usage: the request is at fault, not the process.
+        message: see `JoulelabError`.
+        hint: see `JoulelabError`.
+    """
+
+    usage: bool
+    message: str
+    hint: str
+
+    def error(self) -> JoulelabError:
+        """The error to raise in the session."""
+        return (UsageError if self.usage else ServingError)(self.message, self.hint)
+
+
+class Child:
+    """A process that carries out commands.
+
+    Args:
+        noun: what it is called in messages, for instance ``"server"``.
+        module: its `run` is called with a connection and the descriptors.
+        descriptors: of open files that it takes over.
+
+    Attributes:
+        doing: what it is at, for messages: ``"while it loaded ..."``.
+    """
+
+    def __init__(self, noun: str, module: str, descriptors: Sequence[int]) -> None:
+        self.noun = noun
+        self.doing = ""
+        self.connection, theirs = Pipe()
+        inherited = (theirs.fileno(), *descriptors)
+        command = [sys.executable, "-P", "-c", _BOOT, ":".join(sys.path), module, str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                [*command, *map(str, inherited)],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # standard output is for the data of the command that runs the session
+                pass_fds=inherited,
+                process_group=0,
+            )
+        except OSError as error:
+            self.connection.close()
+            raise ServingError(
+                f"the {noun} process cannot be started: {error}", "see what the system is short of"
+            ) from error
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def request(self, name: str, *arguments: object) -> None:
+        """Tell it what to do.
+
+        Raises:
+            ServingError: it has died.
+        """
+        try:
+            self.connection.send((name, arguments))
+        except OSError:
+            raise self._death() from None
+
+    def receive(self) -> Any:  # noqa: ANN401 - each request has a result of its own
+        """Wait for the result of a request.
+
+        Raises:
+            JoulelabError: it could not do it.
+            ServingError: it has died.
+        """
+        try:
+            result = self.connection.recv()
+        except (EOFError, OSError):
+            raise self._death() from None
+        if isinstance(result, Failure):
+            raise result.error()
+        return result
+
+    def close(self) -> None:
+        """Let it return; where it does not, end it."""
+        self.connection.close()
+        try:
+            self._process.wait(_FAREWELL_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once. There is nothing in it to save."""
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+
+    def _death(self) -> ServingError:
+        try:
+            status = self._process.wait(_DEATH_S)
+        except subprocess.TimeoutExpired:
+            how, hint = "no longer answers", "try again"
+        else:
+            how, hint = _how_it_ended(status)
+        return ServingError(f"the {self.noun} process {how} {self.doing}".strip(), hint)
+
+
+def begin(module: str, parent: str, connection: str, *descriptors: str) -> None:
+    """What a process does first; see `Child`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
+    run = importlib.import_module(module).run
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        run(Connection(int(connection)), *map(int, descriptors))
+
+
+def serve_commands(connection: Connection, commands: Mapping[str, Callable[..., Any]]) -> None:
+    """Carry out what comes through the connection, until it ends.
+
+    Args:
+        connection: to the session.
+        commands: functions by the name of the request.
+    """
+    while True:
+        try:
+            name, arguments = connection.recv()
+        except EOFError:
+            return
+        result: Any
+        try:
+            result = commands[name](*arguments)
+        except JoulelabError as error:
+            result = Failure(isinstance(error, UsageError), error.message, error.hint)
+        except Exception as error:
+            where = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            result = Failure(False, where, "this is not expected: report it with the study file")
+        connection.send(result)
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone, whatever else it is doing."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
+def _how_it_ended(status: int) -> tuple[str, str]:
+    if status >= 0:
+        return f"ended with status {status}", "its last messages stand above"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = "its last messages stand above"
+    if name == "SIGKILL":
+        hint = "where nobody has killed it, memory has run out: try smaller batches"
+    return f"was killed by {name}", hint

@@ -1,0 +1,140 @@
+"""The producer process: sends each request when it is due, whatever the server does.
+
+::
+
+    due_0          due_1          due_2              fixed before the window begins
+      | sent_0       |      sent_2| |                late by what the system's timer is late
+      |<-- next payload placed -->| sleeps |
+
+It is an open loop: a request that comes late is sent at once and does not move those after it. What
+a request carries is put into its place in the queue before it is due. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from joulelab.errors import UsageError
+from joulelab.serving.images import CHANNELS, ImageFiles, UnreadableImageError, prepare
+from joulelab.serving.process import serve_commands
+from joulelab.serving.queue import Geometry, SendingEnd, SharedMemory
+from joulelab.serving.results import Sendings
+from joulelab.serving.tasks import ImageSource, ServingTask
+
+
+def run(connection: Connection, memory: int, bell: int) -> None:
+    """Carry out the commands ``load`` and ``send`` until the session ends.
+
+    Args:
+        connection: to the session.
+        memory: descriptor of the queue's memory.
+        bell: descriptor of the pipe that wakes the server.
+    """
+    producer = Producer(memory, bell)
+    serve_commands(connection, {"load": producer.load, "send": producer.send})
+
+
+class Payloads:
+    """What requests carry: the bytes of a file, or the image prepared for the model.
+
+    Args:
+        source: of the images.
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+        self._read = ImageFiles(source.files).read
+        self._prepared = np.empty((CHANNELS, source.crop, source.crop), np.float32)
+
+    def get(self, image: int) -> memoryview | bytes:
+        """What a request carries; valid until the next call.
+
+        Args:
+            image: position of the file.
+
+        Raises:
+            UnreadableImageError: the file is gone, or is to be prepared here and cannot be.
+        """
+        encoded = self._read(image)
+        if self._source.prepare == "server":
+            return encoded
+        prepare(encoded, self._source.resize, self._source.crop, self._prepared)
+        return self._prepared.data.cast("B")
+
+
+class Producer:
+    """What the producer process holds between commands.
+
+    Args:
+        memory: descriptor of the queue's memory.
+        bell: descriptor of the pipe that wakes the server.
+    """
+
+    def __init__(self, memory: int, bell: int) -> None:
+        self._descriptor, self._bell = memory, bell
+        self._memory: SharedMemory | None = None
+
+    def load(self, task: ServingTask, geometry: Geometry) -> None:
+        """Fix when requests are due and what they carry.
+
+        Raises:
+            UsageError: the arrival process cannot give so many times.
+        """
+        if self._memory is not None:
+            self._memory.close()
+        self._memory = SharedMemory(self._descriptor, geometry.total_bytes)
+        self._geometry = geometry
+        self._due_s = np.asarray(task.due_s(), np.float64)
+        if self._due_s.shape != (task.requests,) or (np.diff(self._due_s, prepend=0.0) < 0).any():
+            raise UsageError(
+                f"{task.arrivals} does not give {task.requests} ascending times",
+                "check_arrivals of joulelab.serving.conformance says more",
+            )
+        self._images = task.images.drawn(task.requests, task.seed)
+        self._payloads = Payloads(task.images)
+        self._limit_bytes = geometry.payload_bytes
+        gc.collect()
+        gc.freeze()
+
+    def send(self, start_s: float) -> Sendings:
+        """Send every request of the window.
+
+        Args:
+            start_s: the start of the window on the monotonic clock.
+
+        Returns:
+            What was sent when, in seconds from the start.
+        """
+        assert self._memory is not None, "load comes before send"
+        queue = SendingEnd(self._memory, self._geometry, self._bell)
+        sent_s = np.full(len(self._due_s), np.nan)
+        unreadable: dict[int, str] = {}
+        pairs = zip(self._due_s.tolist(), self._images.tolist(), strict=True)
+        for number, (due_s, image) in enumerate(pairs):
+            payload: memoryview | bytes | None = None
+            try:
+                payload = self._payload(image)
+            except UnreadableImageError as error:
+                unreadable[number] = error.message
+            placed = payload is not None and queue.place(payload)
+            _sleep_until(start_s + due_s)
+            if payload is not None and (placed or queue.place(payload)):
+                sent_s[number] = queue.send(number, len(payload)) - start_s
+        queue.end()
+        return Sendings(self._due_s, sent_s, unreadable)
+
+    def _payload(self, image: int) -> memoryview | bytes:
+        payload = self._payloads.get(image)
+        if len(payload) > self._limit_bytes:
+            raise UnreadableImageError("the file has grown since the queue was made")
+        return payload
+
+
+def _sleep_until(moment_s: float) -> None:
+    remaining_s = moment_s - time.monotonic()
+    if remaining_s > 0:
+        time.sleep(remaining_s)

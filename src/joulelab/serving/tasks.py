@@ -1,0 +1,251 @@
+"""What a serving session is asked to do, as plain data that every process understands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab.errors import UsageError
+from joulelab.registry import load_plugin
+from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
+from joulelab.serving.model_source import ModelSource
+from joulelab.serving.policies import Policy, parse_policy
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+_ARRIVALS, _IMAGES = 0, 1
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """The images that requests carry.
+
+    Attributes:
+        files: encoded images; each request draws one, by the seed.
+        resize: length of the shorter side before cropping, in pixels.
+        crop: height and width of what the model gets, in pixels.
+        prepare: where images are decoded, resized, cropped and normalised: in the server's loop, or
+            in the producer before they are sent. It is done anew for every request.
+    """
+
+    files: tuple[str, ...]
+    resize: int = 256
+    crop: int = 224
+    prepare: Literal["server", "producer"] = "server"
+
+    def generator(self, seed: int) -> Generator:
+        """What draws images for a seed."""
+        return np.random.default_rng((seed, _IMAGES))
+
+    def drawn(self, count: int, seed: int) -> NDArray[np.int64]:
+        """Which file each request carries.
+
+        Args:
+            count: of the requests.
+            seed: the same seed draws the same images.
+
+        Returns:
+            (count,) positions in `files`.
+        """
+        return self.generator(seed).integers(len(self.files), size=count, dtype=np.int64)
+
+    def name(self, position: int) -> str:
+        """The name of a file, without its folder."""
+        return Path(self.files[position]).name
+
+    def check(self) -> None:
+        """Refuse what cannot be carried out.
+
+        Raises:
+            UsageError: there are no files, one does not exist, or a size is impossible.
+        """
+        if not self.files:
+            raise UsageError("there are no images to send", "name at least one file")
+        if not 1 <= self.crop <= self.resize:
+            raise UsageError(
+                f"images of {self.resize} pixels cannot be cropped to {self.crop}",
+                "crop must be at least 1 and at most resize",
+            )
+        if self.prepare not in ("server", "producer"):
+            raise UsageError(
+                f"images cannot be prepared in the {self.prepare!r}",
+                "prepare is 'server' or 'producer'",
+            )
+
+    def largest_file_bytes(self) -> int:
+        """The size of the largest file.
+
+        Raises:
+            UsageError: a file cannot be looked at.
+        """
+        try:
+            return max(Path(file).stat().st_size for file in self.files)
+        except OSError as error:
+            raise UsageError(
+                f"the image {error.filename} cannot be read: {error.strerror}",
+                "name existing files that may be read",
+            ) from error
+
+
+@dataclass(frozen=True)
+class ServingTask:
+    """One window: so many requests, served through the queue.
+
+    Attributes:
+        model: what answers.
+        policy: how many requests are served together, for instance ``greedy(64)``.
+        arrivals: when requests are sent, for instance ``poisson(50)``.
+        requests: how many are sent.
+        images: what they carry.
+        seed: arrivals and images follow from it; 0 or more.
+        capacity: places in the queue; a request that finds none is dropped.
+        warm_up_batches: batches before the window.
+        warm_up_size: images in each of them.
+        plugins: Python files with policies and arrival processes of one's own.
+        folder: where the relative path of a trace counts from.
+    """
+
+    model: ModelSource
+    policy: str
+    arrivals: str
+    requests: int
+    images: ImageSource
+    seed: int
+    capacity: int = 1024
+    warm_up_batches: int = 8
+    warm_up_size: int = 32
+    plugins: tuple[str, ...] = ()
+    folder: str | None = None
+
+    def parsed_policy(self) -> Policy:
+        """The policy.
+
+        Raises:
+            UsageError: there is none of that name or with such arguments, or it may wait for more
+                requests than the queue has places.
+        """
+        self._load_plugins()
+        policy = parse_policy(self.policy)
+        if self.capacity < policy.largest and policy.take(self.capacity, 0.0) == 0:
+            raise UsageError(
+                f"{policy} waits for {policy.largest} requests, and the queue has "
+                f"{self.capacity} places",
+                f"give it at least {policy.largest} (capacity)",
+            )
+        return policy
+
+    def parsed_arrivals(self) -> ArrivalProcess:
+        """The arrival process.
+
+        Raises:
+            UsageError: there is none of that name or with such arguments.
+        """
+        self._load_plugins()
+        return parse_arrivals(self.arrivals, None if self.folder is None else Path(self.folder))
+
+    def due_s(self) -> NDArray[np.float64]:
+        """When each request is due.
+
+        Returns:
+            (requests,) seconds from the start of the window.
+
+        Raises:
+            UsageError: the arrival process has not so many arrivals.
+        """
+        generator = np.random.default_rng((self.seed, _ARRIVALS))
+        return self.parsed_arrivals().times_s(self.requests, generator)
+
+    def check(self) -> None:
+        """Refuse what cannot be carried out.
+
+        Raises:
+            UsageError: a number or a name is impossible.
+        """
+        _require_at_least(1, requests=self.requests, capacity=self.capacity)
+        _require_at_least(
+            0, warm_up_batches=self.warm_up_batches, warm_up_size=self.warm_up_size, seed=self.seed
+        )
+        self.images.check()
+        self.parsed_policy()
+        self.parsed_arrivals()
+
+    def _load_plugins(self) -> None:
+        for file in self.plugins:
+            load_plugin(Path(file))
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """Batches of one size, one after the other, without a queue.
+
+    Attributes:
+        model: what answers.
+        images: what it is given.
+        size: images in a batch.
+        seconds: how long to go on.
+        least_batches: how many there are at least, however long they take.
+        most_batches: how many there are at most, however quick they are.
+        with_images: each image is decoded and prepared as in serving; else batches of random
+            numbers lie ready.
+        warm_up_batches: batches before the window.
+        seed: images are drawn by it; 0 or more.
+    """
+
+    model: ModelSource
+    images: ImageSource
+    size: int
+    seconds: float
+    least_batches: int = 3
+    most_batches: int = 100_000
+    with_images: bool = True
+    warm_up_batches: int = 2
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse what cannot be carried out.
+
+        Raises:
+            UsageError: a number is impossible.
+        """
+        _require_at_least(1, size=self.size, least_batches=self.least_batches)
+        _require_at_least(self.least_batches, most_batches=self.most_batches)
+        _require_at_least(0, warm_up_batches=self.warm_up_batches, seed=self.seed)
+        if not self.seconds >= 0:
+            raise UsageError(f"seconds = {self.seconds} is no duration", "give 0 or more")
+        self.images.check()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready.
+
+    Attributes:
+        kept: it was the same as that of the task before, and was not built anew.
+        load_s: time to build it and to bring it to the device, 0 if kept.
+        warm_up_s: time of the warm-up.
+        parameters: of the model.
+        largest: the largest batch that is known to fit in memory where a larger one did not; else
+            ``None``.
+        remarks: what happened on the way.
+    """
+
+    kept: bool
+    load_s: float
+    warm_up_s: float
+    parameters: int
+    largest: int | None = None
+    remarks: Sequence[str] = ()
+
+
+def _require_at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if type(value) is not int or value < least:
+            raise UsageError(
+                f"{name} = {value!r} is impossible", f"give a whole number of at least {least}"
+            )
