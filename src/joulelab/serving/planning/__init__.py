@@ -1,0 +1,1 @@
+"""The planner: which batching policy to run, from measured costs, by simulation."""
