@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -126,9 +126,7 @@ def run_load(load: Load, options: Options) -> int:
     if not loopback and not load.heavy:
         _check_weight(load, arrivals, target)
     console = progress_console()
-    # What ends a program quietly ends the load as Ctrl-C does: what was measured is said.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with HttpLoad(target, addresses, requests, load.limits) as http:
+    with _ended_by_sigterm_too(), HttpLoad(target, addresses, requests, load.limits) as http:
         http.connect()
         with Monitor(**options) as monitor:
             _warm_up(http, load, arrivals, len(requests))
@@ -149,6 +147,16 @@ def run_load(load: Load, options: Options) -> int:
     if load.out is not None:
         write_table(load.out, measured.exchanges)
     return _exit_code(report)
+
+
+@contextmanager
+def _ended_by_sigterm_too() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: what was measured is said."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True)
