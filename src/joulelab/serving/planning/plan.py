@@ -1,0 +1,234 @@
+"""Which batching policy needs the fewest joules per request within a limit of the response time.
+
+::
+
+    costs ──────┐
+    arrivals ───┤ windows, the same for all ──> each candidate simulated in each
+    candidates ─┘                                        │
+                 not saturated, percentile within limit  ▼
+                 fewest joules per request ──> best      baseline: fixed(1)
+
+All candidates meet the same arrivals (common random numbers), so that their differences are not
+those of chance. By default joules are gross: a server that waits burns its idle power too, and
+whoever runs it pays for that. Two candidates closer than `TIE` cost the same, since no measured
+table of costs is better than that; the simpler one is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab.formats import duration, joules, percent, significant
+from joulelab.serving.arrivals import ArrivalProcess
+from joulelab.serving.planning.candidates import candidate_policies
+from joulelab.serving.planning.costs import BatchCosts
+from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.outcome import Account, Outcome, Trials, try_policy
+from joulelab.serving.policies import parse_policy
+
+BASELINE = "fixed(1)"
+TIE = 1e-3
+"""Relative difference of costs below which two policies are alike."""
+
+_REQUESTS = 5000
+_BEYOND_PERCENTILE = 50
+_UNLIKE_RATES = 1.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison of policies under the same arrivals.
+
+    Attributes:
+        arrivals: as text.
+        rate_per_s: mean offered rate.
+        limit: of the response time.
+        account: what was saved: gross or net joules, or time where no energy was measured.
+        outcomes: of every candidate, the simplest first.
+        baseline: of one request at a time.
+        best: the choice; ``None`` where no candidate holds the limit.
+        remarks: what a reader should know.
+    """
+
+    arrivals: str
+    rate_per_s: float
+    limit: ResponseLimit
+    account: Account
+    outcomes: tuple[Outcome, ...]
+    baseline: Outcome
+    best: Outcome | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def quickest(self) -> Outcome | None:
+        """The candidate with the shortest response time; ``None`` where all are saturated."""
+        kept_up = [one for one in self.outcomes if not one.saturated]
+        return min(kept_up, key=lambda one: one.response_s, default=None)
+
+    @property
+    def saving(self) -> float | None:
+        """Share of the baseline's joules, or server time, that the best does not need."""
+        if self.best is None:
+            return None
+        needed, before = (
+            outcome.mean_per_request(self.account) for outcome in (self.best, self.baseline)
+        )
+        return 1 - needed / before if needed is not None and before else None
+
+    def in_words(self) -> str:
+        """The choice, the baseline and the saving in one sentence."""
+        at = f"at {significant(self.rate_per_s)}/s"
+        if self.best is None:
+            quickest = self.quickest
+            if quickest is None:
+                return f"{at} every policy is saturated: more arrives than can be answered"
+            return (
+                f"{at} no policy keeps {self.limit}; the quickest is {quickest.policy} with "
+                f"{self.limit.name} {duration(quickest.response_s)}"
+            )
+        told = f"{at} {self.best.policy} needs {self._figures(self.best)}"
+        if self.best.policy == self.baseline.policy:
+            return f"{told}: batching saves nothing within {self.limit}"
+        told += f"; batch 1 {self._figures(self.baseline)}"
+        return told if self.saving is None else f"{told}; saved: {percent(self.saving)}"
+
+    def _figures(self, outcome: Outcome) -> str:
+        value = outcome.mean_per_request(self.account)
+        cost = f"{duration(value)} of a server" if self.account == "time" else joules(value)
+        if outcome.saturated:
+            return f"{cost} a request, and cannot keep up"
+        return f"{cost} a request ({self.limit.name} {duration(outcome.response_s)})"
+
+
+def plan(
+    costs: BatchCosts,
+    arrivals: ArrivalProcess,
+    limit: ResponseLimit,
+    own: Sequence[str] = (),
+    candidates: Sequence[str] | None = None,
+    account: Account = "gross",
+    trials: Trials | None = None,
+) -> Plan:
+    """Compare policies and choose.
+
+    Args:
+        costs: of batches by size.
+        arrivals: at the rate that is planned for.
+        limit: of the response time.
+        own: policies beside the usual ones, as text.
+        candidates: the only policies to compare, the simplest first; the baseline joins them.
+        account: what is to be saved: ``"gross"`` joules, ``"net"`` joules or ``"time"``. Where it
+            is not known, the next of these is taken, with a remark.
+        trials: windows, requests, replicas; see `Trials`.
+
+    Raises:
+        UsageError: a policy is impossible, or may serve batches whose costs are not known.
+        PluginError: a policy answers what cannot be served.
+    """
+    trials = trials or Trials()
+    if candidates is None:
+        policies = candidate_policies(costs, limit, own)
+    else:
+        policies = [parse_policy(text) for text in dict.fromkeys((BASELINE, *candidates, *own))]
+    windows_s = draw_windows(arrivals, limit, trials)
+    outcomes = tuple(
+        try_policy(policy, windows_s, arrivals.rate_per_s, costs, limit, trials)
+        for policy in policies
+    )
+    used, remarks = _known_account(account, costs)
+    return Plan(
+        arrivals=str(arrivals),
+        rate_per_s=arrivals.rate_per_s,
+        limit=limit,
+        account=used,
+        outcomes=outcomes,
+        baseline=outcomes[0],
+        best=_cheapest([one for one in outcomes if one.holds], used),
+        remarks=(*remarks, *_remarks(outcomes, windows_s, trials)),
+    )
+
+
+def plan_rates(
+    costs: BatchCosts,
+    arrivals: ArrivalProcess,
+    rates_per_s: Sequence[float],
+    limit: ResponseLimit,
+    own: Sequence[str] = (),
+    account: Account = "gross",
+    trials: Trials | None = None,
+) -> tuple[Plan, ...]:
+    """A plan for each of several rates of the same kind of arrivals; arguments as of `plan`."""
+    return tuple(
+        plan(costs, arrivals.at_rate(rate_per_s), limit, own, account=account, trials=trials)
+        for rate_per_s in rates_per_s
+    )
+
+
+def draw_windows(
+    arrivals: ArrivalProcess, limit: ResponseLimit, trials: Trials
+) -> list[NDArray[np.float64]]:
+    """The arrivals of each window; a recorded trace is the same in each.
+
+    Args:
+        arrivals: drawn from; of a process that ends, all or as many as were asked for.
+        limit: its percentile says how many requests a window needs.
+        trials: number of windows and of requests, and seed.
+
+    Raises:
+        UsageError: there are fewer arrivals than were asked for.
+    """
+    count = trials.requests
+    if count is None:
+        needed = ceil(_BEYOND_PERCENTILE / (1 - limit.percentile / 100))
+        count = max(_REQUESTS, needed) if arrivals.most is None else arrivals.most
+    return [
+        arrivals.times_s(count, np.random.default_rng((trials.seed, number)))
+        for number in range(trials.windows)
+    ]
+
+
+def _cheapest(outcomes: Sequence[Outcome], account: Account) -> Outcome | None:
+    """The first whose cost is no more than the least, but for what counts as a tie."""
+    costs = [one.mean_per_request(account) for one in outcomes]
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return None
+    most = min(known) * (1 + TIE)
+    return next(
+        one for one, cost in zip(outcomes, costs, strict=True) if cost is not None and cost <= most
+    )
+
+
+def _known_account(account: Account, costs: BatchCosts) -> tuple[Account, list[str]]:
+    if account != "time" and costs.joules is None:
+        return "time", ["no energy was measured: policies are compared by seconds of a server"]
+    if account == "gross" and costs.idle_w is None:
+        return "net", ["idle power is not known: policies are compared by energy above idle"]
+    return account, []
+
+
+def _remarks(
+    outcomes: Sequence[Outcome], windows_s: Sequence[NDArray[np.float64]], trials: Trials
+) -> list[str]:
+    remarks = []
+    baseline = outcomes[0]
+    if baseline.saturated:
+        remarks.append(
+            f"batch 1 cannot keep up: offered {significant(baseline.offered_per_s)}/s, at most "
+            f"{significant(baseline.most_per_s)}/s can be answered; its joules are those of a "
+            "server that is always busy"
+        )
+    rates_per_s = [len(times_s) / float(times_s[-1]) for times_s in windows_s]
+    if max(rates_per_s) > _UNLIKE_RATES * min(rates_per_s):
+        remarks.append(
+            f"windows came at {significant(min(rates_per_s))} to {significant(max(rates_per_s))}/s "
+            "by chance: bursts are few in a window, so give more requests"
+        )
+    if trials.windows > 1 and all((one == windows_s[0]).all() for one in windows_s[1:]):
+        remarks.append("every window has the same arrivals: their spread says nothing")
+    return remarks
