@@ -26,7 +26,7 @@ import pandas as pd
 
 from joulelab.analysis.comparison import mean_interval
 from joulelab.analysis.levels import groups
-from joulelab.analysis.missing import numbers, require_columns
+from joulelab.analysis.missing import names, numbers, require_columns
 
 FACTORS = ("model", "policy", "arrivals")
 NET_EACH, GROSS_EACH = "net_per_request_j", "gross_per_request_j"
@@ -98,12 +98,12 @@ def cells(runs: pd.DataFrame, by: str | Sequence[str] = FACTORS) -> pd.DataFrame
         by: the columns that make a cell; ``policy`` is one of them.
 
     Returns:
-        A row a cell, in the order of the levels, batch sizes by size: the columns of `by`, ``n``
-        (runs), ``net_per_request_j`` and ``gross_per_request_j`` each with ``_low`` and ``_high``
-        (95 %, NaN with fewer than two runs) and ``_n`` (runs that have it), the means (`MEANS`),
-        ``response_max_s``, ``requests``, ``answered`` and ``dropped`` (sums), ``saturated`` and
-        ``saturation_unknown`` (runs), and ``batch_size``: of a fixed policy its size, of any other
-        its mean batch.
+        A row a cell, in the order of the levels, arrivals by rate and batches by size: the columns
+        of `by`, ``n`` (runs), ``net_per_request_j`` and ``gross_per_request_j``, each with ``_low``
+        and ``_high`` (95 %, NaN with fewer than two runs) and ``_n`` (runs that have it), the means
+        (`MEANS`), ``response_max_s``, ``requests``, ``answered`` and ``dropped`` (sums),
+        ``saturated`` and ``saturation_unknown`` (runs), and ``batch_size``: of a fixed policy its
+        size, of any other its mean batch.
 
     Raises:
         UsageError: a column is absent.
@@ -121,9 +121,12 @@ def cells(runs: pd.DataFrame, by: str | Sequence[str] = FACTORS) -> pd.DataFrame
         return table
     table["batch_size"] = table["policy"].map(fixed_size).astype(float)
     table["batch_size"] = table["batch_size"].fillna(table["batch_mean"])
-    others = [name for name in ([by] if isinstance(by, str) else by) if name != "policy"]
-    other = table["policy"].map(fixed_size).isna()
-    order = table.assign(_other=other).sort_values([*others, "_other", "batch_size", "policy"])
+    others = [name for name in names(by) if name != "policy"]
+    keys = table.assign(_open=table["policy"].map(fixed_size).isna())
+    if "arrivals" in others:
+        keys["_rate"] = keys.groupby("arrivals")["offered_per_s"].transform("mean")
+        others.insert(others.index("arrivals"), "_rate")
+    order = keys.sort_values([*others, "_open", "batch_size", "policy"], kind="stable")
     return table.loc[order.index].reset_index(drop=True)
 
 

@@ -7,9 +7,10 @@ requests no larger than what the percentile leaves (1 % at the 99th), since a dr
 never answered. The best policy is the one with the least mean energy among those that qualify.
 
 It is compared with a **baseline**, the smallest fixed batch there is, or the smallest mean batch
-where no policy is of fixed size, and with each policy that qualifies, by the ratio of geometric
-means with Welch's interval (`joulelab.analysis.comparison`). One whose interval holds 1 is
-**alike**: these runs cannot tell which of the two takes less. The best of several is chosen on the
+where no policy is of fixed size; where that is the best itself, with the policy that takes most. It
+is compared with each policy that qualifies, too, by the ratio of geometric means with Welch's
+interval (`joulelab.analysis.comparison`). One whose interval holds 1 is **alike**: these runs
+cannot tell which of the two takes less. The best of several is chosen on the
 same data that say how good it is, so that its lead is rather too large than too small.
 """
 
@@ -88,8 +89,8 @@ class Choice:
     Attributes:
         best: the policy that takes least among those that qualify; ``None`` where none does.
         baseline: what it is compared with; ``None`` where no energy is known.
-        ratio: energy per request of the best over that of the baseline; ``None`` where they are
-            the same policy, there is no best, or an energy is not above 0.
+        ratio: energy per request of the best over that of the baseline; ``None`` where there is
+            no best, no other policy, or an energy is not above 0.
         alike: policies that qualify and cannot be told from the best by their energy.
         cheaper: the one that would take least and does not qualify; ``None`` where the best does.
         quick: the quickest that qualifies within a tenth of the best's energy, where it is another.
@@ -149,7 +150,7 @@ def choose(runs: pd.DataFrame, energy: str, limit: Limit | None = None) -> Choic
     fit = [one for one in policies if not one.hindrance]
     best = min(fit, key=lambda one: one.energy_j, default=None)
     least = min(policies, key=lambda one: one.energy_j, default=None)
-    baseline = _baseline(policies)
+    baseline = _baseline(policies, best)
     near_j = (1 + NEAR) * best.energy_j if best else math.nan
     near = [one for one in fit if one.energy_j <= near_j and not math.isnan(one.response_s)]
     quick = min(near, key=lambda one: one.response_s, default=None)
@@ -198,10 +199,16 @@ def _hindrance(rows: pd.DataFrame, response: str, limit: Limit | None) -> str:
     return "drops requests" if (rows["dropped"] > spared * rows["requests"]).any() else ""
 
 
-def _baseline(policies: Sequence[PolicyFigures]) -> PolicyFigures | None:
-    """The smallest fixed size, else the smallest mean batch: either way the first of them."""
+def _baseline(
+    policies: Sequence[PolicyFigures], best: PolicyFigures | None
+) -> PolicyFigures | None:
+    """The smallest fixed size, else the smallest mean batch: either way the first of them.
+
+    Where that is the best itself, the policy that takes most.
+    """
     fixed = [one for one in policies if fixed_size(one.policy) is not None]
-    return next(iter(fixed or policies), None)
+    first = next(iter(fixed or policies), None)
+    return max(policies, key=lambda one: one.energy_j) if first and first is best else first
 
 
 def _ratio(

@@ -17,10 +17,10 @@ from joulelab import formats
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.least_p import least_p
-from joulelab.analysis.levels import groups
 from joulelab.analysis.posthoc import dunn
 from joulelab.report.batching_runs import (
     arrivals_name,
+    by_setting,
     each_column,
     requests,
     setting_name,
@@ -102,11 +102,11 @@ def policy_effects(experiment: Experiment) -> Table | Omitted:
             continue
         rows = [
             levels | {f"{name}_{part}": row[part] for part in STATISTICS}
-            for levels, runs in groups(outcome.runs, by)
+            for levels, runs in by_setting(experiment, outcome.runs)
             for row in kruskal(runs, "policy", outcome.column).to_dict("records")
         ]
         made = pd.DataFrame(rows)
-        raw = made if raw is None else raw.merge(made, on=by, how="outer")
+        raw = made if raw is None else raw.merge(made, on=by, how="outer", sort=False)
     tested = [] if raw is None else [name for name in raw if str(name).endswith("_p")]
     if raw is None or raw[tested].isna().all(axis=None):
         return Omitted(key, title, "no model was run often enough with two policies.")
@@ -136,7 +136,7 @@ def policy_pairs(experiment: Experiment) -> Table | Omitted:
     column = outcome.column
     runs = outcome.runs[outcome.runs[column].notna()]
     found, hopeless = [], []
-    for levels, rows in groups(runs, settings_of(experiment)):
+    for levels, rows in by_setting(experiment, runs):
         pairs = dunn(rows, "policy", column)
         found += [levels | row | _ratio(rows, column, row) for row in pairs.to_dict("records")]
         least = least_p(list(rows["policy"].value_counts()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -92,10 +92,23 @@ def choices(experiment: Experiment) -> list[tuple[dict[str, Any], Choice]]:
     response = response_column(percentile_of(experiment))
     runs = runs if response in runs else runs.assign(**{response: math.nan})
     limit, _ = asked_limit(experiment)
-    return [
-        (dict(levels), choose(rows, column, limit))
-        for levels, rows in groups(runs, settings_of(experiment))
-    ]
+    return [(levels, choose(rows, column, limit)) for levels, rows in by_setting(experiment, runs)]
+
+
+def by_setting(
+    experiment: Experiment, runs: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows of each model and arrival process, in the order of the cells.
+
+    Args:
+        experiment: whose cells these are.
+        runs: any frame with its factors; a setting without a row is passed over.
+    """
+    by = settings_of(experiment)
+    there = {tuple(levels.values()): rows for levels, rows in groups(runs, by)}
+    for key in cell_figures(experiment)[by].drop_duplicates().itertuples(index=False, name=None):
+        if key in there:
+            yield dict(zip(by, key, strict=True)), there[key]
 
 
 @once

@@ -1,0 +1,200 @@
+"""What a batching experiment has shown, in sentences that are computed from the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from joulelab import formats
+from joulelab.analysis.policy_choice import Choice, Limit, PolicyFigures
+from joulelab.report.batching_effects import energy_effects, model_by_policy, response_effects
+from joulelab.report.batching_notes import limit_note, saturations
+from joulelab.report.batching_runs import (
+    asked_limit,
+    choices,
+    ordinal,
+    percentile_of,
+    setting_name,
+)
+from joulelab.report.experiment import Experiment
+from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table
+
+Chosen = tuple[dict[str, Any], Choice]
+AT_LEAST = 2
+WHY = {
+    "saturated": "is saturated",
+    "drops requests": "drops too many requests",
+    "response unknown": "has runs without a response time",
+}
+
+
+def batching_findings(experiment: Experiment) -> list[str]:
+    """A sentence for each model and arrival process, then what holds for all of them.
+
+    Empty where nothing can be said yet: no run has finished, or no energy is known.
+    """
+    found = choices(experiment)
+    sentences = [_setting(experiment, levels, choice) for levels, choice in found]
+    sentences += [_reach(experiment, found)]
+    sentences += [_effects(energy_effects(experiment), "Energy per request")]
+    sentences += [_effects(response_effects(experiment), "Mean response time")]
+    if found:
+        basis, status = experiment.energy.name, experiment.energy.status
+        sentences += [f"Energy per request is {basis}, {status}."]
+        sentences += limit_note(experiment)
+    else:
+        sentences += saturations(experiment)
+    return [sentence for sentence in sentences if sentence]
+
+
+def _setting(experiment: Experiment, levels: dict[str, Any], choice: Choice) -> str:
+    """Which policy to run for one model and one arrival process."""
+    if not choice.policies:
+        return ""
+    name, (limit, _) = setting_name(experiment, levels), asked_limit(experiment)
+    best = choice.best
+    if best is None:
+        return f"{name}: {_none(experiment, choice, limit)}."
+    said = f"{name}: {best.policy} needs {_energy(best)} per request"
+    said += _against(choice)
+    if formats.known(best.response_s):
+        said += f", with a {_tail(experiment)} of {formats.duration(best.response_s)}"
+    clauses = [_alike(choice, limit), _quick(choice, limit), _cheaper(choice, limit)]
+    return "; ".join([said, *filter(None, clauses)]) + "."
+
+
+def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
+    """Why no policy can be recommended, and which comes closest."""
+    saturated = [one for one in choice.policies if one.hindrance == "saturated"]
+    if len(saturated) == len(choice.policies):
+        whole = "the only policy" if len(choice.policies) == 1 else "every policy"
+        return f"{whole} is saturated, so that none can be recommended"
+    if limit is None:
+        return "no policy can be recommended"
+    said = (
+        f"no policy keeps the limit, a {_tail(experiment)} of at most "
+        f"{formats.duration(limit.seconds)}"
+    )
+    slow = [one for one in choice.policies if one.hindrance == "too slow"]
+    if not slow:
+        return said
+    closest = min(slow, key=lambda one: one.response_s)
+    return (
+        f"{said}; {closest.policy} comes closest with {formats.duration(closest.response_s)} "
+        f"at {formats.joules(closest.energy_j)} per request"
+    )
+
+
+def _energy(figures: PolicyFigures) -> str:
+    """The mean, and its interval where there is one: ``1.90 J (1.80 to 2.00 J)``."""
+    said = formats.joules(figures.energy_j)
+    if not formats.known(figures.low_j):
+        return f"{said} (one run)" if figures.runs == 1 else said
+    between = (
+        formats.joules_range(figures.low_j, figures.high_j)
+        if figures.low_j > 0
+        else formats.signed(formats.interval(figures.low_j, figures.high_j, formats.joules))
+    )
+    return f"{said} ({between})"
+
+
+def _against(choice: Choice) -> str:
+    """The saving against the smallest batch there is."""
+    best, baseline, ratio = choice.best, choice.baseline, choice.ratio
+    if best is None or baseline is None or best.policy == baseline.policy:
+        return ""
+    if ratio is None:
+        return f", against {formats.joules(baseline.energy_j)} with {baseline.policy}"
+    if ratio.low <= 1 <= ratio.high:
+        return f", which cannot be told from {baseline.policy}"
+    word = "less" if ratio.value < 1 else "more"
+    return f", {formats.percent(abs(choice.saving), 0)} {word} than {baseline.policy}"
+
+
+def _alike(choice: Choice, limit: Limit | None) -> str:
+    """Policies that qualify and whose energy these runs cannot tell from the best."""
+    told = {choice.baseline.policy if choice.baseline else "", _quicker(choice, limit)}
+    others = [policy for policy in choice.alike if policy not in told]
+    return f"{formats.listing(others)} cannot be told from it by energy" if others else ""
+
+
+def _quicker(choice: Choice, limit: Limit | None) -> str:
+    """The policy that answers sooner for little more energy; under a limit, soon is enough."""
+    best, quick = choice.best, choice.quick
+    if limit is not None or best is None or quick is None or best.energy_j <= 0:
+        return ""
+    return quick.policy if quick.response_s < best.response_s else ""
+
+
+def _quick(choice: Choice, limit: Limit | None) -> str:
+    """What the quicker policy costs."""
+    best, quick = choice.best, choice.quick
+    if best is None or quick is None or not _quicker(choice, limit):
+        return ""
+    sooner = f"answers after {formats.duration(quick.response_s)}"
+    if quick.policy in choice.alike:
+        return f"{quick.policy} cannot be told from it by energy and {sooner}"
+    more = formats.percent(quick.energy_j / best.energy_j - 1, 0)
+    return f"{quick.policy} {sooner} for {more} more"
+
+
+def _cheaper(choice: Choice, limit: Limit | None) -> str:
+    """What would take less, and why it does not qualify."""
+    best, cheaper = choice.best, choice.cheaper
+    if best is None or cheaper is None or best.energy_j <= 0:
+        return ""
+    less = formats.percent(1 - cheaper.energy_j / best.energy_j, 0)
+    why = WHY.get(cheaper.hindrance, "")
+    if limit is not None and cheaper.hindrance == "too slow":
+        why = f"answers after {formats.duration(cheaper.response_s)}"
+    return f"{cheaper.policy} would need {less} less but {why}"
+
+
+def _reach(experiment: Experiment, found: list[Chosen]) -> str:
+    """How much the policy matters for one model and for another, and whether that is chance."""
+    by_model: dict[str, float] = {}
+    for levels, choice in found:
+        if formats.known(choice.reach) and "model" in levels:
+            model = str(levels["model"])
+            by_model[model] = max(by_model.get(model, 0.0), choice.reach)
+    if len(by_model) < AT_LEAST:
+        return ""
+    most, least = (pick(by_model, key=lambda m: by_model[m]) for pick in (max, min))
+    p, eta_squared, reason = model_by_policy(experiment)
+    said = (
+        f"Between the policies, batching moves the energy per request of {most} by up to "
+        f"{formats.percent(by_model[most], 0)} and that of {least} by up to "
+        f"{formats.percent(by_model[least], 0)}"
+    )
+    if reason:
+        return f"{said}; whether models differ in this cannot be tested ({reason})."
+    test = (
+        "interaction of model and policy, on logarithms: p "
+        f"{_equals(p)}, partial η² = {formats.effect(eta_squared)}"
+    )
+    if p >= SIGNIFICANT_P:
+        return f"{said}, which may be chance ({test})."
+    return f"{said}: tune the batch size per model ({test})."
+
+
+def _effects(table: Table | Omitted, noun: str) -> str:
+    """Which factors move a measure, the strongest first."""
+    if isinstance(table, Omitted):
+        return ""
+    rows = table.raw.sort_values("eta_squared", ascending=False).to_dict("records")
+    moved = [
+        f"{row['factor']} (η² = {formats.effect(row['eta_squared'])}, {row['magnitude']})"
+        for row in rows
+        if row["p"] < SIGNIFICANT_P
+    ]
+    if not moved:
+        return f"{noun} over all runs is moved significantly by no factor (Kruskal-Wallis)."
+    return f"{noun} over all runs is moved by {formats.listing(moved)} (Kruskal-Wallis)."
+
+
+def _tail(experiment: Experiment) -> str:
+    return f"{ordinal(percentile_of(experiment))} percentile"
+
+
+def _equals(p: float) -> str:
+    text = formats.p_value(p)
+    return text if text.startswith("<") else f"= {text}"
