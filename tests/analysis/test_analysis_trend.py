@@ -12,10 +12,12 @@ from scipy import stats
 from joulelab.analysis import best_batch as best_batch_module
 from joulelab.analysis import growth as growth_module
 from joulelab.analysis import rank_correlation as rank_correlation_module
+from joulelab.analysis import records as records_module
 from joulelab.analysis import trend as trend_module
 from joulelab.analysis.best_batch import best_batch
 from joulelab.analysis.growth import growth, yearly
 from joulelab.analysis.rank_correlation import rank_correlation
+from joulelab.analysis.records import records
 from joulelab.analysis.trend import trend
 from joulelab.errors import UsageError
 
@@ -37,7 +39,8 @@ def networks(rise=0.1, scatter=0.3, seed=1, years=YEARS):
 
 
 @pytest.mark.parametrize(
-    "module", [trend_module, growth_module, rank_correlation_module, best_batch_module]
+    "module",
+    [trend_module, growth_module, rank_correlation_module, best_batch_module, records_module],
 )
 def test_the_worked_examples_hold(module):
     failed, tried = doctest.testmod(module)
@@ -244,3 +247,16 @@ def test_a_network_without_any_energy_is_still_there():
     found = table.iloc[0]
     assert (found["n"], found["dropped"]) == (0, 2)
     assert table["best_size"].isna().all()
+
+
+def test_records_beat_all_years_before_and_a_tie_goes_to_the_frugal_one():
+    points = pd.DataFrame(
+        {
+            "model": list("abcdefg"),
+            "year": [2014, 2012, 2014, 2015, 2016, 2017, 2018],
+            "accuracy": [0.7, 0.5, 0.7, 0.69, 0.8, 0.8, np.nan],
+            "energy_j": [3.0, 1.0, 2.0, 1.0, 4.0, 1.0, 9.0],
+        }
+    )
+    assert records(points)["model"].to_list() == ["b", "c", "e"]
+    assert records(points.head(0)).empty

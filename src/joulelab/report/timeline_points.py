@@ -1,0 +1,132 @@
+"""What the tables and figures of a comparison over time are made of: a row a network.
+
+Runs of the kind ``timeline`` have the factors ``model`` and ``batch_size``, and beside the usual
+columns ``images`` (how many were classified) and what is known of the network: ``year``,
+``source``, ``published_top1`` (0 to 1), ``weights`` (a name, or ``random``), ``flops_per_image``,
+``parameters`` and, where it is known, ``image_px`` (as served) and ``crop_px`` (as published).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.best_batch import best_batch
+from joulelab.analysis.growth import Growth, growth
+from joulelab.analysis.missing import numbers, require_columns
+from joulelab.analysis.pareto import undominated
+from joulelab.analysis.trend import Trend, trend
+from joulelab.report.experiment import Experiment, once
+
+KIND = "timeline"
+MODEL, SIZE = "model", "batch_size"
+RANDOM = "random"
+SINGLE, BEST, ACCURACY = "single_j", "best_j", "accuracy"
+_FIGURES = {
+    "year": "year",
+    "published_top1": ACCURACY,
+    "flops_per_image": "flops",
+    "parameters": "parameters",
+    "image_px": "image_px",
+    "crop_px": "crop_px",
+}
+_WORDS = ("source", "weights")
+
+
+@once
+def network_points(experiment: Experiment) -> pd.DataFrame:
+    """A row a network, the oldest first.
+
+    Returns:
+        ``model``, ``year``, ``source``, ``weights``, ``accuracy`` (published), ``flops``,
+        ``parameters``, ``image_px``, ``crop_px``, the columns of
+        `joulelab.analysis.best_batch.best_batch`, and ``on_front``: no other network takes at most
+        its energy at the best batch and has at least its accuracy.
+
+    Raises:
+        UsageError: the runs are not those of a comparison over time.
+    """
+    runs = experiment.runs
+    require_columns(runs, [MODEL, SIZE, "images"])
+    images = numbers(runs, "images")
+    per_image = np.full(len(runs), np.nan)
+    if experiment.energy.column is not None:
+        energies = numbers(runs, experiment.energy.column)
+        np.divide(energies, images, out=per_image, where=images > 0)
+    table = best_batch(runs.assign(energy_per_image_j=per_image), model=MODEL, size=SIZE)
+    known = pd.DataFrame({MODEL: runs[MODEL]})
+    for name, ours in _FIGURES.items():
+        known[ours] = numbers(runs, name) if name in runs else np.nan
+    for name in _WORDS:
+        known[name] = runs.get(name)
+    # What is known of a network is the same in all of its runs.
+    firsts = known.groupby(MODEL, sort=False).first()
+    points = table.join(firsts, on=MODEL)
+    points["on_front"] = undominated(points[BEST].to_numpy(float), points[ACCURACY].to_numpy(float))
+    return points.sort_values(["year", BEST], kind="stable", ignore_index=True)
+
+
+@once
+def energy_trend(experiment: Experiment) -> Trend:
+    """The decimal logarithm of energy per image over the years, at the best batch size."""
+    return trend(network_points(experiment), BEST, logarithm=True)
+
+
+@once
+def single_trend(experiment: Experiment) -> Trend:
+    """The same at batch size 1."""
+    return trend(network_points(experiment), SINGLE, logarithm=True)
+
+
+@once
+def accuracy_trend(experiment: Experiment) -> Trend:
+    """Published top-1 accuracy over the years, of the networks whose energy is known."""
+    points = network_points(experiment)
+    return trend(points[points[BEST].notna()], ACCURACY)
+
+
+@once
+def relative_growth(experiment: Experiment) -> Growth:
+    """Energy per image at the best batch size against accuracy, relative to themselves."""
+    return growth(network_points(experiment), BEST, ACCURACY)
+
+
+def weights_words(experiment: Experiment) -> str:
+    """Which weights the networks ran with, and what that means for their energy."""
+    weights = network_points(experiment)["weights"].fillna(formats.UNKNOWN)
+    named = sorted(set(weights) - {RANDOM, formats.UNKNOWN})
+    random, unknown = (int((weights == one).sum()) for one in (RANDOM, formats.UNKNOWN))
+    if unknown == len(weights):
+        return f"It is not known which weights the networks ran with; {_PUBLISHED}."
+    if random == len(weights):
+        return f"All networks ran with random weights; {_PUBLISHED}. {_VALUES}"
+    counts = {f"with published weights ({', '.join(named)})": len(weights) - random - unknown}
+    counts |= {"with random weights": random, "with unknown weights": unknown}
+    said = formats.listing([f"{many:,} {which}" for which, many in counts.items() if many])
+    return f"Networks ran {said}; {_PUBLISHED}.{f' {_VALUES}' if random else ''}"
+
+
+_PUBLISHED = "the accuracies are the published ones and were not measured here"
+_VALUES = (
+    "Random weights ask for the same operations as trained ones. The power of a processor depends "
+    "somewhat on the values it multiplies: on a GPU by up to 40 % between extreme matrices "
+    "(arXiv:2409.18324)."
+)
+
+
+def sizes_words(experiment: Experiment) -> str:
+    """Networks that were served images of another size than their accuracy is for; or nothing."""
+    points = network_points(experiment)
+    known = points.dropna(subset=["image_px", "crop_px"])
+    other = known[known["image_px"] != known["crop_px"]]
+    if not len(other):
+        return ""
+    named = [
+        f"{row[MODEL]} ({row['image_px']:.0f} px, published with {row['crop_px']:.0f})"
+        for row in other.to_dict("records")
+    ]
+    return (
+        f"Served another size of image than their published accuracy is for: "
+        f"{formats.listing(named)}. There energy and accuracy do not belong together."
+    )

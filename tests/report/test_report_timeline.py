@@ -1,0 +1,268 @@
+"""Tables, findings and figures of energy per image over the years."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
+
+from joulelab.errors import UsageError
+from joulelab.report.pictures import Picture
+from joulelab.report.style import drawn
+from joulelab.report.tables import Omitted, Table
+from joulelab.report.text import print_table
+from joulelab.report.timeline import (
+    correlation_table,
+    distance_table,
+    network_table,
+    timeline_tables,
+    trend_table,
+)
+from joulelab.report.timeline_findings import timeline_findings
+from joulelab.report.timeline_front_figure import accuracy_energy_figure
+from joulelab.report.timeline_pictures import timeline_front_picture, timeline_picture
+from joulelab.report.timeline_points import network_points
+
+OFF = "shufflenet_v2_x0_5"
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return timeline_experiment(timeline_runs())
+
+
+def steep(seed=1):
+    """Energy grows by a quarter a year, but for one network at a hundredth of that."""
+    runs = timeline_runs(sizes=(1, 8))
+    rng = np.random.default_rng(seed)
+    chance = {name: np.exp(rng.normal(0, 0.2)) for name, *_ in NETWORKS}
+    joules = 0.1 * 1.25 ** (runs["year"] - 2012) * runs["model"].map(chance)
+    joules[runs["model"] == OFF] /= 100
+    joules /= runs["batch_size"].map({1: 1.0, 8: 2.0})
+    return timeline_experiment(runs.assign(energy_net_j=joules * runs["images"]))
+
+
+def said(experiment):
+    return " ".join(timeline_findings(experiment))
+
+
+def test_energy_per_image_is_the_energy_of_a_run_over_its_images(experiment):
+    runs = experiment.runs
+    points = network_points(experiment).set_index("model")
+    for name in ("alexnet", "vit_l_16"):
+        alone = runs[(runs["model"] == name) & (runs["batch_size"] == 1)]
+        assert points.loc[name, "single_j"] == pytest.approx(
+            (alone["energy_net_j"] / alone["images"]).mean()
+        )
+        assert points.loc[name, "best_size"] == 32
+
+
+def test_networks_stand_in_the_order_of_their_years(experiment):
+    table = network_table(experiment)
+    assert isinstance(table, Table)
+    assert len(table.raw) == len(NETWORKS)
+    years = table.shown["year"].to_list()
+    assert years == sorted(years)
+    first = table.shown.iloc[0]
+    assert (first["network"], first["year"], first["top-1"]) == ("alexnet", "2012", "56.5 %")
+    assert first["FLOPs"] == "1.43 GFLOP"
+    assert first["parameters, M"] == "61.1"
+    assert first["saving"] in {"39 %", "40 %", "41 %"}
+    assert "to" in first["interval, best"]
+
+
+def test_the_front_is_bold(experiment):
+    table = network_table(experiment)
+    bold = {table.raw["model"][row] for row, _ in table.bold}
+    assert {OFF, "efficientnet_v2_s"} <= bold
+    assert "vgg16" not in bold
+
+
+def test_one_repetition_has_no_interval_and_is_still_compared():
+    found = timeline_experiment(timeline_runs(repetitions=1))
+    table = network_table(found)
+    assert set(table.shown["interval, best"]) == {"\N{EN DASH}"}
+    assert not isinstance(trend_table(found), Omitted)
+
+
+def test_a_trend_is_a_percentage_a_year_and_points_a_year():
+    table = trend_table(steep())
+    shown = table.shown.set_index("figure")
+    raw = table.raw.set_index("figure")
+    assert raw.loc["best_j", "low"] < 0.25 < raw.loc["best_j", "high"]
+    assert shown.loc["energy, best batch", "a year"].startswith("+")
+    assert shown.loc["published top-1", "a year"].endswith("points")
+    assert shown.loc["published top-1", "networks"] == str(len(NETWORKS))
+
+
+def test_growth_that_is_sure_is_said_and_so_is_its_outlier():
+    found = steep()
+    words = said(found)
+    assert "has grown by" in words
+    assert "energy grows faster (p < 0.001" in words
+    assert f"{OFF} (0.0" in words
+    assert "is an outlier" in words
+    table = distance_table(found)
+    assert {table.raw["model"][row] for row, _ in table.bold} == {OFF}
+    assert table.raw["ratio"].iloc[0] < 0.05
+
+
+def test_growth_that_chance_may_have_made_is_not_called_growth(experiment):
+    words = said(experiment)
+    assert "no clear trend" in words
+    assert "whether energy grows faster is open" in words
+    assert "No network is an outlier" in words
+    assert f"Furthest from it are {OFF}" in words
+
+
+def test_records_batching_front_and_correlation_are_said(experiment):
+    words = said(experiment)
+    assert "in 2012 (alexnet)" in words
+    assert "The best batch size saves 3" in words
+    assert "for the median network" in words
+    assert "No other network has both" in words
+    assert "FLOPs 0.9" in words
+
+
+def test_the_weights_are_said():
+    runs = timeline_runs()
+    assert "All networks ran with random weights" in said(timeline_experiment(runs))
+    trained = timeline_experiment(runs.assign(weights="IMAGENET1K_V1"))
+    assert f"{len(NETWORKS)} with published weights (IMAGENET1K_V1)" in said(trained)
+    mixed = runs.assign(weights=np.where(runs["model"] == OFF, "IMAGENET1K_V1", "random"))
+    words = said(timeline_experiment(mixed))
+    assert f"1 with published weights (IMAGENET1K_V1) and {len(NETWORKS) - 1} with random" in words
+    assert "not known which weights" in said(timeline_experiment(runs.drop(columns="weights")))
+
+
+def test_images_of_another_size_than_the_accuracys_are_said():
+    runs = timeline_runs().assign(image_px=224, crop_px=224)
+    assert "another size" not in said(timeline_experiment(runs))
+    runs.loc[runs["model"] == "efficientnet_b4", "crop_px"] = 380
+    words = said(timeline_experiment(runs))
+    assert "efficientnet_b4 (224 px, published with 380)" in words
+
+
+def test_correlation_is_by_flops_and_by_parameters(experiment):
+    raw = correlation_table(experiment).raw.set_index(["of", "energy"])
+    assert raw.loc[("flops", "best_j"), "rho"] > raw.loc[("parameters", "best_j"), "rho"] > 0.5
+    assert raw.loc[("flops", "best_j"), "n"] == len(NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [(NETWORKS[:5], "5 networks"), (NETWORKS[:13], "networks of 4 different years")],
+)
+def test_few_networks_are_shown_without_statistics(networks, words):
+    found = timeline_experiment(timeline_runs(networks))
+    assert len(network_table(found).raw) == len(networks)
+    assert words in trend_table(found).reason
+    assert words in distance_table(found).reason
+    assert f"No trend of energy over the years: {words}" in said(found)
+    assert isinstance(timeline_picture(found), Picture)
+    assert isinstance(timeline_front_picture(found), Picture)
+
+
+def test_one_network_alone_is_shown():
+    found = timeline_experiment(timeline_runs(NETWORKS[:1], repetitions=1))
+    assert "Batching saves" in said(found)
+    for picture in (timeline_picture(found), timeline_front_picture(found)):
+        assert drawn(picture.figure, "svg").startswith(b"<?xml")
+
+
+def test_without_energy_everything_is_left_out_with_the_reason():
+    runs = timeline_runs(repetitions=1).assign(energy_net_j=np.nan)
+    found = timeline_experiment(runs, column=None)
+    for made in (*timeline_tables(found), timeline_picture(found), timeline_front_picture(found)):
+        assert isinstance(made, Omitted)
+        assert "no meter gave a value" in made.reason
+    assert timeline_findings(found) == []
+
+
+def test_before_the_first_run_nothing_is_said():
+    found = timeline_experiment(timeline_runs().head(0))
+    assert all(isinstance(made, Omitted) for made in timeline_tables(found))
+    assert timeline_findings(found) == []
+
+
+def test_a_network_without_energy_or_year_is_named_and_left_out():
+    runs = timeline_runs()
+    runs.loc[runs["model"] == "alexnet", "energy_net_j"] = np.nan
+    runs.loc[runs["model"] == "vgg11", ["year", "published_top1"]] = np.nan
+    found = timeline_experiment(runs)
+    table = network_table(found)
+    row = table.shown.set_index("network")
+    assert row.loc["alexnet", "at best batch"] == "unknown"
+    assert row.loc["vgg11", "year"] == "unknown"
+    assert "1 network without a figure of energy" in table.note
+    assert trend_table(found).raw.set_index("figure").loc["best_j", "n"] == len(NETWORKS) - 2
+    assert isinstance(timeline_picture(found), Picture)
+
+
+def test_without_batch_1_there_is_no_saving():
+    found = timeline_experiment(timeline_runs(sizes=(8, 32)))
+    assert network_table(found).raw["saving"].isna().all()
+    assert "saves" not in said(found)
+    assert trend_table(found).raw["figure"].to_list() == ["best_j", "accuracy"]
+    assert isinstance(timeline_picture(found), Picture)
+
+
+def test_runs_of_another_kind_are_refused(experiment):
+    other = dataclasses.replace(experiment, runs=experiment.runs.drop(columns="images"))
+    with pytest.raises(UsageError, match="images"):
+        network_table(other)
+
+
+def test_an_unmeasured_status_stands_at_the_axis(experiment):
+    picture = timeline_picture(experiment)
+    assert picture.figure.axes[0].get_ylabel() == "net energy per image, J (estimated)"
+    assert picture.figure.axes[0].get_yscale() == "log"
+    assert "no clear trend" in picture.alt
+
+
+def test_names_do_not_cover_each_other(experiment):
+    for picture in (timeline_picture(experiment), timeline_front_picture(experiment)):
+        figure = picture.figure
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+            for i, one in enumerate(boxes):
+                assert not any(one.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_the_networks_on_the_front_and_off_the_trend_are_named(experiment):
+    names = {text.get_text() for text in timeline_picture(experiment).figure.axes[0].texts}
+    assert {"alexnet", OFF, "vit_l_16", "efficientnet_v2_s"} <= names
+    names = {text.get_text() for text in timeline_front_picture(experiment).figure.axes[0].texts}
+    points = network_points(experiment)
+    assert set(points.loc[points["on_front"], "model"]) <= names
+
+
+def test_the_front_goes_from_little_energy_to_much():
+    points = pd.DataFrame(
+        {
+            "model": ["a", "b"],
+            "year": [2012, 2012],
+            "best_j": [1.0, 2.0],
+            "accuracy": [0.5, 0.6],
+            "on_front": True,
+            "named": True,
+        }
+    )
+    axes = accuracy_energy_figure(points, "energy, {unit}").axes[0]
+    low, high = axes.get_xlim()
+    assert low > high
+    with pytest.raises(UsageError, match="network with energy"):
+        accuracy_energy_figure(points.assign(best_j=np.nan), "energy, {unit}")
+
+
+def test_tables_fit_a_terminal(experiment):
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    for table in timeline_tables(experiment):
+        print_table(table, console)
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert OFF in out.getvalue()
