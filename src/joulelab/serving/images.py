@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from joulelab.errors import JoulelabError
 
@@ -77,6 +77,8 @@ def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) ->
     """
     try:
         pixels = _cropped(encoded, resize, crop)  # (crop, crop, 3), uint8
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("no image in a format that Pillow reads") from error
     except Exception as error:  # each of Pillow's decoders has its own way to say "damaged"
         what = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(what) from error

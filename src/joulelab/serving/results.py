@@ -63,6 +63,16 @@ class Served:
     remarks: tuple[str, ...] = ()
 
     @property
+    def answered(self) -> int:
+        """How many requests were answered."""
+        return int(np.count_nonzero(self.batch >= 0))
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Answers per second of the window."""
+        return self.answered / self.duration_s if self.duration_s else 0.0
+
+    @property
     def response_s(self) -> Times:
         """(answered,) from entering the queue to the answer, of the requests that were answered."""
         answered = ~np.isnan(self.answered_s)

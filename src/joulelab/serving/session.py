@@ -78,6 +78,12 @@ class ServingSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Numbers of the processes that run now: the server's, and the producer's."""
+        children = (self._server, self._producer)
+        return tuple(child.pid for child in children if child is not None)
+
     def load(self, task: ServingTask | BatchTask) -> Loaded:
         """Make everything ready for a task: processes, model, queue, warm-up.
 

@@ -1,0 +1,124 @@
+"""Whether a server kept up with its requests, or its queue grew without bound.
+
+    r     images answered per second in which the server was busy
+    r_L   the same of batches of the largest size seen, L, if there were at least two
+    f     requests per second that arrived
+    B     requests that were in the system when the last one arrived
+
+A server that keeps up is busy for no longer than requests arrive, so r >= f. One that does not has
+full batches, and even these are slower than f. The verdict, in this order:
+
+1. a request found the queue full: saturated;
+2. r < f, and B > 4 L, which a policy that takes what waits would not have left: saturated;
+3. r >= f, or r >= 0.95 f and r_L is unknown or at least f: not saturated;
+4. r_L < 0.95 f: saturated;
+5. else it cannot be told: batches still grew when the window ended, and larger ones may be faster,
+   or the server is so close to its limit that the window is too short.
+
+So a policy that merely waits for its batch is not taken for a slow server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulelab.formats import significant
+from joulelab.serving.results import Served
+
+_MARGIN = 0.95
+_BATCHES_BEHIND = 4
+_AT_LEAST = 2
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was offered to a server, and what it could do.
+
+    Attributes:
+        arrived_per_s: f.
+        busy_per_s: r.
+        full_per_s: r_L; ``None`` where there was one batch of that size only.
+        behind: B.
+        largest: L.
+        dropped_full: requests that found the queue full.
+    """
+
+    arrived_per_s: float
+    busy_per_s: float
+    full_per_s: float | None
+    behind: int
+    largest: int
+    dropped_full: int
+
+    @property
+    def saturated(self) -> bool | None:
+        """Whether the queue grew without bound; ``None`` where the window is too short to tell."""
+        if self.dropped_full:
+            return True
+        busy = self.busy_per_s / self.arrived_per_s
+        full = None if self.full_per_s is None else self.full_per_s / self.arrived_per_s
+        if busy < 1 and self.behind > _BATCHES_BEHIND * self.largest:
+            return True
+        if busy >= 1 or (busy >= _MARGIN and (full is None or full >= 1)):
+            return False
+        return True if full is not None and full < _MARGIN else None
+
+
+def load_of(served: Served, offered_per_s: float) -> Load | None:
+    """What was offered to the server in a window, and what it could do.
+
+    Args:
+        served: the window.
+        offered_per_s: mean rate of the arrival process.
+
+    Returns:
+        ``None`` where nothing was answered.
+    """
+    sizes = served.batch_sizes
+    if not len(sizes):
+        return None
+    ends_s = served.batch_answered_s
+    # A batch that begins while the one before is under way was taken together with it.
+    starts_s = np.maximum(served.batch_started_s, np.concatenate(([-np.inf], ends_s[:-1])))
+    took_s = ends_s - starts_s
+    largest = int(sizes.max())
+    full = sizes == largest
+    entered_s = served.sent_s[~np.isnan(served.sent_s)]
+    last_s = entered_s[-1]
+    answered = int(np.count_nonzero(served.answered_s <= last_s))
+    full_per_s = largest / float(np.median(took_s[full])) if full.sum() >= _AT_LEAST else None
+    return Load(
+        arrived_per_s=min(offered_per_s, len(served.due_s) / last_s),
+        busy_per_s=float(sizes.sum() / took_s.sum()),
+        full_per_s=full_per_s,
+        behind=len(entered_s) - answered,
+        largest=largest,
+        dropped_full=served.dropped_full,
+    )
+
+
+def saturation_in_words(served: Served, offered_per_s: float) -> str:
+    """A sentence on a server that did not keep up, or may not have; empty for one that did.
+
+    Args:
+        served: the window.
+        offered_per_s: mean rate of the arrival process.
+    """
+    load = load_of(served, offered_per_s)
+    if load is None:
+        return "nothing was answered"
+    rates = (
+        f"offered {significant(offered_per_s)}/s, served {significant(served.throughput_per_s)}/s"
+    )
+    if load.dropped_full:
+        return (
+            f"{rates}: the queue was full, and {load.dropped_full} of {len(served.due_s)} requests "
+            "were dropped"
+        )
+    if load.saturated:
+        return f"{rates}: the queue grew without bound"
+    if load.saturated is None:
+        return f"{rates}: the window is too short to tell whether the queue grows without bound"
+    return ""
