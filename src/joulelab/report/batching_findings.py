@@ -30,8 +30,11 @@ WHY = {
 def batching_findings(experiment: Experiment) -> list[str]:
     """A sentence for each model and arrival process, then what holds for all of them.
 
-    Empty where nothing can be said yet: no run has finished, or no energy is known.
+    Empty where no run has finished. Without energies it is said what can be said of the response
+    times, and which cells are saturated.
     """
+    if not len(experiment.runs):
+        return []
     found = choices(experiment)
     sentences = [_setting(experiment, levels, choice) for levels, choice in found]
     sentences += [_reach(experiment, found)]
