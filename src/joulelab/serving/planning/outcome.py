@@ -91,9 +91,14 @@ class Outcome:
     most_per_s: float
 
     @property
+    def load(self) -> float:
+        """What is offered over what can be answered while the queue is long."""
+        return self.offered_per_s / self.most_per_s if self.most_per_s else math.inf
+
+    @property
     def saturated(self) -> bool:
         """More arrives than can be answered: the queue grows without bound."""
-        return self.offered_per_s >= self.most_per_s
+        return self.load >= 1
 
     @property
     def response_s(self) -> float:

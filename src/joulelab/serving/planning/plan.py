@@ -8,36 +8,26 @@
                  not saturated, percentile within limit  ▼
                  fewest joules per request ──> best      baseline: fixed(1)
 
-All candidates meet the same arrivals (common random numbers), so that their differences are not
-those of chance. By default joules are gross: a server that waits burns its idle power too, and
-whoever runs it pays for that. Two candidates closer than `TIE` cost the same, since no measured
-table of costs is better than that; the simpler one is taken.
+By default joules are gross: a server that waits burns its idle power too, and whoever runs it pays
+for that. How the choice is made stands in `comparison`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
-
-import numpy as np
-from numpy.typing import NDArray
+from math import isfinite
 
 from joulelab.formats import duration, joules, percent, significant
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.planning.candidates import candidate_policies
+from joulelab.serving.planning.comparison import Comparison
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Account, Outcome, Trials, try_policy
+from joulelab.serving.planning.outcome import Account, Outcome, Trials
 from joulelab.serving.policies import parse_policy
 
 BASELINE = "fixed(1)"
-TIE = 1e-3
-"""Relative difference of costs below which two policies are alike."""
-
-_REQUESTS = 5000
-_BEYOND_PERCENTILE = 50
-_UNLIKE_RATES = 1.25
 
 
 @dataclass(frozen=True)
@@ -87,13 +77,11 @@ class Plan:
             quickest = self.quickest
             if quickest is None:
                 return f"{at} every policy is saturated: more arrives than can be answered"
-            return (
-                f"{at} no policy keeps {self.limit}; the quickest is {quickest.policy} with "
-                f"{self.limit.name} {duration(quickest.response_s)}"
-            )
+            told = f"{at} no policy keeps {self.limit}"
+            return f"{told}; the quickest is {quickest.policy}: {self._figures(quickest)}"
         told = f"{at} {self.best.policy} needs {self._figures(self.best)}"
         if self.best.policy == self.baseline.policy:
-            return f"{told}: batching saves nothing within {self.limit}"
+            return f"{told}: no batching that keeps {self.limit} saves more"
         told += f"; batch 1 {self._figures(self.baseline)}"
         return told if self.saving is None else f"{told}; saved: {percent(self.saving)}"
 
@@ -102,6 +90,8 @@ class Plan:
         cost = f"{duration(value)} of a server" if self.account == "time" else joules(value)
         if outcome.saturated:
             return f"{cost} a request, and cannot keep up"
+        if not isfinite(outcome.response_s):
+            return f"{cost} a request, and drops {percent(outcome.dropped_share)}"
         return f"{cost} a request ({self.limit.name} {duration(outcome.response_s)})"
 
 
@@ -135,12 +125,10 @@ def plan(
         policies = candidate_policies(costs, limit, own)
     else:
         policies = [parse_policy(text) for text in dict.fromkeys((BASELINE, *candidates, *own))]
-    windows_s = draw_windows(arrivals, limit, trials)
-    outcomes = tuple(
-        try_policy(policy, windows_s, arrivals.rate_per_s, costs, limit, trials)
-        for policy in policies
-    )
+    comparison = Comparison(policies, costs, arrivals, limit, trials)
     used, remarks = _known_account(account, costs)
+    best = comparison.choose(used)
+    outcomes = tuple(comparison.outcomes)
     return Plan(
         arrivals=str(arrivals),
         rate_per_s=arrivals.rate_per_s,
@@ -148,8 +136,8 @@ def plan(
         account=used,
         outcomes=outcomes,
         baseline=outcomes[0],
-        best=_cheapest([one for one in outcomes if one.holds], used),
-        remarks=(*remarks, *_remarks(outcomes, windows_s, trials)),
+        best=best,
+        remarks=(*remarks, *_baseline_remarks(outcomes[0]), *comparison.remarks),
     )
 
 
@@ -169,41 +157,6 @@ def plan_rates(
     )
 
 
-def draw_windows(
-    arrivals: ArrivalProcess, limit: ResponseLimit, trials: Trials
-) -> list[NDArray[np.float64]]:
-    """The arrivals of each window; a recorded trace is the same in each.
-
-    Args:
-        arrivals: drawn from; of a process that ends, all or as many as were asked for.
-        limit: its percentile says how many requests a window needs.
-        trials: number of windows and of requests, and seed.
-
-    Raises:
-        UsageError: there are fewer arrivals than were asked for.
-    """
-    count = trials.requests
-    if count is None:
-        needed = ceil(_BEYOND_PERCENTILE / (1 - limit.percentile / 100))
-        count = max(_REQUESTS, needed) if arrivals.most is None else arrivals.most
-    return [
-        arrivals.times_s(count, np.random.default_rng((trials.seed, number)))
-        for number in range(trials.windows)
-    ]
-
-
-def _cheapest(outcomes: Sequence[Outcome], account: Account) -> Outcome | None:
-    """The first whose cost is no more than the least, but for what counts as a tie."""
-    costs = [one.mean_per_request(account) for one in outcomes]
-    known = [cost for cost in costs if cost is not None]
-    if not known:
-        return None
-    most = min(known) * (1 + TIE)
-    return next(
-        one for one, cost in zip(outcomes, costs, strict=True) if cost is not None and cost <= most
-    )
-
-
 def _known_account(account: Account, costs: BatchCosts) -> tuple[Account, list[str]]:
     if account != "time" and costs.joules is None:
         return "time", ["no energy was measured: policies are compared by seconds of a server"]
@@ -212,23 +165,11 @@ def _known_account(account: Account, costs: BatchCosts) -> tuple[Account, list[s
     return account, []
 
 
-def _remarks(
-    outcomes: Sequence[Outcome], windows_s: Sequence[NDArray[np.float64]], trials: Trials
-) -> list[str]:
-    remarks = []
-    baseline = outcomes[0]
-    if baseline.saturated:
-        remarks.append(
-            f"batch 1 cannot keep up: offered {significant(baseline.offered_per_s)}/s, at most "
-            f"{significant(baseline.most_per_s)}/s can be answered; its joules are those of a "
-            "server that is always busy"
-        )
-    rates_per_s = [len(times_s) / float(times_s[-1]) for times_s in windows_s]
-    if max(rates_per_s) > _UNLIKE_RATES * min(rates_per_s):
-        remarks.append(
-            f"windows came at {significant(min(rates_per_s))} to {significant(max(rates_per_s))}/s "
-            "by chance: bursts are few in a window, so give more requests"
-        )
-    if trials.windows > 1 and all((one == windows_s[0]).all() for one in windows_s[1:]):
-        remarks.append("every window has the same arrivals: their spread says nothing")
-    return remarks
+def _baseline_remarks(baseline: Outcome) -> list[str]:
+    if not baseline.saturated:
+        return []
+    return [
+        f"batch 1 cannot keep up: offered {significant(baseline.offered_per_s)}/s, at most "
+        f"{significant(baseline.most_per_s)}/s can be answered; its joules are those of a server "
+        "that is always busy"
+    ]
