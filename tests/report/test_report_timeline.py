@@ -266,3 +266,12 @@ def test_tables_fit_a_terminal(experiment):
         print_table(table, console)
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert OFF in out.getvalue()
+
+
+def test_ticks_of_accuracy_are_not_rounded():
+    found = timeline_experiment(timeline_runs(NETWORKS[:5], repetitions=1))
+    axes = timeline_picture(found).figure.axes[1]
+    ticks = axes.get_yticks()
+    assert [float(label.get_text().removesuffix(" %")) for label in axes.get_yticklabels()] == (
+        pytest.approx(list(100 * ticks))
+    )

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from joulelab import formats
 from joulelab.report.direct_labels import name_points
 from joulelab.report.style import Size, energy_axis
 
@@ -33,6 +34,13 @@ def decades(axes: Axes, which: Literal["x", "y"], label: str, energies: Values) 
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(10, subs=subs, numticks=8))
     axis.set_minor_formatter(NullFormatter())
+
+
+def percent_axis(axes: Axes) -> None:
+    """Ticks of an upright axis of shares as percentages, with decimals where they need them."""
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda share, _: f"{formats.tick(round(100 * share, 6))} %")
+    )
 
 
 def name_networks(

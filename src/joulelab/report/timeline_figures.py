@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from joulelab.report.paper.layout import legend_above, require_drawable
 from joulelab.report.style import (
@@ -36,10 +36,11 @@ from joulelab.report.style import (
     Width,
     styled,
 )
-from joulelab.report.timeline_axes import decades, name_networks
+from joulelab.report.timeline_axes import decades, name_networks, percent_axis
 
 Values = npt.NDArray[np.float64]
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 6.4, "column": 4.4, "page": 5.0}
+MOST_YEARS: Mapping[Width, int] = {"screen": 12, "column": 6, "page": 12}
 WITHIN_YEAR = 0.28
 """So far from its year a point may be moved to either side, as a share of a year."""
 ENDS = 0.6
@@ -87,9 +88,9 @@ def years_figure(
         _marked(lower, known, "accuracy", size)
         if not accuracy.reason:
             _trend(lower, years, accuracy.at(years))
-        lower.yaxis.set_major_formatter(PercentFormatter(1.0, 0, symbol=" %"))
+        percent_axis(lower)
         lower.set_ylabel("published top-1")
-        lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=MOST_YEARS[width]))
         lower.set_xlabel("year of the first public paper")
         lower.set_xlim(rows["year"].min() - ENDS, rows["year"].max() + ENDS)
         for axes in (upper, lower):

@@ -13,11 +13,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from joulelab.report.paper.layout import legend_above, require_drawable
 from joulelab.report.style import BLACK, DASHES, GREY, Size, Width, single, styled
-from joulelab.report.timeline_axes import Values, decades, name_networks
+from joulelab.report.timeline_axes import Values, decades, name_networks, percent_axis
 
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 4.8, "column": 3.0, "page": 3.4}
 FEW_YEARS = 6
@@ -55,7 +55,7 @@ def accuracy_energy_figure(
         entries = _shaded(figure, axes, rows, size) | {"Pareto front": step}
         axes.set_xscale("log")
         decades(axes, "x", f"{energy_label}, less to the right", rows[["best_j"]].to_numpy(float))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, 0, symbol=" %"))
+        percent_axis(axes)
         axes.set_ylabel("published top-1")
         axes.grid()
         axes.margins(0.1)
