@@ -191,6 +191,27 @@ def test_a_trace_with_too_few_arrivals_is_said(joulelab, tmp_path):
     assert "3: 3 answered" in out
 
 
+def test_arrivals_of_ones_own_come_from_a_plug_in(joulelab, tmp_path):
+    plugin = tmp_path / "salvo.py"
+    plugin.write_text(
+        "import numpy as np\n"
+        "from joulelab.serving.arrivals import ArrivalProcess, arrivals\n"
+        "@arrivals.register('test-salvo')\n"
+        "class Salvo(ArrivalProcess):\n"
+        "    rate_per_s = 100.0\n"
+        "    def times_s(self, count, rng): return np.repeat(0.1, count)\n"
+        "    def at_rate(self, rate_per_s): return self\n"
+    )
+    table = tmp_path / "requests.csv"
+    load = ("--arrivals", "test-salvo", "--requests", 7, "--idle", 0, "--plugin", plugin)
+    with endpoint(saying(answer())) as server:
+        code, out, err = joulelab("load", server.url, *load, "--out", table)
+        assert len(server.requests) == 7
+    assert code == 0, err
+    assert (pd.read_csv(table)["due_s"] == 0).all()
+    assert "7: 7 answered" in out
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_load_prints_what_there_is(number):
     with endpoint(saying(answer())) as server:

@@ -404,6 +404,18 @@ def test_nothing_gives_no_figures():
     assert summary.generator_in_words == summary.saturation == ""
 
 
+@pytest.mark.parametrize("due_s", [[0.0, 0.2, 0.1], [0.0, 0.1], [0.0, float("nan"), 0.2]])
+def test_times_that_are_none_are_refused(due_s):
+    with endpoint(saying(answer())) as server:
+        target = Target.parse(server.url)
+        with (
+            HttpLoad(target, target.addresses(), Content().prepared(target)) as load,
+            pytest.raises(UsageError, match="decrease, or are not as many"),
+        ):
+            load.send(np.array(due_s), np.zeros(3, np.int64))
+        assert not server.requests
+
+
 @pytest.mark.parametrize("limits", [{"timeout_s": 0}, {"timeout_s": math.nan}, {"connections": 0}])
 def test_impossible_limits_are_refused(limits):
     with pytest.raises(UsageError):

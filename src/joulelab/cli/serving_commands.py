@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from joulelab.cli.energy_commands import WHOLE_MACHINE, Busy
-from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Pue
+from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Plugins, Pue
+from joulelab.registry import load_plugin
 
 commands = typer.Typer()
 
@@ -117,6 +118,7 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         Path | None,
         typer.Option("--out", metavar="FILE", help="Every request, .parquet or .csv."),
     ] = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Send requests to an HTTP server of your own and measure this machine meanwhile.
@@ -131,6 +133,8 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         from joulelab.cli.loading import Load, headers_of, run_load
         from joulelab.serving.http_load import Limits
 
+    for path in plugin or []:
+        load_plugin(path)
     task = Load(
         url=url,
         arrivals=arrivals,

@@ -123,7 +123,15 @@ class HttpLoad:
             due_s: (n,) seconds, never decreasing; the first counts as 0.
             which: (n,) number of the request to be sent.
             progress: told about once a second how many have begun, and how many are under way.
+
+        Raises:
+            UsageError: the times are not as they must be, those of an arrival process of one's own.
         """
+        if due_s.shape != which.shape or not (np.diff(due_s) >= 0).all():
+            raise UsageError(
+                f"the due times of {len(which)} requests decrease, or are not as many",
+                "joulelab.serving.conformance.check_arrivals checks an arrival process",
+            )
         return self._runner.run(self._send(due_s - due_s[:1], which, progress))
 
     async def _send(
