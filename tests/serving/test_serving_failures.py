@@ -33,6 +33,21 @@ def lives(pid):
         return False
 
 
+OWN_POLICY = """
+from joulelab.serving.policies import Policy, policies
+
+@policies.register("divides-by-what-comes")
+class Divides(Policy):
+    largest = 8
+
+    def take(self, waiting, oldest_wait_s):
+        return waiting // (waiting - 1)
+
+    def __str__(self):
+        return "divides-by-what-comes"
+"""
+
+
 def test_a_model_that_fails_ends_the_window_and_the_session_goes_on(session, serving_task):
     task = serving_task("Failing", {"after": 4})
     session.load(task)
@@ -42,6 +57,16 @@ def test_a_model_that_fails_ends_the_window_and_the_session_goes_on(session, ser
         session.serve(task)
     session.load(serving_task())
     assert session.serve(serving_task()).answered == 60
+
+
+def test_a_policy_of_ones_own_that_raises_is_told_with_its_line(session, serving_task, tmp_path):
+    plugin = tmp_path / "divides.py"
+    plugin.write_text(OWN_POLICY)
+    task = serving_task(policy="divides-by-what-comes", plugins=(str(plugin),))
+    session.load(task)
+    words = r"the server process failed while .* ZeroDivisionError: .*divides\.py:9\)"
+    with pytest.raises(ServingError, match=words):
+        session.serve(task)
 
 
 def test_a_server_that_leaves_is_told_with_its_status(session, serving_task):
@@ -66,11 +91,6 @@ def test_a_process_that_is_killed_is_told_and_the_other_is_ended(
         session.serve(task, lambda done, of: os.kill(pids[which], signal.SIGKILL))
     assert gone(pids)
     assert session.pids == ()
-
-
-def test_an_image_that_does_not_fit_by_itself_is_an_error(session, serving_task):
-    with pytest.raises(ServingError, match="a single image does not fit in the memory of cpu"):
-        session.load(serving_task("Cramped", {"most": 0}))
 
 
 PROGRAM = """

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -45,18 +46,16 @@ class Failure:
     """Why a process could not do what it was told.
 
     Attributes:
-        usage: the request is at fault, not the process.
         message: see `JoulelabError`.
         hint: see `JoulelabError`.
+        usage: the request is at fault, not the process.
+        unexpected: nobody foresaw it; the message says what was raised where.
     """
 
-    usage: bool
     message: str
-    hint: str
-
-    def error(self) -> JoulelabError:
-        """The error to raise in the session."""
-        return (UsageError if self.usage else ServingError)(self.message, self.hint)
+    hint: str = ""
+    usage: bool = False
+    unexpected: bool = False
 
 
 class Child:
@@ -120,9 +119,12 @@ class Child:
             result = self.connection.recv()
         except (EOFError, OSError):
             raise self._death() from None
-        if isinstance(result, Failure):
-            raise result.error()
-        return result
+        if not isinstance(result, Failure):
+            return result
+        if result.unexpected:
+            failed = f"the {self.noun} process failed {self.doing}: {result.message}"
+            raise ServingError(failed, "mend that, if it is yours; else report it")
+        raise (UsageError if result.usage else ServingError)(result.message, result.hint)
 
     def close(self) -> None:
         """Let it return; where it does not, end it."""
@@ -153,8 +155,10 @@ def begin(module: str, parent: str, connection: str, *descriptors: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
     run = importlib.import_module(module).run
+    # As low numbers, since `select` takes no others and the session may have many files open.
+    lowest = [os.dup(int(descriptor)) for descriptor in descriptors]
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        run(Connection(int(connection)), *map(int, descriptors))
+        run(Connection(int(connection)), *lowest)
 
 
 def serve_commands(connection: Connection, commands: Mapping[str, Callable[..., Any]]) -> None:
@@ -173,10 +177,11 @@ def serve_commands(connection: Connection, commands: Mapping[str, Callable[..., 
         try:
             result = commands[name](*arguments)
         except JoulelabError as error:
-            result = Failure(isinstance(error, UsageError), error.message, error.hint)
-        except Exception as error:
-            where = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            result = Failure(False, where, "this is not expected: report it with the study file")
+            result = Failure(error.message, error.hint, usage=isinstance(error, UsageError))
+        except Exception as error:  # of a policy or an arrival process of one's own
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            result = Failure(f"{what} ({where.filename}:{where.lineno})", unexpected=True)
         connection.send(result)
 
 
