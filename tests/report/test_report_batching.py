@@ -125,9 +125,14 @@ def test_a_cell_that_is_saturated_in_some_runs_says_in_how_many(small):
 
 
 def test_unknown_saturation_is_not_called_none(small):
-    table = batching.response_cells(changed(small, saturated=None))
+    short = "offered 16/s, served 15.9/s: the window is too short to tell"
+    unsure = changed(small, saturated=None, saturation=short)
+    table = batching.response_cells(unsure)
     assert set(table.shown["saturated"]) == {"unknown"}
-    assert "Whether 48 runs kept up is unknown." in table.note
+    assert f"Perhaps saturated: alexnet, fixed(1), 4/s: {short}; " in table.note
+    note = batching_effects.response_effects(unsure).note
+    assert "48 runs included of which nobody knows whether they kept up." in note
+    assert "whether it keeps up could not be told in 3 of 3 runs." in batching_findings(unsure)[0]
 
 
 def test_drops_have_their_reasons(small):
@@ -150,7 +155,9 @@ def test_drops_have_their_reasons(small):
 def test_remarks_of_the_server_are_passed_on_with_their_cells(small):
     told = np.where(small.runs["policy"] == "greedy(128)", "batches of 128 halved to 64", "")
     made = changed(small, remarks=told)
+    made = changed(made, producer=np.where(small.runs["position"] == 0, "sent 15/s of 16/s", None))
     note = batching.energy_cells(made).note
+    assert "sent 15/s of 16/s (alexnet, fixed(1), 16/s)" in note
     assert "batches of 128 halved to 64 (alexnet, greedy(128), 4/s; alexnet, greedy" in note
 
 
@@ -298,6 +305,17 @@ def test_a_limit_on_the_median_counts_the_median(small):
     limited = changed(small, limit_s=1.0, limit_percentile=50)
     assert "50th" in batching.choice_table(limited).shown
     assert "with a 50th percentile of" in batching_findings(limited)[0]
+
+
+def test_a_limit_for_all_requests_counts_the_slowest(small):
+    limited = changed(small, limit_s=1.0, limit_percentile=100)
+    assert "maximum" in batching.choice_table(limited).shown
+    best = batching.choice_table(limited).raw.iloc[0]
+    runs = of_cell(small, best["model"], best["policy"])
+    runs = runs[runs["arrivals"] == best["arrivals"]]
+    assert best["response_s"] == pytest.approx(runs["response_max_s"].mean())
+    assert "with a maximum of" in batching_findings(limited)[0]
+    assert "maximum" in batching_pictures.front_picture(limited).figure.axes[-1].get_xlabel()
 
 
 def without_energy(e):

@@ -1,10 +1,11 @@
 """Which batching policy takes the fewest joules per request, and still answers in time?
 
 For one model and one arrival process, with the runs of every policy. A policy **qualifies** if its
-energy per request is known, no run of it is saturated, and it keeps the limit, where there is one,
-in every run: the percentile of the response times is at most the limit, and the share of dropped
-requests no larger than what the percentile leaves (1 % at the 99th), since a dropped request is
-never answered. The best policy is the one with the least mean energy among those that qualify.
+energy per request is known, no run of it is known to be saturated, and it keeps the limit, where
+there is one, in every run: the percentile of the response times is at most the limit, and the share
+of dropped requests no larger than what the percentile leaves (1 % at the 99th), since a dropped
+request is never answered. The best policy is the one with the least mean energy among those that
+qualify.
 
 It is compared with a **baseline**, the smallest fixed batch there is, or the smallest mean batch
 where no policy is of fixed size; where that is the best itself, with the policy that takes most. It
@@ -27,6 +28,8 @@ from joulelab.analysis.comparison import Unpaired, ratio_of_means
 from joulelab.analysis.missing import require_columns
 
 PERCENTILE = 99.0
+ALL = 100.0
+"""The percentile that is the maximum."""
 NEAR = 0.10
 """So much more energy is little, where there is no limit and quicker answers are to be had."""
 
@@ -50,11 +53,13 @@ class Limit:
 
 
 def response_column(percentile: float) -> str:
-    """The column with a percentile of the response times.
+    """The column with a percentile of the response times; the 100th is the maximum.
 
-    >>> response_column(99.0)
-    'response_p99_s'
+    >>> response_column(99.0), response_column(100)
+    ('response_p99_s', 'response_max_s')
     """
+    if percentile == ALL:
+        return "response_max_s"
     return f"response_p{percentile:g}_s"
 
 
@@ -69,6 +74,7 @@ class PolicyFigures:
         high_j: upper end.
         response_s: mean over the runs of the percentile asked for.
         runs: how many.
+        unsure: runs of which nobody knows whether they were saturated.
         hindrance: why it does not qualify: ``"saturated"``, ``"too slow"``, ``"drops requests"``,
             ``"response unknown"``; empty where it does.
     """
@@ -79,6 +85,7 @@ class PolicyFigures:
     high_j: float
     response_s: float
     runs: int
+    unsure: int
     hindrance: str
 
 
@@ -180,6 +187,7 @@ def _figures(
             high_j=float(row[f"{energy}_high"]),
             response_s=float(by_policy[row["policy"]][response].mean()),
             runs=int(row["n"]),
+            unsure=int(row["saturation_unknown"]),
             hindrance=_hindrance(by_policy[row["policy"]], response, limit),
         )
         for row in cells(runs, "policy").to_dict("records")

@@ -28,10 +28,9 @@ from joulelab.report.batching_runs import (
     cell_figures,
     choices,
     each_column,
-    ordinal,
-    percentile_of,
     rate,
     settings_of,
+    tail_name,
 )
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import Omitted, Table, no_energy
@@ -130,12 +129,13 @@ def choice_table(experiment: Experiment) -> Table | Omitted:
     if not len(raw) or raw["policies"].eq(0).all():
         return Omitted(key, title, "no run with an energy has answered a request.")
     raw = raw[raw["policies"] > 0].reset_index(drop=True)
-    percentile = ordinal(percentile_of(experiment))
+    tail = tail_name(experiment)
+    heading = tail.removesuffix(" percentile")
     shown = _named(experiment, raw, settings_of(experiment))
     shown["policy"] = raw["policy"].fillna("none")
     shown["energy"] = raw["energy_j"].map(formats.joules)
     shown[INTERVAL] = _ranges(raw["energy_low_j"], raw["energy_high_j"])
-    shown[percentile] = raw["response_s"].map(formats.duration)
+    shown[heading] = raw["response_s"].map(formats.duration)
     shown["against"] = raw["baseline"].fillna(formats.DASH)
     shown["change"] = (raw["ratio"] - 1).map(formats.change)
     shown["interval of it"] = formats.intervals(
@@ -146,7 +146,7 @@ def choice_table(experiment: Experiment) -> Table | Omitted:
         [
             f"The policy with the least {experiment.energy.name} per request "
             f"({experiment.energy.status}) among those that are not saturated{_limited(experiment)}"
-            f"; {percentile} is its {percentile} percentile of the response times. It is "
+            f"; {heading} is the {tail} of its response times. It is "
             "compared with the smallest batch there is (ratio of geometric means, Welch). “As "
             "good” are policies whose energy these runs cannot tell from the best.",
             *limit_note(experiment),

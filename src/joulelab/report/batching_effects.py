@@ -238,17 +238,23 @@ def _whole(number: float) -> str:
 
 
 def _with_saturation(made: Table | Omitted, experiment: Experiment) -> Table | Omitted:
-    """The same, saying that saturated runs are left out and why."""
-    count = int((requests(experiment)["saturated"] > 0).sum())
-    if not count:
+    """The same, saying which runs are left out, and which may be saturated."""
+    saturated = requests(experiment)["saturated"]
+    parts = []
+    if count := int((saturated > 0).sum()):
+        parts.append(
+            f"{formats.count(count, 'saturated run')} left out: their response times grow with the "
+            "length of the window."
+        )
+    if unknown := int(saturated.isna().sum()):
+        parts.append(
+            f"{formats.count(unknown, 'run')} included of which nobody knows whether they kept up."
+        )
+    if not parts:
         return made
-    said = (
-        f"{formats.count(count, 'saturated run')} left out: their response times grow with the "
-        "length of the window."
-    )
     if isinstance(made, Omitted):
-        return replace(made, reason=f"{made.reason} {said}")
-    return replace(made, note=f"{made.note} {said}")
+        return replace(made, reason=" ".join([made.reason, *parts]))
+    return replace(made, note=" ".join([made.note, *parts]))
 
 
 def _ratio(rows: pd.DataFrame, column: str, pair: Mapping[Any, Any]) -> dict[str, float]:

@@ -11,9 +11,8 @@ from joulelab.report.batching_notes import limit_note, saturations
 from joulelab.report.batching_runs import (
     asked_limit,
     choices,
-    ordinal,
-    percentile_of,
     setting_name,
+    tail_name,
 )
 from joulelab.report.experiment import Experiment
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table
@@ -60,8 +59,8 @@ def _setting(experiment: Experiment, levels: dict[str, Any], choice: Choice) -> 
     said = f"{name}: {best.policy} needs {_energy(best)} per request"
     said += _against(choice)
     if formats.known(best.response_s):
-        said += f", with a {_tail(experiment)} of {formats.duration(best.response_s)}"
-    clauses = [_alike(choice, limit), _quick(choice, limit), _cheaper(choice, limit)]
+        said += f", with a {tail_name(experiment)} of {formats.duration(best.response_s)}"
+    clauses = [_alike(choice, limit), _quick(choice, limit), _cheaper(choice, limit), _unsure(best)]
     return "; ".join([said, *filter(None, clauses)]) + "."
 
 
@@ -74,7 +73,7 @@ def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
     if limit is None:
         return "no policy can be recommended"
     said = (
-        f"no policy keeps the limit, a {_tail(experiment)} of at most "
+        f"no policy keeps the limit, a {tail_name(experiment)} of at most "
         f"{formats.duration(limit.seconds)}"
     )
     slow = [one for one in choice.policies if one.hindrance == "too slow"]
@@ -152,6 +151,13 @@ def _cheaper(choice: Choice, limit: Limit | None) -> str:
     return f"{cheaper.policy} would need {less} less but {why}"
 
 
+def _unsure(best: PolicyFigures) -> str:
+    if not best.unsure:
+        return ""
+    some = "" if best.unsure == best.runs == 1 else f" in {best.unsure} of {best.runs} runs"
+    return f"whether it keeps up could not be told{some}"
+
+
 def _reach(experiment: Experiment, found: list[Chosen]) -> str:
     """How much the policy matters for one model and for another, and whether that is chance."""
     by_model: dict[str, float] = {}
@@ -192,10 +198,6 @@ def _effects(table: Table | Omitted, noun: str) -> str:
     if not moved:
         return f"{noun} over all runs is moved significantly by no factor (Kruskal-Wallis)."
     return f"{noun} over all runs is moved by {formats.listing(moved)} (Kruskal-Wallis)."
-
-
-def _tail(experiment: Experiment) -> str:
-    return f"{ordinal(percentile_of(experiment))} percentile"
 
 
 def _equals(p: float) -> str:

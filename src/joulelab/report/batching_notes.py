@@ -20,27 +20,34 @@ from joulelab.report.experiment import Experiment
 
 MOST_NAMED = 6
 """Of more cells, the first are named and the others counted."""
+REMARKS = ("remarks", "producer")
 REASONS = (("dropped_full", "queue full"), ("unreadable", "unreadable image"))
 
 
 def saturations(experiment: Experiment) -> list[str]:
-    """Which cells are saturated, with what was offered and served."""
-    said = []
+    """Which cells are saturated or may be, with what was offered and served."""
+    said, unsure = [], []
     for levels, rows in _cells(experiment, requests(experiment)):
-        saturated = rows[rows["saturated"] > 0]
-        if not len(saturated):
-            continue
-        words = _first_words(saturated, "saturation") or "requests came faster than they left"
-        some = f" (in {len(saturated)} of {len(rows)} runs)" if len(saturated) < len(rows) else ""
-        said.append(f"{cell_name(experiment, levels)}: {words}{some}")
+        name, saturated = cell_name(experiment, levels), rows[rows["saturated"] > 0]
+        unknown = rows[rows["saturated"].isna()]
+        if len(saturated):
+            words = _first_words(saturated, "saturation") or "requests came faster than they left"
+            said.append(f"{name}: {words}{_some(len(saturated), len(rows))}")
+        elif len(unknown):
+            words = _first_words(unknown, "saturation") or "nobody knows"
+            unsure.append(f"{name}: {words}{_some(len(unknown), len(rows))}")
     parts = []
     if said:
         parts.append(
             f"Saturated, so that their response times grow with the window: {_listed(said)}."
         )
-    if unknown := int(cell_figures(experiment)["saturation_unknown"].sum()):
-        parts.append(f"Whether {formats.count(unknown, 'run')} kept up is unknown.")
+    if unsure:
+        parts.append(f"Perhaps saturated: {_listed(unsure)}.")
     return parts
+
+
+def _some(count: int, runs: int) -> str:
+    return f" (in {count} of {runs} runs)" if count < runs else ""
 
 
 def drops(experiment: Experiment) -> list[str]:
@@ -82,12 +89,10 @@ def absences(experiment: Experiment) -> list[str]:
 
 def remarks(experiment: Experiment) -> list[str]:
     """What the server and the producer had to say of single cells, such as halved batches."""
-    runs = requests(experiment)
-    if "remarks" not in runs:
-        return []
     by_remark: dict[str, list[str]] = {}
-    for levels, rows in _cells(experiment, runs):
-        told = [one for words in rows["remarks"] for one in _words(words)]
+    for levels, rows in _cells(experiment, requests(experiment)):
+        columns = [rows[column] for column in REMARKS if column in rows]
+        told = [one for column in columns for words in column for one in _words(words)]
         for remark in dict.fromkeys(told):
             by_remark.setdefault(remark, []).append(cell_name(experiment, levels))
     said = [f"{remark} ({_listed(where)})" for remark, where in by_remark.items()]

@@ -13,7 +13,14 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.batching import GROSS_EACH, NET_EACH, cells, per_request
 from joulelab.analysis.levels import groups
-from joulelab.analysis.policy_choice import PERCENTILE, Choice, Limit, choose, response_column
+from joulelab.analysis.policy_choice import (
+    ALL,
+    PERCENTILE,
+    Choice,
+    Limit,
+    choose,
+    response_column,
+)
 from joulelab.report.experiment import NET, Experiment, once
 
 Levels = Mapping[str, Any]
@@ -58,7 +65,7 @@ def asked_limit(experiment: Experiment) -> tuple[Limit | None, str]:
     percentile = float(asked[0]) if asked else PERCENTILE
     limit = Limit(seconds, percentile)
     if limit.column not in runs:
-        words = f"{ordinal(percentile)} percentile of at most {formats.duration(seconds)}"
+        words = f"{tail_of(percentile)} of at most {formats.duration(seconds)}"
         return None, f"The limit, a {words}, is not checked: the runs do not have that percentile."
     return limit, ""
 
@@ -67,6 +74,20 @@ def percentile_of(experiment: Experiment) -> float:
     """The percentile of the response times that counts."""
     limit, _ = asked_limit(experiment)
     return limit.percentile if limit else PERCENTILE
+
+
+def tail_name(experiment: Experiment) -> str:
+    """What counts of the response times: ``99th percentile``, or ``maximum``."""
+    return tail_of(percentile_of(experiment))
+
+
+def tail_of(percentile: float) -> str:
+    """A percentile in words.
+
+    >>> tail_of(99.0), tail_of(100.0)
+    ('99th percentile', 'maximum')
+    """
+    return "maximum" if percentile == ALL else f"{ordinal(percentile)} percentile"
 
 
 def ordinal(number: float) -> str:
