@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,9 +43,25 @@ class ExperimentSpec(BaseModel, ABC):
     ) -> Configuration:
         """What one combination of levels means."""
 
+    @classmethod
+    def located(cls, table: dict[str, Any], folder: Path) -> None:
+        """Make the paths in an unchecked table absolute, in place; most kinds have none.
+
+        Args:
+            table: as it stands in the study file.
+            folder: of the study file.
+        """
+
     def counts(self) -> Mapping[str, int]:
         """How often each configuration is run, by what is counted: rounds, repetitions."""
         return {"repetitions": self.repetitions}
+
+
+def located_path(path: str, folder: Path) -> Path:
+    """An absolute path that counts from the study file's folder, or else from the current one."""
+    given = Path(path).expanduser()
+    beside = folder / given
+    return (beside if beside.exists() else given).resolve()
 
 
 kinds: Registry[type[ExperimentSpec]] = Registry(
@@ -58,6 +75,14 @@ kinds: Registry[type[ExperimentSpec]] = Registry(
         "architecture": (
             "joulelab.study.kinds.architecture:ArchitectureSpec",
             "a full factorial design over a network's layers: which layer costs what?",
+        ),
+        "batching": (
+            "joulelab.study.kinds.batching:BatchingSpec",
+            "models x batching policies x arrival processes: how should a server batch?",
+        ),
+        "timeline": (
+            "joulelab.study.kinds.timeline:TimelineSpec",
+            "networks by year x batch sizes: what does an image cost, and what is it worth?",
         ),
     },
 )

@@ -14,8 +14,9 @@ import pandas as pd
 
 from joulelab.errors import StoreCorruptError
 from joulelab.study.run_frames import read_frames
-from joulelab.study.store_reading import last_written, read_manifest, reader
+from joulelab.study.store_reading import REQUESTS, last_written, read_manifest, reader
 
+_PLACES = "SELECT run_id, position FROM runs"
 TICK_NS = 100_000_000
 """Longer than the clock of a file system ticks, in nanoseconds."""
 
@@ -69,8 +70,8 @@ class Results:
 
         Columns: identity, the factors, the five hyperparameters as proposed (missing where they
         were not searched), seed, state, accuracy (0 to 1), FLOPs, energies in joules, mean and
-        quantiles of the device's utilisation (0 to 1), duration in seconds, and for every domain
-        its gross energy (``gpu:0 gross_j``) and status.
+        quantiles of the device's utilisation (0 to 1), duration in seconds, what else a kind of
+        work has measured, and for every domain its gross energy (``gpu:0 gross_j``) and status.
         ``docs/results.md`` explains each.
         """
         return self._frames()[0].copy()
@@ -95,6 +96,26 @@ class Results:
         )
         rows = self._rows(f"SELECT {columns} FROM ledger ORDER BY entry")
         return pd.DataFrame(rows, columns=columns.split(", ") if not rows else None)
+
+    def requests_frame(self) -> pd.DataFrame:
+        """A row a request of every served window that is stored, in the order of the plan.
+
+        Columns: ``run_id``; seconds from the start of the window at which the request was due, was
+        sent (entered the queue), was taken from it, and was answered; the number of its batch; and
+        why it was dropped, empty where it was not.
+        """
+        import pyarrow.parquet as pq
+
+        places = {row["run_id"]: row["position"] for row in self._rows(_PLACES)}
+        tables = []
+        for path in (self.folder / REQUESTS).glob("*.parquet"):
+            table = pq.read_table(path)
+            run_id = (table.schema.metadata or {}).get(b"run_id", b"").decode()
+            tables.append((places.get(run_id, -1), path.name, run_id, table.to_pandas()))
+        tables.sort(key=lambda one: one[:2])
+        frames = [frame.assign(run_id=run_id) for _, _, run_id, frame in tables]
+        joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"run_id": []})
+        return joined[["run_id", *(name for name in joined if name != "run_id")]]
 
     def failed(self) -> int:
         """Number of failed runs."""

@@ -95,6 +95,7 @@ class _RunTable:
     def __init__(self) -> None:
         self._plain: Columns = {name: [] for name in RUN_COLUMNS if name not in _PARSED}
         self._proposed, self._factors = _Sparse(HYPERPARAMETERS), _Sparse()
+        self._values = _Sparse()
         self._busy: Columns = {name: [] for name in _BUSY}
         self._flags: list[str] = []
         self._flops_reasons: list[str] = []
@@ -117,7 +118,9 @@ class _RunTable:
         for state, flops, metrics in zip(
             columns["state"], columns["flops"], columns["metrics"], strict=True
         ):
-            self._flops_reasons.append(_flops_reason(state, flops, metrics))
+            told = self._metrics(metrics)
+            self._flops_reasons.append(_flops_reason(state, flops, told))
+            self._values.add(told.get("values", {}))
         # Runs that were trained together have the same measurement, to the letter.
         told = {text: json.loads(text) if text else {} for text in set(columns["measurement"])}
         measurements = [told[text] for text in columns["measurement"]]
@@ -141,6 +144,9 @@ class _RunTable:
             plain = columns.get(name, levels)
             columns[name] = [p if _is_nan(f) else f for p, f in zip(plain, levels, strict=True)]
         columns["flops_reason"] = self._flops_reasons
+        values = self._values.whole()
+        # What a kind of work has measured; a column of all runs is not given up for it.
+        columns |= {name: column for name, column in values.items() if name not in columns}
         columns |= {f"utilisation_{name}": column for name, column in self._busy.items()}
         columns["energy_flags"] = self._flags
         frame = pd.DataFrame(columns)
@@ -148,7 +154,7 @@ class _RunTable:
             frame[name] = frame[name].astype(float)
         frame["diverged"] = [bool(diverged) for diverged in self._plain["diverged"]]
         domains = pd.DataFrame(self._domains(len(frame)), index=frame.index)
-        return pd.concat([frame[_ordered(frame, own)], domains], axis=1)
+        return pd.concat([frame[_ordered(frame, own, list(values))], domains], axis=1)
 
     def readings(self) -> pd.DataFrame:
         """A row a run and domain."""
@@ -183,6 +189,11 @@ class _RunTable:
             self._parsed[text] = json.loads(text)
         return self._parsed[text]
 
+    def _metrics(self, text: str | None) -> dict[str, Any]:
+        """The metrics of a row, parsed only where a column is made of them."""
+        wanted = text is not None and ('"values"' in text or "flops_reason" in text)
+        return json.loads(text) if wanted and text else {}
+
     def _add_utilisation(self, state: str, text: str | None) -> None:
         unasked = {"reason": NOT_ASKED if state in _ENDED else ""}
         told = self._once(text) if text else unasked
@@ -216,12 +227,12 @@ class _RunTable:
         return columns
 
 
-def _flops_reason(state: str, flops: float | None, metrics: str | None) -> str:
+def _flops_reason(state: str, flops: float | None, metrics: Mapping[str, Any]) -> str:
     if flops is not None or state not in _ENDED:
         return ""
     if state == "failed":
         return NOT_FINISHED
-    return str(json.loads(metrics or "{}").get("flops_reason", NOT_ASKED))
+    return str(metrics.get("flops_reason", NOT_ASKED))
 
 
 def _floats(values: Sequence[float | None]) -> NDArray[np.float64]:
@@ -232,7 +243,7 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _ordered(frame: pd.DataFrame, factors: Sequence[str]) -> list[str]:
+def _ordered(frame: pd.DataFrame, factors: Sequence[str], values: Sequence[str]) -> list[str]:
     """Identity, factors, then the columns of the schema, each with what belongs to it."""
     columns = [name for name in RUN_COLUMNS if name not in {*_PARSED, *_IDENTITY}]
     following = {
@@ -241,4 +252,5 @@ def _ordered(frame: pd.DataFrame, factors: Sequence[str]) -> list[str]:
         "error": [*HYPERPARAMETERS, "energy_flags"],
     }
     rest = [each for name in columns for each in (name, *following.get(name, ()))]
-    return [*_IDENTITY, *factors, *(name for name in rest if name in frame)]
+    known = [*_IDENTITY, *factors, *(name for name in rest if name in frame)]
+    return [*known, *(name for name in values if name not in known)]

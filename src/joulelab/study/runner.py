@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -110,6 +110,7 @@ class Runner(Bookkeeper):
         job: Doable,
         runs: Sequence[PlannedRun],
         rows: Callable[[Outcome[Result]], Sequence[Row]],
+        requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
     ) -> None:
         """Carry out a job for some runs, and store what became of it."""
         self._listener.started(runs)
@@ -124,6 +125,8 @@ class Runner(Bookkeeper):
         self.ledger.switch("between")
         stored = self._rows(job, runs, outcome, rows)
         self._keep_trace(entry, outcome)
+        if requests is not None and outcome.result is not None:
+            self._keep_requests(entry, runs[0], requests(outcome.result))
         error = outcome.details or outcome.error
         self.ledger.end(entry, outcome.state, outcome.measurement, error, stored)
         self.ledger.book("waiting", outcome.waiting)
@@ -176,3 +179,9 @@ class Runner(Bookkeeper):
     def _keep_trace(self, entry: int, outcome: Outcome[Result]) -> None:
         if self._spec.energy.traces:
             self.store.write_trace(entry, outcome.trace, outcome.trace_about)
+
+    def _keep_requests(
+        self, entry: int, run: PlannedRun, columns: Mapping[str, Any] | None
+    ) -> None:
+        if columns is not None:
+            self.store.write_requests(entry, run.run_id, columns)

@@ -42,7 +42,7 @@ from joulelab.errors import (
 )
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
-from joulelab.study.store_reading import read_manifest
+from joulelab.study.store_reading import REQUESTS, read_manifest
 
 
 @dataclass(frozen=True)
@@ -295,6 +295,26 @@ class Store:
             write_trace(path, columns, about)
         except TraceError as error:
             raise StoreWriteError(error.message, "free disk space and run it again") from error
+
+    def write_requests(self, entry: int, run_id: str, columns: Mapping[str, Any]) -> None:
+        """Keep what became of each request of a window as ``requests/<entry>.parquet``.
+
+        Args:
+            entry: of the attempt.
+            run_id: of the run.
+            columns: one value a request each.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.folder / REQUESTS / f"{entry}.parquet"
+        with explained(self.folder):
+            path.parent.mkdir(exist_ok=True)
+            table = pa.table(dict(columns))
+            table = table.replace_schema_metadata({"run_id": run_id})
+            fresh = path.with_suffix(".parquet.new")
+            pq.write_table(table, fresh)
+            fresh.replace(path)
 
     # Manifest
 

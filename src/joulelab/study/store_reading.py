@@ -16,6 +16,9 @@ from joulelab.errors import StoreCorruptError, StoreError
 from joulelab.study.database import DATABASE, check_version, explained, version
 from joulelab.study.schema import columns_before
 
+REQUESTS = "requests"
+"""The folder with a file for each served window."""
+
 
 @contextlib.contextmanager
 def reader(folder: Path) -> Iterator[sqlite3.Connection]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def load_spec(
         data["plugins"] = [*own, *(str(Path(file).expanduser().resolve()) for file in plugins)]
         for file in data["plugins"]:
             load_plugin(Path(file))
+    _locate(data, path.parent)
     spec = check_spec(data, origin)
     if scale is None:
         return spec
@@ -145,6 +147,15 @@ def _spec_of(data: Mapping[str, Any]) -> type[StudySpec]:
     tables = experiments.values() if isinstance(experiments, dict) else ()
     trains = [_trains(table) for table in tables]
     return StudySpec if trains and not any(trains) else TrainingStudySpec
+
+
+def _locate(data: Mapping[str, Any], folder: Path) -> None:
+    """Make the paths in the tables of experiments absolute, in place."""
+    experiments = data.get("experiment")
+    for table in experiments.values() if isinstance(experiments, dict) else ():
+        if isinstance(table, dict):
+            with suppress(UnknownNameError):  # said when it is checked
+                kind_of(table).located(table, folder)
 
 
 def _trains(table: Any) -> bool:  # noqa: ANN401 - unchecked data

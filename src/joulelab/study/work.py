@@ -92,6 +92,7 @@ class Bookkeeper(Calibrator):
         job: Doable,
         runs: Sequence[PlannedRun],
         rows: Callable[[Outcome[Result]], Sequence[Row]],
+        requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
     ) -> None:
         """Carry out a job for some runs, and store what became of it.
 
@@ -102,6 +103,8 @@ class Bookkeeper(Calibrator):
             runs: at least one.
             rows: the columns of each run besides those that every run has, from the outcome of a
                 job that finished or failed.
+            requests: from the result a table with a row a request, as columns, to be kept beside
+                the run; ``None`` where there is none.
         """
 
 

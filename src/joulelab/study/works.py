@@ -7,6 +7,8 @@ from typing import Any
 
 from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
+from joulelab.study.inference.configuration import InferenceConfiguration
+from joulelab.study.inference.work import InferenceWork
 from joulelab.study.prediction import Prediction, merged
 from joulelab.study.store import Store
 from joulelab.study.training.experiment import TrainingConfiguration
@@ -28,8 +30,8 @@ class Works:
         self._bench = bench
         self._works: dict[type[Configuration], Work] = {}
         for one in configurations:
-            if type(one) not in self._works:
-                self._works[type(one)] = _work(one, bench)
+            if (kind := _kind(one)) not in self._works:
+                self._works[kind] = _work(kind, bench)
 
     def __enter__(self) -> Works:
         return self
@@ -40,7 +42,7 @@ class Works:
 
     def of(self, configuration: Configuration) -> Work:
         """The work that a configuration is of."""
-        return self._works[type(configuration)]
+        return self._works[_kind(configuration)]
 
     def load(self) -> list[Briefing]:
         """Load each, and tell the listener.
@@ -85,10 +87,17 @@ class Works:
         return [one for one in self._configurations if self.of(one) is work]
 
 
-def _work(configuration: Configuration, bench: Bench) -> Work:
-    if isinstance(configuration, TrainingConfiguration):
-        spec = bench.spec
-        if not isinstance(spec, TrainingStudySpec):
-            raise TypeError("a study that trains has the keys of a training")
-        return TrainingWork(spec, bench)
+def _kind(configuration: Configuration) -> type[Configuration]:
+    """The kind of configuration that a kind of work knows."""
+    for known in (TrainingConfiguration, InferenceConfiguration):
+        if isinstance(configuration, known):
+            return known
     raise TypeError(f"no work is known for {type(configuration).__name__}")
+
+
+def _work(kind: type[Configuration], bench: Bench) -> Work:
+    if kind is InferenceConfiguration:
+        return InferenceWork(bench)
+    if not isinstance(bench.spec, TrainingStudySpec):
+        raise TypeError("a study that trains has the keys of a training")
+    return TrainingWork(bench.spec, bench)

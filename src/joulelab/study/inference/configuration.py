@@ -1,0 +1,130 @@
+"""What an inference run does: a window of requests, or batches of one size."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from joulelab.serving.model_source import ModelSource
+from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
+from joulelab.study.design import Configuration, Place
+
+Task = ServingTask | BatchTask
+
+
+@dataclass(frozen=True)
+class ImagesSetting:
+    """Which images requests carry, and how they are prepared.
+
+    Attributes:
+        name: ``"photographs"``, ``"folder:<path>"``, or a data set with its argument.
+        resize: length of the shorter side before cropping, in pixels.
+        crop: side of what the network gets, in pixels.
+        prepare: where images are decoded, resized, cropped and normalised.
+    """
+
+    name: str
+    resize: int
+    crop: int
+    prepare: Literal["server", "producer"] = "server"
+
+    def source(self, files: Sequence[str]) -> ImageSource:
+        """For a task, once it is known which files these are."""
+        return ImageSource(tuple(files), self.resize, self.crop, self.prepare)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceConfiguration(Configuration):
+    """One combination of levels of an experiment on inference.
+
+    Attributes:
+        model: a network of torchvision, or ``module:factory``.
+        weights: of a network of torchvision.
+        images: what it is given.
+    """
+
+    model: str
+    weights: str
+    images: ImagesSetting
+
+    def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
+        """A repetition of every configuration in each block, by itself."""
+        return [[[(0, repetition)]] for repetition in range(self.repetitions)]
+
+    @abstractmethod
+    def task(self, model: ModelSource, files: Sequence[str], seed: int) -> Task:
+        """What the server is asked to do for one run.
+
+        Args:
+            model: how the network is built.
+            files: the images.
+            seed: of the run.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfiguration(InferenceConfiguration):
+    """A window of requests: they arrive, are queued, batched, and answered.
+
+    Attributes:
+        policy: how many are served together.
+        arrivals: when they come.
+        requests: how many.
+        capacity: places in the queue.
+        warm_up_batches: before the window.
+        warm_up_size: images in each of them.
+        limit_s: response time that must be held, if any.
+        limit_percentile: by this share of the requests, in per cent; 100 for all.
+    """
+
+    policy: str
+    arrivals: str
+    requests: int
+    capacity: int
+    warm_up_batches: int
+    warm_up_size: int
+    limit_s: float | None
+    limit_percentile: int
+
+    def task(self, model: ModelSource, files: Sequence[str], seed: int) -> ServingTask:
+        """A window of requests."""
+        return ServingTask(
+            model=model,
+            policy=self.policy,
+            arrivals=self.arrivals,
+            requests=self.requests,
+            images=self.images.source(files),
+            seed=seed,
+            capacity=self.capacity,
+            warm_up_batches=self.warm_up_batches,
+            warm_up_size=self.warm_up_size,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfiguration(InferenceConfiguration):
+    """Batches of one size, one after the other, whose images lie ready.
+
+    Attributes:
+        batch_size: images in a batch.
+        seconds: how long.
+        warm_up_batches: before the window.
+    """
+
+    batch_size: int
+    seconds: float
+    warm_up_batches: int
+
+    def task(self, model: ModelSource, files: Sequence[str], seed: int) -> BatchTask:
+        """Batches of one size."""
+        return BatchTask(
+            model=model,
+            images=self.images.source(files),
+            size=self.batch_size,
+            seconds=self.seconds,
+            with_images=False,
+            warm_up_batches=self.warm_up_batches,
+            seed=seed,
+        )

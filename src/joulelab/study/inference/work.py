@@ -1,0 +1,249 @@
+"""The work of inference: models are served in processes of their own, a run at a time.
+
+::
+
+    load ─ per run:  prepare (load the model, warm it up) ─ attempt (a window of requests or batches)
+                       └ booked as calibration               └ booked as serving
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from joulelab.energy.reading import Total
+from joulelab.errors import SpecError, StoreMismatchError, UsageError
+from joulelab.serving.arrivals import parse_arrivals
+from joulelab.serving.results import Batches, Served
+from joulelab.serving.saturation import saturation_in_words
+from joulelab.serving.summary import batch_histogram, producer_in_words, summary
+from joulelab.serving.tasks import ServingTask
+from joulelab.study.accounting import counted
+from joulelab.study.bench import Bench
+from joulelab.study.design import Configuration
+from joulelab.study.executor import Outcome
+from joulelab.study.inference.configuration import InferenceConfiguration, WindowConfiguration
+from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.study.inference.images import RequestImages
+from joulelab.study.inference.models import Model, find_model
+from joulelab.study.inference.prediction import ModelProfile, predict, profile_model
+from joulelab.study.plan import Group
+from joulelab.study.prediction import Prediction
+from joulelab.study.store import PlannedRun, Store
+from joulelab.study.work import Bookkeeper, Briefing, Calibrator, Row, Work
+
+KIND = "serving"
+"""Of its entries in the ledger."""
+
+
+class InferenceWork(Work):
+    """Serves the runs of a study.
+
+    Args:
+        bench: of this session.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._executor = bench.executor(LocalServingExecutor)
+        self._images = RequestImages(bench.data_dir, bench.spec.seed)
+        self._configurations: list[InferenceConfiguration] = []
+        self._profiles: dict[tuple[Any, ...], ModelProfile] = {}
+
+    def close(self) -> None:
+        """End the processes, and remove images that were written."""
+        self._executor.close()
+        self._images.close()
+
+    def load(self, configurations: Sequence[Configuration]) -> Briefing:
+        """Find every model and every image.
+
+        Raises:
+            SpecError: a model, or an image, that does not exist.
+            DatasetError: images or weights cannot be had.
+        """
+        self._bench.listener.doing("looking for models and images")
+        self._configurations = _inferences(configurations)
+        for one in self._configurations:
+            try:
+                task = self._job(one, 0).task
+                task.check()
+            except UsageError as error:
+                where = f"{one.experiment}: {one.name}"
+                raise SpecError(f"{where}: {error.message}", error.hint) from error
+        return self._briefing()
+
+    def _briefing(self) -> Briefing:
+        mine = self._configurations
+        models = list(dict.fromkeys(one.model for one in mine))
+        weights = {one.model: self._model(one).figures["weights"] for one in mine}
+        random = [name for name in models if weights[name] == "random"]
+        remark = None
+        if random:
+            which = "all models" if len(random) == len(models) else ", ".join(random)
+            remark = (
+                f"{which} have random weights, because pretrained ones do not lie here: their "
+                "energy and time are those of any weights"
+            )
+        names = ", ".join(dict.fromkeys(one.images.name for one in mine))
+        return Briefing(
+            means=f"{len(models)} model{'s' * (len(models) != 1)} served on "
+            f"{self._bench.device.name}",
+            noun="window",
+            extent=f"of {_extent(mine)}, images: {names}",
+            basis="a few batches of each model and a simulation of the queue",
+            remark=remark,
+            data={"weights": weights},
+        )
+
+    def conditions(self) -> dict[str, Any]:
+        """The images with their checksum, and the models with what is known of them."""
+        names = list(dict.fromkeys(one.images.name for one in self._configurations))
+        return {
+            "images": {
+                "names": names,
+                "files": sum(len(self._images.files(name)) for name in names),
+                "checksum": self._images.checksum(names),
+            },
+            "models": {one.model: self._model(one).figures for one in self._configurations},
+        }
+
+    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+        """Refuse other images, and other weights, than those that the study began with."""
+        now = self.conditions()
+        before = manifest.get("images")
+        if before and before["checksum"] != now["images"]["checksum"]:
+            raise StoreMismatchError(
+                f"the images {', '.join(now['images']['names'])} are not those that the study "
+                "began with",
+                "go on with the same images, or give another folder with --out",
+            )
+        for model, figures in now["models"].items():
+            earlier = manifest.get("models", {}).get(model, figures)
+            if earlier.get("weights") != figures["weights"]:
+                raise StoreMismatchError(
+                    f"{model} has the weights {figures['weights']} here, and the study began with "
+                    f"{earlier.get('weights')}",
+                    "set weights to those, or give another folder with --out",
+                )
+
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Time a few batches of every model, and simulate the rest."""
+        self._bench.listener.doing("timing a few batches of every model, to predict the rest")
+
+        def total(outcome: Outcome[Any]) -> Total:
+            bench = self._bench
+            return counted(outcome.measurement, bench.domains, bench.device.domain)
+
+        def profile(one: InferenceConfiguration) -> ModelProfile:
+            key = (one.model, one.weights, one.images, type(one))
+            if key not in self._profiles:
+                job = self._job(one, 0)
+                self._profiles[key] = profile_model(job, self._executor, calibrator, total)
+            return self._profiles[key]
+
+        return predict(_inferences(configurations), profile, self._job)
+
+    def run(self, group: Group, pending: Sequence[PlannedRun], keeper: Bookkeeper) -> None:
+        """Load the model, warm it up, and serve each run."""
+        (one,) = _inferences([group.configuration])
+        for run in pending:
+            job = self._job(one, run.seed)
+            keeper.prepare(self._executor, job)
+            rows = _Rows(one, self._model(one))
+            keeper.attempt(KIND, self._executor, job, [run], rows, _requests)
+
+    def _model(self, one: InferenceConfiguration) -> Model:
+        return find_model(one.model, one.weights, one.images.crop)
+
+    def _job(self, one: InferenceConfiguration, seed: int) -> ServingJob:
+        task = one.task(self._model(one).source, self._images.files(one.images.name), seed)
+        if isinstance(task, ServingTask):
+            task = replace(task, plugins=tuple(self._bench.spec.plugins))
+        label = f"{one.experiment}: {one.name}"
+        return ServingJob(label, self._bench.device.name, self._bench.threads, task)
+
+
+class _Rows:
+    """The columns of one run, from what became of its window."""
+
+    def __init__(self, one: InferenceConfiguration, model: Model) -> None:
+        self._one, self._model = one, model
+
+    def __call__(self, outcome: Outcome[Served | Batches]) -> list[Row]:
+        figures = dict(self._model.figures)
+        common: Row = {"dataset": self._one.images.name, "parameters": figures.get("parameters")}
+        result = outcome.result
+        if result is None:
+            return [common]
+        if isinstance(result, Served):
+            values = self._of_window(result)
+            images = values["answered"]
+            told = {"batch_histogram": {str(k): v for k, v in batch_histogram(result).items()}}
+        else:
+            values = _of_batches(result)
+            images, told = values["images"], {}
+        each = figures.get("flops_per_image")
+        metrics = {
+            "values": {**figures, **values},
+            **told,
+            **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
+        }
+        return [
+            {**common, "flops": images * each if each else None, "metrics": json.dumps(metrics)}
+        ]
+
+    def _of_window(self, served: Served) -> dict[str, Any]:
+        one = self._one
+        if not isinstance(one, WindowConfiguration):
+            raise TypeError(f"{one.name} is no window of requests")
+        offered = parse_arrivals(one.arrivals).rate_per_s
+        limit = {"limit_s": one.limit_s, "limit_percentile": one.limit_percentile}
+        return {
+            **summary(served, offered),
+            "saturation": saturation_in_words(served, offered),
+            "producer": producer_in_words(served),
+            "remarks": "; ".join(served.remarks),
+            **(limit if one.limit_s is not None else {}),
+        }
+
+
+def _of_batches(batches: Batches) -> dict[str, Any]:
+    durations = np.asarray(batches.durations_s)
+    count = len(durations)
+    return {
+        "images": int(count * batches.size),
+        "batches": count,
+        "batch_used": batches.size,
+        "batch_s": float(durations.mean()),
+        "batch_p99_s": float(np.percentile(durations, 99)),
+        "throughput_per_s": float(count * batches.size / durations.sum()),
+        "remarks": "; ".join(batches.remarks),
+    }
+
+
+def _requests(result: Served | Batches) -> Mapping[str, Any] | None:
+    """A row a request, as columns; ``None`` where there was no queue."""
+    if not isinstance(result, Served):
+        return None
+    columns = asdict(result)
+    names = ("due_s", "sent_s", "started_s", "answered_s", "batch", "dropped")
+    return {name: columns[name] for name in names}
+
+
+def _inferences(configurations: Sequence[Configuration]) -> list[InferenceConfiguration]:
+    return [one for one in configurations if isinstance(one, InferenceConfiguration)]
+
+
+def _extent(configurations: Sequence[InferenceConfiguration]) -> str:
+    counts = {one.requests for one in configurations if isinstance(one, WindowConfiguration)}
+    parts = [f"{count:,} requests" for count in sorted(counts)]
+    if len(configurations) > sum(isinstance(one, WindowConfiguration) for one in configurations):
+        parts.append("batches")
+    return " or ".join(parts)
