@@ -109,7 +109,7 @@ def test_the_least_energy_of_each_model_stands_out(whole):
 
 def test_saturated_cells_are_said_in_words_and_marked(whole):
     table = batching.response_cells(whole)
-    marked = table.shown.set_index(["model", "policy"])["saturated"]
+    marked = table.shown.set_index(["model", "policy"])["grew"]
     assert marked["convnext_base", "greedy(128)"] == "yes"
     assert marked["alexnet", "fixed(1)"] == "no"
     assert "convnext_base, fixed(1), 16/s: offered 16/s, served 5." in table.note
@@ -120,7 +120,7 @@ def test_saturated_cells_are_said_in_words_and_marked(whole):
 def test_a_cell_that_is_saturated_in_some_runs_says_in_how_many(small):
     first = (small.runs["repetition"] == 0) & (small.runs["policy"] == "fixed(8)")
     table = batching.response_cells(changed(small, saturated=first.astype(int), saturation=""))
-    assert set(table.shown["saturated"]) == {"no", "1 of 3"}
+    assert set(table.shown["grew"]) == {"no", "1 of 3"}
     assert "requests came faster than they left (in 1 of 3 runs)" in table.note
 
 
@@ -128,7 +128,7 @@ def test_unknown_saturation_is_not_called_none(small):
     short = "offered 16/s, served 15.9/s: the window is too short to tell"
     unsure = changed(small, saturated=None, saturation=short)
     table = batching.response_cells(unsure)
-    assert set(table.shown["saturated"]) == {"unknown"}
+    assert set(table.shown["grew"]) == {"unknown"}
     assert f"Perhaps saturated: alexnet, fixed(1), 4/s: {short}; " in table.note
     note = batching_effects.response_effects(unsure).note
     assert "48 runs included of which nobody knows whether they kept up." in note

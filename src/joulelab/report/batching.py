@@ -95,7 +95,7 @@ def response_cells(experiment: Experiment) -> Table | Omitted:
     shown["served"] = raw["throughput_per_s"].map(rate)
     for name in RESPONSES:
         shown[name] = raw[f"response_{name}_s"].map(formats.duration)
-    shown["saturated"] = [
+    shown["grew"] = [
         _saturated(*counts)
         for counts in zip(raw["saturated"], raw["saturation_unknown"], raw["n"], strict=True)
     ]
@@ -106,15 +106,16 @@ def response_cells(experiment: Experiment) -> Table | Omitted:
         [
             "Response time is that from entering the queue to the answer: means over the "
             "repetitions of each run's figure, of the maximum the largest. Batch is the mean "
-            "batch; answered and dropped are sums over the repetitions.",
+            "batch; answered and dropped are sums over the repetitions. Grew: whether the queue grew "
+            "without bound.",
             *saturations(experiment),
             *drops(experiment),
             *arrivals_note(experiment),
         ]
     )
-    bold = frozenset((int(row), "saturated") for row in raw.index[raw["saturated"] > 0])
-    text = (*experiment.factors, "saturated")
-    wide = ("p50", "p95", "answered", "max")
+    bold = frozenset((int(row), "grew") for row in raw.index[raw["saturated"] > 0])
+    text = (*experiment.factors, "grew")
+    wide = ("p50", "p95", "answered", "max", "dropped")
     return Table(key, title, note, raw, shown, text, bold, wide=wide)
 
 
