@@ -11,6 +11,8 @@ from rich.console import Console
 from scipy import stats
 from served_study import served
 
+from joulelab.analysis.batching import MEANS, SUMS
+from joulelab.analysis.policy_choice import response_column
 from joulelab.report import batching, batching_effects, batching_pictures
 from joulelab.report.batching_findings import batching_findings
 from joulelab.report.batching_runs import histogram, ordinal, rate
@@ -19,6 +21,8 @@ from joulelab.report.pictures import Picture
 from joulelab.report.style import drawn
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_table
+from joulelab.serving.results import Served
+from joulelab.serving.summary import batch_histogram, summary
 
 TABLES = (
     batching.choice_table,
@@ -449,6 +453,35 @@ def test_batches_of_all_repetitions_are_counted_together(small):
     assert f"alexnet, greedy(128), 4/s mean 1.00, largest {max(sizes)}" in picture.alt
     assert len(picture.figure.axes) == 2 * 2 * 2
     assert "fixed(8)" not in picture.alt
+
+
+def a_window():
+    """Four requests in two batches."""
+    sent_s, answered_s = np.arange(1.0, 5.0), np.array([3.0, 3.0, 4.5, 6.0])
+    ends_s = np.array([3.0, 6.0])
+    return Served(
+        due_s=sent_s,
+        sent_s=sent_s,
+        started_s=np.array([2.0, 2.0, 4.0, 4.0]),
+        answered_s=answered_s,
+        batch=np.array([0, 0, 1, 1]),
+        dropped=[""] * 4,
+        batch_sizes=np.array([2, 2]),
+        batch_started_s=np.array([2.0, 4.0]),
+        batch_answered_s=ends_s,
+        waiting=np.array([2, 2]),
+        model_s=np.array([0.5, 0.5]),
+        prepare_s=np.array([0.1, 0.1]),
+        duration_s=6.0,
+    )
+
+
+def test_what_is_read_is_what_a_served_window_gives():
+    of_the_run = {"energy_net_j", "energy_gross_j", "mean_power_w", "duration_s"}
+    read = {*MEANS, *SUMS, "saturated", "dropped_full", "unreadable"} - of_the_run
+    read |= {response_column(percentile) for percentile in (50, 95, 99, 100)}
+    assert read <= set(summary(a_window(), 1.0))
+    assert histogram({str(k): n for k, n in batch_histogram(a_window()).items()}) == {2: 2}
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ def response_cells(experiment: Experiment) -> Table | Omitted:
         [
             "Response time is that from entering the queue to the answer: means over the "
             "repetitions of each run's figure, of the maximum the largest. Batch is the mean "
-            "batch; answered and dropped are sums over the repetitions. Grew: whether the queue grew "
-            "without bound.",
+            "batch; answered and dropped are sums over the repetitions. Grew: whether the queue "
+            "grew without bound.",
             *saturations(experiment),
             *drops(experiment),
             *arrivals_note(experiment),
