@@ -12,7 +12,7 @@ from joulelab.study.study_file import load_spec
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These have tests of their own, which also hold them to their length.
-GUIDES = {"own-network.md", "own-data-set.md", "own-strategy.md", "own-policy.md"}
+GUIDES = {"own-network.md", "own-data-set.md", "own-strategy.md", "own-policy.md", "planner.md"}
 
 
 def fences(language, documents=DOCUMENTS):
