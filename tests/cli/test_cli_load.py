@@ -13,10 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 
+from joulelab.cli.load_report import LoadReport
+from joulelab.energy.reading import Measurement, Reading, Status
+from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.http_target import shipped_photographs
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,6 +64,23 @@ def test_json_is_alone_on_standard_output_and_has_the_measurement(joulelab):
     assert data["measurement"]["co2e_g"] > 0
     assert data["measurement"]["duration_s"] >= data["duration_s"]
     assert data["limit"] is None
+
+
+def report_of(idle_w):
+    """A load of one request in one second in which 2 J were used."""
+    reading = Reading("cpu:0", "rapl", Status.MEASURED, 2.0, 0.1, idle_w, 1.0)
+    once = np.zeros(1)
+    exchanges = Exchanges(once, once, once, once + 1, once, once, ("answered",))
+    measurement = Measurement("", None, 1.0, (reading,), 2, 0.5)
+    return LoadReport("http://a/", "poisson(1)", 0, 1.0, 1, exchanges, measurement, 0.1, True)
+
+
+def test_net_energy_below_0_is_said_to_say_nothing():
+    assert report_of(idle_w=1.5).sentences() == []
+    assert report_of(idle_w=1.5).to_dict()["net_j_per_request"] == 0.5
+    assert report_of(idle_w=None).to_dict()["net_j_per_request"] is None
+    (said,) = report_of(idle_w=2.5).sentences()
+    assert "net energy is below 0, which says nothing" in said
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

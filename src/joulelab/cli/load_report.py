@@ -97,6 +97,11 @@ class LoadReport:
         said += filter(None, (self.summary.generator_in_words, self.summary.saturation))
         if self.limit is not None and len(self.exchanges):
             said.append(self.limit.in_words(self.exchanges))
+        net_j = self.measurement.total.net_j
+        if net_j is not None and net_j < 0:
+            said.append(
+                "net energy is below 0, which says nothing: more ran while idle power was measured"
+            )
         return said
 
     def to_dict(self) -> dict[str, Any]:
