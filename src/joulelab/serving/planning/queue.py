@@ -29,7 +29,7 @@ from joulelab.serving.policies import SHORTEST_PATIENCE_S, Policy, ask
 
 
 @dataclass(frozen=True)
-class Batches:
+class QueueLog:
     """What became of the requests of one queue.
 
     Attributes:
@@ -52,7 +52,7 @@ def run_queue(
     servers: int = 1,
     capacity: int | None = None,
     scatter: np.random.Generator | None = None,
-) -> Batches:
+) -> QueueLog:
     """Serve all requests of one queue.
 
     Args:
@@ -95,7 +95,7 @@ def run_queue(
         sizes.append(size)
         started_s.append(now_s)
         answered_s.append(ends_s)
-    return Batches(line.admitted(), np.array(sizes), np.array(started_s), np.array(answered_s))
+    return QueueLog(line.admitted(), np.array(sizes), np.array(started_s), np.array(answered_s))
 
 
 class _Line:

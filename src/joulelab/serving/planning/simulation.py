@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from joulelab.errors import UsageError
 from joulelab.formats import significant
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.queue import Batches, run_queue
+from joulelab.serving.planning.queue import QueueLog, run_queue
 from joulelab.serving.policies import Policy, ask
 
 Dispatch = Literal["shared", "split"]
@@ -192,13 +192,9 @@ def simulate(
     """
     _check(times_s, replicas, dispatch, capacity)
     dealing, *scatters = np.random.default_rng(seed).spawn(1 + replicas)
-    if dispatch == "shared" or replicas == 1:
-        dealt = [np.arange(len(times_s))]
-    else:
-        queue = dealing.integers(replicas, size=len(times_s))
-        order = np.argsort(queue, kind="stable")
-        dealt = np.split(order, np.cumsum(np.bincount(queue, minlength=replicas))[:-1])
-    servers = replicas // len(dealt)
+    queues = replicas if dispatch == "split" else 1
+    dealt = _deal(len(times_s), queues, dealing)
+    servers = replicas // queues
     response_s = np.full(len(times_s), math.nan)
     served = []
     for mine, scatter in zip(dealt, scatters, strict=False):
@@ -252,8 +248,17 @@ def response_percentile_s(response_s: NDArray[np.float64], percentile: float) ->
     return float(np.percentile(waits_s, percentile, method="inverted_cdf"))
 
 
+def _deal(requests: int, queues: int, dealing: np.random.Generator) -> list[NDArray[np.int64]]:
+    """For each queue the requests that go to it, ascending."""
+    if queues == 1:
+        return [np.arange(requests)]
+    queue = dealing.integers(queues, size=requests)
+    order = np.argsort(queue, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(queue, minlength=queues))[:-1])
+
+
 def _in_order(
-    served: list[Batches],
+    served: list[QueueLog],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Sizes, starts and ends of all queues' batches by their start."""
     started_s = np.concatenate([batches.started_s for batches in served])
