@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -151,3 +153,13 @@ def test_a_single_policy_can_be_sized():
     made = sized("poisson(1000)", candidates=["fixed(1)"])
     assert made.policy == str(Fixed(1))
     assert made.replicas > 5
+
+
+def test_a_fleet_as_plain_data_holds_the_one_without_batching():
+    made = sized("poisson(3000)", site=Site(300, 1.2))
+    data = json.loads(json.dumps(made.to_dict(), allow_nan=False))
+    assert data["replica"]["policy"] == made.policy
+    assert data["baseline"]["replicas"] == made.baseline.replicas
+    assert data["co2e_kg_per_day"] == made.co2e_kg_per_day
+    alone = sized("poisson(50)", candidates=["fixed(1)"]).to_dict()
+    assert (alone["saving"], alone["baseline"]) == (0, None)

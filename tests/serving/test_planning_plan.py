@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -254,3 +255,18 @@ def test_impossible_trials_are_refused():
     with pytest.raises(UsageError, match="0 windows"):
         Trials(windows=0)
     assert str(ResponseLimit(99.9, 0.05)) == "p99.9 within 50.0 ms"
+
+
+def test_a_plan_as_plain_data_has_no_number_that_is_none():
+    made = planned("poisson(600)")
+    data = json.loads(json.dumps(made.to_dict(), allow_nan=False))
+    assert data["best"] == made.best.policy
+    assert data["saving"] == made.saving
+    assert len(data["candidates"]) == len(made.outcomes)
+    baseline = data["candidates"][0]
+    assert (baseline["saturated"], baseline["response_s"]) == (True, None)
+    dropping = Trials(3, 1500, capacity=1)
+    text = json.dumps(planned("poisson(190)", trials=dropping).to_dict(), allow_nan=False)
+    assert json.loads(text)["candidates"][0]["response_s"] is None
+    unmeasured = planned("poisson(50)", BatchCosts(SIZES, SECONDS)).to_dict()["candidates"][0]
+    assert unmeasured["gross_j_per_request_by_window"] is None

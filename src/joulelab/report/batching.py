@@ -148,8 +148,9 @@ def choice_table(experiment: Experiment) -> Table | Omitted:
             f"The policy with the least {experiment.energy.name} per request "
             f"({experiment.energy.status}) among those that are not saturated{_limited(experiment)}"
             f"; {heading} is the {tail} of its response times. It is "
-            "compared with the smallest batch there is (ratio of geometric means, Welch). “As "
-            "good” are policies whose energy these runs cannot tell from the best.",
+            "compared with the smallest fixed batch there is or, where that is the best, with the "
+            "policy that takes most (ratio of geometric means, Welch). “As good” are policies "
+            "whose energy these runs cannot tell from the best.",
             *limit_note(experiment),
         ]
     )

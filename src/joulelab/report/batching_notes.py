@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from joulelab import formats
 from joulelab.report.batching_runs import (
     asked_limit,
-    cell_figures,
+    by_cell,
     cell_name,
     rate_names,
     requests,
@@ -27,7 +26,7 @@ REASONS = (("dropped_full", "queue full"), ("unreadable", "unreadable image"))
 def saturations(experiment: Experiment) -> list[str]:
     """Which cells are saturated or may be, with what was offered and served."""
     said, unsure = [], []
-    for levels, rows in _cells(experiment, requests(experiment)):
+    for levels, rows in by_cell(experiment, requests(experiment)):
         name, saturated = cell_name(experiment, levels), rows[rows["saturated"] > 0]
         unknown = rows[rows["saturated"].isna()]
         if len(saturated):
@@ -53,7 +52,7 @@ def _some(count: int, runs: int) -> str:
 def drops(experiment: Experiment) -> list[str]:
     """Which cells dropped requests, how many and why."""
     said = []
-    for levels, rows in _cells(experiment, requests(experiment)):
+    for levels, rows in by_cell(experiment, requests(experiment)):
         dropped = int(rows["dropped"].fillna(0).sum())
         if not dropped:
             continue
@@ -90,7 +89,7 @@ def absences(experiment: Experiment) -> list[str]:
 def remarks(experiment: Experiment) -> list[str]:
     """What the server and the producer had to say of single cells, such as halved batches."""
     by_remark: dict[str, list[str]] = {}
-    for levels, rows in _cells(experiment, requests(experiment)):
+    for levels, rows in by_cell(experiment, requests(experiment)):
         columns = [rows[column] for column in REMARKS if column in rows]
         told = [one for column in columns for words in column for one in _words(words)]
         for remark in dict.fromkeys(told):
@@ -112,16 +111,6 @@ def limit_note(experiment: Experiment) -> list[str]:
     """Why the study's limit is not checked; nothing where it is, or where there is none."""
     _, why = asked_limit(experiment)
     return [why] if why else []
-
-
-def _cells(
-    experiment: Experiment, runs: pd.DataFrame
-) -> Iterable[tuple[dict[str, Any], pd.DataFrame]]:
-    """The runs of every cell, in the order of the table."""
-    factors = list(experiment.factors)
-    by_cell = dict(list(runs.groupby(factors, sort=False)))
-    for levels in cell_figures(experiment)[factors].itertuples(index=False, name=None):
-        yield dict(zip(factors, levels, strict=True)), by_cell[levels]
 
 
 def _first_words(rows: pd.DataFrame, column: str) -> str:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size
-from joulelab.analysis.levels import groups
 from joulelab.analysis.pareto import undominated
 from joulelab.analysis.policy_choice import Limit, response_column
 from joulelab.report.batch_distribution_figure import batch_distribution_figure
@@ -19,6 +18,7 @@ from joulelab.report.batch_size_figure import batch_size_figure
 from joulelab.report.batching_runs import (
     arrivals_name,
     asked_limit,
+    by_cell,
     by_setting,
     cell_figures,
     cell_name,
@@ -146,7 +146,7 @@ def _batches(experiment: Experiment) -> Iterator[tuple[str, dict[int, int]]]:
     """Of each cell without a fixed size, how many batches of each size it took."""
     if not len(experiment.runs) or "batch_histogram" not in experiment.runs:
         return
-    for levels, rows in groups(experiment.runs, list(experiment.factors)):
+    for levels, rows in by_cell(experiment, experiment.runs):
         if fixed_size(str(levels["policy"])) is not None:
             continue
         counts: Counter[int] = Counter()

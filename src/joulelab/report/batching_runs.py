@@ -132,6 +132,21 @@ def by_setting(
             yield dict(zip(by, key, strict=True)), there[key]
 
 
+def by_cell(
+    experiment: Experiment, runs: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows of every cell, in the order of the cells.
+
+    Args:
+        experiment: whose cells these are.
+        runs: its finished runs, with any columns.
+    """
+    factors = list(experiment.factors)
+    there = dict(list(runs.groupby(factors, sort=False)))
+    for levels in cell_figures(experiment)[factors].itertuples(index=False, name=None):
+        yield dict(zip(factors, levels, strict=True)), there[levels]
+
+
 @once
 def rate_names(experiment: Experiment) -> dict[str, str]:
     """A short name for each arrival process: its rate, ``16/s``, where no other has the same."""

@@ -20,7 +20,7 @@ from joulelab.analysis.trend import Trend, trend
 from joulelab.report.experiment import Experiment, once
 
 KIND = "timeline"
-MODEL, SIZE = "model", "batch_size"
+MODEL, SIZE, USED = "model", "batch_size", "batch_used"
 RANDOM = "random"
 SINGLE, BEST, ACCURACY = "single_j", "best_j", "accuracy"
 _FIGURES = {
@@ -49,6 +49,9 @@ def network_points(experiment: Experiment) -> pd.DataFrame:
     """
     runs = experiment.runs
     require_columns(runs, [MODEL, SIZE, "images"])
+    if USED in runs:
+        # A batch that did not fit in memory was halved: the smaller one is what was measured.
+        runs = runs.assign(**{SIZE: runs[USED].fillna(runs[SIZE]).astype(int)})
     images = numbers(runs, "images")
     per_image = np.full(len(runs), np.nan)
     if experiment.energy.column is not None:

@@ -207,17 +207,18 @@ class ServingSession:
         assert self._memory is not None, "made by load"
         results: dict[Child, Any] = {}
         errors: list[UsageError] = []
-        pending = {child.connection: child for child in children}
+        pending = list(children)
         while pending:
-            for connection in wait(list(pending), _LOOK_S):
-                child = pending.pop(connection)  # type: ignore[call-overload]
+            ready = wait([child.connection for child in pending], _LOOK_S)
+            for child in [one for one in pending if one.connection in ready]:
+                pending.remove(child)
                 try:
                     results[child] = child.receive()
                 except UsageError as error:
                     errors.append(error)
-            if errors and show is not None:
-                raise errors[0]
             if show is not None:
+                if errors:
+                    raise errors[0]
                 show(self._memory.done)
         if errors:
             raise errors[0]  # only now: what the others have answered is no longer under way

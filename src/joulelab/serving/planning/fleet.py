@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite
+from typing import Any
 
 from joulelab.errors import UsageError
 from joulelab.formats import duration, significant
@@ -126,6 +127,24 @@ class Fleet:
         before_w = None if self.baseline is None else self.baseline.power_w
         return 1 - self.power_w / before_w if self.power_w is not None and before_w else None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, with the fleet without batching under ``baseline``."""
+        without = self.baseline if self.baseline is not self else None
+        return {
+            "rate_per_s": self.rate_per_s,
+            "replicas": self.replicas,
+            "replica": self.outcome.to_dict(),
+            "power_w": self.power_w,
+            "joules_per_request": self.joules_per_request,
+            "kwh_per_day": self.kwh_per_day,
+            "co2e_kg_per_day": self.co2e_kg_per_day,
+            "g_per_kwh": self.site.g_per_kwh,
+            "pue": self.site.pue,
+            "saving": self.saving,
+            "remarks": list(self.remarks),
+            "baseline": None if without is None else without.to_dict(),
+        }
+
 
 def fleet(
     costs: BatchCosts,
@@ -160,7 +179,7 @@ def fleet(
     site = site or Site()
     found = _Search(costs, arrivals, limit, policies, site, trials).fewest_watts()
     if found.policy == BASELINE:
-        return replace(found, baseline=found)
+        return replace(found, baseline=found)  # batching is of no use
     try:
         alone = [parse_policy(BASELINE)]
         before = _Search(costs, arrivals, limit, alone, site, trials).fewest_watts()

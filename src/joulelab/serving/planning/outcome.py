@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,27 @@ class Outcome:
         values = self.per_request(account)
         return None if values is None else (min(values), max(values))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; a response time that has no end is ``None``, as is what is not known."""
+        return {
+            "policy": self.policy,
+            "holds": self.holds,
+            "saturated": self.saturated,
+            "load": _finite(self.load),
+            "percentile": self.limit.percentile,
+            "response_s": _finite(self.response_s),
+            "response_s_by_window": [_finite(one_s) for one_s in self.percentiles_s],
+            "response_mean_s": _finite(_mean(self.response_means_s)),
+            "windows_within": self.windows_within,
+            "net_j_per_request": self.mean_per_request("net"),
+            "gross_j_per_request": self.mean_per_request("gross"),
+            "gross_j_per_request_by_window": _listed(self.gross_j_per_request),
+            "busy_s_per_request": self.mean_per_request("time"),
+            "utilisation": self.utilisation,
+            "batch_mean": self.batch_mean,
+            "dropped_share": self.dropped_share,
+        }
+
 
 def try_policy(
     policy: Policy,
@@ -191,3 +212,11 @@ def _known(values: Sequence[float | None]) -> tuple[float, ...] | None:
 
 def _mean(values: Sequence[float] | None) -> float | None:
     return None if values is None else sum(values) / len(values)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _listed(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)

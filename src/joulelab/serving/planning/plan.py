@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from joulelab.formats import duration, joules, percent, significant
 from joulelab.serving.arrivals import ArrivalProcess
@@ -84,6 +85,21 @@ class Plan:
             return f"{told}: no batching that keeps {self.limit} saves more"
         told += f"; batch 1 {self._figures(self.baseline)}"
         return told if self.saving is None else f"{told}; saved: {percent(self.saving)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: the choice, the baseline, and every candidate."""
+        return {
+            "arrivals": self.arrivals,
+            "rate_per_s": self.rate_per_s,
+            "limit": {"percentile": self.limit.percentile, "seconds": self.limit.seconds},
+            "account": self.account,
+            "best": None if self.best is None else self.best.policy,
+            "baseline": self.baseline.policy,
+            "saving": self.saving,
+            "in_words": self.in_words(),
+            "remarks": list(self.remarks),
+            "candidates": [outcome.to_dict() for outcome in self.outcomes],
+        }
 
     def _figures(self, outcome: Outcome) -> str:
         value = outcome.mean_per_request(self.account)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from joulelab.serving.model_source import ModelSource
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
 from joulelab.study.design import Configuration, Place
+from joulelab.study.inference.models import Model
 
 Task = ServingTask | BatchTask
 
@@ -20,19 +20,27 @@ class ImagesSetting:
 
     Attributes:
         name: ``"photographs"``, ``"folder:<path>"``, or a data set with its argument.
-        resize: length of the shorter side before cropping, in pixels.
-        crop: side of what the network gets, in pixels.
+        resize: length of the shorter side before cropping, in pixels; ``None`` for what was
+            published with the network.
+        crop: side of what the network gets, in pixels; likewise.
         prepare: where images are decoded, resized, cropped and normalised.
     """
 
     name: str
-    resize: int
-    crop: int
+    resize: int | None = None
+    crop: int | None = None
     prepare: Literal["server", "producer"] = "server"
 
-    def source(self, files: Sequence[str]) -> ImageSource:
-        """For a task, once it is known which files these are."""
-        return ImageSource(tuple(files), self.resize, self.crop, self.prepare)
+    def source(self, model: Model, files: Sequence[str]) -> ImageSource:
+        """For a task, once it is known which files these are.
+
+        Args:
+            model: that is given the images.
+            files: their paths.
+        """
+        crop = self.crop or model.crop
+        resize = self.resize or max(model.resize, crop)
+        return ImageSource(tuple(files), resize, crop, self.prepare)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +62,11 @@ class InferenceConfiguration(Configuration):
         return [[[(0, repetition)]] for repetition in range(self.repetitions)]
 
     @abstractmethod
-    def task(self, model: ModelSource, files: Sequence[str], seed: int) -> Task:
+    def task(self, model: Model, files: Sequence[str], seed: int) -> Task:
         """What the server is asked to do for one run.
 
         Args:
-            model: how the network is built.
+            model: as it was found.
             files: the images.
             seed: of the run.
         """
@@ -88,14 +96,14 @@ class WindowConfiguration(InferenceConfiguration):
     limit_s: float | None
     limit_percentile: int
 
-    def task(self, model: ModelSource, files: Sequence[str], seed: int) -> ServingTask:
+    def task(self, model: Model, files: Sequence[str], seed: int) -> ServingTask:
         """A window of requests."""
         return ServingTask(
-            model=model,
+            model=model.source,
             policy=self.policy,
             arrivals=self.arrivals,
             requests=self.requests,
-            images=self.images.source(files),
+            images=self.images.source(model, files),
             seed=seed,
             capacity=self.capacity,
             warm_up_batches=self.warm_up_batches,
@@ -117,11 +125,11 @@ class BatchConfiguration(InferenceConfiguration):
     seconds: float
     warm_up_batches: int
 
-    def task(self, model: ModelSource, files: Sequence[str], seed: int) -> BatchTask:
+    def task(self, model: Model, files: Sequence[str], seed: int) -> BatchTask:
         """Batches of one size."""
         return BatchTask(
-            model=model,
-            images=self.images.source(files),
+            model=model.source,
+            images=self.images.source(model, files),
             size=self.batch_size,
             seconds=self.seconds,
             with_images=False,

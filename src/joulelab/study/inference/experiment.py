@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from joulelab.study.experiment import Count, ExperimentSpec, located_path
+from joulelab.study.experiment import ExperimentSpec, located_path
 from joulelab.study.inference.images import FOLDER, PHOTOGRAPHS
 from joulelab.study.validation import unique
 
@@ -22,26 +22,16 @@ class InferenceSpec(ExperimentSpec):
             else random), ``"random"``, ``"pretrained"``, or a name.
         images: ``"photographs"`` (the two that come with scikit-learn), ``"folder:<path>"``, or a
             data set by name.
-        resize: length of the shorter side to which an image is scaled, in pixels.
-        crop: side of the square that is cut from it, in pixels.
     """
 
     models: Annotated[list[str], Field(min_length=1)]
     weights: str = "auto"
     images: str = PHOTOGRAPHS
-    resize: Count = 256
-    crop: Count = 224
 
     @field_validator("models")
     @classmethod
     def _models(cls, names: list[str]) -> list[str]:
         return unique(names)
-
-    @model_validator(mode="after")
-    def _sizes(self) -> Self:
-        if self.crop > self.resize:
-            raise ValueError(f"crop = {self.crop} is more than resize = {self.resize}")
-        return self
 
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 
 from joulelab.learning.zoo import classifier_source
 from joulelab.learning.zoo_figures import zoo_figures
+from joulelab.learning.zoo_weights import AUTO, RANDOM, published_weights, weights_used
 from joulelab.serving.model_source import ModelSource
 
 OWN_WEIGHTS = "as the factory gives them"
+RESIZE, CROP = 256, 224
+"""Of images where nothing else is known: those of most networks, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -19,40 +22,68 @@ class Model:
     """One model of a study.
 
     Attributes:
+        name: a network of torchvision, or ``module:factory``.
+        asked: which weights were asked for.
         source: how a server builds it.
-        figures: columns of a run: ``weights``, ``published_top1``, ``year``, ``source``,
-            ``flops_per_image``, ``parameters``; what is unknown is left out.
+        weights: what it is built with: a name, ``"random"``, or what a factory does.
+        resize: shorter side to which an image is scaled, in pixels, as published.
+        crop: side of what is cut from it.
     """
 
+    name: str
+    asked: str
     source: ModelSource
-    figures: dict[str, Any]
+    weights: str
+    resize: int
+    crop: int
+
+    @property
+    def is_random(self) -> bool:
+        """A network of torchvision whose weights are not here."""
+        return self.weights == RANDOM
+
+    def figures(self, image_px: int) -> dict[str, Any]:
+        """Columns of a run: what is published, and what can be counted; unknown ones left out.
+
+        Args:
+            image_px: side of the images it is given.
+        """
+        if ":" in self.name:
+            return {"weights": self.weights, "image_px": image_px}
+        known = zoo_figures(self.name, self.asked, image_px)
+        figures = {
+            "weights": known.weights,
+            "published_top1": known.published_top1,
+            "published_weights": known.published_weights,
+            "year": known.year,
+            "source": known.source,
+            "flops_per_image": known.flops_per_image,
+            "parameters": known.parameters,
+            "image_px": image_px,
+            "crop_px": known.crop_px,
+        }
+        return {name: value for name, value in figures.items() if value is not None}
 
 
 @cache
-def find_model(text: str, weights: str, crop: int) -> Model:
-    """A model by what a user calls it.
+def find_model(text: str, weights: str = AUTO) -> Model:
+    """A model by what a user calls it; nothing is built.
 
     Args:
         text: a network of torchvision, or ``module:factory``, found from the current folder.
         weights: of a network of torchvision.
-        crop: side of the images it is given, in pixels.
 
     Raises:
         UnknownNameError: torchvision has no such network, or the network no such weights.
+        UsageError: half of ``module:factory`` is missing.
         DatasetError: the weights asked for do not lie in torch's folder.
     """
     factory, options = classifier_source(text, weights)
     source = ModelSource(factory, options, (str(Path.cwd()),))
     if ":" in text:
-        return Model(source, {"weights": OWN_WEIGHTS})
-    known = zoo_figures(text, weights, crop)
-    figures = {
-        "weights": known.weights,
-        "published_top1": known.published_top1,
-        "published_weights": known.published_weights,
-        "year": known.year,
-        "source": known.source,
-        "flops_per_image": known.flops_per_image,
-        "parameters": known.parameters,
-    }
-    return Model(source, {name: value for name, value in figures.items() if value is not None})
+        return Model(text, weights, source, OWN_WEIGHTS, RESIZE, CROP)
+    used = weights_used(text, weights)
+    offered = published_weights(text)
+    sizes = offered.get(used) or next(iter(offered.values()))
+    resize = max(sizes.resize_px, sizes.crop_px)
+    return Model(text, weights, source, used, resize, sizes.crop_px)

@@ -80,8 +80,8 @@ class InferenceWork(Work):
     def _briefing(self) -> Briefing:
         mine = self._configurations
         models = list(dict.fromkeys(one.model for one in mine))
-        weights = {one.model: self._model(one).figures["weights"] for one in mine}
-        random = [name for name in models if weights[name] == "random"]
+        found = {one.model: self._model(one) for one in mine}
+        random = [name for name in models if found[name].is_random]
         remark = None
         if random:
             which = "all models" if len(random) == len(models) else ", ".join(random)
@@ -97,11 +97,11 @@ class InferenceWork(Work):
             extent=f"of {_extent(mine)}, images: {names}",
             basis="a few batches of each model and a simulation of the queue",
             remark=remark,
-            data={"weights": weights},
+            data={"weights": {name: one.weights for name, one in found.items()}},
         )
 
     def conditions(self) -> dict[str, Any]:
-        """The images with their checksum, and the models with what is known of them."""
+        """The images with their checksum, and the weights of the models."""
         names = list(dict.fromkeys(one.images.name for one in self._configurations))
         return {
             "images": {
@@ -109,7 +109,7 @@ class InferenceWork(Work):
                 "files": sum(len(self._images.files(name)) for name in names),
                 "checksum": self._images.checksum(names),
             },
-            "models": {one.model: self._model(one).figures for one in self._configurations},
+            "weights": {one.model: self._model(one).weights for one in self._configurations},
         }
 
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
@@ -122,12 +122,11 @@ class InferenceWork(Work):
                 "began with",
                 "go on with the same images, or give another folder with --out",
             )
-        for model, figures in now["models"].items():
-            earlier = manifest.get("models", {}).get(model, figures)
-            if earlier.get("weights") != figures["weights"]:
+        for model, weights in now["weights"].items():
+            earlier = manifest.get("weights", {}).get(model, weights)
+            if earlier != weights:
                 raise StoreMismatchError(
-                    f"{model} has the weights {figures['weights']} here, and the study began with "
-                    f"{earlier.get('weights')}",
+                    f"{model} has the weights {weights} here, and the study began with {earlier}",
                     "set weights to those, or give another folder with --out",
                 )
 
@@ -156,14 +155,14 @@ class InferenceWork(Work):
         for run in pending:
             job = self._job(one, run.seed)
             keeper.prepare(self._executor, job)
-            rows = _Rows(one, self._model(one))
+            rows = _Rows(one, self._model(one), job.task.images.crop)
             keeper.attempt(KIND, self._executor, job, [run], rows, _requests)
 
     def _model(self, one: InferenceConfiguration) -> Model:
-        return find_model(one.model, one.weights, one.images.crop)
+        return find_model(one.model, one.weights)
 
     def _job(self, one: InferenceConfiguration, seed: int) -> ServingJob:
-        task = one.task(self._model(one).source, self._images.files(one.images.name), seed)
+        task = one.task(self._model(one), self._images.files(one.images.name), seed)
         if isinstance(task, ServingTask):
             task = replace(task, plugins=tuple(self._bench.spec.plugins))
         label = f"{one.experiment}: {one.name}"
@@ -173,11 +172,11 @@ class InferenceWork(Work):
 class _Rows:
     """The columns of one run, from what became of its window."""
 
-    def __init__(self, one: InferenceConfiguration, model: Model) -> None:
-        self._one, self._model = one, model
+    def __init__(self, one: InferenceConfiguration, model: Model, image_px: int) -> None:
+        self._one, self._model, self._image_px = one, model, image_px
 
     def __call__(self, outcome: Outcome[Served | Batches]) -> list[Row]:
-        figures = dict(self._model.figures)
+        figures = self._model.figures(self._image_px)
         common: Row = {"dataset": self._one.images.name, "parameters": figures.get("parameters")}
         result = outcome.result
         if result is None:

@@ -20,6 +20,7 @@ from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import Count, located_path
 from joulelab.study.inference.configuration import ImagesSetting, WindowConfiguration
 from joulelab.study.inference.experiment import InferenceSpec
+from joulelab.study.inference.models import CROP, RESIZE
 from joulelab.study.validation import unique
 
 Texts = Annotated[list[str], Field(min_length=1)]
@@ -33,6 +34,8 @@ class BatchingSpec(InferenceSpec):
         policies: batching policies, as ``"greedy(64)"``; levels of the factor ``policy``.
         arrivals: arrival processes, as ``"poisson(16)"``; levels of the factor of the same name.
         requests: sent in every window.
+        resize: length of the shorter side to which an image is scaled, in pixels.
+        crop: side of the square that is cut from it, in pixels.
         prepare: where images are decoded, resized, cropped and normalised: in the server's loop,
             as in the paper, or in the producer.
         capacity: places in the queue; a request that finds none is dropped, and counted.
@@ -46,6 +49,8 @@ class BatchingSpec(InferenceSpec):
     policies: Texts
     arrivals: Texts
     requests: Count
+    resize: Count = RESIZE
+    crop: Count = CROP
     prepare: Literal["server", "producer"] = "server"
     capacity: Count = 1024
     warm_up_batches: NotNegative = 8
@@ -64,7 +69,9 @@ class BatchingSpec(InferenceSpec):
         return unique([_written(parse_arrivals, text) for text in texts])
 
     @model_validator(mode="after")
-    def _enough(self) -> BatchingSpec:
+    def _consistent(self) -> BatchingSpec:
+        if self.crop > self.resize:
+            raise ValueError(f"crop = {self.crop} is more than resize = {self.resize}")
         for text in self.policies:
             policy = parse_policy(text)
             if self.capacity < policy.largest and policy.take(self.capacity, 0.0) == 0:

@@ -1,7 +1,8 @@
 """The timeline: what an image costs in networks of different years, and how accurate they are.
 
 After Yarally et al. (SEAA 2023 and thesis, part 2): energy per image against year and published
-accuracy. Each network computes batches of ready images, of one at a time and of more.
+accuracy. Each network computes batches of ready images, of one at a time and of more, each image of
+the size that its published accuracy is for.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class TimelineSpec(InferenceSpec):
             repetitions=self.repetitions,
             model=str(levels["model"]),
             weights=self.weights,
-            images=ImagesSetting(self.images, self.resize, self.crop),
+            images=ImagesSetting(self.images),
             batch_size=int(levels["batch_size"]),
             seconds=self.seconds,
             warm_up_batches=self.warm_up_batches,
