@@ -129,7 +129,6 @@ class Fleet:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the fleet without batching under ``baseline``."""
-        without = self.baseline if self.baseline is not self else None
         return {
             "rate_per_s": self.rate_per_s,
             "replicas": self.replicas,
@@ -142,7 +141,7 @@ class Fleet:
             "pue": self.site.pue,
             "saving": self.saving,
             "remarks": list(self.remarks),
-            "baseline": None if without is None else without.to_dict(),
+            "baseline": None if self.baseline is None else self.baseline.to_dict(),
         }
 
 
@@ -179,7 +178,7 @@ def fleet(
     site = site or Site()
     found = _Search(costs, arrivals, limit, policies, site, trials).fewest_watts()
     if found.policy == BASELINE:
-        return replace(found, baseline=found)  # batching is of no use
+        return replace(found, baseline=found)
     try:
         alone = [parse_policy(BASELINE)]
         before = _Search(costs, arrivals, limit, alone, site, trials).fewest_watts()
