@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -103,14 +104,20 @@ def print_pace(
     figures: dict[str, Figures] = {}
     rows = []
     for name, one in servers.items():
-        windows = [window(session, replace(one, seed=seed)) for seed in range(repeats)]
-        figures[name] = pace(windows)
+        windows, others = [], []
+        for seed in range(repeats):
+            session.load(replace(one, seed=seed))
+            with Others(session.pids) as beside:
+                windows.append(session.serve(replace(one, seed=seed)))
+            others.append(beside.cores)
+        figures[name] = pace(windows) | {"others_cores": others}
         off, p99 = figures[name]["rate_off"], figures[name]["gap_p99_s"]
         met = max(off) <= LIMITS["rate"] and max(p99) <= LIMITS["gap_s"]
         late = [figures[name][key] for key in ("gap_p50_s", "gap_p99_s", "gap_max_s", "late_p99_s")]
         rows.append(
             [
                 name,
+                spread(others, ".2f"),
                 spread(figures[name]["rate_per_s"], ".2f"),
                 spread([100 * one for one in off], ".4f"),
                 *(spread([1e3 * value for value in values], ".3f") for values in late),
@@ -120,6 +127,7 @@ def print_pace(
     print(f"### Pace of the producer at {RATE_PER_S}/s, {repeats} windows of {seconds:g} s\n")
     head = [
         "server",
+        "cores others used",
         "sent per s",
         "off by %",
         "gap error p50, ms",
@@ -130,6 +138,34 @@ def print_pace(
     ]
     print(table(head, rows))
     return figures
+
+
+class Others:
+    """How much of the machine programs that are not measured have used meanwhile.
+
+    Args:
+        pids: of the processes that are measured, beside this one.
+
+    Attributes:
+        cores: processor time by time.
+    """
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = (os.getpid(), *pids)
+        self.cores = 0.0
+
+    def __enter__(self) -> Others:
+        self._begun_s, self._used_s = time.monotonic(), self._others_s()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        used_s = self._others_s() - self._used_s
+        self.cores = max(0.0, used_s / (time.monotonic() - self._begun_s))
+
+    def _others_s(self) -> float:
+        times = psutil.cpu_times()
+        busy_s = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        return busy_s - sum(processor_time_s(pid) for pid in self._pids)
 
 
 def pace(windows: Sequence[Served]) -> Figures:

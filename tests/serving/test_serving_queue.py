@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulelab.errors import UsageError
-from joulelab.serving.queue import (
+from joulelab.serving.queue import ReceivingEnd, SendingEnd
+from joulelab.serving.queue_memory import (
     HEADER_BYTES,
     MEMORY_SHARE,
     Geometry,
-    ReceivingEnd,
-    SendingEnd,
     SharedMemory,
     new_memory,
     resize_memory,

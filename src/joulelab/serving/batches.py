@@ -9,7 +9,7 @@ import torch
 
 from joulelab.errors import ServingError
 from joulelab.serving.images import CHANNELS, ImageFiles, UnreadableImageError
-from joulelab.serving.queue import SharedMemory
+from joulelab.serving.queue_memory import SharedMemory
 from joulelab.serving.results import Batches
 from joulelab.serving.served_model import ServedModel
 from joulelab.serving.tasks import BatchTask

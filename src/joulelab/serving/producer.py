@@ -21,7 +21,8 @@ import numpy as np
 from joulelab.errors import UsageError
 from joulelab.serving.images import CHANNELS, ImageFiles, UnreadableImageError, prepare
 from joulelab.serving.process import serve_commands
-from joulelab.serving.queue import Geometry, SendingEnd, SharedMemory
+from joulelab.serving.queue import SendingEnd
+from joulelab.serving.queue_memory import Geometry, SharedMemory
 from joulelab.serving.results import Sendings
 from joulelab.serving.tasks import ImageSource, ServingTask
 

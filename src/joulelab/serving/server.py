@@ -10,7 +10,8 @@ import torch
 
 from joulelab.serving.batches import run_batches
 from joulelab.serving.process import serve_commands
-from joulelab.serving.queue import HEADER_BYTES, Geometry, ReceivingEnd, SharedMemory
+from joulelab.serving.queue import ReceivingEnd
+from joulelab.serving.queue_memory import HEADER_BYTES, Geometry, SharedMemory
 from joulelab.serving.results import Answers, Batches
 from joulelab.serving.served_model import ServedModel, usable_device
 from joulelab.serving.tasks import BatchTask, Loaded, ServingTask

@@ -25,7 +25,7 @@ import psutil
 from joulelab.errors import UsageError
 from joulelab.serving.images import prepared_bytes
 from joulelab.serving.process import Child
-from joulelab.serving.queue import (
+from joulelab.serving.queue_memory import (
     HEADER_BYTES,
     Geometry,
     SharedMemory,

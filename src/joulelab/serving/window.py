@@ -21,7 +21,8 @@ import torch
 
 from joulelab.serving.images import CHANNELS, UnreadableImageError, prepare
 from joulelab.serving.policies import SHORTEST_PATIENCE_S, Policy, ask
-from joulelab.serving.queue import ReceivingEnd, Request, SharedMemory
+from joulelab.serving.queue import ReceivingEnd, Request
+from joulelab.serving.queue_memory import SharedMemory
 from joulelab.serving.results import Answers, BatchRecord
 from joulelab.serving.served_model import ServedModel
 from joulelab.serving.tasks import ImageSource
