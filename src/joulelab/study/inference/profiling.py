@@ -4,10 +4,13 @@ For a size b, n batches are computed within one measured window of T seconds wit
 
     s(b) = T_1 + ... + T_n / n        the mean of the batches' own times
     c(b) = E_net / n                  joules above idle, so that what lies between batches counts
+
+Several windows of one size are pooled as if they had been one.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +60,31 @@ class SizeProfile:
             batches.remarks,
         )
 
+    @classmethod
+    def pooled(cls, profiles: Sequence[SizeProfile]) -> SizeProfile:
+        """Several windows with batches of one size as one.
+
+        Args:
+            profiles: of the same size, at least one.
+        """
+        batches = sum(one.batches for one in profiles)
+        mean_s = sum(one.seconds * one.batches for one in profiles) / batches
+        squares = sum(
+            (one.batches - 1) * (one.scatter * one.seconds) ** 2
+            + one.batches * (one.seconds - mean_s) ** 2
+            for one in profiles
+        )
+        return cls(
+            profiles[0].size,
+            max(one.asked for one in profiles),
+            batches,
+            mean_s,
+            math.sqrt(squares / (batches - 1)) / mean_s if batches > 1 else 0.0,
+            math.fsum(one.duration_s for one in profiles),
+            _added([one.energy for one in profiles], joint_status(profiles)),
+            tuple(dict.fromkeys(remark for one in profiles for remark in one.remarks)),
+        )
+
     @property
     def images(self) -> int:
         """Images that were computed."""
@@ -68,10 +96,26 @@ class SizeProfile:
         return None if self.energy.net_j is None else max(self.energy.net_j, 0.0) / self.batches
 
     @property
+    def gross_j_per_image(self) -> float | None:
+        """Joules of an image, idle power included, while the server is never without work."""
+        return None if self.energy.gross_j is None else self.energy.gross_j / self.images
+
+    @property
+    def net_j_per_image(self) -> float | None:
+        """Joules of an image above idle."""
+        return None if self.net_j is None else self.net_j / self.size
+
+    @property
+    def error_j_per_image(self) -> float | None:
+        """Bound of the error of `gross_j_per_image` that the sensors are good for."""
+        return None if self.energy.error_j is None else self.energy.error_j / self.images
+
+    @property
     def idle_w(self) -> float | None:
         """Idle power of the domains that count, in watts; ``None`` where it is unknown."""
-        known = self.energy.idle_j is not None and self.duration_s > 0
-        return self.energy.idle_j / self.duration_s if known and self.energy.idle_j else None
+        if self.energy.idle_j is None or self.duration_s <= 0:
+            return None
+        return self.energy.idle_j / self.duration_s
 
 
 def batch_costs(profiles: Sequence[SizeProfile]) -> BatchCosts:
@@ -99,3 +143,20 @@ def joint_status(profiles: Sequence[SizeProfile]) -> Status:
     if Status.MISSING in statuses:
         return Status.MISSING
     return Status.ESTIMATED if Status.ESTIMATED in statuses else Status.MEASURED
+
+
+def _added(energies: Sequence[Total], status: Status) -> Total:
+    """The energies of windows that follow each other; the bounds may err in one direction."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return math.fsum(known) if len(known) == len(values) else None
+
+    return Total(
+        status,
+        total([one.gross_j for one in energies]),
+        total([one.idle_j for one in energies]),
+        total([one.error_j for one in energies]),
+        tuple(dict.fromkeys(name for one in energies for name in one.domains)),
+        tuple(dict.fromkeys(name for one in energies for name in one.sources)),
+    )
