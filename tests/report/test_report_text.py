@@ -8,9 +8,9 @@ from rich.console import Console
 
 from joulelab import formats
 from joulelab.report.experiment import experiments
-from joulelab.report.page import experiment_tables
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import LONG, print_summary, print_table
+from joulelab.report.training_chapter import training_tables
 
 
 def printed(study, width=80):
@@ -82,7 +82,7 @@ def shown(table, width=80):
 
 def test_no_word_is_broken_in_any_table_of_a_search_and_all_fit(published):
     for experiment in experiments(published):
-        for table in experiment_tables(experiment):
+        for table in training_tables(experiment):
             if isinstance(table, Omitted) or (table.folded and len(table.shown) > LONG):
                 continue
             text = shown(table, width=200)

@@ -22,9 +22,10 @@ def conditions(results: Results) -> list[tuple[str, str]]:
         ("Data set", _data(manifest.get("data") or {}) or spec.get("dataset")),
         ("SHA-256 of the data", (manifest.get("data") or {}).get("checksum")),
         ("Protocol", spec.get("protocol")),
-        ("Engine", _engine(results)),
-        ("Training", f"{spec.get('epochs')} epochs, batches of {spec.get('batch_size')}"),
-        ("Score of a round", f"{spec.get('score', 'mean')} of its repetitions"),
+        *_training(results),
+        ("Images", _images(manifest.get("images") or {})),
+        ("SHA-256 of the images", (manifest.get("images") or {}).get("checksum")),
+        ("Weights", _words(manifest.get("weights") or {})),
         ("Seed", f"{spec.get('seed')}; every run's own seed is derived from it"),
         ("Device", f"{device.get('name')}, {device.get('model')}" if device else ""),
         ("Processor", _processor(manifest)),
@@ -157,6 +158,24 @@ def _engine(results: Results) -> str:
     said = trained_by(runs[runs["state"] == "finished"]) if len(runs) else []
     remark = (results.manifest.get("engines") or {}).get("remark")
     return "; ".join([*(said or [asked]), *([str(remark)] if remark else [])])
+
+
+def _training(results: Results) -> list[tuple[str, str]]:
+    """What holds for all trainings; nothing for a study that trains nothing."""
+    spec = results.spec
+    if "epochs" not in spec:
+        return []
+    return [
+        ("Engine", _engine(results)),
+        ("Training", f"{spec['epochs']} epochs, batches of {spec.get('batch_size')}"),
+        ("Score of a round", f"{spec.get('score', 'mean')} of its repetitions"),
+    ]
+
+
+def _images(images: Mapping[str, Any]) -> str:
+    if not images:
+        return ""
+    return f"{', '.join(images['names'])} ({formats.count(images['files'], 'file')})"
 
 
 def _words(values: Mapping[str, Any]) -> str:

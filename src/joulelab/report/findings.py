@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from joulelab import formats
@@ -19,18 +19,13 @@ from joulelab.report.tables import (
     optima,
 )
 
+WORK = ("training", "serving")
 MOST = 0.5
 """From this eta squared on, a factor explains most of the energy."""
 
 
-def findings(experiments: Sequence[Experiment], energy: StudyEnergy) -> list[str]:
-    """Sentences on the whole study, the most important first."""
-    found = [sentence for one in experiments for sentence in experiment_findings(one)]
-    return [*found, _study(energy)]
-
-
-def experiment_findings(experiment: Experiment) -> list[str]:
-    """What an experiment has shown; empty where nothing can be said yet."""
+def training_findings(experiment: Experiment) -> list[str]:
+    """What an experiment with trainings has shown; empty where nothing can be said yet."""
     sentences = [_search(experiment), _effect(experiment)]
     return [sentence for sentence in sentences if sentence]
 
@@ -132,14 +127,16 @@ def normality_finding(experiment: Experiment) -> str:
     )
 
 
-def _study(energy: StudyEnergy) -> str:
+def study_finding(energy: StudyEnergy) -> str:
+    """What the study used, and how much of it for its runs."""
     if energy.gross_j is None:
         return f"The energy of the study is {energy.words}."
     sums = energy.parts.set_index("kind")
     share = ""
-    if "training" in sums.index and energy.gross_j > 0:
-        training_j = float(sums["kept_j"]["training"] + sums["lost_j"]["training"])
-        share = f", {formats.percent(training_j / energy.gross_j, 0)} of it for training"
+    for kind in WORK:
+        if kind in sums.index and energy.gross_j > 0:
+            work_j = float(sums["kept_j"][kind] + sums["lost_j"][kind])
+            share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {kind}"
     lost_j = float(energy.parts["lost_j"].sum())
     lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
     return f"The study used {energy.words} in all{share}{lost}."

@@ -14,21 +14,18 @@ from joulelab import formats
 from joulelab.report import (
     claims,
     conditions,
-    design_tables,
-    effort,
     pictures,
     rendering,
-    search_tables,
-    tables,
 )
+from joulelab.report.chapter import Shown
+from joulelab.report.chapters import chapter, trainings
 from joulelab.report.claims import CLASSES, Scope, scopes
 from joulelab.report.experiment import Experiment, experiments
-from joulelab.report.findings import experiment_findings, findings
-from joulelab.report.ledger import study_energy, study_tables
+from joulelab.report.findings import study_finding
+from joulelab.report.ledger import StudyEnergy, study_energy, study_tables
 from joulelab.report.paper.pages import Heading, write_claims, write_paper
 from joulelab.report.pictures import Picture
 from joulelab.report.rendering import write, writing
-from joulelab.report.search_pictures import rank_picture
 from joulelab.report.style import save
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
@@ -40,7 +37,6 @@ LINKS = (
     ("Tables and figures of the paper", "paper.html"),
 )
 """Label and file of every page."""
-SEARCH_TABLES = {True: (tables.optima, search_tables.uncertainty, search_tables.ranks), False: ()}
 
 
 @dataclass(frozen=True)
@@ -71,14 +67,15 @@ def write_report(results: Results, found: Sequence[Experiment] | None = None) ->
     """
     folder = results.folder / "report"
     found = experiments(results) if found is None else found
-    claimed = scopes(found)
+    claimed = scopes(trainings(found))
     heading = Heading(
         _name(results), conditions.progress(results.to_frame()), conditions.thinning(results), LINKS
     )
     with writing(folder):
         (folder / "figures").mkdir(exist_ok=True)
-        write_claims(claimed, heading, folder)
-        write_paper(found, claimed, heading, folder)
+        if trained := trainings(found):
+            write_claims(claimed, heading, folder)
+            write_paper(trained, claimed, heading, folder)
         return write(folder / "index.html", _html(results, found, claimed, folder / "figures"))
 
 
@@ -98,7 +95,7 @@ def write_joint_report(
     Raises:
         StoreWriteError: the folder cannot be written.
     """
-    claimed = scopes(found)
+    claimed = scopes(trainings(found))
     unfinished = [
         f"{_name(results)}: {said}"
         for results in studies
@@ -111,7 +108,7 @@ def write_joint_report(
     heading = Heading(name, " ".join(unfinished), remarks, LINKS[1:])
     with writing(folder):
         write_claims(claimed, heading, folder)
-        return write_paper(found, claimed, heading, folder)
+        return write_paper(trainings(found), claimed, heading, folder)
 
 
 def write_tables_report(name: str, found: Sequence[Experiment], folder: Path) -> Path:
@@ -125,16 +122,16 @@ def write_tables_report(name: str, found: Sequence[Experiment], folder: Path) ->
     Raises:
         StoreWriteError: the folder cannot be written.
     """
-    claimed = scopes(found)
+    claimed = scopes(trainings(found))
     heading = Heading(name, links=LINKS[1:])
     with writing(folder):
         write_claims(claimed, heading, folder)
-        return write_paper(found, claimed, heading, folder)
+        return write_paper(trainings(found), claimed, heading, folder)
 
 
 def tables_data(experiment: Experiment) -> dict[str, Any]:
     """Every table of an experiment as plain data, by its key."""
-    return _plain(experiment_tables(experiment))
+    return _plain(chapter(experiment).tables(experiment))
 
 
 def report_data(results: Results, found: Sequence[Experiment] | None = None) -> dict[str, Any]:
@@ -150,8 +147,8 @@ def report_data(results: Results, found: Sequence[Experiment] | None = None) -> 
         "schema_version": SCHEMA_VERSION,
         "study": results.spec.get("name"),
         "finished": not conditions.progress(results.to_frame()),
-        "findings": findings(found, energy),
-        "claims": claims.data(scopes(found)),
+        "findings": study_findings(found, energy),
+        "claims": claims.data(scopes(trainings(found))),
         "scale": results.spec.get("miniature", {}).get("scale", 1.0),
         "energy": {
             "gross_j": energy.gross_j,
@@ -178,25 +175,6 @@ def report_data(results: Results, found: Sequence[Experiment] | None = None) -> 
     }
 
 
-def experiment_tables(experiment: Experiment) -> list[Table | Omitted]:
-    """Every table of an experiment, in the order of the report."""
-    makers = [
-        *SEARCH_TABLES[tables.STRATEGY in experiment.factors],
-        design_tables.assumptions,
-        tables.effects,
-        tables.increases,
-        design_tables.dominances,
-        design_tables.factor_interactions,
-        tables.cluster_table,
-        tables.variations,
-        tables.pairs,
-        effort.time_energy_table,
-        effort.flops_table,
-        effort.utilisation_table,
-    ]
-    return [make(experiment) for make in makers]
-
-
 def _plain(made: Sequence[Table | Omitted]) -> dict[str, Any]:
     return {
         one.key: {"title": one.title, "omitted": one.reason}
@@ -207,6 +185,12 @@ def _plain(made: Sequence[Table | Omitted]) -> dict[str, Any]:
         }
         for one in made
     }
+
+
+def study_findings(found: Sequence[Experiment], energy: StudyEnergy) -> list[str]:
+    """Sentences on the whole study, the most important first."""
+    said = [sentence for one in found for sentence in chapter(one).findings(one)]
+    return [*said, study_finding(energy)]
 
 
 def _name(results: Results) -> str:
@@ -224,16 +208,16 @@ def _html(
         summary=results.spec.get("summary", ""),
         unfinished=conditions.progress(runs),
         remarks=conditions.thinning(results),
-        links=LINKS[1:],
+        links=LINKS[1:] if trainings(found) else (),
         scopes=claimed,
         classes=CLASSES,
-        findings=findings(found, energy),
+        findings=study_findings(found, energy),
         energy=energy,
         counted=conditions.counted(runs),
         channels=conditions.channels(manifest),
         missing=conditions.missing(manifest),
         idle=conditions.idle_power(manifest),
-        sections=[(one, _lead(one), _blocks(one, figures)) for one in found],
+        sections=[(one, _lead(one), _embed(one.name, _contents(one), figures)) for one in found],
         study_blocks=_embed(
             "study", [pictures.ledger_picture(energy), *study_tables(results)], figures
         ),
@@ -253,55 +237,16 @@ def _lead(experiment: Experiment) -> list[str]:
     )
     factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
     first = f"{factors}{ended}{failed}."
-    return [first, *experiment_findings(experiment), *flagged, *experiment.energy.remarks]
+    return [first, *chapter(experiment).findings(experiment), *flagged, *experiment.energy.remarks]
 
 
-def _blocks(experiment: Experiment, figures: Path) -> list[Block]:
+def _contents(experiment: Experiment) -> Sequence[Shown]:
     if not len(experiment.runs):
-        return _embed(
-            experiment.name, [Omitted("all", "Results", "no run has finished yet.")], figures
-        )
-    made = {one.key: one for one in experiment_tables(experiment)}
-    search = (
-        [
-            pictures.convergence_picture(experiment),
-            made["optima"],
-            made["optimum-uncertainty"],
-            rank_picture(experiment),
-            made["ranks"],
-        ]
-        if "optima" in made
-        else []
-    )
-    if experiment.energy.column is None:
-        said = Omitted("energy", "Everything about energy", experiment.energy.remarks[0])
-        return _embed(experiment.name, [*search, said], figures)
-    blocks = [
-        *search,
-        pictures.energy_picture(experiment),
-        made["assumptions"],
-        pictures.quantile_picture(experiment),
-        made["kruskal"],
-        made["increase"],
-        made["dominance"],
-        made["interactions"],
-        pictures.trade_off_picture(experiment),
-        made["clusters"],
-        pictures.variation_picture(experiment),
-        made["variation"],
-        made["posthoc"],
-        effort.time_energy_picture(experiment),
-        made["time-energy"],
-        made["flops"],
-        effort.utilisation_picture(experiment),
-        made["utilisation"],
-    ]
-    return _embed(experiment.name, blocks, figures)
+        return [Omitted("all", "Results", "no run has finished yet.")]
+    return chapter(experiment).contents(experiment)
 
 
-def _embed(
-    name: str, contents: Sequence[Table | Picture | Omitted | None], figures: Path
-) -> list[Block]:
+def _embed(name: str, contents: Sequence[Shown], figures: Path) -> list[Block]:
     """Draw the figures into files and into the page."""
     blocks = []
     for content in contents:

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from joulelab.analysis.claims.claim import Verdict
 from joulelab.report import conditions
+from joulelab.report.chapters import chapter, trainings
 from joulelab.report.claims import Scope, effect_words, scopes
 from joulelab.report.experiment import Experiment, experiments
-from joulelab.report.findings import findings
 from joulelab.report.ledger import study_energy
-from joulelab.report.page import experiment_tables
+from joulelab.report.page import study_findings
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 
@@ -29,7 +29,6 @@ GAP = 2
 LONG = 20
 """Rows from which on a table that may be folded is."""
 COLOURS = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.UNDECIDED: "yellow"}
-IN_BRIEF = ("optima", "kruskal", "increase", "clusters")
 
 
 def print_summary(
@@ -53,10 +52,10 @@ def print_summary(
         if not len(experiment.runs):
             console.print("no run has finished yet", width=width)
             continue
-        print_tables(experiment, console, IN_BRIEF)
-    print_claims(scopes(found), console)
+        print_tables(experiment, console, chapter(experiment).in_brief)
+    print_claims(scopes(trainings(found)), console)
     console.print()
-    for sentence in findings(found, study_energy(results.ledger_frame())):
+    for sentence in study_findings(found, study_energy(results.ledger_frame())):
         console.print(Text(sentence), width=width)
 
 
@@ -74,7 +73,7 @@ def print_tables(
     for remark in experiment.energy.remarks:
         console.print(Text(remark, style="yellow"), width=width)
     said: set[str] = set()
-    for one in experiment_tables(experiment):
+    for one in chapter(experiment).tables(experiment):
         if keys is not None and one.key not in keys:
             continue
         if isinstance(one, Table):

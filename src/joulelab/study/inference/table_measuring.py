@@ -167,15 +167,12 @@ class TableMeasuring:
             if all(batches.size > 1 for _, batches in self._measured):
                 raise
             interrupted = True
+        measured = [(one.with_idle(before_w, after_w), batches) for one, batches in self._measured]
         profiles = tuple(
-            SizeProfile.of(
-                batches,
-                measurement.duration_s,
-                self._total(measurement.with_idle(before_w, after_w)),
-            )
-            for measurement, batches in self._measured
+            SizeProfile.of(batches, one.duration_s, self._total(one)) for one, batches in measured
         )
-        return Windows(profiles, tuple(dict.fromkeys(self._remarks)), interrupted)
+        flags = [flag for one, _ in measured for flag in one.flags]
+        return Windows(profiles, tuple(dict.fromkeys([*self._remarks, *flags])), interrupted)
 
     def _idle(self) -> Mapping[str, float]:
         """Idle power by domain."""

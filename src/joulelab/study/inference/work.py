@@ -2,7 +2,7 @@
 
 ::
 
-    load ─ per run:  prepare (load the model, warm it up) ─ attempt (a window of requests or batches)
+    load ─ per run:  prepare (load the model, warm it up) ─ attempt (a window)
                        └ booked as calibration               └ booked as serving
 """
 
@@ -184,14 +184,12 @@ class _Rows:
         if isinstance(result, Served):
             values = self._of_window(result)
             images = values["answered"]
-            told = {"batch_histogram": {str(k): v for k, v in batch_histogram(result).items()}}
         else:
             values = _of_batches(result)
-            images, told = values["images"], {}
+            images = values["images"]
         each = figures.get("flops_per_image")
         metrics = {
             "values": {**figures, **values},
-            **told,
             **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
         }
         return [
@@ -209,6 +207,7 @@ class _Rows:
             "saturation": saturation_in_words(served, offered),
             "producer": producer_in_words(served),
             "remarks": "; ".join(served.remarks),
+            "batch_histogram": json.dumps(dict(batch_histogram(served))),
             **(limit if one.limit_s is not None else {}),
         }
 
