@@ -1,4 +1,4 @@
-"""Commands about inference: load on a server of the user's own."""
+"""Commands about inference: which batching policy to run, and load on a server of one's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from joulelab.cli.energy_commands import WHOLE_MACHINE, Busy
-from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Plugins, Pue
+from joulelab.cli.options import DataDir, Domains, Interval, Json, Meters, Place, Plugins, Pue
 from joulelab.registry import load_plugin
 
 commands = typer.Typer()
@@ -162,3 +162,157 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         "on_wait": lambda who: print(who, file=sys.stderr),
     }
     raise typer.Exit(run_load(task, options))
+
+
+@commands.command()
+def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A network of torchvision, or your own module:factory from the current folder.",
+        ),
+    ] = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rate",
+            metavar="PER_S",
+            help="Requests per second; several with commas, or repeated. Poisson arrivals, or "
+            "those of --arrivals at this rate.",
+        ),
+    ] = None,
+    arrivals: Annotated[
+        str | None,
+        typer.Option(
+            "--arrivals",
+            metavar="PROCESS",
+            help="poisson(50), uniform-jitter(50, 0.2), bursty(50), trace(FILE.csv): requests per "
+            "second, or their times.",
+        ),
+    ] = None,
+    p99: Annotated[
+        str | None,
+        typer.Option(
+            "--p99", metavar="TIME", help="Response time that 99 of 100 requests must keep: 200ms."
+        ),
+    ] = None,
+    p95: Annotated[
+        str | None, typer.Option("--p95", metavar="TIME", help="Likewise for 95 of 100.")
+    ] = None,
+    p50: Annotated[
+        str | None, typer.Option("--p50", metavar="TIME", help="Likewise for every second one.")
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy", metavar="POLICY", help='One more to consider: "fixed(8, 50)"; repeatable.'
+        ),
+    ] = None,
+    replicas: Annotated[
+        int, typer.Option("--replicas", min=1, metavar="N", help="Servers that share each rate.")
+    ] = 1,
+    fleet: Annotated[
+        str | None,
+        typer.Option(
+            "--fleet",
+            metavar="PER_S",
+            help="How many servers a rate like 100000 needs, with their power.",
+        ),
+    ] = None,
+    patience: Annotated[
+        str, typer.Option("--patience", metavar="TIME", help="For measuring: 60s, 5min.")
+    ] = "60s",
+    largest: Annotated[
+        int | None, typer.Option("--largest", min=1, metavar="N", help="No batch beyond it.")
+    ] = None,
+    images: Annotated[
+        str,
+        typer.Option("--images", help="photographs, folder:PATH, or a data set."),
+    ] = "photographs",
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Tensors that lie ready, instead of images.")
+    ] = False,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            "--crop", min=1, metavar="PIXELS", help="Side of what the model is given; as published."
+        ),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="auto, random, pretrained, or a name of torchvision.")
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, or cuda:INDEX.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Of torch on the CPU; else all cores."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE", help="Plan from a saved table; nothing is run."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Keep the measured table, JSON.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Of arrivals, images and the order of measuring.")
+    ] = 0,
+    meter: Meters = None,
+    domain: Domains = None,
+    interval: Interval = 0.1,
+    place: Place = None,
+    pue: Pue = None,
+    data_dir: DataDir = None,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Measure batches of a model here, and say which batching policy needs the fewest joules.
+
+    Without a limit the fewest joules win, however long requests wait. Exit code 4: the limit cannot
+    be held, or more arrives than can be answered.
+    """
+    from joulelab.cli.signals import for_the_main_thread
+
+    with for_the_main_thread():
+        from joulelab.cli.batch_measuring import Measured, check_device
+        from joulelab.cli.batching import Question, answer_question
+        from joulelab.cli.durations import parse_duration_s
+        from joulelab.cli.limits import parse_limit, parse_rate_per_s
+
+    for path in plugin or []:
+        load_plugin(path)
+    check_device(device)
+    question = Question(
+        model=model,
+        rates_per_s=tuple(
+            parse_rate_per_s(one, "--rate") for text in rate or [] for one in text.split(",")
+        ),
+        arrivals=arrivals,
+        limit=parse_limit({"--p99": p99, "--p95": p95, "--p50": p50}),
+        own=tuple(policy or []),
+        replicas=replicas,
+        fleet_per_s=None if fleet is None else parse_rate_per_s(fleet, "--fleet"),
+        place=place,
+        pue=pue,
+        seed=seed,
+        table=table,
+        save=save,
+        as_json=json,
+        measured=Measured(
+            weights=weights,
+            images=images,
+            ready=ready,
+            crop=crop,
+            device=device,
+            threads=threads,
+            patience_s=parse_duration_s(patience, "--patience"),
+            largest=largest,
+            meters=meter or None,
+            domains=domain or None,
+            interval_s=interval,
+            data_dir=data_dir,
+        ),
+    )
+    raise typer.Exit(answer_question(question))
