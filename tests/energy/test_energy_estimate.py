@@ -13,6 +13,7 @@ from joulelab.energy.meters.estimate import EstimateDetector, EstimateMeter
 from joulelab.energy.meters.process_tree import descendants
 from joulelab.energy.meters.processor import Processor, table_tdp_w
 from joulelab.energy.reading import Status
+from joulelab.energy.recorder import Recorder
 from joulelab.errors import MeterError, SettingsError, UnknownNameError
 
 
@@ -160,3 +161,22 @@ def test_a_meter_asked_for_by_name_that_finds_nothing_is_an_error(tmp_path, monk
     monkeypatch.setenv("JOULELAB_POWERCAP", str(tmp_path))
     with pytest.raises(MeterError, match="'rapl' cannot read anything"):
         open_recorder(["rapl"])
+
+
+def test_a_new_descendant_is_found_at_the_edge_of_a_window(monkeypatch):
+    """Its time belongs to the window in which it was used, not to a later one."""
+    monkeypatch.setattr("joulelab.energy.meters.process_tree.LOOKING_SHARE", 1e-9)
+    monkeypatch.setattr("joulelab.energy.meters.process_tree.EDGE_SHARE", 1.0)
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\ninput()"
+    with Recorder([EstimateMeter(tdp_w=100.0)], interval_s=0.05) as recorder:
+        window = recorder.open("busy")
+        with subprocess.Popen(
+            [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as child:
+            child.stdout.readline()
+            following = window.lap("quiet")
+            quiet = following.close()
+            child.communicate("\n")
+    per_s = EstimateMeter(tdp_w=100.0)._w_per_processor
+    assert window.measurement["cpu:0"].gross_j > 0.45 * per_s
+    assert quiet["cpu:0"].gross_j < 0.1 * per_s

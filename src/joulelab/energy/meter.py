@@ -117,6 +117,9 @@ class Meter(ABC):
         sensor that has gone.
         """
 
+    def approach_edge(self) -> None:  # noqa: B027 - a sensor has nothing to look for
+        """A window opens or closes with the next sample: look for what is too dear at every one."""
+
     def describe(self) -> Mapping[str, str]:
         """Device names, driver and library versions, for the manifest of a study."""
         return {}

@@ -117,7 +117,7 @@ class Recorder:
             raise MeterError("the recorder is closed", "open windows while it records")
         started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
-            starts = [tape.record() for tape in self._tapes]
+            starts = [tape.record(at_edge=True) for tape in self._tapes]
             window = Window(self, label, started_at, started_s, starts, slept_s)
             self._windows.add(window)
         return window
@@ -205,7 +205,7 @@ class Recorder:
         """The result of a window, its samples, and the next window where `label` names one."""
         self._check_process()
         with self._lock:
-            ends = [tape.record() for tape in self._tapes]
+            ends = [tape.record(at_edge=True) for tape in self._tapes]
             ended_at, slept_s, ended_s = time.time(), _slept_s(), time.monotonic()
             stretches = [
                 stretch

@@ -70,9 +70,15 @@ class Tape:
     def __len__(self) -> int:
         return len(self._times)
 
-    def record(self) -> int:
-        """Sample the meter and give the number of the sample."""
+    def record(self, *, at_edge: bool = False) -> int:
+        """Sample the meter and give the number of the sample.
+
+        Args:
+            at_edge: a window opens or closes with this sample.
+        """
         try:
+            if at_edge:
+                self.meter.approach_edge()
             samples = self.meter.sample()
             if len(samples) != len(self.channels):
                 raise ValueError(f"{len(samples)} samples for {len(self.channels)} channels")

@@ -122,6 +122,10 @@ class EstimateMeter(Meter):
             for channel in self._channels
         ]
 
+    def approach_edge(self) -> None:
+        """Look for new descendants, so that their time before a window is not booked within it."""
+        self._usage.look_soon()
+
     def describe(self) -> Mapping[str, str]:
         """The processor and what is assumed of it."""
         return {channel.domain: channel.remark for channel in self._channels}

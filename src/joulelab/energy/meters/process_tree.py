@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-LOOKING_SHARE = 0.0005
-"""Of a processor's time, that may go into looking for descendants."""
+LOOKING_SHARE, EDGE_SHARE = 0.0005, 0.02
+"""Of a processor's time, that may go into looking for descendants, usually and at edges."""
 _PROC = Path("/proc")
 
 
@@ -22,13 +23,15 @@ class ProcessTree:
     so the sum over the living, each with its ended children, only grows. It falls for one sample
     where a descendant ends between the looks at its parent and at itself, and for good where an
     orphan ends: so the first fall is waited out, and the second believed. Looking for them
-    costs time that grows with threads and processes, so the more it costs the rarer it is.
+    costs time that grows with threads and processes, so the more it costs the rarer it is. One that
+    is found late brings all of its time at once: at the edges of windows it is looked more often.
     """
 
     def __init__(self) -> None:
         self._own = psutil.Process()
         self._children: list[psutil.Process] = []
-        self._look_again_at_s = 0.0
+        self._looked_at_s, self._cost_s = -math.inf, 0.0
+        self._share = LOOKING_SHARE
         self._sum_s = 0.0
         self._total_s = 0.0
         self._fell = False
@@ -36,10 +39,10 @@ class ProcessTree:
     def usage(self) -> tuple[float, int]:
         """Processor time in seconds, which never falls, and resident memory in bytes."""
         now_s = time.monotonic()
-        if now_s >= self._look_again_at_s:
+        if now_s >= self._looked_at_s + self._cost_s / self._share:
             self._children = descendants(self._own)
-            cost_s = time.monotonic() - now_s
-            self._look_again_at_s = now_s + cost_s / LOOKING_SHARE
+            self._looked_at_s, self._cost_s = now_s, time.monotonic() - now_s
+        self._share = LOOKING_SHARE
         seconds = own_processor_time_s()
         resident = self._own.memory_info().rss
         for times, memory in self._living():
@@ -52,6 +55,10 @@ class ProcessTree:
             self._total_s += max(0.0, seconds - self._sum_s)
             self._sum_s = seconds
         return self._total_s, resident
+
+    def look_soon(self) -> None:
+        """Let the next `usage` look for descendants, unless it has just been done."""
+        self._share = EDGE_SHARE
 
     def _living(self) -> Iterator[tuple[float, int]]:
         for child in self._children:
@@ -67,6 +74,9 @@ class Machine:
 
     def __init__(self) -> None:
         self._total_s = 0.0
+
+    def look_soon(self) -> None:
+        """Everything is in sight already."""
 
     def usage(self) -> tuple[float, int]:
         """Processor time in seconds, which never falls, and memory in use in bytes."""
