@@ -37,7 +37,7 @@ def test_a_load_that_went_well(joulelab, tmp_path):
     assert code == 0, err
     assert sent == {path.read_bytes() for path in shipped_photographs()}
     assert "requests   20: 20 answered, 0 failed" in out
-    assert "p99 under 5 s held: 100.0 % of 20 requests" in out
+    assert "p99 within 5 s held: 100.0 % of 20 requests" in out
     assert "from due" in out
     assert "energy per answered request:" in out
     assert "unknown net (estimated)" in out
@@ -161,7 +161,7 @@ def test_a_limit_that_was_missed_is_said_and_the_code_is_4(joulelab):
     with endpoint(saying(answer(), 0.05)) as server:
         code, out, _ = joulelab("load", server.url, *QUICK, "--p99", "20ms")
     assert code == 4
-    assert "p99 under 20 ms was missed: 0.0 % of 20 requests" in out
+    assert "p99 within 20 ms was missed: 0.0 % of 20 requests" in out
 
 
 def test_too_few_connections_are_said(joulelab):

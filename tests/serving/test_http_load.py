@@ -28,7 +28,7 @@ from joulelab.errors import ServingError, UsageError
 from joulelab.serving import http_load
 from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.http_load import HttpLoad, Limits
-from joulelab.serving.http_summary import LoadSummary, ResponseLimit
+from joulelab.serving.http_summary import LimitCheck, LoadSummary
 from joulelab.serving.http_target import (
     Content,
     Target,
@@ -36,6 +36,7 @@ from joulelab.serving.http_target import (
     is_loopback,
     shipped_photographs,
 )
+from joulelab.serving.planning.limit import ResponseLimit
 
 
 def send(server, count=20, *, gap_s=0.002, content=None, **limits):
@@ -370,12 +371,12 @@ def test_a_request_that_failed_was_not_answered_within_the_limit():
     outcome = [0] * 97 + [1] * 3
     exchanges = exchanges_of(np.arange(100), [0.1] * 100, outcome)
     assert LoadSummary.of(exchanges, 1).response.p99_s == pytest.approx(0.1)
-    limit = ResponseLimit(0.2)
-    assert limit.share_within(exchanges) == pytest.approx(0.97)
-    assert limit.in_words(exchanges) == (
-        "p99 under 200 ms was missed: 97.0 % of 100 requests answered in that time"
+    check = LimitCheck.of(exchanges, ResponseLimit(99, 0.2))
+    assert check.share_within == pytest.approx(0.97)
+    assert check.in_words == (
+        "p99 within 200 ms was missed: 97.0 % of 100 requests answered in that time"
     )
-    assert ResponseLimit(0.2, share=0.95).held(exchanges)
+    assert LimitCheck.of(exchanges, ResponseLimit(97, 0.2)).held
 
 
 def test_a_queue_that_grows_is_saturation_and_a_steady_one_is_not():

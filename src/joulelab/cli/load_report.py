@@ -18,7 +18,8 @@ from joulelab.energy import display
 from joulelab.energy.reading import Measurement
 from joulelab.errors import JoulelabError, UsageError
 from joulelab.serving.http_exchanges import Exchanges
-from joulelab.serving.http_summary import LoadSummary, ResponseLimit, Spread, per_s
+from joulelab.serving.http_summary import LimitCheck, LoadSummary, Spread, per_s
+from joulelab.serving.planning.limit import ResponseLimit
 
 PARQUET, CSV = ".parquet", ".csv"
 OF_THIS_MACHINE = (
@@ -63,6 +64,11 @@ class LoadReport:
         """The load in figures."""
         return LoadSummary.of(self.exchanges, self.offered_per_s)
 
+    @cached_property
+    def kept(self) -> LimitCheck | None:
+        """Whether the limit was kept, if there was one."""
+        return None if self.limit is None else LimitCheck.of(self.exchanges, self.limit)
+
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C came before the last request had been due and had ended."""
@@ -71,7 +77,7 @@ class LoadReport:
     @property
     def as_wanted(self) -> bool:
         """Whether everything was answered, and within the limit."""
-        held = self.limit is None or self.limit.held(self.exchanges)
+        held = self.kept is None or self.kept.held
         return held and self.summary.answered == self.summary.requests
 
     def per_request_j(self, energy_j: float | None) -> float | None:
@@ -95,8 +101,8 @@ class LoadReport:
         if self.exchanges.location:
             said.append(f"the first redirect led to {self.exchanges.location}")
         said += filter(None, (self.summary.generator_in_words, self.summary.saturation))
-        if self.limit is not None and len(self.exchanges):
-            said.append(self.limit.in_words(self.exchanges))
+        if self.kept is not None and len(self.exchanges):
+            said.append(self.kept.in_words)
         net_j = self.measurement.total.net_j
         if net_j is not None and net_j < 0:
             said.append(
@@ -108,12 +114,12 @@ class LoadReport:
         """Plain data; unknown figures are ``None``."""
         total = self.measurement.total
         limit = None
-        if self.limit is not None:
+        if self.kept is not None:
             limit = {
-                "seconds": self.limit.seconds,
-                "share": self.limit.share,
-                "share_within": self.limit.share_within(self.exchanges),
-                "held": self.limit.held(self.exchanges),
+                "percentile": self.kept.limit.percentile,
+                "seconds": self.kept.limit.seconds,
+                "share_within": self.kept.share_within,
+                "held": self.kept.held,
             }
         return {
             "url": self.url,

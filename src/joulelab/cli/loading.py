@@ -29,7 +29,6 @@ from joulelab.errors import ServingError, UsageError
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.http_load import HttpLoad, Limits, draw
-from joulelab.serving.http_summary import ResponseLimit
 from joulelab.serving.http_target import (
     WITH_BODY,
     Content,
@@ -38,6 +37,7 @@ from joulelab.serving.http_target import (
     is_loopback,
     shipped_photographs,
 )
+from joulelab.serving.planning.limit import ResponseLimit
 
 NOTHING_ANSWERED, NOT_AS_WANTED, INTERRUPTED = 1, 4, 130
 HEAVY_PER_S, HEAVY_REQUESTS = 200.0, 10_000
@@ -141,7 +141,7 @@ def run_load(load: Load, options: Options) -> int:
         measurement=measured.measurement,
         busy_s=measured.busy_s,
         loopback=loopback,
-        limit=None if load.p99_s is None else ResponseLimit(load.p99_s),
+        limit=None if load.p99_s is None else ResponseLimit(99, load.p99_s),
     )
     print_report(report, as_json=load.as_json)
     if load.out is not None:

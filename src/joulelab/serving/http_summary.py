@@ -17,6 +17,7 @@ import numpy as np
 
 from joulelab import formats
 from joulelab.serving.http_exchanges import LATE, NOT_SENT, Exchanges, Floats
+from joulelab.serving.planning.limit import ResponseLimit
 
 KEPT_RATE = 0.01
 """By how much of the rate a generator may be off and still have kept it."""
@@ -47,35 +48,45 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class ResponseLimit:
-    """A limit on response times from the due time.
+class LimitCheck:
+    """Whether a load kept a limit on response times, which count from the due time.
 
     Attributes:
-        seconds: the limit.
-        share: of all requests that must be answered within it; one that failed, or was not sent,
-            was not.
+        limit: so many percent of all requests within so many seconds; one that failed, or was not
+            sent, was not answered in that time.
+        share_within: of all requests, that were.
+        requests: how many there were.
     """
 
-    seconds: float
-    share: float = 0.99
+    limit: ResponseLimit
+    share_within: float
+    requests: int
 
-    def share_within(self, exchanges: Exchanges) -> float:
-        """The share of all requests that were answered within the limit."""
-        return float((exchanges.response_s <= self.seconds).sum()) / max(len(exchanges), 1)
+    @classmethod
+    def of(cls, exchanges: Exchanges, limit: ResponseLimit) -> LimitCheck:
+        """Check.
 
-    def held(self, exchanges: Exchanges) -> bool:
-        """Whether enough were."""
-        return self.share_within(exchanges) >= self.share
+        Args:
+            exchanges: what came of each request.
+            limit: to be kept.
+        """
+        within = int((exchanges.response_s <= limit.seconds).sum())
+        return cls(limit, within / max(len(exchanges), 1), len(exchanges))
 
-    def in_words(self, exchanges: Exchanges) -> str:
+    @property
+    def held(self) -> bool:
+        """Whether enough requests were answered in time."""
+        return self.share_within >= self.limit.percentile / 100
+
+    @property
+    def in_words(self) -> str:
         """Whether the limit held, in a sentence."""
-        held = self.held(exchanges)
-        within = formats.percent(self.share_within(exchanges))
-        limit = f"{self.seconds:g} s" if self.seconds >= 1 else f"{1e3 * self.seconds:g} ms"
+        seconds = self.limit.seconds
+        limit = f"{seconds:g} s" if seconds >= 1 else f"{1e3 * seconds:g} ms"
         return (
-            f"p{100 * self.share:g} under {limit} "
-            f"{'held' if held else 'was missed'}: {within} of "
-            f"{formats.count(len(exchanges), 'request')} answered in that time"
+            f"{self.limit.name} within {limit} {'held' if self.held else 'was missed'}: "
+            f"{formats.percent(self.share_within)} of {formats.count(self.requests, 'request')} "
+            "answered in that time"
         )
 
 
