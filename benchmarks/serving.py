@@ -5,8 +5,10 @@
 1. Pace: requests at 500/s to a server that has nothing to do, and to one that always computes.
 2. Overhead: a server with a model that does nothing. The queue is filled first, and then emptied in
    batches of n: the time of the server by that of requests. Beside it torch's own time for the same
-   call. And the response at 100/s, where each request has to wake the server.
-3. Idle: processor time of both processes while they wait for a request.
+   call.
+3. Response: the same server where requests are so far apart that each has to wake it, by its parts.
+   Beside it what the system and torch take for their share alone.
+4. Idle: processor time of both processes while they wait for a request.
 
 Images have 8 x 8 pixels, so that decoding them is not what is measured, and come prepared.
 """
@@ -17,6 +19,8 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,12 +46,22 @@ BUSY_BATCH_S = 0.05
 FILL_PER_S = 4000
 SIZES = (1, 8, 32)
 CALLS = 20_000
+WAKES = 300
+RATES_PER_S = (100, 1000)
+LISTENER = """
+import json, os, time
+heard = []
+print(flush=True)
+while os.read(0, 1):
+    heard.append(time.monotonic())
+print(json.dumps(heard))
+"""
 LIMITS = {"rate": 0.01, "gap_s": 2e-3, "overhead_s": 200e-6, "idle": 0.01}
 Figures = dict[str, list[float]]
 
 
 def main() -> None:
-    """Measure all three and print the tables."""
+    """Measure all of it and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each window")
     parser.add_argument("--repeats", type=int, default=3)
@@ -61,6 +75,7 @@ def main() -> None:
         figures = {
             "pace": print_pace(session, task, args.seconds, args.repeats),
             "overhead": print_overhead(session, task, args.seconds, args.repeats),
+            "response": print_response(session, task, args.seconds, args.repeats),
             "idle": print_idle(session, task, args.seconds, args.repeats),
         }
     if args.json is not None:
@@ -223,17 +238,73 @@ def print_overhead(
     print(f"### Time of a request with a null model, {repeats} times {requests} requests\n")
     head = ["batch", "served, us", "torch's own call, us", "added, us", "under 200 us"]
     print(table(head, rows))
-    one = replace(task, requests=int(100 * seconds))
-    response_s = [
-        float(np.median(window(session, replace(one, seed=seed)).response_s))
-        for seed in range(repeats)
-    ]
-    figures["response"] = {"median_s": response_s}
-    print(
-        "Median response at 100/s, with waking the server: "
-        f"{spread([1e6 * s for s in response_s], '.0f')} us.\n"
-    )
     return figures
+
+
+def print_response(
+    session: ServingSession, task: ServingTask, seconds: float, repeats: int
+) -> dict[str, Figures]:
+    """Print the response of a server that has to be woken, and what of it is not ours."""
+    figures: dict[str, Figures] = {}
+    rows = []
+    for rate_per_s in RATES_PER_S:
+        one = replace(
+            task, arrivals=f"uniform-jitter({rate_per_s})", requests=int(rate_per_s * seconds)
+        )
+        found: Figures = {name: [] for name in ("response", "started", "model", "pipe", "torch")}
+        for seed in range(repeats):
+            served = window(session, replace(one, seed=seed))
+            found["response"].append(float(np.median(served.response_s)))
+            found["started"].append(float(np.median(served.started_s - served.sent_s)))
+            found["model"].append(float(np.median(served.model_s)))
+            found["pipe"].append(pipe_s(1 / rate_per_s))
+            found["torch"].append(call_after_s(1 / rate_per_s))
+        figures[str(rate_per_s)] = found
+        micros = (spread([1e6 * s for s in values], ".0f") for values in found.values())
+        rows.append([f"{rate_per_s}/s", *micros])
+    print(f"### Median response with a null model, {repeats} windows of {seconds:g} s\n")
+    head = [
+        "requests",
+        "response, us",
+        "until it is taken, us",
+        "in the model, us",
+        "a pipe alone wakes a process in, us",
+        "torch's own call after such a pause, us",
+    ]
+    print(table(head, rows))
+    return figures
+
+
+def pipe_s(pause_s: float) -> float:
+    """Median time in which a byte in a pipe wakes a process that sleeps in between."""
+    command = [sys.executable, "-c", LISTENER]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as listener:
+        assert listener.stdin is not None
+        assert listener.stdout is not None
+        listener.stdout.readline()
+        sent_s = []
+        for _ in range(WAKES):
+            time.sleep(pause_s)
+            sent_s.append(time.monotonic())
+            listener.stdin.write(b"\0")
+        listener.stdin.close()
+        heard_s = json.loads(listener.stdout.read())
+    return statistics.median(a - b for a, b in zip(heard_s, sent_s, strict=True))
+
+
+def call_after_s(pause_s: float) -> float:
+    """Median time of torch for one call of the null model after a pause."""
+    null, images = Null().eval(), torch.rand(1, 3, SIDE, SIDE)
+    took_s = []
+    for _ in range(WAKES):
+        time.sleep(pause_s)
+        started_s = time.perf_counter()
+        with torch.inference_mode():
+            null(images)
+        took_s.append(time.perf_counter() - started_s)
+    return statistics.median(took_s)
 
 
 def emptying_s(served: Served) -> float:

@@ -63,6 +63,11 @@ class ImageFiles:
             raise UnreadableImageError(error.strerror or str(error)) from error
 
 
+def load_decoders() -> None:
+    """Import every decoder now, so that the first image of a window does not wait for it."""
+    Image.init()
+
+
 def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) -> None:
     """Decode an image, resize, crop and normalise it.
 

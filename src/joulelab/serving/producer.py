@@ -19,7 +19,13 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from joulelab.errors import UsageError
-from joulelab.serving.images import CHANNELS, ImageFiles, UnreadableImageError, prepare
+from joulelab.serving.images import (
+    CHANNELS,
+    ImageFiles,
+    UnreadableImageError,
+    load_decoders,
+    prepare,
+)
 from joulelab.serving.process import serve_commands
 from joulelab.serving.queue import SendingEnd
 from joulelab.serving.queue_memory import Geometry, SharedMemory
@@ -98,6 +104,7 @@ class Producer:
         self._images = task.images.drawn(task.requests, task.seed)
         self._payloads = Payloads(task.images)
         self._limit_bytes = geometry.payload_bytes
+        load_decoders()
         gc.collect()
         gc.freeze()
 

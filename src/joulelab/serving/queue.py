@@ -20,7 +20,7 @@ import select
 import struct
 import time
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from joulelab.serving.queue_memory import (
     ENDED,
@@ -37,8 +37,7 @@ _EARS = 65536
 _FOREVER_S = 1e6
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One that waits in the queue.
 
     Attributes:

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from joulelab.serving.batches import run_batches
+from joulelab.serving.images import load_decoders
 from joulelab.serving.process import serve_commands
 from joulelab.serving.queue import ReceivingEnd
 from joulelab.serving.queue_memory import HEADER_BYTES, Geometry, SharedMemory
@@ -59,6 +60,7 @@ class Server:
         Raises:
             UsageError: there is no such device.
         """
+        load_decoders()
         torch.set_num_threads(threads)
         self._device = usable_device(device)
 
