@@ -354,6 +354,16 @@ def exchanges_of(due_s, response_s, outcome=None, outcomes=("answered", "HTTP 50
     )
 
 
+def test_response_counts_from_due_and_service_from_sending():
+    one = np.ones(1)
+    exchanges = Exchanges(one, one + 1, one + 3, one + 7, one, np.zeros(1, int), ("answered",))
+    assert (exchanges.response_s, exchanges.service_s) == (7, 4)
+    assert exchanges.columns()["response_s"] == 7
+    summary = LoadSummary.of(exchanges, 1)
+    assert (summary.response.max_s, summary.service.max_s, summary.late.max_s) == (7, 4, 1)
+    assert LimitCheck.of(exchanges, ResponseLimit(99, 6)).share_within == 0
+
+
 def test_figures_of_a_load():
     exchanges = exchanges_of(np.arange(101) / 10, np.arange(101) / 100)
     summary = LoadSummary.of(exchanges, 10)
