@@ -13,9 +13,11 @@ from served_study import served
 
 from joulelab.analysis.batching import MEANS, SUMS
 from joulelab.analysis.policy_choice import response_column
-from joulelab.report import batching, batching_effects, batching_pictures
-from joulelab.report.batching_findings import batching_findings
-from joulelab.report.batching_runs import histogram, ordinal, rate
+from joulelab.report.batching import effects as batching_effects
+from joulelab.report.batching import pictures as batching_pictures
+from joulelab.report.batching import tables as batching
+from joulelab.report.batching.findings import batching_findings
+from joulelab.report.batching.runs import histogram, ordinal, rate
 from joulelab.report.experiment import energy_basis, experiments
 from joulelab.report.pictures import Picture
 from joulelab.report.style import drawn

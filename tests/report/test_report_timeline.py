@@ -14,17 +14,17 @@ from joulelab.report.pictures import Picture
 from joulelab.report.style import drawn
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_table
-from joulelab.report.timeline import (
+from joulelab.report.timeline.findings import timeline_findings
+from joulelab.report.timeline.front_figure import accuracy_energy_figure
+from joulelab.report.timeline.pictures import timeline_front_picture, timeline_picture
+from joulelab.report.timeline.points import network_points
+from joulelab.report.timeline.tables import (
     correlation_table,
     distance_table,
     network_table,
     timeline_tables,
     trend_table,
 )
-from joulelab.report.timeline_findings import timeline_findings
-from joulelab.report.timeline_front_figure import accuracy_energy_figure
-from joulelab.report.timeline_pictures import timeline_front_picture, timeline_picture
-from joulelab.report.timeline_points import network_points
 
 OFF = "shufflenet_v2_x0_5"
 

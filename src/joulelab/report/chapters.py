@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from joulelab.report.batching_chapter import BATCHING
+from joulelab.report.batching.chapter import BATCHING
 from joulelab.report.chapter import Chapter
 from joulelab.report.experiment import Experiment
-from joulelab.report.timeline_chapter import TIMELINE
+from joulelab.report.timeline.chapter import TIMELINE
 from joulelab.report.training_chapter import TRAINING
 
 CHAPTERS = {"batching": BATCHING, "timeline": TIMELINE}

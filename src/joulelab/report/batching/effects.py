@@ -18,7 +18,7 @@ from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.least_p import least_p
 from joulelab.analysis.posthoc import dunn
-from joulelab.report.batching_runs import (
+from joulelab.report.batching.runs import (
     arrivals_name,
     by_setting,
     each_column,

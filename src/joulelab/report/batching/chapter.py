@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from joulelab.report.batching import choice_table, energy_cells, response_cells
-from joulelab.report.batching_effects import (
+from joulelab.report.batching.effects import (
     energy_effects,
     energy_interactions,
     policy_effects,
@@ -11,12 +10,13 @@ from joulelab.report.batching_effects import (
     response_effects,
     response_interactions,
 )
-from joulelab.report.batching_findings import batching_findings
-from joulelab.report.batching_pictures import (
+from joulelab.report.batching.findings import batching_findings
+from joulelab.report.batching.pictures import (
     batch_distribution_picture,
     batch_size_picture,
     front_picture,
 )
+from joulelab.report.batching.tables import choice_table, energy_cells, response_cells
 from joulelab.report.chapter import Chapter, Shown
 from joulelab.report.experiment import Experiment
 from joulelab.report.tables import Omitted, Table

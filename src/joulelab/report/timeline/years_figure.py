@@ -36,7 +36,7 @@ from joulelab.report.style import (
     Width,
     styled,
 )
-from joulelab.report.timeline_axes import decades, name_networks, percent_axis
+from joulelab.report.timeline.axes import decades, name_networks, percent_axis
 
 Values = npt.NDArray[np.float64]
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 6.4, "column": 4.4, "page": 5.0}

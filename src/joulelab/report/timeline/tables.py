@@ -17,7 +17,7 @@ from joulelab.analysis.rank_correlation import rank_correlation
 from joulelab.analysis.trend import OUTLIER_P, Trend
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import Omitted, Table, no_energy
-from joulelab.report.timeline_points import (
+from joulelab.report.timeline.points import (
     ACCURACY,
     BEST,
     MODEL,

@@ -6,9 +6,9 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.analysis.policy_choice import Choice, Limit, PolicyFigures
-from joulelab.report.batching_effects import energy_effects, model_by_policy, response_effects
-from joulelab.report.batching_notes import limit_note, saturations
-from joulelab.report.batching_runs import (
+from joulelab.report.batching.effects import energy_effects, model_by_policy, response_effects
+from joulelab.report.batching.notes import limit_note, saturations
+from joulelab.report.batching.runs import (
     asked_limit,
     choices,
     setting_name,

@@ -6,11 +6,9 @@ from joulelab import formats
 from joulelab.report.experiment import Experiment
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted
-from joulelab.report.timeline import network_table
-from joulelab.report.timeline_figures import Line, years_figure
-from joulelab.report.timeline_findings import timeline_findings
-from joulelab.report.timeline_front_figure import accuracy_energy_figure
-from joulelab.report.timeline_points import (
+from joulelab.report.timeline.findings import timeline_findings
+from joulelab.report.timeline.front_figure import accuracy_energy_figure
+from joulelab.report.timeline.points import (
     ACCURACY,
     BEST,
     MODEL,
@@ -18,6 +16,8 @@ from joulelab.report.timeline_points import (
     energy_trend,
     network_points,
 )
+from joulelab.report.timeline.tables import network_table
+from joulelab.report.timeline.years_figure import Line, years_figure
 
 
 def timeline_picture(experiment: Experiment) -> Picture | Omitted:

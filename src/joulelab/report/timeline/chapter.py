@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from joulelab.report.chapter import Chapter, Shown
 from joulelab.report.experiment import Experiment
-from joulelab.report.timeline import timeline_tables
-from joulelab.report.timeline_findings import timeline_findings
-from joulelab.report.timeline_pictures import timeline_front_picture, timeline_picture
+from joulelab.report.timeline.findings import timeline_findings
+from joulelab.report.timeline.pictures import timeline_front_picture, timeline_picture
+from joulelab.report.timeline.tables import timeline_tables
 
 
 def timeline_contents(experiment: Experiment) -> list[Shown]:

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 
 from joulelab.report.paper.layout import legend_above, require_drawable
 from joulelab.report.style import BLACK, DASHES, GREY, Size, Width, single, styled
-from joulelab.report.timeline_axes import Values, decades, name_networks, percent_axis
+from joulelab.report.timeline.axes import Values, decades, name_networks, percent_axis
 
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 4.8, "column": 3.0, "page": 3.4}
 FEW_YEARS = 6

@@ -1,7 +1,7 @@
 """Tables of a batching experiment: energy and response of every cell, and the policy to run.
 
 A cell is a model under a policy and an arrival process; `joulelab.analysis.batching` says how its
-figures are made. The tests are in `joulelab.report.batching_effects`.
+figures are made. The tests are in `joulelab.report.batching.effects`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.batching import NET_EACH
 from joulelab.analysis.policy_choice import Choice
-from joulelab.report.batching_notes import (
+from joulelab.report.batching.notes import (
     absences,
     arrivals_note,
     drops,
@@ -22,7 +22,7 @@ from joulelab.report.batching_notes import (
     remarks,
     saturations,
 )
-from joulelab.report.batching_runs import (
+from joulelab.report.batching.runs import (
     arrivals_name,
     asked_limit,
     cell_figures,

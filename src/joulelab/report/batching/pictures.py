@@ -13,9 +13,10 @@ from joulelab import formats
 from joulelab.analysis.batching import fixed_size
 from joulelab.analysis.pareto import undominated
 from joulelab.analysis.policy_choice import Limit, response_column
-from joulelab.report.batch_distribution_figure import batch_distribution_figure
-from joulelab.report.batch_size_figure import batch_size_figure
-from joulelab.report.batching_runs import (
+from joulelab.report.batching.batch_size_figure import batch_size_figure
+from joulelab.report.batching.distribution_figure import batch_distribution_figure
+from joulelab.report.batching.front_figure import front_figure
+from joulelab.report.batching.runs import (
     arrivals_name,
     asked_limit,
     by_cell,
@@ -30,7 +31,6 @@ from joulelab.report.batching_runs import (
     tail_name,
 )
 from joulelab.report.experiment import NET, Experiment, once
-from joulelab.report.front_figure import front_figure
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, no_energy
 

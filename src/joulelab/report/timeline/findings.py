@@ -12,8 +12,7 @@ from joulelab.analysis.records import records
 from joulelab.analysis.trend import Trend
 from joulelab.report.experiment import Experiment
 from joulelab.report.tables import SIGNIFICANT_P, Table
-from joulelab.report.timeline import correlation_table, network_table, points_interval
-from joulelab.report.timeline_points import (
+from joulelab.report.timeline.points import (
     BEST,
     MODEL,
     accuracy_trend,
@@ -23,6 +22,7 @@ from joulelab.report.timeline_points import (
     sizes_words,
     weights_words,
 )
+from joulelab.report.timeline.tables import correlation_table, network_table, points_interval
 
 MOST_NAMED = 8
 LEAST_RECORDS = 2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from joulelab import formats
-from joulelab.report.batching_runs import (
+from joulelab.report.batching.runs import (
     asked_limit,
     by_cell,
     cell_name,

@@ -1,0 +1,1 @@
+"""Tables, figures and sentences of comparisons over the years."""
