@@ -85,22 +85,16 @@ class Scenario:
             return f"{told}; {formats.count(self.needed, 'replica')} would answer all{holding}"
         return f"{told}; {self.needed}" if self.needed else told
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; unknown figures are ``None``."""
-        made = self.plan
-        return {
+    def to_dict(self, model: str, limit: ResponseLimit | None) -> dict[str, Any]:
+        """Plain data; unknown figures are ``None``; arguments as of `in_words`."""
+        return self.plan.to_dict() | {
             "arrivals": self.arrivals,
             "rate_per_s": self.rate_per_s,
             "replicas": self.replicas,
-            "account": made.account,
-            "best": made.best.policy if made.best else None,
-            "baseline": made.baseline.policy,
-            "saving": made.saving,
-            "quickest": made.quickest.policy if made.quickest else None,
-            "policies": [outcome_data(one) for one in made.outcomes],
-            "power": None if self.shared is None else fleet_data(self.shared),
+            "limit": None if limit is None else asdict(limit),
+            "in_words": self.in_words(model, limit),
+            "power": None if self.shared is None else self.shared.to_dict(),
             "replicas_needed": self.needed if isinstance(self.needed, int) else None,
-            "remarks": list(made.remarks),
         }
 
 
@@ -169,18 +163,26 @@ class Answer:
                 f"energies are {table.status} ({sources}), {known}; an error of the sensor is "
                 "mostly one factor on all sizes, and hardly changes a saving"
             )
-        if table.repeatability is not None:
-            said.append(
-                f"windows of one size differ from their mean by up to "
-                f"{formats.share(table.repeatability)}"
-            )
+        if (spread := table.repeatability) is not None:
+            told = f"windows of one size differ from their mean by up to {formats.share(spread)}"
+            unsure = [
+                f"{formats.significant(one.rate_per_s)}/s"
+                for one in self.scenarios
+                if 0 < (one.plan.saving or 0.0) < spread
+            ]
+            if unsure:
+                told += (
+                    f"; the saving at {formats.listing(unsure)} is less than that: measure "
+                    "again on a quiet machine, with more --patience"
+                )
+            said.append(told)
         spreads = [
             (high - low) / 2 / mean
             for one in self.scenarios
             if one.plan.best is not None
             and (mean := one.plan.best.mean_per_request(one.plan.account))
-            and (spread := one.plan.best.spread_per_request(one.plan.account))
-            for low, high in (spread,)
+            and (ends := one.plan.best.spread_per_request(one.plan.account))
+            for low, high in (ends,)
         ]
         if spreads:
             said.append(
@@ -228,57 +230,13 @@ class Answer:
             "g_per_kwh": self.site.g_per_kwh,
             "place": self.place or None,
             "pue": self.site.pue,
-            "plans": [one.to_dict() for one in self.scenarios],
-            "fleet": fleet_data(fleet) if isinstance(fleet, Fleet) else None,
+            "plans": [one.to_dict(self.table.model, self.limit) for one in self.scenarios],
+            "fleet": fleet.to_dict() if isinstance(fleet, Fleet) else None,
             "sentences": self.sentences(),
             "uncertainty": self.uncertainty(),
             "warnings": self.warnings(),
             "interrupted": self.interrupted,
         }
-
-
-def outcome_data(outcome: Outcome) -> dict[str, Any]:
-    """A policy's figures as plain data.
-
-    Args:
-        outcome: of simulated windows.
-    """
-    return {
-        "policy": outcome.policy,
-        "holds": outcome.holds,
-        "saturated": outcome.saturated,
-        "response_s": outcome.response_s,
-        "percentile": outcome.limit.percentile,
-        "response_mean_s": sum(outcome.response_means_s) / len(outcome.response_means_s),
-        "gross_j_per_request": outcome.mean_per_request("gross"),
-        "net_j_per_request": outcome.mean_per_request("net"),
-        "gross_j_per_request_spread": outcome.spread_per_request("gross"),
-        "busy_s_per_request": outcome.mean_per_request("time"),
-        "batch_mean": outcome.batch_mean,
-        "load": outcome.load,
-        "most_per_s": outcome.most_per_s,
-        "windows_within": outcome.windows_within,
-    }
-
-
-def fleet_data(made: Fleet) -> dict[str, Any]:
-    """A fleet's figures as plain data.
-
-    Args:
-        made: replicas under one policy.
-    """
-    return {
-        "rate_per_s": made.rate_per_s,
-        "replicas": made.replicas,
-        "policy": made.policy,
-        "power_w": made.power_w,
-        "joules_per_request": made.joules_per_request,
-        "kwh_per_day": made.kwh_per_day,
-        "co2e_kg_per_day": made.co2e_kg_per_day,
-        "saving": made.saving,
-        "baseline_replicas": None if made.baseline is None else made.baseline.replicas,
-        "remarks": list(made.remarks),
-    }
 
 
 def power_in_words(made: Fleet) -> str:
