@@ -24,12 +24,15 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil
 
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.reading import Measurement, Total
 from joulelab.energy.trials import IDLE_TICKS
 from joulelab.errors import ServingError
-from joulelab.formats import duration
+from joulelab.formats import duration, share
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask
 from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
@@ -41,6 +44,9 @@ LEAST_BATCHES = 3
 LEAST_ROUNDS, MOST_ROUNDS = 2, 3
 LEAST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
 LEAST_IDLE_S = 2.0
+OTHERS = 0.1
+"""Share of the processor that others may keep busy without a word."""
+
 _WINDOW_LENGTHS = (10, 6, 4, 2, 1)
 _AROUND_S = 0.1
 
@@ -178,7 +184,15 @@ class TableMeasuring:
         """Idle power by domain."""
         seconds = max(LEAST_IDLE_S, self._least_s)
         self._tell(f"measuring idle power for {duration(seconds)}")
-        return self._executor.measure_idle(seconds)
+        before = psutil.cpu_times()
+        idle_w = self._executor.measure_idle(seconds)
+        others = _busy_share(before, psutil.cpu_times())
+        if others > OTHERS:
+            self._remarks.append(
+                f"other programs kept {share(others)} of the processor busy while this one did "
+                "nothing: the figures are those of a busy machine"
+            )
+        return idle_w
 
     def _climb(self) -> None:
         """Try 1, 2, 4 ... once each."""
@@ -287,6 +301,15 @@ class TableMeasuring:
 
     def _window_s(self, size: int, window_s: float) -> float:
         return _window_s(self._seconds[size], window_s)
+
+
+def _busy_share(before: Any, after: Any) -> float:  # noqa: ANN401 - a type of the system
+    """Share of all processors' time that was not idle between two looks at `psutil.cpu_times`."""
+    passed = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
+    # Linux counts the time of guests within that of users.
+    total = sum(seconds for name, seconds in passed.items() if not name.startswith("guest"))
+    idle = passed["idle"] + passed.get("iowait", 0.0)
+    return float(1 - idle / total) if total > 0 else 0.0
 
 
 def _window_s(batch_s: float, window_s: float) -> float:
