@@ -55,7 +55,7 @@ def test_commands_and_their_options_exist(path):
     names = "|".join(known)
     for name, rest in re.findall(rf"\bjoulelab ({names})\b([^\n`]*)", path.read_text()):
         own = rest.partition(" -- ")[0]
-        assert set(re.findall(r"--[a-z-]+", own)) <= known[name] | {"--help"}, rest
+        assert set(re.findall(r"--[a-z0-9-]+", own)) <= known[name] | {"--help"}, rest
 
 
 def test_overrides_in_the_documents_are_accepted():

@@ -32,10 +32,9 @@ from joulelab.serving.http_summary import LimitCheck, LoadSummary
 from joulelab.serving.http_target import (
     Content,
     Target,
-    image_files,
     is_loopback,
-    shipped_photographs,
 )
+from joulelab.serving.photographs import image_files, shipped_photographs
 from joulelab.serving.planning.limit import ResponseLimit
 
 
@@ -338,7 +337,7 @@ def test_a_folder_gives_its_images_and_nothing_else(tmp_path):
 def test_the_shipped_photographs_are_found_without_importing_scikit_learn():
     assert [path.name for path in shipped_photographs()] == ["china.jpg", "flower.jpg"]
     program = (
-        "import sys; from joulelab.serving.http_target import shipped_photographs; "
+        "import sys; from joulelab.serving.photographs import shipped_photographs; "
         "shipped_photographs(); assert 'sklearn' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -124,6 +124,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         "energy": results.energy_frame,
         "rounds": results.rounds_frame,
         "ledger": results.ledger_frame,
+        "requests": results.requests_frame,
     }[table]()
     if file_format == "csv" and out is None:
         frame.to_csv(sys.stdout, index=False)

@@ -18,6 +18,8 @@ from joulelab.learning.images import datasets
 from joulelab.learning.networks import networks
 from joulelab.learning.protocol import protocols
 from joulelab.registry import Part, Registry, load_plugin
+from joulelab.serving.arrivals import arrivals
+from joulelab.serving.policies import policies
 from joulelab.study.experiment import kinds
 from joulelab.study.study_file import shipped_studies
 from joulelab.tuning.strategy import strategies
@@ -40,6 +42,8 @@ def print_parts(plugins: Sequence[Path], *, as_json: bool) -> None:
         "protocols": protocols,
         "engines": engines,
         "kinds of experiment": kinds,
+        "batching policies": policies,
+        "arrival processes": arrivals,
     }
     parts = {"studies": _studies(), **{name: r.parts() for name, r in registries.items()}}
     if as_json:

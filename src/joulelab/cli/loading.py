@@ -33,10 +33,9 @@ from joulelab.serving.http_target import (
     WITH_BODY,
     Content,
     Target,
-    image_files,
     is_loopback,
-    shipped_photographs,
 )
+from joulelab.serving.photographs import image_files, shipped_photographs
 from joulelab.serving.planning.limit import ResponseLimit
 
 NOTHING_ANSWERED, NOT_AS_WANTED, INTERRUPTED = 1, 4, 130

@@ -30,6 +30,7 @@ class Table(StrEnum):
     ENERGY = "energy"
     ROUNDS = "rounds"
     LEDGER = "ledger"
+    REQUESTS = "requests"
 
 
 @commands.command("list")

@@ -27,6 +27,8 @@ def timeline_picture(experiment: Experiment) -> Picture | Omitted:
     if isinstance(table, Omitted):
         return Omitted(key, title, table.reason)
     points = network_points(experiment)
+    if not points[["year", BEST]].notna().all(axis=1).any():
+        return Omitted(key, title, "no network has both a year of publication and an energy.")
     energy, accuracy = energy_trend(experiment), accuracy_trend(experiment)
     points = points.assign(
         named=points[MODEL].isin(_named(experiment) | _furthest(experiment)),
