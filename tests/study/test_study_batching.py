@@ -314,3 +314,28 @@ def test_shipped_studies_can_be_planned(name):
     if name == "timeline":
         assert len(models) >= 20
         assert {"alexnet", "shufflenet_v2_x0_5", "vit_b_16", "convnext_base"} <= models
+
+
+def test_a_miniature_of_windows_has_fewer_and_shorter_ones():
+    whole, thin = (load_spec("yarally2023-batching", scale=scale) for scale in (None, 0.02))
+    before, after = whole.experiment["batching"], thin.experiment["batching"]
+    work = before["repetitions"] * before["requests"]
+    assert after["repetitions"] * after["requests"] == pytest.approx(0.02 * work, rel=0.02)
+    assert after["repetitions"] == 2
+    assert 2 <= after["warm_up_batches"] < before["warm_up_batches"]
+    assert thin.scale == pytest.approx(0.02, rel=0.02)
+    said = thin.miniature_in_words()
+    assert f"{after['requests']:,} of 8,192 requests" in said
+    assert "2 of 3 repetitions" in said
+
+
+def test_what_is_set_in_a_miniature_of_windows_stays():
+    thin = load_spec("timeline", ["experiment.timeline.seconds=7"], scale=0.4)
+    assert thin.experiment["timeline"]["seconds"] == 7
+    assert thin.experiment["timeline"]["repetitions"] == 2
+    with pytest.raises(UsageError, match="nothing to thin"):
+        load_spec(
+            "timeline",
+            ["experiment.timeline.seconds=7", "experiment.timeline.repetitions=3"],
+            scale=0.4,
+        )

@@ -11,6 +11,7 @@ from joulelab.study.design import full_factorial
 from joulelab.study.miniature import miniature_in_words
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec, load_spec, shipped_studies
+from joulelab.study.training.spec import TrainingStudySpec
 
 KEYS = ("rounds", "repetitions")
 TUNING, ARCHITECTURE = "yarally2023-tuning", "yarally2023-architecture"
@@ -34,7 +35,12 @@ def share_of_work(spec, whole):
     return work(spec) / work(whole)
 
 
-@pytest.mark.parametrize("name", sorted(shipped_studies()))
+TRAINING = sorted(
+    name for name in shipped_studies() if isinstance(load_spec(name), TrainingStudySpec)
+)
+
+
+@pytest.mark.parametrize("name", TRAINING)
 @pytest.mark.parametrize("scale", [0.9, 0.5, 0.1])
 def test_a_miniature_does_the_share_of_the_work_that_was_asked_for(name, scale):
     spec = load_spec(name, scale=scale)

@@ -41,6 +41,15 @@ LEAST_STEPS, LEAST_BATCH = 16, 128
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 """What a whole data set is taken to have before it is loaded: as many as CIFAR-10."""
 
+COUNTED = {
+    "rounds": "rounds",
+    "repetitions": "repetitions",
+    "requests": "requests",
+    "seconds": "seconds a window",
+    "warm_up_batches": "batches of warm-up",
+}
+"""Keys of an experiment that a miniature may have less of, and what they are called."""
+
 Number = int | float | str
 IsSet = Callable[[str], bool]
 
@@ -125,7 +134,7 @@ def miniature(
     thinning = _Thinning(scale / trainings, later)
     share = trainings
     if epochs_exponent:
-        kept = _thinned(study["epochs"], LEAST_EPOCHS, thinning.share(EPOCHS))
+        kept = thinned_count(study["epochs"], LEAST_EPOCHS, thinning.share(EPOCHS))
         thin["epochs"] = kept
         share *= kept / study["epochs"]
         thinning = thinning.after(EPOCHS, kept / study["epochs"])
@@ -147,9 +156,20 @@ def miniature(
             f"there is nothing to thin to a scale of {scale:g}",
             "leave out the scale, or what sets rounds, repetitions, epochs and images",
         )
-    # Rounded, so that the same command gives the same file on every machine.
-    thin["miniature"] = {"scale": scale, "share": float(f"{share:.4g}"), "whole": whole}
+    thin["miniature"] = miniature_table(scale, share, whole)
     return thin
+
+
+def miniature_table(scale: float, share: float, whole: Mapping[str, Number]) -> dict[str, Any]:
+    """The table ``[miniature]``.
+
+    Args:
+        scale: the share of the work that was asked for.
+        share: the share that is done.
+        whole: what the whole study has of that which was thinned, by key.
+    """
+    # Rounded, so that the same command gives the same file on every machine.
+    return {"scale": scale, "share": float(f"{share:.4g}"), "whole": dict(whole)}
 
 
 def _thin_experiments(
@@ -182,13 +202,14 @@ def _thin_experiments(
         thinning = _Thinning(scale, later + math.fsum(exponent for _, exponent, _ in free))
         for key, exponent, least in free:
             before = table[key]
-            table[key] = _thinned(before, least, thinning.share(exponent))
+            table[key] = thinned_count(before, least, thinning.share(exponent))
             thinning = thinning.after(exponent, table[key] / before)
         kept += configurations[name] * table["rounds"] * table["repetitions"]
     return kept / whole
 
 
-def _thinned(whole: int, least: int, share: float) -> int:
+def thinned_count(whole: int, least: int, share: float) -> int:
+    """A share of a number, rounded, but no less than its least, or the whole if that is less."""
     return min(whole, max(least, round(whole * share)))
 
 
@@ -199,7 +220,7 @@ def _thinned_images(
     if share >= 1:
         return whole, 1.0
     if isinstance(whole, int):
-        kept = _thinned(whole, least, share)
+        kept = thinned_count(whole, least, share)
         return kept, kept / whole
     before = 1.0 if isinstance(whole, str) else whole
     after = min(before, max(before * share, least / assumed))
@@ -259,9 +280,9 @@ def miniature_in_words(
     parts = []
     for name in study["experiment"]:
         of = [
-            f"{_at(study, key):,} of {whole[key]:,} {key.rpartition('.')[2]}"
-            for key in (f"experiment.{name}.rounds", f"experiment.{name}.repetitions")
-            if key in whole
+            f"{_at(study, key):,} of {whole[key]:,} {words}"
+            for what, words in COUNTED.items()
+            if (key := f"experiment.{name}.{what}") in whole
         ]
         if of:
             parts.append(f"{', '.join(of)} in {name}" if several else ", ".join(of))

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from joulelab.errors import SpecError, UnknownNameError, UsageError
 from joulelab.registry import load_plugin
 from joulelab.study.design import full_factorial
+from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.miniature import check_scale, miniature
 from joulelab.study.origin import Origin, override_key
 from joulelab.study.spec import StudySpec, kind_of, typed
@@ -114,7 +115,14 @@ def _thinned(
         name: len(full_factorial(experiment.factors(), experiment.exclude))
         for name, experiment in spec.experiments().items()
     }
-    return check_spec(miniature(spec.to_dict(), configurations, scale, overridden), origin)
+    trains = {experiment.trains for experiment in spec.experiments().values()}
+    if len(trains) > 1:
+        raise UsageError(
+            f"{spec.name} trains and serves, and cannot be thinned as one",
+            "put its experiments into two study files",
+        )
+    make = miniature if trains == {True} else inference_miniature
+    return check_spec(make(spec.to_dict(), configurations, scale, overridden), origin)
 
 
 def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySpec:
