@@ -34,32 +34,27 @@ def run_batches(
     model.clear_remarks()
     batches = _DrawnBatches(task, device) if task.with_images else _ReadyBatches(task, device)
     rows: list[tuple[float, float, float]] = []
-    began_s = time.monotonic()
-    size = model.largest_of(task.size)
-    while len(rows) < task.least_batches or (
-        len(rows) < task.most_batches and time.monotonic() - began_s < task.seconds
-    ):
+    began_s, size = time.monotonic(), model.largest_of(task.size)
+    while not _enough(task, len(rows), time.monotonic() - began_s):
         started_s = time.monotonic()
         images = batches.make(size)
         prepare_s = time.monotonic() - started_s
         parts = list(model.answer(images))
-        if len(parts) > 1:
-            size = model.largest_of(task.size)
+        if len(parts) == 1:
+            rows.append((parts[0].answered_s - started_s, parts[0].model_s, prepare_s))
+            memory.done = len(rows)
+        else:
             rows.clear()
-            began_s = time.monotonic()
-            continue
-        rows.append((parts[0].answered_s - started_s, parts[0].model_s, prepare_s))
-        memory.done = len(rows)
+            began_s, size = time.monotonic(), model.largest_of(task.size)
     durations_s, model_s, prepared_s = np.array(rows).T
-    return Batches(
-        size,
-        task.size,
-        durations_s,
-        model_s,
-        prepared_s,
-        batches.unreadable,
-        tuple(model.remarks),
-    )
+    remarks = tuple(model.remarks)
+    return Batches(size, task.size, durations_s, model_s, prepared_s, batches.unreadable, remarks)
+
+
+def _enough(task: BatchTask, batches: int, elapsed_s: float) -> bool:
+    if batches < task.least_batches:
+        return False
+    return batches >= task.most_batches or elapsed_s >= task.seconds
 
 
 class _ReadyBatches:

@@ -13,7 +13,7 @@ session share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,15 +180,6 @@ def served(sendings: Sendings, answers: Answers, start_s: float, names: Sequence
         rows = list(one.requests)
         started_s[rows], answered_s[rows] = one.started_s - start_s, one.answered_s - start_s
         batch[rows] = number
-    unreadable = sendings.unreadable | answers.unreadable
-    dropped = [
-        ""
-        if batch[row] >= 0
-        else f"{UNREADABLE}: {names[row]}: {unreadable[row]}"
-        if row in unreadable
-        else QUEUE_FULL
-        for row in range(count)
-    ]
     ended_s = np.array([one.answered_s - start_s for one in batches])
     return Served(
         due_s=sendings.due_s,
@@ -196,7 +187,7 @@ def served(sendings: Sendings, answers: Answers, start_s: float, names: Sequence
         started_s=started_s,
         answered_s=answered_s,
         batch=batch,
-        dropped=dropped,
+        dropped=_reasons(batch, sendings.unreadable | answers.unreadable, names),
         batch_sizes=np.array([len(one.requests) for one in batches], np.int64),
         batch_started_s=np.array([one.started_s - start_s for one in batches]),
         batch_answered_s=ended_s,
@@ -206,3 +197,12 @@ def served(sendings: Sendings, answers: Answers, start_s: float, names: Sequence
         duration_s=float(ended_s[-1]) if len(ended_s) else float(sendings.due_s[-1]),
         remarks=answers.remarks,
     )
+
+
+def _reasons(batch: Counts, unreadable: Mapping[int, str], names: Sequence[str]) -> list[str]:
+    """Why each request was dropped; empty for those that were answered."""
+    reasons = [""] * len(batch)
+    for row in np.flatnonzero(batch < 0).tolist():
+        known = row in unreadable
+        reasons[row] = f"{UNREADABLE}: {names[row]}: {unreadable[row]}" if known else QUEUE_FULL
+    return reasons
