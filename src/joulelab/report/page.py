@@ -217,7 +217,10 @@ def _html(
         channels=conditions.channels(manifest),
         missing=conditions.missing(manifest),
         idle=conditions.idle_power(manifest),
-        sections=[(one, _lead(one), _embed(one.name, _contents(one), figures)) for one in found],
+        sections=[
+            (one, _lead(one, alone=len(found) == 1), _embed(one.name, _contents(one), figures))
+            for one in found
+        ],
         study_blocks=_embed(
             "study", [pictures.ledger_picture(energy), *study_tables(results)], figures
         ),
@@ -225,8 +228,13 @@ def _html(
     )
 
 
-def _lead(experiment: Experiment) -> list[str]:
-    """What an experiment was, how far it is, and what to bear in mind."""
+def _lead(experiment: Experiment, *, alone: bool) -> list[str]:
+    """What an experiment was, how far it is, and what to bear in mind.
+
+    Args:
+        experiment: with or without finished runs.
+        alone: its findings stand at the top of the page already.
+    """
     ended = f"{len(experiment.runs):,} of {formats.count(experiment.planned, 'run')} finished"
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     diverged = int(experiment.runs["diverged"].sum()) if len(experiment.runs) else 0
@@ -237,7 +245,8 @@ def _lead(experiment: Experiment) -> list[str]:
     )
     factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
     first = f"{factors}{ended}{failed}."
-    return [first, *chapter(experiment).findings(experiment), *flagged, *experiment.energy.remarks]
+    found = [] if alone else chapter(experiment).findings(experiment)
+    return [first, *found, *flagged, *experiment.energy.remarks]
 
 
 def _contents(experiment: Experiment) -> Sequence[Shown]:
