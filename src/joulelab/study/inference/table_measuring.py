@@ -148,6 +148,7 @@ class TableMeasuring:
         self._seconds: dict[int, float] = {}
         self._measured: list[tuple[Measurement, Batches]] = []
         self._remarks: list[str] = []
+        self._others = 0.0
         self._ends_s = math.inf
 
     def run(self) -> Windows:
@@ -177,6 +178,11 @@ class TableMeasuring:
         profiles = tuple(
             SizeProfile.of(batches, one.duration_s, self._total(one)) for one, batches in measured
         )
+        if self._others > OTHERS:
+            self._remarks.append(
+                f"other programs kept {share(self._others)} of the processor busy while this one "
+                "did nothing: the figures are those of a busy machine"
+            )
         flags = [flag for one, _ in measured for flag in one.flags]
         return Windows(profiles, tuple(dict.fromkeys([*self._remarks, *flags])), interrupted)
 
@@ -186,12 +192,7 @@ class TableMeasuring:
         self._tell(f"measuring idle power for {duration(seconds)}")
         before = psutil.cpu_times()
         idle_w = self._executor.measure_idle(seconds)
-        others = _busy_share(before, psutil.cpu_times())
-        if others > OTHERS:
-            self._remarks.append(
-                f"other programs kept {share(others)} of the processor busy while this one did "
-                "nothing: the figures are those of a busy machine"
-            )
+        self._others = max(self._others, _busy_share(before, psutil.cpu_times()))
         return idle_w
 
     def _climb(self) -> None:
