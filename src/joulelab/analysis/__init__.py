@@ -29,6 +29,12 @@ clusters       what do the low-energy and the high-energy runs reach?
 pareto         which configurations are not beaten in both energy and accuracy?
 batching       what does a request cost, and how long does it wait, under each policy?
 policy_choice  which policy takes least, and still answers in time?
+least_p        could so few runs show a difference at all?
+trend          does a figure of networks change over the years, and who leaves the line?
+growth         does energy grow faster over the years than accuracy?
+records        what did the most accurate network of its time take?
+best_batch     what does the best batch size save?
+rank_correlation  do two figures of networks rank them alike? (Spearman)
 claims         which findings of the paper do the data bear out?
 resampling     how far would a statistic move if the sample were drawn again? (bootstrap)
 =============  =====================================================================================
