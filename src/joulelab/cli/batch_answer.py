@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from joulelab import formats
+from joulelab.energy.detection import ESTIMATE
 from joulelab.energy.reading import Status
 from joulelab.serving.planning.fleet import Fleet, Site
 from joulelab.serving.planning.limit import ResponseLimit
@@ -196,7 +197,12 @@ class Answer:
         said = ["interrupted: planned from what had been measured"] if self.interrupted else []
         table = self.table
         if table.status is Status.ESTIMATED:
-            said.append("no sensor was read: joules are estimated from processor time and memory")
+            only = table.sources == (ESTIMATE,)
+            said.append(
+                "no sensor was read: joules are estimated from processor time and memory"
+                if only
+                else "a part of the energy is estimated, not read from a sensor"
+            )
         if table.status is Status.MISSING:
             said.append("no energy is known: policies are compared by seconds of the server")
         said += [*table.remarks, *self.remarks]

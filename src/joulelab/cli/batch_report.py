@@ -158,7 +158,8 @@ def _rates(answer: Answer) -> Table:
             drawn.add_row(rate, what, formats.DASH, before, *[formats.DASH] * 3)
             continue
         _, response, _, _, load = _figures(made.best, account)
-        saving = formats.DASH if made.baseline.saturated else formats.percent(made.saving, 0)
+        same = made.baseline.saturated or made.best is made.baseline
+        saving = formats.DASH if same else formats.percent(made.saving, 0)
         cost = _cost(made.best, account)
         drawn.add_row(rate, made.best.policy, cost, before, saving, response, load)
     return drawn
