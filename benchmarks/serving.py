@@ -230,8 +230,8 @@ def print_overhead(
             warm_up_batches=0,
         )
         served_s = []
-        for seed in range(repeats):  # a model of its own each time, for its first batch to be slow
-            null = model("Null", first_s=filling_s + 1e-6 * seed)
+        for seed in range(repeats):  # another model each time, so that its first batch is slow
+            null = model("Null", first_s=filling_s + 1e-6 * (size + seed))
             served_s.append(emptying_s(window(session, replace(one, model=null, seed=seed))))
         alone_s = [call_s(size) / size for _ in range(repeats)]
         added_s = [a - b for a, b in zip(served_s, alone_s, strict=True)]

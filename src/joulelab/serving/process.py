@@ -159,6 +159,8 @@ def begin(module: str, parent: str, connection: str, *descriptors: str) -> None:
     lowest = [os.dup(int(descriptor)) for descriptor in descriptors]
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         run(Connection(int(connection)), *lowest)
+    sys.stderr.flush()
+    os._exit(0)  # libraries that are torn down take a second, and some complain meanwhile
 
 
 def serve_commands(connection: Connection, commands: Mapping[str, Callable[..., Any]]) -> None:
