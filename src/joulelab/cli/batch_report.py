@@ -91,7 +91,7 @@ _UNITS = ((0.1, 1.0, "J"), (0.0, 1e-3, "mJ"))
 def _policies(scenario: Scenario, answer: Answer) -> Table:
     made = scenario.plan
     drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    drawn.add_column("policy")
+    drawn.add_column("policy", no_wrap=True)
     for name in (_COST_NAMES[made.account], made.limit.name, "mean", "batch", "load"):
         drawn.add_column(name, justify="right", no_wrap=True)
     drawn.add_column("")
@@ -104,7 +104,7 @@ def _policies(scenario: Scenario, answer: Answer) -> Table:
                 ("baseline", one is made.baseline),
                 ("quickest", one is made.quickest),
                 ("yours", one.policy in own),
-                ("misses the limit", answer.limit is not None and not one.holds),
+                ("too slow", answer.limit is not None and not one.holds),
             )
             if holds
         ]
