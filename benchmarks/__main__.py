@@ -24,6 +24,7 @@ QUICK = {
     "gaps": "--seconds 0.3",
     "analysis": "--repeats 1 --rounds 4",
     "proposal": "--observations 8 --pairs 1",
+    "serving": "--seconds 0.5 --repeats 1",
     "planner": "--requests 20000 --repeats 1",
     "training": "--pairs 1 --steps 1 --networks DensePolyNN --datasets fashion-mnist",
 }
@@ -34,6 +35,7 @@ TITLES = {
     "gaps": "Gaps under a busy interpreter",
     "proposal": "A Bayesian proposal",
     "analysis": "Analysis and report",
+    "serving": "The queue",
     "planner": "A million simulated requests",
     "training": "The fast engine beside the reference engine",
 }

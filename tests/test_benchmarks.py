@@ -36,6 +36,8 @@ SMALL = {
         rf"\| replicate, architecture-cifar10, .* \| {FIGURE} s ",
         rf"\| report, 480 runs \| {FIGURE} s .* \| \d+ MiB ",
     ),
+    "serving.py --seconds 0.5 --repeats 1": (r"\| idle \| ", r"\| 32 \| \d"),
+    "planner.py --requests 2000 --repeats 1": (r"\| fixed\(32\) \| 2,000 \| \d+ \|",),
     "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"
     " --datasets fashion-mnist --rounds --epochs 1 --train-images 1024": (
         rf"\| fashion-mnist \| DensePolyNN \| fp32 \| {FIGURE} \({FIGURE} to {FIGURE}\) ",
