@@ -121,6 +121,8 @@ def _shown(scenario: Scenario, own: set[str]) -> list[Outcome]:
     chosen = [*first, *holding[:SHOWN], made.baseline]
     chosen += [one for one in made.outcomes if one.policy in own]
     chosen += [made.quickest] if made.quickest is not None else []
+    if made.best is None:
+        chosen.append(max(made.outcomes, key=lambda one: one.most_per_s))
     return list({one.policy: one for one in chosen}.values())
 
 
