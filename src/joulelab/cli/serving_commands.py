@@ -268,7 +268,7 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Measure batches of a model here, and say which batching policy needs the fewest joules.
+    """Find the batching policy with the fewest joules: measure batches here, then plan.
 
     Without a limit the fewest joules win, however long requests wait. Exit code 4: the limit cannot
     be held, or more arrives than can be answered.
