@@ -191,6 +191,23 @@ def test_without_a_limit_the_fewest_joules_win_and_their_p99_is_told(joulelab, t
     assert re.search(r"at poisson\(50\): fixed\(16\) needs .* \(p99 0\.\d\d s\)", found["in_words"])
 
 
+def test_a_choice_that_would_wait_for_ever_is_said_with_one_that_would_not(joulelab, table):
+    code, out, _ = joulelab("batch", "--table", table, "--rate", 150, "--p99", "200ms", "--json")
+    data = json.loads(out)
+    (found,) = data["plans"]
+    assert code == 0
+    assert found["best"] == "fixed(16)"
+    (told,) = [one for one in data["warnings"] if "without end" in one]
+    safe = re.fullmatch(
+        r"fixed\(16\) waits without end when requests stop coming; (.*) does not, for .* J per "
+        r"request",
+        told,
+    )[1]
+    (known,) = [one for one in found["candidates"] if one["policy"] == safe]
+    assert known["holds"]
+    assert "wait_ms" in safe
+
+
 def test_replicas_share_a_rate_and_their_power_is_told(joulelab, table):
     arguments = ("--p99", "200ms", "--place", "300", "--pue", 1.2, "--json")
     _, alone, _ = joulelab("batch", "--table", table, "--rate", 50, *arguments)

@@ -12,12 +12,15 @@ from joulelab.serving.planning.fleet import Fleet, Site
 from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.planning.outcome import Account, Outcome
 from joulelab.serving.planning.plan import Plan
+from joulelab.serving.policies import parse_policy
 from joulelab.study.inference.batch_table import BatchTable
 from joulelab.study.inference.batch_table_file import table_data
 
 HELD, NOT_HELD = 0, 4
 KILOWATTS_W = 1e4
 """From how many watts on power is told in kilowatts."""
+
+_LONG_WAIT_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,20 @@ class Scenario:
             holding = " within the limit" if limit else ""
             return f"{told}; {formats.count(self.needed, 'replica')} would answer all{holding}"
         return f"{told}; {self.needed}" if self.needed else told
+
+    def endless(self) -> str:
+        """Said of a choice that waits for ever when requests stop; empty of any other."""
+        made = self.plan
+        if made.best is None or not _waits_for_ever(made.best):
+            return ""
+        told = f"{made.best.policy} waits without end when requests stop coming"
+        others = [one for one in made.outcomes if one.holds and not _waits_for_ever(one)]
+        costs = [one.mean_per_request(made.account) for one in others]
+        known = [(cost, one) for cost, one in zip(costs, others, strict=True) if cost is not None]
+        if not known:
+            return told
+        safe = min(known, key=lambda one: one[0])[1]
+        return f"{told}; {safe.policy} does not, for {_cost(safe, made.account)} per request"
 
     def to_dict(self, model: str, limit: ResponseLimit | None) -> dict[str, Any]:
         """Plain data; unknown figures are ``None``; arguments as of `in_words`."""
@@ -206,6 +223,7 @@ class Answer:
         if table.status is Status.MISSING:
             said.append("no energy is known: policies are compared by seconds of the server")
         said += [*table.remarks, *self.remarks]
+        said += filter(None, (one.endless() for one in self.scenarios))
         said += [remark for one in self.scenarios for remark in one.plan.remarks]
         if isinstance(self.fleet, Fleet):
             said += self.fleet.remarks
@@ -269,6 +287,11 @@ def _power(power_w: float | None) -> str:
         if power_w >= KILOWATTS_W
         else formats.watts(power_w)
     )
+
+
+def _waits_for_ever(outcome: Outcome) -> bool:
+    """Whether a single request would never be served by itself."""
+    return parse_policy(outcome.policy).take(1, _LONG_WAIT_S) == 0
 
 
 def _limit_text(limit: ResponseLimit) -> str:
