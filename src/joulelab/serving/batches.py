@@ -43,6 +43,7 @@ def run_batches(
         if len(parts) == 1:
             rows.append((parts[0].answered_s - started_s, parts[0].model_s, prepare_s))
             memory.done = len(rows)
+            time.sleep(rows[-1][0] * (1 / task.load - 1))
         else:
             rows.clear()
             began_s, size = time.monotonic(), model.largest_of(task.size)

@@ -195,6 +195,8 @@ class BatchTask:
             numbers lie ready.
         warm_up_batches: batches before the window.
         seed: images are drawn by it; 0 or more.
+        load: share of the time that batches take. Below 1 the server sleeps after each, as one does
+            that waits for requests: a batch after a wait finds caches cold and threads asleep.
     """
 
     model: ModelSource
@@ -206,6 +208,7 @@ class BatchTask:
     with_images: bool = True
     warm_up_batches: int = 2
     seed: int = 0
+    load: float = 1.0
 
     def check(self) -> None:
         """Refuse what cannot be carried out.
@@ -218,6 +221,8 @@ class BatchTask:
         _require_at_least(0, warm_up_batches=self.warm_up_batches, seed=self.seed)
         if not self.seconds >= 0:
             raise UsageError(f"seconds = {self.seconds} is no duration", "give 0 or more")
+        if not 0 < self.load <= 1:
+            raise UsageError(f"a load of {self.load} is impossible", "give a share, 1 at most")
         self.images.check()
 
 

@@ -97,8 +97,15 @@ class SizeProfile:
 
     @property
     def gross_j_per_image(self) -> float | None:
-        """Joules of an image, idle power included, while the server is never without work."""
-        return None if self.energy.gross_j is None else self.energy.gross_j / self.images
+        """Joules of an image, idle power included, while the server is never without work.
+
+        What the server draws at idle between two batches is not in it; where idle power is unknown,
+        it is.
+        """
+        if self.energy.gross_j is None:
+            return None
+        waited_s = max(self.duration_s - self.batches * self.seconds, 0.0)
+        return (self.energy.gross_j - (self.idle_w or 0.0) * waited_s) / self.images
 
     @property
     def net_j_per_image(self) -> float | None:

@@ -10,7 +10,9 @@
 Idle power is measured with the model loaded and the server waiting, before and after, because that
 is what a server without requests draws. Each round has its own order, so that a machine that warms
 up does not make large batches look dear. There is no cooling down in between: neither is there in a
-server under load.
+server under load. But after each batch the server waits as long as the batch took, as at half load:
+a batch after a wait takes longer than one that follows another, for caches are cold and threads
+asleep, and it is such batches that a server has.
 
 The climb ends at the largest size that was asked for, where memory ends, at the first batch that
 alone takes longer than the limit of the response time, or where twice a window of every size would
@@ -40,6 +42,9 @@ from joulelab.study.inference.profiling import SizeProfile
 
 LEAST_BATCHES = 3
 """In a window, however long they take."""
+
+LOAD = 0.5
+"""Share of a window that batches take."""
 
 LEAST_ROUNDS, MOST_ROUNDS = 2, 3
 LEAST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
@@ -268,6 +273,7 @@ class TableMeasuring:
             with_images=self._with_images,
             warm_up_batches=1,
             seed=seed,
+            load=LOAD if seconds else 1.0,
         )
         job = replace(self._job, label=f"batches of {size}", task=task)
         try:
@@ -315,4 +321,4 @@ def _busy_share(before: Any, after: Any) -> float:  # noqa: ANN401 - a type of t
 
 def _window_s(batch_s: float, window_s: float) -> float:
     """How long a window takes with its warm-up."""
-    return batch_s + max(window_s, LEAST_BATCHES * batch_s) + _AROUND_S
+    return batch_s + max(window_s, LEAST_BATCHES * batch_s / LOAD) + _AROUND_S
