@@ -14,7 +14,7 @@ help:
 	@echo "make lint         set up, then run ruff and mypy --strict"
 	@echo "make format       set up, then let ruff reformat"
 	@echo "make bench        set up, then measure accuracy, overhead and speed beside other tools (15 minutes; let nothing else run)"
-	@echo "make bench-gpu    set up, then measure counter, power and the fast engine on a real NVIDIA GPU (20 minutes)"
+	@echo "make bench-gpu    set up, then measure counter, power, the fast engine and the planner on a real NVIDIA GPU (30 minutes)"
 	@echo "make lock         compile requirements.lock anew"
 
 $(READY): requirements.lock pyproject.toml
@@ -50,6 +50,7 @@ bench: $(READY)
 bench-gpu: $(READY)
 	@$(BIN)/python benchmarks/gpu.py
 	@$(BIN)/python benchmarks/training.py --device cuda:0 --rounds --architecture --json joulelab-out/training-gpu.json
+	@$(BIN)/python benchmarks/planner_check.py --device cuda:0 --json joulelab-out/planner-check-gpu.json
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade --extra dev pyproject.toml -o requirements.lock

@@ -1,7 +1,8 @@
 """The planner beside the real queue: the same arrivals, simulated and served, cell by cell.
 
     python benchmarks/planner_check.py [--models shufflenet_v2_x0_5 resnet18] [--seconds 20]
-        [--repeats 3] [--patience 120] [--json FILE]
+        [--repeats 3] [--patience 120] [--device auto] [--threads 1]
+        [--json FILE]
 
 Per model batches are measured first, as `joulelab batch` does it. Then each policy is served at a
 rate that loads the server by a known share, in windows whose order is shuffled in each repeat; and
@@ -40,7 +41,7 @@ from joulelab.serving.policies import parse_policy
 from joulelab.serving.results import Served
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
 from joulelab.study.accounting import counted
-from joulelab.study.device import available_threads
+from joulelab.study.device import Device, find_device
 from joulelab.study.inference.executor import ServingJob
 from joulelab.study.inference.models import find_model
 from joulelab.study.inference.profiling import SizeProfile, batch_costs
@@ -89,24 +90,28 @@ class Cell:
 class Bench:
     """One model, its costs, and the executor that serves it."""
 
-    def __init__(self, name: str, executor: ServedAlone, threads: int) -> None:
+    def __init__(self, name: str, executor: ServedAlone, device: Device, threads: int) -> None:
         model = find_model(name, "random")
         files = tuple(map(str, shipped_photographs()))
-        self.name, self._executor, self._threads = name, executor, threads
+        self.name, self._executor, self._device, self._threads = name, executor, device, threads
         self._source = model.source
         self._images = ImageSource(files, model.resize, model.crop)
 
     def measure(self, patience_s: float, largest: int) -> Sequence[SizeProfile]:
         """Windows with batches of each size."""
         batches = BatchTask(self._source, self._images, 1, 0.0)
-        job = ServingJob("batches", "cpu", self._threads, batches)
+        job = ServingJob("batches", self._device.name, self._threads, batches)
         patience = Patience(patience_s, largest)
-        windows = TableMeasuring(self._executor, job, patience, total, say).run()
+        windows = TableMeasuring(self._executor, job, patience, self.total, say).run()
         for remark in windows.remarks:
             say(remark)
         if windows.interrupted:
             raise KeyboardInterrupt
         return windows.profiles
+
+    def total(self, measurement: Measurement) -> Total:
+        """The energy that counts."""
+        return counted(measurement, None, self._device.domain)
 
     def serve(self, cell: Cell, costs: BatchCosts, seconds: float, seed: int) -> None:
         """Serve a window, and simulate the same arrivals."""
@@ -121,7 +126,7 @@ class Bench:
             warm_up_batches=2,
             warm_up_size=LARGEST,
         )
-        job = ServingJob(f"{self.name} {cell.policy}", "cpu", self._threads, task)
+        job = ServingJob(f"{self.name} {cell.policy}", self._device.name, self._threads, task)
         self._executor.load(job)
         outcome = self._executor.run(job, lambda _: None)
         if outcome.state == "interrupted":
@@ -129,7 +134,7 @@ class Bench:
         served = outcome.result
         if not isinstance(served, Served):
             raise SystemExit(f"{self.name} {cell.policy}: {outcome.error}")
-        energy = total(outcome.measurement)
+        energy = self.total(outcome.measurement)
         simulated = simulate(task.due_s(), parse_policy(cell.policy), costs, seed=seed)
         cell.response_s.append(float(served.response_s.mean()))
         cell.response_ratio.append(simulated.response_mean_s / cell.response_s[-1])
@@ -148,11 +153,6 @@ class Bench:
             cell.net_ratio.append(simulated.net_j_per_request * served.answered / energy.net_j)
 
 
-def total(measurement: Measurement) -> Total:
-    """The energy that counts."""
-    return counted(measurement, None, "cpu")
-
-
 def say(text: str) -> None:
     """Progress."""
     print(text, file=sys.stderr, flush=True)
@@ -165,18 +165,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each window")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--patience", type=float, default=120.0, help="for batches of a model")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:<n>")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="torch's, so that the producer has a core too"
+    )
     parser.add_argument("--json", type=Path, help="a file for the figures")
     args = parser.parse_args()
     where = f"{machine()}; {versions()}"
     print(f"{where}\n")
     cells: list[Cell] = []
     drifts: dict[str, float] = {}
-    threads = available_threads()
+    device, threads = find_device(args.device), args.threads
     with open_recorder() as recorder:
-        executor = ServedAlone(recorder, "cpu", 0.0, say)
+        executor = ServedAlone(recorder, device.domain, 0.0, say)
         try:
             for name in args.models:
-                bench = Bench(name, executor, threads)
+                bench = Bench(name, executor, device, threads)
                 mine, drifts[name] = check(bench, args)
                 cells += mine
         finally:
