@@ -1,0 +1,207 @@
+"""CodeCarbon beside a wattmeter on the same trainings: Xu et al. (HICSS 2023).
+
+A row a training, CodeCarbon in kWh and the wattmeter in joules or Wh::
+
+    dataset, architecture, repetition, codecarbon_energy_kwh, wattmeter_energy_j
+    codecarbon_cpu_kwh, codecarbon_gpu_kwh, codecarbon_ram_kwh        where there are
+
+CodeCarbon's energy is the sum of its parts, and some of its energies of the processor are below
+zero. What the paper prints is over all trainings; beside it stands the same without those that have
+an impossible part, for a sum with such a part in it is no reading either. Where the paper prints no
+figure, it is held against what the paper finds: that CodeCarbon reads less than the wattmeter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.agreement import Agreement, agreement
+from joulelab.analysis.concordance import Correlation
+from joulelab.analysis.impossible import in_words
+from joulelab.replication.codecarbon_rows import J_PER_KWH
+from joulelab.replication.csv_table import read_csv_table
+from joulelab.replication.published import Comparison, Published, Recomputed, joined
+from joulelab.replication.xu2023_printed import (
+    ALL,
+    BOTH_INSTRUMENTS,
+    INSTRUMENTS,
+    LESS,
+    RATIO,
+    SOUND,
+)
+
+WH_J = 3600.0
+CODECARBON, WATTMETER = "codecarbon_j", "wattmeter_j"
+PARTS = {f"codecarbon_{part}_kwh": f"codecarbon_{part}_j" for part in ("cpu", "gpu", "ram")}
+NAMES = ("dataset", "architecture", "repetition")
+NOT_PRINTED = "the paper prints no figure, and finds that CodeCarbon reads less"
+
+
+@dataclass(frozen=True)
+class WithinPrinted(Comparison):
+    """A recomputed number beside a printed range that it should lie in."""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether it lies between the ends, at two decimals."""
+        value = self.value
+        if not isinstance(value, float):
+            return None
+        return RATIO[0] <= round(value, 2) <= RATIO[1]
+
+
+def read_instruments(files: Mapping[str, Path]) -> pd.DataFrame:
+    """Read the files of all data sets.
+
+    Args:
+        files: by data set.
+
+    Returns:
+        A row a training: ``dataset``, ``run`` (data set, architecture, repetition),
+        ``codecarbon_j``, ``wattmeter_j``, and the parts that there are, ``codecarbon_cpu_j`` ...
+
+    Raises:
+        DatasetError: a column is absent, or a cell is not a number.
+    """
+    return pd.concat([_read(path, dataset) for dataset, path in files.items()], ignore_index=True)
+
+
+def _read(path: Path, dataset: str) -> pd.DataFrame:
+    table = read_csv_table(path)
+    in_joules = "wattmeter_energy_j" in table.columns or "wattmeter_energy_wh" not in table.columns
+    wall = "wattmeter_energy_j" if in_joules else "wattmeter_energy_wh"
+    table.require([*NAMES[1:], "codecarbon_energy_kwh", wall])
+    columns = {
+        "codecarbon_energy_kwh": (CODECARBON, J_PER_KWH),
+        wall: (WATTMETER, 1.0 if in_joules else WH_J),
+        **{name: (own, J_PER_KWH) for name, own in PARTS.items() if name in table.columns},
+    }
+    frame = pd.DataFrame(
+        {
+            own: [math.nan if one is None else factor * one for one in table.numbers(name)]
+            for name, (own, factor) in columns.items()
+        }
+    )
+    trainings = zip(*(table.columns[name] for name in NAMES[1:]), strict=True)
+    return frame.assign(
+        dataset=dataset,
+        run=[f"{dataset}.{architecture}.{number}" for architecture, number in trainings],
+    )
+
+
+def compare_instruments(runs: pd.DataFrame) -> tuple[list[Comparison], list[str]]:
+    """The ratio of every training, and what is printed, with and without impossible readings.
+
+    Args:
+        runs: what `read_instruments` gave.
+
+    Returns:
+        The comparisons, and what to say about impossible readings.
+
+    Raises:
+        UsageError: no training has two sound readings.
+    """
+    everything = agreement(runs, CODECARBON, WATTMETER, "run")
+    parts = [name for name in PARTS.values() if name in runs]
+    sound = agreement(runs, CODECARBON, WATTMETER, "run", parts)
+    part = (
+        ""
+        if len(runs) == BOTH_INSTRUMENTS
+        else f"of {formats.count(len(runs), 'training')}; the printed number is of "
+        f"{BOTH_INSTRUMENTS}"
+    )
+    wrong = {
+        str(run): in_words(group, formats.joules)
+        for run, group in sound.impossible.groupby("run", sort=False)
+    }
+    found = [
+        _within(
+            str(row["run"]).partition(".")[0],
+            str(row["run"]),
+            float(row["ratio"]),
+            wrong.get(str(row["run"]), ""),
+        )
+        for row in everything.runs.to_dict("records")
+    ]
+    found += _summary(INSTRUMENTS, everything, part)
+    remarks = []
+    if wrong:
+        gone = f"without {formats.count(len(wrong), 'training')} with an impossible reading"
+        found += _summary(SOUND, sound, joined(gone, part))
+        remarks.append(f"CodeCarbon / wattmeter: {in_words(sound.impossible, formats.joules)}")
+    return found, remarks
+
+
+def _within(dataset: str, run: str, ratio: float, note: str) -> Comparison:
+    text = f"{RATIO[0]:.2f} to {RATIO[1]:.2f}"
+    return WithinPrinted(
+        Published(INSTRUMENTS, dataset, f"ratio.{run}", text), Recomputed(ratio, note)
+    )
+
+
+def _summary(table: str, found: Agreement, part: str) -> list[Comparison]:
+    """Ratio, correlation, limits, line and factor over all trainings."""
+    ratios = found.runs["ratio"]
+    printed = {
+        "ratio.min": (f"{RATIO[0]:.2f}", float(ratios.min()), ""),
+        "ratio.max": (f"{RATIO[1]:.2f}", float(ratios.max()), ""),
+        "r": ("0.981", found.pearson.value, _interval(found.pearson)),
+    }
+    lines = [
+        Comparison(
+            Published(table, ALL, cell, text),
+            Recomputed(_known(value), joined(note, found.reason, part)),
+        )
+        for cell, (text, value, note) in printed.items()
+    ]
+    return lines + [
+        Comparison(
+            Published(table, ALL, cell, text),
+            Recomputed(_known(value), joined(NOT_PRINTED, note, found.reason, part)),
+        )
+        for cell, (text, value, note) in _not_printed(found).items()
+    ]
+
+
+def _not_printed(found: Agreement) -> dict[str, tuple[str, float, str]]:
+    """What the paper could have printed: each with what it finds, and a note."""
+    ratios, apart, line = found.ratios, found.differences, found.passing_bablok
+    factor = found.calibration.factor
+    about = (
+        f"geometric mean; calibration factor {formats.number(factor.value)}, "
+        f"{formats.interval(factor.low, factor.high, formats.number)}"
+    )
+    ends = {
+        "lower": formats.interval(ratios.lower_low, ratios.lower_high, formats.number),
+        "upper": formats.interval(ratios.upper_low, ratios.upper_high, formats.number),
+    }
+    grows = "the difference grows with the energy, so read the ratio"
+    of_difference = grows if found.proportional.found else ""
+    slope = formats.interval(line.slope_low, line.slope_high, formats.number)
+    return {
+        "ratio.mean": (LESS, float(found.runs["ratio"].mean()), ""),
+        "ratio.geometric_mean": (LESS, ratios.mean.value, about),
+        "ratio.geometric_mean.low": (LESS, ratios.mean.low, "95 %"),
+        "ratio.geometric_mean.high": (LESS, ratios.mean.high, "95 %"),
+        "ratio.limit_of_agreement.lower": (LESS, ratios.lower, f"95 % of it: {ends['lower']}"),
+        "ratio.limit_of_agreement.upper": (LESS, ratios.upper, f"95 % of it: {ends['upper']}"),
+        "difference_mj.mean": ("< 0.00", apart.mean.value / 1e6, of_difference),
+        "difference_mj.limit_of_agreement.lower": ("< 0.00", apart.lower / 1e6, of_difference),
+        "difference_mj.limit_of_agreement.upper": ("< 0.00", apart.upper / 1e6, of_difference),
+        "concordance": (LESS, found.concordance.value, "Lin's coefficient"),
+        "passing_bablok.slope": (LESS, line.slope, f"95 %: {slope}; {line.reason}".rstrip("; ")),
+    }
+
+
+def _interval(correlation: Correlation) -> str:
+    return f"95 %: {formats.interval(correlation.low, correlation.high, formats.effect)}"
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
