@@ -1,0 +1,199 @@
+"""From where on a training draws what it will go on drawing: its stable point.
+
+::
+
+    power
+      |                           ____   ____   ____   ____
+      |            ______        |    |_|    |_|    |_|    |      epochs, with dips between
+      |   ________|      |       |
+      |  |  first phase  |       |
+      |  | (frozen base) |_      |
+      |__|                 |_____| <- trough: the network is built anew
+      +--+---------------+-------+----------------------------+--> time
+       start-up        change   stable point                  now
+
+The steps are those that one takes by eye.
+
+1. Start-up ends where the power first comes near that of the minute that follows.
+2. A trough is a time at which the power falls well below the low of what was seen, and below all of
+   it: training has stopped as it has not before, and what follows may be another phase. del Rey et
+   al. take a matrix profile of the trace, the distance of each stretch to the stretch most like it;
+   a first trough of its kind is what stands out there too, as the discord. Dips between epochs
+   recur, and are none.
+3. What lies behind the last trough is cut, from now backwards, into blocks of whole epochs
+   (`rhythm`); they belong to the stable part as long as their means stay together. A single block
+   that does not, while those before it do, was an interruption, and counts for nothing.
+
+A phase has changed where there was a trough, or where the stable part is at another level than what
+was before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulelab.analysis.prediction.rhythm import FEWEST_PERIODS, period
+from joulelab.analysis.prediction.traces import Values
+
+USUAL = 0.75
+MINUTE = 60
+"""Start-up is over at this share of the median power of so many bins that follow."""
+SETTLED = 20
+"""Bins after start-up in which no trough is looked for: first batches, first validation."""
+LOW = 5.0
+"""The low of what was seen is this percentile of its power."""
+TROUGH, RECORD = 0.85, 0.95
+"""A trough is below this share of the low, and below this share of the least so far."""
+LEAST_BLOCK = 15
+FEWEST, MANY = 4, 10
+"""Fewest blocks whose own scatter says how far they may lie apart; most without a rhythm."""
+BEHIND = 2
+"""Blocks that tell an interruption from a change of level."""
+TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
+"""Blocks are together within this share of their median, or so many times their scatter."""
+ANOTHER_LEVEL, FEW = 0.1, 0.25
+
+
+@dataclass(frozen=True)
+class StablePart:
+    """The part of a trace at its last level.
+
+    Attributes:
+        start: its first bin: the stable point.
+        block: length of a block in bins: whole epochs where a rhythm was found.
+        levels_w: mean power of its blocks, the latest first; empty where it is shorter than one.
+        before_w: level of the phase before it; NaN where there was nothing but start-up.
+        changed: whether a phase has ended before it.
+        rhythm: bins of an epoch; None where none was found.
+    """
+
+    start: int
+    block: int
+    levels_w: Values
+    before_w: float
+    changed: bool
+    rhythm: int | None
+
+    @property
+    def shows_rhythm(self) -> bool:
+        """Whether it is long enough for the rhythm to be its own, not that of the phase before."""
+        if self.rhythm is None:
+            return False
+        return len(self.levels_w) * self.block >= FEWEST_PERIODS * self.rhythm
+
+
+def find_stable_part(power_w: Values) -> StablePart:
+    """The stable part at the end of what was seen of a run.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+    """
+    begin = end_of_start_up(power_w)
+    troughs = ends_of_troughs(power_w, begin)
+    # A second trough with hardly anything behind it is an interruption until more is seen.
+    if len(troughs) > 1 and len(power_w) - troughs[-1] < 2 * LEAST_BLOCK:
+        troughs.pop()
+    after = troughs[-1] if troughs else begin
+    rhythm = period(power_w[after + (len(power_w) - after) // 3 :])
+    # Blocks of unknown rhythm lie apart because each holds another part of an epoch: behind a
+    # trough all of them count, elsewhere they are short, to find where the level changed.
+    all_of_it = rhythm is None and bool(troughs)
+    parts = FEWEST if all_of_it else MANY
+    least = max(LEAST_BLOCK, (len(power_w) - after) // parts)
+    block = least if rhythm is None else rhythm * -(-LEAST_BLOCK // rhythm)
+    levels_w, start = _together(power_w, after, block, all_of_it=all_of_it)
+    # The block beside the stable part holds some of both levels.
+    before = power_w[begin:after] if troughs else power_w[begin + SETTLED : start - block]
+    before_w = _level(before) if len(before) >= LEAST_BLOCK else np.nan
+    changed = bool(troughs) or _is_another_level(levels_w, before, block)
+    return StablePart(start, block, levels_w, before_w, changed, rhythm)
+
+
+def end_of_start_up(power_w: Values) -> int:
+    """The first bin whose power is near that of the minute that follows.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+    """
+    for at, power in enumerate(power_w):
+        if power >= USUAL * np.median(power_w[at : at + MINUTE]):
+            return at
+    return 0
+
+
+def ends_of_troughs(power_w: Values, begin: int) -> list[int]:
+    """The bins with which training goes on after each trough, in the order of time.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+        begin: the bin at which start-up is over.
+    """
+    ends: list[int] = []
+    settled = begin + SETTLED
+    if len(power_w) <= settled:
+        return ends
+    least = np.minimum.accumulate(power_w[settled:])
+    records = settled + 1 + np.flatnonzero(power_w[settled + 1 :] < RECORD * least[:-1])
+    for first in records.tolist():
+        low = TROUGH * float(np.percentile(power_w[begin:first], LOW))
+        if first < settled + LEAST_BLOCK or power_w[first] >= low or first < max(ends, default=0):
+            continue
+        back = np.flatnonzero(power_w[first:] >= low)
+        ends.append(first + int(back[0]) if len(back) else len(power_w))
+    return ends
+
+
+def _together(power_w: Values, after: int, block: int, *, all_of_it: bool) -> tuple[Values, int]:
+    """The means of the blocks that belong together, the latest first, and where they begin."""
+    count = (len(power_w) - after) // block
+    means = power_w[len(power_w) - count * block :].reshape(count, block).mean(axis=1)[::-1]
+    if all_of_it:
+        return means, len(power_w) - count * block
+    number = 1 if _is_pause(means) else 0
+    kept: list[float] = []
+    while number < count:
+        if kept and _apart(means[number], kept):
+            behind = means[number + 1 : number + 3]
+            if len(behind) < BEHIND or any(_apart(one, kept) for one in behind):
+                break
+        else:
+            kept.append(float(means[number]))
+        number += 1
+    return np.asarray(kept), len(power_w) - number * block
+
+
+def _is_pause(means: Values) -> bool:
+    """Whether the latest block lies below two that are together: training pauses."""
+    if len(means) <= BEHIND:
+        return False
+    behind = means[1 : 1 + BEHIND]
+    return bool(means[0] < (1 - TOGETHER) * behind.min() and not _apart(behind[1], [behind[0]]))
+
+
+def _apart(level_w: float, kept: list[float]) -> bool:
+    middle = float(np.median(kept))
+    allowed = TOGETHER * middle
+    if len(kept) >= FEWEST:
+        scatter = SCALE_OF_MAD * float(np.median(np.abs(np.asarray(kept) - middle)))
+        allowed = max(allowed, FAR * scatter)
+    return abs(level_w - middle) > allowed
+
+
+def _is_another_level(levels_w: Values, before: Values, block: int) -> bool:
+    """Whether the level of blocks lies beyond that of every block before them."""
+    count = len(before) // block
+    if not len(levels_w) or not count:
+        return False
+    earlier = before[len(before) % block :].reshape(count, block).mean(axis=1)
+    ratios = float(np.median(levels_w)) / np.append(earlier, np.median(earlier))
+    above = ratios[-1] > 1.0 + ANOTHER_LEVEL and np.quantile(ratios, FEW) > 1.0 + TOGETHER
+    below = ratios[-1] < 1.0 - ANOTHER_LEVEL and np.quantile(ratios, 1.0 - FEW) < 1.0 - TOGETHER
+    return bool(above or below)
+
+
+def _level(power_w: Values) -> float:
+    """The level of a phase: its mean over whole epochs, as far as there are some."""
+    rhythm = period(power_w)
+    return float(power_w[len(power_w) % (rhythm or 1) :].mean())

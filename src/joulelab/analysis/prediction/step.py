@@ -1,0 +1,166 @@
+"""STEP: the energy of a whole training from its beginning, after del Rey et al.
+
+With t what was seen of the duration T, E(t) its energy, and L the level of power to come::
+
+    E = E(t) + L (T - t)
+
+del Rey et al. (SEAA 2023) take L from a window after the tenth epoch. Here the window is the
+stable part (`stable_point`): k blocks of whole epochs with means b_i. With relative scatter s of
+the blocks (shrunk towards a scatter s_0 that counts for nu_0 degrees of freedom, as few blocks say
+little about their own), and d a floor for the drift that no window shows::
+
+    L    = mean b_i                                  s^2 = (nu_0 s_0^2 + (k-1) s_b^2) / (nu_0 + k-1)
+    v^2  = s^2 / k + d^2                             relative variance of L
+
+If a phase has just ended at the level L_0 (`phase_change`), what is known before the new level is
+seen is ln L ~ N(ln L_0 + mu, tau^2); both are weighted by their precisions 1/v^2 and 1/tau^2. If no
+change was noticed, one is ahead with the probability q, and L is a mixture::
+
+    L ~ (1 - q) N(L, v^2 L^2)  +  q N(L e^mu, (tau^2 + v^2) (L e^mu)^2)
+
+The prediction is its mean, the interval has equal tails. The block means are those of the method of
+batch means (Law, Simulation Modeling and Analysis, chapter 9); whole epochs make neighbouring
+blocks nearly independent. d is 0.005, about the root mean square of what s / sqrt(k) left of the
+errors on 40 runs of del Rey et al. What no interval knows of is what has not happened before:
+another program on the device, a longer pause.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulelab.analysis.prediction import mixture
+from joulelab.analysis.prediction.mixture import Normal
+from joulelab.analysis.prediction.phase_change import PhaseChange
+from joulelab.analysis.prediction.stable_point import StablePart, find_stable_part
+from joulelab.analysis.prediction.traces import PowerTrace, bin_length_s
+from joulelab.errors import UsageError
+
+CONFIDENCE = 0.95
+DRIFT = 0.005
+SCATTER, SCATTER_WITHOUT_RHYTHM = 0.03, 0.1
+"""s_0, where blocks hold whole epochs, and where they may hold any part of one."""
+SCATTER_FREEDOM = 2.0
+UNKNOWN_LEVEL = 0.3
+"""v where not a single block was seen of any phase."""
+
+
+@dataclass(frozen=True)
+class StepPrediction:
+    """The energy of a whole training, predicted from its beginning.
+
+    Attributes:
+        energy_j: of the whole.
+        low_j: lower end of its 95 % interval.
+        high_j: upper end.
+        seen_j: energy of what was seen.
+        level_w: expected power of the rest.
+        stable_s: where the stable part begins, in seconds since the first sample; None where not
+            even a block of it was seen.
+        epoch_s: length of an epoch as the power shows it; None where it shows none.
+        change_ahead: probability that the level still changes.
+    """
+
+    energy_j: float
+    low_j: float
+    high_j: float
+    seen_j: float
+    level_w: float
+    stable_s: float | None
+    epoch_s: float | None
+    change_ahead: float
+
+
+def predict_step(
+    seen: PowerTrace, duration_s: float, change: PhaseChange | None = None
+) -> StepPrediction:
+    """Predict the energy of a whole training from what was seen of it.
+
+    Args:
+        seen: the trace so far, from the beginning of the training.
+        duration_s: of the whole: seconds so far times epochs over epochs done, for instance.
+        change: what is known of a change of phase; None for a training in one phase.
+
+    Raises:
+        UsageError: the whole is shorter than what was seen.
+    """
+    left_s = duration_s - seen.duration_s
+    if not (math.isfinite(duration_s) and left_s >= -1e-9 * duration_s):
+        raise UsageError(
+            f"a run of {duration_s:g} s, of which {seen.duration_s:g} s were seen",
+            "give the duration of the whole run",
+        )
+    bin_s = bin_length_s(seen, duration_s)
+    power_w = seen.binned_w(bin_s)
+    part = find_stable_part(power_w)
+    ahead = 0.0
+    if change is not None and not part.changed:
+        ahead = change.ahead(seen.duration_s / duration_s)
+    levels = levels_to_come(part, float(power_w.mean()), change, ahead)
+    level_w = mixture.mean(levels)
+    low_w, high_w = mixture.interval(levels, CONFIDENCE)
+    offset_s = seen.duration_s - len(power_w) * bin_s
+    return StepPrediction(
+        energy_j=seen.energy_j + level_w * left_s,
+        low_j=seen.energy_j + max(low_w, 0.0) * left_s,
+        high_j=seen.energy_j + high_w * left_s,
+        seen_j=seen.energy_j,
+        level_w=level_w,
+        stable_s=offset_s + part.start * bin_s if len(part.levels_w) else None,
+        epoch_s=part.rhythm * bin_s if part.rhythm else None,
+        change_ahead=ahead,
+    )
+
+
+def levels_to_come(
+    part: StablePart, mean_w: float, change: PhaseChange | None, ahead: float
+) -> list[Normal]:
+    """What the power of the rest may be.
+
+    Args:
+        part: the stable part of what was seen.
+        mean_w: mean power of all that was seen, for want of anything better.
+        change: what is known of a change of phase.
+        ahead: probability that it is still to come.
+    """
+    level_w, relative = observed_level(part, mean_w)
+    if part.changed and change is not None and math.isfinite(part.before_w):
+        # Nothing of the new phase was seen where it has no block: what is known is the prior.
+        seen = relative if len(part.levels_w) else math.inf
+        level_w, relative = _with_prior(level_w, seen, part.before_w, change)
+    relative = math.hypot(relative, DRIFT)
+    stays = Normal(1.0 - ahead, level_w, relative * level_w)
+    if change is None or not ahead:
+        return [stays]
+    after_w = level_w * math.exp(change.log_ratio)
+    return [stays, Normal(ahead, after_w, math.hypot(relative, change.log_ratio_spread) * after_w)]
+
+
+def observed_level(part: StablePart, mean_w: float) -> tuple[float, float]:
+    """The level of the stable part in watts, and its relative standard error s / sqrt(k).
+
+    Args:
+        part: the stable part of what was seen.
+        mean_w: mean power of all that was seen, where the part is shorter than a block.
+    """
+    blocks = len(part.levels_w)
+    if not blocks:
+        return (part.before_w if math.isfinite(part.before_w) else mean_w), UNKNOWN_LEVEL
+    level_w = float(part.levels_w.mean())
+    expected = SCATTER if part.shows_rhythm else SCATTER_WITHOUT_RHYTHM
+    squares = float(np.sum((part.levels_w / level_w - 1.0) ** 2)) if level_w > 0 else 0.0
+    variance = (SCATTER_FREEDOM * expected**2 + squares) / (SCATTER_FREEDOM + blocks - 1)
+    return level_w, math.sqrt(variance / blocks)
+
+
+def _with_prior(
+    level_w: float, relative: float, before_w: float, change: PhaseChange
+) -> tuple[float, float]:
+    """Level and relative error with what the phase before lets expect, weighted by precision."""
+    prior, seen = change.log_ratio_spread**-2, relative**-2
+    expected = math.log(before_w) + change.log_ratio
+    log_level = (prior * expected + seen * math.log(level_w)) / (prior + seen)
+    return math.exp(log_level), (prior + seen) ** -0.5

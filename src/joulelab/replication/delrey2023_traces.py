@@ -1,0 +1,189 @@
+"""The power traces of del Rey et al. in a folder: Parquet or CSV, a row a sample.
+
+::
+
+    run           name of a training run
+    environment   machine, model: network                        optional
+    t_s           seconds since the beginning of the run
+    power_w       power of the GPU
+    utilisation_pct                                              optional
+    power_limit_w                                                optional, for TDP x time
+
+A file counts as traces if it has the columns ``t_s`` and ``power_w``; without a column ``run`` it
+is one run, of the name of the file. Samples without time or power are left out, and so are those
+that step back in time (some of the authors' files end with one of each); the power between the
+samples on both sides of a gap is a straight line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from joulelab import formats
+from joulelab.analysis.prediction.traces import PowerTrace, Values
+from joulelab.errors import DatasetError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet")
+NEEDED = ("t_s", "power_w")
+NUMBERS = (*NEEDED, "utilisation_pct", "power_limit_w")
+WORDS = ("run", "environment", "model")
+HUNDRED = 100.0
+WANTED = "traces: CSV or Parquet with the columns run, environment, model, t_s and power_w"
+LONG_GAPS = 5.0
+"""A gap is long that lasts so many times what the run has between two samples."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run as the traces have it.
+
+    Attributes:
+        name: of the run.
+        environment: machine; empty where the file does not say.
+        model: network; empty where the file does not say.
+        trace: its power.
+        times_s: of all usable samples of utilisation, shape (samples,).
+        utilisation: 0 to 1, the same shape; empty where unknown.
+        limit_w: power limit of the GPU; None where the file does not say.
+    """
+
+    name: str
+    environment: str
+    model: str
+    trace: PowerTrace
+    times_s: Values
+    utilisation: Values
+    limit_w: float | None = None
+
+    def mean_utilisation(self, seen_s: float) -> float | None:
+        """Mean utilisation of what was seen, 0 to 1; None where it is not known.
+
+        Args:
+            seen_s: seconds since the first sample of power.
+        """
+        early = self.utilisation[self.times_s <= self.trace.time_s[0] + seen_s]
+        return float(early.mean()) if len(early) else None
+
+
+def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
+    """All runs of all traces in a folder, and what their reader should know.
+
+    Raises:
+        UsageError: there is no such folder, or no traces in it.
+        DatasetError: a file cannot be read, a value is no number, or a run is in it twice.
+    """
+    try:
+        files = sorted(one for one in folder.iterdir() if one.suffix.casefold() in SUFFIXES)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} cannot be read: {error.strerror}", f"name one with {WANTED}"
+        ) from error
+    runs: dict[str, TrainingRun] = {}
+    remarks: list[str] = []
+    for path in files:
+        frame = _read(path)
+        if frame is None:
+            continue
+        for run in _runs(path, frame, remarks):
+            if run.name in runs:
+                raise DatasetError(
+                    f"{path}: the run {run.name!r} is in another file of the folder too",
+                    "leave only one of the two files in the folder",
+                )
+            runs[run.name] = run
+    if not runs:
+        raise UsageError(f"no power traces in {folder}", f"looked for {WANTED}")
+    return list(runs.values()), remarks
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    """The table of a file; None where it has no samples of power."""
+    import pandas as pd
+
+    try:
+        if path.suffix.casefold() == ".csv":
+            frame = pd.read_csv(path, low_memory=False)
+        else:
+            from pyarrow import parquet
+
+            # Not read_parquet, which makes columns of folders that are called run=7.
+            with parquet.ParquetFile(path) as file:
+                frame = file.read().to_pandas().reset_index(drop=True)
+    except (OSError, ValueError) as error:  # pandas' and pyarrow's own are ValueErrors
+        reason = str(error).partition("\n")[0]
+        raise DatasetError(f"{path} cannot be read: {reason}", "fetch the file again") from error
+    frame = frame.rename(columns={name: str(name).strip().casefold() for name in frame.columns})
+    there = [name for name in NEEDED if name in frame.columns]
+    if "power_w" not in there:
+        return None
+    if len(there) < len(NEEDED):
+        raise DatasetError(f"{path}: there is power_w, and no column 't_s'", f"needed are {WANTED}")
+    return frame
+
+
+def _runs(path: Path, frame: pd.DataFrame, remarks: list[str]) -> Iterator[TrainingRun]:
+    numbers = _checked_numbers(path, frame)
+    words = frame[[name for name in WORDS if name in frame.columns]].astype("string").fillna("")
+    names = words["run"] if "run" in words else frame.index.map(lambda _: path.stem)
+    for name, rows in numbers.groupby(np.asarray(names, dtype=object), sort=False):
+        first = words.loc[rows.index[0]]
+        try:
+            trace = PowerTrace.of(rows["t_s"], rows["power_w"])
+        except UsageError as error:
+            remarks.append(f"{path.name}: run {name!r} is left out: {error.message}")
+            continue
+        remarks += [f"{path.name}, run {name}: {one}" for one in _remarks(trace, len(rows))]
+        known = rows[["t_s", "utilisation_pct"]].dropna()
+        limits = rows["power_limit_w"].dropna()
+        yield TrainingRun(
+            str(name),
+            str(first.get("environment", "")),
+            str(first.get("model", "")),
+            trace,
+            known["t_s"].to_numpy(dtype=float),
+            known["utilisation_pct"].to_numpy(dtype=float).clip(0.0, HUNDRED) / HUNDRED,
+            float(limits.max()) if len(limits) else None,
+        )
+
+
+def _checked_numbers(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of numbers; one that the file does not have is missing throughout."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for name in NUMBERS:
+        if name not in frame.columns:
+            columns[name] = pd.Series(np.nan, index=frame.index)
+            continue
+        columns[name] = pd.to_numeric(frame[name], errors="coerce")
+        wrong = columns[name].isna() & frame[name].notna()
+        negative = columns[name] < 0 if name != "t_s" else wrong & False
+        if (wrong | negative).any():
+            at = int(np.argmax(np.asarray(wrong | negative)))
+            raise DatasetError(
+                f"{path}, row {at + 1}, column {name}: {frame[name].iloc[at]!r} "
+                f"is not {'a number' if name == 't_s' else 'a number from 0'}",
+                "mend the row, or fetch the file again",
+            )
+    return pd.DataFrame(columns)
+
+
+def _remarks(trace: PowerTrace, rows: int) -> Iterator[str]:
+    dropped = rows - len(trace.time_s)
+    if dropped:
+        yield f"{formats.count(dropped, 'sample')} without time or power, or back in time, left out"
+    between_s = np.diff(trace.time_s)
+    gaps = between_s[between_s > LONG_GAPS * np.median(between_s)]
+    if len(gaps):
+        yield (
+            f"{formats.count(len(gaps), 'gap')} of {formats.duration(float(gaps.sum()))} together, "
+            "bridged by straight lines"
+        )
