@@ -1,4 +1,4 @@
-"""Commands on data: two studies compared, anybody's table, a published study."""
+"""Commands on data: two studies, anybody's table, a published study, another tool's readings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ import typer
 from joulelab.cli.options import Json
 
 commands = typer.Typer()
+
+
+class Tool(StrEnum):
+    """Tools whose readings can be imported."""
+
+    CODECARBON = "codecarbon"
 
 
 class Kind(StrEnum):
@@ -74,7 +80,9 @@ def analyze(
 
 @commands.command()
 def replicate(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A published study: yarally2023.")],
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A published study: yarally2023, xu2023.")
+    ],
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="The folder with its raw data.")
     ],
@@ -89,7 +97,31 @@ def replicate(
 
     tuning-DATASET.csv, a row a round, with the columns network, strategy, hyperparameters, round
     and accuracy; best_accuracy and energy_j where there are.
+
+    xu2023 takes kaggle-DATASET-REGION.csv, the rows of CodeCarbon, and instruments-DATASET.csv, a
+    row a training that CodeCarbon and a wattmeter have read; DATASET is cifar10 or mnist, REGION
+    oregon, south-carolina or taipei.
     """
     from joulelab.cli.replicating import print_replication
 
     print_replication(study, data, as_json=json)
+
+
+@commands.command("import")
+def import_readings(
+    tool: Annotated[
+        Tool, typer.Argument(metavar="TOOL", help="codecarbon: whose readings they are.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file: emissions.csv.")],
+    csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    json: Json = False,
+) -> None:
+    """Read another tool's energies, training by training.
+
+    codecarbon: the rows of an emissions.csv go on counting within a run_id, so that a row holds all
+    trainings before it too. Differences are taken within each run_id, in order of time; what the
+    rows add up to as they stand is said on standard error, and so are energies below zero.
+    """
+    from joulelab.cli.importing import Shape, print_emissions
+
+    print_emissions(file, Shape.JSON if json else Shape.CSV if csv else Shape.TABLE)
