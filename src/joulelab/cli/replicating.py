@@ -13,6 +13,8 @@ from rich.text import Text
 
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json_list, progress_console
+from joulelab.cli.replicating_predictions import print_predictions
+from joulelab.replication.delrey2023 import PredictionStudy
 from joulelab.replication.published import Comparison, Replication, decimals
 from joulelab.replication.studies import published_studies
 
@@ -32,6 +34,9 @@ def print_replication(study: str, folder: Path, *, as_json: bool) -> None:
     replication = published_studies.get(study)(folder)
     for remark in replication.remarks:
         progress_console().print(remark, style="yellow", markup=False, soft_wrap=True)
+    if isinstance(replication, PredictionStudy):
+        print_predictions(replication, as_json=as_json)
+        return
     if as_json:
         print_json_list([one.to_dict() for one in replication.comparisons])
         return

@@ -169,7 +169,7 @@ def _checked_numbers(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
         if (wrong | negative).any():
             at = int(np.argmax(np.asarray(wrong | negative)))
             raise DatasetError(
-                f"{path}, row {at + 1}, column {name}: {frame[name].iloc[at]!r} "
+                f"{path}, row {at + 1}, column {name}: {str(frame[name].iloc[at])!r} "
                 f"is not {'a number' if name == 't_s' else 'a number from 0'}",
                 "mend the row, or fetch the file again",
             )

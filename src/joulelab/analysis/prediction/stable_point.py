@@ -91,11 +91,11 @@ def find_stable_part(power_w: Values) -> StablePart:
         power_w: mean power of bins of equal length, shape (bins,).
     """
     begin = end_of_start_up(power_w)
-    troughs = ends_of_troughs(power_w, begin)
+    troughs = find_troughs(power_w, begin)
     # A second trough with hardly anything behind it is an interruption until more is seen.
-    if len(troughs) > 1 and len(power_w) - troughs[-1] < 2 * LEAST_BLOCK:
+    if len(troughs) > 1 and len(power_w) - troughs[-1][1] < 2 * LEAST_BLOCK:
         troughs.pop()
-    after = troughs[-1] if troughs else begin
+    after = troughs[-1][1] if troughs else begin
     rhythm = period(power_w[after + (len(power_w) - after) // 3 :])
     # Blocks of unknown rhythm lie apart because each holds another part of an epoch: behind a
     # trough all of them count, elsewhere they are short, to find where the level changed.
@@ -105,7 +105,8 @@ def find_stable_part(power_w: Values) -> StablePart:
     block = least if rhythm is None else rhythm * -(-LEAST_BLOCK // rhythm)
     levels_w, start = _together(power_w, after, block, all_of_it=all_of_it)
     # The block beside the stable part holds some of both levels.
-    before = power_w[begin:after] if troughs else power_w[begin + SETTLED : start - block]
+    end = troughs[-1][0] if troughs else start - block
+    before = power_w[begin + SETTLED : end]
     before_w = _level(before) if len(before) >= LEAST_BLOCK else np.nan
     changed = bool(troughs) or _is_another_level(levels_w, before, block)
     return StablePart(start, block, levels_w, before_w, changed, rhythm)
@@ -123,26 +124,27 @@ def end_of_start_up(power_w: Values) -> int:
     return 0
 
 
-def ends_of_troughs(power_w: Values, begin: int) -> list[int]:
-    """The bins with which training goes on after each trough, in the order of time.
+def find_troughs(power_w: Values, begin: int) -> list[tuple[int, int]]:
+    """Where each trough begins, and where training goes on, in the order of time.
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
         begin: the bin at which start-up is over.
     """
-    ends: list[int] = []
+    troughs: list[tuple[int, int]] = []
     settled = begin + SETTLED
     if len(power_w) <= settled:
-        return ends
+        return troughs
     least = np.minimum.accumulate(power_w[settled:])
     records = settled + 1 + np.flatnonzero(power_w[settled + 1 :] < RECORD * least[:-1])
     for first in records.tolist():
         low = TROUGH * float(np.percentile(power_w[begin:first], LOW))
-        if first < settled + LEAST_BLOCK or power_w[first] >= low or first < max(ends, default=0):
+        known = troughs[-1][1] if troughs else settled + LEAST_BLOCK
+        if first < known or power_w[first] >= low:
             continue
         back = np.flatnonzero(power_w[first:] >= low)
-        ends.append(first + int(back[0]) if len(back) else len(power_w))
-    return ends
+        troughs.append((first, first + int(back[0]) if len(back) else len(power_w)))
+    return troughs
 
 
 def _together(power_w: Values, after: int, block: int, *, all_of_it: bool) -> tuple[Values, int]:
