@@ -13,7 +13,7 @@ from joulelab.cli.app import app
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.codecarbon_rows import read_emissions
 from joulelab.replication.xu2023 import find_files, replicate
-from joulelab.replication.xu2023_places import ARCHITECTURES
+from joulelab.replication.xu2023_printed import ARCHITECTURES
 
 START = datetime.datetime(2022, 5, 22, 22, 0, 0)
 KWH = 3.6e6
@@ -255,6 +255,16 @@ def test_intensities_of_the_regions_that_are_there(study):
     }
 
 
+def test_mean_energies_are_of_trainings_also_the_first_after_another_architecture(study):
+    folder, known = study
+    found = cells(folder, "Mean energy of a training, kWh")
+    for place, architecture in enumerate(ARCHITECTURES):
+        of = known["cifar10", "taipei"][3 * place : 3 * place + 3]
+        assert found[f"taipei.{architecture}"].value == pytest.approx(np.mean(of))
+    assert "holds all of VGG19 too" in found["taipei.ResNet50"].note
+    assert set(found) == {f"{r}.{a}" for r in ("oregon", "taipei") for a in ARCHITECTURES}
+
+
 def test_one_region_and_one_data_set_leave_statistics_undefined_and_say_why(tmp_path):
     write(tmp_path / "kaggle-cifar10-oregon.csv", cumulative_rows(energies(0)))
     found = cells(tmp_path, "Readings per training")
@@ -394,6 +404,7 @@ def test_the_command_prints_every_number_as_json(study):
     assert {line["table"] for line in lines} == {
         "Readings as they stand",
         "Readings per training",
+        "Mean energy of a training, kWh",
         "Carbon intensity, kg/kWh",
         "CodeCarbon / wattmeter",
         "CodeCarbon / wattmeter, sound readings",
@@ -413,6 +424,22 @@ def test_the_published_rows_go_on_counting_and_give_the_architectures(data_dir):
         median = read.trainings["duration_s"].groupby(np.repeat(ARCHITECTURES, 3)).median()
         assert median.idxmax() == "ResNet50"
     assert not any("doubtful" in one for one in replicate(folder).remarks)
+
+
+def test_the_published_mean_energies_agree_but_for_resnet_which_holds_vgg19(data_dir):
+    if not list((data_dir / "xu2023").glob("kaggle-*.csv")):
+        pytest.skip(f"no published rows in {data_dir / 'xu2023'}")
+    means = [
+        one
+        for one in replicate(data_dir / "xu2023").comparisons
+        if one.published.table == "Mean energy of a training, kWh"
+    ]
+    assert means
+    for one in means:
+        resnet = one.published.cell.endswith("ResNet50")
+        assert one.agrees is not resnet, one.published.cell
+        if resnet:
+            assert one.value < 0.6 * one.published.value
 
 
 def test_the_published_instruments(data_dir):
