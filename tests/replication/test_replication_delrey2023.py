@@ -1,11 +1,17 @@
 """Predictions on traces in files: made-up ones with known answers, and the authors' own."""
 
 import json
+import math
+import statistics
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from joulelab.analysis.prediction.phase_change import PhaseChange
+from joulelab.analysis.prediction.scores import Predicted, score
+from joulelab.analysis.prediction.stable_point import find_stable_part
+from joulelab.analysis.prediction.step import predict_step
 from joulelab.cli.replicating import print_replication
 from joulelab.cli.replicating_predictions import conclusion
 from joulelab.errors import DatasetError, UsageError
@@ -268,3 +274,52 @@ def test_every_one_of_the_authors_traces_has_a_row_of_its_own(data_dir, own):
     rows = [row_of(run, table) for run in runs]
     assert None not in rows
     assert len(set(rows)) == len(runs)
+
+
+def changes_of(runs):
+    """Of every run its machine, its network, ln of the place of the change and of its ratio."""
+    for run in runs:
+        half = run.trace.between(0.0, run.trace.duration_s / 2)
+        part = find_stable_part(half.binned_w(1.0))
+        place = part.start / run.trace.duration_s
+        yield run, math.log(place), math.log(part.levels_w.mean() / part.before_w)
+
+
+def fitted(changes):
+    places, ratios = [one[1] for one in changes], [one[2] for one in changes]
+    return PhaseChange(
+        math.exp(statistics.median(places)),
+        statistics.stdev(places),
+        statistics.fmean(ratios),
+        statistics.stdev(ratios),
+        0.5 / (len(changes) + 1),
+    )
+
+
+def one(run, fraction, change):
+    trace = run.trace
+    seen = trace.between(0.0, fraction * trace.duration_s)
+    found = predict_step(seen, trace.duration_s, change)
+    return Predicted(trace.energy_j, found.energy_j, found.low_j, found.high_j)
+
+
+@pytest.mark.parametrize("left_out", ["model", "environment"])
+def test_a_network_or_machine_that_the_prior_has_not_seen_is_predicted_as_well(
+    data_dir, own, left_out
+):
+    """The prior of the change is fitted anew without all runs of the network, or machine."""
+    assert own
+    changes = list(changes_of(read_runs_of_folder(data_dir / "delrey2023")[0]))
+    groups = {getattr(run, left_out) for run, *_ in changes}
+    priors = {
+        group: fitted([change for change in changes if getattr(change[0], left_out) != group])
+        for group in groups
+    }
+    scores = {}
+    for fraction in FRACTIONS:
+        predictions = [one(run, fraction, priors[getattr(run, left_out)]) for run, *_ in changes]
+        scores[fraction] = score(f"step without its {left_out}", fraction, predictions)
+        print(scores[fraction])
+    assert scores[0.1].mape <= 0.06
+    assert scores[0.2].mape <= 0.012
+    assert all(scores[fraction].coverage >= 0.9 for fraction in FRACTIONS[1:])
