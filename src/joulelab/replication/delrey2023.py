@@ -31,7 +31,10 @@ from joulelab.replication.delrey2023_runs import (
 from joulelab.replication.delrey2023_traces import TrainingRun, read_runs_of_folder
 from joulelab.replication.published import Comparison, Published, Recomputed
 
-TITLE = "del Rey et al., Do DL models and training environments have an impact on energy, SEAA 2023"
+TITLE = (
+    "del Rey et al., Do DL models and training environments have an impact on energy consumption?, "
+    "SEAA 2023"
+)
 FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.5)
 FIRST_EPOCHS, WINDOW_EPOCHS = 10, 5
 RMSE = "RMSE, kJ"

@@ -47,6 +47,7 @@ LOW = 5.0
 TROUGH, RECORD = 0.85, 0.95
 """A trough is below this share of the low, and below this share of the least so far."""
 LEAST_BLOCK = 15
+"""Bins of the shortest block, and of the shortest phase that has a level."""
 FEWEST, MANY = 4, 10
 """Fewest blocks whose own scatter says how far they may lie apart; most without a rhythm."""
 BEHIND = 2
@@ -54,6 +55,7 @@ BEHIND = 2
 TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
 """Blocks are together within this share of their median, or so many times their scatter."""
 ANOTHER_LEVEL, FEW = 0.1, 0.25
+"""Another level is this far from the middle of the blocks before, and beyond all but few of them."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _together(power_w: Values, after: int, block: int, *, all_of_it: bool) -> tu
     kept: list[float] = []
     while number < count:
         if kept and _apart(means[number], kept):
-            behind = means[number + 1 : number + 3]
+            behind = means[number + 1 : number + 1 + BEHIND]
             if len(behind) < BEHIND or any(_apart(one, kept) for one in behind):
                 break
         else:
@@ -184,7 +186,7 @@ def _apart(level_w: float, kept: list[float]) -> bool:
 
 
 def _is_another_level(levels_w: Values, before: Values, block: int) -> bool:
-    """Whether the level of blocks lies beyond that of every block before them."""
+    """Whether the level of blocks lies beyond that of nearly every block before them."""
     count = len(before) // block
     if not len(levels_w) or not count:
         return False
