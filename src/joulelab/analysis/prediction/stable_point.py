@@ -55,7 +55,7 @@ BEHIND = 2
 TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
 """Blocks are together within this share of their median, or so many times their scatter."""
 ANOTHER_LEVEL, FEW = 0.1, 0.25
-"""Another level is this far from the middle of the blocks before, and beyond all but few of them."""
+"""Another level is this far from the middle of the blocks before, and beyond most of them."""
 
 
 @dataclass(frozen=True)
