@@ -178,6 +178,13 @@ def test_a_difference_below_zero_is_named_and_the_training_left_out(tmp_path):
     assert "1 impossible training left out" in per_training.note
 
 
+def test_a_tracker_that_saw_no_energy_at_all_is_named_and_divides_nothing(tmp_path):
+    rows = cumulative_rows([0.0, 0.0], [60, 60], trackers=[2])
+    read = read_emissions(write(tmp_path / "emissions.csv", rows))
+    assert read.trap.overstated == 1
+    assert read.impossible["column"].to_list() == ["emissions_g", "energy_j"] * 2
+
+
 def test_version_1_calls_the_run_id_experiment_id_and_has_no_parts(tmp_path):
     rows = cumulative_rows([0.1, 0.2], [60, 60], trackers=[2])
     old = [

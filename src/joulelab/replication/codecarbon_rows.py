@@ -75,7 +75,7 @@ class Trap:
     @property
     def overstated(self) -> float:
         """How many times the real energy the naive one is; 1 where nothing is cumulative."""
-        return self.naive_energy_j / self.energy_j if self.shared else 1.0
+        return self.naive_energy_j / self.energy_j if self.shared and self.energy_j else 1.0
 
     def __str__(self) -> str:
         if not self.shared:
