@@ -1,0 +1,205 @@
+"""When to start: the hour at which work of known length causes the fewest grams.
+
+Work that draws constant power from its start s to s + d causes grams in proportion to the mean
+intensity over that window::
+
+    G(s) = integral of g over [s, s + d]          G'(s) = g(s + d) - g(s)
+
+A series holds its intensity g in steps, so G' is constant while neither end of the window passes
+the edge of a step: G is piecewise linear, and least, as well as greatest, at a start where the
+window begins or ends at an edge, or at the first or last start allowed. These are finitely many,
+and all of them are tried: the answer is exact for the series, not one of a grid of hours.
+
+::
+
+    g      ‾‾‾‾‾‾|______|‾‾‾‾‾‾|__________________|‾‾‾‾‾
+                 ^ window begins at an edge       ^ window ends at an edge
+
+A start whose window reaches into a time of unknown intensity is no candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate, pairwise
+
+from joulelab.energy.carbon.intensity import IntensitySeries, Span
+from joulelab.errors import UsageError
+
+SLACK_S = 1e-3
+"""Seconds of unknown intensity that are rounding: the epoch in floats is exact to less."""
+SAME = 1e-9
+"""Relative difference of two means that is rounding; of such starts the first is taken."""
+
+
+@dataclass(frozen=True)
+class BestStart:
+    """The start of fewest grams within a deadline, and what other starts would cause.
+
+    Attributes:
+        start_s: seconds since the epoch; the earliest of several that are equal.
+        g_per_kwh: mean intensity over the window of that start.
+        at_once_g_per_kwh: that of the earliest start allowed; ``None`` where it is unknown.
+        worst_start_s: the start of most grams, seconds since the epoch.
+        worst_g_per_kwh: its mean intensity.
+        earliest_s: first start that was allowed, seconds since the epoch.
+        latest_s: last start that was allowed.
+        duration_s: length of the work in seconds.
+        unknown_share: share of the allowed starts, 0 to 1, whose window reaches into a time of
+            unknown intensity, so that nothing is known of them.
+        source: of the intensities, in words.
+    """
+
+    start_s: float
+    g_per_kwh: float
+    at_once_g_per_kwh: float | None
+    worst_start_s: float
+    worst_g_per_kwh: float
+    earliest_s: float
+    latest_s: float
+    duration_s: float
+    unknown_share: float
+    source: str
+
+    @property
+    def saved(self) -> float | None:
+        """Share of the grams of starting at once that is saved; ``None`` where these are unknown.
+
+        It is 0 where they are 0 too.
+        """
+        if self.at_once_g_per_kwh is None:
+            return None
+        return _saved(self.g_per_kwh, self.at_once_g_per_kwh)
+
+    @property
+    def saved_of_worst(self) -> float:
+        """Share of the grams of the worst start that is saved."""
+        return _saved(self.g_per_kwh, self.worst_g_per_kwh)
+
+
+def best_start(
+    series: IntensitySeries, duration_s: float, earliest_s: float, deadline_s: float
+) -> BestStart:
+    """The start of fewest grams of work at constant power that must be finished by a deadline.
+
+    Args:
+        series: intensity over time.
+        duration_s: length of the work in seconds, above 0.
+        earliest_s: first moment at which it may start, seconds since the epoch.
+        deadline_s: when it must be finished, seconds since the epoch.
+
+    Raises:
+        UsageError: the duration is impossible or does not fit before the deadline, or there is no
+            start of whose whole window the intensity is known.
+    """
+    _check(duration_s, earliest_s, deadline_s)
+    latest_s = max(deadline_s - duration_s, earliest_s)
+    course = _Course(series.spans(earliest_s, latest_s + duration_s), earliest_s)
+    span_s = latest_s - earliest_s
+    offsets = _candidates(course.edges_s, duration_s, span_s)
+    windows = [(offset, course.mean(offset, duration_s)) for offset in offsets]
+    found = [(offset, mean) for offset, mean in windows if mean is not None]
+    if not found:
+        raise UsageError(
+            f"{series.source}: no start between {moment(earliest_s)} and {moment(latest_s)} has a "
+            "known intensity all the time",
+            f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}, and may have "
+            "holes; take another time, or a shorter duration",
+        )
+    least = min(mean for _, mean in found)
+    most = max(mean for _, mean in found)
+    best = next(offset for offset, mean in found if mean <= least + SAME * most)
+    worst = next(offset for offset, mean in found if mean >= most - SAME * most)
+    return BestStart(
+        start_s=earliest_s + best,
+        g_per_kwh=least,
+        at_once_g_per_kwh=windows[0][1],
+        worst_start_s=earliest_s + worst,
+        worst_g_per_kwh=most,
+        earliest_s=earliest_s,
+        latest_s=latest_s,
+        duration_s=duration_s,
+        unknown_share=course.unknown_share(offsets, duration_s),
+        source=series.source,
+    )
+
+
+def moment(time_s: float) -> str:
+    """A moment in words, in UTC: ``2024-05-01 12:30 UTC``; with seconds where it has any.
+
+    Args:
+        time_s: seconds since the epoch.
+    """
+    at = datetime.fromtimestamp(round(time_s), UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC" if at.second else "%Y-%m-%d %H:%M UTC")
+
+
+class _Course:
+    """Integrals of an intensity from a first moment on; its times are seconds since that moment."""
+
+    def __init__(self, spans: Sequence[Span], first_s: float) -> None:
+        self.edges_s = [0.0, *(span.end_s - first_s for span in spans)]
+        self._rates = [span.g_per_kwh or 0.0 for span in spans]
+        self._gaps = [float(span.g_per_kwh is None) for span in spans]
+        lengths = [span.end_s - span.start_s for span in spans]
+        self._sums = _sums(self._rates, lengths)
+        self._unknown_s = _sums(self._gaps, lengths)
+
+    def mean(self, offset_s: float, duration_s: float) -> float | None:
+        """The mean over a window in g/kWh; ``None`` where some of it is unknown."""
+        end_s = offset_s + duration_s
+        unknown_s = self._until(end_s, self._unknown_s, self._gaps)
+        unknown_s -= self._until(offset_s, self._unknown_s, self._gaps)
+        if unknown_s > SLACK_S:
+            return None
+        sums = self._until(end_s, self._sums, self._rates)
+        return max((sums - self._until(offset_s, self._sums, self._rates)) / duration_s, 0.0)
+
+    def unknown_share(self, offsets: Sequence[float], duration_s: float) -> float:
+        """The share of starts that are unknown; between two candidates all are, or none is."""
+        if len(offsets) == 1:
+            return 0.0
+        unknown_s = sum(
+            later - earlier
+            for earlier, later in pairwise(offsets)
+            if self.mean((earlier + later) / 2, duration_s) is None
+        )
+        return unknown_s / (offsets[-1] - offsets[0])
+
+    def _until(self, at_s: float, sums: Sequence[float], rates: Sequence[float]) -> float:
+        """The integral of `rates` from 0 to a time."""
+        index = min(max(bisect_right(self.edges_s, at_s) - 1, 0), len(rates) - 1)
+        return sums[index] + rates[index] * (at_s - self.edges_s[index])
+
+
+def _candidates(edges_s: Sequence[float], duration_s: float, span_s: float) -> list[float]:
+    """Starts whose window begins or ends at an edge, and the first and the last, in order."""
+    aligned = (offset for edge in edges_s for offset in (edge, edge - duration_s))
+    return sorted({0.0, span_s, *(offset for offset in aligned if 0 < offset < span_s)})
+
+
+def _sums(rates: Sequence[float], lengths: Sequence[float]) -> list[float]:
+    """Integral up to each edge."""
+    parts = (rate * length for rate, length in zip(rates, lengths, strict=True))
+    return list(accumulate(parts, initial=0.0))
+
+
+def _saved(g_per_kwh: float, instead_g_per_kwh: float) -> float:
+    return 1 - g_per_kwh / instead_g_per_kwh if instead_g_per_kwh > 0 else 0.0
+
+
+def _check(duration_s: float, earliest_s: float, deadline_s: float) -> None:
+    if not (math.isfinite(duration_s) and duration_s > 0):
+        raise UsageError(f"a duration of {duration_s:g} s is not possible")
+    if not (math.isfinite(earliest_s) and math.isfinite(deadline_s)):
+        raise UsageError("the first start and the deadline must be finite")
+    if deadline_s - earliest_s < duration_s - SLACK_S:
+        raise UsageError(
+            f"work of {duration_s:,.0f} s is not finished {deadline_s - earliest_s:,.0f} s after "
+            "its first possible start",
+            "give it a later deadline, or a shorter duration",
+        )
