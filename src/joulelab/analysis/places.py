@@ -1,0 +1,159 @@
+"""Configurations against places: which of the two moves the grams of CO2 equivalent more.
+
+::
+
+    y_rp = ln(grams of run r if it had been run at place p)     r = 1 ... R, p = 1 ... P
+    SS_total = SS_place + SS_configuration + SS_runs + SS_rest
+
+    SS_place         = R sum_p (mean of p - mean)^2
+    SS_configuration = P sum_c n_c (mean of c - mean)^2             n_c runs of configuration c
+    SS_runs          = P sum_r (mean of r - mean of its c)^2
+    eta squared      = SS / SS_total
+
+Every run is booked at every place, so the two factors are crossed and the parts add up, whatever
+the n_c. Grams are energy x PUE x intensity: on logarithms the energy and the intensity of a place
+that is one figure add, so place and configuration do not interact, SS_rest is 0, and the effect of
+a place is exact: it is that of its intensity, with no error of measurement. Only over a series of
+intensities, where runs of different hours meet different figures, is SS_rest above 0.
+
+These are shares of the variance of this study at these places, not properties of the world: there
+is no p of a list of places that somebody chose. PUE, a factor common to all, changes none of them.
+Classical two-way analysis of variance: Fisher, Statistical Methods for Research Workers, 1925; eta
+squared: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from joulelab.errors import UsageError
+
+LEAST = 2
+ROUNDING = 1e-20
+"""Variance of logarithms, per entry, below which there is nothing to explain but rounding."""
+
+
+@dataclass(frozen=True)
+class PlaceEffects:
+    """How much of the variance of ln(grams) lies between places, and between configurations.
+
+    Attributes:
+        places: names, in the order given.
+        configurations: names, in the order in which they occur.
+        runs: how many runs there are.
+        eta_place: share of the variance between places, 0 to 1.
+        eta_configuration: share between configurations.
+        eta_runs: share between runs of one configuration.
+        eta_rest: what runs of different hours add over a series of intensities; 0 else.
+        place_ratio: geometric mean of the place of most grams over that of the least.
+        highest_place: the place of most grams.
+        lowest_place: the place of least.
+        configuration_ratio: the same of configurations.
+        dearest: the configuration of most grams.
+        cheapest: the configuration of least.
+        repeated: some configuration has two runs, so that its spread from run to run is not all
+            counted as that of configurations.
+    """
+
+    places: tuple[str, ...]
+    configurations: tuple[str, ...]
+    runs: int
+    eta_place: float
+    eta_configuration: float
+    eta_runs: float
+    eta_rest: float
+    place_ratio: float
+    highest_place: str
+    lowest_place: str
+    configuration_ratio: float
+    dearest: str
+    cheapest: str
+    repeated: bool
+
+
+def place_effects(
+    grams: npt.ArrayLike, configurations: Sequence[str], places: Sequence[str]
+) -> PlaceEffects:
+    """Split the variance of ln(grams) into that of places, configurations and runs.
+
+    Args:
+        grams: CO2 equivalent of each run at each place, (runs, places), positive, in any one unit.
+        configurations: to which configuration each run belongs, (runs,).
+        places: names, (places,).
+
+    Raises:
+        UsageError: there is one place or one configuration only, a value is not positive and
+            finite, or all are the same, so that there is no variance.
+        ValueError: the lengths do not fit together.
+
+    >>> found = place_effects([[1.0, 4.0], [2.0, 8.0]], ["small", "large"], ["here", "there"])
+    >>> round(found.place_ratio, 6), round(found.configuration_ratio, 6)   # (ln 4)^2 to (ln 2)^2
+    (4.0, 2.0)
+    >>> round(found.eta_place, 3), round(found.eta_configuration, 3)
+    (0.8, 0.2)
+    """
+    logs = _logarithms(grams, len(configurations), len(places))
+    names = tuple(dict.fromkeys(configurations))
+    _check_choice(names, places)
+    total = float(((logs - logs.mean()) ** 2).sum())
+    if total <= ROUNDING * logs.size:
+        raise UsageError("the grams are the same everywhere: there is no variance to share out")
+    by_place, by_run = logs.mean(axis=0), logs.mean(axis=1)  # (places,), (runs,)
+    index = np.array([names.index(name) for name in configurations])
+    counts = np.bincount(index)  # (configurations,)
+    by_configuration = np.bincount(index, weights=by_run) / counts
+    between_places = len(logs) * float(((by_place - logs.mean()) ** 2).sum())
+    between = len(places) * float((counts * (by_configuration - logs.mean()) ** 2).sum())
+    within = len(places) * float(((by_run - by_configuration[index]) ** 2).sum())
+    rest = logs - by_run[:, None] - by_place[None, :] + logs.mean()  # (runs, places)
+    return PlaceEffects(
+        places=tuple(places),
+        configurations=names,
+        runs=len(logs),
+        eta_place=between_places / total,
+        eta_configuration=between / total,
+        eta_runs=within / total,
+        eta_rest=float((rest**2).sum()) / total,
+        place_ratio=_ratio(by_place),
+        highest_place=places[int(by_place.argmax())],
+        lowest_place=places[int(by_place.argmin())],
+        configuration_ratio=_ratio(by_configuration),
+        dearest=names[int(by_configuration.argmax())],
+        cheapest=names[int(by_configuration.argmin())],
+        repeated=len(logs) > len(names),
+    )
+
+
+def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> npt.NDArray[np.float64]:
+    values = np.asarray(grams, float)
+    if values.shape != (runs, places):
+        raise ValueError(f"grams of shape {values.shape} for {runs} runs at {places} places")
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise UsageError(
+            "logarithms need positive grams", "leave out what is 0, negative or unknown"
+        )
+    return np.log(values)
+
+
+def _check_choice(configurations: Sequence[str], places: Sequence[str]) -> None:
+    if len(set(places)) != len(places):
+        raise UsageError("a place is named twice", "name each place once")
+    if len(places) < LEAST:
+        raise UsageError(
+            "one place only: how much a place matters cannot be said", "name two or more places"
+        )
+    if len(configurations) < LEAST:
+        raise UsageError(
+            "one configuration only: there is nothing to compare places with",
+            "take a study with two or more configurations",
+        )
+
+
+def _ratio(logarithms: npt.NDArray[np.float64]) -> float:
+    """The largest over the smallest of what these are the logarithms of."""
+    return math.exp(float(np.ptp(logarithms)))
