@@ -46,12 +46,15 @@ def test_links_lead_somewhere(path):
     assert not missing
 
 
+def options(command):
+    """Of a command, or of all commands of a group."""
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*(options(one) for one in getattr(command, "commands", {}).values()))
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_and_their_options_exist(path):
-    known = {
-        name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in get_command(app).commands.items()
-    }
+    known = {name: options(command) for name, command in get_command(app).commands.items()}
     names = "|".join(known)
     for name, rest in re.findall(rf"\bjoulelab ({names})\b([^\n`]*)", path.read_text()):
         own = rest.partition(" -- ")[0]

@@ -147,10 +147,11 @@ def test_the_document_shows_what_the_authors_data_give(data_dir, capsys):
     if not (folder / "architecture-fashion-mnist.csv").is_file():
         pytest.skip(f"no published measurements in {folder}")
     document = (Path(__file__).parents[2] / "docs" / "replication.md").read_text()
-    (shown,) = re.findall(r"^```text\n(.*?)^```", document, re.S | re.M)
+    fences = re.findall(r"^```text\n(.*?)^```", document, re.S | re.M)
+    (shown,) = [one for one in fences if "Table IV, fashion-mnist" in one]
     print_replication("yarally2023", folder, as_json=False)
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     first = printed.index("Table IV, fashion-mnist")
     assert printed[first : first + len(shown.splitlines())] == shown.splitlines()
-    (count,) = re.findall(r"(\d+ of \d+ published numbers agree)", document)
-    assert any(line.startswith(count) for line in printed)
+    counts = re.findall(r"(\d+ of \d+ published numbers agree)", document)
+    assert any(line.startswith(count) for line in printed for count in counts)

@@ -330,6 +330,8 @@ def test_ratios_of_every_training_and_what_is_left_without_impossible_readings(t
     assert found["ratio.limit_of_agreement.upper"].value == pytest.approx(
         np.exp(logs.mean() + 1.959964 * logs.std(ddof=1))
     )
+    assert found["concordance"].to_dict()["published"] is None
+    assert found["concordance"].agrees is None
     remarks = replicate(tmp_path).remarks
     assert any("cifar10.VGG16.1, codecarbon_cpu_j" in one for one in remarks)
 

@@ -35,6 +35,8 @@ growth            does energy grow faster over the years than accuracy?
 records           what did the most accurate network of its time take?
 best_batch        what does the best batch size save?
 rank_correlation  do two figures of networks rank them alike? (Spearman)
+agreement         do two instruments agree, and by which factor is one off?
+prediction        what will a training take in the end, from its power so far? (STEP)
 claims            which findings of the paper do the data bear out?
 resampling        how far would a statistic move if the sample were drawn again? (bootstrap)
 ================= ==================================================================================

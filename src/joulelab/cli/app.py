@@ -9,7 +9,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from joulelab.cli import data_commands, energy_commands, serving_commands, study_commands
+from joulelab.cli import (
+    data_commands,
+    energy_commands,
+    predict_commands,
+    serving_commands,
+    study_commands,
+)
 from joulelab.errors import JoulelabError
 
 INTERRUPTED = 130
@@ -48,7 +54,8 @@ def options(
         os.environ["JOULELAB_DEBUG"] = "1"
 
 
-for part in (study_commands, data_commands, energy_commands, serving_commands):
+PARTS = (study_commands, data_commands, energy_commands, serving_commands, predict_commands)
+for part in PARTS:
     app.add_typer(part.commands)
 
 

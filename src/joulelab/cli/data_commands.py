@@ -81,7 +81,8 @@ def analyze(
 @commands.command()
 def replicate(
     study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A published study: yarally2023, xu2023.")
+        str,
+        typer.Argument(metavar="STUDY", help="yarally2023, xu2023 or delrey2023."),
     ],
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="The folder with its raw data.")
@@ -101,6 +102,9 @@ def replicate(
     xu2023 takes kaggle-DATASET-REGION.csv, the rows of CodeCarbon, and instruments-DATASET.csv, a
     row a training that CodeCarbon and a wattmeter have read; DATASET is cifar10 or mnist, REGION
     oregon, south-carolina or taipei.
+
+    delrey2023 takes tables of power traces, CSV or Parquet, with the columns run, environment,
+    model, t_s, power_w and utilisation_pct; and runs.csv where it is there.
     """
     from joulelab.cli.replicating import print_replication
 

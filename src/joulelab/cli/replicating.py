@@ -64,8 +64,8 @@ def notes(comparisons: Iterable[Comparison]) -> list[str]:
 
 
 def conclusion(replication: Replication) -> str:
-    """How many numbers agree, and which do not."""
-    everything = replication.comparisons
+    """How many of the printed numbers agree, and which do not."""
+    everything = [one for one in replication.comparisons if one.published.text]
     agree = [one for one in everything if one.agrees]
     sentence = (
         f"{len(agree)} of {formats.count(len(everything), 'published number')} "
@@ -103,7 +103,7 @@ def _drawn(title: str, comparisons: Sequence[Comparison]) -> Table:
     for one in comparisons:
         table.add_row(
             Text(one.published.cell),
-            Text(one.published.text),
+            Text(one.published.text or formats.DASH),
             Text(_shown(one)),
             Text(AGREES[one.agrees], style=STYLES[one.agrees]),
         )
@@ -119,6 +119,8 @@ def _shown(comparison: Comparison) -> str:
         return value
     if comparison.published.cell.endswith(".p"):
         return formats.p_value(value)
+    if not text:
+        return formats.signed(formats.number(value))
     return formats.decimals(value, 0 if isinstance(value, int) else decimals(text) + 1)
 
 

@@ -13,5 +13,8 @@ yarally2023_printed        what Yarally et al. print (CAIN 2023)
 yarally2023_tuning         the same from their raw data: tables I and III
 yarally2023_architecture   the same: tables II, IV and V
 yarally2023                both together, for the files of a folder
+xu2023...                  Xu et al. (HICSS 2023): architectures, regions, instruments
+codecarbon_rows            CodeCarbon's emissions.csv, whose readings go on counting
+delrey2023...              del Rey et al. (SEAA 2023): predictions on their power traces
 =========================  =========================================================================
 """

@@ -25,13 +25,13 @@ DIGITS = 12
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number.
+    """One printed number, or the place of one that should have been.
 
     Attributes:
         table: where it is printed: ``"Table IV"``, ``"Section VI-B"``.
         dataset: of what data; ``"all"`` for all data sets together.
         cell: its name.
-        text: as it is printed, without a unit.
+        text: as it is printed, without a unit; empty where the paper prints none.
         may_be_cut: numbers of this kind are printed rounded in places and cut off in others.
     """
 
@@ -42,15 +42,15 @@ class Published:
     may_be_cut: bool = False
 
     @property
-    def value(self) -> Value:
-        """The number; the text where it is not one.
+    def value(self) -> Value | None:
+        """The number; the text where it is not one; None where none is printed.
 
         >>> Published("Table I", "all", "trainings", "18,432").value
         18432
         """
         number = _decimal(self.text)
         if number is None:
-            return self.text
+            return self.text or None
         return float(number) if decimals(self.text) else int(number)
 
 
@@ -86,8 +86,8 @@ class Comparison:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether they agree at the printed precision; None where nothing could be recomputed."""
-        if self.value is None:
+        """Whether they agree at the printed precision; None where there are no two numbers."""
+        if self.value is None or not self.published.text:
             return None
         text = self.published.text
         cut = self.published.may_be_cut and cut_off(text, self.value)
@@ -99,7 +99,7 @@ class Comparison:
         own = self.recomputed.note
         if self.value is None:
             return own or "not defined for these data"
-        return own or ("" if self.agrees else difference(self.published.text, self.value))
+        return own or (difference(self.published.text, self.value) if self.agrees is False else "")
 
     def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON."""

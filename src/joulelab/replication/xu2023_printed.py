@@ -48,8 +48,6 @@ cifar10  taipei          0.056720  0.063786  0.134730
 mnist    oregon          0.087921  0.093217  0.189305
 mnist    south-carolina  0.092033  0.113731  0.217112
 """
-LESS = "< 1.000"
-"""The paper prints no such figure; it holds that CodeCarbon reads less than the wattmeter."""
 
 
 def statistics(table: str) -> list[Published]:
