@@ -137,7 +137,8 @@ def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> npt.NDArray[np.
         raise UsageError(
             "logarithms need positive grams", "leave out what is 0, negative or unknown"
         )
-    return np.log(values)
+    logarithms: npt.NDArray[np.float64] = np.log(values)
+    return logarithms
 
 
 def _check_choice(configurations: Sequence[str], places: Sequence[str]) -> None:

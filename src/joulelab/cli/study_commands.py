@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulelab.cli.options import DataDir, Folder, Json, Overrides, Plugins, Scale, StudyName
+from joulelab.cli.options import DataDir, Folder, Json, Overrides, Plugins, Pue, Scale, StudyName
 
 if TYPE_CHECKING:
     from joulelab.study.study import Study
@@ -105,6 +105,49 @@ def report(
         print_report(folders[0], as_json=json)
     else:
         print_joint_report(folders, out, as_json=json)
+
+
+@commands.command()
+def places(  # noqa: PLR0913, PLR0917 - an option of the command each
+    folder: Folder,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--place",
+            metavar="PLACE",
+            help="NLD, USA-CA, 412 (g/kWh), or a CSV over time; may be repeated.",
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", metavar="FACTOR", help="Compare the levels of this factor.")
+    ] = "configuration",
+    pue: Pue = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--start", metavar="CSV", help="Find the best hour to start in this series."),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--duration", metavar="TIME", help="How long it takes: 6h; else as it took."),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option("--within", metavar="TIME", help="Finished so long after --from: 24h."),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="First start, ISO 8601; else as the series begins."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what a study's energy would mean in CO2e at other places, or at other hours."""
+    from joulelab.cli.placing import print_places
+    from joulelab.cli.starting import StartRequest
+
+    asked = StartRequest(start, duration, within, from_)
+    print_places(folder, place or [], by, pue, asked, as_json=json)
 
 
 @commands.command()

@@ -1,0 +1,180 @@
+"""When to start a study: the options of ``joulelab places --start``, and what is said of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from joulelab import formats
+from joulelab.cli.durations import parse_duration_s
+from joulelab.energy.carbon.footprint import JOULES_IN_KWH
+from joulelab.energy.carbon.intensity_file import read_intensity
+from joulelab.energy.carbon.starting import BestStart, best_start, moment
+from joulelab.errors import UsageError
+from joulelab.study.results import Results
+
+MINUTES = {"h": 60.0, "d": 24 * 60.0}
+"""Units beyond those of other durations: how many minutes one is."""
+_LONG = re.compile(r"\s*([0-9.]+)\s*(h|d)\s*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """When a study may be started, as it was written.
+
+    Attributes:
+        series: CSV file of intensity over time.
+        duration: how long it takes; the study's own duration where not given.
+        within: until when it must be finished, counted from the first start; the end of the series
+            where not given.
+        first: the first moment at which it may start, ISO 8601, UTC where it has no offset; the
+            beginning of the series where not given.
+    """
+
+    series: Path | None = None
+    duration: str | None = None
+    within: str | None = None
+    first: str | None = None
+
+    def check(self) -> None:
+        """Raise a UsageError where there is something about a start, but no intensities for it."""
+        given = {"--duration": self.duration, "--within": self.within, "--from": self.first}
+        if self.series is None:
+            for option, value in given.items():
+                if value is not None:
+                    raise UsageError(
+                        f"{option} says when to start, and there is no series to search",
+                        "give the intensities: --start intensity.csv",
+                    )
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The best start of a study, with the grams that its own mean power would cause.
+
+    Attributes:
+        best: the start, and what others would cause.
+        power_w: mean gross power of all that the study has booked; ``None`` where none is known.
+        pue: power usage effectiveness.
+        series_end_s: until when intensities are known, seconds since the epoch.
+        beyond_s: by how many seconds the deadline lies beyond that.
+    """
+
+    best: BestStart
+    power_w: float | None
+    pue: float
+    series_end_s: float
+    beyond_s: float
+
+    @classmethod
+    def search(cls, results: Results, path: Path, asked: StartRequest, pue: float) -> Beginning:
+        """Find the best start of a study.
+
+        Args:
+            results: of the study, for its duration and power.
+            path: of the CSV file of intensity over time.
+            asked: when it may be started.
+            pue: power usage effectiveness.
+
+        Raises:
+            UsageError: the file or a time is wrong, no duration is known, or the work does not fit.
+        """
+        series = read_intensity(path.expanduser())
+        ledger = results.ledger_frame()
+        first_s = series.start_s if asked.first is None else _instant_s(asked.first)
+        duration_s = float(ledger["duration_s"].sum()) if asked.duration is None else 0.0
+        if asked.duration is not None:
+            duration_s = _time_s(asked.duration, "--duration")
+        if duration_s <= 0:
+            raise UsageError("the study has not run yet: its duration is unknown", "--duration 6h")
+        if asked.within is None:
+            deadline_s = max(series.end_s, first_s)
+        else:
+            deadline_s = first_s + _time_s(asked.within, "--within")
+        booked = ledger[ledger["energy_gross_j"].notna() & (ledger["duration_s"] > 0)]
+        energy_j = float(booked["energy_gross_j"].sum())
+        power_w = energy_j / float(booked["duration_s"].sum()) if energy_j > 0 else None
+        best = best_start(series, duration_s, first_s, deadline_s)
+        return cls(best, power_w, pue, series.end_s, max(deadline_s - series.end_s, 0.0))
+
+    def grams(self, g_per_kwh: float | None) -> float | None:
+        """What the study causes at a mean intensity; ``None`` where its power is unknown."""
+        if self.power_w is None or g_per_kwh is None:
+            return None
+        return self.power_w * self.best.duration_s / JOULES_IN_KWH * self.pue * g_per_kwh
+
+    def sentences(self) -> Iterator[str]:
+        """What was found, for the terminal."""
+        best = self.best
+        yield (
+            f"Best start for {formats.duration(best.duration_s)} of work at constant power, "
+            f"starts from {moment(best.earliest_s)} to {moment(best.latest_s)}: "
+            f"{moment(best.start_s)}, {formats.significant(best.g_per_kwh)} g/kWh on average "
+            f"({best.source})."
+        )
+        yield self._against("starting at once", best.at_once_g_per_kwh, best.saved)
+        worst = f"the worst start, {moment(best.worst_start_s)}"
+        yield self._against(worst, best.worst_g_per_kwh, best.saved_of_worst)
+        if self.power_w is None:
+            yield "Grams are unknown, for no energy of the study is; the shares need none."
+        else:
+            yield (
+                f"{formats.grams(self.grams(best.g_per_kwh))} CO2e at the study's mean gross power "
+                f"of {formats.watts(self.power_w)} and PUE {round(self.pue, 3)}."
+            )
+        if self.beyond_s > 0:
+            yield f"The deadline lies beyond the series, which ends {moment(self.series_end_s)}."
+        if best.unknown_share > 0:
+            yield (
+                f"{formats.share(best.unknown_share)} of the starts reach into a time of unknown "
+                "intensity and are left out; a better one may be among them."
+            )
+
+    def _against(self, what: str, g_per_kwh: float | None, saved: float | None) -> str:
+        if g_per_kwh is None or saved is None:
+            return f"Against {what}: unknown, for there is no intensity for all of it."
+        grams, least = self.grams(g_per_kwh), self.grams(self.best.g_per_kwh)
+        less = "" if grams is None or least is None else f", {formats.grams(grams - least)}"
+        intensity = f"{formats.significant(g_per_kwh)} g/kWh"
+        return f"Against {what} ({intensity}) it saves {formats.percent(saved)}{less}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        best = self.best
+        return {
+            **asdict(best),
+            "start": _iso(best.start_s),
+            "worst_start": _iso(best.worst_start_s),
+            "saved": best.saved,
+            "saved_of_worst": best.saved_of_worst,
+            "power_w": self.power_w,
+            "co2e_g": self.grams(best.g_per_kwh),
+            "at_once_co2e_g": self.grams(best.at_once_g_per_kwh),
+            "worst_co2e_g": self.grams(best.worst_g_per_kwh),
+            "deadline_beyond_series_s": self.beyond_s,
+        }
+
+
+def _time_s(text: str, option: str) -> float:
+    """Seconds of a duration, which here may be in hours or days too."""
+    long = _LONG.fullmatch(text)
+    if long is None:
+        return parse_duration_s(text, option)
+    return parse_duration_s(f"{long[1]}min", option) * MINUTES[long[2]]
+
+
+def _instant_s(text: str) -> float:
+    """Seconds since the epoch of an ISO 8601 time, UTC where it has no offset."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"--from {text!r} is no time", "write 2024-05-01T12:00Z") from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat()
