@@ -92,7 +92,12 @@ class Beginning:
         if duration_s <= 0:
             raise UsageError("the study has not run yet: its duration is unknown", "--duration 6h")
         if asked.within is None:
-            deadline_s = max(series.end_s, first_s)
+            deadline_s = series.end_s
+            if first_s >= deadline_s:
+                raise UsageError(
+                    f"{series.source} ends {moment(deadline_s)}, not after --from",
+                    "take a series that reaches further",
+                )
         else:
             deadline_s = first_s + _time_s(asked.within, "--within")
         booked = ledger[ledger["energy_gross_j"].notna() & (ledger["duration_s"] > 0)]
@@ -129,8 +134,9 @@ class Beginning:
         if self.beyond_s > 0:
             yield f"The deadline lies beyond the series, which ends {moment(self.series_end_s)}."
         if best.unknown_share > 0:
+            share = formats.share(best.unknown_share) if best.unknown_share < 1 else "Nearly all"
             yield (
-                f"{formats.share(best.unknown_share)} of the starts reach into a time of unknown "
+                f"{share} of the starts reach into a time of unknown "
                 "intensity and are left out; a better one may be among them."
             )
 
