@@ -35,6 +35,7 @@ growth            does energy grow faster over the years than accuracy?
 records           what did the most accurate network of its time take?
 best_batch        what does the best batch size save?
 rank_correlation  do two figures of networks rank them alike? (Spearman)
+places            how large is the place against the configuration, in grams of CO2e?
 agreement         do two instruments agree, and by which factor is one off?
 prediction        what will a training take in the end, from its power so far? (STEP)
 claims            which findings of the paper do the data bear out?
