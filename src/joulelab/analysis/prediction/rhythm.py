@@ -26,6 +26,12 @@ def period(power_w: Values) -> int | None:
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
+
+    Epochs of 20 bins, with a dip in each:
+
+    >>> bins = np.arange(200)
+    >>> period(np.where(bins % 20 < 4, 80.0, 140.0))
+    20
     """
     longest = int(len(power_w) / FEWEST_PERIODS)
     if longest <= SHORTEST:

@@ -119,6 +119,9 @@ def end_of_start_up(power_w: Values) -> int:
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
+
+    >>> end_of_start_up(np.repeat([20.0, 100.0], [5, 60]))
+    5
     """
     for at, power in enumerate(power_w):
         if power >= USUAL * np.median(power_w[at : at + MINUTE]):

@@ -86,6 +86,13 @@ def predict_step(
 
     Raises:
         UsageError: the whole is shorter than what was seen.
+
+    Five minutes at 100 W, of a thousand seconds:
+
+    >>> seen = PowerTrace.of(np.arange(301.0), np.full(301, 100.0))
+    >>> found = predict_step(seen, duration_s=1000.0)
+    >>> round(found.energy_j), found.low_j < found.energy_j < found.high_j
+    (100000, True)
     """
     left_s = duration_s - seen.duration_s
     if not (math.isfinite(duration_s) and left_s >= -1e-9 * duration_s):

@@ -48,6 +48,10 @@ class PowerTrace:
 
         Raises:
             UsageError: shapes differ, or fewer than two samples are left.
+
+        >>> trace = PowerTrace.of([0, 1, 2], [100.0, 200.0, float("nan")])
+        >>> trace.duration_s, trace.energy_j
+        (1.0, 150.0)
         """
         time, power = np.asarray(time_s, dtype=float), np.asarray(power_w, dtype=float)
         if time.ndim != 1 or time.shape != power.shape:
