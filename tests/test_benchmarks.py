@@ -59,7 +59,17 @@ def run(command, **variables):
     )
 
 
-@pytest.mark.parametrize("command", SMALL, ids=lambda command: command.split()[0])
+LONG = ("analysis.py", "serving.py", "training.py")
+"""Tens of seconds each; run by `make test-long`."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(one, marks=pytest.mark.long if one.startswith(LONG) else (), id=one.split()[0])
+        for one in SMALL
+    ],
+)
 def test_a_benchmark_prints_its_figures(command):
     if shutil.which("gcc") is None and shutil.which("cc") is None:
         pytest.skip("no C compiler to build the simulated GPU")

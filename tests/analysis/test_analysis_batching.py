@@ -247,7 +247,9 @@ def test_without_any_energy_there_is_no_choice():
     assert found.policies == ()
 
 
-@pytest.mark.parametrize("sizes", [[2, 2, 2], [3, 2, 2, 4], [1, 5, 3]])
+@pytest.mark.parametrize(
+    "sizes", [[2, 2, 2], pytest.param([3, 2, 2, 4], marks=pytest.mark.long), [1, 5, 3]]
+)
 def test_no_order_of_the_runs_gives_a_smaller_p(sizes):
     least = math.inf
     for order in itertools.permutations(range(len(sizes))):

@@ -349,6 +349,7 @@ def interrupted_at(folder, words):
     return process.returncode, out, told + rest, [one for one in children if one.is_running()]
 
 
+@pytest.mark.long
 def test_ctrl_c_while_measuring_plans_from_what_there_is(own_folder):
     code, out, err, left = interrupted_at(own_folder, "round 2")
     assert code == 130, err
