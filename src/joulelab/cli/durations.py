@@ -1,4 +1,4 @@
-"""Times as they are written on the command line: ``200ms``, ``10s``, ``2min``."""
+"""Times as they are written on the command line: ``200ms``, ``10s``, ``2min``, ``6h``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from joulelab.errors import UsageError
 
-UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _WRITTEN = re.compile(rf"\s*([0-9.]+(?:e[+-]?\d+)?)\s*({'|'.join(UNITS_S)})\s*", re.ASCII)
 
 

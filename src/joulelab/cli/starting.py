@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,10 +15,6 @@ from joulelab.energy.carbon.intensity_file import read_intensity
 from joulelab.energy.carbon.starting import BestStart, best_start, moment
 from joulelab.errors import UsageError
 from joulelab.study.results import Results
-
-MINUTES = {"h": 60.0, "d": 24 * 60.0}
-"""Units beyond those of other durations: how many minutes one is."""
-_LONG = re.compile(r"\s*([0-9.]+)\s*(h|d)\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class Beginning:
         first_s = series.start_s if asked.first is None else _instant_s(asked.first)
         duration_s = float(ledger["duration_s"].sum()) if asked.duration is None else 0.0
         if asked.duration is not None:
-            duration_s = _time_s(asked.duration, "--duration")
+            duration_s = parse_duration_s(asked.duration, "--duration")
         if duration_s <= 0:
             raise UsageError("the study has not run yet: its duration is unknown", "--duration 6h")
         if asked.within is None:
@@ -99,7 +94,7 @@ class Beginning:
                     "take a series that reaches further",
                 )
         else:
-            deadline_s = first_s + _time_s(asked.within, "--within")
+            deadline_s = first_s + parse_duration_s(asked.within, "--within")
         booked = ledger[ledger["energy_gross_j"].notna() & (ledger["duration_s"] > 0)]
         energy_j = float(booked["energy_gross_j"].sum())
         power_w = energy_j / float(booked["duration_s"].sum()) if energy_j > 0 else None
@@ -163,14 +158,6 @@ class Beginning:
             "worst_co2e_g": self.grams(best.worst_g_per_kwh),
             "deadline_beyond_series_s": self.beyond_s,
         }
-
-
-def _time_s(text: str, option: str) -> float:
-    """Seconds of a duration, which here may be in hours or days too."""
-    long = _LONG.fullmatch(text)
-    if long is None:
-        return parse_duration_s(text, option)
-    return parse_duration_s(f"{long[1]}min", option) * MINUTES[long[2]]
 
 
 def _instant_s(text: str) -> float:

@@ -40,7 +40,7 @@ def find_device(name: str) -> Device:
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise SpecError(
             f"device = {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here",
-            'set device = "auto" to train on whatever is there',
+            'set device = "auto" to use whatever is there',
         )
     properties = torch.cuda.get_device_properties(index)
     from joulelab.energy.meters.nvml import gpu_index
