@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from joulelab.energy.carbon.intensity import IntensitySeries, mean_intensity
-from joulelab.energy.carbon.starting import best_start, moment
+from joulelab.energy.carbon.intensity import IntensitySeries, mean_intensity, moment
+from joulelab.energy.carbon.starting import best_start
 from joulelab.errors import UsageError
 
 HOUR = 3600.0

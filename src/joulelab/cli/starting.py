@@ -11,8 +11,9 @@ from typing import Any
 from joulelab import formats
 from joulelab.cli.durations import parse_duration_s
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
+from joulelab.energy.carbon.intensity import moment
 from joulelab.energy.carbon.intensity_file import read_intensity
-from joulelab.energy.carbon.starting import BestStart, best_start, moment
+from joulelab.energy.carbon.starting import BestStart, best_start
 from joulelab.errors import UsageError
 from joulelab.study.results import Results
 

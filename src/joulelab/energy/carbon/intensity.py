@@ -233,10 +233,17 @@ def _drawn_j(times_s: Series, energy_j: Series, at_s: float) -> float:
     return float(energy_j[index - 1] + share * (energy_j[index] - energy_j[index - 1]))
 
 
-def _unknown(series: IntensitySeries, span: Span) -> str:
-    def moment(time_s: float) -> str:
-        return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def moment(time_s: float) -> str:
+    """A moment in words, in UTC: ``2024-05-01 12:30 UTC``; with seconds where it has any.
 
+    Args:
+        time_s: seconds since the epoch.
+    """
+    at = datetime.fromtimestamp(round(time_s), UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC" if at.second else "%Y-%m-%d %H:%M UTC")
+
+
+def _unknown(series: IntensitySeries, span: Span) -> str:
     if span.end_s <= series.start_s or span.start_s >= series.end_s:
         known = f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}"
     else:

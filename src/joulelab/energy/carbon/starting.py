@@ -24,10 +24,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 
-from joulelab.energy.carbon.intensity import IntensitySeries, Span
+from joulelab.energy.carbon.intensity import IntensitySeries, Span, moment
 from joulelab.errors import UsageError
 
 SLACK_S = 1e-3
@@ -126,16 +125,6 @@ def best_start(
         unknown_share=course.unknown_share(offsets, duration_s),
         source=series.source,
     )
-
-
-def moment(time_s: float) -> str:
-    """A moment in words, in UTC: ``2024-05-01 12:30 UTC``; with seconds where it has any.
-
-    Args:
-        time_s: seconds since the epoch.
-    """
-    at = datetime.fromtimestamp(round(time_s), UTC)
-    return at.strftime("%Y-%m-%d %H:%M:%S UTC" if at.second else "%Y-%m-%d %H:%M UTC")
 
 
 class _Course:
