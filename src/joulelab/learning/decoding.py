@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from joulelab.errors import DatasetError, UsageError
+from joulelab.errors import DatasetError, UsageError, suggestion
+from joulelab.learning.image_settings import SETTINGS
 from joulelab.learning.images import Images, Split
 
 _CHUNK = 64
@@ -55,7 +56,7 @@ def split_size(argument: str) -> tuple[str, int | None]:
     if name != "size" or not value.isascii() or not value.isdigit() or int(value) == 0:
         raise UsageError(
             f"{option!r} after the data set {base!r} is not an option",
-            "the only one is ?size=, with a number of pixels: ?size=32",
+            suggestion(name, (*SETTINGS, "size")) + "; each is a whole number: ?size=32",
         )
     return base, int(value)
 

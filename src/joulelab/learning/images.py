@@ -2,7 +2,8 @@
 
 A data set is a function of its argument and of the data folder that gives `Images`. It is named
 ``digits`` or, with an argument, ``torchvision:FashionMNIST`` or ``folder:/data/birds``: what stands
-before the first colon is the registered name.
+before the first colon is the registered name. Every data set has settings, after a question mark:
+``digits?channels=3&side=32`` (`joulelab.learning.image_settings`).
 
 Shapes: N images, C channels, H x W pixels; labels are whole numbers from 0 to K-1.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulelab.errors import DatasetError
+from joulelab.learning.image_settings import ImageSettings, split_settings
 from joulelab.registry import Registry
 
 if TYPE_CHECKING:
@@ -128,16 +130,19 @@ def load_images(name: str, data_dir: Path | None = None) -> Images:
     """Load a data set by name.
 
     Args:
-        name: a registered name, or ``<registered name>:<argument>``.
+        name: a registered name, or ``<registered name>:<argument>``; each with settings after a
+            question mark if need be.
         data_dir: the folder with data; where ``None``, the one in ``JOULELAB_DATA`` if it is set.
 
     Raises:
         UnknownNameError: no data set has that name.
+        UsageError: a setting that there is not, or an impossible value of one.
         DatasetError: files are missing, cut short or corrupt; says which and what to do.
     """
     import os
 
-    kind, _, argument = name.partition(":")
+    whole, settings = split_settings(name)
+    kind, _, argument = whole.partition(":")
     if data_dir is None and os.environ.get("JOULELAB_DATA"):
         data_dir = Path(os.environ["JOULELAB_DATA"])
     images = datasets.get(kind)(argument, data_dir)
@@ -149,7 +154,17 @@ def load_images(name: str, data_dir: Path | None = None) -> Images:
                 f"the data set {name} has {part} labels outside 0 to {images.classes - 1}",
                 f"see {images.source}",
             )
-    return images
+    return _with(settings, images, name) if settings != ImageSettings() else images
+
+
+def _with(settings: ImageSettings, images: Images, name: str) -> Images:
+    return replace(
+        images,
+        name=name,
+        train=replace(images.train, images=settings.of(images.train.images)),
+        test=replace(images.test, images=settings.of(images.test.images)),
+        source=f"{images.source}, as {settings.words}",
+    )
 
 
 def thinned(images: Images, train: float | None, test: float | None, seed: int) -> Images:

@@ -11,8 +11,12 @@ T = TypeVar("T")
 
 
 def known(registry: Registry[Any], name: str) -> str:
-    """The name itself, if something is registered under what stands before its first colon."""
-    if name.partition(":")[0] not in registry.names():
+    """The name itself, if something is registered under what it begins with.
+
+    That is what stands before the first colon, or before a question mark where settings follow:
+    ``digits?side=32``.
+    """
+    if name.partition("?")[0].partition(":")[0] not in registry.names():
         error = UnknownNameError(registry.noun, name, registry.names())
         raise ValueError(f"{error.message}; {error.hint}")
     return name
