@@ -22,8 +22,10 @@ the meters, in proportion to time: that of an estimate is tens of per cent.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from joulelab.energy.reading import Status
 from joulelab.study.store import PlannedRun
@@ -54,6 +56,18 @@ class Cost:
     energy_low_j: float | None
     energy_high_j: float | None
     status: Status
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "duration_s": self.duration_s,
+            "duration_low_s": self.duration_low_s,
+            "duration_high_s": self.duration_high_s,
+            "energy_net_j": self.energy_j,
+            "energy_low_j": self.energy_low_j,
+            "energy_high_j": self.energy_high_j,
+            "energy_status": str(self.status),
+        }
 
 
 @dataclass(frozen=True)
@@ -108,11 +122,14 @@ class Prediction:
 
     def total(self, runs: Sequence[PlannedRun]) -> Cost:
         """The cost of several runs."""
-        counts: dict[str, int] = {}
-        for run in runs:
-            key = self.keys[run.experiment, run.configuration]
-            counts[key] = counts.get(key, 0) + 1
-        return self._cost(counts)
+        return self.of_counts(Counter((run.experiment, run.configuration) for run in runs))
+
+    def of_counts(self, counts: Mapping[tuple[str, str], int]) -> Cost:
+        """The cost of so many runs of each experiment and configuration."""
+        by_estimate: Counter[str] = Counter()
+        for one, count in counts.items():
+            by_estimate[self.keys[one]] += count
+        return self._cost(by_estimate)
 
     def _cost(self, counts: Mapping[str, int]) -> Cost:
         """Of so many runs of each estimate."""

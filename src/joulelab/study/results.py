@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from joulelab.errors import StoreCorruptError
+from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.run_frames import read_frames
-from joulelab.study.store_reading import REQUESTS, last_written, read_manifest, reader
+from joulelab.study.store_reading import REQUESTS, data_sets, last_written, read_manifest, reader
 
 _PLACES = "SELECT run_id, position FROM runs"
 TICK_NS = 100_000_000
@@ -57,6 +58,11 @@ class Results:
         """Conditions of the first session, and a list of all sessions."""
         return read_manifest(self.folder)
 
+    @property
+    def data_sets(self) -> list[dict[str, Any]]:
+        """What was trained on: name, source, numbers of images, shape, classes, checksum."""
+        return data_sets(self.manifest)
+
     def factors(self, experiment: str) -> list[str]:
         """Names of the factors of an experiment."""
         with reader(self.folder) as connection:
@@ -77,7 +83,11 @@ class Results:
         return self._frames()[0].copy()
 
     def energy_frame(self) -> pd.DataFrame:
-        """A row a finished or failed run and domain: source, status, energies in joules."""
+        """A row a finished or failed run, domain and instrument: source, status, energies in joules.
+
+        Where several instruments read a domain, one reading is what counts; ``beside`` is true of
+        the others.
+        """
         return self._frames()[1].copy()
 
     def rounds_frame(self) -> pd.DataFrame:
@@ -96,6 +106,16 @@ class Results:
         )
         rows = self._rows(f"SELECT {columns} FROM ledger ORDER BY entry")
         return pd.DataFrame(rows, columns=columns.split(", ") if not rows else None)
+
+    def predictions_frame(self) -> pd.DataFrame:
+        """A row a run that ended in a session that had predicted it: predicted, and as it was.
+
+        Columns: ``run_id``, ``session``, ``experiment``, ``configuration``, ``state``; time with
+        what surrounds the run and net energy of the run, as predicted for one run with its range
+        of 95 % (``predicted_s``, ``predicted_low_s``, ``predicted_high_s``, ``predicted_j`` ...)
+        and as they were (``took_s``, ``used_j``).
+        """
+        return predicted_runs(self.manifest, self._frames()[0], self.ledger_frame())
 
     def requests_frame(self) -> pd.DataFrame:
         """A row a request of every served window that is stored, in the order of the plan.

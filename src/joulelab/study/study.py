@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
@@ -18,6 +18,7 @@ from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_same_plugins, conditions, new_session
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.prediction import Prediction
+from joulelab.study.prediction_record import record
 from joulelab.study.results import Results
 from joulelab.study.runner import DONE, Runner
 from joulelab.study.spec import StudySpec
@@ -125,15 +126,9 @@ class Study:
             started_at = time.time()
             bench = Bench(self.spec, self.data_dir, recorder, listener)
             works = stack.enter_context(Works(plan.configurations, bench))
-            works.load()
-            now = {
-                **conditions(self.spec, bench.device, bench.threads, recorder),
-                **works.conditions(),
-            }
+            basis = [one.basis for one in works.load()]
             manifest = store.manifest()
-            if manifest:
-                check_same_plugins(manifest, now)
-            works.check_unchanged(manifest, store)
+            now = self._checked_conditions(works, bench, recorder, store, manifest)
             store.plan(plan.runs)
             ledger = Ledger(store, recorder, bench.domains, bench.device.domain)
             ledger.adopt("setup", setup)
@@ -150,7 +145,10 @@ class Study:
             sessions[-1]["idle_before_w"] = bench.measure_idle()
             ledger.switch("between")
             runner = Runner(self.spec, plan, store, ledger, listener)
-            listener.predicted(works.predict(runner.left(), runner, brief=True))
+            prediction = works.predict(runner.left(), runner, brief=True)
+            sessions[-1]["prediction"] = _recorded(prediction, basis, plan, store, ledger)
+            store.write_manifest({**store.manifest(), "sessions": sessions})
+            listener.predicted(prediction)
             runner.run(works.of)
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = bench.measure_idle()
@@ -158,11 +156,44 @@ class Study:
             sessions[-1]["ended_at"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             store.write_manifest({**store.manifest(), "sessions": sessions})
 
+    def _checked_conditions(
+        self,
+        works: Works,
+        bench: Bench,
+        recorder: Recorder,
+        store: Store,
+        manifest: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """What the results depend on.
+
+        Raises:
+            StoreMismatchError: they would not fit those of earlier sessions.
+        """
+        now = {
+            **conditions(self.spec, bench.device, bench.threads, recorder),
+            **works.conditions(),
+        }
+        if manifest:
+            check_same_plugins(manifest, now)
+        works.check_unchanged(manifest, store)
+        return now
+
     def _recorder(self) -> Recorder:
         energy = self.spec.energy
         names = None if energy.meters == "auto" else list(energy.meters)
         settings = {"estimate": {"tdp_w": energy.tdp_w}} if energy.tdp_w else {}
         return open_recorder(names, interval_s=energy.interval_s, settings=settings)
+
+
+def _recorded(
+    prediction: Prediction, basis: Sequence[str], plan: Plan, store: Store, ledger: Ledger
+) -> dict[str, Any]:
+    """The prediction for the manifest; the ledger begins anew, so that it can be compared."""
+    states = store.states()
+    left = [run for run in plan.runs if states[run.run_id] not in DONE]
+    predicted_at = time.time()
+    ledger.switch("between")
+    return record(prediction, left, basis, predicted_at)
 
 
 class _Unbooked(Calibrator):

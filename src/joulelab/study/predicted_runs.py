@@ -1,0 +1,138 @@
+"""What was predicted of each run at the start of its session, and what it took.
+
+Like is compared with like, as the predictions define it:
+
+**Time** of a run is that of the run with what surrounds it: its part of everything that the session
+has booked since its last attempt ended (the first: since the prediction). ::
+
+    predicted_at ─ between ─ waiting ─ training ─┬─ between ─ waiting ─ training ─┬─ ...
+                 └────────── first run ──────────┘└───────── second run ─────────┘
+
+**Energy** of a run is what the run itself used above idle; where idle power is unknown, both are
+gross. The bound of the meters' error, which both share, is not in the range. Runs that are trained
+together share time and energy equally, in the prediction as in the measurement.
+
+A run is compared with the prediction of the session that finished it. Failed runs ended early, and
+interrupted attempts have no end: neither can be compared, and the time they took is that of no run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from joulelab.study.prediction_record import SessionPrediction, session_predictions
+
+COLUMNS = (
+    "run_id",
+    "session",
+    "experiment",
+    "configuration",
+    "state",
+    "predicted_s",
+    "predicted_low_s",
+    "predicted_high_s",
+    "took_s",
+    "predicted_j",
+    "predicted_low_j",
+    "predicted_high_j",
+    "used_j",
+)
+
+NEEDED = (
+    "experiment",
+    "configuration",
+    "state",
+    "energy_net_j",
+    "energy_gross_j",
+    "started_at",
+)
+"""Columns of the runs that are looked at."""
+
+Run = Mapping[Hashable, Any]
+
+
+def predicted_runs(
+    manifest: Mapping[str, Any], runs: pd.DataFrame, ledger: pd.DataFrame
+) -> pd.DataFrame:
+    """A row a run that a session with a prediction has finished, or that failed in it.
+
+    Args:
+        manifest: of the study.
+        runs: a row a run.
+        ledger: a row a booked interval.
+
+    Returns:
+        Columns: identity, the session, the state; time of the run with what surrounds it and
+        energy above idle, each as predicted for one run with its range of 95 %, and as it was.
+        Unknown energies and bounds are NaN.
+
+    Raises:
+        StoreCorruptError: a prediction in the manifest cannot be read.
+    """
+    said = session_predictions(manifest)
+    known = runs.set_index("run_id")[list(NEEDED)].to_dict("index") if said else {}
+    by_name = {str(name): run for name, run in known.items()}
+    rows = [row for one in said for row in _of_session(one, by_name, ledger)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = [name for name in COLUMNS if name.endswith(("_s", "_j"))]
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def _of_session(
+    said: SessionPrediction, runs: Mapping[str, Run], ledger: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """The runs that one session ended, in the order in which it did."""
+    costs = said.by_same_meters.by_configuration
+    rows = []
+    for names, took_s in _attempts(said, runs, ledger):
+        for name in names:
+            run = runs[name]
+            cost = costs.get((run["experiment"], run["configuration"]))
+            if cost is None:
+                continue
+            net_j = run["energy_net_j"]
+            rows.append(
+                {
+                    "run_id": name,
+                    "session": said.session,
+                    "experiment": run["experiment"],
+                    "configuration": run["configuration"],
+                    "state": run["state"],
+                    "predicted_s": cost.duration_s,
+                    "predicted_low_s": cost.duration_low_s,
+                    "predicted_high_s": cost.duration_high_s,
+                    "took_s": took_s / len(names),
+                    "predicted_j": cost.energy_j,
+                    "predicted_low_j": cost.energy_low_j,
+                    "predicted_high_j": cost.energy_high_j,
+                    "used_j": run["energy_gross_j"] if pd.isna(net_j) else net_j,
+                }
+            )
+    return rows
+
+
+def _attempts(
+    said: SessionPrediction, runs: Mapping[str, Run], ledger: pd.DataFrame
+) -> list[tuple[list[str], float]]:
+    """The runs of each attempt that came to an end, and its seconds with what came before it."""
+    booked = ledger[ledger["session"] == said.session]
+    entries = []
+    for row in booked.to_dict("records"):
+        names = [name for name in json.loads(row["runs"]) if name in runs]
+        ended = bool(names) and row["state"] in {"finished", "failed"}
+        # An attempt is entered before it waits for the device: its work begins later.
+        began = runs[names[0]]["started_at"] if ended else row["started_at"]
+        entries.append((began, row["duration_s"], names if ended else []))
+    attempts, passed_s = [], 0.0
+    for began, duration_s, names in sorted(entries, key=lambda one: one[0]):
+        if began < said.predicted_at or pd.isna(duration_s):
+            continue
+        passed_s += duration_s
+        if names:
+            attempts.append((names, passed_s))
+            passed_s = 0.0
+    return attempts
