@@ -17,11 +17,13 @@ MAY_IMPORT = {
     "replication": {"analysis"},
     "study": {"energy", "learning", "tuning", "serving"},
     "report": {"study", "analysis", "energy"},
+    "forecast": {"study", "analysis", "energy", "learning"},
     "cli": {
         "study",
         "analysis",
         "replication",
         "report",
+        "forecast",
         "energy",
         "learning",
         "tuning",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from joulelab.energy.decorator import measured
     from joulelab.energy.measuring import measure, measure_idle
     from joulelab.energy.monitor import Monitor
+    from joulelab.forecast.training_forecast import TrainingForecast
     from joulelab.study.results import Results
     from joulelab.study.study import Study
 
@@ -25,6 +26,7 @@ __all__ = [
     "Monitor",
     "Results",
     "Study",
+    "TrainingForecast",
     "__version__",
     "measure",
     "measure_idle",
@@ -36,6 +38,7 @@ _LAZY = {
     "Monitor": "joulelab.energy.monitor",
     "Results": "joulelab.study.results",
     "Study": "joulelab.study.study",
+    "TrainingForecast": "joulelab.forecast.training_forecast",
     "measure": "joulelab.energy.measuring",
     "measure_idle": "joulelab.energy.measuring",
     "measured": "joulelab.energy.decorator",

@@ -1,0 +1,211 @@
+"""The energy of a training, predicted while it runs, epoch by epoch.
+
+::
+
+    with joulelab.TrainingForecast(epochs=50) as forecast:
+        for epoch in range(50):
+            train_one_epoch()
+            print(forecast.epoch_done())     # energy of the whole, interval, so far, time left
+    print(forecast.result())                 # predicted against measured
+
+    enter | epoch 1 | epoch 2 | ... | leave      windows without a gap, each closed by epoch_done()
+
+Nothing is asked of the training but that call at the end of each epoch, so it goes into a callback
+of any framework. A prediction never raises: a training is worth more than what it is said to cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Unpack
+
+from joulelab.analysis.prediction.phase_change import FINE_TUNING
+from joulelab.energy.monitor import Monitor, Options, shared_monitor
+from joulelab.energy.reading import Measurement, Status, Total
+from joulelab.energy.summary import energy_profile
+from joulelab.errors import MeterError
+from joulelab.forecast.outcome import ForecastResult, TrainingPrediction
+from joulelab.forecast.progress import Progress, counted_epochs
+
+if TYPE_CHECKING:
+    from joulelab.energy.measuring import Measuring
+    from joulelab.energy.recorder import Window
+
+
+class TrainingForecast:
+    """Measures a training, and predicts its energy after each epoch.
+
+    Args:
+        epochs: of the whole training, as it is announced.
+        device: the one that trains, as torch names it: ``"cpu"`` or ``"cuda:0"``. Then that counts
+            which counts in a study: what is measured, other GPUs left out; what is estimated only
+            where nothing is measured on this device. Where not given, all that is known counts, as
+            in `joulelab.measure`.
+        fine_tuning: whether it begins with a frozen base that thaws later, which mostly raises the
+            power: the interval is wide until then.
+        label: what is trained, for the result.
+        options: see `joulelab.energy.monitor.Options`.
+
+    Attributes:
+        predictions: one an epoch, so far.
+
+    Raises:
+        UsageError: an impossible number of epochs.
+        SpecError: torch has no such device.
+        MeterError: at the opening, where meters cannot be opened.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        device: str | None = None,
+        *,
+        fine_tuning: bool = False,
+        label: str = "training",
+        **options: Unpack[Options],
+    ) -> None:
+        self.label = label
+        self.predictions: list[TrainingPrediction] = []
+        self._progress = Progress(counted_epochs(epochs), FINE_TUNING if fine_tuning else None)
+        self._options = options
+        self._training = _domain_of(device)
+        self._monitor: Monitor | None = None
+        self._whole: Measuring | None = None
+        self._epoch: Window | None = None
+        self._result: ForecastResult | None = None
+
+    def __enter__(self) -> TrainingForecast:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        except Exception as own:
+            # The error of the training matters more than that of measuring it.
+            if error is None:
+                raise
+            error.add_note(f"measuring {self.label!r} failed too: {own}")
+
+    def start(self) -> None:
+        """Begin to measure, for where a ``with`` does not fit.
+
+        Raises:
+            MeterError: it has begun already, or the meters cannot be opened.
+        """
+        if self._monitor is not None or self._result is not None:
+            raise MeterError(
+                f"the forecast of {self.label!r} has begun already",
+                "make another TrainingForecast for another training",
+            )
+        monitor = shared_monitor(**self._options)
+        # The measuring around it all waits for the device at both ends, and takes the locks.
+        whole = monitor.measure(self.label)
+        whole.start()
+        self._monitor, self._whole = monitor, whole
+        self._epoch = monitor.recorder.open("epoch")
+
+    def epoch_done(self) -> TrainingPrediction:
+        """An epoch has ended: the energy of the whole as it looks now.
+
+        Raises:
+            MeterError: the training is not being measured.
+        """
+        if self._epoch is None:
+            raise MeterError(
+                f"the training {self.label!r} is not being measured",
+                "call epoch_done() within the `with` block",
+            )
+        ended, self._epoch = self._epoch, self._epoch.lap()
+        measurement = ended.close()
+        total = self._counted(measurement)
+        moments_s, seen_j = energy_profile(ended.stretches, total, ended.started_s) or ([], [])
+        self._progress.add(
+            measurement.duration_s, total.gross_j, moments_s, seen_j, _why(measurement)
+        )
+        self.predictions.append(self._progress.predict())
+        return self.predictions[-1]
+
+    def stop(self) -> ForecastResult:
+        """Stop measuring; a second call gives the same result.
+
+        Raises:
+            MeterError: it was never begun.
+        """
+        if self._epoch is None or self._whole is None:
+            return self.result()
+        whole, epoch = self._whole, self._epoch
+        self._epoch = None
+        try:
+            measurement = epoch.close()
+        finally:
+            whole.stop()
+        rest_j = self._counted(measurement).gross_j
+        progress, why = self._progress, _why(measurement)
+        energy_j = progress.add_rest(measurement.duration_s, rest_j, why)
+        self._result = ForecastResult(
+            self.label,
+            progress.epochs,
+            progress.done,
+            energy_j,
+            progress.elapsed_s + measurement.duration_s,
+            tuple(self.predictions),
+            progress.reason,
+        )
+        return self._result
+
+    def result(self) -> ForecastResult:
+        """What the training took beside what was predicted.
+
+        Raises:
+            MeterError: it has not ended.
+        """
+        if self._result is None:
+            raise MeterError(f"the training {self.label!r} has not ended", "leave the block first")
+        return self._result
+
+    @property
+    def measurement(self) -> Measurement:
+        """The whole training as `joulelab.measure` gives it: by domain, with what is to be said.
+
+        Raises:
+            MeterError: it has not ended.
+        """
+        if self._whole is None or self._result is None:
+            raise MeterError(f"the training {self.label!r} has not ended", "leave the block first")
+        return self._whole.result
+
+    def __repr__(self) -> str:
+        progress = self._progress
+        return (
+            f"<joulelab.TrainingForecast({self.label!r}): {progress.done} of {progress.epochs} "
+            "epochs>"
+        )
+
+    def _counted(self, measurement: Measurement) -> Total:
+        from joulelab.study.accounting import counted
+
+        domains = self._monitor.domains if self._monitor else None
+        if self._training is None or domains is not None:
+            return replace(measurement, domains=domains).total
+        return counted(measurement, None, self._training)
+
+
+def _domain_of(device: str | None) -> str | None:
+    if device is None:
+        return None
+    from joulelab.study.device import find_device
+
+    return find_device(device).domain
+
+
+def _why(measurement: Measurement) -> str:
+    """Why the energy of a part is unknown, where it is."""
+    lost = [one for one in measurement.readings if one.status is Status.MISSING and one.reason]
+    return "; ".join(f"{one.domain}: {one.reason}" for one in lost)
