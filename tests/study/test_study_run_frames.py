@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from tiny_study import tiny
@@ -166,3 +167,23 @@ def test_tens_of_thousands_of_runs_are_all_there(store):
     frame = results.to_frame()
     energy = Results(store.folder).energy_frame()
     assert (len(frame), len(energy)) == (MANY, 3 * MANY)
+
+
+def test_what_other_instruments_read_is_told_apart_and_fills_no_column_of_the_runs(store):
+    runs = [planned(0)]
+    store.plan(runs)
+    mine = reading("cpu:0", source="rapl", within=("psys:0", "wall"))
+    beside = [
+        reading("cpu:0", source="codecarbon", gross_j=6.0, idle_w=None, lost_s=0.5),
+        reading("dram:0", source="estimate", gross_j=1.0, idle_w=None),
+    ]
+    finish(store, runs, replace(measured([mine]), others=tuple(beside)))
+    results = Results(store.folder)
+    frame = results.to_frame()
+    assert frame["cpu:0 gross_j"].tolist() == [10.0]
+    assert "dram:0 gross_j" not in frame
+    energy = results.energy_frame().set_index("source")
+    assert energy["beside"].to_dict() == {"rapl": False, "codecarbon": True, "estimate": True}
+    assert energy.loc["rapl", "within"] == "psys:0+wall"
+    assert energy.loc["codecarbon", "lost_s"] == 0.5
+    assert energy.loc["codecarbon", "gross_j"] == 6.0

@@ -97,7 +97,7 @@ def find_meters(
 
     Args:
         names: only these meters; ``None`` for all that need no address. The estimate reads only
-            the domains that no sensor among them reads.
+            the domains that none among them reads; where it is named, the others for comparison.
         settings: by name of the meter, on top of those of the settings file.
         estimates: whether the estimate may fill in what no sensor reads.
 
@@ -122,9 +122,11 @@ def find_meters(
                 raise _nothing(choice.name, its_missing)
         estimate = next((choice for choice in choices if choice.name == ESTIMATE), None)
         if estimates and estimate is not None:
-            # Last, because it fills in only what no sensor reads.
+            # Last, because it fills in only what no other meter reads; of the rest it is there to
+            # be compared, where it was named.
             measured = [channel.domain for meter in found for channel in meter.channels]
-            found += _detector(estimate, given, measured=measured).detect()[0]
+            more = {"measured": measured, "beside": names is not None}
+            found += _detector(estimate, given, **more).detect()[0]
         _check_distinct(found)
     except BaseException:
         for meter in found:

@@ -111,7 +111,8 @@ def _power_w(window: Window) -> dict[tuple[str, str], float | None]:
         key = (stretch.channel.domain, stretch.channel.source)
         edges_s = (float(stretch.times_s[0]), float(stretch.times_s[-1]))
         alone = Conditions("", window.started_at, edges_s, (), {}, stretch.interval_s)
-        power_w[key] = summarise(alone, [stretch]).readings[0].mean_power_w
+        said = summarise(alone, [stretch])
+        power_w[key] = (*said.readings, *said.others)[0].mean_power_w
     return power_w
 
 

@@ -47,6 +47,8 @@ class Channel:
             window in which the counter has made few steps.
         within: the domains that contain this one.
         remark: what a reader of the result should know, for instance where a figure is from.
+        comparison: read only to be held against others: its energy is never a part of a sum.
+        calibration: what its energy and power have been multiplied by already.
     """
 
     domain: str
@@ -58,6 +60,8 @@ class Channel:
     within: tuple[str, ...] = ()
     remark: str = ""
     resolution_j: float = 0.0
+    comparison: bool = False
+    calibration: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ reading names the domains that contain it, so that a sum can leave the contained
 Every reading has a status. *measured*: a sensor of the device said so. *estimated*: computed from
 something else (processor time, a data sheet). *missing*: unknown; the energy is ``None``, never 0,
 and ``reason`` says why.
+
+Several instruments may read one domain. One reading of it counts; those of the other instruments
+are kept beside it (`Measurement.others`), to be compared, and are in no sum.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from typing import Any
 
 from joulelab.energy.carbon.footprint import Footprint
 
+KINDS = ("-counter", "-power")
+"""How the sources of one instrument's several sensors of a domain end."""
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
 BOTH = 2
@@ -30,6 +35,15 @@ class Status(StrEnum):
     MEASURED = "measured"
     ESTIMATED = "estimated"
     MISSING = "missing"
+
+
+def instrument_of(source: str) -> str:
+    """The instrument that a source belongs to: its counter and its power are one instrument.
+
+    >>> instrument_of("nvml-power"), instrument_of("rapl")
+    ('nvml', 'rapl')
+    """
+    return next((source.removesuffix(kind) for kind in KINDS if source.endswith(kind)), source)
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,8 @@ class Measurement:
         flags: remarks on the quality, for instance ``"no sample for 0.80 s"``.
         domains: those that count as the energy of the window; ``None`` for all that are known.
         footprint: carbon dioxide equivalent of that energy, where the place is known.
+        others: what other instruments say of domains that are read already, or that are read for
+            comparison only: each domain and instrument once, in no sum, without idle power.
     """
 
     label: str
@@ -152,6 +168,7 @@ class Measurement:
     flags: tuple[str, ...] = ()
     domains: tuple[str, ...] | None = None
     footprint: Footprint | None = None
+    others: tuple[Reading, ...] = ()
 
     def __getitem__(self, domain: str) -> Reading:
         for reading in self.readings:
@@ -180,6 +197,15 @@ class Measurement:
     def co2e_g(self) -> float | None:
         """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
         return self.footprint.grams if self.footprint else None
+
+    def shared(self, parts: int) -> Measurement:
+        """The measurement of one of `parts` trainings that ran together; see `Reading.shared`."""
+        return replace(
+            self,
+            duration_s=self.duration_s / parts,
+            readings=tuple(reading.shared(parts) for reading in self.readings),
+            others=tuple(reading.shared(parts) for reading in self.others),
+        )
 
     def with_idle(self, before_w: Mapping[str, float], after_w: Mapping[str, float]) -> Measurement:
         """The same with idle power as the mean of that before and that after the window.
@@ -225,6 +251,7 @@ class Measurement:
             "flags": list(self.flags),
             "domains": None if self.domains is None else list(self.domains),
             "footprint": self.footprint.to_dict() if self.footprint else None,
+            "others": [reading.to_dict() for reading in self.others],
         }
 
     @classmethod
@@ -238,6 +265,7 @@ class Measurement:
                 "flags": tuple(data["flags"]),
                 "domains": None if domains is None else tuple(domains),
                 "footprint": Footprint.from_dict(footprint) if footprint else None,
+                "others": tuple(Reading.from_dict(one) for one in data.get("others", ())),
             }
         )
 

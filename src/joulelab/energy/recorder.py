@@ -171,8 +171,12 @@ class Recorder:
                     "relative_error": channel.relative_error,
                     "tick_s": channel.tick_s,
                     "remark": channel.remark,
+                    "meter": meter.name,
+                    "comparison": channel.comparison,
+                    "calibration": channel.calibration,
                 }
-                for channel in self.channels
+                for meter in self.meters
+                for channel in meter.channels
             ],
             "missing": [
                 {"domain": one.domain, "reason": one.reason, "remedy": one.remedy}

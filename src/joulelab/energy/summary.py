@@ -3,7 +3,9 @@
 Where several channels read a domain, the best one is the figure: a measured counter, then measured
 power, then an estimate. A counter that has made few of its steps is passed over for power.
 Measured power beside a measured counter is the check, and a disagreement beyond a tenth and the
-error bound is flagged.
+error bound is flagged. What other instruments say of the domain is kept beside it, in no sum.
+
+An energy below zero is none: that channel's figure is missing, with its reason, and flagged.
 
 A sensor that falls silent within the window leaves a part of it unseen. The reading keeps what was
 seen, takes its mean power for the rest, and is *estimated* from then on, with a bound that covers
@@ -22,13 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.energy.meter import Channel, Missing
-from joulelab.energy.reading import Measurement, Reading, Status, Total
+from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
 from joulelab.energy.tape import Floats, Stretch, longest
 from joulelab.energy.trace import integrate, longest_gap_s
 
 COARSE_TICKS = 20
 GAP_INTERVALS = 3
 DISAGREEMENT = 0.1
+IMPOSSIBLE = "an energy below 0 cannot be"
 TWO = 2
 STATE_COLUMNS = (
     "utilisation",
@@ -68,7 +71,7 @@ class _Figure:
     """What one channel says of the window; `energy_j` is None where it does not know.
 
     `lost_s` is the time in which it said nothing. A counter is coarse that made few steps, or whose
-    sensor ticked a few times only.
+    sensor ticked a few times only. What was below zero is impossible, and not known.
     """
 
     channel: Channel
@@ -77,6 +80,7 @@ class _Figure:
     reason: str
     lost_s: float = 0.0
     coarse: bool = False
+    impossible: bool = False
 
     @property
     def rank(self) -> tuple[bool, bool, bool, bool, float]:
@@ -101,14 +105,17 @@ def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
     duration_s = window.edges_s[1] - window.edges_s[0]
     by_domain: dict[str, list[Stretch]] = {}
     for stretch in stretches:
-        by_domain.setdefault(stretch.channel.domain, []).append(stretch)
+        if not stretch.channel.comparison:
+            by_domain.setdefault(stretch.channel.domain, []).append(stretch)
     flags = list(window.flags)
     readings = [_reading(domain, parts, window, flags) for domain, parts in by_domain.items()]
+    others = _others(stretches, readings, window, flags)
     # An estimate stands for all sockets at once: what it covers is not missing beside it.
     estimated = {
-        _family(stretch.channel.domain)
-        for stretch in stretches
-        if stretch.channel.status is Status.ESTIMATED
+        _family(part.channel.domain)
+        for parts in by_domain.values()
+        for part in parts
+        if part.channel.status is Status.ESTIMATED
     }
     readings += [
         Reading(one.domain, "none", Status.MISSING, None, None, None, duration_s, one.reason)
@@ -124,7 +131,29 @@ def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
         longest(stretches),
         gap_s,
         tuple(flags),
+        others=tuple(others),
     )
+
+
+def _others(
+    stretches: Sequence[Stretch],
+    readings: Sequence[Reading],
+    window: Conditions,
+    flags: list[str],
+) -> list[Reading]:
+    """What instruments say of a domain whose reading is another's; of the flags the grave ones."""
+    chosen = {(reading.domain, instrument_of(reading.source)) for reading in readings}
+    aside: dict[tuple[str, str], list[Stretch]] = {}
+    for stretch in stretches:
+        key = (stretch.channel.domain, instrument_of(stretch.channel.source))
+        if key not in chosen or stretch.channel.comparison:
+            aside.setdefault(key, []).append(stretch)
+    others = []
+    for (domain, _), parts in aside.items():
+        own: list[str] = []
+        others.append(replace(_reading(domain, parts, window, own), idle_w=None))
+        flags += [flag for flag in own if IMPOSSIBLE in flag and flag not in flags]
+    return others
 
 
 def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any]:
@@ -169,25 +198,26 @@ def energy_profile(
 
     Args:
         stretches: samples of every channel.
-        total: whose domains and sources count.
+        total: whose parts count.
         start_s: the opening of the window on the monotonic clock.
 
     Returns:
         Seconds since the opening and cumulative joules, (n,) each; ``None`` where nothing counts.
     """
-    curves = []
+    by_domain: dict[str, tuple[Floats, Floats]] = {}
     for stretch in stretches:
         channel, good = stretch.channel, ~np.isnan(stretch.values)
-        if channel.domain not in total.domains or channel.source not in total.sources:
+        counts = channel.domain in total.domains and channel.source in total.sources
+        # Two instruments of one domain may both be among the sources: one course of it is enough.
+        if not counts or channel.comparison or channel.domain in by_domain:
             continue
         times, values = stretch.times_s[good] - start_s, stretch.values[good]
         if len(times) < TWO:
             continue
-        if channel.kind == "counter":
-            curves.append((times, values - values[0]))
-        else:
-            held_j = np.cumsum(values[:-1] * np.diff(times))
-            curves.append((times, np.concatenate(([0.0], held_j))))
+        held_j = np.concatenate(([0.0], np.cumsum(values[:-1] * np.diff(times))))
+        energy_j = values - values[0] if channel.kind == "counter" else held_j
+        by_domain[channel.domain] = (times, energy_j)
+    curves = list(by_domain.values())
     if not curves:
         return None
     moments = np.unique(np.concatenate([times for times, _ in curves]))
@@ -206,6 +236,7 @@ def _reading(
     )
     best = figures[0]
     channel = best.channel
+    flags += [f"{domain}: {figure.reason}" for figure in figures if figure.impossible]
     if best.energy_j is None:
         return Reading(
             domain,
@@ -302,6 +333,9 @@ def _figure(
             lost_s += float(steps_s[blind].sum())
         edges = None if lost_s else edges_s
         figure, seen_s = _integrated(channel, times, values, edges, blind)
+    if figure.energy_j is not None and figure.energy_j < 0:
+        reason = f"{channel.source} says {figure.energy_j:.4g} J, and {IMPOSSIBLE}"
+        return _Figure(channel, None, None, reason, impossible=True)
     if figure.energy_j is None or not lost_s:
         return figure
     figure = _extrapolated(figure, stretch, seen_s, lost_s)

@@ -42,7 +42,7 @@ _NUMBERS = (
     *(f"utilisation_{name}" for name in QUANTILES),
 )
 _WORDS = ("domain", "source", "status", "reason")
-_AMOUNTS = ("gross_j", "idle_w", "duration_s", "error_j", "check_j", "peak_power_w")
+_AMOUNTS = ("gross_j", "idle_w", "duration_s", "error_j", "check_j", "peak_power_w", "lost_s")
 _ENDED = ("finished", "failed")
 
 Columns = dict[str, list[Any]]
@@ -100,7 +100,7 @@ class _RunTable:
         self._flags: list[str] = []
         self._flops_reasons: list[str] = []
         self._runs_read = array("q")
-        self._readings: Columns = {name: [] for name in (*_WORDS, *_AMOUNTS)}
+        self._readings: Columns = {name: [] for name in (*_WORDS, *_AMOUNTS, "within", "beside")}
         self._parsed: dict[str, dict[str, Any]] = {}
         self._words: dict[str, str] = {}
 
@@ -127,10 +127,15 @@ class _RunTable:
         self._flags += ["; ".join(one.get("flags", ())) for one in measurements]
         self._add_readings(
             {
-                number: one["readings"]
+                number: [*one["readings"], *one.get("others", ())]
                 for number, one in enumerate(measurements, first)
-                if one.get("readings")
+                if one.get("readings") or one.get("others")
             }
+        )
+        self._readings["beside"] += (
+            number >= len(one.get("readings", ()))
+            for one in measurements
+            for number in range(len(one.get("readings", ())) + len(one.get("others", ())))
         )
 
     def runs(self) -> pd.DataFrame:
@@ -180,6 +185,9 @@ class _RunTable:
                 "mean_power_w": power_w,
                 "peak_power_w": amounts["peak_power_w"],
                 "reason": self._readings["reason"],
+                "within": self._readings["within"],
+                "lost_s": amounts["lost_s"],
+                "beside": np.array(self._readings["beside"], bool),
             }
         )
 
@@ -207,6 +215,8 @@ class _RunTable:
             # The same few words come with every run: one copy of each is kept.
             words = [reading[name] for reading in added]
             self._readings[name] += [self._words.setdefault(word, word) for word in words]
+        containers = ["+".join(reading.get("within", ())) for reading in added]
+        self._readings["within"] += [self._words.setdefault(word, word) for word in containers]
         for name in _AMOUNTS:
             self._readings[name] += [reading.get(name) for reading in added]
 
@@ -216,9 +226,10 @@ class _RunTable:
         domains = np.array(self._readings["domain"], object)
         status = np.array(self._readings["status"], object)
         gross_j = _floats(self._readings["gross_j"])
+        counts = ~np.array(self._readings["beside"], bool)
         columns: dict[str, Any] = {}
-        for domain in dict.fromkeys(self._readings["domain"]):
-            of_it = domains == domain
+        for domain in dict.fromkeys(domains[counts].tolist()):
+            of_it = (domains == domain) & counts
             energies_j, states = np.full(count, math.nan), np.full(count, math.nan, object)
             energies_j[runs[of_it]] = gross_j[of_it]
             states[runs[of_it]] = status[of_it]

@@ -160,8 +160,7 @@ class Runner(Bookkeeper):
 
     def _energy(self, measurement: Measurement, parts: int) -> dict[str, Any]:
         """The columns for one of the runs that share a measurement equally."""
-        readings = tuple(reading.shared(parts) for reading in measurement.readings)
-        shared = replace(measurement, readings=readings, duration_s=measurement.duration_s / parts)
+        shared = measurement.shared(parts)
         sum_ = self.ledger.total(shared)
         return {
             "energy_gross_j": sum_.gross_j,

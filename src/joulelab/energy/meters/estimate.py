@@ -7,6 +7,9 @@
 
 or of the whole machine instead of a process tree, where nothing of ours is run.
 
+What another meter reads is not estimated, unless the estimate is named beside that meter: then it
+is read for comparison only, and is in no sum.
+
 TDP comes from codecarbon's table of processors, and only for a model that stands in it by name:
 the data sheet of another model is no estimate. Otherwise 4 W a logical processor are taken,
 codecarbon's own default. The memory figure is that of Green Algorithms (Lannelongue et al.,
@@ -23,6 +26,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.meters.process_tree import Load, Machine, ProcessTree
@@ -41,9 +45,10 @@ class EstimateMeter(Meter):
 
     Args:
         tdp_w: thermal design power of one socket in watts; looked up where ``None``.
-        measured: families of domains (``"cpu"``, ``"dram"``) that a sensor reads already.
+        measured: families of domains (``"cpu"``, ``"dram"``) that are read already.
         scope: whose processor time and memory: ``"tree"`` for those of this process and its
             descendants, ``"machine"`` for everything that runs.
+        beside: estimate what is read already too, for comparison only: it is in no sum.
 
     Raises:
         SettingsError: no such scope, or a TDP that is not positive.
@@ -57,6 +62,7 @@ class EstimateMeter(Meter):
         tdp_w: float | None = None,
         measured: Collection[str] = (),
         scope: str = "tree",
+        beside: bool = False,
     ) -> None:
         if scope not in SCOPES:
             raise SettingsError(
@@ -91,7 +97,11 @@ class EstimateMeter(Meter):
                 f"memory of {whose} x {MEMORY_W_PER_GB} W/GB (Green Algorithms, 2021)",
             ),
         )
-        self._channels = tuple(c for c in channels if c.domain.partition(":")[0] not in measured)
+        self._channels = tuple(
+            replace(channel, comparison=channel.domain.partition(":")[0] in measured)
+            for channel in channels
+            if beside or channel.domain.partition(":")[0] not in measured
+        )
         self._usage = ProcessTree() if scope == "tree" else Machine()
         self._load = Load(usable_processors() if scope == "tree" else processor.logical)
         self._memory_j = 0.0
@@ -140,19 +150,28 @@ class EstimateDetector(Detector):
 
     Args:
         tdp_w: as for `EstimateMeter`.
-        measured: domains that a sensor reads; what they cover is not estimated.
+        measured: domains that are read already; what they cover is not estimated.
         scope: as for `EstimateMeter`.
+        beside: as for `EstimateMeter`.
     """
 
     def __init__(
-        self, tdp_w: float | None = None, measured: Collection[str] = (), scope: str = "tree"
+        self,
+        tdp_w: float | None = None,
+        measured: Collection[str] = (),
+        scope: str = "tree",
+        beside: bool = False,
     ) -> None:
         self._tdp_w = tdp_w
         self._scope = scope
-        self._measured = {domain.partition(":")[0] for domain in measured}
+        self._beside = beside
+        families = {domain.partition(":")[0] for domain in measured}
+        # ``cpus`` is the sum of all sockets; a plug and the platform's counter see both.
+        families |= {"cpu"} if "cpus" in families else set()
+        self._measured = families | ({"cpu", "dram"} if families & {"wall", "psys"} else set())
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """The meter, or none where sensors cover everything that it could estimate."""
-        if self._measured & {"wall", "psys"} or self._measured >= {"cpu", "dram"}:
+        """The meter, or none where everything is read already that it could estimate."""
+        if not self._beside and self._measured >= {"cpu", "dram"}:
             return [], []
-        return [EstimateMeter(self._tdp_w, self._measured, self._scope)], []
+        return [EstimateMeter(self._tdp_w, self._measured, self._scope, self._beside)], []

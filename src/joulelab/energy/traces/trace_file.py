@@ -228,4 +228,6 @@ def _channel(data: Mapping[str, Any]) -> Channel:
         within=tuple(data.get("within", ())),
         remark=str(data.get("remark", "")),
         resolution_j=float(data.get("resolution_j", 0.0)),
+        comparison=bool(data.get("comparison", False)),
+        calibration=float(data.get("calibration", 1.0)),
     )
