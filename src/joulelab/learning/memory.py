@@ -1,0 +1,159 @@
+"""Bytes that a training step of a network keeps in memory, counted without computing anything.
+
+::
+
+    weights       parameters, frozen ones too, and buffers, once
+    gradients     trainable parameters, once
+    moments       trainable parameters, twice: Adam's two moments
+    images        one batch as float32
+    activations   what the forward pass of one batch keeps for the backward pass, the loss included
+
+Activations are counted where torch keeps them: every tensor that autograd saves, each storage once,
+less those that are parameters, buffers or the images themselves. What a frozen layer in front of
+the first trainable one computes is not saved, and not counted. It is the arithmetic of fp32; in
+reduced precision activations take less. What the allocator rounds up, the workspace of a
+convolution, and the resident data set are not in it: it is a feature of a network, not what
+nvidia-smi shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from joulelab.errors import JoulelabError
+from joulelab.learning.images import ImageShape
+from joulelab.learning.networks import Builder, build_network, networks
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ADAMS_MOMENTS = 2
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class MemoryCount:
+    """Bytes of one training step.
+
+    Attributes:
+        weights: of parameters and buffers.
+        gradients: of trainable parameters.
+        moments: of Adam.
+        images: of one batch.
+        activations: kept of one batch for the backward pass.
+        parameters: trainable ones, a number.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    images: int
+    activations: int
+    parameters: int
+
+    @property
+    def total(self) -> int:
+        """All of them together."""
+        return self.weights + self.gradients + self.moments + self.images + self.activations
+
+
+def count_memory(
+    name: str, options: Mapping[str, Any], shape: ImageShape, classes: int, batch_size: int
+) -> MemoryCount:
+    """Count the bytes of a training step of a network; each network is counted once.
+
+    The network and its images are on torch's meta device, where tensors have shapes and no
+    contents.
+
+    Args:
+        name: registered name of the network.
+        options: its keyword arguments.
+        shape: of one image.
+        classes: number of logits.
+        batch_size: images in a step; 2 at least, for BatchNorm.
+
+    Raises:
+        UnknownNameError, UsageError, TrainingError: as `build_network`.
+        JoulelabError: the network does not run on the meta device.
+
+    A linear layer of 784 x 10 weights and 10 biases keeps the probabilities of 64 images:
+
+    >>> count = count_memory("DensePolyNN", {"linear_layers": 1}, ImageShape(1, 28, 28), 10, 64)
+    >>> count.weights, count.gradients, count.moments, count.images    # 4 bytes x 7,850 ...
+    (31400, 31400, 62800, 200704)
+    """
+    builder = networks.get(name)
+    told = json.dumps(dict(options), sort_keys=True, default=repr)
+    key = (builder, told, shape, classes, batch_size)
+    if key not in _counted:
+        _counted[key] = _count(name, options, shape, classes, batch_size)
+    return _counted[key]
+
+
+_counted: dict[tuple[Builder, str, ImageShape, int, int], MemoryCount] = {}
+
+
+def _count(
+    name: str, options: Mapping[str, Any], shape: ImageShape, classes: int, batch_size: int
+) -> MemoryCount:
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        network = build_network(name, shape, classes, options).train()
+        images = torch.empty(batch_size, shape.channels, shape.height, shape.width)
+        try:
+            return counted(network, images)
+        except JoulelabError:
+            raise
+        except Exception as error:  # a network of the user's may raise anything
+            raise JoulelabError(
+                f"the memory of the network {name} cannot be counted: {error!r}",
+                "it is counted on torch's meta device, where tensors have no contents",
+            ) from error
+
+
+def counted(network: nn.Module, images: Tensor) -> MemoryCount:
+    """The bytes of a training step of a network on one batch, on whatever device both are.
+
+    Args:
+        network: in training mode.
+        images: (batch, C, H, W).
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    kept = [*network.parameters(), *network.buffers()]
+    # The storages are held, so that none of them is given to another tensor meanwhile.
+    known = {_place(tensor): tensor.untyped_storage() for tensor in [*kept, images]}
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if _place(tensor) not in known:
+            saved[_place(tensor)] = tensor.untyped_storage()
+        return tensor
+
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
+        loss = cross_entropy(network(images), labels)
+    # The labels are no activation; they go in with the loss, and are a few bytes.
+    saved.pop(_place(labels), None)
+    activations = sum(storage.nbytes() for storage in saved.values())
+    del loss
+    trainable = [one for one in network.parameters() if one.requires_grad]
+    gradients = sum(one.numel() * one.element_size() for one in trainable)
+    return MemoryCount(
+        weights=sum(one.numel() * one.element_size() for one in kept),
+        gradients=gradients,
+        moments=ADAMS_MOMENTS * gradients,
+        images=images.numel() * FLOAT_BYTES,
+        activations=activations,
+        parameters=sum(one.numel() for one in trainable),
+    )
+
+
+def _place(tensor: Tensor) -> int:
+    """What tells one storage from another, on the meta device too, where none has an address."""
+    return int(tensor.untyped_storage()._cdata)
