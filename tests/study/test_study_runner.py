@@ -150,7 +150,7 @@ def test_every_training_has_a_power_trace(unbroken):
 
 def test_the_manifest_has_the_conditions_and_one_session(unbroken):
     manifest = unbroken.manifest
-    assert len(manifest["data"]["checksum"]) == 64
+    assert len(manifest["data_sets"][0]["checksum"]) == 64
     assert manifest["seed"] == 11
     assert manifest["libraries"]["torch"]
     assert len(manifest["sessions"]) == 1

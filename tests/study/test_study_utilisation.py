@@ -231,7 +231,7 @@ def test_every_result_of_a_thinned_study_has_its_scale(tmp_path):
     assert found.manifest["scale"] == study.spec.scale
     assert set(frame["flops"]) == {
         count_flops("DensePolyNN", {}, DIGITS, 10).of_training(
-            found.manifest["data"]["train_images"], study.spec.batch_size, int(frame["steps"][0])
+            found.data_sets[0]["train_images"], study.spec.batch_size, int(frame["steps"][0])
         )
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from joulelab import formats
 from joulelab.report.experiment import trained_by
 from joulelab.study.miniature import miniature_in_words
 from joulelab.study.results import Results
+from joulelab.study.store_reading import data_sets
 
 
 def conditions(results: Results) -> list[tuple[str, str]]:
@@ -19,8 +20,7 @@ def conditions(results: Results) -> list[tuple[str, str]]:
     device = manifest.get("device") or {}
     libraries = manifest.get("libraries") or {}
     pairs = [
-        ("Data set", _data(manifest.get("data") or {}) or spec.get("dataset")),
-        ("SHA-256 of the data", (manifest.get("data") or {}).get("checksum")),
+        *(_data(data_sets(results.manifest)) or [("Data set", str(spec.get("dataset") or ""))]),
         ("Protocol", spec.get("protocol")),
         *_training(results),
         ("Images", _images(manifest.get("images") or {})),
@@ -106,9 +106,11 @@ def progress(runs: pd.DataFrame) -> str:
 
 def thinning(results: Results) -> tuple[str, ...]:
     """What a miniature has of the whole study, in a sentence; empty for a whole study."""
-    data = results.manifest.get("data") or {}
-    counts = (data.get("train_images"), data.get("train_images_of"))
-    known = (counts[0], counts[1]) if counts[0] and counts[1] else None
+    data = data_sets(results.manifest)
+    used, of = (
+        sum(one.get(key) or 0 for one in data) for key in ("train_images", "train_images_of")
+    )
+    known = (used, of) if used and of else None
     said = miniature_in_words(results.spec, known)
     return (f"This is {said}. A thinner study finds less than a whole one.",) if said else ()
 
@@ -119,9 +121,16 @@ def _error(relative: float | None) -> str:
     return f"error up to ± {formats.percent(relative, 0)}"
 
 
-def _data(data: Mapping[str, Any]) -> str:
-    if not data:
-        return ""
+def _data(data_sets: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each data set and its checksum."""
+    pairs = []
+    for one in data_sets:
+        of = f" of {one.get('name')}" if len(data_sets) > 1 else " of the data"
+        pairs += [("Data set", _data_set(one)), (f"SHA-256{of}", str(one.get("checksum") or ""))]
+    return pairs
+
+
+def _data_set(data: Mapping[str, Any]) -> str:
     said = str(data.get("name", ""))
     if data.get("train_images"):
         said += (

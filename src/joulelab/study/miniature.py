@@ -190,22 +190,27 @@ def _thin_experiments(
     """
     whole = kept = 0
     for name, table in study["experiment"].items():
-        whole += configurations[name] * table["rounds"] * table["repetitions"]
+        whole += configurations[name] * _trainings(table)
         free = [
             (key, exponent, least)
             for key, exponent, least in (
                 ("rounds", ROUNDS, LEAST_ROUNDS),
                 ("repetitions", REPETITIONS, LEAST_REPETITIONS),
             )
-            if not is_set(f"experiment.{name}.{key}")
+            if key in table and not is_set(f"experiment.{name}.{key}")
         ]
         thinning = _Thinning(scale, later + math.fsum(exponent for _, exponent, _ in free))
         for key, exponent, least in free:
             before = table[key]
             table[key] = thinned_count(before, least, thinning.share(exponent))
             thinning = thinning.after(exponent, table[key] / before)
-        kept += configurations[name] * table["rounds"] * table["repetitions"]
+        kept += configurations[name] * _trainings(table)
     return kept / whole
+
+
+def _trainings(table: Mapping[str, Any]) -> int:
+    """Of each configuration; what is not searched has one round."""
+    return int(table.get("rounds", 1)) * int(table["repetitions"])
 
 
 def thinned_count(whole: int, least: int, share: float) -> int:
@@ -245,8 +250,9 @@ def _batch(whole: int, train_images: float | str) -> int:
 def _keys(study: Mapping[str, Any]) -> list[str]:
     experiments = [
         f"experiment.{name}.{key}"
-        for name in study["experiment"]
+        for name, table in study["experiment"].items()
         for key in ("rounds", "repetitions")
+        if key in table
     ]
     return [*experiments, "epochs", "train_images", "test_images", "batch_size"]
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +105,14 @@ def is_running(folder: Path) -> bool:
         return False
     lock.release()
     return False
+
+
+def data_sets(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a manifest says of each data set that was trained on; the oldest have one only.
+
+    Args:
+        manifest: of a results folder.
+    """
+    if "data_sets" in manifest:
+        return list(manifest["data_sets"])
+    return [manifest["data"]] if manifest.get("data") else []

@@ -22,6 +22,7 @@ from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.miniature import check_scale, miniature
 from joulelab.study.origin import Origin, override_key
 from joulelab.study.spec import StudySpec, kind_of, typed
+from joulelab.study.training.experiment import TrainingExperimentSpec
 from joulelab.study.training.spec import TrainingStudySpec
 
 SUFFIX = ".toml"
@@ -146,7 +147,18 @@ def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySp
         except UnknownNameError as error:
             where = origin.place(("experiment", name, "kind"))
             raise SpecError(f"{where}: {error.message}", error.hint) from None
+    _check_data(spec, origin)
     return spec
+
+
+def _check_data(spec: StudySpec, origin: Origin) -> None:
+    """Every experiment that trains has a data set, its own or that of the study."""
+    if not isinstance(spec, TrainingStudySpec) or spec.dataset is not None:
+        return
+    for experiment in spec.experiments().values():
+        if isinstance(experiment, TrainingExperimentSpec) and not experiment.names_data:
+            message = f"{origin.place(())}: the key 'dataset' is missing"
+            raise SpecError(message, "add it to the study file")
 
 
 def _spec_of(data: Mapping[str, Any]) -> type[StudySpec]:

@@ -15,14 +15,14 @@ from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.seeds import derive_seed
-from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
+from joulelab.study.training.experiment import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
 Levels = Annotated[list[Level], Field(min_length=1)]
 
 
-class ArchitectureSpec(TrainingExperimentSpec):
+class ArchitectureSpec(SearchingExperimentSpec):
     """Keys of an experiment of kind ``architecture``.
 
     Attributes:
@@ -65,9 +65,9 @@ class ArchitectureSpec(TrainingExperimentSpec):
 
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study_seed: int
-    ) -> TrainingConfiguration:
+    ) -> SearchingConfiguration:
         """The network with these layers."""
-        return TrainingConfiguration(
+        return SearchingConfiguration(
             experiment=experiment,
             kind=self.kind,
             name=configuration_name(levels),

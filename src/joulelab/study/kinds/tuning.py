@@ -15,14 +15,14 @@ from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import Count
 from joulelab.study.seeds import derive_seed
-from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
+from joulelab.study.training.experiment import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
 Names = Annotated[list[str], Field(min_length=1)]
 
 
-class TuningSpec(TrainingExperimentSpec):
+class TuningSpec(SearchingExperimentSpec):
     """Keys of an experiment of kind ``tuning``.
 
     Attributes:
@@ -72,11 +72,11 @@ class TuningSpec(TrainingExperimentSpec):
 
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study_seed: int
-    ) -> TrainingConfiguration:
+    ) -> SearchingConfiguration:
         """One strategy on one network; each searches with a seed of its own."""
         name = configuration_name(levels)
         network = str(levels["network"])
-        return TrainingConfiguration(
+        return SearchingConfiguration(
             experiment=experiment,
             kind=self.kind,
             name=name,

@@ -99,17 +99,16 @@ class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecuto
     ) -> None:
         super().__init__(recorder, domain, cool_down_s, on_wait)
         self._engines: dict[str, Engine] = {}
-        self._whole: tuple[ImagesRequest, Images] | None = None
-        self._images: tuple[ImagesRequest, Images] | None = None
+        self._images: dict[ImagesRequest, Images] = {}
 
     def images(self, request: ImagesRequest) -> Images:
-        """The images of a request; the last ones are kept, and the data set they are from."""
-        if self._images is None or self._images[0] != request:
+        """The images of a request; all are kept, and the data sets that they are from."""
+        if request not in self._images:
             source = replace(request, train_images=None, test_images=None)
-            if self._whole is None or self._whole[0] != source:
-                self._whole = (source, source.load_whole())
-            self._images = (request, request.part_of(self._whole[1]))
-        return self._images[1]
+            if source not in self._images:
+                self._images[source] = source.load_whole()
+            self._images[request] = request.part_of(self._images[source])
+        return self._images[request]
 
     def obstacle(self, job: TrainingJob) -> str | None:
         """Why the engine cannot train this."""

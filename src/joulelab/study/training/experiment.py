@@ -1,4 +1,10 @@
-"""What experiments that train have in common: rounds, a search space, and their configurations."""
+"""What experiments that train have in common, and those that search hyperparameters as well.
+
+::
+
+    TrainingConfiguration     network, data set, fixed hyperparameters: each repetition by itself
+      SearchingConfiguration  and a strategy, which proposes rounds: the repetitions of one together
+"""
 
 from __future__ import annotations
 
@@ -15,31 +21,55 @@ from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.study.design import Configuration, Level, Place
 from joulelab.study.experiment import Count, ExperimentSpec
 from joulelab.tuning.space import SearchSpace
-from joulelab.tuning.strategy import strategies
+from joulelab.tuning.strategy import Strategy, strategies
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfiguration(Configuration):
-    """One combination of levels, and what it means for the training and the tuning.
+    """One combination of levels, and what it means for the training.
 
     Attributes:
         network: registered name.
         network_options: keyword arguments for the network.
+        fixed: hyperparameters that are not searched.
+        dataset: name of the data set; that of the study where empty.
+    """
+
+    network: str
+    network_options: Mapping[str, Any]
+    fixed: Mapping[str, float]
+    dataset: str = ""
+
+    @property
+    def members(self) -> int:
+        """How many trainings the largest of its groups has."""
+        return 1
+
+    def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
+        """A repetition of every configuration in each block, trained by itself."""
+        return [[[(0, repetition)]] for repetition in range(self.repetitions)]
+
+    def strategy_at_work(self) -> Strategy | None:
+        """A new strategy that proposes the rounds; ``None`` where nothing is searched."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchingConfiguration(TrainingConfiguration):
+    """A configuration whose hyperparameters are searched, round by round.
+
+    Attributes:
         strategy: registered name.
         strategy_seed: what all proposals follow from.
         space: what the strategy searches.
-        fixed: hyperparameters that are not searched.
         rounds: proposals of the strategy; each is trained `repetitions` times.
         rounds_together: rounds of a block, and of a group where the strategy proposes ahead;
             another strategy has its rounds one by one, in their order.
     """
 
-    network: str
-    network_options: Mapping[str, Any]
     strategy: str
     strategy_seed: int
     space: SearchSpace
-    fixed: Mapping[str, float]
     rounds: int
     rounds_together: int = 1
 
@@ -49,6 +79,11 @@ class TrainingConfiguration(Configuration):
         ahead = strategies.get(self.strategy).proposes_ahead
         return min(self.rounds_together, self.rounds) if ahead else 1
 
+    @property
+    def members(self) -> int:
+        """The repetitions of the rounds that are trained together."""
+        return self.rounds_at_once * self.repetitions
+
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
         """Some rounds of every configuration in each block; their repetitions stay together."""
         starts = range(0, self.rounds, self.rounds_together)
@@ -56,9 +91,13 @@ class TrainingConfiguration(Configuration):
 
     def check(self) -> None:
         """Ask for the last round, where it does not depend on the others: a grid may be small."""
-        strategy = strategies.get(self.strategy)
-        if strategy.proposes_ahead:
-            strategy(self.space, self.strategy_seed, self.rounds).propose(self.rounds - 1)
+        if strategies.get(self.strategy).proposes_ahead:
+            self.strategy_at_work().propose(self.rounds - 1)
+
+    def strategy_at_work(self) -> Strategy:
+        """A new strategy that has seen no round yet."""
+        make = strategies.get(self.strategy)
+        return make(self.space, seed=self.strategy_seed, rounds=self.rounds)
 
     def _groups(self, block: range) -> list[list[Place]]:
         size = self.rounds_at_once
@@ -76,15 +115,11 @@ class TrainingExperimentSpec(ExperimentSpec):
     """Keys of an experiment whose runs are trainings.
 
     Attributes:
-        rounds: sets of hyperparameters that each configuration is trained with.
-        space: hyperparameters that are searched, in order.
         fixed: hyperparameters that are not searched; PyTorch's defaults where not given.
     """
 
     trains: ClassVar[bool] = True
 
-    rounds: Count
-    space: dict[str, dict[str, Any]]
     fixed: dict[str, float] = Field(default_factory=dict)
 
     @field_validator("fixed")
@@ -93,6 +128,29 @@ class TrainingExperimentSpec(ExperimentSpec):
         with _as_value_error():
             check_hyperparameters(fixed)
         return fixed
+
+    @property
+    def names_data(self) -> bool:
+        """Whether it says itself what is trained on, and not the study."""
+        return False
+
+    @abstractmethod
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+    ) -> TrainingConfiguration:
+        """What one combination of levels means."""
+
+
+class SearchingExperimentSpec(TrainingExperimentSpec):
+    """Keys of an experiment that searches hyperparameters.
+
+    Attributes:
+        rounds: sets of hyperparameters that each configuration is trained with.
+        space: hyperparameters that are searched, in order.
+    """
+
+    rounds: Count
+    space: dict[str, dict[str, Any]]
 
     @field_validator("space")
     @classmethod
@@ -106,12 +164,6 @@ class TrainingExperimentSpec(ExperimentSpec):
     def search_space(self) -> SearchSpace:
         """What is searched."""
         return SearchSpace.from_dict(self.space)
-
-    @abstractmethod
-    def configuration(
-        self, experiment: str, levels: Mapping[str, Level], study_seed: int
-    ) -> TrainingConfiguration:
-        """What one combination of levels means."""
 
     def counts(self) -> Mapping[str, int]:
         """Rounds, and repetitions of each."""

@@ -45,7 +45,7 @@ def predict(
     job_of: Callable[[TrainingConfiguration], TrainingJob],
     parts: Callable[[TrainingJob], Sequence[TrainingTask]],
     run: Callable[[TrainingJob], Outcome[Trained]],
-    images: tuple[int, int],
+    images: Callable[[TrainingConfiguration], tuple[int, int]],
     domains: list[str] | None,
     training: str,
     long_s: float,
@@ -57,26 +57,26 @@ def predict(
         job_of: a job as large as the groups of a configuration.
         parts: what such a job is split into; the largest is timed.
         run: carries a job out, and books it.
-        images: number of training and of test images.
+        images: number of training and of test images that a configuration has.
         domains: which energy domains count; ``None`` for the automatic choice.
         training: domain of the device that trains.
         long_s: how much longer than a short training a long one is to take.
     """
-    train_images, test_images = images
-    jobs: dict[str, TrainingJob] = {}
+    jobs: dict[str, tuple[TrainingJob, tuple[int, int]]] = {}
     keys: dict[tuple[str, str], str] = {}
     for configuration in configurations:
         job = job_of(configuration)
         options = sorted(job.task.network_options.items())
-        key = f"{job.engine} {job.task.network} {options} {len(job.task.members)}"
-        jobs.setdefault(key, job)
+        members = len(job.task.members)
+        key = f"{job.engine} {job.task.network} {options} {members} {job.images.name}"
+        jobs.setdefault(key, (job, images(configuration)))
         keys[configuration.key] = key
 
     def energy(outcome: Outcome[Trained]) -> Total:
         return counted(outcome.measurement, domains, training)
 
     calibrations = {}
-    for key, job in jobs.items():
+    for key, (job, (train_images, test_images)) in jobs.items():
         largest = max(parts(job), key=lambda task: len(task.members))
         steps = largest.epochs * math.ceil(train_images / largest.batch_size)
         left_out = evaluation_in_steps(test_images, largest.batch_size)

@@ -14,7 +14,7 @@ from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.study.design import Configuration
 from joulelab.study.experiment import Count
 from joulelab.study.spec import StudySpec
-from joulelab.study.training.experiment import TrainingConfiguration
+from joulelab.study.training.experiment import SearchingConfiguration, TrainingConfiguration
 from joulelab.study.validation import known
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -26,7 +26,8 @@ class TrainingStudySpec(StudySpec):
     """A study file with at least one experiment that trains.
 
     Attributes:
-        dataset: registered name, with an argument after a colon where it takes one.
+        dataset: registered name, with an argument after a colon where it takes one; not needed
+            where every experiment names its own.
         train_images: how many training images are used, drawn by the seed; a share of them, between
             0 and 1; or ``"all"``.
         test_images: the same for the test images.
@@ -42,7 +43,7 @@ class TrainingStudySpec(StudySpec):
         score: of a round: ``"mean"`` or ``"max"`` accuracy of its repetitions.
     """
 
-    dataset: str
+    dataset: str | None = None
     train_images: HowMany = "all"
     test_images: HowMany = "all"
     protocol: str = "default"
@@ -56,8 +57,8 @@ class TrainingStudySpec(StudySpec):
 
     @field_validator("dataset")
     @classmethod
-    def _known_dataset(cls, name: str) -> str:
-        return known(known_datasets, name)
+    def _known_dataset(cls, name: str | None) -> str | None:
+        return None if name is None else known(known_datasets, name)
 
     @field_validator("protocol")
     @classmethod
@@ -70,7 +71,10 @@ class TrainingStudySpec(StudySpec):
         return known(known_engines, name)
 
     def adapted(self, configuration: Configuration) -> Configuration:
-        """A configuration that knows how many rounds are trained together."""
-        if isinstance(configuration, TrainingConfiguration):
-            return replace(configuration, rounds_together=self.rounds_together)
-        return configuration
+        """A configuration that knows its data set, and how many rounds are trained together."""
+        if not isinstance(configuration, TrainingConfiguration):
+            return configuration
+        mine = replace(configuration, dataset=configuration.dataset or self.dataset or "")
+        if isinstance(mine, SearchingConfiguration):
+            return replace(mine, rounds_together=self.rounds_together)
+        return mine

@@ -1,0 +1,86 @@
+"""What became of trainings, as columns of their rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from joulelab.learning.engine import TrainingResult, TrainingTask
+from joulelab.learning.flops import FlopCount
+from joulelab.study.executor import Outcome
+from joulelab.study.store import PlannedRun
+from joulelab.study.training.executor import Trained, TrainingJob
+from joulelab.study.work import Row
+
+Values = Mapping[int, Mapping[str, Any]]
+"""The proposed hyperparameters of each round of a group."""
+
+
+class Rows:
+    """The columns of the runs of one part of a group, from what became of it.
+
+    Args:
+        job: the part.
+        runs: one for each of its members.
+        values: the proposed hyperparameters of each round.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        runs: Sequence[PlannedRun],
+        values: Values,
+    ) -> None:
+        self._job, self._runs, self._values = job, runs, values
+
+    def __call__(self, outcome: Outcome[Trained]) -> list[Row]:
+        """A row for each run.
+
+        Args:
+            outcome: of the part, finished or failed.
+        """
+        common = {
+            "dataset": self._job.images.name,
+            "protocol": self._job.task.protocol,
+            "engine": self._job.engine,
+            "precision": self._job.task.precision,
+        }
+        rows = [
+            {**common, "hyperparameters": json.dumps(dict(self._values[run.round]))}
+            for run in self._runs
+        ]
+        trained = outcome.result
+        if trained is None:
+            return rows
+        return [
+            {**row, **_flops(self._job.task, result, trained), **_metrics(result, trained.flops)}
+            for row, result in zip(rows, trained.results, strict=True)
+        ]
+
+
+def _flops(task: TrainingTask, result: TrainingResult, trained: Trained) -> dict[str, float | None]:
+    of_training = trained.flops.of_training
+    return {"flops": of_training(trained.train_images, task.batch_size, result.steps)}
+
+
+def _metrics(result: TrainingResult, flops: FlopCount) -> Row:
+    return {
+        "accuracy": result.accuracy,
+        "train_loss": result.train_losses[-1] if result.train_losses else None,
+        "diverged": int(result.diverged),
+        "steps": result.steps,
+        "parameters": result.parameters,
+        "placement": result.placement,
+        "engine": result.engine,
+        "precision": str(result.precision),
+        # JSON has no NaN: a loss that is not finite is null.
+        "metrics": json.dumps(
+            {
+                "train_losses": [x if math.isfinite(x) else None for x in result.train_losses],
+                **result.extra,
+                **({"flops_reason": flops.reason} if flops.reason else {}),
+            }
+        ),
+    }
