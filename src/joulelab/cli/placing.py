@@ -22,8 +22,11 @@ from joulelab.study.results import Results
 
 if TYPE_CHECKING:
     from joulelab.report.experiment import Experiment
-    from joulelab.report.places import Place
+    from joulelab.report.places import Booked, Place
+    from joulelab.report.style import Format
     from joulelab.report.tables import Omitted, Table
+
+KINDS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
 def print_places(
@@ -32,6 +35,7 @@ def print_places(
     by: str,
     pue: float | None,
     start: StartRequest,
+    plot: Path | None = None,
     *,
     as_json: bool,
 ) -> None:
@@ -43,6 +47,7 @@ def print_places(
         by: ``configuration``, or a factor.
         pue: power usage effectiveness; that of the settings where not given.
         start: when the study may be started.
+        plot: file for a figure of CO2e by place, as PNG, SVG or PDF by the end of its name.
         as_json: JSON instead of tables on standard output.
 
     Raises:
@@ -54,11 +59,16 @@ def print_places(
     from joulelab.report.text import WIDTH, print_table
 
     start.check()
+    kind = None if plot is None else picture_kind(plot)
     pue = checked_pue(default_pue() if pue is None else pue)
     results = Results.open(folder)
     places = named_places(_named(named, needed=start.series is None))
-    tables, remarks = _tables(results, places, by, pue)
+    bookings = _book(results, places, by, pue)
+    tables, remarks = _tables(bookings, places, pue)
+    findings = _findings(bookings)
     begun = Beginning.search(results, start.series, start, pue) if start.series else None
+    if plot is not None and kind is not None:
+        _write_figure(plot, kind, bookings)
     if as_json:
         print_json(
             {
@@ -66,7 +76,9 @@ def print_places(
                 "by": by,
                 "pue": pue,
                 "tables": {table.key: _plain(table) for table in tables},
+                "findings": findings,
                 "remarks": remarks,
+                "plot": None if plot is None else str(plot),
                 "start": begun.to_dict() if begun else None,
             }
         )
@@ -74,6 +86,9 @@ def print_places(
     console = data_console()
     for table in tables:
         print_table(table, console)
+    for sentence in findings:
+        console.print()
+        console.print(Text(sentence), width=min(WIDTH, console.width))
     for remark in remarks:
         console.print(Text(remark, style="yellow"), soft_wrap=True)
     if begun is not None:
@@ -91,23 +106,75 @@ def _named(named: Sequence[str], *, needed: bool) -> list[float | str]:
     return [] if place is None else [place]
 
 
-def _tables(
-    results: Results, places: Sequence[Place], by: str, pue: float
-) -> tuple[list[Table | Omitted], list[str]]:
-    """The tables of all experiments that have what is compared, and remarks."""
+def _book(results: Results, places: Sequence[Place], by: str, pue: float) -> list[Booked]:
+    """All experiments that have what is compared, at every place."""
     from joulelab.report.experiment import experiments
-    from joulelab.report.place_tables import co2e_table, effect_table, place_table
     from joulelab.report.places import book
+
+    if not places:
+        return []
+    return [book(one, places, pue, by) for one in _with_factor(experiments(results), by)]
+
+
+def _tables(
+    bookings: Sequence[Booked], places: Sequence[Place], pue: float
+) -> tuple[list[Table | Omitted], list[str]]:
+    """The tables of all bookings, and remarks."""
+    from joulelab.report.place_tables import co2e_table, effect_table, place_table
 
     if not places:
         return [], []
     tables: list[Table | Omitted] = [place_table(places, pue)]
     remarks: list[str] = []
-    for experiment in _with_factor(experiments(results), by):
-        booked = book(experiment, places, pue, by)
+    for booked in bookings:
         tables += [co2e_table(booked), effect_table(booked)]
-        remarks += [f"{experiment.title}: {remark}" for remark in booked.remarks]
+        remarks += [f"{booked.name}: {remark}" for remark in booked.remarks]
     return tables, remarks
+
+
+def _findings(bookings: Sequence[Booked]) -> list[str]:
+    """How far place moves the grams of each experiment, where that can be said."""
+    from joulelab.report.place_picture import place_finding
+
+    said = [(booked.name, place_finding(booked)) for booked in bookings]
+    named = "" if len(bookings) == 1 else "{}: "
+    return [f"{named.format(name)}{sentence}" for name, sentence in said if sentence]
+
+
+def _write_figure(path: Path, kind: Format, bookings: Sequence[Booked]) -> None:
+    """Draw CO2e by place, a panel an experiment.
+
+    Raises:
+        UsageError: nothing is known that could be drawn, or the file cannot be written.
+    """
+    from joulelab.report.pictures import Picture
+    from joulelab.report.place_picture import co2e_picture
+    from joulelab.report.style import drawn
+
+    alone = len(bookings) == 1
+    panels = {"" if alone else booked.name: booked for booked in bookings}
+    if not panels:
+        raise UsageError("there is nothing to draw: no place is named", "--place NLD --place TWN")
+    picture = co2e_picture(panels)
+    if not isinstance(picture, Picture):
+        raise UsageError(f"there is nothing to draw: {picture.reason}", "leave out --plot")
+    try:
+        path.write_bytes(drawn(picture.figure, kind))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}", "name another file"
+        ) from error
+
+
+def picture_kind(path: Path) -> Format:
+    """The format of a figure, by the end of its file's name.
+
+    Raises:
+        UsageError: it is none of the three.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise UsageError(f"{path}: no such kind of picture", f"end it in {', '.join(KINDS)}")
+    return KINDS[path.suffix.lower()]
 
 
 def _with_factor(found: Sequence[Experiment], by: str) -> list[Experiment]:

@@ -140,6 +140,10 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
             "--from", metavar="TIME", help="First start, ISO 8601; else as the series begins."
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Figure by place, .png, .svg or .pdf."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a study's energy would mean in CO2e at other places, or at other hours."""
@@ -147,7 +151,7 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     from joulelab.cli.starting import StartRequest
 
     asked = StartRequest(start, duration, within, from_)
-    print_places(folder, place or [], by, pue, asked, as_json=json)
+    print_places(folder, place or [], by, pue, asked, plot, as_json=json)
 
 
 @commands.command()

@@ -44,13 +44,7 @@ def co2e_table(booked: Booked) -> Table | Omitted:
     key, title = f"co2e-{booked.name}", f"CO2e of a run by {booked.by} and place: {booked.name}"
     if not booked.levels:
         return Omitted(key, title, "no finished run has a known energy above 0.")
-    raw = pd.DataFrame(
-        [
-            {booked.by: level, "place": place.name, **_mean(booked, level, at)}
-            for level in dict.fromkeys(booked.levels)
-            for at, place in enumerate(booked.places)
-        ]
-    )
+    raw = co2e_means(booked)
     shown = pd.DataFrame(
         {
             booked.by: raw[booked.by].where(~raw[booked.by].duplicated(), ""),
@@ -65,6 +59,26 @@ def co2e_table(booked: Booked) -> Table | Omitted:
     unknown = zip(booked.places, booked.reasons, strict=True)
     note += "".join(f" {place.name} unknown: {reason}." for place, reason in unknown if reason)
     return Table(key, title, note, raw, shown, (booked.by, "place", "95 % interval"))
+
+
+def co2e_means(booked: Booked) -> pd.DataFrame:
+    """Mean grams of a run of each level at each place, levels in the order of their runs.
+
+    Returns:
+        A row a level and place: the column of `Booked.by`, ``place``, ``n`` (runs), ``co2e_g``
+        with ``low_g`` and ``high_g`` (95 %, Student; missing of a single run), and ``reason``: why
+        the grams are unknown, which they are where those of one run are.
+    """
+    runs_of: dict[str, list[int]] = {}
+    for run, level in enumerate(booked.levels):
+        runs_of.setdefault(level, []).append(run)
+    rows = [
+        {booked.by: level, "place": place.name, **_mean(booked, runs, at)}
+        for level, runs in runs_of.items()
+        for at, place in enumerate(booked.places)
+    ]
+    columns = [booked.by, "place", "n", "co2e_g", "low_g", "high_g", "reason"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def effect_table(booked: Booked) -> Table | Omitted:
@@ -121,9 +135,9 @@ def _effect_note(booked: Booked, found: PlaceEffects) -> str:
     return note
 
 
-def _mean(booked: Booked, level: str, at: int) -> dict[str, object]:
-    """Mean grams of a level at a place; unknown where those of one of its runs are."""
-    grams = booked.grams[[one == level for one in booked.levels], at]
+def _mean(booked: Booked, runs: Sequence[int], at: int) -> dict[str, object]:
+    """Mean grams of some runs at a place; unknown where those of one of them are."""
+    grams = booked.grams[runs, at]
     if not np.isfinite(grams).all():
         unknown = {"co2e_g": np.nan, "low_g": np.nan, "high_g": np.nan}
         return {"n": len(grams), **unknown, "reason": booked.reasons[at]}

@@ -20,7 +20,7 @@ from joulelab.analysis.observations import observations
 from joulelab.analysis.places import PlaceEffects, place_effects
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH, carbon_intensity, checked_pue
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
-from joulelab.errors import UsageError
+from joulelab.errors import JoulelabError, UsageError
 from joulelab.report.experiment import AVERAGED, GROSS, Experiment, joint_status
 
 CONFIGURATION = "configuration"
@@ -97,15 +97,38 @@ def named_places(named: Sequence[float | str]) -> tuple[Place, ...]:
     """
     places: list[Place] = []
     for one in named:
-        intensity = carbon_intensity(one)
-        if isinstance(intensity, IntensitySeries):
-            name = Path(str(one)).name
-        else:
-            name = intensity.place or f"{intensity.g_per_kwh:g} g/kWh"
-        if name in [place.name for place in places]:
-            raise UsageError(f"the place {name} is named twice", "name each place once")
-        places.append(Place(name, intensity))
+        places.append(_further(places, one))
     return tuple(places)
+
+
+def known_places(named: Sequence[float | str]) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+    """Those of some places that are known, and about each of the others a sentence.
+
+    For a study that has run: tables of another version may lack what it named then.
+
+    Args:
+        named: as for `carbon_intensity`.
+    """
+    places: list[Place] = []
+    unknown: list[str] = []
+    for one in named:
+        try:
+            places.append(_further(places, one))
+        except JoulelabError as error:
+            unknown.append(f"Nothing is booked at {one}: {error.message}.")
+    return tuple(places), tuple(unknown)
+
+
+def _further(places: Sequence[Place], named: float | str) -> Place:
+    """One more place; a UsageError where it is none, or one of those already named."""
+    intensity = carbon_intensity(named)
+    if isinstance(intensity, IntensitySeries):
+        name = Path(str(named)).name
+    else:
+        name = intensity.place or f"{intensity.g_per_kwh:g} g/kWh"
+    if name in [place.name for place in places]:
+        raise UsageError(f"the place {name} is named twice", "name each place once")
+    return Place(name, intensity)
 
 
 def book(experiment: Experiment, places: Sequence[Place], pue: float, by: str) -> Booked:
@@ -153,6 +176,8 @@ def _grams(runs: pd.DataFrame, place: Place, pue: float) -> tuple[npt.NDArray[np
     """Grams of each run at a place, (runs,), and why some are unknown."""
     if not len(runs):
         return np.empty(0), ""
+    if isinstance(place.intensity, Intensity):
+        return runs[GROSS].to_numpy(float) / JOULES_IN_KWH * pue * place.intensity.g_per_kwh, ""
     found = [
         mean_intensity(place.intensity, started_at if started_at > 0 else None, duration_s)
         for started_at, duration_s in zip(runs["started_at"], runs["duration_s"], strict=True)
