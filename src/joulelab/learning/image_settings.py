@@ -150,7 +150,7 @@ def _luminance(images: Tensor) -> Tensor:
     half = 1 << 15
     chunks = [
         ((chunk.int() * weights).sum(1, keepdim=True, dtype=torch.int32) + half) >> 16
-        for chunk in images.split(_CHUNK)
+        for chunk in torch.split(images, _CHUNK)
     ]
     return torch.cat([chunk.to(torch.uint8) for chunk in chunks])
 

@@ -18,6 +18,9 @@ from joulelab.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
+TORCHVISION, FACTORY = "torchvision", "factory"
+"""The registered networks whose option ``model``, or ``factory``, says which network it is."""
+
 Builder = Callable[..., "nn.Module"]
 """``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
 
@@ -37,6 +40,14 @@ networks: Registry[Builder] = Registry(
             "joulelab.learning.simple_cnn:SimpleCNN",
             "convolution blocks, then linear layers (options conv_layers, linear_layers, relu, "
             "pooling)",
+        ),
+        TORCHVISION: (
+            "joulelab.learning.zoo_training:torchvision_classifier",
+            "a classifier of torchvision with a new head (options model, weights, base, head)",
+        ),
+        FACTORY: (
+            "joulelab.learning.own_factory:own_network",
+            "a function of your own (option factory, module:function; others go to it)",
         ),
     },
 )
@@ -58,8 +69,25 @@ def build_network(
         UsageError: an option that the network does not have, or an impossible value of one.
         TrainingError: the network cannot be built for this shape.
     """
-    builder = networks.get(name)
     options = dict(options or {})
+    return call_builder(network_label(name, options), networks.get(name), shape, classes, options)
+
+
+def call_builder(
+    name: str, builder: Builder, shape: ImageShape, classes: int, options: Mapping[str, Any]
+) -> nn.Module:
+    """Call a builder, and say in an error which network it was.
+
+    Args:
+        name: of the network, in errors.
+        builder: of the network.
+        shape: of one image.
+        classes: number of logits.
+        options: keyword arguments of the network.
+
+    Raises:
+        UsageError, TrainingError: as `build_network`.
+    """
     _check_option_names(name, builder, options)
     try:
         return builder(shape, classes, **options)
@@ -96,6 +124,7 @@ def verify_buildable(
     """
     import torch
 
+    label = network_label(name, options or {})
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network = build_network(name, shape, classes, options)
         images = torch.empty(2, shape.channels, shape.height, shape.width)
@@ -103,15 +132,29 @@ def verify_buildable(
             logits = network(images)
         except (RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(
-                f"the network {name} cannot process {_words(shape)}: {error}",
+                f"the network {label} cannot process {_words(shape)}: {error}",
                 "look at the network's options, or at its code if it is your own",
             ) from error
     if tuple(logits.shape) != (2, classes):
         raise TrainingError(
-            f"the network {name} turns 2 images into a tensor of shape {tuple(logits.shape)}",
+            f"the network {label} turns 2 images into a tensor of shape {tuple(logits.shape)}",
             f"it must give one logit for each class: shape (2, {classes})",
         )
     return count_parameters(network)
+
+
+def network_label(name: str, options: Mapping[str, Any]) -> str:
+    """What a user calls a network: ``vgg16``, not ``torchvision``.
+
+    >>> network_label("torchvision", {"model": "vgg16"}), network_label("SimpleCNN", {})
+    ('vgg16', 'SimpleCNN')
+
+    Args:
+        name: registered name.
+        options: keyword arguments of the network.
+    """
+    which = {TORCHVISION: "model", FACTORY: "factory"}.get(name, "")
+    return str(options.get(which, name))
 
 
 def count_parameters(network: nn.Module) -> int:

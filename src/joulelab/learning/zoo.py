@@ -135,14 +135,20 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
     entry = find_weights(name, weights)
     if entry is not None:
         return _pretrained(name, entry)
-    # Without options these two warn, and take a minute for weights from a truncated normal.
-    options: dict[str, Any] = (
-        {"aux_logits": False, "init_weights": False, "transform_input": True}
-        if name in _WITH_AUXILIARY_HEADS
-        else {}
-    )
-    network: nn.Module = models.get_model(name, weights=None, **options)
+    network: nn.Module = models.get_model(name, weights=None, **random_options(name))
     return network.eval()
+
+
+def random_options(name: str) -> dict[str, Any]:
+    """What torchvision is told where a network gets no weights: no heads that only training uses.
+
+    Args:
+        name: as torchvision has it.
+    """
+    # Without options these two warn, and take a minute for weights from a truncated normal.
+    if name in _WITH_AUXILIARY_HEADS:
+        return {"aux_logits": False, "init_weights": False, "transform_input": True}
+    return {}
 
 
 def _pretrained(name: str, entry: WeightsEnum) -> nn.Module:

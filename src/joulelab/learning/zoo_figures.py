@@ -107,12 +107,6 @@ def parameter_count(name: str) -> int:
     Args:
         name: as torchvision has it.
     """
-    import torch
+    from joulelab.learning.zoo_meta import meta_classifier
 
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                network = build_classifier(name, RANDOM)
-        except NotImplementedError:  # RegNet's builder reads numbers, of which meta has none
-            network = build_classifier(name, RANDOM)
-    return sum(one.numel() for one in network.parameters())
+    return sum(one.numel() for one in meta_classifier(name, RANDOM).parameters())

@@ -1,0 +1,288 @@
+"""Networks of torchvision made ready for training: heads, frozen bases, weights, images."""
+
+import doctest
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from joulelab.errors import DatasetError, TrainingError, UnknownNameError, UsageError
+from joulelab.learning import network_source as source_module
+from joulelab.learning.conformance import check_network
+from joulelab.learning.images import ImageShape
+from joulelab.learning.network_source import network_source
+from joulelab.learning.networks import build_network, network_label, verify_buildable
+from joulelab.learning.zoo import build_classifier, zoo
+from joulelab.learning.zoo_training import DEVIATION, MEAN, training_weights
+from joulelab.learning.zoo_weights import weights_file
+
+SMALL = "shufflenet_v2_x0_5"
+COLOUR, DIGITS = ImageShape(3, 32, 32), ImageShape(1, 8, 8)
+# One of each family; those that take no images of 64 pixels are asked for with what they take.
+FAMILIES = {
+    "alexnet": 64,
+    "vgg11_bn": 64,
+    "googlenet": 64,
+    "resnet18": 64,
+    "resnext50_32x4d": 64,
+    "inception_v3": 96,
+    "squeezenet1_0": 64,
+    "densenet121": 64,
+    "mobilenet_v2": 64,
+    "shufflenet_v2_x0_5": 64,
+    "mnasnet0_5": 64,
+    "mobilenet_v3_small": 64,
+    "efficientnet_b0": 64,
+    "regnet_x_400mf": 64,
+    "vit_b_32": 224,
+    "swin_t": 64,
+    "swin_v2_t": 64,
+    "convnext_tiny": 64,
+    "maxvit_t": 224,
+}
+
+
+@pytest.fixture(autouse=True)
+def checkpoints(tmp_path, monkeypatch):
+    """No weights lie in torch's folder but those that a test puts there."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def build(shape=COLOUR, classes=10, seed=1, **options):
+    torch.manual_seed(seed)
+    return build_network("torchvision", shape, classes, options)
+
+
+def gradients(network, batch=4):
+    """Backward through a batch; names of the parameters that a gradient has reached."""
+    images = torch.rand(batch, 3, 32, 32)
+    torch.autograd.backward(cross_entropy(network(images), torch.arange(batch)))
+    return {name for name, one in network.named_parameters() if one.grad is not None}
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_every_family_fits_with_every_head_and_base(model):
+    shape = ImageShape(3, FAMILIES[model], FAMILIES[model])
+    trained = verify_buildable("torchvision", shape, 7, {"model": model})
+    frozen = verify_buildable("torchvision", shape, 7, {"model": model, "base": "frozen"})
+    assert 0 < frozen < trained
+    papers = {"model": model, "head": "xu2023", "base": "frozen"}
+    assert verify_buildable("torchvision", shape, 7, papers) > 4096**2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", zoo())
+def test_every_network_of_the_zoo_fits(model):
+    for head in ("linear", "xu2023"):
+        options = {"model": model, "head": head, "base": "frozen"}
+        assert verify_buildable("torchvision", ImageShape(3, 224, 224), 7, options) > 0
+
+
+@pytest.mark.parametrize("base", ["trained", "frozen"])
+def test_they_keep_the_promises_of_a_network(base):
+    check_network("torchvision", [COLOUR], options={"model": "squeezenet1_1", "base": base})
+
+
+@pytest.mark.parametrize(
+    ("model", "features"), [("vgg16", 512), ("vgg19", 512), ("resnet50", 2048), ("vit_b_32", 768)]
+)
+def test_the_papers_head_is_two_layers_of_4096_on_the_features_before_the_pooling(model, features):
+    side = 224 if model == "vit_b_32" else 32
+    shape = ImageShape(3, side, side)
+    options = {"model": model, "head": "xu2023", "base": "frozen"}
+    expected = (features + 1) * 4096 + (4096 + 1) * 4096 + (4096 + 1) * 10
+    assert verify_buildable("torchvision", shape, 10, options) == expected
+    with torch.device("meta"):
+        head = build_network("torchvision", shape, 10, options).head
+    kinds = [type(layer) for layer in head]
+    hidden = [nn.Linear, nn.ReLU]
+    assert kinds == [nn.Flatten, *hidden, *hidden, nn.Dropout, nn.Linear]
+    assert head[5].p == 0.5
+
+
+def test_larger_images_give_the_papers_head_more_features():
+    # 224 pixels, halved five times, are 7 x 7, which Keras' VGG16 without top flattens as well.
+    with torch.device("meta"):
+        network = build(ImageShape(3, 224, 224), model="vgg16", head="xu2023")
+        assert network.head[1].in_features == 512 * 7 * 7
+        assert (
+            build(ImageShape(3, 48, 64), model="vgg16", head="xu2023").head[1].in_features == 1024
+        )
+
+
+def test_the_linear_head_alone_is_new():
+    with torch.device("meta"):
+        network = build(model="vgg11", classes=3)
+    assert (network.head.in_features, network.head.out_features) == (4096, 3)
+    original = sum(one.numel() for one in build_classifier(SMALL, "random").parameters())
+    assert (
+        verify_buildable("torchvision", COLOUR, 5, {"model": SMALL})
+        == original - 1025 * 1000 + 1025 * 5
+    )
+
+
+def test_weights_that_the_head_replaces_are_never_drawn():
+    network = build(model="vgg11", head="xu2023")
+    assert not any(one.is_meta for one in network.state_dict().values())
+    assert isinstance(network.body.get_submodule("classifier"), nn.Identity)
+    # ... and what stays is drawn as torchvision draws it.
+    assert network.body.features[0].bias.abs().max() == 0
+    weight = network.body.features[18].weight.detach()
+    assert weight.std() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.02)
+
+
+def test_a_frozen_base_has_no_gradients_and_stays_as_it_is():
+    network = build(model=SMALL, base="frozen").train()
+    assert network.training
+    assert network.head.training
+    assert not any(module.training for module in network.body.modules())
+    before = {name: value.clone() for name, value in network.body.state_dict().items()}
+    assert gradients(network) == {"head.weight", "head.bias"}
+    for name, value in network.body.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_no_graph_is_built_for_a_frozen_base():
+    network = build(model=SMALL, base="frozen", seed=2)
+    kept = []
+    images = torch.rand(2, 3, 32, 32, requires_grad=True)  # even where something below would ask
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda x: x):
+        network(images)
+    # The linear layer keeps its input and its weight, and nothing else is kept.
+    assert {tuple(one.shape) for one in kept} <= {(2, 1024), (10, 1024), (1024, 10)}
+    assert kept
+
+
+def test_a_trained_base_gets_gradients_everywhere_and_keeps_its_statistics():
+    network = build(model=SMALL, base="trained")
+    norm = network.body.conv1[1]
+    before = norm.running_mean.clone()
+    assert gradients(network) == {name for name, _ in network.named_parameters()}
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_evaluation_mode_turns_the_heads_dropout_off():
+    network = build(model="squeezenet1_1", base="frozen")
+    images = torch.rand(2, 3, 32, 32)
+    assert not torch.equal(network(images), network(images))
+    network.eval()
+    assert torch.equal(network(images), network(images))
+    assert torch.is_grad_enabled()
+
+
+def test_images_are_normalised_as_for_imagenet():
+    network = build(model=SMALL).eval()
+    image = torch.rand(1, 3, 32, 32)
+    shifted = (image - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(DEVIATION).view(
+        1, 3, 1, 1
+    )
+    with torch.no_grad():
+        assert torch.equal(network(image), network.head(network.body(shifted)))
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_was_built_before():
+    first = build(model="mobilenet_v3_small", head="xu2023", seed=5).state_dict()
+    again = build(model="mobilenet_v3_small", head="xu2023", seed=5).state_dict()
+    other = build(model="mobilenet_v3_small", head="xu2023", seed=6).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert not torch.equal(first["head.1.weight"], other["head.1.weight"])
+
+
+def test_published_weights_that_lie_here_are_used_and_not_read_to_plan(checkpoints):
+    from torchvision import models
+
+    options = {"model": SMALL, "weights": "auto"}
+    assert training_weights("torchvision", options) == "random"
+    file = weights_file(models.get_model_weights(SMALL)["IMAGENET1K_V1"])
+    torch.manual_seed(3)
+    wanted = build_classifier(SMALL, "random").state_dict()
+    torch.save(wanted, file)
+    assert training_weights("torchvision", options) == "IMAGENET1K_V1"
+    network = build(**options)
+    for name, value in network.body.state_dict().items():
+        assert torch.equal(value, wanted[name])
+    file.write_bytes(b"damaged")
+    assert verify_buildable("torchvision", COLOUR, 10, options) > 0
+    with pytest.raises(DatasetError, match="cannot be read"):
+        build(**options)
+
+
+def test_weights_for_larger_images_ask_for_larger_images(checkpoints):
+    from torchvision import models
+
+    options = {"model": "vit_b_16", "weights": "IMAGENET1K_SWAG_E2E_V1"}
+    weights_file(models.get_model_weights("vit_b_16")[options["weights"]]).touch()
+    with pytest.raises(TrainingError) as raised:
+        verify_buildable("torchvision", ImageShape(3, 224, 224), 10, options)
+    assert "?side=384" in raised.value.hint
+    assert verify_buildable("torchvision", ImageShape(3, 384, 384), 10, options) > 0
+
+
+def test_weights_are_said_in_a_word():
+    assert training_weights("SimpleCNN", {}) == ""
+    assert training_weights("factory", {"factory": "mymodels:small"}) == ""
+    assert training_weights("torchvision", {"model": SMALL, "weights": "random"}) == "random"
+    with pytest.raises(DatasetError, match="never downloads"):
+        training_weights("torchvision", {"model": SMALL, "weights": "pretrained"})
+
+
+@pytest.mark.parametrize(
+    ("shape", "model", "hint"),
+    [
+        (ImageShape(3, 64, 64), "vit_b_32", "?side=224"),
+        (ImageShape(3, 32, 32), "alexnet", "?side=64"),
+        (ImageShape(1, 64, 64), "alexnet", "?channels=3 "),
+        (DIGITS, "inception_v3", "?channels=3&side=96"),
+        (DIGITS, "squeezenet1_1", "?channels=3&side=32"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_with_the_settings_that_would(shape, model, hint):
+    with pytest.raises(TrainingError, match=model) as raised:
+        verify_buildable("torchvision", shape, 10, {"model": model})
+    assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "needs the option 'model'"),
+        ({"model": "resnet18", "bases": "frozen"}, "no option 'bases'"),
+        ({"model": "resnet18", "base": "frosen"}, "base = 'frosen'"),
+        ({"model": "resnet18", "head": "deep"}, "head = 'deep'"),
+        ({"model": "resnet19"}, "no torchvision classifier is called 'resnet19'"),
+        ({"model": "resnet18", "weights": "IMAGENET1K_V9"}, "no set of weights of resnet18"),
+    ],
+)
+def test_an_impossible_option_is_refused(options, says):
+    with pytest.raises(UsageError, match=says) as raised:
+        verify_buildable("torchvision", COLOUR, 10, options)
+    assert raised.value.hint
+
+
+def test_the_worked_examples_of_a_networks_name_hold():
+    failed, tried = doctest.testmod(source_module)
+    assert (failed, tried) == (0, 3)
+
+
+@pytest.mark.parametrize("text", ["SimpleCNN", "resnet50", "maxvit_t", "mine.nets:Small.of"])
+def test_what_a_user_calls_a_network_is_how_errors_call_it(text):
+    assert network_label(*network_source(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "near"), [("simplecnn", "SimpleCNN"), ("resnet51", "resnet50"), ("vgg-16", "vgg16")]
+)
+def test_an_unknown_network_is_refused_with_the_nearest_of_all_kinds(text, near):
+    with pytest.raises(UnknownNameError) as raised:
+        network_source(text)
+    assert raised.value.hint == f"did you mean {near!r}?"
+
+
+@pytest.mark.parametrize("text", [":small", "mymodels:", ":"])
+def test_half_of_a_function_is_refused(text):
+    with pytest.raises(UsageError, match="names no function"):
+        network_source(text)
