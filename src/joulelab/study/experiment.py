@@ -76,6 +76,10 @@ kinds: Registry[type[ExperimentSpec]] = Registry(
             "joulelab.study.kinds.architecture:ArchitectureSpec",
             "a full factorial design over a network's layers: which layer costs what?",
         ),
+        "training-cost": (
+            "joulelab.study.kinds.training_cost:TrainingCostSpec",
+            "networks x frozen or trained x data sets: what does a training cost, and where?",
+        ),
         "batching": (
             "joulelab.study.kinds.batching:BatchingSpec",
             "models x batching policies x arrival processes: how should a server batch?",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from joulelab.errors import UnknownNameError
+from joulelab.errors import UnknownNameError, UsageError
 from joulelab.registry import Registry
 
 T = TypeVar("T")
@@ -28,3 +30,12 @@ def unique(values: list[T]) -> list[T]:
         if any(value == other and type(value) is type(other) for other in values[:position]):
             raise ValueError(f"{value!r} stands there twice")
     return values
+
+
+@contextlib.contextmanager
+def as_value_error() -> Iterator[None]:
+    """Let pydantic report an error of another room with its own."""
+    try:
+        yield
+    except UsageError as error:
+        raise ValueError(str(error).replace("\n", "; ")) from error

@@ -8,18 +8,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from joulelab.errors import UsageError
 from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.study.design import Configuration, Level, Place
 from joulelab.study.experiment import Count, ExperimentSpec
+from joulelab.study.validation import as_value_error
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import Strategy, strategies
 
@@ -125,7 +124,7 @@ class TrainingExperimentSpec(ExperimentSpec):
     @field_validator("fixed")
     @classmethod
     def _possible(cls, fixed: dict[str, float]) -> dict[str, float]:
-        with _as_value_error():
+        with as_value_error():
             check_hyperparameters(fixed)
         return fixed
 
@@ -155,7 +154,7 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
     @field_validator("space")
     @classmethod
     def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        with _as_value_error():
+        with as_value_error():
             for name, variable in SearchSpace.from_dict(space).variables.items():
                 for value in variable.attained_bounds():
                     check_hyperparameters({name: value})
@@ -168,12 +167,3 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
     def counts(self) -> Mapping[str, int]:
         """Rounds, and repetitions of each."""
         return {"rounds": self.rounds, "repetitions": self.repetitions}
-
-
-@contextlib.contextmanager
-def _as_value_error() -> Iterator[None]:
-    """Let pydantic report an error of another room with its own."""
-    try:
-        yield
-    except UsageError as error:
-        raise ValueError(str(error).replace("\n", "; ")) from error

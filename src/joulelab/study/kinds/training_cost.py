@@ -1,0 +1,154 @@
+"""The cost of training: what does a network cost on a data set, and what does that buy?
+
+After Xu et al., HICSS 2023: image classifiers with a frozen or a trained base x data sets, trained
+with the same hyperparameters, several times each; the energy is booked at several places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
+from joulelab.errors import JoulelabError
+from joulelab.learning.images import datasets as known_datasets
+from joulelab.learning.network_source import network_source
+from joulelab.learning.networks import TORCHVISION
+from joulelab.study.design import Factor, Level, configuration_name, full_factorial
+from joulelab.study.experiment import located_path
+from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
+from joulelab.study.validation import as_value_error, known, unique
+
+NETWORK, BASE, DATASET = "network", "base", "dataset"
+FROZEN = "frozen"
+
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class TrainingCostSpec(TrainingExperimentSpec):
+    """Keys of an experiment of kind ``training-cost``.
+
+    Attributes:
+        networks: torchvision's classifiers, registered networks, and functions of one's own as
+            ``module:function``; levels of the factor ``network``.
+        bases: ``"trained"`` and ``"frozen"``: whether everything but the head of torchvision's
+            networks is trained; levels of the factor ``base``.
+        head: of torchvision's networks: ``"linear"``, or ``"xu2023"``, that of the paper.
+        weights: of torchvision's networks: ``"auto"`` (published ones where their file lies here,
+            else random), ``"pretrained"``, ``"random"``, or a name.
+        datasets: registered names; levels of the factor ``dataset``. Where not given, that of the
+            study.
+        network_options: for a name in `networks`, keyword arguments.
+        places: where the report books the energy: countries, regions, g/kWh, or files with a course
+            of intensities; a file counts from the study file's folder.
+        pue: power usage effectiveness there.
+    """
+
+    kind: Literal["training-cost"]
+    networks: Names
+    bases: Annotated[list[Literal["trained", "frozen"]], Field(min_length=1)] = ["trained"]  # noqa: RUF012
+    head: Literal["linear", "xu2023"] = "linear"
+    weights: str = "auto"
+    datasets: Names | None = None
+    network_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    places: list[float | str] = Field(default_factory=list)
+    pue: float = 1.0
+
+    @field_validator("networks")
+    @classmethod
+    def _known_networks(cls, names: list[str]) -> list[str]:
+        with as_value_error():
+            for name in names:
+                network_source(name)
+        return unique(names)
+
+    @field_validator("bases")
+    @classmethod
+    def _bases(cls, bases: list[str]) -> list[str]:
+        return unique(bases)
+
+    @field_validator("datasets")
+    @classmethod
+    def _known_datasets(cls, names: list[str] | None) -> list[str] | None:
+        return None if names is None else unique([known(known_datasets, name) for name in names])
+
+    @field_validator("places")
+    @classmethod
+    def _known_places(cls, places: list[float | str]) -> list[float | str]:
+        with as_value_error():
+            for place in places:
+                carbon_intensity(place)
+        return unique(places)
+
+    @field_validator("pue")
+    @classmethod
+    def _possible_pue(cls, pue: float) -> float:
+        with as_value_error():
+            return checked_pue(pue)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingCostSpec:
+        for name in self.network_options:
+            if name not in self.networks:
+                raise ValueError(f"network_options names {name!r}, which is not among networks")
+        try:
+            combinations = full_factorial(self.factors(), self.exclude)
+        except JoulelabError:
+            return self  # said when the study is laid out
+        for levels in combinations:
+            name = str(levels[NETWORK])
+            if levels[BASE] == FROZEN and network_source(name)[0] != TORCHVISION:
+                raise ValueError(
+                    f"{name} is no network of torchvision, and has no base to be frozen; leave it "
+                    f'out: exclude = [{{ {NETWORK} = "{name}", {BASE} = "{FROZEN}" }}]'
+                )
+        return self
+
+    @classmethod
+    def located(cls, table: dict[str, Any], folder: Path) -> None:
+        """Make the paths of courses of intensities absolute."""
+        if isinstance(places := table.get("places"), list):
+            table["places"] = [_located(place, folder) for place in places]
+
+    @property
+    def names_data(self) -> bool:
+        """Whether it has data sets of its own."""
+        return self.datasets is not None
+
+    def factors(self) -> Sequence[Factor]:
+        """Network, base, and data set where it names any."""
+        data = (Factor(DATASET, tuple(self.datasets)),) if self.datasets else ()
+        return (
+            Factor(NETWORK, tuple(self.networks)),
+            Factor(BASE, tuple(self.bases)),
+            *data,
+        )
+
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+    ) -> TrainingConfiguration:
+        """One network, frozen or not, on one data set."""
+        name = str(levels[NETWORK])
+        network, options = network_source(name)
+        if network == TORCHVISION:
+            options |= {"weights": self.weights, "base": levels[BASE], "head": self.head}
+        return TrainingConfiguration(
+            experiment=experiment,
+            kind=self.kind,
+            name=configuration_name(levels),
+            levels=levels,
+            repetitions=self.repetitions,
+            network=network,
+            network_options={**options, **self.network_options.get(name, {})},
+            fixed=self.fixed,
+            dataset=str(levels.get(DATASET, "")),
+        )
+
+
+def _located(place: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
+    if isinstance(place, str) and place.casefold().endswith(".csv"):
+        return str(located_path(place, folder))
+    return place
