@@ -22,9 +22,15 @@ from joulelab.report.chapters import chapter, trainings
 from joulelab.report.claims import CLASSES, Scope, scopes
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.findings import study_finding
+from joulelab.report.instruments.picture import instrument_pictures
 from joulelab.report.ledger import StudyEnergy, study_energy, study_tables
 from joulelab.report.paper.pages import Heading, write_claims, write_paper
 from joulelab.report.pictures import Picture
+from joulelab.report.prediction_tables import (
+    prediction_contents,
+    prediction_finding,
+    prediction_tables,
+)
 from joulelab.report.rendering import write, writing
 from joulelab.report.style import save
 from joulelab.report.tables import Omitted, Table
@@ -147,7 +153,7 @@ def report_data(results: Results, found: Sequence[Experiment] | None = None) -> 
         "schema_version": SCHEMA_VERSION,
         "study": results.spec.get("name"),
         "finished": not conditions.progress(results.to_frame()),
-        "findings": study_findings(found, energy),
+        "findings": study_findings(results, found, energy),
         "claims": claims.data(scopes(trainings(found))),
         "scale": results.spec.get("miniature", {}).get("scale", 1.0),
         "energy": {
@@ -157,7 +163,7 @@ def report_data(results: Results, found: Sequence[Experiment] | None = None) -> 
             "duration_s": energy.duration_s,
             "entries_without_energy": energy.unknown,
         },
-        "study_tables": _plain(study_tables(results)),
+        "study_tables": _plain([*study_tables(results), *prediction_tables(results)]),
         "experiments": {
             one.name: {
                 "kind": one.kind,
@@ -187,10 +193,11 @@ def _plain(made: Sequence[Table | Omitted]) -> dict[str, Any]:
     }
 
 
-def study_findings(found: Sequence[Experiment], energy: StudyEnergy) -> list[str]:
+def study_findings(results: Results, found: Sequence[Experiment], energy: StudyEnergy) -> list[str]:
     """Sentences on the whole study, the most important first."""
     said = [sentence for one in found for sentence in chapter(one).findings(one)]
-    return [*said, study_finding(energy)]
+    predicted = prediction_finding(results)
+    return [*said, study_finding(energy), *([predicted] if predicted else [])]
 
 
 def _name(results: Results) -> str:
@@ -211,7 +218,7 @@ def _html(
         links=LINKS[1:] if trainings(found) else (),
         scopes=claimed,
         classes=CLASSES,
-        findings=study_findings(found, energy),
+        findings=study_findings(results, found, energy),
         energy=energy,
         counted=conditions.counted(runs),
         channels=conditions.channels(manifest),
@@ -222,7 +229,14 @@ def _html(
             for one in found
         ],
         study_blocks=_embed(
-            "study", [pictures.ledger_picture(energy), *study_tables(results)], figures
+            "study",
+            [
+                pictures.ledger_picture(energy),
+                *study_tables(results),
+                *instrument_pictures(results),
+                *prediction_contents(results),
+            ],
+            figures,
         ),
         conditions=conditions.conditions(results),
     )

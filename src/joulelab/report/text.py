@@ -20,6 +20,7 @@ from joulelab.report.claims import Scope, effect_words, scopes
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.ledger import study_energy
 from joulelab.report.page import study_findings
+from joulelab.report.prediction_tables import prediction_tables
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 
@@ -55,8 +56,12 @@ def print_summary(
         print_tables(experiment, console, chapter(experiment).in_brief)
     print_claims(scopes(trainings(found)), console)
     console.print()
-    for sentence in study_findings(found, study_energy(results.ledger_frame())):
+    for sentence in study_findings(results, found, study_energy(results.ledger_frame())):
         console.print(Text(sentence), width=width)
+    # In all, and by configuration what matters most; the page has the rest.
+    for table in prediction_tables(results)[:2]:
+        if isinstance(table, Table):
+            print_table(table, console, noted=False)
 
 
 def print_tables(
