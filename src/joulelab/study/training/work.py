@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, cast
 
-from joulelab.errors import SpecError, TrainingError
+from joulelab.errors import SpecError, StoreMismatchError, TrainingError
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.networks import verify_buildable
+from joulelab.learning.zoo_weights import RANDOM
 from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group
@@ -58,6 +59,7 @@ class TrainingWork(Work):
         self._executor: TrainingExecutor
         self._strategies: dict[tuple[str, str], Strategy | None] = {}
         self._data: DataSets
+        self._weights: dict[str, str] = {}
 
     def load(self, configurations: Sequence[Configuration]) -> Briefing:
         """Load the images, see that every network fits, and choose the engines.
@@ -67,6 +69,8 @@ class TrainingWork(Work):
             SpecError: a network that does not fit these images, or a precision that is not
                 possible.
         """
+        from joulelab.learning.zoo_training import training_weights
+
         mine = _trainings(configurations)
         executor = self._bench.executor(LocalTrainingExecutor)
         self._executor = executor
@@ -81,6 +85,8 @@ class TrainingWork(Work):
             except TrainingError as error:
                 where = f"{one.experiment}: {one.name}"
                 raise SpecError(f"{where}: {error.message}", error.hint) from error
+            if weights := training_weights(one.network, one.network_options):
+                self._weights[_network_in_words(one)] = weights
         self.engines = choose_engines(
             mine,
             self._spec.engine,
@@ -92,28 +98,56 @@ class TrainingWork(Work):
 
     def _briefing(self, configurations: Sequence[TrainingConfiguration]) -> Briefing:
         epochs = self._spec.epochs
+        remarks = [remark for remark in (self.engines.remark, self._random()) if remark]
         return Briefing(
             means=self.engines.words,
             noun=KIND,
             extent=f"of {epochs:,} epoch{'s' * (epochs != 1)} on {self._data.words}",
             basis="a few steps of each network",
-            remark=self.engines.remark,
+            remark="; ".join(remarks) or None,
             train_images=self._data.train_images,
             data={
                 **self._data.counts,
                 "precision": self.engines.precision,
                 "engine_remark": self.engines.remark,
+                **self._weights_data,
             },
             by_configuration={one.key: {"engine": self.engines.of(one)} for one in configurations},
         )
 
+    def _random(self) -> str | None:
+        """Which networks begin with random weights, although published ones exist."""
+        random = [name for name, weights in self._weights.items() if weights == RANDOM]
+        if not random:
+            return None
+        which = "all networks" if len(random) == len(self._weights) else ", ".join(random)
+        return (
+            f"random weights: {which}; published ones do not lie here, or were not asked for. "
+            "Time and energy are those of any weights, accuracy is not"
+        )
+
     def conditions(self) -> dict[str, Any]:
-        """The data sets with their checksums, and the engines."""
-        return {"data_sets": self._data.described, "engines": self.engines.to_dict()}
+        """The data sets with their checksums, the engines, and the weights of networks."""
+        return {
+            "data_sets": self._data.described,
+            "engines": self.engines.to_dict(),
+            **self._weights_data,
+        }
+
+    @property
+    def _weights_data(self) -> dict[str, Any]:
+        return {"weights": self._weights} if self._weights else {}
 
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
-        """Refuse other data, and other engines where the study does not mix them."""
+        """Refuse other data or weights, and other engines where the study does not mix them."""
         self._data.check_unchanged(manifest)
+        for network, weights in self._weights.items():
+            begun = manifest.get("weights", {}).get(network, weights)
+            if begun != weights:
+                raise StoreMismatchError(
+                    f"{network} has the weights {weights} here, and the study began with {begun}",
+                    "set weights to those, or give another folder with --out",
+                )
         if not self._spec.mix_engines:
             check_same_engine(store.folder, manifest, store.engines(), self.engines)
 
@@ -221,6 +255,11 @@ class TrainingWork(Work):
         )
         device, threads = self._bench.device.name, self._bench.threads
         return TrainingJob(label, device, threads, task, self._data.request(one.dataset), engine)
+
+
+def _network_in_words(one: TrainingConfiguration) -> str:
+    """What the study calls the network."""
+    return str(one.levels.get("network", one.network))
 
 
 def _trainings(configurations: Sequence[Configuration]) -> list[TrainingConfiguration]:
