@@ -8,6 +8,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.report.experiment import joint_status
+from joulelab.report.instruments.section import instrument_tables
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 
@@ -155,7 +156,8 @@ def domains_table(readings: pd.DataFrame) -> Table | Omitted:
     )
     note = (
         "Domains may contain one another (a processor lies within the wall socket), so they must "
-        "not be added up. Net is gross less what the domain would have used at idle."
+        "not be added up, and of several sources of a domain one counts. Net is gross less what "
+        "the domain would have used at idle."
     )
     return Table(key, title, note, raw, shown, ("domain", "source", "status"))
 
@@ -201,6 +203,7 @@ def study_tables(results: Results) -> list[Table | Omitted]:
     return [
         ledger_table(study_energy(results.ledger_frame())),
         domains_table(results.energy_frame()),
+        *instrument_tables(results),
         states_table(runs),
         *[table for table in listed if table is not None],
     ]

@@ -1,0 +1,1 @@
+"""Several instruments on the runs of a study: what each reads, and how far they agree."""
