@@ -138,7 +138,7 @@ def trained_in_a_stack(task, images, arithmetic=None, device=CPU):
         stack.train_epoch(left, lambda of_step: losses.append(of_step.tolist()))
         if stack.steps == task.max_steps:
             break
-    accuracies = stack.accuracies().tolist()
+    accuracies = stack.scores()[:, 0].tolist()
     return [
         Trained(list(own), accuracy)
         for own, accuracy in zip(zip(*losses, strict=True), accuracies, strict=True)

@@ -162,7 +162,7 @@ def test_captured_steps_have_the_losses_of_eager_ones(network, protocol, arithme
     assert torch.equal(torch.stack(captured.losses), torch.stack(expected))
     for name, values in eager.state.items():
         assert torch.equal(captured.stack.state[name], values), name
-    assert torch.equal(captured.stack.accuracies(), eager.accuracies())
+    assert torch.equal(captured.stack.scores(), eager.scores())
     assert [graph.replays for graph in graphs] == [6, 3]
 
 

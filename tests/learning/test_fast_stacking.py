@@ -228,7 +228,7 @@ def test_evaluation_leaves_the_running_statistics_but_in_the_papers_protocol():
         stack = stack_of(task_of("own", None, 2, batch_size=20, protocol=protocol), IMAGES)
         stack.train_epoch()
         before = stack.state["norm.running_mean"].clone()
-        stack.accuracies()
+        stack.scores()
         assert torch.equal(stack.state["norm.running_mean"], before) == stays
 
 

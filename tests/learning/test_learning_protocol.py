@@ -4,9 +4,9 @@ from joulelab.learning.engine import Hyperparameters
 from joulelab.learning.protocol import Protocol, protocols
 
 
-def test_both_protocols_are_registered_with_a_line():
+def test_all_protocols_are_registered_with_a_line():
     parts = {part.name: part.summary for part in protocols.parts()}
-    assert list(parts) == ["default", "yarally2023"]
+    assert list(parts) == ["default", "yarally2023", "xu2023"]
     assert all(parts.values())
     for name, summary in parts.items():
         protocol = protocols.get(name)

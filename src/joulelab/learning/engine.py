@@ -66,7 +66,7 @@ class Member:
     """One training of a group.
 
     Attributes:
-        seed: initial weights and order of images follow from it.
+        seed: initial weights, order of images and their augmentation follow from it.
         hyperparameters: for Adam.
     """
 
@@ -120,6 +120,11 @@ class TrainingResult:
         engine: name of the one that trained it, which may be another than was asked for.
         precision: the arithmetic that it was trained with, one of `Precision`.
         extra: whatever else an engine reports, plain numbers by name.
+        f1: macro F1 on the test images, 0 to 1: the mean over the classes that occur among labels
+            or predictions, as scikit-learn's ``f1_score(average="macro")``; ``None`` where the
+            engine does not compute it.
+        parameters_total: all parameters of the network, frozen ones included; ``None`` where the
+            engine does not say.
     """
 
     seed: int
@@ -132,6 +137,8 @@ class TrainingResult:
     engine: str
     precision: str
     extra: Mapping[str, float] = field(default_factory=dict)
+    f1: float | None = None
+    parameters_total: int | None = None
 
 
 class Engine(ABC):

@@ -7,6 +7,9 @@
     accuracy computed in     eval mode            train mode: BatchNorm uses test statistics
     test images evaluated    in bounded batches   as one batch
     beta2 given to Adam      as proposed          always 0.999
+    training images          as they are          as they are
+
+``xu2023`` is ``default`` with training images that are rotated, shifted and mirrored at random.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from joulelab.learning.augmentation import Augmentation
 from joulelab.learning.engine import Hyperparameters
 from joulelab.registry import Registry
 
@@ -30,6 +34,7 @@ class Protocol:
         evaluate_as_one_batch: pass all test images through the network at once; else in batches
             of a bounded size, which gives the same in eval mode and needs less memory.
         beta2_fixed: what Adam is given as beta2 whatever was proposed; ``None`` for the proposed.
+        augmentation: how training images are changed at random; ``None`` leaves them as they are.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Protocol:
     evaluation_mode: Literal["eval", "train"] = "eval"
     evaluate_as_one_batch: bool = False
     beta2_fixed: float | None = None
+    augmentation: Augmentation | None = None
 
     def given_to_adam(self, proposed: Hyperparameters) -> Hyperparameters:
         """The hyperparameters that the training uses when these were proposed."""
@@ -61,11 +67,22 @@ YARALLY2023 = Protocol(
     beta2_fixed=0.999,
 )
 
+# The augmentation of Xu et al., HICSS 2023.
+XU2023 = Protocol(
+    "xu2023",
+    "default, with images rotated up to 15 degrees, shifted up to 0.1 of the side, and mirrored",
+    augmentation=Augmentation(rotation_deg=15, shift=0.1, horizontal_flip=True),
+)
+
 protocols: Registry[Protocol] = Registry(
     "protocol",
     "joulelab.protocols",
     {
         protocol.name: (f"{__name__}:{attribute}", protocol.summary)
-        for attribute, protocol in (("DEFAULT", DEFAULT), ("YARALLY2023", YARALLY2023))
+        for attribute, protocol in (
+            ("DEFAULT", DEFAULT),
+            ("YARALLY2023", YARALLY2023),
+            ("XU2023", XU2023),
+        )
     },
 )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from joulelab.errors import TrainingError, UsageError
+from joulelab.learning.augmentation import AugmentationDraws, augmented
 from joulelab.learning.engine import (
     Engine,
     Hyperparameters,
@@ -30,6 +31,7 @@ from joulelab.learning.engine import (
     TrainingResult,
     TrainingTask,
 )
+from joulelab.learning.evaluation import Evaluation
 from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
 from joulelab.learning.networks import build_network, count_parameters
@@ -124,23 +126,26 @@ def _train_one(
             member.seed,
             reshuffle_each_epoch=protocol.reshuffle_each_epoch,
         )
+        draws = _draws(protocol, placed, member.seed)
         losses: list[Tensor] = []
         steps = 0
         for epoch in range(1, task.epochs + 1):
             batches = order.next_epoch(placed.train.index_device)
             if task.max_steps is not None:
                 batches = batches[: task.max_steps - steps]
-            losses.append(_train_epoch(network, optimiser, placed.train, batches))
+            maps = None if draws is None else draws.next_epoch(placed.device)
+            losses.append(_train_epoch(network, optimiser, placed.train, batches, maps))
             steps += len(batches)
             after_epoch(epoch)
             if steps == task.max_steps:
                 break
-        accuracy = _evaluate(network, placed.test, protocol)
+        scores = _evaluate(network, placed.test, protocol)
     # The first time that the host asks for a number: until here it only queued work.
     train_losses = until_divergence([float(loss) for loss in losses])
+    accuracy, f1 = scores.tolist()
     return TrainingResult(
         seed=member.seed,
-        accuracy=float(accuracy),
+        accuracy=accuracy,
         train_losses=train_losses,
         diverged=any(math.isnan(loss) for loss in train_losses),
         steps=steps,
@@ -148,7 +153,17 @@ def _train_one(
         placement=str(placed.placement),
         engine=ReferenceEngine.name,
         precision=Precision.FP32 if device.type == "cpu" else Precision.TORCH_DEFAULT,
+        f1=f1,
+        parameters_total=sum(one.numel() for one in network.parameters()),
     )
+
+
+def _draws(protocol: Protocol, placed: PlacedImages, seed: int) -> AugmentationDraws | None:
+    if protocol.augmentation is None:
+        return None
+    shape = placed.images.shape
+    size = (shape.height, shape.width)
+    return AugmentationDraws(protocol.augmentation, len(placed.train), size, seed)
 
 
 def _train_epoch(
@@ -156,34 +171,47 @@ def _train_epoch(
     optimiser: torch.optim.Optimizer,
     train: PlacedSplit,
     batches: Sequence[Tensor],
+    maps: Tensor | None,
 ) -> Tensor:
-    """One pass over the batches; the mean loss per image, float64, still on the device."""
+    """One pass over the batches; the mean loss per image, float64, still on the device.
+
+    Args:
+        network: in any mode.
+        optimiser: of its parameters.
+        train: the images.
+        batches: rows of each.
+        maps: how the images are changed, one after the other; ``None`` to leave them.
+    """
     network.train()
     # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss was not.
     total = torch.zeros((), dtype=torch.float64, device=train.device)
+    done = 0
     for rows in batches:
         images, labels = train.batch(rows)  # (batch, C, H, W), (batch,)
+        if maps is not None:
+            images = augmented(images, maps[done : done + len(rows)])
+        done += len(rows)
         optimiser.zero_grad()
         loss = cross_entropy(_forward(network, images), labels)
         torch.autograd.backward(loss)
         optimiser.step()
         total += loss.detach().double() * len(rows)
-    return total / sum(map(len, batches))
+    return total / done
 
 
 @torch.no_grad()
 def _evaluate(network: nn.Module, test: PlacedSplit, protocol: Protocol) -> Tensor:
-    """Share of the test images that are classified correctly, still on the device.
+    """Accuracy and macro F1 on the test images, (2,), still on the device.
 
     In train mode this changes the running statistics of BatchNorm: the network is of no use later.
     """
     network.train(protocol.evaluation_mode == "train")
     size = len(test) if protocol.evaluate_as_one_batch else EVALUATION_BATCH
-    correct = torch.zeros((), dtype=torch.int64, device=test.device)
+    evaluation = Evaluation(test.device)
     for start in range(0, len(test), size):
         images, labels = test.batch(slice(start, start + size))
-        correct += (_forward(network, images).argmax(dim=1) == labels).sum()
-    return correct.double() / len(test)
+        evaluation.add(_forward(network, images), labels)
+    return evaluation.scores()
 
 
 def _forward(network: nn.Module, images: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from joulelab.learning.fast.trial import Trial
 from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
 from joulelab.learning.placement import Shelf
+from joulelab.learning.protocol import protocols
 from joulelab.learning.reference import (
     ReferenceEngine,
     checked_device,
@@ -57,12 +58,14 @@ class FastEngine(Engine):
         self._reference = ReferenceEngine(self._shelf)
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
-        """The layer that cannot be stacked, in words; ``None`` where all can.
+        """The layer that cannot be stacked, or what else hinders; ``None`` where nothing does.
 
         Raises:
             UsageError: a precision that the device does not have.
         """
         check_precision(task.precision, checked_device(device))
+        if protocols.get(task.protocol).augmentation is not None:
+            return f"the protocol {task.protocol} changes training images at random"
         try:
             _layers(task, images)
         except NotStackableError as error:

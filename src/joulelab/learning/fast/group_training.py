@@ -83,25 +83,26 @@ class GroupTraining:
             self._report(len(members))
             if stack.steps == task.max_steps:
                 break
-        accuracies = stack.accuracies().tolist()
+        scores = stack.scores().tolist()
         # The first time that the host asks for a number: until here it only queued work.
         by_member = torch.stack(losses).T.tolist()
-        parameters = sum(stack.state[name][0].numel() for name in self._network.trained)
         return [
-            self._result(member.seed, accuracy, until_divergence(own), stack.steps, parameters)
-            for member, accuracy, own in zip(members, accuracies, by_member, strict=True)
+            self._result(member.seed, own_scores, until_divergence(own), stack.steps)
+            for member, own_scores, own in zip(members, scores, by_member, strict=True)
         ]
 
     def _result(
-        self, seed: int, accuracy: float, losses: tuple[float, ...], steps: int, parameters: int
+        self, seed: int, scores: Sequence[float], losses: tuple[float, ...], steps: int
     ) -> TrainingResult:
+        accuracy, f1 = scores
+        sizes = {name: math.prod(shape) for name, shape in self._network.shapes}
         return TrainingResult(
             seed=seed,
             accuracy=accuracy,
             train_losses=losses,
             diverged=any(math.isnan(loss) for loss in losses),
             steps=steps,
-            parameters=parameters,
+            parameters=sum(sizes[name] for name in self._network.trained),
             placement=str(self._placed.placement),
             engine=NAME,
             precision=self._task.precision,
@@ -110,6 +111,8 @@ class GroupTraining:
                 "workers": self._workers,
                 "wide_convolutions": int(self._wide_convolutions),
             },
+            f1=f1,
+            parameters_total=sum(sizes.values()),
         )
 
     def _report(self, members: int) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
+from joulelab.learning.evaluation import Evaluation
 from joulelab.learning.fast.capture import Capture
 from joulelab.learning.fast.layers import Arithmetic, State
 from joulelab.learning.fast.stacking import StackedNetwork
@@ -120,25 +121,25 @@ class StackTraining:
         return self._total / min(steps * batch, images)
 
     @torch.no_grad()
-    def accuracies(self) -> Tensor:
-        """Share of the test images that each member classifies correctly, (N,), on the device.
+    def scores(self) -> Tensor:
+        """Accuracy and macro F1 of each member on the test images, (N, 2), on the device.
 
         In train mode this changes the running statistics of BatchNorm.
         """
-        return torch.stack([self._accuracy(index) for index in range(len(self._task.members))])
+        return torch.stack([self._scores(index) for index in range(len(self._task.members))])
 
-    def _accuracy(self, index: int) -> Tensor:
+    def _scores(self, index: int) -> Tensor:
         """Of one member: as many images at once as the reference engine takes."""
         test = self._placed.test
         state = {name: values[index : index + 1] for name, values in self.state.items()}
         size = len(test) if self._protocol.evaluate_as_one_batch else EVALUATION_BATCH
-        correct = torch.zeros((), dtype=torch.int64, device=test.device)
+        evaluation = Evaluation(test.device)
         for start in range(0, len(test), size):
             images, labels = test.batch(slice(start, start + size))
             training = self._protocol.evaluation_mode == "train"
             logits = self._logits(state, images.unsqueeze(0), training=training)
-            correct += (logits[0].argmax(dim=1) == labels).sum()
-        return correct.double() / len(test)
+            evaluation.add(logits[0], labels)
+        return evaluation.scores()
 
     def _step_on(self, rows: Tensor) -> Tensor:
         """One optimiser step of every member on its own images.

@@ -169,8 +169,10 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
     """
     _check_layers_do_nothing_unseen(network)
     try:
-        evaluated = fx.symbolic_trace(network.eval())
-        traced = fx.symbolic_trace(network.train())
+        evaluated = _traced(network.eval())
+        traced = _traced(network.train())
+    except NotStackableError:
+        raise
     except Exception as error:  # tracing runs the user's code
         raise _untraceable(error) from error
     if traced.code != evaluated.code:
@@ -188,6 +190,21 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
         trained=tuple(name for name, p in parameters.items() if p.requires_grad),
         shapes=tuple((name, tuple(p.shape)) for name, p in parameters.items()),
     )
+
+
+class _Tracer(fx.Tracer):
+    """Records what a forward does, and refuses what a record does not show."""
+
+    def create_proxy(self, *args: Any, **kwargs: Any) -> fx.Proxy:  # noqa: ANN401
+        """One step of the forward."""
+        if not torch.is_grad_enabled():
+            raise NotStackableError("its forward turns gradients off")
+        return super().create_proxy(*args, **kwargs)
+
+
+def _traced(network: nn.Module) -> fx.GraphModule:
+    with torch.enable_grad():
+        return fx.GraphModule(network, _Tracer().trace(network))
 
 
 def _untraceable(error: BaseException) -> NotStackableError:
