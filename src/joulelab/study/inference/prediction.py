@@ -4,12 +4,17 @@ Of each model, batches of one image and of a few are timed; between and beyond t
 of a batch are taken to be linear in its size. A window of requests is then simulated with the
 policy that will serve it (`joulelab.serving.planning`), so that it is known how long a server takes
 that cannot keep up. A window of batches lasts as long as it is asked to.
+
+Batches of a queue are timed with waits in between, as a queue has them. A model is loaded where the
+run before had another one: of C configurations in random order, c of them with the same model,
+before a share of 1 - (c - 1) / (C - 1) of the runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +34,7 @@ from joulelab.study.inference.configuration import (
     WindowConfiguration,
 )
 from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
-from joulelab.study.inference.profiling import SizeProfile, batch_costs, joint_status
+from joulelab.study.inference.profiling import LOAD, SizeProfile, batch_costs, joint_status
 from joulelab.study.prediction import ASSUMED_SCATTER, LEAST_DRIFT, Estimate, Prediction
 from joulelab.study.work import Calibrator
 
@@ -44,11 +49,12 @@ class ModelProfile:
     """What is known of a model before its runs.
 
     Attributes:
-        load_s: time to build it and bring it to the device.
+        load_s: time to build it and bring it to the device; ``None`` where it was the first of its
+            process, which imports what all models need.
         sizes: what was timed; empty where the model fails.
     """
 
-    load_s: float
+    load_s: float | None
     sizes: tuple[SizeProfile, ...]
 
     def costs(self, largest: int) -> BatchCosts | None:
@@ -82,7 +88,7 @@ def profile_model(
         calibrator: books what is timed.
         total: what of an outcome counts as its energy.
     """
-    load_s, sizes = 0.0, []
+    first, load_s, sizes = executor.loaded is None, 0.0, []
     for size in (1, FEW):
         task = _calibration(job.task, size)
         part = replace(job, task=task, label="calibration")
@@ -96,7 +102,7 @@ def profile_model(
         sizes.append(SizeProfile.of(outcome.result, outcome.measurement.duration_s, total(outcome)))
     # One that did not fit in memory says nothing of its size.
     fitting = {one.size: one for one in sizes}
-    return ModelProfile(load_s, tuple(fitting.values()))
+    return ModelProfile(None if first else load_s, tuple(fitting.values()))
 
 
 def predict(
@@ -112,39 +118,68 @@ def predict(
         job_of: the job of a configuration, with a seed.
     """
     keys, estimates = {}, {}
+    profiles = {one.key: profile(one) for one in configurations}
+    loads_s = loading_s(configurations, profiles)
     for one in configurations:
         name = f"{one.experiment}: {one.name}"
         keys[one.key] = name
-        estimates[name] = _estimate(one, profile(one), job_of(one, 0))
+        job = job_of(one, 0)
+        estimates[name] = _estimate(one, profiles[one.key], loads_s[one.key], job)
     return Prediction(keys, estimates, LEAST_DRIFT)
 
 
-def _estimate(one: InferenceConfiguration, known: ModelProfile, job: ServingJob) -> Estimate:
+def loading_s(
+    configurations: Sequence[InferenceConfiguration],
+    profiles: Mapping[tuple[str, str], ModelProfile],
+) -> dict[tuple[str, str], float]:
+    """Mean time before a run of each configuration in which its model is loaded.
+
+    Args:
+        configurations: what is run, in random order.
+        profiles: of the model of each.
+    """
+    known = [one.load_s for one in profiles.values() if one.load_s is not None]
+    slowest_s = max(known, default=0.0)
+    sharing = Counter((one.model, one.weights) for one in configurations)
+    others = max(len(configurations) - 1, 1)
+    loads_s = {}
+    for one in configurations:
+        changes = 1 - (sharing[one.model, one.weights] - 1) / others if len(sharing) > 1 else 0.0
+        load_s = profiles[one.key].load_s
+        loads_s[one.key] = changes * (slowest_s if load_s is None else load_s)
+    return loads_s
+
+
+def _estimate(
+    one: InferenceConfiguration, known: ModelProfile, load_s: float, job: ServingJob
+) -> Estimate:
     if isinstance(one, BatchConfiguration):
-        return _of_batches(one, known)
+        return _of_batches(one, known, load_s)
     if isinstance(one, WindowConfiguration) and isinstance(job.task, ServingTask):
-        return _of_window(one, known, job.task)
+        return _of_window(one, known, load_s, job.task)
     raise TypeError(f"no prediction is known for {type(one).__name__}")
 
 
-def _of_batches(one: BatchConfiguration, known: ModelProfile) -> Estimate:
+def _of_batches(one: BatchConfiguration, known: ModelProfile, load_s: float) -> Estimate:
     costs = known.costs(one.batch_size)
     if costs is None:
         return _unknown(one.seconds)
     batch_s, joules = costs.seconds_of(one.batch_size), costs.joules_of(one.batch_size)
     batches = max(one.seconds / batch_s, 3)
-    around_s = known.load_s + one.warm_up_batches * batch_s
+    around_s = load_s + one.warm_up_batches * batch_s
     energy_j = None if joules is None else batches * joules
     return _known(known, batches * batch_s, around_s, energy_j)
 
 
-def _of_window(one: WindowConfiguration, known: ModelProfile, task: ServingTask) -> Estimate:
+def _of_window(
+    one: WindowConfiguration, known: ModelProfile, load_s: float, task: ServingTask
+) -> Estimate:
     policy = parse_policy(one.policy)
     costs = known.costs(max(policy.largest, one.warm_up_size))
     if costs is None:
         return _unknown(one.requests / parse_arrivals(one.arrivals).rate_per_s)
     window = simulate(task.due_s(), policy, costs, capacity=one.capacity)
-    around_s = known.load_s + one.warm_up_batches * costs.seconds_of(one.warm_up_size)
+    around_s = load_s + one.warm_up_batches * costs.seconds_of(one.warm_up_size)
     return _known(known, window.duration_s, around_s, window.net_j)
 
 
@@ -183,6 +218,7 @@ def _calibration(task: ServingTask | BatchTask, size: int) -> BatchTask:
         least_batches=LEAST_BATCHES,
         with_images=with_images,
         warm_up_batches=1,
+        load=1.0 if isinstance(task, BatchTask) else LOAD,
     )
 
 

@@ -19,6 +19,10 @@ from joulelab.energy.reading import Status, Total
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.results import Batches
 
+LOAD = 0.5
+"""Share of the time that batches take where those of a queue are timed: a batch after a wait takes
+longer than one that follows another, for caches are cold and threads asleep."""
+
 
 @dataclass(frozen=True)
 class SizeProfile:

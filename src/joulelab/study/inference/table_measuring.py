@@ -38,13 +38,10 @@ from joulelab.formats import duration, share
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask
 from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
-from joulelab.study.inference.profiling import SizeProfile
+from joulelab.study.inference.profiling import LOAD, SizeProfile
 
 LEAST_BATCHES = 3
 """In a window, however long they take."""
-
-LOAD = 0.5
-"""Share of a window that batches take."""
 
 LEAST_ROUNDS, MOST_ROUNDS = 2, 3
 LEAST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
