@@ -9,8 +9,9 @@ from joulelab.report.chapter import Chapter
 from joulelab.report.experiment import Experiment
 from joulelab.report.timeline.chapter import TIMELINE
 from joulelab.report.training_chapter import TRAINING
+from joulelab.report.training_cost.chapter import TRAINING_COST
 
-CHAPTERS = {"batching": BATCHING, "timeline": TIMELINE}
+CHAPTERS = {"batching": BATCHING, "timeline": TIMELINE, "training-cost": TRAINING_COST}
 """By the kind of the experiment; any other is taken to train."""
 
 

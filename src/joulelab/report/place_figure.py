@@ -65,10 +65,11 @@ def place_figure(panels: Mapping[str, pd.DataFrame], label: str, width: Width = 
         grid = list(figure.subplots(len(high), 1, squeeze=False, height_ratios=high)[:, 0])
         if list(known) != [""]:
             set_titles(grid, list(known), 1, size)
-        for axes, rows, lines, height_in in zip(grid, known.values(), courses, tall, strict=True):
+        for axes, lines, height_in in zip(grid, courses, tall, strict=True):
             for line in lines:
                 _draw(axes, line, size)
-            _grams_axis(axes, rows, label, logarithmic=logarithmic)
+            # One scale in every panel, so that they can be compared.
+            _grams_axis(axes, every, label, logarithmic=logarithmic)
             _place_axis(axes, order, size, aslant=aslant)
             _name_lines(axes, [line for line in lines if line.named], size, height_in)
     return figure

@@ -39,7 +39,11 @@ def co2e_picture(panels: Mapping[str, Booked]) -> Picture | Omitted:
     alt = (
         f"From {formats.grams(least['co2e_g'])} ({least['level']}, {least['place']}) to "
         f"{formats.grams(most['co2e_g'])} ({most['level']}, {most['place']}). "
-        + " ".join(filter(None, (place_finding(one) for one in panels.values())))
+        + " ".join(
+            f"{name}: {said}" if name else said
+            for name, said in ((name, place_finding(one)) for name, one in panels.items())
+            if said
+        )
     )
     return Picture(KEY, title, _note(every, by), alt.strip(), figure)
 

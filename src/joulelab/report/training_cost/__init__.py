@@ -1,0 +1,1 @@
+"""Tables, figures and sentences of what training costs, by network, base and data set."""

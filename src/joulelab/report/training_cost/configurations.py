@@ -1,0 +1,212 @@
+"""What the tables, figures and sentences of a training's cost are made of: a row a configuration.
+
+Runs of the kind ``training-cost`` have the factors ``network``, ``base`` (``frozen`` or
+``trained``) and ``dataset``, and beside the usual columns ``f1`` (macro F1 on the test images, 0 to
+1), ``flops`` (of the whole training), ``flops_trainable`` (those outside the forward pass of frozen
+layers), ``parameters`` (trainable), ``parameters_total`` and ``weights`` (``random``, a published
+name, or nothing where there is no such choice).
+
+With a_i the accuracy and e_i the energy in kWh of measurement i, A and E their means, accuracy per
+kWh is A / E. It is a ratio of means, whose logarithm has by the delta method the standard error of
+the mean of d_i = a_i / A - e_i / E, so that its interval is
+
+    A / E exp(+- t(n - 1) s_d / sqrt(n))
+
+Cochran, "Sampling Techniques", 3rd edition (1977), chapter 6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_interval
+from joulelab.analysis.impossible import impossible
+from joulelab.analysis.pareto import undominated
+from joulelab.energy.carbon.footprint import JOULES_IN_KWH
+from joulelab.report.experiment import Experiment, once
+
+NETWORK, BASE, DATASET = "network", "base", "dataset"
+FACTORS = (NETWORK, BASE, DATASET)
+FROZEN, TRAINED = "frozen", "trained"
+RANDOM = "random"
+SIZES = ("flops", "flops_trainable", "parameters_total", "parameters")
+
+Values = npt.NDArray[np.float64]
+
+
+@once
+def sound(experiment: Experiment) -> Experiment:
+    """The same with energies of 0 or below taken for unknown: no training takes none."""
+    column, runs = experiment.energy.column, experiment.runs
+    if column is None or not len(runs):
+        return replace(experiment)
+    return replace(experiment, runs=runs.assign(**{column: runs[column].where(runs[column] > 0)}))
+
+
+@once
+def impossible_energies(experiment: Experiment) -> pd.DataFrame:
+    """The energies of 0 or below; see `joulelab.analysis.impossible.impossible`."""
+    column, runs = experiment.energy.column, experiment.runs
+    if column is None or not len(runs):
+        return pd.DataFrame()
+    # Counted from 1, as people do.
+    which = [
+        f"{name}, repetition {number + 1:.0f}"
+        for name, number in zip(runs["configuration"], runs["repetition"], strict=True)
+    ]
+    return impossible(runs.assign(which=which), column, "which")
+
+
+@once
+def configurations(experiment: Experiment) -> pd.DataFrame:
+    """A row a configuration of an experiment in which an energy is known, by ascending energy.
+
+    Returns:
+        ``network``, ``base``, ``dataset``, ``configuration``, ``n`` (runs), ``measurements`` (with
+        an energy above 0; runs trained together are one), ``energy_j``, ``accuracy`` and
+        ``accuracy_per_kwh``, each with ``_low`` and ``_high`` (95 %; missing of a single one),
+        ``duration_s``, ``f1``, `SIZES`, ``weights``, and ``on_front``: on its data set no other
+        takes at most its energy and has at least its accuracy.
+    """
+    whole = sound(experiment)
+    measured = dict(iter(whole.measured.groupby("configuration", sort=False)))
+    rows = [
+        _row(runs, measured[name], str(whole.energy.column))
+        for name, runs in whole.runs.groupby("configuration", sort=False)
+    ]
+    table = pd.DataFrame(rows).sort_values("energy_j", kind="stable", ignore_index=True)
+    table["on_front"] = False
+    for _, part in table.groupby(DATASET, sort=False):
+        best = undominated(part["energy_j"].to_numpy(float), part["accuracy"].to_numpy(float))
+        table.loc[part.index, "on_front"] = best
+    return table
+
+
+def asked_table(experiment: Experiment) -> Mapping[str, Any]:
+    """The experiment's table in the study file; empty where it is not known."""
+    table: Mapping[str, Any] = getattr(experiment, "table", {})
+    return table
+
+
+def repeated(experiment: Experiment) -> bool:
+    """Whether some configuration was measured twice, so that chance can be told from effect."""
+    return bool((configurations(experiment)["measurements"] > 1).any())
+
+
+def per_kwh(accuracies: Sequence[float], energies_j: Sequence[float]) -> Interval:
+    """Accuracy over energy: a ratio of means, with its interval by the delta method.
+
+    Args:
+        accuracies: of each measurement, 0 to 1, at least one.
+        energies_j: of each, above 0.
+
+    >>> found = per_kwh([0.9, 0.9], [1.8e6, 5.4e6])       # 0.9 for a kilowatt-hour on average
+    >>> round(found.value, 3), found.low < found.value < found.high
+    (0.9, True)
+    """
+    accuracy, kwh = np.asarray(accuracies, float), np.asarray(energies_j, float) / JOULES_IN_KWH
+    ratio = float(accuracy.mean() / kwh.mean())
+    if not ratio:
+        return Interval(0.0, math.nan, math.nan, math.nan, len(kwh))
+    apart = mean_interval(list(accuracy / accuracy.mean() - kwh / kwh.mean()))
+    reach = min(apart.half_width, LARGEST_LOGARITHM)
+    return replace(apart, value=ratio, low=ratio * math.exp(-reach), high=ratio * math.exp(reach))
+
+
+def short_datasets(names: Sequence[str]) -> dict[str, str]:
+    """Names of data sets without settings and source, as far as these tell none from another.
+
+    >>> short_datasets(["torchvision:MNIST?channels=3&side=48", "digits?side=32"])
+    {'torchvision:MNIST?channels=3&side=48': 'MNIST', 'digits?side=32': 'digits'}
+    >>> short_datasets(["digits?side=16", "digits?side=32"])
+    {'digits?side=16': 'digits?side=16', 'digits?side=32': 'digits?side=32'}
+    """
+    levels = list(dict.fromkeys(names))
+    bare = [name.partition("?")[0] for name in levels]
+    for short in ([name.rpartition(":")[2] for name in bare], bare):
+        if len(set(short)) == len(levels):
+            return dict(zip(levels, short, strict=True))
+    return {name: name for name in levels}
+
+
+def shortened(text: str, short: Mapping[str, str]) -> str:
+    """A text with short names of data sets, as `short_datasets` gives them.
+
+    >>> shortened("vgg16, digits?side=32", {"digits?side=32": "digits"})
+    'vgg16, digits'
+    """
+    for name in sorted(short, key=len, reverse=True):
+        text = text.replace(name, short[name])
+    return text
+
+
+def varied(experiment: Experiment) -> list[str]:
+    """Those of network, base and data set that have several levels."""
+    return [factor for factor in FACTORS if factor in experiment.varied]
+
+
+def label(experiment: Experiment, row: pd.Series[Any], *, dataset: bool = False) -> str:
+    """A configuration in words: ``vgg16 (frozen)``; of what does not vary the network alone.
+
+    Args:
+        experiment: that it is one of.
+        row: of `configurations`.
+        dataset: with its data set, where that varies.
+    """
+    several = varied(experiment)
+    base = f" ({row[BASE]})" if BASE in several else ""
+    names = short_datasets(list(configurations(experiment)[DATASET]))
+    on = f" on {names[str(row[DATASET])]}" if dataset and DATASET in several else ""
+    return f"{row[NETWORK]}{base}{on}"
+
+
+def _row(runs: pd.DataFrame, measured: pd.DataFrame, energy: str) -> dict[str, object]:
+    energies = measured[energy].dropna()
+    both = measured.dropna(subset=[energy, "accuracy"])
+    first = runs.iloc[0]
+    return {
+        **{factor: first[factor] for factor in FACTORS},
+        "configuration": first["configuration"],
+        "n": len(runs),
+        "measurements": len(energies),
+        **_interval("energy", mean_interval(list(energies)) if len(energies) else None, "_j"),
+        "duration_s": runs["duration_s"].mean(),
+        **_interval("accuracy", _known_mean(runs["accuracy"])),
+        "f1": _mean(runs, "f1"),
+        **_interval(
+            "accuracy_per_kwh",
+            per_kwh(list(both["accuracy"]), list(both[energy])) if len(both) else None,
+        ),
+        **{name: _mean(runs, name) for name in SIZES},
+        "weights": ", ".join(dict.fromkeys(filter(None, _words(runs, "weights")))),
+    }
+
+
+def _interval(name: str, found: Interval | None, unit: str = "") -> dict[str, float]:
+    if found is None:
+        return dict.fromkeys((f"{name}{unit}", f"{name}_low{unit}", f"{name}_high{unit}"), math.nan)
+    return {
+        f"{name}{unit}": found.value,
+        f"{name}_low{unit}": found.low,
+        f"{name}_high{unit}": found.high,
+    }
+
+
+def _known_mean(values: pd.Series[float]) -> Interval | None:
+    known = values.dropna()
+    return mean_interval(list(known)) if len(known) else None
+
+
+def _mean(runs: pd.DataFrame, name: str) -> float:
+    return float(runs[name].astype(float).mean()) if name in runs else math.nan
+
+
+def _words(runs: pd.DataFrame, name: str) -> list[str]:
+    return [word for word in runs[name] if isinstance(word, str)] if name in runs else []

@@ -1,0 +1,147 @@
+"""What a training-cost experiment has shown, in sentences that are computed from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.impossible import in_words
+from joulelab.report.experiment import Experiment
+from joulelab.report.findings import training_findings
+from joulelab.report.training_cost.base_table import base_effect
+from joulelab.report.training_cost.configurations import (
+    BASE,
+    DATASET,
+    configurations,
+    impossible_energies,
+    label,
+    repeated,
+    short_datasets,
+    shortened,
+    sound,
+    varied,
+)
+from joulelab.report.training_cost.cost_tables import no_costs, weights_words
+from joulelab.report.training_cost.dataset_table import dataset_correlation
+from joulelab.report.training_cost.places import place_findings
+from joulelab.report.training_cost.proxy_table import better_proxy
+
+MOST_STEPS = 3
+ONE_RUN = (
+    "Each configuration has one measurement: how far it varies from run to run is unknown, so that "
+    "there are no intervals and no tests; three repetitions or more allow both."
+)
+
+
+def cost_findings(experiment: Experiment) -> list[str]:
+    """Sentences on costs, bases, stand-ins for energy and places; what spoils them comes first."""
+    if not len(experiment.runs):
+        return []
+    found = impossible_energies(experiment)
+    said = [
+        weights_words(experiment) if experiment.energy.column is not None else "",
+        f"{in_words(found, formats.joules)}; left out of everything about energy."
+        if len(found)
+        else "",
+    ]
+    if no_costs(experiment, "", "") is None:
+        said += [
+            "" if repeated(experiment) else ONE_RUN,
+            *_fronts(experiment),
+            _base(experiment),
+            *_effects(experiment),
+            _dataset(experiment),
+            better_proxy(experiment),
+            *place_findings(experiment),
+        ]
+    return [sentence for sentence in said if sentence]
+
+
+def _fronts(experiment: Experiment) -> Iterator[str]:
+    """For each data set the most accurate configuration, and what less accuracy would save."""
+    points = configurations(experiment).dropna(subset=["energy_j", "accuracy"])
+    short = short_datasets(list(points[DATASET]))
+    for dataset, rows in points.groupby(DATASET, sort=False):
+        if len(rows) > 1:
+            front = rows[rows["on_front"]].sort_values("accuracy", ascending=False)
+            yield _front(experiment, front, short[str(dataset)])
+
+
+def _front(experiment: Experiment, front: pd.DataFrame, dataset: str) -> str:
+    best, others = front.iloc[0], front.iloc[1:]
+    reached = (
+        f"On {dataset}, {label(experiment, best)} is the most accurate, "
+        f"{formats.accuracy(best['accuracy'])} for {formats.joules(best['energy_j'])} "
+        f"({experiment.energy.status})"
+    )
+    if not len(others):
+        return f"{reached}, and takes the least energy too."
+    if len(others) > MOST_STEPS:
+        # The nearest ones, and the cheapest of all.
+        others = pd.concat([others.iloc[: MOST_STEPS - 1], others.iloc[[-1]]])
+    steps = [
+        f"{label(experiment, row)} takes "
+        f"{formats.percent(1 - row['energy_j'] / best['energy_j'])} less at "
+        f"{formats.points(row['accuracy'] - best['accuracy'])}"
+        for _, row in others.iterrows()
+    ]
+    return f"{reached}; {', '.join(steps)}."
+
+
+def _effects(experiment: Experiment) -> list[str]:
+    """Which factor moves the energy most; nothing without repetitions."""
+    if not repeated(experiment):
+        return []
+    short = short_datasets(list(configurations(experiment)[DATASET]))
+    return [shortened(said, short) for said in training_findings(sound(experiment))]
+
+
+def _base(experiment: Experiment) -> str:
+    found = base_effect(experiment) if BASE in varied(experiment) else None
+    if found is None:
+        return ""
+    saved = 1 - 1 / found.ratio
+    word = "less" if saved >= 0 else "more"
+    pairs = (
+        f"over {found.pairs} pairs of one network and data set"
+        if found.pairs > 1
+        else "in the only pair of one network and data set"
+    )
+    reach = ""
+    if formats.known(found.ratio_low):
+        low, high = 1 - 1 / found.ratio_low, 1 - 1 / found.ratio_high
+        reach = f" (95 % interval of the saving {formats.interval(low, high, _share)})"
+    return (
+        f"A frozen base takes {formats.percent(abs(saved))} {word} energy than a trained one"
+        f"{reach}, at {formats.points(-found.points)} of accuracy, {pairs}."
+    )
+
+
+def _dataset(experiment: Experiment) -> str:
+    found = dataset_correlation(experiment)
+    if isinstance(found, str):
+        return ""
+    short = short_datasets([found.less, found.more])
+    p = formats.p_value(found.p)
+    said = (
+        f"Point-biserial correlation of energy with {short[found.more]} against "
+        f"{short[found.less]}: r = {formats.effect(found.r)} "
+        f"(p {p if p.startswith('<') else f'= {p}'}), {formats.percent(found.r**2, 0)} of the "
+        "variance of energy"
+    )
+    if not found.pairs:
+        return f"{said}."
+    reach = ""
+    if formats.known(found.ratio_low):
+        ends = formats.interval(found.ratio_low - 1, found.ratio_high - 1, formats.change)
+        reach = f" (95 % interval {ends})"
+    return (
+        f"{said}; at equal network and base {short[found.more]} takes "
+        f"{formats.change(found.ratio - 1)} energy{reach}."
+    )
+
+
+def _share(value: float) -> str:
+    return formats.signed(formats.percent(value))
