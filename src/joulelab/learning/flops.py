@@ -1,6 +1,7 @@
 """Floating-point operations of a training, or of one forward pass, as torch counts them.
 
-Symbols: f FLOPs of one image forward and backward, N training images, B images a batch, s steps.
+Symbols: f FLOPs of one image forward and backward, z those of frozen layers among them, N training
+images, B images a batch, s steps.
 
 A matrix product of (m, k) and (k, n) is 2 m k n operations, a multiplication and an addition each;
 so is a convolution of m output pixels, n output channels and k weights an output channel. torch
@@ -12,6 +13,11 @@ first layer, which nobody asks for.
 
 because only the last batch of an epoch is smaller than B. Evaluation is not in it, nor what an
 engine does in another way: the count is the network's, the same for every engine and precision.
+
+A layer is **frozen** if it has parameters and none of them is trained. Of f, the part z is that of
+the forward pass of frozen layers, and f - z that of all others, with every backward pass. Where a
+frozen layer stands above a trained one, the gradients that go through it are in f - z: they are
+there for the sake of what is trained.
 
 A forward pass is counted on one image alone, in evaluation mode, so that what a network computes
 once a batch (Swin V2 its table of positions) is in it once.
@@ -27,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from joulelab.errors import JoulelabError
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import Builder, build_network, networks
+from joulelab.learning.operation_counter import counting_on, watch_frozen
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,10 +49,13 @@ class FlopCount:
     Attributes:
         per_image: floating-point operations; ``None`` where unknown.
         reason: why it is unknown.
+        frozen: those of the forward pass of layers whose parameters are all frozen; 0 where nothing
+            is frozen, ``None`` where unknown.
     """
 
     per_image: int | None
     reason: str = ""
+    frozen: int | None = None
 
     def of_training(self, train_images: int, batch_size: int, steps: int) -> float | None:
         """All steps of a training; ``None`` where unknown.
@@ -58,6 +68,18 @@ class FlopCount:
         if self.per_image is None:
             return None
         return float(self.per_image * images_seen(train_images, batch_size, steps))
+
+    def trainable_of_training(self, train_images: int, batch_size: int, steps: int) -> float | None:
+        """What of a training is not the forward pass of frozen layers; ``None`` where unknown.
+
+        Args:
+            train_images: N, in an epoch.
+            batch_size: B.
+            steps: s, those that were taken.
+        """
+        if self.per_image is None or self.frozen is None:
+            return None
+        return float((self.per_image - self.frozen) * images_seen(train_images, batch_size, steps))
 
 
 def images_seen(train_images: int, batch_size: int, steps: int) -> int:
@@ -120,19 +142,28 @@ def count_forward(build: Callable[[], nn.Module], shape: ImageShape) -> FlopCoun
     15680
     """
 
-    def one_image() -> Tensor:
-        logits: Tensor = build().eval()(_images(1, shape))
-        return logits
+    def on(device: str) -> FlopCount:
+        with counting_on(device) as counter:
+            network, images = build().eval(), _images(1, shape)
+            with counter:
+                network(images)
+        return _known(counter.get_total_flops())
 
-    return _first_counted(lambda device: _known(_operations(one_image, device)))
+    return _first_counted(on)
 
 
 def _count(name: str, options: Mapping[str, Any], shape: ImageShape, classes: int) -> FlopCount:
     def on(device: str) -> FlopCount:
-        small, large = (_batch(name, options, shape, classes, n, device) for n in BATCHES)
-        if small * BATCHES[1] != large * BATCHES[0]:
+        def build() -> nn.Module:
+            return build_network(name, shape, classes, options).train()
+
+        small, large = (_step(build, shape, n, device) for n in BATCHES)
+        if any(
+            few * BATCHES[1] != many * BATCHES[0] for few, many in zip(small, large, strict=True)
+        ):
             return FlopCount(None, "its operations do not grow with the batch, image by image")
-        return _known(small // BATCHES[0])
+        operations, frozen = small
+        return _known(operations // BATCHES[0], frozen // BATCHES[0])
 
     return _first_counted(on)
 
@@ -149,48 +180,29 @@ def _first_counted(count: Callable[[str], FlopCount]) -> FlopCount:
     return FlopCount(None, "a step could not be counted; " + "; ".join(reasons))
 
 
-def _known(operations: int) -> FlopCount:
+def _known(operations: int, frozen: int | None = None) -> FlopCount:
     if not operations:
         return FlopCount(None, "torch's counter knows none of its operations")
-    return FlopCount(operations)
+    return FlopCount(operations, frozen=frozen)
 
 
-def _batch(
-    name: str,
-    options: Mapping[str, Any],
-    shape: ImageShape,
-    classes: int,
-    size: int,
-    device: str,
-) -> int:
-    """Operations of one training step on `size` images."""
+def _step(
+    build: Callable[[], nn.Module], shape: ImageShape, size: int, device: str
+) -> tuple[int, int]:
+    """Operations of one training step on `size` images, and those of its frozen layers forward."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    def step() -> None:
-        network = build_network(name, shape, classes, options).train()
+    with counting_on(device) as counter:
+        network, images = build(), _images(size, shape)
+        frozen = watch_frozen(network, counter)
         labels = torch.zeros(size, dtype=torch.int64)
-        torch.autograd.backward(cross_entropy(network(_images(size, shape)), labels))
-
-    return _operations(step, device)
+        with counter:
+            torch.autograd.backward(cross_entropy(network(images), labels))
+    return counter.get_total_flops(), sum(frozen)
 
 
 def _images(size: int, shape: ImageShape) -> Tensor:
     import torch
 
     return torch.zeros(size, shape.channels, shape.height, shape.width)
-
-
-def _operations(step: Callable[[], object], device: str) -> int:
-    """Operations of a step on a device; random numbers go on as if never drawn.
-
-    Gradients are on for a forward pass too: without them torch takes a way through attention that
-    its counter does not know.
-    """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    counter = FlopCounterMode(display=False)
-    with torch.random.fork_rng(devices=[]), torch.device(device), torch.enable_grad(), counter:
-        step()
-    return int(counter.get_total_flops())
