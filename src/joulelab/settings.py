@@ -15,20 +15,48 @@
 
 It lies where `JOULELAB_SETTINGS` says, else in ``~/.config/joulelab/settings.toml``; there need be
 none. A table under ``meter`` goes to the detector of that name; see `joulelab.energy.detection`.
+
+`save_calibration` is the one that writes it: what the user has written stays as it is, comments and
+order as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import SettingsError, suggestion
 
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
 VARIABLE = "JOULELAB_SETTINGS"
 _TABLES = ("carbon", "meter")
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class CalibrationFactor:
+    """A factor to be kept for a meter.
+
+    Attributes:
+        meter: its name, as of its table.
+        key: the domain; of nvml the UUID.
+        factor: reference / meter, above 0.
+        comment: beside it: when, from what, and how sure.
+    """
+
+    meter: str
+    key: str
+    factor: float
+    comment: str
 
 
 def settings_path() -> Path:
@@ -64,3 +92,132 @@ def load_settings() -> dict[str, Any]:
         if not isinstance(table, Mapping):
             raise SettingsError(f"{path}: meter.{name} is no table", f"write [meter.{name}]")
     return tables
+
+
+def save_calibration(
+    factors: Sequence[CalibrationFactor], known: Mapping[str, Sequence[str]] | None = None
+) -> Path:
+    """Write calibration factors into the settings file; everything else in it stays.
+
+    ::
+
+        [meter.codecarbon.calibration]
+        "cpu:0" = 1.0623  # 2026-11-22: n = 24, 95 %: 1.051 to 1.074, against shelly
+
+    Args:
+        factors: one for each meter and key.
+        known: keys of each meter: where there was one number for all of it, they keep it.
+
+    Returns:
+        The file.
+
+    Raises:
+        SettingsError: the file cannot be read or written.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import InlineTable
+
+    path, expected = settings_path(), _calibrations(factors, known or {})
+    try:
+        document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
+        for factor in factors:
+            table = _calibration_table(document, factor.meter, expected[factor.meter])
+            value = tomlkit.item(expected[factor.meter][factor.key])
+            if not isinstance(table, InlineTable):
+                value.comment(factor.comment)
+            table[factor.key] = value
+        text = tomlkit.dumps(document)
+        written = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, TOMLKitError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", "it must be TOML") from error
+    if any(written["meter"][name]["calibration"] != now for name, now in expected.items()):
+        raise SettingsError(
+            f"{path} is written in a way in which calibration cannot be put into it",
+            "write each meter as a table of its own, [meter.nvml]",
+        )
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror or error}",
+            f"make it writable, or name another file in {VARIABLE}",
+        ) from error
+    return path
+
+
+def kept_calibration(meter: str, known: Sequence[str] = ()) -> dict[str, float]:
+    """The factors that the settings file has for a meter, by domain or UUID.
+
+    Args:
+        meter: its name.
+        known: keys that a single number for the whole meter stands for.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    kept = load_settings_if_any().get("meter", {}).get(meter, {}).get("calibration", {})
+    return dict(kept) if isinstance(kept, Mapping) else dict.fromkeys(known, kept)
+
+
+def load_settings_if_any() -> dict[str, Any]:
+    """As `load_settings`; empty also where the file that was named is still to be written.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    return load_settings() if settings_path().exists() else {}
+
+
+def _calibrations(
+    factors: Sequence[CalibrationFactor], known: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """The whole setting of every meter, as it will be."""
+    whole: dict[str, dict[str, float]] = {}
+    for one in factors:
+        before = kept_calibration(one.meter, known.get(one.meter, ()))
+        table = whole.setdefault(one.meter, before)
+        table[one.key] = float(f"{one.factor:.{_DIGITS}g}")
+    return whole
+
+
+def _calibration_table(
+    document: TOMLDocument, meter: str, whole: Mapping[str, float]
+) -> MutableMapping[str, Any]:
+    """The table ``[meter.<name>.calibration]``; in its place there may have been something else.
+
+    Where the user has written the meter on one line, it is on that line, and has no comments.
+    """
+    import tomlkit
+    from tomlkit.items import InlineTable
+
+    meters = document.setdefault("meter", tomlkit.table(is_super_table=True))
+    own = meters.setdefault(meter, tomlkit.table())
+    kept = own.get("calibration")
+    if isinstance(kept, MutableMapping) and not isinstance(kept, InlineTable):
+        return kept
+    table = tomlkit.inline_table() if isinstance(own, InlineTable) else tomlkit.table()
+    for key, factor in whole.items():
+        table.append(key, factor)
+    if kept is not None:
+        del own["calibration"]
+    own["calibration"] = table
+    made: MutableMapping[str, Any] = own["calibration"]
+    return made
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all; it may hold passwords, so it keeps its mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = path.resolve()  # a link stays a link
+    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 600
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        if target.exists():
+            shutil.copymode(target, name)
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

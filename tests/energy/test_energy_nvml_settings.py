@@ -114,15 +114,15 @@ out["wrong"] = refused(lambda: find_meters(["nvml?power_field=averag"]))
     assert hint == "did you mean 'average'?"
 
 
-@pytest.mark.parametrize("calibration", ["1.06", 1.06, [1.06], ["GPU-1", 1.06]])
-def test_a_calibration_that_is_no_table_is_refused(calibration):
-    with pytest.raises(SettingsError, match="not a table"):
+@pytest.mark.parametrize("calibration", ["1.06", True, [1.06], ["GPU-1", 1.06]])
+def test_a_calibration_that_is_neither_number_nor_table_is_refused(calibration):
+    with pytest.raises(SettingsError, match="is not a positive number"):
         factors_by_uuid(calibration)
 
 
 @pytest.mark.parametrize("factor", ["1.06", True, 0, -1.0, float("nan"), float("inf"), None])
 def test_a_factor_that_cannot_be_right_is_refused(factor):
-    with pytest.raises(SettingsError, match="of GPU GPU-1 is not a positive number"):
+    with pytest.raises(SettingsError, match="of GPU-1 is not a positive number"):
         factors_by_uuid({"GPU-2": 1.06, "GPU-1": factor})
 
 

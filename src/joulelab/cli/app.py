@@ -12,6 +12,7 @@ import typer
 from joulelab.cli import (
     data_commands,
     energy_commands,
+    instrument_commands,
     predict_commands,
     serving_commands,
     study_commands,
@@ -54,7 +55,14 @@ def options(
         os.environ["JOULELAB_DEBUG"] = "1"
 
 
-PARTS = (study_commands, data_commands, energy_commands, serving_commands, predict_commands)
+PARTS = (
+    study_commands,
+    instrument_commands,
+    data_commands,
+    energy_commands,
+    serving_commands,
+    predict_commands,
+)
 for part in PARTS:
     app.add_typer(part.commands)
 

@@ -2,7 +2,8 @@
 
 Meters are named as ``name``, ``name:address`` or ``name:address?setting=value&...``: ``"nvml"``,
 ``"shelly:192.168.1.20"``, ``"replay:trace.csv?loop=true"``. What is not said there comes from
-the table ``[meter.<name>]`` of the user's settings file.
+the table ``[meter.<name>]`` of the user's settings file. Every meter takes the setting
+``calibration``, see `joulelab.energy.meters.calibrated`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from joulelab.energy.meter import Detector, Meter, Missing, meters
+from joulelab.energy.meters.calibrated import (
+    SETTING,
+    CalibratedMeter,
+    check_domains,
+    known_factors,
+)
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder
 from joulelab.errors import JoulelabError, MeterError, SettingsError, suggestion
 from joulelab.settings import load_settings, settings_path
@@ -126,7 +133,7 @@ def find_meters(
             # be compared, where it was named.
             measured = [channel.domain for meter in found for channel in meter.channels]
             more = {"measured": measured, "beside": names is not None}
-            found += _detector(estimate, given, **more).detect()[0]
+            found += _calibrated(_detector(estimate, given, **more).detect()[0], estimate, given)
         _check_distinct(found)
     except BaseException:
         for meter in found:
@@ -151,7 +158,8 @@ def _detected(
     choice: Choice, settings: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Sequence[Meter], Sequence[Missing]]:
     try:
-        return _detector(choice, settings).detect()
+        found, missing = _detector(choice, settings).detect()
+        return _calibrated(found, choice, settings), missing
     except JoulelabError:
         raise
     except Exception as error:  # a meter from outside may raise anything
@@ -165,14 +173,39 @@ def _detector(
     detector = meters.get(choice.name)
     given = {**settings.get(choice.name, {}), **choice.settings}
     known = [name for name in inspect.signature(detector).parameters if name not in more]
+    factors = _factors(choice, settings)
+    if SETTING in given and SETTING not in known:
+        check_domains(factors, _where(choice, SETTING))
+        del given[SETTING]
     for name in given:
         if name not in known:
             where = "" if name in choice.settings else f" ({settings_path()})"
             raise SettingsError(
                 f"the meter {choice.name!r} has no setting {name!r}{where}",
-                suggestion(name, known) or "it takes no settings",
+                suggestion(name, [*known, SETTING]) or f"it takes {SETTING} alone",
             )
     return detector(**given, **more)
+
+
+def _calibrated(
+    found: Sequence[Meter], choice: Choice, settings: Mapping[str, Mapping[str, Any]]
+) -> list[Meter]:
+    """Meters whose readings are multiplied as the settings say, unless they do so themselves."""
+    factors = _factors(choice, settings)
+    if not factors or SETTING in inspect.signature(meters.get(choice.name)).parameters:
+        return list(found)
+    return [CalibratedMeter(meter, factors) for meter in found]
+
+
+def _factors(choice: Choice, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    given = {**settings.get(choice.name, {}), **choice.settings}
+    return known_factors(given[SETTING], _where(choice, SETTING)) if SETTING in given else {}
+
+
+def _where(choice: Choice, setting: str) -> str:
+    """Where a setting is from, for messages."""
+    named = setting in choice.settings
+    return f"{choice.name}:" if named else f"{settings_path()}: [meter.{choice.name}]"
 
 
 def _merged(

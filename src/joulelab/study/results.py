@@ -83,7 +83,7 @@ class Results:
         return self._frames()[0].copy()
 
     def energy_frame(self) -> pd.DataFrame:
-        """A row a finished or failed run, domain and instrument: source, status, energies in joules.
+        """A row a finished or failed run, domain and instrument: source, status, energies in J.
 
         Where several instruments read a domain, one reading is what counts; ``beside`` is true of
         the others.

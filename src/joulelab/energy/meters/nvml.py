@@ -9,7 +9,7 @@ averages in `joulelab.energy.meters.nvml_sensor`.
 ::
 
     [meter.nvml]
-    calibration = { "GPU-5e1f..." = 1.06 }    # wattmeter / NVML, by UUID
+    calibration = { "GPU-5e1f..." = 1.06 }    # wattmeter / NVML, by UUID; or a number for all
     power_field = "average"                   # "instant" where not given
     gpus = [0, 2]                             # all where not given; also nvml?gpus=0,2
 
@@ -60,7 +60,7 @@ class NvmlMeter(Meter):
     Args:
         indices: NVML's numbers of the GPUs; all where ``None``.
         calibration: by UUID, with or without the prefix ``GPU-``, what to multiply energy and power
-            of a card by: wattmeter / NVML. Cards that are not in it are not calibrated.
+            of a card by: wattmeter / NVML; one number for all. Cards not in it are not calibrated.
         power_field: ``"instant"`` or ``"average"``, for cards whose driver has that field.
 
     Raises:
@@ -73,7 +73,7 @@ class NvmlMeter(Meter):
     def __init__(
         self,
         indices: Sequence[int] | None = None,
-        calibration: Mapping[str, float] | None = None,
+        calibration: Mapping[str, float] | float | None = None,
         power_field: str = "instant",
     ) -> None:
         factors, field = factors_by_uuid(calibration), known_power_field(power_field)
@@ -155,7 +155,7 @@ class NvmlDetector(Detector):
 
     def __init__(
         self,
-        calibration: Mapping[str, float] | None = None,
+        calibration: Mapping[str, float] | float | None = None,
         power_field: str = "instant",
         gpus: Sequence[int] | str | int | None = None,
         pci_devices: str | Path = PCI_DEVICES,

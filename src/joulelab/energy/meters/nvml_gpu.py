@@ -15,6 +15,7 @@ from contextlib import suppress
 import pynvml
 
 from joulelab.energy.meter import Channel, Sample
+from joulelab.energy.meters.calibrated import EVERY
 from joulelab.energy.meters.nvml_sensor import (
     PowerSensor,
     find_architecture,
@@ -37,7 +38,7 @@ class Gpu:
 
     Args:
         index: NVML's number.
-        factors: calibration by UUID as `plain_uuid` writes it.
+        factors: calibration by UUID as `plain_uuid` writes it, or for all by `calibrated.EVERY`.
         power_field: a key of `nvml_sensor.POWER_FIELDS`.
 
     Attributes:
@@ -71,8 +72,8 @@ class Gpu:
         )
         if not self._counts and self._power_sensor is None:
             raise MeterError(f"{self.domain} reports neither energy nor power", "use a smart plug")
-        self._factor = factors.get(plain_uuid(uuid), 1.0)
-        self._calibrated = plain_uuid(uuid) in factors
+        self._factor = factors.get(plain_uuid(uuid), factors.get(EVERY, 1.0))
+        self._calibrated = plain_uuid(uuid) in factors or EVERY in factors
         limit_mw = optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
         self.about = {
             "name": name,
@@ -169,6 +170,7 @@ class Gpu:
                     within=("wall",),
                     remark=f"energy counter of the driver; {bound}",
                     resolution_j=COUNTER_STEP_J * self._factor,
+                    calibration=self._factor,
                 )
             )
         if sensor is not None:
@@ -182,6 +184,7 @@ class Gpu:
                     tick_s=sensor.tick_s,
                     within=("wall",),
                     remark=f"{sensor}; {bound}",
+                    calibration=self._factor,
                 )
             )
         return tuple(channels)

@@ -5,9 +5,10 @@ Settings come from TOML, from ``nvml?setting=value`` (where a list is a text) or
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
+from joulelab.energy.meters.calibrated import SETTING, known_factors
 from joulelab.energy.meters.nvml_gpu import plain_uuid
 from joulelab.energy.meters.nvml_sensor import POWER_FIELDS
 from joulelab.errors import SettingsError, suggestion
@@ -17,26 +18,25 @@ def factors_by_uuid(calibration: object) -> dict[str, float]:
     """Calibration factors by UUID as `plain_uuid` writes it.
 
     Args:
-        calibration: from UUID to factor; ``None`` for none.
+        calibration: from UUID to factor, or one number for all cards; ``None`` for none.
+
+    Returns:
+        One number by `calibrated.EVERY`.
 
     Raises:
-        SettingsError: it is no mapping, or a factor is not a positive number.
+        SettingsError: it is neither, a factor is not a positive number, or a card is named by its
+            number, which may be another card's tomorrow.
     """
     if calibration is None:
         return {}
-    if not isinstance(calibration, Mapping):
-        raise SettingsError(
-            f"nvml: calibration is {calibration!r}, not a table",
-            'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }',
-        )
-    for uuid, factor in calibration.items():
-        number = isinstance(factor, int | float) and not isinstance(factor, bool)
-        if not number or not math.isfinite(factor) or factor <= 0:
+    factors = known_factors(calibration, "nvml:")
+    for uuid in factors:
+        if re.fullmatch(r"(gpu:)?\d+", uuid):
             raise SettingsError(
-                f"nvml: the calibration factor {factor!r} of GPU {uuid} is not a positive number",
-                "give wattmeter / NVML, for instance 1.06",
+                f"nvml: {SETTING}: {uuid!r} is no UUID of a card",
+                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; `nvidia-smi -L` has it',
             )
-    return {plain_uuid(str(uuid)): float(factor) for uuid, factor in calibration.items()}
+    return {plain_uuid(uuid): factor for uuid, factor in factors.items()}
 
 
 def known_power_field(name: object) -> str:

@@ -1,0 +1,132 @@
+"""A meter whose readings are multiplied by the factors of its setting ``calibration``.
+
+::
+
+    [meter.codecarbon]
+    calibration = 1.06                            # all that it reads
+    calibration = { "cpu:0" = 1.06, wall = 0.99 } # or by domain
+
+A factor is reference / meter, from a comparison with a better instrument on the same runs
+(``joulelab instruments``). Energy and power of the domain are multiplied by it; domains without one
+stay as they are. The channel's bound of the error stays too, as a share of the energy: what the
+factor takes away is how far the meter was from that reference over those runs, and neither the
+reference's own error nor the scatter of the comparison is known here. The meter ``nvml`` has
+factors by UUID and multiplies by itself (`joulelab.energy.meters.nvml`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from joulelab.energy.meter import Channel, Meter, Sample
+from joulelab.errors import SettingsError
+
+SETTING = "calibration"
+DOMAIN = re.compile(r"[a-z][a-z0-9_-]*(:[A-Za-z0-9_.-]+)?")
+EVERY = "*"
+"""In place of a domain or UUID: all that the meter reads."""
+
+
+def known_factors(calibration: object, where: str) -> dict[str, float]:
+    """Factors as a user has set them, checked.
+
+    Args:
+        calibration: a number, or a table from domain (of nvml: UUID) to number.
+        where: the setting, for messages: file and table.
+
+    Returns:
+        Factors by domain or UUID; a single number by `EVERY`.
+
+    Raises:
+        SettingsError: it is neither, or a factor is not positive and finite.
+    """
+    table: Mapping[Any, Any] = (
+        calibration if isinstance(calibration, Mapping) else {EVERY: calibration}
+    )
+    for key, factor in table.items():
+        number = isinstance(factor, int | float) and not isinstance(factor, bool)
+        if not number or not math.isfinite(factor) or factor <= 0:
+            of = f" of {key}" if key != EVERY else ""
+            raise SettingsError(
+                f"{where} {SETTING}: the factor {factor!r}{of} is not a positive number",
+                'give reference / meter: 1.06, or { "cpu:0" = 1.06 }',
+            )
+    return {str(key): float(factor) for key, factor in table.items()}
+
+
+def check_domains(factors: Mapping[str, float], where: str) -> None:
+    """Refuse what can be no domain.
+
+    Raises:
+        SettingsError: a key of the factors is none.
+    """
+    for key in factors:
+        if key != EVERY and not DOMAIN.fullmatch(key):
+            raise SettingsError(
+                f"{where} {SETTING}: {key!r} is no name of a domain",
+                "such as cpu:0 or wall; `joulelab doctor` lists them",
+            )
+
+
+class CalibratedMeter(Meter):
+    """Another meter, its energies and powers multiplied.
+
+    Args:
+        meter: whose readings; closed with this one.
+        factors: by domain, or by `EVERY`.
+    """
+
+    def __init__(self, meter: Meter, factors: Mapping[str, float]) -> None:
+        self.name = meter.name
+        self.interval_s = meter.interval_s
+        self._meter = meter
+        every = factors.get(EVERY, 1.0)
+        self._factors = [factors.get(channel.domain, every) for channel in meter.channels]
+        pairs = zip(meter.channels, self._factors, strict=True)
+        self._channels = tuple(_calibrated(channel, factor) for channel, factor in pairs)
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """Those of the meter; a remark says by what they are multiplied."""
+        return self._channels
+
+    def sample(self) -> Sequence[Sample]:
+        """What the meter says, multiplied."""
+        samples = self._meter.sample()
+        return [
+            sample if sample.value is None else replace(sample, value=sample.value * factor)
+            for sample, factor in zip(samples, self._factors, strict=True)
+        ]
+
+    def approach_edge(self) -> None:
+        """Tell the meter."""
+        self._meter.approach_edge()
+
+    def describe(self) -> Mapping[str, str]:
+        """What the meter says of itself, and the factors."""
+        factors = {
+            f"{channel.domain} {SETTING}": f"{factor:g}"
+            for channel, factor in zip(self._channels, self._factors, strict=True)
+            if factor != 1.0
+        }
+        return {**self._meter.describe(), **factors}
+
+    def close(self) -> None:
+        """Close the meter."""
+        self._meter.close()
+
+
+def _calibrated(channel: Channel, factor: float) -> Channel:
+    if factor == 1.0:
+        return channel
+    said = f"calibrated by {factor:g}"
+    return replace(
+        channel,
+        remark=f"{channel.remark}; {said}" if channel.remark else said,
+        resolution_j=channel.resolution_j * factor,
+        calibration=channel.calibration * factor,
+    )
