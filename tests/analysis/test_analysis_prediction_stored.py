@@ -31,6 +31,7 @@ def made_up(
             "group": f"configuration {number}",
             "engine": "reference",
             "precision": "fp32",
+            "protocol": "default",
             "flops": per_step * steps,
             "flops_per_step": per_step,
             "bytes": 10 ** rng.uniform(6, 9),

@@ -43,7 +43,7 @@ FEATURES = (
     "together",
 )
 """Numbers above 0: of the whole training, but for those of a step."""
-CATEGORIES = ("engine", "precision")
+CATEGORIES = ("engine", "precision", "protocol")
 OUTSIDE = 0.05
 """How far, as a share, a feature may lie outside of what was seen before it is said."""
 ENERGY, DURATION = 0, 1
@@ -112,7 +112,7 @@ def stored_runs(runs: pd.DataFrame) -> StoredRuns:
             NaN where unknown. What is unknown, or not above 0, is left out, and counted.
 
     >>> frame = pd.DataFrame({name: [2.0, 2.0, 2.0] for name in FEATURES})
-    >>> frame = frame.assign(group="a", engine="reference", precision="fp32", duration_s=1.0)
+    >>> frame = frame.assign(group="a", engine="a", precision="b", protocol="c", duration_s=1.0)
     >>> found = stored_runs(frame.assign(energy_j=[3.0, 12.0, -1.0]))
     >>> found.runs, found.left_out, round(math.exp(found.table["log_energy"].iloc[0]), 9)
     (2, {'energy is zero or negative': 1}, 6.0)
@@ -172,30 +172,37 @@ class Learnt:
     mape: Mapping[str, tuple[float, float]]
     _names: tuple[str, ...] = field(repr=False)
 
-    def predict(self, asked: pd.DataFrame) -> list[Row]:
+    def predict(self, asked: pd.DataFrame, method: str | None = None) -> list[Row]:
         """What a single run of each configuration takes.
 
         Args:
             asked: a row a configuration, with the features and the categories.
+            method: one of the two; where not given, that which is taken. The interval is that of
+                the choice between them.
         """
-        found = self.regression.predict(_design(asked, self._names))
+        design = _design(asked, self._names)
+        found = self.regression.predict(design, method)
         steps = np.log(asked["steps"].to_numpy(float))
         middle = np.exp(found + steps[:, None])
-        factors = [
-            math.exp(self.regression.half_width(target, self.stored.variance[target]))
-            for target in (ENERGY, DURATION)
-        ]
+        factors = np.exp(
+            [
+                self.regression.half_widths(design, target, self.stored.variance[target])
+                for target in (ENERGY, DURATION)
+            ]
+        ).T
         return [
             Row(
                 energy_j=float(energy_j),
-                energy_low_j=float(energy_j) / factors[ENERGY],
-                energy_high_j=float(energy_j) * factors[ENERGY],
+                energy_low_j=float(energy_j / factor[ENERGY]),
+                energy_high_j=float(energy_j * factor[ENERGY]),
                 duration_s=float(duration_s),
-                duration_low_s=float(duration_s) / factors[DURATION],
-                duration_high_s=float(duration_s) * factors[DURATION],
+                duration_low_s=float(duration_s / factor[DURATION]),
+                duration_high_s=float(duration_s * factor[DURATION]),
                 outside=tuple(self._outside(one)),
             )
-            for (energy_j, duration_s), one in zip(middle, asked.to_dict("records"), strict=True)
+            for (energy_j, duration_s), factor, one in zip(
+                middle, factors, asked.to_dict("records"), strict=True
+            )
         ]
 
     def baseline_mape(self, power_w: float) -> float:

@@ -1,0 +1,277 @@
+"""The energy of a training before it has begun: a regression on stored runs, beside two formulas.
+
+==================  ================================================================================
+method              energy
+==================  ================================================================================
+linear regression   ridge on logarithms (`joulelab.analysis.prediction.stored_runs`)
+kernel regression   kernel ridge on the same
+TDP x time          design power times duration (Lacoste et al., arXiv 1910.09700)
+Green Algorithms    (design power x usage + 0.3725 W/GB x memory) x duration (Lannelongue et al.)
+==================  ================================================================================
+
+The regression that does better in cross-validation is taken. Both formulas need a duration, which
+is that of the regression, or given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from joulelab.analysis.prediction.baselines import green_algorithms_j, tdp_j
+from joulelab.analysis.prediction.grouped_regression import FEWEST_GROUPS, KERNEL, LINEAR
+from joulelab.analysis.prediction.stored_runs import (
+    CATEGORIES,
+    Learnt,
+    Row,
+    StoredRuns,
+    learn,
+    stored_runs,
+)
+from joulelab.forecast.design_power import DesignPower
+from joulelab.forecast.history import Selection
+from joulelab.forecast.training_request import TrainingRequest
+from joulelab.learning.memory import MemoryCount
+
+WORDS = {LINEAR: "linear regression", KERNEL: "kernel regression"}
+TDP, GREEN = "TDP x time", "Green Algorithms"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one method says of a training.
+
+    Attributes:
+        method: its name.
+        energy_j: of a single run.
+        low_j: lower end of the 95 % interval; ``None`` where there is none.
+        high_j: upper end.
+        duration_s: of a single run.
+        mape: mean absolute error for configurations left out, as a share of 1; ``None`` where it
+            could not be found.
+    """
+
+    method: str
+    energy_j: float
+    low_j: float | None
+    high_j: float | None
+    duration_s: float
+    mape: float | None
+
+
+@dataclass(frozen=True)
+class SeenBefore:
+    """Stored runs of the very same training.
+
+    Attributes:
+        runs: their number.
+        energy_j: geometric mean.
+        duration_s: geometric mean.
+    """
+
+    runs: int
+    energy_j: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class BeforePrediction:
+    """All that can be said of a training before it has begun.
+
+    Attributes:
+        request: the training.
+        flops: of the whole.
+        memory: bytes of a step.
+        selection: the stored runs of the hardware.
+        stored: those that can be learnt from.
+        estimates: of every method that can say something.
+        taken: the method whose estimate is the prediction; ``None`` where there is none.
+        duration_s: of a single run, with its interval where it is from the regression.
+        duration_low_s: lower end.
+        duration_high_s: upper end.
+        outside: features outside of what was seen, each with what was seen.
+        seen: stored runs of the very same training.
+        power: by the data sheet.
+        usage: share of it that the device is taken to use, for Green Algorithms.
+    """
+
+    request: TrainingRequest
+    flops: float
+    memory: MemoryCount
+    selection: Selection
+    stored: StoredRuns
+    estimates: tuple[Estimate, ...]
+    taken: str | None
+    duration_s: float | None
+    duration_low_s: float | None
+    duration_high_s: float | None
+    outside: tuple[str, ...]
+    seen: SeenBefore | None
+    power: DesignPower | None
+    usage: float
+
+    @property
+    def prediction(self) -> Estimate | None:
+        """The estimate that is taken."""
+        return next((one for one in self.estimates if one.method == self.taken), None)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Number of stored runs by the reason why they were not learnt from."""
+        faults = {f"whose {reason}": n for reason, n in self.stored.left_out.items()}
+        return {**self.selection.left_out, **faults}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        memory = asdict(self.memory)
+        return {
+            "training": self.request.group,
+            "network": self.request.network,
+            "network_options": dict(self.request.options),
+            "dataset": self.request.dataset,
+            "train_images": self.request.data.train_images,
+            "epochs": self.request.epochs,
+            "batch_size": self.request.batch_size,
+            "engine": self.request.engine,
+            "precision": self.request.precision,
+            "protocol": self.request.protocol,
+            "steps": self.request.steps,
+            "flops": self.flops,
+            "bytes": {**memory, "total": self.memory.total},
+            "hardware": str(self.selection.hardware),
+            "counts": self.selection.counts,
+            "net": self.selection.net,
+            "runs": self.stored.runs,
+            "configurations": self.stored.groups,
+            "left_out": dict(self.left_out),
+            "taken": self.taken,
+            "estimates": [asdict(one) for one in self.estimates],
+            "duration_s": self.duration_s,
+            "duration_low_s": self.duration_low_s,
+            "duration_high_s": self.duration_high_s,
+            "outside": list(self.outside),
+            "seen_before": asdict(self.seen) if self.seen else None,
+            "tdp_w": self.power.power_w if self.power else None,
+            "tdp_source": self.power.source if self.power else None,
+            "usage": self.usage,
+        }
+
+
+def predict_before(
+    request: TrainingRequest,
+    selection: Selection,
+    power: DesignPower | None,
+    *,
+    duration_s: float | None = None,
+    usage: float = 1.0,
+) -> BeforePrediction:
+    """Predict the energy of a training that has not begun.
+
+    Args:
+        request: the training.
+        selection: stored runs of the hardware that it is for.
+        power: of that hardware by its data sheet; ``None`` where unknown.
+        duration_s: where it is known; that of the regression otherwise.
+        usage: share of the design power that is used, for Green Algorithms.
+
+    Raises:
+        JoulelabError: operations or bytes of the network cannot be counted.
+    """
+    features = request.features()
+    asked = pd.DataFrame([features])
+    stored = stored_runs(selection.runs)
+    learnt = learn(stored) if stored.enough else None
+    rows = _rows(learnt, asked)
+    taken = learnt.regression.method[0] if learnt else None
+    best = rows.get(learnt.regression.method[1]) if learnt else None
+    if duration_s is not None:
+        between: tuple[float | None, ...] = (duration_s, None, None)
+    elif best is not None:
+        between = (best.duration_s, best.duration_low_s, best.duration_high_s)
+    else:
+        between = (None, None, None)
+    estimates = [_regressed(method, row, learnt, taken) for method, row in rows.items()]
+    if between[0] is not None and power is not None:
+        memory_gb = selection.hardware.memory_gb or request.memory().total / 1e9
+        estimates += _formulas(power, usage, memory_gb, between[0], learnt)
+    return BeforePrediction(
+        request=request,
+        flops=features["flops"],
+        memory=request.memory(),
+        selection=selection,
+        stored=stored,
+        estimates=tuple(estimates),
+        taken=WORDS[taken] if taken else None,
+        duration_s=between[0],
+        duration_low_s=between[1],
+        duration_high_s=between[2],
+        outside=rows[taken].outside if taken else (),
+        seen=_seen(stored, features),
+        power=power,
+        usage=usage,
+    )
+
+
+def too_few(stored: StoredRuns) -> str:
+    """Why there is no regression, in words."""
+    if not stored.runs:
+        return "no stored run can be learnt from"
+    have = "configuration is" if stored.groups == 1 else "configurations are"
+    return f"{stored.groups} {have} too few for a regression; it takes {FEWEST_GROUPS}"
+
+
+def _rows(learnt: Learnt | None, asked: pd.DataFrame) -> dict[str, Row]:
+    if learnt is None:
+        return {}
+    return {method: learnt.predict(asked, method)[0] for method in learnt.mape}
+
+
+def _regressed(method: str, row: Row, learnt: Learnt | None, taken: str | None) -> Estimate:
+    """The interval is that of the method that is taken; the other one has none."""
+    mine = method == taken
+    return Estimate(
+        WORDS[method],
+        row.energy_j,
+        row.energy_low_j if mine else None,
+        row.energy_high_j if mine else None,
+        row.duration_s,
+        learnt.mape[method][0] if learnt else None,
+    )
+
+
+def _formulas(
+    power: DesignPower, usage: float, memory_gb: float, duration_s: float, learnt: Learnt | None
+) -> list[Estimate]:
+    energies_j = {
+        TDP: tdp_j(power.power_w, duration_s),
+        GREEN: green_algorithms_j(power.power_w, usage, memory_gb, duration_s),
+    }
+    return [
+        Estimate(
+            name,
+            energy_j,
+            None,
+            None,
+            duration_s,
+            learnt.baseline_mape(energy_j / duration_s) if learnt else None,
+        )
+        for name, energy_j in energies_j.items()
+    ]
+
+
+def _seen(stored: StoredRuns, features: Mapping[str, Any]) -> SeenBefore | None:
+    rows = stored.of_group(features["group"])
+    for name in (*CATEGORIES, "together"):
+        rows = rows[rows[name] == features[name]]
+    if rows.empty:
+        return None
+    one = rows.iloc[0]
+    return SeenBefore(
+        int(one["runs"]),
+        math.exp(float(one["log_energy"])),
+        math.exp(float(one["log_duration"])),
+    )
