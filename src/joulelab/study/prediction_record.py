@@ -55,9 +55,7 @@ class SessionPrediction:
         Prediction and measurement share the error of the meters, so its bound is no part of a range
         that a measurement is compared with.
         """
-        exact = {
-            name: replace(one, error_w=0.0) for name, one in self.prediction.estimates.items()
-        }
+        exact = {name: replace(one, error_w=0.0) for name, one in self.prediction.estimates.items()}
         return replace(self.prediction, estimates=exact)
 
 
