@@ -30,6 +30,9 @@ from joulelab.learning.protocol import protocols
 from joulelab.registry import load_plugin
 
 _DEVICE_OF_TORCH = re.compile(r"auto|cpu|cuda(:\d+)?")
+MOST_NAMED = 4
+USELESS = 100.0
+"""How far apart, as a factor, the ends of an interval are that says nothing."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -200,8 +203,7 @@ def remarks(found: BeforePrediction) -> Iterator[str]:
             f"this very training was run {runs}: {formats.joules(found.seen.energy_j)} in "
             f"{formats.duration(found.seen.duration_s)}"
         )
-    if found.outside:
-        yield f"warning: beyond what was seen: {'; '.join(found.outside)}"
+    yield from _far(found)
     if left_out := found.left_out:
         told = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
         yield f"stored runs left out: {told}"
@@ -211,6 +213,20 @@ def remarks(found: BeforePrediction) -> Iterator[str]:
         yield "without a regression the two formulas need --duration"
     else:
         yield f"design power {formats.watts(found.power.power_w)} ({found.power.source})"
+
+
+def _far(found: BeforePrediction) -> Iterator[str]:
+    """Where the training lies outside of what was seen, and whether anything is known there."""
+    if found.outside:
+        more = len(found.outside) - MOST_NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"warning: beyond what was seen: {'; '.join(found.outside[:MOST_NAMED])}{rest}"
+    one = found.prediction
+    if one and one.low_j and one.high_j and one.high_j > USELESS * one.low_j:
+        yield (
+            "warning: the stored runs say next to nothing of this training; run a small one, or "
+            "let `joulelab plan` time some steps of it"
+        )
 
 
 def _heading(network: str, found: BeforePrediction) -> Iterator[str]:
@@ -225,11 +241,9 @@ def _heading(network: str, found: BeforePrediction) -> Iterator[str]:
         f"{_bytes(memory.total)} a step ({_bytes(memory.activations)} of them activations)"
     )
     if found.stored.runs:
-        yield (
-            f"from {formats.count(found.stored.runs, 'stored run')} of "
-            f"{formats.count(found.stored.groups, 'configuration')} on "
-            f"{found.selection.hardware} ({found.selection.counts})"
-        )
+        runs = formats.count(found.stored.runs, "stored run")
+        yield f"from {runs} of {formats.count(found.stored.groups, 'configuration')}"
+        yield f"on {found.selection.hardware}: {found.selection.counts}"
     else:
         yield f"no stored runs on {found.selection.hardware}"
 
@@ -237,7 +251,7 @@ def _heading(network: str, found: BeforePrediction) -> Iterator[str]:
 def _table(found: BeforePrediction) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("method", no_wrap=True)
-    for name in ("energy", "95 % interval", "duration", "error"):
+    for name in ("energy", "95 % interval", "duration", "CV error"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found.estimates:
         table.add_row(*_cells(one), style="bold" if one.method == found.taken else None)

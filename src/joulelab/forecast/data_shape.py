@@ -46,7 +46,7 @@ class DataShape:
 
 GREY, COLOUR = ImageShape(1, 28, 28), ImageShape(3, 32, 32)
 KNOWN = {
-    "digits": DataShape(ImageShape(1, 8, 8), 10, 1500, 297),
+    "digits": DataShape(ImageShape(1, 8, 8), 10, 1437, 360),
     "fashion-mnist": DataShape(GREY, 10, 60_000, 10_000),
     "cifar10": DataShape(COLOUR, 10, 50_000, 10_000),
     "torchvision:MNIST": DataShape(GREY, 10, 60_000, 10_000),

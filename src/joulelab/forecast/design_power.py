@@ -48,7 +48,8 @@ def design_power(hardware: Hardware, tdp_w: float | None = None) -> DesignPower 
             return None
         per_processor_w, source = processor.power(None)
         threads = min(hardware.threads, processor.logical)
-        return DesignPower(per_processor_w * threads, f"{threads} threads; {source}")
+        of = "1 thread" if threads == 1 else f"{threads} threads"
+        return DesignPower(per_processor_w * threads, f"{of}; {source}")
     limit_w = _power_limit_w(hardware.model)
     return None if limit_w is None else DesignPower(limit_w, "the card's power limit")
 

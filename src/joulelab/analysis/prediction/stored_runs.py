@@ -222,8 +222,8 @@ class Learnt:
             seen, value = table[name].astype(float), float(asked[name])
             low, high = float(seen.min()), float(seen.max())
             if not low * (1 - OUTSIDE) <= value <= high * (1 + OUTSIDE):
-                between = f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g} only"
-                said.append(f"{name.replace('_', ' ')} {value:.3g} (seen: {between})")
+                between = f"{low:,.4g} to {high:,.4g}" if low < high else f"{low:,.4g} only"
+                said.append(f"{name.replace('_', ' ')} {value:,.4g} (seen: {between})")
         for name in CATEGORIES:
             levels = sorted(set(table[name].astype(str)))
             if str(asked[name]) not in levels:
