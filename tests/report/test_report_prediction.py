@@ -164,6 +164,18 @@ def test_runs_that_failed_or_are_left_count_on_neither_side(study):
     assert "1 failed run left out" in note
 
 
+def test_long_waits_for_the_device_are_said_and_short_ones_are_not(known):
+    assert "waiting for the device" not in tables(known)["prediction"].note
+    first = known.runs["started_at"].min()
+    wait = {**known.ledger.iloc[0], "kind": "waiting", "runs": "[]", "duration_s": 100.0}
+    known.ledger = pd.concat(
+        [known.ledger, pd.DataFrame([{**wait, "started_at": first - 0.5}])], ignore_index=True
+    )
+    said = "Of the time 100 s passed waiting for the device"
+    assert said in tables(known)["prediction"].note
+    assert said in prediction_finding(known)
+
+
 def test_each_session_answers_for_its_own_runs(study):
     half = len(study.runs) // 2
     booked(study, lambda number: 1 if number < half else 2)

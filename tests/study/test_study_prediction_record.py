@@ -119,6 +119,7 @@ def test_a_run_takes_what_was_booked_since_the_last_one_ended():
         ],
     )
     assert found["took_s"].to_dict() == {"a0": 1.0 + 1.5 + 8.0, "a1": 2.0 + 9.0}
+    assert found["waited_s"].to_dict() == {"a0": 1.5, "a1": 0.0}
     assert found["predicted_s"].tolist() == [10.0, 10.0]
 
 

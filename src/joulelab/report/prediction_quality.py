@@ -115,6 +115,7 @@ class PredictionQuality:
         runs: those runs.
         failed: runs that failed after they had been predicted.
         unpredicted: finished runs of sessions without a prediction.
+        waited_s: of their time, waiting for the device or for it to cool down.
         basis: what the predictions were made from.
         status: of the energies.
         time: with what surrounds a run.
@@ -125,6 +126,7 @@ class PredictionQuality:
     runs: int
     failed: int
     unpredicted: int
+    waited_s: float
     basis: tuple[str, ...]
     status: str
     time: Compared
@@ -153,6 +155,7 @@ def prediction_quality(results: Results) -> PredictionQuality | str:
         runs=len(ended),
         failed=int((every["state"] == "failed").sum()),
         unpredicted=len(finished) - len(ended),
+        waited_s=float(ended["waited_s"].sum()),
         basis=tuple(dict.fromkeys(basis for one in sessions for basis in one.basis)),
         status=joint_status(
             finished.loc[finished["run_id"].isin(known["run_id"]), "energy_status"]

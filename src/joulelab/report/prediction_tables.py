@@ -24,6 +24,8 @@ from joulelab.study.results import Results
 MANY = 20
 """More configurations than that are not all shown."""
 WORST = 10
+MUCH = 0.05
+"""From this share of the time on, waiting for the device is worth a word."""
 RANGE, WITHIN = "95 % range", "within"
 WORDS: Mapping[object, str] = {True: "yes", False: "no"}
 TITLE = "How good the prediction was"
@@ -79,9 +81,11 @@ def prediction_finding(results: Results) -> str:
         predicted.append(f"{form(total.predicted)} ({between})")
         where = {None: "", True: " (within the range)", False: " (outside the range)"}
         came.append(f"{one.measure.verb} {form(total.actual)}{where[total.within]}")
+    waited = _waited(quality)
     return (
         f"Predicted at {_start(quality)}: {formats.listing(predicted)} for the "
         f"{formats.count(quality.runs, 'run')} that finished; they {formats.listing(came)}."
+        f"{f' {waited}' if waited else ''}"
     )
 
 
@@ -143,6 +147,7 @@ def _note(quality: PredictionQuality) -> str:
     if quality.unpredicted:
         runs = formats.count(quality.unpredicted, "finished run")
         parts.append(f"{runs} of sessions that kept no prediction left out.")
+    parts.append(_waited(quality))
     for one in _both(quality):
         if dropped := one.configurations.dropped:
             which = formats.count(dropped, "configuration")
@@ -151,7 +156,15 @@ def _note(quality: PredictionQuality) -> str:
         parts.append("Energy could not be predicted, or is unknown.")
     elif without := quality.runs - quality.energy.in_all.runs:
         parts.append(f"The energy of {formats.count(without, 'run')} is unknown.")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
+
+
+def _waited(quality: PredictionQuality) -> str:
+    """How much of the time was spent waiting; empty where it hardly matters."""
+    if quality.waited_s < MUCH * quality.time.in_all.actual:
+        return ""
+    waited = formats.duration(quality.waited_s)
+    return f"Of the time {waited} passed waiting for the device, or for it to cool down."
 
 
 def _configurations_table(one: Compared, quality: PredictionQuality) -> Table:

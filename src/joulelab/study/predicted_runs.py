@@ -36,6 +36,7 @@ COLUMNS = (
     "predicted_low_s",
     "predicted_high_s",
     "took_s",
+    "waited_s",
     "predicted_j",
     "predicted_low_j",
     "predicted_high_j",
@@ -67,8 +68,9 @@ def predicted_runs(
 
     Returns:
         Columns: identity, the session, the state; time of the run with what surrounds it and
-        energy above idle, each as predicted for one run with its range of 95 %, and as it was.
-        Unknown energies and bounds are NaN.
+        energy above idle, each as predicted for one run with its range of 95 %, and as it was;
+        ``waited_s`` of the time was spent waiting for the device, or for it to cool down. Unknown
+        energies and bounds are NaN.
 
     Raises:
         StoreCorruptError: a prediction in the manifest cannot be read.
@@ -88,12 +90,10 @@ def _of_session(
     """The runs that one session ended, in the order in which it did."""
     costs = said.by_same_meters.by_configuration
     rows = []
-    for names, took_s in _attempts(said, runs, ledger):
+    for names, took_s, waited_s in _attempts(said, runs, ledger):
         for name in names:
             run = runs[name]
-            cost = costs.get((run["experiment"], run["configuration"]))
-            if cost is None:
-                continue
+            cost = costs[run["experiment"], run["configuration"]]
             net_j = run["energy_net_j"]
             rows.append(
                 {
@@ -106,6 +106,7 @@ def _of_session(
                     "predicted_low_s": cost.duration_low_s,
                     "predicted_high_s": cost.duration_high_s,
                     "took_s": took_s / len(names),
+                    "waited_s": waited_s / len(names),
                     "predicted_j": cost.energy_j,
                     "predicted_low_j": cost.energy_low_j,
                     "predicted_high_j": cost.energy_high_j,
@@ -117,8 +118,8 @@ def _of_session(
 
 def _attempts(
     said: SessionPrediction, runs: Mapping[str, Run], ledger: pd.DataFrame
-) -> list[tuple[list[str], float]]:
-    """The runs of each attempt that came to an end, and its seconds with what came before it."""
+) -> list[tuple[list[str], float, float]]:
+    """The runs of each attempt that ended, its time with what came before it, and its waits."""
     booked = ledger[ledger["session"] == said.session]
     entries = []
     for row in booked.to_dict("records"):
@@ -126,13 +127,14 @@ def _attempts(
         ended = bool(names) and row["state"] in {"finished", "failed"}
         # An attempt is entered before it waits for the device: its work begins later.
         began = runs[names[0]]["started_at"] if ended else row["started_at"]
-        entries.append((began, row["duration_s"], names if ended else []))
-    attempts, passed_s = [], 0.0
-    for began, duration_s, names in sorted(entries, key=lambda one: one[0]):
+        entries.append((began, row["kind"], row["duration_s"], names if ended else []))
+    attempts, passed_s, waited_s = [], 0.0, 0.0
+    for began, kind, duration_s, names in sorted(entries, key=lambda one: one[0]):
         if began < said.predicted_at or pd.isna(duration_s):
             continue
         passed_s += duration_s
+        waited_s += duration_s if kind == "waiting" else 0.0
         if names:
-            attempts.append((names, passed_s))
-            passed_s = 0.0
+            attempts.append((names, passed_s, waited_s))
+            passed_s = waited_s = 0.0
     return attempts

@@ -113,7 +113,7 @@ class Results:
         Columns: ``run_id``, ``session``, ``experiment``, ``configuration``, ``state``; time with
         what surrounds the run and net energy of the run, as predicted for one run with its range
         of 95 % (``predicted_s``, ``predicted_low_s``, ``predicted_high_s``, ``predicted_j`` ...)
-        and as they were (``took_s``, ``used_j``).
+        and as they were (``took_s``, of it ``waited_s`` for the device; ``used_j``).
         """
         return predicted_runs(self.manifest, self._frames()[0], self.ledger_frame())
 
