@@ -17,6 +17,7 @@ from joulelab.learning.zoo import build_classifier, zoo
 from joulelab.learning.zoo_training import DEVIATION, MEAN, training_weights
 from joulelab.learning.zoo_weights import weights_file
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = "shufflenet_v2_x0_5"
 COLOUR, DIGITS = ImageShape(3, 32, 32), ImageShape(1, 8, 8)
 # One of each family; those that take no images of 64 pixels are asked for with what they take.
@@ -41,6 +42,8 @@ FAMILIES = {
     "convnext_tiny": 64,
     "maxvit_t": 224,
 }
+# Half a second to two seconds each.
+SLOW = {"densenet121", "efficientnet_b0", "inception_v3", "maxvit_t", "mnasnet0_5", "swin_v2_t"}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +67,9 @@ def gradients(network, batch=4):
     return {name for name, one in network.named_parameters() if one.grad is not None}
 
 
-@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(
+    "model", [pytest.param(one, marks=[pytest.mark.long] * (one in SLOW)) for one in FAMILIES]
+)
 def test_every_family_fits_with_every_head_and_base(model):
     shape = ImageShape(3, FAMILIES[model], FAMILIES[model])
     trained = verify_buildable("torchvision", shape, 7, {"model": model})
