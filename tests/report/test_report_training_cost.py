@@ -15,8 +15,12 @@ from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_tables
 from joulelab.report.training_cost.base_table import base_effect, base_table
 from joulelab.report.training_cost.chapter import cost_contents, cost_tables
-from joulelab.report.training_cost.configurations import configurations, per_kwh
-from joulelab.report.training_cost.cost_tables import cost_table, size_table
+from joulelab.report.training_cost.configurations import configurations, per_kwh, short_datasets
+from joulelab.report.training_cost.cost_tables import (
+    cost_table,
+    efficiency_table,
+    size_table,
+)
 from joulelab.report.training_cost.dataset_table import dataset_correlation, dataset_table
 from joulelab.report.training_cost.findings import cost_findings
 from joulelab.report.training_cost.pictures import accuracy_picture, cost_picture
@@ -57,6 +61,43 @@ def test_accuracy_per_kwh_of_one_energy_varies_as_the_accuracy_does():
     assert (found.low, found.high) == pytest.approx((0.9 * np.exp(-half), 0.9 * np.exp(half)))
     assert np.isnan(per_kwh([0.8], [1.0]).low)
     assert per_kwh([0.0, 0.0], [1.0, 2.0]).value == 0
+
+
+def test_the_interval_of_accuracy_per_kwh_holds_the_true_ratio_about_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    accuracies = random.normal(0.9, 0.02, (600, 4))
+    energies_j = random.normal(3.6e6, 3.6e5, (600, 4))
+    found = [per_kwh(*one) for one in zip(accuracies, energies_j, strict=True)]
+    assert np.mean([one.low < 0.9 < one.high for one in found]) == pytest.approx(0.95, abs=0.025)
+
+
+def test_accuracy_per_kwh_stands_with_its_interval_most_first(experiment):
+    table = efficiency_table(experiment)
+    assert table.raw["accuracy_per_kwh"].is_monotonic_decreasing
+    assert (table.raw["accuracy_per_kwh_low"] < table.raw["accuracy_per_kwh"]).all()
+    assert "no interval" not in set(table.shown["95 % interval"])
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (DATASETS, ["digits", "MNIST"]),
+        (["digits?channels=3&side=16", "digits?channels=3&side=32"], ["digits?side=16", None]),
+        (["a:x", "b:x"], ["a:x", "b:x"]),
+        (["digits", "digits?side=32"], ["digits", "digits?side=32"]),
+    ],
+)
+def test_data_sets_have_the_shortest_names_that_tell_them_apart(names, short):
+    found = list(short_datasets(names).values())
+    assert found == [one or "digits?side=32" for one in short]
+
+
+def test_an_interval_far_wider_than_the_points_goes_beyond_the_axes():
+    runs = cost_runs(NETWORKS[:2], repetitions=2, scatter=1.0)
+    axes = accuracy_picture(cost_experiment(runs)).figure.axes[0]
+    low, high = axes.get_ylim()
+    assert low > 0.6
+    assert high < 1.05
 
 
 def test_runs_trained_together_are_one_measurement_of_energy():

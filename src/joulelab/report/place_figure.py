@@ -178,12 +178,12 @@ def _draw(axes: Axes, line: _Course, size: Size) -> None:
 
 def _grams_axis(axes: Axes, rows: pd.DataFrame, label: str, *, logarithmic: bool) -> None:
     most_g, least_g = float(rows["co2e_g"].max()), float(rows["co2e_g"].min())
-    top_g = float(np.nanmax(rows[["co2e_g", "high_g"]].to_numpy(float)))
+    # Intervals far wider than the grams are apart go on beyond the axes.
+    top_g = min(float(np.nanmax(rows[["co2e_g", "high_g"]].to_numpy(float))), 3 * most_g)
     unit_g, unit = formats.scale(most_g, formats.MASS)
     if logarithmic:
         axes.set_yscale("log")
         low_g = float(rows["low_g"].where(rows["low_g"] > 0).min())
-        # An interval that reaches 0 goes on below the axes.
         bottom_g = max(low_g, least_g / 3) if formats.known(low_g) else least_g
         axes.set_ylim(bottom_g / 1.3, top_g * 1.3)
         subs = (1.0,) if top_g / bottom_g >= TENFOLD**2 else (1.0, 2.0, 5.0)

@@ -18,7 +18,12 @@ from joulelab.report.training_cost.configurations import (
     shortened,
     sound,
 )
-from joulelab.report.training_cost.cost_tables import cost_table, no_costs, size_table
+from joulelab.report.training_cost.cost_tables import (
+    cost_table,
+    efficiency_table,
+    no_costs,
+    size_table,
+)
 from joulelab.report.training_cost.dataset_table import dataset_table
 from joulelab.report.training_cost.findings import cost_findings
 from joulelab.report.training_cost.pictures import accuracy_picture, cost_picture
@@ -62,7 +67,7 @@ def cost_tables(experiment: Experiment) -> list[Table | Omitted]:
         *place_tables(experiment),
     ]
     short = short_datasets(list(configurations(experiment)[DATASET]))
-    own = [cost_table(experiment), base_table(experiment)]
+    own = [make(experiment) for make in (cost_table, efficiency_table, base_table)]
     return [*own, *(_shortened(table, short) for table in general)]
 
 
@@ -72,9 +77,10 @@ def cost_contents(experiment: Experiment) -> list[Shown]:
     if (omitted := no_costs(experiment, "energy", "Everything about energy")) is not None:
         return [omitted]
     places = [table for key, table in made.items() if key.startswith("place")]
-    rest = [table for key, table in made.items() if key != "training-cost" and table not in places]
+    first = ("training-cost", "accuracy-per-kwh")
+    rest = [table for key, table in made.items() if key not in first and table not in places]
     return [
-        made["training-cost"],
+        *(made[key] for key in first if key in made),
         cost_picture(experiment),
         accuracy_picture(experiment),
         *places[:1],

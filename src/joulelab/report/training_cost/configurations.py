@@ -121,16 +121,24 @@ def per_kwh(accuracies: Sequence[float], energies_j: Sequence[float]) -> Interva
 
 
 def short_datasets(names: Sequence[str]) -> dict[str, str]:
-    """Names of data sets without settings and source, as far as these tell none from another.
+    """Names of data sets without source and settings, as far as these tell none from another.
 
     >>> short_datasets(["torchvision:MNIST?channels=3&side=48", "digits?side=32"])
     {'torchvision:MNIST?channels=3&side=48': 'MNIST', 'digits?side=32': 'digits'}
-    >>> short_datasets(["digits?side=16", "digits?side=32"])
-    {'digits?side=16': 'digits?side=16', 'digits?side=32': 'digits?side=32'}
+    >>> short_datasets(["digits?channels=3&side=16", "digits?channels=3&side=32"])
+    {'digits?channels=3&side=16': 'digits?side=16', 'digits?channels=3&side=32': 'digits?side=32'}
     """
     levels = list(dict.fromkeys(names))
-    bare = [name.partition("?")[0] for name in levels]
-    for short in ([name.rpartition(":")[2] for name in bare], bare):
+    parts = [name.partition("?") for name in levels]
+    settings = [set(setting.split("&")) - {""} for _, _, setting in parts]
+    common = set.intersection(*settings) if settings else set()
+    bare = [name for name, _, _ in parts]
+    own = [
+        "&".join(one for one in setting.split("&") if one and one not in common)
+        for _, _, setting in parts
+    ]
+    told = [f"{name}?{some}" if some else name for name, some in zip(bare, own, strict=True)]
+    for short in ([name.rpartition(":")[2] for name in bare], bare, told):
         if len(set(short)) == len(levels):
             return dict(zip(levels, short, strict=True))
     return {name: name for name in levels}

@@ -43,16 +43,46 @@ def cost_table(experiment: Experiment) -> Table | Omitted:
             "accuracy": raw["accuracy"].map(formats.accuracy),
             "F1": raw["f1"].map(formats.accuracy),
             "acc. per kWh": raw["accuracy_per_kwh"].map(formats.significant),
-            "interval, per kWh": formats.intervals(
+        }
+    )
+    shown = pd.concat([level_columns(experiment, raw), figures], axis=1)
+    if not raw["f1"].notna().any():
+        shown = shown.drop(columns="F1")
+    text = (*level_names(experiment), "95 % interval")
+    bold = frozenset((int(row), "network") for row in raw.index[raw["on_front"]])
+    wide = ("runs", "95 % interval")
+    return Table(key, title, " ".join(_cost_note(experiment)), raw, shown, text, bold, wide=wide)
+
+
+@once
+def efficiency_table(experiment: Experiment) -> Table | Omitted:
+    """Accuracy per kWh of each configuration with its interval, most first."""
+    key, title = "accuracy-per-kwh", "Accuracy per kWh"
+    if (omitted := no_costs(experiment, key, title)) is not None:
+        return omitted
+    raw = configurations(experiment).dropna(subset=["accuracy_per_kwh"])
+    if not len(raw):
+        return Omitted(key, title, "no run has both an energy and an accuracy.")
+    raw = raw.sort_values("accuracy_per_kwh", ascending=False, ignore_index=True)
+    raw = raw[[*FACTORS, "measurements", "accuracy", "energy_j", *_EFFICIENCY]]
+    figures = pd.DataFrame(
+        {
+            "accuracy": raw["accuracy"].map(formats.accuracy),
+            "energy": raw["energy_j"].map(formats.joules),
+            "per kWh": raw["accuracy_per_kwh"].map(formats.significant),
+            "95 % interval": formats.intervals(
                 raw["accuracy_per_kwh_low"], raw["accuracy_per_kwh_high"], formats.significant
             ),
         }
     )
     shown = pd.concat([level_columns(experiment, raw), figures], axis=1)
-    text = (*level_names(experiment), "95 % interval", "interval, per kWh")
-    bold = frozenset((int(row), "network") for row in raw.index[raw["on_front"]])
-    wide = ("runs", "95 % interval", "interval, per kWh")
-    return Table(key, title, " ".join(_cost_note(experiment)), raw, shown, text, bold, wide=wide)
+    note = (
+        f"Mean accuracy over mean {experiment.energy.name} ({experiment.energy.status}); interval "
+        "of the ratio of means by the delta method. It compares trainings of one study and nothing "
+        "else: fewer epochs or smaller data raise it."
+    )
+    text = (*level_names(experiment), "95 % interval")
+    return Table(key, title, note, raw, shown, text, folded=True)
 
 
 @once
@@ -84,6 +114,7 @@ def size_table(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note.strip(), raw, shown, text, folded=True, wide=wide)
 
 
+_EFFICIENCY = ("accuracy_per_kwh", "accuracy_per_kwh_low", "accuracy_per_kwh_high")
 _SIZED = ("flops", "flops_trainable", "parameters_total", "parameters", "weights")
 
 

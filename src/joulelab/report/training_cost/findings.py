@@ -112,7 +112,8 @@ def _base(experiment: Experiment) -> str:
     reach = ""
     if formats.known(found.ratio_low):
         low, high = 1 - 1 / found.ratio_low, 1 - 1 / found.ratio_high
-        reach = f" (95 % interval of the saving {formats.interval(low, high, _share)})"
+        reach = f" (95 % interval of the saving {formats.interval(low, high, _share)}"
+        reach += ", which may be chance)" if low <= 0 <= high else ")"
     return (
         f"A frozen base takes {formats.percent(abs(saved))} {word} energy than a trained one"
         f"{reach}, at {formats.points(-found.points)} of accuracy, {pairs}."
@@ -128,7 +129,7 @@ def _dataset(experiment: Experiment) -> str:
     said = (
         f"Point-biserial correlation of energy with {short[found.more]} against "
         f"{short[found.less]}: r = {formats.effect(found.r)} "
-        f"(p {p if p.startswith('<') else f'= {p}'}), {formats.percent(found.r**2, 0)} of the "
+        f"(p {p if p.startswith('<') else f'= {p}'}), {formats.share(found.r**2)} of the "
         "variance of energy"
     )
     if not found.pairs:

@@ -110,7 +110,7 @@ def _compared(experiment: Experiment) -> str:
 def _parts(experiment: Experiment, by: str) -> dict[str, Experiment]:
     """The experiment by base and data set, by title; whole where these are too many."""
     apart = [factor for factor in varied(experiment) if factor in {BASE, DATASET}]
-    groups = list(experiment.runs.groupby(apart, sort=False)) if apart else []
+    groups = list(experiment.runs.groupby(apart)) if apart else []
     if by != NETWORK or not 1 < len(groups) <= MOST_PANELS:
         return {"": experiment}
     short = short_datasets(list(experiment.runs[DATASET]))

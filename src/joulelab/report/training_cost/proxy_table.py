@@ -30,7 +30,7 @@ PROXIES = {
 @once
 def proxy_table(experiment: Experiment) -> Table | Omitted:
     """How well operations, parameters and time stand for energy."""
-    key, title = "proxies", "What stands for energy?"
+    key, title = "proxies", "What stands for energy: operations, parameters or time"
     if (omitted := no_costs(experiment, key, title)) is not None:
         return omitted
     points = configurations(experiment).dropna(subset=["energy_j"])
@@ -85,8 +85,11 @@ def better_proxy(experiment: Experiment) -> str:
         f"to {formats.significant(spread[TOTAL])} and {formats.significant(spread[TRAINABLE])} "
         "times as much in one as in another"
     )
+    # Without intervals, or where they overlap, another choice of networks may say the contrary.
+    apart = rows["low"][order] > rows["high"][TRAINABLE if order == TOTAL else TOTAL]
+    sure = "" if apart else ", as far as these can tell"
     if rho[TOTAL] == rho[TRAINABLE] or order == near:
-        return f"{said}: {words[near]} FLOPs are the better stand-in for energy."
+        return f"{said}: {words[near]} FLOPs are the better stand-in for energy{sure}."
     return f"{said}: {words[order]} FLOPs order better, {words[near]} FLOPs are nearer in size."
 
 

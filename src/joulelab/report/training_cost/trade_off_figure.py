@@ -18,6 +18,8 @@ from joulelab.report.training_cost.energy_figure import TENFOLD, look
 
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 4.2, "column": 2.8, "page": 3.4}
 LESS = ", less to the right"
+ROOM, LEAST_ROOM = 0.35, 0.01
+"""Room around the points as a share of the distance between them, and the least of accuracy."""
 
 
 def network_trade_off_figure(
@@ -75,9 +77,24 @@ def _panel(axes: Axes, rows: pd.DataFrame, energy_label: str, size: Size) -> dic
     )
     axes.set_ylabel("accuracy on the test images")
     axes.grid()
-    axes.margins(0.12)
+    _frame(axes, rows)
     axes.invert_xaxis()
     return entries
+
+
+def _frame(axes: Axes, rows: pd.DataFrame) -> None:
+    """Room around the points; an interval that is much wider than they are apart goes beyond."""
+    energies, accuracies = (rows[name].to_numpy(float) for name in ("energy_j", "accuracy"))
+    low, high = float(accuracies.min()), float(accuracies.max())
+    room = max(ROOM * (high - low), LEAST_ROOM)
+    axes.set_ylim(max(low - room, -room / 4), min(high + room, 1 + room / 4))
+    least_j, most_j = float(energies.min()), float(energies.max())
+    if axes.get_xscale() == "log":
+        apart = (most_j / least_j) ** (ROOM / 2)
+        axes.set_xlim(least_j / apart, most_j * apart)
+    else:
+        room_j = max(ROOM * (most_j - least_j), ROOM * most_j / 4)
+        axes.set_xlim(max(least_j - room_j, 0.0), most_j + room_j)
 
 
 def _points(axes: Axes, rows: pd.DataFrame, base: str, size: Size) -> Artist:
