@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 from joulelab.analysis.coupling import coupling
 from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.rank_correlation import rank_correlation
 from joulelab.errors import UsageError
 
 
@@ -112,30 +113,28 @@ def test_the_interval_of_a_power_ratio_holds_the_truth_as_often_as_it_says():
 
     def held(seed):
         runs = measured([10, 20, 30], powers, n=6, seed=seed, scatter=0.05)
-        table = coupling(runs, "c", resamples=0).table
+        table = coupling(runs, "c").table
         return (table["power_ratio_low"] <= true) & (true <= table["power_ratio_high"])
 
     assert np.mean([held(seed) for seed in range(150)]) == pytest.approx(0.95, abs=0.03)
 
 
-def test_the_bootstrap_is_over_configurations_and_repeats_with_its_seed():
+def test_the_interval_of_rho_is_that_of_other_rank_correlations():
     rng = np.random.default_rng(5)
     runs = measured(rng.uniform(5, 50, 12), rng.uniform(50, 200, 12), n=3)
-    means = runs.groupby("c")[["duration_s", "energy_net_j"]].mean().to_numpy()
-    plain = []
-    for _ in range(1500):
-        drawn = means[rng.integers(12, size=12)]
-        plain.append(stats.spearmanr(drawn).statistic)
-
-    one, same = coupling(runs, "c"), coupling(runs, "c")
-    other = coupling(runs, "c", seed=1)
-
-    assert (one.spearman_low, one.spearman_high) == (same.spearman_low, same.spearman_high)
-    assert (one.spearman_low, one.spearman_high) != (other.spearman_low, other.spearman_high)
-    assert (one.spearman_low, one.spearman_high) == pytest.approx(
-        np.nanquantile(plain, [0.025, 0.975]), abs=0.06
+    means = runs.groupby("c", as_index=False)[["duration_s", "energy_net_j"]].mean()
+    known = rank_correlation(means, "duration_s", "energy_net_j")
+    found = coupling(runs, "c")
+    assert (found.spearman, found.spearman_low, found.spearman_high) == pytest.approx(
+        (known.rho, known.low, known.high)
     )
-    assert np.isnan(coupling(runs, "c", resamples=0).spearman_low)
+    assert found.spearman_low < found.spearman < found.spearman_high
+
+
+def test_few_configurations_have_a_rho_without_an_interval():
+    found = coupling(measured([10, 20, 15, 40], [200, 100, 150, 180]), "c")
+    assert np.isfinite(found.spearman)
+    assert np.isnan([found.spearman_low, found.spearman_high]).all()
 
 
 def test_runs_without_time_or_energy_are_dropped_and_counted():

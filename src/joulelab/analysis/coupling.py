@@ -9,11 +9,11 @@ configurations c with mean energies E_c, mean durations T_c and powers P = E / T
     ratio   geometric mean power of c over that of all configurations, each counted once
     H, p    Kruskal-Wallis of P between the configurations
 
-The interval of rho comes from a bootstrap over configurations (which has no length where both
-orders are the same), that of the slope from Student's t with k - 2 degrees of freedom, and that of
-a ratio from Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v / k^2 of
-the others, with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter
-makes the slope somewhat too flat.
+The interval of rho is that of `joulelab.analysis.rank_correlation` (from eight configurations on),
+that of the slope is Student's t with k - 2 degrees of freedom, and that of a ratio comes from
+Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v / k^2 of the others,
+with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter makes the
+slope somewhat too flat.
 
 Pairs in which the faster configuration takes more energy are **inversions**
 (`joulelab.analysis.inversion`).
@@ -33,12 +33,8 @@ from joulelab.analysis.inversion import Logs, Values, inversions, logarithms
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.levels import Level, groups
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
-from joulelab.analysis.resampling import (
-    CONFIDENCE,
-    batches,
-    percentile_interval,
-    require_chance,
-)
+from joulelab.analysis.rank_correlation import rank_interval, spearman
+from joulelab.analysis.resampling import CONFIDENCE
 
 TABLE = (
     "mean_duration_s",
@@ -66,7 +62,8 @@ class Coupling:
             ``rank_duration`` (1 is the fastest), ``rank_energy`` (1 takes least),
             ``mean_utilisation`` (missing where it was not asked for or not measured) and ``n``.
         spearman: correlation of mean durations and mean energies by rank.
-        spearman_low: lower end of its interval.
+        spearman_low: lower end of its interval; missing for fewer than eight configurations, and
+            where both orders are the same.
         spearman_high: upper end.
         slope: of the logarithm of energy on that of duration.
         slope_low: lower end of its interval.
@@ -100,8 +97,6 @@ def coupling(
     energy: str = ENERGY,
     duration: str = "duration_s",
     utilisation: str | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
 ) -> Coupling:
     """Compare the order of configurations by time with that by energy.
 
@@ -111,11 +106,9 @@ def coupling(
         energy: column in joules; a run with 0 or less has no power to speak of and is left out.
         duration: column in seconds.
         utilisation: column with how busy the device was, for the table.
-        resamples: of the bootstrap over configurations; with 0 rho has no interval.
-        seed: of the bootstrap.
 
     Raises:
-        UsageError: a column is absent or does not hold numbers, or the resamples are negative.
+        UsageError: a column is absent or does not hold numbers.
 
     Worked example: "c" is the fastest but draws three times the power of the others.
 
@@ -132,7 +125,6 @@ def coupling(
     >>> found.spearman, found.inversions[["faster", "slower"]].to_numpy().tolist()
     (-0.5, [['c', 'a'], ['c', 'b']])
     """
-    require_chance(resamples)
     columns = names(by)
     require_columns(runs, columns)
     positive = numbers(runs, energy) > 0
@@ -145,12 +137,10 @@ def coupling(
     seconds, joules = (table[name].to_numpy(float) for name in TABLE[:2])
     reason = _undefined(seconds, joules)
     rho = slope = low = high = np.nan
-    drawn = np.empty(0)
     if not reason:
-        rho = float(_spearman(seconds[None], joules[None])[0])
-        drawn = _resampled_spearman(seconds, joules, resamples, np.random.default_rng(seed))
+        rho = spearman(seconds, joules)
         slope, low, high = _slope(np.log(seconds), np.log(joules))
-    rho_low, rho_high = percentile_interval(drawn)
+    rho_low, rho_high = rank_interval(rho, len(seconds))
     test = kruskal(
         pd.concat([part.assign(configuration=i) for i, part in enumerate(parts)])
         if parts
@@ -226,28 +216,6 @@ def _undefined(seconds: Values, joules: Values) -> str:
     if np.ptp(seconds) == 0:
         return "all configurations take the same time"
     return "all configurations take the same energy" if np.ptp(joules) == 0 else ""
-
-
-def _spearman(seconds: Values, joules: Values) -> Values:
-    """Correlation of the ranks along the last axis, (resamples, configurations); NaN for ties."""
-    first, second = (stats.rankdata(one, axis=1) for one in (seconds, joules))
-    first -= first.mean(axis=1, keepdims=True)
-    second -= second.mean(axis=1, keepdims=True)
-    scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
-    rho = np.full(len(scale), np.nan)
-    np.divide((first * second).sum(axis=1), scale, out=rho, where=scale > 0)
-    return rho
-
-
-def _resampled_spearman(
-    seconds: Values, joules: Values, resamples: int, rng: np.random.Generator
-) -> Values:
-    k = len(seconds)
-    parts = [np.empty(0)]
-    for batch in batches(resamples, k):
-        drawn = rng.integers(k, size=(batch, k))
-        parts.append(_spearman(seconds[drawn], joules[drawn]))
-    return np.concatenate(parts)
 
 
 def _slope(x: Values, y: Values) -> tuple[float, float, float]:
