@@ -92,12 +92,17 @@ def test_one_configuration_only_is_no_regression(joulelab, trained, tmp_path):
     assert "1 configuration is too few for a regression; it takes 6" in out
 
 
+def test_threads_of_this_machine_can_be_asked_for(before):
+    assert "from 16 stored runs" in before("SimpleCNN", "--threads", "1", device="cpu")[1]
+    assert "no stored runs on" in before("SimpleCNN", "--threads", "77", device="cpu")[1]
+
+
 def test_hardware_of_stored_runs_can_be_asked_for(before, trained, tmp_path):
     copied(trained, tmp_path / "card", on_a_card)
     copied(trained, tmp_path / "here")
     code, out, _ = before("SimpleCNN", folder=tmp_path, device="h200")
     assert code == 0
-    assert "configurations on NVIDIA H200" in out
+    assert "on NVIDIA H200: cpu and dram, estimated" in out
     assert "16 on other hardware" in out
     assert "give --tdp" in out
 
@@ -118,6 +123,7 @@ def test_hardware_of_stored_runs_can_be_asked_for(before, trained, tmp_path):
         ("SimpleCNN", ["--usage", "1.5", "--tdp", "9"], "utilisation"),
         ("SimpleCNN", ["--duration", "2"], "--duration"),
         ("SimpleCNN", ["--device", "TPU"], "known:"),
+        ("SimpleCNN", ["--threads", "0"], "--threads 0"),
         ("SimpleCNN", ["--from", "/nowhere"], "/nowhere"),
     ],
 )

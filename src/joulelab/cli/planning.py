@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -28,14 +29,27 @@ MINIATURE_S = 1800.0
 """A whole study that takes longer than the first is offered as a miniature of about the second."""
 
 
-def print_plan(study: Study, *, as_json: bool) -> None:
-    """Print what a study would run, with predicted time and energy."""
+def print_plan(study: Study, folders: Sequence[Path] | None = None, *, as_json: bool) -> None:
+    """Print what a study would run, with predicted time and energy.
+
+    Args:
+        study: the study.
+        folders: stored runs that have a say too; all in ``joulelab-out`` where ``None``.
+        as_json: JSON instead of a table.
+    """
+    from joulelab.cli import planning_history
+
     listener = _Waiting()
     plan, prediction = study.predict(listener)
+    history = planning_history.beside(study, listener.briefings, folders)
     if as_json:
-        print_json(_plan_data(study.spec, plan, prediction, listener.briefings))
+        told = _plan_data(study.spec, plan, prediction, listener.briefings)
+        print_json({**told, "stored_runs": planning_history.data(history)})
         return
-    show_plan(data_console(), study.spec, plan, prediction, {}, listener.briefings)
+    console = data_console()
+    show_plan(console, study.spec, plan, prediction, {}, listener.briefings)
+    for line in planning_history.sentences(history) if history else ():
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_plan(

@@ -111,6 +111,10 @@ def before(  # noqa: PLR0913, PLR0917 - an option of the command each
             "--device", metavar="NAME", help="auto, cpu, cuda:0, or hardware of stored runs: H200."
         ),
     ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", help="On this machine's CPU; else one a core."),
+    ] = None,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
@@ -151,6 +155,7 @@ def before(  # noqa: PLR0913, PLR0917 - an option of the command each
         protocol=protocol,
         together=together,
         device=device,
+        threads=threads,
         folders=from_,
         duration=duration,
         tdp_w=tdp,

@@ -21,7 +21,7 @@ from joulelab.forecast.before import BeforePrediction, Estimate, predict_before,
 from joulelab.forecast.data_shape import data_shape
 from joulelab.forecast.design_power import design_power
 from joulelab.forecast.hardware import Hardware
-from joulelab.forecast.history import History, read_history, results_folders
+from joulelab.forecast.history import Selection, read_history, results_folders
 from joulelab.forecast.training_request import TrainingRequest
 from joulelab.learning.engine import Precision, engines
 from joulelab.learning.network_source import network_source
@@ -53,6 +53,7 @@ class Asked:
     protocol: str
     together: int
     device: str
+    threads: int | None
     folders: Sequence[Path] | None
     duration: str | None
     tdp_w: float | None
@@ -71,6 +72,7 @@ class Asked:
             ("--epochs", self.epochs),
             ("--batch-size", self.batch_size),
             ("--together", self.together),
+            ("--threads", 1 if self.threads is None else self.threads),
         ):
             if value < 1:
                 raise UsageError(f"{name} {value} is not possible", "a number of at least 1")
@@ -122,32 +124,26 @@ class Asked:
         return network, options
 
 
-def output_history(folders: Sequence[Path] | None) -> History:
-    """The stored runs that are learnt from.
-
-    Args:
-        folders: results folders, and folders of them; where ``None``, all in ``joulelab-out``.
-
-    Raises:
-        UsageError: a folder that was named does not exist.
-    """
-    if folders is None:
-        folders = [OUTPUT_FOLDER] if OUTPUT_FOLDER.is_dir() else []
-    return read_history(results_folders(folders))
-
-
-def hardware_of(device: str, history: History) -> Hardware:
-    """This machine's hardware, or one of the stored runs.
+def stored_on(device: str, folders: Sequence[Path] | None, threads: int | None = None) -> Selection:
+    """The stored runs of this machine's hardware, or of other hardware that they name.
 
     Args:
         device: as torch names it, or a part of the name of hardware.
-        history: the stored runs.
+        folders: results folders, and folders of them; where ``None``, all in ``joulelab-out``.
+        threads: of torch on this machine's CPU; one for each core where ``None``.
 
     Raises:
         SpecError: torch has no such device.
-        UsageError: no stored run is of such hardware.
+        UsageError: a folder that was named does not exist, or no stored run is of such hardware.
     """
-    return Hardware.here(device) if _DEVICE_OF_TORCH.fullmatch(device) else history.named(device)
+    if folders is None:
+        folders = [OUTPUT_FOLDER] if OUTPUT_FOLDER.is_dir() else []
+    stores = results_folders(folders)
+    if _DEVICE_OF_TORCH.fullmatch(device):
+        here = Hardware.here(device, threads)
+        return read_history(stores, here).of(here)
+    history = read_history(stores)
+    return history.of(history.named(device))
 
 
 def print_before(asked: Asked, *, as_json: bool) -> None:
@@ -163,12 +159,11 @@ def print_before(asked: Asked, *, as_json: bool) -> None:
     if asked.duration is not None:
         duration_s = parse_duration_s(asked.duration, "--duration")
     request = asked.request()
-    history = output_history(asked.folders)
-    hardware = hardware_of(asked.device, history)
+    selection = stored_on(asked.device, asked.folders, asked.threads)
     found = predict_before(
         request,
-        history.of(hardware),
-        design_power(hardware, asked.tdp_w),
+        selection,
+        design_power(selection.hardware, asked.tdp_w),
         duration_s=duration_s,
         usage=asked.usage,
     )
@@ -238,7 +233,7 @@ def _heading(network: str, found: BeforePrediction) -> Iterator[str]:
     )
     yield (
         f"{formats.operations(found.flops)}, {memory.parameters:,} trainable parameters, "
-        f"{_bytes(memory.total)} a step ({_bytes(memory.activations)} of them activations)"
+        f"{_bytes(memory.total)} a step"
     )
     if found.stored.runs:
         runs = formats.count(found.stored.runs, "stored run")

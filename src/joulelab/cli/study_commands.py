@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from joulelab.cli.options import DataDir, Folder, Json, Overrides, Plugins, Pue, Scale, StudyName
+from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
     from joulelab.study.study import Study
@@ -42,18 +43,43 @@ def list_(plugin: Plugins = None, json: Json = False) -> None:
 
 
 @commands.command()
-def plan(
+def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     study: StudyName,
     set_: Overrides = None,
     scale: Scale = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Stored runs to learn from; else joulelab-out; repeatable.",
+        ),
+    ] = None,
+    untimed: Annotated[
+        bool, typer.Option("--untimed", help="From stored runs alone; nothing is timed.")
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", metavar="NAME", help="With --untimed: hardware of stored runs, as H200."
+        ),
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Show what a study would run, and predict its time and energy; nothing is kept."""
+    loaded = _load(study, set_, plugin, data_dir, scale)
+    if untimed:
+        from joulelab.cli.planning_history import print_untimed
+
+        print_untimed(loaded, from_, device, as_json=json)
+        return
+    if device != "auto":
+        raise UsageError("--device is for --untimed", "set the study's own: --set device=cuda:0")
     from joulelab.cli.planning import print_plan
 
-    print_plan(_load(study, set_, plugin, data_dir, scale), as_json=json)
+    print_plan(loaded, from_, as_json=json)
 
 
 @commands.command()

@@ -54,11 +54,12 @@ class Hardware:
         return cls(str(device["model"]), 0, memory_gb)
 
     @classmethod
-    def here(cls, device: str = "auto") -> Hardware:
+    def here(cls, device: str = "auto", threads: int | None = None) -> Hardware:
         """This machine's.
 
         Args:
             device: ``"auto"``, ``"cpu"`` or ``"cuda:<index>"``.
+            threads: of torch on the CPU; one for each core where ``None``.
 
         Raises:
             SpecError: torch has no such device.
@@ -71,7 +72,7 @@ class Hardware:
         found = find_device(device)
         memory_gb = psutil.virtual_memory().total / 1e9
         if found.name == CPU:
-            return cls(processor_model(), available_threads(), memory_gb)
+            return cls(processor_model(), threads or available_threads(), memory_gb)
         return cls(found.model, 0, memory_gb)
 
 

@@ -34,6 +34,7 @@ from joulelab.study.training.spec import TrainingStudySpec
 
 DATABASE = "runs.sqlite"
 FINISHED = "finished"
+ELSEWHERE = "on other hardware"
 NET, GROSS = "energy_net_j", "energy_gross_j"
 
 
@@ -81,7 +82,7 @@ class History:
         left_out = Counter(self.left_out)
         numbers = [n for n, one in enumerate(self.machines) if one.key == hardware.key]
         mine = self.runs[self.runs["hardware"].isin(numbers)]
-        left_out["on other hardware"] += len(self.runs) - len(mine)
+        left_out[ELSEWHERE] += len(self.runs) - len(mine)
         counts = ""
         if len(mine):
             counts = str(mine["counts"].value_counts().index[0])
@@ -132,13 +133,14 @@ def results_folders(folders: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def read_history(folders: Iterable[Path]) -> History:
+def read_history(folders: Iterable[Path], only: Hardware | None = None) -> History:
     """All finished trainings of some results folders.
 
     Args:
         folders: results folders. One that cannot be read is left out, and said.
+        only: hardware of which runs are wanted; those of another are counted, and not looked at.
     """
-    reading = _Reading()
+    reading = _Reading(only)
     studies = sum(reading.add(folder) for folder in folders)
     frame = pd.concat(reading.frames, ignore_index=True) if reading.frames else _nothing()
     return History(frame, tuple(reading.machines), studies, dict(+reading.left_out))
@@ -148,6 +150,7 @@ def read_history(folders: Iterable[Path]) -> History:
 class _Reading:
     """What was read so far."""
 
+    only: Hardware | None
     frames: list[pd.DataFrame] = field(default_factory=list)
     machines: list[Hardware] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -168,6 +171,9 @@ class _Reading:
         hardware = _hardware(manifest)
         if hardware is None:
             self.left_out["of studies on several machines, or on an unknown one"] += len(trained)
+            return False
+        if self.only is not None and hardware.key != self.only.key:
+            self.left_out[ELSEWHERE] += len(trained)
             return False
         self.machines.append(hardware)
         taken = [self._taken(part) for part in _by_configuration(trained, spec, manifest)]

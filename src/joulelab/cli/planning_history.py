@@ -1,0 +1,129 @@
+"""What stored runs say of a study, beside the plan or in place of timing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from joulelab import formats
+from joulelab.cli.output import data_console, print_json
+from joulelab.cli.predicting_before import MOST_NAMED, stored_on
+from joulelab.errors import UsageError
+from joulelab.forecast.history import Selection
+from joulelab.forecast.study_history import StudyForecast, study_forecast
+from joulelab.study.study import Study
+from joulelab.study.work import Briefing
+
+
+def print_untimed(
+    study: Study, folders: Sequence[Path] | None, device: str, *, as_json: bool
+) -> None:
+    """Print what stored runs say of a study; nothing is timed.
+
+    Args:
+        study: the study.
+        folders: results to learn from; all in ``joulelab-out`` where ``None``.
+        device: the hardware that it is for.
+        as_json: JSON instead of a table.
+
+    Raises:
+        UsageError: stored runs say nothing of it.
+    """
+    plan = study.plan()
+    found = study_forecast(study.spec, plan, _stored(study, device, folders), study.data_dir)
+    if found.total is None:
+        raise UsageError(
+            f"stored runs on {found.selection.hardware} say nothing of {study.spec.name}: "
+            f"{found.reason}",
+            "leave out --untimed, and parts of it are timed here",
+        )
+    if as_json:
+        print_json(
+            {"study": study.spec.to_dict(), "runs": len(plan.runs), "stored_runs": found.to_dict()}
+        )
+        return
+    console = data_console()
+    table = Table(
+        title=f"{study.spec.name}, from stored runs alone", title_justify="left", box=SIMPLE_HEAD
+    )
+    table.add_column("configuration")
+    for name in ("runs", "energy of one", "95 % interval", "time of one"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for key, row in found.by_configuration.items():
+        table.add_row(
+            key[1],
+            str(sum((run.experiment, run.configuration) == key for run in plan.runs)),
+            formats.joules(row.energy_j),
+            formats.joules_range(row.energy_low_j, row.energy_high_j),
+            formats.duration(row.duration_s),
+        )
+    console.print(table)
+    for line in sentences(found):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def beside(
+    study: Study, briefings: Sequence[Briefing], folders: Sequence[Path] | None
+) -> StudyForecast | None:
+    """What stored runs of this machine say of a study that was timed; ``None`` where there is none.
+
+    Args:
+        study: the study.
+        briefings: which engine trains which configuration.
+        folders: results to learn from; all in ``joulelab-out`` where ``None``.
+
+    Raises:
+        UsageError: a folder that was named does not exist.
+    """
+    selection = _stored(study, study.spec.device, folders)
+    if selection.runs.empty and folders is None:
+        return None
+    engines = {
+        key: str(told["engine"])
+        for one in briefings
+        for key, told in one.by_configuration.items()
+        if "engine" in told
+    }
+    return study_forecast(study.spec, study.plan(), selection, study.data_dir, engines)
+
+
+def sentences(found: StudyForecast) -> Iterator[str]:
+    """What stored runs say, and how far that may be trusted.
+
+    Args:
+        found: of a study.
+    """
+    if found.total is None or found.learnt is None:
+        yield f"stored runs say nothing of it: {found.reason}"
+        return
+    total, stored = found.total, found.learnt.stored
+    energy = formats.joules_range(total.energy_low_j, total.energy_high_j)
+    time = formats.duration_range(total.duration_low_s, total.duration_high_s)
+    yield (
+        f"from {formats.count(stored.runs, 'stored run')} of "
+        f"{formats.count(stored.groups, 'configuration')} on {found.selection.hardware}: "
+        f"{formats.joules(total.energy_j)} {'net' if found.selection.net else 'gross'} ({energy}) "
+        f"and {formats.duration(total.duration_s)} of training ({time}); "
+        f"{formats.percent(found.mape)} off in cross-validation"
+    )
+    if found.outside:
+        more = len(found.outside) - MOST_NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        yield (
+            "warning: beyond what the stored runs have seen: "
+            f"{'; '.join(found.outside[:MOST_NAMED])}{rest}"
+        )
+
+
+def _stored(study: Study, device: str, folders: Sequence[Path] | None) -> Selection:
+    threads = study.spec.threads
+    return stored_on(device, folders, None if threads == "auto" else threads)
+
+
+def data(found: StudyForecast | None) -> dict[str, Any] | None:
+    """For the JSON of a plan."""
+    return None if found is None else found.to_dict()

@@ -1,0 +1,149 @@
+"""What stored runs say of a whole study: the regression for every configuration, and their sum.
+
+The errors of configurations that are alike are alike too, so the ends of the interval are summed
+as if all of them erred in the same direction: wider than need be, never narrower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from joulelab.analysis.prediction.stored_runs import Learnt, Row, learn, stored_runs
+from joulelab.errors import JoulelabError
+from joulelab.forecast.before import WORDS, too_few
+from joulelab.forecast.data_shape import data_shape
+from joulelab.forecast.history import Selection, request_of
+from joulelab.study.plan import Plan
+from joulelab.study.spec import StudySpec
+from joulelab.study.training.experiment import TrainingConfiguration
+from joulelab.study.training.spec import TrainingStudySpec
+
+Key = tuple[str, str]
+SERVES = "it serves, and the regression is on trainings"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Energy and time of several runs, with the ends of their 95 % intervals."""
+
+    energy_j: float
+    energy_low_j: float
+    energy_high_j: float
+    duration_s: float
+    duration_low_s: float
+    duration_high_s: float
+
+
+@dataclass(frozen=True)
+class StudyForecast:
+    """What stored runs say of a study.
+
+    Attributes:
+        selection: the stored runs of the hardware.
+        by_configuration: a single run of each, by experiment and configuration; empty where
+            nothing can be said.
+        total: of all runs of the study; ``None`` where nothing can be said.
+        learnt: the regression.
+        reason: why nothing can be said.
+    """
+
+    selection: Selection
+    by_configuration: Mapping[Key, Row]
+    total: Totals | None
+    learnt: Learnt | None
+    reason: str = ""
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Features of any configuration outside of what was seen, each once."""
+        rows = self.by_configuration.values()
+        return tuple(dict.fromkeys(one for row in rows for one in row.outside))
+
+    @property
+    def mape(self) -> float | None:
+        """Mean absolute error of the energy for configurations left out, as a share of 1."""
+        return self.learnt.mape[self.learnt.regression.method[0]][0] if self.learnt else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        stored = self.learnt.stored if self.learnt else None
+        return {
+            "hardware": str(self.selection.hardware),
+            "counts": self.selection.counts,
+            "net": self.selection.net,
+            "runs": stored.runs if stored else 0,
+            "configurations": stored.groups if stored else 0,
+            "left_out": dict(self.selection.left_out),
+            "method": WORDS[self.learnt.regression.method[0]] if self.learnt else None,
+            "mape": self.mape,
+            "reason": self.reason,
+            "outside": list(self.outside),
+            "total": asdict(self.total) if self.total else None,
+            "by_configuration": [
+                {"experiment": key[0], "configuration": key[1], **asdict(row)}
+                for key, row in self.by_configuration.items()
+            ],
+        }
+
+
+def study_forecast(
+    spec: StudySpec,
+    plan: Plan,
+    selection: Selection,
+    data_dir: Path | None = None,
+    engines: Mapping[Key, str] | None = None,
+) -> StudyForecast:
+    """Predict all runs of a study from stored ones, without timing anything.
+
+    Args:
+        spec: the study.
+        plan: all of it.
+        selection: stored runs of the hardware that it is for.
+        data_dir: the folder with data sets.
+        engines: that train each configuration, where that is known already.
+    """
+    trained = [one for one in plan.configurations if isinstance(one, TrainingConfiguration)]
+    if not isinstance(spec, TrainingStudySpec) or len(trained) < len(plan.configurations):
+        return StudyForecast(
+            selection, {}, None, None, "it serves, and the regression is on training"
+        )
+    stored = stored_runs(selection.runs)
+    if not stored.enough:
+        return StudyForecast(selection, {}, None, None, too_few(stored))
+    try:
+        features = [
+            _features(spec, one, data_dir, (engines or {}).get(one.key, "")) for one in trained
+        ]
+    except JoulelabError as error:
+        return StudyForecast(selection, {}, None, None, error.message)
+    learnt = learn(stored)
+    rows = dict(
+        zip((one.key for one in trained), learnt.predict(pd.DataFrame(features)), strict=True)
+    )
+    return StudyForecast(selection, rows, _total(plan, rows), learnt)
+
+
+def _features(
+    spec: TrainingStudySpec, one: TrainingConfiguration, data_dir: Path | None, engine: str
+) -> dict[str, Any]:
+    train = None if spec.train_images == "all" else spec.train_images
+    data = data_shape(one.dataset, data_dir).with_images(train)
+    return request_of(spec, one, data, engine).features()
+
+
+def _total(plan: Plan, rows: Mapping[Key, Row]) -> Totals:
+    runs = [rows[run.experiment, run.configuration] for run in plan.runs]
+    return Totals(
+        energy_j=math.fsum(one.energy_j for one in runs),
+        energy_low_j=math.fsum(one.energy_low_j for one in runs),
+        energy_high_j=math.fsum(one.energy_high_j for one in runs),
+        duration_s=math.fsum(one.duration_s for one in runs),
+        duration_low_s=math.fsum(one.duration_low_s for one in runs),
+        duration_high_s=math.fsum(one.duration_high_s for one in runs),
+    )
