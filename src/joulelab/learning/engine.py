@@ -161,6 +161,16 @@ class Engine(ABC):
     def split(self, task: TrainingTask, images: Images, device: str) -> Sequence[TrainingTask]:
         """The parts of a group that are trained together, in order; their members add up to it."""
 
+    def place(self, images: Images, device: str) -> None:  # noqa: B027 - an engine may hold none
+        """Put images where the next training wants them, so that it need not do so itself.
+
+        It is called before every training, and not measured: of several data sets in turn, each
+        would otherwise be copied to the device at the cost of whatever training comes next.
+
+        Raises:
+            UsageError: the device is not there.
+        """
+
     def prepare(self, task: TrainingTask, images: Images, device: str) -> bool:
         """Whatever is done once for many tasks, such as trying which way of training is fastest.
 

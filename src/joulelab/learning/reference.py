@@ -70,6 +70,10 @@ class ReferenceEngine(Engine):
         """One part for each member."""
         return [task.with_members([member]) for member in task.members]
 
+    def place(self, images: Images, device: str) -> None:
+        """Put images on the device, where they stay until others are placed."""
+        self._shelf.place(images, checked_device(device))
+
     def train(
         self,
         task: TrainingTask,

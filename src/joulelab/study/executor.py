@@ -152,6 +152,14 @@ class LocalExecutor(Executor[Doable, Result]):
     def _get_ready(self, job: Doable) -> None:
         """What needs no device: it is done before the lock is taken, and not measured."""
 
+    def _lay_out(self, job: Doable) -> None:
+        """What must lie on the device when the work begins: done under the lock, not measured."""
+
+    def _lay_out_if_possible(self, job: Doable) -> None:
+        # What fails here fails again in the work itself, where it is booked as a failed run.
+        with contextlib.suppress(Exception):
+            self._lay_out(job)
+
     @abstractmethod
     def _prepare(self, job: Doable) -> bool:
         """Prepare on the device; whether there was anything to be done."""
@@ -170,6 +178,7 @@ class LocalExecutor(Executor[Doable, Result]):
         try:
             with DeviceLock(self._domain) as lock:
                 lock.acquire(wait=True, on_wait=self._on_wait)
+                self._lay_out_if_possible(job)
                 window = waiting.lap(job.label)
                 done = self._prepare(job)
         except KeyboardInterrupt:
@@ -185,6 +194,7 @@ class LocalExecutor(Executor[Doable, Result]):
         self._get_ready(job)
         with DeviceLock(self._domain) as lock:
             lock.acquire(wait=True, on_wait=self._on_wait)
+            self._lay_out_if_possible(job)
             if self._cool_down_s:
                 wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
             waited = waiting.close()

@@ -90,6 +90,10 @@ class FastEngine(Engine):
         self._remember(key, len(task.members), self._choose(network, task, images, on))
         return True
 
+    def place(self, images: Images, device: str) -> None:
+        """Put images on the device, where they stay until others are placed."""
+        self._shelf.place(images, checked_device(device))
+
     def train(
         self,
         task: TrainingTask,

@@ -128,6 +128,9 @@ class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecuto
         torch.set_num_threads(job.threads)
         self._flops(job)
 
+    def _lay_out(self, job: TrainingJob) -> None:
+        self._engine(job).place(self.images(job.images), job.device)
+
     def _prepare(self, job: TrainingJob) -> bool:
         return self._engine(job).prepare(job.task, self.images(job.images), job.device)
 

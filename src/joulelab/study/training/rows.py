@@ -55,9 +55,22 @@ class Rows:
         if trained is None:
             return rows
         return [
-            {**row, **_flops(self._job.task, result, trained), **_metrics(result, trained.flops)}
+            {**row, **_flops(self._job.task, result, trained), **self._metrics(result, trained)}
             for row, result in zip(rows, trained.results, strict=True)
         ]
+
+    def _metrics(self, result: TrainingResult, trained: Trained) -> Row:
+        from joulelab.learning.zoo_training import training_weights
+
+        task, flops = self._job.task, trained.flops
+        images, batch = trained.train_images, task.batch_size
+        values = {
+            "f1": result.f1,
+            "flops_trainable": flops.trainable_of_training(images, batch, result.steps),
+            "parameters_total": result.parameters_total,
+            "weights": training_weights(task.network, task.network_options) or None,
+        }
+        return _metrics(result, flops, values)
 
 
 def _flops(task: TrainingTask, result: TrainingResult, trained: Trained) -> dict[str, float | None]:
@@ -65,7 +78,7 @@ def _flops(task: TrainingTask, result: TrainingResult, trained: Trained) -> dict
     return {"flops": of_training(trained.train_images, task.batch_size, result.steps)}
 
 
-def _metrics(result: TrainingResult, flops: FlopCount) -> Row:
+def _metrics(result: TrainingResult, flops: FlopCount, values: Mapping[str, Any]) -> Row:
     return {
         "accuracy": result.accuracy,
         "train_loss": result.train_losses[-1] if result.train_losses else None,
@@ -81,6 +94,7 @@ def _metrics(result: TrainingResult, flops: FlopCount) -> Row:
                 "train_losses": [x if math.isfinite(x) else None for x in result.train_losses],
                 **result.extra,
                 **({"flops_reason": flops.reason} if flops.reason else {}),
+                "values": {name: value for name, value in values.items() if value is not None},
             }
         ),
     }
