@@ -31,7 +31,7 @@ PLACES = ["100", "970", "300"]
 
 @pytest.fixture(scope="module")
 def experiment():
-    return cost_experiment(cost_runs(), places=PLACES, pue=1.2)
+    return cost_experiment(cost_runs(), places=PLACES, pue=1.2, weights="auto")
 
 
 def by_key(experiment):
@@ -141,6 +141,8 @@ def test_random_weights_are_the_first_thing_that_is_said(experiment):
         "Weights: random, because the published ones do not lie on this machine: accuracies are "
         "not those of fine-tuning."
     )
+    unknown = cost_experiment(cost_runs())
+    assert "or were not asked for" in cost_findings(unknown)[0]
     asked = cost_experiment(cost_runs(), weights="random")
     assert "random, as the study file asks" in cost_findings(asked)[0]
     runs = cost_runs()

@@ -56,7 +56,6 @@ def print_places(
         StoreError: the folder has no study in it, or it cannot be read.
     """
     from joulelab.report.places import named_places
-    from joulelab.report.text import WIDTH, print_table
 
     start.check()
     kind = None if plot is None else picture_kind(plot)
@@ -69,32 +68,44 @@ def print_places(
     begun = Beginning.search(results, start.series, start, pue) if start.series else None
     if plot is not None and kind is not None:
         _write_figure(plot, kind, bookings)
-    if as_json:
-        print_json(
-            {
-                "folder": str(folder),
-                "by": by,
-                "pue": pue,
-                "tables": {table.key: _plain(table) for table in tables},
-                "findings": findings,
-                "remarks": remarks,
-                "plot": None if plot is None else str(plot),
-                "start": begun.to_dict() if begun else None,
-            }
-        )
+    if not as_json:
+        _print(tables, findings, remarks, begun)
         return
+    print_json(
+        {
+            "folder": str(folder),
+            "by": by,
+            "pue": pue,
+            "tables": {table.key: _plain(table) for table in tables},
+            "findings": findings,
+            "remarks": remarks,
+            "plot": None if plot is None else str(plot),
+            "start": begun.to_dict() if begun else None,
+        }
+    )
+
+
+def _print(
+    tables: Sequence[Table | Omitted],
+    findings: Sequence[str],
+    remarks: Sequence[str],
+    begun: Beginning | None,
+) -> None:
+    from joulelab.report.text import WIDTH, print_table
+
     console = data_console()
+    width = min(WIDTH, console.width)
     for table in tables:
         print_table(table, console)
     for sentence in findings:
         console.print()
-        console.print(Text(sentence), width=min(WIDTH, console.width))
+        console.print(Text(sentence), width=width)
     for remark in remarks:
         console.print(Text(remark, style="yellow"), soft_wrap=True)
     if begun is not None:
         console.print()
         for sentence in begun.sentences():
-            console.print(Text(sentence), width=min(WIDTH, console.width))
+            console.print(Text(sentence), width=width)
 
 
 def _named(named: Sequence[str], *, needed: bool) -> list[float | str]:

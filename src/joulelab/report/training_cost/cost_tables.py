@@ -162,11 +162,11 @@ def weights_words(experiment: Experiment) -> str:
         which = f" for {formats.listing(list(dict.fromkeys(random[NETWORK])))}"
         their = "their accuracies"
     asked = asked_table(experiment).get("weights")
-    why = (
-        "as the study file asks"
-        if asked == RANDOM
-        else "because the published ones do not lie on this machine"
-    )
+    why = "because the published ones do not lie on this machine"
+    if asked == RANDOM:
+        why = "as the study file asks"
+    elif asked is None:
+        why += " or were not asked for"
     return f"Weights: random{which}, {why}: {their} are not those of fine-tuning."
 
 
