@@ -159,6 +159,9 @@ def test_a_calibrated_study_agrees_and_its_factor_is_multiplied_on_top(
     settings.write_text('[meter.made-half.calibration]\n"cpu:0" = 1.6\n')
     folder = run_with(tmp_path, made_meters, "made-wall", "made-half")
     data = asked(joulelab, folder, "--save")
+    assert data["saved"] == []
+    assert "--instrument made-half saves it all the same" in data["not_saved"][0]
+    data = asked(joulelab, folder, "--save", "--instrument", "made-half")
     (row,) = data["agreement"]
     assert row["ratio"] == pytest.approx(0.8, rel=0.05)
     assert any("made-half is calibrated already (cpu:0 by 1.6)" in r for r in data["remarks"])

@@ -95,7 +95,7 @@ def print_instruments(folders: Sequence[Path], asked: Asked, *, as_json: bool) -
     factors: list[NewFactor] = []
     doubts: list[str] = []
     if asked.save:
-        factors, doubts = new_factors(compared, studies, time.strftime("%Y-%m-%d"))
+        factors, doubts = new_factors(compared, studies, time.strftime("%Y-%m-%d"), asked.names())
     if not as_json:
         _print_tables(compared)
     if asked.plot is not None:

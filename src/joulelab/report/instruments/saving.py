@@ -10,7 +10,7 @@ nothing of either by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class NewFactor:
 
 
 def new_factors(
-    compared: Compared, studies: Sequence[Results], date: str
+    compared: Compared, studies: Sequence[Results], date: str, named: Collection[str] = ()
 ) -> tuple[list[NewFactor], list[str]]:
     """Factors for every instrument that was compared, and what stands against some.
 
@@ -76,6 +76,8 @@ def new_factors(
         compared: the instruments.
         studies: whose runs they have read.
         date: of today, for the comment.
+        named: instruments that the user has named. Another one has no factor where it reads other
+            parts of the machine than the reference.
 
     Returns:
         The factors; and sentences on those that are not there, or are not to be trusted.
@@ -94,11 +96,12 @@ def new_factors(
     found: list[NewFactor] = []
     said: list[str] = []
     for name, agreed in compared.agreements.items():
-        if reason := _why_not(agreed):
-            said.append(f"{name}: {reason}; not saved.")
+        instrument = compared.read[name]
+        alike = instrument.covers == compared.reference.covers or name in named
+        if reason := _why_not(agreed, alike=alike):
+            said.append(f"{name} is not saved: {reason}.")
             continue
         said += _doubts(name, agreed)
-        instrument = compared.read[name]
         of = f", of {'+'.join(instrument.sources)}" if len(instrument.sources) > 1 else ""
         against = f"against {compared.reference.name} ({'+'.join(compared.reference.domains)}){of}"
         for one in _factors(instrument, agreed, manifest, f"{against}, study {names}", date):
@@ -158,8 +161,13 @@ def known_keys(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     return keys
 
 
-def _why_not(agreed: Agreement) -> str:
+def _why_not(agreed: Agreement, *, alike: bool) -> str:
     factor = agreed.calibration.factor
+    if not alike:
+        return (
+            f"it reads other parts of the machine than {agreed.reference}; --instrument "
+            f"{agreed.measured} saves it all the same"
+        )
     if not (formats.known(factor.low) and formats.known(factor.high)):
         return "one run has no interval, and a factor without one is worth nothing"
     return ""

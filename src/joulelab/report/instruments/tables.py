@@ -97,8 +97,8 @@ def _column(found: Agreement) -> list[tuple[str, str]]:
         ("runs", f"{found.n:,}"),
         ("ratio", _interval(ratios.mean, formats.effect)),
         ("  limits of agreement", formats.interval(ratios.lower, ratios.upper, formats.effect)),
-        ("difference", _interval(apart.mean, _joules)),
-        ("  limits of agreement", formats.interval(apart.lower, apart.upper, _joules)),
+        ("difference", _joules(apart.mean.value, apart.mean.low, apart.mean.high)),
+        ("  limits of agreement", _range_j(apart.lower, apart.upper)),
         ("  grows with the energy", _p(found.proportional.p)),
         ("Passing-Bablok: slope", _slope(line)),
         ("  intercept", _intercept(line, rounding_j)),
@@ -179,7 +179,7 @@ def _intercept(line: Line, rounding_j: float) -> str:
     """The intercept in joules; what rounding leaves of none is 0."""
     ends = (line.intercept, line.intercept_low, line.intercept_high)
     value, low, high = (0.0 if abs(one) < rounding_j else one for one in ends)
-    return _ends(value, low, high, _joules)
+    return _joules(value, low, high)
 
 
 def _correlated(one: Correlation) -> str:
@@ -190,5 +190,23 @@ def _p(p: float) -> str:
     return f"p {formats.p_value(p)}" if formats.known(p) else formats.DASH
 
 
-def _joules(value: float) -> str:
-    return formats.signed(formats.joules(value))
+def _joules(value: float, low: float, high: float) -> str:
+    """``-8.32 J (-9.05 to -7.59)``, in one unit."""
+    known = [abs(one) for one in (value, low, high) if formats.known(one)]
+    if not known:
+        return formats.DASH
+    size, unit = formats.scale(max(known) or 1.0, formats.ENERGY)
+    value, low, high = (one / size for one in (value, low, high))
+    ends = f" ({_number(low)} to {_number(high)})" if formats.known(low + high) else ""
+    return f"{_number(value)} {unit}{ends}"
+
+
+def _range_j(low: float, high: float) -> str:
+    if not formats.known(low + high):
+        return "no interval"
+    size, unit = formats.scale(max(abs(low), abs(high)) or 1.0, formats.ENERGY)
+    return f"{_number(low / size)} to {_number(high / size)} {unit}"
+
+
+def _number(value: float) -> str:
+    return formats.signed(formats.significant(value))
