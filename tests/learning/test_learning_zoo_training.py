@@ -216,6 +216,25 @@ def test_published_weights_that_lie_here_are_used_and_not_read_to_plan(checkpoin
         build(**options)
 
 
+def test_of_published_weights_only_those_are_read_that_stay(checkpoints):
+    from torchvision import models
+
+    torch.manual_seed(4)
+    whole = models.get_model("alexnet", weights=None).state_dict()
+    classifier = {f"classifier.{layer}.weight" for layer in (1, 4, 6)}  # 58 of 61 million weights
+    published = {name: value for name, value in whole.items() if name not in classifier}
+    file = weights_file(models.get_model_weights("alexnet")["IMAGENET1K_V1"])
+    torch.save(published, file)
+    shape, options = ImageShape(3, 64, 64), {"model": "alexnet", "head": "xu2023"}
+    network = build(shape, **options)
+    assert not any(one.is_meta for one in network.state_dict().values())
+    for name, value in network.body.state_dict().items():
+        assert torch.equal(value, published[name])
+    torch.save(dict(list(published.items())[1:]), file)
+    with pytest.raises(DatasetError, match=r"cannot be read: 'features\.0\.weight'"):
+        build(shape, **options)
+
+
 def test_weights_for_larger_images_ask_for_larger_images(checkpoints):
     from torchvision import models
 

@@ -10,8 +10,9 @@ family that a comparison over time takes unless it is told otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -154,20 +155,35 @@ def random_options(name: str) -> dict[str, Any]:
 def _pretrained(name: str, entry: WeightsEnum) -> nn.Module:
     from torchvision import models
 
-    try:
+    with damage_explained(name, entry):
         network: nn.Module = models.get_model(name, weights=entry, progress=False)
-    except Exception as error:  # what torch raises depends on where the file is damaged
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise DatasetError(
-            f"the weights {weights_file(entry)} of {name} cannot be read: {first}",
-            "replace the file with a whole one, or ask for weights random",
-        ) from error
     if name in _WITH_AUXILIARY_HEADS:
         network.aux_logits = False  # type: ignore[assignment]
         for head in ("AuxLogits", "aux1", "aux2"):
             if hasattr(network, head):
                 setattr(network, head, None)
     return network.eval()
+
+
+@contextlib.contextmanager
+def damage_explained(name: str, entry: WeightsEnum) -> Iterator[None]:
+    """Turn whatever is raised while a file of weights is read into an error that says what to do.
+
+    Args:
+        name: of the network.
+        entry: its weights.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
+    try:
+        yield
+    except Exception as error:  # what torch raises depends on where the file is damaged
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise DatasetError(
+            f"the weights {weights_file(entry)} of {name} cannot be read: {first}",
+            "replace the file with a whole one, or ask for weights random",
+        ) from error
 
 
 def _entry(row: Mapping[str, str]) -> ZooEntry:

@@ -6,6 +6,7 @@ find out what it gives for images of a size, and weights that will be replaced a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision import models
 
-from joulelab.learning.zoo import build_classifier, random_options
+from joulelab.learning.zoo import build_classifier, damage_explained, random_options
 from joulelab.learning.zoo_weights import RANDOM, find_weights
+
+WORTH_LEAVING = 10_000_000
+"""Values in weights that are not read: AlexNet and VGG have more, all others less."""
 
 
 def on_meta() -> bool:
@@ -42,18 +46,40 @@ def meta_classifier(name: str, weights: str) -> nn.Module:
     return network.to("meta").eval()
 
 
-def classifier_without(name: str, shapes: Iterable[tuple[int, ...]]) -> nn.Module:
-    """A network with random weights, but for those of some shapes, which are left on meta.
+def classifier_without(name: str, weights: str, shapes: frozenset[tuple[int, ...]]) -> nn.Module:
+    """What `build_classifier` gives, but for weights of some shapes, which are left on meta.
 
     The classifier of VGG16 holds 124 of its 138 million weights; drawing them only to replace them
     takes most of the time in which the network is built.
 
     Args:
         name: as torchvision has it.
+        weights: of the network. Where there are published ones, and what is left out is small, the
+            whole network is built by torchvision, which knows how to read old files.
         shapes: of the weights that are left out.
+
+    Raises:
+        UnknownNameError, DatasetError: as `build_classifier`.
     """
+    entry = find_weights(name, weights)
+    if entry is not None and sum(map(math.prod, shapes)) < WORTH_LEAVING:
+        return build_classifier(name, weights)
     with _LeftOnMeta(shapes):
-        return build_classifier(name, RANDOM)
+        network = build_classifier(name, RANDOM)
+    if entry is not None:
+        with damage_explained(name, entry):
+            _load_rest(network, entry.get_state_dict(progress=False))
+    return network
+
+
+def _load_rest(network: nn.Module, published: Mapping[str, torch.Tensor]) -> None:
+    """Give published weights to whatever is not on the meta device.
+
+    Raises:
+        KeyError: some of them are not published.
+    """
+    wanted = [name for name, value in network.state_dict().items() if not value.is_meta]
+    network.load_state_dict({name: published[name] for name in wanted}, strict=False)
 
 
 class _NumbersOnCpu(TorchFunctionMode):

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from joulelab.errors import TrainingError, UsageError, suggestion
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import TORCHVISION
-from joulelab.learning.zoo import build_classifier
 from joulelab.learning.zoo_heads import HEADS, LINEAR, body_of, head_for, replaced_shapes
 from joulelab.learning.zoo_meta import classifier_without, meta_classifier, on_meta
 from joulelab.learning.zoo_weights import AUTO, RANDOM, weights_used
@@ -108,12 +107,11 @@ def torchvision_classifier(
     _check_choice("head", head, HEADS)
     used = weights_used(model, weights)
     features = _features(model, used, head, shape)
+    replaced = _replaced(model, head)
     if on_meta():
         network = meta_classifier(model, used)
-    elif used == RANDOM:
-        network = classifier_without(model, _replaced(model, head))
     else:
-        network = build_classifier(model, used)
+        network = classifier_without(model, used, replaced)
     top = head_for(network, head, features, classes)
     return TorchvisionClassifier(body_of(network, head), top, frozen=base == FROZEN)
 
