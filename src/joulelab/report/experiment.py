@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -78,6 +78,7 @@ class Experiment:
         score: of a round: mean or maximum of its repetitions.
         energy: which energy counts.
         dataset: registered name, or that of the file.
+        table: the experiment's own table in the study file; empty for one from elsewhere.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Experiment:
     score: Score
     energy: EnergyBasis
     dataset: str = ""
+    table: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -135,6 +137,7 @@ def experiments(results: Results) -> list[Experiment]:
                     energy_basis(finished, _of(readings, name)), training_remarks(finished)
                 ),
                 dataset=str(results.spec.get("dataset", "")),
+                table=table,
             )
         )
     return found

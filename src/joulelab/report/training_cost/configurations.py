@@ -89,12 +89,6 @@ def configurations(experiment: Experiment) -> pd.DataFrame:
     return table
 
 
-def asked_table(experiment: Experiment) -> Mapping[str, Any]:
-    """The experiment's table in the study file; empty where it is not known."""
-    table: Mapping[str, Any] = getattr(experiment, "table", {})
-    return table
-
-
 def repeated(experiment: Experiment) -> bool:
     """Whether some configuration was measured twice, so that chance can be told from effect."""
     return bool((configurations(experiment)["measurements"] > 1).any())

@@ -16,7 +16,6 @@ from joulelab.report.training_cost.configurations import (
     FACTORS,
     NETWORK,
     RANDOM,
-    asked_table,
     configurations,
     impossible_energies,
     short_datasets,
@@ -161,7 +160,7 @@ def weights_words(experiment: Experiment) -> str:
     else:
         which = f" for {formats.listing(list(dict.fromkeys(random[NETWORK])))}"
         their = "their accuracies"
-    asked = asked_table(experiment).get("weights")
+    asked = experiment.table.get("weights")
     why = "because the published ones do not lie on this machine"
     if asked == RANDOM:
         why = "as the study file asks"

@@ -21,7 +21,6 @@ from joulelab.report.training_cost.configurations import (
     BASE,
     DATASET,
     NETWORK,
-    asked_table,
     short_datasets,
     varied,
 )
@@ -49,7 +48,7 @@ class AskedPlaces:
 @once
 def asked_places(experiment: Experiment) -> AskedPlaces | None:
     """The places in the experiment's table of the study file; ``None`` where it names none."""
-    table = asked_table(experiment)
+    table = experiment.table
     if not table.get("places"):
         return None
     places, unknown = known_places(table["places"])
