@@ -197,7 +197,7 @@ def test_one_run_has_a_ratio_and_no_statistics(tmp_path):
     assert "nvml: one run: a ratio, and no statistics." in said(compared)
     shown = dict(agreement_table(compared).shown.itertuples(index=False))
     assert shown["ratio"] == "0.600"
-    assert "needs 3" in shown["Passing-Bablok: slope"]
+    assert "needs 3" in shown["Passing-Bablok slope"]
 
 
 def test_several_studies_are_one_table(tmp_path):

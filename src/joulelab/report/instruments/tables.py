@@ -64,15 +64,16 @@ def agreement_table(compared: Compared, *, remarked: bool = True) -> Table | Omi
     shown = pd.DataFrame({MEASURE: [name for name, _ in next(iter(columns.values()))]})
     for name, column in columns.items():
         shown[name] = [cell for _, cell in column]
+    reference = f"Reference: {compared.reference.name}, because {compared.why}."
     note = (
-        f"Reference: {compared.reference.name}, because {compared.why}. Intervals are of 95 %; "
-        "between the limits of agreement lie 95 % of single runs. Where the difference grows with "
-        "the energy, read the ratio. A slope other than 1 is a factor, and an intercept other than "
-        "0 a part of the machine that one of the two does not see. Calibration factor: what the "
-        "instrument's energy must be multiplied by to give the reference's."
+        "Intervals are of 95 %; between the limits of agreement of ratio and difference lie 95 % "
+        "of single runs. Where the difference grows with the energy (a small p), read the ratio. A "
+        "slope other than 1 is a factor, and an intercept other than 0 a part of the machine that "
+        "one of the two does not see. Calibration factor: what the instrument's energy must be "
+        "multiplied by to give the reference's."
     )
+    note = " ".join([reference, *(compared.remarks if remarked else ()), note])
     text = (MEASURE, *columns)
-    note = " ".join([note, *compared.remarks]) if remarked else note
     return Table(AGREEMENT, title, note, raw, shown, text)
 
 
@@ -96,15 +97,15 @@ def _column(found: Agreement) -> list[tuple[str, str]]:
     return [
         ("runs", f"{found.n:,}"),
         ("ratio", _interval(ratios.mean, formats.effect)),
-        ("  limits of agreement", formats.interval(ratios.lower, ratios.upper, formats.effect)),
+        ("limits of the ratio", formats.interval(ratios.lower, ratios.upper, formats.effect)),
         ("difference", _joules(apart.mean.value, apart.mean.low, apart.mean.high)),
-        ("  limits of agreement", _range_j(apart.lower, apart.upper)),
-        ("  grows with the energy", _p(found.proportional.p)),
-        ("Passing-Bablok: slope", _slope(line)),
-        ("  intercept", _intercept(line, rounding_j)),
-        ("  straight line", _p(line.linearity_p)),
-        ("Deming: slope", _slope(deming)),
-        ("  intercept", _intercept(deming, rounding_j)),
+        ("limits of the difference", _range_j(apart.lower, apart.upper)),
+        ("difference grows", _p(found.proportional.p)),
+        ("Passing-Bablok slope", _slope(line)),
+        ("Passing-Bablok intercept", _intercept(line, rounding_j)),
+        ("Passing-Bablok straight", _p(line.linearity_p)),
+        ("Deming slope", _slope(deming)),
+        ("Deming intercept", _intercept(deming, rounding_j)),
         ("Lin's concordance", _correlated(found.concordance)),
         ("Pearson's r", _correlated(found.pearson)),
         ("calibration factor", _interval(factor, formats.effect)),
