@@ -187,7 +187,7 @@ def test_what_lies_outside_of_what_was_seen_is_named(rng):
     within = one_of(runs).iloc[[0]]
     assert learnt.predict(within)[0].outside == ()
     far = within.assign(batch_size=4096.0, precision="bf16")
-    said = " ".join(learnt.predict(far)[0].outside)
+    said = " ".join(map(str, learnt.predict(far)[0].outside))
     assert "batch size 4,096 (seen: 32 only)" in said
     assert "precision bf16 (seen: fp32)" in said
 

@@ -44,7 +44,8 @@ def test_a_study_is_the_sum_of_its_runs(trained):
     assert found.total.energy_j == pytest.approx(3 * sum(one.energy_j for one in rows))
     assert found.total.energy_low_j == pytest.approx(3 * sum(one.energy_low_j for one in rows))
     assert found.total.energy_low_j < found.total.energy_j < found.total.energy_high_j
-    assert any("steps 4 (seen: 2 only)" in one for one in found.outside)
+    assert "steps" in found.outside
+    assert any("steps 4 (seen: 2 only)" in str(one) for one in rows[0].outside)
 
 
 def test_more_epochs_are_known_from_runs_of_more_epochs(trained, tmp_path):
@@ -54,7 +55,7 @@ def test_more_epochs_are_known_from_runs_of_more_epochs(trained, tmp_path):
     study = Study(check_spec(other_study()))
     found = study_forecast(study.spec, study.plan(), history.of(history.machines[0]))
     assert found.learnt.stored.groups == 16
-    assert not any(one.startswith("steps") for one in found.outside)
+    assert "steps" not in found.outside
 
 
 def test_a_study_that_serves_is_no_training(trained):
@@ -70,7 +71,7 @@ def test_a_plan_says_what_stored_runs_say_without_timing(joulelab, file, trained
     assert code == 0
     assert "from 16 stored runs of 8 configurations" in out
     assert "in cross-validation" in out
-    assert "warning: beyond what the stored runs have seen: " in out
+    assert "warning: beyond what the stored runs have seen in " in out
     assert err == ""
 
 

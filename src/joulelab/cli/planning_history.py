@@ -11,7 +11,7 @@ from rich.table import Table
 
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json
-from joulelab.cli.predicting_before import MOST_NAMED, stored_on
+from joulelab.cli.predicting_before import stored_on
 from joulelab.errors import UsageError
 from joulelab.forecast.history import Selection
 from joulelab.forecast.study_history import StudyForecast, study_forecast
@@ -111,11 +111,9 @@ def sentences(found: StudyForecast) -> Iterator[str]:
         f"{formats.percent(found.mape)} off in cross-validation"
     )
     if found.outside:
-        more = len(found.outside) - MOST_NAMED
-        rest = f" and {more} more" if more > 0 else ""
         yield (
-            "warning: beyond what the stored runs have seen: "
-            f"{'; '.join(found.outside[:MOST_NAMED])}{rest}"
+            f"warning: beyond what the stored runs have seen in {formats.listing(found.outside)}; "
+            "the interval is wider for that"
         )
 
 

@@ -215,7 +215,8 @@ def _far(found: BeforePrediction) -> Iterator[str]:
     if found.outside:
         more = len(found.outside) - MOST_NAMED
         rest = f" and {more} more" if more > 0 else ""
-        yield f"warning: beyond what was seen: {'; '.join(found.outside[:MOST_NAMED])}{rest}"
+        named = "; ".join(map(str, found.outside[:MOST_NAMED]))
+        yield f"warning: beyond what was seen: {named}{rest}"
     one = found.prediction
     if one and one.low_j and one.high_j and one.high_j > USELESS * one.low_j:
         yield (

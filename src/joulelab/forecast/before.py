@@ -27,6 +27,7 @@ from joulelab.analysis.prediction.grouped_regression import FEWEST_GROUPS, KERNE
 from joulelab.analysis.prediction.stored_runs import (
     CATEGORIES,
     Learnt,
+    Outside,
     Row,
     StoredRuns,
     learn,
@@ -93,7 +94,7 @@ class BeforePrediction:
         duration_s: of a single run, with its interval where it is from the regression.
         duration_low_s: lower end.
         duration_high_s: upper end.
-        outside: features outside of what was seen, each with what was seen.
+        outside: features outside of what was seen.
         seen: stored runs of the very same training.
         power: by the data sheet.
         usage: share of it that the device is taken to use, for Green Algorithms.
@@ -109,7 +110,7 @@ class BeforePrediction:
     duration_s: float | None
     duration_low_s: float | None
     duration_high_s: float | None
-    outside: tuple[str, ...]
+    outside: tuple[Outside, ...]
     seen: SeenBefore | None
     power: DesignPower | None
     usage: float
@@ -153,7 +154,7 @@ class BeforePrediction:
             "duration_s": self.duration_s,
             "duration_low_s": self.duration_low_s,
             "duration_high_s": self.duration_high_s,
-            "outside": list(self.outside),
+            "outside": [str(one) for one in self.outside],
             "seen_before": asdict(self.seen) if self.seen else None,
             "tdp_w": self.power.power_w if self.power else None,
             "tdp_source": self.power.source if self.power else None,

@@ -61,9 +61,9 @@ class StudyForecast:
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Features of any configuration outside of what was seen, each once."""
+        """Features that lie outside of what was seen, of some configuration: their names."""
         rows = self.by_configuration.values()
-        return tuple(dict.fromkeys(one for row in rows for one in row.outside))
+        return tuple(dict.fromkeys(one.feature for row in rows for one in row.outside))
 
     @property
     def mape(self) -> float | None:
@@ -86,7 +86,7 @@ class StudyForecast:
             "outside": list(self.outside),
             "total": asdict(self.total) if self.total else None,
             "by_configuration": [
-                {"experiment": key[0], "configuration": key[1], **asdict(row)}
+                {"experiment": key[0], "configuration": key[1], **row.to_dict()}
                 for key, row in self.by_configuration.items()
             ],
         }

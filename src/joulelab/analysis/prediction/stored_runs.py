@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,25 @@ ENERGY, DURATION = 0, 1
 
 
 @dataclass(frozen=True)
+class Outside:
+    """A feature that lies outside of what was seen.
+
+    Attributes:
+        feature: its name, in words.
+        value: asked for.
+        seen: in words.
+    """
+
+    feature: str
+    value: str
+    seen: str
+
+    def __str__(self) -> str:
+        """``batch size 4,096 (seen: 32 to 512)``."""
+        return f"{self.feature} {self.value} (seen: {self.seen})"
+
+
+@dataclass(frozen=True)
 class Row:
     """What a regression says of one configuration, for a single run of it.
 
@@ -60,7 +79,7 @@ class Row:
         duration_s: seconds, in the same way.
         duration_low_s: lower end.
         duration_high_s: upper end.
-        outside: features that lie outside of what was seen, each with what was seen.
+        outside: features that lie outside of what was seen.
     """
 
     energy_j: float
@@ -69,7 +88,11 @@ class Row:
     duration_s: float
     duration_low_s: float
     duration_high_s: float
-    outside: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**asdict(self), "outside": [str(one) for one in self.outside]}
 
 
 @dataclass(frozen=True)
@@ -216,18 +239,18 @@ class Learnt:
         duration = self.regression.choice[:, DURATION] + steps
         return _mape(table, math.log(power_w) + duration - table["log_energy"].to_numpy(float))
 
-    def _outside(self, asked: Mapping[Any, Any]) -> list[str]:
-        table, said = self.stored.table, []
+    def _outside(self, asked: Mapping[Any, Any]) -> list[Outside]:
+        table, said = self.stored.table, list[Outside]()
         for name in FEATURES:
             seen, value = table[name].astype(float), float(asked[name])
             low, high = float(seen.min()), float(seen.max())
             if not low * (1 - OUTSIDE) <= value <= high * (1 + OUTSIDE):
                 between = f"{low:,.4g} to {high:,.4g}" if low < high else f"{low:,.4g} only"
-                said.append(f"{name.replace('_', ' ')} {value:,.4g} (seen: {between})")
+                said.append(Outside(name.replace("_", " "), f"{value:,.4g}", between))
         for name in CATEGORIES:
             levels = sorted(set(table[name].astype(str)))
             if str(asked[name]) not in levels:
-                said.append(f"{name} {asked[name]} (seen: {', '.join(levels)})")
+                said.append(Outside(name, str(asked[name]), ", ".join(levels)))
         return said
 
 
