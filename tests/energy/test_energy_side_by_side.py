@@ -9,6 +9,7 @@ from fake_plug import FakeShelly
 from nvml_stub import run_program, stub_variables
 
 from joulelab.energy.detection import find_meters
+from joulelab.energy.display import data
 from joulelab.energy.meters.estimate import EstimateDetector
 from joulelab.energy.reading import Measurement, Status, instrument_of
 from joulelab.energy.recorder import Recorder
@@ -200,3 +201,16 @@ def test_five_meters_read_one_window_and_the_plug_alone_counts(nvml_library, tmp
         [["cpu:0", "rapl"], ["gpu:0", read["gpu:0"][0]]],
         pytest.approx(both_j),
     ]
+
+
+def test_what_was_read_beside_is_shown_and_said_to_be_in_no_sum():
+    found = measured(cpu("rapl", 100.0), cpu("codecarbon", 60.0)).measurement
+    lines = str(found).splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("cpu:0 ")][:2] == [
+        "rapl",
+        "codecarbon",
+    ]
+    assert "cpu:0 of codecarbon: for comparison, not in the sum" in lines
+    plain = data(found)
+    assert plain["others"][0]["mean_power_w"] == pytest.approx(60, rel=0.05)
+    assert plain["total"]["gross_j"] == found["cpu:0"].gross_j

@@ -21,7 +21,7 @@ class Table:
 
     Attributes:
         header: names of the columns, with units.
-        rows: a row a domain.
+        rows: a row a domain, and a row each for what other instruments say of one.
         sum: a row for the sum over the domains that count, where there are several.
         notes: what is missing, flagged and assumed, a line each.
     """
@@ -54,6 +54,8 @@ def table(measurement: Measurement) -> Table:
     known = footprint is not None and footprint.grams is not None and total.gross_j
     grams_in_joule = (footprint.grams or 0.0) / (total.gross_j or 1.0) if footprint else 0.0
     rows = [_row(one, grams_in_joule if known else None) for one in measurement.readings]
+    several = len(rows) > 1 and bool(total.domains)
+    rows += [_row(one, None) for one in measurement.others]
     whole = _sum(measurement, total)
     energies = [abs(e) for row in (*rows, whole) for e in row.energy_j if e is not None]
     masses = [row.co2e_g for row in (*rows, whole) if row.co2e_g is not None]
@@ -73,7 +75,6 @@ def table(measurement: Measurement) -> Table:
             row.source,
         )
 
-    several = len(rows) > 1 and bool(total.domains)
     return Table(
         (*header, "status", "source"),
         tuple(cells(row) for row in rows),
@@ -142,18 +143,22 @@ def data(measurement: Measurement) -> dict[str, Any]:
         measurement: of one window.
     """
     whole, total = measurement.to_dict(), measurement.total
-    readings = [
-        {
-            **reading.to_dict(),
-            "idle_j": reading.idle_j,
-            "net_j": reading.net_j,
-            "mean_power_w": reading.mean_power_w,
-        }
-        for reading in measurement.readings
-    ]
+    readings, others = (
+        [
+            {
+                **reading.to_dict(),
+                "idle_j": reading.idle_j,
+                "net_j": reading.net_j,
+                "mean_power_w": reading.mean_power_w,
+            }
+            for reading in some
+        ]
+        for some in (measurement.readings, measurement.others)
+    )
     return {
         **whole,
         "readings": readings,
+        "others": others,
         "total": {
             "domains": list(total.domains),
             "status": str(total.status),
@@ -205,6 +210,11 @@ def _notes(measurement: Measurement, total: Total) -> list[str]:
             within = [domain for domain in reading.within if domain in total.domains]
             why = f"is within {within[0]}" if within else "does not count"
             notes.append(f"{reading.domain} {why}: it is not in the sum")
+    notes += [
+        f"{reading.domain} of {reading.source}: "
+        + (reading.reason if reading.gross_j is None else "for comparison, not in the sum")
+        for reading in measurement.others
+    ]
     notes += [f"note: {flag}" for flag in measurement.flags]
     if measurement.footprint is not None:
         notes.append(str(measurement.footprint))
