@@ -1,4 +1,8 @@
-"""The command line as its users call it, each command in a process of its own."""
+"""The command line as its users call it.
+
+What a process does at its start and end is seen in processes of their own; all else in this one,
+where torch is imported already.
+"""
 
 import json
 import subprocess
@@ -15,7 +19,12 @@ from joulelab.cli.running import run_study
 from joulelab.registry import load_plugin
 
 
-def joulelab(*arguments, **settings):
+@pytest.fixture(autouse=True)
+def sigterm_ends_this_process(monkeypatch):
+    monkeypatch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
+
+
+def in_a_process(*arguments, **settings):
     return subprocess.run(
         [sys.executable, "-m", "joulelab", *map(str, arguments)],
         capture_output=True,
@@ -30,7 +39,7 @@ def finished(tmp_path_factory):
     """A small study, run from the command line."""
     folder = tmp_path_factory.mktemp("cli")
     study = as_toml(folder, experiment=layers_only(rounds=2))
-    result = joulelab("run", study, "--out", folder / "out")
+    result = in_a_process("run", study, "--out", folder / "out")
     return folder / "out", study, result
 
 
@@ -51,7 +60,7 @@ def test_help_needs_nothing_heavy():
 
 
 def test_list_names_every_kind_of_part_with_a_line():
-    data = json.loads(joulelab("list", "--json").stdout)
+    data = json.loads(in_a_process("list", "--json").stdout)
     assert data["schema_version"] == 1
     del data["schema_version"]
     names = {kind: {part["name"] for part in parts} for kind, parts in data.items()}
@@ -72,18 +81,18 @@ def test_list_shows_parts_of_ones_own_and_where_they_are_from(tmp_path):
         "def build(shape, classes):\n"
         '    """One [odd] network."""\n'
     )
-    result = joulelab("list", "--plugin", path, env={"COLUMNS": "300", "PATH": ""})
+    result = in_a_process("list", "--plugin", path, env={"COLUMNS": "300", "PATH": ""})
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stdout.splitlines() if "cli-listed-net" in line]
     assert f"One [odd] network. [{path}]" in line
 
 
 def test_version_is_printed():
-    assert joulelab("--version").stdout.strip() == __version__
+    assert in_a_process("--version").stdout.strip() == __version__
 
 
 def test_list_does_not_import_torch():
-    result = joulelab("list", env={"PYTHONPROFILEIMPORTTIME": "1", "PATH": ""})
+    result = in_a_process("list", env={"PYTHONPROFILEIMPORTTIME": "1", "PATH": ""})
     assert result.returncode == 0
     assert " torch\n" not in result.stderr
 
@@ -97,46 +106,47 @@ def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
     assert "estimated" in result.stdout
 
 
-def test_running_it_again_does_nothing_and_says_so(finished):
+def test_running_it_again_does_nothing_and_says_so(finished, joulelab):
     out, study, _ = finished
     before = (out / "runs.sqlite").read_bytes()
-    again = joulelab("run", study, "--out", out)
-    assert again.returncode == 0
-    assert "16 of them done already" in again.stderr
+    code, _, err = joulelab("run", study, "--out", out)
+    assert code == 0
+    assert "16 of them done already" in err
     assert (out / "runs.sqlite").read_bytes() == before
 
 
-def test_a_results_folder_is_a_study_to_go_on_with(finished):
+def test_a_results_folder_is_a_study_to_go_on_with(finished, joulelab):
     out, _, _ = finished
-    result = joulelab("run", out, "--json")
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["folder"] == str(out)
+    code, printed, err = joulelab("run", out, "--json")
+    assert code == 0, err
+    assert json.loads(printed)["folder"] == str(out)
 
 
-def test_status_counts_runs_by_state(finished):
+def test_status_counts_runs_by_state(finished, joulelab):
     out, _, _ = finished
-    data = json.loads(joulelab("status", out, "--json").stdout)
+    data = json.loads(joulelab("status", out, "--json")[1])
     assert data["runs"]["layers"] == {"planned": 0, "running": 0, "finished": 16, "failed": 0}
     assert data["ledger_energy_gross_j"] > 0
     assert data["writing"] is False
-    assert "16" in joulelab("status", out).stdout
+    assert "16" in joulelab("status", out)[1]
 
 
-def test_export_gives_csv_on_standard_output_and_parquet_in_a_file(finished, tmp_path):
+def test_export_gives_csv_on_standard_output_and_parquet_in_a_file(finished, tmp_path, joulelab):
     out, _, _ = finished
-    csv = joulelab("export", out, "--format", "csv")
-    assert len(csv.stdout.splitlines()) == 17
+    _, csv, _ = joulelab("export", out, "--format", "csv")
+    assert len(csv.splitlines()) == 17
     path = tmp_path / "runs.parquet"
-    assert joulelab("export", out, "--format", "parquet", "--out", path).returncode == 0
+    assert joulelab("export", out, "--format", "parquet", "--out", path)[0] == 0
     frame = pd.read_parquet(path)
     assert len(frame) == 16
     assert {"run_id", "accuracy", "energy_net_j", "conv_layers"} <= set(frame.columns)
 
 
-def test_plan_predicts_without_leaving_anything(tmp_path):
+def test_plan_predicts_without_leaving_anything(tmp_path, joulelab, monkeypatch):
     study = as_toml(tmp_path, experiment=layers_only())
-    result = joulelab("plan", study, "--json", cwd=tmp_path)
-    data = json.loads(result.stdout)
+    monkeypatch.chdir(tmp_path)
+    _, printed, _ = joulelab("plan", study, "--json")
+    data = json.loads(printed)
     assert data["runs"] == 8
     assert data["total"]["duration_s"] > 0
     assert data["total"]["energy_status"] == "estimated"
@@ -168,7 +178,7 @@ def too_deep(engine, task, images, device):
     return "too deep" if task.network_options["conv_layers"] > 1 else None
 
 
-def test_failed_runs_end_with_exit_code_3(tmp_path):
+def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab):
     (tmp_path / "parts.py").write_text(
         "from joulelab.learning.networks import networks\n"
         "from torch import nn\n\n\n"
@@ -188,10 +198,10 @@ def test_failed_runs_end_with_exit_code_3(tmp_path):
     load_plugin(tmp_path / "parts.py")
     experiment = layers_only(network="cli-test-net", network_options={}, vary={"width": [1, 2]})
     study = as_toml(tmp_path, epochs=5, plugins=[str(tmp_path / "parts.py")], experiment=experiment)
-    result = joulelab("run", study, "--out", tmp_path / "out")
-    assert result.returncode == 3, result.stderr
-    assert "worn out" in result.stderr
-    assert "worn out" in joulelab("status", tmp_path / "out").stdout
+    code, _, err = joulelab("run", study, "--out", tmp_path / "out")
+    assert code == 3, err
+    assert "worn out" in err
+    assert "worn out" in joulelab("status", tmp_path / "out")[1]
 
 
 @pytest.mark.parametrize(
@@ -206,18 +216,21 @@ def test_failed_runs_end_with_exit_code_3(tmp_path):
         (["run", "quickstart", "--set", "dataset=folder:/nowhere", "--out", "OUT"], 1, "/nowhere"),
     ],
 )
-def test_a_mistake_is_one_or_two_lines_and_an_exit_code(arguments, code, words, tmp_path):
-    result = joulelab(*arguments, cwd=tmp_path)
-    assert result.returncode == code
-    assert words in result.stderr
-    assert "Traceback" not in result.stderr
-    error = result.stderr[result.stderr.find("error: ") :]
+def test_a_mistake_is_one_or_two_lines_and_an_exit_code(
+    arguments, code, words, tmp_path, joulelab, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    ended, _, said = joulelab(*arguments)
+    assert ended == code
+    assert words in said
+    assert "Traceback" not in said
+    error = said[said.find("error: ") :]
     if code == 1:
         assert len(error.strip().splitlines()) <= 2
 
 
 def test_debug_shows_the_traceback():
-    result = joulelab("--debug", "status", "/nowhere")
+    result = in_a_process("--debug", "status", "/nowhere")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
 
