@@ -150,6 +150,22 @@ def test_other_domains_are_another_energy(trained, tmp_path):
     assert selection.left_out == {"that count other domains": 8}
 
 
+def test_runs_without_energy_are_told_from_runs_that_count_other_domains(trained, tmp_path):
+    silent = copied(
+        trained,
+        tmp_path / "silent",
+        sql=[
+            "UPDATE runs SET energy_gross_j = NULL, energy_net_j = NULL, energy_domains = NULL,"
+            " energy_status = 'missing' WHERE repetition = 0"
+        ],
+    )
+    history = read_history([silent])
+    selection = history.of(history.machines[0])
+    assert selection.counts == "cpu and dram, estimated"
+    assert not selection.left_out
+    assert stored_runs(selection.runs).left_out == {"energy is unknown": 8}
+
+
 def test_a_folder_that_cannot_be_read_does_not_spoil_the_others(trained, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()

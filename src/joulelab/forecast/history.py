@@ -29,6 +29,7 @@ from joulelab.study.results import Results
 from joulelab.study.spec import StudySpec
 from joulelab.study.store_reading import data_sets
 from joulelab.study.study_file import load_spec
+from joulelab.study.training.engine_choice import REFERENCE
 from joulelab.study.training.experiment import TrainingConfiguration
 from joulelab.study.training.spec import TrainingStudySpec
 
@@ -84,10 +85,13 @@ class History:
         mine = self.runs[self.runs["hardware"].isin(numbers)]
         left_out[ELSEWHERE] += len(self.runs) - len(mine)
         counts = ""
-        if len(mine):
-            counts = str(mine["counts"].value_counts().index[0])
-            left_out["that count other domains"] += int((mine["counts"] != counts).sum())
-            mine = mine[mine["counts"] == counts]
+        unknown = mine[[NET, GROSS]].isna().all(axis=1)
+        if not unknown.all():
+            counts = str(mine.loc[~unknown, "counts"].value_counts().index[0])
+            # Runs without an energy are left out for that later, whatever should have counted.
+            others = (mine["counts"] != counts) & ~unknown
+            left_out["that count other domains"] += int(others.sum())
+            mine = mine[~others]
         net = bool(mine[NET].notna().any())
         runs = mine.assign(energy_j=mine[NET if net else GROSS])
         return Selection(hardware, runs, counts, net, dict(+left_out))
@@ -226,11 +230,16 @@ class _Part:
     def request(self) -> TrainingRequest:
         if (data := self.data.get(self.one.dataset)) is None:
             raise JoulelabError(f"the manifest does not describe {self.one.dataset}")
-        return request_of(self.spec, self.one, data)
+        # How many trained together each run says itself; strategies take seconds to import.
+        return request_of(self.spec, self.one, data, together=1)
 
 
 def request_of(
-    spec: TrainingStudySpec, one: TrainingConfiguration, data: DataShape, engine: str = ""
+    spec: TrainingStudySpec,
+    one: TrainingConfiguration,
+    data: DataShape,
+    engine: str = "",
+    together: int | None = None,
 ) -> TrainingRequest:
     """One training of a configuration of a study.
 
@@ -239,8 +248,12 @@ def request_of(
         one: its configuration.
         data: with the images that the study uses.
         engine: that trains it; the one that the study asks for where empty.
+        together: trainings in a group; as many as the engine can train where not given.
     """
     engine = engine or spec.engine
+    if together is None:
+        # The reference engine trains one after the other.
+        together = 1 if engine == REFERENCE else one.members
     return TrainingRequest(
         network=one.network,
         options=one.network_options,
@@ -251,8 +264,7 @@ def request_of(
         engine=engine,
         precision=spec.precision,
         protocol=spec.protocol,
-        # The reference engine trains one after the other.
-        together=1 if engine == "reference" else one.members,
+        together=together,
     )
 
 
