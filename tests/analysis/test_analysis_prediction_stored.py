@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from joulelab.analysis.prediction import grouped_regression
+from joulelab.analysis.prediction.before import learn
 from joulelab.analysis.prediction.grouped_regression import KERNEL, LINEAR, fit_by_group
-from joulelab.analysis.prediction.stored_runs import FEATURES, learn, stored_runs
+from joulelab.analysis.prediction.stored_runs import FEATURES, stored_runs
 from joulelab.errors import UsageError
 
 STEPS = 500.0

@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 from small_studies import LAYERS, layers
 
-from joulelab.forecast.history import read_history
+from joulelab.forecast.history_reading import read_history
 from joulelab.forecast.study_history import study_forecast
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
@@ -100,6 +100,7 @@ def test_without_stored_runs_a_plan_is_as_it_was(joulelab, file, tmp_path, monke
         (["--untimed"], 2, "leave out --untimed"),
         (["--device", "H200"], 2, "--device is for --untimed"),
         (["--untimed", "--from", "/nowhere"], 2, "/nowhere is no folder"),
+        (["--from", "/nowhere"], 2, "/nowhere is no folder"),
     ],
 )
 def test_mistakes_are_explained(joulelab, file, tmp_path, monkeypatch, options, code, told):

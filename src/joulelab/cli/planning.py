@@ -39,6 +39,7 @@ def print_plan(study: Study, folders: Sequence[Path] | None = None, *, as_json: 
     """
     from joulelab.cli import planning_history
 
+    planning_history.check_folders(folders)
     listener = _Waiting()
     plan, prediction = study.predict(listener)
     history = planning_history.beside(study, listener.briefings, folders)

@@ -13,7 +13,7 @@ from joulelab import formats
 from joulelab.cli.output import data_console, print_json
 from joulelab.cli.predicting_before import stored_on
 from joulelab.errors import UsageError
-from joulelab.forecast.history import Selection
+from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
 from joulelab.study.study import Study
 from joulelab.study.work import Briefing
@@ -64,6 +64,18 @@ def print_untimed(
     console.print(table)
     for line in sentences(found):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def check_folders(folders: Sequence[Path] | None) -> None:
+    """Refuse a folder that does not exist, before anything is timed.
+
+    Args:
+        folders: that the user has named.
+
+    Raises:
+        UsageError: one does not exist.
+    """
+    results_folders(folders or ())
 
 
 def beside(

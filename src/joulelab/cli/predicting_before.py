@@ -21,7 +21,8 @@ from joulelab.forecast.before import BeforePrediction, Estimate, predict_before,
 from joulelab.forecast.data_shape import data_shape
 from joulelab.forecast.design_power import design_power
 from joulelab.forecast.hardware import Hardware
-from joulelab.forecast.history import Selection, read_history, results_folders
+from joulelab.forecast.history import Selection, results_folders
+from joulelab.forecast.history_reading import read_history
 from joulelab.forecast.training_request import TrainingRequest
 from joulelab.learning.engine import Precision, engines
 from joulelab.learning.network_source import network_source

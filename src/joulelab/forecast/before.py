@@ -3,7 +3,7 @@
 ==================  ================================================================================
 method              energy
 ==================  ================================================================================
-linear regression   ridge on logarithms (`joulelab.analysis.prediction.stored_runs`)
+linear regression   ridge on logarithms (`joulelab.analysis.prediction.before`)
 kernel regression   kernel ridge on the same
 TDP x time          design power times duration (Lacoste et al., arXiv 1910.09700)
 Green Algorithms    (design power x usage + 0.3725 W/GB x memory) x duration (Lannelongue et al.)
@@ -23,16 +23,9 @@ from typing import Any
 import pandas as pd
 
 from joulelab.analysis.prediction.baselines import green_algorithms_j, tdp_j
+from joulelab.analysis.prediction.before import Learnt, Outside, Row, learn
 from joulelab.analysis.prediction.grouped_regression import FEWEST_GROUPS, KERNEL, LINEAR
-from joulelab.analysis.prediction.stored_runs import (
-    CATEGORIES,
-    Learnt,
-    Outside,
-    Row,
-    StoredRuns,
-    learn,
-    stored_runs,
-)
+from joulelab.analysis.prediction.stored_runs import CATEGORIES, StoredRuns, stored_runs
 from joulelab.forecast.design_power import DesignPower
 from joulelab.forecast.history import Selection
 from joulelab.forecast.training_request import TrainingRequest

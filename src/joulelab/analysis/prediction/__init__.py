@@ -11,7 +11,8 @@ mixture             the interval of what is one of several things
 step                the energy of the whole, with its interval (STEP)
 baselines           simpler predictions, to be beaten
 grouped_regression  ridge and kernel ridge, with the errors of groups never seen
-stored_runs         from stored runs to the energy of a training that nobody has run (PRE)
+stored_runs         stored runs as a table to learn from
+before              the energy of a training that nobody has run, from stored runs (PRE)
 scores              how good were predictions?
 hindsight           how good were predictions with ranges?
 ==================  ================================================================================
