@@ -73,6 +73,13 @@ def test_longer_epochs_from_some_point_on_are_what_is_to_come():
     assert epoch_length([5.0, 5.0, 5.0, 9.0, 9.0, 9.0]).mean_s == pytest.approx(9.0, rel=0.2)
 
 
+def test_lengths_that_drift_leave_more_open_than_lengths_that_scatter():
+    earlier = [11.0] * 7
+    scattering = [*earlier, 10.0, 12.0, 11.0, 12.0, 11.0, 10.0]
+    drifting = [*earlier, 10.0, 10.0, 11.0, 11.0, 12.0, 12.0]
+    assert epoch_length(drifting).spread > epoch_length(scattering).spread
+
+
 def test_even_power_is_foretold_exactly_and_the_interval_narrows():
     progress = Progress(20)
     found = []

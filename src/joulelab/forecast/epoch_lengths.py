@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulelab.analysis.prediction.traces import Values
+
 SCATTER = 0.05
 SCATTER_FREEDOM = 2.0
 DRIFT = 0.01
@@ -54,4 +56,11 @@ def epoch_length(lengths_s: Sequence[float]) -> EpochLength:
     mean_s, count = float(later.mean()), len(later)
     squares = float(np.sum((later / mean_s - 1.0) ** 2)) if mean_s > 0 else 0.0
     variance = (SCATTER_FREEDOM * SCATTER**2 + squares) / (SCATTER_FREEDOM + count - 1)
-    return EpochLength(mean_s, math.hypot(math.sqrt(variance / count), DRIFT))
+    drift = _drift(later / mean_s) if count > 1 and mean_s > 0 else 0.0
+    return EpochLength(mean_s, math.hypot(math.sqrt(variance / count), DRIFT, drift))
+
+
+def _drift(relative: Values) -> float:
+    """Half the difference between the means of the earlier and of the later half."""
+    half = len(relative) // 2
+    return abs(float(relative[-half:].mean() - relative[:half].mean())) / 2
