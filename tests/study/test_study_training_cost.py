@@ -60,6 +60,8 @@ def mistake(**changes):
         ({"bases": ["frozn"]}, "frozen"),
         ({"head": "xu2032"}, "xu2023"),
         ({"datasets": ["digitz"]}, "digits"),
+        ({"datasets": ["digits?chanels=3"]}, "channels"),
+        ({"datasets": ["digits?side=0"]}, "side"),
         ({"places": ["Frnace"]}, "France"),
         ({"places": [0.139]}, "0.139 kg/kWh"),
         ({"pue": 0.9}, "at least 1"),

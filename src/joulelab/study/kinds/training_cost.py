@@ -14,13 +14,12 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
 from joulelab.errors import JoulelabError
-from joulelab.learning.images import datasets as known_datasets
 from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
 from joulelab.study.design import Factor, Level, configuration_name, full_factorial
 from joulelab.study.experiment import located_path
 from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
-from joulelab.study.validation import as_value_error, known, unique
+from joulelab.study.validation import as_value_error, known_dataset, unique
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
 FROZEN = "frozen"
@@ -73,7 +72,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
     @field_validator("datasets")
     @classmethod
     def _known_datasets(cls, names: list[str] | None) -> list[str] | None:
-        return None if names is None else unique([known(known_datasets, name) for name in names])
+        return None if names is None else unique([known_dataset(name) for name in names])
 
     @field_validator("places")
     @classmethod

@@ -9,13 +9,12 @@ from pydantic import Field, field_validator
 
 from joulelab.learning.engine import Precision
 from joulelab.learning.engine import engines as known_engines
-from joulelab.learning.images import datasets as known_datasets
 from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.study.design import Configuration
 from joulelab.study.experiment import Count
 from joulelab.study.spec import StudySpec
 from joulelab.study.training.experiment import SearchingConfiguration, TrainingConfiguration
-from joulelab.study.validation import known
+from joulelab.study.validation import known, known_dataset
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 HowMany = Count | Share | Literal["all"]
@@ -58,7 +57,7 @@ class TrainingStudySpec(StudySpec):
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str | None) -> str | None:
-        return None if name is None else known(known_datasets, name)
+        return None if name is None else known_dataset(name)
 
     @field_validator("protocol")
     @classmethod
