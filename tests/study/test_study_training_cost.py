@@ -76,14 +76,13 @@ def test_a_mistake_is_told_with_a_remedy(changes, said):
     assert "cost" in message
 
 
-def test_a_network_without_a_base_cannot_be_frozen_unless_that_is_left_out():
-    both = {"networks": ["SimpleCNN", "resnet18"], "bases": ["frozen", "trained"]}
-    assert 'exclude = [{ network = "SimpleCNN", base = "frozen" }]' in mistake(**both)
-    left = [{"network": "SimpleCNN", "base": "frozen"}]
+def test_a_network_without_a_base_is_trained_and_never_frozen():
     options = {"SimpleCNN": {"linear_layers": 1, "conv_layers": 1}}
-    spec = check_spec(study(**both, exclude=left, network_options=options))
+    both = {"networks": ["SimpleCNN", "resnet18"], "network_options": options}
+    spec = check_spec(study(**both, bases=["frozen", "trained"]))
     names = [one.name for one in make_plan(spec).configurations]
     assert names == ["SimpleCNN, trained", "resnet18, frozen", "resnet18, trained"]
+    assert 'add "trained" to bases' in mistake(**both, bases=["frozen"])
 
 
 def test_a_study_needs_a_data_set_unless_each_experiment_names_its_own():
@@ -149,7 +148,6 @@ def finished(tmp_path_factory):
         study(
             networks=["shufflenet_v2_x0_5", "mymodels:small"],
             bases=["frozen", "trained"],
-            exclude=[{"network": "mymodels:small", "base": "frozen"}],
             network_options={"mymodels:small": {"width": 3}},
             datasets=[SMALL, LARGER],
             repetitions=1,
@@ -213,7 +211,7 @@ def test_a_study_goes_on_only_with_what_it_began_with(finished, changed, tmp_pat
     # Planned and described by a session that finished nothing.
     out = tmp_path / "out"
     alone = {"networks": ["shufflenet_v2_x0_5"], "bases": ["trained"], "repetitions": 1}
-    table = {**spec.to_dict()["experiment"]["cost"], **alone, "exclude": []}
+    table = {**spec.to_dict()["experiment"]["cost"], **alone}
     table["network_options"] = {}
     study = Study(check_spec({**spec.to_dict(), "experiment": {"cost": table}}))
 

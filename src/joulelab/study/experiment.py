@@ -43,6 +43,10 @@ class ExperimentSpec(BaseModel, ABC):
     ) -> Configuration:
         """What one combination of levels means."""
 
+    def excluded(self) -> Sequence[Mapping[str, Level]]:
+        """Combinations of levels that are left out: those of the file, and impossible ones."""
+        return self.exclude
+
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
         """Make the paths in an unchecked table absolute, in place; most kinds have none.

@@ -65,7 +65,7 @@ def make_plan(spec: StudySpec) -> Plan:
         factors[name] = [factor.name for factor in varied]
         configurations = [
             spec.adapted(experiment.configuration(name, levels, spec.seed))
-            for levels in full_factorial(varied, experiment.exclude)
+            for levels in full_factorial(varied, experiment.excluded())
         ]
         everything += configurations
         for one in configurations:

@@ -113,7 +113,7 @@ def _thinned(
     spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
 ) -> StudySpec:
     configurations = {
-        name: len(full_factorial(experiment.factors(), experiment.exclude))
+        name: len(full_factorial(experiment.factors(), experiment.excluded()))
         for name, experiment in spec.experiments().items()
     }
     trains = {experiment.trains for experiment in spec.experiments().values()}

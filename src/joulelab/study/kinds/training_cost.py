@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
-from joulelab.errors import JoulelabError
 from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
-from joulelab.study.design import Factor, Level, configuration_name, full_factorial
+from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import located_path
 from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.study.validation import as_value_error, known_dataset, unique
@@ -34,7 +33,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
         networks: torchvision's classifiers, registered networks, and functions of one's own as
             ``module:function``; levels of the factor ``network``.
         bases: ``"trained"`` and ``"frozen"``: whether everything but the head of torchvision's
-            networks is trained; levels of the factor ``base``.
+            networks is trained; levels of the factor ``base``. Other networks are trained only.
         head: of torchvision's networks: ``"linear"``, or ``"xu2023"``, that of the paper.
         weights: of torchvision's networks: ``"auto"`` (published ones where their file lies here,
             else random), ``"pretrained"``, ``"random"``, or a name.
@@ -93,18 +92,21 @@ class TrainingCostSpec(TrainingExperimentSpec):
         for name in self.network_options:
             if name not in self.networks:
                 raise ValueError(f"network_options names {name!r}, which is not among networks")
-        try:
-            combinations = full_factorial(self.factors(), self.exclude)
-        except JoulelabError:
-            return self  # said when the study is laid out
-        for levels in combinations:
-            name = str(levels[NETWORK])
-            if levels[BASE] == FROZEN and network_source(name)[0] != TORCHVISION:
-                raise ValueError(
-                    f"{name} is no network of torchvision, and has no base to be frozen; leave it "
-                    f'out: exclude = [{{ {NETWORK} = "{name}", {BASE} = "{FROZEN}" }}]'
-                )
+        if self.bases == [FROZEN] and (without := self._without_base()):
+            raise ValueError(
+                f"{without[0]} is no network of torchvision, and has no base to be frozen; "
+                'leave it out, or add "trained" to bases'
+            )
         return self
+
+    def _without_base(self) -> list[str]:
+        """Networks that cannot be parted into a base and a head."""
+        return [name for name in self.networks if network_source(name)[0] != TORCHVISION]
+
+    def excluded(self) -> Sequence[Mapping[str, Level]]:
+        """Those of the file; and networks without a base are trained, and not frozen."""
+        frozen = [{NETWORK: name, BASE: FROZEN} for name in self._without_base()]
+        return [*self.exclude, *(frozen if FROZEN in self.bases else [])]
 
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
