@@ -50,7 +50,7 @@ def trainings(spec: StudySpec) -> list[TrainingConfiguration]:
     return [
         one
         for name, experiment in spec.experiments().items()
-        for levels in full_factorial(experiment.factors(), experiment.exclude)
+        for levels in full_factorial(experiment.factors(), experiment.excluded())
         if isinstance(
             one := spec.adapted(experiment.configuration(name, levels, spec.seed)),
             TrainingConfiguration,
