@@ -135,6 +135,9 @@ def test_export_gives_csv_on_standard_output_and_parquet_in_a_file(finished, tmp
     out, _, _ = finished
     _, csv, _ = joulelab("export", out, "--format", "csv")
     assert len(csv.splitlines()) == 17
+    _, predicted, _ = joulelab("export", out, "--table", "predictions")
+    assert len(predicted.splitlines()) == 17
+    assert "predicted_s" in predicted.splitlines()[0]
     path = tmp_path / "runs.parquet"
     assert joulelab("export", out, "--format", "parquet", "--out", path)[0] == 0
     frame = pd.read_parquet(path)

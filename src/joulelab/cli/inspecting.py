@@ -112,7 +112,8 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
     Args:
         folder: the results folder.
         file_format: ``"csv"`` or ``"parquet"``.
-        table: ``"runs"``, ``"energy"``, ``"rounds"`` or ``"ledger"``.
+        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"`` or
+            ``"predictions"``.
         out: the file; without it CSV goes to standard output, and Parquet beside the runs.
 
     Raises:
@@ -125,6 +126,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         "rounds": results.rounds_frame,
         "ledger": results.ledger_frame,
         "requests": results.requests_frame,
+        "predictions": results.predictions_frame,
     }[table]()
     if file_format == "csv" and out is None:
         frame.to_csv(sys.stdout, index=False)

@@ -32,6 +32,7 @@ class Table(StrEnum):
     ROUNDS = "rounds"
     LEDGER = "ledger"
     REQUESTS = "requests"
+    PREDICTIONS = "predictions"
 
 
 @commands.command("list")
