@@ -21,7 +21,7 @@ import numpy as np
 
 from joulelab.analysis.prediction.traces import Values
 
-SCATTER = 0.05
+SCATTER = 0.1
 SCATTER_FREEDOM = 2.0
 DRIFT = 0.01
 FIRST = 0.3
