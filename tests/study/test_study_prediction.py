@@ -10,6 +10,7 @@ import pytest
 
 from joulelab.energy.reading import Measurement, Reading, Status, Total
 from joulelab.learning.engine import TrainingTask
+from joulelab.learning.flops import FlopCount
 from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction, combined
 from joulelab.study.store import PlannedRun
 from joulelab.study.training.calibration import (
@@ -163,8 +164,18 @@ def test_one_disturbed_network_does_not_make_the_drift_of_all():
 
 
 def test_test_images_that_a_calibration_leaves_out_cost_a_third_of_training_images():
-    assert evaluation_in_steps(500, 512) == 0
-    assert evaluation_in_steps(500 + 3 * 512, 512) == pytest.approx(1)
+    unknown = FlopCount(None)
+    assert evaluation_in_steps(500, 512, unknown) == 0
+    assert evaluation_in_steps(500 + 3 * 512, 512, unknown) == pytest.approx(1)
+    # Where batches are small, so is what is evaluated.
+    assert evaluation_in_steps(4 * 20, 20, unknown) == 0
+    assert evaluation_in_steps(4 * 20 + 60, 20, unknown) == pytest.approx(1)
+
+
+def test_images_that_are_only_evaluated_cost_a_step_on_a_frozen_network_whole():
+    assert evaluation_in_steps(4 * 20 + 60, 20, FlopCount(900, frozen=0)) == pytest.approx(1)
+    assert evaluation_in_steps(4 * 20 + 60, 20, FlopCount(900, frozen=900)) == pytest.approx(3)
+    assert evaluation_in_steps(4 * 20 + 60, 20, FlopCount(900, frozen=450)) == pytest.approx(2)
 
 
 @dataclass

@@ -12,9 +12,9 @@ of b steps, the line through both gives for N steps
 
 The two kinds take turns, so that a machine that slows down meets both alike.
 
-A calibration evaluates 500 test images at the most, or evaluating 10,000 would take longer than all
-of its steps. The others are taken to cost a third of a training image each: the forward pass
-without the backward one, which takes about twice as long. They are as so many more steps in N.
+A calibration evaluates 500 test images at the most, and no more than four batches, or evaluating
+them would take longer than all of its steps. The others cost a share of a training image each: the
+forward pass alone. They are as so many more steps in N.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from joulelab.energy.reading import Status, Total
+from joulelab.learning.flops import FlopCount
 from joulelab.study.executor import Outcome
 from joulelab.study.prediction import combined
 from joulelab.study.training.executor import Trained, TrainingJob
@@ -34,14 +35,12 @@ SHORT_STEPS = 2
 LEAST_MORE_STEPS = 2
 MOST_STEPS = 200
 REPETITIONS = 3
-DEAR = 4
-"""Nothing is timed only to be thrown away once this part of the budget is used, a quarter."""
-
 ENOUGH_MORE, MOST_GROWTH = 1.5, 12
 """Long trainings are made longer only where that is so many times as many steps, up to so many."""
 
-TEST_IMAGES = 500
+TEST_IMAGES, TEST_BATCHES = 500, 4
 FORWARD_AND_BACKWARD = 3
+"""How many times the products of a forward pass a step on the same images has."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,8 @@ def calibrate(
         counted: what of an outcome counts as its energy.
         steps: optimiser steps of a whole training, and what else is worth as many.
         long_s: how much longer than a short training a long one is to take.
-        budget_s: no further pair is begun that would end later; one of each there is in any case.
+        budget_s: no further pair is begun that would end later, and nothing is timed any more only
+            to be thrown away; one of each there is in any case.
     """
     began_s = time.monotonic()
 
@@ -152,13 +152,13 @@ def calibrate(
     most = math.floor(steps)
     few = min(SHORT_STEPS, most)
     short = [timed(few)]
-    if elapsed_s() < budget_s / DEAR:
+    if elapsed_s() < budget_s:
         short = [timed(few)]
     # So much longer that the difference stands out from what both have in common.
     longer_s = max(long_s, short[0].duration_s)
     many = _long_steps(few, short[0].duration_s / few, most, longer_s)
     long = [timed(many)] if many > few else []
-    if long and elapsed_s() < budget_s / DEAR:
+    if long and elapsed_s() < budget_s:
         # Now the fixed part is known, which may be most of a short training.
         step_s = (long[0].duration_s - short[0].duration_s) / (many - few)
         # By chance a difference may be next to nothing: no more than some times as many steps.
@@ -173,9 +173,25 @@ def calibrate(
     return Calibration(steps, len(job.task.members), few, many, tuple(short), tuple(long))
 
 
-def evaluation_in_steps(test_images: int, batch_size: int) -> float:
-    """How many optimiser steps the test images that a calibration leaves out are worth."""
-    return max(test_images - TEST_IMAGES, 0) / (FORWARD_AND_BACKWARD * batch_size)
+def images_evaluated(test_images: int, batch_size: int) -> int:
+    """How many of the test images a calibration evaluates."""
+    return min(test_images, TEST_IMAGES, TEST_BATCHES * batch_size)
+
+
+def evaluation_in_steps(test_images: int, batch_size: int, flops: FlopCount) -> float:
+    """How many optimiser steps the test images that a calibration leaves out are worth.
+
+    Args:
+        test_images: all of them.
+        batch_size: of a step.
+        flops: of one image in a training. Of f operations z are those of frozen layers, which have
+            a forward pass only; a third of the rest is one.
+    """
+    share = 1 / FORWARD_AND_BACKWARD
+    if flops.per_image and flops.frozen is not None:
+        frozen = flops.frozen / flops.per_image
+        share = frozen + (1 - frozen) / FORWARD_AND_BACKWARD
+    return (test_images - images_evaluated(test_images, batch_size)) * share / batch_size
 
 
 def _long_steps(few: int, step_s: float, most: int, long_s: float) -> int:

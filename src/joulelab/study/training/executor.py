@@ -83,6 +83,10 @@ class TrainingExecutor(Executor[TrainingJob, Trained]):
         """Whether the engine ever has anything to prepare."""
 
     @abstractmethod
+    def flops(self, job: TrainingJob) -> FlopCount:
+        """Operations of one image in a training of the network."""
+
+    @abstractmethod
     def split(self, job: TrainingJob) -> Sequence[TrainingTask]:
         """The parts of a group that the engine trains together; `prepare` comes before."""
 
@@ -126,7 +130,7 @@ class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecuto
         import torch
 
         torch.set_num_threads(job.threads)
-        self._flops(job)
+        self.flops(job)
 
     def _lay_out(self, job: TrainingJob) -> None:
         self._engine(job).place(self.images(job.images), job.device)
@@ -137,10 +141,10 @@ class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecuto
     def _carry_out(self, job: TrainingJob, progress: Progress) -> Trained:
         images = self.images(job.images)
         results = self._engine(job).train(job.task, images, job.device, progress)
-        return Trained(tuple(results), self._flops(job), len(images.train))
+        return Trained(tuple(results), self.flops(job), len(images.train))
 
-    def _flops(self, job: TrainingJob) -> FlopCount:
-        """Counted once for each network, so that it takes no time within a window."""
+    def flops(self, job: TrainingJob) -> FlopCount:
+        """Operations of one image; counted once for each network, and before any window."""
         images = self.images(job.images)
         return count_flops(job.task.network, job.task.network_options, images.shape, images.classes)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from joulelab.energy.reading import Status, Total
 from joulelab.learning.engine import TrainingTask
-from joulelab.study.accounting import counted
+from joulelab.learning.flops import FlopCount
 from joulelab.study.executor import Outcome
 from joulelab.study.prediction import (
     ASSUMED_SCATTER,
@@ -24,11 +24,11 @@ from joulelab.study.prediction import (
     Prediction,
 )
 from joulelab.study.training.calibration import (
-    TEST_IMAGES,
     Calibration,
     Timing,
     calibrate,
     evaluation_in_steps,
+    images_evaluated,
     relative_scatter,
     status_of,
 )
@@ -46,8 +46,8 @@ def predict(
     parts: Callable[[TrainingJob], Sequence[TrainingTask]],
     run: Callable[[TrainingJob], Outcome[Trained]],
     images: Callable[[TrainingConfiguration], tuple[int, int]],
-    domains: list[str] | None,
-    training: str,
+    flops: Callable[[TrainingJob], FlopCount],
+    energy: Callable[[Outcome[Trained]], Total],
     long_s: float,
 ) -> Prediction:
     """Train a few steps of every network, several times, and extrapolate.
@@ -58,8 +58,8 @@ def predict(
         parts: what such a job is split into; the largest is timed.
         run: carries a job out, and books it.
         images: number of training and of test images that a configuration has.
-        domains: which energy domains count; ``None`` for the automatic choice.
-        training: domain of the device that trains.
+        flops: of one image in a training.
+        energy: what counts as the energy of an outcome.
         long_s: how much longer than a short training a long one is to take.
     """
     jobs: dict[str, tuple[TrainingJob, tuple[int, int]]] = {}
@@ -72,15 +72,13 @@ def predict(
         jobs.setdefault(key, (job, images(configuration)))
         keys[configuration.key] = key
 
-    def energy(outcome: Outcome[Trained]) -> Total:
-        return counted(outcome.measurement, domains, training)
-
     calibrations = {}
     for key, (job, (train_images, test_images)) in jobs.items():
         largest = max(parts(job), key=lambda task: len(task.members))
         steps = largest.epochs * math.ceil(train_images / largest.batch_size)
-        left_out = evaluation_in_steps(test_images, largest.batch_size)
-        few = replace(job.images, test_images=min(test_images, TEST_IMAGES))
+        left_out = evaluation_in_steps(test_images, largest.batch_size, flops(job))
+        evaluated = images_evaluated(test_images, largest.batch_size)
+        few = replace(job.images, test_images=evaluated)
         part = replace(job, task=largest, images=few)
         calibrations[key] = calibrate(
             part, run, energy, steps + left_out, long_s, BUDGET_S / len(jobs)

@@ -20,6 +20,7 @@ from joulelab.errors import SpecError, StoreMismatchError, TrainingError
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo_weights import RANDOM
+from joulelab.study.accounting import counted
 from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group
@@ -155,17 +156,16 @@ class TrainingWork(Work):
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Train a few steps of every network, and extrapolate."""
-        self._bench.listener.doing(
-            "training a few steps of every network, to predict time and energy"
-        )
+        bench = self._bench
+        bench.listener.doing("training a few steps of every network, to predict time and energy")
         return predict(
             _trainings(configurations),
             lambda one: self._group_job(one, self.engines.of(one)),
             lambda job: self._parts(job, calibrator),
             lambda job: calibrator.calibrate(self._executor, job),
             lambda one: self._data.counted(one.dataset),
-            self._bench.domains,
-            self._bench.device.domain,
+            self._executor.flops,
+            lambda outcome: counted(outcome.measurement, bench.domains, bench.device.domain),
             RUN_LONG_S if brief else PLAN_LONG_S,
         )
 
