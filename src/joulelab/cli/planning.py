@@ -191,25 +191,13 @@ def _plan_data(
                     {},
                 ),
                 "runs": sum((run.experiment, run.configuration) == one.key for run in plan.runs),
-                **_cost_data(costs[one.experiment, one.name]),
+                **costs[one.experiment, one.name].to_dict(),
             }
             for one in plan.configurations
         ],
         "order": [run.run_id for run in plan.runs],
         "runs": len(plan.runs),
-        "total": _cost_data(total),
-    }
-
-
-def _cost_data(cost: Cost) -> dict[str, Any]:
-    return {
-        "duration_s": cost.duration_s,
-        "duration_low_s": cost.duration_low_s,
-        "duration_high_s": cost.duration_high_s,
-        "energy_net_j": cost.energy_j,
-        "energy_low_j": cost.energy_low_j,
-        "energy_high_j": cost.energy_high_j,
-        "energy_status": str(cost.status),
+        "total": total.to_dict(),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from joulelab.forecast.data_shape import DataShape
 from joulelab.forecast.training_request import TrainingRequest
-from joulelab.study.design import full_factorial
+from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec
 from joulelab.study.training.engine_choice import REFERENCE
 from joulelab.study.training.experiment import TrainingConfiguration
@@ -50,9 +50,6 @@ def trainings(spec: StudySpec) -> list[TrainingConfiguration]:
     return [
         one
         for name, experiment in spec.experiments().items()
-        for levels in full_factorial(experiment.factors(), experiment.excluded())
-        if isinstance(
-            one := spec.adapted(experiment.configuration(name, levels, spec.seed)),
-            TrainingConfiguration,
-        )
+        for one in configurations_of(spec, name, experiment)
+        if isinstance(one, TrainingConfiguration)
     ]

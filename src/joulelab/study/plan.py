@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulelab.study.design import Configuration, Place, block_order, full_factorial
+from joulelab.study.experiment import ExperimentSpec
 from joulelab.study.seeds import derive_seed
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
@@ -61,12 +62,8 @@ def make_plan(spec: StudySpec) -> Plan:
     factors: dict[str, list[str]] = {}
     position = block = 0
     for name, experiment in spec.experiments().items():
-        varied = experiment.factors()
-        factors[name] = [factor.name for factor in varied]
-        configurations = [
-            spec.adapted(experiment.configuration(name, levels, spec.seed))
-            for levels in full_factorial(varied, experiment.excluded())
-        ]
+        factors[name] = [factor.name for factor in experiment.factors()]
+        configurations = configurations_of(spec, name, experiment)
         everything += configurations
         for one in configurations:
             one.check()
@@ -77,6 +74,25 @@ def make_plan(spec: StudySpec) -> Plan:
             position += len(runs)
         block += 1 + order[-1][0]
     return Plan(tuple(groups), tuple(everything), factors)
+
+
+def configurations_of(
+    spec: StudySpec, name: str, experiment: ExperimentSpec
+) -> list[Configuration]:
+    """Every configuration of an experiment, in the order of the study file.
+
+    Args:
+        spec: the study.
+        name: of the experiment.
+        experiment: its table.
+
+    Raises:
+        SpecError: it excludes what it does not have, or everything.
+    """
+    return [
+        spec.adapted(experiment.configuration(name, levels, spec.seed))
+        for levels in full_factorial(experiment.factors(), experiment.excluded())
+    ]
 
 
 def _runs(

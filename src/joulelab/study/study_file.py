@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from joulelab.errors import SpecError, UnknownNameError, UsageError
 from joulelab.registry import load_plugin
-from joulelab.study.design import full_factorial
 from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.miniature import check_scale, miniature
 from joulelab.study.origin import Origin, override_key
+from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec, kind_of, typed
 from joulelab.study.training.experiment import TrainingExperimentSpec
 from joulelab.study.training.spec import TrainingStudySpec
@@ -113,7 +113,7 @@ def _thinned(
     spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
 ) -> StudySpec:
     configurations = {
-        name: len(full_factorial(experiment.factors(), experiment.excluded()))
+        name: len(configurations_of(spec, name, experiment))
         for name, experiment in spec.experiments().items()
     }
     trains = {experiment.trains for experiment in spec.experiments().values()}
