@@ -1,5 +1,6 @@
 """Miniatures: how a share of the work is taken from a study, and what is said of it."""
 
+import math
 import tomllib
 
 import pytest
@@ -22,7 +23,7 @@ def share_of_work(spec, whole):
 
     def work(one):
         trainings = sum(
-            len(full_factorial(e.factors(), e.exclude)) * e.rounds * e.repetitions
+            len(full_factorial(e.factors(), e.exclude)) * math.prod(e.counts().values())
             for e in one.experiments().values()
         )
         wanted = one.train_images
