@@ -194,9 +194,19 @@ def duration(value: float | None) -> str:
 
 def joules_range(low: float | None, high: float | None) -> str:
     """A range of energy in one unit: ``60.0 to 970 kJ``; ``up to 970 kJ`` where it begins at 0."""
+    return _range(low, high, ENERGY, "J")
+
+
+def grams_range(low: float | None, high: float | None) -> str:
+    """A range of mass in one unit: ``1.20 to 3.15 mg``; ``up to 3.15 mg`` where it begins at 0."""
+    return _range(low, high, MASS, "g")
+
+
+def _range(low: float | None, high: float | None, units: Units, base: str) -> str:
+    """A range of what is never below 0, in the unit of its upper end."""
     if not known(low) or not known(high):
         return UNKNOWN
-    size, unit = scale(high, ENERGY) if high else (1.0, "J")
+    size, unit = scale(high, units) if high else (1.0, base)
     upper = f"{significant(high / size)} {unit}"
     return f"{significant(low / size)} to {upper}" if low / size >= SMALLEST else f"up to {upper}"
 

@@ -51,7 +51,7 @@ def co2e_table(booked: Booked) -> Table | Omitted:
             "place": raw["place"],
             "runs": raw["n"].map(str),
             "CO2e": raw["co2e_g"].map(formats.grams),
-            "95 % interval": formats.intervals(raw["low_g"], raw["high_g"], formats.grams),
+            "95 % interval": list(map(_interval, raw["n"], raw["low_g"], raw["high_g"])),
         }
     )
     note = f"Mean over runs with Student's interval; gross energy ({booked.status}) x PUE x "
@@ -133,6 +133,10 @@ def _effect_note(booked: Booked, found: PlaceEffects) -> str:
     if left:
         note += f" Left out, for grams that are unknown or 0: {', '.join(left)}."
     return note
+
+
+def _interval(runs: int, low_g: float, high_g: float) -> str:
+    return formats.grams_range(low_g, high_g) if runs > 1 else "no interval"
 
 
 def _mean(booked: Booked, runs: Sequence[int], at: int) -> dict[str, object]:
