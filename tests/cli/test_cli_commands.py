@@ -239,7 +239,7 @@ def test_debug_shows_the_traceback():
 
 
 def test_the_same_command_goes_on_in_the_same_folder(tmp_path):
-    from joulelab.cli.running import default_folder
+    from joulelab.cli.results_folder import default_folder
 
     plain = default_folder("quickstart", [])
     variant = default_folder("quickstart", ["dataset=cifar10"])

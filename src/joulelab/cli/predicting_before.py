@@ -15,7 +15,7 @@ from rich.table import Table
 from joulelab import formats
 from joulelab.cli.durations import parse_duration_s
 from joulelab.cli.output import data_console, print_json
-from joulelab.cli.running import OUTPUT_FOLDER
+from joulelab.cli.results_folder import OUTPUT_FOLDER
 from joulelab.errors import UsageError, suggestion
 from joulelab.forecast.before import BeforePrediction, Estimate, predict_before, too_few
 from joulelab.forecast.data_shape import data_shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,26 +26,8 @@ from joulelab.study.study import Study
 from joulelab.study.work import Briefing
 
 SOME_RUNS_FAILED = 3
-OUTPUT_FOLDER = Path("joulelab-out")
 QUIET_LINE_S = 10.0
 """Where progress cannot be drawn in place, a line is written this often at the most."""
-
-
-def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
-    """The results folder where none is given: the same for the same command.
-
-    Args:
-        study: as on the command line; a results folder is its own.
-        overrides: each ``--set``; they tell one variant of a study from another.
-        scale: of a miniature.
-    """
-    path = Path(study).expanduser()
-    if path.is_dir():
-        return path
-    of_scale = [] if scale is None else [f"scale-{scale:g}"]
-    settings = [re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides]
-    words = [path.stem, *of_scale, *settings]
-    return OUTPUT_FOLDER / "-".join(words)[:120]
 
 
 def run_study(study: Study, folder: Path, *, as_json: bool) -> int:

@@ -96,7 +96,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a study, or go on with it where it was interrupted; then write its report."""
-    from joulelab.cli.running import default_folder, run_study
+    from joulelab.cli.results_folder import default_folder
+    from joulelab.cli.running import run_study
 
     folder = out or default_folder(study, set_ or [], scale)
     raise typer.Exit(run_study(_load(study, set_, plugin, data_dir, scale), folder, as_json=json))
