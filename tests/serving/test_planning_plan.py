@@ -182,7 +182,7 @@ def test_a_policy_of_ones_own_joins_or_is_refused_by_name():
 
 def test_a_policy_from_outside_is_planned_with_like_any_other():
     class Pairs(Policy):
-        """pairs: two at a time, or one that has waited 10 ms."""
+        """couples: two at a time, or one that has waited 10 ms."""
 
         largest = 2
 
@@ -193,14 +193,14 @@ def test_a_policy_from_outside_is_planned_with_like_any_other():
             return 0.01 - oldest_wait_s
 
     before = dict(policies._registered)
-    policies.register("pairs")(Pairs)
+    policies.register("couples")(Pairs)
     try:
-        made = planned("poisson(100)", candidates=["pairs"])
-        assert [one.policy for one in made.outcomes] == [BASELINE, "pairs"]
-        assert made.best.policy == "pairs"
+        made = planned("poisson(100)", candidates=["couples"])
+        assert [one.policy for one in made.outcomes] == [BASELINE, "couples"]
+        assert made.best.policy == "couples"
         Pairs.take = lambda self, waiting, oldest_wait_s: 2
-        with pytest.raises(PluginError, match=r"pairs: take\(1, "):
-            planned("poisson(100)", candidates=["pairs"])
+        with pytest.raises(PluginError, match=r"couples: take\(1, "):
+            planned("poisson(100)", candidates=["couples"])
     finally:
         policies._registered.clear()
         policies._registered.update(before)
