@@ -186,6 +186,8 @@ class Machine:
     fixed_s: float
     step_s: float
     now_s: float = 0.0
+    cold_s: float = 0.0
+    locked_out_s: float = 0.0
 
     def __post_init__(self):
         self.steps = []
@@ -194,10 +196,11 @@ class Machine:
     def run(self, job):
         self.steps.append(job.task.max_steps)
         took_s = self.fixed_s + job.task.max_steps * self.step_s
-        self.now_s += took_s + 0.001
+        took_s += self.cold_s * (len(self.steps) == 1)
+        self.now_s += took_s + 0.001 + self.locked_out_s
         reading = Reading("cpu:0", "made-up", Status.MEASURED, took_s, 0.0, 0.0, took_s)
         measured = Measurement("calibration", 0.0, took_s, (reading,), 2, 0.1)
-        return SimpleNamespace(measurement=measured)
+        return SimpleNamespace(measurement=measured, locked_out_s=self.locked_out_s)
 
     def calibrate(self, steps, budget_s):
         task = TrainingTask("net", {}, "default", 1, 32, (None,))
@@ -216,6 +219,17 @@ def test_long_trainings_stand_out_from_what_all_trainings_have_in_common(monkeyp
     assert 0.9 <= extra_s <= 1.3, "about as long as the fixed part"
     assert one.duration_s == pytest.approx(1.0 + 100_000 * 0.02)
     assert one.around_s == pytest.approx(0.001)
+
+
+def test_what_others_do_with_the_device_is_no_part_of_what_surrounds_a_training(monkeypatch):
+    machine = Machine(monkeypatch, fixed_s=0.01, step_s=0.001, locked_out_s=5.0)
+    assert machine.calibrate(1000, budget_s=60).around_s == pytest.approx(0.001)
+
+
+def test_what_only_the_first_training_of_a_dear_network_costs_is_not_extrapolated(monkeypatch):
+    machine = Machine(monkeypatch, fixed_s=2.0, step_s=0.15, cold_s=1.5)
+    one = machine.calibrate(50, budget_s=10)
+    assert one.duration_s == pytest.approx(2.0 + 50 * 0.15)
 
 
 def test_no_training_is_longer_than_a_whole_one(monkeypatch):

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from joulelab.energy.idle import wait_until_idle
@@ -78,6 +79,7 @@ class Outcome(Generic[Result]):
         utilisation: how busy the device was over the same window.
         error: type and message, where it failed.
         details: the traceback.
+        locked_out_s: how long others held the device; a part of `waiting`.
     """
 
     state: State
@@ -89,6 +91,7 @@ class Outcome(Generic[Result]):
     utilisation: Utilisation
     error: str | None = None
     details: str | None = None
+    locked_out_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -193,12 +196,15 @@ class LocalExecutor(Executor[Doable, Result]):
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
         with DeviceLock(self._domain) as lock:
+            asked_s = time.monotonic()
             lock.acquire(wait=True, on_wait=self._on_wait)
+            locked_out_s = time.monotonic() - asked_s
             self._lay_out_if_possible(job)
             if self._cool_down_s:
                 wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
             waited = waiting.close()
-            return self._measured(job, waited, on_sign)
+            outcome = self._measured(job, waited, on_sign)
+            return replace(outcome, locked_out_s=locked_out_s)
 
     def _measured(
         self, job: Doable, waited: Measurement, on_sign: Callable[[SignOfLife], None]
