@@ -50,8 +50,9 @@ def joules(value: float | None) -> str:
         return UNKNOWN
     size, unit = scale(value, ENERGY) if value else (1.0, "J")
     if unit == "kJ":
-        return f"{value / size:,.1f} kJ"
-    return f"{value / size:,.2f} MJ" if unit == "MJ" else f"{significant(value / size)} {unit}"
+        return signed(f"{value / size:,.1f} kJ")
+    digits = f"{value / size:,.2f}" if unit == "MJ" else significant(value / size)
+    return signed(f"{digits} {unit}")
 
 
 def grams(value: float | None) -> str:

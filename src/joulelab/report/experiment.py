@@ -207,8 +207,9 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
         return EnergyBasis(None, "missing", (f"No energy is known: {'; '.join(because)}.",))
     remarks = []
     if flagged := [flag for flag in runs.get("energy_flags", ()) if isinstance(flag, str) and flag]:
+        verb = "carries" if len(flagged) == 1 else "carry"
         remarks.append(
-            f"{formats.count(len(flagged), 'measurement')} of {len(runs):,} carry a quality flag, "
+            f"{formats.count(len(flagged), 'measurement')} of {len(runs):,} {verb} a quality flag, "
             f"such as “{flagged[0]}”; the column energy_flags of an export has them all."
         )
     if without := len(runs) - known:

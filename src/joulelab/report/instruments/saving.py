@@ -180,8 +180,8 @@ def _doubts(name: str, agreed: Agreement) -> list[str]:
     if line.constant:
         said.append(
             f"{name}: the intercept differs from 0 "
-            f"({formats.signed(formats.joules(line.intercept_low))} to "
-            f"{formats.signed(formats.joules(line.intercept_high))}): a factor alone does not make "
+            f"({formats.joules(line.intercept_low)} to "
+            f"{formats.joules(line.intercept_high)}): a factor alone does not make "
             "one the other."
         )
     if not agreed.calibration.ways_agree:
