@@ -203,9 +203,9 @@ def study_tables(results: Results) -> list[Table | Omitted]:
     return [
         ledger_table(study_energy(results.ledger_frame())),
         domains_table(results.energy_frame()),
-        *instrument_tables(results),
         states_table(runs),
         *[table for table in listed if table is not None],
+        *instrument_tables(results),
     ]
 
 
