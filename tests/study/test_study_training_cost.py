@@ -207,7 +207,6 @@ def test_random_weights_and_all_data_sets_are_told_and_kept(finished):
 @pytest.mark.parametrize("changed", ["weights", "data_sets"])
 def test_a_study_goes_on_only_with_what_it_began_with(finished, changed, tmp_path):
     _, _, spec = finished
-    study = Study(check_spec({**spec.to_dict(), "name": "again"}))
     # Planned and described by a session that finished nothing.
     out = tmp_path / "out"
     alone = {"networks": ["shufflenet_v2_x0_5"], "bases": ["trained"], "repetitions": 1}
