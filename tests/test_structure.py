@@ -9,12 +9,13 @@ import joulelab
 
 PACKAGE = Path(joulelab.__file__).parent
 MAY_IMPORT = {
-    "energy": set(),
+    "tabular": set(),
+    "energy": {"tabular"},
     "learning": set(),
     "tuning": set(),
-    "serving": set(),
+    "serving": {"tabular"},
     "analysis": set(),
-    "replication": {"analysis"},
+    "replication": {"analysis", "tabular"},
     "study": {"energy", "learning", "tuning", "serving"},
     "report": {"study", "analysis", "energy"},
     "forecast": {"study", "analysis", "energy", "learning"},
@@ -28,6 +29,7 @@ MAY_IMPORT = {
         "learning",
         "tuning",
         "serving",
+        "tabular",
     },
 }
 ROOT_MODULES = {"errors", "formats", "registry", "settings", "__version__"}

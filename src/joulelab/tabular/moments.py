@@ -1,0 +1,486 @@
+"""Columns of somebody's table as times: seconds since the first row, and when that was.
+
+::
+
+    0.25, 12 ms, t_us            seconds since something, as they are
+    1772704800.1                 seconds since 1970; ms, us and ns are told by their size
+    2026-03-05T09:00Z            ISO 8601, also 2026/03/05 09:00:00.123 (nvidia-smi)
+    05.03.2026 09:00             the day first; also an interval, of which the beginning counts
+    03/05/2026 9:00 AM           day or month first, as the column itself shows; else refused
+    05/Mar/2026:09:00:00 +0100   a web server's log
+    Thu Mar  5 09:00:00 2026     as C writes it
+    09:00:00                     a time of day; midnight may pass
+
+Offsets that are written count. Moments without one are of the zone that the user names, or the
+heading (``Datetime (UTC)``, ``MTU (CET/CEST)``), else of one that is assumed and said. Local time
+jumps by an hour where summer time begins or ends; rows are taken to be in the order in which they
+were written, so the hour that comes twice is read as what it is. Where the zone is not known, a
+jump of just an hour at a moment at which some zone changes is taken for such a change, and said.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab.errors import UsageError
+from joulelab.tabular.numbers import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from joulelab.tabular.table import Table
+
+SECONDS = {
+    "s": 1.0,
+    "sec": 1.0,
+    "secs": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "msec": 1e-3,
+    "millis": 1e-3,
+    "milliseconds": 1e-3,
+    "us": 1e-6,
+    "usec": 1e-6,
+    "microseconds": 1e-6,
+    "ns": 1e-9,
+    "nanoseconds": 1e-9,
+    "min": 60.0,
+    "minutes": 60.0,
+    "h": 3600.0,
+    "hours": 3600.0,
+}
+EPOCH_S = 1e8
+"""Later than any recording is long: such a time is a moment, and not seconds since the opening."""
+_EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+"""From which value on a moment is in nanoseconds, microseconds, milliseconds."""
+HOUR_S = 3600.0
+DAY_S = 86400.0
+FORMATS = (
+    "ISO8601",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M:%S.%f",
+    "%d/%b/%Y:%H:%M:%S",
+    "%a %b %d %H:%M:%S %Y",
+    "%a %d %b %Y %H:%M:%S",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+)
+SLASHED = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
+"""Times after a day that stands as 03/05/2026, whichever of the two is the month."""
+DAY_FIRST, MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
+EXAMPLE = "write seconds, 2023-03-21T12:34:56.789, or 2023/03/21 12:34:56.789"
+_ZONES = {
+    "utc": "UTC",
+    "gmt": "UTC",
+    "cet": "Europe/Brussels",
+    "cest": "Europe/Brussels",
+    "eet": "Europe/Athens",
+    "eest": "Europe/Athens",
+    "wet": "Europe/Lisbon",
+    "west": "Europe/Lisbon",
+}
+"""What a heading may say; those with summer time by a place that keeps it."""
+_OFFSET = re.compile(r"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2})$", re.I)
+_INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
+_TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
+_OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A column of times.
+
+    Attributes:
+        seconds: (n,) since `epoch_s`, or since whatever the file counts from; NaN where there is
+            none.
+        epoch_s: the moment of second 0, in seconds since 1970; ``None`` where nobody says.
+        resolution_s: 1, or 60, where all of them are whole seconds, or minutes; else 0.
+        zone: that was assumed for moments without an offset; empty where none was needed.
+        remarks: what was taken for granted, in words.
+    """
+
+    seconds: Floats
+    epoch_s: float | None = None
+    resolution_s: float = 0.0
+    zone: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def since_1970_s(self) -> Floats:
+        """(n,) seconds since 1970, or since whatever the file counts from."""
+        return self.seconds + (self.epoch_s or 0.0)
+
+
+def read_zone(text: str) -> tzinfo:
+    """A time zone as a user names it.
+
+    Args:
+        text: ``Europe/Berlin``, ``UTC``, ``+02:00``, or ``local`` for that of this machine.
+
+    Raises:
+        UsageError: there is no such zone.
+    """
+    offset = _OFFSETS.fullmatch(text.strip())
+    if offset:
+        return timezone(_offset(offset))
+    if text.casefold() in ("local", ""):
+        return local_zone()
+    try:
+        return ZoneInfo(_ZONES.get(text.casefold(), text))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UsageError(
+            f"there is no time zone {text[:40]!r}", "write Europe/Berlin, UTC, +02:00 or local"
+        ) from None
+
+
+def local_zone() -> tzinfo:
+    """The zone of this machine, with its summer time where it can be told."""
+    import os
+    from pathlib import Path
+
+    for name in (os.environ.get("TZ", "").lstrip(":"), _link_of(Path("/etc/localtime"))):
+        if name:
+            try:
+                return ZoneInfo(name)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                continue
+    return datetime.now().astimezone().tzinfo or UTC
+
+
+def _link_of(path: Any) -> str:  # noqa: ANN401 - a Path, imported late
+    try:
+        return str(path.resolve()).partition("zoneinfo/")[2]
+    except OSError:
+        return ""
+
+
+def read_moments(table: Table, name: str, zone: tzinfo | None = None) -> Moments:
+    """A column as times.
+
+    Args:
+        table: where it is.
+        name: of the column.
+        zone: of moments without an offset; that of the heading, else of this machine, where
+            ``None``.
+
+    Raises:
+        JoulelabError: a text in it is neither seconds nor a moment, or may be read in two ways, or
+            there is no such moment in the zone.
+    """
+    import pandas as pd
+
+    column = table.frame[name]
+    if pd.api.types.is_timedelta64_dtype(column):
+        return Moments(np.asarray(column.dt.total_seconds(), float))
+    if pd.api.types.is_datetime64_any_dtype(column):
+        if column.dt.tz is not None:
+            return _since_first(_epoch_s(column.dt.tz_convert("UTC").dt.tz_localize(None)))
+        return _local(table, name, _epoch_s(column), zone)
+    if not pd.api.types.is_numeric_dtype(column):
+        as_numbers = pd.to_numeric(column, errors="coerce")
+        texts = pd.Series(table.texts(name))
+        said = texts != ""
+        moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
+        if 2 * int(moments.sum()) > int(said.sum()):
+            return _of_texts(table, name, texts, zone)
+    return _of_numbers(table, name)
+
+
+def _of_numbers(table: Table, name: str) -> Moments:
+    heading = table.headings[name]
+    last = re.split(r"[\s_/]", heading.name.casefold())[-1]
+    told = heading.unit.casefold() in SECONDS or (not heading.unit and last in SECONDS)
+    values = table.numbers(name, SECONDS if told else None).values
+    if np.isnan(values).all():
+        return Moments(values)
+    first = float(np.nanmin(np.abs(values)))
+    if not told:
+        values = values * next((scale for least, scale in _EPOCHS if first >= least), 1.0)
+    first = float(values[np.isfinite(values)][0])
+    if first < EPOCH_S:
+        return Moments(values, None, _resolution(values))
+    return Moments(values - first, first, _resolution(values))
+
+
+def _of_texts(table: Table, name: str, texts: pd.Series[str], zone: tzinfo | None) -> Moments:
+    import pandas as pd
+
+    texts = texts.str.strip("[]").str.strip()
+    if texts.str.contains(_INTERVAL).any():
+        texts = texts.str.split(_INTERVAL, n=1).str[0]
+    if _TIME_OF_DAY.fullmatch(next((text for text in texts if text), "")):
+        return _times_of_day(table, name, texts)
+    parts = texts.str.extract(_OFFSET)
+    with_offset = parts["zone"].notna().to_numpy()
+    stamps = parts["stamp"].where(with_offset, texts)
+    naive_s = _parsed(table, name, stamps, texts)
+    if not with_offset.any():
+        return _local(table, name, naive_s, zone)
+    known = {text: _offset_s(text) for text in parts["zone"].dropna().unique()}
+    offsets_s = pd.Series(parts["zone"].map(known), dtype=float).to_numpy()
+    if with_offset.all() or not (texts[~with_offset] != "").any():
+        return _since_first(naive_s - np.nan_to_num(offsets_s))
+    others = _local(table, name, np.where(with_offset, np.nan, naive_s), zone)
+    epoch_s = np.where(with_offset, naive_s - np.nan_to_num(offsets_s), others.since_1970_s)
+    mixed = _since_first(epoch_s)
+    return Moments(mixed.seconds, mixed.epoch_s, mixed.resolution_s, others.zone, others.remarks)
+
+
+def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[str]) -> Floats:
+    """Naive moments in seconds since 1970, as if they were UTC; NaN where a cell is empty."""
+    said = (texts != "").to_numpy()
+    best, most = np.full(len(texts), math.nan), -1
+    for form in _formats(table, name, stamps):
+        parsed = _epoch_s(_to_datetime(stamps, form))
+        count = int(np.isfinite(parsed).sum())
+        if count > most:
+            best, most = parsed, count
+        if count == int(said.sum()):
+            break
+    wrong = said & ~np.isfinite(best)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise table.error(
+            f"{str(texts.iloc[row])[:40]!r} is neither seconds nor a moment", EXAMPLE, row, name
+        )
+    return best
+
+
+def _formats(table: Table, name: str, stamps: pd.Series[str]) -> Iterator[str]:
+    """The forms to try; a slashed day only in the order that the column itself shows."""
+    slashed = stamps.str.extract(r"^(\d{1,2})/(\d{1,2})/\d{4}")
+    if slashed[0].notna().any() and not stamps.str.contains(r"[ap]m$", case=False).any():
+        first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
+        day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
+        if not day_first and not month_first and not first.equals(second):
+            # A recording that goes on over midnight moves the day more than the month.
+            day_first, month_first = first.nunique() > 1, second.nunique() > 1
+        if day_first == month_first and not first.equals(second):
+            row = int(np.argmax(slashed[0].notna().to_numpy()))
+            raise table.error(
+                f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be "
+                "told",
+                "write 2026-03-05 for the fifth of March",
+                row,
+                name,
+            )
+        yield from (f"{DAY_FIRST if day_first else MONTH_FIRST} {time}" for time in SLASHED)
+        return
+    yield from FORMATS
+
+
+def _to_datetime(stamps: pd.Series[str], form: str) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.to_datetime(stamps, format=form, errors="coerce")
+
+
+def _epoch_s(moments: pd.Series[Any]) -> Floats:
+    """Seconds since 1970 of naive moments; NaN where there is none."""
+    counts = moments.to_numpy("datetime64[ns]")
+    whole = counts.astype("datetime64[s]")
+    seconds = whole.astype(np.int64) + (counts - whole).astype(np.int64) / 1e9
+    return np.where(np.isnat(counts), math.nan, seconds)
+
+
+def _since_first(epoch_s: Floats, zone: str = "", remarks: Sequence[str] = ()) -> Moments:
+    known = epoch_s[np.isfinite(epoch_s)]
+    if not len(known):
+        return Moments(epoch_s)
+    first = float(known[0])
+    return Moments(epoch_s - first, first, _resolution(epoch_s), zone, tuple(remarks))
+
+
+def _resolution(seconds: Floats) -> float:
+    known = seconds[np.isfinite(seconds)]
+    if not len(known) or (known % 1).any():
+        return 0.0
+    return 60.0 if not (known % 60).any() and len(np.unique(known)) < len(known) else 1.0
+
+
+def _times_of_day(table: Table, name: str, texts: pd.Series[str]) -> Moments:
+    """Times without a day: it begins anew at midnight, and nobody says which day it was."""
+    import pandas as pd
+
+    seconds = pd.to_timedelta(texts.str.replace(",", "."), errors="coerce")
+    of_day = np.asarray(seconds.dt.total_seconds(), float)
+    wrong = (texts != "").to_numpy() & ~np.isfinite(of_day)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise table.error(f"{texts.iloc[row][:40]!r} is no time of day", EXAMPLE, row, name)
+    steps = np.diff(of_day, prepend=of_day[:1])
+    days = np.cumsum(np.where(steps < -DAY_S / 2, 1, np.where(steps > DAY_S / 2, -1, 0)))
+    return Moments(of_day + DAY_S * days - of_day[0], None, _resolution(of_day))
+
+
+def _local(table: Table, name: str, naive_s: Floats, zone: tzinfo | None) -> Moments:
+    """Moments without an offset, in a zone that is given, or assumed."""
+    named = zone or _zone_of_heading(table.headings[name].text)
+    used = named or local_zone()
+    told = "" if named is not None else str(used)
+    remarks = (
+        [] if named is not None else [f"times without a zone are taken as local time ({used})"]
+    )
+    good = np.flatnonzero(np.isfinite(naive_s))
+    if not len(good):
+        return Moments(naive_s)
+    offsets = _offsets_s(table, name, naive_s, good, used, asked=zone is not None)
+    if named is None:
+        offsets, changes = _unnamed_changes(naive_s, good, offsets)
+        remarks += changes
+    epoch_s = naive_s - offsets
+    return _since_first(epoch_s, told, remarks)
+
+
+def _zone_of_heading(text: str) -> tzinfo | None:
+    words = re.findall(r"[a-z]+", text.casefold())
+    return next((ZoneInfo(_ZONES[word]) for word in words if word in _ZONES), None)
+
+
+def _offsets_s(
+    table: Table,
+    name: str,
+    naive_s: Floats,
+    good: NDArray[np.intp],
+    zone: tzinfo,
+    *,
+    asked: bool,
+) -> Floats:
+    """(n,) offsets of local time from UTC; in the hour that comes twice, by the order of rows."""
+    offsets = np.zeros(len(naive_s))
+    hours = np.floor(naive_s[good] / (HOUR_S / 4))  # no zone changes within a quarter of an hour
+    first_of = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
+    early = np.empty(len(good))
+    late = np.empty(len(good))
+    for start, end in pairwise([*first_of.tolist(), len(good)]):
+        moment = _naive(float(naive_s[good[start]]))
+        early[start:end] = _utc_offset_s(moment, zone, fold=0)
+        late[start:end] = _utc_offset_s(moment, zone, fold=1)
+        if asked and early[start] < late[start]:
+            raise table.error(
+                f"there was no {moment:%Y-%m-%d %H:%M} in {zone}: summer time began",
+                "name the zone in which the times were written",
+                int(good[start]),
+                name,
+            )
+    chosen = np.minimum(early, late)
+    for begin, stop in _runs(early > late):
+        chosen[begin:stop] = _twice_hour(naive_s[good], early, late, begin, stop)
+    offsets[good] = chosen
+    return offsets
+
+
+def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _twice_hour(naive_s: Floats, early: Floats, late: Floats, start: int, end: int) -> Floats:
+    """Offsets within an hour that comes twice: summer time until the clock goes back.
+
+    Where it does not go back within the rows, summer time if the row before the hour is near to
+    it, else standard time if the row after is.
+    """
+    back = np.flatnonzero(np.diff(naive_s[start:end]) < -HOUR_S / 4)
+    offsets = early[start:end].copy()
+    if len(back):
+        offsets[back[0] + 1 :] = late[start + back[0] + 1 : end]
+        return offsets
+    before_s = naive_s[start] - naive_s[start - 1] if start else math.inf
+    after_s = naive_s[end] - naive_s[end - 1] if end < len(naive_s) else math.inf
+    return late[start:end].copy() if after_s < before_s else offsets
+
+
+def _unnamed_changes(
+    naive_s: Floats, good: NDArray[np.intp], offsets: Floats
+) -> tuple[Floats, list[str]]:
+    """Jumps of an hour where some zone changes, which the assumed zone does not explain."""
+    steps = np.diff((naive_s - offsets)[good])
+    usual_s = float(np.median(np.abs(steps))) if len(steps) else 0.0
+    tolerance_s = max(3 * usual_s, 1.0)
+    remarks = []
+    offsets = offsets.copy()
+    for position in np.flatnonzero(np.abs(np.abs(steps) - HOUR_S) <= tolerance_s).tolist():
+        before = _naive(float(naive_s[good[position]]))
+        after = _naive(float(naive_s[good[position + 1]]))
+        change_s = HOUR_S if steps[position] > 0 else -HOUR_S
+        zone = _changes_there(before, after, change_s)
+        if zone:
+            offsets[good[position + 1 :]] += change_s
+            kind = "begins" if change_s > 0 else "ends"
+            remarks.append(
+                f"times jump by an hour at {after:%Y-%m-%d %H:%M}, where summer time {kind} in "
+                f"{zone}: taken as such"
+            )
+    return offsets, remarks
+
+
+@cache
+def _changes_there(before: datetime, after: datetime, change_s: float) -> str:
+    """A zone whose clocks are put forward or back by just this between two moments, or nothing."""
+    likely = ("Europe/Berlin", "Europe/London", "America/New_York", "America/Chicago")
+    for name in dict.fromkeys((*likely, *sorted(available_timezones()))):
+        zone = ZoneInfo(name)
+        fold = 0 if change_s > 0 else 1
+        later_s = _utc_offset_s(after, zone, fold=fold)
+        # A moment just before, of the same side, tells the change from one elsewhere that day.
+        if later_s - _utc_offset_s(before, zone, fold=0) == change_s:
+            return name
+    return ""
+
+
+def _naive(seconds: float) -> datetime:
+    return datetime(1970, 1, 1) + timedelta(seconds=seconds)
+
+
+def _utc_offset_s(moment: datetime, zone: tzinfo, *, fold: int) -> float:
+    offset = moment.replace(tzinfo=zone, fold=fold).utcoffset()
+    return offset.total_seconds() if offset is not None else 0.0
+
+
+def _offset(match: re.Match[str]) -> timedelta:
+    size = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return -size if match[1] == "-" else size
+
+
+def _offset_s(text: str) -> float:
+    match = _OFFSETS.fullmatch(text)
+    return _offset(match).total_seconds() if match else 0.0
+
+
+def spread(seconds: Floats, resolution_s: float) -> Floats:
+    """Times that were cut to whole seconds, spread over their second in equal steps.
+
+    Where k rows have one time t, they are taken to be at t, t + r/k, t + 2r/k ... The first and the
+    last time may have fewer rows than the others, because the recording began, or ended, within
+    them: their steps are those of the others.
+
+    Args:
+        seconds: (n,) in order.
+        resolution_s: r, to which they were cut; 0 for not at all.
+    """
+    if not resolution_s or len(seconds) < 2 or not (np.diff(seconds) == 0).any():  # noqa: PLR2004
+        return seconds
+    starts = np.flatnonzero(np.diff(seconds, prepend=seconds[0] - 1) != 0)
+    counts = np.diff([*starts, len(seconds)])
+    usual = float(np.median(counts[1:-1])) if len(counts) > 2 else float(counts.max())  # noqa: PLR2004
+    steps = resolution_s / np.maximum(counts, 1)
+    steps[0], steps[-1] = (resolution_s / max(usual, counts[at]) for at in (0, -1))
+    place = np.arange(len(seconds)) - np.repeat(starts, counts)
+    spread_s = seconds + place * np.repeat(steps, counts)
+    # The first second was entered in its middle: its rows are the last of it.
+    spread_s[: counts[0]] += resolution_s - counts[0] * steps[0]
+    return np.asarray(spread_s, float)

@@ -1,0 +1,373 @@
+"""From the bytes of a file to a table of named columns, whoever wrote it.
+
+::
+
+    bytes                 Parquet as it is; else UTF-8, UTF-16, or else Windows' Western code page
+    lines                 any line ending; blank lines and comments (#) left out
+      preamble            lines before the header: what a program says of itself
+      header              the first line with as many fields as the rows; or, as of nvidia-smi dmon,
+                          a comment with as many names, perhaps followed by one of units
+      rows                a header that stands there again (an appended file) is left out
+      half a line         at the end, where the writer was killed, is left out
+    cells                 text, as it stands; numbers and times are read when they are asked for
+
+The delimiter is what cuts the lines into equal numbers of fields: comma, semicolon, tab, bar, or
+blanks. Every row keeps its line number, so that an error can name it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from joulelab import formats
+from joulelab.errors import JoulelabError
+from joulelab.tabular.table import Heading, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET_MAGIC = b"PAR1"
+GZIP_MAGIC = b"\x1f\x8b"
+CUT = "the last line is cut off and was left out"
+COMMENT = "#"
+BLANKS = " "
+"""Any number of blanks, which also may stand at the beginning of a line."""
+DELIMITERS = (",", ";", "\t", "|", BLANKS)
+LOOKED_AT = 200
+"""Lines that decide on the delimiter."""
+WHAT = "a table is Parquet or a text with a delimiter"
+_QUOTED = re.compile(r'"[^"]*"')
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
+_STAMP = re.compile(
+    r"\[?\d{1,4}[-/.]\w{1,3}[-/.]\d{1,4}"
+    r"([T :]\d\d?:\d\d(:\d\d([.,]\d+)?)?\s*([ap]m|z|utc|gmt|[+-]\d\d:?\d\d)?)?\]?",
+    re.IGNORECASE,
+)
+_DECIMAL_COMMA, _DECIMAL_POINT = re.compile(r"[-+]?\d+,\d+"), re.compile(r"[-+]?\d+\.\d+")
+_SURE_COMMA = re.compile(r"[-+]?(0,\d+|\d+,(\d{1,2}|\d{4,}))")
+"""With three digits after it, a comma may stand between thousands."""
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the lines of a text are to be cut up."""
+
+    delimiter: str
+    header: Sequence[str]
+    units: Sequence[str]
+    rows: Sequence[_Line]
+    has_header: bool
+    remarks: tuple[str, ...]
+
+
+def read_table(
+    path: Path, error_class: type[JoulelabError] = JoulelabError, *, ends_lines: str = ""
+) -> Table:
+    """Read a file as a table.
+
+    Args:
+        path: Parquet, or a text with a delimiter; the name does not matter.
+        error_class: what is raised about the file and, later, about the table.
+        ends_lines: a heading with this in it is of a program that ends every line, so that a last
+            line without an end has been cut off, however many fields it has.
+
+    Raises:
+        JoulelabError: of `error_class`: the file cannot be read, is empty or no table, or a line
+            has more or fewer fields than there are columns.
+    """
+    content = read_bytes(path, error_class)
+    if content.startswith(PARQUET_MAGIC):
+        return _parquet(path, error_class)
+    return parse_table(path, content, error_class, ends_lines=ends_lines)
+
+
+def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        JoulelabError: of `error_class`: there is no file, or it may not be read, or it is empty.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise error_class(f"{path} does not exist", "name a file that is there") from None
+    except OSError as error:
+        raise error_class(
+            f"{path} cannot be read: {error.strerror or error}", "name a file that you may read"
+        ) from error
+    if not content.strip():
+        raise error_class(f"{path} is empty", "name a file with a header and rows")
+    return content
+
+
+def parse_table(
+    path: Path, content: bytes, error_class: type[JoulelabError], *, ends_lines: str = ""
+) -> Table:
+    """The table in the bytes of a text; see `read_table`.
+
+    Args:
+        path: where they are from, for messages.
+        content: of the file.
+        error_class: as for `read_table`.
+        ends_lines: likewise.
+    """
+    text, remarks = decode(path, content, error_class)
+    layout = _layout(path, text, error_class, ends_lines)
+    frame = _frame(path, layout, error_class)
+    headings = {
+        name: Heading.of(name, unit) for name, unit in zip(layout.header, layout.units, strict=True)
+    }
+    twice = _twice(layout.header, frame)
+    frame = frame.loc[:, [layout.header.index(name) for name in dict.fromkeys(layout.header)]]
+    frame.columns = list(dict.fromkeys(layout.header))
+    return Table(
+        path,
+        frame,
+        headings,
+        lines=[line.number for line in layout.rows],
+        remarks=(*remarks, *layout.remarks),
+        error_class=error_class,
+        has_header=layout.has_header,
+        decimal_comma=layout.delimiter != "," and _has_decimal_commas(layout),
+        twice=twice,
+    )
+
+
+def decode(
+    path: Path, content: bytes, error_class: type[JoulelabError]
+) -> tuple[str, tuple[str, ...]]:
+    """The text in some bytes, and what was taken for granted about its encoding.
+
+    Args:
+        path: where they are from, for messages.
+        content: of the file.
+        error_class: what is raised.
+
+    Raises:
+        JoulelabError: of `error_class`: it is no text.
+    """
+    remarks: tuple[str, ...] = ()
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"  # as Windows' PowerShell redirects
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        # Every byte means something there; what is binary has others that no text has.
+        text = content.decode("cp1252", errors="replace")
+        remarks = ("it is not UTF-8, and was read in Windows' Western code page",)
+        if any(ord(letter) < ord(" ") and letter not in "\t\n\r\f" for letter in text):
+            text = "\0"
+    if "\0" in text:
+        hint = "unpack it first" if content.startswith(GZIP_MAGIC) else WHAT
+        raise error_class(f"{path} is neither Parquet nor text", hint)
+    return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
+
+
+def _layout(path: Path, text: str, error_class: type[JoulelabError], ends_lines: str) -> _Layout:
+    lines = _lines(text)
+    comments = [line for line in lines if line.text.lstrip().startswith(COMMENT)]
+    plain = [line for line in lines if not line.text.lstrip().startswith(COMMENT)]
+    if not plain:
+        raise error_class(f"{path} has no row", WHAT)
+    delimiter, fields = _delimiter([line.text for line in plain[:LOOKED_AT]])
+    remarks: list[str] = []
+    header, units = _comment_header(comments, plain[0], delimiter, fields)
+    has_header, repeats = True, set()
+    if not header:
+        first = _first(plain, delimiter, fields)
+        if first:
+            remarks.append(f"{formats.count(first, 'line')} before the header left out")
+        header = _cells(plain[first].text, delimiter)
+        units = [""] * len(header)
+        has_header = not all(_is_value(cell) for cell in header)
+        repeats = {_plain_text(plain[first].text)} if has_header else set()
+        plain = plain[first + has_header :]
+        if not has_header:
+            header = [str(number) for number in range(1, len(header) + 1)]
+    rows = [line for line in plain if _plain_text(line.text) not in repeats]
+    if again := len(plain) - len(rows):
+        remarks.append(f"{formats.count(again, 'repeated header line')} left out")
+    if rows and not text.endswith("\n") and rows[-1].number == lines[-1].number:
+        count = len(_cells(rows[-1].text, delimiter))
+        ended = ends_lines and any(ends_lines in name for name in header)
+        if len(rows) > 1 and (ended or count < len(header)):
+            rows = rows[:-1]
+            remarks.append(CUT)
+    if not rows:
+        raise error_class(f"{path} has a header and no row", "record, or export, it again")
+    return _Layout(delimiter, header, units, rows, has_header, tuple(remarks))
+
+
+def _lines(text: str) -> list[_Line]:
+    """The lines with anything on them; one whose quotation goes on below is one with the next."""
+    lines = text.split("\n")
+    if '"' not in text or all(line.count('"') % 2 == 0 for line in lines):
+        return [_Line(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    joined: list[_Line] = []
+    waiting: list[str] = []
+    for number, line in enumerate(lines, 1):
+        waiting.append(line)
+        if sum(part.count('"') for part in waiting) % 2 == 0:
+            whole = "\n".join(waiting)
+            if whole.strip():
+                joined.append(_Line(number - len(waiting) + 1, whole))
+            waiting = []
+    return joined + [_Line(len(lines) - len(waiting) + 1, "\n".join(waiting))] * bool(waiting)
+
+
+def _delimiter(texts: Sequence[str]) -> tuple[str, int]:
+    """What cuts most lines into the same number of fields, and that number."""
+    best: tuple[float, bool, int, int] = (0.0, False, 0, 0)
+    chosen, fields = ",", 1
+    below = [text.strip() for text in texts[1:]]
+    if below and all(_STAMP.fullmatch(text) or _DECIMAL_COMMA.fullmatch(text) for text in below):
+        return chosen, fields  # one column, with blanks or commas within its cells
+    for rank, delimiter in enumerate(DELIMITERS):
+        if delimiter == BLANKS and fields > 1:
+            continue  # blanks stand within the fields of something else
+        counts = Counter(_count(text, delimiter) for text in texts)
+        usual, times = max(counts.items(), key=lambda item: (item[1], item[0]))
+        begins = _count(texts[0], delimiter) == usual
+        score = (times / len(texts), begins, usual, -rank)
+        if usual > 1 and score > best and (begins or 2 * times > len(texts)):
+            best, chosen, fields = score, delimiter, usual
+    return chosen, fields
+
+
+def _count(text: str, delimiter: str) -> int:
+    bare = _QUOTED.sub("q", text) if '"' in text else text
+    return len(bare.split()) if delimiter == BLANKS else bare.count(delimiter) + 1
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    """The fields of one line, without blanks around."""
+    if delimiter == BLANKS:
+        rows = csv.reader(io.StringIO(re.sub(r"[ \t]+", " ", text.strip())), delimiter=" ")
+    else:
+        rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    return [cell.strip() for cell in next(rows, [])]
+
+
+def _comment_header(
+    comments: Sequence[_Line], first: _Line, delimiter: str, fields: int
+) -> tuple[list[str], list[str]]:
+    """Names, and units if a second line has them, in the comments right above the first row."""
+    above = [line for line in comments if line.number < first.number]
+    cells = [_cells(line.text.strip().lstrip(COMMENT), delimiter) for line in above[-2:]]
+    fit = [one for one in cells if len(one) == fields and fields > 1]
+    row = _cells(first.text, delimiter)
+    if not fit or not any(_is_value(cell) for cell in row):
+        return [], []
+    return (fit[0], fit[1]) if len(fit) > 1 else (fit[0], [""] * fields)
+
+
+def _first(plain: Sequence[_Line], delimiter: str, fields: int) -> int:
+    """The position of the header: the first line that is cut up about as the rows are."""
+    for position, line in enumerate(plain):
+        if 2 * _count(line.text, delimiter) > fields:
+            return position
+    return 0
+
+
+def _is_value(cell: str) -> bool:
+    """Whether a cell is a number or a moment, and so no name of a column."""
+    return bool(_PLAIN_NUMBER.fullmatch(cell) or _STAMP.fullmatch(cell))
+
+
+def _plain_text(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def _has_decimal_commas(layout: _Layout) -> bool:
+    """Whether cells show a decimal comma; where semicolons make room for it, any comma does."""
+    cells = [
+        cell for line in layout.rows[:LOOKED_AT] for cell in _cells(line.text, layout.delimiter)
+    ]
+    sign = _DECIMAL_COMMA if layout.delimiter == ";" else _SURE_COMMA
+    commas = any(sign.fullmatch(cell) for cell in cells)
+    return commas and not any(_DECIMAL_POINT.fullmatch(cell) for cell in cells)
+
+
+def _frame(path: Path, layout: _Layout, error_class: type[JoulelabError]) -> pd.DataFrame:
+    """The rows as text, a column a position."""
+    import pandas as pd
+
+    width = len(layout.header)
+    _check_width(path, layout, error_class)
+    try:
+        return pd.read_csv(
+            io.StringIO("\n".join(line.text for line in layout.rows)),
+            sep=r"\s+" if layout.delimiter == BLANKS else layout.delimiter,
+            header=None,
+            names=range(width),
+            usecols=range(width),
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=layout.delimiter != BLANKS,
+            skip_blank_lines=False,
+            index_col=False,
+        )
+    except ValueError as error:  # pandas' own are among them
+        reason = str(error).partition("\n")[0].strip()
+        raise error_class(
+            f"{path} cannot be read: {reason}", "is a quotation mark missing?"
+        ) from None
+
+
+def _check_width(path: Path, layout: _Layout, error_class: type[JoulelabError]) -> None:
+    """Refuse a row with more or fewer fields than names; one more may be empty, at the end."""
+    width, delimiter = len(layout.header), layout.delimiter
+    for line in layout.rows:
+        count = _count(line.text, delimiter)
+        if count == width or (count == width + 1 and line.text.rstrip().endswith(delimiter)):
+            continue
+        raise error_class(
+            f"{path}, line {line.number}: {formats.count(count, 'value')} "
+            f"for {formats.count(width, 'column')}",
+            "every row needs as many values as the header has names",
+        )
+
+
+def _twice(header: Sequence[str], frame: pd.DataFrame) -> frozenset[str]:
+    """Names that stand above several columns whose cells differ."""
+    differ = set()
+    for name, times in Counter(header).items():
+        if times > 1:
+            places = [place for place, one in enumerate(header) if one == name]
+            first = frame[places[0]]
+            if not all(first.equals(frame[place]) for place in places[1:]):
+                differ.add(name)
+    return frozenset(differ)
+
+
+def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        # Not read_table, which makes columns of folders that are called run=7.
+        with parquet.ParquetFile(path) as file:
+            frame = file.read().to_pandas().reset_index(drop=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        hint = "a Parquet file that was cut short cannot be read"
+        raise error_class(f"{path} cannot be read: {reason}", hint) from error
+    if frame.empty:
+        raise error_class(f"{path} has columns and no row", "record, or export, it again")
+    frame.columns = [str(name) for name in frame.columns]
+    headings = {name: Heading.of(name) for name in frame.columns}
+    return Table(path, frame, headings, error_class=error_class)

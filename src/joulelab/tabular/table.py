@@ -1,0 +1,237 @@
+"""A table that somebody else has written: named columns, and where in the file each row stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joulelab.errors import JoulelabError, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from joulelab.tabular.moments import Moments
+    from joulelab.tabular.numbers import Numbers
+
+MANY = 6
+"""Values that a message lists."""
+_UNIT = re.compile(r"\s*[\[(]([^\])]*)[\])]\s*$")
+_DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The heading of a column.
+
+    Attributes:
+        text: as it stands in the file; the column's name in `Table.frame`.
+        unit: what stands in brackets at its end, or in a line of units below it; else empty.
+    """
+
+    text: str
+    unit: str = ""
+
+    @property
+    def name(self) -> str:
+        """The heading without the brackets at its end.
+
+        >>> Heading("power.draw [W]", "W").name
+        'power.draw'
+        """
+        return _UNIT.sub("", self.text).strip() or self.text
+
+    @classmethod
+    def of(cls, text: str, unit: str = "") -> Heading:
+        """A heading, with the unit that its brackets name where no line of units does."""
+        found = _UNIT.search(text)
+        return cls(text, unit or (found[1].strip() if found else ""))
+
+
+def folded(text: str) -> str:
+    """A name as it is looked up: case, blanks, hyphens and small digits do not matter.
+
+    >>> folded(" Learning Rate "), folded("conv-layers"), folded("gCO₂eq/kWh")
+    ('learning_rate', 'conv_layers', 'gco2eq/kwh')
+    """
+    return re.sub(r"[\s-]+", "_", text.strip().casefold().translate(_DIGITS))
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows and columns of a file.
+
+    Attributes:
+        path: of the file.
+        frame: the cells; of a text file as text, of a Parquet file as they are. A cell that is
+            absent is NaN. Its index is the row of the file, from 0.
+        headings: of each column of `frame`, by its name there.
+        lines: the line of the file on which each row stands, from 1; empty for Parquet.
+        remarks: what was left out or taken for granted, in sentences.
+        error_class: what is raised about this table.
+        has_header: whether the file names its columns; else they are called 1, 2, ...
+        decimal_comma: whether numbers have a comma where others have a point, as far as the
+            file as a whole shows it.
+        twice: headings that stand there more than once, with different cells below them.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    headings: Mapping[str, Heading]
+    lines: Sequence[int] = ()
+    remarks: tuple[str, ...] = ()
+    error_class: type[JoulelabError] = JoulelabError
+    has_header: bool = True
+    decimal_comma: bool = False
+    twice: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @cached_property
+    def _by_folded(self) -> dict[str, str]:
+        """Columns by their folded names; the whole heading counts before the one without unit."""
+        known: dict[str, str] = {}
+        for text, heading in reversed(list(self.headings.items())):
+            known[folded(heading.name)] = text
+        for text in reversed(list(self.headings)):
+            known[folded(text)] = text
+        return known
+
+    def column(self, *usual: str) -> str | None:
+        """The first of some columns that is there.
+
+        Args:
+            usual: names, with or without the unit, however they are spelt; see `folded`.
+
+        Raises:
+            JoulelabError: there are two of that name, and they differ.
+        """
+        name = next(
+            (self._by_folded[key] for one in usual if (key := folded(one)) in self._by_folded), None
+        )
+        if name in self.twice:
+            raise self.error(
+                f"the column {name!r} stands there twice, with different cells",
+                "leave one of them out, or give it another name",
+            )
+        return name
+
+    def require(self, *names: str) -> list[str]:
+        """The columns of these names.
+
+        Raises:
+            JoulelabError: one is not there; the message suggests the nearest.
+        """
+        found = []
+        for name in names:
+            column = self.column(name)
+            if column is None:
+                near = suggestion(name, [heading.name for heading in self.headings.values()])
+                raise self.error(
+                    f"there is no column {name!r}", f"{near}; needed: {', '.join(names)}"
+                )
+            found.append(column)
+        return found
+
+    def texts(self, name: str) -> list[str]:
+        """The cells of a column as text without blanks around; empty where there is none."""
+        column = self.frame[name]
+        absent = column.isna()
+        return ["" if no else str(text).strip() for text, no in zip(column, absent, strict=True)]
+
+    def numbers(self, name: str, units: Mapping[str, float] | None = None) -> Numbers:
+        """A column of numbers; see `joulelab.tabular.numbers.read_numbers`."""
+        from joulelab.tabular.numbers import read_numbers
+
+        return read_numbers(self, name, units)
+
+    def moments(self, name: str, zone: tzinfo | None = None) -> Moments:
+        """A column of times; see `joulelab.tabular.moments.read_moments`."""
+        from joulelab.tabular.moments import read_moments
+
+        return read_moments(self, name, zone)
+
+    def rows(self, chosen: Any) -> Table:  # noqa: ANN401 - whatever pandas takes
+        """Only some rows.
+
+        Args:
+            chosen: positions (m,), or a mask (n,).
+        """
+        import numpy as np
+
+        positions = np.arange(len(self.frame))[chosen]
+        lines = [self.lines[at] for at in positions] if self.lines else ()
+        return replace(self, frame=self.frame.iloc[positions], lines=lines)
+
+    def where(self, text: str) -> Table:
+        """Only the rows with a value in a column.
+
+        Args:
+            text: ``"column=value"``.
+
+        Raises:
+            JoulelabError: no such column, or no row with that value.
+        """
+        import pandas as pd
+
+        asked, equals, value = (part.strip() for part in text.partition("="))
+        name = self.column(asked) if equals else None
+        if name is None:
+            raise self.error(
+                f"there is no column {asked!r}", f"write where=COLUMN=VALUE; {self.known()}"
+            )
+        column = self.frame[name]
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            chosen = (column == pd.to_numeric(value, errors="coerce")).to_numpy()
+        else:
+            chosen = (column.astype(str).str.strip() == value).to_numpy()
+        if not chosen.any():
+            raise self.error(f"there is no row with {asked}={value}", f"there are {listed(column)}")
+        return self.rows(chosen)
+
+    def known(self) -> str:
+        """The names of its columns, for a message."""
+        names = [str(name)[:40] for name in self.headings]
+        return f"there are {', '.join(names[:12])}" + (" ..." if len(names) > 12 else "")  # noqa: PLR2004
+
+    def line(self, position: int) -> str:
+        """Where a row is to be found, for a message.
+
+        Args:
+            position: of the row in `frame`, from 0.
+        """
+        if self.lines:
+            return f"line {self.lines[position]}"
+        return f"row {int(self.frame.index[position]) + 1}"
+
+    def error(
+        self, what: str, remedy: str, row: int | None = None, column: str = ""
+    ) -> JoulelabError:
+        """An error about the file, or about a place in it.
+
+        Args:
+            what: what is wrong.
+            remedy: what to do.
+            row: its position in `frame`.
+            column: its name.
+        """
+        places = [self.line(row)] if row is not None else []
+        places += [f"column {column}"] if column else []
+        return self.error_class(", ".join([str(self.path), *places]) + f": {what}", remedy)
+
+    def remarked(self, *remarks: str) -> Table:
+        """The same with more remarks, each once."""
+        return replace(self, remarks=tuple(dict.fromkeys((*self.remarks, *remarks))))
+
+
+def listed(column: pd.Series[Any]) -> str:
+    """Some of the values of a column, for a message."""
+    values = [str(value)[:40] for value in column.dropna().unique()[: MANY + 1]]
+    return ", ".join(values[:MANY]) + (" ..." if len(values) > MANY else "")

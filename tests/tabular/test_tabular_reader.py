@@ -1,0 +1,148 @@
+"""One reader for tables that others have written."""
+
+import codecs
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from joulelab.errors import DatasetError
+from joulelab.tabular.reader import CUT, parse_table, read_table
+
+PLAIN = "time,power [W]\n0,12.5\n1,13.5\n"
+WATTS = {"w": 1.0, "mw": 1e-3, "mwatts": 1e-3}
+
+
+def parse(text, encoding="utf-8"):
+    content = text if isinstance(text, bytes) else text.encode(encoding)
+    return parse_table(Path("log.csv"), content, DatasetError)
+
+
+def powers(table):
+    return table.numbers(table.require("power")[0], WATTS).values.tolist()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN.encode(),
+        codecs.BOM_UTF8 + PLAIN.encode(),
+        PLAIN.encode("utf-16"),
+        PLAIN.replace("\n", "\r\n").encode(),
+        PLAIN.replace("\n", "\r").encode(),
+        PLAIN.replace(",", ";").encode(),
+        PLAIN.replace(",", ";").replace(".", ",").encode(),
+        PLAIN.replace(",", "\t").replace(".", ",").encode(),
+        PLAIN.replace(",", "|").encode(),
+        PLAIN.replace(",", " , ").encode(),
+        b"\n\n" + PLAIN.encode() + b"\n\n",
+        b"# a comment, with a comma\n" + PLAIN.encode(),
+        b"Recorded by something\n" + PLAIN.encode(),
+        PLAIN.replace("\n1", "\ntime,power [W]\n1").encode(),
+        b"# time power\n# s W\n  0  12.5\n  1  13.5\n",
+        b'"time","power [W]"\n"0","12,5"\n"1","13,5"\n',
+        b"time,power [mW]\n0,12500\n1,13500\n",
+        b"time,power_mw,power\n0,1,12.5 W\n1,1,13500 mW\n",
+        "time,power (W),°C\n0,12.5,40\n1,13.5,41\n".encode("cp1252"),
+    ],
+)
+def test_however_it_is_written_the_table_is_the_same(content):
+    assert powers(parse(content)) == [12.5, 13.5]
+
+
+def test_a_parquet_file_is_a_table_too(tmp_path):
+    path = tmp_path / "log"
+    pd.DataFrame({"time": [0, 1], "power (W)": [12.5, 13.5]}).to_parquet(path)
+    assert powers(read_table(path, DatasetError)) == [12.5, 13.5]
+
+
+def test_what_was_left_out_is_said():
+    read = parse("Linux 6.1\ntime,power\n0,1\ntime,power\n1,2\n2")
+    assert len(read) == 2
+    assert read.remarks == (
+        "1 line before the header left out",
+        "1 repeated header line left out",
+        CUT,
+    )
+
+
+def test_a_row_keeps_the_line_on_which_it_stands():
+    read = parse('# x\ntime,power,note\n0,1,"two\nlines"\n\n1,watts?1,b\n')
+    with pytest.raises(DatasetError, match=r"log.csv, line 6, column power: 'watts\?1' is no"):
+        read.numbers("power")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a,b\n1,2\n3\n4,5\n", "line 3: 1 value for 2 columns"),
+        ("a,b\n1,2\n3,4,5\n4,5\n", "line 3: 3 values for 2 columns"),
+        ("a,b\n1,2\n3,4,5,6\n4,5\n", "line 3: 4 values for 2 columns"),
+        ("a,b\n", "a header and no row"),
+        ("\n \n", "log.csv has no row"),
+        (b"\x1f\x8b\x08\x00\x00", "neither Parquet nor text"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_line(text, complaint):
+    with pytest.raises(DatasetError, match=complaint):
+        parse(text)
+
+
+def test_an_empty_file_and_no_file_are_told_apart(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(DatasetError, match="is empty"):
+        read_table(tmp_path / "empty.csv", DatasetError)
+    with pytest.raises(DatasetError, match="does not exist"):
+        read_table(tmp_path / "absent.csv", DatasetError)
+
+
+def test_a_number_that_can_be_read_in_two_ways_is_refused():
+    with pytest.raises(DatasetError, match=r"'1,234' can be read in two ways"):
+        parse("a\tpower\n1\t1,234\n2\t2,345\n").rows([0, 1]).numbers("power")
+
+
+def test_marks_between_thousands_are_left_out_where_the_column_shows_them():
+    assert parse("a\tpower\n1\t1,234.5\n2\t2,345.5\n").numbers("power").values.tolist() == [
+        1234.5,
+        2345.5,
+    ]
+    assert parse("a;power\n1;1.234,5\n2;2,5\n").numbers("power").values.tolist() == [1234.5, 2.5]
+
+
+def test_an_unreadable_sensor_is_no_number_and_says_why():
+    read = parse("t, power [W]\n0, [N/A]\n1, 3.5 W\n2, [Unknown Error]\n").numbers(
+        "power [W]", WATTS
+    )
+    assert np.isnan(read.values).tolist() == [True, False, True]
+    assert read.unreadable == "[Unknown Error]"
+
+
+def test_a_unit_that_nobody_knows_is_refused():
+    with pytest.raises(DatasetError, match="power is in 'BTU/h'"):
+        parse("t,power [BTU/h]\n0,1\n1,2\n").numbers("power [BTU/h]", WATTS)
+
+
+def test_a_table_without_a_header_has_numbered_columns():
+    read = parse("0.25\n0.5\n")
+    assert not read.has_header
+    assert read.numbers("1").values.tolist() == [0.25, 0.5]
+
+
+def test_a_column_of_moments_alone_is_one_column():
+    read = parse("2026-03-05 10:00:00\n2026-03-05 10:00:01\n")
+    assert read.moments("1").seconds.tolist() == [0, 1]
+
+
+def test_a_name_that_stands_there_twice_is_refused_where_the_cells_differ():
+    assert parse("a,p,p\n1,2,2\n").column("p") == "p"
+    with pytest.raises(DatasetError, match="stands there twice"):
+        parse("a,p,p\n1,2,3\n").column("p")
+
+
+def test_a_name_is_found_however_it_is_spelt_and_a_wrong_one_gets_a_suggestion():
+    read = parse("Learning Rate,energy-J (J)\n1,2\n")
+    assert read.column("learning_rate", "lr") == "Learning Rate"
+    assert read.column("energy_j") == "energy-J (J)"
+    with pytest.raises(DatasetError, match=r"no column 'enrgy_j'"):
+        read.require("enrgy_j")
