@@ -59,7 +59,7 @@ def run(command, **variables):
     )
 
 
-LONG = ("analysis.py", "serving.py", "training.py")
+LONG = ("analysis.py", "planner.py", "serving.py", "training.py")
 """Tens of seconds each; run by `make test-long`."""
 
 

@@ -71,7 +71,11 @@ def _check(task, images, values, test_images, learnt):
 
 
 @pytest.mark.parametrize(
-    ("network", "protocol"), [("DensePolyNN", "default"), ("SimpleCNN", "yarally2023")]
+    ("network", "protocol"),
+    [
+        ("DensePolyNN", "default"),
+        pytest.param("SimpleCNN", "yarally2023", marks=pytest.mark.long),
+    ],
 )
 def test_accuracies_on_digits_are_distributed_as_the_references(network, protocol):
     """A seed differs from itself by 0.0 and 0.2 of 360 test images.

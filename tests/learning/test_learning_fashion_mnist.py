@@ -12,7 +12,9 @@ TASK = TrainingTask(
 )
 
 
-@pytest.mark.parametrize("protocol", ["default", "yarally2023"])
+@pytest.mark.parametrize(
+    "protocol", [pytest.param("default", marks=pytest.mark.long), "yarally2023"]
+)
 def test_a_slice_is_learnt(data_dir, protocol):
     images = thinned(load_images("fashion-mnist", data_dir), 3000, 1000, seed=0)
     task = TrainingTask(

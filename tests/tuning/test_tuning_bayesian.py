@@ -120,6 +120,7 @@ def test_repeated_points_and_many_rounds_do_not_break_the_process(adam):
     assert adam.contains(strategy.propose(400))
 
 
+@pytest.mark.long
 def test_the_proposals_do_not_depend_on_the_number_of_threads():
     code = """
 from joulelab.tuning.bayesian import BayesianPI
