@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
+from joulelab.files import safe_name, write_whole
 from joulelab.report import (
     claims,
     conditions,
@@ -31,7 +32,7 @@ from joulelab.report.prediction_tables import (
     prediction_finding,
     prediction_tables,
 )
-from joulelab.report.rendering import write, writing
+from joulelab.report.rendering import check_no_links, writing
 from joulelab.report.style import save
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
@@ -77,12 +78,13 @@ def write_report(results: Results, found: Sequence[Experiment] | None = None) ->
     heading = Heading(
         _name(results), conditions.progress(results.to_frame()), conditions.thinning(results), LINKS
     )
+    check_no_links(folder)
     with writing(folder):
         (folder / "figures").mkdir(exist_ok=True)
         if trained := trainings(found):
             write_claims(claimed, heading, folder)
             write_paper(trained, claimed, heading, folder)
-        return write(folder / "index.html", _html(results, found, claimed, folder / "figures"))
+        return write_whole(folder / "index.html", _html(results, found, claimed, folder / "figures"))
 
 
 def write_joint_report(

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulelab.files import write_whole
 from joulelab.report import claims
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper import latex, markdown
@@ -23,7 +24,7 @@ from joulelab.report.paper.numbered import paper_figures
 from joulelab.report.paper.table import PaperTable, spans
 from joulelab.report.paper.tables import paper_tables
 from joulelab.report.pictures import Picture
-from joulelab.report.rendering import page, write
+from joulelab.report.rendering import page
 from joulelab.report.style import save
 
 FIGURES = "paper"
@@ -62,7 +63,7 @@ def write_claims(found: Sequence[claims.Scope], heading: Heading, folder: Path) 
     )
     text = claims.markdown(found, heading.name)
     first, rest = text.split("\n", 1)
-    write(folder / "claims.md", f"{first}\n\n{remarks}{rest.lstrip()}")
+    write_whole(folder / "claims.md", f"{first}\n\n{remarks}{rest.lstrip()}")
     shown = page(
         "claims",
         **vars(heading),
@@ -70,7 +71,7 @@ def write_claims(found: Sequence[claims.Scope], heading: Heading, folder: Path) 
         classes=claims.CLASSES,
         effect=claims.effect_words,
     )
-    return write(folder / "claims.html", shown)
+    return write_whole(folder / "claims.html", shown)
 
 
 def write_paper(
@@ -95,9 +96,9 @@ def write_paper(
     items = [_item(one, folder / FIGURES) for one in made]
     tables = [one for one in made if isinstance(one, PaperTable)]
     numbers = [*(number for table in tables for number in table.named), *claims.named(found)]
-    write(folder / FIGURES / "numbers.tex", latex.numbers(numbers))
-    write(folder / FIGURES / "tables.tex", latex.tables(tables))
-    write(folder / "paper.md", _markdown(heading, made))
+    write_whole(folder / FIGURES / "numbers.tex", latex.numbers(numbers))
+    write_whole(folder / FIGURES / "tables.tex", latex.tables(tables))
+    write_whole(folder / "paper.md", _markdown(heading, made))
     shown = page(
         "paper",
         **vars(heading),
@@ -106,7 +107,7 @@ def write_paper(
         latex=f"{FIGURES}/tables.tex",
         macros=f"{FIGURES}/numbers.tex",
     )
-    return write(folder / "paper.html", shown)
+    return write_whole(folder / "paper.html", shown)
 
 
 def _item(one: object, folder: Path) -> tuple[str, object, str]:
