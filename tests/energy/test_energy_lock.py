@@ -168,7 +168,7 @@ def test_what_lies_in_the_place_of_a_lock_is_left_alone_and_the_lock_is_elsewher
 def test_where_nothing_can_be_locked_the_error_says_why(lock_folder, tmp_path, monkeypatch):
     lock_folder.write_text("no folder")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(lock_folder))
-    with pytest.raises(MeterError, match="cpu cannot be locked: .*locks") as refused:
+    with pytest.raises(MeterError, match=r"cpu cannot be locked: .*locks") as refused:
         DeviceLock("cpu").acquire()
     assert "JOULELAB_LOCK_DIR" in refused.value.hint
 

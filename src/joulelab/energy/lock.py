@@ -32,7 +32,7 @@ from joulelab.file_lock import FileLock
 
 VARIABLE = "JOULELAB_LOCK_DIR"
 EVERYBODY = 0o666
-SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - seen to be sticky before it is used
+SHARED = (Path("/run/lock"), Path("/tmp"))
 LONGEST_LABEL = 80
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.files import safe_name, write_whole
+from joulelab.files import write_whole
 from joulelab.report import (
     claims,
     conditions,
@@ -84,7 +84,9 @@ def write_report(results: Results, found: Sequence[Experiment] | None = None) ->
         if trained := trainings(found):
             write_claims(claimed, heading, folder)
             write_paper(trained, claimed, heading, folder)
-        return write_whole(folder / "index.html", _html(results, found, claimed, folder / "figures"))
+        return write_whole(
+            folder / "index.html", _html(results, found, claimed, folder / "figures")
+        )
 
 
 def write_joint_report(

@@ -51,6 +51,8 @@ class Study:
         plugins: Sequence[str | Path] = (),
         data_dir: str | Path | None = None,
         scale: float | None = None,
+        *,
+        trust: bool = False,
     ) -> Study:
         """Load a shipped study by name, a study file, or the study of a results folder.
 
@@ -61,11 +63,13 @@ class Study:
             data_dir: where data sets lie; ``JOULELAB_DATA`` where not given.
             scale: the share of the work that a miniature of the study does, between 0 and 1; what
                 `overrides` set is not thinned.
+            trust: run whatever code the study of a results folder names.
 
         Raises:
+            UntrustedCodeError: a results folder names code that the user has not run yet.
             UsageError: the study file has a mistake; says where.
         """
-        spec = load_spec(study, overrides, plugins, scale)
+        spec = load_spec(study, overrides, plugins, scale, trust=trust)
         return cls(spec, Path(data_dir).expanduser() if data_dir else None)
 
     def plan(self) -> Plan:
