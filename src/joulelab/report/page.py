@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +212,7 @@ def _html(
 ) -> str:
     runs, manifest = results.to_frame(), results.manifest
     energy = study_energy(results.ledger_frame())
+    files: dict[str, str] = {}
     return rendering.page(
         "report",
         name=_name(results),
@@ -229,7 +229,11 @@ def _html(
         missing=conditions.missing(manifest),
         idle=conditions.idle_power(manifest),
         sections=[
-            (one, _lead(one, alone=len(found) == 1), _embed(one.name, _contents(one), figures))
+            (
+                one,
+                _lead(one, alone=len(found) == 1),
+                _embed(one.name, _contents(one), figures, files),
+            )
             for one in found
         ],
         study_blocks=_embed(
@@ -241,6 +245,7 @@ def _html(
                 *prediction_contents(results),
             ],
             figures,
+            files,
         ),
         conditions=conditions.conditions(results),
     )
@@ -273,12 +278,14 @@ def _contents(experiment: Experiment) -> Sequence[Shown]:
     return chapter(experiment).contents(experiment)
 
 
-def _embed(name: str, contents: Sequence[Shown], figures: Path) -> list[Block]:
-    """Draw the figures into files and into the page."""
+def _embed(
+    name: str, contents: Sequence[Shown], figures: Path, files: dict[str, str]
+) -> list[Block]:
+    """Draw the figures into files, those so far being `files`, and into the page."""
     blocks = []
     for content in contents:
         if isinstance(content, Picture):
-            file = re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}-{content.key}")
+            file = safe_name(f"{name}-{content.key}", files)
             picture = base64.b64encode(save(content.figure, figures, file)).decode("ascii")
             blocks.append(Block("picture", content, f"data:image/svg+xml;base64,{picture}"))
         elif content is not None:

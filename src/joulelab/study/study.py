@@ -24,6 +24,7 @@ from joulelab.study.runner import DONE, Runner
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
 from joulelab.study.study_file import load_spec
+from joulelab.study.trust import STUDY, approve, code_in
 from joulelab.study.work import Calibrator
 from joulelab.study.works import Works
 
@@ -116,6 +117,7 @@ class Study:
         folder = Path(out).expanduser()
         plan = self.plan()
         with Store.open(folder, self.spec.to_toml()) as store:
+            approve([code_in(folder / STUDY)])
             states = store.states()
             listener.laid_out(self.spec, plan, states)
             if not all(states.get(run.run_id) in DONE for run in plan.runs):

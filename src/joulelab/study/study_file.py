@@ -26,7 +26,7 @@ from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec, kind_of, typed
 from joulelab.study.training.experiment import TrainingExperimentSpec
 from joulelab.study.training.spec import TrainingStudySpec
-from joulelab.study.trust import approve, check_approved, code_of
+from joulelab.study.trust import STUDY, approve, check_approved, code_of
 from joulelab.study.validation import any_name
 
 SUFFIX = ".toml"
@@ -129,7 +129,7 @@ def load_spec(
 def _is_of_results(study: str | Path, path: Path) -> bool:
     """Whether a study file is that of a results folder, named as the folder or as the file."""
     return path == Path(study).expanduser() / path.name or (
-        path.name == "study.toml" and (path.parent / DATABASE).exists()
+        path.name == STUDY and (path.parent / DATABASE).exists()
     )
 
 

@@ -4,9 +4,9 @@ A study file that somebody has written and names on the command line is his own,
 that it names. A results folder may come from anybody: what its study names (plug-ins, functions of
 modules, meters at an address) runs once the user has said so, or has used the very same before.
 
-What was used is kept as lines of ``sha256  path  name`` in ``approved-code``, in
-``~/.local/state/joulelab`` or where ``JOULELAB_APPROVED`` says; a file that has changed since is
-another file.
+What was used is kept, and so is the study file of each results folder, as lines of ``sha256  path
+name`` in ``~/.local/state/joulelab/approved-code`` or where ``JOULELAB_APPROVED`` says. A file that
+has changed since is another file.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from joulelab.errors import UntrustedCodeError
 from joulelab.files import open_regular
 
 VARIABLE = "JOULELAB_APPROVED"
+STUDY = "study.toml"
 _FUNCTION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 _DATA = {"dataset", "datasets", "images", "places", "arrivals"}
 """Keys of an experiment whose values are data and no code, also where they have a colon."""
@@ -71,10 +72,16 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
     meters = energy.get("meters") if isinstance(energy, dict) else None
     addresses = [name for name in meters if ":" in str(name)] if isinstance(meters, list) else []
     return [
-        *(Code(str(file), file, _sha256(file)) for file in dict.fromkeys(plugins)),
+        *map(code_in, dict.fromkeys(plugins)),
         *functions_of(list(tables)),
         *(Code(str(name), None, "") for name in addresses),
     ]
+
+
+def code_in(file: Path) -> Code:
+    """A file as it is now: a plug-in, or the study file of a results folder."""
+    file = file.resolve()
+    return Code(str(file), file, _sha256(file))
 
 
 def functions_of(table: Any) -> list[Code]:  # noqa: ANN401 - unchecked data

@@ -12,11 +12,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from joulelab.files import write_whole
+from joulelab.files import safe_name, write_whole
 from joulelab.report import claims
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper import latex, markdown
@@ -26,6 +27,7 @@ from joulelab.report.paper.tables import paper_tables
 from joulelab.report.pictures import Picture
 from joulelab.report.rendering import page
 from joulelab.report.style import save
+from joulelab.report.tables import Omitted
 
 FIGURES = "paper"
 
@@ -92,7 +94,7 @@ def write_paper(
         OSError: a file cannot be written.
     """
     (folder / FIGURES).mkdir(exist_ok=True)
-    made = [*paper_tables(experiments), *paper_figures(experiments)]
+    made = [*paper_tables(experiments), *_in_files(paper_figures(experiments))]
     items = [_item(one, folder / FIGURES) for one in made]
     tables = [one for one in made if isinstance(one, PaperTable)]
     numbers = [*(number for table in tables for number in table.named), *claims.named(found)]
@@ -108,6 +110,17 @@ def write_paper(
         macros=f"{FIGURES}/numbers.tex",
     )
     return write_whole(folder / "paper.html", shown)
+
+
+def _in_files(made: Sequence[Picture | Omitted]) -> Iterator[Picture | Omitted]:
+    """Figures whose keys are names of files, no two the same: of two searches on one data set too."""
+    files: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for one in made:
+        seen[one.key] += 1
+        more = f"-{seen[one.key]}" if seen[one.key] > 1 else ""
+        key = safe_name(f"{one.key}{more}", files) if isinstance(one, Picture) else one.key
+        yield replace(one, key=key)
 
 
 def _item(one: object, folder: Path) -> tuple[str, object, str]:
