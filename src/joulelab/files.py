@@ -40,12 +40,12 @@ def safe_name(text: str, taken: MutableMapping[str, str] | None = None) -> str:
     >>> safe_name("layers-conv_layers by relu")
     'layers-conv-layers-by-relu'
     >>> safe_name("Maße")
-    'Ma-e-84e2f1cf'
+    'Ma-e-237a99e3'
     """
     taken = {} if taken is None else taken
     name = re.sub(r"[^A-Za-z0-9.]+", "-", text)
     lost = any(letter.isalnum() and not letter.isascii() for letter in text)
-    odd = lost or not name.strip("-.") or name.startswith(".") or _RESERVED.fullmatch(name)
+    odd = lost or not name.strip("-.") or name[0] in "-." or _RESERVED.fullmatch(name)
     if odd or len(name) > NAME_LENGTH or taken.get(name.casefold(), text) != text:
         name = shortened(name.lstrip("-."), text, NAME_LENGTH)
     taken[name.casefold()] = text

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.files import write_whole
+from joulelab.files import safe_name, write_whole
 from joulelab.report import (
     claims,
     conditions,

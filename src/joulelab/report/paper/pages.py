@@ -113,7 +113,7 @@ def write_paper(
 
 
 def _in_files(made: Sequence[Picture | Omitted]) -> Iterator[Picture | Omitted]:
-    """Figures whose keys are names of files, no two the same: of two searches on one data set too."""
+    """Figures with keys that name files, no two the same, as of two searches on one data set."""
     files: dict[str, str] = {}
     seen: Counter[str] = Counter()
     for one in made:
