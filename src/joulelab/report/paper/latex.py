@@ -94,7 +94,7 @@ def macros(names: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
 
 
 def _ends() -> Iterator[str]:
-    """Nothing, B to Z, BB, BC and so on: macros have no digits, and one more is always to be had."""
+    """Nothing, B to Z, BB, BC and so on: macros have no digits, and one more is always there."""
     for length in itertools.count():
         yield from map("".join, itertools.product(string.ascii_uppercase[1:], repeat=length))
 
