@@ -131,6 +131,9 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         self.give_back()
 
+    def __del__(self) -> None:
+        self.give_back()
+
     def _opened(self) -> int:
         """The file; opened first and made only then.
 

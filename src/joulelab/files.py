@@ -58,6 +58,20 @@ def shortened(name: str, text: str, length: int) -> str:
     return f"{name[: length - 9].strip('-')}-{digest}".lstrip("-")
 
 
+def state_folder() -> Path:
+    """Where what this user's programs keep for themselves lies: ``~/.local/state`` as a rule.
+
+    Raises:
+        FileNotFoundError: the user has no home.
+    """
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base)
+    try:
+        return Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise FileNotFoundError(errno.ENOENT, "is no folder: you have no home", "~") from error
+
+
 def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
     """Open a file that is no link, no pipe or device, and has one name only.
 

@@ -73,17 +73,17 @@ def test_runs_of_a_network_of_his_own_are_left_out_with_the_reason(stranger):
 
 
 def test_a_function_that_his_study_names_is_not_imported_for_its_runs(stranger, monkeypatch):
-    (stranger / "evil_nets.py").write_text(leaves_a_trace(stranger))
+    (stranger / "evil nets.py").write_text(leaves_a_trace(stranger))
     monkeypatch.chdir(stranger)
     study = stranger / "study.toml"
     text = study.read_text().replace('network = "SimpleCNN"', 'network = "factory"')
     options = "[experiment.layers.network_options]\n"
     assert options in text
-    study.write_text(text.replace(options, f'{options}factory = "evil_nets:small"\n'))
+    study.write_text(text.replace(options, f'{options}factory = "evil nets:small"\n'))
     (reason,) = read_history([stranger]).left_out
-    assert "evil_nets:small" in reason
-    assert str(stranger / "evil_nets.py") in reason
-    with pytest.raises(UntrustedCodeError, match="evil_nets:small"):
+    assert "evil nets:small" in reason
+    assert str(stranger / "evil nets.py") in reason
+    with pytest.raises(UntrustedCodeError, match="evil nets:small"):
         Study.load(stranger, plugins=[stranger / "parts.py"])
     assert not ran(stranger)
 

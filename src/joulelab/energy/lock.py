@@ -23,12 +23,14 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from joulelab.errors import DeviceBusyError, MeterError
 from joulelab.file_lock import FileLock
+from joulelab.files import state_folder
 
 VARIABLE = "JOULELAB_LOCK_DIR"
 EVERYBODY = 0o666
@@ -164,8 +166,9 @@ class _Held:
         raise self._no_lock(failures)
 
     def _no_lock(self, failures: Sequence[OSError]) -> MeterError:
+        why = "; ".join(map(_in_words, failures)) or "there is no folder for it"
         return MeterError(
-            f"{self._device} cannot be locked: {'; '.join(map(_in_words, failures))}",
+            f"{self._device} cannot be locked: {why}",
             f"name a folder in {VARIABLE} that you may write to",
         )
 
@@ -177,9 +180,8 @@ def _folders() -> Iterator[tuple[Path, int]]:
     else:
         yield from ((folder, EVERYBODY) for folder in SHARED if _is_shared(folder))
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    state = os.environ.get("XDG_STATE_HOME")
-    base = Path(runtime or state or Path.home() / ".local" / "state")
-    yield base / "joulelab-locks", 0o600
+    with suppress(FileNotFoundError):
+        yield (Path(runtime) if runtime else state_folder()) / "joulelab-locks", 0o600
 
 
 def _is_shared(folder: Path) -> bool:
@@ -209,8 +211,10 @@ def _make(folder: Path, mode: int) -> None:
 
 def _is_mine(folder: Path) -> bool:
     about = folder.lstat()
-    mine = not hasattr(os, "getuid") or about.st_uid == os.getuid()
-    return mine and stat.S_ISDIR(about.st_mode) and not about.st_mode & 0o022
+    if not hasattr(os, "getuid"):  # Windows, where homes are one's own
+        return stat.S_ISDIR(about.st_mode)
+    only_mine = about.st_uid == os.getuid() and not about.st_mode & 0o022
+    return only_mine and stat.S_ISDIR(about.st_mode)
 
 
 def _holder(lock: FileLock) -> tuple[int | None, str]:

@@ -128,7 +128,7 @@ class _Part:
         if new := unapproved(functions_of(dict(self.one.network_options))):
             raise JoulelabError(f"its network is code that you have not run: {new[0]}")
         if self.one.network not in networks.names():
-            raise JoulelabError(f"its network {self.one.network} is of a plug-in: name --plugin")
+            raise JoulelabError(f"its network {self.one.network} is of a plug-in: --plugin FILE")
         # How many trained together each run says itself; strategies take seconds to import.
         return request_of(self.spec, self.one, data, together=1)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.errors import UntrustedCodeError
-from joulelab.files import open_regular
+from joulelab.files import open_regular, state_folder
 
 VARIABLE = "JOULELAB_APPROVED"
 STUDY = "study.toml"
-_FUNCTION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 _DATA = {"dataset", "datasets", "images", "places", "arrivals"}
 """Keys of an experiment whose values are data and no code, also where they have a colon."""
 
@@ -73,7 +71,7 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
     addresses = [name for name in meters if ":" in str(name)] if isinstance(meters, list) else []
     return [
         *map(code_in, dict.fromkeys(plugins)),
-        *functions_of(list(tables)),
+        *(one for table in tables if isinstance(table, dict) for one in functions_of(table)),
         *(Code(str(name), None, "") for name in addresses),
     ]
 
@@ -84,9 +82,13 @@ def code_in(file: Path) -> Code:
     return Code(str(file), file, _sha256(file))
 
 
-def functions_of(table: Any) -> list[Code]:  # noqa: ANN401 - unchecked data
-    """The functions ``module:attribute`` that stand anywhere in the table of an experiment."""
-    names = {text for text in _texts(table) if _FUNCTION.fullmatch(text)}
+def functions_of(table: Mapping[str, Any]) -> list[Code]:
+    """The functions ``module:attribute`` that stand anywhere in the table of an experiment.
+
+    A module may have any name that a file can have, so every text with a colon is taken for one.
+    """
+    code = [value for key, value in table.items() if key not in _DATA]
+    names = {text for text in _texts(code) if ":" in text}
     return [_of_function(name) for name in sorted(names)]
 
 
@@ -102,8 +104,9 @@ def check_approved(code: Iterable[Code], study: Path) -> None:
 
 def unapproved(code: Iterable[Code]) -> list[Code]:
     """What of it the user has not used yet, nor approved of."""
-    kept = _kept()
-    return [one for one in code if one.line not in kept]
+    named = list(code)
+    kept = _kept() if named else set()
+    return [one for one in named if one.line not in kept]
 
 
 def approve_refused(error: UntrustedCodeError) -> None:
@@ -116,21 +119,20 @@ def approve(code: Iterable[Code]) -> None:
     lines = [f"{one.line}\n" for one in unapproved(code) if "\n" not in one.line]
     if not lines:
         return
-    path = _file()
     try:
+        path = _file()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(number, "a", encoding="utf-8") as file:
             file.write("".join(lines))
     except OSError as error:
-        log.info("%s cannot be written: %s", path, error)
+        log.info("what has run cannot be kept: %s", error)
 
 
 def _file() -> Path:
     if own := os.environ.get(VARIABLE):
         return Path(own).expanduser()
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "joulelab" / "approved-code"
+    return state_folder() / "joulelab" / "approved-code"
 
 
 def _kept() -> set[str]:
@@ -141,13 +143,13 @@ def _kept() -> set[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - unchecked data
-    """Every text in a table that may be the name of a function."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from (text for key, one in value.items() if key not in _DATA for text in _texts(one))
+        yield from _texts([*value.values()])
     elif isinstance(value, list):
-        yield from (text for one in value for text in _texts(one))
+        for one in value:
+            yield from _texts(one)
 
 
 def _of_function(name: str) -> Code:
