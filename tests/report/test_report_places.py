@@ -96,9 +96,10 @@ def test_two_files_of_one_name_cannot_be_told_apart(tmp_path):
 
 def test_a_file_that_a_stranger_has_named_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "grid.csv")  # whoever opened it would wait for ever
-    places, (unknown,) = known_places([412, str(tmp_path / "grid.csv")], files=False)
+    named = [412, f" {tmp_path / 'grid.csv'} "]
+    places, (unknown,) = known_places(named, files=False)
     assert [place.name for place in places] == ["412 g/kWh"]
-    assert f"Nothing is booked at {tmp_path}/grid.csv" in unknown
+    assert f"Nothing is booked at  {tmp_path}/grid.csv" in unknown
 
 
 def test_whether_a_study_is_the_users_own_is_known_by_its_folder_and_file(tmp_path):

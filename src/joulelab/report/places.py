@@ -115,7 +115,7 @@ def known_places(
     places: list[Place] = []
     unknown: list[str] = []
     for one in named:
-        if not files and isinstance(one, str) and one.casefold().endswith(".csv"):
+        if not files and isinstance(one, str) and one.casefold().strip().endswith(".csv"):
             unknown.append(
                 f"Nothing is booked at {one}: this is not the study as you have run it, and no "
                 "file that it names is read; `joulelab places` takes it as --place."
