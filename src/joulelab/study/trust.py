@@ -116,7 +116,7 @@ def approve_refused(error: UntrustedCodeError) -> None:
 
 def approve(code: Iterable[Code]) -> None:
     """Keep that the user has used it; where that cannot be kept, he will be asked again."""
-    lines = [f"{one.line}\n" for one in unapproved(code) if "\n" not in one.line]
+    lines = [f"{one.line}\n" for one in unapproved(code) if one.line.isprintable()]
     if not lines:
         return
     try:
@@ -137,7 +137,7 @@ def _file() -> Path:
 
 def _kept() -> set[str]:
     try:
-        return set(_file().read_text("utf-8").splitlines())
+        return set(_file().read_text("utf-8").split("\n"))
     except (OSError, UnicodeDecodeError):
         return set()
 
@@ -154,7 +154,10 @@ def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - unchecked data
 
 def _of_function(name: str) -> Code:
     """The file of a function ``module:attribute``, looked for as an import would, without one."""
-    path = _module_file(name.partition(":")[0])
+    try:
+        path = _module_file(name.partition(":")[0])
+    except (ImportError, OSError, ValueError):  # no name that a module can have
+        path = None
     return Code(name, path, "" if path is None else _sha256(path))
 
 
@@ -174,5 +177,5 @@ def _module_file(module: str) -> Path | None:
 def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, ValueError):
         return ""
