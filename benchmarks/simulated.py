@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 
 _TESTS = Path(__file__).resolve().parent.parent / "tests" / "energy"
 sys.path.insert(0, str(_TESTS))
@@ -99,7 +99,9 @@ def _compiling() -> dict[str, str]:
     """The environment of this process, in which Python keeps what it has compiled."""
     variables = dict(os.environ)
     if variables.pop("PYTHONDONTWRITEBYTECODE", ""):
-        variables.setdefault("PYTHONPYCACHEPREFIX", str(Path(gettempdir()) / "joulelab-compiled"))
+        # Not in the temporary folder: whoever can write there would write what is run here.
+        cache = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        variables.setdefault("PYTHONPYCACHEPREFIX", str(cache / "joulelab" / "compiled"))
     return variables
 
 

@@ -29,6 +29,12 @@ def locks_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def approvals_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor change which code the user has run."""
+    os.environ["JOULELAB_APPROVED"] = str(tmp_path_factory.mktemp("approved") / "approved-code")
+
+
+@pytest.fixture(scope="session", autouse=True)
 def schedules_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests neither read nor change the schedules that the user's machine remembers."""
     os.environ["JOULELAB_SCHEDULES"] = str(tmp_path_factory.mktemp("schedules") / "schedules.json")

@@ -32,7 +32,7 @@ MAY_IMPORT = {
         "tabular",
     },
 }
-ROOT_MODULES = {"errors", "formats", "registry", "settings", "__version__"}
+ROOT_MODULES = {"errors", "file_lock", "files", "formats", "registry", "settings", "__version__"}
 
 
 def imported_rooms(path):

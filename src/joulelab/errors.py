@@ -7,7 +7,8 @@
     │   ├── SpecError                 a study file, or a ``--set``, with a wrong key or value
     │   ├── SettingsError             the settings file, or a setting of a meter, with a mistake
     │   ├── UnknownNameError          a network, data set, strategy, meter ... nobody registered
-    │   └── PluginError               a file of one's own parts that cannot be used
+    │   ├── PluginError               a file of one's own parts that cannot be used
+    │   └── UntrustedCodeError        a results folder names code that the user has not run yet
     ├── CommandError                  a command that cannot be started
     ├── DatasetError                  missing, cut short or corrupt data
     ├── MeterError                    a sensor that cannot be read
@@ -29,7 +30,8 @@ A message is one line that says what and where; ``hint`` is the second line and 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class JoulelabError(Exception):
@@ -70,6 +72,18 @@ class UnknownNameError(UsageError):
 
 class PluginError(UsageError):
     """A file, or an installed package, with parts of one's own cannot be used."""
+
+
+class UntrustedCodeError(UsageError):
+    """A results folder names code that the user has neither run yet nor approved of."""
+
+    def __init__(self, study: Path, code: Sequence[object]) -> None:
+        self.study = study
+        self.code = code
+        super().__init__(
+            f"{study} names code that you have not run yet: {', '.join(map(str, code))}",
+            "read it first: --trust then runs it; --plugin FILE names a file that may run",
+        )
 
 
 class CommandError(JoulelabError):

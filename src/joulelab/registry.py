@@ -120,36 +120,41 @@ class Registry(Generic[T]):
             return Part(point.name, f"broken: {error.message}", origin)
 
 
-def load_plugin(path: Path) -> str:
+def load_plugin(path: Path, sha256: str | None = None) -> str:
     """Import a Python file that registers parts of one's own; a second call changes nothing.
 
     Args:
         path: the file.
+        sha256: what it must have, where somebody has approved of the file as it was.
 
     Returns:
         The SHA-256 of the file, in hexadecimal, so that a study can tell whether it has changed.
 
     Raises:
-        PluginError: the file is missing or raises when it is imported.
+        PluginError: the file is missing, has changed, or raises when it is imported.
     """
     path = path.expanduser().resolve()
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        source = path.read_bytes()
     except OSError as error:
         raise PluginError(
             f"the plug-in {path} cannot be read: {error.strerror}",
             "name an existing Python file; a path in a study file counts from that file's folder",
         ) from error
+    digest = hashlib.sha256(source).hexdigest()
+    if sha256 not in (None, digest):
+        raise PluginError(f"the plug-in {path} has changed just now", "look at it, and try again")
     module_name = f"joulelab_plugin_{digest[:16]}"
     if module_name in sys.modules:
         return digest
     spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise PluginError(f"the plug-in {path} is not a Python file", "its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        # What was hashed is what runs, and not what a folder __pycache__ beside it has.
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[module_name]
         if isinstance(error, PluginError):

@@ -5,11 +5,16 @@ where torch is imported already.
 """
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
+import tomllib
+from contextlib import closing
 
 import pandas as pd
 import pytest
+import tomli_w
 from grouping_engine import NAME, GroupingEngine
 from tiny_study import TINY, as_toml, layers_only, tiny
 
@@ -247,3 +252,70 @@ def test_the_same_command_goes_on_in_the_same_folder(tmp_path):
     assert plain != variant
     assert default_folder(str(tmp_path), []) == tmp_path
     assert TINY["name"] not in str(plain)
+
+
+def renamed(finished, folder, names):
+    """A copy of a results folder with other names of its experiments, and without a report."""
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("report"))
+    study = tomllib.loads((folder / "study.toml").read_text())
+    study["experiment"] = {names[old]: table for old, table in study["experiment"].items()}
+    (folder / "study.toml").write_text(tomli_w.dumps(study))
+    manifest = folder / "manifest.json"
+    for old, new in names.items():
+        manifest.write_text(manifest.read_text().replace(json.dumps(old), json.dumps(new)))
+    with closing(sqlite3.connect(folder / "runs.sqlite")) as connection, connection:
+        for table in ("runs", "rounds", "ledger"):
+            for old, new in names.items():
+                query = f"UPDATE {table} SET experiment = ? WHERE experiment = ?"
+                connection.execute(query, (new, old))
+    return folder
+
+
+def test_the_names_of_experiments_may_be_of_any_length_and_kind(finished, tmp_path, joulelab):
+    names = {"layers": f"Größe/../{'x' * 300}"}
+    folder = renamed(finished[0], tmp_path / "out", names)
+    code, _, said = joulelab("report", folder)
+    assert code == 0, said
+    before, after = (list((one / "report/figures").iterdir()) for one in (finished[0], folder))
+    assert all(len(path.name) < 100 and path.name.isascii() for path in after)
+    assert len(after) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("link", "command", "code"),
+    [
+        ("report", ["report"], 1),
+        ("report/figures", ["report"], 1),
+        ("runs.parquet", ["export", "--format", "parquet"], 0),
+        (".lock", ["status"], 0),
+        (".lock", ["run"], 1),
+        ("traces", ["run"], 1),
+    ],
+)
+def test_nothing_is_written_where_a_link_in_a_results_folder_leads(
+    finished, tmp_path, joulelab, link, command, code
+):
+    folder, elsewhere = tmp_path / "sent", tmp_path / "home"
+    left_out = shutil.ignore_patterns("report", "traces", ".lock")
+    shutil.copytree(finished[0], folder, ignore=left_out)
+    elsewhere.mkdir()
+    victim = elsewhere / "victim"
+    victim.write_text("of the user")
+    (folder / link).parent.mkdir(exist_ok=True)
+    (folder / link).symlink_to(victim if "." in link else elsewhere)
+    ended, _, said = joulelab(command[0], folder, *command[1:])
+    assert ended == code, said
+    if code:
+        assert f"{folder / link} " in said
+        assert "link" in said
+    assert victim.read_text() == "of the user"
+    assert list(elsewhere.iterdir()) == [victim]
+
+
+def test_long_overrides_that_differ_at_the_end_have_folders_of_their_own():
+    from joulelab.cli.results_folder import default_folder
+
+    long = [f"summary={'x' * 150}"]
+    folders = {default_folder("quickstart", [*long, f"seed={seed}"]) for seed in (1, 2)}
+    assert len(folders) == 2
+    assert all(len(folder.name) <= 120 for folder in folders)

@@ -367,6 +367,17 @@ def test_another_measurement_on_the_device_is_refused_on_request(other_measureme
         steady(busy="refuse").start()
 
 
+def test_a_device_that_cannot_be_locked_is_flagged_and_never_silently_shared(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    for name in ("JOULELAB_LOCK_DIR", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "file"))
+    with steady() as m:
+        pass
+    assert any("gpu:0 cannot be locked" in flag for flag in m.result.flags)
+    with pytest.raises(MeterError, match="cannot be locked"):
+        steady(busy="wait").start()
+
+
 def test_another_measurement_on_the_device_is_waited_for_on_request(other_measurement):
     said = []
 

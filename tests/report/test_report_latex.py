@@ -167,3 +167,12 @@ def test_a_paper_with_the_tables_compiles_and_nothing_is_too_wide(tables, tmp_pa
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+def test_names_without_a_latin_letter_have_macros_of_their_own():
+    names = [
+        (f"{chr(0x410 + one)}{chr(0x430 + other)}",) for one in range(26) for other in range(30)
+    ]
+    commands = latex.macros(names)
+    assert len(set(commands.values())) == len(names) == 780
+    assert all(re.fullmatch(r"\\JL[A-Z]*", one) for one in commands.values())

@@ -1,15 +1,20 @@
 """Energy booked at places: what counts as one measurement, and thousands of runs."""
 
+import os
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_study import layers_only, tiny
 
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
 from joulelab.errors import UsageError
-from joulelab.report.experiment import EnergyBasis, Experiment
+from joulelab.report.experiment import EnergyBasis, Experiment, experiments
 from joulelab.report.place_tables import co2e_table, effect_table
-from joulelab.report.places import Place, book, named_places
+from joulelab.report.places import Place, book, known_places, named_places
 from joulelab.report.tables import Omitted
+from joulelab.study.results import Results
 
 NOON = 1714564800.0  # 2024-05-01T12:00Z
 KWH = 3.6e6
@@ -87,3 +92,19 @@ def test_two_files_of_one_name_cannot_be_told_apart(tmp_path):
         path.write_text("time,g_per_kwh\n2024-05-01T12:00Z,1\n2024-05-01T13:00Z,2\n")
     with pytest.raises(UsageError, match=r"grid\.csv is named twice"):
         named_places(list(map(str, paths)))
+
+
+def test_a_file_that_a_stranger_has_named_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "grid.csv")  # whoever opened it would wait for ever
+    named = [412, f" {tmp_path / 'grid.csv'} "]
+    places, (unknown,) = known_places(named, files=False)
+    assert [place.name for place in places] == ["412 g/kWh"]
+    assert f"Nothing is booked at  {tmp_path}/grid.csv" in unknown
+
+
+def test_whether_a_study_is_the_users_own_is_known_by_its_folder_and_file(tmp_path):
+    experiment = layers_only(repetitions=1, vary={"conv_layers": [1]})
+    own = tiny(experiment=experiment).run(tmp_path / "own")
+    assert [one.own for one in experiments(own)] == [True]
+    sent = shutil.copytree(own.folder, tmp_path / "sent")
+    assert [one.own for one in experiments(Results.open(sent))] == [False]

@@ -1,83 +1,134 @@
-"""A study killed with -9 at any moment, and run again."""
+"""A study killed with -9 at any moment, and run again: nothing is lost and nothing is run twice."""
 
-import os
+import json
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
+from contextlib import contextmanager
 
 import pytest
-from tiny_study import TINY, as_toml, assert_same_results, layers_only, tiny
+from tiny_study import TINY, as_toml, assert_same_results, layers_only
 
 from joulelab.study.results import Results
 
-# Long enough for a process to be killed in the middle of a training; in groups of which some are
-# half trained then.
-LONGER = {
+# In groups, of which some are half trained when they are killed.
+SHORT = {
+    "epochs": 10,
+    "rounds_together": 2,
+    "experiment": layers_only(rounds=2, vary={"conv_layers": [1, 2]}),
+}
+LONG = {
     "epochs": 30,
     "rounds_together": 2,
-    "experiment": {**TINY["experiment"], **layers_only(rounds=2)},
+    "experiment": {**TINY["experiment"], **layers_only(rounds=4)},
 }
 
+# What a first run imports takes far longer than a study of this size. So one process runs the
+# study unbroken, and is forked for each of those that are killed: so many seconds after the n-th
+# thing that its listener hears of, 0 seconds being at once.
+STARTER = """
+import os, signal, sys, threading
+from joulelab.study.listener import Listener
+from joulelab.study.study import Study
 
-def start(study, out):
-    command = [sys.executable, "-m", "joulelab", "run", str(study), "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Killer(Listener):
+    def __init__(self, number, delay_s):
+        self.left, self.delay_s = number, delay_s
+
+    def count(self, *_):
+        self.left -= 1
+        if self.left == 0 and self.delay_s:
+            threading.Timer(self.delay_s, kill).start()
+        elif self.left == 0:
+            kill()
+
+    laid_out = loaded = doing = predicted = started = finished = count
+
+study = Study.load(sys.argv[1])
+study.run(sys.argv[2])
+print("unbroken", flush=True)
+for line in sys.stdin:
+    number, delay_s, folder = line.rstrip().split(" ", 2)
+    pid = os.fork()
+    if not pid:
+        study.run(folder, Killer(int(number), float(delay_s)))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+NEVER = 0
 
 
-def finished(out):
-    """How many runs are stored; 0 where there is no store yet."""
-    try:
-        with sqlite3.connect(f"file:{out}/runs.sqlite?mode=ro", uri=True) as connection:
-            query = "SELECT count(*) FROM runs WHERE state = 'finished'"
-            (count,) = connection.execute(query).fetchone()
-        connection.close()
-    except sqlite3.OperationalError:
-        return 0
-    return count
+@contextmanager
+def starter(study, unbroken):
+    """Runs the study into a folder, and then starts it again and again, as `run` says."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    command = [sys.executable, "-c", STARTER, str(study), str(unbroken)]
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdout.readline() == "unbroken\n"
+        yield process
+        process.stdin.close()
 
 
-def kill(process):
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+def run(process, out, number, delay_s=0.0):
+    """Begin the study or go on with it; whether it was killed, and did not come to its end."""
+    print(number, delay_s, out, file=process.stdin, flush=True)
+    ended = int(process.stdout.readline())
+    assert ended in {0, -signal.SIGKILL}
+    return ended != 0
 
 
-def test_killed_in_the_middle_it_goes_on_and_loses_nothing(tmp_path):
-    study, out = as_toml(tmp_path, **LONGER), tmp_path / "out"
-    process = start(study, out)
-    while finished(out) < 5:
-        assert process.poll() is None, "the study ended before it was killed"
-        time.sleep(0.02)
-    kill(process)
-    kept = Results.open(out).to_frame()
-    kept = kept[kept["state"] == "finished"].set_index("run_id")
-    results = tiny(**LONGER).run(out)
-    assert_same_results(results, tiny(**LONGER).run(tmp_path / "unbroken"))
-    after = results.to_frame().set_index("run_id").loc[kept.index]
-    assert (after["attempts"] == kept["attempts"]).all(), "no finished run was run again"
-    assert (after["energy_gross_j"] == kept["energy_gross_j"]).all()
+def kept(out):
+    """The finished runs with what they have used."""
+    if not (out / "runs.sqlite").exists():
+        return {}
+    frame = Results.open(out).to_frame()
+    frame = frame[frame["state"] == "finished"].set_index("run_id")
+    return frame[["attempts", "energy_gross_j", "accuracy", "started_at"]].to_dict("index")
+
+
+def trial(tmp_path, changes, moments):
+    """Kill a study at each moment, end it, and compare it with one that was not killed.
+
+    Returns:
+        How many times it was killed, and how many sessions have worked on it.
+    """
+    study, out = as_toml(tmp_path, **changes), tmp_path / "out"
+    kills, finished = 0, {}
+    with starter(study, tmp_path / "unbroken") as process:
+        for moment in [*moments, (NEVER, 0.0)]:
+            kills += run(process, out, *moment)
+            now = kept(out)
+            assert {run: now.get(run) for run in finished} == finished, "lost, or run again"
+            finished = now
+    results = Results.open(out)
+    assert_same_results(results, Results.open(tmp_path / "unbroken"))
+    # Every attempt is in the ledger, those that were lost too.
     ledger = results.ledger_frame()
-    assert set(ledger["session"]) == {1, 2}
+    booked = sum(len(json.loads(runs)) for runs in ledger["runs"])
+    assert results.to_frame()["attempts"].sum() == booked
+    assert set(ledger["state"]) <= {"finished", "interrupted"}
+    return kills, ledger["session"].nunique()
+
+
+def test_killed_again_and_again_it_goes_on_and_loses_nothing(tmp_path):
+    chance = random.Random(20260)
+    # While the first groups are trained, then anywhere from the start on.
+    moments = [(number, chance.uniform(0, 0.1)) for number in (8, chance.randrange(1, 8))]
+    kills, sessions = trial(tmp_path, SHORT, [(7, 0.0), *moments])
+    assert kills >= 1
+    assert sessions >= 2
 
 
 @pytest.mark.long
-def test_killed_at_ten_random_moments_it_ends_as_an_unbroken_run(tmp_path):
-    study, out = as_toml(tmp_path, **LONGER), tmp_path / "out"
-    chance = random.Random(20260)
-    kills = 0
-    while kills < 10:
-        process = start(study, out)
-        before = finished(out)
-        # Somewhere between the start of the process and a few trainings later.
-        wanted, limit_s = before + chance.randrange(4), time.monotonic() + 60
-        while process.poll() is None and finished(out) < wanted and time.monotonic() < limit_s:
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.5 if wanted > before else 15))
-        if process.poll() is not None:
-            break
-        kill(process)
-        kills += 1
-    assert kills == 10, "the study is too short to be killed ten times"
-    assert_same_results(tiny(**LONGER).run(out), tiny(**LONGER).run(tmp_path / "unbroken"))
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_21_times_it_ends_as_an_unbroken_run(tmp_path, seed):
+    chance = random.Random(seed)
+    moments = [
+        (chance.randrange(1, 12), chance.choice((0.0, chance.uniform(0, 1)))) for _ in range(21)
+    ]
+    kills, _ = trial(tmp_path, LONG, moments)
+    assert kills == 21, "the study is too short to be killed so often"

@@ -11,6 +11,7 @@ from rich.table import Table
 from joulelab import formats
 from joulelab.cli.output import data_console, print_json
 from joulelab.errors import StoreWriteError
+from joulelab.files import replacing
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
@@ -133,10 +134,12 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         return
     path = out or folder / f"{table}.{file_format}"
     try:
-        if file_format == "csv":
-            frame.to_csv(path, index=False)
-        else:
-            frame.to_parquet(path, index=False)
+        # What the user names may be a pipe or a link of his own; what lies in the folder may not.
+        with path.open("wb") if out else replacing(path) as file:
+            if file_format == "csv":
+                frame.to_csv(file, index=False)
+            else:
+                frame.to_parquet(file, index=False)
     except OSError as error:
         raise StoreWriteError(
             f"{path} cannot be written: {error.strerror or error}", "give another file with --out"

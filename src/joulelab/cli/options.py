@@ -22,6 +22,13 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="A Python file with parts of your own."),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the code that the study of a results folder names, though you have not yet.",
+    ),
+]
 Scale = Annotated[
     float | None,
     typer.Option(

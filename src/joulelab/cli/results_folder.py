@@ -6,7 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from joulelab.files import shortened
+
 OUTPUT_FOLDER = Path("joulelab-out")
+LONGEST = 120
 
 
 def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
@@ -22,5 +25,7 @@ def default_folder(study: str, overrides: Sequence[str], scale: float | None = N
         return path
     of_scale = [] if scale is None else [f"scale-{scale:g}"]
     settings = [re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides]
-    words = [path.stem, *of_scale, *settings]
-    return OUTPUT_FOLDER / "-".join(words)[:120]
+    name = "-".join([path.stem, *of_scale, *settings])
+    if len(name) > LONGEST:
+        name = shortened(name, "\n".join([path.stem, *of_scale, *overrides]), LONGEST)
+    return OUTPUT_FOLDER / name

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulelab.cli.options import DataDir, Folder, Json, Overrides, Plugins, Pue, Scale, StudyName
-from joulelab.errors import UsageError
+from joulelab.cli.options import (
+    DataDir,
+    Folder,
+    Json,
+    Overrides,
+    Plugins,
+    Pue,
+    Scale,
+    StudyName,
+    Trust,
+)
+from joulelab.errors import UntrustedCodeError, UsageError
 
 if TYPE_CHECKING:
     from joulelab.study.study import Study
@@ -50,6 +61,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     scale: Scale = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
+    trust: Trust = False,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
@@ -70,7 +82,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     json: Json = False,
 ) -> None:
     """Show what a study would run, and predict its time and energy; nothing is kept."""
-    loaded = _load(study, set_, plugin, data_dir, scale)
+    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     if untimed:
         from joulelab.cli.planning_history import print_untimed
 
@@ -93,6 +105,7 @@ def run(
     ] = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Run a study, or go on with it where it was interrupted; then write its report."""
@@ -100,7 +113,8 @@ def run(
     from joulelab.cli.running import run_study
 
     folder = out or default_folder(study, set_ or [], scale)
-    raise typer.Exit(run_study(_load(study, set_, plugin, data_dir, scale), folder, as_json=json))
+    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
+    raise typer.Exit(run_study(loaded, folder, as_json=json))
 
 
 @commands.command()
@@ -206,7 +220,23 @@ def _load(
     plugins: list[Path] | None,
     data_dir: Path | None,
     scale: float | None,
+    *,
+    trust: bool,
 ) -> Study:
+    """Load a study; on a terminal, the user is asked about code that he has not run yet."""
     from joulelab.study.study import Study
 
-    return Study.load(study, overrides or [], plugins or [], data_dir, scale)
+    wanted = (study, overrides or [], plugins or [], data_dir, scale)
+    try:
+        return Study.load(*wanted, trust=trust)
+    except UntrustedCodeError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        listed = "\n".join(f"  {one}" for one in error.code)
+        from joulelab.study.trust import approve_refused
+
+        typer.echo(f"{error.study} names code that you have not run yet:\n{listed}", err=True)
+        if not typer.confirm("Run it?", err=True):
+            raise
+        approve_refused(error)
+    return Study.load(*wanted)  # refuses what has changed since it was shown

@@ -1,42 +1,43 @@
 """A lock per device: two measured runs on one device never overlap.
 
-The operating system holds it and releases it when its holder dies, however it dies.
+The operating system holds it and releases it when its holder dies, however it dies. Every device
+has two files, ``joulelab-gpu-0.lock`` and ``joulelab-gpu-0.next``::
+
+    take .next ─ wait for .lock ─ give .next back ─ measure ─ give .lock back
+
+Who waits for the device holds ``.next``, so that who has just measured and wants to go on stands
+behind him: one who takes the lock again at once would win it each time.
+
+They lie where every user of the machine can lock them, in a folder in which nobody can remove or
+replace what another has made: ``/run/lock``, else ``/tmp``, where it belongs to root and has the
+sticky bit. A lock is opened through no link, and what is in it is only word for those who wait:
+whether the holder is a program that has started this one, the system says. Where a lock cannot be
+had there, it is one of the user's own, and that is said.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import tempfile
+import re
+import stat
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
-from joulelab.errors import DeviceBusyError
+from joulelab.errors import DeviceBusyError, MeterError
+from joulelab.file_lock import FileLock
+from joulelab.files import state_folder
 
+VARIABLE = "JOULELAB_LOCK_DIR"
 EVERYBODY = 0o666
-SIGN_S = 1.0
-"""How often who waits says so."""
-GIVING_WAY_S = 0.3
-"""Longer than the time between two tries of who waits."""
+SHARED = (Path("/run/lock"), Path("/tmp"))
+LONGEST_LABEL = 80
 
-
-def _lock_folder() -> Path:
-    """A folder in which every user of the machine may open every lock."""
-    if own := os.environ.get("JOULELAB_LOCK_DIR"):
-        folder = Path(own)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    # Not the temporary folder itself: Linux refuses to open files of others in a sticky folder.
-    folder = Path(tempfile.gettempdir()) / "joulelab-locks"
-    if not folder.is_dir():
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o777)
-    return folder
+log = logging.getLogger(__name__)
 
 
 class DeviceLock:
@@ -65,6 +66,7 @@ class DeviceLock:
 
         Raises:
             DeviceBusyError: somebody else measures on the device, and `wait` is false.
+            MeterError: there is no folder in which it can be locked.
         """
         if self._holds:
             return
@@ -96,77 +98,163 @@ class DeviceLock:
 class _Held:
     """What this process has of one device's lock."""
 
-    def __init__(self, device: str, folder: Path) -> None:
-        name = f"joulelab-{device.replace(':', '-')}"
+    def __init__(self, device: str) -> None:
         self.taking = threading.RLock()
         self.count = 0
         self._device = device
         self._process = os.getpid()
-        self._holder = folder / f"{name}.pid"
-        self._waiting = folder / f"{name}.waiting"
-        # Any thread may close a window, so any thread may give the lock back.
-        self._lock = FileLock(folder / f"{name}.lock", mode=EVERYBODY, thread_local=False)
+        self._lock: FileLock | None = None
 
     def of_this_process(self) -> bool:
         return self._process == os.getpid()
 
     def take(self, label: str, *, wait: bool, on_wait: Callable[[str], None] | None) -> None:
+        lock, turn = self._files()
         try:
-            self._give_way()
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            pid, what = self._who()
+            if turn.try_to_take() and lock.try_to_take():
+                self._keep(lock, label)
+                return
+            # Of a lock that changes hands just now nobody knows the holder.
+            pid, what = _holder(lock)
             if pid in _ancestors():
                 return
             who = f"process {pid}" if pid else "another process"
-            what = f" ({what})" if what else ""
             busy = f"{who}{what} is measuring on {self._device}"
             if not wait:
-                raise DeviceBusyError(busy, "wait for it to end, or stop it") from None
+                raise DeviceBusyError(busy, "wait for it to end, or stop it")
             if on_wait is not None:
                 on_wait(f"{busy}; waiting for it")
-            self._wait()
-        self._holder.write_text(f"{os.getpid()}\n{label}", "utf-8")
-
-    def _wait(self) -> None:
-        while True:
-            self._waiting.write_text(str(os.getpid()), "utf-8")
-            with suppress(Timeout):
-                self._lock.acquire(timeout=SIGN_S)
-                break
-        self._waiting.unlink(missing_ok=True)
-
-    def _give_way(self) -> None:
-        """Let somebody who has waited go first: who holds and takes again at once always wins."""
-        with suppress(OSError):
-            if time.time() - self._waiting.stat().st_mtime < 2 * SIGN_S:
-                time.sleep(GIVING_WAY_S)
+            turn.take()
+            lock.take()
+            self._keep(lock, label)
+        except OSError as error:
+            raise self._no_lock([error]) from error
+        finally:
+            turn.give_back()
 
     def give_back(self) -> None:
-        if self._lock.is_locked:
+        if self._lock is not None:
             # Emptied first: who finds the lock held and no name waits, and asks no dead process.
-            self._holder.write_text("", "utf-8")
-            self._lock.release()
+            self._lock.leave_word("")
+            self._lock.give_back()
+            self._lock = None
 
-    def _who(self) -> tuple[int, str]:
-        """Process and label of the holder; 0 in the moment in which the lock changes hands."""
-        try:
-            pid, _, label = self._holder.read_text("utf-8").partition("\n")
-            return int(pid), label
-        except (OSError, ValueError):
-            return 0, ""
+    def _keep(self, lock: FileLock, label: str) -> None:
+        lock.leave_word(f"{os.getpid()}\n{label}")
+        self._lock = lock
+
+    def _files(self) -> tuple[FileLock, FileLock]:
+        """The lock and the turn, in the first folder where both can be opened.
+
+        Raises:
+            MeterError: there is none.
+        """
+        name = f"joulelab-{self._device.replace(':', '-')}"
+        failures: list[OSError] = []
+        for folder, mode in _folders():
+            files = [FileLock(folder / f"{name}.{end}", mode) for end in ("lock", "next")]
+            try:
+                _make(folder, mode)
+                for file in files:
+                    file.check()
+            except OSError as error:
+                failures.append(error)
+                continue
+            if failures:
+                _say_once(_in_words(failures[0]), folder)
+            return files[0], files[1]
+        raise self._no_lock(failures)
+
+    def _no_lock(self, failures: Sequence[OSError]) -> MeterError:
+        why = "; ".join(map(_in_words, failures)) or "there is no folder for it"
+        return MeterError(
+            f"{self._device} cannot be locked: {why}",
+            f"name a folder in {VARIABLE} that you may write to",
+        )
 
 
-_HELD: dict[tuple[Path, str], _Held] = {}
+def _folders() -> Iterator[tuple[Path, int]]:
+    """Where the lock may lie, the best first, each with the mode of its files."""
+    if own := os.environ.get(VARIABLE):
+        yield Path(own), EVERYBODY
+    else:
+        yield from ((folder, EVERYBODY) for folder in SHARED if _is_shared(folder))
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    with suppress(FileNotFoundError):
+        yield (Path(runtime) if runtime else state_folder()) / "joulelab-locks", 0o600
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether everybody may make files in it, and nobody remove those of others.
+
+    Every user comes to the same answer, and so to the same folder.
+    """
+    try:
+        about = folder.lstat()
+    except OSError:
+        return False
+    wanted = stat.S_IFDIR | stat.S_ISVTX | stat.S_IWOTH
+    return about.st_mode & wanted == wanted and about.st_uid == 0
+
+
+def _make(folder: Path, mode: int) -> None:
+    """Make a folder that the user has named, or his own; see that the latter is his own."""
+    if folder in SHARED:
+        return
+    if mode == EVERYBODY:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_mine(folder):
+        raise PermissionError(1, "is no folder that only you may write to", str(folder))
+
+
+def _is_mine(folder: Path) -> bool:
+    about = folder.lstat()
+    if not hasattr(os, "getuid"):  # Windows, where homes are one's own
+        return stat.S_ISDIR(about.st_mode)
+    only_mine = about.st_uid == os.getuid() and not about.st_mode & 0o022
+    return only_mine and stat.S_ISDIR(about.st_mode)
+
+
+def _holder(lock: FileLock) -> tuple[int | None, str]:
+    """Process of the holder, and in brackets what it measures, as far as that can be believed.
+
+    Where others may write to the lock, so may they what is in it.
+    """
+    told, _, label = lock.words().partition("\n")
+    named = int(told) if re.fullmatch("[0-9]{1,9}", told) else None
+    pid = lock.holder()
+    if pid is None and _is_mine(lock.path.parent):
+        pid = named
+    label = "".join(one for one in label if one.isprintable())[:LONGEST_LABEL]
+    return pid, f" ({label})" if label and pid == named else ""
+
+
+def _in_words(error: OSError) -> str:
+    return f"{error.filename} {error.strerror or 'cannot be opened'}"
+
+
+def _say_once(failure: str, folder: Path) -> None:
+    if failure not in _SAID:
+        _SAID.add(failure)
+        log.warning(
+            "the lock %s: another in %s is used, which keeps out nobody who can use the first",
+            failure,
+            folder,
+        )
+
+
+_SAID: set[str] = set()
+_HELD: dict[str, _Held] = {}
 _HELD_LOCK = threading.Lock()
 
 
 def _held(device: str) -> _Held:
-    folder = _lock_folder()
     with _HELD_LOCK:
-        held = _HELD.get((folder, device))
+        held = _HELD.get(device)
         if held is None or not held.of_this_process():
-            held = _HELD[folder, device] = _Held(device, folder)
+            held = _HELD[device] = _Held(device)
         return held
 
 

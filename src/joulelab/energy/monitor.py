@@ -273,10 +273,11 @@ class Monitor:
                 lock.label = label
                 try:
                     lock.acquire(wait=self._busy == "wait", on_wait=self._on_wait)
-                except DeviceBusyError as error:
-                    if self._busy == "refuse":
+                except MeterError as error:
+                    if self._busy != "share":
                         raise
-                    flags.append(f"{error.message} as well")
+                    as_well = " as well" if isinstance(error, DeviceBusyError) else ""
+                    flags.append(f"{error.message}{as_well}")
         except BaseException:
             for lock in self._locks:
                 lock.release()

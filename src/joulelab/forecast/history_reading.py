@@ -20,11 +20,14 @@ from joulelab.forecast.history import ELSEWHERE, GROSS, NET, History
 from joulelab.forecast.study_requests import request_of, trainings
 from joulelab.forecast.training_request import TrainingRequest
 from joulelab.learning.images import ImageShape
+from joulelab.learning.networks import networks
 from joulelab.study.results import Results
 from joulelab.study.store_reading import data_sets
-from joulelab.study.study_file import load_spec
+from joulelab.study.study_file import stored_spec
 from joulelab.study.training.experiment import TrainingConfiguration
 from joulelab.study.training.spec import TrainingStudySpec
+from joulelab.study.trust import functions_of, unapproved
+from joulelab.study.validation import any_name
 
 FINISHED = "finished"
 
@@ -56,13 +59,13 @@ class _Reading:
         try:
             results = Results.open(folder)
             runs, manifest = results.to_frame(), results.manifest
-            spec = load_spec(folder)
+            spec = stored_spec(results.spec)
         except JoulelabError as error:
             kind = "a damaged store" if isinstance(error, StoreError) else "a study that fails"
             self.left_out[f"{kind} ({folder.name}: {error.message})"] += 1
             return False
         trained = runs[(runs["state"] == FINISHED) & runs["engine"].notna()]
-        if trained.empty or not isinstance(spec, TrainingStudySpec):
+        if trained.empty or spec is None:
             return False
         hardware = _hardware(manifest)
         if hardware is None:
@@ -122,6 +125,10 @@ class _Part:
     def request(self) -> TrainingRequest:
         if (data := self.data.get(self.one.dataset)) is None:
             raise JoulelabError(f"the manifest does not describe {self.one.dataset}")
+        if new := unapproved(functions_of(dict(self.one.network_options))):
+            raise JoulelabError(f"its network is code that you have not run: {new[0]}")
+        if self.one.network not in networks.names():
+            raise JoulelabError(f"its network {self.one.network} is of a plug-in: --plugin FILE")
         # How many trained together each run says itself; strategies take seconds to import.
         return request_of(self.spec, self.one, data, together=1)
 
@@ -136,7 +143,8 @@ def _by_configuration(
         for one in data_sets(manifest)
         if "shape" in one and "classes" in one
     }
-    known = {one.key: one for one in trainings(spec)}
+    with any_name():
+        known = {one.key: one for one in trainings(spec)}
     for key, part in runs.groupby(["experiment", "configuration"], sort=False):
         if isinstance(key, tuple) and (one := known.get((str(key[0]), str(key[1])))):
             yield _Part(part, spec, one, data)

@@ -14,6 +14,7 @@ from joulelab import formats
 from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
 from joulelab.study.results import Results
+from joulelab.study.trust import STUDY, code_in, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
@@ -79,6 +80,7 @@ class Experiment:
         energy: which energy counts.
         dataset: registered name, or that of the file.
         table: the experiment's own table in the study file; empty for one from elsewhere.
+        own: the user has run this very study in this folder, and not somebody else.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Experiment:
     energy: EnergyBasis
     dataset: str = ""
     table: Mapping[str, Any] = field(default_factory=dict)
+    own: bool = True
 
     @property
     def title(self) -> str:
@@ -116,6 +119,7 @@ class Experiment:
 def experiments(results: Results) -> list[Experiment]:
     """Every experiment of a study, in the order of the study file."""
     frame, readings = results.to_frame(), results.energy_frame()
+    own = not unapproved([code_in(results.folder / STUDY)])
     found = []
     for name, table in results.spec["experiment"].items():
         rows = frame[frame["experiment"] == name] if len(frame) else frame
@@ -138,6 +142,7 @@ def experiments(results: Results) -> list[Experiment]:
                 ),
                 dataset=str(results.spec.get("dataset", "")),
                 table=table,
+                own=own,
             )
         )
     return found

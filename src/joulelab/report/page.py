@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from joulelab import formats
+from joulelab.files import safe_name, write_whole
 from joulelab.report import (
     claims,
     conditions,
@@ -31,7 +31,7 @@ from joulelab.report.prediction_tables import (
     prediction_finding,
     prediction_tables,
 )
-from joulelab.report.rendering import write, writing
+from joulelab.report.rendering import check_no_links, writing
 from joulelab.report.style import save
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
@@ -77,12 +77,15 @@ def write_report(results: Results, found: Sequence[Experiment] | None = None) ->
     heading = Heading(
         _name(results), conditions.progress(results.to_frame()), conditions.thinning(results), LINKS
     )
+    check_no_links(folder)
     with writing(folder):
         (folder / "figures").mkdir(exist_ok=True)
         if trained := trainings(found):
             write_claims(claimed, heading, folder)
             write_paper(trained, claimed, heading, folder)
-        return write(folder / "index.html", _html(results, found, claimed, folder / "figures"))
+        return write_whole(
+            folder / "index.html", _html(results, found, claimed, folder / "figures")
+        )
 
 
 def write_joint_report(
@@ -209,6 +212,7 @@ def _html(
 ) -> str:
     runs, manifest = results.to_frame(), results.manifest
     energy = study_energy(results.ledger_frame())
+    files: dict[str, str] = {}
     return rendering.page(
         "report",
         name=_name(results),
@@ -225,7 +229,11 @@ def _html(
         missing=conditions.missing(manifest),
         idle=conditions.idle_power(manifest),
         sections=[
-            (one, _lead(one, alone=len(found) == 1), _embed(one.name, _contents(one), figures))
+            (
+                one,
+                _lead(one, alone=len(found) == 1),
+                _embed(one.name, _contents(one), figures, files),
+            )
             for one in found
         ],
         study_blocks=_embed(
@@ -237,6 +245,7 @@ def _html(
                 *prediction_contents(results),
             ],
             figures,
+            files,
         ),
         conditions=conditions.conditions(results),
     )
@@ -269,12 +278,14 @@ def _contents(experiment: Experiment) -> Sequence[Shown]:
     return chapter(experiment).contents(experiment)
 
 
-def _embed(name: str, contents: Sequence[Shown], figures: Path) -> list[Block]:
-    """Draw the figures into files and into the page."""
+def _embed(
+    name: str, contents: Sequence[Shown], figures: Path, files: dict[str, str]
+) -> list[Block]:
+    """Draw the figures into files, those so far being `files`, and into the page."""
     blocks = []
     for content in contents:
         if isinstance(content, Picture):
-            file = re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}-{content.key}")
+            file = safe_name(f"{name}-{content.key}", files)
             picture = base64.b64encode(save(content.figure, figures, file)).decode("ascii")
             blocks.append(Block("picture", content, f"data:image/svg+xml;base64,{picture}"))
         elif content is not None:

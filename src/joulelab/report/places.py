@@ -101,17 +101,26 @@ def named_places(named: Sequence[float | str]) -> tuple[Place, ...]:
     return tuple(places)
 
 
-def known_places(named: Sequence[float | str]) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+def known_places(
+    named: Sequence[float | str], *, files: bool = True
+) -> tuple[tuple[Place, ...], tuple[str, ...]]:
     """Those of some places that are known, and about each of the others a sentence.
 
     For a study that has run: tables of another version may lack what it named then.
 
     Args:
         named: as for `carbon_intensity`.
+        files: read those that are files: they lie outside of the results folder.
     """
     places: list[Place] = []
     unknown: list[str] = []
     for one in named:
+        if not files and isinstance(one, str) and one.casefold().strip().endswith(".csv"):
+            unknown.append(
+                f"Nothing is booked at {one}: this is not the study as you have run it, and no "
+                "file that it names is read; `joulelab places` takes it as --place."
+            )
+            continue
         try:
             places.append(_further(places, one))
         except JoulelabError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from joulelab.errors import StoreWriteError
+from joulelab.files import links_within
 
 
 def page(template: str, **values: object) -> str:
@@ -22,15 +23,17 @@ def page(template: str, **values: object) -> str:
     return _environment().get_template(f"{template}.html.j2").render(**values)
 
 
-def write(path: Path, text: str) -> Path:
-    """Write a file; the old one stands until the new one is whole.
+def check_no_links(folder: Path) -> None:
+    """See that what is written into a folder of a results folder does not land elsewhere.
 
     Raises:
-        OSError: the file cannot be written.
+        StoreWriteError: it is a link, or there is a link to a folder in it.
     """
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    return fresh.replace(path)
+    if links := [folder] * folder.is_symlink() or links_within(folder):
+        raise StoreWriteError(
+            f"{links[0]} is a link, and would be written to where it leads",
+            "put a folder in its place, if the study is yours",
+        )
 
 
 @contextmanager

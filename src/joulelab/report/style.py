@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from joulelab import formats
+from joulelab.files import write_whole
 
 # Okabe and Ito's palette without yellow, which print loses; in the order of contrast.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
@@ -233,5 +234,5 @@ def save(
     """
     written = [drawn(figure, kind) for kind in kinds]
     for kind, content in zip(kinds, written, strict=True):
-        (folder / f"{name}.{kind}").write_bytes(content)
+        write_whole(folder / f"{name}.{kind}", content)
     return written[0]

@@ -29,8 +29,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from joulelab.energy.reading import Measurement, Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
@@ -40,6 +38,8 @@ from joulelab.errors import (
     StoreWriteError,
     TraceError,
 )
+from joulelab.file_lock import FileLock
+from joulelab.files import replacing, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
 from joulelab.study.store_reading import REQUESTS, read_manifest
@@ -86,14 +86,13 @@ class Store:
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
+            if not lock.try_to_take():
                 raise StoreBusyError(
                     f"another joulelab is running the study in {folder}",
                     "wait for it, or give this one another folder with --out",
-                ) from None
+                )
             try:
+                _check_no_links(folder)
                 if not (folder / DATABASE).exists():
                     _check_empty(folder)
                 store = cls(folder, lock, connect(folder))
@@ -101,11 +100,11 @@ class Store:
                 if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
                 else:
-                    (folder / "study.toml").write_text(study, encoding="utf-8")
+                    write_whole(folder / "study.toml", study)
                 store._migrate()
                 store._note_interruptions()
             except BaseException:
-                lock.release()
+                lock.give_back()
                 raise
             return store
 
@@ -113,7 +112,7 @@ class Store:
         """Release the folder. A second call does nothing."""
         with self._thread_lock:
             self._connection.close()
-        self._lock.release()
+        self._lock.give_back()
 
     def __enter__(self) -> Store:
         return self
@@ -312,9 +311,8 @@ class Store:
             path.parent.mkdir(exist_ok=True)
             table = pa.table(dict(columns))
             table = table.replace_schema_metadata({"run_id": run_id})
-            fresh = path.with_suffix(".parquet.new")
-            pq.write_table(table, fresh)
-            fresh.replace(path)
+            with replacing(path) as file:
+                pq.write_table(table, file)
 
     # Manifest
 
@@ -325,10 +323,8 @@ class Store:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest in one step."""
         with explained(self.folder):
-            path = self.folder / "manifest.json"
-            fresh = path.with_suffix(".json.new")
-            fresh.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
-            fresh.replace(path)
+            text = json.dumps(manifest, indent=2, sort_keys=True)
+            write_whole(self.folder / "manifest.json", f"{text}\n")
 
     @staticmethod
     def _set_energy(
@@ -388,6 +384,16 @@ class Store:
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with explained(self.folder), self._thread_lock:
             return self._connection.execute(sql, values).fetchall()
+
+
+def _check_no_links(folder: Path) -> None:
+    """See that what is written lies in the folder, and not where a link in it leads."""
+    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", REQUESTS)
+    if links := [name for name in written if (folder / name).is_symlink()]:
+        raise StoreWriteError(
+            f"{folder / links[0]} is a link, and would be written to where it leads",
+            "put what it leads to in its place, if the study is yours",
+        )
 
 
 def _check_empty(folder: Path) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from joulelab.errors import StoreCorruptError, StoreError
+from joulelab.file_lock import FileLock
 from joulelab.study.database import DATABASE, check_version, explained, version
 from joulelab.study.schema import columns_before
 
@@ -96,15 +95,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def is_running(folder: Path) -> bool:
     """Whether a process writes to the folder now."""
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / ".lock", make=False)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
+        return not lock.try_to_take()
     except OSError:
         return False
-    lock.release()
-    return False
+    finally:
+        lock.give_back()
 
 
 def data_sets(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

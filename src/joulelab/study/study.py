@@ -24,6 +24,7 @@ from joulelab.study.runner import DONE, Runner
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
 from joulelab.study.study_file import load_spec
+from joulelab.study.trust import STUDY, approve, code_in
 from joulelab.study.work import Calibrator
 from joulelab.study.works import Works
 
@@ -51,6 +52,8 @@ class Study:
         plugins: Sequence[str | Path] = (),
         data_dir: str | Path | None = None,
         scale: float | None = None,
+        *,
+        trust: bool = False,
     ) -> Study:
         """Load a shipped study by name, a study file, or the study of a results folder.
 
@@ -61,11 +64,13 @@ class Study:
             data_dir: where data sets lie; ``JOULELAB_DATA`` where not given.
             scale: the share of the work that a miniature of the study does, between 0 and 1; what
                 `overrides` set is not thinned.
+            trust: run whatever code the study of a results folder names.
 
         Raises:
+            UntrustedCodeError: a results folder names code that the user has not run yet.
             UsageError: the study file has a mistake; says where.
         """
-        spec = load_spec(study, overrides, plugins, scale)
+        spec = load_spec(study, overrides, plugins, scale, trust=trust)
         return cls(spec, Path(data_dir).expanduser() if data_dir else None)
 
     def plan(self) -> Plan:
@@ -112,6 +117,7 @@ class Study:
         folder = Path(out).expanduser()
         plan = self.plan()
         with Store.open(folder, self.spec.to_toml()) as store:
+            approve([code_in(folder / STUDY)])
             states = store.states()
             listener.laid_out(self.spec, plan, states)
             if not all(states.get(run.run_id) in DONE for run in plan.runs):

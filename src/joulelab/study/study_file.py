@@ -17,6 +17,8 @@ from pydantic import ValidationError
 
 from joulelab.errors import SpecError, UnknownNameError, UsageError
 from joulelab.registry import load_plugin
+from joulelab.study.database import DATABASE
+from joulelab.study.experiment import kinds
 from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.miniature import check_scale, miniature
 from joulelab.study.origin import Origin, override_key
@@ -24,6 +26,8 @@ from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec, kind_of, typed
 from joulelab.study.training.experiment import TrainingExperimentSpec
 from joulelab.study.training.spec import TrainingStudySpec
+from joulelab.study.trust import STUDY, approve, check_approved, code_of
+from joulelab.study.validation import any_name
 
 SUFFIX = ".toml"
 
@@ -59,8 +63,13 @@ def load_spec(
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     scale: float | None = None,
+    *,
+    trust: bool = False,
 ) -> StudySpec:
     """Read a study file, apply overrides, import its plug-ins, and check everything.
+
+    A study file that the user names is his own. That of a results folder may come from anybody:
+    nothing that it names is imported unless he has run it before, or names it now.
 
     Args:
         study: a shipped name, the path of a study file, or a results folder.
@@ -69,8 +78,10 @@ def load_spec(
         plugins: further files with parts of one's own, from the current folder.
         scale: the share of the work that a miniature does, between 0 and 1; what `overrides` set
             is not thinned. ``None`` for the study as it stands.
+        trust: run whatever code the study of a results folder names.
 
     Raises:
+        UntrustedCodeError: a results folder names code that the user has not run yet.
         SpecError: an unknown key, a wrong type, an impossible value; says where.
         UnknownNameError: no such study.
         PluginError: a plug-in cannot be imported.
@@ -93,11 +104,17 @@ def load_spec(
     origin = Origin(path, text, overridden)
     if isinstance(listed := data.get("plugins", []), list):
         own = [str((path.parent / Path(str(file)).expanduser()).resolve()) for file in listed]
-        data["plugins"] = [*own, *(str(Path(file).expanduser().resolve()) for file in plugins)]
-        for file in data["plugins"]:
-            load_plugin(Path(file))
+        named = [str(Path(file).expanduser().resolve()) for file in plugins]
+        data["plugins"] = list(dict.fromkeys([*own, *named]))
+        code = code_of(data)
+        if not trust and _is_of_results(study, path):
+            check_approved([one for one in code if one.name not in named], path)
+        for one in code:
+            if one.name in data["plugins"]:
+                load_plugin(Path(one.name), one.sha256 or None)
+        approve(code)
     _locate(data, path.parent)
-    spec = check_spec(data, origin)
+    spec = check_spec(data, origin)  # refuses other plug-ins than a list
     if scale is None:
         return spec
     if spec.miniature is not None or Path(study).expanduser().is_dir():
@@ -107,6 +124,41 @@ def load_spec(
             "leave out --scale to go on with it, or thin the study file it was made from",
         )
     return _thinned(spec, scale, overridden, origin)
+
+
+def _is_of_results(study: str | Path, path: Path) -> bool:
+    """Whether a study file is that of a results folder, named as the folder or as the file."""
+    return path == Path(study).expanduser() / path.name or (
+        path.name == STUDY and (path.parent / DATABASE).exists()
+    )
+
+
+def stored_spec(data: Mapping[str, Any]) -> TrainingStudySpec | None:
+    """The part of a stored study that trains, without any code that its study file names.
+
+    Names that only its plug-ins know are taken as they are, and no file that it names is read.
+
+    Args:
+        data: the resolved study file of a results folder.
+
+    Returns:
+        ``None`` where nothing trains, or only by a kind of experiment that is not known here.
+
+    Raises:
+        SpecError: it is no study.
+    """
+    tables = data.get("experiment")
+    trained = {
+        # Places are files, it may be, and say nothing of a training.
+        name: {key: value for key, value in table.items() if key != "places"}
+        for name, table in (tables.items() if isinstance(tables, dict) else ())
+        if isinstance(table, dict) and table.get("kind") in kinds.names() and _trains(table)
+    }
+    if not trained:
+        return None
+    with any_name():
+        spec = check_spec({**data, "experiment": trained})
+    return spec if isinstance(spec, TrainingStudySpec) else None
 
 
 def _thinned(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from joulelab.errors import UnknownNameError, UsageError
@@ -14,12 +15,32 @@ from joulelab.registry import Registry
 T = TypeVar("T")
 
 
+_any_name: ContextVar[bool] = ContextVar("any_name", default=False)
+
+
+@contextlib.contextmanager
+def any_name() -> Iterator[None]:
+    """Within it every name is known: that of what a plug-in registers which is not to be loaded."""
+    token = _any_name.set(True)
+    try:
+        yield
+    finally:
+        _any_name.reset(token)
+
+
+def names_are_free() -> bool:
+    """Whether it is within `any_name`."""
+    return _any_name.get()
+
+
 def known(registry: Registry[Any], name: str) -> str:
     """The name itself, if something is registered under what it begins with.
 
     That is what stands before the first colon, or before a question mark where settings follow:
     ``digits?side=32``.
     """
+    if names_are_free():
+        return name
     if name.partition("?")[0].partition(":")[0] not in registry.names():
         error = UnknownNameError(registry.noun, name, registry.names())
         raise ValueError(f"{error.message}; {error.hint}")

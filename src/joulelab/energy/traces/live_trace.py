@@ -123,9 +123,12 @@ class LiveTrace:
             )
 
     def _opened(self, *, force: bool) -> io.FileIO:
+        named = self._journal == self._path
         try:
+            if force and not named:
+                self._journal.unlink(missing_ok=True)  # not written through, if it is a link
             # Nothing is held back: what could not be written is not tried again at the end.
-            return io.FileIO(self._journal, "w" if force else "x")
+            return io.FileIO(self._journal, "w" if force and named else "x")
         except OSError as error:
             raise TraceError(
                 f"{self._journal} cannot be written: {error.strerror}", "name another file"

@@ -13,9 +13,8 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +27,7 @@ from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.errors import TraceError
+from joulelab.files import replacing
 
 PARQUET = ".parquet"
 CSV = ".csv"
@@ -155,18 +155,11 @@ def parquet_from_csv(source: Path, target: Path) -> None:
 @contextmanager
 def _whole_or_nothing(path: Path, hint: str) -> Iterator[IO[bytes]]:
     """A file to write into, which is called `path` once it is whole and on the disk."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("wb") as file:
+        with replacing(path, sync=True) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         raise TraceError(f"{path} cannot be written: {error.strerror or error}", hint) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 class CsvWriter:

@@ -34,9 +34,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 import joulelab
+from joulelab.file_lock import FileLock
+from joulelab.files import write_whole
 from joulelab.learning.engine import Precision
 from joulelab.learning.fast.layers import Arithmetic, Convolution, Linear
 from joulelab.learning.fast.processor import processor
@@ -203,11 +204,9 @@ class ScheduleFile:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock"):
+            with FileLock(self.path.with_name(f"{self.path.name}.lock")):
                 entries = {**self._read(), f"{key} {members}": asdict(schedule)}
-                fresh = self.path.with_suffix(".new")
-                fresh.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", "utf-8")
-                fresh.replace(self.path)
+                write_whole(self.path, json.dumps(entries, indent=1, sort_keys=True) + "\n")
         except OSError as error:
             log.info("%s cannot be written: %s", self.path, error)
 

@@ -12,11 +12,12 @@ so a number in the text of a paper and the same number in its table cannot diffe
 A table that is wider than the page, or the column, is made as wide as that.
 
 Names of macros consist of letters, so digits are spelt out. Where two numbers would have the same
-macro, the later one gets a letter more.
+macro, the later one gets a letter more, or several.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,11 +86,17 @@ def macros(names: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     found: dict[tuple[str, ...], str] = {}
     taken: set[str] = set()
     for name in dict.fromkeys(names):
-        letters = iter(("", *string.ascii_uppercase[1:]))
-        command = next(c for letter in letters if (c := macro(name) + letter) not in taken)
+        base = macro(name)
+        command = next(c for end in _ends() if (c := base + end) not in taken)
         taken.add(command)
         found[name] = command
     return found
+
+
+def _ends() -> Iterator[str]:
+    """Nothing, B to Z, BB, BC and so on: macros have no digits, and one more is always there."""
+    for length in itertools.count():
+        yield from map("".join, itertools.product(string.ascii_uppercase[1:], repeat=length))
 
 
 def escape(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.convergence import convergence, running_best
 from joulelab.analysis.variation import summarise_variation, variation
+from joulelab.files import safe_name
 from joulelab.report.experiment import Experiment, whole_numbers
 from joulelab.report.paper.convergence_figure import Curve, convergence_figure
 from joulelab.report.paper.dimension_figure import effective_dimension_figure
@@ -67,7 +67,7 @@ def _convergence(search: Experiment) -> Iterator[Made]:
         title = f"Figure {number}" if number else "As Figures 3 to 6"
         said = f", {count} hyperparameters" if count is not None else ""
         key = f"figure-{number}" if number else f"convergence-{search.dataset}-{count or 'all'}"
-        key = re.sub(r"[^A-Za-z0-9.]+", "-", key)  # it names a file, too
+        key = safe_name(key)  # it names a file, too
         title = f"{title}. Convergence on {search.dataset}{said}"
         yield _convergence_of(search, part, key, title)
 

@@ -12,10 +12,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from joulelab.files import safe_name, write_whole
 from joulelab.report import claims
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper import latex, markdown
@@ -23,8 +25,9 @@ from joulelab.report.paper.numbered import paper_figures
 from joulelab.report.paper.table import PaperTable, spans
 from joulelab.report.paper.tables import paper_tables
 from joulelab.report.pictures import Picture
-from joulelab.report.rendering import page, write
+from joulelab.report.rendering import page
 from joulelab.report.style import save
+from joulelab.report.tables import Omitted
 
 FIGURES = "paper"
 
@@ -62,7 +65,7 @@ def write_claims(found: Sequence[claims.Scope], heading: Heading, folder: Path) 
     )
     text = claims.markdown(found, heading.name)
     first, rest = text.split("\n", 1)
-    write(folder / "claims.md", f"{first}\n\n{remarks}{rest.lstrip()}")
+    write_whole(folder / "claims.md", f"{first}\n\n{remarks}{rest.lstrip()}")
     shown = page(
         "claims",
         **vars(heading),
@@ -70,7 +73,7 @@ def write_claims(found: Sequence[claims.Scope], heading: Heading, folder: Path) 
         classes=claims.CLASSES,
         effect=claims.effect_words,
     )
-    return write(folder / "claims.html", shown)
+    return write_whole(folder / "claims.html", shown)
 
 
 def write_paper(
@@ -91,13 +94,13 @@ def write_paper(
         OSError: a file cannot be written.
     """
     (folder / FIGURES).mkdir(exist_ok=True)
-    made = [*paper_tables(experiments), *paper_figures(experiments)]
+    made = [*paper_tables(experiments), *_in_files(paper_figures(experiments))]
     items = [_item(one, folder / FIGURES) for one in made]
     tables = [one for one in made if isinstance(one, PaperTable)]
     numbers = [*(number for table in tables for number in table.named), *claims.named(found)]
-    write(folder / FIGURES / "numbers.tex", latex.numbers(numbers))
-    write(folder / FIGURES / "tables.tex", latex.tables(tables))
-    write(folder / "paper.md", _markdown(heading, made))
+    write_whole(folder / FIGURES / "numbers.tex", latex.numbers(numbers))
+    write_whole(folder / FIGURES / "tables.tex", latex.tables(tables))
+    write_whole(folder / "paper.md", _markdown(heading, made))
     shown = page(
         "paper",
         **vars(heading),
@@ -106,7 +109,18 @@ def write_paper(
         latex=f"{FIGURES}/tables.tex",
         macros=f"{FIGURES}/numbers.tex",
     )
-    return write(folder / "paper.html", shown)
+    return write_whole(folder / "paper.html", shown)
+
+
+def _in_files(made: Sequence[Picture | Omitted]) -> Iterator[Picture | Omitted]:
+    """Figures with keys that name files, no two the same, as of two searches on one data set."""
+    files: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for one in made:
+        seen[one.key] += 1
+        more = f"-{seen[one.key]}" if seen[one.key] > 1 else ""
+        key = safe_name(f"{one.key}{more}", files) if isinstance(one, Picture) else one.key
+        yield replace(one, key=key)
 
 
 def _item(one: object, folder: Path) -> tuple[str, object, str]:

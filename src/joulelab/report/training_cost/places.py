@@ -51,7 +51,7 @@ def asked_places(experiment: Experiment) -> AskedPlaces | None:
     table = experiment.table
     if not table.get("places"):
         return None
-    places, unknown = known_places(table["places"])
+    places, unknown = known_places(table["places"], files=experiment.own)
     return AskedPlaces(places, float(table.get("pue", 1.0)), unknown)
 
 

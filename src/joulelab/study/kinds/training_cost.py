@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
+from joulelab.errors import UnknownNameError
 from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import located_path
 from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
-from joulelab.study.validation import as_value_error, known_dataset, unique
+from joulelab.study.validation import as_value_error, known_dataset, names_are_free, unique
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
 FROZEN = "frozen"
@@ -60,7 +61,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
     def _known_networks(cls, names: list[str]) -> list[str]:
         with as_value_error():
             for name in names:
-                network_source(name)
+                _source(name)
         return unique(names)
 
     @field_validator("bases")
@@ -101,7 +102,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
 
     def _without_base(self) -> list[str]:
         """Networks that cannot be parted into a base and a head."""
-        return [name for name in self.networks if network_source(name)[0] != TORCHVISION]
+        return [name for name in self.networks if _source(name)[0] != TORCHVISION]
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:
         """Those of the file; and networks without a base are trained, and not frozen."""
@@ -133,7 +134,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
     ) -> TrainingConfiguration:
         """One network, frozen or not, on one data set."""
         name = str(levels[NETWORK])
-        network, options = network_source(name)
+        network, options = _source(name)
         if network == TORCHVISION:
             options |= {"weights": self.weights, "base": levels[BASE], "head": self.head}
         return TrainingConfiguration(
@@ -147,6 +148,16 @@ class TrainingCostSpec(TrainingExperimentSpec):
             fixed=self.fixed,
             dataset=str(levels.get(DATASET, "")),
         )
+
+
+def _source(name: str) -> tuple[str, dict[str, Any]]:
+    """As `network_source`; a name that only a plug-in knows is taken as it is, where it may be."""
+    try:
+        return network_source(name)
+    except UnknownNameError:
+        if names_are_free():
+            return name, {}
+        raise
 
 
 def _located(place: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
