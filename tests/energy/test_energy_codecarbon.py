@@ -11,10 +11,10 @@ from codecarbon.core.units import Energy, Power
 from codecarbon.external.hardware import CPU
 from nvml_stub import run_program
 
+from joulelab.energy import nvidia_cards
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters
 from joulelab.energy.meter import meters
-from joulelab.energy import nvidia_cards
 from joulelab.energy.meters import codecarbon_meter, rapl
 from joulelab.energy.meters.codecarbon_channels import channel_of
 from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector, CodeCarbonMeter

@@ -28,6 +28,7 @@ from joulelab.energy.figure import (
     Seen,
     Surroundings,
     figure,
+    in_seconds,
     readings_of,
     seen,
 )
@@ -272,7 +273,7 @@ def _reading(
     if best.coarse:
         flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
     if best.lost_s:
-        flags.append(f"{domain}: {channel.source} said nothing for {best.lost_s:.1f} s")
+        flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
     # Why counters of this domain could not give the figure, and what is to say of the best.
     remarks = [
         f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)

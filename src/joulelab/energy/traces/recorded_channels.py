@@ -209,7 +209,9 @@ def _stretch(
 ) -> Stretch:
     steps_s = np.diff(times)
     # Moments in whole seconds repeat themselves where samples are more frequent.
-    typical_s = float(np.median(steps_s[steps_s > 0])) if (steps_s > 0).any() else 0.0
+    forward_s = steps_s[steps_s > 0]
+    # Of two steps the shorter: the other may be a hole.
+    typical_s = float(np.quantile(forward_s, 0.5, method="lower")) if len(forward_s) else 0.0
     lost = bool(np.isnan(numbers.values).any())
     return Stretch(
         channel,
