@@ -49,7 +49,7 @@ def test_that_bound_is_hardly_wider_than_the_sensor_where_power_is_steady(beside
 @pytest.mark.parametrize("sensor", CARDS)
 def test_the_truth_lies_within_the_bound_of_every_sensor(sensor, named):
     random = np.random.default_rng(1)
-    for length_s in (1.0, 2.0, 4.0, 10.0):
+    for length_s in (1.0, 2.0, 4.0, 10.0) if named else (1.0, 4.0):
         found = [
             one
             for profile in PROFILES
