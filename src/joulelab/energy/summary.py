@@ -129,7 +129,7 @@ def _others(
     others = []
     for (domain, _), parts in aside.items():
         own: list[str] = []
-        others.append(replace(_reading(domain, parts, window, own), idle_w=None))
+        others.append(replace(_reading(domain, parts, window, own), idle_w=None, idle_error_w=None))
         flags += [flag for flag in own if IMPOSSIBLE in flag and flag not in flags]
     return others
 
