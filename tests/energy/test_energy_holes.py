@@ -306,3 +306,39 @@ def test_power_below_zero_is_no_reading_and_is_said():
     found = window.measurement
     assert found["gpu:0"].gross_j == pytest.approx(100 * found.duration_s)
     assert any("says -5 W" in flag and "no reading" in flag for flag in found.flags)
+
+
+@pytest.mark.parametrize("kind", ["power", "counter"])
+def test_whatever_is_missing_the_parts_make_the_whole(kind):
+    random = np.random.default_rng(3)
+    holes = 0
+    for _ in range(200):
+        times = np.cumsum(
+            random.choice([1.0, 1.3, 2.9, 5.0, 60.0], 20, p=[0.6, 0.2, 0.1, 0.05, 0.05])
+        )
+        times -= times[0]
+        values = np.abs(random.normal(100, 40, 20))
+        values = np.cumsum(values) if kind == "counter" else values
+        lost = random.random(20) < random.choice([0.0, 0.2, 0.6])
+        lost[[0, -1]] = False
+        said = stretch(times, np.where(lost, NAN, values), kind)
+        kept = stretch(times[~lost], values[~lost], kind)
+        found = measured(said, end_s=times[-1])
+        reading, other = found["gpu:0"], measured(kept, end_s=times[-1])["gpu:0"]
+        assert dataclasses.replace(reading, reason="") == dataclasses.replace(other, reason="")
+        assert (reading.lost_s > 0) == (reading.status is not Status.MEASURED)
+        if reading.status is Status.PARTLY_ESTIMATED:
+            holes += 1
+            assert reading.gross_j - reading.error_j <= reading.seen_j
+            assert reading.gross_j + reading.error_j >= reading.seen_j + 1000 * reading.lost_s
+            _, joules = energy_profile([said], found.total, 0.0)
+            assert joules[-1] == pytest.approx(reading.gross_j)
+    assert holes > 50 or kind == "counter"
+
+
+def test_the_course_of_a_part_of_a_recording_is_that_of_its_own_sum():
+    whole = with_a_hole()
+    part = Recording(TraceAbout("", None), (whole,)).measure(30, 1830)
+    times_s, joules = energy_profile([whole], part.total, 30.0, 1830.0)
+    used_j = np.diff(np.interp([0.0, 1800.0], times_s, joules))[0]
+    assert used_j == pytest.approx(part.total.gross_j)

@@ -260,7 +260,12 @@ def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if stretch.unreadable else said
+    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
+
+
+def _lacks_an_edge(stretch: Stretch) -> bool:
+    """Whether the first or the last sample is no reading."""
+    return bool(stretch.unreadable) and bool(np.isnan(stretch.values[[0, -1]]).any())
 
 
 def _between_s(shown: Seen) -> float:
@@ -304,12 +309,12 @@ def _integrated(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         error_j += part.error_j + own_j
     coarse = around.duration_s < sensor.averaging_s
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if stretch.unreadable else said
+    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
 
 
 def _readable_pieces(stretch: Stretch, shown: Seen) -> list[tuple[int, int, float, float]]:
     """The pieces that are shown, without edges at which a sensor could not be read."""
-    if not stretch.unreadable:
+    if not _lacks_an_edge(stretch):
         return shown.pieces()
     first_s, last_s = float(shown.times_s[0]), float(shown.times_s[-1])
     return [
