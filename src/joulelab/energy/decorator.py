@@ -64,9 +64,9 @@ def measured(
     """A decorator that measures every call of a function.
 
     Nothing else can be told from outside: kind, parameters, attributes, what is sent and thrown in,
-    what comes out and when it is cleaned up stay as they are. Coroutines and generators are measured
-    from their first step until they have finished, with whatever else runs while they wait. The
-    results lie in ``function.measurements``.
+    what comes out and when it is cleaned up stay as they are. Coroutines and generators are
+    measured from their first step until they have finished, with whatever else runs while they
+    wait. The results lie in ``function.measurements``.
 
     Args:
         function: what to measure: a function of any kind, a class or static method or a property
