@@ -185,7 +185,7 @@ def test_a_command_ignores_what_joulelab_was_told_to_ignore_and_may_signal_joule
         [
             "sh",
             "-c",
-            "trap '' HUP; exec \"$@\"",
+            "trap '' HUP CHLD; exec \"$@\"",
             "sh",
             *MEASURE,
             "--",

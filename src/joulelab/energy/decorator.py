@@ -16,7 +16,7 @@ import functools
 from collections import deque
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from joulelab.energy.measuring import Measuring
 from joulelab.energy.monitor import Options, shared_monitor
@@ -42,6 +42,12 @@ class Measured(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function and measure it."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Measured[..., R_co]: ...
 
 
 @overload

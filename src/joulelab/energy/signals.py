@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK = 4096
+_POLL_S = 1.0
+"""How long nothing is heard before it is looked whether the command has ended all the same."""
 _HAS_STATES = hasattr(os, "waitid")
 _NOT_PASSED_ON = (
     # They cannot be caught,
@@ -76,7 +78,7 @@ class Passer:
             process: a child of this one.
         """
         while process.poll() is None:
-            select.select([self._heard], [], [])
+            select.select([self._heard], [], [], _POLL_S)
             if numbers := self._caught():
                 self._pass_on(numbers, process)
             if self._asked_to_stop and self._has_stopped(process):
@@ -185,7 +187,7 @@ def signals_survived(numbers: Iterable[int]) -> Iterator[None]:
     before = {
         number: signal.signal(number, lambda *_: None)
         for number in numbers
-        if signal.getsignal(number) is not signal.SIG_IGN
+        if number == CHILD or signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield
