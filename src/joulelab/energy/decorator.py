@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections import deque
 from collections.abc import Callable
 from types import MethodType
@@ -109,9 +110,9 @@ def _measured(function: Any, *, label: str | None, options: Options) -> Any:
         if isinstance(function, kind):
             return remade(function, again)
     if isinstance(function, type) or not callable(function):
-        what = "a class" if isinstance(function, type) else f"a {type(function).__name__}"
+        what = "a class" if isinstance(function, type) else f"of type {type(function).__name__}"
         raise UsageError(
-            f"{function!r} cannot be measured: it is {what} and no function",
+            f"{reprlib.repr(function)} cannot be measured: it is {what} and no function",
             "decorate the functions or methods that do the work; "
             'options are given by name: @joulelab.measured(label="epoch")',
         )
