@@ -85,6 +85,7 @@ def test_another_part_stands_in_for_test_and_is_said(folder, part):
 @pytest.mark.parametrize(
     "layout",
     [
+        "data/{part}-00000-of-00001-3c4f1d2e3fbc2a7a.parquet",
         "data/{part}-00000-of-00001.parquet",
         "{part}/0000.parquet",
         "data/{part}/0000.parquet",
@@ -120,6 +121,18 @@ def test_a_part_of_which_a_file_is_missing_is_refused(folder):
     message, hint = _two_lines(folder)
     assert message == f"{missing} is missing; 1 of 2 files are there"
     assert "fetch" in hint
+    (folder / TRAIN).rename(folder / "birds/train-00000-of-00002-3c4f1d2e3fbc2a7a.parquet")
+    assert _two_lines(folder)[0] == message
+
+
+def test_a_part_that_lies_in_two_places_is_refused(folder):
+    _write(folder / "birds/train/0000.parquet", [_encode(PIXELS[0])], [0])
+    message, hint = _two_lines(folder)
+    assert message == (
+        f"{folder / 'birds'} has the same part in two places: "
+        "train/0000.parquet, train-00000-of-00002.parquet"
+    )
+    assert hint == "keep one of them"
 
 
 def test_two_editions_of_a_part_are_refused(folder):

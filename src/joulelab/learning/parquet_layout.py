@@ -26,7 +26,8 @@ LAYOUT = (
     "or train/*.parquet and test/*.parquet; also within data/ or default/"
 )
 _PARTS = (*TRAIN, *TEST, *IN_PLACE_OF_TEST)
-_NUMBERED = re.compile(r"(?P<series>.*)-(?P<number>\d+)-of-(?P<count>\d+)")
+_NUMBERED = re.compile(r"(?P<series>.*)-(?P<number>\d+)-of-(?P<count>\d+)(-[0-9a-f]+)?")
+"""The hub's names; older ones end in a hash of each file."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def find_parts(folder: Path) -> PartFiles:
     train = _first(folder / configuration, mine, TRAIN)
     test = _first(folder / configuration, mine, (*TEST, *IN_PLACE_OF_TEST))
     for part in (train, test):
+        _check_in_one_place(folder, mine[part])
         _check_complete(mine[part])
     used = {train, test}
     left_out += [
@@ -127,6 +129,21 @@ def _first(place: Path, parts: dict[str, list[Path]], wanted: Sequence[str]) -> 
         if parts.get(part):
             return part
     raise DatasetError(f"{place} has no file {wanted[0]}-*.parquet", LAYOUT)
+
+
+def _check_in_one_place(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse ``train-0.parquet`` beside ``train/0000.parquet``: mostly the same images twice."""
+    above = {_named(file.relative_to(folder).parent.as_posix()) is None for file in files}
+    if len(above) > 1:
+        raise DatasetError(
+            f"{folder} has the same part in two places: {some(_first_of_each(folder, files))}",
+            "keep one of them",
+        )
+
+
+def _first_of_each(folder: Path, files: Sequence[Path]) -> list[Path]:
+    by_folder = {file.parent: file.relative_to(folder) for file in reversed(files)}
+    return sorted(by_folder.values())
 
 
 def _check_complete(files: Sequence[Path]) -> None:
