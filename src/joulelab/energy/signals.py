@@ -178,7 +178,7 @@ def signals_passed_on() -> Iterator[Passer]:
 
 @contextmanager
 def signals_survived(numbers: Iterable[int]) -> Iterator[None]:
-    """Nothing happens on these signals, but what already does where they are ignored.
+    """Nothing happens on these signals; those that are ignored, or not Python's, are left alone.
 
     Args:
         numbers: of the signals.
@@ -187,10 +187,10 @@ def signals_survived(numbers: Iterable[int]) -> Iterator[None]:
     before = {
         number: signal.signal(number, lambda *_: None)
         for number in numbers
-        if number == CHILD or signal.getsignal(number) is not signal.SIG_IGN
+        if signal.getsignal(number) not in (signal.SIG_IGN, None) or number == CHILD
     }
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
