@@ -32,7 +32,16 @@ MAY_IMPORT = {
         "tabular",
     },
 }
-ROOT_MODULES = {"errors", "file_lock", "files", "formats", "registry", "settings", "__version__"}
+ROOT_MODULES = {
+    "errors",
+    "file_lock",
+    "files",
+    "formats",
+    "image_limit",
+    "registry",
+    "settings",
+    "__version__",
+}
 
 
 def imported_rooms(path):

@@ -138,13 +138,15 @@ def application(model: torch.nn.Module, policy: Policy, crop: int, capacity: int
         serving.cancel()
 
     async def classify(request: Request) -> JSONResponse:
-        if int(request.headers.get("content-length", 0)) > MOST_BYTES:
-            return JSONResponse({"error": f"above {MOST_BYTES} bytes"}, 413)
-        encoded = await request.body()
+        encoded = bytearray()
+        async for chunk in request.stream():
+            encoded += chunk
+            if len(encoded) > MOST_BYTES:
+                return JSONResponse({"error": f"above {MOST_BYTES} bytes"}, 413)
         if len(batcher.queue) >= batcher.capacity:
             return JSONResponse({"error": "the queue is full"}, 503)
         try:
-            return JSONResponse(await batcher.classify(encoded))
+            return JSONResponse(await batcher.classify(bytes(encoded)))
         except UnreadableImageError as error:
             return JSONResponse({"error": f"unreadable image: {error}"}, 400)
         except Exception as error:

@@ -29,9 +29,11 @@ A message is one line that says what and where; ``hint`` is the second line and 
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class JoulelabError(Exception):
@@ -46,6 +48,10 @@ class JoulelabError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class: some take other arguments than those that are kept.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UsageError(JoulelabError):

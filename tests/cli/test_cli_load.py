@@ -352,7 +352,12 @@ def test_the_example_server_answers_in_batches_and_says_what_it_cannot_read(joul
         assert "HTTP 400: " in out
         with ThreadPoolExecutor(4) as clients:
             together = list(clients.map(classified, [f"{url}/classify"] * 4, [photograph] * 4))
+        # What a PGM file of 90 million pixels begins with: Pillow alone would only warn.
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            classified(f"{url}/classify", b"P5 10000 9000 255\n")
         alone = classified(f"{url}/classify", photograph)
+    assert refused.value.code == 400
+    assert b"exceeds limit of 89478485 pixels" in refused.value.read()
     assert [one["batch"] for one in together] == [4, 4, 4, 4]
     assert alone["batch"] == 1
     assert alone["waited_s"] >= 1

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -78,61 +77,6 @@ def test_a_command_that_cannot_be_started_has_the_code_of_a_shell(name, code):
     assert done.returncode == code
     assert f"{name} cannot be started" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 2
-
-
-SLEEPER = """
-import signal, sys, time
-count = 0
-def note(number, _):
-    global count
-    count += 1
-    print(f"got {number}", flush=True)
-signal.signal(signal.SIGINT, note)
-signal.signal(signal.SIGTERM, note)
-print("ready", flush=True)
-end = time.monotonic() + 30
-while not count and time.monotonic() < end: time.sleep(0.01)
-time.sleep(0.3)  # a second signal would be counted
-print(f"count {count}", flush=True)
-raise SystemExit(5)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_joulelab_alone_is_passed_on_once_and_the_reading_is_given(number):
-    process = subprocess.Popen(
-        command("--", PYTHON, "-c", SLEEPER),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert out == f"got {int(number)}\ncount 1\n"
-    assert process.returncode == 5
-    assert "cpu:0" in err
-
-
-def test_control_c_in_a_terminal_reaches_the_command_once_and_the_reading_is_given():
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(PYTHON, command("--", PYTHON, "-c", SLEEPER))
-    text = b""
-    try:
-        while b"ready" not in text:
-            text += os.read(terminal, 1000)
-        os.write(terminal, b"\x03")
-        while True:
-            text += os.read(terminal, 1000)
-    except OSError:
-        pass  # the other end of the terminal is closed
-    finally:
-        os.close(terminal)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert b"count 1" in text
-    assert b"cpu:0" in text
-    assert status == 5
 
 
 def test_the_trace_and_its_picture_are_written(tmp_path):

@@ -42,13 +42,44 @@ def test_classes_are_folders_in_alphabetical_order(birds):
     assert images.name == "folder:birds"
 
 
-def test_other_and_hidden_files_are_passed_over(birds):
-    expected = load_images(f"folder:{birds}").checksum()
-    (birds / "train/robin/notes.txt").write_text("two robins")
+def test_what_is_left_out_is_counted_and_said(birds):
+    whole = load_images(f"folder:{birds}")
+    assert whole.notes == ()
+    for name in ("notes.txt", "b.png.part", "photo"):
+        (birds / "train/robin" / name).write_text("two robins")
     (birds / "train/robin/._a.png").write_bytes(b"resource fork")
     (birds / ".cache").mkdir()
     (birds / "train/.thumbnails").mkdir()
-    assert load_images(f"folder:{birds}").checksum() == expected
+    (birds / "test/c.png").write_bytes(b"of no class")
+    images = load_images(f"folder:{birds}")
+    assert images.checksum() == whole.checksum()
+    assert images.notes == (
+        "train: left out: 2 hidden (.thumbnails ...), "
+        "3 not images by their names (robin/b.png.part ...)",
+        "test: left out: 1 outside the folders of classes (c.png)",
+    )
+
+
+def test_images_in_folders_within_those_of_classes_belong_to_them_and_are_said(birds):
+    _save(birds / "train/wren/2019/may/d.png", PIXELS[0])
+    _save(birds / "train/wren/2020/d.png", PIXELS[1])
+    elsewhere = birds.parent / "more wrens"
+    _save(elsewhere / "e.png", PIXELS[2])
+    (birds / "train/wren/linked").symlink_to(elsewhere)
+    (birds / "train/wren/2020/back").symlink_to(birds / "train/wren")
+    images = load_images(f"folder:{birds}")
+    assert images.train.labels.tolist() == [0, 0, 1, 1, 1, 1, 1]
+    assert np.array_equal(images.train.images[2], PIXELS[0].transpose(2, 0, 1))
+    assert images.notes == (
+        "train: 3 images in folders within those of classes",
+        "train: left out: 1 links to a folder above (wren/2020/back)",
+    )
+
+
+def test_both_parts_may_lie_in_a_folder_data(birds):
+    whole = load_images(f"folder:{birds}")
+    birds.rename(birds.parent / "data")
+    assert load_images(f"folder:{birds.parent}").checksum() == whole.checksum()
 
 
 def test_grey_palette_and_transparent_images_are_understood(birds):
@@ -75,10 +106,23 @@ def test_sixteen_bit_pixels_are_refused_and_not_clipped(birds):
     assert f"{birds / 'test/wren/wide.png'} cannot be decoded: pixels of more than 8" in message
 
 
-@pytest.mark.parametrize("part", ["validation", "val"])
-def test_validation_stands_in_for_test(birds, part):
+@pytest.mark.parametrize("part", ["validation", "val", "valid", "dev"])
+def test_another_part_stands_in_for_test_and_is_said(birds, part):
     (birds / "test").rename(birds / part)
-    assert len(load_images(f"folder:{birds}").test) == 2
+    images = load_images(f"folder:{birds}")
+    assert len(images.test) == 2
+    assert images.notes == (f"there is no test part: accuracy is computed on {part}",)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_above_pillows_limit_is_named(birds, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7 * 6)
+    _save(birds / "test/wren/d.png", np.zeros((8, 6)))
+    message, hint = _two_lines(birds)
+    assert f"{birds / 'test/wren/d.png'} cannot be decoded: Image size (48 pixels)" in message
+    assert "MAX_IMAGE_PIXELS" in hint
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert "has 8x6 pixels" in _two_lines(birds)[0]
 
 
 def test_a_damaged_image_is_named(birds):

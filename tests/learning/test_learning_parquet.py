@@ -2,6 +2,8 @@
 
 import io
 import json
+import struct
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,12 @@ def _encode(pixels, file_format="PNG"):
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(buffer, file_format)
     return buffer.getvalue()
+
+
+def _named(*names):
+    """Metadata as Hugging Face writes it, with the names of the classes."""
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
 
 
 def _write(path, images, labels, image="img", label="label", metadata=None):
@@ -65,9 +73,140 @@ def test_an_absolute_folder_needs_no_data_folder(folder):
     assert len(load_images(f"hf-parquet:{folder / 'birds'}").train) == 8
 
 
-def test_validation_stands_in_for_test(folder):
-    (folder / TEST).rename(folder / "birds" / "validation-00000-of-00001.parquet")
-    assert len(load_images("hf-parquet:birds", folder).test) == 4
+@pytest.mark.parametrize("part", ["validation", "val", "valid", "dev"])
+def test_another_part_stands_in_for_test_and_is_said(folder, part):
+    assert load_images("hf-parquet:birds", folder).notes == ()
+    (folder / TEST).rename(folder / "birds" / f"{part}-00000-of-00001.parquet")
+    images = load_images("hf-parquet:birds", folder)
+    assert len(images.test) == 4
+    assert images.notes == (f"there is no test part: accuracy is computed on {part}",)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "data/{part}-00000-of-00001-3c4f1d2e3fbc2a7a.parquet",
+        "data/{part}-00000-of-00001.parquet",
+        "{part}/0000.parquet",
+        "data/{part}/0000.parquet",
+        "default/{part}/0000.parquet",
+        "plain_text/partial-{part}/0000.parquet",
+        "{part}/{part}.parquet",
+        "{part}/deeper/0.parquet",
+        "birds_{part}.parquet",
+    ],
+)
+def test_the_layouts_of_the_hub_are_found(tmp_path, layout):
+    for part, rows in (("train", 3), ("test", 2), ("validation", 1)):
+        encoded = [_encode(pixels) for pixels in PIXELS[:rows]]
+        _write(tmp_path / layout.format(part=part), encoded, list(range(rows)))
+    images = load_images(f"hf-parquet:{tmp_path}")
+    assert (len(images.train), len(images.test)) == (3, 2)
+    left_out = layout.format(part="validation")
+    assert images.notes == (f"1 Parquet file of no part that is used left out: {left_out}",)
+
+
+def test_several_configurations_are_listed_and_one_can_be_named(tmp_path):
+    for name in ("coarse", "fine"):
+        for part in ("train", "test"):
+            _write(tmp_path / name / part / "0000.parquet", [_encode(PIXELS[0])], [0])
+    message, hint = _two_lines(tmp_path, f"hf-parquet:{tmp_path}")
+    assert message == f"{tmp_path} has training files of several configurations: coarse, fine"
+    assert len(load_images(hint.rpartition(": ")[2]).train) == 1
+
+
+def test_a_part_of_which_a_file_is_missing_is_refused(folder):
+    missing = folder / "birds/train-00001-of-00002.parquet"
+    missing.unlink()
+    message, hint = _two_lines(folder)
+    assert message == f"{missing} is missing; 1 of 2 files are there"
+    assert "fetch" in hint
+    (folder / TRAIN).rename(folder / "birds/train-00000-of-00002-3c4f1d2e3fbc2a7a.parquet")
+    assert _two_lines(folder)[0] == message
+
+
+def test_a_part_that_lies_in_two_places_is_refused(folder):
+    _write(folder / "birds/train/0000.parquet", [_encode(PIXELS[0])], [0])
+    message, hint = _two_lines(folder)
+    assert message == (
+        f"{folder / 'birds'} has the same part in two places: "
+        "train/0000.parquet, train-00000-of-00002.parquet"
+    )
+    assert hint == "keep one of them"
+
+
+def test_two_editions_of_a_part_are_refused(folder):
+    (folder / TRAIN).with_name("train-00000-of-00001.parquet").write_bytes(b"")
+    message, _ = _two_lines(folder)
+    assert message.startswith(f"{folder / 'birds'} has files of two editions: train-*-of-0000")
+
+
+def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
+    encoded = [_encode(pixels) for pixels in PIXELS]
+    first, second = TRAIN, TRAIN.replace("00000-of", "00001-of")
+    _write(folder / first, encoded[:3], [0, 1, 2], metadata=_named("owl", "robin", "wren"))
+    _write(folder / second, encoded[3:6], [0, 1, 2], metadata=_named("wren", "owl", "robin"))
+    _write(folder / TEST, encoded[6:9], [0, 1, 1], metadata=_named("robin", "owl", "finch"))
+    images = load_images("hf-parquet:birds", folder)
+    assert images.train.labels.tolist() == [0, 1, 2, 2, 0, 1]
+    assert images.test.labels.tolist() == [1, 0, 0]
+    assert images.classes == 3
+    assert images.notes == (
+        "labels brought into the order of the class names of train-00000-of-00002.parquet: "
+        "train-00001-of-00002.parquet, test-00000-of-00001.parquet",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "words"),
+    [
+        (
+            ("wren", "owl", "finch"),
+            2,
+            "row 1, is of the class 'finch', which {first} does not have",
+        ),
+        (("wren", "owl"), 2, "row 1, has the label 2, and there are 2 classes"),
+        (("wren", "owl"), -1, "row 1, has the label -1"),
+        (("owl", "owl", "wren"), 1, "names other classes than {first}, and one of them a class"),
+    ],
+)
+def test_classes_that_cannot_be_brought_into_one_order_are_refused(folder, names, label, words):
+    encoded = [_encode(pixels) for pixels in PIXELS]
+    _write(folder / TRAIN, encoded[:3], [0, 1, 2], metadata=_named("owl", "robin", "wren"))
+    _write(folder / TEST, encoded[:2], [0, label], metadata=_named(*names))
+    message, _ = _two_lines(folder)
+    assert message.startswith(str(folder / TEST))
+    assert words.format(first=folder / TRAIN) in message
+
+
+def test_files_without_names_of_classes_are_said(folder):
+    _write(folder / TRAIN, [_encode(PIXELS[0])], [0], metadata=_named("owl", "robin", "wren"))
+    (note,) = load_images("hf-parquet:birds", folder).notes
+    assert note == (
+        "no class names, labels taken as they are: train-00001-of-00002.parquet, "
+        "test-00000-of-00001.parquet"
+    )
+
+
+def _header_only(width, height):
+    """What a PNG file of that size begins with: enough to know its size, too little to decode."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT"
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, data)
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+# Elsewhere Pillow only warns of the first two, and the tests make errors of all warnings.
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("pixels", [90_000_000, 150_000_000, 180_000_000])
+def test_an_image_above_the_limit_is_refused_by_file_and_row_and_never_decoded(folder, pixels):
+    _write(folder / TEST, [_encode(PIXELS[0]), _header_only(10_000, pixels // 10_000)], [0, 1])
+    message, hint = _two_lines(folder)
+    assert f"{folder / TEST}, row 1, cannot be decoded: Image size ({pixels} pixels)" in message
+    assert "PIL.Image.MAX_IMAGE_PIXELS" in hint
 
 
 @pytest.mark.parametrize(
@@ -79,9 +218,7 @@ def test_other_names_of_the_columns(folder, image, label):
 
 
 def test_metadata_tells_the_number_of_classes(folder):
-    features = {"label": {"names": list("abcdefg"), "_type": "ClassLabel"}}
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    _write(folder / TRAIN, [_encode(PIXELS[0])], [1], metadata=metadata)
+    _write(folder / TRAIN, [_encode(PIXELS[0])], [1], metadata=_named(*"abcdefg"))
     assert load_images("hf-parquet:birds", folder).classes == 7
 
 
@@ -150,9 +287,7 @@ def test_columns_of_another_type_are_named(folder):
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_label_out_of_range_is_named_by_file_and_row(folder, label):
-    features = {"label": {"names": list("abc"), "_type": "ClassLabel"}}
-    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    _write(folder / TRAIN, [_encode(PIXELS[0])] * 2, [0, label], metadata=metadata)
+    _write(folder / TRAIN, [_encode(PIXELS[0])] * 2, [0, label], metadata=_named(*"abc"))
     message, _ = _two_lines(folder)
     assert f"{folder / TRAIN}, row 1, has the label {label}" in message
 

@@ -70,6 +70,24 @@ def test_what_is_no_image_is_said(data, words):
         prepare(data, 32, 24, np.empty((3, 24, 24), np.float32))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("height", "width", "limit", "words"),
+    [
+        (40, 33, 40 * 33 - 1, r"\(1320 pixels\) exceeds limit of 1319"),  # Pillow warns
+        (40, 33, 40 * 33 // 2 - 1, r"\(1320 pixels\) exceeds limit"),  # Pillow refuses
+        (1, 1300, 1400, r"\(1331200 pixels\) exceeds limit of 1400"),  # 32 x 41,600 when resized
+    ],
+)
+def test_an_image_above_pillows_limit_is_refused(monkeypatch, height, width, limit, words):
+    data, out = encoded(random_image(height, width)), np.empty((3, 24, 24), np.float32)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(UnreadableImageError, match=words):
+        prepare(data, 32, 24, out)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    prepare(data, 32, 24, out)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

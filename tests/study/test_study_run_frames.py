@@ -1,7 +1,9 @@
 """From the table of runs to data frames: shapes, gaps, and time for tens of thousands of runs."""
 
+import copy
 import json
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -187,3 +189,14 @@ def test_what_other_instruments_read_is_told_apart_and_fills_no_column_of_the_ru
     assert energy.loc["rapl", "within"] == "psys:0+wall"
     assert energy.loc["codecarbon", "lost_s"] == 0.5
     assert energy.loc["codecarbon", "gross_j"] == 6.0
+
+
+def test_results_can_be_pickled_and_copied_after_they_were_read(store):
+    runs = [planned(0)]
+    store.plan(runs)
+    finish(store, runs, measured([reading("gpu:0")]))
+    results = Results(store.folder)
+    frame = results.to_frame()
+    for again in (pickle.loads(pickle.dumps(results)), copy.copy(results), copy.deepcopy(results)):
+        assert again == results
+        assert again.to_frame().equals(frame)

@@ -91,6 +91,7 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
 
     with for_the_main_thread():
         from joulelab.cli.measuring import Output, measure_commands, stdout_of_commands
+        from joulelab.energy.signals import SURVIVED, signals_survived
         from joulelab.energy.trials import Design
 
     commands = _commands(command, compare)
@@ -106,7 +107,9 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
     options |= {"strict": strict, "busy": busy.value, "on_wait": _say}
     output = Output(json, trace, plot)
     idle_s = -1.0 if idle is None else max(idle, 0.0)
-    raise typer.Exit(measure_commands(commands, options, design, idle_s, output))
+    with signals_survived(SURVIVED):
+        code = measure_commands(commands, options, design, idle_s, output)
+    raise typer.Exit(code)
 
 
 @commands.command()

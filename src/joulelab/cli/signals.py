@@ -14,8 +14,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
 def for_the_main_thread() -> Iterator[None]:
     """Threads that are started within, by libraries when they are imported, get no signals.
 
-    A signal goes to any thread that has not blocked it, and only a thread that waits for it can ask
-    who has sent it: see `joulelab.energy.command`.
+    A signal goes to any thread that has not blocked it, and wakes only that one from its waiting.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -13,14 +13,17 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import reprlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from joulelab.energy.measuring import Measuring
 from joulelab.energy.monitor import Options, shared_monitor
 from joulelab.energy.reading import Measurement
+from joulelab.energy.same_form import around
+from joulelab.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +43,12 @@ class Measured(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function and measure it."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Measured[..., R_co]: ...
 
 
 @overload
@@ -61,24 +70,55 @@ def measured(
 ) -> Callable[..., Any]:
     """A decorator that measures every call of a function.
 
-    Coroutine functions and generators are measured until they have finished, with whatever else
-    runs while they wait. The results lie in ``function.measurements``.
+    Nothing else can be told from outside: kind, parameters, attributes, what is sent and thrown in,
+    what comes out and when it is cleaned up stay as they are. Coroutines and generators are
+    measured from their first step until they have finished, with whatever else runs while they
+    wait. The results lie in ``function.measurements``.
 
     Args:
-        function: what to measure.
+        function: what to measure: a function of any kind, a class or static method or a property
+            (over or under their decorators), a `functools.partial`, or an object with ``__call__``.
         label: for the results; the function's name where not given.
         options: as for `measure`.
+
+    Raises:
+        UsageError: `function` is a class, or cannot be called.
     """
     if function is None:
-        return functools.partial(_measured, label=label, options=options)
-    return _measured(function, label=label, options=options)
+        decorator: Callable[..., Any] = functools.partial(_measured, label=label, options=options)
+        return decorator
+    wrapper: Callable[..., Any] = _measured(function, label=label, options=options)
+    return wrapper
 
 
-def _measured(
-    function: Callable[..., Any], *, label: str | None, options: Options
-) -> Callable[..., Any]:
+_REMADE: dict[type, Callable[[Any, Callable[..., Any]], Any]] = {
+    classmethod: lambda one, again: type(one)(again(one.__func__)),
+    staticmethod: lambda one, again: type(one)(again(one.__func__)),
+    property: lambda one, again: one.getter(again(one.fget)),
+    functools.cached_property: lambda one, again: type(one)(again(one.func)),
+    functools.partialmethod: lambda one, again: type(one)(
+        again(one.func), *one.args, **one.keywords
+    ),
+    MethodType: lambda one, again: MethodType(again(one.__func__), one.__self__),
+}
+"""What holds a function, as it stands in a class: made again around the measured one."""
+
+
+def _measured(function: Any, *, label: str | None, options: Options) -> Any:
+    again = functools.partial(_measured, label=label, options=options)
+    for kind, remade in _REMADE.items():
+        if isinstance(function, kind):
+            return remade(function, again)
+    if isinstance(function, type) or not callable(function):
+        what = "a class" if isinstance(function, type) else f"of type {type(function).__name__}"
+        raise UsageError(
+            f"{reprlib.repr(function)} cannot be measured: it is {what} and no function",
+            "decorate the functions or methods that do the work; "
+            'options are given by name: @joulelab.measured(label="epoch")',
+        )
     results: deque[Measurement] = deque(maxlen=KEPT)
-    name = label or str(getattr(function, "__qualname__", "call"))
+    named = function.func if isinstance(function, functools.partial) else function
+    name = label or str(getattr(named, "__qualname__", type(named).__qualname__))
 
     class Kept(Measuring):
         def __exit__(self, *error: Any) -> None:
@@ -86,42 +126,6 @@ def _measured(
             if self._result is not None:
                 results.append(self._result)
 
-    def window() -> Kept:
-        return Kept(lambda: shared_monitor(**options), name)
-
-    wrapper = _wrapper(function, window)
-    functools.update_wrapper(wrapper, function)
-    wrapper.measurements = results  # type: ignore[attr-defined]
+    wrapper: Any = around(function, lambda: Kept(lambda: shared_monitor(**options), name), again)
+    object.__setattr__(wrapper, "measurements", results)
     return wrapper
-
-
-def _wrapper(function: Callable[..., Any], window: Callable[[], Measuring]) -> Callable[..., Any]:
-    """The function within a window, of the same kind: plain, coroutine or generator."""
-    if inspect.iscoroutinefunction(function):
-
-        async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            with window():
-                return await function(*args, **kwargs)
-
-        return coroutine
-    if inspect.isasyncgenfunction(function):
-
-        async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            with window():
-                async for item in function(*args, **kwargs):
-                    yield item
-
-        return async_generator
-    if inspect.isgeneratorfunction(function):
-
-        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            with window():
-                return (yield from function(*args, **kwargs))
-
-        return generator
-
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        with window():
-            return function(*args, **kwargs)
-
-    return plain

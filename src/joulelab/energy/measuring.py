@@ -17,20 +17,23 @@ that a window holds its own kernels and no others.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from joulelab.energy.display import html, text
-from joulelab.energy.monitor import Monitor, Options, shared_monitor
+from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
 from joulelab.energy.reading import Measurement, Reading, Status
 from joulelab.energy.recorder import Window
 from joulelab.errors import MeterError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from joulelab.energy.traces.trace_file import TraceAbout
 
 
 def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
@@ -45,7 +48,7 @@ def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
         MeterError: at the opening, where meters cannot be opened or, with ``strict=True``, nothing
             can be measured.
     """
-    return Measuring(lambda: shared_monitor(**options), label)
+    return Measuring(functools.partial(shared_monitor, **options), label)
 
 
 def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[str, float]:
@@ -65,12 +68,14 @@ class Measuring:
     """A block of code that is being measured, or has been; made by `measure`.
 
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
-    second ``with`` on the same object measures anew.
+    second ``with`` on the same object measures anew. It can be pickled and copied before and after
+    the block; a copy has the result and the samples, and opens meters of its own to measure anew.
     """
 
     def __init__(self, monitor: Callable[[], Monitor], label: str) -> None:
         self.label = label
         self._monitor = monitor
+        self._about: TraceAbout | None = None
         self._opened: Monitor | None = None
         self._window: Window | None = None
         self._result: Measurement | None = None
@@ -110,7 +115,7 @@ class Measuring:
         except BaseException:
             monitor.vacate()
             raise
-        self._opened, self._result = monitor, None
+        self._opened, self._result, self._about = monitor, None, None
 
     def stop(self) -> Measurement:
         """Close the window and give its result; a second call gives the same.
@@ -198,11 +203,33 @@ class Measuring:
 
     def save_trace(self, path: str | Path) -> None:
         """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
-        from joulelab.energy.traces.trace_file import TraceAbout, write_trace
+        from joulelab.energy.traces.trace_file import write_trace
 
-        window, monitor = self.window, self._monitor()
-        about = TraceAbout.of(monitor.recorder, window.label, window.started_at)
-        write_trace(Path(path), window.trace_columns(), about)
+        write_trace(Path(path), self.window.trace_columns(), self._trace_about())
+
+    def _trace_about(self) -> TraceAbout:
+        """What goes with the samples; the meters are asked when it is first needed."""
+        if self._about is None:
+            from joulelab.energy.traces.trace_file import TraceAbout
+
+            window, recorder = self.window, self._monitor().recorder
+            self._about = TraceAbout.of(recorder, window.label, window.started_at)
+        return self._about
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the meters, which stay where they are.
+
+        Raises:
+            MeterError: the block has not finished.
+        """
+        if self._opened is not None:
+            raise MeterError(
+                f"{self.label!r} is still being measured and cannot be pickled or copied",
+                "leave the block first, or take so_far(), which can",
+            )
+        if self._result is not None:
+            self._trace_about()
+        return {**vars(self), "_monitor": _elsewhere(self._monitor, self.label)}
 
     @property
     def window(self) -> Window:
@@ -225,6 +252,19 @@ class Measuring:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return html(self._result) if self._result else f"<code>{self!r}</code>"
+
+
+def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monitor]:
+    """How a copy, perhaps in another process, comes by meters."""
+    if isinstance(monitor, functools.partial) and monitor.func is shared_monitor:
+        return functools.partial(shared_monitor, **picklable(monitor.keywords))
+    return functools.partial(_without_meters, label)
+
+
+def _without_meters(label: str) -> Monitor:
+    raise MeterError(
+        f"this copy of {label!r} has no meters", "measure anew with joulelab.measure(...)"
+    )
 
 
 def _synchronised() -> list[str]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack, cast, get_args
 
 from joulelab.energy.carbon.footprint import (
     carbon_intensity,
@@ -261,6 +261,12 @@ class Monitor:
         with self._guard:
             self._release()
 
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise MeterError(
+            "a monitor has open meters and cannot be pickled or copied",
+            "pickle its measurements; open another monitor where you measure",
+        )
+
     def __enter__(self) -> Monitor:
         return self
 
@@ -321,6 +327,15 @@ def devices(recorder: Recorder) -> list[str]:
     """The devices that the domains belong to, in one order for everybody: no deadlock."""
     domains = {channel.domain for channel in recorder.channels}
     return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
+
+
+def picklable(options: Mapping[str, Any]) -> Options:
+    """Options for another process: whom to tell who is being waited for stays in this one.
+
+    Args:
+        options: see `Options`.
+    """
+    return cast("Options", {key: value for key, value in options.items() if key != "on_wait"})
 
 
 _SHARED: dict[str, Monitor] = {}

@@ -124,7 +124,7 @@ class PollingMeter(Meter):
 
     def _run(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
-            # Signals are for the main thread, which may want to know who has sent them.
+            # Signals are for the main thread, which they wake from its waiting.
             signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
         start_s, count = time.monotonic(), 0
         while not self._stop.is_set():

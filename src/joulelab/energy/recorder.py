@@ -187,7 +187,7 @@ class Recorder:
 
     def _run(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
-            # Signals are for the main thread, which may want to know who has sent them.
+            # Signals are for the main thread, which they wake from its waiting.
             signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
         start_s, tick = time.monotonic(), 0
         while True:
@@ -249,6 +249,9 @@ class Recorder:
             )
 
 
+_OF_THE_PROCESS = ("_recorder", "_closing")
+
+
 class Window:
     """A measured interval. Made by `Recorder.open`; also a context manager that closes itself.
 
@@ -285,6 +288,22 @@ class Window:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A closed window can be pickled and copied: it needs its recorder no more.
+
+        Raises:
+            MeterError: it is open.
+        """
+        if self.measurement is None:
+            raise MeterError(
+                f"the window {self.label!r} is open and cannot be pickled or copied",
+                "close it first, or take so_far(), which can",
+            )
+        return {key: value for key, value in vars(self).items() if key not in _OF_THE_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _closing=threading.Lock())
 
     def close(self) -> Measurement:
         """Close the window and give its result; a second call gives the same."""

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from joulelab.analysis.prediction.phase_change import FINE_TUNING
-from joulelab.energy.monitor import Monitor, Options, shared_monitor
+from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
 from joulelab.energy.reading import Measurement, Status, Total
 from joulelab.energy.summary import energy_profile
 from joulelab.errors import MeterError
@@ -181,6 +181,20 @@ class TrainingForecast:
         if self._whole is None or self._result is None:
             raise MeterError(f"the training {self.label!r} has not ended", "leave the block first")
         return self._whole.result
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the meters.
+
+        Raises:
+            MeterError: the training is still being measured.
+        """
+        if self._epoch is not None:
+            raise MeterError(
+                f"the training {self.label!r} is still being measured and cannot be pickled or "
+                "copied",
+                "leave the block first, or take `predictions`, which can",
+            )
+        return {**vars(self), "_monitor": None, "_options": picklable(self._options)}
 
     def __repr__(self) -> str:
         progress = self._progress

@@ -16,7 +16,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
 
     Args:
         argument: must be empty.
-        data_dir: read from ``cifar10/*.parquet`` in Hugging Face's layout, else from
+        data_dir: read from Parquet files in ``cifar10/`` in Hugging Face's layout, else from
             ``cifar-10-batches-py/`` in torchvision's; downloaded where there is neither.
 
     Raises:
@@ -25,6 +25,6 @@ def load(argument: str, data_dir: Path | None) -> Images:
     if argument:
         raise UsageError(f"the data set cifar10 takes no argument {argument!r}", "write cifar10")
     parquet = data_folder(data_dir) / "cifar10"
-    if any(parquet.glob("*.parquet")):
+    if any(parquet.rglob("*.parquet")):
         return hf_parquet.load_folder("cifar10", parquet)
     return replace(torchvision_images.load("CIFAR10", data_dir), name="cifar10")

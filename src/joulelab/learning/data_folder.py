@@ -10,6 +10,11 @@ from pathlib import Path
 
 from joulelab.errors import DatasetError
 
+TRAIN = ("train", "training")
+TEST = ("test", "testing")
+IN_PLACE_OF_TEST = ("validation", "val", "valid", "dev")
+"""How the parts of a data set are called on a disk, in the order in which they are looked for."""
+
 TIMEOUT_S = 15.0
 """How long a download waits for an answer."""
 
@@ -55,6 +60,17 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
         f"there is no folder {' or '.join(map(str, dict.fromkeys(candidates)))}",
         "check the path; a relative one counts from --data-dir, then from the current folder",
     )
+
+
+def standing_in(part: str) -> tuple[str, ...]:
+    """What is to be said where accuracy is not computed on a part that is called test.
+
+    Args:
+        part: as it is called.
+    """
+    if part.lower() not in IN_PLACE_OF_TEST:
+        return ()
+    return (f"there is no test part: accuracy is computed on {part}",)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from joulelab.errors import DatasetError, UsageError, suggestion
+from joulelab.image_limit import TOO_LARGE, large_images_refused
 from joulelab.learning.image_settings import SETTINGS
 from joulelab.learning.images import Images, Split
 
@@ -69,6 +70,7 @@ def decode(
     classes: int,
     source: str,
     size: int | None,
+    notes: Sequence[str] = (),
 ) -> Images:
     """Decode both parts of a data set.
 
@@ -79,17 +81,19 @@ def decode(
         classes: K, labels must be below it.
         source: where the images came from.
         size: height and width to bring every image to; ``None`` to leave them as they are.
+        notes: what is to be said of the data set.
 
     Raises:
-        DatasetError: no images, a damaged one, differing sizes, a label outside 0 to K-1; says
-            where.
+        DatasetError: no images, a damaged one, one that is too large, differing sizes, a label
+            outside 0 to K-1; says where.
     """
     pixels = []
     for part, word in ((train, "training"), (test, "test")):
         if not part.labels:
             raise DatasetError(f"{name} has no {word} images", f"put some into {source}")
         _check_labels(part, classes)
-        pixels.append(_decode_part(part, size))
+        with large_images_refused:
+            pixels.append(_decode_part(part, size))
     first, other = pixels[0][0], pixels[1][0]
     if first.shape[:2] != other.shape[:2]:
         raise _differing(test, 0, other, train.place(0), first)
@@ -98,7 +102,7 @@ def decode(
         Split(_stack(part_pixels, rgb), torch.tensor(part.labels, dtype=torch.int64))
         for part_pixels, part in zip(pixels, (train, test), strict=True)
     ]
-    return Images(name, splits[0], splits[1], classes, source)
+    return Images(name, splits[0], splits[1], classes, source, notes=tuple(notes))
 
 
 def _check_labels(part: EncodedPart, classes: int) -> None:
@@ -154,7 +158,9 @@ def _undecodable(part: EncodedPart, row: int, error: Exception) -> DatasetError:
     what = " ".join(str(error).split()) or type(error).__name__
     return DatasetError(
         f"{part.place(row)} cannot be decoded: {what}",
-        "fetch the file again, or leave the image out",
+        "make the image smaller, or leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS"
+        if isinstance(error, TOO_LARGE)
+        else "fetch the file again, or leave the image out",
     )
 
 

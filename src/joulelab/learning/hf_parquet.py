@@ -1,7 +1,9 @@
 """``hf-parquet:<folder>``: Parquet files in the image layout of Hugging Face.
 
-The folder has ``train-*.parquet`` and ``test-*.parquet`` (or ``validation-*.parquet``). A row is an
-image, a struct {bytes, path} with the bytes of an image file, and a label, a whole number.
+The folder has ``train-*.parquet`` and ``test-*.parquet`` (or ``validation-*.parquet``), or one of
+the other layouts of `joulelab.learning.parquet_layout`. A row is an image, a struct {bytes, path}
+with the bytes of an image file, and a label, a whole number. Where files name their classes in
+different orders, labels are brought into the order of the first.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from joulelab.errors import DatasetError
 from joulelab.learning.data_folder import find_folder
 from joulelab.learning.decoding import EncodedPart, decode, split_size
 from joulelab.learning.images import Images
+from joulelab.learning.parquet_layout import find_parts, some
 
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
-_LAYOUT = "the folder needs train-*.parquet and test-*.parquet (or validation-*.parquet)"
 
 
 def load(argument: str, data_dir: Path | None) -> Images:
@@ -34,7 +36,8 @@ def load(argument: str, data_dir: Path | None) -> Images:
         data_dir: what a relative folder counts from, if it is there.
 
     Raises:
-        DatasetError: files are missing, cut short or corrupt, or have other columns; says which.
+        DatasetError: files are missing, cut short or corrupt, have other columns, or classes that
+            others do not have; says which.
     """
     folder, size = split_size(argument)
     return load_folder(f"hf-parquet:{argument}", find_folder(folder, data_dir), size)
@@ -51,30 +54,98 @@ def load_folder(name: str, folder: Path, size: int | None = None) -> Images:
     Raises:
         DatasetError: as `load`.
     """
-    train_files = _files(folder, ("train",))
-    test_files = _files(folder, ("test", "validation"))
-    train, test = _EncodedRows(train_files), _EncodedRows(test_files)
-    classes = train.named_classes or 1 + max([0, *train.labels, *test.labels])
-    return decode(name, train.part(), test.part(), classes=classes, source=str(folder), size=size)
+    files = find_parts(folder)
+    classes = _ClassNames()
+    train, test = _EncodedRows(files.train, classes), _EncodedRows(files.test, classes)
+    return decode(
+        name,
+        train.part(),
+        test.part(),
+        classes=len(classes.names) or 1 + max([0, *train.labels, *test.labels]),
+        source=str(folder),
+        size=size,
+        notes=(*files.notes, *classes.notes(folder)),
+    )
+
+
+class _ClassNames:
+    """The names of the classes, in the order of the first file that names them.
+
+    Attributes:
+        names: by label; empty where no file names them.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._file = Path()
+        self._reordered: list[Path] = []
+        self._unnamed: list[Path] = []
+
+    def in_order(self, file: Path, names: list[str], labels: list[int]) -> list[int]:
+        """The labels of a file in the one order.
+
+        Args:
+            file: where they are from.
+            names: its own names of classes; empty for unknown.
+            labels: of its rows.
+
+        Raises:
+            DatasetError: a label without a name, or a class that the first file does not have.
+        """
+        if not names:
+            self._unnamed.append(file)
+            return labels
+        if not self.names:
+            self.names, self._file = names, file
+        if names == self.names:
+            return labels
+        if len({*names}) < len(names) or len({*self.names}) < len(self.names):
+            raise DatasetError(
+                f"{file} names other classes than {self._file}, and one of them a class twice",
+                "write both with the same names of classes",
+            )
+        self._reordered.append(file)
+        number = {name: label for label, name in enumerate(self.names)}
+        for row, label in enumerate(labels):
+            if not 0 <= label < len(names):
+                raise DatasetError(
+                    f"{file}, row {row}, has the label {label}, and there are {len(names)} classes",
+                    f"labels are whole numbers from 0 to {len(names) - 1}",
+                )
+            if names[label] not in number:
+                raise DatasetError(
+                    f"{file}, row {row}, is of the class {names[label]!r}, which {self._file} does "
+                    "not have",
+                    "write both with the same names of classes",
+                )
+        return [number[names[label]] for label in labels]
+
+    def notes(self, folder: Path) -> list[str]:
+        """What was brought into order, and what could not be."""
+        notes = []
+        if self._reordered:
+            which = some(file.relative_to(folder) for file in self._reordered)
+            first = self._file.relative_to(folder).as_posix()
+            notes.append(f"labels brought into the order of the class names of {first}: {which}")
+        if self.names and self._unnamed:
+            which = some(file.relative_to(folder) for file in self._unnamed)
+            notes.append(f"no class names, labels taken as they are: {which}")
+        return notes
 
 
 class _EncodedRows:
     """The rows of several files, one after the other.
 
     Attributes:
-        labels: of all rows.
-        named_classes: how many classes the metadata of the first file names; ``None`` for unknown.
+        labels: of all rows, in the order of the classes.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], classes: _ClassNames) -> None:
         self._encoded: list[bytes | None] = []
         self._rows: list[tuple[Path, int]] = []
         self.labels: list[int] = []
-        self.named_classes: int | None = None
         for file in files:
             table, image_column, label_column = _read(file)
-            if self.named_classes is None:
-                self.named_classes = _named_classes(table.schema, label_column)
             images = table[image_column].combine_chunks()
             self._encoded += images.field("bytes").to_pylist()
             self._rows += [(file, row) for row in range(table.num_rows)]
@@ -83,7 +154,7 @@ class _EncodedRows:
                 raise DatasetError(
                     f"{file}, row {labels.index(None)}, has no label", "leave such rows out"
                 )
-            self.labels += labels
+            self.labels += classes.in_order(file, _names(table.schema, label_column), labels)
 
     def part(self) -> EncodedPart:
         """The rows, ready to be decoded."""
@@ -98,13 +169,6 @@ class _EncodedRows:
     def _place(self, row: int) -> str:
         file, row_of_file = self._rows[row]
         return f"{file}, row {row_of_file},"
-
-
-def _files(folder: Path, prefixes: Sequence[str]) -> list[Path]:
-    for prefix in prefixes:
-        if files := sorted(folder.glob(f"{prefix}-*.parquet")):
-            return files
-    raise DatasetError(f"{folder} has no file {prefixes[0]}-*.parquet", _LAYOUT)
 
 
 def _read(file: Path) -> tuple[pa.Table, str, str]:
@@ -144,10 +208,10 @@ def _columns(file: Path, schema: pa.Schema) -> tuple[str, str]:
     return image, label
 
 
-def _named_classes(schema: pa.Schema, label_column: str) -> int | None:
-    """The number of class names that Hugging Face's metadata gives, if it does."""
+def _names(schema: pa.Schema, label_column: str) -> list[str]:
+    """The names of the classes in Hugging Face's metadata; empty where it gives none."""
     try:
         metadata: Any = json.loads((schema.metadata or {})[b"huggingface"])
-        return len(metadata["info"]["features"][label_column]["names"]) or None
+        return [str(name) for name in metadata["info"]["features"][label_column]["names"]]
     except (KeyError, TypeError, ValueError):
-        return None  # without the names, labels tell the number of classes
+        return []  # without the names, labels tell the number of classes

@@ -3,22 +3,33 @@
 ::
 
     birds/
-      train/            test/ (or validation/, val/)
-        robin/*.png       robin/*.png
-        wren/*.png        wren/*.png
+      train/              test/ (or validation/, val/, valid/, dev/)
+        robin/*.png         robin/*.png
+        wren/*.png          wren/*.png
+        wren/2019/*.png
 
-Classes are numbered in the alphabetical order of their folders under ``train``. Other files than
-images, and hidden ones, are passed over.
+Both may lie in ``data/``. Classes are numbered in the alphabetical order of their folders under
+``train``; what lies in folders within is of the same class. What is left out, as it is hidden, or
+no image by its name, or in no class, is counted and said.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
+from joulelab import formats
 from joulelab.errors import DatasetError
-from joulelab.learning.data_folder import find_folder
+from joulelab.learning.data_folder import (
+    IN_PLACE_OF_TEST,
+    TEST,
+    TRAIN,
+    find_folder,
+    standing_in,
+)
 from joulelab.learning.decoding import EncodedPart, decode, split_size
 from joulelab.learning.images import Images
 
@@ -42,64 +53,125 @@ def load(argument: str, data_dir: Path | None) -> Images:
     """
     path, size = split_size(argument)
     folder = find_folder(path, data_dir)
-    train_folder = _part_folder(folder, ("train",))
+    inner = folder / "data"
+    root = inner if inner.is_dir() and _part(folder, TRAIN) is None else folder
+    train_folder = _part_folder(root, TRAIN)
+    test_folder = _part_folder(root, (*TEST, *IN_PLACE_OF_TEST))
     classes = sorted(entry.name for entry in train_folder.iterdir() if _is_class(entry))
     if not classes:
         raise DatasetError(f"{train_folder} has no folders of classes", _LAYOUT)
-    train = _files(train_folder, classes)
-    test = _files(_part_folder(folder, ("test", "validation", "val")), classes)
+    train, test = _Part(train_folder, classes), _Part(test_folder, classes)
     for label, name in enumerate(classes):
-        if label not in train[1]:
+        if label not in train.labels:
             raise DatasetError(
                 f"{train_folder / name} has no images", "put some there, or remove the folder"
             )
     return decode(
         f"folder:{argument}",
-        _encoded(*train),
-        _encoded(*test),
+        train.encoded(),
+        test.encoded(),
         classes=len(classes),
         source=str(folder),
         size=size,
+        notes=(*standing_in(test_folder.name), *train.notes(), *test.notes()),
     )
 
 
+class _Part:
+    """The images of the training or the test part, in order.
+
+    Args:
+        folder: with a folder for each class.
+        classes: names of the classes by label.
+
+    Attributes:
+        labels: one for each image.
+
+    Raises:
+        DatasetError: a class that is not among those.
+    """
+
+    def __init__(self, folder: Path, classes: list[str]) -> None:
+        self.labels: list[int] = []
+        self._folder = folder
+        self._files: list[Path] = []
+        self._nested = 0
+        self._left_out: Counter[str] = Counter()
+        self._example: dict[str, str] = {}
+        for entry in sorted(folder.iterdir()):
+            if not _is_class(entry):
+                self._leave_out(
+                    entry, "hidden" if _hidden(entry) else "outside the folders of classes"
+                )
+                continue
+            if entry.name not in classes:
+                raise DatasetError(
+                    f"{entry} is a class without training images",
+                    f"the classes are {', '.join(classes)}",
+                )
+            for file in self._images(entry, ()):
+                self._files.append(file)
+                self.labels.append(classes.index(entry.name))
+                self._nested += file.parent != entry
+
+    def encoded(self) -> EncodedPart:
+        """The images, ready to be decoded."""
+        files = self._files
+
+        def open_image(row: int) -> Image.Image:
+            with Image.open(files[row]) as image:
+                image.load()
+                return image
+
+        return EncodedPart(open_image, lambda row: str(files[row]), self.labels)
+
+    def notes(self) -> list[str]:
+        """What was found in folders within those of classes, and what was left out."""
+        notes = []
+        if self._nested:
+            images = formats.count(self._nested, "image")
+            notes.append(f"{self._folder.name}: {images} in folders within those of classes")
+        if self._left_out:
+            why = ", ".join(
+                f"{count:,} {reason} ({self._example[reason]}{' ...' if count > 1 else ''})"
+                for reason, count in self._left_out.items()
+            )
+            notes.append(f"{self._folder.name}: left out: {why}")
+        return notes
+
+    def _images(self, folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+        """Image files in a folder and those within it; a link back to one above is left out."""
+        here = (*above, folder.resolve())
+        for entry in sorted(folder.iterdir()):
+            if _hidden(entry):
+                self._leave_out(entry, "hidden")
+            elif entry.is_dir() and entry.resolve() not in here:
+                yield from self._images(entry, here)
+            elif entry.is_dir():
+                self._leave_out(entry, "links to a folder above")
+            elif entry.suffix.lower() in SUFFIXES:
+                yield entry
+            else:
+                self._leave_out(entry, "not images by their names")
+
+    def _leave_out(self, entry: Path, reason: str) -> None:
+        self._left_out[reason] += 1
+        self._example.setdefault(reason, entry.relative_to(self._folder).as_posix())
+
+
+def _part(folder: Path, names: tuple[str, ...]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
 def _part_folder(folder: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
-        if (folder / name).is_dir():
-            return folder / name
-    raise DatasetError(f"{folder} has no folder {names[0]}", _LAYOUT)
+    if (found := _part(folder, names)) is None:
+        raise DatasetError(f"{folder} has no folder {names[0]}", _LAYOUT)
+    return found
+
+
+def _hidden(entry: Path) -> bool:
+    return entry.name.startswith(".")
 
 
 def _is_class(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
-
-
-def _files(part: Path, classes: list[str]) -> tuple[list[Path], list[int]]:
-    """Image files of a part in order, and their labels."""
-    files: list[Path] = []
-    labels: list[int] = []
-    for entry in sorted(part.iterdir()):
-        if not _is_class(entry):
-            continue
-        if entry.name not in classes:
-            raise DatasetError(
-                f"{entry} is a class without training images",
-                f"the classes are {', '.join(classes)}",
-            )
-        here = sorted(
-            file
-            for file in entry.iterdir()
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        )
-        files += here
-        labels += [classes.index(entry.name)] * len(here)
-    return files, labels
-
-
-def _encoded(files: list[Path], labels: list[int]) -> EncodedPart:
-    def open_image(row: int) -> Image.Image:
-        with Image.open(files[row]) as image:
-            image.load()
-            return image
-
-    return EncodedPart(open_image, lambda row: str(files[row]), labels)
+    return entry.is_dir() and not _hidden(entry)

@@ -65,6 +65,7 @@ class Images:
         classes: number K of classes.
         source: where the images came from: a folder, a library.
         whole: training and test images of the whole data set, where this is a part of it.
+        notes: what is to be said of it: what stands in for what, what was left out.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Images:
     classes: int
     source: str
     whole: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def available(self) -> tuple[int, int]:

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from joulelab.errors import DatasetError, UnknownNameError, UsageError
-from joulelab.learning.data_folder import data_folder, downloading
+from joulelab.image_limit import TOO_LARGE, large_images_refused
+from joulelab.learning.data_folder import data_folder, downloading, standing_in
 from joulelab.learning.decoding import EncodedPart, decode, split_size
 from joulelab.learning.idx import find_idx, read_idx
 from joulelab.learning.images import Images, Split
@@ -63,7 +64,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
     folder = data_folder(data_dir)
     if class_name in _IDX_CLASSES and size is None:
         return _load_idx(f"torchvision:{argument}", class_name, folder)
-    train, test = _both_parts(_dataset_class(class_name), folder)
+    (_, train), (test_part, test) = _both_parts(_dataset_class(class_name), folder)
     encoded_train, encoded_test = _encoded(class_name, train), _encoded(class_name, test)
     known = getattr(train, "classes", None)
     return decode(
@@ -73,6 +74,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
         classes=len(known) if known else 1 + max([*encoded_train.labels, *encoded_test.labels]),
         source=f"torchvision, {folder}",
         size=size,
+        notes=standing_in(test_part),
     )
 
 
@@ -128,7 +130,11 @@ def _dataset_class(class_name: str) -> Any:  # noqa: ANN401 - torchvision has no
     return classes[class_name]
 
 
-def _both_parts(cls: Any, folder: Path) -> tuple[Any, Any]:  # noqa: ANN401
+def _both_parts(
+    cls: Any,  # noqa: ANN401
+    folder: Path,
+) -> tuple[tuple[str, Any], tuple[str, Any]]:
+    """What the parts are called, and their data sets."""
     parameters = inspect.signature(cls.__init__).parameters
     if "split" in parameters:
         choices: list[list[dict[str, Any]]] = [
@@ -138,20 +144,24 @@ def _both_parts(cls: Any, folder: Path) -> tuple[Any, Any]:  # noqa: ANN401
         choices = [[{"train": True}], [{"train": False}]]
     else:
         choices = []
-    parts = [_first_part(cls, folder, options) for options in choices]
-    if not parts or None in parts:
+    train, test = [_first_part(cls, folder, one) for one in choices] or (None, None)
+    if train is None or test is None:
         raise DatasetError(
             f"torchvision's {cls.__name__} does not come in a training and a test part",
             "split it in a data set of your own: docs/own-data-set.md",
         )
-    return parts[0], parts[1]
+    return train, test
 
 
-def _first_part(cls: Any, folder: Path, choices: list[dict[str, Any]]) -> Any:  # noqa: ANN401
+def _first_part(
+    cls: Any,  # noqa: ANN401
+    folder: Path,
+    choices: list[dict[str, Any]],
+) -> tuple[str, Any] | None:
     """The first of the parts that the class knows, downloaded if need be; ``None`` for none."""
     for options in choices:
         try:
-            return cls(root=folder, **options)
+            return str(options.get("split", "")), cls(root=folder, **options)
         except ValueError:
             continue  # the class has no part of that name
         except (RuntimeError, OSError):
@@ -163,15 +173,28 @@ def _first_part(cls: Any, folder: Path, choices: list[dict[str, Any]]) -> Any:  
                 ) from None
             needs = f"the files of torchvision's {cls.__name__}"
             with downloading(f"torchvision:{cls.__name__}", folder, needs):
-                return cls(root=folder, download=True, **options)
+                whole = cls(root=folder, download=True, **options)
+            return str(options.get("split", "")), whole
     return None
+
+
+def _label(class_name: str, dataset: Any, row: int) -> Any:  # noqa: ANN401
+    """Some decode an image to tell its label."""
+    try:
+        with large_images_refused:
+            return dataset[row][1]
+    except TOO_LARGE as error:
+        raise DatasetError(
+            f"image {row} of torchvision's {class_name} cannot be decoded: {error}",
+            "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
+        ) from error
 
 
 def _encoded(class_name: str, dataset: Any) -> EncodedPart:  # noqa: ANN401
     """The items of a torchvision data set, each a Pillow image and a label."""
     labels = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
     if labels is None:
-        labels = [dataset[row][1] for row in range(len(dataset))]
+        labels = [_label(class_name, dataset, row) for row in range(len(dataset))]
     try:
         whole = [int(label) for label in labels]
     except (TypeError, ValueError) as error:

@@ -127,6 +127,7 @@ def _data(data_sets: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     for one in data_sets:
         of = f" of {one.get('name')}" if len(data_sets) > 1 else " of the data"
         pairs += [("Data set", _data_set(one)), (f"SHA-256{of}", str(one.get("checksum") or ""))]
+        pairs += [(f"Note{of}", str(note)) for note in one.get("notes") or ()]
     return pairs
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from joulelab.errors import JoulelabError
+from joulelab.image_limit import check_pixels, large_images_refused
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -78,10 +79,11 @@ def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) ->
         out: (3, crop, crop), written to.
 
     Raises:
-        UnreadableImageError: the bytes cannot be decoded.
+        UnreadableImageError: the bytes cannot be decoded, or are of too large an image.
     """
     try:
-        pixels = _cropped(encoded, resize, crop)  # (crop, crop, 3), uint8
+        with large_images_refused:
+            pixels = _cropped(encoded, resize, crop)  # (crop, crop, 3), uint8
     except UnidentifiedImageError as error:
         raise UnreadableImageError("no image in a format that Pillow reads") from error
     except Exception as error:  # each of Pillow's decoders has its own way to say "damaged"
@@ -110,6 +112,7 @@ def _cropped(encoded: bytes, resize: int, crop: int) -> NDArray[np.uint8]:
     short, long = min(width, height), max(width, height)
     longer = int(resize * long / short)
     size = (resize, longer) if width <= height else (longer, resize)
+    check_pixels(*size)  # a strip of 1 pixel's width becomes `resize` times as long
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (round((side - crop) / 2) for side in size)

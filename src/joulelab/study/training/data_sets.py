@@ -59,6 +59,11 @@ class DataSets:
         )
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be said of each data set: what stands in for what, what was left out."""
+        return [f"{name}: {'; '.join(one.notes)}" for name, one in self.images.items() if one.notes]
+
+    @property
     def train_images(self) -> tuple[int, int]:
         """How many training images are used, and how many there are, in all data sets together."""
         every = self.images.values()
@@ -84,6 +89,7 @@ class DataSets:
                 "shape": [images.shape.channels, images.shape.height, images.shape.width],
                 "classes": images.classes,
                 "checksum": images.checksum(),
+                "notes": list(images.notes),
             }
             for name, images in self.images.items()
         ]

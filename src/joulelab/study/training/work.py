@@ -99,18 +99,19 @@ class TrainingWork(Work):
 
     def _briefing(self, configurations: Sequence[TrainingConfiguration]) -> Briefing:
         epochs = self._spec.epochs
-        remarks = [remark for remark in (self.engines.remark, self._random()) if remark]
+        remarks = [self.engines.remark, self._random(), *self._data.notes]
         return Briefing(
             means=self.engines.words,
             noun=KIND,
             extent=f"of {epochs:,} epoch{'s' * (epochs != 1)} on {self._data.words}",
             basis="a few steps of each network",
-            remark="; ".join(remarks) or None,
+            remark="; ".join(remark for remark in remarks if remark) or None,
             train_images=self._data.train_images,
             data={
                 **self._data.counts,
                 "precision": self.engines.precision,
                 "engine_remark": self.engines.remark,
+                "data_notes": self._data.notes,
                 **self._weights_data,
             },
             by_configuration={one.key: {"engine": self.engines.of(one)} for one in configurations},
