@@ -30,7 +30,7 @@ MAY_IMPORT = {
         "serving",
     },
 }
-ROOT_MODULES = {"errors", "formats", "registry", "settings", "__version__"}
+ROOT_MODULES = {"errors", "formats", "plain", "registry", "settings", "__version__"}
 
 
 def imported_rooms(path):

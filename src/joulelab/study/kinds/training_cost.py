@@ -59,9 +59,9 @@ class TrainingCostSpec(TrainingExperimentSpec):
     @classmethod
     def _known_networks(cls, names: list[str]) -> list[str]:
         with as_value_error():
-            for name in names:
+            for name in unique(names):
                 network_source(name)
-        return unique(names)
+        return names
 
     @field_validator("bases")
     @classmethod
@@ -71,15 +71,15 @@ class TrainingCostSpec(TrainingExperimentSpec):
     @field_validator("datasets")
     @classmethod
     def _known_datasets(cls, names: list[str] | None) -> list[str] | None:
-        return None if names is None else unique([known_dataset(name) for name in names])
+        return None if names is None else [known_dataset(name) for name in unique(names)]
 
     @field_validator("places")
     @classmethod
     def _known_places(cls, places: list[float | str]) -> list[float | str]:
         with as_value_error():
-            for place in places:
+            for place in unique(places):
                 carbon_intensity(place)
-        return unique(places)
+        return places
 
     @field_validator("pue")
     @classmethod

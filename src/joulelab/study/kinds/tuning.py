@@ -42,12 +42,12 @@ class TuningSpec(SearchingExperimentSpec):
     @field_validator("strategies")
     @classmethod
     def _known_strategies(cls, names: list[str]) -> list[str]:
-        return unique([known(known_strategies, name) for name in names])
+        return [known(known_strategies, name) for name in unique(names)]
 
     @field_validator("networks")
     @classmethod
     def _known_networks(cls, names: list[str]) -> list[str]:
-        return unique([known(known_networks, name) for name in names])
+        return [known(known_networks, name) for name in unique(names)]
 
     @model_validator(mode="after")
     def _consistent(self) -> TuningSpec:
