@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from joulelab.errors import JoulelabError, TrainingError, UsageError, suggestion
+from joulelab.errors import JoulelabError, TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.images import ImageShape
 from joulelab.registry import Registry
 
@@ -170,7 +170,8 @@ def check_count(option: str, value: object) -> int:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(
-            f"{option} = {value!r} is not possible", f"{option} is a whole number of at least 1"
+            f"{option} = {quoted(value)} is not possible",
+            f"{option} is a whole number of at least 1",
         )
     return value
 
@@ -183,7 +184,7 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
     for option in options:
         if option not in known and not takes_any:
             raise UsageError(
-                f"the network {name} has no option {option!r}",
+                f"the network {name} has no option {quoted(option)}",
                 suggestion(option, known) or "it has no options",
             )
     for parameter in parameters:
@@ -193,7 +194,7 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
             and parameter.name not in options
         ):
             raise UsageError(
-                f"the network {name} needs the option {parameter.name!r}",
+                f"the network {name} needs the option {quoted(parameter.name)}",
                 "give it under network_options",
             )
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from joulelab.energy.reading import Status
-from joulelab.errors import StoreCorruptError
+from joulelab.errors import StoreCorruptError, quoted
 from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.store import PlannedRun
 
@@ -108,7 +108,7 @@ def session_predictions(manifest: Mapping[str, Any]) -> list[SessionPrediction]:
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreCorruptError(
-            f"manifest.json: a prediction in it cannot be read: {error!r}",
+            f"manifest.json: a prediction in it cannot be read: {quoted(error)}",
             "restore the file, or take the key `prediction` out of its session",
         ) from None
 

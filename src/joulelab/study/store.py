@@ -39,6 +39,7 @@ from joulelab.errors import (
     StoreMismatchError,
     StoreWriteError,
     TraceError,
+    quoted,
 )
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
@@ -422,5 +423,5 @@ def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
             if old != new:
                 return _difference(old, new, f"{prefix}{key}.")
         elif old != new:
-            return f"{prefix}{key} is {old!r} there and {new!r} here"
+            return f"{prefix}{key} is {quoted(old)} there and {quoted(new)} here"
     return ""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
+from joulelab.errors import quoted
 from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
 from joulelab.study.design import Factor, Level, configuration_name
@@ -91,7 +92,9 @@ class TrainingCostSpec(TrainingExperimentSpec):
     def _consistent(self) -> TrainingCostSpec:
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(f"network_options names {name!r}, which is not among networks")
+                raise ValueError(
+                    f"network_options names {quoted(name)}, which is not among networks"
+                )
         if self.bases == [FROZEN] and (without := self._without_base()):
             raise ValueError(
                 f"{without[0]} is no network of torchvision, and has no base to be frozen; "

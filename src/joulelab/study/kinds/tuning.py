@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from joulelab.errors import quoted
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import Count
@@ -59,7 +60,9 @@ class TuningSpec(SearchingExperimentSpec):
             )
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(f"network_options names {name!r}, which is not among networks")
+                raise ValueError(
+                    f"network_options names {quoted(name)}, which is not among networks"
+                )
         return self
 
     def factors(self) -> Sequence[Factor]:
