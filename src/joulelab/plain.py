@@ -17,8 +17,8 @@ from typing import Any
 
 from joulelab.errors import quoted
 
-MOST_BYTES = 1 << 20
-"""Of a file that people write by hand."""
+MOST_BYTES = 4 << 20
+"""Of a file that people write by hand, with all defaults written out."""
 DEEPEST = 32
 _LARGEST = 2**63
 _SURROGATES = range(0xD800, 0xE000)

@@ -16,17 +16,75 @@ from random import Random
 import tomli_w
 
 TOKEN = re.compile(r'"[^"\n]*"|[A-Za-z0-9_.+-]+|[\[\]{}=,]|\n')
-ODD_TOML = (
-    "0 -1 1 2 3 1e9 1e300 -0.0 nan inf -inf true false [] {} 999999999 9223372036854775807"
-    " 99999999999999999999999999 0x7fffffffffffffff 1979-05-27 07:32:00 1979-05-27T07:32:00Z"
-    ' "" "\\u0000" "a\\u0000b" "\\u001b[2J" "\\u2028" "../../.." "folder:" "folder:\\u0000"'
-    ' "fixed(0)" "fixed(99999999999)" "greedy(1e999)" "poisson(1e-300)" "trace(/)" "trace(\\u0000)"'
-    ' "uniform-jitter(1e308, 2)" "digits?side=99999" "digits?side=0" "cuda:99999999999999999999"'
-    ' "auto" "all" "random" "grid" "module:function" ":" "a:" "os:getcwd" "resnet18" "SimpleCNN"'
-    ' "nvml:?" "shelly:" "412" "NLD" "/dev/zero" [[]] [{}] [1] ["x"] [true,1,1.0] {a={}}'
-    ' {kind="tuning"} {type="integer",low=0,high=9007199254740992} {type="categorical",choices=[]}'
-    ' {type="continuous",low=-1e308,high=1e308} {type="categorical",choices=[nan,1,true,"1"]}'
-).split(" ")
+ODD_TOML = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "1e9",
+    "1e300",
+    "-0.0",
+    "nan",
+    "inf",
+    "-inf",
+    "true",
+    "false",
+    "[]",
+    "{}",
+    "999999999",
+    "9223372036854775807",
+    "99999999999999999999999999",
+    "0x7fffffffffffffff",
+    "1979-05-27",
+    "07:32:00",
+    "1979-05-27T07:32:00Z",
+    '""',
+    '"\\u0000"',
+    '"a\\u0000b"',
+    '"\\u001b[2J"',
+    '"\\u2028"',
+    '"../../.."',
+    '"folder:"',
+    '"folder:\\u0000"',
+    '"fixed(0)"',
+    '"fixed(99999999999)"',
+    '"greedy(1e999)"',
+    '"poisson(1e-300)"',
+    '"trace(/)"',
+    '"trace(\\u0000)"',
+    '"uniform-jitter(1e308,',
+    '2)"',
+    '"digits?side=99999"',
+    '"digits?side=0"',
+    '"cuda:99999999999999999999"',
+    '"auto"',
+    '"all"',
+    '"random"',
+    '"grid"',
+    '"module:function"',
+    '":"',
+    '"a:"',
+    '"os:getcwd"',
+    '"resnet18"',
+    '"SimpleCNN"',
+    '"nvml:?"',
+    '"shelly:"',
+    '"412"',
+    '"NLD"',
+    '"/dev/zero"',
+    "[[]]",
+    "[{}]",
+    "[1]",
+    '["x"]',
+    "[true,1,1.0]",
+    "{a={}}",
+    '{kind="tuning"}',
+    '{type="integer",low=0,high=9007199254740992}',
+    '{type="categorical",choices=[]}',
+    '{type="continuous",low=-1e308,high=1e308}',
+    '{type="categorical",choices=[nan,1,true,"1"]}',
+]
 LONG = [
     '"' + "x" * 5000 + '"',
     "[" + ",".join(map(str, range(400))) + "]",
@@ -105,13 +163,36 @@ def mutated_text(text: str, random: Random) -> bytes:
 
 def mutated_override(random: Random) -> str:
     """What might be given to ``--set``."""
-    keys = (
-        "name seed threads device epochs rounds_together batch_size train_images dataset plugins"
-        " energy.idle_s energy.meters energy energy.domains experiment experiment.tuning.rounds"
-        " experiment.tuning.repetitions experiment.tuning experiment.x.kind miniature summary"
-        " experiment.tuning.space.beta1.low experiment.architecture.vary.relu experiment.tuning.kind"
-        " experiment.architecture.network_options.linear_layers experiment.tuning.exclude a..b ="
-    ).split()
+    keys = [
+        "name",
+        "seed",
+        "threads",
+        "device",
+        "epochs",
+        "rounds_together",
+        "batch_size",
+        "train_images",
+        "dataset",
+        "plugins",
+        "energy.idle_s",
+        "energy.meters",
+        "energy",
+        "energy.domains",
+        "experiment",
+        "experiment.tuning.rounds",
+        "experiment.tuning.repetitions",
+        "experiment.tuning",
+        "experiment.x.kind",
+        "miniature",
+        "summary",
+        "experiment.tuning.space.beta1.low",
+        "experiment.architecture.vary.relu",
+        "experiment.tuning.kind",
+        "experiment.architecture.network_options.linear_layers",
+        "experiment.tuning.exclude",
+        "a..b",
+        "=",
+    ]
     key = random.choice([*keys, *ODD_KEYS])
     return f"{key}={_odd_toml(random)}" if random.random() < 0.95 else key
 

@@ -65,7 +65,7 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _store_error(folder, error) from error
+        raise store_error(folder, error) from error
     except OSError as error:
         raise StoreWriteError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}",
@@ -73,7 +73,13 @@ def explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _store_error(folder: Path, error: sqlite3.Error) -> StoreError:
+def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
+    """What SQLite says, in words.
+
+    Args:
+        folder: with results.
+        error: about its database.
+    """
     path = folder / DATABASE
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:

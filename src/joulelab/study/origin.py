@@ -52,7 +52,7 @@ class Origin:
             model: what it was checked by.
             data: what was checked.
         """
-        own = _keys(details, data)
+        own = error_keys(details, data)
         keys = [*prefix, *own]
         dotted = ".".join(map(str, keys))
         place = self.place(keys)
@@ -126,10 +126,14 @@ def override_value(text: str, where: str) -> Any:  # noqa: ANN401 - any value of
     return text
 
 
-def _keys(details: ErrorDetails, data: Any) -> list[str | int]:  # noqa: ANN401 - unchecked data
+def error_keys(details: ErrorDetails, data: Any) -> list[str | int]:  # noqa: ANN401
     """The keys that lead to an error; the alternatives of a union, which pydantic names, are none.
 
     An alternative is what cannot be found in the data; what is missing there is a key all the same.
+
+    Args:
+        details: of the error.
+        data: what was checked.
     """
     *leading, last = details["loc"] or ("",)
     keys: list[str | int] = []

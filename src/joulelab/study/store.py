@@ -35,15 +35,15 @@ from joulelab.energy.reading import Measurement, Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
-    StoreCorruptError,
     StoreMismatchError,
     StoreWriteError,
     TraceError,
     quoted,
 )
 from joulelab.study.database import DATABASE, connect, explained, version
+from joulelab.study.row_agreement import check_folder
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
-from joulelab.study.store_reading import REQUESTS, read_manifest
+from joulelab.study.store_reading import REQUESTS, read_manifest, read_study
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,11 @@ class Store:
                 store._create_tables()
                 if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
+                    store._migrate()
+                    check_folder(folder)
                 else:
                     (folder / "study.toml").write_text(study, encoding="utf-8")
-                store._migrate()
+                    store._migrate()
                 store._note_interruptions()
             except BaseException:
                 lock.release()
@@ -400,14 +402,7 @@ def _check_empty(folder: Path) -> None:
 
 
 def _check_same(folder: Path, study: str) -> None:
-    try:
-        stored = tomllib.loads((folder / "study.toml").read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise StoreCorruptError(
-            f"{folder / 'study.toml'} cannot be read: {error}",
-            "restore it, or give another folder with --out",
-        ) from None
-    stored = {**KEYS_SINCE_VERSION_1, **stored}
+    stored = {**KEYS_SINCE_VERSION_1, **read_study(folder)}
     wanted = {**KEYS_SINCE_VERSION_1, **tomllib.loads(study)}
     if stored != wanted:
         raise StoreMismatchError(
