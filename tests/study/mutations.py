@@ -15,6 +15,10 @@ from random import Random
 
 import tomli_w
 
+from joulelab.errors import JoulelabError
+
+LONGEST = 1500
+"""Of a message, in characters."""
 TOKEN = re.compile(r'"[^"\n]*"|[A-Za-z0-9_.+-]+|[\[\]{}=,]|\n')
 ODD_TOML = [
     "0",
@@ -149,6 +153,22 @@ ODD = [
     {"a": {"b": [1]}},
     b"\xff\xfe",
 ]
+
+
+def refusal(call) -> JoulelabError | None:
+    """The error on purpose that a call ends in; ``None`` where it succeeds."""
+    try:
+        call()
+    except JoulelabError as error:
+        return error
+    return None
+
+
+def assert_in_words(error: JoulelabError | None) -> None:
+    """Whoever reads the error can read all of it."""
+    if error is not None:
+        assert error.message
+        assert len(str(error)) < LONGEST
 
 
 def mutated_text(text: str, random: Random) -> bytes:
@@ -351,7 +371,7 @@ def _nodes(data):
             yield from _nodes(value)
 
 
-def _loosened(connection: sqlite3.Connection, table: str) -> None:
+def loosened(connection: sqlite3.Connection, table: str) -> None:
     """Take the types and the constraints from a table, as a damaged one has none."""
     connection.execute(f"CREATE TABLE loose AS SELECT * FROM {table}")
     connection.execute(f"DROP TABLE {table}")
@@ -362,7 +382,7 @@ def _cell(folder: Path, random: Random) -> str:
     """Another value in one row, or in all rows, of a column; of JSON in a part of it."""
     table = random.choice(["runs", "runs", "runs", "rounds", "ledger"])
     with closing(sqlite3.connect(folder / "runs.sqlite", isolation_level=None)) as connection:
-        _loosened(connection, table)
+        loosened(connection, table)
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         rows = [row[0] for row in connection.execute(f"SELECT rowid FROM {table}")]
         column, row = random.choice(columns), random.choice(rows)
@@ -403,7 +423,7 @@ def _schema(folder: Path, random: Random) -> str:
             ]
         )
         if change.startswith("INSERT"):
-            _loosened(connection, table)
+            loosened(connection, table)
         with suppress(sqlite3.Error):
             connection.execute(change)
     return change

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TORCHVISION, FACTORY = "torchvision", "factory"
 """The registered networks whose option ``model``, or ``factory``, says which network it is."""
 
+MOST_LAYERS = 1000
+"""Of the networks here: each layer is an object, and is built before it is known what it takes."""
+
 Builder = Callable[..., "nn.Module"]
 """``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
 
@@ -166,12 +169,12 @@ def check_count(option: str, value: object) -> int:
     """The value of an option that counts layers.
 
     Raises:
-        UsageError: not a whole number of at least 1.
+        UsageError: not a whole number from 1 to `MOST_LAYERS`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_LAYERS:
         raise UsageError(
             f"{option} = {quoted(value)} is not possible",
-            f"{option} is a whole number of at least 1",
+            f"{option} is a whole number of at least 1, and at most {MOST_LAYERS:,}",
         )
     return value
 

@@ -49,8 +49,14 @@ def check_version(connection: sqlite3.Connection, folder: Path) -> None:
 
     Raises:
         StoreVersionError: a newer joulelab wrote them.
+        StoreCorruptError: nobody did.
     """
     found = version(connection)
+    if found < 0:
+        raise StoreCorruptError(
+            f"{folder / DATABASE} has the store version {found}, which there never was",
+            "restore it from a copy",
+        )
     if found > VERSION:
         raise StoreVersionError(
             f"{folder} was written by a newer joulelab (store version {found}; this one reads "

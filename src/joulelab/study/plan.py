@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
-from joulelab.settings import load_limits
 from joulelab.study.design import Configuration, Place, block_order, full_factorial
 from joulelab.study.experiment import ExperimentSpec
 from joulelab.study.seeds import derive_seed
+from joulelab.study.size_limits import check_memory, check_size
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
-
-GB = 10**9
-MANY = 10**15
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def make_plan(spec: StudySpec) -> Plan:
         everything += configurations
         for one in configurations:
             one.check()
-            _check_memory(one)
+            check_memory(one, one.memory_bytes())
         order = block_order(configurations, spec.seed)
         for number, places, configuration in order:
             runs = _runs(spec.seed, configuration, places, position, block + number)
@@ -110,41 +106,6 @@ def configurations_of(
             "levels of a factor must differ when they are written with six digits",
         )
     return configurations
-
-
-def check_size(spec: StudySpec) -> None:
-    """Refuse a study of more runs than this machine lays out; nothing is laid out for it.
-
-    Raises:
-        SpecError: names the experiment, what makes so many, and the limit.
-    """
-    limits, total = load_limits(), 0
-    for name, experiment in spec.experiments().items():
-        levels = [len(factor.levels) for factor in experiment.factors()]
-        counts = experiment.counts()
-        total += math.prod(levels) * math.prod(counts.values())
-        if total > limits.runs:
-            made_of = [f"{_many(math.prod(levels))} configurations"]
-            made_of += [f"{_many(count)} {what}" for what, count in counts.items()]
-            raise SpecError(
-                f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; at "
-                f"most {limits.runs:,} are laid out",
-                f"take fewer of them, or {limits.raised('runs')}",
-            )
-
-
-def _check_memory(one: Configuration) -> None:
-    needed, limits = one.memory_bytes(), load_limits()
-    if needed > limits.memory_gb * GB:
-        raise SpecError(
-            f"{one.experiment}: {one.name} needs {_many(needed // GB)} GB of memory at least; the "
-            f"limit is {limits.memory_gb:,.1f} GB",
-            f"take smaller batches, images or numbers, or {limits.raised('memory_gb')}",
-        )
-
-
-def _many(number: int) -> str:
-    return f"{number:,}" if number < MANY else f"10^{math.log10(number):.0f}"
 
 
 def _runs(

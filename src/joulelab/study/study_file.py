@@ -28,7 +28,8 @@ from joulelab.registry import load_plugin
 from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.miniature import check_scale, miniature
 from joulelab.study.origin import Origin, override_key
-from joulelab.study.plan import check_size, configurations_of
+from joulelab.study.plan import configurations_of
+from joulelab.study.size_limits import check_size
 from joulelab.study.spec import StudySpec, kind_of, typed
 from joulelab.study.training.experiment import TrainingExperimentSpec
 from joulelab.study.training.spec import TrainingStudySpec
