@@ -38,6 +38,7 @@ ROOT_MODULES = {
     "files",
     "formats",
     "image_limit",
+    "plain",
     "registry",
     "settings",
     "__version__",

@@ -18,22 +18,29 @@
     ├── ServingError                  a server that died, or a model that cannot be served
     ├── StoreError                    the results folder cannot be used
     │   ├── StoreBusyError            another process writes to it
-    │   ├── StoreCorruptError         its database is damaged
+    │   ├── StoreCorruptError         something in it is damaged, or is not what belongs there
     │   ├── StoreMismatchError        it holds a different study
     │   ├── StoreVersionError         a newer joulelab wrote it
     │   └── StoreWriteError           disk full, folder not writable
     └── MissingDependencyError        an optional library is not installed
 
 A message is one line that says what and where; ``hint`` is the second line and says what to do.
+Both are short however long a value, a name or a path is that they are about: `quoted` shortens a
+value, and `JoulelabError` what is still too long.
 """
 
 from __future__ import annotations
 
 import copyreg
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+LONGEST_VALUE = 120
+LONGEST_MESSAGE, LONGEST_HINT = 900, 500
+"""In characters."""
 
 
 class JoulelabError(Exception):
@@ -42,6 +49,7 @@ class JoulelabError(Exception):
     exit_code: int = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = fitted(message, LONGEST_MESSAGE), fitted(hint, LONGEST_HINT)
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
@@ -73,7 +81,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        super().__init__(f"no {noun} is called {name!r}", suggestion(name, names))
+        super().__init__(f"no {noun} is called {quoted(name)}", suggestion(name, names))
 
 
 class PluginError(UsageError):
@@ -133,7 +141,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """The database in the results folder is damaged."""
+    """What lies in the results folder is damaged, or is not what belongs there."""
 
 
 class StoreMismatchError(StoreError):
@@ -152,6 +160,60 @@ class MissingDependencyError(JoulelabError):
     """An optional library is not installed."""
 
 
+class _Values(reprlib.Repr):
+    """Looks at no more of a value than is shown of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = self.maxlist = self.maxtuple = self.maxset = self.maxdict = 4
+        self.maxstring = self.maxother = LONGEST_VALUE
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write out a number of thousands of digits.
+        return repr(x) if x.bit_length() <= LONGEST_VALUE else f"a number of {x.bit_length()} bits"
+
+
+_VALUES = _Values()
+
+
+def quoted(value: object) -> str:
+    """A value as a message quotes it: as Python writes it, and never longer than `LONGEST_VALUE`.
+
+    >>> quoted("trained"), quoted([0.1, True])
+    ("'trained'", '[0.1, True]')
+    >>> quoted("x" * 1000)[:8], len(quoted("x" * 1000))
+    ("'xxxxxxx", 120)
+
+    Args:
+        value: of a key, a cell, an argument.
+    """
+    return fitted(_VALUES.repr(value), LONGEST_VALUE)
+
+
+def fitted(text: str, longest: int) -> str:
+    """A text without its middle where it is too long, and with escapes for what cannot be printed.
+
+    A name from elsewhere may hold the sequences that move a terminal's cursor.
+
+    >>> fitted("abcdefghijklmnopqrstuvwxyz", 11)
+    'abc ... xyz'
+
+    Args:
+        text: of any length.
+        longest: characters to keep.
+    """
+    if len(text) > longest:
+        head = (longest - len(_GAP) + 1) // 2
+        text = text[:head] + _GAP + text[len(text) - (longest - len(_GAP) - head) :]
+    if text.isprintable():
+        return text
+    escaped = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+    return escaped if len(escaped) <= longest else fitted(escaped, longest)
+
+
+_GAP = " ... "
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The nearest of the known names, or all of them where none is near.
 
@@ -161,7 +223,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     folded = {other.casefold(): other for other in names}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name[:LONGEST_VALUE].casefold(), folded, n=1, cutoff=0.6)
     if near:
-        return f"did you mean {folded[near[0]]!r}?"
+        return f"did you mean {quoted(folded[near[0]])}?"
     return "known: " + ", ".join(names) if names else ""

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from joulelab.errors import PluginError, UnknownNameError
+from joulelab.errors import PluginError, UnknownNameError, quoted
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Registry(Generic[T]):
             taken = name in self._builtin or name in self._entry_points()
             if taken or self._registered.get(name, (part, ""))[0] is not part:
                 raise PluginError(
-                    f"a {self.noun} called {name!r} exists already", "give yours another name"
+                    f"a {self.noun} called {quoted(name)} exists already", "give yours another name"
                 )
             self._registered[name] = (part, _origin(part))
             return part

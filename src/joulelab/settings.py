@@ -13,8 +13,13 @@
     place = "NLD"
     pue = 1.2
 
+    [limits]
+    runs = 1_000_000
+    memory_gb = 64
+
 It lies where `JOULELAB_SETTINGS` says, else in ``~/.config/joulelab/settings.toml``; there need be
 none. A table under ``meter`` goes to the detector of that name; see `joulelab.energy.detection`.
+`Limits` says what the limits are for.
 
 `save_calibration` is the one that writes it: what the user has written stays as it is, comments and
 order as well.
@@ -28,17 +33,19 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulelab.errors import SettingsError, suggestion
+from joulelab.errors import SettingsError, quoted, suggestion
+from joulelab.plain import PlainDataError, is_there, parse_toml, read_text
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 VARIABLE = "JOULELAB_SETTINGS"
-_TABLES = ("carbon", "meter")
+_TABLES = ("carbon", "limits", "meter")
+MOST_RUNS = 200_000
 _DIGITS = 6
 
 
@@ -59,6 +66,54 @@ class CalibrationFactor:
     comment: str
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a study may lay out; it is checked by arithmetic, before anything is.
+
+    They belong to the machine and not to the study, for a study file may be anybody's.
+
+    Attributes:
+        runs: of a study.
+        memory_gb: that a run needs at least, in 10^9 bytes.
+    """
+
+    runs: int
+    memory_gb: float
+
+    def raised(self, key: str) -> str:
+        """How to raise one of them, for a hint.
+
+        Args:
+            key: its name.
+        """
+        return f"raise {key} under [limits] in {settings_path()}"
+
+
+def load_limits() -> Limits:
+    """The limits of this machine: 200,000 runs and all of its memory, where the user says no other.
+
+    Raises:
+        SettingsError: as `load_settings`, or a limit that is none.
+    """
+    import psutil
+
+    table = load_settings_if_any().get("limits", {})
+    known = [one.name for one in fields(Limits)]
+    for name, value in table.items():
+        if name not in known:
+            raise SettingsError(
+                f"{settings_path()}: limits has no {quoted(name)}", suggestion(name, known)
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise SettingsError(
+                f"{settings_path()}: limits.{name} = {quoted(value)}", "give a number above 0"
+            )
+    return Limits(
+        int(table.get("runs", MOST_RUNS)),
+        float(table.get("memory_gb", psutil.virtual_memory().total / 1e9)),
+    )
+
+
 def settings_path() -> Path:
     """Where the settings lie, whether or not there are any."""
     if own := os.environ.get(VARIABLE):
@@ -68,21 +123,21 @@ def settings_path() -> Path:
 
 
 def load_settings() -> dict[str, Any]:
-    """The tables ``meter`` (by name) and ``carbon``; empty where there is no file.
+    """The tables ``meter`` (by name), ``carbon`` and ``limits``; empty where there is no file.
 
     Raises:
         SettingsError: the file cannot be read, is no TOML, or has a table nobody knows.
     """
     path = settings_path()
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not is_there(path):
         if os.environ.get(VARIABLE):
             raise SettingsError(
                 f"{path}, named in {VARIABLE}, does not exist", f"make it, or unset {VARIABLE}"
-            ) from None
+            )
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    try:
+        tables = parse_toml(read_text(path))
+    except PlainDataError as error:
         raise SettingsError(f"{path} cannot be read: {error}", "it must be TOML") from error
     for name, table in tables.items():
         if name not in _TABLES or not isinstance(table, Mapping):

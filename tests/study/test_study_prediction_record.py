@@ -15,6 +15,7 @@ from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.prediction_record import record, session_predictions
 from joulelab.study.results import Results
 from joulelab.study.store import PlannedRun
+from joulelab.study.store_reading import read_manifest
 
 ONE = Estimate(10.0, 0.25, math.inf, 5.0, 8.0, 0.01, 2.0, 1.0, Status.ESTIMATED)
 TWO = Estimate(4.0, 0.01, 3.0, None, 0.0, 1.0, math.inf, None, Status.MISSING)
@@ -100,9 +101,11 @@ def test_of_two_sessions_with_one_number_the_later_counts():
 @pytest.mark.parametrize(
     "changes", [{"estimates": {}}, {"drift": None}, {"configurations": [{}]}, {"basis": 1}]
 )
-def test_a_prediction_that_somebody_has_edited_is_named(changes):
-    with pytest.raises(StoreCorruptError, match=r"manifest\.json"):
-        session_predictions(manifest(**changes))
+def test_a_prediction_that_somebody_has_edited_is_named(changes, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest(**changes)))
+    where = r"manifest\.json: sessions\.0\.prediction"
+    with pytest.raises(StoreCorruptError, match=where):
+        read_manifest(tmp_path)
 
 
 def test_a_run_takes_what_was_booked_since_the_last_one_ended():

@@ -22,7 +22,7 @@ def planned(position, **changes):
         "run_id": f"run {position}",
         "position": position,
         "block": 0,
-        "experiment": "one",
+        "experiment": "tuning",
         "kind": "tuning",
         "configuration": "c",
         "factors": {"network": "n"},
@@ -126,7 +126,12 @@ def test_readings_have_what_follows_from_them(store):
 def test_factors_and_hyperparameters_of_several_experiments_stand_side_by_side(store):
     runs = [
         planned(0, factors={"network": "n", "hyperparameters": 3}),
-        planned(1, experiment="two", factors={"relu": True, "beta1": 7}),
+        planned(
+            1,
+            experiment="architecture",
+            kind="architecture",
+            factors={"relu": True, "beta1": 7},
+        ),
     ]
     store.plan(runs)
     finish(store, runs[:1], measured([reading("gpu:0")]), {"beta1": 0.8, "momentum": 0.9})

@@ -198,7 +198,7 @@ def test_an_unknown_name_suggests_the_nearest(tmp_path, old, new, suggested):
 
 
 def test_broken_toml_names_the_line(tmp_path):
-    with pytest.raises(SpecError, match=r"mine\.toml is not valid TOML.*line 1"):
+    with pytest.raises(SpecError, match=r"mine\.toml: it is not valid TOML.*line 1"):
         load_spec(written(tmp_path, "dataset = \n"))
 
 

@@ -29,7 +29,7 @@ from joulelab.study.schema import VERSION
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.store_reading import is_running
 
-STUDY = 'name = "s"\nepochs = 1\n'
+STUDY = 'name = "s"\nepochs = 1\n[experiment.e]\nkind = "tuning"\n'
 
 
 def planned(repetition=0, round_number=0):

@@ -22,7 +22,7 @@ from joulelab.learning.networks import networks
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED, NOT_FINISHED
 from joulelab.study.store import Store
-from joulelab.study.store_reading import read_runs
+from joulelab.study.store_reading import reader
 from joulelab.study.study import Study
 from joulelab.study.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
 
@@ -101,7 +101,10 @@ def test_every_run_knows_how_busy_the_processor_was_also_without_traces(results)
 
 
 def test_the_store_keeps_samples_and_domain_beside_the_quantiles(results):
-    for mean, text in read_runs(results.folder, ["utilisation_mean", "utilisation"]):
+    with reader(results.folder) as connection:
+        stored = connection.execute("SELECT utilisation_mean, utilisation FROM runs").fetchall()
+    assert stored
+    for mean, text in stored:
         told = json.loads(text)
         assert set(told) == {*QUANTILES, "samples", "seen", "domain", "source", "reason"}
         assert told["domain"] == "cpu:0"

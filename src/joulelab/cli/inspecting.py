@@ -5,16 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from joulelab import formats
-from joulelab.cli.output import data_console, print_json
+from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.errors import StoreWriteError
 from joulelab.files import replacing
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_SAID = 20
+"""Rows that are left out of an export, and named one by one."""
+PARTLY = 4
 JOINT_FOLDER = Path("joulelab-out") / "paper"
 
 
@@ -107,8 +114,8 @@ def print_joint_report(folders: Sequence[Path], out: Path | None, *, as_json: bo
         print(f"report: {written}")
 
 
-def export_table(folder: Path, file_format: str, table: str, out: Path | None) -> None:
-    """Write one table of a study.
+def export_table(folder: Path, file_format: str, table: str, out: Path | None) -> int:
+    """Write one table of a study; what is damaged is left out, and said.
 
     Args:
         folder: the results folder.
@@ -117,10 +124,14 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
             ``"predictions"``.
         out: the file; without it CSV goes to standard output, and Parquet beside the runs.
 
+    Returns:
+        The exit code: 0, or 4 where anything was left out.
+
     Raises:
         StoreWriteError: the file cannot be written.
+        StoreCorruptError: nothing of the table can be read.
     """
-    results = Results.open(folder)
+    results = Results.open(folder, salvage=True)
     frame = {
         "runs": results.to_frame,
         "energy": results.energy_frame,
@@ -131,11 +142,19 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
     }[table]()
     if file_format == "csv" and out is None:
         frame.to_csv(sys.stdout, index=False)
-        return
-    path = out or folder / f"{table}.{file_format}"
+    else:
+        path = out or folder / f"{table}.{file_format}"
+        _write(frame, path, file_format, own=out is not None)
+        print(path)
+    return _say_left_out(results.left_out)
+
+
+def _write(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool) -> None:
+    """Write a table; a path of the user's `own` may be a pipe or a link, one in the folder not."""
+    from pyarrow import ArrowException
+
     try:
-        # What the user names may be a pipe or a link of his own; what lies in the folder may not.
-        with path.open("wb") if out else replacing(path) as file:
+        with path.open("wb") if own else replacing(path) as file:
             if file_format == "csv":
                 frame.to_csv(file, index=False)
             else:
@@ -144,4 +163,22 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         raise StoreWriteError(
             f"{path} cannot be written: {error.strerror or error}", "give another file with --out"
         ) from error
-    print(path)
+    except (ArrowException, UnicodeError, ValueError) as error:
+        raise StoreWriteError(
+            f"{path} cannot be written as {file_format}: {error}",
+            "Parquet needs one type a column: export it as CSV",
+        ) from error
+
+
+def _say_left_out(left_out: Sequence[str]) -> int:
+    """On standard error, for the table itself may be on standard output."""
+    if not left_out:
+        return 0
+    console = progress_console()
+    count = formats.count(len(left_out), "place")
+    console.print(f"not all of it could be read; {count} left out:", style="red", soft_wrap=True)
+    for said in left_out[:MOST_SAID]:
+        console.print(f"  {said}", markup=False, soft_wrap=True)
+    if (more := len(left_out) - MOST_SAID) > 0:
+        console.print(f"  and {more:,} more", soft_wrap=True)
+    return PARTLY

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from joulelab import formats
 from joulelab.cli.durations import parse_duration_s
 from joulelab.cli.output import data_console, print_json
 from joulelab.cli.results_folder import OUTPUT_FOLDER
-from joulelab.errors import UsageError, suggestion
+from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.forecast.before import BeforePrediction, Estimate, predict_before, too_few
 from joulelab.forecast.data_shape import data_shape
 from joulelab.forecast.design_power import design_power
@@ -29,6 +28,7 @@ from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION, verify_buildable
 from joulelab.learning.protocol import protocols
 from joulelab.registry import load_plugin
+from joulelab.study.origin import override_value
 
 _DEVICE_OF_TORCH = re.compile(r"auto|cpu|cuda(:\d+)?")
 MOST_NAMED = 4
@@ -84,7 +84,7 @@ class Asked:
             )
         if self.precision not in tuple(Precision):
             raise UsageError(
-                f"there is no precision {self.precision!r}",
+                f"there is no precision {quoted(self.precision)}",
                 suggestion(self.precision, map(str, Precision)),
             )
         for registry, name in ((engines, self.engine), (protocols, self.protocol)):
@@ -120,8 +120,10 @@ class Asked:
         for written in self.options:
             key, equals, value = written.partition("=")
             if not equals or not key:
-                raise UsageError(f"--option {written!r} is no option", "write it as key=value")
-            options[key.strip()] = _plain(value.strip())
+                raise UsageError(
+                    f"--option {quoted(written)} is no option", "write it as key=value"
+                )
+            options[key.strip()] = override_value(value.strip(), f"--option {key.strip()}")
         return network, options
 
 
@@ -271,11 +273,3 @@ def _cells(one: Estimate) -> list[str]:
 def _bytes(count: int) -> str:
     size, unit = next(((s, u) for s, u in _BYTES if count >= s), (1.0, "B"))
     return f"{formats.significant(count / size)} {unit}"
-
-
-def _plain(value: str) -> Any:  # noqa: ANN401 - any value of TOML
-    """A value as TOML has it; a bare word is a string."""
-    try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return value

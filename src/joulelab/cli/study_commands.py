@@ -208,10 +208,13 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write the runs, or another table, of a study as CSV or Parquet."""
+    """Write the runs, or another table, of a study as CSV or Parquet.
+
+    Rows that are damaged are left out, and named; the exit code is then 4.
+    """
     from joulelab.cli.inspecting import export_table
 
-    export_table(folder, format_.value, table.value, out)
+    raise typer.Exit(export_table(folder, format_.value, table.value, out))
 
 
 def _load(

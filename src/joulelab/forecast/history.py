@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.forecast.hardware import Hardware
 
 DATABASE = "runs.sqlite"
@@ -56,7 +56,7 @@ class History:
         if len(exact or found) != 1:
             what = "no stored run is of" if not found else "stored runs are of several that match"
             listed = "; ".join(found or known) or "there are no stored runs"
-            raise UsageError(f"{what} hardware {text!r}", f"known: {listed}")
+            raise UsageError(f"{what} hardware {quoted(text)}", f"known: {listed}")
         return next(one for one in self.machines if str(one) == (exact or found)[0])
 
     def of(self, hardware: Hardware) -> Selection:

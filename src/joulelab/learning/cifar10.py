@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.learning import hf_parquet, torchvision_images
 from joulelab.learning.data_folder import data_folder
 from joulelab.learning.images import Images
@@ -23,7 +23,9 @@ def load(argument: str, data_dir: Path | None) -> Images:
         DatasetError: a file is missing, cut short or corrupt, or cannot be downloaded.
     """
     if argument:
-        raise UsageError(f"the data set cifar10 takes no argument {argument!r}", "write cifar10")
+        raise UsageError(
+            f"the data set cifar10 takes no argument {quoted(argument)}", "write cifar10"
+        )
     parquet = data_folder(data_dir) / "cifar10"
     if any(parquet.rglob("*.parquet")):
         return hf_parquet.load_folder("cifar10", parquet)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from joulelab.errors import DatasetError, UsageError, suggestion
+from joulelab.errors import DatasetError, UsageError, quoted, suggestion
 from joulelab.image_limit import TOO_LARGE, large_images_refused
 from joulelab.learning.image_settings import SETTINGS
 from joulelab.learning.images import Images, Split
@@ -56,7 +56,7 @@ def split_size(argument: str) -> tuple[str, int | None]:
     name, _, value = option.partition("=")
     if name != "size" or not value.isascii() or not value.isdigit() or int(value) == 0:
         raise UsageError(
-            f"{option!r} after the data set {base!r} is not an option",
+            f"{quoted(option)} after the data set {quoted(base)} is not an option",
             suggestion(name, (*SETTINGS, "size")) + "; each is a whole number: ?size=32",
         )
     return base, int(value)

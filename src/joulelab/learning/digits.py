@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.learning.images import Images, Split
 
 TEST_IMAGES = 360
@@ -33,7 +33,9 @@ def load(argument: str, data_dir: Path | None) -> Images:
     """
     del data_dir
     if argument:
-        raise UsageError(f"the data set digits takes no argument {argument!r}", "write digits")
+        raise UsageError(
+            f"the data set digits takes no argument {quoted(argument)}", "write digits"
+        )
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

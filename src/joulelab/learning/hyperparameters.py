@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from joulelab.errors import UsageError, suggestion
+from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.learning.engine import Hyperparameters
 
 NAMES = tuple(field.name for field in fields(Hyperparameters))
@@ -34,10 +34,10 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
     """
     for name, value in values.items():
         if name not in _RANGES:
-            raise UsageError(f"no hyperparameter is called {name!r}", suggestion(name, NAMES))
+            raise UsageError(f"no hyperparameter is called {quoted(name)}", suggestion(name, NAMES))
         possible, range_in_words = _RANGES[name]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number and math.isfinite(value) and possible(value)):
             raise UsageError(
-                f"{name} = {value!r} is not possible", f"{name} is a number {range_in_words}"
+                f"{name} = {quoted(value)} is not possible", f"{name} is a number {range_in_words}"
             )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from joulelab.errors import DatasetError, UsageError, suggestion
+from joulelab.errors import DatasetError, UsageError, quoted, suggestion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,12 +118,12 @@ def split_settings(name: str) -> tuple[str, ImageSettings]:
         if key not in SETTINGS:
             others.append(pair)
         elif key in values:
-            raise UsageError(f"{key} stands twice in {name!r}", "give each setting once")
+            raise UsageError(f"{key} stands twice in {quoted(name)}", "give each setting once")
         else:
             values[key] = _checked(name, key, value)
     if others and ":" not in base:
         raise UsageError(
-            f"the data set {base} has no setting {others[0].partition('=')[0]!r}",
+            f"the data set {base} has no setting {quoted(others[0].partition('=')[0])}",
             suggestion(others[0].partition("=")[0], SETTINGS),
         )
     rest = f"{base}?{'&'.join(others)}" if others else base
@@ -133,10 +133,12 @@ def split_settings(name: str) -> tuple[str, ImageSettings]:
 def _checked(name: str, key: str, value: str) -> int:
     number = int(value) if value.isascii() and value.isdigit() else 0
     if key == "channels" and number not in (GREY, COLOUR):
-        raise UsageError(f"channels = {value!r} in {name!r} is not possible", "channels is 1 or 3")
+        raise UsageError(
+            f"channels = {quoted(value)} in {quoted(name)} is not possible", "channels is 1 or 3"
+        )
     if number < 1:
         raise UsageError(
-            f"{key} = {value!r} in {name!r} is not possible",
+            f"{key} = {quoted(value)} in {quoted(name)} is not possible",
             f"{key} is a number of pixels: ?{key}=32",
         )
     return number

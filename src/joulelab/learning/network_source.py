@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from joulelab.errors import UnknownNameError, UsageError
+from joulelab.errors import UnknownNameError, UsageError, quoted
 from joulelab.learning.networks import FACTORY, TORCHVISION, networks
 from joulelab.learning.zoo import zoo
 from joulelab.learning.zoo_weights import classifier_names
@@ -40,7 +40,7 @@ def network_source(text: str) -> tuple[str, dict[str, Any]]:
         module, _, attribute = text.partition(":")
         if not (module.strip() and attribute.strip()):
             raise UsageError(
-                f"the network {text!r} names no function",
+                f"the network {quoted(text)} names no function",
                 "write module:function, as in mymodels:small",
             )
         return FACTORY, {"factory": text}

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from joulelab.errors import JoulelabError, TrainingError, UsageError, suggestion
+from joulelab.errors import JoulelabError, TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.images import ImageShape
 from joulelab.registry import Registry
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 TORCHVISION, FACTORY = "torchvision", "factory"
 """The registered networks whose option ``model``, or ``factory``, says which network it is."""
+
+MOST_LAYERS = 1000
+"""Of the networks here: each layer is an object, and is built before it is known what it takes."""
 
 Builder = Callable[..., "nn.Module"]
 """``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
@@ -166,11 +169,12 @@ def check_count(option: str, value: object) -> int:
     """The value of an option that counts layers.
 
     Raises:
-        UsageError: not a whole number of at least 1.
+        UsageError: not a whole number from 1 to `MOST_LAYERS`.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_LAYERS:
         raise UsageError(
-            f"{option} = {value!r} is not possible", f"{option} is a whole number of at least 1"
+            f"{option} = {quoted(value)} is not possible",
+            f"{option} is a whole number of at least 1, and at most {MOST_LAYERS:,}",
         )
     return value
 
@@ -183,7 +187,7 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
     for option in options:
         if option not in known and not takes_any:
             raise UsageError(
-                f"the network {name} has no option {option!r}",
+                f"the network {name} has no option {quoted(option)}",
                 suggestion(option, known) or "it has no options",
             )
     for parameter in parameters:
@@ -193,7 +197,7 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
             and parameter.name not in options
         ):
             raise UsageError(
-                f"the network {name} needs the option {parameter.name!r}",
+                f"the network {name} needs the option {quoted(parameter.name)}",
                 "give it under network_options",
             )
 

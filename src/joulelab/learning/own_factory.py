@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import Builder, call_builder
 
@@ -61,7 +61,7 @@ def imported(factory: str) -> Builder:
     """
     name, _, attribute = factory.partition(":")
     if not (name.strip() and attribute.strip()):
-        raise UsageError(f"the network {factory!r} names no function", _HINT)
+        raise UsageError(f"the network {quoted(factory)} names no function", _HINT)
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -70,13 +70,15 @@ def imported(factory: str) -> Builder:
         found: Any = importlib.import_module(name)
     except Exception as error:  # whatever a module of the user's raises while it is imported
         raise UsageError(
-            f"the network {factory!r}: {name} cannot be imported: "
+            f"the network {quoted(factory)}: {name} cannot be imported: "
             f"{type(error).__name__}: {' '.join(str(error).split())}",
             f"run python -c 'import {name}' in the folder it lies in",
         ) from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise UsageError(f"the network {factory!r}: {name} has no function {attribute!r}", _HINT)
+        raise UsageError(
+            f"the network {quoted(factory)}: {name} has no function {quoted(attribute)}", _HINT
+        )
     builder: Builder = found
     return builder

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from joulelab.errors import TrainingError, UsageError, suggestion
+from joulelab.errors import TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.dense import halving_widths, linear_stack
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import check_count
@@ -79,10 +79,10 @@ def _block(inputs: int, outputs: int, *, relu: bool, pools: bool) -> nn.Sequenti
 
 def _check_options(relu: object, pooling: str) -> None:
     if not isinstance(relu, bool):
-        raise UsageError(f"relu = {relu!r} is not possible", "relu is true or false")
+        raise UsageError(f"relu = {quoted(relu)} is not possible", "relu is true or false")
     if pooling not in get_args(Pooling):
         near = suggestion(str(pooling), get_args(Pooling))
-        raise UsageError(f"pooling = {pooling!r} is not possible", near)
+        raise UsageError(f"pooling = {quoted(pooling)} is not possible", near)
 
 
 def _too_small(shape: ImageShape, conv_layers: int, block: int) -> TrainingError:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from joulelab.errors import DatasetError, UnknownNameError, UsageError
+from joulelab.errors import DatasetError, UnknownNameError, UsageError, quoted
 from joulelab.image_limit import TOO_LARGE, large_images_refused
 from joulelab.learning.data_folder import data_folder, downloading, standing_in
 from joulelab.learning.decoding import EncodedPart, decode, split_size
@@ -43,7 +43,8 @@ def load_fashion_mnist(argument: str, data_dir: Path | None) -> Images:
     """
     if argument:
         raise UsageError(
-            f"the data set fashion-mnist takes no argument {argument!r}", "write fashion-mnist"
+            f"the data set fashion-mnist takes no argument {quoted(argument)}",
+            "write fashion-mnist",
         )
     return _load_idx("fashion-mnist", "FashionMNIST", data_folder(data_dir))
 

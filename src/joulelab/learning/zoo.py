@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulelab.errors import DatasetError, UnknownNameError, UsageError
+from joulelab.errors import DatasetError, UnknownNameError, UsageError, quoted
 from joulelab.learning.zoo_weights import AUTO, classifier_names, find_weights, weights_file
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
         module, _, attribute = text.partition(":")
         if not (module.strip() and attribute.strip()):
             raise UsageError(
-                f"the model {text!r} names no factory", "write module:function, as in models:small"
+                f"the model {quoted(text)} names no factory",
+                "write module:function, as in models:small",
             )
         return text, {}
     # The table answers for what it has without torchvision, which takes seconds to load.

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from joulelab.errors import TrainingError, UsageError, suggestion
+from joulelab.errors import TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import TORCHVISION
 from joulelab.learning.zoo_heads import HEADS, LINEAR, body_of, head_for, replaced_shapes
@@ -177,4 +177,6 @@ def _replaced(model: str, head: str) -> frozenset[tuple[int, ...]]:
 
 def _check_choice(option: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise UsageError(f"{option} = {value!r} is not possible", suggestion(str(value), known))
+        raise UsageError(
+            f"{option} = {quoted(value)} is not possible", suggestion(str(value), known)
+        )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from joulelab.errors import DatasetError, UnknownNameError, UsageError
+from joulelab.errors import DatasetError, MissingDependencyError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -57,8 +57,7 @@ class PublishedWeights:
 
 def classifier_names() -> list[str]:
     """Every image classifier of the installed torchvision."""
-    from torchvision import models
-
+    models = _torchvision_models()
     return list(models.list_models(module=models))
 
 
@@ -134,12 +133,21 @@ def weights_file(entry: WeightsEnum) -> Path:
 
 
 def _entries(name: str) -> list[WeightsEnum]:
-    from torchvision import models
-
     known = classifier_names()
     if name not in known:
         raise UnknownNameError("torchvision classifier", name, known)
-    return list(models.get_model_weights(name))
+    return list(_torchvision_models().get_model_weights(name))
+
+
+def _torchvision_models() -> Any:  # noqa: ANN401 - torchvision has no types
+    try:
+        from torchvision import models
+    except Exception as error:  # what is raised depends on where two versions do not fit
+        raise MissingDependencyError(
+            f"torchvision cannot be imported: {type(error).__name__}: {error}",
+            "install the torchvision that belongs to your torch",
+        ) from error
+    return models
 
 
 def _published(entry: WeightsEnum) -> PublishedWeights:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from joulelab.errors import JoulelabError, PluginError, UsageError, suggestion
+from joulelab.errors import JoulelabError, PluginError, UsageError, quoted, suggestion
 from joulelab.formats import count
 from joulelab.registry import Registry
 
@@ -90,7 +90,7 @@ def parse_call(text: str, noun: str) -> Call:
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no {noun}", "write NAME or NAME(argument, ...)")
+        raise UsageError(f"{quoted(text)} is no {noun}", "write NAME or NAME(argument, ...)")
     positional: list[Value] = []
     keywords: dict[str, Value] = {}
     for word in _arguments(match[2] or "", text):
@@ -186,11 +186,11 @@ def _arguments(inside: str, text: str) -> list[str]:
 
 
 def _value(word: str, text: str) -> Value:
-    quoted = word[:1] in ("'", '"')
-    if quoted and len(word) > 1 and word[-1] == word[0]:
+    in_quotes = word[:1] in ("'", '"')
+    if in_quotes and len(word) > 1 and word[-1] == word[0]:
         return word[1:-1]
-    if quoted or not word:
-        raise UsageError(f"{text}: {word!r} is no value", "write a number, or text")
+    if in_quotes or not word:
+        raise UsageError(f"{text}: {quoted(word)} is no value", "write a number, or text")
     if _WHOLE.fullmatch(word):
         return int(word)
     return float(word) if _NUMBER.fullmatch(word) else word
@@ -216,7 +216,9 @@ def _bound(
     bound = dict(zip(names, call.positional, strict=False))
     for name, value in call.keywords.items():
         if name not in names:
-            raise UsageError(f"{call}: has no parameter {name!r}", suggestion(name, names) or hint)
+            raise UsageError(
+                f"{call}: has no parameter {quoted(name)}", suggestion(name, names) or hint
+            )
         if name in bound:
             raise UsageError(f"{call}: {name} is given twice", hint)
         bound[name] = value
@@ -254,4 +256,4 @@ def _fitting(hint: object, value: Value, name: str, shown: str) -> Value | bool:
         return value == "true"
     wanted = " or ".join(_NAMES[kind] for kind in kinds)
     hint_text = "put text that looks like a number in quotes" if str in kinds else ""
-    raise UsageError(f"{shown}: {name} must be {wanted}, not {value!r}", hint_text)
+    raise UsageError(f"{shown}: {name} must be {wanted}, not {quoted(value)}", hint_text)

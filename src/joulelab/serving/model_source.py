@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from joulelab.errors import JoulelabError, ServingError, UsageError
+from joulelab.errors import JoulelabError, ServingError, UsageError, quoted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,21 +68,23 @@ class ModelSource:
     def _import(self) -> Callable[..., Any]:
         name, _, attribute = self.factory.partition(":")
         if not name or not attribute:
-            raise UsageError(f"the model {self.factory!r} names no factory", _HINT)
+            raise UsageError(f"the model {quoted(self.factory)} names no factory", _HINT)
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
         importlib.invalidate_caches()
         try:
             found: Any = importlib.import_module(name)
         except Exception as error:  # whatever a module of the user's raises while it is imported
             raise UsageError(
-                f"the model {self.factory!r}: {name} cannot be imported: "
+                f"the model {quoted(self.factory)}: {name} cannot be imported: "
                 f"{type(error).__name__}: {_line(error)}",
                 f"run python -c 'import {name}' in the folder it lies in",
             ) from error
         for part in attribute.split("."):
             found = getattr(found, part, None)
         if not callable(found):
-            raise UsageError(f"the model {self.factory!r}: {name} has no such function", _HINT)
+            raise UsageError(
+                f"the model {quoted(self.factory)}: {name} has no such function", _HINT
+            )
         factory: Callable[..., Any] = found
         return factory
 

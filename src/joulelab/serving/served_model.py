@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from joulelab.errors import ServingError, UsageError
+from joulelab.errors import ServingError, UsageError, quoted
 from joulelab.serving.images import CHANNELS
 from joulelab.serving.model_source import ModelSource
 
@@ -162,7 +162,8 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise UsageError(
-            f"the device {name!r} cannot be used: {first}", "choose cpu, or cuda:0 where there is"
+            f"the device {quoted(name)} cannot be used: {first}",
+            "choose cpu, or cuda:0 where there is",
         ) from error
     return device
 

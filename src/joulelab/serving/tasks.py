@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.registry import load_plugin
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.model_source import ModelSource
@@ -74,7 +74,7 @@ class ImageSource:
             )
         if self.prepare not in ("server", "producer"):
             raise UsageError(
-                f"images cannot be prepared in the {self.prepare!r}",
+                f"images cannot be prepared in the {quoted(self.prepare)}",
                 "prepare is 'server' or 'producer'",
             )
 
@@ -252,5 +252,6 @@ def _require_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if type(value) is not int or value < least:
             raise UsageError(
-                f"{name} = {value!r} is impossible", f"give a whole number of at least {least}"
+                f"{name} = {quoted(value)} is impossible",
+                f"give a whole number of at least {least}",
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from joulelab.energy.recorder import Recorder
-from joulelab.errors import SpecError
+from joulelab.errors import SpecError, quoted
 from joulelab.study.device import available_threads, find_device
 from joulelab.study.executor import LocalExecutor
 from joulelab.study.listener import Listener
@@ -65,6 +65,6 @@ class Bench:
         for domain in self.domains or ():
             if domain not in readable:
                 raise SpecError(
-                    f"energy.domains names {domain!r}, which cannot be read here",
+                    f"energy.domains names {quoted(domain)}, which cannot be read here",
                     f"readable: {', '.join(sorted(readable)) or 'nothing'}",
                 )

@@ -49,8 +49,14 @@ def check_version(connection: sqlite3.Connection, folder: Path) -> None:
 
     Raises:
         StoreVersionError: a newer joulelab wrote them.
+        StoreCorruptError: nobody did.
     """
     found = version(connection)
+    if found < 0:
+        raise StoreCorruptError(
+            f"{folder / DATABASE} has the store version {found}, which there never was",
+            "restore it from a copy",
+        )
     if found > VERSION:
         raise StoreVersionError(
             f"{folder} was written by a newer joulelab (store version {found}; this one reads "
@@ -65,7 +71,7 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _store_error(folder, error) from error
+        raise store_error(folder, error) from error
     except OSError as error:
         raise StoreWriteError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}",
@@ -73,7 +79,13 @@ def explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _store_error(folder: Path, error: sqlite3.Error) -> StoreError:
+def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
+    """What SQLite says, in words.
+
+    Args:
+        folder: with results.
+        error: about its database.
+    """
     path = folder / DATABASE
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from joulelab.errors import SpecError, suggestion
+from joulelab.errors import SpecError, quoted, suggestion
 from joulelab.study.seeds import derive_seed
 
 Level = str | int | float | bool
@@ -58,6 +58,10 @@ class Configuration(ABC):
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
         """For each block the groups in it, in order, each as rounds and repetitions."""
 
+    def memory_bytes(self) -> int:
+        """What a run takes at least, by arithmetic alone; 0 where that depends on the data."""
+        return 0
+
     def check(self) -> None:  # noqa: B027 - most configurations have nothing more to check
         """Look for what cannot be run, before anything is.
 
@@ -84,23 +88,25 @@ def full_factorial(
         for name, level in rule.items():
             if name not in levels:
                 raise SpecError(
-                    f"exclude names {name!r}, which is no factor", suggestion(name, levels)
+                    f"exclude names {quoted(name)}, which is no factor", suggestion(name, levels)
                 )
-            if not any(_same(level, other) for other in levels[name]):
+            if _identity(level) not in map(_identity, levels[name]):
                 raise SpecError(
-                    f"exclude names {name} = {level!r}, which is no level of it",
+                    f"exclude names {name} = {quoted(level)}, which is no level of it",
                     "levels: " + ", ".join(map(str, levels[name])),
                 )
-    combinations = [
+    rules: dict[tuple[str, ...], set[tuple[object, ...]]] = {}
+    for rule in filter(None, exclude):
+        rules.setdefault(tuple(rule), set()).add(tuple(map(_identity, rule.values())))
+    combinations = (
         dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values())
-    ]
+    )
     kept = [
         combination
         for combination in combinations
         if not any(
-            all(_same(combination[name], level) for name, level in rule.items())
-            for rule in exclude
-            if rule
+            tuple(_identity(combination[name]) for name in names) in excluded
+            for names, excluded in rules.items()
         )
     ]
     if not kept:
@@ -138,9 +144,9 @@ def block_order(
     return order
 
 
-def _same(level: Level, other: Level) -> bool:
+def _identity(level: Level) -> tuple[bool, Level]:
     # In Python True == 1, but a study that excludes relu = 1 has the wrong type of level.
-    return isinstance(level, bool) == isinstance(other, bool) and level == other
+    return isinstance(level, bool), level
 
 
 def _word(level: Level) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from joulelab.errors import SpecError
+from joulelab.errors import SpecError, quoted
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def find_device(name: str) -> Device:
     index = int(name.partition(":")[2] or 0)
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise SpecError(
-            f"device = {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here",
+            f"device = {quoted(name)}: torch sees {torch.cuda.device_count()} CUDA devices here",
             'set device = "auto" to use whatever is there',
         )
     properties = torch.cuda.get_device_properties(index)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from joulelab.plain import as_path, expanded, is_there
 from joulelab.registry import Registry
 from joulelab.study.design import Configuration, Factor, Level
 
@@ -63,9 +64,9 @@ class ExperimentSpec(BaseModel, ABC):
 
 def located_path(path: str, folder: Path) -> Path:
     """An absolute path that counts from the study file's folder, or else from the current one."""
-    given = Path(path).expanduser()
+    given = expanded(path)
     beside = folder / given
-    return (beside if beside.exists() else given).resolve()
+    return as_path(beside if is_there(beside) else given)
 
 
 kinds: Registry[type[ExperimentSpec]] = Registry(

@@ -32,7 +32,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from joulelab import formats
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 
 ROUNDS, REPETITIONS, EPOCHS, IMAGES = EXPONENTS = (0.1, 0.2, 0.2, 0.5)
 LEAST_ROUNDS, LEAST_REPETITIONS, LEAST_EPOCHS = 8, 2, 3
@@ -263,6 +263,29 @@ def _at(study: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - plain data
         name, _, last = key.removeprefix("experiment.").rpartition(".")
         return study["experiment"][name][last]
     return study[key]
+
+
+def thinned_value(study: Mapping[str, Any], key: str, whole: Number) -> Number:
+    """What a miniature has of that of which the whole study has so much.
+
+    Args:
+        study: as a results folder's ``study.toml`` has it.
+        key: under ``[miniature]``, in the table ``whole``.
+        whole: what stands there.
+
+    Raises:
+        ValueError: the study has no such key, or one of the two is no number where both must be.
+    """
+    try:
+        value: Number = _at(study, key)
+    except (KeyError, TypeError):
+        raise ValueError(f"miniature names {quoted(key)}, which the study does not have") from None
+    for one in (value, whole):
+        if isinstance(one, bool) or not isinstance(one, int | float):
+            if key in ("train_images", "test_images") and isinstance(one, str):
+                continue
+            raise ValueError(f"{quoted(key)} is {quoted(one)}, which is no number")
+    return value
 
 
 def miniature_in_words(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from joulelab.errors import SpecError, suggestion
+from joulelab.errors import SpecError, quoted, suggestion
+from joulelab.plain import PlainDataError, parse_toml
 
 
 class Origin:
@@ -38,25 +38,37 @@ class Origin:
         return f"{self.path}, line {line}" if line else str(self.path)
 
     def explain(
-        self, details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
+        self,
+        details: ErrorDetails,
+        prefix: tuple[str, ...],
+        model: type[BaseModel],
+        data: Any,  # noqa: ANN401 - unchecked data
     ) -> SpecError:
-        """One error of pydantic as a message with place, key and remedy."""
-        # pydantic puts the tried alternative of a union into the location; it is no key.
-        keys = [*prefix, *(k for k in details["loc"] if not _is_alternative(k))]
+        """One error of pydantic as a message with place, key and remedy.
+
+        Args:
+            details: of the error.
+            prefix: keys that lead to what was checked.
+            model: what it was checked by.
+            data: what was checked.
+        """
+        own = error_keys(details, data)
+        keys = [*prefix, *own]
         dotted = ".".join(map(str, keys))
         place = self.place(keys)
         if details["type"] == "extra_forbidden":
-            parent = _model_at(model, details["loc"][:-1])
+            parent = _model_at(model, own[:-1])
             near = suggestion(str(keys[-1]), parent.model_fields if parent else ())
-            return SpecError(f"{place}: unknown key {dotted!r}", near)
+            return SpecError(f"{place}: unknown key {quoted(dotted)}", near)
         if details["type"] == "missing":
-            return SpecError(f"{place}: the key {dotted!r} is missing", "add it to the study file")
+            message = f"{place}: the key {quoted(dotted)} is missing"
+            return SpecError(message, "add it to the study file")
         message, _, hint = details["msg"].removeprefix("Value error, ").partition("; ")
         if details["type"] == "value_error":
             return SpecError(f"{place}: {dotted or 'study'}: {message}", hint or "change that key")
         lower = message[:1].lower() + message[1:]
         return SpecError(
-            f"{place}: {dotted} = {details['input']!r} is not possible: {lower}",
+            f"{place}: {dotted} = {quoted(details['input'])} is not possible: {lower}",
             "docs/study-files.md lists every key and its values",
         )
 
@@ -84,24 +96,54 @@ def override_key(data: dict[str, Any], override: str) -> tuple[str, ...]:
     key, equals, text = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        raise SpecError(f"--set {override!r} is not of the form key=value", "try --set epochs=5")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+        message = f"--set {quoted(override)} is not of the form key=value"
+        raise SpecError(message, "try --set epochs=5")
     table = data
     for part in path[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise SpecError(f"--set {key}: {part!r} is a value, not a table", "check the key")
-    table[path[-1]] = value
+            message = f"--set {key}: {quoted(part)} is a value, not a table"
+            raise SpecError(message, "check the key")
+    table[path[-1]] = override_value(text, f"--set {key}")
     return path
 
 
-def _is_alternative(key: str | int) -> bool:
-    return isinstance(key, str) and (
-        key in {"int", "float", "str", "bool"} or "[" in key or key.startswith("constrained")
-    )
+def override_value(text: str, where: str) -> Any:  # noqa: ANN401 - any value of TOML
+    """A value of the command line as TOML has it; what TOML does not know is a string.
+
+    Args:
+        text: what was written.
+        where: the option, for messages.
+
+    Raises:
+        SpecError: a value that no key takes.
+    """
+    try:
+        return parse_toml(f"value = {text}")["value"]
+    except PlainDataError as error:
+        if not error.is_syntax:
+            raise SpecError(f"{where}: {error.message}", "give another value") from None
+    return text
+
+
+def error_keys(details: ErrorDetails, data: Any) -> list[str | int]:  # noqa: ANN401
+    """The keys that lead to an error; the alternatives of a union, which pydantic names, are none.
+
+    An alternative is what cannot be found in the data; what is missing there is a key all the same.
+
+    Args:
+        details: of the error.
+        data: what was checked.
+    """
+    *leading, last = details["loc"] or ("",)
+    keys: list[str | int] = []
+    for key in (*leading, last):
+        try:
+            data = data[key]
+        except (IndexError, KeyError, TypeError):
+            continue
+        keys.append(key)
+    return [*keys, last] if details["type"] == "missing" else keys
 
 
 def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:

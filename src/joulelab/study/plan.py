@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from joulelab.errors import SpecError, quoted
 from joulelab.study.design import Configuration, Place, block_order, full_factorial
 from joulelab.study.experiment import ExperimentSpec
 from joulelab.study.seeds import derive_seed
+from joulelab.study.size_limits import check_memory, check_size
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 
@@ -54,9 +57,11 @@ def make_plan(spec: StudySpec) -> Plan:
     """Lay out a study.
 
     Raises:
-        SpecError: an experiment excludes what it does not have, or everything.
+        SpecError: an experiment excludes what it does not have, or everything; or the study is
+            larger than the limits of this machine.
         UsageError: a strategy cannot propose as many rounds as are asked for.
     """
+    check_size(spec)
     groups: list[Group] = []
     everything: list[Configuration] = []
     factors: dict[str, list[str]] = {}
@@ -67,6 +72,7 @@ def make_plan(spec: StudySpec) -> Plan:
         everything += configurations
         for one in configurations:
             one.check()
+            check_memory(one, one.memory_bytes())
         order = block_order(configurations, spec.seed)
         for number, places, configuration in order:
             runs = _runs(spec.seed, configuration, places, position, block + number)
@@ -89,10 +95,17 @@ def configurations_of(
     Raises:
         SpecError: it excludes what it does not have, or everything.
     """
-    return [
+    configurations = [
         spec.adapted(experiment.configuration(name, levels, spec.seed))
         for levels in full_factorial(experiment.factors(), experiment.excluded())
     ]
+    names = Counter(one.name for one in configurations)
+    if twice := next((one for one, count in names.items() if count > 1), None):
+        raise SpecError(
+            f"{name}: two configurations are called {quoted(twice)}",
+            "levels of a factor must differ when they are written with six digits",
+        )
+    return configurations
 
 
 def _runs(

@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 
+from joulelab.errors import StoreCorruptError, quoted
 from joulelab.study.prediction_record import SessionPrediction, session_predictions
 
 COLUMNS = (
@@ -93,7 +94,13 @@ def _of_session(
     for names, took_s, waited_s in _attempts(said, runs, ledger):
         for name in names:
             run = runs[name]
-            cost = costs[run["experiment"], run["configuration"]]
+            cost = costs.get((run["experiment"], run["configuration"]))
+            if cost is None:
+                raise StoreCorruptError(
+                    f"manifest.json: the prediction of session {said.session} does not have the "
+                    f"configuration of {quoted(name)}, which the session has run",
+                    "restore the file, or take the key `prediction` out of its session",
+                )
             net_j = run["energy_net_j"]
             rows.append(
                 {

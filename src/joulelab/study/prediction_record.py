@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from joulelab.energy.reading import Status
-from joulelab.errors import StoreCorruptError
 from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.store import PlannedRun
 
@@ -95,22 +94,16 @@ def record(
 def session_predictions(manifest: Mapping[str, Any]) -> list[SessionPrediction]:
     """The predictions of those sessions that made one, in order.
 
-    Raises:
-        StoreCorruptError: the manifest holds something else in their place.
+    Args:
+        manifest: as `joulelab.study.store_reading.read_manifest` gives it.
     """
     # A session killed before its first entry in the ledger gave its number to the next one.
     sessions = {one.get("session"): one for one in manifest.get("sessions", [])}
-    try:
-        return [
-            _read(int(one["session"]), one["prediction"])
-            for one in sessions.values()
-            if one.get("prediction")
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StoreCorruptError(
-            f"manifest.json: a prediction in it cannot be read: {error!r}",
-            "restore the file, or take the key `prediction` out of its session",
-        ) from None
+    return [
+        _read(int(one["session"]), one["prediction"])
+        for one in sessions.values()
+        if one.get("prediction")
+    ]
 
 
 def _read(session: int, data: Mapping[str, Any]) -> SessionPrediction:
@@ -118,8 +111,6 @@ def _read(session: int, data: Mapping[str, Any]) -> SessionPrediction:
         (one["experiment"], one["configuration"]): one["estimate"] for one in data["configurations"]
     }
     estimates = {name: _estimate(one) for name, one in data["estimates"].items()}
-    if missing := set(keys.values()) - set(estimates):
-        raise KeyError(*sorted(missing))
     return SessionPrediction(
         session,
         float(data["predicted_at"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +11,22 @@ from typing import Any
 
 import pandas as pd
 
-from joulelab.errors import StoreCorruptError
+from joulelab.errors import StoreError
 from joulelab.study.predicted_runs import predicted_runs
-from joulelab.study.run_frames import read_frames
-from joulelab.study.store_reading import REQUESTS, data_sets, last_written, read_manifest, reader
+from joulelab.study.requests_file import read_requests
+from joulelab.study.run_frames import RunFrames, read_frames
+from joulelab.study.store_reading import (
+    COLUMNS,
+    REQUESTS,
+    data_sets,
+    last_written,
+    read_manifest,
+    read_rows,
+    read_study,
+    reader,
+    refuse,
+)
 
-_PLACES = "SELECT run_id, position FROM runs"
 TICK_NS = 100_000_000
 """Longer than the clock of a file system ticks, in nanoseconds."""
 
@@ -26,20 +35,29 @@ TICK_NS = 100_000_000
 class Results:
     """The results folder of a study.
 
+    Everything in it is checked when it is read; what is damaged, or is not what belongs there, is a
+    `StoreCorruptError` that says where.
+
     Attributes:
         folder: as ``joulelab run`` wrote it.
+        salvage: whether rows that are damaged are left out instead.
     """
 
     folder: Path
+    salvage: bool = False
 
     @classmethod
-    def open(cls, folder: str | Path) -> Results:
+    def open(cls, folder: str | Path, *, salvage: bool = False) -> Results:
         """Open a results folder.
+
+        Args:
+            folder: as ``joulelab run`` wrote it.
+            salvage: whether to leave out damaged rows, which `left_out` then names.
 
         Raises:
             StoreError: there is no study in it, or it cannot be read.
         """
-        results = cls(Path(folder))
+        results = cls(Path(folder), salvage)
         with reader(results.folder):
             pass
         return results
@@ -47,11 +65,7 @@ class Results:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """The resolved study file."""
-        path = self.folder / "study.toml"
-        try:
-            return tomllib.loads(path.read_text("utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise StoreCorruptError(f"{path} cannot be read: {error}", "restore it") from None
+        return read_study(self.folder)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -65,11 +79,12 @@ class Results:
 
     def factors(self, experiment: str) -> list[str]:
         """Names of the factors of an experiment."""
-        with reader(self.folder) as connection:
-            row = connection.execute(
-                "SELECT factors FROM runs WHERE experiment = ? LIMIT 1", (experiment,)
-            ).fetchone()
-        return list(json.loads(row[0])) if row else []
+        return list(self._frames().factors.get(experiment, ()))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was left out so far, and why; always empty without `salvage`."""
+        return tuple(self._damage)
 
     def to_frame(self) -> pd.DataFrame:
         """A row a run, in the order of the plan.
@@ -80,7 +95,7 @@ class Results:
         work has measured, and for every domain its gross energy (``gpu:0 gross_j``) and status.
         ``docs/results.md`` explains each.
         """
-        return self._frames()[0].copy()
+        return self._frames().runs.copy()
 
     def energy_frame(self) -> pd.DataFrame:
         """A row a finished or failed run, domain and instrument: source, status, energies in J.
@@ -88,24 +103,20 @@ class Results:
         Where several instruments read a domain, one reading is what counts; ``beside`` is true of
         the others.
         """
-        return self._frames()[1].copy()
+        return self._frames().readings.copy()
 
     def rounds_frame(self) -> pd.DataFrame:
         """A row a proposed round: its hyperparameters, and its score once all runs have ended."""
-        rows = self._rows("SELECT * FROM rounds ORDER BY experiment, configuration, round")
+        rows = self._rows("rounds")
         for row in rows:
-            row.update(json.loads(row.pop("hyperparameters")))
+            row.update(row.pop("hyperparameters"))
         empty = ["experiment", "configuration", "round", "score"]
         return pd.DataFrame(rows, columns=None if rows else empty)
 
     def ledger_frame(self) -> pd.DataFrame:
         """A row a booked interval: every attempt, and all that lies between them."""
-        columns = (
-            "entry, session, kind, state, experiment, configuration, round, runs, started_at,"
-            " duration_s, energy_gross_j, energy_error_j, energy_status, error"
-        )
-        rows = self._rows(f"SELECT {columns} FROM ledger ORDER BY entry")
-        return pd.DataFrame(rows, columns=columns.split(", ") if not rows else None)
+        rows = [{**row, "runs": json.dumps(row["runs"])} for row in self._rows("ledger")]
+        return pd.DataFrame(rows, columns=None if rows else list(COLUMNS["ledger"]))
 
     def predictions_frame(self) -> pd.DataFrame:
         """A row a run that ended in a session that had predicted it: predicted, and as it was.
@@ -115,7 +126,7 @@ class Results:
         of 95 % (``predicted_s``, ``predicted_low_s``, ``predicted_high_s``, ``predicted_j`` ...)
         and as they were (``took_s``, of it ``waited_s`` for the device; ``used_j``).
         """
-        return predicted_runs(self.manifest, self._frames()[0], self.ledger_frame())
+        return predicted_runs(self.manifest, self._frames().runs, self.ledger_frame())
 
     def requests_frame(self) -> pd.DataFrame:
         """A row a request of every served window that is stored, in the order of the plan.
@@ -124,14 +135,13 @@ class Results:
         sent (entered the queue), was taken from it, and was answered; the number of its batch; and
         why it was dropped, empty where it was not.
         """
-        import pyarrow.parquet as pq
-
-        places = {row["run_id"]: row["position"] for row in self._rows(_PLACES)}
-        tables = []
-        for path in (self.folder / REQUESTS).glob("*.parquet"):
-            table = pq.read_table(path)
-            run_id = (table.schema.metadata or {}).get(b"run_id", b"").decode()
-            tables.append((places.get(run_id, -1), path.name, run_id, table.to_pandas()))
+        runs = self._frames().runs
+        places = dict(zip(runs["run_id"], runs["position"], strict=True))
+        tables = [
+            (places.get(run_id, -1), path.name, run_id, frame)
+            for path in sorted((self.folder / REQUESTS).glob("*.parquet"))
+            for run_id, frame in read_requests(path, self._on_damage)
+        ]
         tables.sort(key=lambda one: one[:2])
         frames = [frame.assign(run_id=run_id) for _, _, run_id, frame in tables]
         joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"run_id": []})
@@ -143,12 +153,12 @@ class Results:
             query = "SELECT count(*) FROM runs WHERE state = 'failed'"
             return int(connection.execute(query).fetchone()[0])
 
-    def _frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Both frames that are made of the runs, read again only after somebody has written."""
+    def _frames(self) -> RunFrames:
+        """What is made of the runs, read again only after somebody has written."""
         now_ns, written = time.time_ns(), last_written(self.folder)
         kept = self._kept.get(written)
         if kept is None:
-            kept = read_frames(self.folder)
+            kept = read_frames(self.folder, self.spec, self._on_damage)
             self._kept.clear()
             # A file that is written twice within a tick of the clock bears the same time.
             if all(now_ns - changed_ns > TICK_NS for _, changed_ns in written):
@@ -156,11 +166,17 @@ class Results:
         return kept
 
     @cached_property
-    def _kept(self) -> dict[tuple[tuple[int, int], ...], tuple[pd.DataFrame, pd.DataFrame]]:
+    def _kept(self) -> dict[tuple[tuple[int, int], ...], RunFrames]:
         return {}
 
-    def _rows(self, sql: str) -> list[dict[str, Any]]:
-        with reader(self.folder) as connection:
-            cursor = connection.execute(sql)
-            columns = [column[0] for column in cursor.description]
-            return [dict(zip(columns, row, strict=True)) for row in cursor]
+    @cached_property
+    def _damage(self) -> dict[str, None]:
+        return {}
+
+    def _on_damage(self, damage: StoreError) -> None:
+        if not self.salvage:
+            refuse(damage)
+        self._damage[damage.message] = None
+
+    def _rows(self, table: str) -> list[dict[str, Any]]:
+        return [row for rows in read_rows(self.folder, table, self._on_damage) for row in rows]

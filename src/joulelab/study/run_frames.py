@@ -1,16 +1,15 @@
 """From the table of runs to two data frames: a row a run, and a row a run and domain.
 
-The table is read once, some hundred rows at a time, and each JSON text is parsed once: tens of
-thousands of runs take a second, and little more memory than the frames themselves.
+The table is read once, some hundred rows at a time: tens of thousands of runs take seconds, and
+little more memory than the frames themselves.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from joulelab.energy.utilisation import QUANTILES
+from joulelab.study.row_agreement import RowAgreement
 from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.store_reading import read_runs
+from joulelab.study.store_reading import OnDamage, read_rows, refuse
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 NOT_ASKED = "the joulelab that ran it did not ask"
 NOT_FINISHED = "the training did not finish"
 _IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
-_ROWS_AT_ONCE = 500
 _PARSED = ("factors", "hyperparameters", "metrics", "utilisation", "measurement")
 _BUSY = (*QUANTILES, "source", "reason")
 _ENERGIES = ("energy_gross_j", "energy_idle_j", "energy_net_j", "energy_error_j")
@@ -48,20 +47,36 @@ _ENDED = ("finished", "failed")
 Columns = dict[str, list[Any]]
 
 
-def read_frames(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All runs in the order of the plan, and the readings of those that were measured.
+@dataclass(frozen=True)
+class RunFrames:
+    """What is made of the runs.
+
+    Attributes:
+        runs: a row a run, in the order of the plan.
+        readings: a row a run and domain, of those that were measured.
+        factors: names of the factors of each experiment.
+    """
+
+    runs: pd.DataFrame
+    readings: pd.DataFrame
+    factors: Mapping[str, Sequence[str]]
+
+
+def read_frames(folder: Path, study: Mapping[str, Any], on_damage: OnDamage = refuse) -> RunFrames:
+    """All runs that fit each other and the study file.
 
     Args:
         folder: with results.
+        study: its study file.
+        on_damage: is told of each run that is left out, where it does not raise.
 
     Raises:
         StoreError: there is no study in it, or it cannot be read.
     """
-    table = _RunTable()
-    rows = read_runs(folder, list(RUN_COLUMNS))
-    while some := list(islice(rows, _ROWS_AT_ONCE)):
-        table.add(some)
-    return table.runs(), table.readings()
+    table, agreement = _RunTable(), RowAgreement(folder, study, on_damage)
+    for rows in read_rows(folder, "runs", on_damage):
+        table.add(agreement.kept(rows))
+    return RunFrames(table.runs(), table.readings(), agreement.factors)
 
 
 class _Sparse:
@@ -101,33 +116,25 @@ class _RunTable:
         self._flops_reasons: list[str] = []
         self._runs_read = array("q")
         self._readings: Columns = {name: [] for name in (*_WORDS, *_AMOUNTS, "within", "beside")}
-        self._parsed: dict[str, dict[str, Any]] = {}
         self._words: dict[str, str] = {}
 
-    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """The next rows, each with all of `RUN_COLUMNS`."""
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The next rows, each with all of `RUN_COLUMNS`, parsed."""
         first = len(self._flags)
-        columns = dict(zip(RUN_COLUMNS, zip(*rows, strict=True), strict=True))
         for name, column in self._plain.items():
-            column.extend(columns[name])
-        for proposed, factors in zip(columns["hyperparameters"], columns["factors"], strict=True):
-            self._proposed.add(self._once(proposed or "{}"))
-            self._factors.add(self._once(factors))
-        for state, busy in zip(columns["state"], columns["utilisation"], strict=True):
-            self._add_utilisation(state, busy)
-        for state, flops, metrics in zip(
-            columns["state"], columns["flops"], columns["metrics"], strict=True
-        ):
-            told = self._metrics(metrics)
-            self._flops_reasons.append(_flops_reason(state, flops, told))
+            column.extend([row[name] for row in rows])
+        for row in rows:
+            self._proposed.add(row["hyperparameters"] or {})
+            self._factors.add(row["factors"])
+            self._add_utilisation(row["state"], row["utilisation"])
+            told = row["metrics"] or {}
+            self._flops_reasons.append(_flops_reason(row["state"], row["flops"], told))
             self._values.add(told.get("values", {}))
-        # Runs that were trained together have the same measurement, to the letter.
-        told = {text: json.loads(text) if text else {} for text in set(columns["measurement"])}
-        measurements = [told[text] for text in columns["measurement"]]
+        measurements = [row["measurement"] or {} for row in rows]
         self._flags += ["; ".join(one.get("flags", ())) for one in measurements]
         self._add_readings(
             {
-                number: [*one["readings"], *one.get("others", ())]
+                number: [*one.get("readings", ()), *one.get("others", ())]
                 for number, one in enumerate(measurements, first)
                 if one.get("readings") or one.get("others")
             }
@@ -191,20 +198,8 @@ class _RunTable:
             }
         )
 
-    def _once(self, text: str) -> dict[str, Any]:
-        """The value of a text that many rows share."""
-        if text not in self._parsed:
-            self._parsed[text] = json.loads(text)
-        return self._parsed[text]
-
-    def _metrics(self, text: str | None) -> dict[str, Any]:
-        """The metrics of a row, parsed only where a column is made of them."""
-        wanted = text is not None and ('"values"' in text or "flops_reason" in text)
-        return json.loads(text) if wanted and text else {}
-
-    def _add_utilisation(self, state: str, text: str | None) -> None:
-        unasked = {"reason": NOT_ASKED if state in _ENDED else ""}
-        told = self._once(text) if text else unasked
+    def _add_utilisation(self, state: str, busy: Mapping[str, Any] | None) -> None:
+        told = busy or {"reason": NOT_ASKED if state in _ENDED else ""}
         for name, column in self._busy.items():
             column.append(told.get(name))
 

@@ -33,16 +33,17 @@ from joulelab.energy.reading import Measurement, Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
-    StoreCorruptError,
     StoreMismatchError,
     StoreWriteError,
     TraceError,
+    quoted,
 )
 from joulelab.file_lock import FileLock
 from joulelab.files import replacing, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
+from joulelab.study.row_agreement import check_folder
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
-from joulelab.study.store_reading import REQUESTS, read_manifest
+from joulelab.study.store_reading import REQUESTS, read_manifest, read_study
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ class Store:
                 store._create_tables()
                 if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
+                    store._migrate()
+                    check_folder(folder)
                 else:
                     write_whole(folder / "study.toml", study)
-                store._migrate()
+                    store._migrate()
                 store._note_interruptions()
             except BaseException:
                 lock.give_back()
@@ -405,14 +408,7 @@ def _check_empty(folder: Path) -> None:
 
 
 def _check_same(folder: Path, study: str) -> None:
-    try:
-        stored = tomllib.loads((folder / "study.toml").read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise StoreCorruptError(
-            f"{folder / 'study.toml'} cannot be read: {error}",
-            "restore it, or give another folder with --out",
-        ) from None
-    stored = {**KEYS_SINCE_VERSION_1, **stored}
+    stored = {**KEYS_SINCE_VERSION_1, **read_study(folder)}
     wanted = {**KEYS_SINCE_VERSION_1, **tomllib.loads(study)}
     if stored != wanted:
         raise StoreMismatchError(
@@ -428,5 +424,5 @@ def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
             if old != new:
                 return _difference(old, new, f"{prefix}{key}.")
         elif old != new:
-            return f"{prefix}{key} is {old!r} there and {new!r} here"
+            return f"{prefix}{key} is {quoted(old)} there and {quoted(new)} here"
     return ""

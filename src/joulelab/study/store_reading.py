@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from joulelab.errors import StoreCorruptError, StoreError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from joulelab.errors import StoreCorruptError, StoreError, quoted
 from joulelab.file_lock import FileLock
-from joulelab.study.database import DATABASE, check_version, explained, version
-from joulelab.study.schema import columns_before
+from joulelab.plain import PlainDataError, is_there, parse_json, parse_toml, read_text
+from joulelab.study.database import DATABASE, check_version, explained, store_error, version
+from joulelab.study.origin import error_keys
+from joulelab.study.schema import RUN_COLUMNS, columns_before
+from joulelab.study.stored import ROWS, LedgerRow, RoundRow, StoredManifest, StoredStudy
 
 REQUESTS = "requests"
 """The folder with a file for each served window."""
+MOST_BYTES = 1 << 28
+"""Of the manifest and the study file of a folder."""
+ROWS_AT_ONCE = 500
+LEAST_ROW_BYTES = 50
+RESTORE = "restore the folder from a copy; `joulelab export` writes the rows that can be read"
+COLUMNS = {
+    "runs": tuple(RUN_COLUMNS),
+    "rounds": tuple(RoundRow.__annotations__),
+    "ledger": tuple(LedgerRow.__annotations__),
+}
+ORDER = {
+    "runs": ("position",),
+    "rounds": ("experiment", "configuration", "round"),
+    "ledger": ("entry",),
+}
+
+OnDamage = Callable[[StoreError], None]
+
+
+def refuse(damage: StoreError) -> None:
+    """Read nothing of a folder in which anything is damaged.
+
+    Raises:
+        StoreCorruptError: the damage.
+    """
+    raise damage
 
 
 @contextlib.contextmanager
@@ -35,30 +67,145 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{immutable}", uri=True)
         try:
             check_version(connection, folder)
+            _check_tables(connection, folder)
             yield connection
         finally:
             connection.close()
 
 
-def read_runs(
-    folder: Path, columns: Sequence[str], where: str = "TRUE"
-) -> Iterator[tuple[Any, ...]]:
-    """Rows of the runs in the order of the plan, one at a time, whatever version wrote them.
+def _check_tables(connection: sqlite3.Connection, folder: Path) -> None:
+    """A view in the place of a table may compute whatever it likes, for as long as it likes."""
+    names = ", ".join(f"'{name}'" for name in COLUMNS)
+    query = f"SELECT name FROM sqlite_master WHERE type != 'table' AND name IN ({names})"
+    if found := connection.execute(query).fetchone():
+        raise StoreCorruptError(f"{folder / DATABASE}: {found[0]} is no table", RESTORE)
+
+
+def read_rows(
+    folder: Path, table: str, on_damage: OnDamage = refuse
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a table, some hundred at a time, whatever version of joulelab wrote them.
+
+    Those of ``runs`` are in the order of the plan. Each fits `joulelab.study.stored`; a column of
+    JSON is parsed.
 
     Args:
         folder: with results.
-        columns: which of `RUN_COLUMNS`; a row has their values in this order.
-        where: a condition in SQL.
+        table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
+        on_damage: is told of every row that does not fit, or cannot be read. Where it does not
+            raise, the row is left out.
 
     Raises:
         StoreError: as for `reader`.
+        StoreCorruptError: what `refuse` raises.
     """
+    columns = list(COLUMNS[table])
     with reader(folder) as connection:
-        absent = columns_before(version(connection))
-        selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in columns)
-        yield from connection.execute(
-            f"SELECT {selected} FROM runs WHERE {where} ORDER BY position"
+        connection.text_factory = _text
+        for rows in _raw_rows(connection, folder, table, on_damage):
+            yield _fitting(
+                folder,
+                table,
+                [dict(zip(("rowid", *columns), row, strict=True)) for row in rows],
+                on_damage,
+            )
+
+
+def _raw_rows(
+    connection: sqlite3.Connection, folder: Path, table: str, on_damage: OnDamage
+) -> Iterator[list[tuple[Any, ...]]]:
+    absent = columns_before(version(connection)) if table == "runs" else {}
+    selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in COLUMNS[table])
+    query = f"SELECT rowid, {selected} FROM {table}"
+    seen: set[int] = set()
+    try:
+        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}")
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            seen.update(row[0] for row in rows)
+            yield rows
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        on_damage(store_error(folder, error))
+        found = (
+            _row(connection, query, number) for number in _numbers(connection, folder, table, seen)
         )
+        while rows := list(itertools.islice(filter(None, found), ROWS_AT_ONCE)):
+            yield rows
+
+
+def _numbers(
+    connection: sqlite3.Connection, folder: Path, table: str, seen: set[int]
+) -> Iterator[int]:
+    """The numbers of rows that a table may have, of those that were not seen."""
+    most = (folder / DATABASE).stat().st_size // LEAST_ROW_BYTES
+    with contextlib.suppress(sqlite3.DatabaseError):
+        most = min(most, connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0)
+    return (number for number in range(1, most + 1) if number not in seen)
+
+
+def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, ...] | None:
+    """One row by itself; ``None`` where it cannot be read, or there is none."""
+    try:
+        row: tuple[Any, ...] | None = connection.execute(
+            f"{query} WHERE rowid = ?", (number,)
+        ).fetchone()
+    except sqlite3.DatabaseError:
+        return None
+    return row
+
+
+def _text(raw: bytes) -> str | bytes:
+    """A text of the database; as bytes, which fit nowhere, where it is not UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _fitting(
+    folder: Path, table: str, rows: list[dict[str, Any]], on_damage: OnDamage
+) -> list[dict[str, Any]]:
+    """The rows that fit the model of their table, parsed."""
+    numbers = [row.pop("rowid") for row in rows]
+    validated: list[dict[str, Any]]
+    try:
+        validated = ROWS[table].validate_python(rows)
+        return validated
+    except ValidationError as error:
+        wrong: dict[int, ErrorDetails] = {}
+        for details in error.errors(include_url=False):
+            wrong.setdefault(int(details["loc"][0]), details)
+    for place, details in wrong.items():
+        where = f"{folder / DATABASE}: row {numbers[place]} of {table}"
+        name = rows[place].get("run_id")
+        on_damage(
+            _misfit(f"{where} ({name})" if isinstance(name, str) else where, details, _parsed(rows))
+        )
+    validated = ROWS[table].validate_python([r for n, r in enumerate(rows) if n not in wrong])
+    return validated
+
+
+def _parsed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their JSON parsed as far as it can be, to find a key in it."""
+
+    def parsed(value: Any) -> Any:  # noqa: ANN401 - any cell
+        with contextlib.suppress(PlainDataError):
+            return (
+                parse_json(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
+            )
+        return value
+
+    return [{name: parsed(value) for name, value in row.items()} for row in rows]
+
+
+def _misfit(where: str, details: ErrorDetails, data: Any) -> StoreCorruptError:  # noqa: ANN401
+    """What does not fit its model, in words."""
+    keys = error_keys(details, data)
+    key = ".".join(str(one) for one in keys if not isinstance(data, list) or one is not keys[0])
+    said = details["msg"].removeprefix("Value error, ")
+    value = "" if details["type"] == "missing" else f" = {quoted(details['input'])}"
+    return StoreCorruptError(f"{where}: {key}{value}: {said[:1].lower()}{said[1:]}", RESTORE)
 
 
 def last_written(folder: Path) -> tuple[tuple[int, int], ...]:
@@ -79,18 +226,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a results folder; empty where none was written yet.
 
     Raises:
-        StoreCorruptError: it is not JSON.
+        StoreCorruptError: it is not JSON, or a value in it is not what belongs there.
     """
     path = folder / "manifest.json"
-    if not path.exists():
+    if not is_there(path):
         return {}
+    return _checked(path, parse_json, StoredManifest)
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """The resolved study file of a results folder.
+
+    Raises:
+        StoreCorruptError: it is missing, no TOML, or a value in it is not what belongs there.
+    """
+    return _checked(folder / "study.toml", parse_toml, StoredStudy)
+
+
+def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise StoreCorruptError(
-            f"{path} is not valid JSON: {error}", "restore it, or delete it: the runs are not in it"
-        ) from None
-    return manifest
+        data = parse(read_text(path, MOST_BYTES))
+    except PlainDataError as error:
+        where = f"{path}: {'.'.join(error.keys)}" if error.keys else f"{path}"
+        raise StoreCorruptError(f"{where} cannot be read: {error}", RESTORE) from None
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        raise _misfit(str(path), error.errors(include_url=False)[0], data) from None
+    return cast(dict[str, Any], data)
 
 
 def is_running(folder: Path) -> bool:

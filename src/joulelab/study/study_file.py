@@ -6,7 +6,6 @@ names the file, the line and the key, and suggests the nearest right name.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
@@ -16,6 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from joulelab.errors import SpecError, UnknownNameError, UsageError
+from joulelab.plain import (
+    PlainDataError,
+    as_path,
+    check_plain,
+    expanded,
+    is_there,
+    parse_toml,
+    read_text,
+)
 from joulelab.registry import load_plugin
 from joulelab.study.database import DATABASE
 from joulelab.study.experiment import kinds
@@ -23,6 +31,7 @@ from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.miniature import check_scale, miniature
 from joulelab.study.origin import Origin, override_key
 from joulelab.study.plan import configurations_of
+from joulelab.study.size_limits import check_size
 from joulelab.study.spec import StudySpec, kind_of, typed
 from joulelab.study.training.experiment import TrainingExperimentSpec
 from joulelab.study.training.spec import TrainingStudySpec
@@ -48,12 +57,12 @@ def study_path(study: str | Path) -> Path:
     shipped = shipped_studies()
     if str(study) in shipped:
         return shipped[str(study)]
-    path = Path(study).expanduser()
-    if path.is_dir():
+    path = expanded(study)
+    if is_there(path) and path.is_dir():
         if not (path / "study.toml").is_file():
             raise SpecError(f"{path} is a folder without a study.toml", "name a study file")
         return path / "study.toml"
-    if path.suffix == SUFFIX or path.exists():
+    if path.suffix == SUFFIX or is_there(path):
         return path
     raise UnknownNameError("study", str(study), shipped)
 
@@ -90,21 +99,18 @@ def load_spec(
     if scale is not None:
         check_scale(scale)
     path = study_path(study)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"the study file {path} cannot be read: {error}"
-        raise SpecError(message, "check the path") from None
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path} is not valid TOML: {error}", "mend that line") from None
+    text, data = _read(path)
     data.setdefault("name", path.stem)
     overridden = [override_key(data, override) for override in overrides]
     origin = Origin(path, text, overridden)
+    try:
+        check_plain(data)
+    except PlainDataError as error:
+        place = origin.place(error.keys)
+        raise SpecError(f"{place}: {error.message}", "change that key") from None
     if isinstance(listed := data.get("plugins", []), list):
-        own = [str((path.parent / Path(str(file)).expanduser()).resolve()) for file in listed]
-        named = [str(Path(file).expanduser().resolve()) for file in plugins]
+        own = [str(as_path(path.parent / expanded(str(file)))) for file in listed]
+        named = [str(as_path(file)) for file in plugins]
         data["plugins"] = list(dict.fromkeys([*own, *named]))
         code = code_of(data)
         if not trust and _is_of_results(study, path):
@@ -117,7 +123,7 @@ def load_spec(
     spec = check_spec(data, origin)  # refuses other plug-ins than a list
     if scale is None:
         return spec
-    if spec.miniature is not None or Path(study).expanduser().is_dir():
+    if spec.miniature is not None or expanded(study).is_dir():
         made = "a miniature already" if spec.miniature is not None else "a study that was begun"
         raise UsageError(
             f"{path} is {made}, and cannot be thinned",
@@ -128,7 +134,7 @@ def load_spec(
 
 def _is_of_results(study: str | Path, path: Path) -> bool:
     """Whether a study file is that of a results folder, named as the folder or as the file."""
-    return path == Path(study).expanduser() / path.name or (
+    return path == expanded(study) / path.name or (
         path.name == STUDY and (path.parent / DATABASE).exists()
     )
 
@@ -161,9 +167,24 @@ def stored_spec(data: Mapping[str, Any]) -> TrainingStudySpec | None:
     return spec if isinstance(spec, TrainingStudySpec) else None
 
 
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a study file, and its tables; nobody has looked at them yet."""
+    text = ""
+    try:
+        text = read_text(path)
+        return text, parse_toml(text)
+    except PlainDataError as error:
+        place = Origin(path, text, ()).place(error.keys)
+        if text:
+            raise SpecError(f"{place}: {error.message}", "mend that line") from None
+        message = f"the study file {path} cannot be read: {error.message}"
+        raise SpecError(message, "name a study file, which is TOML in UTF-8") from None
+
+
 def _thinned(
     spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
 ) -> StudySpec:
+    check_size(spec)
     configurations = {
         name: len(configurations_of(spec, name, experiment))
         for name, experiment in spec.experiments().items()
@@ -189,13 +210,13 @@ def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySp
     try:
         spec = whole.model_validate(data)
     except ValidationError as error:
-        raise origin.explain(error.errors()[0], (), whole) from None
+        raise origin.explain(error.errors()[0], (), whole, data) from None
     for name, table in spec.experiment.items():
         try:
             typed(table)
         except ValidationError as error:
             prefix = ("experiment", name)
-            raise origin.explain(error.errors()[0], prefix, kind_of(table)) from None
+            raise origin.explain(error.errors()[0], prefix, kind_of(table), table) from None
         except UnknownNameError as error:
             where = origin.place(("experiment", name, "kind"))
             raise SpecError(f"{where}: {error.message}", error.hint) from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from joulelab.errors import UnknownNameError, UsageError
+from joulelab.errors import UnknownNameError, UsageError, quoted
 from joulelab.learning.image_settings import split_settings
 from joulelab.learning.images import datasets
 from joulelab.registry import Registry
@@ -56,10 +56,12 @@ def known_dataset(name: str) -> str:
 
 
 def unique(values: list[T]) -> list[T]:
-    """The list itself, if nothing stands in it twice."""
-    for position, value in enumerate(values):
-        if any(value == other and type(value) is type(other) for other in values[:position]):
-            raise ValueError(f"{value!r} stands there twice")
+    """The list itself, if nothing stands in it twice; true is not 1."""
+    seen: set[tuple[type, object]] = set()
+    for value in values:
+        if (one := (type(value), value)) in seen:
+            raise ValueError(f"{quoted(value)} stands there twice")
+        seen.add(one)
     return values
 
 

@@ -51,6 +51,11 @@ class Grid(Strategy):
         self._order: list[int] = []
         self._moved: dict[int, int] = {}
 
+    @property
+    def most(self) -> int:
+        """As many rounds as the grid has points."""
+        return self.size
+
     def propose(self, number: int) -> dict[str, Value]:
         """The point at place `number` of the shuffled grid.
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.errors import UsageError, suggestion
+from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.tuning.variable import Categorical, Codes, Continuous, Integer, Value, Variable
 
 __all__ = ["Categorical", "Continuous", "Integer", "SearchSpace", "Value", "Variable"]
@@ -137,7 +137,7 @@ class SearchSpace:
 def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
     if not isinstance(entry, Mapping):
         raise UsageError(
-            f"{name} = {entry!r} is no variable",
+            f"{name} = {quoted(entry)} is no variable",
             f'write {name} = {{ type = "continuous", low = ..., high = ... }}',
         )
     arguments = dict(entry)
@@ -145,16 +145,19 @@ def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
     if kind is None:
         raise UsageError(f"{name}: the key 'type' is missing", "types: " + ", ".join(_TYPES))
     if not isinstance(kind, str) or kind not in _TYPES:
-        raise UsageError(f"{name}: no type is called {kind!r}", suggestion(str(kind), _TYPES))
+        raise UsageError(f"{name}: no type is called {quoted(kind)}", suggestion(str(kind), _TYPES))
     keys = {field.name: field.default is MISSING for field in fields(_TYPES[kind])}
     for key in arguments:
         if key not in keys:
             raise UsageError(
-                f"{name}: unknown key {key!r} for type {kind!r}", suggestion(key, ["type", *keys])
+                f"{name}: unknown key {quoted(key)} for type {quoted(kind)}",
+                suggestion(key, ["type", *keys]),
             )
     for key, required in keys.items():
         if required and key not in arguments:
-            raise UsageError(f"{name}: the key {key!r} is missing", f"{kind} needs {key!r}")
+            raise UsageError(
+                f"{name}: the key {quoted(key)} is missing", f"{kind} needs {quoted(key)}"
+            )
     return _TYPES[kind](**arguments)
 
 

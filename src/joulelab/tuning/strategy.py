@@ -48,6 +48,11 @@ class Strategy(ABC):
         """A new generator for round `number`; it depends on the seed and that number alone."""
         return np.random.default_rng((self.seed, number))
 
+    @property
+    def most(self) -> int | None:
+        """How many rounds it can propose; ``None`` for any number, or where that is not known."""
+        return None
+
     @abstractmethod
     def propose(self, number: int) -> dict[str, Value]:
         """The values for round `number`, counted from 0; the same on every call.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 
 Value = float | int | str | bool
 Codes = NDArray[np.float64]
@@ -188,18 +188,19 @@ class Categorical:
     def check(self, name: str) -> None:
         """Raise a UsageError, with `name` and the choices, where they are none or not distinct."""
         if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
-            raise UsageError(f"{name}: choices = {self.choices!r} is no list", "give a list")
+            raise UsageError(f"{name}: choices = {quoted(self.choices)} is no list", "give a list")
         if not self.choices:
             raise UsageError(f"{name}: choices is empty", "give at least one choice")
         for choice in self.choices:
             if not isinstance(choice, float | int | str) or _infinite(choice):
                 raise UsageError(
-                    f"{name}: {choice!r} among the choices {list(self.choices)} is not possible",
+                    f"{name}: {quoted(choice)} among the choices is not possible",
                     "a choice is a text, a finite number, or true or false",
                 )
         if len({_identity(choice) for choice in self.choices}) < len(self.choices):
             raise UsageError(
-                f"{name}: the choices {list(self.choices)} have duplicates", "give each once"
+                f"{name}: the choices {quoted(list(self.choices))} have duplicates",
+                "give each once",
             )
 
     def attained_bounds(self) -> tuple[Value, ...]:
@@ -223,7 +224,7 @@ class Categorical:
         for index, choice in enumerate(self.choices):
             if _identity(choice) == _identity(value):
                 return float(index)
-        raise UsageError(f"{value!r} is none of the choices {list(self.choices)}")
+        raise UsageError(f"{quoted(value)} is none of the choices {quoted(list(self.choices))}")
 
     def contains(self, value: Value) -> bool:
         """Whether `value` can be proposed."""
@@ -242,7 +243,7 @@ def _check_bounds(name: str, low: float, high: float, *, whole: bool) -> None:
     for key, bound in (("low", low), ("high", high)):
         if not isinstance(bound, kind) or isinstance(bound, bool) or _infinite(bound):
             raise UsageError(
-                f"{name}: {key} = {bound!r} is not possible",
+                f"{name}: {key} = {quoted(bound)} is not possible",
                 f"{key} must be a {'whole' if whole else 'finite'} number",
             )
     if low >= high:
@@ -252,11 +253,13 @@ def _check_bounds(name: str, low: float, high: float, *, whole: bool) -> None:
 def _check_switches(name: str, **switches: object) -> None:
     for key, value in switches.items():
         if not isinstance(value, bool):
-            raise UsageError(f"{name}: {key} = {value!r} is not possible", "write true or false")
+            raise UsageError(
+                f"{name}: {key} = {quoted(value)} is not possible", "write true or false"
+            )
 
 
 def _impossible(name: str, low: object, high: object, hint: str) -> UsageError:
-    return UsageError(f"{name}: low = {low!r}, high = {high!r} is not possible", hint)
+    return UsageError(f"{name}: low = {quoted(low)}, high = {quoted(high)} is not possible", hint)
 
 
 def _infinite(value: Value) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.learning.engine import Precision
 from joulelab.learning.fast.processor import has_bf16
 
@@ -22,7 +22,9 @@ def check_precision(precision: str, device: torch.device) -> None:
         UsageError: it is unknown, or the device does not have it.
     """
     if precision not in {Precision.FP32, Precision.TF32, Precision.BF16}:
-        raise UsageError(f"precision = {precision!r} is not possible", "choose fp32, tf32 or bf16")
+        raise UsageError(
+            f"precision = {quoted(precision)} is not possible", "choose fp32, tf32 or bf16"
+        )
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if precision != Precision.FP32 and capability < AMPERE:

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from joulelab.serving.policies import parse_policy
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
 from joulelab.study.design import Configuration, Place
-from joulelab.study.inference.models import Model
+from joulelab.study.inference.models import CROP, RESIZE, Model
 
 Task = ServingTask | BatchTask
+CHANNELS, FLOAT_BYTES = 3, 4
+REQUEST_BYTES = 100
+"""What is noted of each request: when it was due, sent, taken and answered, and its image."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,16 @@ class ImagesSetting:
     resize: int | None = None
     crop: int | None = None
     prepare: Literal["server", "producer"] = "server"
+
+    def memory_bytes(self, batch: int) -> int:
+        """What the images of a batch take, and one of them while it is prepared.
+
+        Args:
+            batch: images in it.
+        """
+        crop = self.crop or CROP
+        resize = max(self.resize or RESIZE, crop)
+        return CHANNELS * (FLOAT_BYTES * batch * crop**2 + resize**2)
 
     def source(self, model: Model, files: Sequence[str]) -> ImageSource:
         """For a task, once it is known which files these are.
@@ -96,6 +110,12 @@ class WindowConfiguration(InferenceConfiguration):
     limit_s: float | None
     limit_percentile: int
 
+    def memory_bytes(self) -> int:
+        """The images of its largest batch, and what is noted of each request."""
+        largest = min(parse_policy(self.policy).largest, self.capacity, self.requests)
+        batch = self.images.memory_bytes(max(largest, self.warm_up_size))
+        return batch + REQUEST_BYTES * self.requests
+
     def task(self, model: Model, files: Sequence[str], seed: int) -> ServingTask:
         """A window of requests."""
         return ServingTask(
@@ -124,6 +144,10 @@ class BatchConfiguration(InferenceConfiguration):
     batch_size: int
     seconds: float
     warm_up_batches: int
+
+    def memory_bytes(self) -> int:
+        """The images of a batch."""
+        return self.images.memory_bytes(self.batch_size)
 
     def task(self, model: Model, files: Sequence[str], seed: int) -> BatchTask:
         """Batches of one size."""

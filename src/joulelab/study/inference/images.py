@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from joulelab.errors import DatasetError, UsageError
+from joulelab.errors import DatasetError, UsageError, quoted
 from joulelab.learning.images import load_images, thinned
 from joulelab.serving.photographs import image_files, shipped_photographs
 
@@ -75,7 +75,7 @@ class RequestImages:
         folder = Path(argument).expanduser()
         if kind == FOLDER and not (folder / "train").is_dir():
             if not argument:
-                raise UsageError(f"images = {name!r} names no folder", "write folder:<path>")
+                raise UsageError(f"images = {quoted(name)} names no folder", "write folder:<path>")
             return image_files(folder)[:MOST_IMAGES]
         return self._write(name)
 

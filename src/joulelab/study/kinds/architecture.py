@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from joulelab.errors import quoted
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.schema import RUN_COLUMNS
@@ -54,9 +55,11 @@ class ArchitectureSpec(SearchingExperimentSpec):
         for name, levels in self.vary.items():
             unique(levels)
             if name in RUN_COLUMNS:
-                raise ValueError(f"{name!r} is a column of the results and cannot be a factor")
+                raise ValueError(
+                    f"{quoted(name)} is a column of the results and cannot be a factor"
+                )
             if name in self.network_options:
-                raise ValueError(f"{name!r} stands in vary and in network_options")
+                raise ValueError(f"{quoted(name)} stands in vary and in network_options")
         return self
 
     def factors(self) -> Sequence[Factor]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
-from joulelab.errors import UnknownNameError
+from joulelab.errors import UnknownNameError, quoted
 from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
 from joulelab.study.design import Factor, Level, configuration_name
@@ -60,9 +60,9 @@ class TrainingCostSpec(TrainingExperimentSpec):
     @classmethod
     def _known_networks(cls, names: list[str]) -> list[str]:
         with as_value_error():
-            for name in names:
+            for name in unique(names):
                 _source(name)
-        return unique(names)
+        return names
 
     @field_validator("bases")
     @classmethod
@@ -72,15 +72,15 @@ class TrainingCostSpec(TrainingExperimentSpec):
     @field_validator("datasets")
     @classmethod
     def _known_datasets(cls, names: list[str] | None) -> list[str] | None:
-        return None if names is None else unique([known_dataset(name) for name in names])
+        return None if names is None else [known_dataset(name) for name in unique(names)]
 
     @field_validator("places")
     @classmethod
     def _known_places(cls, places: list[float | str]) -> list[float | str]:
         with as_value_error():
-            for place in places:
+            for place in unique(places):
                 carbon_intensity(place)
-        return unique(places)
+        return places
 
     @field_validator("pue")
     @classmethod
@@ -92,7 +92,9 @@ class TrainingCostSpec(TrainingExperimentSpec):
     def _consistent(self) -> TrainingCostSpec:
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(f"network_options names {name!r}, which is not among networks")
+                raise ValueError(
+                    f"network_options names {quoted(name)}, which is not among networks"
+                )
         if self.bases == [FROZEN] and (without := self._without_base()):
             raise ValueError(
                 f"{without[0]} is no network of torchvision, and has no base to be frozen; "

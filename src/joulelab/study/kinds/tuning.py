@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from joulelab.errors import quoted
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import Count
@@ -42,12 +43,12 @@ class TuningSpec(SearchingExperimentSpec):
     @field_validator("strategies")
     @classmethod
     def _known_strategies(cls, names: list[str]) -> list[str]:
-        return unique([known(known_strategies, name) for name in names])
+        return [known(known_strategies, name) for name in unique(names)]
 
     @field_validator("networks")
     @classmethod
     def _known_networks(cls, names: list[str]) -> list[str]:
-        return unique([known(known_networks, name) for name in names])
+        return [known(known_networks, name) for name in unique(names)]
 
     @model_validator(mode="after")
     def _consistent(self) -> TuningSpec:
@@ -59,7 +60,9 @@ class TuningSpec(SearchingExperimentSpec):
             )
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(f"network_options names {name!r}, which is not among networks")
+                raise ValueError(
+                    f"network_options names {quoted(name)}, which is not among networks"
+                )
         return self
 
     def factors(self) -> Sequence[Factor]:

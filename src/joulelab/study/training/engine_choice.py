@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joulelab.errors import SpecError, StoreMismatchError, UsageError
+from joulelab.errors import SpecError, StoreMismatchError, UsageError, quoted
 from joulelab.learning.engine import Precision
 from joulelab.study.training.experiment import TrainingConfiguration
 
@@ -95,7 +95,9 @@ def choose_engines(
         try:
             reason = obstacle(one)
         except UsageError as error:
-            raise SpecError(f"precision = {precision!r}: {error.message}", error.hint) from error
+            raise SpecError(
+                f"precision = {quoted(precision)}: {error.message}", error.hint
+            ) from error
         if reason is not None:
             hindered[one.experiment, one.name] = reason
     keys = [(one.experiment, one.name) for one in configurations]
@@ -104,7 +106,8 @@ def choose_engines(
     cannot = f"the {asked} engine cannot train {_named(configurations, hindered)}"
     if precision != Precision.FP32:
         raise SpecError(
-            f"precision = {precision!r}: {cannot}, and the {REFERENCE} engine trains in fp32 only",
+            f"precision = {quoted(precision)}: {cannot}, and the {REFERENCE} engine trains in fp32 "
+            "only",
             f'set precision = "{Precision.FP32}", or leave that out of the study',
         )
     if mix and len(hindered) < len(keys):

@@ -90,8 +90,11 @@ class SearchingConfiguration(TrainingConfiguration):
 
     def check(self) -> None:
         """Ask for the last round, where it does not depend on the others: a grid may be small."""
-        if strategies.get(self.strategy).proposes_ahead:
-            self.strategy_at_work().propose(self.rounds - 1)
+        if not strategies.get(self.strategy).proposes_ahead:
+            return
+        strategy = self.strategy_at_work()
+        if strategy.most is None or self.rounds > strategy.most:
+            strategy.propose(self.rounds - 1)
 
     def strategy_at_work(self) -> Strategy:
         """A new strategy that has seen no round yet."""

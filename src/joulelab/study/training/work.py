@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any, cast
 
-from joulelab.errors import SpecError, StoreMismatchError, TrainingError
+from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, TrainingError
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
+from joulelab.learning.images import Images
+from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo_weights import RANDOM
 from joulelab.study.accounting import counted
@@ -25,6 +28,7 @@ from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
+from joulelab.study.size_limits import check_memory
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.training.data_sets import DataSets
 from joulelab.study.training.engine_choice import EngineChoice, check_same_engine, choose_engines
@@ -40,6 +44,11 @@ from joulelab.study.training.spec import TrainingStudySpec
 from joulelab.study.work import Bookkeeper, Briefing, Calibrator, Work
 from joulelab.tuning.strategy import Strategy
 
+BYTES_OF_A_PARAMETER = 16
+"""Itself, its gradient, and two moments of Adam, in fp32."""
+MANY_VALUES = 1_000_000
+"""Of the images of a batch: fewer, and what a network keeps of them fits into any machine."""
+PROCESSOR = "cpu"
 KIND = "training"
 """Of its entries in the ledger, and what a run is called."""
 
@@ -82,10 +91,14 @@ class TrainingWork(Work):
         for one in mine:
             images = self._data.images[one.dataset]
             try:
-                verify_buildable(one.network, images.shape, images.classes, one.network_options)
+                parameters = verify_buildable(
+                    one.network, images.shape, images.classes, one.network_options
+                )
             except TrainingError as error:
                 where = f"{one.experiment}: {one.name}"
                 raise SpecError(f"{where}: {error.message}", error.hint) from error
+            if self._bench.device.name == PROCESSOR:
+                self._check_memory(one, images, parameters)
             if weights := training_weights(one.network, one.network_options):
                 self._weights[_network_in_words(one)] = weights
         self.engines = choose_engines(
@@ -96,6 +109,24 @@ class TrainingWork(Work):
             mix=self._spec.mix_engines,
         )
         return self._briefing(mine)
+
+    def _check_memory(self, one: TrainingConfiguration, images: Images, parameters: int) -> None:
+        """Refuse a step that this machine has not the memory for; a GPU says so itself.
+
+        Counting takes a second for a large network, so it is done where it may matter.
+
+        Raises:
+            SpecError: it takes more than the limit.
+        """
+        batch = max(2, min(self._spec.batch_size, len(images.train)))
+        needed = BYTES_OF_A_PARAMETER * parameters
+        if batch * images.shape.size > MANY_VALUES:
+            # A network that does not run on the meta device may need any memory.
+            with suppress(JoulelabError):
+                needed = count_memory(
+                    one.network, one.network_options, images.shape, images.classes, batch
+                ).total
+        check_memory(one, needed)
 
     def _briefing(self, configurations: Sequence[TrainingConfiguration]) -> Briefing:
         epochs = self._spec.epochs

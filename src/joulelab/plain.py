@@ -1,0 +1,175 @@
+"""Plain data that others have written, TOML or JSON: read with limits, before anybody looks at it.
+
+A file is read up to a size; what nests deeper than `DEEPEST`, a whole number beyond 64 bits, and
+text that no file name and no terminal can take (NUL, half of a surrogate pair) are refused, each
+with the keys that lead to it. So nobody further on meets a value that Python, SQLite or a C library
+cannot hold.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from joulelab.errors import quoted
+
+MOST_BYTES = 4 << 20
+"""Of a file that people write by hand, with all defaults written out."""
+DEEPEST = 32
+_LARGEST = 2**63
+_SURROGATES = range(0xD800, 0xE000)
+_MEGA = 1e6
+
+
+class PlainDataError(ValueError):
+    """Text that is no such data, or a value in it that nothing can hold.
+
+    Attributes:
+        message: what is wrong, without the place.
+        keys: that lead to the value; empty where it is the text itself.
+        is_syntax: whether the text is not written as such data is.
+    """
+
+    def __init__(
+        self, message: str, keys: tuple[str, ...] = (), *, is_syntax: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.keys = keys
+        self.is_syntax = is_syntax
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file, without the mark that some editors put at its beginning.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        PlainDataError: it cannot be read, is longer, or is not UTF-8; says so in words.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise PlainDataError(getattr(error, "strerror", None) or str(error)) from None
+    if len(raw) > most:
+        raise PlainDataError(f"it is longer than {most / _MEGA:.1f} MB")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PlainDataError(f"line {line} is not UTF-8") from None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in place of ``~``; as it stands where nobody has that home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def as_path(path: str | Path) -> Path:
+    """A path that somebody has written, absolute, whether or not anything can be there.
+
+    Args:
+        path: ``~`` stands for the home folder.
+    """
+    given = expanded(path)
+    try:
+        return given.resolve()
+    except (OSError, RuntimeError):  # a name too long, or a circle of links
+        return given.absolute()
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is at a path; not, where the path is impossible or may not be looked at."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Args:
+        text: of a file.
+
+    Raises:
+        PlainDataError: it is not valid, or holds what is refused; dates and numbers that are not
+            finite are too, for no key takes one.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise PlainDataError("it nests too deep") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PlainDataError(f"it is not valid TOML: {error}", is_syntax=True) from None
+    except ValueError:  # Python reads no number of thousands of digits
+        raise PlainDataError("a number in it has too many digits") from None
+    check_plain(tables)
+    return tables
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    """The value of a JSON text.
+
+    Args:
+        text: of a file, or of a cell.
+
+    Raises:
+        PlainDataError: it is not valid, or holds what is refused.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise PlainDataError("it nests too deep") from None
+    except ValueError as error:
+        raise PlainDataError(f"it is not valid JSON: {error}", is_syntax=True) from None
+    check_plain(value, finite=False)
+    return value
+
+
+def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) -> None:  # noqa: ANN401
+    """Refuse what nothing further on can hold.
+
+    Args:
+        value: plain data of any shape.
+        keys: that lead to it.
+        finite: whether numbers must be.
+
+    Raises:
+        PlainDataError: with the keys that lead to what is refused.
+    """
+    if len(keys) > DEEPEST:
+        raise PlainDataError(f"it nests deeper than {DEEPEST} tables", keys[:1])
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_text(key, "the key", keys)
+            check_plain(inner, (*keys, key), finite=finite)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            check_plain(inner, (*keys, str(number)), finite=finite)
+    elif isinstance(value, str):
+        _check_text(value, "the text", keys)
+    elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        raise PlainDataError("a whole number has 64 bits at most", keys)
+    elif isinstance(value, float) and finite and not math.isfinite(value):
+        raise PlainDataError(f"{value} is no finite number", keys)
+    elif isinstance(value, datetime.date | datetime.time):
+        raise PlainDataError(f"{value.isoformat()} is a date or a time, and no key takes one", keys)
+
+
+def _check_text(text: str, noun: str, keys: tuple[str, ...]) -> None:
+    if "\0" in text:
+        raise PlainDataError(f"{noun} {quoted(text)} has a NUL character in it", keys)
+    if not text.isascii() and any(ord(one) in _SURROGATES for one in text):
+        said = f"{noun} {quoted(text)} is no text: half of a character is missing"
+        raise PlainDataError(said, keys)

@@ -1,0 +1,95 @@
+"""Results folders as chance damages them: every command answers, or says what is damaged."""
+
+import contextlib
+import io
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import assert_in_words, copied, mutate_folder, refusal
+from tiny_study import TINY, tiny
+
+from joulelab.cli.app import app
+
+CASES = settings(
+    max_examples=200,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+THOUSANDS = settings(CASES, max_examples=2000)
+SMALL = {
+    "tuning": {**TINY["experiment"]["tuning"], "strategies": ["grid", "random"], "rounds": 2},
+    "architecture": {**TINY["experiment"]["architecture"], "vary": {"relu": [False, True]}},
+}
+SMALL["architecture"]["network_options"] = {"linear_layers": 2, "conv_layers": 1}
+TRAINING = "SimpleCNN --dataset digits --epochs 2 --option linear_layers=1 --option conv_layers=1"
+QUICK = [
+    "status DIR",
+    "status DIR --json",
+    "export DIR",
+    "export DIR --table energy",
+    "export DIR --table rounds",
+    "export DIR --table ledger --format parquet",
+    "export DIR --table requests",
+    "export DIR --table predictions",
+    "export DIR --format parquet",
+    "places DIR --place NLD",
+    "places DIR --place 412 --json",
+    "instruments DIR",
+    f"predict before {TRAINING} --from DIR",
+    "plan WHOLE --untimed --from DIR",
+    "compare DIR WHOLE",
+]
+SLOW = [
+    "report DIR",
+    "report DIR --json",
+    "report DIR WHOLE",
+    "compare WHOLE DIR --json",
+    "run DIR",
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small study that ended well, and nothing that takes long about its reports."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_COLOR", "1")
+        patch.chdir(folder.parent)
+        patch.setattr("joulelab.report.page.save", lambda *_: b"<svg/>")
+        patch.setattr("joulelab.report.paper.pages.save", lambda *_: b"<svg/>")
+        tiny(experiment=SMALL).run(folder)
+        yield folder
+
+
+def answer(whole, random, commands):
+    """One command on one damaged folder."""
+    folder = copied(whole, whole.parent / "damaged")
+    mutate_folder(folder, random)
+    words = random.choice(commands).split()
+    folders = {"DIR": str(folder), "WHOLE": str(whole)}
+    arguments = [folders.get(word, word) for word in words]
+    said = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="")
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+        assert_in_words(refusal(lambda: app(arguments, standalone_mode=False)))
+
+
+@CASES
+@given(random=st.randoms(use_true_random=False))
+def test_a_command_on_a_damaged_folder_answers_or_says_what_is_damaged(whole, random):
+    answer(whole, random, QUICK)
+
+
+@settings(CASES, max_examples=5)
+@given(random=st.randoms(use_true_random=False))
+def test_so_does_a_report(whole, random):
+    answer(whole, random, SLOW)
+
+
+@pytest.mark.long
+@THOUSANDS
+@given(random=st.randoms(use_true_random=False))
+def test_so_does_every_command_on_thousands_of_folders(whole, random):
+    answer(whole, random, [*QUICK, *SLOW])
