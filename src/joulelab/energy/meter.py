@@ -2,9 +2,9 @@
 
 A meter reads one or more *channels*, each a domain by one means. There are two kinds of channel: a
 ``counter`` says how many joules have flowed since some fixed moment and never runs backwards (a
-wrap of the sensor is undone inside the meter), ``power`` says the power of the moment in watts. The
-recorder calls `sample` from its own thread at a fixed rate and at the edges of windows, and does
-all arithmetic; a meter only reads.
+wrap of the sensor is undone inside the meter, by `joulelab.energy.counter`), ``power`` says the
+power of the moment in watts. The recorder calls `sample` from its own thread at a fixed rate and at
+the edges of windows, and does all arithmetic; a meter only reads.
 
 ::
 
@@ -49,6 +49,9 @@ class Channel:
         remark: what a reader of the result should know, for instance where a figure is from.
         comparison: read only to be held against others: its energy is never a part of a sum.
         calibration: what its energy and power have been multiplied by already.
+        range_j: after how many joules the counter begins again at 0; ``None`` where it never does.
+        limit_w: the highest power that the domain can draw in watts, ``None`` where nobody says;
+            with `range_j` it tells how seldom a counter may be read before a wrap passes unseen.
     """
 
     domain: str
@@ -62,6 +65,8 @@ class Channel:
     resolution_j: float = 0.0
     comparison: bool = False
     calibration: float = 1.0
+    range_j: float | None = None
+    limit_w: float | None = None
 
 
 @dataclass(frozen=True)

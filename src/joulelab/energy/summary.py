@@ -5,7 +5,8 @@ power, then an estimate. A counter that has made few of its steps is passed over
 Measured power beside a measured counter is the check, and a disagreement beyond a tenth and the
 error bound is flagged. What other instruments say of the domain is kept beside it, in no sum.
 
-An energy below zero is none: that channel's figure is missing, with its reason, and flagged.
+An energy below zero is none: that channel's figure is missing, with its reason, and flagged. What a
+sensor cannot have meant is taken out before (`joulelab.energy.standstill`).
 
 A sensor that falls silent within the window leaves a part of it unseen. The reading keeps what was
 seen, takes its mean power for the rest, and is *estimated* from then on, with a bound that covers
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from joulelab.energy.meter import Channel, Missing
 from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
+from joulelab.energy.standstill import believed
 from joulelab.energy.tape import Floats, Stretch, longest
 from joulelab.energy.trace import integrate, longest_gap_s
 
@@ -103,11 +105,12 @@ def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
         stretches: samples of every channel.
     """
     duration_s = window.edges_s[1] - window.edges_s[0]
+    stretches, doubts = believed(stretches)
     by_domain: dict[str, list[Stretch]] = {}
     for stretch in stretches:
         if not stretch.channel.comparison:
             by_domain.setdefault(stretch.channel.domain, []).append(stretch)
-    flags = list(window.flags)
+    flags = [*window.flags, *doubts]
     readings = [_reading(domain, parts, window, flags) for domain, parts in by_domain.items()]
     others = _others(stretches, readings, window, flags)
     # An estimate stands for all sockets at once: what it covers is not missing beside it.
@@ -231,7 +234,7 @@ def _reading(
     duration_s = window.edges_s[1] - window.edges_s[0]
     idle_w = window.idle_w.get(domain)
     figures = sorted(
-        (_figure(stretch, stretches, window.edges_s) for stretch in stretches),
+        (_doubted(_figure(one, stretches, window.edges_s), one) for one in stretches),
         key=lambda figure: figure.rank,
     )
     best = figures[0]
@@ -343,6 +346,20 @@ def _figure(
         # An unreadable edge is bridged, a few intervals at the most.
         figure = replace(figure, lost_s=0.0, reason="")
     return figure
+
+
+def _doubted(figure: _Figure, stretch: Stretch) -> _Figure:
+    """A figure that may have more to it is an estimate, and its bound covers that."""
+    if not stretch.unseen_j or figure.energy_j is None:
+        return figure
+    return replace(
+        figure,
+        channel=replace(figure.channel, status=Status.ESTIMATED),
+        error_j=(figure.error_j or 0.0) + stretch.unseen_j,
+        reason="; ".join(
+            filter(None, (figure.reason, f"{stretch.channel.source}: {stretch.doubt}"))
+        ),
+    )
 
 
 def _counted(

@@ -33,6 +33,8 @@ class Stretch:
         interval_s: intended time between two samples.
         unreadable: the last reason why a sample could not be read; empty where all could.
         state: for each thing that the sensor says beside its value, (n,), NaN where unknown.
+        doubt: why a counter may have counted more than it says; empty where it may not.
+        unseen_j: how much more at the most.
     """
 
     channel: Channel
@@ -41,6 +43,8 @@ class Stretch:
     interval_s: float
     unreadable: str = ""
     state: Mapping[str, Floats] = field(default_factory=dict)
+    doubt: str = ""
+    unseen_j: float = 0.0
 
     def power_w(self) -> Floats:
         """Power at each sample; for a counter the mean since the sample before."""

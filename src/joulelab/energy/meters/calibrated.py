@@ -128,5 +128,7 @@ def _calibrated(channel: Channel, factor: float) -> Channel:
         channel,
         remark=f"{channel.remark}; {said}" if channel.remark else said,
         resolution_j=channel.resolution_j * factor,
+        range_j=None if channel.range_j is None else channel.range_j * factor,
+        limit_w=None if channel.limit_w is None else channel.limit_w * factor,
         calibration=channel.calibration * factor,
     )

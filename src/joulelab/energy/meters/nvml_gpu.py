@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import pynvml
 
+from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Sample
 from joulelab.energy.meters.calibrated import EVERY
 from joulelab.energy.meters.nvml_sensor import (
@@ -75,6 +76,10 @@ class Gpu:
         self._factor = factors.get(plain_uuid(uuid), factors.get(EVERY, 1.0))
         self._calibrated = plain_uuid(uuid) in factors or EVERY in factors
         limit_mw = optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
+        self._limit_w = PACKAGE_LIMIT_W if not limit_mw else limit_mw / 1e3
+        self._counter = Counter(
+            f"{self.domain}: the energy counter", limit_w=self._limit_w, tick_s=COUNTER_TICK_S
+        )
         self.about = {
             "name": name,
             "uuid": uuid,
@@ -87,19 +92,20 @@ class Gpu:
         }
         self.channels = self._channels(self._power_sensor)
         self.update_s = COUNTER_TICK_S if self._power_sensor is None else architecture.update_s
-        self._last_mj: int | None = None
-        self._reset = False
         self._state: Mapping[str, float] = {}
         self._state_s = -math.inf
 
     def energy(self) -> Sample | None:
-        """Joules since the driver was loaded; ``None`` where the GPU has no counter."""
-        return self._sample(self._energy_j) if self._counts else None
+        """Joules since the driver was loaded; ``None`` where the GPU has no counter.
+
+        After a reset, the driver reloaded for instance, it stays unreadable and power takes over.
+        """
+        return self._sample(self._counted) if self._counts else None
 
     def power(self) -> Sample | None:
         """Watts; ``None`` where the GPU does not say."""
         sensor = self._power_sensor
-        return None if sensor is None else self._sample(lambda: self._power_w(sensor))
+        return None if sensor is None else self._sample(lambda: Sample(self._power_w(sensor)))
 
     def state(self) -> Mapping[str, float]:
         """Utilisation, temperature, clock and power limit as far as the GPU says them.
@@ -112,26 +118,16 @@ class Gpu:
             self._state, self._state_s = self._read_state(), now_s
         return self._state
 
-    def _sample(self, read: Callable[[], float]) -> Sample:
+    def _sample(self, read: Callable[[], Sample]) -> Sample:
         try:
-            return Sample(read())
+            return read()
         except pynvml.NVMLError as error:
             return Sample(None, f"{self.domain}: NVML: {error}")
-        except _CounterResetError as error:
-            return Sample(None, f"{self.domain}: {error}")
 
-    def _energy_j(self) -> float:
-        """The counter, as long as it has never been reset.
-
-        Once it was reset nobody knows what it lost, so a difference to an earlier value would be
-        wrong without a sign of it: it stays unreadable, and power takes over.
-        """
+    def _counted(self) -> Sample:
         value_mj: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        self._reset |= self._last_mj is not None and value_mj < self._last_mj
-        if self._reset:
-            raise _CounterResetError("the energy counter ran backwards: the driver was reloaded?")
-        self._last_mj = value_mj
-        return value_mj / 1e3 * self._factor
+        sample = self._counter.take(value_mj / 1e3, time.monotonic())
+        return sample if sample.value is None else Sample(sample.value * self._factor)
 
     def _power_w(self, sensor: PowerSensor) -> float:
         return read_power_mw(self._handle, sensor.field) / 1e3 * self._factor
@@ -171,6 +167,7 @@ class Gpu:
                     remark=f"energy counter of the driver; {bound}",
                     resolution_j=COUNTER_STEP_J * self._factor,
                     calibration=self._factor,
+                    limit_w=self._limit_w,
                 )
             )
         if sensor is not None:
@@ -185,13 +182,10 @@ class Gpu:
                     within=("wall",),
                     remark=f"{sensor}; {bound}",
                     calibration=self._factor,
+                    limit_w=self._limit_w,
                 )
             )
         return tuple(channels)
-
-
-class _CounterResetError(Exception):
-    """A counter has lost what it had counted."""
 
 
 def plain_uuid(uuid: str) -> str:

@@ -230,4 +230,6 @@ def _channel(data: Mapping[str, Any]) -> Channel:
         resolution_j=float(data.get("resolution_j", 0.0)),
         comparison=bool(data.get("comparison", False)),
         calibration=float(data.get("calibration", 1.0)),
+        range_j=_number(data.get("range_j")),
+        limit_w=_number(data.get("limit_w")),
     )
