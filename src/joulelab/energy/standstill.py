@@ -184,8 +184,9 @@ def _doubted(stretch: Stretch) -> Stretch:
     long = steps_s > wraps_s
     if not long.any():
         return stretch
+    # Once at least: a device at its limit overshoots it.
     more = np.floor((channel.limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
-    unseen_j = float(channel.range_j * np.maximum(more, 0).sum())
+    unseen_j = float(channel.range_j * np.maximum(more, 1).sum())
     doubt = (
         f"no sample for {steps_s.max():.0f} s, and at {channel.limit_w:.4g} W it wraps every "
         f"{wraps_s:.0f} s: up to {unseen_j:.4g} J may have passed unseen"
