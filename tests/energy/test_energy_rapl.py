@@ -1,8 +1,8 @@
 """RAPL on temporary powercap trees laid out as Linux lays them out."""
 
+import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,11 @@ import pytest
 from powercap_tree import AMD_RANGE_UJ, INTEL_RANGE_UJ, Tree
 
 from joulelab.energy.conformance import check_meter
+from joulelab.energy.meter import Missing
 from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.meters.rapl import RaplDetector, RaplMeter, find_zones
 from joulelab.energy.reading import Reading, Status, total
+from joulelab.energy.recorder import Recorder
 from joulelab.errors import MeterError
 
 NOBODY = 65534
@@ -147,15 +149,52 @@ def test_a_zone_that_disappears_gives_a_reason_and_the_others_go_on(laptop):
     meter.close()
 
 
-def test_a_reset_counter_is_unknown_and_not_a_quarter_of_a_megajoule(laptop):
-    laptop.set("intel-rapl:0", 50_000_000)
+@pytest.mark.parametrize("before_uj", [50_000_000, 200_000_000_000])
+def test_a_reset_counter_is_unknown_and_not_a_fraction_of_a_megajoule(laptop, before_uj):
+    laptop.set("intel-rapl:0", before_uj)
     meter = RaplMeter(laptop.root)
     laptop.set("intel-rapl:0", 0)
     cpu = meter.sample()[0]
     assert cpu.value is None
-    assert "reset" in cpu.reason
+    assert "intel-rapl:0 fell from" in cpu.reason
     laptop.set("intel-rapl:0", 60_000_000)
     assert meter.sample()[0].value is None
+    meter.close()
+
+
+def test_a_window_with_a_reset_keeps_what_was_before_it_and_is_an_estimate(tree):
+    """As a wrap it would have been 62 kJ in a tenth of a second, and measured."""
+    tree.add("intel-rapl:0", "package-0", 200_000_000_000)
+    with Recorder([RaplMeter(tree.root)], interval_s=0.02) as recorder, recorder.open("w") as w:
+        time.sleep(0.1)
+        tree.set("intel-rapl:0", 200_004_000_000)
+        time.sleep(0.1)
+        tree.set("intel-rapl:0", 0)
+        time.sleep(0.1)
+    reading = w.measurement["cpu:0"]
+    assert reading.status is Status.ESTIMATED
+    assert 4 <= reading.gross_j < 100
+    assert "rapl: intel-rapl:0 fell from 200004 to 0 J" in reading.reason
+
+
+@pytest.mark.parametrize(
+    ("files", "limit_w"),
+    [
+        ({}, 1500.0),
+        ({"constraint_0_power_limit_uw": 28e6, "constraint_1_power_limit_uw": 64e6}, 64.0),
+        ({"constraint_0_power_limit_uw": 28e6, "constraint_0_max_power_uw": 45e6}, 45.0),
+        ({"constraint_0_power_limit_uw": 28e6, "enabled": 0}, 1500.0),
+        ({"constraint_0_power_limit_uw": 28e6, "constraint_0_max_power_uw": 0}, 28.0),
+        ({"constraint_0_power_limit_uw": 3_408_250_000}, 1500.0),
+    ],
+)
+def test_what_a_processor_can_draw_is_its_power_limit_in_force(tree, files, limit_w):
+    tree.add("intel-rapl:0", "package-0")
+    for name, value in files.items():
+        (tree.zones["intel-rapl:0"] / name).write_text(f"{value:.0f}\n")
+    meter = RaplMeter(tree.root)
+    assert meter.channels[0].limit_w == limit_w
+    assert meter.channels[0].range_j == pytest.approx(INTEL_RANGE_UJ / 1e6)
     meter.close()
 
 
@@ -206,18 +245,27 @@ def test_a_broken_zone_is_missing_with_its_reason(laptop, file, text):
         RaplMeter(laptop.root)
 
 
-AS_NOBODY = f"""
-import os, sys
-from joulelab.energy.meters.processor import usable_processors
-from joulelab.energy.meters.rapl import RaplDetector
-from pathlib import Path
-if os.getuid() == 0:
-    os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
-meters, missing = RaplDetector(Path(sys.argv[1])).detect()
-print([c.domain for m in meters for c in m.channels])
-for one in missing:
-    print(one.domain, one.reason, one.remedy, sep="|")
-"""
+def found_by_nobody(root: Path) -> tuple[list[str], list[Missing]]:
+    """What an ordinary user of the machine finds: root may read everything."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            meters, missing = RaplDetector(root).detect()
+            domains = [channel.domain for meter in meters for channel in meter.channels]
+            told = [[one.domain, one.reason, one.remedy] for one in missing]
+            os.write(writer, json.dumps([domains, told]).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with os.fdopen(reader) as answer:
+        domains, told = json.loads(answer.read())
+    return domains, [Missing(*one) for one in told]
 
 
 @pytest.fixture
@@ -228,29 +276,73 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_without_permission_the_exact_command_is_named(open_folder):
-    # Since 2020 the kernel gives these files to root alone.
+@pytest.fixture
+def server(open_folder: Path) -> Tree:
+    """Two processors, readable by everybody."""
     tree = Tree(open_folder)
     for key, name in (("intel-rapl:0", "package-0"), ("intel-rapl:1", "package-1")):
         tree.add(key, name)
         tree.add(f"{key}:0", "core")
+    return tree
+
+
+def shut(path: Path) -> None:
+    path.chmod(0o700 if path.is_dir() and os.getuid() == 0 else 0o400 if os.getuid() == 0 else 0)
+
+
+def test_without_permission_the_exact_command_is_named(server):
+    # Since 2020 the kernel gives these files to root alone.
     for key in ("intel-rapl:0", "intel-rapl:0:0"):
-        (tree.zones[key] / "energy_uj").chmod(0o400 if os.getuid() == 0 else 0)
-    run = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, str(tree.root)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found, *missing = run.stdout.splitlines()
-    assert found == "['cpu:1', 'core:1']"
-    domain, reason, remedy = missing[0].split("|")
-    path = tree.root / "intel-rapl:0" / "energy_uj"
-    assert domain == "cpu:0"
-    assert reason == f"no permission to read {path}"
-    assert remedy.startswith(f"sudo chmod a+r {path} (")
-    assert "udev" in remedy
-    assert missing[1].startswith("core:0|")
+        shut(server.zones[key] / "energy_uj")
+    domains, missing = found_by_nobody(server.root)
+    assert domains == ["cpu:1", "core:1"]
+    path = server.root / "intel-rapl:0" / "energy_uj"
+    assert missing[0].domain == "cpu:0"
+    assert missing[0].reason == f"no permission to read {path}"
+    assert missing[0].remedy.startswith(f"sudo chmod a+r {path} (")
+    assert "udev" in missing[0].remedy
+    assert missing[1].domain == "core:0"
+
+
+@pytest.mark.parametrize(
+    ("closed", "domain"),
+    [
+        (["max_energy_range_uj"], "cpu:0"),
+        (["energy_uj", "max_energy_range_uj"], "cpu:0"),
+        (["name"], "cpu"),
+        (["name", "energy_uj", "max_energy_range_uj"], "cpu"),
+    ],
+    ids=" ".join,
+)
+def test_the_remedy_names_just_the_files_that_are_closed_and_helps(server, closed, domain):
+    for file in closed:
+        shut(server.zones["intel-rapl:0"] / file)
+    domains, (missing,) = found_by_nobody(server.root)
+    assert "cpu:0" not in domains
+    assert missing.domain == domain
+    command, _, _ = missing.remedy.partition(" (")
+    folder = server.root / "intel-rapl:0"
+    order = [file for file in ("name", "energy_uj", "max_energy_range_uj") if file in closed]
+    assert command == " ".join(["sudo chmod a+r", *(str(folder / file) for file in order)])
+    assert all(str(folder / file) in missing.reason for file in order)
+    subprocess.run(command.removeprefix("sudo "), shell=True, check=True)
+    assert found_by_nobody(server.root) == (["cpu:0", "core:0", "cpu:1", "core:1"], [])
+
+
+@pytest.mark.parametrize("which", ["zone", "control", "class"])
+def test_a_closed_folder_on_the_way_is_named_and_opened(server, which):
+    folder = {
+        "zone": server.zones["intel-rapl:0"],
+        "control": server.folder / "devices",
+        "class": server.root,
+    }[which]
+    shut(folder)
+    _, missing = found_by_nobody(server.root)
+    assert str(folder) in missing[0].reason
+    for one in missing:
+        command = one.remedy.partition(" (")[0].replace("sudo ", "")
+        subprocess.run(command, shell=True, check=True)
+    assert found_by_nobody(server.root) == (["cpu:0", "core:0", "cpu:1", "core:1"], [])
 
 
 def test_the_first_package_says_the_load_of_our_own_process(tree):

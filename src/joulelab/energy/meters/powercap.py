@@ -97,7 +97,12 @@ def find_zones(root: Path) -> list[Zone]:
     """
     folders = _folders(root)
     names = {key: name for key, path in folders.items() if (name := _read_name(path)) is not None}
-    known = {key: name for key, name in names.items() if _NAME.fullmatch(name)}
+    # A part of a zone without a name is a part of nobody knows which processor.
+    known = {
+        key: name
+        for key, name in names.items()
+        if _NAME.fullmatch(name) and (_parent(key) not in folders or _parent(key) in names)
+    }
     psys = tuple(domain for name in known.values() if (domain := _top(name)).startswith("psys:"))
     packages = sum(name.startswith("package") for name in known.values())
     return [_zone(key, names, folders[key], psys, packages) for key in known]
@@ -184,13 +189,18 @@ def _zone(
 ) -> Zone:
     name = names[key]
     domain = _top(name)
-    parent = names.get(f"intel-rapl:{key.split(':')[1]}", "")
+    parent = names.get(_parent(key), "")
     if key.count(":") > 1 and _NAME.fullmatch(parent):
         # A subzone is called core or dram on every socket; its package tells them apart.
         domain = f"{name}:{_top(parent).partition(':')[2]}"
     family, _, number = domain.partition(":")
     package = (f"cpu:{number}",) if family in ("core", "uncore") else ()
     return Zone(folder, name, domain, _containers(family, package, psys), max(packages, 1))
+
+
+def _parent(key: str) -> str:
+    """The zone that a part belongs to; of a zone of its own that zone."""
+    return ":".join(key.split(":")[:2])
 
 
 def _containers(family: str, package: tuple[str, ...], psys: tuple[str, ...]) -> tuple[str, ...]:
