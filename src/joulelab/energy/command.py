@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from joulelab.energy.command_environment import environments_of
 from joulelab.energy.measuring import Measuring
 from joulelab.energy.monitor import Monitor
 from joulelab.energy.reading import Measurement
@@ -69,7 +70,7 @@ def run_command(
         CommandError: there is no such program, or it cannot be started.
         DeviceBusyError: another program measures on a device, and it is to be refused.
     """
-    measuring = Measuring(lambda: monitor, label)
+    measuring = Measuring(lambda: monitor, label, environments_of(command))
     with _passing_signals_on() as passer, measuring:
         try:
             process = subprocess.Popen(command, shell=isinstance(command, str), stdout=stdout)

@@ -17,13 +17,15 @@ that a window holds its own kernels and no others.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
 from joulelab.energy.display import html, text
+from joulelab.energy.meter import Hidden
 from joulelab.energy.monitor import Monitor, Options, shared_monitor
 from joulelab.energy.reading import Measurement, Reading, Status
 from joulelab.energy.recorder import Window
@@ -64,13 +66,26 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
 class Measuring:
     """A block of code that is being measured, or has been; made by `measure`.
 
+    Args:
+        monitor: gives whose meters measure it.
+        label: what is measured, for the result.
+        environments: of the programs that are measured, to tell which GPUs are theirs; that of this
+            process where not given.
+
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
     second ``with`` on the same object measures anew.
     """
 
-    def __init__(self, monitor: Callable[[], Monitor], label: str) -> None:
+    def __init__(
+        self,
+        monitor: Callable[[], Monitor],
+        label: str,
+        environments: Sequence[Mapping[str, str]] | None = None,
+    ) -> None:
         self.label = label
         self._monitor = monitor
+        self._environments = environments
+        self._hidden = Hidden()
         self._opened: Monitor | None = None
         self._window: Window | None = None
         self._result: Measurement | None = None
@@ -106,6 +121,7 @@ class Measuring:
         self._flags = monitor.occupy(self.label)
         try:
             self._flags += _synchronised()
+            self._hidden = monitor.hidden_from(self._environments or [os.environ])
             self._window = monitor.recorder.open(self.label)
         except BaseException:
             monitor.vacate()
@@ -127,14 +143,16 @@ class Measuring:
         finally:
             self._opened = None
             monitor.vacate()
-        self._result = monitor.finish(measurement, self._window, [*self._flags, *flags])
+        self._result = monitor.finish(
+            measurement, self._window, [*self._flags, *flags], self._hidden
+        )
         return self._result
 
     def so_far(self) -> Measurement:
         """The result until now; the window stays open."""
         if self._opened is None or self._window is None:
             return self.result
-        return self._opened.finish(self._window.so_far(), self._window, self._flags)
+        return self._opened.finish(self._window.so_far(), self._window, self._flags, self._hidden)
 
     @property
     def result(self) -> Measurement:

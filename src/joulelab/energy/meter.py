@@ -101,6 +101,19 @@ class Missing:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """What a program with some environment cannot use, of what a meter reads.
+
+    Attributes:
+        domains: they do not count, unless they are named.
+        note: in words, which and why; or why nothing could be told.
+    """
+
+    domains: frozenset[str] = frozenset()
+    note: str = ""
+
+
 class Meter(ABC):
     """Reads the channels of one instrument. Not thread-safe: its recorder calls it under a lock.
 
@@ -128,6 +141,14 @@ class Meter(ABC):
 
     def approach_edge(self) -> None:  # noqa: B027 - a sensor has nothing to look for
         """A window opens or closes with the next sample: look for what is too dear at every one."""
+
+    def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
+        """What a program with this environment cannot use, as a GPU by CUDA_VISIBLE_DEVICES.
+
+        Args:
+            environment: variables of the program that is measured.
+        """
+        return Hidden()
 
     def describe(self) -> Mapping[str, str]:
         """Device names, driver and library versions, for the manifest of a study."""

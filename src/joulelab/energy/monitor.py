@@ -20,6 +20,7 @@ from joulelab.energy.carbon.footprint import (
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.lock import DeviceLock
+from joulelab.energy.meter import Hidden
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.summary import energy_profile
@@ -237,8 +238,33 @@ class Monitor:
             if not self._windows and time.monotonic() - self._free_since_s > KEPT_S:
                 self._release()
 
+    def hidden_from(self, environments: Sequence[Mapping[str, str]]) -> Hidden:
+        """What no program with one of these environments can use; it does not count.
+
+        Args:
+            environments: of the programs that are measured.
+        """
+        if self.domains is not None:
+            return Hidden()
+        gone: set[str] = set()
+        notes: list[str] = []
+        for meter in self.recorder.meters:
+            each = [meter.hidden_from(environment) for environment in environments]
+            common = frozenset.intersection(*(one.domains for one in each))
+            gone |= common
+            notes += [one.note for one in each if one.domains == common]
+            if common and not any(one.domains == common for one in each):
+                notes.append(
+                    f"not counted: {', '.join(sorted(common))}; hidden from all that was measured"
+                )
+        return Hidden(frozenset(gone), "; ".join(dict.fromkeys(filter(None, notes))))
+
     def finish(
-        self, measurement: Measurement, window: Window, flags: Sequence[str] = ()
+        self,
+        measurement: Measurement,
+        window: Window,
+        flags: Sequence[str] = (),
+        hidden: Hidden | None = None,
     ) -> Measurement:
         """A measurement of this monitor's recorder with what it lacks: domains, flags, CO2e.
 
@@ -246,9 +272,15 @@ class Monitor:
             measurement: of `window`, so far or whole.
             window: whose power trace spreads the energy over time.
             flags: more remarks on its quality.
+            hidden: what does not count, where domains are not named.
         """
+        hidden = hidden or Hidden()
+        said = [*flags, hidden.note] if hidden.note else flags
         whole = replace(
-            measurement, domains=self.domains, flags=(*measurement.flags, *dict.fromkeys(flags))
+            measurement,
+            domains=self.domains,
+            flags=(*measurement.flags, *dict.fromkeys(said)),
+            left_out=tuple(sorted(hidden.domains)),
         )
         if self.booking is None:
             return whole

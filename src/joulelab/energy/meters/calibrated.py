@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from joulelab.energy.meter import Channel, Meter, Sample
+from joulelab.energy.meter import Channel, Hidden, Meter, Sample
 from joulelab.errors import SettingsError
 
 SETTING = "calibration"
@@ -105,6 +105,10 @@ class CalibratedMeter(Meter):
     def approach_edge(self) -> None:
         """Tell the meter."""
         self._meter.approach_edge()
+
+    def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
+        """As of the meter."""
+        return self._meter.hidden_from(environment)
 
     def describe(self) -> Mapping[str, str]:
         """What the meter says of itself, and the factors."""

@@ -43,6 +43,7 @@ class Gpu:
         power_field: a key of `nvml_sensor.POWER_FIELDS`.
 
     Attributes:
+        index: NVML's number.
         domain: ``"gpu:<index>"``.
         channels: the counter and the power, as far as the GPU has them.
         about: name, UUID, power field and so on, in words.
@@ -56,6 +57,7 @@ class Gpu:
     def __init__(
         self, index: int, factors: Mapping[str, float], power_field: str = "instant"
     ) -> None:
+        self.index = index
         self.domain = f"gpu:{index}"
         self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         mig = optional(pynvml.nvmlDeviceGetMigMode, self._handle)
