@@ -153,7 +153,7 @@ with Monitor(meters=["nvml"]) as monitor:
     )
     everything = ["gpu:0", "gpu:1", "gpu:2"]
     assert out["all"] == [everything, [], []]
-    note = "not counted: gpu:0, gpu:2; CUDA_VISIBLE_DEVICES=1 hides it from what was measured"
+    note = "CUDA_VISIBLE_DEVICES=1 hides from what was measured, and not counted: gpu:0, gpu:2"
     assert out["one"] == [["gpu:1"], ["gpu:0", "gpu:2"], [note]]
     assert out["named domains"] == [["gpu:0"], [], []]
     assert out["named gpus"] == [["gpu:0", "gpu:2"], [], []]
@@ -166,6 +166,6 @@ with Monitor(meters=["nvml"]) as monitor:
     assert out["both"] == [
         ["gpu:0", "gpu:1"],
         ["gpu:2"],
-        ["not counted: gpu:2; hidden from all that was measured"],
+        ["hidden from all that was measured, and not counted: gpu:2"],
     ]
     assert out["after"] == [everything, [], []]

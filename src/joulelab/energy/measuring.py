@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
+from joulelab.energy import overlap
 from joulelab.energy.display import html, text
 from joulelab.energy.meter import Hidden
 from joulelab.energy.monitor import Monitor, Options, shared_monitor
@@ -86,6 +87,7 @@ class Measuring:
         self._monitor = monitor
         self._environments = environments
         self._hidden = Hidden()
+        self._span = overlap.Span(label, frozenset(), None)
         self._opened: Monitor | None = None
         self._window: Window | None = None
         self._result: Measurement | None = None
@@ -127,6 +129,7 @@ class Measuring:
             monitor.vacate()
             raise
         self._opened, self._result = monitor, None
+        self._span = overlap.begin(self.label, monitor.devices)
 
     def stop(self) -> Measurement:
         """Close the window and give its result; a second call gives the same.
@@ -140,19 +143,21 @@ class Measuring:
         flags = _synchronised()
         try:
             measurement = self._window.close()
+            overlap.end(self._span)
+            flags = [*self._flags, *flags, *self._span.flags]
+            self._result = monitor.finish(measurement, self._window, flags, self._hidden)
         finally:
+            overlap.end(self._span)
             self._opened = None
             monitor.vacate()
-        self._result = monitor.finish(
-            measurement, self._window, [*self._flags, *flags], self._hidden
-        )
         return self._result
 
     def so_far(self) -> Measurement:
         """The result until now; the window stays open."""
         if self._opened is None or self._window is None:
             return self.result
-        return self._opened.finish(self._window.so_far(), self._window, self._flags, self._hidden)
+        flags = [*self._flags, *self._span.flags]
+        return self._opened.finish(self._window.so_far(), self._window, flags, self._hidden)
 
     @property
     def result(self) -> Measurement:

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
@@ -21,6 +21,7 @@ from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.meter import Hidden
+from joulelab.energy.presence import Presence
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.summary import energy_profile
@@ -173,6 +174,7 @@ class Monitor:
             raise
         self.recorder.start()
         self._locks = [DeviceLock(device) for device in devices(self.recorder)]
+        self._presence = Presence(devices(self.recorder))
         self._windows = 0
         self._taken = False
         self._free_since_s = 0.0
@@ -216,6 +218,8 @@ class Monitor:
         with self._guard:
             if not self._taken:
                 self._occupied = self._take(label)
+                self._presence.label = label
+                self._presence.enter()
                 self._taken = True
             self._windows += 1
             return list(self._occupied)
@@ -238,6 +242,11 @@ class Monitor:
             if not self._windows and time.monotonic() - self._free_since_s > KEPT_S:
                 self._release()
 
+    @property
+    def devices(self) -> frozenset[str]:
+        """On which it measures, as far as that counts."""
+        return frozenset(devices(self.recorder, self.domains))
+
     def hidden_from(self, environments: Sequence[Mapping[str, str]]) -> Hidden:
         """What no program with one of these environments can use; it does not count.
 
@@ -254,9 +263,8 @@ class Monitor:
             gone |= common
             notes += [one.note for one in each if one.domains == common]
             if common and not any(one.domains == common for one in each):
-                notes.append(
-                    f"not counted: {', '.join(sorted(common))}; hidden from all that was measured"
-                )
+                listed = ", ".join(sorted(common))
+                notes.append(f"hidden from all that was measured, and not counted: {listed}")
         return Hidden(frozenset(gone), "; ".join(dict.fromkeys(filter(None, notes))))
 
     def finish(
@@ -275,11 +283,11 @@ class Monitor:
             hidden: what does not count, where domains are not named.
         """
         hidden = hidden or Hidden()
-        said = [*flags, hidden.note] if hidden.note else flags
+        said = [*flags, *self._presence.flags(window.started_s), hidden.note]
         whole = replace(
             measurement,
             domains=self.domains,
-            flags=(*measurement.flags, *dict.fromkeys(said)),
+            flags=(*measurement.flags, *dict.fromkeys(filter(None, said))),
             left_out=tuple(sorted(hidden.domains)),
         )
         if self.booking is None:
@@ -318,6 +326,7 @@ class Monitor:
     def _release(self) -> None:
         if self._taken:
             self._taken = False
+            self._presence.leave(self._free_since_s)
             for lock in self._locks:
                 lock.release()
 
@@ -347,9 +356,14 @@ def check_measured(recorder: Recorder) -> None:
         )
 
 
-def devices(recorder: Recorder) -> list[str]:
-    """The devices that the domains belong to, in one order for everybody: no deadlock."""
-    domains = {channel.domain for channel in recorder.channels}
+def devices(recorder: Recorder, domains: Collection[str] | None = None) -> list[str]:
+    """The devices that the domains belong to, in one order for everybody: no deadlock.
+
+    Args:
+        recorder: whose domains.
+        domains: only these; all that it reads where ``None``.
+    """
+    domains = {channel.domain for channel in recorder.channels} if domains is None else domains
     return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
 
 

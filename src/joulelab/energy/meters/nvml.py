@@ -153,7 +153,7 @@ class NvmlMeter(Meter):
             return Hidden()
         listed = ", ".join(gone)
         return Hidden(
-            frozenset(gone), f"not counted: {listed}; {setting} hides it from what was measured"
+            frozenset(gone), f"{setting} hides from what was measured, and not counted: {listed}"
         )
 
     def describe(self) -> Mapping[str, str]:
