@@ -92,6 +92,8 @@ OUTER = {"CUDA_VISIBLE_DEVICES": "3", "HOME": "/"}
         ("GPU=2; CUDA_VISIBLE_DEVICES=$GPU python x.py", ["2"]),
         ("CUDA_VISIBLE_DEVICES=$(free_gpu) python x.py", [None]),
         ("echo on; CUDA_VISIBLE_DEVICES=1 python x.py | tee log", ["1"]),
+        ("cd /tmp; CUDA_VISIBLE_DEVICES=1 sleep 1", ["1"]),
+        ("CUDA_VISIBLE_DEVICES=1 sleep 1", ["1"]),
         ("unset CUDA_VISIBLE_DEVICES && python x.py", [None]),
         ("CUDA_VISIBLE_DEVICES=1 python x.py && python y.py", ["1", "3"]),
         ("python 'x.py", ["3"]),

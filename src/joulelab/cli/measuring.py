@@ -165,7 +165,7 @@ class _Answer:
         """Which domains that should count have no measured figure, in words; empty for none."""
         lost = dict.fromkeys(one.domain for _, whole in self.measured for one in whole.lost)
         if lost:
-            return f"{', '.join(lost)} was not measured; --domain names those that count"
+            return f"not measured: {', '.join(lost)}; --domain names those that count"
         return "" if self.all_measured() else "the sum is not measured"
 
     def print(self, exit_code: int) -> None:

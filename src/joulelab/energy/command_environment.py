@@ -30,12 +30,16 @@ STARTERS = {
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _WITH_VALUE = {"-u", "--unset", "-C", "--chdir"}
 _SEPARATORS = set("();<>|&")
-SMALL = {
-    *("[", ".", ":", "awk", "cat", "cd", "cp", "cut", "date", "echo", "exit", "false", "grep"),
-    *("head", "ls", "mkdir", "mv", "printf", "pwd", "rm", "sed", "set", "sleep", "sort", "source"),
-    *("tail", "tee", "test", "touch", "tr", "true", "ulimit", "umask", "uniq", "wait", "wc"),
+BUILT_IN = {
+    *("[", ":", "cd", "echo", "exit", "false", "printf", "pwd", "set", "test", "true", "ulimit"),
+    *("umask", "wait"),
 }
-"""Parts of a line whose environment matters to nobody: they use no GPU."""
+"""What a shell does by itself."""
+SMALL = {
+    *("awk", "cat", "cp", "cut", "date", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sleep"),
+    *("sort", "tail", "tee", "touch", "tr", "uniq", "wc"),
+}
+"""Programs that use no GPU: beside others in a line their environment matters to nobody."""
 
 Environment = Mapping[str, str]
 
@@ -66,6 +70,7 @@ def _of_line(line: str, environment: Environment) -> list[Environment]:
         return []  # an open quotation: the shell will refuse it
     exported, variables = dict(environment), dict(environment)
     found: list[Environment] = []
+    small: list[Environment] = []
     for simple in _split(words):
         own, rest = _assigned(simple, exported, variables)
         if not rest:
@@ -77,9 +82,10 @@ def _of_line(line: str, environment: Environment) -> list[Environment]:
             variables |= exported
         elif rest[0] == "unset":
             exported = {name: value for name, value in exported.items() if name not in rest[1:]}
-        elif PurePath(rest[0]).name not in SMALL:
-            found += [one for one in _of_words(rest, own) if one not in found]
-    return found
+        elif rest[0] not in BUILT_IN:
+            kind = small if PurePath(rest[0]).name in SMALL else found
+            kind += [one for one in _of_words(rest, own) if one not in kind]
+    return found or small
 
 
 def _of_words(words: Sequence[str], environment: Environment) -> list[Environment]:

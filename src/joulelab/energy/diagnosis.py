@@ -21,6 +21,7 @@ from joulelab.energy.reading import (
     outermost,
 )
 from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.standstill import TOO_SHORT
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import JoulelabError
@@ -104,7 +105,7 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
         libraries={name: _version(name) for name in LIBRARIES},
         meters=described,
         findings=findings,
-        missing=(*found.missing, *_not_believed(alone)),
+        missing=(*found.missing, *_not_believed(alone, measurement)),
         unused={name: line for name, line in _by_name_only().items() if name not in used},
         verdict=verdict,
         reason=reason,
@@ -123,19 +124,33 @@ def _alone(window: Window) -> dict[tuple[str, str], Reading]:
     return readings
 
 
-def _not_believed(alone: Mapping[tuple[str, str], Reading]) -> list[Missing]:
-    """Channels that are there and answer, but not with a figure."""
-    remedy = "measure by another instrument; a smart plug reads the whole machine"
+def _not_believed(
+    alone: Mapping[tuple[str, str], Reading], measurement: Measurement
+) -> list[Missing]:
+    """Channels that are there and answer, but not with a figure.
+
+    One that was too short a time to move is none, where another channel of its domain counts.
+    """
+    known = {reading.domain for reading in measurement.readings if reading.gross_j is not None}
+    return [
+        Missing(domain, reading.reason, _remedy(family(domain)))
+        for (domain, _), reading in alone.items()
+        if reading.gross_j is None and not (domain in known and TOO_SHORT in reading.reason)
+    ]
+
+
+def _remedy(kind: str) -> str:
+    """What to do where a sensor of that kind of domain answers with what cannot be."""
+    if kind in MAY_BE_OFF:
+        return ""
+    if kind == "wall":
+        return "is this computer behind the plug, and does the plug's own page show its power?"
     if Processor.here().virtual:
-        remedy = (
+        return (
             "in a virtual machine counters may be there and not move: measure on the host, or by "
             "a plug, with shelly:ADDRESS among the meters"
         )
-    return [
-        Missing(domain, reading.reason, "" if family(domain) in MAY_BE_OFF else remedy)
-        for (domain, _), reading in alone.items()
-        if reading.gross_j is None
-    ]
+    return "measure by another instrument; a smart plug reads the whole machine"
 
 
 def _verdict(measurement: Measurement) -> tuple[str, str]:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.energy.meter import Channel
-from joulelab.energy.reading import MAY_BE_OFF, Status, family
+from joulelab.energy.reading import MAY_BE_OFF, Status, family, instrument_of
 from joulelab.energy.tape import Floats, Stretch
 
 STILL_S = 1.0
@@ -42,6 +42,7 @@ LEAST_W = 0.1
 """The least that a processor, a memory or a card draws while it is switched on."""
 CAUGHT_UP = 0.5
 """The share of the usual power at which a counter's jump makes up for the time it stood still."""
+TOO_SHORT = "too short a time for this counter"
 TWO = 2
 
 Mask = NDArray[np.bool_]
@@ -54,19 +55,24 @@ def believed(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
         stretches: samples of every channel.
 
     Returns:
-        The same with such samples unreadable; and what is to be flagged, where the domain has
-        another sensor that counts in place of this one, or a wrap may have passed unseen.
+        The same with such samples unreadable; and what is to be flagged, where another sensor of
+        the instrument counts in place of this one, or a wrap may have passed unseen.
     """
-    kept, flags = [], []
+    kept, flags, counting = [], [], set()
     for stretch in stretches:
         beside = [one for one in stretches if one.channel.domain == stretch.channel.domain]
-        sound = _sound(stretch, beside)
-        if sound is not stretch and len(beside) > 1 and _worth_a_flag(sound):
-            flags.append(f"{sound.channel.domain}: {sound.channel.source} {sound.unreadable}")
-        sound = _doubted(sound)
+        sound = _sound(stretch, beside) if len(stretch.values) else stretch
+        if sound is stretch and not np.isnan(stretch.values).all():
+            counting.add(_instrument(stretch.channel))
+        kept.append(_doubted(sound))
+    for stretch, sound in zip(stretches, kept, strict=True):
+        where = f"{sound.channel.domain}: {sound.channel.source}"
         if sound.doubt:
-            flags.append(f"{sound.channel.domain}: {sound.channel.source}: {sound.doubt}")
-        kept.append(sound)
+            flags.append(f"{where}: {sound.doubt}")
+        # Where nothing of the instrument counts the reason stands with its reading.
+        replaced = sound.unreadable != stretch.unreadable and _worth_a_flag(sound)
+        if replaced and _instrument(sound.channel) in counting:
+            flags.append(f"{where} {sound.unreadable}")
     return kept, flags
 
 
@@ -165,7 +171,7 @@ def _may_stand_s(channel: Channel, drawn_w: float | None) -> float:
 
 def _why(channel: Channel, still_s: float, drawn_w: float | None, *, moved: bool) -> str:
     if not moved and still_s < _may_stand_s(channel, drawn_w):
-        return f"has not moved in {still_s:.2g} s: too short a time for this counter"
+        return f"has not moved in {still_s:.2g} s: {TOO_SHORT}"
     drawn = f" while {drawn_w:.3g} W were drawn" if drawn_w else ""
     off = family(channel.domain) in MAY_BE_OFF
     why = ": the part was off, or it is not counted here" if off else drawn
@@ -221,9 +227,11 @@ def _length_s(stretch: Stretch) -> float:
 
 
 def _worth_a_flag(stretch: Stretch) -> bool:
-    return (
-        family(stretch.channel.domain) not in MAY_BE_OFF and "too short" not in stretch.unreadable
-    )
+    return family(stretch.channel.domain) not in MAY_BE_OFF and TOO_SHORT not in stretch.unreadable
+
+
+def _instrument(channel: Channel) -> tuple[str, str]:
+    return channel.domain, instrument_of(channel.source)
 
 
 def _is_a_part(channel: Channel) -> bool:
