@@ -162,6 +162,17 @@ def test_a_part_that_stands_still_is_unknown_and_neither_flagged_nor_lost():
     assert whole.total.status is Status.MEASURED
 
 
+def test_a_platform_that_stands_still_is_not_lost_where_its_processor_is_known():
+    times_s = seconds(10)
+    whole = measured(
+        counter(20 * times_s, times_s, "cpu:0", tick_s=0.001, within=("psys:0", "wall")),
+        counter(0, times_s, "psys:0", tick_s=0.001, within=("wall",)),
+    )
+    assert whole["psys:0"].status is Status.MISSING
+    assert whole.total.domains == ("cpu:0",)
+    assert whole.lost == ()
+
+
 def test_a_computed_figure_may_be_0():
     """A process that sleeps uses no processor time; its tick is none."""
     times_s = seconds(10)

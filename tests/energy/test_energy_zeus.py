@@ -179,6 +179,26 @@ meter.close()
     assert out["values"] == {"gpu:amd0 power": 190.0, "gpu:amd1 power": 190.0}
 
 
+def test_an_amd_gpu_whose_counter_stands_still_is_missing_where_it_says_no_power(amd):
+    out = run_amd(
+        amd,
+        """
+from joulelab.energy.recorder import Recorder
+given(AMD_JOULES=7)
+meters, _ = look(**settings)
+given(AMD_WATTS=",")
+with Recorder(meters, interval_s=0.02) as recorder, recorder.open("w") as window:
+    time.sleep(0.1)
+readings = window.measurement.readings
+out["readings"] = [[one.domain, one.status, one.gross_j] for one in readings]
+""",
+        AMD_GPUS="1",
+        HIP_VISIBLE_DEVICES="0",
+        AMD_WATTS="200",
+    )
+    assert out["readings"] == [["gpu:0", "missing", None]]
+
+
 def test_an_amd_gpu_that_amdsmi_does_not_open(amd):
     out = run_amd(amd, 'out["found"] = look(**settings)', AMD_INIT="34")
     found, [[domain, reason, remedy]] = out["found"]

@@ -206,16 +206,23 @@ class Measurement:
     def lost(self) -> tuple[Reading, ...]:
         """Those that should count and have no figure, though there is a sensor.
 
-        Parts of a domain that is known are none, nor what may have been off.
+        Parts of a domain that is known are none, nor what may have been off, nor a platform of
+        which parts are known: firmware often shows its counter and does not count.
         """
         known = {reading.domain for reading in self.readings if reading.gross_j is not None}
+        platforms = {
+            outer
+            for reading in self.readings
+            for outer in reading.within
+            if reading.gross_j is not None and family(outer) == "psys"
+        }
         return tuple(
             reading
             for reading in self.readings
             if reading.gross_j is None
             and reading.source != "none"
             and (self.domains is None or reading.domain in self.domains)
-            and reading.domain not in self.left_out
+            and reading.domain not in (*self.left_out, *platforms)
             and family(reading.domain) not in MAY_BE_OFF
             and not known.intersection(reading.within)
         )
