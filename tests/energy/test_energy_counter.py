@@ -40,6 +40,15 @@ def test_the_power_limit_tells_a_reset_from_a_wrap_after_a_gap():
     assert counted(**gap, limit_w=64.0).value is None
 
 
+def test_a_limit_that_was_raised_meanwhile_counts():
+    """A laptop that was plugged in, a card whose limit its owner has lifted."""
+    limit_w = [30.0]
+    counter = Counter("it", limit_w=lambda: limit_w[0])
+    counter.take(0.0, 0.0)
+    limit_w[0] = 64.0
+    assert counter.take(3600.0, 60.0).value == 3600.0
+
+
 def test_a_device_that_overshoots_its_limit_has_not_been_reset():
     assert counted(0.0, 303.0 * 600, 600.0, limit_w=300.0).value == 303.0 * 600
 

@@ -21,6 +21,7 @@ the channel.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from joulelab.energy.meter import Sample
 
@@ -36,7 +37,8 @@ class Counter:
 
     Args:
         name: of the counter, for its reasons.
-        limit_w: the highest power of what it counts, in watts.
+        limit_w: the highest power of what it counts, in watts; a function that says it now, where
+            it can be set. That is asked when a step looks impossible.
         range_j: after how many joules it begins again at 0; infinite where it never does.
         tick_s: for how long its value may have stood before it was read, in seconds.
         step_j: its smallest step in joules.
@@ -46,13 +48,14 @@ class Counter:
         self,
         name: str,
         *,
-        limit_w: float = PACKAGE_LIMIT_W,
+        limit_w: float | Callable[[], float] = PACKAGE_LIMIT_W,
         range_j: float = math.inf,
         tick_s: float = 0.0,
         step_j: float = 0.0,
     ) -> None:
         self._name = name
-        self._limit_w = limit_w
+        self._limit_now = limit_w if callable(limit_w) else None
+        self._limit_w = limit_w() if callable(limit_w) else limit_w
         self._range_j = range_j
         self._tick_s = tick_s
         self._step_j = step_j
@@ -81,6 +84,8 @@ class Counter:
         if wraps:
             step_j += self._range_j
         passed_s = at_s - last_s
+        if step_j > self._allowed_j(passed_s) and self._limit_now is not None:
+            self._limit_w = max(self._limit_w, self._limit_now())
         if step_j < 0 or step_j > self._allowed_j(passed_s):
             self._lost = self._reset(last_j, value_j, passed_s)
             return Sample(None, self._lost)

@@ -78,9 +78,11 @@ class Gpu:
         self._factor = factors.get(plain_uuid(uuid), factors.get(EVERY, 1.0))
         self._calibrated = plain_uuid(uuid) in factors or EVERY in factors
         limit_mw = optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
-        self._limit_w = PACKAGE_LIMIT_W if not limit_mw else limit_mw / 1e3
+        self._limit_w = self._power_limit_w()
         self._counter = Counter(
-            f"{self.domain}: the energy counter", limit_w=self._limit_w, tick_s=COUNTER_TICK_S
+            f"{self.domain}: the energy counter",
+            limit_w=self._power_limit_w,
+            tick_s=COUNTER_TICK_S,
         )
         self.about = {
             "name": name,
@@ -125,6 +127,13 @@ class Gpu:
             return read()
         except pynvml.NVMLError as error:
             return Sample(None, f"{self.domain}: NVML: {error}")
+
+    def _power_limit_w(self) -> float:
+        """The limit that is in force now; what no card exceeds where it does not say one."""
+        limit_mw = None
+        with suppress(pynvml.NVMLError):
+            limit_mw = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)
+        return limit_mw / 1e3 if limit_mw else PACKAGE_LIMIT_W
 
     def _counted(self) -> Sample:
         value_mj: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)

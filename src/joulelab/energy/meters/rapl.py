@@ -173,7 +173,10 @@ class _Reader:
             raise ValueError(f"{RANGE} is {self.range_uj}")
         self.limit_w = zone.limit_w
         self._counter = Counter(
-            zone.folder.name, limit_w=self.limit_w, range_j=self.range_uj * MICRO, tick_s=TICK_S
+            zone.folder.name,
+            limit_w=lambda: zone.limit_w,
+            range_j=self.range_uj * MICRO,
+            tick_s=TICK_S,
         )
         self._file: int | None = os.open(zone.folder / ENERGY, os.O_RDONLY | os.O_CLOEXEC)
         try:
