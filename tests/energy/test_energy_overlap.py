@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_meter import FakeMeter, channel
@@ -17,6 +18,8 @@ import joulelab
 from joulelab.energy.meter import Detector, meters
 from joulelab.energy.monitor import Monitor, close_shared
 from joulelab.energy.presence import Presence
+from joulelab.energy.recorder import Recorder
+from joulelab.study.executor import LocalExecutor
 
 
 class Gpus(Detector):
@@ -259,6 +262,19 @@ def test_who_began_first_is_told_of_one_that_has_come_and_gone(locks):
         moment_s = time.monotonic()
         stay(began_s=moment_s, ended_s=moment_s)
     assert mine.result.flags == ("process 4711 (x) is measuring on gpu:0 as well",)
+
+
+def test_a_run_of_a_study_is_told_of_who_shares_its_device(locks):
+    class Work(LocalExecutor):
+        def _prepare(self, job):
+            return False
+
+        def _carry_out(self, job, progress):
+            stay(began_s=time.monotonic(), ended_s=time.monotonic())
+
+    with Recorder(Gpus().detect()[0]) as recorder:
+        done = Work(recorder, "gpu:0", 0.0, print).run(SimpleNamespace(label="run"), print)
+    assert done.measurement.flags == ("process 4711 (x) is measuring on gpu:0 as well",)
 
 
 def test_files_are_cleared_away_and_links_are_not_followed(locks):
