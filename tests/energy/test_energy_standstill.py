@@ -98,6 +98,15 @@ def test_a_counter_of_large_steps_does_not_stand_still_between_them():
     assert abs(100_000 - one.gross_j) <= one.error_j
 
 
+def test_a_counter_whose_steps_nobody_has_stated_is_known_by_how_it_moves():
+    """A recorded column of kilowatt-hours with three decimals."""
+    times_s = seconds(1000, 0.5)
+    steps = counter(3600 * np.floor((times_s + 20) / 36), times_s, tick_s=0.5, resolution_j=0)
+    assert believed([steps])[0] == [steps]
+    frozen = counter(np.minimum(steps.values, 18_000), times_s, tick_s=0.5, resolution_j=0)
+    assert "stood still for" in believed([frozen])[0][0].unreadable
+
+
 def test_a_window_that_is_too_short_for_its_counter_is_never_0_joules():
     times_s = np.array([0.0, 0.005])
     alone = reading(counter(7000, times_s))

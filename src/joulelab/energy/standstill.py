@@ -14,10 +14,10 @@ the domain counts, or what was seen and a bound for the rest, or nothing. A coun
 still, and does not make up for it, is not believed for the rest of the window: what it lost is
 unknown.
 
-How long a counter may stand still: ten ticks of its sensor, one second at the least, and for as
-long as the least power that is plausible takes for five of its steps. That is half of what power
-beside it says, else `LEAST_W`. A window within which it has not moved at all is never 0 J, however
-short it is: that is too short to be measured with this counter.
+How long a counter may stand still: ten ticks of its sensor, one second at the least, for as long as
+the least power that is plausible takes for five of its steps, and three times as long as it usually
+does. That power is half of what is said beside it, else `LEAST_W`. A window within which it has not
+moved at all is never 0 J, however short it is: that is too short to be measured with this counter.
 
 Parts that can be switched off while the machine runs (`MAY_BE_OFF`) may well have used nothing. It
 cannot be told from a counter that does not count, so they are missing too, but nothing is flagged.
@@ -40,6 +40,8 @@ STILL_TICKS = 10
 STILL_STEPS = 5
 LEAST_W = 0.1
 """The least that a processor, a memory or a card draws while it is switched on."""
+OFTEN, LONGER = 4, 3
+"""A counter that has moved so often stands still when it takes so many times longer than usual."""
 CAUGHT_UP = 0.5
 """The share of the usual power at which a counter's jump makes up for the time it stood still."""
 TOO_SHORT = "too short a time for this counter"
@@ -140,7 +142,7 @@ def _frozen(
         bad[:] = True
         return bad, float(times_s[-1] - times_s[0])
     whole_s, whole_j = float(times_s[-1] - times_s[0]), float(values_j[-1] - values_j[0])
-    least_s = _may_stand_s(channel, drawn_w)
+    least_s = max(_may_stand_s(channel, drawn_w), LONGER * _usual_s(times_s, still))
     for first, step in _runs(still):
         last = step + 1
         still_s = float(times_s[last] - times_s[first])
@@ -160,6 +162,12 @@ def _frozen(
         bad[first + 1 :] = True
         return bad, still_s
     return bad, longest_s if bad.any() else 0.0
+
+
+def _usual_s(times_s: Floats, still: Mask) -> float:
+    """How long a counter usually shows one value; 0 where it has not moved often enough to tell."""
+    moved_s = times_s[1:][~still]
+    return float(np.median(np.diff(moved_s))) if len(moved_s) >= OFTEN else 0.0
 
 
 def _may_stand_s(channel: Channel, drawn_w: float | None) -> float:
