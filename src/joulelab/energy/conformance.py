@@ -80,6 +80,12 @@ def _check_channel(channel: Channel) -> None:
     for name, value in (("range_j", channel.range_j), ("limit_w", channel.limit_w)):
         fine = value is None or (math.isfinite(value) and value > 0)
         _require(fine, f"{where}: {name} {value} must be positive, or None where unknown")
+    looks = channel.looks
+    times_s = (looks.update_s, looks.averaging_s)
+    _require(
+        all(math.isfinite(one) and one >= 0 for one in times_s) and 0 < looks.seen <= 1,
+        f"{where}: {looks} is no sensor",
+    )
     _require(isinstance(channel.within, tuple), f"{where}: within must be a tuple of domains")
     _require(channel.domain not in channel.within, f"{where}: a domain does not contain itself")
 

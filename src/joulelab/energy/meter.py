@@ -27,7 +27,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from joulelab.energy.reading import Status
+from joulelab.energy.trace import Floats, Sensor
 from joulelab.registry import Registry
 
 
@@ -52,6 +55,8 @@ class Channel:
         range_j: after how many joules the counter begins again at 0; ``None`` where it never does.
         limit_w: the highest power that the domain can draw in watts, ``None`` where nobody says;
             with `range_j` it tells how seldom a counter may be read before a wrap passes unseen.
+        sensor: how the sensor looks at the device; ``None``: it is new every `tick_s`.
+        highest_w: the most that the device may draw, where its name says so.
     """
 
     domain: str
@@ -67,6 +72,25 @@ class Channel:
     calibration: float = 1.0
     range_j: float | None = None
     limit_w: float | None = None
+    sensor: Sensor | None = None
+    highest_w: float | None = None
+
+    @property
+    def looks(self) -> Sensor:
+        """How its sensor looks at the device, as the bound of an integral takes it."""
+        return self.sensor or Sensor(self.tick_s)
+
+    def own_error_w(self, power_w: Floats) -> Floats:
+        """Bound of the sensor's own error at some powers: more than its share at idle.
+
+        Args:
+            power_w: (n,), as the sensor says them.
+        """
+        error_w = self.relative_error * np.abs(power_w)
+        if self.sensor is None or not self.sensor.idle_error:
+            return error_w
+        idle_w = np.minimum(np.abs(power_w), self.sensor.idle_below_w)
+        return np.maximum(error_w, self.sensor.idle_error * idle_w)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,23 @@
 
 A foreign table has one column of time and one of power; a column that names domains or GPUs
 (``index``, ``uuid``) divides it. What such a sensor's error is nobody says, so the worst known one
-is assumed.
+is assumed: of a GPU, that of the cards that its name may belong to.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulelab import formats
 from joulelab.energy.meter import Channel
+from joulelab.energy.nvidia_cards import RELATIVE_ERROR, highest_w, logged_sensor
 from joulelab.energy.reading import Status
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces.recorded_columns import Numbers, check_order, seconds, states, watts
@@ -24,8 +26,6 @@ from joulelab.energy.traces.recorded_table import CUT, NVIDIA_SMI, RecordedTable
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 
-UNKNOWN_ERROR = 0.13
-"""Bound of a sensor that nobody describes: the worst card of arXiv 2312.02741."""
 TIMES = ("t_s", "time_s", "seconds", "timestamp", "time", "t_ms", "time_ms", "datetime")
 POWERS = (
     "power_w",
@@ -64,7 +64,7 @@ def own_stretches(table: RecordedTable) -> tuple[Stretch, ...]:
             source,
             "counter" if counts else "power",
             Status.MEASURED,
-            UNKNOWN_ERROR,
+            RELATIVE_ERROR,
             0.0,
             remark="not described in the file",
         )
@@ -72,6 +72,8 @@ def own_stretches(table: RecordedTable) -> tuple[Stretch, ...]:
         times = rows["t_s"].to_numpy(float)
         check_order(part, times)
         numbers = Numbers(values, "no value" if np.isnan(values).any() else "")
+        if channel.kind == "power":
+            numbers, _ = _without_negative(numbers)
         interval_s = table.about.interval_s or 0.0
         stretches.append(_stretch(channel, times, numbers, states(part), interval_s))
     return tuple(stretches)
@@ -97,6 +99,7 @@ def foreign_stretches(
     power, state = watts(table, power_name), states(table)
     log = power_name.startswith(NVIDIA_SMI)
     channels, flags = [], list(table.flags)
+    power, below = _without_negative(power)
     described: dict[str, str] = {}
     for name, rows in _groups(table, domain):
         cut = _is_cut(times[rows], power.values[rows])
@@ -107,19 +110,24 @@ def foreign_stretches(
         check_order(part, times[whole])
         if log:
             described |= _described(part, name)
+        flags += [f"{name}: {told}" for told in below(whole)]
+        card = _card(part) if name.startswith("gpu") else None
         channel = Channel(
             domain=name,
             source="nvidia-smi" if log else "recorded",
             kind="power",
             status=Status.MEASURED,
-            relative_error=UNKNOWN_ERROR,
+            relative_error=RELATIVE_ERROR,
             tick_s=0.0,
             within=() if name == "wall" else ("wall",),
             remark=f"column {power_name} of {table.path.name}; 13 % is an assumption",
+            sensor=None if card is None else logged_sensor(power_name, card),
+            highest_w=None if card is None else highest_w(card),
         )
         own_state = {key: column[whole] for key, column in state.items()}
         numbers = Numbers(power.values[whole], power.unreadable)
-        channels.append(_stretch(channel, times[whole], numbers, own_state, 0.0))
+        stretch = _stretch(channel, times[whole], numbers, own_state, 0.0)
+        channels.append(_without_empty_rows(stretch))
     if log and len(channels) == 1:
         _check_alone(table, channels[0].times_s)
     meters = {channels[0].channel.source: described} if described else {}
@@ -156,6 +164,29 @@ def _described(part: RecordedTable, domain: str) -> dict[str, str]:
     return {f"{domain} {name}": text for name, text in told.items()}
 
 
+def _card(part: RecordedTable) -> str:
+    """The name of the card, as far as a log has it."""
+    column = part.column("name", "gpu_name")
+    return "" if column is None else str(part.frame[column].iloc[0])
+
+
+def _without_negative(power: Numbers) -> tuple[Numbers, Callable[[Positions], list[str]]]:
+    """Powers without those below 0, which are no readings, and what is to be said of some rows."""
+    below = power.values < 0
+
+    def told(rows: Positions) -> list[str]:
+        count = int(np.count_nonzero(below[rows]))
+        if not count:
+            return []
+        least_w = power.values[rows][below[rows]].min()
+        return [f"{formats.count(count, 'sample')} below 0 W ({least_w:g} W) is no reading"]
+
+    if not below.any():
+        return power, told
+    values = np.where(below, math.nan, power.values)
+    return Numbers(values, power.unreadable or "a power below 0"), told
+
+
 def _check_alone(table: RecordedTable, times: Floats) -> None:
     """Refuse a log in which several GPUs stand without a column that tells them apart."""
     steps_s = np.diff(times)
@@ -178,7 +209,9 @@ def _stretch(
 ) -> Stretch:
     steps_s = np.diff(times)
     # Moments in whole seconds repeat themselves where samples are more frequent.
-    typical_s = float(np.median(steps_s[steps_s > 0])) if (steps_s > 0).any() else 0.0
+    forward_s = steps_s[steps_s > 0]
+    # Of two steps the shorter: the other may be a hole.
+    typical_s = float(np.quantile(forward_s, 0.5, method="lower")) if len(forward_s) else 0.0
     lost = bool(np.isnan(numbers.values).any())
     return Stretch(
         channel,
@@ -187,6 +220,22 @@ def _stretch(
         max(interval_s, typical_s),
         f"the file says {numbers.unreadable}" if lost else "",
         state,
+    )
+
+
+def _without_empty_rows(stretch: Stretch) -> Stretch:
+    """A row without a reading says no more than a missing one; at the ends it says how long."""
+    good = np.flatnonzero(~np.isnan(stretch.values))
+    if not stretch.unreadable or not len(good):
+        return stretch
+    kept = np.concatenate((np.arange(good[0]), good, np.arange(good[-1] + 1, len(stretch.values))))
+    at_ends = len(kept) > len(good)
+    return replace(
+        stretch,
+        times_s=stretch.times_s[kept],
+        values=stretch.values[kept],
+        unreadable=stretch.unreadable if at_ends else "",
+        state={name: column[kept] for name, column in stretch.state.items()},
     )
 
 
