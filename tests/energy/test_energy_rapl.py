@@ -179,7 +179,7 @@ def test_a_window_with_a_reset_keeps_what_was_before_it_and_is_an_estimate(tree)
         tree.set("intel-rapl:0", 0)
         time.sleep(0.1)
     reading = w.measurement["cpu:0"]
-    assert reading.status is Status.ESTIMATED
+    assert reading.status.endswith("estimated")
     assert 4 <= reading.gross_j < 100
     assert "rapl: intel-rapl:0 fell from 200004 to 0 J" in reading.reason
 

@@ -74,7 +74,7 @@ def test_without_power_what_was_counted_is_carried_over_as_an_estimate(begins_s)
     times_s = seconds(60)
     counted_s = times_s - np.clip(times_s - begins_s, 0, 20)
     one = reading(counter(300 * counted_s, times_s))
-    assert one.status is Status.ESTIMATED
+    assert one.status.endswith("estimated")
     assert abs(18_000 - one.gross_j) <= one.error_j
     assert "stood still for" in one.reason
     assert one.lost_s >= 19.9
@@ -145,7 +145,7 @@ def test_a_plug_that_says_0_watts_and_counts_nothing_is_missing_beside_what_it_c
 def test_a_plug_that_says_0_watts_for_a_while_was_not_read_then():
     times_s = seconds(60)
     one = reading(power(np.where(times_s < 30, 100.0, 0.0), times_s, "wall", tick_s=1.0))
-    assert one.status is Status.ESTIMATED
+    assert one.status.endswith("estimated")
     assert one.lost_s == pytest.approx(30, abs=0.2)
     assert abs(6000 - one.gross_j) <= one.error_j
     assert "said 0 W for 30.0 s" in one.reason
