@@ -108,6 +108,22 @@ def test_a_library_that_does_not_start_is_missing_with_a_remedy(scenario, code, 
     assert out["refused"] == ["MeterError", message, REMEDIES[code]]
 
 
+def test_the_remedy_names_the_device_files_that_are_closed(scenario, tmp_path):
+    for name in ("nvidia0", "nvidiactl", "null"):
+        (tmp_path / name).touch()
+    out = scenario(
+        f"""
+from joulelab.energy.meters import nvml
+nvml.DEVICES = Path({str(tmp_path)!r})
+nvml.os.access = lambda path, mode: path.name != "nvidia0"  # root may read everything
+out["found"] = detect()
+""",
+        INIT=4,
+    )
+    [[_, _, remedy]] = out["found"][1]
+    assert remedy == f"let this user read and write {tmp_path / 'nvidia0'}"
+
+
 def test_a_counter_that_runs_backwards_stays_unreadable_and_power_goes_on(scenario):
     out = scenario(
         """

@@ -25,7 +25,7 @@ cannot be told from a counter that does not count, so they are missing too, but 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -110,16 +110,14 @@ def _without_zeros(stretch: Stretch) -> Stretch:
         return _unread(stretch, zero, "said 0 W throughout, and nothing that is on draws nothing")
     if _is_a_part(stretch.channel):
         return stretch
-    bad = np.zeros(len(values), bool)
-    longest_s = 0.0
     least_s = max(STILL_S, STILL_TICKS * stretch.channel.tick_s)
-    for first, last in _runs(zero):
-        length_s = float(times_s[min(last + 1, len(times_s) - 1)] - times_s[first])
-        if length_s >= least_s:
-            bad[first : last + 1] = True
-            longest_s = max(longest_s, length_s)
-    if not bad.any():
+    runs = _runs(zero, times_s, least_s)
+    if not runs:
         return stretch
+    bad = np.zeros(len(values), bool)
+    for first, after, _ in runs:
+        bad[first:after] = True
+    longest_s = max(length_s for _, _, length_s in runs)
     return _unread(
         stretch, bad, f"said 0 W for {longest_s:.1f} s, and nothing that is on draws nothing"
     )
@@ -142,10 +140,10 @@ def _frozen(
         bad[:] = True
         return bad, float(times_s[-1] - times_s[0])
     whole_s, whole_j = float(times_s[-1] - times_s[0]), float(values_j[-1] - values_j[0])
-    least_s = max(_may_stand_s(channel, drawn_w), LONGER * _usual_s(times_s, still))
-    for first, step in _runs(still):
-        last = step + 1
-        still_s = float(times_s[last] - times_s[first])
+    longest_s = 0.0
+    runs = _runs(still, times_s, _may_stand_s(channel, drawn_w))
+    least_s = LONGER * _usual_s(times_s, still) if runs else 0.0
+    for first, last, still_s in runs:
         if still_s < least_s:
             continue
         if first == 0:
@@ -161,7 +159,7 @@ def _frozen(
                 continue
         bad[first + 1 :] = True
         return bad, still_s
-    return bad, longest_s if bad.any() else 0.0
+    return bad, longest_s
 
 
 def _usual_s(times_s: Floats, still: Mask) -> float:
@@ -218,11 +216,21 @@ def _drawn_w(stretches: Sequence[Stretch]) -> float | None:
     return None
 
 
-def _runs(flagged: Mask) -> Iterator[tuple[int, int]]:
-    """First and last index of each run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], flagged.view(np.int8), [0]))))
-    for first, after in edges.reshape(-1, 2).tolist():
-        yield first, after - 1
+def _runs(flagged: Mask, times_s: Floats, least_s: float) -> list[tuple[int, int, float]]:
+    """First index of each long run of true values, the index after it, and how long it is.
+
+    Args:
+        flagged: (n,), of samples or of the steps between them.
+        times_s: moments of the samples; a value stands until the next one.
+        least_s: how long a run is at the least.
+    """
+    edges = np.flatnonzero(np.diff(flagged.view(np.int8), prepend=0, append=0))
+    first, after = edges[::2], edges[1::2]
+    long_s = times_s[np.minimum(after, len(times_s) - 1)] - times_s[first]
+    # There are as many short ones as samples, and hardly a long one.
+    enough = long_s >= least_s * (1 - 1e-9)
+    columns = (first[enough].tolist(), after[enough].tolist(), long_s[enough].tolist())
+    return list(zip(*columns, strict=True))
 
 
 def _unread(stretch: Stretch, bad: Mask, why: str) -> Stretch:

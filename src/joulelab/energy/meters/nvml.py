@@ -43,6 +43,7 @@ from joulelab.energy.meters.visible_gpus import (
 from joulelab.errors import MeterError
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
+DEVICES = Path("/dev")
 
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
 _SEE = "see what nvidia-smi says"
@@ -296,4 +297,9 @@ def _session() -> Iterator[None]:
 
 
 def _remedy(error: pynvml.NVMLError) -> str:
+    if error.value == pynvml.NVML_ERROR_NO_PERMISSION:
+        nodes = sorted(DEVICES.glob("nvidia*"))
+        closed = [str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+        if closed:
+            return f"let this user read and write {' and '.join(closed)}"
     return _REMEDIES.get(error.value, _SEE)
