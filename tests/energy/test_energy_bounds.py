@@ -136,3 +136,15 @@ def test_a_log_says_by_its_column_which_mean_it_is():
         for end in ("", ".average", ".instant")
     ]
     assert means == [1.0, 1.0, 0.025]
+
+
+def test_a_sensor_that_stood_still_is_still_a_mean_over_a_second():
+    rows = np.arange(0, 20, 0.01)
+    truth = np.where(rows < 10, 100.0, 400.0)
+    mean = np.interp(rows, [10, 11], [100.0, 400.0])
+    mean[(rows > 10.1) & (rows < 10.8)] = 130.0  # nothing new for 0.7 s, then all at once
+    for sensor in (logged_sensor("power.draw", name) for name in ("NVIDIA GeForce RTX 3090", "")):
+        for start_s in np.arange(7.0, 11.0, 0.25):
+            inside = (rows >= start_s) & (rows < start_s + 2)
+            found = integrate(rows, mean, start_s, start_s + 2, sensor)
+            assert abs(found.energy_j - truth[inside].sum() * 0.01) <= found.error_j

@@ -77,7 +77,8 @@ class Architecture:
             idle_below_w: what such a card says at idle at the most.
         """
         mean_s = AVERAGE_FIELD_S if averaging_s is None else averaging_s
-        return Sensor(self.update_s, mean_s, self.seen, IDLE_ERROR, idle_below_w)
+        known = averaging_s is not None
+        return Sensor(self.update_s, mean_s, self.seen, IDLE_ERROR, idle_below_w, known)
 
 
 PASCAL = Architecture("Pascal", 0.02, 0.01, 0.01)
