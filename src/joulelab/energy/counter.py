@@ -27,7 +27,10 @@ from joulelab.energy.meter import Sample
 
 PACKAGE_LIMIT_W = 1500.0
 """More than any processor package or accelerator card draws."""
+SOCKET_LIMIT_W = 4000.0
+"""What a socket gives: 16 A at 250 V."""
 LEAST_STEP_J = 100.0
+"""So much any counter may move at once: some tick late, at full power."""
 HEADROOM = 1.2
 """A device at its power limit overshoots it, and its counter may be 13 % off."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar
 
-from joulelab.energy.counter import Counter
+from joulelab.energy.counter import SOCKET_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.meters.plug_http import Questions
 from joulelab.energy.meters.plug_settings import PlugSettings
@@ -30,8 +30,6 @@ from joulelab.errors import MeterError
 UPDATE_S = 1.0
 IMPOSSIBLE_W = 1e6
 """More than any socket gives."""
-SOCKET_W = 4000.0
-"""What a socket gives: 16 A at 250 V."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Plug(ABC):
     kind: ClassVar[str]
     relative_error: ClassVar[float]
     remark: ClassVar[str]
-    limit_w: float = SOCKET_W
+    limit_w: float = SOCKET_LIMIT_W
 
     def __init__(self, settings: PlugSettings) -> None:
         self.settings = settings
