@@ -3,21 +3,26 @@
 import sys
 
 import pytest
+from powercap_tree import Tree
 from tiny_study import tiny
 
 from joulelab.cli import main
 
 
 @pytest.fixture
-def powercap(tmp_path, monkeypatch):
-    """A processor with a counter that stands still; gives the folder of its one zone."""
-    zone = tmp_path / "powercap" / "intel-rapl:0"
-    zone.mkdir(parents=True)
-    (zone / "name").write_text("package-0\n")
-    (zone / "max_energy_range_uj").write_text("262143328850\n")
-    (zone / "energy_uj").write_text("1000000\n")
-    monkeypatch.setenv("JOULELAB_POWERCAP", str(zone.parent))
-    return zone
+def still_powercap(tmp_path, monkeypatch):
+    """A processor whose counter stands at 0, as in a virtual machine: the folder of its zone."""
+    tree = Tree(tmp_path / "powercap")
+    tree.add("intel-rapl:0", "package-0")
+    monkeypatch.setenv("JOULELAB_POWERCAP", str(tree.root))
+    return tree
+
+
+@pytest.fixture
+def powercap(still_powercap):
+    """A processor that draws 30 W; gives the folder of its one zone."""
+    with still_powercap.flowing({"intel-rapl:0": 30.0}):
+        yield still_powercap.root / "intel-rapl:0"
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(powercap)
     (cpu,) = [one for one in data["findings"] if one["channel"]["domain"] == "cpu:0"]
     assert (cpu["channel"]["source"], cpu["channel"]["status"]) == ("rapl", "measured")
     assert cpu["channel"]["tick_s"] > 0
-    assert cpu["power_w"] == 0.0
+    assert cpu["power_w"] == pytest.approx(30, rel=0.2)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

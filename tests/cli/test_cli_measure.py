@@ -173,6 +173,14 @@ def test_strict_with_a_sensor_that_is_lost_ends_with_4(powercap):
     assert "said nothing for" in done.stderr
 
 
+def test_strict_with_a_counter_that_stands_still_ends_with_4(still_powercap):
+    done = measure("--strict", "--", PYTHON, "-c", "import time; time.sleep(1.2)")
+    assert done.returncode == 4
+    assert "cpu:0: rapl: stood still for 1." in done.stderr
+    assert "--strict: not measured: cpu:0" in done.stderr
+    assert "rapl, missing" in done.stderr
+
+
 def test_a_second_measurement_refuses_on_request_and_the_first_is_named(tmp_path):
     first = subprocess.Popen(
         command("--label", "the first", "--", PYTHON, "-c", "print('on', flush=True); input()"),

@@ -175,7 +175,9 @@ def test_a_sensor_that_it_counts_as_nothing_is_unreadable(powercap):
         meter.close()
 
 
-@pytest.mark.parametrize(("step_kwh", "words"), [(-1.0, "cannot be"), (-1e-12, "fell")])
+@pytest.mark.parametrize(
+    ("step_kwh", "words"), [(-1.0, "cannot be"), (-1e-12, "fell"), (0.0728, "jumped")]
+)
 def test_a_total_that_cannot_be_right_stays_unreadable(no_sensor, monkeypatch, step_kwh, words):
     steps_kwh = [1e-6]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from joulelab.energy.conformance import check_meter
-from joulelab.energy.meter import Channel, Meter, Sample
+from joulelab.energy.meter import Channel, Hidden, Meter, Sample
 from joulelab.energy.reading import Status
 from joulelab.energy.trace import Sensor
 
@@ -115,6 +115,11 @@ class Numbers(Plug):
         return {"firmware": 7}
 
 
+class HidesAll(Plug):
+    def hidden_from(self, environment):
+        return Hidden(frozenset({"wall"}))
+
+
 class Nameless(Plug):
     name = ""
 
@@ -135,6 +140,9 @@ def lost(plug: Plug) -> Sequence[Sample]:
         (channels(WALL, replace(POWER, tick_s=-0.1)), "tick_s"),
         (channels(WALL, replace(POWER, sensor=Sensor(seen=0.0))), "no sensor"),
         (channels(WALL, replace(POWER, within=("wall",))), "contain itself"),
+        (channels(WALL, replace(POWER, limit_w=0.0)), "limit_w 0.0 must be positive"),
+        (channels(replace(WALL, range_j=math.inf), POWER), "range_j inf must be positive"),
+        (HidesAll, "although nothing is set"),
         (channels(WALL), "2 samples for 1 channels"),
         (Numbers, "text to text"),
         (sampling(lost), "sample.. of an open meter raised"),

@@ -1,5 +1,6 @@
 """What the diagnosis says of machines with and without sensors."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from fake_meter import FakeMeter, channel
+from powercap_tree import Tree
 
 from joulelab.energy.detection import Detector
 from joulelab.energy.diagnosis import diagnose
@@ -46,22 +48,25 @@ def machine(monkeypatch):
     return make
 
 
+KEYS = ("intel-rapl:0", "intel-rapl:0:0", "intel-rapl:0:1")
+
+
 @pytest.fixture
-def tree() -> Iterator[Path]:
-    """A powercap tree of one processor with memory, that other users can read."""
+def still() -> Iterator[Tree]:
+    """A powercap tree of one processor with memory, readable by others, that counts nothing."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        for key, name in (
-            ("intel-rapl:0", "package-0"),
-            ("intel-rapl:0:0", "core"),
-            ("intel-rapl:0:1", "dram"),
-        ):
-            zone = Path(folder, key)
-            zone.mkdir()
-            (zone / "name").write_text(f"{name}\n")
-            (zone / "max_energy_range_uj").write_text("262143328850\n")
-            (zone / "energy_uj").write_text("5000000\n")
-        yield Path(folder)
+        tree = Tree(Path(folder))
+        for key, name in zip(KEYS, ("package-0", "core", "dram"), strict=True):
+            tree.add(key, name, 5_000_000)
+        yield tree
+
+
+@pytest.fixture
+def tree(still: Tree) -> Iterator[Tree]:
+    """The same with energy flowing into every counter."""
+    with still.flowing(dict.fromkeys(KEYS, 20.0)):
+        yield still
 
 
 AS_NOBODY = f"""
@@ -76,7 +81,7 @@ print(json.dumps(diagnose(json.loads(sys.argv[1]), probe_s=0.05).to_dict()))
 """
 
 
-def diagnosis(powercap, names=None):
+def diagnosis(tree, names=None):
     """What a program of an ordinary user finds where RAPL is in that folder, and there is no GPU.
 
     The settings file is none, so that the settings of this machine do not count.
@@ -87,7 +92,7 @@ def diagnosis(powercap, names=None):
         [sys.executable, "-c", AS_NOBODY, json.dumps(names)],
         capture_output=True,
         text=True,
-        env={**environment, **hidden, "JOULELAB_POWERCAP": str(powercap)},
+        env={**environment, **hidden, "JOULELAB_POWERCAP": str(tree.root)},
         check=False,
     )
     assert run.returncode == 0, run.stderr
@@ -96,11 +101,11 @@ def diagnosis(powercap, names=None):
 
 def close(tree, *keys):
     for key in keys:
-        (tree / key / "energy_uj").chmod(0o400 if os.getuid() == 0 else 0)
+        (tree.zones[key] / "energy_uj").chmod(0o400 if os.getuid() == 0 else 0)
 
 
 def test_without_a_sensor_all_is_estimated(tmp_path):
-    found = diagnosis(tmp_path, ["estimate"])
+    found = diagnosis(Tree(tmp_path), ["estimate"])
     assert found["verdict"] == "estimated"
     assert found["reason"].startswith("no sensor can be read; cpu:0")
     assert found["reason"].endswith("from processor time and memory")
@@ -113,8 +118,21 @@ def test_readable_counters_are_measured(tree):
     assert found["verdict"] == "measured"
     assert found["reason"] == "cpu:0, dram:0 by sensors"
     assert [one["channel"]["domain"] for one in found["findings"]] == ["cpu:0", "core:0", "dram:0"]
-    assert [one["power_w"] for one in found["findings"]] == [0, 0, 0]  # nothing flows into a file
+    assert [one["power_w"] for one in found["findings"]] == [pytest.approx(20, rel=0.5)] * 3
+    assert found["missing"] == []
     assert found["meters"]["rapl"]["cpu:0"].startswith("package-0, intel-rapl:0, wraps at")
+
+
+def test_counters_that_stand_still_are_said_to_be_no_measurement(still):
+    """As in a virtual machine that shows them; 0 W would be a measured power."""
+    for key in KEYS:
+        still.set(key, 0)
+    found = diagnosis(still, ["rapl"])
+    assert (found["verdict"], found["findings"][0]["power_w"]) == ("missing", None)
+    assert "cpu:0" in found["reason"]
+    told = {one["domain"]: one for one in found["missing"]}
+    assert "rapl: has not moved in" in told["cpu:0"]["reason"]
+    assert "plug" in told["cpu:0"]["remedy"]
 
 
 def test_a_counter_without_permission_makes_it_partly_estimated_and_says_what_to_do(tree):
@@ -125,7 +143,9 @@ def test_a_counter_without_permission_makes_it_partly_estimated_and_says_what_to
     (missing,) = found["missing"]
     assert missing["domain"] == "dram:0"
     assert "no permission to read" in missing["reason"]
-    assert missing["remedy"].startswith(f"sudo chmod a+r {tree / 'intel-rapl:0:1' / 'energy_uj'}")
+    assert missing["remedy"].startswith(
+        f"sudo chmod a+r {tree.root / 'intel-rapl:0:1' / 'energy_uj'}"
+    )
 
 
 def test_what_is_neither_measured_nor_estimated_is_said(tree):
@@ -187,7 +207,8 @@ def test_what_contains_the_rest_is_named_alone(machine):
 
 def test_all_of_it_can_be_written_as_json(machine):
     missing = [Missing("dram", "no such sensor", "buy one")]
-    found = machine((channel(within=("wall",)), lambda: 5.0), missing=missing)
+    joules = itertools.count()
+    found = machine((channel(within=("wall",)), lambda: next(joules)), missing=missing)
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert data["findings"][0]["channel"]["status"] == "measured"
     assert data["missing"] == [{"domain": "dram", "reason": "no such sensor", "remedy": "buy one"}]
@@ -197,7 +218,7 @@ def test_all_of_it_can_be_written_as_json(machine):
 
 
 def test_meters_that_need_a_name_are_listed_unless_they_were_named(machine):
-    found = machine((channel(), lambda: 5.0))
+    found = machine((channel(kind="power"), lambda: 5.0))
     assert "made-up" not in found.unused
     assert found.unused["replay"].startswith("a recorded power trace")
     assert "made-up" in diagnose(["estimate"], probe_s=0.01).unused

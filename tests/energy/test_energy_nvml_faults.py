@@ -17,7 +17,7 @@ out["domains"] = [channel.domain for channel in meter.channels]
 out["before"] = samples(meter)
 stub(LOST=0)
 out["lost"] = samples(meter)
-stub(LOST=None, TIME_MS=2000)
+stub(LOST=None, TIME_MS=1100)
 out["back"] = samples(meter)
 meter.close()
 second = NvmlMeter([1])
@@ -31,7 +31,7 @@ second.close()
     assert [value for value, _, _ in out["before"]] == [200.0, 207.0, 400.0, 407.0]
     assert out["lost"][:2] == [[None, "gpu:0: NVML: GPU is lost", {}]] * 2
     assert [value for value, _, _ in out["lost"][2:]] == [400.0, 407.0]
-    assert [value for value, _, _ in out["back"]] == [400.0, 207.0, 800.0, 407.0]
+    assert [value for value, _, _ in out["back"]] == [220.0, 207.0, 440.0, 407.0]
     assert out["second"] == ["gpu:1", "gpu:1"]
 
 
@@ -108,6 +108,22 @@ def test_a_library_that_does_not_start_is_missing_with_a_remedy(scenario, code, 
     assert out["refused"] == ["MeterError", message, REMEDIES[code]]
 
 
+def test_the_remedy_names_the_device_files_that_are_closed(scenario, tmp_path):
+    for name in ("nvidia0", "nvidiactl", "null"):
+        (tmp_path / name).touch()
+    out = scenario(
+        f"""
+from joulelab.energy.meters import nvml
+nvml.DEVICES = Path({str(tmp_path)!r})
+nvml.os.access = lambda path, mode: path.name != "nvidia0"  # root may read everything
+out["found"] = detect()
+""",
+        INIT=4,
+    )
+    [[_, _, remedy]] = out["found"][1]
+    assert remedy == f"let this user read and write {tmp_path / 'nvidia0'}"
+
+
 def test_a_counter_that_runs_backwards_stays_unreadable_and_power_goes_on(scenario):
     out = scenario(
         """
@@ -124,7 +140,7 @@ meter.close()
     assert counter[:2] == [[9000.0, ""], [9000.5, ""]]
     for value, reason in counter[2:]:
         assert value is None
-        assert "ran backwards" in reason
+        assert "counter fell from 9000.5 to 1 J" in reason
     assert [moment[1] for moment in out["values"]] == [[207.0, ""]] * 4
 
 

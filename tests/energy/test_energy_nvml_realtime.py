@@ -38,10 +38,10 @@ def test_the_sensors_of_the_stub_are_differences_of_the_exact_energy(scenario):
     out = scenario(
         f"""
 for shape in {SHAPES!r}:
-    stub(TRACE=shape, TIME_MS=0)
-    meter, average = NvmlMeter(), NvmlMeter(power_field="average")
     for time_ms in {times_ms!r}:
-        stub(TIME_MS=time_ms)
+        stub(TRACE=shape, TIME_MS=time_ms)
+        # Anew each time: a meter knows that its counter cannot have jumped so.
+        meter, average = NvmlMeter(), NvmlMeter(power_field="average")
         [counter, instant], [_, mean] = samples(meter)[2:], samples(average)[2:]
         out[f"{{shape}} {{time_ms}}"] = [counter[0], instant[0], mean[0]]
 """,

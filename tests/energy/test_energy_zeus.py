@@ -11,7 +11,7 @@ from nvml_stub import run_program
 from joulelab.energy.detection import find_meters
 from joulelab.energy.meter import meters
 from joulelab.energy.meters import zeus_meter
-from joulelab.energy.meters.zeus_devices import Counter, power_sample
+from joulelab.energy.meters.zeus_devices import counter, energy_sample, power_sample
 from joulelab.energy.meters.zeus_meter import ZeusDetector
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import MeterError, SettingsError
@@ -145,7 +145,7 @@ out["said"] = said.getvalue()
     assert [out["later"][f"gpu:{hip} power"] for hip in (0, 1)] == [250.0, 310.0]
     assert out["one lost"]["gpu:0 power"] == 250.0
     assert "AMDSMI_STATUS 4294967295" in out["one lost"]["gpu:1 counter"]
-    assert "ran backwards" in out["reset"]["gpu:0 counter"]
+    assert "counter fell from 5125.5 to" in out["reset"]["gpu:0 counter"]
     assert out["after"]["gpu:0 counter"] == out["reset"]["gpu:0 counter"]
     assert out["after"]["gpu:0 power"] == 250.0
     assert set(out["closed"].values()) == {"closed"}
@@ -177,6 +177,26 @@ meter.close()
     assert "neither energy nor power" in reason
     assert "chiplet" in reason
     assert out["values"] == {"gpu:amd0 power": 190.0, "gpu:amd1 power": 190.0}
+
+
+def test_an_amd_gpu_whose_counter_stands_still_is_missing_where_it_says_no_power(amd):
+    out = run_amd(
+        amd,
+        """
+from joulelab.energy.recorder import Recorder
+given(AMD_JOULES=7)
+meters, _ = look(**settings)
+given(AMD_WATTS=",")
+with Recorder(meters, interval_s=0.02) as recorder, recorder.open("w") as window:
+    time.sleep(0.1)
+readings = window.measurement.readings
+out["readings"] = [[one.domain, one.status, one.gross_j] for one in readings]
+""",
+        AMD_GPUS="1",
+        HIP_VISIBLE_DEVICES="0",
+        AMD_WATTS="200",
+    )
+    assert out["readings"] == [["gpu:0", "missing", None]]
 
 
 def test_an_amd_gpu_that_amdsmi_does_not_open(amd):
@@ -385,7 +405,7 @@ def test_nvidia_without_a_driver_is_missing(nothing, monkeypatch):
 
 @pytest.mark.parametrize("value_mj", [-1.0, float("nan"), float("inf")])
 def test_what_cannot_be_is_no_value(value_mj):
-    assert Counter("gpu:0").sample(lambda: value_mj).value is None
+    assert energy_sample("gpu:0", counter("gpu:0"), lambda: value_mj).value is None
     assert power_sample("gpu:0", lambda: value_mj).value is None
 
 

@@ -194,7 +194,8 @@ def _measured(
     errors_w = [monitor.recorder.idle_error_w]
     http.connect()
     began_s = time.process_time()
-    measuring = Measuring(lambda: monitor, load.url)
+    # What serves is another program: the GPUs that are hidden from this one may well be its own.
+    measuring = Measuring(lambda: monitor, load.url, [{}])
     with console.status("sending ...", refresh_per_second=1) as status, measuring:
 
         def tell(begun: int, under_way: int) -> None:

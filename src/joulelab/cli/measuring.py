@@ -127,7 +127,8 @@ def measure_commands(
         from joulelab.report.power_trace import write_power_trace
 
         write_power_trace(output.plot, last.window.trace_columns(), design.label)
-    if last.exit_code == 0 and options.get("strict") and not answer.all_measured():
+    if last.exit_code == 0 and options.get("strict") and (why := answer.not_measured()):
+        console.print(f"--strict: {why}", soft_wrap=True, markup=False)
         return NOT_MEASURED
     return last.exit_code
 
@@ -161,6 +162,13 @@ class _Answer:
     def all_measured(self) -> bool:
         """Whether no figure is estimated or missing."""
         return all(one.total.status is Status.MEASURED for _, one in self.measured)
+
+    def not_measured(self) -> str:
+        """Which domains that should count have no measured figure, in words; empty for none."""
+        lost = dict.fromkeys(one.domain for _, whole in self.measured for one in whole.lost)
+        if lost:
+            return f"not measured: {', '.join(lost)}; --domain names those that count"
+        return "" if self.all_measured() else "the sum is not measured"
 
     def print(self, exit_code: int) -> None:
         """The tables, or JSON."""

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulelab.energy.command_environment import environments_of
 from joulelab.energy.measuring import Measuring
 from joulelab.energy.monitor import Monitor
 from joulelab.energy.reading import Measurement
@@ -59,7 +60,7 @@ def run_command(
         CommandError: there is no such program, or it cannot be started.
         DeviceBusyError: another program measures on a device, and it is to be refused.
     """
-    measuring = Measuring(lambda: monitor, label)
+    measuring = Measuring(lambda: monitor, label, environments_of(command))
     with signals_passed_on() as passer, measuring:
         try:
             process = subprocess.Popen(command, shell=isinstance(command, str), stdout=stdout)

@@ -55,6 +55,10 @@ def _checked_channels(meter: Meter) -> tuple[Channel, ...]:
         _check_channel(channel)
     keys = [(channel.domain, channel.source) for channel in channels]
     _require(len(set(keys)) == len(keys), f"two channels have one domain and source: {keys}")
+    hidden = meter.hidden_from({})
+    _require(
+        not hidden.domains, f"hidden_from() hides {set(hidden.domains)} although nothing is set"
+    )
     for key, value in meter.describe().items():
         told = isinstance(key, str) and isinstance(value, str)
         _require(told, f"describe() must map text to text, not {key!r} to {value!r}")
@@ -73,6 +77,9 @@ def _check_channel(channel: Channel) -> None:
     _require(math.isfinite(error) and error >= 0, f"{where}: relative_error {error} is no bound")
     tick_s = channel.tick_s
     _require(math.isfinite(tick_s) and tick_s >= 0, f"{where}: tick_s {tick_s} is no time")
+    for name, value in (("range_j", channel.range_j), ("limit_w", channel.limit_w)):
+        fine = value is None or (math.isfinite(value) and value > 0)
+        _require(fine, f"{where}: {name} {value} must be positive, or None where unknown")
     looks = channel.looks
     times_s = (looks.update_s, looks.averaging_s)
     _require(

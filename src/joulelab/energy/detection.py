@@ -9,6 +9,7 @@ the table ``[meter.<name>]`` of the user's settings file. Every meter takes the 
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,10 @@ from joulelab.errors import JoulelabError, MeterError, SettingsError, suggestion
 from joulelab.settings import load_settings, settings_path
 
 ESTIMATE = "estimate"
+QUICK_S = 0.01
+"""A counter that is new as often is looked at before anything is measured ..."""
+LOOK_S = 0.05
+"""... for so long at the most, until it moves."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,13 @@ def find_meters(
         if estimates and estimate is not None:
             # Last, because it fills in only what no other meter reads; of the rest it is there to
             # be compared, where it was named.
-            measured = [channel.domain for meter in found for channel in meter.channels]
+            still = _standing_still(found)
+            measured = [
+                channel.domain
+                for meter in found
+                for channel in meter.channels
+                if channel.domain not in still
+            ]
             more = {"measured": measured, "beside": names is not None}
             found += _calibrated(_detector(estimate, given, **more).detect()[0], estimate, given)
         _check_distinct(found)
@@ -152,6 +163,38 @@ def _automatic() -> list[Choice]:
         if automatic:
             choices.append(Choice(name))
     return choices
+
+
+def _standing_still(found: Sequence[Meter]) -> set[str]:
+    """Domains whose quick counters do not move, as RAPL's in a virtual machine that shows them.
+
+    They stay among the channels, to be missing with their reason; but the estimate may have them.
+    """
+    moved: set[str] = set()
+    quick = {
+        channel.domain
+        for meter in found
+        for channel in meter.channels
+        if channel.kind == "counter" and 0 < channel.tick_s <= QUICK_S
+    }
+    first = _values(found, quick)
+    deadline_s = time.monotonic() + LOOK_S
+    while quick - moved and time.monotonic() < deadline_s:
+        time.sleep(QUICK_S / 2)
+        now = _values(found, quick - moved)
+        moved |= {domain for domain in now if now[domain] != first[domain]}
+    return quick - moved
+
+
+def _values(found: Sequence[Meter], domains: set[str]) -> dict[str, list[float | None]]:
+    """What the quick counters of some domains say now; meters without one are not asked."""
+    values: dict[str, list[float | None]] = {domain: [] for domain in domains}
+    for meter in found:
+        if any(channel.domain in domains for channel in meter.channels):
+            for channel, sample in zip(meter.channels, meter.sample(), strict=True):
+                if channel.domain in domains and channel.kind == "counter":
+                    values[channel.domain].append(sample.value)
+    return values
 
 
 def _detected(

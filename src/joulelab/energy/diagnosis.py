@@ -12,8 +12,16 @@ from typing import Any
 from joulelab.energy.detection import ESTIMATE, Choice, find_meters
 from joulelab.energy.meter import Channel, Missing, meters
 from joulelab.energy.meters.processor import Processor
-from joulelab.energy.reading import Measurement, Reading, Status, outermost
+from joulelab.energy.reading import (
+    MAY_BE_OFF,
+    Measurement,
+    Reading,
+    Status,
+    family,
+    outermost,
+)
 from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.standstill import TOO_SHORT
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import JoulelabError
@@ -49,7 +57,7 @@ class Diagnosis:
         findings: what can be read.
         missing: what cannot, why, and what would help.
         unused: meters that are used only by name, with a line about each.
-        verdict: ``"measured"``, ``"partly estimated"`` or ``"estimated"``.
+        verdict: ``"measured"``, ``"partly estimated"``, ``"estimated"`` or ``"missing"``.
         reason: of the verdict.
     """
 
@@ -83,10 +91,10 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
         window = recorder.open("idle")
         recorder.wait(probe_s)
         measurement = window.close()
-        power_w = _power_w(window)
+        alone = _alone(window)
         described = TraceAbout.of(recorder, "", window.started_at).meters
         findings = tuple(
-            Finding(meter.name, channel, power_w[channel.domain, channel.source])
+            Finding(meter.name, channel, alone[channel.domain, channel.source].mean_power_w)
             for meter in found.meters
             for channel in meter.channels
         )
@@ -97,23 +105,52 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
         libraries={name: _version(name) for name in LIBRARIES},
         meters=described,
         findings=findings,
-        missing=found.missing,
+        missing=(*found.missing, *_not_believed(alone, measurement)),
         unused={name: line for name, line in _by_name_only().items() if name not in used},
         verdict=verdict,
         reason=reason,
     )
 
 
-def _power_w(window: Window) -> dict[tuple[str, str], float | None]:
-    """The mean power that each channel by itself says, by domain and source."""
-    power_w = {}
+def _alone(window: Window) -> dict[tuple[str, str], Reading]:
+    """What each channel by itself says, by domain and source."""
+    readings = {}
     for stretch in window.stretches:
         key = (stretch.channel.domain, stretch.channel.source)
         edges_s = (float(stretch.times_s[0]), float(stretch.times_s[-1]))
         alone = Conditions("", window.started_at, edges_s, (), {}, stretch.interval_s)
         said = summarise(alone, [stretch])
-        power_w[key] = (*said.readings, *said.others)[0].mean_power_w
-    return power_w
+        readings[key] = (*said.readings, *said.others)[0]
+    return readings
+
+
+def _not_believed(
+    alone: Mapping[tuple[str, str], Reading], measurement: Measurement
+) -> list[Missing]:
+    """Channels that are there and answer, but not with a figure.
+
+    One that was too short a time to move is none, where another channel of its domain counts.
+    """
+    known = {reading.domain for reading in measurement.readings if reading.gross_j is not None}
+    return [
+        Missing(domain, reading.reason, _remedy(family(domain)))
+        for (domain, _), reading in alone.items()
+        if reading.gross_j is None and not (domain in known and TOO_SHORT in reading.reason)
+    ]
+
+
+def _remedy(kind: str) -> str:
+    """What to do where a sensor of that kind of domain answers with what cannot be."""
+    if kind in MAY_BE_OFF:
+        return ""
+    if kind == "wall":
+        return "is this computer behind the plug, and does the plug's own page show its power?"
+    if Processor.here().virtual:
+        return (
+            "in a virtual machine counters may be there and not move: measure on the host, or by "
+            "a plug, with shelly:ADDRESS among the meters"
+        )
+    return "measure by another instrument; a smart plug reads the whole machine"
 
 
 def _verdict(measurement: Measurement) -> tuple[str, str]:
@@ -126,6 +163,8 @@ def _verdict(measurement: Measurement) -> tuple[str, str]:
         if _container(domain) not in measured
     ]
     by_model = f"{_names(estimated)} from processor time and memory"
+    if not measured and not estimated:
+        return "missing", f"no sensor says anything that can be; {_names(missing)} not"
     if not measured:
         return "estimated", f"no sensor can be read; {by_model}"
     told = [f"{_names(measured)} by sensors"]

@@ -220,7 +220,11 @@ def _notes(measurement: Measurement, total: Total) -> list[str]:
             notes.append(f"{reading.domain} {why}: it is not in the sum")
     notes += [
         f"{reading.domain} of {reading.source}: "
-        + (reading.reason if reading.gross_j is None else "for comparison, not in the sum")
+        + (
+            reading.reason.removeprefix(f"{reading.source}: ")
+            if reading.gross_j is None
+            else "for comparison, not in the sum"
+        )
         for reading in measurement.others
     ]
     notes += [f"note: {flag}" for flag in measurement.flags]

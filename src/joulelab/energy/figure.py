@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
+from joulelab.energy.counter import LEAST_STEP_J, PACKAGE_LIMIT_W, SOCKET_LIMIT_W
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
 from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch
@@ -41,14 +42,8 @@ GAP_S = 1.0
 GAP_SHARE = 0.25
 """Of a window that is shorter than some seconds, so much unseen is a hole."""
 TWO = 2
-DEVICE_LIMIT_W = 1500.0
-"""No processor, GPU or memory of one socket draws more."""
-SOCKET_LIMIT_W = 3700.0
-"""16 A at 230 V."""
 LEAST_SEEN_S = 1e-3
 """Less than that around a sample is no measurement."""
-LEAST_STEP_J = 100.0
-"""So much any counter may move at once: some tick late, at full power."""
 _BEHIND_A_SOCKET = ("wall", "psys")
 
 
@@ -401,7 +396,7 @@ def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]
         highest_w = max(limit_w, seen_w)
         return highest_w, highest_w * (1 + channel.relative_error), words
     family = channel.domain.partition(":")[0]
-    most_w = SOCKET_LIMIT_W if family in _BEHIND_A_SOCKET else DEVICE_LIMIT_W
+    most_w = SOCKET_LIMIT_W if family in _BEHIND_A_SOCKET else PACKAGE_LIMIT_W
     most_w = max(most_w, seen_w * (1 + channel.relative_error))
     words = f"{most_w:.4g} W (no limit is known, the highest seen is {seen_w:.4g} W)"
     return seen_w, most_w, words

@@ -18,13 +18,16 @@ that a window holds its own kernels and no others.
 from __future__ import annotations
 
 import functools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
+from joulelab.energy import overlap
 from joulelab.energy.display import html, text
+from joulelab.energy.meter import Hidden
 from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
 from joulelab.energy.reading import Measurement, Reading, Status
 from joulelab.energy.recorder import Window
@@ -67,15 +70,29 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
 class Measuring:
     """A block of code that is being measured, or has been; made by `measure`.
 
+    Args:
+        monitor: gives whose meters measure it.
+        label: what is measured, for the result.
+        environments: of the programs that are measured, to tell which GPUs are theirs; that of this
+            process where not given.
+
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
     second ``with`` on the same object measures anew. It can be pickled and copied before and after
     the block; a copy has the result and the samples, and opens meters of its own to measure anew.
     """
 
-    def __init__(self, monitor: Callable[[], Monitor], label: str) -> None:
+    def __init__(
+        self,
+        monitor: Callable[[], Monitor],
+        label: str,
+        environments: Sequence[Mapping[str, str]] | None = None,
+    ) -> None:
         self.label = label
         self._monitor = monitor
         self._about: TraceAbout | None = None
+        self._environments = environments
+        self._hidden = Hidden()
+        self._span = overlap.Span(label, frozenset(), None)
         self._opened: Monitor | None = None
         self._window: Window | None = None
         self._result: Measurement | None = None
@@ -111,11 +128,13 @@ class Measuring:
         self._flags = monitor.occupy(self.label)
         try:
             self._flags += _synchronised()
+            self._hidden = monitor.hidden_from(self._environments or [os.environ])
             self._window = monitor.recorder.open(self.label)
         except BaseException:
             monitor.vacate()
             raise
         self._opened, self._result, self._about = monitor, None, None
+        self._span = overlap.begin(self.label, monitor.devices)
 
     def stop(self) -> Measurement:
         """Close the window and give its result; a second call gives the same.
@@ -129,17 +148,21 @@ class Measuring:
         flags = _synchronised()
         try:
             measurement = self._window.close()
+            overlap.end(self._span)
+            flags = [*self._flags, *flags, *self._span.flags]
+            self._result = monitor.finish(measurement, self._window, flags, self._hidden)
         finally:
+            overlap.end(self._span)
             self._opened = None
             monitor.vacate()
-        self._result = monitor.finish(measurement, self._window, [*self._flags, *flags])
         return self._result
 
     def so_far(self) -> Measurement:
         """The result until now; the window stays open."""
         if self._opened is None or self._window is None:
             return self.result
-        return self._opened.finish(self._window.so_far(), self._window, self._flags)
+        flags = [*self._flags, *self._span.flags]
+        return self._opened.finish(self._window.so_far(), self._window, flags, self._hidden)
 
     @property
     def result(self) -> Measurement:
@@ -217,7 +240,7 @@ class Measuring:
         return self._about
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the meters, which stay where they are.
+        """All but the meters, the windows beside it, and the environments, which hold secrets.
 
         Raises:
             MeterError: the block has not finished.
@@ -229,7 +252,12 @@ class Measuring:
             )
         if self._result is not None:
             self._trace_about()
-        return {**vars(self), "_monitor": _elsewhere(self._monitor, self.label)}
+        left_here = {
+            "_monitor": _elsewhere(self._monitor, self.label),
+            "_environments": None,
+            "_span": overlap.Span(self.label, frozenset(), None),
+        }
+        return {**vars(self), **left_here}
 
     @property
     def window(self) -> Window:

@@ -2,9 +2,9 @@
 
 A meter reads one or more *channels*, each a domain by one means. There are two kinds of channel: a
 ``counter`` says how many joules have flowed since some fixed moment and never runs backwards (a
-wrap of the sensor is undone inside the meter), ``power`` says the power of the moment in watts. The
-recorder calls `sample` from its own thread at a fixed rate and at the edges of windows, and does
-all arithmetic; a meter only reads.
+wrap of the sensor is undone inside the meter, by `joulelab.energy.counter`), ``power`` says the
+power of the moment in watts. The recorder calls `sample` from its own thread at a fixed rate and at
+the edges of windows, and does all arithmetic; a meter only reads.
 
 ::
 
@@ -52,6 +52,9 @@ class Channel:
         remark: what a reader of the result should know, for instance where a figure is from.
         comparison: read only to be held against others: its energy is never a part of a sum.
         calibration: what its energy and power have been multiplied by already.
+        range_j: after how many joules the counter begins again at 0; ``None`` where it never does.
+        limit_w: the highest power that the domain can draw in watts, ``None`` where nobody says;
+            with `range_j` it tells how seldom a counter may be read before a wrap passes unseen.
         sensor: how the sensor looks at the device; ``None``: it is new every `tick_s`.
         highest_w: the most that the device may draw, where its name says so.
     """
@@ -67,6 +70,8 @@ class Channel:
     resolution_j: float = 0.0
     comparison: bool = False
     calibration: float = 1.0
+    range_j: float | None = None
+    limit_w: float | None = None
     sensor: Sensor | None = None
     highest_w: float | None = None
 
@@ -120,6 +125,19 @@ class Missing:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """What a program with some environment cannot use, of what a meter reads.
+
+    Attributes:
+        domains: they do not count, unless they are named.
+        note: in words, which and why; or why nothing could be told.
+    """
+
+    domains: frozenset[str] = frozenset()
+    note: str = ""
+
+
 class Meter(ABC):
     """Reads the channels of one instrument. Not thread-safe: its recorder calls it under a lock.
 
@@ -147,6 +165,14 @@ class Meter(ABC):
 
     def approach_edge(self) -> None:  # noqa: B027 - a sensor has nothing to look for
         """A window opens or closes with the next sample: look for what is too dear at every one."""
+
+    def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
+        """What a program with this environment cannot use, as a GPU by CUDA_VISIBLE_DEVICES.
+
+        Args:
+            environment: variables of the program that is measured.
+        """
+        return Hidden()
 
     def describe(self) -> Mapping[str, str]:
         """Device names, driver and library versions, for the manifest of a study."""

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack, cast, get_args
 
@@ -20,6 +20,8 @@ from joulelab.energy.carbon.footprint import (
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.lock import DeviceLock
+from joulelab.energy.meter import Hidden
+from joulelab.energy.presence import Presence
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.summary import energy_profile
@@ -173,6 +175,7 @@ class Monitor:
             raise
         self.recorder.start()
         self._locks = [DeviceLock(device) for device in devices(self.recorder)]
+        self._presence = Presence(devices(self.recorder))
         self._windows = 0
         self._taken = False
         self._free_since_s = 0.0
@@ -216,6 +219,8 @@ class Monitor:
         with self._guard:
             if not self._taken:
                 self._occupied = self._take(label)
+                self._presence.label = label
+                self._presence.enter()
                 self._taken = True
             self._windows += 1
             return list(self._occupied)
@@ -238,8 +243,37 @@ class Monitor:
             if not self._windows and time.monotonic() - self._free_since_s > KEPT_S:
                 self._release()
 
+    @property
+    def devices(self) -> frozenset[str]:
+        """On which it measures, as far as that counts."""
+        return frozenset(devices(self.recorder, self.domains))
+
+    def hidden_from(self, environments: Sequence[Mapping[str, str]]) -> Hidden:
+        """What no program with one of these environments can use; it does not count.
+
+        Args:
+            environments: of the programs that are measured.
+        """
+        if self.domains is not None:
+            return Hidden()
+        gone: set[str] = set()
+        notes: list[str] = []
+        for meter in self.recorder.meters:
+            each = [meter.hidden_from(environment) for environment in environments]
+            common = frozenset.intersection(*(one.domains for one in each))
+            gone |= common
+            notes += [one.note for one in each if one.domains == common]
+            if common and not any(one.domains == common for one in each):
+                listed = ", ".join(sorted(common))
+                notes.append(f"hidden from all that was measured, and not counted: {listed}")
+        return Hidden(frozenset(gone), "; ".join(dict.fromkeys(filter(None, notes))))
+
     def finish(
-        self, measurement: Measurement, window: Window, flags: Sequence[str] = ()
+        self,
+        measurement: Measurement,
+        window: Window,
+        flags: Sequence[str] = (),
+        hidden: Hidden | None = None,
     ) -> Measurement:
         """A measurement of this monitor's recorder with what it lacks: domains, flags, CO2e.
 
@@ -247,9 +281,15 @@ class Monitor:
             measurement: of `window`, so far or whole.
             window: whose power trace spreads the energy over time.
             flags: more remarks on its quality.
+            hidden: what does not count, where domains are not named.
         """
+        hidden = hidden or Hidden()
+        said = [*flags, *self._presence.flags(window.started_s), hidden.note]
         whole = replace(
-            measurement, domains=self.domains, flags=(*measurement.flags, *dict.fromkeys(flags))
+            measurement,
+            domains=self.domains,
+            flags=(*measurement.flags, *dict.fromkeys(filter(None, said))),
+            left_out=tuple(sorted(hidden.domains)),
         )
         if self.booking is None:
             return whole
@@ -294,6 +334,7 @@ class Monitor:
     def _release(self) -> None:
         if self._taken:
             self._taken = False
+            self._presence.leave(self._free_since_s)
             for lock in self._locks:
                 lock.release()
 
@@ -323,9 +364,14 @@ def check_measured(recorder: Recorder) -> None:
         )
 
 
-def devices(recorder: Recorder) -> list[str]:
-    """The devices that the domains belong to, in one order for everybody: no deadlock."""
-    domains = {channel.domain for channel in recorder.channels}
+def devices(recorder: Recorder, domains: Collection[str] | None = None) -> list[str]:
+    """The devices that the domains belong to, in one order for everybody: no deadlock.
+
+    Args:
+        recorder: whose domains.
+        domains: only these; all that it reads where ``None``.
+    """
+    domains = {channel.domain for channel in recorder.channels} if domains is None else domains
     return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
 
 

@@ -25,6 +25,8 @@ from joulelab.energy.carbon.footprint import Footprint
 
 KINDS = ("-counter", "-power")
 """How the sources of one instrument's several sensors of a domain end."""
+MAY_BE_OFF = {"core", "uncore", "ane", "gpusram", "ecluster", "pcluster"}
+"""Families of parts that can be switched off while the machine runs."""
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
 BOTH = 2
@@ -55,6 +57,11 @@ def instrument_of(source: str) -> str:
     ('nvml', 'rapl')
     """
     return next((source.removesuffix(kind) for kind in KINDS if source.endswith(kind)), source)
+
+
+def family(domain: str) -> str:
+    """What kind of domain it is: ``"gpu"`` of ``"gpu:0"``."""
+    return domain.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,8 @@ class Measurement:
         footprint: carbon dioxide equivalent of that energy, where the place is known.
         others: what other instruments say of domains that are read already, or that are read for
             comparison only: each domain and instrument once, in no sum, without idle power.
+        left_out: domains that do not count unless they are named, because what was measured cannot
+            use them: GPUs that are hidden from it.
     """
 
     label: str
@@ -199,6 +208,7 @@ class Measurement:
     domains: tuple[str, ...] | None = None
     footprint: Footprint | None = None
     others: tuple[Reading, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __getitem__(self, domain: str) -> Reading:
         for reading in self.readings:
@@ -215,8 +225,37 @@ class Measurement:
         sum is over what is known, and its ``domains`` say what that is.
         """
         if self.domains is None:
-            return total(reading for reading in self.readings if reading.gross_j is not None)
+            return total(
+                reading
+                for reading in self.readings
+                if reading.gross_j is not None and reading.domain not in self.left_out
+            )
         return total(reading for reading in self.readings if reading.domain in self.domains)
+
+    @property
+    def lost(self) -> tuple[Reading, ...]:
+        """Those that should count and have no figure, though there is a sensor.
+
+        Parts of a domain that is known are none, nor what may have been off, nor a platform of
+        which parts are known: firmware often shows its counter and does not count.
+        """
+        known = {reading.domain for reading in self.readings if reading.gross_j is not None}
+        platforms = {
+            outer
+            for reading in self.readings
+            for outer in reading.within
+            if reading.gross_j is not None and family(outer) == "psys"
+        }
+        return tuple(
+            reading
+            for reading in self.readings
+            if reading.gross_j is None
+            and reading.source != "none"
+            and (self.domains is None or reading.domain in self.domains)
+            and reading.domain not in (*self.left_out, *platforms)
+            and family(reading.domain) not in MAY_BE_OFF
+            and not known.intersection(reading.within)
+        )
 
     @property
     def energy_j(self) -> float | None:
@@ -290,6 +329,7 @@ class Measurement:
             "domains": None if self.domains is None else list(self.domains),
             "footprint": self.footprint.to_dict() if self.footprint else None,
             "others": [reading.to_dict() for reading in self.others],
+            "left_out": list(self.left_out),
         }
 
     @classmethod
@@ -304,6 +344,7 @@ class Measurement:
                 "domains": None if domains is None else tuple(domains),
                 "footprint": Footprint.from_dict(footprint) if footprint else None,
                 "others": tuple(Reading.from_dict(one) for one in data.get("others", ())),
+                "left_out": tuple(data.get("left_out", ())),
             }
         )
 

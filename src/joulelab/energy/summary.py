@@ -5,7 +5,8 @@ power, then an estimate. A counter that has made few of its steps is passed over
 Measured power beside a measured counter is the check, and a disagreement beyond a tenth and the
 error bound is flagged. What other instruments say of the domain is kept beside it, in no sum.
 
-An energy below zero is none: that channel's figure is missing, with its reason, and flagged.
+An energy below zero is none: that channel's figure is missing, with its reason, and flagged. What a
+sensor cannot have meant is taken out before (`joulelab.energy.standstill`).
 
 A sensor that falls silent within the window leaves a part of it unseen. That part is bridged, and
 the reading is *partly estimated* from then on: see `joulelab.energy.figure`.
@@ -34,6 +35,7 @@ from joulelab.energy.figure import (
 )
 from joulelab.energy.meter import Missing
 from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
+from joulelab.energy.standstill import believed
 from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch, longest
 from joulelab.energy.trace import longest_gap_s, power_of_counter
 
@@ -81,11 +83,12 @@ def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
         stretches: samples of every channel.
     """
     duration_s = window.edges_s[1] - window.edges_s[0]
+    stretches, doubts = believed(stretches)
     by_domain: dict[str, list[Stretch]] = {}
     for stretch in stretches:
         if not stretch.channel.comparison:
             by_domain.setdefault(stretch.channel.domain, []).append(stretch)
-    flags = list(window.flags)
+    flags = [*window.flags, *doubts]
     readings = [_reading(domain, parts, window, flags) for domain, parts in by_domain.items()]
     others = _others(stretches, readings, window, flags)
     # An estimate stands for all sockets at once: what it covers is not missing beside it.
@@ -253,7 +256,7 @@ def _reading(
     duration_s = window.edges_s[1] - window.edges_s[0]
     idle_w, idle_error_w = window.idle_w.get(domain), window.idle_error_w.get(domain)
     around = Surroundings(window.edges_s, stretches, idle_w, idle_error_w or 0.0)
-    unsorted = [figure(one, around) for one in stretches]
+    unsorted = [_doubted(figure(one, around), one) for one in stretches]
     figures = sorted(unsorted, key=lambda said: said.rank)
     best = figures[0]
     channel = best.channel
@@ -347,6 +350,20 @@ def _check(
 
 def _family(domain: str) -> str:
     return domain.partition(":")[0]
+
+
+def _doubted(figure: Figure, stretch: Stretch) -> Figure:
+    """A figure that may have more to it is an estimate, and its bound covers that."""
+    if not stretch.unseen_j or figure.energy_j is None:
+        return figure
+    return replace(
+        figure,
+        channel=replace(figure.channel, status=Status.ESTIMATED),
+        error_j=(figure.error_j or 0.0) + stretch.unseen_j,
+        reason="; ".join(
+            filter(None, (figure.reason, f"{stretch.channel.source}: {stretch.doubt}"))
+        ),
+    )
 
 
 def _peak_w(stretches: Sequence[Stretch]) -> float | None:

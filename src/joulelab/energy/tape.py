@@ -36,6 +36,8 @@ class Stretch:
         interval_s: intended time between two samples.
         unreadable: the last reason why a sample could not be read; empty where all could.
         state: for each thing that the sensor says beside its value, (n,), NaN where unknown.
+        doubt: why a counter may have counted more than it says; empty where it may not.
+        unseen_j: how much more at the most.
         sleeps: where the machine slept: the moment of the first sample after it, and seconds.
         outside: of a recording, moments and values just before and after the window.
     """
@@ -48,6 +50,8 @@ class Stretch:
     state: Mapping[str, Floats] = field(default_factory=dict)
     sleeps: tuple[tuple[float, float], ...] = ()
     outside: tuple[Floats, Floats] | None = None
+    doubt: str = ""
+    unseen_j: float = 0.0
 
     def power_w(self) -> Floats:
         """Power at each sample; for a counter the mean since the sample before."""

@@ -24,6 +24,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from joulelab.energy.idle import wait_until_idle
 from joulelab.energy.lock import DeviceLock
+from joulelab.energy.presence import Presence
 from joulelab.energy.reading import Measurement
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.traces.trace_file import TraceAbout
@@ -203,8 +204,11 @@ class LocalExecutor(Executor[Doable, Result]):
             if self._cool_down_s:
                 wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
             waited = waiting.close()
-            outcome = self._measured(job, waited, on_sign)
-            return replace(outcome, locked_out_s=locked_out_s)
+            with Presence([self._domain], job.label) as presence:
+                began_s = time.monotonic()
+                outcome = self._measured(job, waited, on_sign)
+                measurement = presence.flagged(outcome.measurement, began_s)
+            return replace(outcome, measurement=measurement, locked_out_s=locked_out_s)
 
     def _measured(
         self, job: Doable, waited: Measurement, on_sign: Callable[[SignOfLife], None]

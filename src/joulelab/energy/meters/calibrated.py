@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from joulelab.energy.meter import Channel, Meter, Sample
+from joulelab.energy.meter import Channel, Hidden, Meter, Sample
 from joulelab.errors import SettingsError
 
 SETTING = "calibration"
@@ -106,6 +106,10 @@ class CalibratedMeter(Meter):
         """Tell the meter."""
         self._meter.approach_edge()
 
+    def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
+        """As of the meter."""
+        return self._meter.hidden_from(environment)
+
     def describe(self) -> Mapping[str, str]:
         """What the meter says of itself, and the factors."""
         factors = {
@@ -128,5 +132,7 @@ def _calibrated(channel: Channel, factor: float) -> Channel:
         channel,
         remark=f"{channel.remark}; {said}" if channel.remark else said,
         resolution_j=channel.resolution_j * factor,
+        range_j=None if channel.range_j is None else channel.range_j * factor,
+        limit_w=None if channel.limit_w is None else channel.limit_w * factor,
         calibration=channel.calibration * factor,
     )

@@ -10,13 +10,13 @@ line between two of them: read as they are, a window within an interval would ha
 power would be a row of spikes. An edge of a window is uncertain by that interval.
 
 A sensor that codecarbon cannot read counts as 0 W there. A total that stands still is therefore
-unreadable, and so is one that falls: from then on, because what it has lost is unknown.
+unreadable, and so is one that falls, or that jumps because codecarbon has taken a reset of RAPL for
+a wrap (`joulelab.energy.counter`): from then on, because what it has lost is unknown.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import re
 import shutil
@@ -28,14 +28,17 @@ from collections.abc import Mapping, Sequence
 
 import pynvml
 
+from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.meters.codecarbon_channels import SOURCE, channel_of, readable
 from joulelab.energy.meters.codecarbon_tracker import Totals, Tracker
+from joulelab.energy.meters.processor import Processor
 from joulelab.errors import MeterError, MissingDependencyError, SettingsError
 
 SHORTEST_INTERVAL_S = 0.1
 LONGEST_INTERVAL_S = 60.0
 STILL_S = 1.0
+MOST_GPUS = 16
 SILENT_INTERVALS = 3
 START_S = 30.0
 _KEPT = 8
@@ -153,6 +156,11 @@ class _Record:
         self._interval_s = interval_s
         self._lock = threading.Lock()
         self._last: deque[Totals] = deque(maxlen=_KEPT)
+        self._limits_w = {
+            "cpu": Processor.here().sockets * PACKAGE_LIMIT_W,
+            "gpu": MOST_GPUS * PACKAGE_LIMIT_W,
+        }
+        self._guards: dict[str, Counter] = {}
         self._moved_s: dict[str, float] = {}
         self._broken: dict[str, str] = {}
 
@@ -167,14 +175,11 @@ class _Record:
             before = self._last[-1] if self._last else None
             if before is not None and totals.at_s <= before.at_s:
                 return
-            highest_j = {}
+            believed_j = {}
             for name, energy_j in totals.energy_j.items():
-                highest_j[name] = before.energy_j[name] if before else energy_j
-                fault = self._fault(name, energy_j, totals.at_s, highest_j[name])
-                if fault:
-                    self._broken.setdefault(name, fault)
-                highest_j[name] = max(highest_j[name], energy_j)
-            self._last.append(Totals(totals.at_s, highest_j))
+                highest_j = before.energy_j[name] if before else energy_j
+                believed_j[name] = self._believed_j(name, energy_j, totals.at_s, highest_j)
+            self._last.append(Totals(totals.at_s, believed_j))
             if before is not None:
                 self.ready.set()
 
@@ -205,21 +210,30 @@ class _Record:
         step_j = right.energy_j[name] - left.energy_j[name]
         return Sample(left.energy_j[name] + share * step_j)
 
-    def _fault(self, name: str, energy_j: float, at_s: float, highest_j: float) -> str:
-        """Why a total cannot be right; empty where it can."""
-        if not math.isfinite(energy_j) or energy_j < 0:
-            return f"codecarbon's total for {name} is {energy_j:g} J, which cannot be"
+    def _believed_j(self, name: str, energy_j: float, at_s: float, highest_j: float) -> float:
+        """A total; the highest until now where one has been overtaken, or cannot be right."""
         if energy_j > highest_j or name not in self._moved_s:
             self._moved_s[name] = at_s
         still_s = at_s - self._moved_s[name]
-        if still_s < max(STILL_S, self._interval_s / 2):
-            return ""
-        if energy_j < highest_j:
-            return f"codecarbon's total for {name} fell from {highest_j:.6g} to {energy_j:.6g} J"
-        return (
-            f"codecarbon's total for {name} stood still for {still_s:.1f} s: a sensor that it "
-            "cannot read counts as 0 W there"
-        )
+        still = still_s >= max(STILL_S, self._interval_s / 2)
+        if energy_j < highest_j and not still:
+            return highest_j
+        sample = self._guard(name).take(energy_j, at_s)
+        if sample.value is None:
+            self._broken.setdefault(name, sample.reason)
+        elif still:
+            why = f"stood still for {still_s:.1f} s: a sensor that it cannot read counts as 0 W"
+            self._broken.setdefault(name, f"codecarbon's total for {name} {why} there")
+        return highest_j if sample.value is None else sample.value
+
+    def _guard(self, name: str) -> Counter:
+        if name not in self._guards:
+            self._guards[name] = Counter(
+                f"codecarbon's total for {name}",
+                limit_w=self._limits_w.get(name, PACKAGE_LIMIT_W),
+                tick_s=self._interval_s,
+            )
+        return self._guards[name]
 
 
 def _known_country(country: object) -> str:

@@ -14,8 +14,9 @@ averages in `joulelab.energy.meters.nvml_sensor`.
     gpus = [0, 2]                             # all where not given; also nvml?gpus=0,2
 
 GPU n is domain ``gpu:n`` with NVML's n, which no CUDA_VISIBLE_DEVICES renumbers; `gpu_index` finds
-it for a device of another library. A GPU that is split by MIG is refused: its sensors are those of
-the whole card, and no part of that can be told to be the part that trains.
+it for a device of another library. Those that the variable hides from what is measured are read,
+and do not count unless they are named. A GPU that is split by MIG is refused: its sensors are those
+of the whole card, and no part of that can be told to be the part that trains.
 """
 
 from __future__ import annotations
@@ -28,12 +29,21 @@ from pathlib import Path
 
 import pynvml
 
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.meter import Channel, Detector, Hidden, Meter, Missing, Sample
 from joulelab.energy.meters.nvml_gpu import Gpu, plain_uuid
 from joulelab.energy.meters.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
+from joulelab.energy.meters.visible_gpus import (
+    VISIBLE,
+    Card,
+    Visible,
+    card_of_instance,
+    machine_cards,
+    visible,
+)
 from joulelab.errors import MeterError
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
+DEVICES = Path("/dev")
 
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
 _SEE = "see what nvidia-smi says"
@@ -62,6 +72,8 @@ class NvmlMeter(Meter):
         calibration: by UUID, with or without the prefix ``GPU-``, what to multiply energy and power
             of a card by: wattmeter / NVML; one number for all. Cards not in it are not calibrated.
         power_field: ``"instant"`` or ``"average"``, for cards whose driver has that field.
+        all_count: whether these GPUs count although CUDA_VISIBLE_DEVICES hides them: the user has
+            named them.
 
     Raises:
         SettingsError: a factor is not positive, or there is no such field.
@@ -75,7 +87,10 @@ class NvmlMeter(Meter):
         indices: Sequence[int] | None = None,
         calibration: Mapping[str, float] | float | None = None,
         power_field: str = "instant",
+        all_count: bool = False,
     ) -> None:
+        self._all_count = all_count
+        self._cards: list[Card] = []
         factors, field = factors_by_uuid(calibration), known_power_field(power_field)
         self._open = False
         self._process = os.getpid()
@@ -120,6 +135,27 @@ class NvmlMeter(Meter):
                 first = replace(first, state=gpu.state())
             samples += [first, *others]
         return samples
+
+    def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
+        """The GPUs that CUDA_VISIBLE_DEVICES hides, unless the user has named those to read."""
+        said = environment.get(VISIBLE)
+        if said is None or self._all_count or not self._open or os.getpid() != self._process:
+            return Hidden()
+        try:
+            self._cards = self._cards or machine_cards()
+            seen = visible(environment, self._cards, card_of_instance)
+        except pynvml.NVMLError as error:
+            seen = Visible(None, f"NVML: {error}")
+        setting = f"{VISIBLE}={said}"
+        if seen.indices is None:
+            return Hidden(note=f"all GPUs count: what {setting} hides cannot be told: {seen.why}")
+        gone = [gpu.domain for gpu in self._gpus if gpu.index not in seen.indices]
+        if not gone:
+            return Hidden()
+        listed = ", ".join(gone)
+        return Hidden(
+            frozenset(gone), f"{setting} hides from what was measured, and not counted: {listed}"
+        )
 
     def describe(self) -> Mapping[str, str]:
         """Driver and NVML version; name, UUID, power field, power limit and factor of each GPU."""
@@ -186,7 +222,8 @@ class NvmlDetector(Detector):
         if not readable:
             return [], missing
         try:
-            meter = NvmlMeter(readable, self._calibration, self._power_field)
+            named = self._indices is not None
+            meter = NvmlMeter(readable, self._calibration, self._power_field, named)
         except MeterError as error:
             gone = [Missing(f"gpu:{index}", error.message, error.hint) for index in readable]
             return [], [*missing, *gone]
@@ -260,4 +297,9 @@ def _session() -> Iterator[None]:
 
 
 def _remedy(error: pynvml.NVMLError) -> str:
+    if error.value == pynvml.NVML_ERROR_NO_PERMISSION:
+        nodes = sorted(DEVICES.glob("nvidia*"))
+        closed = [str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+        if closed:
+            return f"let this user read and write {' and '.join(closed)}"
     return _REMEDIES.get(error.value, _SEE)

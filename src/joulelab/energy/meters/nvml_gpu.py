@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import pynvml
 
+from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Sample
 from joulelab.energy.meters.calibrated import EVERY
 from joulelab.energy.meters.nvml_sensor import (
@@ -49,6 +50,7 @@ class Gpu:
         power_field: a key of `nvml_sensor.POWER_FIELDS`.
 
     Attributes:
+        index: NVML's number.
         domain: ``"gpu:<index>"``.
         channels: the counter and the power, as far as the GPU has them.
         about: name, UUID, power field and so on, in words.
@@ -62,6 +64,7 @@ class Gpu:
     def __init__(
         self, index: int, factors: Mapping[str, float], power_field: str = "instant"
     ) -> None:
+        self.index = index
         self.domain = f"gpu:{index}"
         self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         mig = optional(pynvml.nvmlDeviceGetMigMode, self._handle)
@@ -82,6 +85,12 @@ class Gpu:
         self._factor = factors.get(plain_uuid(uuid), factors.get(EVERY, 1.0))
         self._calibrated = plain_uuid(uuid) in factors or EVERY in factors
         limit_mw = optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
+        self._limit_w = self._power_limit_w()
+        self._counter = Counter(
+            f"{self.domain}: the energy counter",
+            limit_w=self._power_limit_w,
+            tick_s=COUNTER_TICK_S,
+        )
         self.about = {
             "name": name,
             "uuid": uuid,
@@ -94,19 +103,20 @@ class Gpu:
         }
         self.channels = self._channels(self._power_sensor, name)
         self.update_s = COUNTER_TICK_S if self._power_sensor is None else architecture.update_s
-        self._last_mj: int | None = None
-        self._reset = False
         self._state: Mapping[str, float] = {}
         self._state_s = -math.inf
 
     def energy(self) -> Sample | None:
-        """Joules since the driver was loaded; ``None`` where the GPU has no counter."""
-        return self._sample(self._energy_j) if self._counts else None
+        """Joules since the driver was loaded; ``None`` where the GPU has no counter.
+
+        After a reset, the driver reloaded for instance, it stays unreadable and power takes over.
+        """
+        return self._sample(self._counted) if self._counts else None
 
     def power(self) -> Sample | None:
         """Watts; ``None`` where the GPU does not say."""
         sensor = self._power_sensor
-        return None if sensor is None else self._sample(lambda: self._power_w(sensor))
+        return None if sensor is None else self._sample(lambda: Sample(self._power_w(sensor)))
 
     def state(self) -> Mapping[str, float]:
         """Utilisation, temperature, clock and power limit as far as the GPU says them.
@@ -119,26 +129,23 @@ class Gpu:
             self._state, self._state_s = self._read_state(), now_s
         return self._state
 
-    def _sample(self, read: Callable[[], float]) -> Sample:
+    def _sample(self, read: Callable[[], Sample]) -> Sample:
         try:
-            return Sample(read())
+            return read()
         except pynvml.NVMLError as error:
             return Sample(None, f"{self.domain}: NVML: {error}")
-        except _CounterResetError as error:
-            return Sample(None, f"{self.domain}: {error}")
 
-    def _energy_j(self) -> float:
-        """The counter, as long as it has never been reset.
+    def _power_limit_w(self) -> float:
+        """The limit that is in force now; what no card exceeds where it does not say one."""
+        limit_mw = None
+        with suppress(pynvml.NVMLError):
+            limit_mw = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)
+        return limit_mw / 1e3 if limit_mw else PACKAGE_LIMIT_W
 
-        Once it was reset nobody knows what it lost, so a difference to an earlier value would be
-        wrong without a sign of it: it stays unreadable, and power takes over.
-        """
+    def _counted(self) -> Sample:
         value_mj: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        self._reset |= self._last_mj is not None and value_mj < self._last_mj
-        if self._reset:
-            raise _CounterResetError("the energy counter ran backwards: the driver was reloaded?")
-        self._last_mj = value_mj
-        return value_mj / 1e3 * self._factor
+        sample = self._counter.take(value_mj / 1e3, time.monotonic())
+        return sample if sample.value is None else Sample(sample.value * self._factor)
 
     def _power_w(self, sensor: PowerSensor) -> float:
         return read_power_mw(self._handle, sensor.field) / 1e3 * self._factor
@@ -178,6 +185,7 @@ class Gpu:
                     remark=f"energy counter of the driver; {bound}",
                     resolution_j=COUNTER_STEP_J * self._factor,
                     calibration=self._factor,
+                    limit_w=self._limit_w,
                     sensor=Sensor(
                         COUNTER_TICK_S, idle_error=IDLE_ERROR, idle_below_w=idle_below_w(name)
                     ),
@@ -196,15 +204,12 @@ class Gpu:
                     within=("wall",),
                     remark=f"{sensor}; {bound}",
                     calibration=self._factor,
+                    limit_w=self._limit_w,
                     sensor=sensor.sensor,
                     highest_w=highest_w(name),
                 )
             )
         return tuple(channels)
-
-
-class _CounterResetError(Exception):
-    """A counter has lost what it had counted."""
 
 
 def plain_uuid(uuid: str) -> str:

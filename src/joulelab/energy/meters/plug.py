@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar
 
+from joulelab.energy.counter import SOCKET_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.meters.plug_http import Questions
 from joulelab.energy.meters.plug_settings import PlugSettings
@@ -60,11 +61,13 @@ class Plug(ABC):
         kind: its name, as in ``shelly``; the channels' sources begin with it.
         relative_error: bound of its own error, where the user has not said another.
         remark: where that bound is from.
+        limit_w: the highest power of what is behind it, in watts.
     """
 
     kind: ClassVar[str]
     relative_error: ClassVar[float]
     remark: ClassVar[str]
+    limit_w: float = SOCKET_LIMIT_W
 
     def __init__(self, settings: PlugSettings) -> None:
         self.settings = settings
@@ -122,36 +125,6 @@ class Plug(ABC):
         )
 
 
-class PlugCounter:
-    """Sees to it that a plug's count only rises, and not faster than a socket allows.
-
-    Args:
-        first: what the plug said when it was opened.
-    """
-
-    def __init__(self, first: PlugAnswer) -> None:
-        self._last_j = first.energy_j or 0.0
-        self._last_s = first.asked_s
-        self._lost = ""
-
-    def advance(self, answer: PlugAnswer) -> Sample:
-        """The energy in an answer; after a reset, and from then on always, a reason instead."""
-        if self._lost:
-            return Sample(None, self._lost)
-        if answer.energy_j is None:
-            return Sample(None, "the plug did not say its energy")
-        risen_j, passed_s = answer.energy_j - self._last_j, answer.asked_s - self._last_s
-        if risen_j < 0 or risen_j > IMPOSSIBLE_W * max(passed_s, UPDATE_S) + answer.step_j:
-            how = "fell" if risen_j < 0 else "jumped"
-            self._lost = (
-                f"the plug's counter {how} from {self._last_j / 3.6e6:.6g} to "
-                f"{answer.energy_j / 3.6e6:.6g} kWh: it was started anew or reset"
-            )
-            return Sample(None, self._lost)
-        self._last_j, self._last_s = answer.energy_j, answer.asked_s
-        return Sample(answer.energy_j)
-
-
 class PlugMeter(PollingMeter):
     """Power of one plug, and its energy if it counts.
 
@@ -168,7 +141,11 @@ class PlugMeter(PollingMeter):
         self.name = f"{plug.kind}:{plug.questions.address}"
         self._plug = plug
         self._about = dict(about or {})
-        self._counter = PlugCounter(first) if first.energy_j is not None else None
+        self._counter: Counter | None = None
+        if first.energy_j is not None:
+            self._counter = Counter(
+                "the plug's counter", limit_w=plug.limit_w, tick_s=UPDATE_S, step_j=first.step_j
+            )
         self._channels = [self._channel("power", 0.0)]
         if self._counter is not None:
             self._channels.append(self._channel("counter", first.step_j))
@@ -194,7 +171,11 @@ class PlugMeter(PollingMeter):
 
     def _samples(self, answer: PlugAnswer) -> Sequence[Sample]:
         power = Sample(answer.power_w, state=answer.state)
-        return [power] if self._counter is None else [power, self._counter.advance(answer)]
+        if self._counter is None:
+            return [power]
+        if answer.energy_j is None:
+            return [power, Sample(None, "the plug did not say its energy")]
+        return [power, self._counter.take(answer.energy_j, answer.asked_s)]
 
     def _channel(self, kind: str, step_j: float) -> Channel:
         plug, given = self._plug, self._plug.settings.relative_error
@@ -207,6 +188,7 @@ class PlugMeter(PollingMeter):
             tick_s=UPDATE_S + self.max_age_s,
             remark=plug.remark if given is None else "the bound was given by the user",
             resolution_j=step_j,
+            limit_w=plug.limit_w,
         )
 
 

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
+from joulelab.energy.counter import SOCKET_LIMIT_W
 from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
 from joulelab.energy.meters.plug_http import SUCCESSES
 from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
@@ -64,6 +65,8 @@ class TasmotaPlug(Plug):
                 "with metering?",
                 API_HINT,
             )
+        if isinstance(energy["Power"], list):
+            self.limit_w = SOCKET_LIMIT_W * max(len(energy["Power"]), 1)
         total = energy.get("Total")
         energy_j = None if total is None else self.joules(_sum(total), KILOWATT_HOUR_J)
         return PlugAnswer(

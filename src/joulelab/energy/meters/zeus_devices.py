@@ -8,12 +8,14 @@ by a factor of ten; NVIDIA's bound is taken. Power stands beside the counter as 
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from joulelab.energy import nvidia_cards
+from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Sample
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
@@ -88,7 +90,8 @@ class GpuDevice(Device):
     def __init__(self, gpu: _ZeusGpu, domain: str, maker: Maker, owner: object = None) -> None:
         self._owner = owner
         self._gpu = gpu
-        self._counter = Counter(domain)
+        self._domain = domain
+        self._counter = counter(domain)
         faults: list[str] = []
         self._counts = _counts(gpu, faults)
         field, self._power_mw = _power(gpu, faults)
@@ -113,45 +116,37 @@ class GpuDevice(Device):
         """Energy, then power."""
         samples = []
         if self._counts:
-            samples.append(self._counter.sample(self._gpu.get_total_energy_consumption))
+            read_mj = self._gpu.get_total_energy_consumption
+            samples.append(energy_sample(self._domain, self._counter, read_mj))
         if self._power_mw is not None:
-            samples.append(power_sample(self.channels[0].domain, self._power_mw))
+            samples.append(power_sample(self._domain, self._power_mw))
         return samples
 
 
-class Counter:
-    """A counter in millijoules that is believed as long as it never falls.
+def counter(domain: str) -> Counter:
+    """The guard of a counter of Zeus.
 
     Args:
-        domain: of which it is, for its reasons.
+        domain: of which it is.
     """
+    return Counter(f"{domain}: the energy counter", tick_s=TICK_S)
 
-    def __init__(self, domain: str) -> None:
-        self._domain = domain
-        self._last_mj = 0.0
-        self._broken = ""
 
-    def sample(self, read_mj: Callable[[], float | None]) -> Sample:
-        """Joules; once it has run backwards nobody knows what it lost, and it stays unreadable.
+def energy_sample(domain: str, counter: Counter, read_mj: Callable[[], float | None]) -> Sample:
+    """Joules.
 
-        Args:
-            read_mj: reads it.
-        """
-        try:
-            value_mj = read_mj()
-        except Exception as error:  # of Zeus, or of a library or driver below it
-            return Sample(None, f"{self._domain}: Zeus: {first_line(error)}")
-        if value_mj is None:
-            return Sample(None, f"{self._domain}: Zeus has no value")
-        if not math.isfinite(value_mj) or value_mj < self._last_mj:
-            self._broken = self._broken or (
-                f"{self._domain}: the energy counter ran backwards, from {self._last_mj / 1e3:g} "
-                f"to {value_mj / 1e3:g} J: the driver was reloaded?"
-            )
-        if self._broken:
-            return Sample(None, self._broken)
-        self._last_mj = value_mj
-        return Sample(value_mj / 1e3)
+    Args:
+        domain: of which they are, for the reason.
+        counter: its guard.
+        read_mj: reads it in millijoules.
+    """
+    try:
+        value_mj = read_mj()
+    except Exception as error:  # of Zeus, or of a library or driver below it
+        return Sample(None, f"{domain}: Zeus: {first_line(error)}")
+    if value_mj is None:
+        return Sample(None, f"{domain}: Zeus has no value")
+    return counter.take(value_mj / 1e3, time.monotonic())
 
 
 def power_sample(domain: str, read_mw: Callable[[], float]) -> Sample:
@@ -224,4 +219,5 @@ def _channel(
         within=("wall",),
         remark=remark,
         resolution_j=STEP_J if kind == "counter" else 0.0,
+        limit_w=PACKAGE_LIMIT_W,
     )

@@ -22,12 +22,14 @@ the offset of the sensor behind them, an INA3221, weighs at idle.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from joulelab.energy.counter import PACKAGE_LIMIT_W
 from joulelab.energy.meter import Channel, Sample
 from joulelab.energy.meters import estimate
 from joulelab.energy.meters.zeus_devices import (
@@ -35,8 +37,9 @@ from joulelab.energy.meters.zeus_devices import (
     POWER,
     STEP_J,
     TICK_S,
-    Counter,
     Device,
+    counter,
+    energy_sample,
     first_line,
     power_sample,
 )
@@ -85,7 +88,7 @@ class AppleDevice(Device):
         values = _apple_values(soc.get_total_energy_consumption())
         if not values:
             raise MeterError("Zeus reads no energy of this Apple chip", "it reads M1 and later")
-        self._counters = {domain: Counter(domain) for domain in values}
+        self._counters = {domain: counter(domain) for domain in values}
         contained = {family: within for _, family, within in _APPLE}
         self.channels = tuple(
             Channel(
@@ -98,6 +101,7 @@ class AppleDevice(Device):
                 within=(*contained[domain.partition(":")[0]], "wall"),
                 remark="Apple's own counter by Zeus; Apple states no bound, 40 % as of estimates",
                 resolution_j=STEP_J,
+                limit_w=PACKAGE_LIMIT_W,
             )
             for domain in values
         )
@@ -111,8 +115,8 @@ class AppleDevice(Device):
             reason = f"Zeus: {first_line(error)}"
             return [Sample(None, f"{domain}: {reason}") for domain in self._counters]
         return [
-            counter.sample(lambda domain=domain: values.get(domain))  # type: ignore[misc]
-            for domain, counter in self._counters.items()
+            energy_sample(domain, guard, functools.partial(values.get, domain))
+            for domain, guard in self._counters.items()
         ]
 
 

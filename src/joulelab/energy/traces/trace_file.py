@@ -224,6 +224,8 @@ def _channel(data: Mapping[str, Any]) -> Channel:
         resolution_j=float(data.get("resolution_j", 0.0)),
         comparison=bool(data.get("comparison", False)),
         calibration=float(data.get("calibration", 1.0)),
+        range_j=_number(data.get("range_j")),
+        limit_w=_number(data.get("limit_w")),
         sensor=Sensor(**data["sensor"]) if data.get("sensor") else None,
         highest_w=_number(data.get("highest_w")),
     )
