@@ -173,6 +173,13 @@ class _Held:
         )
 
 
+def shared_folder() -> Path | None:
+    """The folder in which users tell each other who measures; ``None`` where there is none."""
+    if own := os.environ.get(VARIABLE):
+        return Path(own) if Path(own).is_dir() else None
+    return next(filter(_is_shared, SHARED), None)
+
+
 def _folders() -> Iterator[tuple[Path, int]]:
     """Where the lock may lie, the best first, each with the mode of its files."""
     if own := os.environ.get(VARIABLE):

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -31,12 +30,12 @@ from typing import Any
 
 import psutil
 
+from joulelab.energy.lock import shared_folder
 from joulelab.energy.reading import Measurement
 
 PREFIX, SUFFIX = "joulelab-window-", ".json"
 LONGEST = 4096
 LONGEST_LABEL = 80
-SHARED = (Path("/run/lock"), Path("/tmp"))
 SETTLED_NS = 100_000_000
 """Longer than a file system takes to give a folder a new time of change."""
 
@@ -106,7 +105,7 @@ class Presence:
         self._stay = Stay(
             os.getpid(), _started_by(os.getpid()), label, self.devices, time.monotonic()
         )
-        folder = _folder()
+        folder = shared_folder()
         if folder is not None:
             name = f"{PREFIX}{os.getpid()}-{next(_NUMBERS)}{SUFFIX}"
             self._path = folder / name
@@ -197,22 +196,6 @@ class Presence:
                 os.write(file, words.encode())
             finally:
                 os.close(file)
-
-
-def _folder() -> Path | None:
-    """Where the files lie: with the locks; ``None`` where there is no place that all share.
-
-    In a folder of everybody that has the sticky bit nobody can remove or replace those of others.
-    """
-    if own := os.environ.get("JOULELAB_LOCK_DIR"):
-        return Path(own) if Path(own).is_dir() else None
-    wanted = stat.S_IFDIR | stat.S_ISVTX | stat.S_IWOTH
-    for folder in SHARED:
-        with suppress(OSError):
-            about = folder.lstat()
-            if about.st_mode & wanted == wanted and about.st_uid == 0:
-                return folder
-    return None
 
 
 def _stays(folder: Path) -> Iterator[tuple[Path, Stay]]:
