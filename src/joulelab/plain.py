@@ -96,15 +96,16 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str, *, finite: bool = True) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Args:
         text: of a file.
+        finite: whether numbers must be.
 
     Raises:
-        PlainDataError: it is not valid, or holds what is refused; dates and numbers that are not
-            finite are too, for no key takes one.
+        PlainDataError: it is not valid, or holds what is refused; dates are too, for no key takes
+            one.
     """
     try:
         tables = tomllib.loads(text)
@@ -114,7 +115,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise PlainDataError(f"it is not valid TOML: {error}", is_syntax=True) from None
     except ValueError:  # Python reads no number of thousands of digits
         raise PlainDataError("a number in it has too many digits") from None
-    check_plain(tables)
+    check_plain(tables, finite=finite)
     return tables
 
 

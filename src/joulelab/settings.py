@@ -136,7 +136,7 @@ def load_settings() -> dict[str, Any]:
             )
         return {}
     try:
-        tables = parse_toml(read_text(path))
+        tables = parse_toml(read_text(path), finite=False)  # each setting says what it takes
     except PlainDataError as error:
         raise SettingsError(f"{path} cannot be read: {error}", "it must be TOML") from error
     for name, table in tables.items():

@@ -132,6 +132,12 @@ def test_whether_a_grid_has_enough_points_is_arithmetic(tmp_path, monkeypatch):
         make_plan(load_spec(path, [strategy, "experiment.layers.rounds=6"]))
 
 
+def test_threads_are_no_more_than_a_library_can_make(tmp_path):
+    message = refused(written(tmp_path, LAYERS), "threads=1000000000")
+    assert "--set threads: threads = 1000000000 is not possible" in message
+    assert "1024" in message
+
+
 def test_layers_are_counted_before_they_are_built():
     with pytest.raises(UsageError, match="at most 1,000"):
         verify_buildable("DensePolyNN", ImageShape(1, 8, 8), 10, {"linear_layers": 10**12})

@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from joulelab.energy.meter import meters as known_meters
 from joulelab.study.design import Configuration
-from joulelab.study.experiment import Count, ExperimentSpec, kinds
+from joulelab.study.experiment import ExperimentSpec, kinds
 from joulelab.study.miniature import Miniature, miniature_in_words
 from joulelab.study.validation import known
+
+MOST_THREADS = 1024
+"""More than any machine has use for; told to make a billion, a library ends the process."""
 
 
 class EnergySpec(BaseModel):
@@ -71,7 +74,7 @@ class StudySpec(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     summary: str = ""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    threads: Count | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(gt=0, le=MOST_THREADS, strict=True)] | Literal["auto"] = "auto"
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     plugins: list[str] = Field(default_factory=list)
     energy: EnergySpec = EnergySpec()
