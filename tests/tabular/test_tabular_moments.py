@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from joulelab.errors import TraceError, UsageError
@@ -147,6 +148,31 @@ def test_an_hour_without_rows_on_an_ordinary_day_stays_an_hour(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     read = moments(["2026-06-10 01:59:58", "2026-06-10 01:59:59", "2026-06-10 03:00:00"])
     assert read.seconds.tolist() == [0, 1, 3602]
+
+
+@pytest.mark.parametrize("minutes", [15, 30, 60])
+def test_rows_as_far_apart_as_hours_are_no_change_of_summer_time(minutes, monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    cells = pd.date_range("2026-03-28 22:00", periods=24, freq=f"{minutes}min").astype(str)
+    read = moments(list(cells))
+    assert np.diff(read.seconds).tolist() == [60 * minutes] * 23
+    assert read.changes == 0
+
+
+def test_rows_an_hour_apart_show_the_hour_that_is_left_out(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    hours = ("2026-03-29 00:00", "2026-03-29 01:00", "2026-03-29 03:00", "2026-03-29 04:00")
+    read = moments(list(hours))
+    assert read.seconds.tolist() == [0, 3600, 7200, 10800]
+    assert read.changes == 1
+
+
+def test_another_zone_than_that_of_this_machine_may_be_assumed_and_is_said(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    table = parse_table(Path("log.csv"), b"n;time\n1;2026-03-05 09:00\n", TraceError)
+    read = table.moments("time", assumed=UTC)
+    assert read.epoch_s == epoch("2026-03-05T09:00:00")
+    assert read.remarks == ("times without a zone are taken as UTC",)
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "utc", "+02:00", "local", "CET"])

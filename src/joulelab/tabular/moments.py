@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from itertools import pairwise
@@ -110,6 +110,7 @@ class Moments:
         resolution_s: 1, or 60, where all of them are whole seconds, or minutes; else 0.
         zone: that was assumed for moments without an offset; empty where none was needed.
         remarks: what was taken for granted, in words.
+        changes: how often summer time begins or ends within moments whose zone nobody named.
     """
 
     seconds: Floats
@@ -117,6 +118,7 @@ class Moments:
     resolution_s: float = 0.0
     zone: str = ""
     remarks: tuple[str, ...] = ()
+    changes: int = 0
 
     @property
     def since_1970_s(self) -> Floats:
@@ -167,14 +169,17 @@ def _link_of(path: Any) -> str:  # noqa: ANN401 - a Path, imported late
         return ""
 
 
-def read_moments(table: Table, name: str, zone: tzinfo | None = None) -> Moments:
+def read_moments(
+    table: Table, name: str, zone: tzinfo | None = None, assumed: tzinfo | None = None
+) -> Moments:
     """A column as times.
 
     Args:
         table: where it is.
         name: of the column.
-        zone: of moments without an offset; that of the heading, else of this machine, where
+        zone: of moments without an offset; that of the heading, else the assumed one, where
             ``None``.
+        assumed: where neither is named; that of this machine where ``None``.
 
     Raises:
         JoulelabError: a text in it is neither seconds nor a moment, or may be read in two ways, or
@@ -188,14 +193,14 @@ def read_moments(table: Table, name: str, zone: tzinfo | None = None) -> Moments
     if pd.api.types.is_datetime64_any_dtype(column):
         if column.dt.tz is not None:
             return _since_first(_epoch_s(column.dt.tz_convert("UTC").dt.tz_localize(None)))
-        return _local(table, name, _epoch_s(column), zone)
+        return _local(table, name, _epoch_s(column), zone, assumed)
     if not pd.api.types.is_numeric_dtype(column):
         as_numbers = pd.to_numeric(column, errors="coerce")
         texts = pd.Series(table.texts(name))
         said = texts != ""
         moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
         if 2 * int(moments.sum()) > int(said.sum()):
-            return _of_texts(table, name, texts, zone)
+            return _of_texts(table, name, texts, zone, assumed)
     return _of_numbers(table, name)
 
 
@@ -215,7 +220,9 @@ def _of_numbers(table: Table, name: str) -> Moments:
     return Moments(values - first, first, _resolution(values))
 
 
-def _of_texts(table: Table, name: str, texts: pd.Series[str], zone: tzinfo | None) -> Moments:
+def _of_texts(
+    table: Table, name: str, texts: pd.Series[str], zone: tzinfo | None, assumed: tzinfo | None
+) -> Moments:
     import pandas as pd
 
     texts = texts.str.strip("[]").str.strip()
@@ -228,15 +235,15 @@ def _of_texts(table: Table, name: str, texts: pd.Series[str], zone: tzinfo | Non
     stamps = parts["stamp"].where(with_offset, texts)
     naive_s = _parsed(table, name, stamps, texts)
     if not with_offset.any():
-        return _local(table, name, naive_s, zone)
+        return _local(table, name, naive_s, zone, assumed)
     known = {text: _offset_s(text) for text in parts["zone"].dropna().unique()}
     offsets_s = pd.Series(parts["zone"].map(known), dtype=float).to_numpy()
     if with_offset.all() or not (texts[~with_offset] != "").any():
         return _since_first(naive_s - np.nan_to_num(offsets_s))
-    others = _local(table, name, np.where(with_offset, np.nan, naive_s), zone)
+    others = _local(table, name, np.where(with_offset, np.nan, naive_s), zone, assumed)
     epoch_s = np.where(with_offset, naive_s - np.nan_to_num(offsets_s), others.since_1970_s)
     mixed = _since_first(epoch_s)
-    return Moments(mixed.seconds, mixed.epoch_s, mixed.resolution_s, others.zone, others.remarks)
+    return replace(mixed, zone=others.zone, remarks=others.remarks, changes=others.changes)
 
 
 def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[str]) -> Floats:
@@ -326,23 +333,24 @@ def _times_of_day(table: Table, name: str, texts: pd.Series[str]) -> Moments:
     return Moments(of_day + DAY_S * days - of_day[0], None, _resolution(of_day))
 
 
-def _local(table: Table, name: str, naive_s: Floats, zone: tzinfo | None) -> Moments:
+def _local(
+    table: Table, name: str, naive_s: Floats, zone: tzinfo | None, assumed: tzinfo | None
+) -> Moments:
     """Moments without an offset, in a zone that is given, or assumed."""
     named = zone or _zone_of_heading(table.headings[name].text)
-    used = named or local_zone()
+    used = named or assumed or local_zone()
     told = "" if named is not None else str(used)
-    remarks = (
-        [] if named is not None else [f"times without a zone are taken as local time ({used})"]
-    )
+    taken = str(used) if assumed is not None else f"local time ({used})"
+    remarks = [] if named is not None else [f"times without a zone are taken as {taken}"]
+    changes: list[str] = []
     good = np.flatnonzero(np.isfinite(naive_s))
     if not len(good):
         return Moments(naive_s)
     offsets = _offsets_s(table, name, naive_s, good, used, asked=zone is not None)
     if named is None:
         offsets, changes = _unnamed_changes(naive_s, good, offsets)
-        remarks += changes
-    epoch_s = naive_s - offsets
-    return _since_first(epoch_s, told, remarks)
+    read = _since_first(naive_s - offsets, told, remarks + changes)
+    return replace(read, changes=len(changes))
 
 
 def _zone_of_heading(text: str) -> tzinfo | None:
@@ -409,14 +417,16 @@ def _unnamed_changes(
 ) -> tuple[Floats, list[str]]:
     """Jumps of an hour where some zone changes, which the assumed zone does not explain."""
     steps = np.diff((naive_s - offsets)[good])
-    usual_s = float(np.median(np.abs(steps))) if len(steps) else 0.0
-    tolerance_s = max(3 * usual_s, 1.0)
+    usual_s = float(np.percentile(np.abs(steps), 50, method="lower")) if len(steps) else 0.0
+    tolerance_s = min(max(3 * usual_s, 1.0), HOUR_S / 4)
     remarks = []
     offsets = offsets.copy()
-    for position in np.flatnonzero(np.abs(np.abs(steps) - HOUR_S) <= tolerance_s).tolist():
+    # Where rows are an hour apart, a step of an hour is no jump.
+    jumps = np.abs(np.abs(steps - usual_s) - HOUR_S) <= tolerance_s
+    for position in np.flatnonzero(jumps).tolist():
         before = _naive(float(naive_s[good[position]]))
         after = _naive(float(naive_s[good[position + 1]]))
-        change_s = HOUR_S if steps[position] > 0 else -HOUR_S
+        change_s = HOUR_S if steps[position] > usual_s else -HOUR_S
         zone = _changes_there(before, after, change_s)
         if zone:
             offsets[good[position + 1 :]] += change_s

@@ -152,11 +152,13 @@ class Table:
 
         return read_numbers(self, name, units)
 
-    def moments(self, name: str, zone: tzinfo | None = None) -> Moments:
+    def moments(
+        self, name: str, zone: tzinfo | None = None, assumed: tzinfo | None = None
+    ) -> Moments:
         """A column of times; see `joulelab.tabular.moments.read_moments`."""
         from joulelab.tabular.moments import read_moments
 
-        return read_moments(self, name, zone)
+        return read_moments(self, name, zone, assumed)
 
     def rows(self, chosen: Any) -> Table:  # noqa: ANN401 - whatever pandas takes
         """Only some rows.
