@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from joulelab.errors import DatasetError
+from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import CUT, parse_table, read_table
 
 PLAIN = "time,power [W]\n0,12.5\n1,13.5\n"
@@ -116,6 +117,13 @@ def test_an_unreadable_sensor_is_no_number_and_says_why():
     )
     assert np.isnan(read.values).tolist() == [True, False, True]
     assert read.unreadable == "[Unknown Error]"
+
+
+def test_where_missing_cells_are_named_any_other_word_is_refused():
+    read = parse("a,power\n1,2\n2,n/a\n3,low\n")
+    assert np.isnan(read.rows([0, 1]).numbers("power", missing=MISSING).values).tolist() == [0, 1]
+    with pytest.raises(DatasetError, match=r"line 4, column power: 'low' is no number"):
+        read.numbers("power", missing=MISSING)
 
 
 def test_a_unit_that_nobody_knows_is_refused():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from joulelab.tabular.table import Table
 
 Floats = NDArray[np.float64]
+
+MISSING = frozenset({"", "-", "na", "n/a", "nan", "none", "null"})
+"""What stands in a cell without a value, in small letters."""
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,:]*)")
 _UNREADABLE = re.compile(r"\[.*\]|\D*")
@@ -44,7 +47,12 @@ class Numbers:
     unreadable: str = ""
 
 
-def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = None) -> Numbers:
+def read_numbers(
+    table: Table,
+    name: str,
+    units: Mapping[str, float] | None = None,
+    missing: Collection[str] | None = None,
+) -> Numbers:
     """A column as numbers.
 
     Args:
@@ -53,6 +61,8 @@ def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = No
         units: what a unit is multiplied by, in small letters. The unit stands in the cell, in the
             heading, or at the end of the name (``power_mw``), the first of these that is there;
             where ``None``, units are not looked at.
+        missing: texts in small letters that say that there is no number, `MISSING` for instance;
+            any text without a digit where ``None``, as sensors have many.
 
     Raises:
         JoulelabError: it is in a unit that is not among `units`, a text in it is no number, or can
@@ -70,7 +80,7 @@ def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = No
     codes, texts = pd.factorize(column, use_na_sentinel=True)
     stripped = [str(text).strip() for text in texts]
     plain = _with_points(table, name, stripped, codes)
-    known = [_number(text, factor, units) for text in plain]
+    known = [_number(text, factor, units, missing) for text in plain]
     if None in known:
         bad = known.index(None)
         raise table.error(
@@ -127,11 +137,14 @@ def _with_points(
     return texts
 
 
-def _number(text: str, factor: float, units: Mapping[str, float] | None) -> float | None:
+def _number(
+    text: str, factor: float, units: Mapping[str, float] | None, missing: Collection[str] | None
+) -> float | None:
     """The number in a text; NaN where it says that there is none, ``None`` where it is odd."""
     match = _NUMBER.fullmatch(text)
     if match is None:
-        return math.nan if _UNREADABLE.fullmatch(text) else None
+        none = _UNREADABLE.fullmatch(text) if missing is None else text.casefold() in missing
+        return math.nan if none else None
     unit = match[2].casefold()
     if units and unit:
         return float(match[1]) * units[unit] if unit in units else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from joulelab.errors import JoulelabError, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pandas as pd
 
@@ -146,11 +146,16 @@ class Table:
         absent = column.isna()
         return ["" if no else str(text).strip() for text, no in zip(column, absent, strict=True)]
 
-    def numbers(self, name: str, units: Mapping[str, float] | None = None) -> Numbers:
+    def numbers(
+        self,
+        name: str,
+        units: Mapping[str, float] | None = None,
+        missing: Collection[str] | None = None,
+    ) -> Numbers:
         """A column of numbers; see `joulelab.tabular.numbers.read_numbers`."""
         from joulelab.tabular.numbers import read_numbers
 
-        return read_numbers(self, name, units)
+        return read_numbers(self, name, units, missing)
 
     def moments(
         self, name: str, zone: tzinfo | None = None, assumed: tzinfo | None = None
