@@ -9,11 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Pue
+from joulelab.cli.options import (
+    DeviceColumn,
+    Domains,
+    Interval,
+    Json,
+    Meters,
+    Place,
+    PowerColumns,
+    Pue,
+    RowInterval,
+    TimeColumn,
+    Timezone,
+    Where,
+)
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
     from joulelab.energy.monitor import Options
+    from joulelab.energy.traces.recording import ReadSettings
     from joulelab.energy.trials import Command
 
 commands = typer.Typer()
@@ -158,15 +172,17 @@ def watch(
 
 
 @commands.command()
-def trace(
+def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A recorded trace, also nvidia-smi's CSV log."),
+        typer.Argument(metavar="FILE", help="A recorded trace, or another program's log."),
     ],
-    where: Annotated[
-        str,
-        typer.Option("--where", metavar="COLUMN=VALUE", help="Which of several recordings."),
-    ] = "",
+    where: Where = "",
+    time: TimeColumn = "",
+    power: PowerColumns = None,
+    device: DeviceColumn = "",
+    timezone: Timezone = "",
+    interval: RowInterval = None,
     start: Annotated[
         float | None, typer.Option("--from", metavar="SECONDS", help="From this moment on.")
     ] = None,
@@ -181,10 +197,23 @@ def trace(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was used in a recorded trace."""
+    """Say what was used in a recorded trace: joulelab's, or a log of another program.
+
+    Known are nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
+    PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
+    power in it.
+    """
     from joulelab.cli.recording import Part, print_recording
 
-    print_recording(file, Part(where, start, end), place, pue, plot, as_json=json)
+    settings: ReadSettings = {
+        "where": where,
+        "time_column": time,
+        "power_column": power or [],
+        "device": device,
+        "timezone": timezone,
+        "interval_s": interval,
+    }
+    print_recording(file, settings, Part(start, end), place, pue, plot, as_json=json)
 
 
 def _commands(command: list[str] | None, compare: tuple[str, str] | None) -> list[Command]:

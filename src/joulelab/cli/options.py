@@ -64,3 +64,36 @@ Pue = Annotated[
     float | None, typer.Option("--pue", help="Power usage effectiveness of the building.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Where = Annotated[
+    str,
+    typer.Option("--where", metavar="COLUMN=VALUE", help="One of several recordings in the file."),
+]
+TimeColumn = Annotated[
+    str, typer.Option("--time", metavar="COLUMN", help="The column of times, if not found by name.")
+]
+PowerColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--power", metavar="COLUMN", help="A column of power, if not found by name; repeatable."
+    ),
+]
+DeviceColumn = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="COLUMN|NAME",
+        help="The column that tells devices apart; or the one device it is of, as gpu:0 or wall.",
+    ),
+]
+Timezone = Annotated[
+    str,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Of times without one: Europe/Berlin, UTC, +02:00; that of this machine by default.",
+    ),
+]
+RowInterval = Annotated[
+    float | None,
+    typer.Option("--interval", metavar="SECONDS", help="Between rows, where they have no times."),
+]

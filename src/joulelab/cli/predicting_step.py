@@ -17,7 +17,7 @@ from joulelab.analysis.prediction.step import StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.cli.output import data_console, print_json
 from joulelab.energy.tape import Stretch
-from joulelab.energy.traces.recording import Recording, read_recording
+from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import TraceError, UsageError
 
 UNCERTAIN = 0.1
@@ -76,8 +76,8 @@ def print_step(
     path: Path,
     whole: Whole,
     *,
+    settings: ReadSettings,
     domains: Sequence[str],
-    where: str,
     fine_tuning: bool,
     as_json: bool,
 ) -> None:
@@ -86,12 +86,12 @@ def print_step(
     Args:
         path: of the trace so far.
         whole: how long the training takes.
+        settings: how the file is read.
         domains: only these; all where empty.
-        where: one of several recordings in the file.
         fine_tuning: whether a change of level is to be expected.
         as_json: JSON instead of a table.
     """
-    recording = read_recording(path, where=where)
+    recording = read_recording(path, **settings)
     seen_s = recording.end_s - recording.start_s
     duration_s = whole.duration_of(seen_s)
     change = FINE_TUNING if fine_tuning else None
