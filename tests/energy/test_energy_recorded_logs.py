@@ -219,6 +219,7 @@ def test_two_logs_in_one_file_are_refused(refusal):
 def test_a_log_without_a_header_is_refused(refusal, columns):
     rows = [f"{MOMENT.format(second)}, {columns}220.50 W\n" for second in range(3)]
     said = refusal("".join(rows))
+    assert "no column of time" in said
     assert "no header" in said
     assert "without noheader" in said
 

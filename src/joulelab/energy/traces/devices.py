@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,11 @@ _CALLED: Mapping[str, str] = {
     """,
 }
 _NAMES = {name: kind for kind, names in _CALLED.items() for name in names.split()}
+_MODELS = frozenset({"name", "gpu_name", "product_name", "device_name"})
 MOST_DEVICES = 64
 """More than any machine has: what has more values counts something else."""
+APART_S = 0.1
+"""Rows of several devices in one round lie nearer to each other."""
 ROUND = 0.75
 """A round has at least this part of all devices; some may drop out."""
 _PERCENT = "%"
@@ -63,11 +66,14 @@ class Device:
         domain: its name; empty where the table has no column that names devices.
         rows: their positions (n,).
         host: the machine that it is in, where the table says so.
+        sure: whether the column is of devices, and not of machines or models, of which one may
+            have several.
     """
 
     domain: str
     rows: Positions
     host: str = ""
+    sure: bool = False
 
 
 def devices(table: Table, asked: str, times_s: NDArray[np.float64]) -> list[Device]:
@@ -91,7 +97,8 @@ def devices(table: Table, asked: str, times_s: NDArray[np.float64]) -> list[Devi
         for key, rows in grouped.items()
     ]
     groups = [(tuple(map(_text, key)), rows) for key, rows in groups]
-    return list(_named(groups, list(columns.values())))
+    models = all(folded(name) in _MODELS or kind == HOST for name, kind in columns.items())
+    return [replace(device, sure=not models) for device in _named(groups, list(columns.values()))]
 
 
 def is_column(table: Table, asked: str) -> bool:
@@ -137,8 +144,10 @@ def _names_devices(table: Table, name: str, times_s: NDArray[np.float64]) -> boo
 
     texts = pd.Series(table.texts(name)).replace("-", "")
     codes, values = pd.factorize(texts)
-    if len(values) > MOST_DEVICES or (len(values) == len(texts) and len(texts) > 1):
+    if len(values) > MOST_DEVICES:
         return False
+    if len(values) == len(texts) > 1 and np.diff(times_s).max(initial=0.0) > APART_S:
+        return False  # it numbers the rows
     if not any(values) or any(text.endswith(_PERCENT) for text in values):
         return False
     numbers = pd.to_numeric(pd.Series(values[values != ""]), errors="coerce")

@@ -48,15 +48,17 @@ def of_intervals(ends_s: Floats, lengths_s: Floats, joules: Floats) -> tuple[Kin
             np.concatenate((begins_s[:1], ends_s)),
             np.concatenate(([0.0], np.cumsum(joules))),
         )
-    begins_s = np.concatenate((begins_s[:1], np.where(meet, ends_s[:-1], begins_s[1:])))
-    power_w = joules / np.maximum(ends_s - begins_s, 1e-9)
-    times, values = [begins_s[0]], [power_w[0]]
-    for at in range(1, len(ends_s)):
-        if not meet[at - 1]:
-            times += [ends_s[at - 1]]
-            values += [math.nan]
-        times += [begins_s[at]]
-        values += [power_w[at]]
+    power_w = joules / np.maximum(lengths_s, 1e-9)
+    times: list[float] = []
+    values: list[float] = []
+    for at in range(len(ends_s)):
+        goes_on = at and meet[at - 1]
+        if at and not (goes_on and math.isfinite(power_w[at])):
+            # What was known stands until its interval is over, and no longer.
+            times += [ends_s[at - 1]] * 2
+            values += [power_w[at - 1], math.nan]
+        times.append(ends_s[at - 1] if goes_on else begins_s[at])
+        values.append(power_w[at])
     return "power", np.array([*times, ends_s[-1]]), np.array([*values, power_w[-1]])
 
 

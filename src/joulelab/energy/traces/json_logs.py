@@ -20,25 +20,26 @@ from joulelab.tabular.table import Heading, Table
 
 LOGGED = "logged at"
 WHOLE_HOST = "total power"
-KNOWN: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
-    (re.compile(pattern), name, unit)
-    for pattern, name, unit in (
-        (r"host\.timestamp", "timestamp", ""),
-        (r"host\.consumption", WHOLE_HOST, "uW"),
-        (r"sockets\.(\d+)\.consumption", r"cpu \1 power", "uW"),
-        (r"sockets\.(\d+)\.domains\.(\w+)\.consumption", r"\2 \1 power", "uW"),
-        (r"(?:.*\.)?(?:switch|pm1|cover):(\d+)\.apower", r"wall \1 power", "W"),
-        (r"(?:.*\.)?(?:switch|pm1|cover):(\d+)\.aenergy\.total", r"wall \1 energy", "Wh"),
-        (r"(?:.*\.)?apower", "wall power", "W"),
-        (r"(?:.*\.)?aenergy\.total", "wall energy", "Wh"),
-        (r"(?:.*\.)?e?meters\.(\d+)\.power", r"wall \1 power", "W"),
-        (r"(?:.*\.)?ENERGY\.Power", "wall power", "W"),
-        (r"(?:.*\.)?ENERGY\.Power\.(\d+)", r"wall \1 power", "W"),
-        (r"(?:.*\.)?ENERGY\.Total", "wall energy", "kWh"),
-        (r"(?:.*\.)?ENERGY\.Total\.(\d+)", r"wall \1 energy", "kWh"),
-        (r"(?:StatusSNS\.)?Time", "Time", ""),
-        (r"(?:params\.|sys\.)?(?:ts|unixtime)", "ts", ""),
-        (r"(?:.*\.)?minute_ts", "minute_ts", ""),
+SCAPHANDRE, SHELLY, TASMOTA = "scaphandre", "shelly", "tasmota"
+KNOWN: tuple[tuple[re.Pattern[str], str, str, str], ...] = tuple(
+    (re.compile(pattern), name, unit, program)
+    for pattern, name, unit, program in (
+        (r"host\.timestamp", "timestamp", "", SCAPHANDRE),
+        (r"host\.consumption", WHOLE_HOST, "uW", SCAPHANDRE),
+        (r"sockets\.(\d+)\.consumption", r"cpu \1 power", "uW", SCAPHANDRE),
+        (r"sockets\.(\d+)\.domains\.(\w+)\.consumption", r"\2 \1 power", "uW", SCAPHANDRE),
+        (r"(?:.*\.)?(?:switch|pm1|cover):(\d+)\.apower", r"wall \1 power", "W", SHELLY),
+        (r"(?:.*\.)?(?:switch|pm1|cover):(\d+)\.aenergy\.total", r"wall \1 energy", "Wh", SHELLY),
+        (r"(?:.*\.)?apower", "wall power", "W", SHELLY),
+        (r"(?:.*\.)?aenergy\.total", "wall energy", "Wh", SHELLY),
+        (r"(?:.*\.)?e?meters\.(\d+)\.power", r"wall \1 power", "W", SHELLY),
+        (r"(?:.*\.)?ENERGY\.Power", "wall power", "W", TASMOTA),
+        (r"(?:.*\.)?ENERGY\.Power\.(\d+)", r"wall \1 power", "W", TASMOTA),
+        (r"(?:.*\.)?ENERGY\.Total", "wall energy", "kWh", TASMOTA),
+        (r"(?:.*\.)?ENERGY\.Total\.(\d+)", r"wall \1 energy", "kWh", TASMOTA),
+        (r"(?:StatusSNS\.)?Time", "Time", "", ""),
+        (r"(?:params\.|sys\.)?(?:ts|unixtime)", "ts", "", ""),
+        (r"(?:.*\.)?minute_ts", "minute_ts", "", ""),
     )
 )
 _LEFT_OUT = frozenset({"consumers", "by_minute", "disks", "components"})
@@ -57,8 +58,8 @@ def is_json(text: str) -> bool:
     return "{" in first and first.rstrip().endswith("}") and '":' in first
 
 
-def read_json(path: Path, text: str) -> Table:
-    """The samples in a text.
+def read_json(path: Path, text: str) -> tuple[Table, str]:
+    """The samples in a text, and the program that wrote them; empty where nobody knows.
 
     Raises:
         TraceError: it is no JSON, or has no objects in it.
@@ -68,6 +69,7 @@ def read_json(path: Path, text: str) -> Table:
     rows: list[dict[str, str]] = []
     lines: list[int] = []
     units: dict[str, str] = {}
+    program = ""
     remarks: list[str] = []
     for line, said, prefix in _objects(path, text):
         if said is None:
@@ -75,7 +77,8 @@ def read_json(path: Path, text: str) -> Table:
             continue
         row: dict[str, str] = {}
         for key, value in _leaves(said):
-            name, units[name] = _name(key)
+            name, units[name], known = _name(key)
+            program = known or program
             row.setdefault(name, value)
         if stamp := _STAMP.search(prefix):
             row[LOGGED] = stamp[0]
@@ -87,7 +90,7 @@ def read_json(path: Path, text: str) -> Table:
         raise TraceError(f"{path} has no sample", "a log in JSON has an object a sample")
     frame = pd.DataFrame.from_records(rows).fillna("")
     headings = {name: Heading(name, units.get(name, "")) for name in frame.columns}
-    return Table(path, frame, headings, lines, tuple(remarks), TraceError)
+    return Table(path, frame, headings, lines, tuple(remarks), TraceError), program
 
 
 def _objects(path: Path, text: str) -> Iterator[tuple[int, Any, str]]:
@@ -133,9 +136,9 @@ def _leaves(said: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: AN
         yield path, str(said)
 
 
-def _name(path: str) -> tuple[str, str]:
-    """The column of a path, and its unit where it is known."""
-    for pattern, name, unit in KNOWN:
+def _name(path: str) -> tuple[str, str, str]:
+    """The column of a path, its unit and its program, where they are known."""
+    for pattern, name, unit, program in KNOWN:
         if found := pattern.fullmatch(path):
-            return found.expand(name), unit
-    return path, ""
+            return found.expand(name), unit, program
+    return path, "", ""

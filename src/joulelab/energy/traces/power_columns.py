@@ -124,6 +124,7 @@ _NO_POWER = frozenset(
         "output",
     ]
 )
+_PACKAGES = frozenset({"package", "socket"})
 _FILLING = {*_POWER, *_ENERGY, *_MANNERS, *WATTS, *JOULES, "usage", "value", "consumption", "now"}
 _UNIT = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -181,10 +182,14 @@ def power_columns(table: Table) -> list[PowerColumn]:
 def read_heading(name: str, heading: Heading) -> PowerColumn | None:
     """What a heading says; ``None`` where it is neither of power nor of energy."""
     words = _words(heading.text)
+    if "graphics" in words:  # rocm-smi: Average Graphics Package Power
+        words = ["gpu" if one == "graphics" else one for one in words if one not in _PACKAGES]
     kind = _kind(words, heading.unit.casefold())
     if kind is None or _NO_POWER.intersection(words):
         return None
     families = [WORDS[word] for word in words if word in WORDS]
+    if {"cpu", "gpu"} <= set(families) and "+" not in heading.text and TOTAL not in families:
+        return PowerColumn(name, kind, label="".join(words))  # a rail of both, and of what else
     if "gpu" in families and {"core", "dram"}.intersection(families):
         return None  # a rail of a card, within it
     places = [at for at, word in enumerate(words) if word.isdigit() and words[at - 1] in WORDS]

@@ -47,6 +47,7 @@ class Log:
     Attributes:
         table: a row a sample.
         program: that wrote it.
+        apart: whether a row, by the program's way, has all devices in columns of their own.
         domain: of power that is of no part of the machine by its heading; empty for the usual one.
         joules: whether energies are of the time since the row before, and not since some moment.
         elapsed: the column of the time that a row is about, in seconds, the row being its end.
@@ -57,6 +58,7 @@ class Log:
 
     table: Table
     program: str = "recorded"
+    apart: bool = False
     domain: str = ""
     joules: bool = False
     elapsed: str = ""
@@ -103,6 +105,7 @@ _PROGRAMS = (
     ("turbostat", re.compile(r"\b(pkg|cor|gfx|ram|sys)(watt|_j)\b")),
     ("powerstat", re.compile(r"\bctxt/s\b.*\bwatts\b")),
     ("powerjoular", re.compile(r"\bcpu_utilization\b.*\bcpu_power\b")),
+    ("shelly-em", re.compile(r"\b\w_total_act_energy\b")),
     ("energibridge", re.compile(r"^delta time ")),
 )
 
@@ -125,7 +128,8 @@ def read_log(path: Path, content: bytes) -> Log:
     if re.search(r"power/energy-\w+/", text):
         return _perf(path, text)
     if json_logs.is_json(text):
-        return Log(with_units(json_logs.read_json(path, text)), "json")
+        table, program = json_logs.read_json(path, text)
+        return replace(of_table(table), program=program or "recorded", apart=bool(program))
     for rows in _TABLES:
         header = next((line for line in text.split("\n") if rows.header.search(line)), None)
         if header is not None:
@@ -149,6 +153,8 @@ def of_table(table: Table) -> Log:
         return replace(log, joules=True)
     if program == "powerstat":
         return _powerstat(log)
+    if program == "shelly-em":
+        return _shelly_em(log)
     return log
 
 
@@ -175,7 +181,7 @@ def _headed(table: Table) -> Table:
     stamped = first.str.fullmatch(r"1\d{9}\.\d+").all()
     floats = others and all(one.str.fullmatch(r"\d{1,4}\.\d+").all() for one in others)
     if not stamped or not floats:
-        raise table.error("it has no column of time that is named so", HEADLESS)
+        return table
     names = ["timestamp", *(f"power{gpu} (W)" for gpu in range(len(others)))]
     headings = {name: Heading.of(name) for name in names}
     remark = "it has no header: read as Zeus writes it, seconds and then the watts of each GPU"
@@ -194,6 +200,15 @@ def _powerstat(log: Log) -> Log:
     if domains:
         headings["Watts"] = Heading("total Watts", "W")
     return replace(log, table=replace(log.table, headings=headings), domain="wall")
+
+
+def _shelly_em(log: Log) -> Log:
+    """Records of a Shelly energy meter: watt-hours of each minute and phase (EMData)."""
+    headings = dict(log.table.headings)
+    for phase, letter in enumerate("abc"):
+        if f"{letter}_total_act_energy" in headings:
+            headings[f"{letter}_total_act_energy"] = Heading(f"wall {phase} energy", "Wh")
+    return replace(log, table=replace(log.table, headings=headings), apart=True, joules=True)
 
 
 def _perf(path: Path, text: str) -> Log:
@@ -225,7 +240,7 @@ def _perf(path: Path, text: str) -> Log:
     began = re.search(r"# started on (.+)", text)
     remarks = (f"started on {began[1].strip()}",) if began else ()
     table = _table(path, rows, list(lines.values()), "time (s)").remarked(*remarks)
-    return Log(table, "perf", joules=True, begins_s=0.0)
+    return Log(table, "perf", apart=True, joules=True, begins_s=0.0)
 
 
 _PERF = re.compile(
@@ -311,6 +326,7 @@ def _of_samples(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[i
     return Log(
         _table(path, rows, lines, "timestamp"),
         "powermetrics",
+        apart=True,
         elapsed=ELAPSED,
         relative_error=APPLE_ERROR,
     )

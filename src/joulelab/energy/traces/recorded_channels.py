@@ -181,8 +181,10 @@ def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
         stretch for device in found for stretch in _of_device(reading, device, one_device=one)
     ]
     if not stretches:
-        raise table.error("no column of power has a number", table.known())
-    stretches = _without_zeros(reading, stretches)
+        raise table.error(
+            "; ".join(reading.flags) or "no row has a power", "record it again, with its power"
+        )
+    stretches = _without_zeros(reading, _once(reading, stretches))
     stretches = _contained(reading, stretches)
     source = stretches[0].channel.source
     meters = {source: reading.described} if reading.described else {}
@@ -279,18 +281,29 @@ def _chosen(log: Log, asked: Asked) -> list[PowerColumn]:
     columns = power_columns(table)
     if not columns:
         raise _no_column(table, "", "power")
+    for column in columns:
+        if column.name in table.twice:
+            table.column(column.name)  # says that there are two, which differ
+    columns = _numbered(columns)
     plain = [one for one in columns if not one.family and one.number is None]
     bare = [one for one in plain if not one.label]
-    if len(columns) > len(plain) or bare:
-        columns = [one for one in columns if one not in plain or one in bare]
-        return _labelled(table, columns)
-    if len({one.label for one in plain}) > 1:
-        names = ", ".join(one.name for one in plain)
+    if bare:
+        return _labelled(table, [one for one in columns if one not in plain or one in bare])
+    if plain and (len(columns) > len(plain) or len({one.label for one in plain}) > 1):
+        names = ", ".join(one.name for one in columns)
         raise TraceError(
-            f"{table.path} has several columns of power, and does not say of what: {names}",
-            "name those that count by --power COLUMN (power=COLUMN)",
+            f"{table.path} has several columns of power, and does not say of what: {names[:200]}",
+            "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
         )
-    return columns
+    return columns if plain else _labelled(table, columns)
+
+
+def _numbered(columns: Sequence[PowerColumn]) -> list[PowerColumn]:
+    """The same; the first of columns that pandas has numbered, as ``power.1``, is number 0."""
+    numbers = {one.number for one in columns if not one.family} - {None}
+    if not numbers or 0 in numbers or any(one.family for one in columns):
+        return list(columns)
+    return [replace(one, number=0) if one.number is None else one for one in columns]
 
 
 def _labelled(table: Table, columns: Sequence[PowerColumn]) -> list[PowerColumn]:
@@ -345,7 +358,13 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
         part = table.rows(rows)
         column, numbers = _best(part, ways)
         domain = _domain(reading, device, column)
-        yield from _stretches(reading, part, rows, column, numbers, domain, one_device=one_device)
+        if column.kind != "power" and not reading.log.joules and _stands_still(numbers.values):
+            reading.flags.append(
+                f"{domain}: {column.name} does not rise: a counter that stands still, or energies "
+                "of single intervals, which nothing says: left out"
+            )
+            continue
+        yield from _stretches(reading, part, device, column, numbers, domain, one_device=one_device)
 
 
 def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Numbers]:
@@ -365,7 +384,7 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
     if column.family == "wall" and len(walls) == 1:
         own = "wall"
     same = own.partition(":")[0] == device.domain.partition(":")[0]
-    if device.domain and (not own or same):
+    if device.domain and (not own or same or len(reading.columns) == 1):
         own = device.domain
     if not own:
         single = asked.device if not devices.is_column(reading.table, asked.device) else ""
@@ -378,13 +397,14 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
 def _stretches(
     reading: _Reading,
     part: Table,
-    rows: devices.Positions,
+    device: Device,
     column: PowerColumn,
     numbers: Numbers,
     domain: str,
     *,
     one_device: bool,
 ) -> Iterator[Stretch]:
+    rows = device.rows
     times_s = reading.moments.seconds[rows]
     values, unreadable = _checked(reading, part, column, numbers, domain)
     if _is_cut(times_s, values):
@@ -393,7 +413,7 @@ def _stretches(
     check_order(part, times_s)
     status, error = Status.MEASURED, reading.log.relative_error or UNKNOWN_ERROR
     if not one_device:
-        status, error = _judged(reading, part, times_s, values, domain, error)
+        status, error = _judged(reading, part, device, times_s, values, domain, error)
     times_s = spread(times_s, _resolution_s(reading, times_s))
     state = {name: known[rows][: len(times_s)] for name, known in reading.state.items()}
     channel = Channel(
@@ -463,17 +483,23 @@ def _resolution_s(reading: _Reading, times_s: Floats) -> float:
 
 
 def _judged(
-    reading: _Reading, part: Table, times_s: Floats, values: Floats, domain: str, error: float
+    reading: _Reading,
+    part: Table,
+    device: Device,
+    times_s: Floats,
+    values: Floats,
+    domain: str,
+    error: float,
 ) -> tuple[Status, float]:
     """Status and error where the rows are of one device, or may be.
 
     Raises:
         TraceError: they are of several, or that cannot be told.
     """
-    if reading.log.program in ("json", "perf", "powermetrics"):
-        return Status.MEASURED, error  # one object, or part, a sample, with all of its devices
+    if reading.log.apart:
+        return Status.MEASURED, error
     verdict, together = judge((reading.moments.epoch_s or 0.0) + times_s, values)
-    if verdict is Verdict.ONE:
+    if verdict is Verdict.ONE or (device.sure and verdict is not Verdict.SEVERAL):
         return Status.MEASURED, error
     if verdict is Verdict.PERHAPS_ONE:
         reading.flags.append(
@@ -481,7 +507,7 @@ def _judged(
             f"though they might be {together}; --device {domain} says that it is one"
         )
         return Status.ESTIMATED, float(together - 1)
-    first, last = part.line(0), part.line(min(together, len(part)) - 1)
+    first, last = part.line(0), part.line(min(together, len(part)) - 1).rpartition(" ")[2]
     what = "seems to have several GPUs" if verdict is Verdict.SEVERAL else "may have several GPUs"
     raise TraceError(
         f"{part.path}, {first} to {last}: it {what}, or other devices, and no column that tells "
@@ -561,6 +587,33 @@ def _lengths_s(reading: _Reading, part: Table, times_s: Floats) -> Floats:
     if log.begins_s is not None:
         return lengths_s  # what perf says is what was counted since its line before
     return np.minimum(lengths_s, 1.5 * usual_s) if usual_s else lengths_s
+
+
+def _once(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Each channel once: what stands in the rows of every device is read from those of the first.
+
+    Raises:
+        TraceError: what stands there differs.
+    """
+    kept: dict[tuple[str, str], Stretch] = {}
+    for one in stretches:
+        key = (one.channel.domain, one.channel.source)
+        first = kept.setdefault(key, one)
+        shorter = min(len(first.values), len(one.values))
+        if not np.allclose(
+            first.values[:shorter], one.values[:shorter], rtol=SUMMING, equal_nan=True
+        ):
+            raise TraceError(
+                f"{reading.table.path} has {one.channel.domain} twice, with different power",
+                "name the column that tells them apart by --device COLUMN, or those that count by "
+                "--power COLUMN (power=COLUMN)",
+            )
+    return list(kept.values())
+
+
+def _stands_still(values: Floats) -> bool:
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and not np.ptp(known)
 
 
 def _without_zeros(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
