@@ -123,7 +123,7 @@ def test_a_row_without_its_end_is_kept_where_a_person_wrote_it(read):
 def test_what_the_sensor_did_not_say_is_unknown_and_not_zero(read, said):
     rows = ["200.00 W"] * 10 + [said] * 10
     reading = read(log(rows)).measure()["gpu:0"]
-    assert reading.status is Status.ESTIMATED
+    assert reading.status is Status.PARTLY_ESTIMATED
     assert reading.lost_s == pytest.approx(10)
     assert reading.gross_j == pytest.approx(200 * 19)
     assert said in reading.reason

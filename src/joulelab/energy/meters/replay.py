@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from joulelab.energy.figure import longest_step_s
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
@@ -96,6 +97,8 @@ class ReplayMeter(Meter):
         if at_s < stretch.times_s[0] - stretch.interval_s:
             return Sample(None, "the recording of this channel begins later")
         position = max(int(np.searchsorted(stretch.times_s, at_s, "right")) - 1, 0)
+        if self._in_hole(stretch, position, at_s):
+            return Sample(None, "the recording has a hole")
         value = float(stretch.values[position])
         if math.isnan(value):
             return Sample(None, stretch.unreadable)
@@ -107,6 +110,14 @@ class ReplayMeter(Meter):
             if not math.isnan(column[position])
         }
         return Sample(value, state=state)
+
+    def _in_hole(self, stretch: Stretch, position: int, at_s: float) -> bool:
+        """Whether a moment lies in a hole of the recording, after the time that a value stands."""
+        times = stretch.times_s
+        if position + 1 == len(times) or at_s <= times[position] + stretch.interval_s:
+            return False
+        longest_s = longest_step_s(stretch.interval_s, self._length_s)
+        return bool(times[position + 1] - times[position] > longest_s)
 
 
 def _span(values: Floats) -> float:

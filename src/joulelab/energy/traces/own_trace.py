@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from joulelab.energy.meter import Channel
+from joulelab.energy.nvidia_cards import RELATIVE_ERROR
 from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Stretch
@@ -22,8 +23,6 @@ from joulelab.tabular.reader import CUT, read_table
 from joulelab.tabular.table import Heading, Table
 
 OWN = ("t_s", "domain", "source", "power_w", "energy_j")
-UNKNOWN_ERROR = 0.13
-"""Bound of a sensor that nobody describes: the worst card of arXiv 2312.02741."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,8 @@ def own_stretches(trace: OwnTrace) -> tuple[Stretch, ...]:
         times_s = frame["t_s"].to_numpy(float)
         check_order(part, times_s)
         values = frame["energy_j" if channel.kind == "counter" else "power_w"].to_numpy(float)
+        if channel.kind == "power":
+            values = np.where(values < 0, np.nan, values)
         state = {name: part.numbers(name).values for name in STATE_COLUMNS if name in frame.columns}
         known = {name: column for name, column in state.items() if not np.isnan(column).all()}
         lost = "the file says no value" if np.isnan(values).any() else ""
@@ -123,7 +124,7 @@ def _undescribed(domain: str, source: str, *, counts: bool) -> Channel:
         source,
         "counter" if counts else "power",
         Status.MEASURED,
-        UNKNOWN_ERROR,
+        RELATIVE_ERROR,
         0.0,
         remark="not described in the file",
     )

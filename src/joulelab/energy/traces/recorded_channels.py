@@ -17,6 +17,7 @@ import numpy as np
 
 from joulelab import formats
 from joulelab.energy.meter import Channel
+from joulelab.energy.nvidia_cards import RELATIVE_ERROR, highest_w, logged_sensor
 from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats, Stretch
@@ -25,7 +26,6 @@ from joulelab.energy.traces.devices import Device
 from joulelab.energy.traces.interleaved import Verdict, judge
 from joulelab.energy.traces.json_logs import LOGGED
 from joulelab.energy.traces.order import check_order, typical_s
-from joulelab.energy.traces.own_trace import UNKNOWN_ERROR
 from joulelab.energy.traces.power_columns import (
     JOULES,
     TOTAL,
@@ -411,11 +411,13 @@ def _stretches(
         reading.flags.append(CUT)
         part, times_s, values = part.rows(slice(0, -1)), times_s[:-1], values[:-1]
     check_order(part, times_s)
-    status, error = Status.MEASURED, reading.log.relative_error or UNKNOWN_ERROR
+    status, error = Status.MEASURED, reading.log.relative_error or RELATIVE_ERROR
     if not one_device:
         status, error = _judged(reading, part, device, times_s, values, domain, error)
     times_s = spread(times_s, _resolution_s(reading, times_s))
     state = {name: known[rows][: len(times_s)] for name, known in reading.state.items()}
+    gpu = _family(domain) == "gpu" and column.kind == "power"
+    card = _card(part)
     channel = Channel(
         domain=domain,
         source=reading.log.program,
@@ -424,11 +426,14 @@ def _stretches(
         relative_error=error,
         tick_s=0.0,
         remark=f"column {column.name} of {part.path.name}; {100 * error:.0f} % is an assumption",
+        sensor=logged_sensor(part.headings[column.name].name, card) if gpu else None,
+        highest_w=highest_w(card) if gpu else None,
     )
     reading.described |= _described(part, domain) if reading.log.program == "nvidia-smi" else {}
     if column.kind == "power" and not reading.log.elapsed:
         lost = f"the file says {unreadable}" if np.isnan(values).any() else ""
-        yield Stretch(channel, times_s, values, typical_s(times_s), lost, state)
+        stretch = Stretch(channel, times_s, values, typical_s(times_s), lost, state)
+        yield _without_empty_rows(stretch)
         return
     yield _of_energy(reading, part, column, replace(channel), times_s, values)
 
@@ -447,7 +452,7 @@ def _checked(
             f"{domain}: {formats.count(int(below.sum()), 'sample')} below 0 W left out, "
             f"{part.line(row)}"
         )
-    family = domain.rpartition("/")[2].partition(":")[0]
+    family = _family(domain)
     high = values > MOST_W
     if column.kind == "power" and family in ("gpu", "cpu", "core", "dram") and high.any():
         row = int(np.argmax(high))
@@ -532,7 +537,9 @@ def _of_energy(
         joules = values * lengths_s if column.kind == "power" else values
         kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
         lost = "the file has no value" if np.isnan(values).any() else ""
-        return Stretch(replace(channel, kind=kind), times_s, values, typical_s(times_s), lost)
+        return _without_empty_rows(
+            Stretch(replace(channel, kind=kind), times_s, values, typical_s(times_s), lost)
+        )
     counted, wraps, reset = intervals.unwrapped(times_s, values)
     if wraps:
         reading.flags.append(
@@ -685,6 +692,32 @@ def _as_total(reading: _Reading, plain: Stretch, stretches: Sequence[Stretch]) -
 def _is_cut(times_s: Floats, power_w: Floats) -> bool:
     """Whether the last row is the rest of a line: without power, and its time is nonsense."""
     return len(times_s) > 1 and math.isnan(power_w[-1]) and not times_s[-1] >= times_s[-2]
+
+
+def _family(domain: str) -> str:
+    return domain.rpartition("/")[2].partition(":")[0]
+
+
+def _card(part: Table) -> str:
+    """The name of the card, as far as a log has it."""
+    column = part.column("name", "gpu_name", "product_name")
+    return "" if column is None else part.texts(column)[0]
+
+
+def _without_empty_rows(stretch: Stretch) -> Stretch:
+    """A row without a reading says no more than a missing one; at the ends it says how long."""
+    good = np.flatnonzero(~np.isnan(stretch.values))
+    if not stretch.unreadable or not len(good):
+        return stretch
+    kept = np.concatenate((np.arange(good[0]), good, np.arange(good[-1] + 1, len(stretch.values))))
+    at_ends = len(kept) > len(good)
+    return replace(
+        stretch,
+        times_s=stretch.times_s[kept],
+        values=stretch.values[kept],
+        unreadable=stretch.unreadable if at_ends else "",
+        state={name: column[kept] for name, column in stretch.state.items()},
+    )
 
 
 def _described(part: Table, domain: str) -> dict[str, str]:

@@ -6,6 +6,7 @@
     part                [              ]            cut out of it by its edges
     power               |-- the last value stands   a sample is added at each edge
     counter             |-- has moved in between    interpolated, an interval uncertain
+    hole          .     |              . . .        an edge within one is not known
 
 Which files can be read: `joulelab.energy.traces.program_logs`.
 """
@@ -20,10 +21,12 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
+from joulelab.energy.figure import longest_step_s, readings_of
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Measurement, Status
-from joulelab.energy.summary import GAP_INTERVALS, Conditions, summarise
+from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces.own_trace import is_own, own_stretches, read_own, read_parquet
 from joulelab.energy.traces.program_logs import of_table, read_log
@@ -188,7 +191,8 @@ def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
     """The part of a stretch between two moments, with a sample at each of them."""
     times, channel = stretch.times_s, stretch.channel
     inside = (times >= start_s) & (times <= end_s)
-    added = [_edge(stretch, edge_s) for edge_s in (start_s, end_s)]
+    longest_s = longest_step_s(stretch.interval_s, end_s - start_s)
+    added = [_edge(stretch, edge_s, longest_s) for edge_s in (start_s, end_s)]
     if not inside.any():
         added = [math.nan if position is None else position for position in added]
     before, after = ([] if position is None else [position] for position in added)
@@ -196,9 +200,12 @@ def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
     moments = np.concatenate(([start_s] * len(before), times[inside], [end_s] * len(after)))
     between = channel.kind == "counter"
     values = _at(stretch.values, positions, between=between)
+    in_hole = _in_hole(stretch, positions, longest_s)
+    values[in_hole] = math.nan
     if between and (positions % 1 != 0).any():
         channel = replace(channel, tick_s=max(channel.tick_s, stretch.interval_s))
-    unreadable = stretch.unreadable or "the recording of this channel is shorter"
+    ends = "the recording of this channel is shorter"
+    unreadable = stretch.unreadable or ("the recording has a hole" if in_hole.any() else ends)
     return replace(
         stretch,
         channel=channel,
@@ -208,10 +215,27 @@ def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
         state={
             name: _at(column, positions, between=False) for name, column in stretch.state.items()
         },
+        outside=None if between else _outside(stretch, start_s, end_s),
     )
 
 
-def _edge(stretch: Stretch, edge_s: float) -> float | None:
+def _in_hole(stretch: Stretch, positions: Floats, longest_s: float) -> NDArray[np.bool_]:
+    """Which positions lie between two samples that are further apart than neighbours are."""
+    known = np.nan_to_num(positions)
+    steps_s = stretch.times_s[np.ceil(known).astype(int)] - stretch.times_s[known.astype(int)]
+    return np.asarray(steps_s > longest_s)
+
+
+def _outside(stretch: Stretch, start_s: float, end_s: float) -> tuple[Floats, Floats]:
+    """Moments and powers just before and after a part: they say what it did at its edges."""
+    times, power = readings_of(stretch)
+    reach_s = max(stretch.channel.looks.lag_s, 2.5 * stretch.interval_s)
+    before = (times < start_s) & (times >= start_s - reach_s)
+    after = (times > end_s) & (times <= end_s + reach_s)
+    return times[before | after], power[before | after]
+
+
+def _edge(stretch: Stretch, edge_s: float, longest_s: float) -> float | None:
     """Where among the samples an edge lies: 3.5 is in the middle between the third and fourth.
 
     ``None`` where no sample needs to be added, because there is one at the edge, or because the
@@ -224,7 +248,7 @@ def _edge(stretch: Stretch, edge_s: float) -> float | None:
             return None
         return after - 1 + float((edge_s - times[after - 1]) / (times[after] - times[after - 1]))
     outside_s = max(float(times[0]) - edge_s, edge_s - float(times[-1]))
-    return math.nan if outside_s > GAP_INTERVALS * stretch.interval_s else None
+    return math.nan if outside_s > longest_s else None
 
 
 def _at(values: Floats, positions: Floats, *, between: bool) -> Floats:
