@@ -90,6 +90,8 @@ _STATE = {
 MOST_W = 10_000.0
 """More than any processor or accelerator draws: that is another unit, or no reading."""
 
+MEMORY_ERROR = 1.57
+"""Of RAPL's memory, the worst server against a reference on its rails (ICPE 2024)."""
 SUMMING = 0.02
 BELOW_ZERO = "a power below 0"
 
@@ -411,7 +413,8 @@ def _stretches(
         reading.flags.append(CUT)
         part, times_s, values = part.rows(slice(0, -1)), times_s[:-1], values[:-1]
     check_order(part, times_s)
-    status, error = Status.MEASURED, reading.log.relative_error or RELATIVE_ERROR
+    usual_error = MEMORY_ERROR if _family(domain) == "dram" else RELATIVE_ERROR
+    status, error = Status.MEASURED, reading.log.relative_error or usual_error
     if not one_device:
         status, error = _judged(reading, part, device, times_s, values, domain, error)
     times_s = spread(times_s, _resolution_s(reading, times_s))
