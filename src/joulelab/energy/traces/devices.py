@@ -50,6 +50,8 @@ _NAMES = {name: kind for kind, names in _CALLED.items() for name in names.split(
 _MODELS = frozenset({"name", "gpu_name", "product_name", "device_name"})
 MOST_DEVICES = 64
 """More than any machine has: what has more values counts something else."""
+LIKELY_DEVICES = 16
+"""A single number below it is that of a device; above, more likely a share in percent."""
 APART_S = 0.1
 """Rows of several devices in one round lie nearer to each other."""
 ROUND = 0.75
@@ -142,17 +144,19 @@ def _kind(name: str) -> str:
 def _names_devices(table: Table, name: str, times_s: NDArray[np.float64]) -> bool:
     import pandas as pd
 
-    texts = pd.Series(table.texts(name)).replace("-", "")
-    codes, values = pd.factorize(texts)
-    if len(values) > MOST_DEVICES:
+    codes, found = pd.factorize(table.frame[name], use_na_sentinel=False)
+    if len(found) > MOST_DEVICES:
         return False
-    if len(values) == len(texts) > 1 and np.diff(times_s).max(initial=0.0) > APART_S:
+    if len(found) == len(codes) > 1 and np.diff(times_s).max(initial=0.0) > APART_S:
         return False  # it numbers the rows
+    values = np.array([_text(value) for value in found], object)
     if not any(values) or any(text.endswith(_PERCENT) for text in values):
         return False
     numbers = pd.to_numeric(pd.Series(values[values != ""]), errors="coerce")
-    if numbers.isna().any() or len(values) == 1:
+    if numbers.isna().any():
         return True
+    if len(values) == 1:
+        return bool(numbers.max() < LIKELY_DEVICES)
     whole = bool((numbers % 1 == 0).all() and (numbers >= 0).all() and numbers.max() < MOST_DEVICES)
     return whole and _in_rounds(codes, len(values), times_s)
 
@@ -212,11 +216,10 @@ def _name(kinds: Sequence[str], key: Sequence[str]) -> str:
     for text in gpus:
         if text.isdigit():
             return f"gpu:{text}"
-        words = re.findall(r"[a-z]+|\d+", text.casefold())
-        if words and words[0] in WORDS:
-            number = next((word for word in words if word.isdigit()), "0")
-            family = WORDS[words[0]]
-            return family if family == "wall" else f"{family}:{number}"
+        said = re.fullmatch(r"([a-z]+)\D*(\d*)", text.casefold())
+        if said and (said[2] or said[1] in WORDS):
+            family = WORDS.get(said[1], "gpu")
+            return family if family == "wall" else f"{family}:{said[2] or 0}"
     if parts and not gpus:
         digits = re.findall(r"\d+", parts[0])
         return f"cpu:{digits[0]}" if digits else ""

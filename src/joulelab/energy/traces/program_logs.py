@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NVIDIA_SMI = "power.draw"
+LOOKED_AT = 100_000
+"""Letters at the beginning of a log in which its header stands."""
 DMON_S = 1.0
 """How far apart the rows of nvidia-smi dmon are where nobody says otherwise."""
 ELAPSED = "elapsed [s]"
@@ -125,13 +127,14 @@ def read_log(path: Path, content: bytes) -> Log:
     text, _ = decode(path, content, TraceError)
     if "*** Sampled system activity" in text:
         return _powermetrics(path, text)
-    if re.search(r"power/energy-\w+/", text):
+    if "power/energy-" in text:
         return _perf(path, text)
     if json_logs.is_json(text):
         table, program = json_logs.read_json(path, text)
         return replace(of_table(table), program=program or "recorded", apart=bool(program))
+    beginning = text[:LOOKED_AT].split("\n")
     for rows in _TABLES:
-        header = next((line for line in text.split("\n") if rows.header.search(line)), None)
+        header = next((line for line in beginning if rows.header.search(line)), None)
         if header is not None:
             content = _only(text, header, rows).encode()
             break

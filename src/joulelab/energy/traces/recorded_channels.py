@@ -186,8 +186,8 @@ def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
         raise table.error(
             "; ".join(reading.flags) or "no row has a power", "record it again, with its power"
         )
-    stretches = _without_zeros(reading, _once(reading, stretches))
-    stretches = _contained(reading, stretches)
+    stretches = _once(reading, _totalled(reading, stretches))
+    stretches = _contained(_without_zeros(reading, stretches))
     source = stretches[0].channel.source
     meters = {source: reading.described} if reading.described else {}
     remarks = [f"{one}; --timezone names another" if "taken as" in one else one
@@ -279,7 +279,7 @@ def _chosen(log: Log, asked: Asked) -> list[PowerColumn]:
                 raise _no_column(table, one, "power")
             said = read_heading(name, table.headings[name])
             columns.append(said or PowerColumn(name, "power"))
-        return columns
+        return columns if len(columns) > 1 else [replace(one, label="") for one in columns]
     columns = power_columns(table)
     if not columns:
         raise _no_column(table, "", "power")
@@ -381,6 +381,9 @@ def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Number
 
 def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
     asked, log = reading.asked, reading.log
+    single = asked.device if not devices.is_column(reading.table, asked.device) else ""
+    if single and len(reading.columns) == 1:
+        return single
     own = domain_of(column, reading.columns)
     walls = {one.number for one in reading.columns if one.family == "wall"}
     if column.family == "wall" and len(walls) == 1:
@@ -389,7 +392,6 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
     if device.domain and (not own or same or len(reading.columns) == 1):
         own = device.domain
     if not own:
-        single = asked.device if not devices.is_column(reading.table, asked.device) else ""
         own = single or log.domain or asked.domain
     if column.label and (own != asked.domain or len({c.label for c in reading.columns}) > 1):
         own = f"{column.label}/{own}"
@@ -644,26 +646,25 @@ def _without_zeros(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stre
     return [one for one, nothing in zip(stretches, zero, strict=True) if not nothing]
 
 
-def _contained(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
-    """The same, each with the domains that contain it; power of no part of the machine, too.
-
-    Raises:
-        TraceError: a column says the power of nothing, beside others of parts of the machine.
-    """
-    bare = {one.name for one in reading.columns if not one.family and one.number is None}
-    parts = [one for one in reading.columns if one.name not in bare]
-    plain = [one for one in stretches if _is_of(one, bare)]
-    if bare and parts and plain:
-        stretches = [_as_total(reading, one, stretches) if _is_of(one, bare) else one
-                     for one in stretches]  # fmt: skip
+def _contained(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """The same, each with the domains that contain it."""
     domains = list(dict.fromkeys(one.channel.domain for one in stretches))
     return [
-        replace(
-            one,
-            channel=replace(one.channel, within=contained_in(one.channel.domain, domains)),
-        )
+        replace(one, channel=replace(one.channel, within=contained_in(one.channel.domain, domains)))
         for one in stretches
     ]
+
+
+def _totalled(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
+    """The same; power of no part of the machine beside that of parts is their total.
+
+    Raises:
+        TraceError: it is not.
+    """
+    bare = {one.name for one in reading.columns if not one.family and one.number is None}
+    if len(bare) == len(reading.columns):
+        return list(stretches)
+    return [_as_total(reading, one, stretches) if _is_of(one, bare) else one for one in stretches]
 
 
 def _is_of(stretch: Stretch, names: set[str]) -> bool:
