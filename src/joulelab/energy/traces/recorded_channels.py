@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import tzinfo
 from typing import Any
 
 import numpy as np
@@ -22,55 +21,25 @@ from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces import devices, intervals
+from joulelab.energy.traces.asked import Asked, chosen_columns, moments_of, with_dates
 from joulelab.energy.traces.devices import Device
 from joulelab.energy.traces.interleaved import Verdict, judge
-from joulelab.energy.traces.json_logs import LOGGED
 from joulelab.energy.traces.order import check_order, typical_s
+from joulelab.energy.traces.overlaps import SUMMING, Taken, without_overlaps
 from joulelab.energy.traces.power_columns import (
     JOULES,
-    TOTAL,
     WATTS,
     PowerColumn,
-    contained_in,
     domain_of,
-    power_columns,
-    read_heading,
 )
-from joulelab.energy.traces.program_logs import HEADLESS, Log
+from joulelab.energy.traces.program_logs import Log
 from joulelab.energy.traces.trace_file import TraceAbout
-from joulelab.errors import TraceError, UsageError
+from joulelab.errors import TraceError
 from joulelab.tabular.moments import Moments, spread
 from joulelab.tabular.numbers import Numbers
 from joulelab.tabular.reader import CUT
 from joulelab.tabular.table import Table
 
-TIMES = (
-    "t_s",
-    "time_s",
-    "seconds",
-    "timestamp",
-    "time_of_day_seconds",
-    "datetime",
-    "date_time",
-    "date time",
-    "time",
-    "date",
-    "t_ms",
-    "time_ms",
-    "ts",
-    "epoch",
-    "unixtime",
-    "unix_time",
-    "unix",
-    "elapsed",
-    "elapsed_s",
-    "elapsed_time",
-    "system_time",
-    "t",
-    "last_changed",
-    LOGGED,
-    "minute_ts",
-)
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
 _STATE = {
     "utilization.gpu": ("utilisation", 0.01),
@@ -92,34 +61,7 @@ MOST_W = 10_000.0
 
 MEMORY_ERROR = 1.57
 """Of RAPL's memory, the worst server against a reference on its rails (ICPE 2024)."""
-SUMMING = 0.02
 BELOW_ZERO = "a power below 0"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user says of a table that is not joulelab's.
-
-    Attributes:
-        time: the column of times; a usual name is looked for where empty.
-        power: the columns of power; the usual names where empty.
-        device: a column that tells devices apart; or the name of the one device that it is of.
-        zone: of moments without one; that of this machine where ``None``.
-        interval_s: how far apart rows without times are.
-        domain: what power is of, where nothing in the table says so.
-    """
-
-    time: str = ""
-    power: tuple[str, ...] = ()
-    device: str = ""
-    zone: tzinfo | None = None
-    interval_s: float | None = None
-    domain: str = "gpu:0"
-
-    @property
-    def any(self) -> bool:
-        """Whether a column was named, so that the table is not read as joulelab's own."""
-        return bool(self.time or self.power or self.device)
 
 
 @dataclass(frozen=True)
@@ -167,10 +109,10 @@ def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
     Raises:
         TraceError: it is no power trace, or what it says cannot be told for sure.
     """
-    table = _with_dates(log.table)
+    table = with_dates(log.table)
     log = replace(log, table=table)
-    moments, guessed = _moments(log, asked)
-    columns = _chosen(log, asked)
+    moments, guessed = moments_of(log, asked)
+    columns = chosen_columns(log, asked)
     reading = _Reading(log, asked, moments, columns, _states(table))
     named = devices.is_column(table, asked.device)
     if asked.device and not named:
@@ -178,157 +120,23 @@ def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
     found = devices.devices(table, asked.device if named else "", moments.seconds)
     if asked.device and not named:
         found = _only(found, asked, table)
-    one = bool(asked.device) and not named
-    stretches = [
-        stretch for device in found for stretch in _of_device(reading, device, one_device=one)
-    ]
-    if not stretches:
+    one_device = bool(asked.device) and not named
+    taken = [one for device in found for one in _of_device(reading, device, one_device=one_device)]
+    if not taken:
         raise table.error(
             "; ".join(reading.flags) or "no row has a power", "record it again, with its power"
         )
-    stretches = _once(reading, _totalled(reading, stretches))
-    stretches = _contained(_without_zeros(reading, stretches))
+    stretches = without_overlaps(table, taken, reading.flags)
     source = stretches[0].channel.source
     meters = {source: reading.described} if reading.described else {}
     remarks = [f"{one}; --timezone names another" if "taken as" in one else one
                for one in moments.remarks]  # fmt: skip
     return Foreign(
         replace(about, started_at=moments.epoch_s, meters=meters),
-        tuple(stretches),
+        stretches,
         tuple(dict.fromkeys((*table.remarks, *remarks, *reading.flags))),
         guessed,
     )
-
-
-def _with_dates(table: Table) -> Table:
-    """Days and times of the day that stand in two columns, in one."""
-    import pandas as pd
-
-    day, time = table.column("date", "day"), table.column("time", "time_of_day")
-    if day is None or time is None:
-        return table
-    days, times = pd.Series(table.texts(day)), pd.Series(table.texts(time))
-    if not times.str.fullmatch(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp][Mm])?").all():
-        return table
-    days = days.str.replace(r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3", regex=True)
-    frame = table.frame.drop(columns=[day, time])
-    frame.insert(0, "date time", (days + " " + times).to_numpy())
-    headings = {name: one for name, one in table.headings.items() if name not in (day, time)}
-    heading = replace(table.headings[time], text="date time", unit="")
-    return replace(table, frame=frame, headings={"date time": heading, **headings})
-
-
-def _moments(log: Log, asked: Asked) -> tuple[Moments, str]:
-    """The times of the rows, and why they are an assumption."""
-    table = log.table
-    name = table.column(asked.time) if asked.time else _time_column(table)
-    if name is not None:
-        if asked.interval_s is not None:
-            raise UsageError(
-                f"{table.path} has times in {name}", "--interval is for a table without them"
-            )
-        return table.moments(name, asked.zone), ""
-    if asked.time:
-        raise _no_column(table, asked.time, "time")
-    interval_s = asked.interval_s or log.interval_s
-    if interval_s is None:
-        raise _no_column(table, "", "time")
-    found = devices.devices(table, asked.device if devices.is_column(table, asked.device) else "",
-                            np.arange(len(table), dtype=float))  # fmt: skip
-    seconds = np.empty(len(table))
-    for device in found:
-        seconds[device.rows] = interval_s * np.arange(len(device.rows))
-    if asked.interval_s is not None:
-        return Moments(seconds), ""
-    return Moments(seconds), (
-        f"it has no times: rows are taken to be {interval_s:g} s apart, as {log.program} writes "
-        "them by default; --interval SECONDS says otherwise, -o DT records times"
-    )
-
-
-def _time_column(table: Table) -> str | None:
-    usual = table.column(*TIMES)
-    if usual is not None:
-        return usual
-    ends = [
-        name
-        for name in table.headings
-        if name.casefold().endswith(("/timestamp", "/time", ".timestamp", "_timestamp"))
-    ]
-    return ends[0] if ends else None
-
-
-def _no_column(table: Table, asked: str, what: str) -> TraceError:
-    missing: Any = repr(asked) if asked else f"of {what}"
-    hint = f"name it by --{what} COLUMN ({what}=COLUMN); {table.known()}"
-    if not table.has_header:
-        hint = HEADLESS
-    elif what == "time" and not asked:
-        hint += "; or say how far apart its rows are by --interval SECONDS"
-    return TraceError(f"{table.path} has no column {missing}", hint)
-
-
-def _chosen(log: Log, asked: Asked) -> list[PowerColumn]:
-    """The columns of power that were asked for, else those that say so."""
-    table = log.table
-    if asked.power:
-        columns = []
-        for one in asked.power:
-            name = table.column(one)
-            if name is None:
-                raise _no_column(table, one, "power")
-            said = read_heading(name, table.headings[name])
-            columns.append(said or PowerColumn(name, "power"))
-        return columns if len(columns) > 1 else [replace(one, label="") for one in columns]
-    columns = power_columns(table)
-    if not columns:
-        raise _no_column(table, "", "power")
-    for column in columns:
-        if column.name in table.twice:
-            table.column(column.name)  # says that there are two, which differ
-    columns = _numbered(columns)
-    plain = [one for one in columns if not one.family and one.number is None]
-    bare = [one for one in plain if not one.label]
-    if bare:
-        return _labelled(table, [one for one in columns if one not in plain or one in bare])
-    if plain and (len(columns) > len(plain) or len({one.label for one in plain}) > 1):
-        names = ", ".join(one.name for one in columns)
-        raise TraceError(
-            f"{table.path} has several columns of power, and does not say of what: {names[:200]}",
-            "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
-        )
-    return columns if plain else _labelled(table, columns)
-
-
-def _numbered(columns: Sequence[PowerColumn]) -> list[PowerColumn]:
-    """The same; the first of columns that pandas has numbered, as ``power.1``, is number 0."""
-    numbers = {one.number for one in columns if not one.family} - {None}
-    if not numbers or 0 in numbers or any(one.family for one in columns):
-        return list(columns)
-    return [replace(one, number=0) if one.number is None else one for one in columns]
-
-
-def _labelled(table: Table, columns: Sequence[PowerColumn]) -> list[PowerColumn]:
-    """Columns of one part of the machine whose headings differ: of several machines, or refused."""
-    by_part: dict[tuple[str, int | None], list[PowerColumn]] = {}
-    for one in columns:
-        by_part.setdefault((one.family, one.number), []).append(one)
-    shown = len({one.label for one in columns}) > 1
-    kept = []
-    for parts in by_part.values():
-        plain = [one for one in parts if not one.label]
-        labels = {one.label for one in parts}
-        if plain or len(labels) == 1:
-            kept += plain or parts
-            continue
-        if not all(any(map(str.isdigit, label)) for label in labels):
-            names = ", ".join(one.name for one in parts)
-            raise TraceError(
-                f"{table.path} has several columns of the power of one part: {names}",
-                "name those that count by --power COLUMN (power=COLUMN)",
-            )
-        kept += parts
-    return kept if shown else [replace(one, label="") for one in kept]
 
 
 def _only(found: Sequence[Device], asked: Asked, table: Table) -> list[Device]:
@@ -349,7 +157,7 @@ def _full(device: Device, domain: str) -> str:
     return f"{device.host}/{own}" if device.host else own
 
 
-def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterator[Stretch]:
+def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterator[Taken]:
     """The channels of one device: a column's numbers in its rows, in order."""
     table, rows = reading.table, device.rows
     by_what: dict[tuple[Any, ...], list[PowerColumn]] = {}
@@ -360,13 +168,16 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
         part = table.rows(rows)
         column, numbers = _best(part, ways)
         domain = _domain(reading, device, column)
-        if column.kind != "power" and not reading.log.joules and _stands_still(numbers.values):
+        known = numbers.values[np.isfinite(numbers.values)]
+        still = len(known) > 1 and not np.ptp(known)
+        if still and column.kind != "power" and not reading.log.joules:
             reading.flags.append(
                 f"{domain}: {column.name} does not rise: a counter that stands still, or energies "
                 "of single intervals, which nothing says: left out"
             )
             continue
-        yield from _stretches(reading, part, device, column, numbers, domain, one_device=one_device)
+        stretch = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
+        yield Taken(stretch, column)
 
 
 def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Numbers]:
@@ -398,7 +209,7 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
     return f"{device.host}/{own}" if device.host else own
 
 
-def _stretches(
+def _stretch(
     reading: _Reading,
     part: Table,
     device: Device,
@@ -407,7 +218,7 @@ def _stretches(
     domain: str,
     *,
     one_device: bool,
-) -> Iterator[Stretch]:
+) -> Stretch:
     rows = device.rows
     times_s = reading.moments.seconds[rows]
     values, unreadable = _checked(reading, part, column, numbers, domain)
@@ -438,9 +249,8 @@ def _stretches(
     if column.kind == "power" and not reading.log.elapsed:
         lost = f"the file says {unreadable}" if np.isnan(values).any() else ""
         stretch = Stretch(channel, times_s, values, typical_s(times_s), lost, state)
-        yield _without_empty_rows(stretch)
-        return
-    yield _of_energy(reading, part, column, replace(channel), times_s, values)
+        return _without_empty_rows(stretch)
+    return _of_energy(reading, part, column, channel, times_s, values)
 
 
 def _checked(
@@ -599,98 +409,6 @@ def _lengths_s(reading: _Reading, part: Table, times_s: Floats) -> Floats:
     if log.begins_s is not None:
         return lengths_s  # what perf says is what was counted since its line before
     return np.minimum(lengths_s, 1.5 * usual_s) if usual_s else lengths_s
-
-
-def _once(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Each channel once: what stands in the rows of every device is read from those of the first.
-
-    Raises:
-        TraceError: what stands there differs.
-    """
-    kept: dict[tuple[str, str], Stretch] = {}
-    for one in stretches:
-        key = (one.channel.domain, one.channel.source)
-        first = kept.setdefault(key, one)
-        shorter = min(len(first.values), len(one.values))
-        if not np.allclose(
-            first.values[:shorter], one.values[:shorter], rtol=SUMMING, equal_nan=True
-        ):
-            raise TraceError(
-                f"{reading.table.path} has {one.channel.domain} twice, with different power",
-                "name the column that tells them apart by --device COLUMN, or those that count by "
-                "--power COLUMN (power=COLUMN)",
-            )
-    return list(kept.values())
-
-
-def _stands_still(values: Floats) -> bool:
-    known = values[np.isfinite(values)]
-    return len(known) > 1 and not np.ptp(known)
-
-
-def _without_zeros(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Those that are not 0 throughout beside others that are not: such a device is not there."""
-    zero = [
-        one.channel.kind == "power" and bool((np.nan_to_num(one.values) == 0).all())
-        and not np.isnan(one.values).any()
-        for one in stretches
-    ]  # fmt: skip
-    if all(zero):
-        return list(stretches)
-    for one, nothing in zip(stretches, zero, strict=True):
-        if nothing:
-            reading.flags.append(
-                f"{one.channel.domain} is 0 W throughout, which nothing is that is switched on: "
-                "left out"
-            )
-    return [one for one, nothing in zip(stretches, zero, strict=True) if not nothing]
-
-
-def _contained(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """The same, each with the domains that contain it."""
-    domains = list(dict.fromkeys(one.channel.domain for one in stretches))
-    return [
-        replace(one, channel=replace(one.channel, within=contained_in(one.channel.domain, domains)))
-        for one in stretches
-    ]
-
-
-def _totalled(reading: _Reading, stretches: Sequence[Stretch]) -> list[Stretch]:
-    """The same; power of no part of the machine beside that of parts is their total.
-
-    Raises:
-        TraceError: it is not.
-    """
-    bare = {one.name for one in reading.columns if not one.family and one.number is None}
-    if len(bare) == len(reading.columns):
-        return list(stretches)
-    return [_as_total(reading, one, stretches) if _is_of(one, bare) else one for one in stretches]
-
-
-def _is_of(stretch: Stretch, names: set[str]) -> bool:
-    return any(stretch.channel.remark.startswith(f"column {name} of ") for name in names)
-
-
-def _as_total(reading: _Reading, plain: Stretch, stretches: Sequence[Stretch]) -> Stretch:
-    host = plain.channel.domain.rpartition("/")[0]
-    parts = [
-        one
-        for one in stretches
-        if one is not plain and one.channel.domain.rpartition("/")[0] == host
-    ]
-    same = [one for one in parts if len(one.values) == len(plain.values)]
-    summed = np.sum([one.power_w() for one in same], axis=0) if same else np.empty(0)
-    if len(summed) == len(plain.values) and np.nanmedian(
-        np.abs(summed - plain.values)
-    ) <= SUMMING * max(float(np.nanmedian(plain.values)), 1e-9):
-        total = f"{host}/{TOTAL}" if host else TOTAL
-        return replace(plain, channel=replace(plain.channel, domain=total))
-    names = ", ".join(one.name for one in reading.columns)
-    raise TraceError(
-        f"{reading.table.path} has several columns of power, and does not say what contains what: "
-        f"{names}",
-        "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
-    )
 
 
 def _is_cut(times_s: Floats, power_w: Floats) -> bool:

@@ -28,9 +28,10 @@ from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.traces.asked import Asked
 from joulelab.energy.traces.own_trace import is_own, own_stretches, read_own, read_parquet
 from joulelab.energy.traces.program_logs import of_table, read_log
-from joulelab.energy.traces.recorded_channels import Asked, foreign_stretches
+from joulelab.energy.traces.recorded_channels import foreign_stretches
 from joulelab.energy.traces.trace_file import FIRST_LINE, TraceAbout
 from joulelab.errors import TraceError, UsageError
 from joulelab.tabular.moments import read_zone
