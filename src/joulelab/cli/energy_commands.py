@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Pue
+from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Pue, Timezone
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         ),
     ] = None,
     place: Place = None,
+    timezone: Timezone = None,
     pue: Pue = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="No estimates: measured, or an error.")
@@ -102,7 +103,9 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         label=label or (" ".join(command) if command else "A against B"),
         stdout=stdout_of_commands(as_json=json),
     )
-    options = _options(meter, domain, interval, place, pue)
+    from joulelab.energy.carbon.footprint import in_zone
+
+    options = _options(meter, domain, interval, in_zone(place, timezone), pue)
     options |= {"strict": strict, "busy": busy.value, "on_wait": _say}
     output = Output(json, trace, plot)
     idle_s = -1.0 if idle is None else max(idle, 0.0)
@@ -158,7 +161,7 @@ def watch(
 
 
 @commands.command()
-def trace(
+def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     file: Annotated[
         Path,
         typer.Argument(metavar="FILE", help="A recorded trace, also nvidia-smi's CSV log."),
@@ -174,6 +177,7 @@ def trace(
         float | None, typer.Option("--to", metavar="SECONDS", help="Until this moment.")
     ] = None,
     place: Place = None,
+    timezone: Timezone = None,
     pue: Pue = None,
     plot: Annotated[
         Path | None,
@@ -183,7 +187,9 @@ def trace(
 ) -> None:
     """Say what was used in a recorded trace."""
     from joulelab.cli.recording import Part, print_recording
+    from joulelab.energy.carbon.footprint import in_zone
 
+    place = in_zone(place, timezone)
     print_recording(file, Part(where, start, end), place, pue, plot, as_json=json)
 
 

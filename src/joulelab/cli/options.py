@@ -57,7 +57,16 @@ Place = Annotated[
     typer.Option(
         "--place",
         metavar="PLACE",
-        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a CSV over time.",
+        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a file over time.",
+    ),
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Of times without an offset in the file of --place: Europe/Berlin, +02:00, local; "
+        "UTC where not given.",
     ),
 ]
 Pue = Annotated[

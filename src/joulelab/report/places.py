@@ -18,7 +18,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.observations import observations
 from joulelab.analysis.places import PlaceEffects, place_effects
-from joulelab.energy.carbon.footprint import JOULES_IN_KWH, carbon_intensity, checked_pue
+from joulelab.energy.carbon.footprint import JOULES_IN_KWH, TIMEZONE, carbon_intensity, checked_pue
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
 from joulelab.errors import JoulelabError, UsageError
 from joulelab.report.experiment import AVERAGED, GROSS, Experiment, joint_status
@@ -123,7 +123,7 @@ def _further(places: Sequence[Place], named: float | str) -> Place:
     """One more place; a UsageError where it is none, or one of those already named."""
     intensity = carbon_intensity(named)
     if isinstance(intensity, IntensitySeries):
-        name = Path(str(named)).name
+        name = Path(str(named).partition(TIMEZONE)[0]).name
     else:
         name = intensity.place or f"{intensity.g_per_kwh:g} g/kWh"
     if name in [place.name for place in places]:
