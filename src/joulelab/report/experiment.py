@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.impossible import in_words, without_impossible
 from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
 from joulelab.study.results import Results
@@ -123,6 +124,7 @@ def experiments(results: Results) -> list[Experiment]:
         finished = rows[rows["state"] == "finished"].copy() if len(rows) else rows
         for factor in factors:
             finished[factor] = whole_numbers(finished[factor])
+        finished, impossible = _without_impossible(finished, [NET, GROSS])
         found.append(
             Experiment(
                 name=name,
@@ -134,7 +136,8 @@ def experiments(results: Results) -> list[Experiment]:
                 failed=int((rows["state"] == "failed").sum()) if len(rows) else 0,
                 score=cast(Score, results.spec.get("score", "mean")),
                 energy=with_remarks(
-                    energy_basis(finished, _of(readings, name)), training_remarks(finished)
+                    energy_basis(finished, _of(readings, name)),
+                    (*impossible, *training_remarks(finished)),
                 ),
                 dataset=str(results.spec.get("dataset", "")),
                 table=table,
@@ -170,11 +173,12 @@ def experiment_of_table(
         ", ".join(f"{factor}={formats.level(level)}" for factor, level in row.items())
         for row in frame[list(factors)].to_dict("records")
     ]
+    frame, impossible = _without_impossible(frame, [energy] if energy else [])
     known = energy is not None and bool(frame[energy].notna().any())
     said = (
-        (*remarks, *training_remarks(frame))
+        (*remarks, *impossible, *training_remarks(frame))
         if known
-        else ("No energy is known: the table has none.", *remarks)
+        else ("No energy is known: the table has none.", *remarks, *impossible)
     )
     basis = EnergyBasis(energy if known else None, "of unknown source", said)
     return Experiment(
@@ -189,6 +193,24 @@ def experiment_of_table(
         energy=basis,
         dataset=dataset,
     )
+
+
+def _without_impossible(
+    runs: pd.DataFrame, energies: Sequence[str]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Runs without the energies that cannot be, and a sentence on these.
+
+    A run with one impossible energy has no other that could be trusted.
+    """
+    if not len(runs) or not energies:
+        return runs, ()
+    kept, found = without_impossible(runs, energies, "configuration")
+    if not len(found):
+        return runs, ()
+    wrong = (kept[list(energies)].isna() & runs[list(energies)].notna()).any(axis=1)
+    kept.loc[wrong, list(energies)] = float("nan")
+    said = f"{in_words(found)}; left out of everything about energy: what is switched on takes some"
+    return kept, (f"{said}.",)
 
 
 def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
