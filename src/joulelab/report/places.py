@@ -148,9 +148,10 @@ def book(experiment: Experiment, places: Sequence[Place], pue: float, by: str) -
     energy_j = runs[GROSS] if len(runs) else pd.Series(dtype=float)
     usable = runs[energy_j > 0]
     remarks = []
-    if unknown := int(energy_j.isna().sum()):
+    impossible = experiment.impossible + int((energy_j <= 0).sum())
+    if unknown := int(energy_j.isna().sum()) - experiment.impossible:
         remarks.append(f"{formats.count(unknown, 'run')} without a figure of energy left out.")
-    if impossible := int((energy_j <= 0).sum()):
+    if impossible:
         remarks.append(f"{formats.count(impossible, 'run')} with an energy of 0 or below left out.")
     measured = usable
     if len(usable) and (usable["group_size"].fillna(1) > 1).any():
