@@ -115,6 +115,11 @@ def test_the_hour_that_comes_twice_is_read_in_the_order_of_the_file():
     assert moments(AUTUMN, BERLIN).seconds.tolist() == AUTUMN_S
 
 
+def test_the_hour_that_comes_twice_is_two_rows_where_rows_are_an_hour_apart():
+    hours = [f"2026-10-25 0{hour}:00" for hour in (1, 2, 2, 3)]
+    assert moments(hours, BERLIN).seconds.tolist() == [0, 3600, 7200, 10800]
+
+
 def test_the_hour_that_is_left_out_takes_no_time():
     cells = ["2026-03-29 01:59:59", "2026-03-29 03:00:00", "2026-03-29 03:00:01"]
     assert moments(cells, BERLIN).seconds.tolist() == [0, 1, 2]

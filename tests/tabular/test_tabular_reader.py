@@ -124,6 +124,28 @@ def test_where_missing_cells_are_named_any_other_word_is_refused():
     assert np.isnan(read.rows([0, 1]).numbers("power", missing=MISSING).values).tolist() == [0, 1]
     with pytest.raises(DatasetError, match=r"line 4, column power: 'low' is no number"):
         read.numbers("power", missing=MISSING)
+    with pytest.raises(DatasetError, match=r"line 2, column power: '12.5 kW' is no number"):
+        parse("a,power\n1,12.5 kW\n").numbers("power", missing=MISSING)
+
+
+@pytest.mark.parametrize(
+    ("cell", "complaint"),
+    [
+        ("-1", "'-1' is no number from 0 to 9"),
+        ("9.5", "'9.5' is no"),
+        ("low", "'low' is no number"),
+    ],
+)
+def test_numbers_may_have_bounds(cell, complaint):
+    read = parse(f"a,n\n1,3.0\n2,n/a\n3,{cell}\n")
+    assert np.isnan(read.rows([0, 1]).bounded("n", 0, 9, whole=True)).tolist() == [False, True]
+    with pytest.raises(DatasetError, match=f"line 4, column n: {complaint}"):
+        read.bounded("n", 0, 9)
+
+
+def test_whole_numbers_are_told_from_others():
+    with pytest.raises(DatasetError, match=r"line 3, column n: '3.5' is no whole number from 0"):
+        parse("a,n\n1,3.0\n2,3.5\n").bounded("n", 0, whole=True)
 
 
 def test_a_unit_that_nobody_knows_is_refused():

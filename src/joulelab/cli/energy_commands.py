@@ -21,6 +21,7 @@ from joulelab.cli.options import (
     RowInterval,
     TimeColumn,
     Timezone,
+    TraceTimezone,
     Where,
 )
 from joulelab.errors import UsageError
@@ -62,6 +63,7 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         ),
     ] = None,
     place: Place = None,
+    timezone: Timezone = None,
     pue: Pue = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="No estimates: measured, or an error.")
@@ -116,7 +118,9 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         label=label or (" ".join(command) if command else "A against B"),
         stdout=stdout_of_commands(as_json=json),
     )
-    options = _options(meter, domain, interval, place, pue)
+    from joulelab.energy.carbon.footprint import in_zone
+
+    options = _options(meter, domain, interval, in_zone(place, timezone), pue)
     options |= {"strict": strict, "busy": busy.value, "on_wait": _say}
     output = Output(json, trace, plot)
     idle_s = -1.0 if idle is None else max(idle, 0.0)
@@ -181,7 +185,7 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     time: TimeColumn = "",
     power: PowerColumns = None,
     device: DeviceColumn = "",
-    timezone: Timezone = "",
+    timezone: TraceTimezone = None,
     interval: RowInterval = None,
     start: Annotated[
         float | None, typer.Option("--from", metavar="SECONDS", help="From this moment on.")
@@ -204,15 +208,17 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     power in it.
     """
     from joulelab.cli.recording import Part, print_recording
+    from joulelab.energy.carbon.footprint import in_zone
 
     settings: ReadSettings = {
         "where": where,
         "time_column": time,
         "power_column": power or [],
         "device": device,
-        "timezone": timezone,
+        "timezone": timezone or "",
         "interval_s": interval,
     }
+    place = in_zone(place, timezone)
     print_recording(file, settings, Part(start, end), place, pue, plot, as_json=json)
 
 

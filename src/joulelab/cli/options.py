@@ -57,7 +57,16 @@ Place = Annotated[
     typer.Option(
         "--place",
         metavar="PLACE",
-        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a CSV over time.",
+        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a file over time.",
+    ),
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Of times without an offset in the file of --place: Europe/Berlin, +02:00, local; "
+        "UTC where not given.",
     ),
 ]
 Pue = Annotated[
@@ -85,12 +94,13 @@ DeviceColumn = Annotated[
         help="The column that tells devices apart; or the one device it is of, as gpu:0 or wall.",
     ),
 ]
-Timezone = Annotated[
-    str,
+TraceTimezone = Annotated[
+    str | None,
     typer.Option(
         "--timezone",
         metavar="ZONE",
-        help="Of times without one: Europe/Berlin, UTC, +02:00; that of this machine by default.",
+        help="Of times without an offset: Europe/Berlin, UTC, +02:00; that of this machine by "
+        "default, and UTC in a file of --place.",
     ),
 ]
 RowInterval = Annotated[

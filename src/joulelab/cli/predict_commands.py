@@ -16,7 +16,7 @@ from joulelab.cli.options import (
     PowerColumns,
     RowInterval,
     TimeColumn,
-    Timezone,
+    TraceTimezone,
     Where,
 )
 
@@ -51,7 +51,7 @@ def step(  # noqa: PLR0913, PLR0917 - an option of the command each
     time: TimeColumn = "",
     power: PowerColumns = None,
     device: DeviceColumn = "",
-    timezone: Timezone = "",
+    timezone: TraceTimezone = None,
     interval: RowInterval = None,
     fine_tuning: Annotated[
         bool,
@@ -74,7 +74,7 @@ def step(  # noqa: PLR0913, PLR0917 - an option of the command each
             "time_column": time,
             "power_column": power or [],
             "device": device,
-            "timezone": timezone,
+            "timezone": timezone or "",
             "interval_s": interval,
         },
         domains=domain or [],

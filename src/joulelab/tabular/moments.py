@@ -199,7 +199,7 @@ def read_moments(
         texts = pd.Series(table.texts(name))
         said = texts != ""
         moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
-        if 2 * int(moments.sum()) > int(said.sum()):
+        if moments.any() and 2 * int(moments.sum()) >= int(said.sum()):
             return _of_texts(table, name, texts, zone, assumed)
     return _of_numbers(table, name)
 
@@ -402,7 +402,9 @@ def _twice_hour(naive_s: Floats, early: Floats, late: Floats, start: int, end: i
     Where it does not go back within the rows, summer time if the row before the hour is near to
     it, else standard time if the row after is.
     """
-    back = np.flatnonzero(np.diff(naive_s[start:end]) < -HOUR_S / 4)
+    # Rows an hour apart repeat their time where the clock goes back.
+    hourly = len(naive_s) > 1 and float(np.median(np.diff(naive_s))) > HOUR_S / 2
+    back = np.flatnonzero(np.diff(naive_s[start:end]) < (1.0 if hourly else -HOUR_S / 4))
     offsets = early[start:end].copy()
     if len(back):
         offsets[back[0] + 1 :] = late[start + back[0] + 1 : end]

@@ -62,7 +62,8 @@ def read_numbers(
             heading, or at the end of the name (``power_mw``), the first of these that is there;
             where ``None``, units are not looked at.
         missing: texts in small letters that say that there is no number, `MISSING` for instance;
-            any text without a digit where ``None``, as sensors have many.
+            any text without a digit where ``None``, as sensors have many. Where they are given
+            and `units` are not, a number with a unit is refused too.
 
     Raises:
         JoulelabError: it is in a unit that is not among `units`, a text in it is no number, or can
@@ -146,6 +147,8 @@ def _number(
         none = _UNREADABLE.fullmatch(text) if missing is None else text.casefold() in missing
         return math.nan if none else None
     unit = match[2].casefold()
+    if unit and units is None and missing is not None:
+        return None
     if units and unit:
         return float(match[1]) * units[unit] if unit in units else None
     value = float(match[1]) * factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from joulelab.tabular.moments import Moments
-    from joulelab.tabular.numbers import Numbers
+    from joulelab.tabular.numbers import Floats, Numbers
 
 MANY = 6
 """Values that a message lists."""
@@ -155,6 +156,40 @@ class Table:
         from joulelab.tabular.numbers import read_numbers
 
         return read_numbers(self, name, units, missing)
+
+    def bounded(
+        self, name: str, least: float = -math.inf, most: float = math.inf, *, whole: bool = False
+    ) -> Floats:
+        """A column of finite numbers within bounds; NaN where a cell is one of `MISSING`.
+
+        Args:
+            name: of the column.
+            least: the least that a number may be.
+            most: the greatest.
+            whole: whether only whole numbers are right; ``3.0`` is one.
+
+        Raises:
+            JoulelabError: a cell is something else.
+        """
+        import numpy as np
+
+        from joulelab.tabular.numbers import MISSING
+
+        values = self.numbers(name, missing=MISSING).values
+        wrong = (values < least) | (values > most)
+        if whole:
+            wrong |= np.isfinite(values) & (values != np.floor(values))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            kind = "whole number" if whole else "number"
+            bounds = f"from {least:g}" + ("" if math.isinf(most) else f" to {most:g}")
+            raise self.error(
+                f"{self.texts(name)[row][:40]!r} is no {kind} {bounds}",
+                "mend the cell, or leave it empty where the value is unknown",
+                row,
+                name,
+            )
+        return values
 
     def moments(
         self, name: str, zone: tzinfo | None = None, assumed: tzinfo | None = None
