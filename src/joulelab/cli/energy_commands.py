@@ -208,7 +208,6 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     power in it.
     """
     from joulelab.cli.recording import Part, print_recording
-    from joulelab.energy.carbon.footprint import in_zone
 
     settings: ReadSettings = {
         "where": where,
@@ -218,7 +217,6 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
         "timezone": timezone or "",
         "interval_s": interval,
     }
-    place = in_zone(place, timezone)
     print_recording(file, settings, Part(start, end), place, pue, plot, as_json=json)
 
 

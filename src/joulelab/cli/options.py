@@ -99,8 +99,8 @@ TraceTimezone = Annotated[
     typer.Option(
         "--timezone",
         metavar="ZONE",
-        help="Of times without an offset: Europe/Berlin, UTC, +02:00; that of this machine by "
-        "default, and UTC in a file of --place.",
+        help="Of times without an offset in the trace: Europe/Berlin, UTC, +02:00; that of this "
+        "machine where not given. A file of --place has its own: grid.csv?timezone=ZONE.",
     ),
 ]
 RowInterval = Annotated[
