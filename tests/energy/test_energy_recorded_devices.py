@@ -80,6 +80,7 @@ HEADINGS = {
     "t_s,gpu0_power_w,gpu1_power_w,cpu_power_w": (
         "100,60,40", {"gpu:0": 1000, "gpu:1": 600, "cpu:0": 400},
     ),
+    "t_s,gpu 0,gpu 1": ("100 W,60 W", {"gpu:0": 1000, "gpu:1": 600}),
     "t_s,power_w_0,power_w_1": ("100,60", {"gpu:0": 1000, "gpu:1": 600}),
     "t_s,power.draw [W],power.draw [W].1": ("100,60", {"gpu:0": 1000, "gpu:1": 600}),
     "t_s,cuda:1 (gpu:3)/power_usage (W)/mean,x/memory_used (MiB)/mean": ("100,9", {"gpu:3": 1000}),
@@ -145,6 +146,7 @@ ALIKE = [100.0] * 240
 SHUFFLED = [watts for _ in range(60) for watts in random.Random(3).sample(LEVELS, 4)]
 SEVERAL = {
     "levels": (list(LEVELS) * 60, 4),
+    "five, each of its own level": ([300, 60, 90, 250, 61] * 60, 5),
     "two": ([300, 60] * 60, 2),
     "three": ([300, 60, 90] * 60, 3),
     "in another order each time": (SHUFFLED, 4),
@@ -172,6 +174,18 @@ def test_rows_that_come_in_bursts_are_of_several_devices(read, many, apart_s):
     rows = [f"{stamp(n + 0.123 + gpu * apart_s)}, 100 W" for n in range(40) for gpu in range(many)]
     with pytest.raises(TraceError, match="several GPUs"):
         read(log(rows))
+
+
+def test_rows_that_were_written_out_in_bursts_are_not_taken_for_one_device(read):
+    rows = [f"{stamp(10 * (n // 10) + n % 10 * 0.001)}, 100 W" for n in range(100)]
+    with pytest.raises(TraceError, match="several GPUs"):
+        read(log(rows))
+
+
+def test_rows_may_be_in_the_order_of_their_devices(read):
+    rows = [f"{stamp(n)}, {gpu}, {100 * (gpu + 1)} W" for gpu in (0, 1) for n in range(11)]
+    found = energies(read(log(rows, "timestamp, index, power.draw [W]")))
+    assert found == {"gpu:0": 1000, "gpu:1": 2000}
 
 
 def test_a_device_that_drops_out_is_still_a_second_one(read):

@@ -380,3 +380,75 @@ def test_a_file_that_may_not_be_read_is_refused():
     assert run.stdout == (
         f"{path} cannot be read: Permission denied\nname a file that you may read\n"
     )
+
+
+def second_log(rows, header="timestamp, index, power.draw [W]"):
+    return "\n".join([header, *(f"2026/03/05 10:{s // 60:02d}:{s % 60:02d}.123, {row}"
+                                for s, row in rows), ""])  # fmt: skip
+
+
+def test_a_missing_row_and_one_without_a_reading_are_the_same_hole(read):
+    logs = [
+        second_log((s, "0, 100.00 W") for s in range(90) if not 30 <= s < 60),
+        second_log((s, f"0, {'[N/A]' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+        second_log((s, f"0, {'-5.00 W' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+        second_log((s, f"0, {'inf' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+        second_log((s, f"0, {'99999.00 W' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+    ]
+    first, *others = [read(content).measure()["gpu:0"] for content in logs]
+    assert first.status is Status.PARTLY_ESTIMATED
+    assert first.lost_s == pytest.approx(31)
+    for other in others:
+        assert (other.gross_j, other.error_j, other.lost_s, other.status) == (
+            first.gross_j, first.error_j, first.lost_s, first.status,
+        )  # fmt: skip
+
+
+def test_a_sample_below_zero_is_counted_and_said_with_its_line(read):
+    content = second_log((s, f"0, {'-5.00 W' if s == 7 else '100.00 W'}") for s in range(60))
+    recording = read(content)
+    assert recording.measure().energy_j == pytest.approx(5900)
+    assert "gpu:0: 1 sample below 0 W left out, line 9" in recording.flags
+
+
+def test_the_errors_of_a_driver_between_the_rows_are_left_out_and_said(read):
+    rows = [(s, f"{gpu}, 100.00 W") for s in range(60) for gpu in (0, 1)]
+    lost = "Unable to determine the device handle for GPU0000:3B:00.0: Unknown Error\n"
+    before, after = second_log(rows[:60]), second_log(rows[60:]).partition("\n")[2]
+    recording = read(before + lost + lost + after)
+    assert recording.measure().energy_j == pytest.approx(2 * 5900)
+    assert any("line 62 and 1 more line left out" in flag for flag in recording.flags)
+
+
+def test_a_gpu_that_disappears_was_not_measured_from_then_on(read):
+    rows = [(s, f"{gpu}, 100.00 W") for s in range(60) for gpu in (0, 1) if gpu == 0 or s < 30]
+    measured = read(second_log(rows)).measure()
+    assert measured["gpu:0"].status is Status.MEASURED
+    assert measured["gpu:1"].status is Status.PARTLY_ESTIMATED
+    assert measured["gpu:1"].lost_s == pytest.approx(30)
+    assert measured.total.status is Status.PARTLY_ESTIMATED
+
+
+@pytest.mark.parametrize("zone", ["Etc/UTC", "Europe/Berlin", "America/New_York"])
+def test_the_hour_that_comes_twice_is_no_time_of_its_own(read, monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    moments = [*(f"02:59:{s:02d}" for s in range(40, 60)), *(f"02:00:{s:02d}" for s in range(20))]
+    rows = [f"2026/10/25 {moment}.12{gpu}, {gpu}, 100 W" for moment in moments for gpu in (0, 1)]
+    recording = read("\n".join(("timestamp, index, power.draw [W]", *rows, "")))
+    assert recording.measure().energy_j == pytest.approx(2 * 3900, rel=1e-3)
+    assert recording.measure().duration_s == pytest.approx(39, abs=0.01)
+
+
+def test_the_interval_is_that_of_the_device_however_its_times_were_written(read):
+    rows = [f"2026/03/05 10:00:{n // 10:02d}, {100 + n % 9} W" for n in range(200)]
+    cut = "\n".join(("timestamp, power.draw [W]", *rows, ""))
+    assert read(cut).stretches[0].interval_s == pytest.approx(0.1)
+    repeated = [(s, "0, 100 W") for s in range(60) for _ in range(3 if s % 7 == 0 else 1)]
+    appended = second_log([*repeated, *((s + 3000, row) for s, row in repeated)])
+    assert read(appended).stretches[0].interval_s == pytest.approx(1)
+
+
+def test_a_unit_that_cannot_be_is_asked_for(refusal):
+    said = refusal("timestamp,power\n0,100000\n1,100000\n2,100000\n")
+    assert "100000 W is more than any device draws" in said
+    assert "power_mw" in said

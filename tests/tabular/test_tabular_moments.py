@@ -33,6 +33,8 @@ def epoch(text):
         ("2026-03-05 09:00:00 UTC", "2026-03-05 09:00:01 UTC", 1),
         ("05/Mar/2026:09:00:00 +0000", "05/Mar/2026:10:00:07 +0100", 7),
         ("[05/Mar/2026:09:00:00 +0000]", "[05/Mar/2026:09:00:02 +0000]", 2),
+        ("2026-03-05 10:00:00 CET", "2026-03-05 11:00:03 CEST", 3),
+        ("Thu Mar  5 09:00:00 UTC 2026", "Thu Mar  5 04:00:01 EST 2026", 1),
         ("1772701200", "1772701201.5", 1.5),
         ("1772701200000", "1772701200100", 0.1),
         ("1772701200000000", "1772701200500000", 0.5),
@@ -99,6 +101,16 @@ def test_the_order_of_day_and_month_is_read_from_the_column(days, hours):
 def test_a_day_that_may_be_a_month_is_refused():
     with pytest.raises(TraceError, match=r"line 2, column timestamp.*an order that cannot be told"):
         moments(["03/05/2026 09:00:00", "03/05/2026 09:00:01"])
+
+
+def test_where_distances_are_enough_either_day_will_do_and_is_said():
+    table = parse_table(
+        Path("log.csv"), b"t;p\n05/03/2026 09:00:00;1\n05/03/2026 09:00:02;1\n", TraceError
+    )
+    read = table.moments("t", any_day=True)
+    assert read.seconds.tolist() == [0, 2]
+    assert read.epoch_s is None
+    assert read.remarks == ("05/03/2026 may be either of two days: when it began is unknown",)
 
 
 def test_a_cell_that_is_no_moment_is_refused_with_its_line():

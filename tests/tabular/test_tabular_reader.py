@@ -40,6 +40,7 @@ def powers(table):
         b"\n\n" + PLAIN.encode() + b"\n\n",
         b"# a comment, with a comma\n" + PLAIN.encode(),
         b"Recorded by something\n" + PLAIN.encode(),
+        b"sep=;\n" + PLAIN.replace(",", ";").encode(),
         PLAIN.replace("\n1", "\ntime,power [W]\n1").encode(),
         b"# time power\n# s W\n  0  12.5\n  1  13.5\n",
         b'"time","power [W]"\n"0","12,5"\n"1","13,5"\n',
@@ -200,3 +201,11 @@ def test_a_first_line_that_begins_with_a_moment_is_no_header():
     read = parse("2026/03/05 10:00:00.123, 0, 400.00 W\n2026/03/05 10:00:01.123, 0, 60.00 W\n")
     assert not read.has_header
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("name", [None, "when"])
+def test_moments_in_the_index_of_a_frame_are_a_column(tmp_path, name):
+    moments = pd.date_range("2026-03-05", periods=3, freq="s", tz="UTC", name=name)
+    pd.DataFrame({"power_w": [1.0, 2.0, 3.0]}, index=moments).to_parquet(tmp_path / "x.parquet")
+    read = read_table(tmp_path / "x.parquet", DatasetError)
+    assert read.moments(name or "timestamp").seconds.tolist() == [0, 1, 2]

@@ -93,7 +93,17 @@ _ZONES = {
     "west": "Europe/Lisbon",
 }
 """What a heading may say; those with summer time by a place that keeps it."""
-_OFFSET = re.compile(r"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2})$", re.I)
+_ABBREVIATED_H = {
+    **{"z": 0, "utc": 0, "gmt": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "eet": 2, "eest": 3},
+    **{"est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7},
+}
+"""Hours from UTC; those that mean several, such as CST, are left out."""
+_OFFSET = re.compile(
+    rf"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>{'|'.join(_ABBREVIATED_H)}|[+-]\d{{2}}:?\d{{2}})$",
+    re.IGNORECASE,
+)
+_DATE_COMMAND = re.compile(r"^([A-Z]\w\w [A-Z]\w\w +\d+ \d\d:\d\d:\d\d) ([A-Z]{3,4}) (\d{4})$")
+"""As date(1) prints it, the zone before the year."""
 _INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
 _OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
@@ -170,7 +180,12 @@ def _link_of(path: Any) -> str:  # noqa: ANN401 - a Path, imported late
 
 
 def read_moments(
-    table: Table, name: str, zone: tzinfo | None = None, assumed: tzinfo | None = None
+    table: Table,
+    name: str,
+    zone: tzinfo | None = None,
+    assumed: tzinfo | None = None,
+    *,
+    any_day: bool = False,
 ) -> Moments:
     """A column as times.
 
@@ -180,6 +195,8 @@ def read_moments(
         zone: of moments without an offset; that of the heading, else the assumed one, where
             ``None``.
         assumed: where neither is named; that of this machine where ``None``.
+        any_day: where day and month cannot be told, their distances are enough: when it began is
+            then unknown, and said.
 
     Raises:
         JoulelabError: a text in it is neither seconds nor a moment, or may be read in two ways, or
@@ -200,7 +217,7 @@ def read_moments(
         said = texts != ""
         moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
         if moments.any() and 2 * int(moments.sum()) >= int(said.sum()):
-            return _of_texts(table, name, texts, zone, assumed)
+            return _of_texts(table, name, texts, zone, assumed, any_day=any_day)
     return _of_numbers(table, name)
 
 
@@ -221,11 +238,17 @@ def _of_numbers(table: Table, name: str) -> Moments:
 
 
 def _of_texts(
-    table: Table, name: str, texts: pd.Series[str], zone: tzinfo | None, assumed: tzinfo | None
+    table: Table,
+    name: str,
+    texts: pd.Series[str],
+    zone: tzinfo | None,
+    assumed: tzinfo | None,
+    *,
+    any_day: bool,
 ) -> Moments:
     import pandas as pd
 
-    texts = texts.str.strip("[]").str.strip()
+    texts = texts.str.strip("[]").str.strip().str.replace(_DATE_COMMAND, r"\1 \3 \2", regex=True)
     if texts.str.contains(_INTERVAL).any():
         texts = texts.str.split(_INTERVAL, n=1).str[0]
     if _TIME_OF_DAY.fullmatch(next((text for text in texts if text), "")):
@@ -233,7 +256,18 @@ def _of_texts(
     parts = texts.str.extract(_OFFSET)
     with_offset = parts["zone"].notna().to_numpy()
     stamps = parts["stamp"].where(with_offset, texts)
+    undecided = _day_and_month(stamps) is None
+    if undecided and not any_day:
+        row = int(np.argmax(stamps.str.fullmatch(_SLASHED_DAY + ".*").to_numpy()))
+        raise table.error(
+            f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be told",
+            "write 2026-03-05 for the fifth of March",
+            row,
+            name,
+        )
     naive_s = _parsed(table, name, stamps, texts)
+    if undecided:
+        return _since_some_day(naive_s, str(stamps[stamps != ""].iloc[0]))
     if not with_offset.any():
         return _local(table, name, naive_s, zone, assumed)
     known = {text: _offset_s(text) for text in parts["zone"].dropna().unique()}
@@ -250,7 +284,7 @@ def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[st
     """Naive moments in seconds since 1970, as if they were UTC; NaN where a cell is empty."""
     said = (texts != "").to_numpy()
     best, most = np.full(len(texts), math.nan), -1
-    for form in _formats(table, name, stamps):
+    for form in _formats(stamps):
         parsed = _epoch_s(_to_datetime(stamps, form))
         count = int(np.isfinite(parsed).sum())
         if count > most:
@@ -266,27 +300,43 @@ def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[st
     return best
 
 
-def _formats(table: Table, name: str, stamps: pd.Series[str]) -> Iterator[str]:
+_SLASHED_DAY = r"(\d{1,2})/(\d{1,2})/\d{4}"
+
+
+def _day_and_month(stamps: pd.Series[str]) -> str | None:
+    """How a day with slashes is written, as the column itself shows.
+
+    Returns:
+        `DAY_FIRST`, `MONTH_FIRST`, empty where no day is written so, or ``None`` where it may be
+        either.
+    """
+    slashed = stamps.str.extract("^" + _SLASHED_DAY)
+    if slashed[0].isna().all() or stamps.str.contains(r"[ap]m$", case=False).any():
+        return ""
+    first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
+    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
+    if not day_first and not month_first and not first.equals(second):
+        # A recording that goes on over midnight moves the day more than the month.
+        day_first, month_first = first.nunique() > 1, second.nunique() > 1
+    if day_first == month_first:
+        return DAY_FIRST if first.equals(second) else None
+    return DAY_FIRST if day_first else MONTH_FIRST
+
+
+def _since_some_day(naive_s: Floats, first: str) -> Moments:
+    """Seconds since the first of moments of which nobody can tell the day from the month."""
+    known = _since_first(naive_s)
+    remark = f"{first.split(maxsplit=1)[0]} may be either of two days: when it began is unknown"
+    return replace(known, epoch_s=None, remarks=(remark,))
+
+
+def _formats(stamps: pd.Series[str]) -> Iterator[str]:
     """The forms to try; a slashed day only in the order that the column itself shows."""
-    slashed = stamps.str.extract(r"^(\d{1,2})/(\d{1,2})/\d{4}")
-    if slashed[0].notna().any() and not stamps.str.contains(r"[ap]m$", case=False).any():
-        first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
-        day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
-        if not day_first and not month_first and not first.equals(second):
-            # A recording that goes on over midnight moves the day more than the month.
-            day_first, month_first = first.nunique() > 1, second.nunique() > 1
-        if day_first == month_first and not first.equals(second):
-            row = int(np.argmax(slashed[0].notna().to_numpy()))
-            raise table.error(
-                f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be "
-                "told",
-                "write 2026-03-05 for the fifth of March",
-                row,
-                name,
-            )
-        yield from (f"{DAY_FIRST if day_first else MONTH_FIRST} {time}" for time in SLASHED)
-        return
-    yield from FORMATS
+    day = _day_and_month(stamps)
+    if day == "":
+        yield from FORMATS
+    else:
+        yield from (f"{day or DAY_FIRST} {time}" for time in SLASHED)
 
 
 def _to_datetime(stamps: pd.Series[str], form: str) -> pd.Series[Any]:
@@ -472,7 +522,9 @@ def _offset(match: re.Match[str]) -> timedelta:
 
 def _offset_s(text: str) -> float:
     match = _OFFSETS.fullmatch(text)
-    return _offset(match).total_seconds() if match else 0.0
+    if match is None:
+        return HOUR_S * _ABBREVIATED_H[text.casefold()]
+    return _offset(match).total_seconds()
 
 
 def spread(seconds: Floats, resolution_s: float) -> Floats:

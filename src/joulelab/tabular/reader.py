@@ -44,6 +44,7 @@ DELIMITERS = (",", ";", "\t", "|", BLANKS)
 LOOKED_AT = 200
 """Lines that decide on the delimiter."""
 WHAT = "a table is Parquet or a text with a delimiter"
+_FOR_EXCEL = re.compile(r'^"?sep=.?"?(?=\n)')
 _QUOTED = re.compile(r'"[^"]*"')
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 _STAMP = re.compile(
@@ -269,7 +270,11 @@ def _without_messages(
 
 
 def _lines(text: str) -> list[_Line]:
-    """The lines with anything on them; one whose quotation goes on below is one with the next."""
+    """The lines with anything on them; one whose quotation goes on below is one with the next.
+
+    A first line that tells Excel the delimiter is nothing.
+    """
+    text = _FOR_EXCEL.sub("", text, count=1)
     lines = text.split("\n")
     if '"' not in text or all(line.count('"') % 2 == 0 for line in lines):
         return [_Line(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -410,6 +415,18 @@ def _twice(header: Sequence[str], frame: pd.DataFrame) -> frozenset[str]:
     return frozenset(differ)
 
 
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with its index as a column, where it is more than the number of a row."""
+    import pandas as pd
+
+    if isinstance(frame.index, pd.RangeIndex) or (
+        frame.index.name is None and not isinstance(frame.index, pd.DatetimeIndex)
+    ):
+        return frame.reset_index(drop=True)
+    name = str(frame.index.name or "timestamp")
+    return frame.reset_index(drop=name in frame.columns, names=name)
+
+
 def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
     import pyarrow as pa
     from pyarrow import parquet
@@ -417,7 +434,7 @@ def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
     try:
         # Not read_table, which makes columns of folders that are called run=7.
         with parquet.ParquetFile(path) as file:
-            frame = file.read().to_pandas().reset_index(drop=True)
+            frame = _without_index(file.read().to_pandas())
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         hint = "a Parquet file that was cut short cannot be read"

@@ -192,12 +192,17 @@ class Table:
         return values
 
     def moments(
-        self, name: str, zone: tzinfo | None = None, assumed: tzinfo | None = None
+        self,
+        name: str,
+        zone: tzinfo | None = None,
+        assumed: tzinfo | None = None,
+        *,
+        any_day: bool = False,
     ) -> Moments:
         """A column of times; see `joulelab.tabular.moments.read_moments`."""
         from joulelab.tabular.moments import read_moments
 
-        return read_moments(self, name, zone, assumed)
+        return read_moments(self, name, zone, assumed, any_day=any_day)
 
     def rows(self, chosen: Any) -> Table:  # noqa: ANN401 - whatever pandas takes
         """Only some rows.

@@ -80,7 +80,8 @@ def with_dates(table: Table) -> Table:
     """Days and times of the day that stand in two columns, in one."""
     import pandas as pd
 
-    day, time = table.column("date", "day"), table.column("time", "time_of_day")
+    day = table.column("date", "day", "datum")
+    time = table.column("time", "time_of_day", "zeit", "uhrzeit")
     if day is None or time is None:
         return table
     days, times = pd.Series(table.texts(day)), pd.Series(table.texts(time))
@@ -103,7 +104,7 @@ def moments_of(log: Log, asked: Asked) -> tuple[Moments, str]:
             raise UsageError(
                 f"{table.path} has times in {name}", "--interval is for a table without them"
             )
-        return table.moments(name, asked.zone), ""
+        return table.moments(name, asked.zone, any_day=True), ""
     if asked.time:
         raise _no_column(table, asked.time, "time")
     interval_s = asked.interval_s or log.interval_s

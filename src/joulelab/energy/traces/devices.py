@@ -158,13 +158,12 @@ def _names_devices(table: Table, name: str, times_s: NDArray[np.float64]) -> boo
     if len(values) == 1:
         return bool(numbers.max() < LIKELY_DEVICES)
     whole = bool((numbers % 1 == 0).all() and (numbers >= 0).all() and numbers.max() < MOST_DEVICES)
-    return whole and _in_rounds(codes, len(values), times_s)
+    return whole and _in_rounds(codes, len(values))
 
 
-def _in_rounds(codes: NDArray[np.intp], many: int, times_s: NDArray[np.float64]) -> bool:
-    """Whether values come in rounds, each once; or one after the other, as runs appended do."""
-    changes = int((np.diff(codes) != 0).sum())
-    if changes == many - 1 and (np.diff(times_s) >= 0).all():
+def _in_rounds(codes: NDArray[np.intp], many: int) -> bool:
+    """Whether values come in rounds, each once; or all rows of each one after the other."""
+    if int((np.diff(codes) != 0).sum()) == many - 1:
         return True
     rounds, seen = 1, set[int]()
     for code in codes.tolist():

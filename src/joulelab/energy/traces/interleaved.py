@@ -35,6 +35,8 @@ REPEATED = 0.6
 FEW = 3
 REGULAR = 0.8
 FLICKER = 0.1
+ONCE = 2.5
+"""Up and down once changes by twice the span; the rest is noise."""
 
 
 class Verdict(Enum):
@@ -54,7 +56,7 @@ def judge(times_s: Floats, values: Floats) -> tuple[Verdict, int]:
         values: (n,), watts; NaN where there is none.
 
     Returns:
-        The verdict, and how many rows come together.
+        The verdict, and how many rows usually come together.
     """
     steps_s = np.diff(times_s)
     if len(steps_s) < FEW:
@@ -64,10 +66,10 @@ def judge(times_s: Floats, values: Floats) -> tuple[Verdict, int]:
     if near.mean() < SHARE:
         return Verdict.ONE, 1
     counts = np.diff(np.flatnonzero(np.concatenate(([True], ~near, [True]))))
-    usual = max(int(np.median(counts[1:-1] if len(counts) > FEW else counts)), 2)
-    if not _cut(times_s):
+    usual = int(np.median(counts[1:-1] if len(counts) > FEW else counts))
+    if not _cut(times_s, float(np.median(steps_s[~near])) if not near.all() else 0.0):
         return Verdict.SEVERAL, usual
-    return _by_values(values, np.flatnonzero(~near), counts, usual), usual
+    return _by_values(values, np.flatnonzero(~near), counts, max(usual, 2)), usual
 
 
 def _near(steps_s: Floats) -> NDArray[np.bool_]:
@@ -86,16 +88,17 @@ def _near(steps_s: Floats) -> NDArray[np.bool_]:
     return ~rounds if regular else near
 
 
-def _cut(times_s: Floats) -> bool:
-    """Whether the times were cut to units that follow one after the other."""
-    moments = np.unique(times_s)
-    if len(moments) < 2:  # noqa: PLR2004
-        return True
-    usual_s = float(np.median(np.diff(moments)))
+def _cut(times_s: Floats, round_s: float) -> bool:
+    """Whether the times were cut to units that follow one after the other.
+
+    Args:
+        times_s: (n,).
+        round_s: usual time from round to round.
+    """
     for unit_s in RESOLUTIONS_S:
         parts = times_s / unit_s
         if np.abs(parts - np.round(parts)).max() < 0.01:  # noqa: PLR2004
-            return usual_s < 1.5 * unit_s
+            return round_s < 1.5 * unit_s
     return False
 
 
@@ -123,13 +126,21 @@ def _by_values(
     repeats = min(after, key=lambda lag: after[lag], default=0)
     if repeats and after[repeats] < REPEATED * row:
         if repeats % usual == 0:
-            return Verdict.PERHAPS_ONE if natural else Verdict.SEVERAL
+            wave = natural and _rises_once(values, boundaries, changes)
+            return Verdict.PERHAPS_ONE if wave else Verdict.SEVERAL
         return Verdict.SEVERAL if usual % repeats == 0 else one
     # Of one device, rows on both sides of a second differ as much as rows within it.
     anywhere = changes[boundaries].sum() / whole < (1 + len(boundaries) / len(changes)) / 2
     if anywhere and row < SMOOTH * after.get(usual, row):
         return Verdict.ONE
     return one if anywhere or one is Verdict.UNKNOWN else Verdict.PERHAPS_ONE
+
+
+def _rises_once(values: Floats, boundaries: NDArray[np.intp], changes: Floats) -> bool:
+    """Whether what repeats in every second goes up and down once, as a load does."""
+    starts = np.concatenate(([0], boundaries + 1))
+    spans = np.fmax.reduceat(values, starts) - np.fmin.reduceat(values, starts)
+    return float(changes.sum()) < ONCE * float(np.nansum(spans))
 
 
 def _flickers(counts: NDArray[np.intp]) -> bool:

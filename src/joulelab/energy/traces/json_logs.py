@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def read_json(path: Path, text: str) -> tuple[Table, str]:
     units: dict[str, str] = {}
     program = ""
     remarks: list[str] = []
-    for line, said, prefix in _objects(path, text):
+    found = list(_objects(path, text))
+    for line, said, prefix in _inner(found) if len(found) == 1 else found:
         if said is None:
             remarks.append(CUT)
             continue
@@ -120,6 +121,16 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, Any, str]]:
             ) from None
         yield line, said, prefix
         at = text.find("{", after)
+
+
+def _inner(found: Sequence[tuple[int, Any, str]]) -> Sequence[tuple[int, Any, str]]:
+    """The objects of the longest list in the only object, where it has one."""
+    ((line, said, _),) = found
+    lists = [one for one in (said or {}).values() if isinstance(one, list) and len(one) > 1]
+    longest = max(lists, key=len, default=[])
+    if not all(isinstance(one, dict) for one in longest):
+        return found
+    return [(line, one, "") for one in longest] or found
 
 
 def _leaves(said: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON

@@ -128,6 +128,7 @@ _PACKAGES = frozenset({"package", "socket"})
 _FILLING = {*_POWER, *_ENERGY, *_MANNERS, *WATTS, *JOULES, "usage", "value", "consumption", "now"}
 _UNIT = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WATTS_IN_CELL = re.compile(r"^[-+]?[\d.,]+\s?([mk]?W|Watts?)$")
 _PARTS = re.compile(r"[a-zµμ]+|\d+")
 _NUMBERED = re.compile(r"(pp[01])")
 
@@ -207,12 +208,14 @@ def read_heading(name: str, heading: Heading) -> PowerColumn | None:
 
 
 def with_units(table: Table) -> Table:
-    """The same with the units of power and energy that stand elsewhere than at a heading's end."""
+    """The same with units of power and energy that stand within a heading, or in cells only."""
     headings = {}
     for name, heading in table.headings.items():
         units = [unit for unit in _UNIT.findall(heading.text) if _is_unit(unit)]
         if not units and not heading.unit:
             units = [word for word in _words(heading.text) if _is_unit(word)]
+        if not units and not heading.unit:
+            units = _WATTS_IN_CELL.findall(str(table.frame[name].iloc[0]))
         headings[name] = replace(heading, unit=units[-1]) if units else heading
     return replace(table, headings=headings)
 

@@ -319,8 +319,11 @@ def _judged(
     if reading.log.apart:
         return Status.MEASURED, error
     verdict, together = judge((reading.moments.epoch_s or 0.0) + times_s, values)
-    if verdict is Verdict.ONE or (device.sure and verdict is not Verdict.SEVERAL):
+    # A column of devices is believed, unless most of its rounds have several rows all the same.
+    believed = device.sure and (verdict is not Verdict.SEVERAL or together == 1)
+    if verdict is Verdict.ONE or believed:
         return Status.MEASURED, error
+    together = max(together, 2)
     if verdict is Verdict.PERHAPS_ONE:
         reading.flags.append(
             f"{domain}: {together} rows in every second repeat themselves: taken as one device, "
