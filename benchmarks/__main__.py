@@ -19,6 +19,7 @@ import simulated
 HERE = Path(__file__).resolve().parent
 QUICK = {
     "accuracy": "--seconds 1 --repeats 1 --draws 2 --traces plateau",
+    "bounds": "--logs 1",
     "overhead": "--seconds 1 --busy 0 --piece 0.02",
     "windows": "--imports 1 --windows 20",
     "gaps": "--seconds 0.3",
@@ -30,6 +31,7 @@ QUICK = {
 }
 TITLES = {
     "accuracy": "Accuracy",
+    "bounds": "Bounds that hold",
     "overhead": "Overhead",
     "windows": "Imports and windows",
     "gaps": "Gaps under a busy interpreter",

@@ -19,6 +19,9 @@ SMALL = {
         rf"\| plateau \| {FIGURE} ",
         r"\| joulelab, counter \| 0\.100 % \| .*(met|missed)",
     ),
+    "bounds.py --logs 1": (
+        rf"\| mean over a second \| 4 s \| 78 \| {FIGURE} % \| {FIGURE} % \| ± \d+ % \|",
+    ),
     "overhead.py --without-peers --seconds 0.3 --busy 0 --piece 0.01": (
         rf"\| joulelab, RAPL at 10 Hz \| {FIGURE} % \| {FIGURE} % \| \d+ \|",
         rf"\| GPU, RAPL, estimate at 100 Hz \| {FIGURE} % ",

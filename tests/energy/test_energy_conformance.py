@@ -9,6 +9,7 @@ import pytest
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.meter import Channel, Meter, Sample
 from joulelab.energy.reading import Status
+from joulelab.energy.trace import Sensor
 
 WALL = Channel("wall", "plug", "counter", Status.MEASURED, 0.01, 1.0)
 POWER = replace(WALL, source="plug-power", kind="power")
@@ -132,6 +133,7 @@ def lost(plug: Plug) -> Sequence[Sample]:
         (channels(WALL, replace(POWER, kind="joules")), "kind 'joules'"),
         (channels(WALL, replace(POWER, relative_error=-0.1)), "relative_error"),
         (channels(WALL, replace(POWER, tick_s=-0.1)), "tick_s"),
+        (channels(WALL, replace(POWER, sensor=Sensor(seen=0.0))), "no sensor"),
         (channels(WALL, replace(POWER, within=("wall",))), "contain itself"),
         (channels(WALL), "2 samples for 1 channels"),
         (Numbers, "text to text"),

@@ -3,6 +3,8 @@
 import pytest
 from nvml_stub import run_program, stub_variables
 
+from joulelab.energy.nvidia_cards import logged_sensor
+
 INSTANT, AVERAGE = "NVML_FI_DEV_POWER_INSTANT", "NVML_FI_DEV_POWER_AVERAGE"
 ORDINARY = "nvmlDeviceGetPowerUsage"
 
@@ -43,6 +45,8 @@ for number, name in {cards!r}:
             about["gpu:0 power_field"], about["gpu:0 power_window"], power.tick_s,
             meter.interval_s, power.remark, meter.sample()[1].value,
         ]
+        looks = power.sensor
+        out[f"sensor {{name}} {{field}}"] = [looks.update_s, looks.averaging_s, looks.seen]
         meter.close()
         stub(**dict.fromkeys(faults))
 stub(ARCHITECTURE=13)
@@ -83,11 +87,27 @@ def test_the_sensor_is_that_of_the_architecture(every_card, card, instant, ordin
 
 
 def test_the_average_field_is_a_mean_over_a_second_on_every_card(every_card):
-    averages = {key: value for key, value in every_card.items() if key.endswith(" average")}
+    averages = {
+        key: value
+        for key, value in every_card.items()
+        if key.endswith(" average") and not key.startswith("sensor ")
+    }
     assert len(averages) == 11
     for read, window, tick_s, _, _, power_w in averages.values():
         assert (read, tick_s, power_w) == (AVERAGE, 1.0, 203.0)
         assert window.startswith("mean of 1000 ms")
+
+
+def test_a_log_that_names_its_card_is_bound_like_a_live_reading(every_card):
+    fields = {"power.draw": "ordinary", "power.draw.average": "average"}
+    live = {key: value for key, value in every_card.items() if key.startswith("sensor ")}
+    for column, field in fields.items():
+        cards = [key.removesuffix(f" {field}") for key in live if key.endswith(f" {field}")]
+        assert len(cards) == 11
+        for card in cards:
+            sensor = logged_sensor(column, card.removeprefix("sensor "))
+            said = [sensor.update_s, sensor.averaging_s, sensor.seen]
+            assert said == live[f"{card} {field}"], card
 
 
 def test_a_driver_that_does_not_know_the_architecture_leaves_it_unknown(every_card):

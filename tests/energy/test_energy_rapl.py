@@ -101,6 +101,13 @@ def test_zones_become_domains_and_the_mmio_copy_is_left_out(laptop):
     }
 
 
+def test_memory_has_a_bound_of_its_own_with_its_source(laptop):
+    with_bounds = {one.domain: one for one in RaplMeter(laptop.root).channels}
+    assert with_bounds["cpu:0"].relative_error == 0.05
+    assert with_bounds["dram:0"].relative_error == 1.57
+    assert "doi:10.1145/3629526.3645052" in with_bounds["dram:0"].remark
+
+
 def test_the_devices_folder_with_nested_zones_is_the_same(laptop):
     nested = find_zones(laptop.folder / "devices" / "intel-rapl")
     assert [z.domain for z in nested] == [z.domain for z in find_zones(laptop.root)]

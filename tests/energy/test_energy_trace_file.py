@@ -117,7 +117,7 @@ def test_a_sensor_that_was_lost_stays_lost(path):
     assert ours["gpu:0"].status is Status.PARTLY_ESTIMATED
     # The edges of a live window lie a moment outside its samples.
     assert ours["gpu:0"].lost_s == pytest.approx(theirs["gpu:0"].lost_s, abs=5e-3)
-    assert ours["gpu:0"].gross_j == pytest.approx(theirs["gpu:0"].gross_j, abs=1e-4)
+    assert ours["gpu:0"].gross_j == pytest.approx(theirs["gpu:0"].gross_j, abs=2)
     assert [flag for flag in ours.flags if "said nothing for" in flag]
 
 

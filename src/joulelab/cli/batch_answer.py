@@ -213,7 +213,7 @@ class Answer:
         """What a reader should know, each once."""
         said = ["interrupted: planned from what had been measured"] if self.interrupted else []
         table = self.table
-        if table.status is Status.ESTIMATED:
+        if table.status in (Status.ESTIMATED, Status.PARTLY_ESTIMATED):
             only = table.sources == (ESTIMATE,)
             said.append(
                 "no sensor was read: joules are estimated from processor time and memory"

@@ -207,6 +207,7 @@ def _measured(
         )
         monitor.recorder.measure_idle(idle_s)
     before_w, after_w = dict(monitor.recorder.idle_w), {}
+    errors_w = [monitor.recorder.idle_error_w]
     http.connect()
     began_s = time.process_time()
     measuring = Measuring(lambda: monitor, load.url)
@@ -221,7 +222,9 @@ def _measured(
         with suppress(KeyboardInterrupt):
             cool_down(monitor, COOL_DOWN_S)
             after_w = dict(monitor.recorder.measure_idle(idle_s))
-    measurement = replace(measuring.result.with_idle(before_w, after_w), label="this machine")
+            errors_w.append(monitor.recorder.idle_error_w)
+    whole = measuring.result.with_idle(before_w, after_w, *errors_w)
+    measurement = replace(whole, label="this machine")
     return _Measured(exchanges, measurement, busy_s)
 
 

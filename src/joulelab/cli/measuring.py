@@ -112,10 +112,12 @@ def measure_commands(
             cool_down(monitor, design.cool_down_s)
         last = trials[-1].run
         counted = [trial for trial in trials if not trial.warmed_up]
-        before_w = dict(monitor.recorder.idle_w)
+        before_w, before_error_w = dict(monitor.recorder.idle_w), monitor.recorder.idle_error_w
         after_w = dict(monitor.recorder.measure_idle(idle_s)) if idle_s else {}
+        errors_w = (before_error_w, monitor.recorder.idle_error_w)
         answer.measured = [
-            (trial, trial.run.measurement.with_idle(before_w, after_w)) for trial in counted
+            (trial, trial.run.measurement.with_idle(before_w, after_w, *errors_w))
+            for trial in counted
         ]
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
     answer.print(last.exit_code)
@@ -204,7 +206,8 @@ class _Answer:
         ratio = self._ratio("gross_j")
         if ratio is None:
             return "A and B cannot be compared: there is no pair of runs with known energy"
-        status = "" if self.all_measured() else ", estimated"
+        worst = _worst([measurement for _, measurement in self.measured])
+        status = "" if self.all_measured() else f", {worst}"
         if math.isnan(ratio.low):
             return (
                 f"A used {ratio.value:.3g} times the energy of B in one pair{status}; "
@@ -359,8 +362,7 @@ def _summary_data(runs: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def _worst(runs: Sequence[Measurement]) -> str | None:
-    order = [Status.MEASURED, Status.ESTIMATED, Status.MISSING]
-    return max((one.total.status for one in runs), key=order.index, default=None)
+    return Status.joint(one.total.status for one in runs) if runs else None
 
 
 def _interval_data(interval: Interval | None) -> dict[str, Any] | None:

@@ -73,6 +73,12 @@ def _check_channel(channel: Channel) -> None:
     _require(math.isfinite(error) and error >= 0, f"{where}: relative_error {error} is no bound")
     tick_s = channel.tick_s
     _require(math.isfinite(tick_s) and tick_s >= 0, f"{where}: tick_s {tick_s} is no time")
+    looks = channel.looks
+    times_s = (looks.update_s, looks.averaging_s)
+    _require(
+        all(math.isfinite(one) and one >= 0 for one in times_s) and 0 < looks.seen <= 1,
+        f"{where}: {looks} is no sensor",
+    )
     _require(isinstance(channel.within, tuple), f"{where}: within must be a tuple of domains")
     _require(channel.domain not in channel.within, f"{where}: a domain does not contain itself")
 

@@ -118,7 +118,7 @@ def _power_w(window: Window) -> dict[tuple[str, str], float | None]:
 
 def _verdict(measurement: Measurement) -> tuple[str, str]:
     parts = outermost(measurement.readings)
-    measured = _with_status(parts, Status.MEASURED)
+    measured = _with_status(parts, Status.MEASURED, Status.PARTLY_ESTIMATED)
     estimated = _with_status(parts, Status.ESTIMATED)
     missing = [
         domain
@@ -134,8 +134,8 @@ def _verdict(measurement: Measurement) -> tuple[str, str]:
     return "partly estimated" if len(told) > 1 else "measured", ", ".join(told)
 
 
-def _with_status(readings: Sequence[Reading], status: Status) -> list[str]:
-    return [one.domain for one in readings if one.status is status]
+def _with_status(readings: Sequence[Reading], *statuses: Status) -> list[str]:
+    return [one.domain for one in readings if one.status in statuses]
 
 
 def _container(domain: str) -> str:

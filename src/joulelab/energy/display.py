@@ -12,6 +12,7 @@ from joulelab import formats
 from joulelab.energy.reading import Measurement, Reading, Status, Total
 
 LONGEST_LABEL = 60
+NET = 3
 TEXT_COLUMNS = ("domain", "source", "status")
 
 
@@ -61,14 +62,17 @@ def table(measurement: Measurement) -> Table:
     masses = [row.co2e_g for row in (*rows, whole) if row.co2e_g is not None]
     joule, joule_name = formats.scale(max(energies, default=1.0), formats.ENERGY)
     gram, gram_name = formats.scale(max(masses, default=1.0), formats.MASS)
-    header = ["domain", *(f"{name} ({joule_name})" for name in ("gross", "±", "idle", "net"))]
+    names = ("gross", "±", "idle", "net", "net ±")
+    # The bound of net energy stands where there is net energy.
+    shown = len(names) if any(row.energy_j[-1] is not None for row in (*rows, whole)) else NET + 1
+    header = ["domain", *(f"{name} ({joule_name})" for name in names[:shown])]
     header += ["mean (W)", "peak (W)"]
     header += [f"CO2e ({gram_name})"] if footprint else []
 
     def cells(row: _Row) -> tuple[str, ...]:
         return (
             row.domain,
-            *(formats.at_scale(energy_j, joule) for energy_j in row.energy_j),
+            *(formats.at_scale(energy_j, joule) for energy_j in row.energy_j[:shown]),
             *(formats.at_scale(power_w, 1.0) for power_w in row.power_w),
             *((formats.at_scale(row.co2e_g, gram),) if footprint else ()),
             row.status,
@@ -148,7 +152,9 @@ def data(measurement: Measurement) -> dict[str, Any]:
             {
                 **reading.to_dict(),
                 "idle_j": reading.idle_j,
+                "idle_error_j": reading.idle_error_j,
                 "net_j": reading.net_j,
+                "net_error_j": reading.net_error_j,
                 "mean_power_w": reading.mean_power_w,
             }
             for reading in some
@@ -165,7 +171,9 @@ def data(measurement: Measurement) -> dict[str, Any]:
             "gross_j": total.gross_j,
             "error_j": total.error_j,
             "idle_j": total.idle_j,
+            "idle_error_j": total.idle_error_j,
             "net_j": total.net_j,
+            "net_error_j": total.net_error_j,
         },
         "co2e_g": measurement.co2e_g,
     }
@@ -177,7 +185,7 @@ def _row(reading: Reading, grams_in_joule: float | None) -> _Row:
         grams = reading.gross_j * grams_in_joule
     return _Row(
         reading.domain,
-        (reading.gross_j, reading.error_j, reading.idle_j, reading.net_j),
+        (reading.gross_j, reading.error_j, reading.idle_j, reading.net_j, reading.net_error_j),
         (reading.mean_power_w, reading.peak_power_w),
         grams,
         str(reading.status),
@@ -191,7 +199,7 @@ def _sum(measurement: Measurement, total: Total) -> _Row:
         mean_w = total.gross_j / measurement.duration_s
     return _Row(
         " + ".join(total.domains),
-        (total.gross_j, total.error_j, total.idle_j, total.net_j),
+        (total.gross_j, total.error_j, total.idle_j, total.net_j, total.net_error_j),
         # The domains need not peak at the same moment.
         (mean_w, None),
         measurement.co2e_g,

@@ -45,6 +45,8 @@ DEVICE_LIMIT_W = 1500.0
 """No processor, GPU or memory of one socket draws more."""
 SOCKET_LIMIT_W = 3700.0
 """16 A at 230 V."""
+LEAST_SEEN_S = 1e-3
+"""Less than that around a sample is no measurement."""
 LEAST_STEP_J = 100.0
 """So much any counter may move at once: some tick late, at full power."""
 _BEHIND_A_SOCKET = ("wall", "psys")
@@ -160,6 +162,11 @@ def longest_step_s(interval_s: float, duration_s: float) -> float:
     return max(GAP_INTERVALS * interval_s * (1 + 1e-9), min(GAP_S, GAP_SHARE * duration_s))
 
 
+def in_seconds(duration_s: float) -> str:
+    """A time for a remark: ``3600.0 s``, ``0.02 s``."""
+    return f"{duration_s:.1f} s" if duration_s >= 0.1 else f"{duration_s:.1g} s"  # noqa: PLR2004
+
+
 def readings_of(stretch: Stretch) -> tuple[Floats, Floats]:
     """Moments and values of the samples that are readings."""
     if not stretch.unreadable:
@@ -253,7 +260,12 @@ def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if stretch.unreadable else said
+    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
+
+
+def _lacks_an_edge(stretch: Stretch) -> bool:
+    """Whether the first or the last sample is no reading."""
+    return bool(stretch.unreadable) and bool(np.isnan(stretch.values[[0, -1]]).any())
 
 
 def _between_s(shown: Seen) -> float:
@@ -297,12 +309,12 @@ def _integrated(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         error_j += part.error_j + own_j
     coarse = around.duration_s < sensor.averaging_s
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if stretch.unreadable else said
+    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
 
 
 def _readable_pieces(stretch: Stretch, shown: Seen) -> list[tuple[int, int, float, float]]:
     """The pieces that are shown, without edges at which a sensor could not be read."""
-    if not stretch.unreadable:
+    if not _lacks_an_edge(stretch):
         return shown.pieces()
     first_s, last_s = float(shown.times_s[0]), float(shown.times_s[-1])
     return [
@@ -322,9 +334,15 @@ def _with_neighbours(
     before, after = others_s < edges_s[0], others_s > edges_s[1]
     parts = [(times, values)]
     if before.any() and times[0] - others_s[before][-1] <= longest_s:
-        parts.insert(0, (others_s[before], others_w[before]))
+        # A value that was held until the opening is that of a sample before it.
+        held = int(times[0] == edges_s[0] and values[0] == others_w[before][-1])
+        parts = [(others_s[before], others_w[before]), (times[held:], values[held:])]
     if after.any() and others_s[after][0] - times[-1] <= longest_s:
-        parts.append((others_s[after], others_w[after]))
+        times, values = parts[-1]
+        held = len(times)
+        if held > 1 and times[-1] == edges_s[1] and values[-1] == values[-2]:
+            held -= 1
+        parts[-1:] = [(times[:held], values[:held]), (others_s[after], others_w[after])]
     return np.concatenate([t for t, _ in parts]), np.concatenate([w for _, w in parts])
 
 
@@ -352,16 +370,14 @@ def _bridged(said: Figure, stretch: Stretch, shown: Seen, around: Surroundings) 
         least = f"idle power, {around.idle_w:.4g} W,"
     power_w = (lowest_w + highest_w) / 2
     reach_w = max(power_w - least_w, most_w - power_w)
-    part = shown.seen_s > 1e-9 * around.duration_s
+    part = shown.seen_s > LEAST_SEEN_S
     measured = "nothing was measured"
     if part:
-        measured = f"measured: {formats.joules(said.energy_j or 0.0)} in {shown.seen_s:.1f} s"
+        measured = f"measured: {formats.joules(said.energy_j or 0.0)} in {in_seconds(shown.seen_s)}"
     why = [stretch.unreadable] if stretch.unreadable else []
     why += [f"the machine slept for {slept_s:.1f} s" for _, slept_s in stretch.sleeps]
-    why += [
-        f"no reading for {lost_s:.1f} s, taken as {power_w:.4g} W: between {least} and {most}",
-        measured,
-    ]
+    taken = f"taken as {power_w:.4g} W: between {least} and {most}"
+    why += [f"no reading for {in_seconds(lost_s)}, {taken}", measured]
     return replace(
         said,
         energy_j=(said.energy_j or 0.0) + power_w * lost_s,

@@ -165,8 +165,13 @@ class Measuring:
         return self.result.total.error_j
 
     @property
+    def net_error_j(self) -> float | None:
+        """Bound of the error of `net_j` in joules: that of `energy_j` and that of idle energy."""
+        return self.result.total.net_error_j
+
+    @property
     def status(self) -> Status:
-        """Measured, estimated or missing."""
+        """Measured, partly estimated, estimated or missing."""
         return self.result.total.status
 
     @property

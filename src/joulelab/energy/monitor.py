@@ -108,7 +108,8 @@ class Booking:
         """
         total, profile = measurement.total, None
         if isinstance(self.intensity, IntensitySeries):
-            profile = energy_profile(stretches, total, start_s)
+            end_s = start_s + measurement.duration_s
+            profile = energy_profile(stretches, total, start_s, end_s)
         booked = footprint(
             total.gross_j,
             total.error_j,

@@ -28,13 +28,14 @@ from joulelab.energy.figure import (
     Seen,
     Surroundings,
     figure,
+    in_seconds,
     readings_of,
     seen,
 )
 from joulelab.energy.meter import Missing
 from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
 from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch, longest
-from joulelab.energy.trace import longest_gap_s
+from joulelab.energy.trace import longest_gap_s, power_of_counter
 
 DISAGREEMENT = 0.1
 STATE_COLUMNS = (
@@ -128,7 +129,7 @@ def _others(
     others = []
     for (domain, _), parts in aside.items():
         own: list[str] = []
-        others.append(replace(_reading(domain, parts, window, own), idle_w=None))
+        others.append(replace(_reading(domain, parts, window, own), idle_w=None, idle_error_w=None))
         flags += [flag for flag in own if IMPOSSIBLE in flag and flag not in flags]
     return others
 
@@ -178,7 +179,7 @@ def slept_until_s(stretch: Stretch) -> Floats:
 
 
 def energy_profile(
-    stretches: Sequence[Stretch], total: Total, start_s: float
+    stretches: Sequence[Stretch], total: Total, start_s: float, end_s: float | None = None
 ) -> tuple[list[float], list[float]] | None:
     """When the energy of a sum was used, as `joulelab.energy.carbon.footprint` takes it.
 
@@ -188,13 +189,15 @@ def energy_profile(
         stretches: samples of every channel.
         total: whose parts count.
         start_s: the opening of the window on the monotonic clock.
+        end_s: its closing; the last sample where not given.
 
     Returns:
         Seconds since the opening and cumulative joules, (n,) each; ``None`` where nothing counts.
     """
     by_domain: dict[str, tuple[Stretch, Seen]] = {}
-    ends_s = [float(one.times_s[-1]) for one in stretches if len(one.times_s)]
-    edges_s = (start_s, max(ends_s, default=start_s))
+    reach_s = [float(one.times_s[at]) for one in stretches if len(one.times_s) for at in (0, -1)]
+    edges_s = (start_s, max(reach_s, default=start_s) if end_s is None else end_s)
+    whole_s = (min([*edges_s, *reach_s]), max([*edges_s, *reach_s]))
     for stretch in stretches:
         channel = stretch.channel
         counts = channel.domain in total.domains and channel.source in total.sources
@@ -203,19 +206,24 @@ def energy_profile(
             continue
         if len(readings_of(stretch)[0]) >= TWO:
             same = [one for one in stretches if one.channel.domain == channel.domain]
-            by_domain[channel.domain] = (stretch, seen(stretch, Surroundings(edges_s, same)))
+            by_domain[channel.domain] = (stretch, seen(stretch, Surroundings(whole_s, same)))
     if not by_domain:
         return None
     curves = [_course(stretch, shown) for stretch, shown in by_domain.values()]
-    holes = [_holes(shown, edges_s) for _, shown in by_domain.values()]
-    lost_s = math.fsum(float(lost[-1]) for _, lost in holes)
+    holes = [_holes(shown, whole_s) for _, shown in by_domain.values()]
+    lost_s = _between(holes, edges_s)
     if lost_s > 0 and total.gross_j is not None:
-        seen_j = math.fsum(float(joules[-1]) for _, joules in curves)
-        power_w = max(0.0, total.gross_j - seen_j) / lost_s
+        power_w = max(0.0, total.gross_j - _between(curves, edges_s)) / lost_s
         curves += [(times, power_w * lost) for times, lost in holes]
     moments = np.unique(np.concatenate([times for times, _ in curves]))
     summed = np.sum([np.interp(moments, times, joules) for times, joules in curves], axis=0)
     return (moments - start_s).tolist(), np.maximum.accumulate(summed).tolist()
+
+
+def _between(curves: Sequence[tuple[Floats, Floats]], edges_s: tuple[float, float]) -> float:
+    """By how much some curves rise together between two moments."""
+    rises = [np.diff(np.interp(edges_s, moments, values))[0] for moments, values in curves]
+    return math.fsum(map(float, rises))
 
 
 def _course(stretch: Stretch, shown: Seen) -> tuple[Floats, Floats]:
@@ -272,7 +280,7 @@ def _reading(
     if best.coarse:
         flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
     if best.lost_s:
-        flags.append(f"{domain}: {channel.source} said nothing for {best.lost_s:.1f} s")
+        flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
     # Why counters of this domain could not give the figure, and what is to say of the best.
     remarks = [
         f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)
@@ -346,12 +354,10 @@ def _peak_w(stretches: Sequence[Stretch]) -> float | None:
             if known:
                 return float((last_j - first_j) / step_s)
             continue
-        power = stretch.power_w()
+        times, power = readings_of(stretch)
         if stretch.channel.kind == "counter":
-            steps_s = stretch.times_s[1:] - stretch.times_s[:-1]
-            power = power[1:][steps_s >= stretch.interval_s / 2]
-        if stretch.unreadable:
-            power = power[~np.isnan(power)]
+            steps_s = times[1:] - times[:-1]
+            power = power_of_counter(times, power)[1:][steps_s >= stretch.interval_s / 2]
         if len(power):
             return float(power.max())
     return None

@@ -25,7 +25,9 @@ edges
 range
     A mean hides the range of what it is a mean of. Where it moves by d in u, power a w ago and now
     differ by d w / u; so much is taken as the range, unless it is more than three times the highest
-    value: no mean over w moves so, and the sensor is taken to be quicker than was said.
+    value: no mean over w moves so, the sensor has stood still for a while. Then the jump may belong
+    to all of the time, w + u at the most, in which its value stood before. Where nobody knows which
+    sensor it was and that happens more than once, it is none of a mean.
 
 What no bound of this kind can cover is a load that repeats itself in step with the sensor, or with
 the sampling: a sensor that sees 25 of every 100 ms cannot tell a square wave of 100 ms from a
@@ -44,6 +46,8 @@ Floats = NDArray[np.float64]
 Series = Sequence[float] | Floats
 HIGHEST = 3.0
 """How many times the highest mean over a second a power may be, for its jump to be believed."""
+STILL = 1
+"""How often a sensor may have stood still in a window."""
 TWO = 2
 
 
@@ -57,6 +61,7 @@ class Sensor:
         seen: the share of the time that it sees.
         idle_error: bound of its error at idle, as a fraction of what it says.
         idle_below_w: what it says at idle at the most; its error is no less at more power.
+        known: whether it is known to be this one, and is not only the worst that it may be.
     """
 
     update_s: float = 0.0
@@ -64,11 +69,17 @@ class Sensor:
     seen: float = 1.0
     idle_error: float = 0.0
     idle_below_w: float = 0.0
+    known: bool = True
 
     @property
     def lag_s(self) -> float:
         """After how long a value has nothing left of the one before, in seconds."""
         return self.update_s + self.averaging_s
+
+    @property
+    def behind_s(self) -> float:
+        """How far its values are behind at the most, in seconds."""
+        return self.update_s + self.averaging_s / 2
 
     def unseen(self, step_s: Floats) -> Floats:
         """The share of steps between samples that the sensor has not seen, 0 to 1."""
@@ -116,11 +127,18 @@ def integrate(
     held_s = np.diff(np.clip(times, start_s, end_s))
     steps_s = np.diff(times)
     moved_w = np.abs(np.diff(power))
-    hidden_w = _hidden(moved_w / np.maximum(steps_s, max(sensor.update_s, 1e-9)), power, sensor)
-    if hidden_w is None:
-        sensor = _quicker(sensor)
-    error_j = _sampling_j(power, moved_w, steps_s, held_s, sensor)
-    error_j += _edges_j(times, power, hidden_w, (start_s, end_s), sensor)
+    edges_s, hidden_w = (start_s, end_s), np.zeros(len(moved_w))
+    error_j = 0.0
+    if sensor.averaging_s > sensor.update_s:
+        hidden_w = moved_w / np.maximum(steps_s, sensor.update_s) * sensor.averaging_s
+        jumps = np.flatnonzero(hidden_w > HIGHEST * power.max())
+        hidden_w[jumps] = 0.0
+        if not sensor.known and len(jumps) > STILL:
+            sensor, hidden_w = _quicker(sensor), np.zeros(len(moved_w))
+        else:
+            error_j = _still_j(times, moved_w, jumps.tolist(), edges_s, sensor)
+    error_j += _sampling_j(power, moved_w, steps_s, held_s, sensor)
+    error_j += _edges_j(times, power, hidden_w, edges_s, sensor)
     return Integral(held_j(times, power, start_s, end_s), error_j)
 
 
@@ -151,24 +169,38 @@ def _of_two(
     if sensor.averaging_s > sensor.update_s:
         swing_w = moved_w / max(step_s, sensor.update_s, 1e-9) * sensor.averaging_s
         if swing_w > HIGHEST * max(power):
-            sensor, swing_w = _quicker(sensor), moved_w
+            swing_w = moved_w
     unseen_s = (1 - sensor.seen) / 2 * sensor.update_s
-    behind_s = sensor.averaging_s / 2 + sensor.update_s
     around_s = sensor.averaging_s / 8 + sensor.update_s / 2
     sampling_j = moved_w * (min(step_s, end_s - start_s) + unseen_s)
-    return Integral(whole_j, sampling_j + moved_w * behind_s + 2 * max(swing_w, moved_w) * around_s)
+    return Integral(
+        whole_j, sampling_j + moved_w * sensor.behind_s + 2 * max(swing_w, moved_w) * around_s
+    )
 
 
 def _quicker(sensor: Sensor) -> Sensor:
     return Sensor(sensor.update_s, 0.0, sensor.seen)
 
 
-def _hidden(slopes: Floats, power: Floats, sensor: Sensor) -> Floats | None:
-    """The range that a mean may hide at each step, in watts; ``None`` where it is no such mean."""
-    if sensor.averaging_s <= sensor.update_s:
-        return np.zeros(len(slopes))
-    hidden_w = slopes * sensor.averaging_s
-    return None if hidden_w.max() > HIGHEST * power.max() else hidden_w
+def _still_j(
+    times: Floats,
+    moved_w: Floats,
+    jumps: Sequence[int],
+    edges_s: tuple[float, float],
+    sensor: Sensor,
+) -> float:
+    """What a sensor did not say while it stood still, before the steps at which it jumped."""
+    error_j = 0.0
+    for jump in jumps:
+        moves = np.flatnonzero(moved_w[:jump])
+        stood_s = float(times[moves[-1] + 1]) if len(moves) else float(times[0])
+        woke_s = float(times[jump + 1])
+        stood_s = max(stood_s, woke_s - sensor.lag_s)
+        still_s = max(0.0, min(woke_s, edges_s[1]) - max(stood_s, edges_s[0]))
+        # What it says at an edge meanwhile is what it said before.
+        edges = sum(stood_s < edge_s < woke_s for edge_s in edges_s)
+        error_j += float(moved_w[jump]) * (still_s + edges * sensor.behind_s)
+    return error_j
 
 
 def _sampling_j(
@@ -196,7 +228,7 @@ def _near(values: Floats) -> Floats:
 def _edges_j(
     times: Floats,
     power: Floats,
-    hidden_w: Floats | None,
+    hidden_w: Floats,
     edges_s: tuple[float, float],
     sensor: Sensor,
 ) -> float:
@@ -209,12 +241,10 @@ def _edges_j(
         last = max(int(np.searchsorted(times, edge_s + lag_s, "right")), after + 1)
         near = power[first:last]
         swing_w = float(near.max() - near.min())
-        if hidden_w is not None and last - first > 1:
-            swing_w = max(swing_w, float(hidden_w[first : last - 1].max(initial=0.0)))
+        swing_w = max(swing_w, float(hidden_w[first : last - 1].max(initial=0.0)))
         swings_w += swing_w
-    behind_s = sensor.averaging_s / 2 + sensor.update_s
     around_s = sensor.averaging_s / 8 + sensor.update_s / 2
-    return behind_s * abs(at_edge_w[1] - at_edge_w[0]) + around_s * swings_w
+    return sensor.behind_s * abs(at_edge_w[1] - at_edge_w[0]) + around_s * swings_w
 
 
 def longest_gap_s(times_s: Series) -> float:

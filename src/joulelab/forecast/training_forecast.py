@@ -215,5 +215,9 @@ def _domain_of(device: str | None) -> str | None:
 
 def _why(measurement: Measurement) -> str:
     """Why the energy of a part is unknown, where it is."""
-    lost = [one for one in measurement.readings if one.status is Status.MISSING and one.reason]
+    lost = [
+        one
+        for one in measurement.readings
+        if (one.status is Status.MISSING or one.lost_s) and one.reason
+    ]
     return "; ".join(f"{one.domain}: {one.reason}" for one in lost)

@@ -140,7 +140,7 @@ class Prediction:
             [(count**2 * one.duration_variance, one.freedom) for count, one in several],
         )
         low_s, high_s = _range(duration_s, half_s)
-        status = _worst([one.status for _, one in several])
+        status = Status.joint([Status.MEASURED, *(one.status for _, one in several)])
         if status is Status.MISSING:
             return Cost(duration_s, low_s, high_s, None, None, None, status)
         energy_j, low_j, high_j = self._energy(several)
@@ -201,13 +201,6 @@ def _range(value: float, half: float) -> tuple[float, float]:
     if value <= 0:
         return 0.0, half
     return value / (1 + half / value), value + half
-
-
-def _worst(statuses: Sequence[Status]) -> Status:
-    for status in (Status.MISSING, Status.ESTIMATED):
-        if status in statuses:
-            return status
-    return Status.MEASURED
 
 
 def _quantile(freedom: float) -> float:

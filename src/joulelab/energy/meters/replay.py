@@ -18,6 +18,7 @@ import numpy as np
 from joulelab.energy.figure import longest_step_s
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.trace import Sensor
 from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import SettingsError
 
@@ -50,6 +51,7 @@ class ReplayMeter(Meter):
                 one.channel,
                 source=f"replay:{one.channel.source}",
                 tick_s=max(one.channel.tick_s, one.interval_s),
+                sensor=_aged(one),
             )
             for one in recording.stretches
         )
@@ -118,6 +120,14 @@ class ReplayMeter(Meter):
             return False
         longest_s = longest_step_s(stretch.interval_s, self._length_s)
         return bool(times[position + 1] - times[position] > longest_s)
+
+
+def _aged(stretch: Stretch) -> Sensor | None:
+    """The sensor of a channel, whose values are as old as the recording's interval at the most."""
+    sensor = stretch.channel.sensor
+    if sensor is None:
+        return None
+    return replace(sensor, update_s=max(sensor.update_s, stretch.interval_s))
 
 
 def _span(values: Floats) -> float:

@@ -27,11 +27,12 @@ def typical_s(times_s: Floats) -> float:
     steps_s = steps_s[steps_s > 0]
     if not len(steps_s):
         return 0.0
-    median_s = float(np.median(steps_s))
     long_s = float(np.quantile(steps_s, LONG_STEPS))
     between = steps_s[steps_s >= BURST * long_s]
     # A few long steps are holes; where they are a third of all, the short ones are bursts.
-    return float(np.median(between)) if 3 * len(between) >= len(steps_s) else median_s
+    usual = between if 3 * len(between) >= len(steps_s) else steps_s
+    # Of two steps the shorter: the other may be a hole.
+    return float(np.quantile(usual, 0.5, method="lower"))
 
 
 def check_order(table: Table, times_s: Floats) -> None:

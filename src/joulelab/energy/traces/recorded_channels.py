@@ -8,6 +8,7 @@ device.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +26,7 @@ from joulelab.energy.traces.asked import Asked, chosen_columns, moments_of, with
 from joulelab.energy.traces.devices import Device
 from joulelab.energy.traces.interleaved import Verdict, judge
 from joulelab.energy.traces.order import check_order, typical_s
-from joulelab.energy.traces.overlaps import SUMMING, Taken, without_overlaps
+from joulelab.energy.traces.overlaps import Taken, without_overlaps
 from joulelab.energy.traces.power_columns import (
     JOULES,
     WATTS,
@@ -61,6 +62,10 @@ MOST_W = 10_000.0
 
 MEMORY_ERROR = 1.57
 """Of RAPL's memory, the worst server against a reference on its rails (ICPE 2024)."""
+COUNTERS = frozenset({"energibridge", "shelly", "tasmota"})
+SURE_RISES = 8
+"""Energies of single intervals hardly rise so often in a row."""
+_CUMULATIVE = re.compile(r"cumul|total|count|accum|since|package-|_uj\b|\(uj\)|energy_uj")
 BELOW_ZERO = "a power below 0"
 
 
@@ -350,7 +355,7 @@ def _of_energy(
 ) -> Stretch:
     """The samples of a column of energies, or of means over a time that the row says."""
     log = reading.log
-    if log.elapsed or log.joules or not _counts(part, column, values):
+    if log.elapsed or log.joules or not _counts(log, part, column, values):
         lengths_s = _lengths_s(reading, part, times_s)
         joules = values * lengths_s if column.kind == "power" else values
         kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
@@ -380,22 +385,25 @@ def _of_energy(
     return Stretch(channel, times_s, counted, typical_s(times_s), lost)
 
 
-def _counts(part: Table, column: PowerColumn, values: Floats) -> bool:
+def _counts(log: Log, part: Table, column: PowerColumn, values: Floats) -> bool:
     """Whether energies are of a counter; what is neither that nor known to be else is refused."""
     known = values[np.isfinite(values)]
     steps = np.diff(known)
-    rising = bool(len(steps)) and float((steps >= 0).mean()) > 1 - SUMMING and (steps > 0).any()
-    back = int((steps < 0).sum())
-    if rising or (back and back <= max(1, len(steps) // 4) and (steps > 0).any()
-                  and known[:-1][steps < 0].min() > known.max() / 2):  # fmt: skip
-        return True
+    rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
     name = part.headings[column.name].text.casefold()
-    if "consumption" in name or "total_act_energy" in name:
+    said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
+    if rises > 10 * falls and (said or rises >= SURE_RISES):
+        return True
+    fallen = known[:-1][steps < 0].min(initial=math.inf)
+    if said and rises > falls and fallen > known.max() / 2:
+        return True  # near its highest it wraps, or is reset, which is looked at next
+    if "consumption" in name:
         return False
     raise TraceError(
-        f"{part.path}: {column.name} is no counter: it does not rise, and nothing says that its "
-        "energies are of single intervals",
-        "name a column of power by --power COLUMN (power=COLUMN)",
+        f"{part.path}: {column.name} may be a counter, or energies of single intervals: it does "
+        f"not rise all the time, or has fewer than {SURE_RISES} rows",
+        "call it cumulative_energy (J) if it counts, or name a column of power by --power COLUMN "
+        "(power=COLUMN)",
     )
 
 

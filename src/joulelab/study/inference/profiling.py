@@ -149,11 +149,8 @@ def batch_costs(profiles: Sequence[SizeProfile]) -> BatchCosts:
 
 
 def joint_status(profiles: Sequence[SizeProfile]) -> Status:
-    """Of the energies together: missing where one is, estimated where one is."""
-    statuses = {one.energy.status for one in profiles}
-    if Status.MISSING in statuses:
-        return Status.MISSING
-    return Status.ESTIMATED if Status.ESTIMATED in statuses else Status.MEASURED
+    """Of the energies together; measured where there is none."""
+    return Status.joint([Status.MEASURED, *(one.energy.status for one in profiles)])
 
 
 def _added(energies: Sequence[Total], status: Status) -> Total:
@@ -170,4 +167,5 @@ def _added(energies: Sequence[Total], status: Status) -> Total:
         total([one.error_j for one in energies]),
         tuple(dict.fromkeys(name for one in energies for name in one.domains)),
         tuple(dict.fromkeys(name for one in energies for name in one.sources)),
+        total([one.idle_error_j for one in energies]),
     )

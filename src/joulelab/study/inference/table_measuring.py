@@ -107,6 +107,11 @@ class ServedAlone(LocalServingExecutor):
         """Of the slowest sensor."""
         return max((channel.tick_s for channel in self._recorder.channels), default=0.0)
 
+    @property
+    def idle_error_w(self) -> Mapping[str, float]:
+        """Bounds of the error of idle power in watts by domain."""
+        return self._recorder.idle_error_w
+
     def measure_idle(self, seconds: float) -> Mapping[str, float]:
         """Idle power in watts by domain; nobody else measures on the device meanwhile.
 
@@ -163,20 +168,26 @@ class TableMeasuring:
         """
         before_w: Mapping[str, float] = {}
         after_w: Mapping[str, float] = {}
+        errors_w: list[Mapping[str, float]] = []
         interrupted = False
         try:
             self._tell("loading the model")
             self._executor.load(self._job)
             self._ends_s = time.monotonic() + self._patience.seconds
             before_w = self._idle()
+            errors_w.append(self._executor.idle_error_w)
             self._climb()
             self._rounds()
             after_w = self._idle()
+            errors_w.append(self._executor.idle_error_w)
         except KeyboardInterrupt:
             if all(batches.size > 1 for _, batches in self._measured):
                 raise
             interrupted = True
-        measured = [(one.with_idle(before_w, after_w), batches) for one, batches in self._measured]
+        measured = [
+            (one.with_idle(before_w, after_w, *errors_w), batches)
+            for one, batches in self._measured
+        ]
         profiles = tuple(
             SizeProfile.of(batches, one.duration_s, self._total(one)) for one, batches in measured
         )

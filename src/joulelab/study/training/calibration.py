@@ -220,11 +220,8 @@ def relative_scatter(calibrations: Sequence[Calibration]) -> float | None:
 
 
 def status_of(timings: Sequence[Timing]) -> Status:
-    """Of energies together: missing where one is, estimated where one is."""
-    statuses = {timing.energy.status for timing in timings}
-    if Status.MISSING in statuses:
-        return Status.MISSING
-    return Status.ESTIMATED if Status.ESTIMATED in statuses else Status.MEASURED
+    """Of energies together; measured where there is none."""
+    return Status.joint([Status.MEASURED, *(timing.energy.status for timing in timings)])
 
 
 def _of_mean(timings: Sequence[Timing], weight: float, scatter: float) -> tuple[float, float]:
