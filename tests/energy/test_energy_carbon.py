@@ -465,6 +465,13 @@ def test_whoever_wrote_it_the_times_are_the_same(tmp_path, text, starts):
             },
             (394.6, 394.6),
         ),
+        (
+            [
+                {"point_time": time, "value": 870.0, "datatype": "MOER", "x": "lbs"}
+                for time in HOURS
+            ],
+            (394.6, 394.6),
+        ),
     ],
 )
 def test_answers_of_an_interface_in_json_are_read(tmp_path, loaded, g_per_kwh):

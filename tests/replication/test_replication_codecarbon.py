@@ -120,6 +120,11 @@ def test_interleaved_trackers_of_one_id_are_refused(read):
         read(RUNS, *rows)
 
 
+def test_energy_that_nothing_can_have_used_in_that_time_is_refused(read):
+    with pytest.raises(DatasetError, match="line 3: it does not go on from the row before"):
+        read(RUNS, *runs((600, 600, 0.1), (601, 600, 0.12)))
+
+
 def test_without_ids_trackers_are_told_apart_by_what_they_count(read):
     rows = [row.replace(",a,", ",") for row in runs(
         (60, 60, 0.1), (120, 120, 0.2), (180, 180, 0.3), (300, 90, 0.15), (400, 190, 0.3)

@@ -87,6 +87,12 @@ def test_seconds_since_the_opening_stay_as_they_are_in_their_unit():
     assert moments(["250", "1750"], heading="t_us").epoch_s is None
 
 
+def test_seconds_that_cannot_be_are_milliseconds_since_1970():
+    read = moments(["1772701200000", "1772701200500"], heading="t_s")
+    assert read.epoch_s == epoch("2026-03-05T09:00:00")
+    assert read.seconds.tolist() == [0, 0.5]
+
+
 def test_a_time_of_day_goes_on_over_midnight():
     assert moments(["23:59:59.5", "00:00:00.5", "00:00:01"]).seconds.tolist() == [0, 1, 1.5]
 
@@ -99,6 +105,11 @@ def test_the_order_of_day_and_month_is_read_from_the_column(days, hours):
 def test_a_day_that_may_be_a_month_is_refused():
     with pytest.raises(TraceError, match=r"line 2, column timestamp.*an order that cannot be told"):
         moments(["03/05/2026 09:00:00", "03/05/2026 09:00:01"])
+
+
+def test_a_market_time_unit_has_the_day_first():
+    cells = ["05/03/2026 09:00:00 - 05/03/2026 09:15:00"]
+    assert moments(cells, heading="MTU (UTC)").epoch_s == epoch("2026-03-05T09:00:00")
 
 
 def test_a_cell_that_is_no_moment_is_refused_with_its_line():

@@ -211,8 +211,9 @@ def _of_numbers(table: Table, name: str) -> Moments:
     values = table.numbers(name, SECONDS if told else None).values
     if np.isnan(values).all():
         return Moments(values)
+    # No recording lasts for thousands of years, whatever its heading says.
     first = float(np.nanmin(np.abs(values)))
-    if not told:
+    if not told or first >= _EPOCHS[-1][0]:
         values = values * next((scale for least, scale in _EPOCHS if first >= least), 1.0)
     first = float(values[np.isfinite(values)][0])
     if first < EPOCH_S:
@@ -272,6 +273,8 @@ def _formats(table: Table, name: str, stamps: pd.Series[str]) -> Iterator[str]:
     if slashed[0].notna().any() and not stamps.str.contains(r"[ap]m$", case=False).any():
         first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
         day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
+        # ENTSO-E's market time units have the day first.
+        day_first |= not month_first and table.headings[name].name.casefold() == "mtu"
         if not day_first and not month_first and not first.equals(second):
             # A recording that goes on over midnight moves the day more than the month.
             day_first, month_first = first.nunique() > 1, second.nunique() > 1

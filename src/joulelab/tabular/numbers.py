@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-MISSING = frozenset({"", "-", "na", "n/a", "nan", "none", "null"})
+MISSING = frozenset({"", "-", "na", "n/a", "n/e", "nan", "none", "null"})
 """What stands in a cell without a value, in small letters."""
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,:]*)")

@@ -69,6 +69,8 @@ INTENSITIES = (
 FORECASTS = ("forecast carbon intensity (gco2/kwh)", "intensity.forecast")
 """What counts where an actual figure is missing."""
 MARGINAL = ("moer", "marginal")
+KINDS = ("units", "signal_type", "datatype")
+"""What says beside a column ``value`` what it is: WattTime's."""
 PLACES = ("zone name", "zone id", "zone", "bidding zone", "region", "area")
 ESTIMATED = ("data estimated", "isestimated", "is_estimated", "estimated")
 METHODS = ("data estimation method", "estimationmethod", "estimation_method")
@@ -193,10 +195,9 @@ def _rows(loaded: object) -> list[dict[str, Any]]:
 def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
     name = table.column(*INTENSITIES)
     meta = about.get("meta")
-    said = (
-        f"{meta.get('units', '')} {meta.get('signal_type', '')}" if isinstance(meta, dict) else ""
-    )
-    if name is None and said:
+    said = [str(meta.get(one, "")) for one in KINDS] if isinstance(meta, dict) else []
+    said += [table.texts(found)[0] for one in KINDS if (found := table.column(one))]
+    if name is None and any(said):
         name = table.column("value")
     if name is None:
         those = [
@@ -213,7 +214,7 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
         name = those[0] if those else None
     if name is None:
         return None
-    text = _spelt(f"{name} {table.headings[name].unit} {said}")
+    text = _spelt(f"{name} {table.headings[name].unit} {' '.join(said)}")
     marginal = any(word in text for word in MARGINAL)
     factor = unit_g_per_kwh(text)
     if factor is None and _SOME_UNIT.search(text):
