@@ -42,6 +42,8 @@ GOES_ON = [
     (RUNS, runs((600, 600, 0.1), (7800, 1800, 0.3)), (0.1, 0.2)),
     # the clock was put back by 17 minutes
     (RUNS, runs((3000, 600, 0.1), (2580, 1800, 0.3)), (0.1, 0.2)),
+    # summer time ended, and the powers that are stated are not those of the energies
+    (POWERED, powered((3600, 600, 3.6e5, 13), (1200, 1800, 1.08e6, 13)), (0.1, 0.2)),
     # a counter that fell behind: impossible, and no count of its own
     (RUNS, runs((600, 600, 0.1), (1200, 1200, 0.05), (1800, 1800, 0.15)), (0.1, -0.05, 0.1)),
 ]

@@ -153,8 +153,8 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
 def _sound(before: Reading, row: Reading, power_w: float | None) -> bool:
     """Whether what was added since the row before can have been used in that time."""
     added_j, grown_s = row.energy_j - before.energy_j, row.duration_s - before.duration_s
-    wanted_w = row.stated_w or power_w
-    return added_j <= 0 or not wanted_w or added_j <= MOST_TIMES * wanted_w * grown_s
+    known_w = max(row.stated_w or 0.0, power_w or 0.0)
+    return added_j <= 0 or not known_w or added_j <= MOST_TIMES * known_w * grown_s
 
 
 def _near(ways: list[Rule], before: Reading, row: Reading, power_w: float | None) -> list[Rule]:
