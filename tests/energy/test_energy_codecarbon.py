@@ -11,10 +11,11 @@ from codecarbon.core.units import Energy, Power
 from codecarbon.external.hardware import CPU
 from nvml_stub import run_program
 
+from joulelab.energy import nvidia_cards
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters
 from joulelab.energy.meter import meters
-from joulelab.energy.meters import codecarbon_meter, nvml_gpu, rapl
+from joulelab.energy.meters import codecarbon_meter, rapl
 from joulelab.energy.meters.codecarbon_channels import channel_of
 from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector, CodeCarbonMeter
 from joulelab.energy.meters.codecarbon_tracker import Component, Totals, _components
@@ -354,7 +355,7 @@ with contextlib.redirect_stdout(None):
         HIGH_MW=100000,
         LOW_MW=100000,
     )
-    assert out["one"] == [["gpu:0", "measured", ["wall"], nvml_gpu.RELATIVE_ERROR]]
+    assert out["one"] == [["gpu:0", "measured", ["wall"], nvidia_cards.RELATIVE_ERROR]]
     assert 0.5 < out["ratio"] < 1.5
     assert out["about"] == "Stub H100"
     assert "stood still" in out["lost"]

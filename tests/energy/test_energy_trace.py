@@ -71,19 +71,15 @@ def test_repeated_values_are_values():
     assert integrate(times, [100.0] * 5, 0.0, 4.0).energy_j == 400.0
 
 
-def test_edges_between_samples_are_interpolated():
-    result = integrate([0.0, 1.0, 2.0], [0.0, 100.0, 100.0], 0.5, 1.5)
-    assert result.energy_j == pytest.approx(50 * 0.5 + 100 * 0.5)
+def test_a_value_stands_until_the_next_and_to_the_edges():
+    samples = [0.0, 1.0, 2.0], [0.0, 100.0, 60.0]
+    assert integrate(*samples, 0.5, 1.5).energy_j == 50
+    assert integrate(*samples, 1.5, 3.0).energy_j == 50 + 60
+    assert integrate([0.0, 1.0], [10.0, 20.0], -1.0, 1.5).energy_j == 10 * 2 + 20 * 0.5
 
 
-def test_fewer_than_two_samples_are_unknown_and_not_zero():
+def test_no_sample_is_unknown_and_not_zero():
     assert integrate([], [], 0.0, 0.0) is None
-    assert integrate([1.0], [100.0], 1.0, 1.0) is None
-
-
-def test_an_edge_outside_the_samples_is_unknown():
-    assert integrate([0.0, 1.0], [5.0, 5.0], -0.1, 1.0) is None
-    assert integrate([0.0, 1.0], [5.0, 5.0], 0.0, 1.1) is None
 
 
 def test_the_longest_gap_is_between_neighbours():

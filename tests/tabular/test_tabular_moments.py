@@ -160,6 +160,13 @@ def test_a_change_of_summer_time_in_a_zone_that_nobody_named_is_understood(
     assert any("summer time" in remark for remark in read.remarks)
 
 
+def test_a_change_of_summer_time_is_understood_between_bursts_of_several_devices(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    bursts = ["2026-10-25 02:59:55", "2026-10-25 02:59:58", "2026-10-25 02:00:01"]
+    cells = [f"{burst}.{thousandth:03d}" for burst in bursts for thousandth in range(0, 12, 3)]
+    assert moments(cells).seconds[::4].tolist() == pytest.approx([0, 3, 6])
+
+
 def test_an_hour_without_rows_on_an_ordinary_day_stays_an_hour(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     read = moments(["2026-06-10 01:59:58", "2026-06-10 01:59:59", "2026-06-10 03:00:00"])

@@ -176,3 +176,27 @@ def test_a_name_is_found_however_it_is_spelt_and_a_wrong_one_gets_a_suggestion()
     assert read.column("energy_j") == "energy-J (J)"
     with pytest.raises(DatasetError, match=r"no column 'enrgy_j'"):
         read.require("enrgy_j")
+
+
+def test_words_of_a_program_between_the_rows_are_left_out_where_that_was_asked_for():
+    text = "time,power\n0,1\nUnable to determine the handle: lost\nReboot it\n1,2\n2,3\n"
+    read = parse_table(Path("log.csv"), text.encode(), DatasetError, messages=True)
+    assert read.numbers("power").values.tolist() == [1, 2, 3]
+    assert read.lines == [2, 5, 6]
+    assert read.remarks == (
+        "line 3 and 1 more line left out, no row: 'Unable to determine the handle: lost'",
+    )
+    with pytest.raises(DatasetError, match="line 3: 1 value for 2 columns"):
+        parse(text)
+
+
+@pytest.mark.parametrize("second", ["time,gpu,power", "time,watts", "Time , energy"])
+def test_a_second_header_with_other_columns_is_refused(second):
+    with pytest.raises(DatasetError, match="line 4: a second header, with other columns"):
+        parse(f"time,power\n0,1\n1,2\n{second}\n2,3\n")
+
+
+def test_a_first_line_that_begins_with_a_moment_is_no_header():
+    read = parse("2026/03/05 10:00:00.123, 0, 400.00 W\n2026/03/05 10:00:01.123, 0, 60.00 W\n")
+    assert not read.has_header
+    assert len(read) == 2

@@ -9,11 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Pue, Timezone
+from joulelab.cli.options import (
+    DeviceColumn,
+    Domains,
+    Interval,
+    Json,
+    Meters,
+    Place,
+    PowerColumns,
+    Pue,
+    RowInterval,
+    TimeColumn,
+    Timezone,
+    TraceTimezone,
+    Where,
+)
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
     from joulelab.energy.monitor import Options
+    from joulelab.energy.traces.recording import ReadSettings
     from joulelab.energy.trials import Command
 
 commands = typer.Typer()
@@ -164,12 +179,14 @@ def watch(
 def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A recorded trace, also nvidia-smi's CSV log."),
+        typer.Argument(metavar="FILE", help="A recorded trace, or another program's log."),
     ],
-    where: Annotated[
-        str,
-        typer.Option("--where", metavar="COLUMN=VALUE", help="Which of several recordings."),
-    ] = "",
+    where: Where = "",
+    time: TimeColumn = "",
+    power: PowerColumns = None,
+    device: DeviceColumn = "",
+    timezone: TraceTimezone = None,
+    interval: RowInterval = None,
     start: Annotated[
         float | None, typer.Option("--from", metavar="SECONDS", help="From this moment on.")
     ] = None,
@@ -177,7 +194,6 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
         float | None, typer.Option("--to", metavar="SECONDS", help="Until this moment.")
     ] = None,
     place: Place = None,
-    timezone: Timezone = None,
     pue: Pue = None,
     plot: Annotated[
         Path | None,
@@ -185,12 +201,23 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was used in a recorded trace."""
-    from joulelab.cli.recording import Part, print_recording
-    from joulelab.energy.carbon.footprint import in_zone
+    """Say what was used in a recorded trace: joulelab's, or a log of another program.
 
-    place = in_zone(place, timezone)
-    print_recording(file, Part(where, start, end), place, pue, plot, as_json=json)
+    Known are nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
+    PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
+    power in it.
+    """
+    from joulelab.cli.recording import Part, print_recording
+
+    settings: ReadSettings = {
+        "where": where,
+        "time_column": time,
+        "power_column": power or [],
+        "device": device,
+        "timezone": timezone or "",
+        "interval_s": interval,
+    }
+    print_recording(file, settings, Part(start, end), place, pue, plot, as_json=json)
 
 
 def _commands(command: list[str] | None, compare: tuple[str, str] | None) -> list[Command]:

@@ -27,7 +27,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from joulelab.energy.reading import Status
+from joulelab.energy.trace import Floats, Sensor
 from joulelab.registry import Registry
 
 
@@ -49,6 +52,8 @@ class Channel:
         remark: what a reader of the result should know, for instance where a figure is from.
         comparison: read only to be held against others: its energy is never a part of a sum.
         calibration: what its energy and power have been multiplied by already.
+        sensor: how the sensor looks at the device; ``None``: it is new every `tick_s`.
+        highest_w: the most that the device may draw, where its name says so.
     """
 
     domain: str
@@ -62,6 +67,25 @@ class Channel:
     resolution_j: float = 0.0
     comparison: bool = False
     calibration: float = 1.0
+    sensor: Sensor | None = None
+    highest_w: float | None = None
+
+    @property
+    def looks(self) -> Sensor:
+        """How its sensor looks at the device, as the bound of an integral takes it."""
+        return self.sensor or Sensor(self.tick_s)
+
+    def own_error_w(self, power_w: Floats) -> Floats:
+        """Bound of the sensor's own error at some powers: more than its share at idle.
+
+        Args:
+            power_w: (n,), as the sensor says them.
+        """
+        error_w = self.relative_error * np.abs(power_w)
+        if self.sensor is None or not self.sensor.idle_error:
+            return error_w
+        idle_w = np.minimum(np.abs(power_w), self.sensor.idle_below_w)
+        return np.maximum(error_w, self.sensor.idle_error * idle_w)
 
 
 @dataclass(frozen=True)

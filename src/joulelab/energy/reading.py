@@ -4,7 +4,8 @@ Domains are names such as ``gpu:0``, ``cpu:0``, ``core:0``, ``dram:0``, ``psys:0
 Some contain others (``core:0`` is a part of ``cpu:0``, everything is a part of ``wall``); each
 reading names the domains that contain it, so that a sum can leave the contained ones out.
 
-Every reading has a status. *measured*: a sensor of the device said so. *estimated*: computed from
+Every reading has a status. *measured*: a sensor of the device said so, all the time. *partly
+estimated*: it did, but for a part of the window that had to be bridged. *estimated*: computed from
 something else (processor time, a data sheet). *missing*: unknown; the energy is ``None``, never 0,
 and ``reason`` says why.
 
@@ -33,8 +34,18 @@ class Status(StrEnum):
     """How a figure of energy came about."""
 
     MEASURED = "measured"
+    PARTLY_ESTIMATED = "partly estimated"
     ESTIMATED = "estimated"
     MISSING = "missing"
+
+    @classmethod
+    def joint(cls, statuses: Iterable[Status]) -> Status:
+        """That of a figure made of others: missing, estimated or partly estimated if one is.
+
+        Args:
+            statuses: of the parts; missing where there is none.
+        """
+        return max(statuses, key=list(cls).index, default=cls.MISSING)
 
 
 def instrument_of(source: str) -> str:
@@ -53,7 +64,7 @@ class Reading:
     Attributes:
         domain: what was read, for instance ``"gpu:0"``.
         source: by which means: ``"nvml-counter"``, ``"nvml-power"``, ``"rapl"``, ``"estimate"`` ...
-        status: measured, estimated or missing.
+        status: measured, partly estimated, estimated or missing.
         gross_j: energy in joules over the window, or ``None``.
         error_j: bound of the absolute error of `gross_j` in joules, or ``None`` where unknown.
         idle_w: power of the domain at idle in watts, or ``None`` where it was not measured.
@@ -62,7 +73,9 @@ class Reading:
         within: the domains that contain this one.
         peak_power_w: highest sampled power in watts, or ``None`` where power was not sampled.
         check_j: the same energy by the second way (the power trace beside a counter), or ``None``.
-        lost_s: time of the window in which the sensor said nothing; its mean power was taken there.
+        lost_s: time of the window in which the sensor said nothing; it is bridged.
+        seen_j: energy in the rest of it, where a part was lost, or ``None``.
+        idle_error_w: bound of the absolute error of `idle_w` in watts, or ``None`` where unknown.
     """
 
     domain: str
@@ -77,6 +90,8 @@ class Reading:
     peak_power_w: float | None = None
     check_j: float | None = None
     lost_s: float = 0.0
+    seen_j: float | None = None
+    idle_error_w: float | None = None
 
     @property
     def mean_power_w(self) -> float | None:
@@ -97,6 +112,18 @@ class Reading:
             return None
         return self.gross_j - self.idle_j
 
+    @property
+    def idle_error_j(self) -> float | None:
+        """Bound of the absolute error of `idle_j` in joules, or ``None`` where unknown."""
+        return None if self.idle_error_w is None else self.idle_error_w * self.duration_s
+
+    @property
+    def net_error_j(self) -> float | None:
+        """Bound of the absolute error of `net_j`: those of gross and idle, which it inherits."""
+        if self.net_j is None or self.error_j is None or self.idle_error_j is None:
+            return None
+        return self.error_j + self.idle_error_j
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
         return {
@@ -112,6 +139,8 @@ class Reading:
             "peak_power_w": self.peak_power_w,
             "check_j": self.check_j,
             "lost_s": self.lost_s,
+            "seen_j": self.seen_j,
+            "idle_error_w": self.idle_error_w,
         }
 
     @classmethod
@@ -136,6 +165,7 @@ class Reading:
             check_j=part(self.check_j),
             duration_s=self.duration_s / parts,
             lost_s=self.lost_s / parts,
+            seen_j=part(self.seen_j),
         )
 
 
@@ -207,12 +237,19 @@ class Measurement:
             others=tuple(reading.shared(parts) for reading in self.others),
         )
 
-    def with_idle(self, before_w: Mapping[str, float], after_w: Mapping[str, float]) -> Measurement:
+    def with_idle(
+        self,
+        before_w: Mapping[str, float],
+        after_w: Mapping[str, float],
+        *errors_w: Mapping[str, float],
+    ) -> Measurement:
         """The same with idle power as the mean of that before and that after the window.
 
         Args:
             before_w: idle power in watts by domain, measured before it.
             after_w: the same, measured after it.
+            errors_w: bounds of their errors by domain; the greatest counts. What the two differ by
+                is added: nobody knows which of them it was meanwhile.
         """
         flags = list(self.flags)
         readings = []
@@ -223,9 +260,10 @@ class Measurement:
                     f"{reading.domain}: idle power was {known[0]:.3g} W before and "
                     f"{known[1]:.3g} W after"
                 )
-            readings.append(
-                replace(reading, idle_w=math.fsum(known) / len(known) if known else None)
-            )
+            bounds = [w[reading.domain] for w in errors_w if reading.domain in w]
+            mean_w = math.fsum(known) / len(known) if known else None
+            error_w = max(bounds) + (max(known) - min(known)) / 2 if bounds and known else None
+            readings.append(replace(reading, idle_w=mean_w, idle_error_w=error_w))
         return replace(self, readings=tuple(readings), flags=tuple(flags))
 
     def __str__(self) -> str:
@@ -275,13 +313,14 @@ class Total:
     """A sum over domains that do not overlap.
 
     Attributes:
-        status: measured only if every part is; estimated if a part is; missing if a part is
-            missing or there is no part, and then the energies are ``None``.
+        status: measured only if every part is; missing, and the energies ``None``, if a part is or
+            there is none; else estimated if a part is; else partly estimated.
         gross_j: joules, or ``None``.
         idle_j: joules, or ``None`` where the idle power of a part is unknown.
         error_j: sum of the parts' bounds (they may err in the same direction), or ``None``.
         domains: what was added up.
         sources: by which means, each once.
+        idle_error_j: the same sum of the bounds of idle energy, or ``None`` where one is unknown.
     """
 
     status: Status
@@ -290,6 +329,7 @@ class Total:
     error_j: float | None
     domains: tuple[str, ...]
     sources: tuple[str, ...]
+    idle_error_j: float | None = None
 
     @property
     def net_j(self) -> float | None:
@@ -297,6 +337,13 @@ class Total:
         if self.gross_j is None or self.idle_j is None:
             return None
         return self.gross_j - self.idle_j
+
+    @property
+    def net_error_j(self) -> float | None:
+        """Bound of the absolute error of `net_j` in joules, or ``None`` where unknown."""
+        if self.net_j is None or self.error_j is None or self.idle_error_j is None:
+            return None
+        return self.error_j + self.idle_error_j
 
 
 def outermost(readings: Iterable[Reading]) -> tuple[Reading, ...]:
@@ -318,14 +365,14 @@ def total(readings: Iterable[Reading]) -> Total:
     gross_j = _sum([part.gross_j for part in parts])
     if gross_j is None:
         return Total(Status.MISSING, None, None, None, domains, sources)
-    estimated = any(part.status is Status.ESTIMATED for part in parts)
     return Total(
-        status=Status.ESTIMATED if estimated else Status.MEASURED,
+        status=Status.joint(part.status for part in parts),
         gross_j=gross_j,
         idle_j=_sum([part.idle_j for part in parts]),
         error_j=_sum([part.error_j for part in parts]),
         domains=domains,
         sources=sources,
+        idle_error_j=_sum([part.idle_error_j for part in parts]),
     )
 
 

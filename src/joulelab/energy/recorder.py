@@ -12,8 +12,9 @@ left out, not made up for. Opening and closing a window samples all meters at on
 exact at the edges and the time that measuring takes lies within the window. A meter whose sensor
 has nothing new so soon is read at every second, third ... deadline and at the edges.
 
-All arithmetic is on the monotonic clock, which does not jump; it stands still while the machine
-sleeps, and a window in which that happened is flagged.
+All arithmetic is on the monotonic clock, which does not jump. It stands still while the machine
+sleeps: a window is what the machine was awake for, and what it used asleep is in no figure. So no
+step of a counter across a sleep is believed; the window is flagged, and *partly estimated*.
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ from typing import Any
 from joulelab.energy.meter import Channel, Meter, Missing
 from joulelab.energy.reading import Measurement
 from joulelab.energy.summary import Conditions, summarise, trace_columns
-from joulelab.energy.tape import Stretch, Tape
+from joulelab.energy.tape import SLEPT_S, Stretch, Tape
 from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
-SLEPT_S = 0.5
 _FOR_THE_MAIN_THREAD = {
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
@@ -51,6 +51,7 @@ class Recorder:
 
     Attributes:
         idle_w: idle power in watts by domain, as `measure_idle` found it.
+        idle_error_w: bounds of its error.
         when_unused: called from the recorder's thread at every deadline without an open window.
     """
 
@@ -65,6 +66,7 @@ class Recorder:
         self.missing = tuple(missing)
         self.interval_s = interval_s
         self.idle_w: dict[str, float] = {}
+        self.idle_error_w: dict[str, float] = {}
         self.when_unused: Callable[[], None] = lambda: None
         self._tapes = [Tape(meter, interval_s) for meter in self.meters]
         self._windows: set[Window] = set()
@@ -117,7 +119,7 @@ class Recorder:
             raise MeterError("the recorder is closed", "open windows while it records")
         started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
-            starts = [tape.record(at_edge=True) for tape in self._tapes]
+            starts = [tape.record(at_edge=True, slept_s=slept_s) for tape in self._tapes]
             window = Window(self, label, started_at, started_s, starts, slept_s)
             self._windows.add(window)
         return window
@@ -141,11 +143,10 @@ class Recorder:
         """
         window = self.open("idle")
         self.wait(duration_s)
-        readings = window.close().readings
-        self.idle_w = {
-            reading.domain: reading.mean_power_w
-            for reading in readings
-            if reading.mean_power_w is not None
+        readings = [one for one in window.close().readings if one.mean_power_w is not None]
+        self.idle_w = {one.domain: one.mean_power_w or 0.0 for one in readings}
+        self.idle_error_w = {
+            one.domain: one.error_j / one.duration_s for one in readings if one.error_j is not None
         }
         return dict(self.idle_w)
 
@@ -195,11 +196,11 @@ class Recorder:
             if self._stop.wait(start_s + tick * self.interval_s - time.monotonic()):
                 return
             with self._lock:
-                used = bool(self._windows)
+                used, slept_s = bool(self._windows), _slept_s()
                 for tape in self._tapes if used else ():
                     if tick - tape.last_tick >= tape.every:
                         tape.last_tick = tick
-                        tape.record()
+                        tape.record(slept_s=slept_s)
             if not used:
                 self.when_unused()
 
@@ -209,8 +210,9 @@ class Recorder:
         """The result of a window, its samples, and the next window where `label` names one."""
         self._check_process()
         with self._lock:
-            ends = [tape.record(at_edge=True) for tape in self._tapes]
-            ended_at, slept_s, ended_s = time.time(), _slept_s(), time.monotonic()
+            slept_s = _slept_s()
+            ends = [tape.record(at_edge=True, slept_s=slept_s) for tape in self._tapes]
+            ended_at, ended_s = time.time(), time.monotonic()
             stretches = [
                 stretch
                 for tape, start, end in zip(self._tapes, window.starts, ends, strict=True)
@@ -234,6 +236,7 @@ class Recorder:
             self.idle_w,
             self.interval_s,
             (f"the machine slept for {asleep_s:.1f} s",) if asleep_s > SLEPT_S else (),
+            self.idle_error_w,
         )
         return summarise(conditions, stretches), stretches, following
 

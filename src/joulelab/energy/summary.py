@@ -7,32 +7,36 @@ error bound is flagged. What other instruments say of the domain is kept beside 
 
 An energy below zero is none: that channel's figure is missing, with its reason, and flagged.
 
-A sensor that falls silent within the window leaves a part of it unseen. The reading keeps what was
-seen, takes its mean power for the rest, and is *estimated* from then on, with a bound that covers
-whatever the device may have used unseen: between nothing and its power limit.
+A sensor that falls silent within the window leaves a part of it unseen. That part is bridged, and
+the reading is *partly estimated* from then on: see `joulelab.energy.figure`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from joulelab.energy.meter import Channel, Missing
+from joulelab.energy.figure import (
+    COARSE_TICKS,
+    GAP_INTERVALS,
+    TWO,
+    Figure,
+    Seen,
+    Surroundings,
+    figure,
+    readings_of,
+    seen,
+)
+from joulelab.energy.meter import Missing
 from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
-from joulelab.energy.tape import Floats, Stretch, longest
-from joulelab.energy.trace import integrate, longest_gap_s
+from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch, longest
+from joulelab.energy.trace import longest_gap_s
 
-COARSE_TICKS = 20
-GAP_INTERVALS = 3
 DISAGREEMENT = 0.1
-IMPOSSIBLE = "an energy below 0 cannot be"
-TWO = 2
 STATE_COLUMNS = (
     "utilisation",
     "temperature_c",
@@ -55,6 +59,7 @@ class Conditions:
         idle_w: idle power in watts by domain.
         interval_s: intended time between two samples.
         flags: what the recorder has to say on the quality.
+        idle_error_w: bounds of the error of `idle_w` by domain.
     """
 
     label: str
@@ -64,35 +69,7 @@ class Conditions:
     idle_w: Mapping[str, float]
     interval_s: float
     flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """What one channel says of the window; `energy_j` is None where it does not know.
-
-    `lost_s` is the time in which it said nothing. A counter is coarse that made few steps, or whose
-    sensor ticked a few times only. What was below zero is impossible, and not known.
-    """
-
-    channel: Channel
-    energy_j: float | None
-    error_j: float | None
-    reason: str
-    lost_s: float = 0.0
-    coarse: bool = False
-    impossible: bool = False
-
-    @property
-    def rank(self) -> tuple[bool, bool, bool, bool, float]:
-        """The best one first: known, measured, whole, a counter; else that of the least error."""
-        counts = self.channel.kind == "counter" and not self.coarse
-        return (
-            self.energy_j is None,
-            self.channel.status is not Status.MEASURED,
-            self.lost_s > 0,
-            not counts,
-            0.0 if counts or self.error_j is None else self.error_j,
-        )
+    idle_error_w: Mapping[str, float] = field(default_factory=dict)
 
 
 def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
@@ -161,7 +138,8 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any
 
     Args:
         stretches: samples of every channel.
-        start_s: the moment that counts as 0.
+        start_s: the moment that counts as 0. The time that the machine slept meanwhile counts:
+            the trace has a hole there.
 
     Returns:
         ``t_s``, ``domain``, ``source``, ``power_w``, ``energy_j`` (counters, since the opening),
@@ -178,7 +156,7 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any
         unknown = np.full(count, math.nan)
         domains += [stretch.channel.domain] * count
         sources += [stretch.channel.source] * count
-        numbers["t_s"].append(stretch.times_s - start_s)
+        numbers["t_s"].append(stretch.times_s - start_s + slept_until_s(stretch))
         numbers["power_w"].append(stretch.power_w())
         energy_j = unknown
         if stretch.channel.kind == "counter":
@@ -191,10 +169,20 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any
     return {"t_s": joined.pop("t_s"), "domain": domains, "source": sources, **joined}
 
 
+def slept_until_s(stretch: Stretch) -> Floats:
+    """How long the machine had slept until each sample, since the first, in seconds."""
+    slept_s = np.zeros(len(stretch.times_s))
+    for woken_s, asleep_s in stretch.sleeps:
+        slept_s[stretch.times_s >= woken_s] += asleep_s
+    return slept_s
+
+
 def energy_profile(
     stretches: Sequence[Stretch], total: Total, start_s: float
 ) -> tuple[list[float], list[float]] | None:
     """When the energy of a sum was used, as `joulelab.energy.carbon.footprint` takes it.
+
+    What was bridged is spread evenly over the holes.
 
     Args:
         stretches: samples of every channel.
@@ -204,39 +192,69 @@ def energy_profile(
     Returns:
         Seconds since the opening and cumulative joules, (n,) each; ``None`` where nothing counts.
     """
-    by_domain: dict[str, tuple[Floats, Floats]] = {}
+    by_domain: dict[str, tuple[Stretch, Seen]] = {}
+    ends_s = [float(one.times_s[-1]) for one in stretches if len(one.times_s)]
+    edges_s = (start_s, max(ends_s, default=start_s))
     for stretch in stretches:
-        channel, good = stretch.channel, ~np.isnan(stretch.values)
+        channel = stretch.channel
         counts = channel.domain in total.domains and channel.source in total.sources
         # Two instruments of one domain may both be among the sources: one course of it is enough.
         if not counts or channel.comparison or channel.domain in by_domain:
             continue
-        times, values = stretch.times_s[good] - start_s, stretch.values[good]
-        if len(times) < TWO:
-            continue
-        held_j = np.concatenate(([0.0], np.cumsum(values[:-1] * np.diff(times))))
-        energy_j = values - values[0] if channel.kind == "counter" else held_j
-        by_domain[channel.domain] = (times, energy_j)
-    curves = list(by_domain.values())
-    if not curves:
+        if len(readings_of(stretch)[0]) >= TWO:
+            same = [one for one in stretches if one.channel.domain == channel.domain]
+            by_domain[channel.domain] = (stretch, seen(stretch, Surroundings(edges_s, same)))
+    if not by_domain:
         return None
+    curves = [_course(stretch, shown) for stretch, shown in by_domain.values()]
+    holes = [_holes(shown, edges_s) for _, shown in by_domain.values()]
+    lost_s = math.fsum(float(lost[-1]) for _, lost in holes)
+    if lost_s > 0 and total.gross_j is not None:
+        seen_j = math.fsum(float(joules[-1]) for _, joules in curves)
+        power_w = max(0.0, total.gross_j - seen_j) / lost_s
+        curves += [(times, power_w * lost) for times, lost in holes]
     moments = np.unique(np.concatenate([times for times, _ in curves]))
     summed = np.sum([np.interp(moments, times, joules) for times, joules in curves], axis=0)
-    return moments.tolist(), np.maximum.accumulate(summed).tolist()
+    return (moments - start_s).tolist(), np.maximum.accumulate(summed).tolist()
+
+
+def _course(stretch: Stretch, shown: Seen) -> tuple[Floats, Floats]:
+    """Moments, and the joules that a channel has seen until each of them."""
+    times, values = shown.times_s, shown.values
+    counts = stretch.channel.kind == "counter"
+    steps_j = np.diff(values) if counts else values[:-1] * np.diff(times)
+    if shown.blind is not None:
+        steps_j = np.where(shown.blind, 0.0, steps_j)
+    return times, np.concatenate(([0.0], np.cumsum(steps_j)))
+
+
+def _holes(shown: Seen, edges_s: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Moments, and the seconds until each of them that nothing was seen of."""
+    times = np.concatenate((edges_s[:1], shown.times_s, edges_s[1:]))
+    steps_s = np.diff(times)
+    lost = np.zeros(len(steps_s), bool)
+    lost[0], lost[-1] = shown.edges_s[0] > edges_s[0], shown.edges_s[1] < edges_s[1]
+    if shown.blind is not None:
+        lost[1:-1] = shown.blind
+    return times, np.concatenate(([0.0], np.cumsum(np.where(lost, steps_s, 0.0))))
 
 
 def _reading(
     domain: str, stretches: Sequence[Stretch], window: Conditions, flags: list[str]
 ) -> Reading:
     duration_s = window.edges_s[1] - window.edges_s[0]
-    idle_w = window.idle_w.get(domain)
-    figures = sorted(
-        (_figure(stretch, stretches, window.edges_s) for stretch in stretches),
-        key=lambda figure: figure.rank,
-    )
+    idle_w, idle_error_w = window.idle_w.get(domain), window.idle_error_w.get(domain)
+    around = Surroundings(window.edges_s, stretches, idle_w, idle_error_w or 0.0)
+    unsorted = [figure(one, around) for one in stretches]
+    figures = sorted(unsorted, key=lambda said: said.rank)
     best = figures[0]
     channel = best.channel
-    flags += [f"{domain}: {figure.reason}" for figure in figures if figure.impossible]
+    flags += [f"{domain}: {said.reason}" for said in figures if said.impossible]
+    flags += [
+        f"{domain}: {one.channel.source} {one.unreadable}: that is no reading"
+        for one, said in zip(stretches, unsorted, strict=True)
+        if IMPOSSIBLE in one.unreadable and not said.impossible
+    ]
     if best.energy_j is None:
         return Reading(
             domain,
@@ -246,14 +264,13 @@ def _reading(
             error_j=None,
             idle_w=idle_w,
             duration_s=duration_s,
-            reason="; ".join(dict.fromkeys(figure.reason for figure in figures)),
+            reason="; ".join(dict.fromkeys(said.reason for said in figures)),
             within=channel.within,
+            idle_error_w=idle_error_w,
         )
     check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
     if best.coarse:
-        ticks = duration_s / channel.tick_s if channel.tick_s else math.inf
-        few = f"only {ticks:.0f} ticks" if ticks < COARSE_TICKS else "few steps"
-        flags.append(f"{domain}: {few} of {channel.source}: coarse")
+        flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
     if best.lost_s:
         flags.append(f"{domain}: {channel.source} said nothing for {best.lost_s:.1f} s")
     # Why counters of this domain could not give the figure, and what is to say of the best.
@@ -263,7 +280,7 @@ def _reading(
     return Reading(
         domain=domain,
         source=channel.source,
-        status=Status.ESTIMATED if best.lost_s else channel.status,
+        status=best.status,
         gross_j=best.energy_j,
         error_j=best.error_j,
         idle_w=idle_w,
@@ -273,11 +290,24 @@ def _reading(
         peak_power_w=_peak_w(stretches),
         check_j=check_j,
         lost_s=best.lost_s,
+        seen_j=best.seen_j,
+        idle_error_w=idle_error_w,
     )
 
 
+def _few(said: Figure, duration_s: float) -> str:
+    """Why a figure is coarse."""
+    channel = said.channel
+    if channel.kind == "power":
+        mean_s = channel.looks.averaging_s
+        return f"shorter than the {mean_s:g} s that a value of {channel.source} is a mean of"
+    ticks = duration_s / channel.tick_s if channel.tick_s else math.inf
+    few = f"only {ticks:.0f} ticks" if ticks < COARSE_TICKS else "few steps"
+    return f"{few} of {channel.source}"
+
+
 def _check(
-    domain: str, figures: Sequence[_Figure], long_enough: bool, flags: list[str]
+    domain: str, figures: Sequence[Figure], long_enough: bool, flags: list[str]
 ) -> float | None:
     """The same energy by the next measured channel; a disagreement is flagged.
 
@@ -285,11 +315,9 @@ def _check(
     """
     best, *others = figures
     sound = [
-        figure
-        for figure in others
-        if figure.energy_j is not None
-        and figure.channel.status is Status.MEASURED
-        and not figure.lost_s
+        said
+        for said in others
+        if said.energy_j is not None and said.channel.status is Status.MEASURED and not said.lost_s
     ]
     if not sound or best.channel.status is not Status.MEASURED or best.lost_s:
         return None
@@ -305,138 +333,6 @@ def _check(
 
 def _family(domain: str) -> str:
     return domain.partition(":")[0]
-
-
-def _figure(
-    stretch: Stretch, all_of_domain: Sequence[Stretch], edges_s: tuple[float, float]
-) -> _Figure:
-    """What a channel says of the window: whole, with a part unseen, or nothing."""
-    channel, times, values = stretch.channel, stretch.times_s, stretch.values
-    whole = not stretch.unreadable
-    if not whole:
-        good = ~np.isnan(values)
-        times, values = times[good], values[good]
-    if len(values) < TWO:
-        reason = f"{channel.source}: {stretch.unreadable or 'fewer than two samples'}"
-        return _Figure(channel, None, None, reason)
-    lost_s = 0.0
-    if not whole:
-        lost_s = float(times[0] - stretch.times_s[0] + stretch.times_s[-1] - times[-1])
-    if channel.kind == "counter":
-        figure = _counted(channel, times, values, all_of_domain, edges_s)
-        seen_s = float(times[-1] - times[0])
-    else:
-        blind = np.zeros(len(times) - 1, bool)
-        if not whole:
-            steps_s = np.diff(times)
-            blind = steps_s > GAP_INTERVALS * stretch.interval_s
-            lost_s += float(steps_s[blind].sum())
-        edges = None if lost_s else edges_s
-        figure, seen_s = _integrated(channel, times, values, edges, blind)
-    if figure.energy_j is not None and figure.energy_j < 0:
-        reason = f"{channel.source} says {figure.energy_j:.4g} J, and {IMPOSSIBLE}"
-        return _Figure(channel, None, None, reason, impossible=True)
-    if figure.energy_j is None or not lost_s:
-        return figure
-    figure = _extrapolated(figure, stretch, seen_s, lost_s)
-    if lost_s <= GAP_INTERVALS * stretch.interval_s:
-        # An unreadable edge is bridged, a few intervals at the most.
-        figure = replace(figure, lost_s=0.0, reason="")
-    return figure
-
-
-def _counted(
-    channel: Channel,
-    times: Floats,
-    values: Floats,
-    all_of_domain: Sequence[Stretch],
-    edges_s: tuple[float, float],
-) -> _Figure:
-    # Two samples are the ordinary case of a short window, and need no array arithmetic.
-    backwards = values[1] < values[0] if len(values) == TWO else (np.diff(values) < 0).any()
-    if backwards:
-        return _Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
-    energy_j = float(values[-1] - values[0])
-    error_j = channel.relative_error * energy_j + channel.resolution_j
-    if channel.tick_s:
-        error_j += channel.tick_s * _edge_power_w(all_of_domain, energy_j, edges_s)
-    duration_s = edges_s[1] - edges_s[0]
-    coarse = (
-        energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
-    )
-    return _Figure(channel, energy_j, error_j, "", coarse=coarse)
-
-
-def _integrated(
-    channel: Channel,
-    times: Floats,
-    values: Floats,
-    edges_s: tuple[float, float] | None,
-    blind: NDArray[np.bool_],
-) -> tuple[_Figure, float]:
-    """The energy of what was seen of a power trace, and for how long it was seen.
-
-    Where `edges_s` is given all was seen, from edge to edge; else the steps in `blind` were not.
-    """
-    if edges_s is not None:
-        # The edge samples are taken within the window: their values stand from edge to edge.
-        times = np.concatenate((edges_s[:1], times, edges_s[1:]))
-        values = np.concatenate((values[:1], values, values[-1:]))
-        blind = np.zeros(len(times) - 1, bool)
-    pieces = [
-        integrate(times[first : last + 1], values[first : last + 1], times[first], times[last])
-        for first, last in _unbroken(blind)
-    ]
-    energy_j = math.fsum(piece.energy_j for piece in pieces if piece)
-    sampling_j = math.fsum(piece.error_j for piece in pieces if piece)
-    seen_s = math.fsum(times[last] - times[first] for first, last in _unbroken(blind))
-    # A value may be a tick old, which moves the whole trace against the window.
-    stale_j = channel.tick_s * float(values.max() - values.min())
-    error_j = sampling_j + stale_j + channel.relative_error * abs(energy_j)
-    return _Figure(channel, energy_j, error_j, ""), seen_s
-
-
-def _unbroken(blind: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and last sample of each part of a trace without a blind step."""
-    breaks = [-1, *np.flatnonzero(blind).tolist(), len(blind)]
-    return [(start + 1, end) for start, end in pairwise(breaks) if end > start + 1]
-
-
-def _extrapolated(figure: _Figure, stretch: Stretch, seen_s: float, lost_s: float) -> _Figure:
-    """A figure for a part of the window, carried over to the whole at its mean power."""
-    seen_j, channel = figure.energy_j or 0.0, figure.channel
-    if seen_s <= 0:
-        return _Figure(channel, None, None, f"{channel.source}: {stretch.unreadable}")
-    mean_w, power = seen_j / seen_s, stretch.power_w()
-    highest_w = float(np.nanmax(power)) if not np.isnan(power).all() else mean_w
-    limit = stretch.state.get("power_limit_w")
-    if limit is not None and not np.isnan(limit).all():
-        highest_w = float(np.nanmax(limit))
-    unseen_j = max(mean_w, highest_w - mean_w) * lost_s
-    reason = (
-        f"{channel.source}: {stretch.unreadable}; {seen_j:.4g} J in the {seen_s:.1f} s of "
-        f"{seen_s + lost_s:.1f} s it was read, its mean power taken for the rest"
-    )
-    return replace(
-        figure,
-        energy_j=seen_j + mean_w * lost_s,
-        error_j=(figure.error_j or 0.0) + unseen_j,
-        reason=reason,
-        lost_s=lost_s,
-    )
-
-
-def _edge_power_w(
-    stretches: Sequence[Stretch], energy_j: float, edges_s: tuple[float, float]
-) -> float:
-    """The power at both edges together, or twice the mean where power is not sampled."""
-    for stretch in stretches:
-        if stretch.channel.kind == "power":
-            both_w = float(stretch.values[0] + stretch.values[-1])
-            if not math.isnan(both_w):
-                return both_w
-    duration_s = edges_s[1] - edges_s[0]
-    return 2 * energy_j / duration_s if duration_s > 0 else 0.0
 
 
 def _peak_w(stretches: Sequence[Stretch]) -> float | None:
@@ -463,7 +359,11 @@ def _peak_w(stretches: Sequence[Stretch]) -> float | None:
 
 def _gap_s(stretches: Sequence[Stretch], interval_s: float, flags: list[str]) -> float:
     """The longest gap among the channels that are read most often; each is held to its own rate."""
-    gaps = {id(stretch.times_s): (stretch, longest_gap_s(stretch.times_s)) for stretch in stretches}
+    # Channels of one meter share their moments, unless a sample of one of them is no reading.
+    gaps = {
+        id(one if one.unreadable else one.times_s): (one, longest_gap_s(readings_of(one)[0]))
+        for one in stretches
+    }
     late = [gap_s for one, gap_s in gaps.values() if gap_s > GAP_INTERVALS * one.interval_s]
     if late:
         flags.append(f"no sample for {max(late):.2f} s")

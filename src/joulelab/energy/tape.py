@@ -19,7 +19,10 @@ from joulelab.energy.meter import Channel, Meter, Sample
 from joulelab.energy.trace import power_of_counter
 
 Floats = NDArray[np.float64]
+IMPOSSIBLE = "an energy below 0 cannot be"
 NO_STATE: Mapping[str, Floats] = {}
+SLEPT_S = 0.5
+"""A clock that stood still for so long between two samples did so because the machine slept."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Stretch:
         interval_s: intended time between two samples.
         unreadable: the last reason why a sample could not be read; empty where all could.
         state: for each thing that the sensor says beside its value, (n,), NaN where unknown.
+        sleeps: where the machine slept: the moment of the first sample after it, and seconds.
+        outside: of a recording, moments and values just before and after the window.
     """
 
     channel: Channel
@@ -41,6 +46,8 @@ class Stretch:
     interval_s: float
     unreadable: str = ""
     state: Mapping[str, Floats] = field(default_factory=dict)
+    sleeps: tuple[tuple[float, float], ...] = ()
+    outside: tuple[Floats, Floats] | None = None
 
     def power_w(self) -> Floats:
         """Power at each sample; for a counter the mean since the sample before."""
@@ -65,16 +72,19 @@ class Tape:
         self.last_tick = 0
         self._first = 0
         self._times = array("d")
-        self._tracks = [_Track() for _ in self.channels]
+        self._tracks = [_Track(channel.kind == "power") for channel in self.channels]
+        self._slept_s: float | None = None
+        self._sleeps: list[tuple[int, float, float]] = []
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def record(self, *, at_edge: bool = False) -> int:
+    def record(self, *, at_edge: bool = False, slept_s: float = 0.0) -> int:
         """Sample the meter and give the number of the sample.
 
         Args:
             at_edge: a window opens or closes with this sample.
+            slept_s: how long the machine has slept since it was started.
         """
         try:
             if at_edge:
@@ -86,7 +96,11 @@ class Tape:
             reason = f"{self.meter.name}: {type(error).__name__}: {error}"
             samples = [Sample(None, reason) for _ in self.channels]
         number = self._first + len(self._times)
-        self._times.append(time.monotonic())
+        now_s = time.monotonic()
+        self._times.append(now_s)
+        if self._slept_s is not None and slept_s - self._slept_s > SLEPT_S:
+            self._sleeps.append((number, now_s, slept_s - self._slept_s))
+        self._slept_s = slept_s
         for track, sample in zip(self._tracks, samples, strict=True):
             track.append(number, sample)
         return number
@@ -98,13 +112,17 @@ class Tape:
             for track in self._tracks:
                 track.forget(count, before)
             self._first = before
+            self._sleeps = [sleep for sleep in self._sleeps if sleep[0] > before]
 
     def stretches(self, start: int, end: int) -> list[Stretch]:
         """The samples of each channel from one number to another, both included."""
         part = slice(start - self._first, end - self._first + 1)
         times_s = np.frombuffer(self._times[part])
+        sleeps = tuple(
+            (woken_s, slept_s) for number, woken_s, slept_s in self._sleeps if start < number <= end
+        )
         return [
-            track.stretch(channel, times_s, self.interval_s, part, start)
+            track.stretch(channel, times_s, self.interval_s, part, start, sleeps)
             for channel, track in zip(self.channels, self._tracks, strict=True)
         ]
 
@@ -112,15 +130,18 @@ class Tape:
 class _Track:
     """The samples of one channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_power: bool) -> None:
+        self._is_power = is_power
         self._values = array("d")
         self._reasons: list[tuple[int, str]] = []
         self._state: dict[str, array[float]] = {}
 
     def append(self, number: int, sample: Sample) -> None:
         value = sample.value
-        if value is None or not math.isfinite(value):
-            reason = f"the sensor said {value}" if value is not None else sample.reason
+        if value is None or not math.isfinite(value) or (self._is_power and value < 0):
+            reason = sample.reason if value is None else f"the sensor said {value:g}"
+            if value is not None and math.isfinite(value):
+                reason = f"says {value:.4g} W, and {IMPOSSIBLE}"
             # One entry for a whole series of samples with one reason, with its latest number.
             if self._reasons and self._reasons[-1][1] == reason:
                 self._reasons.pop()
@@ -137,7 +158,13 @@ class _Track:
         self._reasons = [entry for entry in self._reasons if entry[0] >= before]
 
     def stretch(
-        self, channel: Channel, times_s: Floats, interval_s: float, part: slice, start: int
+        self,
+        channel: Channel,
+        times_s: Floats,
+        interval_s: float,
+        part: slice,
+        start: int,
+        sleeps: tuple[tuple[float, float], ...],
     ) -> Stretch:
         return Stretch(
             channel,
@@ -148,6 +175,7 @@ class _Track:
             {name: np.frombuffer(column[part]) for name, column in self._state.items()}
             if self._state
             else NO_STATE,
+            sleeps,
         )
 
     def _append_state(self, state: Mapping[str, float]) -> None:
@@ -158,5 +186,10 @@ class _Track:
 
 
 def longest(stretches: Sequence[Stretch]) -> int:
-    """The number of samples of the channel that was read most often."""
-    return max((len(stretch.times_s) for stretch in stretches), default=0)
+    """The number of readings of the channel that was read most often."""
+    return max((_count(stretch) for stretch in stretches), default=0)
+
+
+def _count(stretch: Stretch) -> int:
+    lost = np.count_nonzero(np.isnan(stretch.values)) if stretch.unreadable else 0
+    return len(stretch.times_s) - int(lost)

@@ -423,7 +423,9 @@ def _unnamed_changes(
     """Jumps of an hour where some zone changes, which the assumed zone does not explain."""
     steps = np.diff((naive_s - offsets)[good])
     usual_s = float(np.percentile(np.abs(steps), 50, method="lower")) if len(steps) else 0.0
-    tolerance_s = min(max(3 * usual_s, 1.0), HOUR_S / 4)
+    # Rows of several devices come in bursts: the time between bursts is the usual one here.
+    longest_s = float(np.percentile(np.abs(steps), 95)) if len(steps) else 0.0
+    tolerance_s = min(max(3 * longest_s, 1.0), HOUR_S / 4)
     remarks = []
     offsets = offsets.copy()
     # Where rows are an hour apart, a step of an hour is no jump.

@@ -144,8 +144,7 @@ class Table:
     def texts(self, name: str) -> list[str]:
         """The cells of a column as text without blanks around; empty where there is none."""
         column = self.frame[name]
-        absent = column.isna()
-        return ["" if no else str(text).strip() for text, no in zip(column, absent, strict=True)]
+        return column.astype(str).str.strip().where(column.notna(), "").tolist()
 
     def numbers(
         self,

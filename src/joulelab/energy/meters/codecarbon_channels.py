@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from joulelab.energy import nvidia_cards
 from joulelab.energy.meter import Channel
-from joulelab.energy.meters import nvml_gpu, rapl
+from joulelab.energy.meters import rapl
 from joulelab.energy.meters.codecarbon_tracker import Component
 from joulelab.energy.meters.estimate import RELATIVE_ERROR, VIRTUAL_RELATIVE_ERROR
 from joulelab.energy.meters.processor import Processor
@@ -84,7 +85,7 @@ def _quality(component: Component, virtual: bool) -> tuple[bool, float, str]:
         number = len(component.indices)
         return (
             True,
-            nvml_gpu.RELATIVE_ERROR,
+            nvidia_cards.RELATIVE_ERROR,
             f"{sensor}, energy counter of {number} GPU{'s' if number > 1 else ''}, or power once a "
             "second where it has none; 13 % is the worst card of arXiv 2312.02741",
         )

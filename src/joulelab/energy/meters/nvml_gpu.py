@@ -2,7 +2,8 @@
 
 How far the sensors are off belongs to the card: between -8 and +13 % against a wattmeter (arXiv
 2312.02741), where NVIDIA promises 5 %. So the bound is 13 %, and 5 % for a card that was compared
-with a wattmeter and has a calibration factor.
+with a wattmeter and has a calibration factor; at idle it is more, see
+`joulelab.energy.nvidia_cards`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ from joulelab.energy.meters.nvml_sensor import (
     optional,
     read_power_mw,
 )
+from joulelab.energy.nvidia_cards import (
+    CALIBRATED_RELATIVE_ERROR,
+    IDLE_ERROR,
+    RELATIVE_ERROR,
+    highest_w,
+    idle_below_w,
+)
 from joulelab.energy.reading import Status
+from joulelab.energy.trace import Sensor
 from joulelab.errors import MeterError
 
 COUNTER_TICK_S = 0.1
 COUNTER_STEP_J = 0.001
-RELATIVE_ERROR = 0.13
-CALIBRATED_RELATIVE_ERROR = 0.05
 STATE_INTERVAL_S = 0.5
 
 
@@ -66,7 +73,7 @@ class Gpu:
         name = str(pynvml.nvmlDeviceGetName(self._handle))
         uuid = str(pynvml.nvmlDeviceGetUUID(self._handle))
         architecture = find_architecture(self._handle, name)
-        self._power_sensor = find_power_sensor(self._handle, architecture, power_field)
+        self._power_sensor = find_power_sensor(self._handle, architecture, power_field, name)
         self._counts = (
             optional(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle) is not None
         )
@@ -85,7 +92,7 @@ class Gpu:
             "power_limit_w": "unknown" if limit_mw is None else f"{limit_mw / 1e3:g}",
             "calibration": f"{self._factor:g}",
         }
-        self.channels = self._channels(self._power_sensor)
+        self.channels = self._channels(self._power_sensor, name)
         self.update_s = COUNTER_TICK_S if self._power_sensor is None else architecture.update_s
         self._last_mj: int | None = None
         self._reset = False
@@ -150,7 +157,7 @@ class Gpu:
             state["power_limit_w"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
         return state
 
-    def _channels(self, sensor: PowerSensor | None) -> tuple[Channel, ...]:
+    def _channels(self, sensor: PowerSensor | None, name: str) -> tuple[Channel, ...]:
         bound = (
             f"calibrated by {self._factor:g}; 5 % as NVIDIA states"
             if self._calibrated
@@ -171,6 +178,10 @@ class Gpu:
                     remark=f"energy counter of the driver; {bound}",
                     resolution_j=COUNTER_STEP_J * self._factor,
                     calibration=self._factor,
+                    sensor=Sensor(
+                        COUNTER_TICK_S, idle_error=IDLE_ERROR, idle_below_w=idle_below_w(name)
+                    ),
+                    highest_w=highest_w(name),
                 )
             )
         if sensor is not None:
@@ -185,6 +196,8 @@ class Gpu:
                     within=("wall",),
                     remark=f"{sensor}; {bound}",
                     calibration=self._factor,
+                    sensor=sensor.sensor,
+                    highest_w=highest_w(name),
                 )
             )
         return tuple(channels)

@@ -1,31 +1,19 @@
-"""The power sensor of an NVIDIA GPU: which field is read, how often it is new, what it averages.
+"""The power sensor of an NVIDIA GPU as NVML gives it: which field is read, and what it averages.
 
-::
-
-    average field  |<----------------- 1000 ms ----------------->|
-    instant field                                       |<-25 ms->|     Hopper
-    update                                              every 100 ms
-
-    architecture          update   instant   nvmlDeviceGetPowerUsage
-    Pascal, Volta          20 ms     10 ms     10 ms
-    Turing                100 ms    100 ms    100 ms
-    GA100 (A100, A30)     100 ms     25 ms     25 ms     sees a quarter of the time
-    GA10x, Ada            100 ms    100 ms   1000 ms
-    Hopper                100 ms     25 ms   1000 ms
-
-Measured in arXiv 2312.02741; that the average field is a mean over one second, as is
-nvmlDeviceGetPowerUsage from GA10x on, is NVIDIA's word in nvml.h. An architecture that nobody has
-measured is taken to be new every 100 ms, with the mean that nvml.h promises.
+How the sensors of each generation work is in `joulelab.energy.nvidia_cards`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pynvml
+
+from joulelab.energy import nvidia_cards
+from joulelab.energy.nvidia_cards import AVERAGE_FIELD_S, Architecture
+from joulelab.energy.trace import Sensor
 
 T = TypeVar("T")
 
@@ -33,7 +21,6 @@ INSTANT = "NVML_FI_DEV_POWER_INSTANT"
 AVERAGE = "NVML_FI_DEV_POWER_AVERAGE"
 ORDINARY = "nvmlDeviceGetPowerUsage"
 POWER_FIELDS = {"instant": INSTANT, "average": AVERAGE}
-AVERAGE_FIELD_S = 1.0
 
 _FIELD_IDS = {
     INSTANT: pynvml.NVML_FI_DEV_POWER_INSTANT,
@@ -44,35 +31,15 @@ _UNSUPPORTED = (
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
 )
-_GA100 = re.compile(r"\b(A100|A800|A30)\b")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How the power sensors of one generation work.
-
-    Attributes:
-        name: NVIDIA's.
-        update_s: time between two values in seconds.
-        instant_s: over how long the instant field is a mean; ``None`` where nobody has measured it.
-        ordinary_s: over how long nvmlDeviceGetPowerUsage is one.
-    """
-
-    name: str
-    update_s: float
-    instant_s: float | None
-    ordinary_s: float | None
-
 
 _GENERATIONS = {
-    pynvml.NVML_DEVICE_ARCH_PASCAL: Architecture("Pascal", 0.02, 0.01, 0.01),
-    pynvml.NVML_DEVICE_ARCH_VOLTA: Architecture("Volta", 0.02, 0.01, 0.01),
-    pynvml.NVML_DEVICE_ARCH_TURING: Architecture("Turing", 0.1, 0.1, 0.1),
-    pynvml.NVML_DEVICE_ARCH_AMPERE: Architecture("Ampere", 0.1, 0.1, 1.0),
-    pynvml.NVML_DEVICE_ARCH_ADA: Architecture("Ada", 0.1, 0.1, 1.0),
-    pynvml.NVML_DEVICE_ARCH_HOPPER: Architecture("Hopper", 0.1, 0.025, 1.0),
+    pynvml.NVML_DEVICE_ARCH_PASCAL: nvidia_cards.PASCAL,
+    pynvml.NVML_DEVICE_ARCH_VOLTA: nvidia_cards.VOLTA,
+    pynvml.NVML_DEVICE_ARCH_TURING: nvidia_cards.TURING,
+    pynvml.NVML_DEVICE_ARCH_AMPERE: nvidia_cards.AMPERE,
+    pynvml.NVML_DEVICE_ARCH_ADA: nvidia_cards.ADA,
+    pynvml.NVML_DEVICE_ARCH_HOPPER: nvidia_cards.HOPPER,
 }
-_AMPERE_DATA_CENTRE = Architecture("Ampere GA100", 0.1, 0.025, 0.025)
 
 
 @dataclass(frozen=True)
@@ -83,11 +50,13 @@ class PowerSensor:
         field: `INSTANT`, `AVERAGE` or `ORDINARY`.
         update_s: time between two values in seconds.
         averaging_s: over how long a value is a mean, in seconds; ``None`` where unknown.
+        sensor: the same as the bound of an integral takes it.
     """
 
     field: str
     update_s: float
     averaging_s: float | None
+    sensor: Sensor
 
     @property
     def tick_s(self) -> float:
@@ -119,8 +88,9 @@ def find_architecture(handle: object, name: str) -> Architecture:
         name: of the GPU; it tells the GA100 from the other Amperes, which NVML does not.
     """
     number = optional(pynvml.nvmlDeviceGetArchitecture, handle)
-    if number == pynvml.NVML_DEVICE_ARCH_AMPERE and _GA100.search(name):
-        return _AMPERE_DATA_CENTRE
+    if number == pynvml.NVML_DEVICE_ARCH_AMPERE:
+        is_ga100 = nvidia_cards.architecture_of(name) is nvidia_cards.GA100
+        return nvidia_cards.GA100 if is_ga100 else nvidia_cards.AMPERE
     if number in _GENERATIONS:
         return _GENERATIONS[number]
     newer = (
@@ -137,7 +107,7 @@ def find_architecture(handle: object, name: str) -> Architecture:
 
 
 def find_power_sensor(
-    handle: object, architecture: Architecture, wanted: str = "instant"
+    handle: object, architecture: Architecture, wanted: str = "instant", name: str = ""
 ) -> PowerSensor | None:
     """The field that was asked for, else nvmlDeviceGetPowerUsage, else nothing.
 
@@ -145,6 +115,7 @@ def find_power_sensor(
         handle: of NVML.
         architecture: of the GPU.
         wanted: a key of `POWER_FIELDS`.
+        name: of the GPU.
 
     Raises:
         pynvml.NVMLError: the GPU cannot be read, for another reason than that it lacks a sensor.
@@ -160,7 +131,10 @@ def find_power_sensor(
         AVERAGE: AVERAGE_FIELD_S,
         ORDINARY: architecture.ordinary_s,
     }[field]
-    return PowerSensor(field, architecture.update_s, averaging_s)
+    # A field that is new every update is no mean over much more, whoever has measured it.
+    mean_s = architecture.update_s if averaging_s is None and field == INSTANT else averaging_s
+    sensor = architecture.sensor(mean_s, nvidia_cards.idle_below_w(name))
+    return PowerSensor(field, architecture.update_s, averaging_s, sensor)
 
 
 def read_power_mw(handle: object, field: str) -> int:

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from joulelab.energy import nvidia_cards
 from joulelab.energy.meter import Channel, Sample
-from joulelab.energy.meters import nvml_gpu
-from joulelab.energy.meters.nvml_sensor import AVERAGE_FIELD_S
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 
@@ -51,8 +50,10 @@ class Maker:
     remark: str
 
 
-NVIDIA = Maker("NVIDIA", nvml_gpu.RELATIVE_ERROR, "13 % is the worst card of arXiv 2312.02741")
-AMD = Maker("AMD", nvml_gpu.RELATIVE_ERROR, "AMD states no bound; 13 % is that of NVIDIA's cards")
+NVIDIA = Maker("NVIDIA", nvidia_cards.RELATIVE_ERROR, "13 % is the worst card of arXiv 2312.02741")
+AMD = Maker(
+    "AMD", nvidia_cards.RELATIVE_ERROR, "AMD states no bound; 13 % is that of NVIDIA's cards"
+)
 
 
 class Device(ABC):
@@ -98,7 +99,7 @@ class GpuDevice(Device):
             remark = f"energy counter by Zeus; {maker.remark}"
             channels.append(_channel(domain, "counter", maker.relative_error, TICK_S, remark))
         if self._power_mw is not None:
-            tick_s = TICK_S if field == "instant" else AVERAGE_FIELD_S
+            tick_s = TICK_S if field == "instant" else nvidia_cards.AVERAGE_FIELD_S
             remark = f"{field} power by Zeus; {maker.remark}"
             channels.append(_channel(domain, "power", maker.relative_error, tick_s, remark))
         self.channels = tuple(channels)

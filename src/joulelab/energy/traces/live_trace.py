@@ -63,6 +63,7 @@ class LiveTrace:
         self._check_free(force=force)
         self.samples = 0
         self.duration_s = 0.0
+        self._slept_s = 0.0
         self._first_j: dict[Key, float] = {}
         self._lines = io.StringIO(newline="")
         self._file = self._opened(force=force)
@@ -165,7 +166,9 @@ class LiveTrace:
 
         Counters go on from lap to lap: joules since the first value of all.
         """
-        columns = trace_columns(done.stretches, self._began_s)
+        columns = trace_columns(done.stretches, self._began_s - self._slept_s)
+        slept_s = [sum(asleep_s for _, asleep_s in one.sleeps) for one in done.stretches]
+        self._slept_s += max(slept_s, default=0.0)
         energy_j = [np.empty(0)]
         keep = [np.empty(0, bool)]
         for stretch in done.stretches:

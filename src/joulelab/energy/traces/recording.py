@@ -6,26 +6,48 @@
     part                [              ]            cut out of it by its edges
     power               |-- the last value stands   a sample is added at each edge
     counter             |-- has moved in between    interpolated, an interval uncertain
+    hole          .     |              . . .        an edge within one is not known
 
-Which files can be read: `joulelab.energy.traces.recorded_table`.
+Which files can be read: `joulelab.energy.traces.program_logs`.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
+from joulelab.energy.figure import longest_step_s, readings_of
 from joulelab.energy.meter import Channel
-from joulelab.energy.reading import Measurement
-from joulelab.energy.summary import GAP_INTERVALS, Conditions, summarise
+from joulelab.energy.reading import Measurement, Status
+from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.traces.recorded_channels import foreign_stretches, own_stretches
-from joulelab.energy.traces.recorded_table import read_table
-from joulelab.energy.traces.trace_file import TraceAbout
-from joulelab.errors import TraceError
+from joulelab.energy.traces.asked import Asked
+from joulelab.energy.traces.own_trace import is_own, own_stretches, read_own, read_parquet
+from joulelab.energy.traces.program_logs import of_table, read_log
+from joulelab.energy.traces.recorded_channels import foreign_stretches
+from joulelab.energy.traces.trace_file import FIRST_LINE, TraceAbout
+from joulelab.errors import TraceError, UsageError
+from joulelab.tabular.moments import read_zone
+from joulelab.tabular.reader import PARQUET_MAGIC, read_bytes
+
+
+class ReadSettings(TypedDict, total=False):
+    """How a file is read: the keywords of `read_recording`."""
+
+    where: str
+    domain: str
+    time_column: str
+    power_column: str | Sequence[str]
+    device: str
+    timezone: str
+    interval_s: float | None
 
 
 @dataclass(frozen=True)
@@ -36,11 +58,14 @@ class Recording:
         about: what belongs to it beside the samples.
         stretches: the samples by channel; times in seconds since the opening.
         flags: remarks on the file, which every measurement of it carries.
+        guessed: why the times are an assumption, so that nothing bounds an energy; empty where
+            they are the file's.
     """
 
     about: TraceAbout
     stretches: tuple[Stretch, ...]
     flags: tuple[str, ...] = ()
+    guessed: str = ""
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -87,7 +112,11 @@ class Recording:
         window = Conditions(
             self.about.label, started_at, (start_s, end_s), (), {}, interval_s, self.flags
         )
-        return summarise(window, cut)
+        measured = summarise(window, cut)
+        if not self.guessed:
+            return measured
+        readings = tuple(replace(one, error_j=None) for one in measured.readings)
+        return replace(measured, readings=readings)
 
 
 def read_recording(
@@ -96,39 +125,75 @@ def read_recording(
     where: str = "",
     domain: str = "gpu:0",
     time_column: str = "",
-    power_column: str = "",
+    power_column: str | Sequence[str] = (),
+    device: str = "",
+    timezone: str = "",
+    interval_s: float | None = None,
 ) -> Recording:
-    """Read a recorded trace: joulelab's own, a log of nvidia-smi, or anyone's Parquet or CSV.
+    """Read a recorded trace: joulelab's own, a known program's log, or anyone's Parquet or CSV.
 
     Args:
-        path: Parquet or CSV.
+        path: of the file; its name does not matter.
         where: ``"column=value"``, where one file holds several recordings.
         domain: of a file that does not name domains.
         time_column: of a file that is not joulelab's; a usual name is looked for where empty.
-            Seconds, or moments as nvidia-smi and ISO 8601 write them.
-        power_column: the same for watts.
+            Seconds, or moments as `joulelab.tabular.moments` knows them.
+        power_column: the same for watts, or for joules; one, or several.
+        device: the column that tells devices apart; or the name of the one device, ``gpu:0``.
+        timezone: of moments without an offset, as `joulelab.tabular.moments.read_zone` takes it;
+            that of this machine where empty.
+        interval_s: how far apart the rows of a file without times are.
 
     Raises:
-        TraceError: the file cannot be read, or is no power trace.
+        TraceError: the file cannot be read, or is no power trace, or what it says is not sure.
+        UsageError: there is no such time zone, or an interval that is none.
     """
     path = Path(path).expanduser()
-    table = read_table(path)
-    if table.frame.empty:
-        raise TraceError(f"{path} has no sample", "it has a header and nothing below it")
-    if where:
-        table = table.where(where)
-    if table.own and not (time_column or power_column):
-        return Recording(table.about, own_stretches(table), table.flags)
-    about, stretches, flags = foreign_stretches(table, domain, time_column, power_column)
+    if interval_s is not None and not 0 < interval_s < math.inf:
+        raise UsageError(f"rows cannot be {interval_s:g} s apart", "write --interval 1")
+    powers = (power_column,) if isinstance(power_column, str) else tuple(power_column)
+    asked = Asked(
+        time_column,
+        tuple(filter(None, powers)),
+        device,
+        read_zone(timezone) if timezone else None,
+        interval_s,
+        domain,
+    )
+    content = read_bytes(path, TraceError).removeprefix(codecs.BOM_UTF8)
+    about = TraceAbout()
+    if content.startswith((PARQUET_MAGIC, FIRST_LINE.encode())):
+        own = read_parquet(path) if content.startswith(PARQUET_MAGIC) else read_own(path, content)
+        if where:
+            own = replace(own, table=own.table.where(where))
+        if is_own(own.table) and not asked.any:
+            return Recording(own.about, own_stretches(own), own.table.remarks)
+        log, about = of_table(own.table), own.about
+    else:
+        log = read_log(path, content)
+        if where:
+            log = replace(log, table=log.table.where(where))
+    found = foreign_stretches(log, asked, about)
     label = where.partition("=")[2].strip() or path.stem
-    return Recording(replace(about, label=label), stretches, flags)
+    stretches = tuple(_guessed(one, found.guessed) for one in found.stretches)
+    flags = (*found.flags, found.guessed) if found.guessed else found.flags
+    return Recording(replace(found.about, label=label), stretches, flags, found.guessed)
+
+
+def _guessed(stretch: Stretch, why: str) -> Stretch:
+    """Samples whose times are an assumption: what follows from them is no measurement."""
+    if not why:
+        return stretch
+    channel = replace(stretch.channel, status=Status.ESTIMATED, remark=why)
+    return replace(stretch, channel=channel)
 
 
 def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
     """The part of a stretch between two moments, with a sample at each of them."""
     times, channel = stretch.times_s, stretch.channel
     inside = (times >= start_s) & (times <= end_s)
-    added = [_edge(stretch, edge_s) for edge_s in (start_s, end_s)]
+    longest_s = longest_step_s(stretch.interval_s, end_s - start_s)
+    added = [_edge(stretch, edge_s, longest_s) for edge_s in (start_s, end_s)]
     if not inside.any():
         added = [math.nan if position is None else position for position in added]
     before, after = ([] if position is None else [position] for position in added)
@@ -136,9 +201,12 @@ def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
     moments = np.concatenate(([start_s] * len(before), times[inside], [end_s] * len(after)))
     between = channel.kind == "counter"
     values = _at(stretch.values, positions, between=between)
+    in_hole = _in_hole(stretch, positions, longest_s)
+    values[in_hole] = math.nan
     if between and (positions % 1 != 0).any():
         channel = replace(channel, tick_s=max(channel.tick_s, stretch.interval_s))
-    unreadable = stretch.unreadable or "the recording of this channel is shorter"
+    ends = "the recording of this channel is shorter"
+    unreadable = stretch.unreadable or ("the recording has a hole" if in_hole.any() else ends)
     return replace(
         stretch,
         channel=channel,
@@ -148,10 +216,27 @@ def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
         state={
             name: _at(column, positions, between=False) for name, column in stretch.state.items()
         },
+        outside=None if between else _outside(stretch, start_s, end_s),
     )
 
 
-def _edge(stretch: Stretch, edge_s: float) -> float | None:
+def _in_hole(stretch: Stretch, positions: Floats, longest_s: float) -> NDArray[np.bool_]:
+    """Which positions lie between two samples that are further apart than neighbours are."""
+    known = np.nan_to_num(positions)
+    steps_s = stretch.times_s[np.ceil(known).astype(int)] - stretch.times_s[known.astype(int)]
+    return np.asarray(steps_s > longest_s)
+
+
+def _outside(stretch: Stretch, start_s: float, end_s: float) -> tuple[Floats, Floats]:
+    """Moments and powers just before and after a part: they say what it did at its edges."""
+    times, power = readings_of(stretch)
+    reach_s = max(stretch.channel.looks.lag_s, 2.5 * stretch.interval_s)
+    before = (times < start_s) & (times >= start_s - reach_s)
+    after = (times > end_s) & (times <= end_s + reach_s)
+    return times[before | after], power[before | after]
+
+
+def _edge(stretch: Stretch, edge_s: float, longest_s: float) -> float | None:
     """Where among the samples an edge lies: 3.5 is in the middle between the third and fourth.
 
     ``None`` where no sample needs to be added, because there is one at the edge, or because the
@@ -164,7 +249,7 @@ def _edge(stretch: Stretch, edge_s: float) -> float | None:
             return None
         return after - 1 + float((edge_s - times[after - 1]) / (times[after] - times[after - 1]))
     outside_s = max(float(times[0]) - edge_s, edge_s - float(times[-1]))
-    return math.nan if outside_s > GAP_INTERVALS * stretch.interval_s else None
+    return math.nan if outside_s > longest_s else None
 
 
 def _at(values: Floats, positions: Floats, *, between: bool) -> Floats:

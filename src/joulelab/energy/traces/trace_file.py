@@ -27,6 +27,7 @@ from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.summary import STATE_COLUMNS
+from joulelab.energy.trace import Sensor
 from joulelab.errors import TraceError
 
 PARQUET = ".parquet"
@@ -230,4 +231,6 @@ def _channel(data: Mapping[str, Any]) -> Channel:
         resolution_j=float(data.get("resolution_j", 0.0)),
         comparison=bool(data.get("comparison", False)),
         calibration=float(data.get("calibration", 1.0)),
+        sensor=Sensor(**data["sensor"]) if data.get("sensor") else None,
+        highest_w=_number(data.get("highest_w")),
     )

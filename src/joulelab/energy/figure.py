@@ -1,0 +1,425 @@
+"""What one channel says of a window: joules, how far they may be off, and what it did not see.
+
+::
+
+    power     . . . . .                    . . . . .      a hole: longer than three intervals,
+              |measured|------ hole ------|measured|      and than a second
+                        between idle power and the highest that is known
+    counter   . . . . .                    . . . . .
+              |-------------- measured -------------|     it has gone on counting
+
+What lies in a hole was not measured, whether its samples are missing or are no readings. Its energy
+is bridged half-way between idle power (the lowest seen, where that is unknown) and the highest
+power that is known: the limit of the device, else the highest seen. The bound covers both ends: it
+goes down to 0 where idle power is unknown, and where no limit is known up to what no device of this
+kind exceeds.
+
+A counter needs no samples in between. It is not believed over a hole in which it counted more than
+the device can have drawn, nor over a sleep of the machine: clocks of windows stand still then, and
+what a counter has counted meanwhile is no part of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab import formats
+from joulelab.energy.meter import Channel
+from joulelab.energy.reading import Status
+from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch
+from joulelab.energy.trace import held_j, integrate
+
+COARSE_TICKS = 20
+GAP_INTERVALS = 3
+GAP_S = 1.0
+GAP_SHARE = 0.25
+"""Of a window that is shorter than some seconds, so much unseen is a hole."""
+TWO = 2
+DEVICE_LIMIT_W = 1500.0
+"""No processor, GPU or memory of one socket draws more."""
+SOCKET_LIMIT_W = 3700.0
+"""16 A at 230 V."""
+LEAST_STEP_J = 100.0
+"""So much any counter may move at once: some tick late, at full power."""
+_BEHIND_A_SOCKET = ("wall", "psys")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of a domain in a window beside the samples of one channel.
+
+    Attributes:
+        edges_s: opening and closing on the monotonic clock.
+        stretches: samples of every channel of the domain.
+        idle_w: power at idle in watts, or ``None``.
+        idle_error_w: bound of its error.
+    """
+
+    edges_s: tuple[float, float]
+    stretches: Sequence[Stretch]
+    idle_w: float | None = None
+    idle_error_w: float = 0.0
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the window in seconds."""
+        return self.edges_s[1] - self.edges_s[0]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one channel says of the window; `energy_j` is None where it does not know.
+
+    `lost_s` is the time in which it said nothing, and `seen_j` what it said in the rest. A counter
+    is coarse that made few steps, or whose sensor ticked a few times only, and power is whose
+    values are means over longer than the window. What was below zero is impossible, and not known.
+    """
+
+    channel: Channel
+    energy_j: float | None
+    error_j: float | None
+    reason: str = ""
+    lost_s: float = 0.0
+    seen_j: float | None = None
+    coarse: bool = False
+    impossible: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, bool, bool, bool, float]:
+        """The best one first: known, measured, whole, a counter; else that of the least error."""
+        counts = self.channel.kind == "counter" and not self.coarse
+        return (
+            self.energy_j is None,
+            self.channel.status is not Status.MEASURED,
+            self.lost_s > 0,
+            not counts,
+            0.0 if counts or self.error_j is None else self.error_j,
+        )
+
+    @property
+    def status(self) -> Status:
+        """Measured only where all was seen."""
+        if not self.lost_s or self.channel.status is not Status.MEASURED:
+            return self.channel.status
+        return Status.ESTIMATED if self.seen_j is None else Status.PARTLY_ESTIMATED
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The readings among the samples of a stretch, and the parts of the window that they show.
+
+    Attributes:
+        times_s: (n,) of the readings.
+        values: (n,), none of them NaN.
+        edges_s: first and last moment that are shown: those of the window, or of the readings.
+        blind: (n - 1,), the steps between readings that show nothing.
+    """
+
+    times_s: Floats
+    values: Floats
+    edges_s: tuple[float, float]
+    blind: NDArray[np.bool_] | None = None
+
+    @property
+    def seen_s(self) -> float:
+        """How much of the window is shown, in seconds."""
+        whole_s = self.edges_s[1] - self.edges_s[0]
+        return whole_s if self.blind is None else whole_s - self._blind_s
+
+    def pieces(self) -> list[tuple[int, int, float, float]]:
+        """First and last reading of each part without a blind step, and its edges."""
+        last = len(self.times_s) - 1
+        if self.blind is None:
+            return [(0, last, *self.edges_s)]
+        breaks = [-1, *np.flatnonzero(self.blind).tolist(), last]
+        found = []
+        for before, end in pairwise(breaks):
+            start_s = float(self.times_s[before + 1]) if before >= 0 else self.edges_s[0]
+            end_s = float(self.times_s[end]) if end < last else self.edges_s[1]
+            found.append((before + 1, end, start_s, end_s))
+        return found
+
+    @property
+    def _blind_s(self) -> float:
+        return float(np.diff(self.times_s)[self.blind].sum())
+
+
+def longest_step_s(interval_s: float, duration_s: float) -> float:
+    """The longest time between two samples that is no hole, in seconds.
+
+    Args:
+        interval_s: intended time between two samples.
+        duration_s: length of the window: a good part of a short one is a hole as well.
+    """
+    return max(GAP_INTERVALS * interval_s * (1 + 1e-9), min(GAP_S, GAP_SHARE * duration_s))
+
+
+def readings_of(stretch: Stretch) -> tuple[Floats, Floats]:
+    """Moments and values of the samples that are readings."""
+    if not stretch.unreadable:
+        return stretch.times_s, stretch.values
+    good = ~np.isnan(stretch.values)
+    return stretch.times_s[good], stretch.values[good]
+
+
+def seen(stretch: Stretch, around: Surroundings) -> Seen:
+    """Which parts of a window a stretch shows; it has two readings at least.
+
+    Args:
+        stretch: samples of one channel.
+        around: the window, and the other channels of the domain.
+    """
+    times, values = readings_of(stretch)
+    start_s, end_s = around.edges_s
+    longest_s = longest_step_s(stretch.interval_s, around.duration_s)
+    first_s, last_s = float(times[0]), float(times[-1])
+    edges_s = (
+        start_s if first_s - start_s <= longest_s else first_s,
+        end_s if end_s - last_s <= longest_s else last_s,
+    )
+    if last_s - first_s <= longest_s and not stretch.sleeps:
+        return Seen(times, values, edges_s)
+    steps_s = np.diff(times)
+    blind = steps_s > longest_s
+    if stretch.channel.kind == "counter" and blind.any():
+        blind &= ~_believed(stretch.channel, np.diff(values), steps_s, around)
+    for woken_s, _ in stretch.sleeps:
+        after = int(np.searchsorted(times, woken_s))
+        if 0 < after < len(times):
+            blind[after - 1] = True
+    return Seen(times, values, edges_s, blind if blind.any() else None)
+
+
+def _believed(
+    channel: Channel, counted_j: Floats, steps_s: Floats, around: Surroundings
+) -> NDArray[np.bool_]:
+    """Whether the device can have drawn what a counter counted in some steps."""
+    highest_w = _highest(channel, around)[1]
+    allowed_j = np.maximum(LEAST_STEP_J, highest_w * (steps_s + channel.tick_s))
+    return (counted_j >= 0) & (counted_j <= allowed_j)
+
+
+def figure(stretch: Stretch, around: Surroundings) -> Figure:
+    """What a channel says of the window: whole, with a part unseen, or nothing.
+
+    Args:
+        stretch: its samples.
+        around: the window, and the other channels of the domain.
+    """
+    channel = stretch.channel
+    if stretch.unreadable and np.count_nonzero(~np.isnan(stretch.values)) < TWO:
+        if IMPOSSIBLE in stretch.unreadable:
+            reason = f"{channel.source} {stretch.unreadable}"
+            return Figure(channel, None, None, reason, impossible=True)
+        return Figure(channel, None, None, f"{channel.source}: {stretch.unreadable}")
+    if len(stretch.values) < TWO:
+        return Figure(channel, None, None, f"{channel.source}: fewer than two samples")
+    shown = seen(stretch, around)
+    said = (_counted if channel.kind == "counter" else _integrated)(stretch, shown, around)
+    if said.energy_j is not None and said.energy_j < 0:
+        reason = f"{channel.source} says {said.energy_j:.4g} J, and {IMPOSSIBLE}"
+        return Figure(channel, None, None, reason, impossible=True)
+    lost_s = around.duration_s - shown.seen_s
+    # Edges are sums of floats: what they differ by is no hole.
+    if said.energy_j is None or lost_s <= 1e-9 * around.duration_s:
+        return said
+    return _bridged(said, stretch, shown, around)
+
+
+def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
+    channel, values = stretch.channel, shown.values
+    # Two samples are the ordinary case of a short window, and need no array arithmetic.
+    if len(values) == TWO and shown.blind is None:
+        backwards = bool(values[1] < values[0])
+        energy_j = float(values[1] - values[0])
+    else:
+        steps_j = np.diff(values)
+        if shown.blind is not None:
+            steps_j = steps_j[~shown.blind]
+        backwards, energy_j = bool((steps_j < 0).any()), float(steps_j.sum())
+    if backwards:
+        return Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
+    duration_s = around.duration_s
+    error_j = _own_error_j(channel, energy_j, shown.seen_s) + channel.resolution_j
+    if channel.tick_s:
+        error_j += channel.tick_s * _edge_power_w(around, energy_j)
+    coarse = (
+        energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
+    )
+    said = Figure(channel, energy_j, error_j, coarse=coarse)
+    return _stretched(said, shown, around) if stretch.unreadable else said
+
+
+def _between_s(shown: Seen) -> float:
+    """The time between the first and the last reading, blind steps left out."""
+    return shown.seen_s - (
+        max(0.0, float(shown.times_s[0]) - shown.edges_s[0])
+        + max(0.0, shown.edges_s[1] - float(shown.times_s[-1]))
+    )
+
+
+def _stretched(said: Figure, shown: Seen, around: Surroundings) -> Figure:
+    """A channel that could not be read at an edge, for a moment: its mean power stands there."""
+    between_s, energy_j = _between_s(shown), said.energy_j or 0.0
+    if between_s <= 0:
+        return said
+    mean_w, more_s = energy_j / between_s, shown.seen_s - between_s
+    reach_w = max(mean_w, _highest(said.channel, around)[0] - mean_w)
+    return replace(
+        said,
+        energy_j=energy_j + mean_w * more_s,
+        error_j=(said.error_j or 0.0) + reach_w * more_s,
+    )
+
+
+def _integrated(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
+    """The energy of what was seen of a power trace."""
+    channel, sensor = stretch.channel, stretch.channel.looks
+    energy_j = error_j = 0.0
+    for first, last, start_s, end_s in _readable_pieces(stretch, shown):
+        times, values = shown.times_s[first : last + 1], shown.values[first : last + 1]
+        times, values = _with_neighbours(stretch, times, values, around.edges_s)
+        part = integrate(times, values, start_s, end_s, sensor)
+        if part is None:
+            continue
+        energy_j += part.energy_j
+        if len(times) <= TWO or sensor.idle_error == 0:
+            own_j = _own_error_j(channel, part.energy_j, end_s - start_s)
+        else:
+            # It is a greater share of less power.
+            own_j = held_j(times, channel.own_error_w(values), start_s, end_s)
+        error_j += part.error_j + own_j
+    coarse = around.duration_s < sensor.averaging_s
+    said = Figure(channel, energy_j, error_j, coarse=coarse)
+    return _stretched(said, shown, around) if stretch.unreadable else said
+
+
+def _readable_pieces(stretch: Stretch, shown: Seen) -> list[tuple[int, int, float, float]]:
+    """The pieces that are shown, without edges at which a sensor could not be read."""
+    if not stretch.unreadable:
+        return shown.pieces()
+    first_s, last_s = float(shown.times_s[0]), float(shown.times_s[-1])
+    return [
+        (first, last, max(start_s, first_s), min(end_s, last_s))
+        for first, last, start_s, end_s in shown.pieces()
+    ]
+
+
+def _with_neighbours(
+    stretch: Stretch, times: Floats, values: Floats, edges_s: tuple[float, float]
+) -> tuple[Floats, Floats]:
+    """Readings with those of a recording just outside the window, where no hole is between."""
+    if stretch.outside is None:
+        return times, values
+    longest_s = longest_step_s(stretch.interval_s, edges_s[1] - edges_s[0])
+    others_s, others_w = stretch.outside
+    before, after = others_s < edges_s[0], others_s > edges_s[1]
+    parts = [(times, values)]
+    if before.any() and times[0] - others_s[before][-1] <= longest_s:
+        parts.insert(0, (others_s[before], others_w[before]))
+    if after.any() and others_s[after][0] - times[-1] <= longest_s:
+        parts.append((others_s[after], others_w[after]))
+    return np.concatenate([t for t, _ in parts]), np.concatenate([w for _, w in parts])
+
+
+def _own_error_j(channel: Channel, energy_j: float, duration_s: float) -> float:
+    """The sensor's own error at the mean power of a while."""
+    error_j = channel.relative_error * abs(energy_j)
+    sensor = channel.sensor
+    if sensor is None or not sensor.idle_error:
+        return error_j
+    return max(error_j, sensor.idle_error * min(abs(energy_j), sensor.idle_below_w * duration_s))
+
+
+def _bridged(said: Figure, stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
+    """A figure with what it did not see: half-way between idle power and the highest known."""
+    channel, lost_s = said.channel, around.duration_s - shown.seen_s
+    highest_w, most_w, most = _highest(channel, around)
+    powers = _powers(around)
+    if not len(powers) and around.idle_w is None:
+        return Figure(channel, None, None, f"{channel.source}: {stretch.unreadable or 'no power'}")
+    lowest_w = around.idle_w if around.idle_w is not None else float(powers.min())
+    lowest_w = min(lowest_w, highest_w)
+    least_w, least = 0.0, "0 W (idle power is unknown)"
+    if around.idle_w is not None:
+        least_w = max(0.0, around.idle_w - around.idle_error_w)
+        least = f"idle power, {around.idle_w:.4g} W,"
+    power_w = (lowest_w + highest_w) / 2
+    reach_w = max(power_w - least_w, most_w - power_w)
+    part = shown.seen_s > 1e-9 * around.duration_s
+    measured = "nothing was measured"
+    if part:
+        measured = f"measured: {formats.joules(said.energy_j or 0.0)} in {shown.seen_s:.1f} s"
+    why = [stretch.unreadable] if stretch.unreadable else []
+    why += [f"the machine slept for {slept_s:.1f} s" for _, slept_s in stretch.sleeps]
+    why += [
+        f"no reading for {lost_s:.1f} s, taken as {power_w:.4g} W: between {least} and {most}",
+        measured,
+    ]
+    return replace(
+        said,
+        energy_j=(said.energy_j or 0.0) + power_w * lost_s,
+        error_j=(said.error_j or 0.0) + reach_w * lost_s,
+        reason=f"{channel.source}: {'; '.join(why)}",
+        lost_s=lost_s,
+        seen_j=said.energy_j if part else None,
+    )
+
+
+def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]:
+    """The highest power that is known, the highest that is possible, and what that is."""
+    powers = _powers(around)
+    seen_w = float(powers.max()) if len(powers) else 0.0
+    limits = [stretch.state.get("power_limit_w", np.empty(0)) for stretch in around.stretches]
+    known = [float(np.nanmax(one)) for one in limits if not np.isnan(one).all()]
+    named = [one.channel.highest_w for one in around.stretches if one.channel.highest_w]
+    if known or named:
+        limit_w = max(known or named)
+        words = f"the limit, {limit_w:.4g} W" if known else f"{limit_w:.4g} W, for such a device"
+        highest_w = max(limit_w, seen_w)
+        return highest_w, highest_w * (1 + channel.relative_error), words
+    family = channel.domain.partition(":")[0]
+    most_w = SOCKET_LIMIT_W if family in _BEHIND_A_SOCKET else DEVICE_LIMIT_W
+    most_w = max(most_w, seen_w * (1 + channel.relative_error))
+    words = f"{most_w:.4g} W (no limit is known, the highest seen is {seen_w:.4g} W)"
+    return seen_w, most_w, words
+
+
+def _powers(around: Surroundings) -> Floats:
+    """What is known of the power of a domain: samples, else steps of its counters."""
+    of_power = [
+        values
+        for stretch in around.stretches
+        if stretch.channel.kind == "power"
+        for values in [readings_of(stretch)[1]]
+        if len(values)
+    ]
+    if of_power:
+        return np.concatenate(of_power)
+    found = [np.empty(0)]
+    for stretch in around.stretches:
+        times, values = readings_of(stretch)
+        steps_s, steps_j = np.diff(times), np.diff(values)
+        # A step across a sleep has the energy of the sleep, one that is too short hardly a tick.
+        usual = (steps_s >= stretch.interval_s / 2) & (steps_j >= 0)
+        usual &= steps_s <= longest_step_s(stretch.interval_s, around.duration_s)
+        for woken_s, _ in stretch.sleeps:
+            usual &= ~((times[:-1] < woken_s) & (times[1:] >= woken_s))
+        found.append(steps_j[usual] / steps_s[usual])
+    return np.concatenate(found)
+
+
+def _edge_power_w(around: Surroundings, energy_j: float) -> float:
+    """The power at both edges together, or twice the mean where power is not sampled."""
+    for stretch in around.stretches:
+        if stretch.channel.kind == "power":
+            both_w = float(stretch.values[0] + stretch.values[-1])
+            if not math.isnan(both_w):
+                return both_w
+    return 2 * energy_j / around.duration_s if around.duration_s > 0 else 0.0
