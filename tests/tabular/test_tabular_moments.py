@@ -107,11 +107,6 @@ def test_a_day_that_may_be_a_month_is_refused():
         moments(["03/05/2026 09:00:00", "03/05/2026 09:00:01"])
 
 
-def test_a_market_time_unit_has_the_day_first():
-    cells = ["05/03/2026 09:00:00 - 05/03/2026 09:15:00"]
-    assert moments(cells, heading="MTU (UTC)").epoch_s == epoch("2026-03-05T09:00:00")
-
-
 def test_a_cell_that_is_no_moment_is_refused_with_its_line():
     with pytest.raises(TraceError, match=r"line 3, column timestamp: 'yesterday'"):
         moments(["2026-03-05 09:00", "yesterday", "2026-03-05 09:02"])

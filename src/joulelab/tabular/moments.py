@@ -273,8 +273,6 @@ def _formats(table: Table, name: str, stamps: pd.Series[str]) -> Iterator[str]:
     if slashed[0].notna().any() and not stamps.str.contains(r"[ap]m$", case=False).any():
         first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
         day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
-        # ENTSO-E's market time units have the day first.
-        day_first |= not month_first and table.headings[name].name.casefold() == "mtu"
         if not day_first and not month_first and not first.equals(second):
             # A recording that goes on over midnight moves the day more than the month.
             day_first, month_first = first.nunique() > 1, second.nunique() > 1

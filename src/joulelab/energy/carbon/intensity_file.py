@@ -23,7 +23,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         missing = "times" if time is None else "carbon intensities"
         raise UsageError(f"{path} has no column of {missing}; {table.known()}", _HINT)
     place = _place(table, about)
+    table = _with_days_first(table, time)
     moments = table.moments(time, zone, assumed=UTC)
     if moments.changes:
         raise UsageError(
@@ -190,6 +191,14 @@ def _rows(loaded: object) -> list[dict[str, Any]]:
         if found := _rows(one):
             return found
     return []
+
+
+def _with_days_first(table: Table, time: str) -> Table:
+    """ENTSO-E's market time units, of which the day stands first, in the order of ISO 8601."""
+    if folded(table.headings[time].name) != "mtu":
+        return table
+    days = table.frame[time].str.replace(r"(\d\d)/(\d\d)/(\d{4})", r"\3-\2-\1", regex=True)
+    return replace(table, frame=table.frame.assign(**{time: days}))
 
 
 def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
