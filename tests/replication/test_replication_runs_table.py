@@ -405,6 +405,8 @@ def test_energies_that_cannot_be_are_left_out_of_every_statistic_and_said(table)
         ("energy", "kWh", 12.5 * 3.6e6),
         ("energy", "mJ", 12.5e-3),
         ("energy_mj", "MJ", 12.5e6),
+        ("pkg_energy_uj", None, 12.5e-6),
+        ("energy (\N{MICRO SIGN}J)", None, 12.5e-6),
         ("Energy consumption (J)", None, 12.5),
         ("energy_consumed;emissions", None, 12.5 * 3.6e6),
     ],
@@ -424,6 +426,7 @@ def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
     ("heading", "unit", "said"),
     [
         ("energy_mj", None, "its unit may be mJ or MJ"),
+        ("energy_mwh", None, "its unit may be mWh or MWh"),
         ("energy (BTU)", None, "'BTU' is no unit of energy"),
         ("energy_wh,gpu_energy_wh", None, "several columns with an energy"),
         ("energy_j,Energy-J", None, "have one name"),

@@ -75,8 +75,12 @@ JOULES = {
     "Wh": 3.6e3,
     "kWh": 3.6e6,
     "mWh": 3.6,
+    "uJ": 1e-6,
+    "Ws": 1.0,
 }
 """What a unit of energy is in joules; mJ and MJ are told apart by their letters."""
+EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
+"""What in small letters may be either of two units."""
 MOST_LEVELS = 20
 HUNDRED = 100.0
 
@@ -214,9 +218,7 @@ def _unit_of_name(name: str) -> str:
     start, _, last = folded(name).rpartition("_")
     if not start:
         return ""
-    if last == "mj":
-        return "mJ or MJ"
-    return next((unit for unit in JOULES if unit.casefold() == last), "")
+    return EITHER.get(last) or next((unit for unit in JOULES if unit.casefold() == last), "")
 
 
 def _absent(table: Table, name: str) -> UsageError:
@@ -292,8 +294,8 @@ def _spelt(unit: str) -> str:
         "megajoules": "MJ",
         "watt-hours": "Wh",
     }
-    plain = unit.casefold().replace(" ", "")
-    by_letters = {one.casefold(): one for one in JOULES if one.casefold() != "mj"}
+    plain = unit.casefold().replace(" ", "").replace("\N{GREEK SMALL LETTER MU}", "u")
+    by_letters = {one.casefold(): one for one in JOULES if one.casefold() not in EITHER}
     return words.get(plain) or by_letters.get(plain, unit)
 
 
