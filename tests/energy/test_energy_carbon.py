@@ -420,6 +420,7 @@ def test_values_that_cannot_be_in_their_unit_are_refused(tmp_path, heading, valu
     ("text", "starts"),
     [
         ("MTU (CET/CEST),Carbon intensity\n{} - 01.05.2024 15:00,231\n", "01.05.2024 14:00"),
+        ("MTU (UTC),Carbon intensity\n{} - 01/05/2024 19:00:00,231\n", "01/05/2024 12:00:00"),
         ("UTC time,carbon_intensity,coal\n{},231,1\n", "2024-05-01 12:00:00"),
         ("from,to,actual carbon intensity\n{},x,231\n", "2024-05-01T12:00Z"),
         ("Datetime (UTC),Carbon intensity\n{},231\n", "2024-05-01 12:00:00"),
@@ -463,6 +464,13 @@ def test_whoever_wrote_it_the_times_are_the_same(tmp_path, text, starts):
                 "data": [{"point_time": time, "value": 870.0} for time in HOURS],
                 "meta": {"units": "lbs_co2_per_mwh", "signal_type": "co2_moer", "region": "CAISO"},
             },
+            (394.6, 394.6),
+        ),
+        (
+            [
+                {"point_time": time, "value": 870.0, "datatype": "MOER", "x": "lbs"}
+                for time in HOURS
+            ],
             (394.6, 394.6),
         ),
     ],

@@ -42,6 +42,8 @@ GOES_ON = [
     (RUNS, runs((600, 600, 0.1), (7800, 1800, 0.3)), (0.1, 0.2)),
     # the clock was put back by 17 minutes
     (RUNS, runs((3000, 600, 0.1), (2580, 1800, 0.3)), (0.1, 0.2)),
+    # summer time ended, and the powers that are stated are not those of the energies
+    (POWERED, powered((3600, 600, 3.6e5, 13), (1200, 1800, 1.08e6, 13)), (0.1, 0.2)),
     # a counter that fell behind: impossible, and no count of its own
     (RUNS, runs((600, 600, 0.1), (1200, 1200, 0.05), (1800, 1800, 0.15)), (0.1, -0.05, 0.1)),
 ]
@@ -118,6 +120,11 @@ def test_interleaved_trackers_of_one_id_are_refused(read):
     rows = runs((60, 60, 0.1), (61, 55, 0.2), (120, 120, 0.3), (122, 116, 0.5))
     with pytest.raises(DatasetError, match="line 3: the duration falls within run_id a, and is"):
         read(RUNS, *rows)
+
+
+def test_energy_that_nothing_can_have_used_in_that_time_is_refused(read):
+    with pytest.raises(DatasetError, match="line 3: it does not go on from the row before"):
+        read(RUNS, *runs((600, 600, 0.1), (601, 600, 0.12)))
 
 
 def test_without_ids_trackers_are_told_apart_by_what_they_count(read):

@@ -405,11 +405,19 @@ def test_energies_that_cannot_be_are_left_out_of_every_statistic_and_said(table)
         ("energy", "kWh", 12.5 * 3.6e6),
         ("energy", "mJ", 12.5e-3),
         ("energy_mj", "MJ", 12.5e6),
+        ("pkg_energy_uj", None, 12.5e-6),
+        ("energy (\N{MICRO SIGN}J)", None, 12.5e-6),
+        ("Energy consumption (J)", None, 12.5),
+        ("energy_consumed;emissions", None, 12.5 * 3.6e6),
     ],
 )
 def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
-    text = f"model;{heading};accuracy\nA;12,5;0,91\nB;12,5;0,92\n"
-    found = read_runs(table(text), "architecture", unit=unit)
+    more = ";1" * heading.count(";")
+    text = f"model;{heading};accuracy\nA;12,5{more};0,91\nB;12,5{more};0,92\n"
+    named = "energy_consumed" if more else None
+    found = read_runs(table(text), "architecture", energy=named, unit=unit)
+    assert found.factors[0] == "model"
+    assert not [name for name in found.factors if "energy" in name]
     assert found.frame[found.energy].tolist() == pytest.approx([joules] * 2)
     assert found.frame["accuracy"].tolist() == [0.91, 0.92]
 
@@ -418,12 +426,16 @@ def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
     ("heading", "unit", "said"),
     [
         ("energy_mj", None, "its unit may be mJ or MJ"),
+        ("energy_mwh", None, "its unit may be mWh or MWh"),
         ("energy (BTU)", None, "'BTU' is no unit of energy"),
+        ("energy_wh,gpu_energy_wh", None, "several columns with an energy"),
+        ("energy_j,Energy-J", None, "have one name"),
         ("energy_kwh", "kJ", "--unit kJ, and the column 'energy_kwh' says kWh"),
     ],
 )
 def test_a_unit_that_cannot_be_told_is_refused(table, heading, unit, said):
-    text = f"model,{heading},accuracy\nA,12.5,0.91\nB,20.5,0.92\n"
+    more = ",1" * heading.count(",")
+    text = f"model,{heading},accuracy\nA,12.5{more},0.91\nB,20.5{more},0.92\n"
     with pytest.raises(JoulelabError) as caught:
         read_runs(table(text), "architecture", unit=unit)
     assert said in caught.value.message

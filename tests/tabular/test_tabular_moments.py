@@ -89,6 +89,12 @@ def test_seconds_since_the_opening_stay_as_they_are_in_their_unit():
     assert moments(["250", "1750"], heading="t_us").epoch_s is None
 
 
+def test_seconds_that_cannot_be_are_milliseconds_since_1970():
+    read = moments(["1772701200000", "1772701200500"], heading="t_s")
+    assert read.epoch_s == epoch("2026-03-05T09:00:00")
+    assert read.seconds.tolist() == [0, 0.5]
+
+
 def test_a_time_of_day_goes_on_over_midnight():
     assert moments(["23:59:59.5", "00:00:00.5", "00:00:01"]).seconds.tolist() == [0, 1, 1.5]
 

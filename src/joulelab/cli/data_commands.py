@@ -29,6 +29,8 @@ class Unit(StrEnum):
     WH = "Wh"
     KWH = "kWh"
     MWH = "mWh"
+    MICROJOULE = "uJ"
+    WS = "Ws"
 
 
 class Kind(StrEnum):

@@ -36,6 +36,8 @@ NEAR = math.log(1.5)
 """As far apart may a mean power and a stated one be, and two powers that are held alike."""
 NEAR_BEFORE = math.log(3.0)
 """Likewise where there is only the power of the row before."""
+MOST_TIMES = 20.0
+"""By how much the power of a computer may rise from one row to the next."""
 SAME = 1e-9
 
 
@@ -126,7 +128,8 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
     fits = not known or apart_s is None or row.duration_s <= apart_s + STAMP_SLACK_S
     rises = row.energy_j >= before.energy_j * (1 - SAME)
     ways = []
-    if grown_s >= 0 and (rises or (exact and not fits)):
+    sound = _sound(before, row, power_w)
+    if grown_s >= 0 and sound and (rises or (exact and not fits)):
         ways.append(Rule.GOES_ON)
     if rises and fits:
         ways.append(Rule.TIME_ANEW)
@@ -137,7 +140,7 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
             place,
             "the duration falls, and is longer than the time since the row before"
             if grown_s < 0
-            else "the energy falls, and the duration is longer than the time since the row before",
+            else "it does not go on from the row before, and lasted longer than the time since",
         )
     ways = _near(ways, before, row, power_w)
     if known and apart_s is not None and before.duration_s > 2 * STAMP_SLACK_S:
@@ -147,10 +150,17 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
     return ways if Rule.ITS_OWN in ways else ways[:1]
 
 
+def _sound(before: Reading, row: Reading, power_w: float | None) -> bool:
+    """Whether what was added since the row before can have been used in that time."""
+    added_j, grown_s = row.energy_j - before.energy_j, row.duration_s - before.duration_s
+    known_w = max(row.stated_w or 0.0, power_w or 0.0)
+    return added_j <= 0 or not known_w or added_j <= MOST_TIMES * known_w * grown_s
+
+
 def _near(ways: list[Rule], before: Reading, row: Reading, power_w: float | None) -> list[Rule]:
     """Those whose mean power is near to the one that is known, if one is near at all."""
     wanted_w = row.stated_w or power_w
-    if not wanted_w or wanted_w <= 0 or len(ways) == 1:
+    if not wanted_w or len(ways) == 1:
         return ways
     off = {way: _off(_power_w(way, before, row), wanted_w) for way in ways}
     least = min(off.values())
@@ -188,9 +198,10 @@ def _power_w(way: Rule, before: Reading, row: Reading) -> float | None:
 
 
 def _ratio(energy_j: float, seconds: float) -> float | None:
-    return energy_j / seconds if seconds > 0 else None
+    """A mean power; ``None`` where there is none that could be."""
+    return energy_j / seconds if seconds > 0 and energy_j > 0 else None
 
 
 def _off(power_w: float | None, wanted_w: float) -> float:
     """How far a power is from the one wanted, as a logarithm."""
-    return abs(math.log(power_w / wanted_w)) if power_w and power_w > 0 else math.inf
+    return abs(math.log(power_w / wanted_w)) if power_w else math.inf

@@ -52,9 +52,9 @@ def is_result(name: str, cells: Mapping[str, Sequence[str]], others: Sequence[st
     by_hand = [cells[one] for one in others if 2 * len(set(cells[one])) <= len(values)]
     combinations = list(zip(*by_hand, strict=True)) or [()] * len(cells[name])
     varies = len(set(zip(combinations, cells[name], strict=True))) > len(set(combinations))
-    unlike_any = fractions and len(different) == len(values) >= ENOUGH
-    measured = fractions and bool(MEASURED.search(name))
-    return (bool(by_hand) and varies) or unlike_any or measured
+    named = bool(MEASURED.search(name))
+    unlike_any = (fractions or named) and len(different) == len(values) >= ENOUGH
+    return (bool(by_hand) and varies) or unlike_any or (fractions and named)
 
 
 def _decides(levels: Sequence[str], texts: Sequence[str]) -> bool:

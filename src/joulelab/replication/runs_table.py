@@ -44,7 +44,7 @@ from joulelab.replication.exported import is_exported, runs_of_kind
 from joulelab.replication.result_columns import is_number, is_result
 from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Heading, Table, folded
+from joulelab.tabular.table import Table, folded
 
 Kind = Literal["architecture", "tuning"]
 
@@ -66,6 +66,7 @@ INFINITE = {
 }
 ENERGIES = ("energy_j", "energy_net_j", "energy_gross_j", "energy")
 """Columns that hold the energy of a run, the first that is there."""
+CODECARBON = ("energy_consumed", "cpu_energy", "gpu_energy", "ram_energy")
 JOULES = {
     "J": 1.0,
     "kJ": 1e3,
@@ -74,8 +75,12 @@ JOULES = {
     "Wh": 3.6e3,
     "kWh": 3.6e6,
     "mWh": 3.6,
+    "uJ": 1e-6,
+    "Ws": 1.0,
 }
 """What a unit of energy is in joules; mJ and MJ are told apart by their letters."""
+EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
+"""What in small letters may be either of two units."""
 MOST_LEVELS = 20
 HUNDRED = 100.0
 
@@ -123,8 +128,7 @@ def read_runs(
     """
     table = read_table(path, DatasetError)
     remarks = list(table.remarks)
-    for name in table.headings:
-        table.column(name)  # raises where one stands there twice
+    _refuse_twins(table)
     table = _done(table, remarks)
     named = [folded(factor) for factor in factors]
     if is_exported(table):
@@ -155,12 +159,24 @@ def read_runs(
     return RunsTable(path, kept.reset_index(drop=True), tuple(chosen), joules, tuple(remarks))
 
 
+def _refuse_twins(table: Table) -> None:
+    """Two columns of one name, however it is spelt, are one too many."""
+    names: dict[str, str] = {}
+    for text in table.headings:
+        table.column(text)  # raises where it stands there twice as it is
+        twin = names.setdefault(folded(text), text)
+        if twin != text:
+            raise table.error(
+                f"the columns {twin!r} and {text!r} have one name", "give one of them another"
+            )
+
+
 def _done(table: Table, remarks: list[str]) -> Table:
     """Only the runs that Experiment-Runner has finished."""
     name = table.column(DONE)
     if name is None:
         return table
-    done = np.array([text.casefold() == "done" for text in table.texts(name)])
+    done = np.array([text.casefold().endswith("done") for text in table.texts(name)])
     if not done.any():
         raise UsageError(f"no row of {table.path} is DONE", "finish the experiment first")
     if not done.all():
@@ -176,9 +192,19 @@ def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
             raise _absent(table, named)
         return folded(named)
     found = next((name for name in ENERGIES if table.column(name)), None)
-    found = found or next(
-        (folded(name) for name in table.headings if _unit_of_name(name, "energy_")), None
-    )
+    if found is None:
+        those = [
+            text
+            for text, heading in table.headings.items()
+            if "energy" in folded(text)
+            and (_spelt(heading.unit) in JOULES or _unit_of_name(heading.name))
+        ]
+        if len(those) > 1:
+            raise UsageError(
+                f"{table.path} has several columns with an energy: {', '.join(those)}",
+                "name the one that counts with --energy",
+            )
+        found = folded(those[0]) if those else None
     if found is None and kind == "architecture":
         raise UsageError(
             f"{table.path} has no column with an energy: {', '.join(ENERGIES)}",
@@ -187,14 +213,12 @@ def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
     return found
 
 
-def _unit_of_name(name: str, prefix: str = "") -> str:
+def _unit_of_name(name: str) -> str:
     """The unit of energy with which a name ends; empty where there is none."""
     start, _, last = folded(name).rpartition("_")
-    if not start or not f"{start}_".startswith(prefix):
+    if not start:
         return ""
-    if last == "mj":
-        return "mJ or MJ"
-    return next((unit for unit in JOULES if unit.casefold() == last), "")
+    return EITHER.get(last) or next((unit for unit in JOULES if unit.casefold() == last), "")
 
 
 def _absent(table: Table, name: str) -> UsageError:
@@ -235,8 +259,7 @@ def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> An
     """(n,) energies; infinite where the cell says so, for `analysis.impossible` to find."""
     heading = table.headings[name]
     said = heading.unit or _unit_of_name(heading.name)
-    known = next((one for one in JOULES if one == said), said)
-    known = known if known in JOULES else _spelt(said)
+    known = said if said in JOULES else _spelt(said)
     if unit is None and said and known not in JOULES:
         raise table.error(
             f"its unit may be {said}" if " or " in said else f"{said!r} is no unit of energy",
@@ -247,12 +270,19 @@ def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> An
         raise UsageError(
             f"--unit {unit}, and the column {name!r} says {known}", "leave one of the two out"
         )
+    if not said and unit is None and folded(name) in CODECARBON and _is_codecarbon(table):
+        said = known = "kWh"
+        remarks.append(f"{name} is in kWh, as CodeCarbon writes it.")
     used = unit or known or "J"
     if not said and unit is None and "joule" not in folded(name):
         remarks.append(f"{name} is taken to be in joules; --unit says otherwise.")
     texts = table.texts(name)
     values = table.numbers(name, missing=MISSING | INFINITE.keys()).values * JOULES[used]
     return np.array([INFINITE.get(t.casefold(), v) for t, v in zip(texts, values, strict=True)])
+
+
+def _is_codecarbon(table: Table) -> bool:
+    return all(table.column(name) for name in ("energy_consumed", "emissions"))
 
 
 def _spelt(unit: str) -> str:
@@ -264,8 +294,8 @@ def _spelt(unit: str) -> str:
         "megajoules": "MJ",
         "watt-hours": "Wh",
     }
-    plain = unit.casefold().replace(" ", "")
-    by_letters = {one.casefold(): one for one in JOULES if one.casefold() != "mj"}
+    plain = unit.casefold().replace(" ", "").replace("\N{GREEK SMALL LETTER MU}", "u")
+    by_letters = {one.casefold(): one for one in JOULES if one.casefold() not in EITHER}
     return words.get(plain) or by_letters.get(plain, unit)
 
 
@@ -316,10 +346,11 @@ def _found_factors(table: Table, energy: str | None, remarks: list[str]) -> list
     own = {"accuracy", energy, RUN, DONE, *ENERGIES}
     known = own | {*HYPERPARAMETERS, *MEASURES, *PLACES, *TOGETHER}
     cells = {folded(name): table.texts(name) for name in table.headings if name}
+    plain = {folded(text): folded(heading.name) for text, heading in table.headings.items()}
     different = {
         name: {text for text in texts if text.casefold() not in WITHOUT_LEVEL}
         for name, texts in cells.items()
-        if not {name, folded(Heading(name).name)} & known
+        if not {name, plain[name]} & known
     }
     found, alone, results = [], [], []
     for name, levels in different.items():

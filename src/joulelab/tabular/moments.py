@@ -228,8 +228,9 @@ def _of_numbers(table: Table, name: str) -> Moments:
     values = table.numbers(name, SECONDS if told else None).values
     if np.isnan(values).all():
         return Moments(values)
+    # No recording lasts for thousands of years, whatever its heading says.
     first = float(np.nanmin(np.abs(values)))
-    if not told:
+    if not told or first >= _EPOCHS[-1][0]:
         values = values * next((scale for least, scale in _EPOCHS if first >= least), 1.0)
     first = float(values[np.isfinite(values)][0])
     if first < EPOCH_S:

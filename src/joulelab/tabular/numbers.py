@@ -14,17 +14,19 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from joulelab.tabular.table import Table
 
 Floats = NDArray[np.float64]
 
-MISSING = frozenset({"", "-", "na", "n/a", "nan", "none", "null"})
+MISSING = frozenset({"", "-", "na", "n/a", "n/e", "nan", "none", "null"})
 """What stands in a cell without a value, in small letters."""
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,:]*)")
@@ -77,6 +79,9 @@ def read_numbers(
         values = column.to_numpy(float, na_value=math.nan) * factor
         values = np.where(np.isfinite(values), values, math.nan)
         return Numbers(values, "no value" if np.isnan(values).any() else "")
+    plain_values = _all_plain(column)
+    if plain_values is not None:
+        return Numbers(plain_values * factor)
     # A log has the same texts over and over: each is understood once.
     codes, texts = pd.factorize(column, use_na_sentinel=True)
     stripped = [str(text).strip() for text in texts]
@@ -95,6 +100,17 @@ def read_numbers(
     last = codes[lost[-1]] if len(lost) else -1
     told = (stripped[last] or "no value") if last >= 0 else "no value"
     return Numbers(values, told if len(lost) else "")
+
+
+def _all_plain(column: pd.Series[Any]) -> Floats | None:
+    """The values of a column whose every cell is a number as programs write it; else ``None``."""
+    import pandas as pd
+
+    try:
+        values = pd.to_numeric(column).to_numpy(float, na_value=math.nan)
+    except (TypeError, ValueError):
+        return None
+    return values if np.isfinite(values).all() else None
 
 
 def _factor(table: Table, name: str, units: Mapping[str, float]) -> float:

@@ -23,7 +23,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,8 @@ INTENSITIES = (
 FORECASTS = ("forecast carbon intensity (gco2/kwh)", "intensity.forecast")
 """What counts where an actual figure is missing."""
 MARGINAL = ("moer", "marginal")
+KINDS = ("units", "signal_type", "datatype")
+"""What says beside a column ``value`` what it is: WattTime's."""
 PLACES = ("zone name", "zone id", "zone", "bidding zone", "region", "area")
 ESTIMATED = ("data estimated", "isestimated", "is_estimated", "estimated")
 METHODS = ("data estimation method", "estimationmethod", "estimation_method")
@@ -128,6 +130,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         missing = "times" if time is None else "carbon intensities"
         raise UsageError(f"{path} has no column of {missing}; {table.known()}", _HINT)
     place = _place(table, about)
+    table = _with_days_first(table, time)
     moments = table.moments(time, zone, assumed=UTC)
     if moments.changes:
         raise UsageError(
@@ -190,13 +193,20 @@ def _rows(loaded: object) -> list[dict[str, Any]]:
     return []
 
 
+def _with_days_first(table: Table, time: str) -> Table:
+    """ENTSO-E's market time units, of which the day stands first, in the order of ISO 8601."""
+    if folded(table.headings[time].name) != "mtu":
+        return table
+    days = table.frame[time].str.replace(r"(\d\d)/(\d\d)/(\d{4})", r"\3-\2-\1", regex=True)
+    return replace(table, frame=table.frame.assign(**{time: days}))
+
+
 def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
     name = table.column(*INTENSITIES)
     meta = about.get("meta")
-    said = (
-        f"{meta.get('units', '')} {meta.get('signal_type', '')}" if isinstance(meta, dict) else ""
-    )
-    if name is None and said:
+    said = [str(meta.get(one, "")) for one in KINDS] if isinstance(meta, dict) else []
+    said += [table.texts(found)[0] for one in KINDS if (found := table.column(one))]
+    if name is None and any(said):
         name = table.column("value")
     if name is None:
         those = [
@@ -213,7 +223,7 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
         name = those[0] if those else None
     if name is None:
         return None
-    text = _spelt(f"{name} {table.headings[name].unit} {said}")
+    text = _spelt(f"{name} {table.headings[name].unit} {' '.join(said)}")
     marginal = any(word in text for word in MARGINAL)
     factor = unit_g_per_kwh(text)
     if factor is None and _SOME_UNIT.search(text):
