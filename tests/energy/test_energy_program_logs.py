@@ -202,6 +202,13 @@ LOGS = {
     "perf stat -I": (PERF, {"cpu:0": 1090.4, "uncore:0": 4, "dram:0": 6.2}, 1096.6),
     "perf stat -I -x,": (PERF_X, {"cpu:0": 90.4, "psys:0": 100.4}, 100.4),
     "perf stat -I --per-socket": (PERF_SOCKETS, {"cpu:0": 90.4, "cpu:1": 50.4}, 140.8),
+    "perf stat -I -A": (
+        "".join(
+            f"     {second}.000265  CPU{cpu}     45.2 Joules power/energy-pkg/\n"
+            for second in (1, 2) for cpu in (0, 28)
+        ),
+        {"cpu:0": 90.4, "cpu:28": 90.4}, 180.8,
+    ),
     "perf stat -I in a German locale": (PERF_GERMAN, {"cpu:0": 2090.4}, 2090.4),
     "perf stat -I -j": (PERF_JSON, {"cpu:0": 90.4}, 90.4),
     "powermetrics": (POWERMETRICS, {**APPLE, "ane:0": None}, 7 * 5.0025),

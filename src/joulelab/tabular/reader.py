@@ -45,6 +45,8 @@ LOOKED_AT = 200
 """Lines that decide on the delimiter."""
 WHAT = "a table is Parquet or a text with a delimiter"
 _FOR_EXCEL = re.compile(r'^"?sep=.?"?(?=\n)')
+_ROW_BEGINS = re.compile(r"\s*[\d\"'\[+\-.,;|]")
+"""What a row of values begins with; the words of a program do not."""
 _QUOTED = re.compile(r'"[^"]*"')
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 _STAMP = re.compile(
@@ -259,7 +261,7 @@ def _without_messages(
     kept: list[_Line] = []
     out: list[_Line] = []
     for line in rows:
-        odd = _count(line.text, delimiter) != width and line.text.lstrip()[:1].isalpha()
+        odd = _count(line.text, delimiter) != width and not _ROW_BEGINS.match(line.text)
         values = odd and any(_is_value(cell) for cell in _cells(line.text, delimiter))
         (out if odd and not values else kept).append(line)
     if not out or not kept:

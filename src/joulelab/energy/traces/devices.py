@@ -57,7 +57,7 @@ APART_S = 0.1
 ROUND = 0.75
 """A round has at least this part of all devices; some may drop out."""
 _PERCENT = "%"
-_DOMAIN = re.compile(r"[a-z]+(:\w+)?(/[a-z]+(:\w+)?)?")
+_DOMAIN = re.compile(r"([\w.-]+/)?[a-z]+(:\w+)?")
 
 
 @dataclass(frozen=True)

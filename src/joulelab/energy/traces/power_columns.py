@@ -65,65 +65,13 @@ _CONTAINED: Mapping[str, tuple[str, ...]] = {
 _POWER = {"power", "pwr", "watt", "watts", "apower"}
 _ENERGY = {"energy", "joules", "aenergy"}
 _MANNERS = ("instant", "instantaneous", "", "draw", "current", "average", "avg", "mean", "last")
-_NO_POWER = frozenset(
-    [
-        "limit",
-        "limits",
-        "cap",
-        "max",
-        "min",
-        "maximum",
-        "minimum",
-        "peak",
-        "tdp",
-        "default",
-        "enforced",
-        "budget",
-        "target",
-        "state",
-        "mode",
-        "supply",
-        "management",
-        "apparent",
-        "reactive",
-        "percent",
-        "percentage",
-        "pct",
-        "utilization",
-        "utilisation",
-        "util",
-        "std",
-        "stddev",
-        "var",
-        "variance",
-        "factor",
-        "ret",
-        "return",
-        "returned",
-        "cost",
-        "price",
-        "saving",
-        "brake",
-        "slowdown",
-        "throttle",
-        "fund",
-        "aprt",
-        "violation",
-        "temperature",
-        "temp",
-        "agent",
-        "rail",
-        "chip",
-        "rest",
-        "soc",
-        "vrm",
-        "slot",
-        "pin",
-        "pcie",
-        "input",
-        "output",
-    ]
-)
+_OF_NO_POWER = """
+    limit limits cap max min maximum minimum peak tdp default enforced budget target state mode
+    supply management apparent reactive percent percentage pct utilization utilisation util std
+    stddev var variance factor ret return returned cost price saving brake slowdown throttle fund
+    aprt violation temperature temp agent rail chip rest soc vrm slot pin pcie input output
+"""
+_NO_POWER = frozenset(_OF_NO_POWER.split())
 _PACKAGES = frozenset({"package", "socket"})
 _FILLING = {*_POWER, *_ENERGY, *_MANNERS, *WATTS, *JOULES, "usage", "value", "consumption", "now"}
 _UNIT = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
@@ -139,7 +87,7 @@ class PowerColumn:
 
     Attributes:
         name: of the column.
-        kind: power, energy since some moment, or energy since the row before.
+        kind: power, or energy: whether that counts on is seen in its values.
         family: the part of the machine: ``gpu``, ``cpu`` ...; empty where the heading names none.
         number: which of several; ``None`` where the heading does not say.
         label: what else tells it from others.
@@ -147,7 +95,7 @@ class PowerColumn:
     """
 
     name: str
-    kind: Literal["power", "counter", "interval"]
+    kind: Literal["power", "energy"]
     family: str = ""
     number: int | None = None
     label: str = ""
@@ -254,13 +202,9 @@ def domain_of(column: PowerColumn, known: Sequence[PowerColumn]) -> str:
         column: one of them.
         known: all of the table.
     """
-    numbered = [
-        one
-        for one in known
-        if one.family == column.family and one.number is not None and one.family
-    ]
     if not column.family and column.number is None:
         return ""
+    numbered = [one for one in known if one.family == column.family and one.number is not None]
     if column.family in ("", TOTAL, "wall"):
         number = "" if column.number is None else f":{column.number}"
         return f"{column.family or 'gpu'}{number}"
@@ -287,12 +231,12 @@ def _is_unit(text: str) -> bool:
     return text.casefold() in WATTS or text.casefold() in JOULES
 
 
-def _kind(words: Sequence[str], unit: str) -> Literal["power", "counter"] | None:
+def _kind(words: Sequence[str], unit: str) -> Literal["power", "energy"] | None:
     last = next((word for word in reversed(words) if not word.isdigit()), "")
     if unit in WATTS or (not unit and (_POWER.intersection(words) or last in WATTS)):
         return "power" if not _ENERGY.intersection(words) or unit in WATTS else None
     if unit in JOULES or (not unit and last in JOULES):
-        return "counter"
+        return "energy"
     return None
 
 

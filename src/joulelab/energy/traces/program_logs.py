@@ -229,7 +229,7 @@ def _perf(path: Path, text: str) -> Log:
                 "record intervals: perf stat -I 1000 -a -e power/energy-pkg/",
             )
         time_s = float(said["time"].replace(",", "."))
-        socket = re.search(r"\bS(\d+)\b", line[: event.start()])
+        socket = re.search(r"\b(?:S|CPU)(\d+)\b", line[: event.start()])
         part = {"gpu": "igpu"}.get(event[1], event[1])
         name = f"{part}{socket[1] if socket else ''} energy (J)"
         row = rows.setdefault(time_s, {})
@@ -247,7 +247,7 @@ def _perf(path: Path, text: str) -> Log:
 
 
 _PERF = re.compile(
-    r"^\s*(?P<time>\d+[.,]\d+)[\s,;:|]\s*(?:S\d+(?:-D\d+)?[\s,;:|]+\d+[\s,;:|]+)?"
+    r"^\s*(?P<time>\d+[.,]\d+)[\s,;:|]\s*(?:S\d+(?:-D\d+)?[\s,;:|]+\d+[\s,;:|]+|CPU\d+[\s,;:|]+)?"
     r"(?P<joules><[^>]*>|[\d.,]+)[\s,;:|]"
 )
 _PERF_JSON = re.compile(

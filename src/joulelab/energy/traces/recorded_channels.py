@@ -167,8 +167,7 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
     table, rows = reading.table, device.rows
     by_what: dict[tuple[Any, ...], list[PowerColumn]] = {}
     for column in reading.columns:
-        kind = "power" if column.kind == "power" else "energy"
-        by_what.setdefault((*column.what, kind), []).append(column)
+        by_what.setdefault((*column.what, column.kind), []).append(column)
     for ways in by_what.values():
         part = table.rows(rows)
         column, numbers = _best(part, ways)
