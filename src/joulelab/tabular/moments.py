@@ -343,7 +343,11 @@ def _formats(stamps: pd.Series[str]) -> Iterator[str]:
 def _to_datetime(stamps: pd.Series[str], form: str) -> pd.Series[Any]:
     import pandas as pd
 
-    return pd.to_datetime(stamps, format=form, errors="coerce")
+    try:
+        moments = pd.to_datetime(stamps, format=form, errors="coerce")
+    except ValueError:  # several offsets, in places where none should be
+        moments = pd.Series(pd.NaT, index=stamps.index)
+    return moments if moments.dt.tz is None else moments.dt.tz_localize(None)
 
 
 def _epoch_s(moments: pd.Series[Any]) -> Floats:

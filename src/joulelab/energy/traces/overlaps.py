@@ -85,8 +85,9 @@ def _as_total(table: Table, whole: Taken, taken: Sequence[Taken]) -> Taken:
         and one.domain.rpartition("/")[0] == host
         and len(one.stretch.values) == size
     ]
-    apart = np.abs(np.sum(parts, axis=0) - values) if parts else np.full(size, np.inf)
-    if np.nanmedian(apart) <= SUMMING * float(np.nanmedian(values)):
+    apart = np.abs(np.sum(parts, axis=0) - values) if parts else np.empty(0)
+    known = np.isfinite(apart)
+    if known.any() and np.median(apart[known]) <= SUMMING * float(np.median(values[known])):
         return whole.of(f"{host}/{TOTAL}" if host else TOTAL)
     names = ", ".join(dict.fromkeys(one.column.name for one in taken))
     raise TraceError(

@@ -269,10 +269,14 @@ def _powermetrics(path: Path, text: str) -> Log:
     lines, line, end_s = [], parts[0].count("\n") + 1, None
     for part in parts[1:]:
         said = _ACTIVITY.match(part)
-        if said is None:
-            raise TraceError(f"{path}, line {line}: a sample without its time", "cut it out")
-        elapsed_s = float(said["ms"]) / 1000
-        stamp = datetime.strptime(" ".join(said["moment"].split()), "%a %b %d %H:%M:%S %Y %z")
+        try:
+            moment, elapsed = said.groups() if said else ("", "")
+            stamp = datetime.strptime(" ".join(moment.split()), "%a %b %d %H:%M:%S %Y %z")
+            elapsed_s = float(elapsed) / 1000
+        except ValueError:
+            raise TraceError(
+                f"{path}, line {line}: a sample without its time", "cut that sample out"
+            ) from None
         end_s = _end_s(end_s, stamp.timestamp(), elapsed_s)
         row = {f"{name} (mW)": watts for name, watts in reversed(_LINE_OF_POWER.findall(part))}
         row |= {f"{name} (W)": watts for name, watts in _PACKAGE.findall(part)}
@@ -283,7 +287,7 @@ def _powermetrics(path: Path, text: str) -> Log:
     return _of_samples(path, rows, lines)
 
 
-_ACTIVITY = re.compile(r"(?P<moment>[^)]+)\) \((?P<ms>[\d.]+)ms elapsed\)")
+_ACTIVITY = re.compile(r"([^)]+)\) \(([\d.]+)ms elapsed\)")
 _LINE_OF_POWER = re.compile(
     r"^((?:CPU|GPU|ANE|DRAM|Package|Combined) Power)(?: \([^)]*\))?: ([\d.]+) mW", re.MULTILINE
 )
@@ -304,7 +308,7 @@ def _property_lists(path: Path, content: bytes) -> Log:
             told: dict[str, Any] = plistlib.loads(body)
             processor, elapsed_s = told["processor"], told["elapsed_ns"] / 1e9
             moment = told["timestamp"].replace(tzinfo=UTC).timestamp()
-        except (ExpatError, ValueError, KeyError, TypeError, AttributeError):
+        except (ExpatError, ValueError, LookupError, TypeError, AttributeError):
             cut = True  # the last one may be
             continue
         end_s = _end_s(end_s, moment, elapsed_s)
