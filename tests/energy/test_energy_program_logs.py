@@ -2,13 +2,15 @@
 
 import json
 import plistlib
+import random
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
 
 from joulelab.energy.reading import Status
 from joulelab.energy.traces.recording import read_recording
-from joulelab.errors import TraceError
+from joulelab.errors import JoulelabError, TraceError
 
 DMON = "    {gpu}    {power}     45      -     95      0\n"
 DMON_HEAD = "# gpu    pwr  gtemp  mtemp     sm    mem\n# Idx      W      C      C      %      %\n"
@@ -307,3 +309,32 @@ def test_a_first_report_without_data_is_no_reading(read):
     measured = read(json.dumps(first) + SCAPHANDRE).measure()
     assert measured["total"].status is not Status.MEASURED
     assert measured["total"].lost_s == pytest.approx(100)
+
+
+def damaged(content, chance):
+    """A log in which bytes, lines, or marks were lost or changed."""
+    lines = content.split(b"\n")
+    at = chance.randrange(len(lines))
+    match chance.randrange(5):
+        case 0:
+            return content[: chance.randrange(len(content))]
+        case 1:
+            place = chance.randrange(len(content))
+            return content[:place] + bytes([chance.randrange(256)]) + content[place + 1 :]
+        case 2:
+            return b"\n".join(lines[:at] + lines[at + chance.randrange(1, 5) :])
+        case 3:
+            return b"\n".join([*lines[:at], chance.choice(lines), *lines[at:]])
+        case _:
+            old, new = chance.choice(
+                ((b",", b";"), (b".", b","), (b"1", b"nan"), (b"0", b"[N/A]"), (b"0", b"1e400"))
+            )
+            return content.replace(old, new)
+
+
+def test_a_damaged_log_is_read_or_refused_and_never_ends_otherwise(read):
+    chance = random.Random(20260305)
+    logs = [log[0] if isinstance(log[0], bytes) else log[0].encode() for log in LOGS.values()]
+    for _ in range(150):
+        with suppress(JoulelabError):
+            read(damaged(chance.choice(logs), chance)).measure()

@@ -34,6 +34,7 @@ def epoch(text):
         ("05/Mar/2026:09:00:00 +0000", "05/Mar/2026:10:00:07 +0100", 7),
         ("[05/Mar/2026:09:00:00 +0000]", "[05/Mar/2026:09:00:02 +0000]", 2),
         ("2026-03-05 10:00:00 CET", "2026-03-05 11:00:03 CEST", 3),
+        ("2026-03-05 10:00:00+01", "2026-03-05 04:00:00.5-05", 0.5),
         ("Thu Mar  5 09:00:00 UTC 2026", "Thu Mar  5 04:00:01 EST 2026", 1),
         ("1772701200", "1772701201.5", 1.5),
         ("1772701200000", "1772701200100", 0.1),
@@ -117,6 +118,11 @@ def test_where_distances_are_enough_either_day_will_do_and_is_said():
     assert read.seconds.tolist() == [0, 2]
     assert read.epoch_s is None
     assert read.remarks == ("05/03/2026 may be either of two days: when it began is unknown",)
+
+
+def test_offsets_where_none_should_be_are_refused():
+    with pytest.raises(TraceError, match=r"line 2, column timestamp: '2026-03-05T10:00:00.01:00x'"):
+        moments(["2026-03-05T10:00:00+01:00x", "2026-03-05 10:00:00+02:00 CET"])
 
 
 def test_a_cell_that_is_no_moment_is_refused_with_its_line():

@@ -104,6 +104,8 @@ _OFFSET = re.compile(
 )
 _DATE_COMMAND = re.compile(r"^([A-Z]\w\w [A-Z]\w\w +\d+ \d\d:\d\d:\d\d) ([A-Z]{3,4}) (\d{4})$")
 """As date(1) prints it, the zone before the year."""
+_HOURS_ONLY = re.compile(r"^(.*\d:\d\d(?:[.,]\d+)?)([+-]\d\d)$")
+"""An offset as PostgreSQL writes it: 09:00:00+01."""
 _INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
 _OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
@@ -250,6 +252,7 @@ def _of_texts(
     import pandas as pd
 
     texts = texts.str.strip("[]").str.strip().str.replace(_DATE_COMMAND, r"\1 \3 \2", regex=True)
+    texts = texts.str.replace(_HOURS_ONLY, r"\1\2:00", regex=True)
     if texts.str.contains(_INTERVAL).any():
         texts = texts.str.split(_INTERVAL, n=1).str[0]
     if _TIME_OF_DAY.fullmatch(next((text for text in texts if text), "")):
