@@ -235,7 +235,8 @@ def test_net_energy_inherits_the_bounds_of_gross_and_idle():
 
 
 def test_idle_power_remembers_how_far_it_may_be_off():
-    with Recorder([FakeMeter((channel(kind="power", relative_error=0.1), lambda: 20.0))]) as meter:
+    idle = FakeMeter((channel(kind="power", relative_error=0.1), lambda: 20.0))
+    with Recorder([idle], interval_s=10) as meter:
         meter.measure_idle(0.05)
         assert meter.idle_error_w["gpu:0"] == pytest.approx(2.0)
         with meter.open("w") as window:

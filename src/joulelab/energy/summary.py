@@ -257,12 +257,7 @@ def _reading(
     figures = sorted(unsorted, key=lambda said: said.rank)
     best = figures[0]
     channel = best.channel
-    flags += [f"{domain}: {said.reason}" for said in figures if said.impossible]
-    flags += [
-        f"{domain}: {one.channel.source} {one.unreadable}: that is no reading"
-        for one, said in zip(stretches, unsorted, strict=True)
-        if IMPOSSIBLE in one.unreadable and not said.impossible
-    ]
+    flags += _impossible(domain, stretches, unsorted)
     if best.energy_j is None:
         return Reading(
             domain,
@@ -301,6 +296,17 @@ def _reading(
         seen_j=best.seen_j,
         idle_error_w=idle_error_w,
     )
+
+
+def _impossible(domain: str, stretches: Sequence[Stretch], figures: Sequence[Figure]) -> list[str]:
+    """What channels cannot have meant: all of what they say, or a sample of it."""
+    whole = [f"{domain}: {said.reason}" for said in figures if said.impossible]
+    parts = [
+        f"{domain}: {one.channel.source} {one.unreadable}: that is no reading"
+        for one, said in zip(stretches, figures, strict=True)
+        if IMPOSSIBLE in one.unreadable and not said.impossible
+    ]
+    return whole + parts
 
 
 def _few(said: Figure, duration_s: float) -> str:
