@@ -136,10 +136,12 @@ def test_without_ids_trackers_are_told_apart_by_what_they_count(read):
     assert found.trap.energy_j == pytest.approx(0.6 * KWH)
 
 
-def test_without_ids_what_may_be_either_is_refused(read):
-    rows = [row.replace(",a,", ",") for row in runs((600, 600, 0.1), (7800, 1800, 0.3))]
+@pytest.mark.parametrize("header", [NAMELESS, "timestamp,experiment_id,cpu_energy" + RUNS[16:]])
+def test_without_ids_what_may_be_either_is_refused(read, header):
+    ids = "," if header == NAMELESS else ",the-same,.1,"
+    rows = [row.replace(",a,", ids) for row in runs((600, 600, 0.1), (7800, 1800, 0.3))]
     with pytest.raises(DatasetError, match="line 3: it may go on counting"):
-        read(NAMELESS, *rows)
+        read(header, *rows)
 
 
 def test_rows_the_wrong_way_round_are_refused(read):

@@ -380,6 +380,12 @@ def test_a_run_table_of_experiment_runner_has_factors_and_results_and_unfinished
         read_runs(table(RUN_TABLE.replace("DONE", "TODO")), "architecture", energy="CPU Energy")
 
 
+def test_sizes_that_come_once_each_are_levels_where_nothing_else_is_set(table):
+    rows = "".join(f"A,{2**n},{n + 1}.5,0.9\n" for n in range(9))
+    found = read_runs(table(f"model,batch_size,energy_j,accuracy\n{rows}"), "architecture")
+    assert found.factors == ("model", "batch_size")
+
+
 def test_energies_that_cannot_be_are_left_out_of_every_statistic_and_said(table):
     found = read_runs(table(RUN_TABLE), "architecture", ["quantization"], "CPU Energy")
     made = experiment_of_table(

@@ -100,9 +100,13 @@ def in_words(found: pd.DataFrame, form: Callable[[float], str] = formats.number)
     if not len(found):
         return ""
     named = [
-        f"{row['run']}, {row['column']} {formats.signed(form(float(row['value'])))}"
+        f"{row['run']}, {row['column']} {_written(float(row['value']), form)}"
         for row in found.head(MOST_NAMED).to_dict("records")
     ]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     noun = "impossible energy" if len(found) == 1 else "impossible energies"
     return f"{len(found):,} {noun}: {'; '.join(named)}{more}"
+
+
+def _written(value: float, form: Callable[[float], str]) -> str:
+    return "infinite" if np.isinf(value) else formats.signed(form(value))

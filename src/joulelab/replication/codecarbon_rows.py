@@ -211,12 +211,10 @@ def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
     moments = table.moments(columns["timestamp"], UTC)
     _require_values(table, columns["timestamp"], moments.since_1970_s)
     at_s = moments.since_1970_s
+    written = [_moment(text, at) for text, at in zip(stamps, at_s.tolist(), strict=True)]
     data: dict[str, object] = {
         "line": list(table.lines) or list(range(1, len(table) + 1)),
-        "timestamp": pd.Series(
-            [_moment(text, at) for text, at in zip(stamps, at_s.tolist(), strict=True)],
-            dtype=object,
-        ),
+        "timestamp": pd.Series(written, dtype=object),
     }
     if (run_ids := _run_ids(table)) is not None:
         data["run_id"] = run_ids
@@ -231,7 +229,7 @@ def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
     if region := table.column("region"):
         data["region"] = table.texts(region)
     data["at_s"] = at_s
-    data["has_offset"] = [one.tzinfo is not None for one in data["timestamp"]]  # type: ignore[attr-defined]
+    data["has_offset"] = [one.tzinfo is not None for one in written]
     data["stated_w"] = _stated_w(table)
     return pd.DataFrame(data), remarks
 
@@ -243,9 +241,8 @@ def _run_ids(table: Table) -> list[str] | None:
         texts = table.texts(column) if column else []
         if not any(texts):
             continue
-        # From version 2 on all runs of a user have the same experiment_id.
-        if name != RUN_IDS[0] and len(set(texts)) == 1 and len(texts) > 1 and table.column(TASK):
-            continue
+        if name != RUN_IDS[0] and table.column("cpu_energy"):
+            continue  # from version 2 on all trackers of an experiment have the same
         if "" in texts:
             raise table.error(
                 "there is no value", "give the row the run_id of its tracker", texts.index(""), name

@@ -49,7 +49,7 @@ def is_result(name: str, cells: Mapping[str, Sequence[str]], others: Sequence[st
     if 2 * len(different) <= len(values):
         measured = fractions and bool(MEASURED.search(name))
         return measured and any(_decides(cells[one], cells[name]) for one in others)
-    by_hand = [cells[one] for one in others if 2 * len(set(cells[one])) <= len(values)]
+    by_hand = [cells[one] for one in others if 1 < len(set(cells[one])) <= len(values) / 2]
     combinations = list(zip(*by_hand, strict=True)) or [()] * len(cells[name])
     varies = len(set(zip(combinations, cells[name], strict=True))) > len(set(combinations))
     named = bool(MEASURED.search(name))

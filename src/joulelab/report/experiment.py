@@ -178,11 +178,11 @@ def experiment_of_table(
     ]
     frame, impossible, sentences = _without_impossible(frame, [energy] if energy else [])
     known = energy is not None and bool(frame[energy].notna().any())
-    said = (
-        (*remarks, *sentences, *training_remarks(frame))
-        if known
-        else ("No energy is known: the table has none.", *remarks, *sentences)
-    )
+    if known:
+        said = (*remarks, *sentences, *training_remarks(frame))
+    else:
+        none = "none that can be" if impossible else "none"
+        said = (f"No energy is known: the table has {none}.", *remarks, *sentences)
     basis = EnergyBasis(energy if known else None, "of unknown source", said)
     return Experiment(
         name=name,
