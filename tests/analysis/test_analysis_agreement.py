@@ -18,7 +18,7 @@ from joulelab.analysis.bland_altman import (
 from joulelab.analysis.calibration import calibrate
 from joulelab.analysis.concordance import concordance, pearson
 from joulelab.analysis.deming import deming
-from joulelab.analysis.impossible import impossible, in_words
+from joulelab.analysis.impossible import impossible, in_words, without_impossible
 from joulelab.analysis.line import Line
 from joulelab.analysis.passing_bablok import passing_bablok
 from joulelab.errors import UsageError
@@ -294,6 +294,13 @@ def test_impossible_readings_are_named_and_left_out_with_their_run():
     assert "b, cc_cpu_j \N{MINUS SIGN}6" in in_words(found.impossible)
     assert agreement(runs, "cc_j", "wall_j").n == 4
     assert in_words(impossible(runs, "wall_j")) == ""
+
+
+def test_an_infinite_reading_is_impossible_and_taken_for_unknown():
+    runs = pd.DataFrame({"run": ["a", "b", "c"], "gpu_j": [np.inf, 3.0, 0.0]})
+    kept, found = without_impossible(runs, "gpu_j", "run")
+    assert in_words(found) == "2 impossible energies: a, gpu_j infinite; c, gpu_j 0"
+    assert kept["gpu_j"].notna().tolist() == [False, True, False]
 
 
 def test_many_impossible_readings_are_counted_and_the_first_named():

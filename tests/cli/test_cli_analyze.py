@@ -185,9 +185,9 @@ def test_a_factor_with_one_level_leaves_out_what_needs_two(tmp_path, joulelab):
 @pytest.mark.parametrize(
     ("text", "options", "code", "said"),
     [
-        (None, [], 1, "cannot be read: No such file"),
+        (None, [], 1, "does not exist"),
         ("", [], 1, "is empty"),
-        ("depth,energy_j\n1,2\n", [], 1, "line 1: there is no column 'accuracy'"),
+        ("depth,energy_j\n1,2\n", [], 1, "there is no column 'accuracy'"),
         ("depth,energy_j,accuracy\n1,much,0.5\n", [], 1, "line 2, column energy_j: 'much'"),
         ("depth,energy_j,accuracy\n1,2,-0.5\n", [], 1, "line 2, column accuracy: '-0.5'"),
         ("depth,energy_j,accuracy\n1,2,0.5\n", ["--factor", "dept"], 2, "did you mean 'depth'?"),

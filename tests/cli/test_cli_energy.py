@@ -118,7 +118,7 @@ def test_the_log_of_nvidia_smi_is_measured_and_drawn(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a,b\n1,2\n", "no column of time"), ("", "cannot be read"), (None, "does not exist")],
+    [("a,b\n1,2\n", "no column of time"), ("", "is empty"), (None, "does not exist")],
 )
 def test_what_is_no_trace_is_refused(tmp_path, text, words):
     path = tmp_path / "x.csv"

@@ -188,7 +188,7 @@ def test_too_few_connections_are_said(joulelab):
         (("http://127.0.0.1:1", "--arrivals", "poison(5)", "--requests", 5), "poisson"),
         (("http://127.0.0.1:1", "--arrivals", "poisson(0)", "--requests", 5), "f must be"),
         (("http://127.0.0.1:1", "--arrivals", "poisson(1)", "--requests", 10**8), "too many"),
-        (("http://192.0.2.1/", "--arrivals", "poisson(201)", "--requests", 9), "--yes"),
+        (("http://192.0.2.1/", "--arrivals", "poisson(400)", "--requests", 900), "--yes"),
         (("http://192.0.2.1/", "--arrivals", "poisson(1)", "--requests", 10_001), "--yes"),
     ],
 )
@@ -197,6 +197,23 @@ def test_what_cannot_or_should_not_be_sent_is_said_beforehand(joulelab, argument
     assert code == 2
     assert words in err
     assert out == ""
+
+
+def test_a_burst_in_a_trace_is_a_heavy_load_whatever_its_mean_rate(joulelab, tmp_path):
+    # So many within half a second, and one an hour later: 0.06 a second on average.
+    times = [*np.linspace(1e6, 1e6 + 0.5, 201), 1e6 + 3600]
+    trace = tmp_path / "a.csv"
+    trace.write_text("\n".join(["t_s", *(f"{t:.5f}" for t in times), ""]))
+    code, _, err = joulelab(
+        "load", "http://192.0.2.1/", "--arrivals", f"trace({trace})", "--requests", 202
+    )
+    assert code == 2
+    assert "up to 201 of them within a second" in err
+    code, _, err = joulelab(
+        "load", "http://192.0.2.1/", "--arrivals", f"trace({trace}, 0.01)", "--requests", 202,
+        "--timeout", "10ms",
+    )  # fmt: skip
+    assert "--yes" not in err, "34 s apart on average, 0.3 s in the burst"
 
 
 def test_a_trace_with_too_few_arrivals_is_said(joulelab, tmp_path):

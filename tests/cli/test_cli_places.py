@@ -173,6 +173,14 @@ def test_a_first_start_may_be_given_and_is_utc(study, joulelab, grid):
     assert "of the starts reach into a time of unknown intensity" in words
 
 
+def test_a_zone_is_that_of_the_series_and_of_the_first_start(study, joulelab, grid):
+    grid.write_text(GRID.replace("Z", ""))
+    more = ["--duration", "30min", "--from", "2024-05-01T15:00", "--timezone", "Europe/Berlin"]
+    start = asked(joulelab, study, "--start", grid, *more)["start"]
+    assert start["earliest_s"] == NOON + 3600
+    assert start["source"] == "grid.csv, column 'g_per_kwh'"
+
+
 def test_without_a_duration_it_is_the_study_s_own(study, joulelab, grid):
     ledger = Results.open(study).ledger_frame()
     start = asked(joulelab, study, "--start", grid)["start"]

@@ -22,6 +22,7 @@ from joulelab.energy.carbon.footprint import (
     default_place,
     default_pue,
     footprint,
+    in_zone,
 )
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
 from joulelab.energy.carbon.tables import cloud_regions, countries, regions
@@ -347,17 +348,18 @@ def test_rows_may_stand_in_any_order(tmp_path):
     ("text", "message"),
     [
         ("", "is empty"),
-        ("time,power\n", "no column of carbon intensities; it has: time, power"),
-        ("hour,g_per_kwh\n", "no column of times; it has: hour, g_per_kwh"),
-        ("time,g_per_kwh\n", "no row with a carbon intensity"),
-        ("time,g_per_kwh\n2024-05-01,1\nnoon,2\n", "line 3: 'noon' is no time"),
-        ("time,g_per_kwh\n2024-05-01,1\n2024-05-02,-2\n", "line 3: '-2' is no carbon"),
-        ("time,g_per_kwh\n2024-05-01,1\n\n2024-05-02,low\n", "line 4: 'low' is no carbon"),
-        ("time,g_per_kwh\n2024-05-01,nan\n", "line 2: 'nan' is no carbon"),
+        ("time,power\n1,2\n", "no column of carbon intensities; there are time, power"),
+        ("hour,g_per_kwh\n1,2\n", "no column of times; there are hour, g_per_kwh"),
+        ("time,g_per_kwh\n", "a header and no row"),
+        ("time,g_per_kwh\n2024-05-01,\n", "no row with a carbon intensity"),
+        ("time,g_per_kwh\n2024-05-01,1\nnoon,2\n", "line 3, column time: 'noon' is neither"),
+        ("time,g_per_kwh\n2024-05-01,1\n2024-05-02,-2\n", "line 3, column g_per_kwh: -2 g/kWh"),
+        ("time,g_per_kwh\n2024-05-01,1\n\n2024-05-02,low\n", "line 4, column g_per_kwh: 'low'"),
         ("time,g_per_kwh\n2024-05-01,1\n", "a series needs two rows"),
+        ("time,g_per_kwh\n2024-05-01,9\n,8\n", "line 3: there is no time"),
         (
             "time,g_per_kwh\n2024-05-01T12:00Z,1\n2024-05-01T14:00+02:00,1\n",
-            "lines 2 and 3: both are for 2024-05-01T12:00:00",
+            "line 2 and line 3: both are for 2024-05-01T12:00:00",
         ),
         ("time,zone id,g_per_kwh\n2024-05-01,NL,1\n2024-05-02,BE,1\n", "has 2 zones"),
     ],
@@ -369,8 +371,168 @@ def test_a_mistake_in_a_file_is_said_with_its_line(tmp_path, text, message):
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_user(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"none\.csv does not exist"):
         carbon_intensity(str(tmp_path / "none.csv"))
+
+
+HOURS = ("2024-05-01T12:00Z", "2024-05-01T13:00Z")
+
+
+@pytest.mark.parametrize(
+    ("heading", "values", "g_per_kwh"),
+    [
+        ("g_per_kwh", ("231,5", "214,5"), (231.5, 214.5)),
+        ("carbon_intensity (kg/kWh)", ("0.231", "0.214"), (231, 214)),
+        ("carbon_intensity [kg CO2e/MWh]", ("231", "214"), (231, 214)),
+        ("Carbon Intensity (tCO₂/MWh)", ("0.231", "0.214"), (231, 214)),
+        ("co2_kg_per_kwh", ("0.231", "0.214"), (231, 214)),
+        ("Emission rate (lb/MWh)", ("1000", "500"), (453.59, 226.8)),
+        ("Emission factor gCO2/MWh", ("231000", "214000"), (231, 214)),
+        ("emissions_intensity_gco2_kwh", ("231", "214"), (231, 214)),
+        ("MOER", ("912.0", "915.0"), (413.68, 415.04)),
+        ("MOER (kg/MWh)", ("413.7", "415"), (413.7, 415)),
+        ("avg_CI", ("367.450", "363.434"), (367.45, 363.434)),
+        ("carbon_intensity", ("0.231 kg/kWh", "214 g/kWh"), (231, 214)),
+    ],
+)
+def test_a_unit_in_the_heading_counts(tmp_path, heading, values, g_per_kwh):
+    rows = "".join(f"{time};{value}\n" for time, value in zip(HOURS, values, strict=True))
+    grid = carbon_intensity(csv_file(tmp_path, f"time;{heading}\n{rows}"))
+    assert grid.g_per_kwh == pytest.approx(g_per_kwh, abs=0.01)
+    assert ("marginal" in grid.source) == ("MOER" in heading)
+
+
+@pytest.mark.parametrize(
+    ("heading", "values", "message"),
+    [
+        ("carbon_intensity", ("0.231", "0.25"), "no value is above 0.25.*likely kg/kWh"),
+        ("carbon_intensity", ("231000", "214000"), "line 2.*231,000 g/kWh is more than any"),
+        ("carbon_intensity (oz/kWh)", ("231", "214"), "the unit of .* is not known"),
+    ],
+)
+def test_values_that_cannot_be_in_their_unit_are_refused(tmp_path, heading, values, message):
+    rows = "".join(f"{time},{value}\n" for time, value in zip(HOURS, values, strict=True))
+    with pytest.raises(UsageError, match=f"(?s){message}"):
+        carbon_intensity(csv_file(tmp_path, f"time,{heading}\n{rows}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("MTU (CET/CEST),Carbon intensity\n{} - 01.05.2024 15:00,231\n", "01.05.2024 14:00"),
+        ("MTU (UTC),Carbon intensity\n{} - 01/05/2024 19:00:00,231\n", "01/05/2024 12:00:00"),
+        ("UTC time,carbon_intensity,coal\n{},231,1\n", "2024-05-01 12:00:00"),
+        ("from,to,actual carbon intensity\n{},x,231\n", "2024-05-01T12:00Z"),
+        ("Datetime (UTC),Carbon intensity\n{},231\n", "2024-05-01 12:00:00"),
+        ("timestamp,carbon_intensity\n{},231\n", "1714564800"),
+        ("timestamp,carbon_intensity\n{},231\n", "1714564800000"),
+    ],
+)
+def test_whoever_wrote_it_the_times_are_the_same(tmp_path, text, starts):
+    header, row = text.splitlines()
+    later = starts.replace("14:00", "15:00").replace("12:00", "13:00").replace("45648", "45684")
+    grid = carbon_intensity(
+        csv_file(tmp_path, "\n".join((header, row.format(starts), row.format(later), "")))
+    )
+    assert grid.times_s == (NOON, NOON + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "g_per_kwh"),
+    [
+        (
+            {
+                "data": [
+                    {"from": HOURS[0], "to": "", "intensity": {"forecast": 266, "actual": 263}},
+                    {"from": HOURS[1], "to": "", "intensity": {"forecast": 270, "actual": None}},
+                ]
+            },
+            (263, 270),
+        ),
+        (
+            {
+                "zone": "DE",
+                "history": [
+                    {"datetime": HOURS[0], "carbonIntensity": 302, "isEstimated": False},
+                    {"datetime": HOURS[1], "carbonIntensity": 310, "isEstimated": True},
+                ],
+            },
+            (302, 310),
+        ),
+        (
+            {
+                "data": [{"point_time": time, "value": 870.0} for time in HOURS],
+                "meta": {"units": "lbs_co2_per_mwh", "signal_type": "co2_moer", "region": "CAISO"},
+            },
+            (394.6, 394.6),
+        ),
+        (
+            [
+                {"point_time": time, "value": 870.0, "datatype": "MOER", "x": "lbs"}
+                for time in HOURS
+            ],
+            (394.6, 394.6),
+        ),
+    ],
+)
+def test_answers_of_an_interface_in_json_are_read(tmp_path, loaded, g_per_kwh):
+    grid = carbon_intensity(str(csv_file(tmp_path, json.dumps(loaded), "grid.json")))
+    assert grid.times_s == (NOON, NOON + HOUR)
+    assert grid.g_per_kwh == pytest.approx(g_per_kwh, abs=0.1)
+    half = grid.estimated_share(NOON, NOON + 2 * HOUR)
+    assert half == ("lbs" not in str(loaded)) / 2
+
+
+def test_the_share_of_a_window_whose_intensity_was_estimated_is_said(tmp_path):
+    path = csv_file(
+        tmp_path,
+        "Datetime (UTC),Carbon intensity gCO₂eq/kWh (Life cycle),Data estimated,"
+        "Data estimation method\n"
+        "2024-05-01 12:00:00,30,false,\n2024-05-01 13:00:00,31,true,TIME_SLICER_AVERAGE\n",
+    )
+    found = footprint(3.6e6, None, NOON, 2 * HOUR, carbon_intensity(path))
+    assert "estimated there for 50 % of the window" in str(found)
+    assert "estimated" not in str(footprint(3.6e6, None, NOON, HOUR, carbon_intensity(path)))
+
+
+def test_times_without_an_offset_are_of_the_zone_that_is_named(tmp_path):
+    path = csv_file(tmp_path, "time,g_per_kwh\n2024-05-01 14:00,1\n2024-05-01 15:00,2\n")
+    grid = carbon_intensity(in_zone(str(path), "Europe/Berlin"))
+    assert grid.times_s[0] == NOON
+    assert "UTC" not in grid.source
+    with pytest.raises(UsageError, match="no time zone 'Mars'"):
+        in_zone(str(path), "Mars")
+    with pytest.raises(UsageError, match="is for a file of intensity over time"):
+        in_zone("NLD", "UTC")
+
+
+@pytest.mark.parametrize(
+    "hours", [("00:00", "01:00", "03:00", "04:00"), ("00:30", "01:30", "03:30", "04:30")]
+)
+def test_a_jump_of_summer_time_shows_that_times_are_not_utc(tmp_path, hours):
+    rows = "".join(f"2024-03-31 {hour},100\n" for hour in hours)
+    path = csv_file(tmp_path, f"time,g_per_kwh\n{rows}")
+    with pytest.raises(UsageError, match=r"summer time begins.*they are not UTC"):
+        carbon_intensity(path)
+    times_s = carbon_intensity(in_zone(str(path), "Europe/Berlin")).times_s
+    assert np.diff(times_s).tolist() == [HOUR] * 3
+
+
+def test_the_hour_that_comes_twice_in_a_zone_is_read_in_order(tmp_path):
+    hours = ("01:00", "02:00", "02:00", "03:00")
+    path = csv_file(
+        tmp_path, "time,g_per_kwh\n" + "".join(f"2024-10-27 {hour},100\n" for hour in hours)
+    )
+    with pytest.raises(UsageError, match="--timezone"):
+        carbon_intensity(path)
+    times_s = carbon_intensity(in_zone(str(path), "Europe/Berlin")).times_s
+    assert np.diff(times_s).tolist() == [HOUR] * 3
+
+
+def test_two_columns_that_may_be_meant_are_refused(tmp_path):
+    path = csv_file(tmp_path, "time,emission rate a,emission rate b\n2024-05-01,1,2\n")
+    with pytest.raises(UsageError, match="2 columns that may be the carbon intensity"):
+        carbon_intensity(path)
 
 
 # Footprints

@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +23,11 @@ def log(rows, header="timestamp, power.draw [W]", end="\n"):
     """A log with a row a second; each row is what follows the moment."""
     lines = [f"{MOMENT.format(second)}, {row}" for second, row in enumerate(rows)]
     return "\n".join([header, *lines]) + end
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.setenv("TZ", "Etc/UTC")
 
 
 @pytest.fixture
@@ -90,7 +94,8 @@ VARIANTS = {
 def test_a_log_has_its_energy_however_it_was_written(read, variant):
     recording = read(VARIANTS[variant])
     if "killed" not in variant and "no end" not in variant:
-        assert recording.flags == ()
+        zone = "times without a zone are taken as local time (Etc/UTC); --timezone names another"
+        assert recording.flags == (() if variant == "zone" else (zone,))
     assert energies(recording) == {"gpu:0": pytest.approx(450.5)}
 
 
@@ -103,7 +108,7 @@ def test_a_line_without_its_end_is_left_out_of_a_log_and_said(read):
     # 22 W may have been 220 W: nvidia-smi ends every line that it has written whole.
     recording = read(log(["220 W", "230 W", "22"], end=""))
     assert recording.measure().samples == 2
-    assert recording.flags == ("the last line is cut off and was left out",)
+    assert recording.flags[0] == "the last line is cut off and was left out"
     assert recording.measure().flags[0] == recording.flags[0]
 
 
@@ -174,23 +179,18 @@ def test_gpus_that_cannot_be_told_apart_are_refused(refusal, gpus):
     assert "--query-gpu=timestamp,index,power.draw" in said
 
 
-def test_moments_in_whole_seconds_may_repeat_themselves(read):
-    rows = [f"2023/03/21 12:34:{i // 4:02d}, 100 W" for i in range(40)]
-    measured = read("\n".join(["timestamp, power.draw [W]", *rows, ""])).measure()
-    assert measured.energy_j == 900
-    assert measured.flags == ()
-
-
 def test_a_log_knows_its_source_its_bound_and_its_beginning(read):
     recording = read(WITH_UNITS)
     (channel,) = recording.channels
     assert (channel.source, channel.kind, channel.within) == ("nvidia-smi", "power", ("wall",))
-    assert "power.draw of gpu.csv" in channel.remark
+    assert "power.draw [W] of gpu.csv" in channel.remark
     reading = recording.measure()["gpu:0"]
     assert reading.error_j >= 0.13 * reading.gross_j
     assert recording.about.label == "gpu"
-    local = time.strptime("2023/03/21 12:34:00", "%Y/%m/%d %H:%M:%S")
-    assert recording.about.started_at == time.mktime(local)
+    assert recording.about.started_at == pd.Timestamp("2023-03-21T12:34Z").timestamp()
+    berlin = read(WITH_UNITS, timezone="Europe/Berlin")
+    assert berlin.about.started_at == pd.Timestamp("2023-03-21T11:34Z").timestamp()
+    assert berlin.flags == ()
 
 
 def test_a_moment_with_a_zone_is_that_moment(read):
@@ -199,9 +199,9 @@ def test_a_moment_with_a_zone_is_that_moment(read):
 
 
 def test_a_clock_that_is_set_back_is_refused(refusal):
-    rows = ["2023/10/29 02:59:59.000, 100 W", "2023/10/29 02:00:00.000, 100 W"]
+    rows = ["2023/06/10 02:59:59.000, 100 W", "2023/06/10 02:00:00.000, 100 W"]
     said = refusal("\n".join(["timestamp, power.draw [W]", *rows, ""]))
-    assert "row 2: time goes back 3599 s" in said
+    assert "line 3: time goes back 3599 s" in said
     assert "summer time" in said
 
 
@@ -212,7 +212,7 @@ def test_with_its_zone_the_end_of_summer_time_is_no_step(read):
 
 def test_two_logs_in_one_file_are_refused(refusal):
     said = refusal(WITH_UNITS + WITH_UNITS)
-    assert "row 4: timestamp is 'timestamp', neither seconds nor a moment" in said
+    assert "line 6: time goes back 2 s" in said
 
 
 @pytest.mark.parametrize("columns", ["", "0, "])
@@ -220,6 +220,7 @@ def test_a_log_without_a_header_is_refused(refusal, columns):
     rows = [f"{MOMENT.format(second)}, {columns}220.50 W\n" for second in range(3)]
     said = refusal("".join(rows))
     assert "no column of time" in said
+    assert "no header" in said
     assert "without noheader" in said
 
 
@@ -246,7 +247,7 @@ def test_columns_that_are_called_otherwise_are_named(read, refusal):
     content = "Sekunde,Leistung,Ort\n0,10,x\n1,30,x\n2,0,x\n"
     said = refusal(content)
     assert "no column of time" in said
-    assert "time=COLUMN; there are Sekunde, Leistung, Ort" in said
+    assert "--time COLUMN (time=COLUMN); there are Sekunde, Leistung, Ort" in said
     assert "power=COLUMN" in refusal(content, time_column="Sekunde")
     assert "no column 'Watt'" in refusal(content, time_column="Sekunde", power_column="Watt")
     recording = read(content, time_column="Sekunde", power_column="Leistung", domain="wall")
@@ -294,7 +295,7 @@ def test_domains_may_stand_in_a_column(read):
 
 
 def test_a_time_that_is_missing_is_refused_with_its_row(refusal):
-    assert "row 2: there is no time" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
+    assert "line 3: there is no time" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
 
 
 def test_a_power_that_is_missing_is_bridged(read):
@@ -318,8 +319,8 @@ def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("timestamp, power.draw [W]\n", "has no sample"),
-        (bytes(range(256)) * 40, "neither Parquet nor a text"),
+        ("timestamp, power.draw [W]\n", "a header and no row"),
+        (bytes(range(256)) * 40, "neither Parquet nor text"),
         (b"\x1f\x8b\x08\x00" + bytes(20), "unpack it first"),
         (b"PAR1 and then nothing of the kind", "cannot be read"),
         ("# joulelab {", "is empty"),
@@ -327,7 +328,7 @@ def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
         ('# joulelab {"channels": 7}\nt_s\n0\n', "cannot be understood"),
         ("# joulelab []\nt_s\n0\n", "cannot be understood"),
         ('# joulelab {"meters": []}\nt_s\n0\n', "cannot be understood"),
-        ("<html><body>Not found</body></html>\n", "has no sample"),
+        ("<html><body>Not found</body></html>\n", "a header and no row"),
         ("a,b\n1,2\n", "no column of time"),
     ],
 )
@@ -377,5 +378,77 @@ def test_a_file_that_may_not_be_read_is_refused():
             [sys.executable, "-c", AS_NOBODY, str(path)], capture_output=True, text=True, check=True
         )
     assert run.stdout == (
-        f"{path} cannot be read: Permission denied\nname a recorded trace that you may read\n"
+        f"{path} cannot be read: Permission denied\nname a file that you may read\n"
     )
+
+
+def second_log(rows, header="timestamp, index, power.draw [W]"):
+    return "\n".join([header, *(f"2026/03/05 10:{s // 60:02d}:{s % 60:02d}.123, {row}"
+                                for s, row in rows), ""])  # fmt: skip
+
+
+def test_a_missing_row_and_one_without_a_reading_are_the_same_hole(read):
+    logs = [
+        second_log((s, "0, 100.00 W") for s in range(90) if not 30 <= s < 60),
+        second_log((s, f"0, {'[N/A]' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+        second_log((s, f"0, {'-5.00 W' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+        second_log((s, f"0, {'inf' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+        second_log((s, f"0, {'99999.00 W' if 30 <= s < 60 else '100.00 W'}") for s in range(90)),
+    ]
+    first, *others = [read(content).measure()["gpu:0"] for content in logs]
+    assert first.status is Status.PARTLY_ESTIMATED
+    assert first.lost_s == pytest.approx(31)
+    for other in others:
+        assert (other.gross_j, other.error_j, other.lost_s, other.status) == (
+            first.gross_j, first.error_j, first.lost_s, first.status,
+        )  # fmt: skip
+
+
+def test_a_sample_below_zero_is_counted_and_said_with_its_line(read):
+    content = second_log((s, f"0, {'-5.00 W' if s == 7 else '100.00 W'}") for s in range(60))
+    recording = read(content)
+    assert recording.measure().energy_j == pytest.approx(5900)
+    assert "gpu:0: 1 sample below 0 W left out, line 9" in recording.flags
+
+
+def test_the_errors_of_a_driver_between_the_rows_are_left_out_and_said(read):
+    rows = [(s, f"{gpu}, 100.00 W") for s in range(60) for gpu in (0, 1)]
+    lost = "Unable to determine the device handle for GPU0000:3B:00.0: Unknown Error\n"
+    before, after = second_log(rows[:60]), second_log(rows[60:]).partition("\n")[2]
+    recording = read(before + lost + lost + after)
+    assert recording.measure().energy_j == pytest.approx(2 * 5900)
+    assert any("line 62 and 1 more line left out" in flag for flag in recording.flags)
+
+
+def test_a_gpu_that_disappears_was_not_measured_from_then_on(read):
+    rows = [(s, f"{gpu}, 100.00 W") for s in range(60) for gpu in (0, 1) if gpu == 0 or s < 30]
+    measured = read(second_log(rows)).measure()
+    assert measured["gpu:0"].status is Status.MEASURED
+    assert measured["gpu:1"].status is Status.PARTLY_ESTIMATED
+    assert measured["gpu:1"].lost_s == pytest.approx(30)
+    assert measured.total.status is Status.PARTLY_ESTIMATED
+
+
+@pytest.mark.parametrize("zone", ["Etc/UTC", "Europe/Berlin", "America/New_York"])
+def test_the_hour_that_comes_twice_is_no_time_of_its_own(read, monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    moments = [*(f"02:59:{s:02d}" for s in range(40, 60)), *(f"02:00:{s:02d}" for s in range(20))]
+    rows = [f"2026/10/25 {moment}.12{gpu}, {gpu}, 100 W" for moment in moments for gpu in (0, 1)]
+    recording = read("\n".join(("timestamp, index, power.draw [W]", *rows, "")))
+    assert recording.measure().energy_j == pytest.approx(2 * 3900, rel=1e-3)
+    assert recording.measure().duration_s == pytest.approx(39, abs=0.01)
+
+
+def test_the_interval_is_that_of_the_device_however_its_times_were_written(read):
+    rows = [f"2026/03/05 10:00:{n // 10:02d}, {100 + n % 9} W" for n in range(200)]
+    cut = "\n".join(("timestamp, power.draw [W]", *rows, ""))
+    assert read(cut).stretches[0].interval_s == pytest.approx(0.1)
+    repeated = [(s, "0, 100 W") for s in range(60) for _ in range(3 if s % 7 == 0 else 1)]
+    appended = second_log([*repeated, *((s + 3000, row) for s, row in repeated)])
+    assert read(appended).stretches[0].interval_s == pytest.approx(1)
+
+
+def test_a_unit_that_cannot_be_is_asked_for(refusal):
+    said = refusal("timestamp,power\n0,100000\n1,100000\n2,100000\n")
+    assert "100000 W is more than any device draws" in said
+    assert "power_mw" in said

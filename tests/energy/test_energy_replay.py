@@ -15,7 +15,7 @@ from joulelab.energy.recorder import Recorder
 from joulelab.energy.tape import Stretch
 from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.energy.traces.trace_file import TraceAbout
-from joulelab.errors import MeterError, SettingsError, TraceError
+from joulelab.errors import MeterError, SettingsError, TraceError, UsageError
 
 NAN = math.nan
 
@@ -206,6 +206,7 @@ def path(tmp_path):
         ("where=run=7", 700, "gpu:0"),
         ("where=run=6&domain=wall", 600, "wall"),
         ("where=run=7&power=draw&time=t_s&loop=true", 70, "gpu:0"),
+        ("where=run=7&power=power_w&device=wall&timezone=UTC", 700, "wall"),
     ],
 )
 def test_a_recording_is_a_meter_by_its_name(path, settings, watts, domain):
@@ -231,6 +232,9 @@ def test_a_file_of_several_runs_is_refused_by_name_too(path):
         ("replay:{}?where=run=8", TraceError, r"(?s)no row with run=8.*there are 6, 7"),
         ("replay:{}?loop=no", SettingsError, r"(?s)loop is 'no'.*loop=true or loop=false"),
         ("replay:{}?loop=1", SettingsError, "loop is 1"),
+        ("replay:{}?interval=soon", SettingsError, r"(?s)interval is 'soon'.*interval=1"),
+        ("replay:{}?where=run=7&interval=2", UsageError, r"(?s)has times in t_s.*--interval"),
+        ("replay:{}?where=run=7&timezone=Mars", UsageError, "no time zone 'Mars'"),
         ("replay:{}?tempo=2", SettingsError, "no setting 'tempo'"),
         ("replay:{}?where=run=7&power=watts", TraceError, "no column 'watts'"),
         ("replay:{}?where=7", TraceError, "where=COLUMN=VALUE"),

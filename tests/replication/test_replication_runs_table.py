@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.errors import DatasetError, UsageError
+from joulelab.errors import DatasetError, JoulelabError, UsageError
 from joulelab.replication.runs_table import read_runs
+from joulelab.report.experiment import experiment_of_table
 
 
 @pytest.fixture
@@ -131,7 +132,8 @@ def test_columns_with_many_numbers_or_a_name_for_every_row_are_left_alone_and_na
     )
     assert read_runs(table(rows), "architecture", ["id"]).factors == ("id",)
     few = read_runs(table(rows[:20]), "architecture")
-    assert few.factors == ("width", "seed", "id"), "20 different values may be levels"
+    assert few.factors == ("width", "id"), "20 different words may be levels"
+    assert few.remarks == ("Taken for results: seed; --factor says otherwise.",)
 
 
 def test_a_factor_with_one_level_is_said_to_be_without_effect(table):
@@ -284,13 +286,11 @@ def test_one_accuracy_above_1_is_a_mistake_with_its_line(table):
 @pytest.mark.parametrize(
     ("column", "cell", "said"),
     [
-        ("energy_j", "about 5", "line 3, column energy_j: 'about 5' is not a number"),
-        ("energy_j", "inf", "line 3, column energy_j: 'inf' is not a number"),
-        ("accuracy", "-0.1", "line 3, column accuracy: '-0.1' is not a number from 0 to 100"),
-        ("accuracy", "0,87", "line 3, column accuracy: '0,87' is not a number from 0 to 100"),
-        ("learning_rate", "small", "line 3, column learning_rate: 'small' is not a number"),
-        ("round", "-1", "line 3, column round: '-1' is not a whole number of at least 0"),
-        ("round", "1.5", "line 3, column round: '1.5' is not a whole number of at least 0"),
+        ("energy_j", "about 5", "line 3, column energy_j: 'about 5' is no number"),
+        ("accuracy", "-0.1", "line 3, column accuracy: '-0.1' is no number from 0 to 100"),
+        ("learning_rate", "small", "line 3, column learning_rate: 'small' is no number"),
+        ("round", "-1", "line 3, column round: '-1' is no whole number from 0"),
+        ("round", "1.5", "line 3, column round: '1.5' is no whole number from 0"),
     ],
 )
 def test_a_cell_that_is_not_what_it_should_be_is_named(table, column, cell, said):
@@ -306,10 +306,10 @@ def test_a_cell_that_is_not_what_it_should_be_is_named(table, column, cell, said
     ("text", "said"),
     [
         ("", "is empty"),
-        ("width,energy_j,accuracy\n", "has a header and no rows"),
-        ("width,energy_j\n1,2\n", "line 1: there is no column 'accuracy'"),
-        ("width,energy_j,accuracy\n1,2\n", "line 2: 2 values for 3 columns"),
-        ("width,width,energy_j,accuracy\n1,1,2,0.5\n", "the column 'width' occurs twice"),
+        ("width,energy_j,accuracy\n", "has a header and no row"),
+        ("width,energy_j\n1,2\n", "there is no column 'accuracy'"),
+        ("width,energy_j,accuracy\n1,2\n3,4,1\n", "line 2: 2 values for 3 columns"),
+        ("width,width,energy_j,accuracy\n1,3,2,0.5\n", "the column 'width' stands there twice"),
     ],
 )
 def test_a_file_that_is_no_table_of_runs_is_refused(table, text, said):
@@ -319,7 +319,7 @@ def test_a_file_that_is_no_table_of_runs_is_refused(table, text, said):
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(DatasetError, match="cannot be read: No such file") as caught:
+    with pytest.raises(DatasetError, match="does not exist") as caught:
         read_runs(tmp_path / "nowhere.csv", "architecture")
     assert "file" in caught.value.hint
 
@@ -350,6 +350,101 @@ def test_groups_of_unequal_size_are_kept_whole(table):
     rows = [*trainings(width=(1, 2, 3)), *trainings(width=[2], repetitions=5)]
     found = read_runs(table(rows), "architecture")
     assert found.frame["width"].value_counts().to_dict() == {2: 14, 1: 4, 3: 4}
+
+
+# Tables of other programs.
+
+RUN_TABLE = """\
+__run_id,__done,quantization,task,batch_size,Inference Time,CPU Energy,Accuracy,Memory Usage
+run_0_repetition_0,DONE,awq,SA,8,1660.3,537.9,0.81,7197.25
+run_0_repetition_1,DONE,awq,SA,8,1647.8,396.3,0.71,7197.25
+run_1_repetition_0,DONE,awq,NLI,16,1656.0,482.8,0.71,7197.25
+run_1_repetition_1,DONE,awq,NLI,16,1602.2,-32.9,0.80,7197.25
+run_2_repetition_0,DONE,fp16,SA,8,1597.9,inf,0.70,7213.25
+run_2_repetition_1,DONE,fp16,SA,8,1607.4,0,0.70,7213.25
+run_3_repetition_0,DONE,fp16,NLI,16,4305.1,468.2,0.76,7213.25
+run_3_repetition_1,TODO,fp16,NLI,16,,,,
+"""
+
+
+def test_a_run_table_of_experiment_runner_has_factors_and_results_and_unfinished_runs(table):
+    found = read_runs(table(RUN_TABLE), "architecture", energy="CPU Energy")
+    assert found.factors == ("quantization", "task", "batch_size")
+    assert len(found.frame) == 7
+    assert found.remarks == (
+        "1 unfinished run left out (__done is not DONE).",
+        "CPU Energy is taken to be in joules; --unit says otherwise.",
+        "Taken for results: inference_time and memory_usage; --factor says otherwise.",
+    )
+    with pytest.raises(UsageError, match=r"no row of .* is DONE"):
+        read_runs(table(RUN_TABLE.replace("DONE", "TODO")), "architecture", energy="CPU Energy")
+
+
+def test_sizes_that_come_once_each_are_levels_where_nothing_else_is_set(table):
+    rows = "".join(f"A,{2**n},{n + 1}.5,0.9\n" for n in range(9))
+    found = read_runs(table(f"model,batch_size,energy_j,accuracy\n{rows}"), "architecture")
+    assert found.factors == ("model", "batch_size")
+
+
+def test_energies_that_cannot_be_are_left_out_of_every_statistic_and_said(table):
+    found = read_runs(table(RUN_TABLE), "architecture", ["quantization"], "CPU Energy")
+    made = experiment_of_table(
+        found.frame, name="a", kind="architecture", dataset="x", factors=found.factors,
+        energy=found.energy, remarks=found.remarks,
+    )  # fmt: skip
+    known = made.measured["cpu_energy"].dropna()
+    assert sorted(known) == [396.3, 468.2, 482.8, 537.9]
+    (said,) = [remark for remark in made.energy.remarks if "impossible" in remark]
+    assert said.startswith("3 impossible energies: quantization=awq")
+
+
+@pytest.mark.parametrize(
+    ("heading", "unit", "joules"),
+    [
+        ("energy_j", None, 12.5),
+        ("energy_kwh", None, 12.5 * 3.6e6),
+        ("Energy (Wh)", None, 12.5 * 3600),
+        ("energy [kJ]", None, 12.5e3),
+        ("energy (mJ)", None, 12.5e-3),
+        ("energy (MJ)", None, 12.5e6),
+        ("energy (joules)", None, 12.5),
+        ("energy", "kWh", 12.5 * 3.6e6),
+        ("energy", "mJ", 12.5e-3),
+        ("energy_mj", "MJ", 12.5e6),
+        ("pkg_energy_uj", None, 12.5e-6),
+        ("energy (\N{MICRO SIGN}J)", None, 12.5e-6),
+        ("Energy consumption (J)", None, 12.5),
+        ("energy_consumed;emissions", None, 12.5 * 3.6e6),
+    ],
+)
+def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
+    more = ";1" * heading.count(";")
+    text = f"model;{heading};accuracy\nA;12,5{more};0,91\nB;12,5{more};0,92\n"
+    named = "energy_consumed" if more else None
+    found = read_runs(table(text), "architecture", energy=named, unit=unit)
+    assert found.factors[0] == "model"
+    assert not [name for name in found.factors if "energy" in name]
+    assert found.frame[found.energy].tolist() == pytest.approx([joules] * 2)
+    assert found.frame["accuracy"].tolist() == [0.91, 0.92]
+
+
+@pytest.mark.parametrize(
+    ("heading", "unit", "said"),
+    [
+        ("energy_mj", None, "its unit may be mJ or MJ"),
+        ("energy_mwh", None, "its unit may be mWh or MWh"),
+        ("energy (BTU)", None, "'BTU' is no unit of energy"),
+        ("energy_wh,gpu_energy_wh", None, "several columns with an energy"),
+        ("energy_j,Energy-J", None, "have one name"),
+        ("energy_kwh", "kJ", "--unit kJ, and the column 'energy_kwh' says kWh"),
+    ],
+)
+def test_a_unit_that_cannot_be_told_is_refused(table, heading, unit, said):
+    more = ",1" * heading.count(",")
+    text = f"model,{heading},accuracy\nA,12.5{more},0.91\nB,20.5{more},0.92\n"
+    with pytest.raises(JoulelabError) as caught:
+        read_runs(table(text), "architecture", unit=unit)
+    assert said in caught.value.message
 
 
 # An export of joulelab.

@@ -94,12 +94,13 @@ def test_two_files_of_one_name_cannot_be_told_apart(tmp_path):
         named_places(list(map(str, paths)))
 
 
-def test_a_file_that_a_stranger_has_named_is_not_read(tmp_path):
-    os.mkfifo(tmp_path / "grid.csv")  # whoever opened it would wait for ever
-    named = [412, f" {tmp_path / 'grid.csv'} "]
+@pytest.mark.parametrize("file", ["grid.csv", "grid.json", "grid.csv?timezone=UTC"])
+def test_a_file_that_a_stranger_has_named_is_not_read(file, tmp_path):
+    os.mkfifo(tmp_path / file.partition("?")[0])  # whoever opened it would wait for ever
+    named = [412, f" {tmp_path / file} "]
     places, (unknown,) = known_places(named, files=False)
     assert [place.name for place in places] == ["412 g/kWh"]
-    assert f"Nothing is booked at  {tmp_path}/grid.csv" in unknown
+    assert f"Nothing is booked at  {tmp_path}/{file}" in unknown
 
 
 def test_whether_a_study_is_the_users_own_is_known_by_its_folder_and_file(tmp_path):

@@ -111,26 +111,101 @@ def test_the_text_of_a_process_is_read_back(text):
 @pytest.mark.parametrize(
     "content",
     [
-        "t_s\n0.5\n1\n1\n4\n",
-        "0.5\n1\n1\n4\n",
-        "id,t_s\na,0.5\nb,1\n\nc, 1\nd,4",
-        "when\n.5\n1\n1\n4",
+        "t_s\n0.5\n1\n1\n4.5\n",
+        "0.5\n1\n1\n4.5\n",
+        "id,t_s\na,0.5\nb,1\n\nc, 1\nd,4.5",
+        "when\n.5\n1\n1\n4.5",
     ],
 )
 def test_a_trace_is_read_from_its_column(tmp_path, content):
     (tmp_path / "a.csv").write_text(content)
     trace = parse_arrivals("trace(a.csv)", tmp_path)
-    assert trace.times_s(4, generator()).tolist() == [0.5, 1, 1, 4]
+    assert trace.times_s(4, generator()).tolist() == [0, 0.5, 0.5, 4]
     assert trace.most == 4
     assert trace.rate_per_s == 1.0
+    assert trace.remarks == ()
     assert str(trace) == "trace(a.csv)"
 
 
+START = 1772701200
+LOG = """\
+93.184.216.34 - - [05/Mar/2026:09:00:00 +0000] "GET / HTTP/1.1" 200 1270 "-" "curl/8.5.0"
+93.184.216.34 - ann [05/Mar/2026:10:00:02 +0100] "GET /a[1] HTTP/1.1" 200 1270 "-" "x y"
+::1 - - [05/Mar/2026:09:00:01 +0000] "\\x16\\x03" 400 166 "-" "-"
+93.184.216.34 - - [05/Mar/2026:09:00:08 +0000] "POST / HTTP/2.0" 201 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "times_s"),
+    [
+        ("", "t_s\n5270414.0\n5270414.5\n5270418\n", (0, 0.5, 4)),
+        ("", f"t_s\n{START}.25\n{START}.75\n{START + 4}\n", (0, 0.5, 3.75)),
+        ("", f"timestamp\n{START}250\n{START}750\n{START + 4}000\n", (0, 0.5, 3.75)),
+        ("", "timestamp_ms,x\n0.0,1\n500,1\n4000.0,1\n", (0, 0.5, 4)),
+        ("", "2026-03-05T09:00:00.5Z\n2026-03-05T10:00:01+01:00\n2026-03-05T09:00:08Z\n",
+         (0, 0.5, 7.5)),
+        ("", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n"
+             "2023-11-16 18:17:04.0319600,110,27\n", (0, 0.052)),
+        ("", "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+             "5,ChatGPT,472,18,490,Conversation log\n45,ChatGPT,1087,230,1317,API log\n", (0, 40)),
+        ("", "app,func,end_timestamp,duration\na,f,1.1,0.1\na,f,1.45,0.05\nb,g,5,4.5\n",
+         (0, 0.5, 0.9)),
+        (", column=begun", "t_s,begun\n7,1\n8,2.5\n", (0, 1.5)),
+        (", column='begun at'", "t_s;begun at\n7;1,5\n8;2,25\n", (0, 0.75)),
+        (", rate_per_s=90/min", "t_s\n5270410\n5270411.5\n5270414\n", (0, 0.75, 2)),
+        (", 1", "t_s\n7\n", (0,)),
+        ("", LOG, (0, 1, 2, 8)),
+    ],
+)  # fmt: skip
+def test_a_trace_may_begin_at_any_time_and_be_anybodys(tmp_path, arguments, content, times_s):
+    (tmp_path / "a.csv").write_text(content)
+    trace = parse_arrivals(f"trace(a.csv{arguments})", tmp_path)
+    assert trace.times_s(trace.most, generator()) == pytest.approx(times_s, abs=1e-6)
+    lasts_s = times_s[-1]
+    assert trace.rate_per_s == pytest.approx(len(times_s) / lasts_s if lasts_s else 1)
+    again = parse_arrivals(str(trace), tmp_path)
+    assert again.times_s(trace.most, generator()) == pytest.approx(times_s, abs=1e-6)
+
+
+def test_arrivals_out_of_order_are_sorted_and_whole_seconds_spread_and_both_said(tmp_path):
+    (tmp_path / "a.csv").write_text("t_s\n1\n2\n3\n2\n3\n4\n")
+    trace = parse_arrivals("trace(a.csv)", tmp_path)
+    assert np.diff(trace.times_s(6, generator())) == pytest.approx([0.5] * 5)
+    assert trace.remarks == (
+        "a.csv: 1 arrival out of order: sorted",
+        "a.csv: times are cut to whole seconds: arrivals of one are spread over it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "per_s"),
+    [
+        ("poisson(86400/day)", 1),
+        ("poisson(50/min)", 50 / 60),
+        ("poisson(50 / s)", 50),
+        ("bursty(3 per hour)", 3 / 3600),
+        ("uniform-jitter(f=6000 req/h, jitter=0.1)", 6000 / 3600),
+    ],
+)
+def test_a_rate_may_have_its_unit(text, per_s):
+    process = parse_arrivals(text)
+    assert process.rate_per_s == pytest.approx(per_s)
+    assert parse_arrivals(str(process)).rate_per_s == process.rate_per_s
+
+
+def test_a_unit_is_for_rates_alone():
+    with pytest.raises(UsageError, match="on_s must be a number, not '1/min'"):
+        parse_arrivals("bursty(3, on_s=1/min)")
+    with pytest.raises(UsageError, match="f must be a number, not '3/parsec'"):
+        parse_arrivals("poisson(3/parsec)")
+
+
 def test_a_trace_at_another_rate_scales_its_times(tmp_path):
-    (tmp_path / "a.csv").write_text("0.5\n1\n1\n4\n")
+    (tmp_path / "a.csv").write_text("0.5\n1\n1\n4.5\n")
     trace = parse_arrivals("trace(a.csv)", tmp_path).at_rate(2)
     assert trace.rate_per_s == 2
-    assert trace.times_s(3, generator()) == pytest.approx([0.25, 0.5, 0.5])
+    assert trace.times_s(3, generator()) == pytest.approx([0, 0.25, 0.25])
     again = parse_arrivals(str(trace), tmp_path)
     assert again.times_s(4, generator()).tolist() == trace.times_s(4, generator()).tolist()
 
@@ -145,15 +220,15 @@ def test_a_trace_has_only_so_many_arrivals(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("t_s\n1\n-2\n", "line 3: -2 s is before the start"),
-        ("t_s\n1\n\n0.5\n", "line 4: 0.5 s comes after 1 s"),
-        ("t_s\n1\nsoon\n", "line 3: 'soon' is no time"),
-        ("t_s\n1\nnan\n", "line 3: 'nan' is no time"),
-        ("a,t_s\nx,1\ny\n", "line 3: '' is no time"),
-        ("a,b\n1,2\n", "line 1: 2 columns, and none is called t_s"),
-        ("t_s\n", "has no arrival after 0 s"),
-        ("", "has no arrival after 0 s"),
-        ("0\n0\n", "has no arrival after 0 s"),
+        ("t_s\n1\nsoon\n", "line 3, column t_s: 'soon' is no time"),
+        ("t_s\n1\nnan\n", "line 3, column t_s: 'nan' is no time"),
+        ("t_s,a\n1,x\n,y\n", "line 3, column t_s: '' is no time"),
+        ("a,t_s\nx,1\ny\n", "line 3: 1 value for 2 columns"),
+        ("a,b\n1,2\n", "2 columns, and none is called t_s"),
+        ("t_s\n", "a header and no row"),
+        ("", "is empty"),
+        ("0\n0\n", "has 2 arrivals at one moment"),
+        ("5\n", "has 1 arrival at one moment"),
     ],
 )
 def test_a_bad_trace_is_refused_with_file_and_line(tmp_path, content, message):
@@ -167,8 +242,8 @@ def test_a_bad_trace_is_refused_with_file_and_line(tmp_path, content, message):
 
 
 def test_a_trace_that_is_no_text_is_refused(tmp_path):
-    (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(UsageError, match="is no CSV file"):
+    (tmp_path / "bad.csv").write_bytes(b"\x89PNG\x00\x01")
+    with pytest.raises(UsageError, match="neither Parquet nor text"):
         parse_arrivals("trace(bad.csv)", tmp_path)
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         parse_arrivals("trace(.)", tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from joulelab.errors import TraceError, UsageError
@@ -32,6 +33,9 @@ def epoch(text):
         ("2026-03-05 09:00:00 UTC", "2026-03-05 09:00:01 UTC", 1),
         ("05/Mar/2026:09:00:00 +0000", "05/Mar/2026:10:00:07 +0100", 7),
         ("[05/Mar/2026:09:00:00 +0000]", "[05/Mar/2026:09:00:02 +0000]", 2),
+        ("2026-03-05 10:00:00 CET", "2026-03-05 11:00:03 CEST", 3),
+        ("2026-03-05 10:00:00+01", "2026-03-05 04:00:00.5-05", 0.5),
+        ("Thu Mar  5 09:00:00 UTC 2026", "Thu Mar  5 04:00:01 EST 2026", 1),
         ("1772701200", "1772701201.5", 1.5),
         ("1772701200000", "1772701200100", 0.1),
         ("1772701200000000", "1772701200500000", 0.5),
@@ -86,6 +90,12 @@ def test_seconds_since_the_opening_stay_as_they_are_in_their_unit():
     assert moments(["250", "1750"], heading="t_us").epoch_s is None
 
 
+def test_seconds_that_cannot_be_are_milliseconds_since_1970():
+    read = moments(["1772701200000", "1772701200500"], heading="t_s")
+    assert read.epoch_s == epoch("2026-03-05T09:00:00")
+    assert read.seconds.tolist() == [0, 0.5]
+
+
 def test_a_time_of_day_goes_on_over_midnight():
     assert moments(["23:59:59.5", "00:00:00.5", "00:00:01"]).seconds.tolist() == [0, 1, 1.5]
 
@@ -100,6 +110,21 @@ def test_a_day_that_may_be_a_month_is_refused():
         moments(["03/05/2026 09:00:00", "03/05/2026 09:00:01"])
 
 
+def test_where_distances_are_enough_either_day_will_do_and_is_said():
+    table = parse_table(
+        Path("log.csv"), b"t;p\n05/03/2026 09:00:00;1\n05/03/2026 09:00:02;1\n", TraceError
+    )
+    read = table.moments("t", any_day=True)
+    assert read.seconds.tolist() == [0, 2]
+    assert read.epoch_s is None
+    assert read.remarks == ("05/03/2026 may be either of two days: when it began is unknown",)
+
+
+def test_offsets_where_none_should_be_are_refused():
+    with pytest.raises(TraceError, match=r"line 2, column timestamp: '2026-03-05T10:00:00.01:00x'"):
+        moments(["2026-03-05T10:00:00+01:00x", "2026-03-05 10:00:00+02:00 CET"])
+
+
 def test_a_cell_that_is_no_moment_is_refused_with_its_line():
     with pytest.raises(TraceError, match=r"line 3, column timestamp: 'yesterday'"):
         moments(["2026-03-05 09:00", "yesterday", "2026-03-05 09:02"])
@@ -112,6 +137,11 @@ AUTUMN_S = [0, 1830, 3600, 3630, 5430, 7230]
 
 def test_the_hour_that_comes_twice_is_read_in_the_order_of_the_file():
     assert moments(AUTUMN, BERLIN).seconds.tolist() == AUTUMN_S
+
+
+def test_the_hour_that_comes_twice_is_two_rows_where_rows_are_an_hour_apart():
+    hours = [f"2026-10-25 0{hour}:00" for hour in (1, 2, 2, 3)]
+    assert moments(hours, BERLIN).seconds.tolist() == [0, 3600, 7200, 10800]
 
 
 def test_the_hour_that_is_left_out_takes_no_time():
@@ -143,10 +173,42 @@ def test_a_change_of_summer_time_in_a_zone_that_nobody_named_is_understood(
     assert any("summer time" in remark for remark in read.remarks)
 
 
+def test_a_change_of_summer_time_is_understood_between_bursts_of_several_devices(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    bursts = ["2026-10-25 02:59:55", "2026-10-25 02:59:58", "2026-10-25 02:00:01"]
+    cells = [f"{burst}.{thousandth:03d}" for burst in bursts for thousandth in range(0, 12, 3)]
+    assert moments(cells).seconds[::4].tolist() == pytest.approx([0, 3, 6])
+
+
 def test_an_hour_without_rows_on_an_ordinary_day_stays_an_hour(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     read = moments(["2026-06-10 01:59:58", "2026-06-10 01:59:59", "2026-06-10 03:00:00"])
     assert read.seconds.tolist() == [0, 1, 3602]
+
+
+@pytest.mark.parametrize("minutes", [15, 30, 60])
+def test_rows_as_far_apart_as_hours_are_no_change_of_summer_time(minutes, monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    cells = pd.date_range("2026-03-28 22:00", periods=24, freq=f"{minutes}min").astype(str)
+    read = moments(list(cells))
+    assert np.diff(read.seconds).tolist() == [60 * minutes] * 23
+    assert read.changes == 0
+
+
+def test_rows_an_hour_apart_show_the_hour_that_is_left_out(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    hours = ("2026-03-29 00:00", "2026-03-29 01:00", "2026-03-29 03:00", "2026-03-29 04:00")
+    read = moments(list(hours))
+    assert read.seconds.tolist() == [0, 3600, 7200, 10800]
+    assert read.changes == 1
+
+
+def test_another_zone_than_that_of_this_machine_may_be_assumed_and_is_said(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    table = parse_table(Path("log.csv"), b"n;time\n1;2026-03-05 09:00\n", TraceError)
+    read = table.moments("time", assumed=UTC)
+    assert read.epoch_s == epoch("2026-03-05T09:00:00")
+    assert read.remarks == ("times without a zone are taken as UTC",)
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "utc", "+02:00", "local", "CET"])

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from joulelab.errors import DatasetError
+from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import CUT, parse_table, read_table
 
 PLAIN = "time,power [W]\n0,12.5\n1,13.5\n"
@@ -39,6 +40,7 @@ def powers(table):
         b"\n\n" + PLAIN.encode() + b"\n\n",
         b"# a comment, with a comma\n" + PLAIN.encode(),
         b"Recorded by something\n" + PLAIN.encode(),
+        b"sep=;\n" + PLAIN.replace(",", ";").encode(),
         PLAIN.replace("\n1", "\ntime,power [W]\n1").encode(),
         b"# time power\n# s W\n  0  12.5\n  1  13.5\n",
         b'"time","power [W]"\n"0","12,5"\n"1","13,5"\n',
@@ -118,6 +120,35 @@ def test_an_unreadable_sensor_is_no_number_and_says_why():
     assert read.unreadable == "[Unknown Error]"
 
 
+def test_where_missing_cells_are_named_any_other_word_is_refused():
+    read = parse("a,power\n1,2\n2,n/a\n3,low\n")
+    assert np.isnan(read.rows([0, 1]).numbers("power", missing=MISSING).values).tolist() == [0, 1]
+    with pytest.raises(DatasetError, match=r"line 4, column power: 'low' is no number"):
+        read.numbers("power", missing=MISSING)
+    with pytest.raises(DatasetError, match=r"line 2, column power: '12.5 kW' is no number"):
+        parse("a,power\n1,12.5 kW\n").numbers("power", missing=MISSING)
+
+
+@pytest.mark.parametrize(
+    ("cell", "complaint"),
+    [
+        ("-1", "'-1' is no number from 0 to 9"),
+        ("9.5", "'9.5' is no"),
+        ("low", "'low' is no number"),
+    ],
+)
+def test_numbers_may_have_bounds(cell, complaint):
+    read = parse(f"a,n\n1,3.0\n2,n/a\n3,{cell}\n")
+    assert np.isnan(read.rows([0, 1]).bounded("n", 0, 9, whole=True)).tolist() == [False, True]
+    with pytest.raises(DatasetError, match=f"line 4, column n: {complaint}"):
+        read.bounded("n", 0, 9)
+
+
+def test_whole_numbers_are_told_from_others():
+    with pytest.raises(DatasetError, match=r"line 3, column n: '3.5' is no whole number from 0"):
+        parse("a,n\n1,3.0\n2,3.5\n").bounded("n", 0, whole=True)
+
+
 def test_a_unit_that_nobody_knows_is_refused():
     with pytest.raises(DatasetError, match="power is in 'BTU/h'"):
         parse("t,power [BTU/h]\n0,1\n1,2\n").numbers("power [BTU/h]", WATTS)
@@ -146,3 +177,35 @@ def test_a_name_is_found_however_it_is_spelt_and_a_wrong_one_gets_a_suggestion()
     assert read.column("energy_j") == "energy-J (J)"
     with pytest.raises(DatasetError, match=r"no column 'enrgy_j'"):
         read.require("enrgy_j")
+
+
+def test_words_of_a_program_between_the_rows_are_left_out_where_that_was_asked_for():
+    text = "time,power\n0,1\nUnable to determine the handle: lost\nReboot it\n1,2\n2,3\n"
+    read = parse_table(Path("log.csv"), text.encode(), DatasetError, messages=True)
+    assert read.numbers("power").values.tolist() == [1, 2, 3]
+    assert read.lines == [2, 5, 6]
+    assert read.remarks == (
+        "line 3 and 1 more line left out, no row: 'Unable to determine the handle: lost'",
+    )
+    with pytest.raises(DatasetError, match="line 3: 1 value for 2 columns"):
+        parse(text)
+
+
+@pytest.mark.parametrize("second", ["time,gpu,power", "time,watts", "Time , energy"])
+def test_a_second_header_with_other_columns_is_refused(second):
+    with pytest.raises(DatasetError, match="line 4: a second header, with other columns"):
+        parse(f"time,power\n0,1\n1,2\n{second}\n2,3\n")
+
+
+def test_a_first_line_that_begins_with_a_moment_is_no_header():
+    read = parse("2026/03/05 10:00:00.123, 0, 400.00 W\n2026/03/05 10:00:01.123, 0, 60.00 W\n")
+    assert not read.has_header
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("name", [None, "when"])
+def test_moments_in_the_index_of_a_frame_are_a_column(tmp_path, name):
+    moments = pd.date_range("2026-03-05", periods=3, freq="s", tz="UTC", name=name)
+    pd.DataFrame({"power_w": [1.0, 2.0, 3.0]}, index=moments).to_parquet(tmp_path / "x.parquet")
+    read = read_table(tmp_path / "x.parquet", DatasetError)
+    assert read.moments(name or "timestamp").seconds.tolist() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Readings that cannot be: energies below zero, or of zero, by run and column.
+"""Readings that cannot be: energies below zero, of zero, or infinite, by run and column.
 
 A training takes energy, so that a reading of 0 or less is a fault of the instrument: a counter that
 ran over, a difference of two counters of which one was reset, a model of a processor that had no
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from joulelab import formats
@@ -22,7 +23,7 @@ MOST_NAMED = 5
 def impossible(
     runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
 ) -> pd.DataFrame:
-    """Every energy at or below zero.
+    """Every energy that is at or below zero, or infinite.
 
     Args:
         runs: a row a run.
@@ -46,12 +47,44 @@ def impossible(
     found = [
         (place, labels[place], column, float(values[place]))
         for column in names(energies)
-        for values in [numbers(runs, column)]
-        for place in np.flatnonzero(values <= 0)
+        for values in [_with_infinities(runs, column)]
+        for place in np.flatnonzero((values <= 0) | np.isinf(values))
     ]
     # Sorting is stable: the columns of a run stay in the order in which they were asked for.
     rows = [row[1:] for row in sorted(found, key=lambda row: row[0])]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def without_impossible(
+    runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs with every impossible energy taken for unknown, and what was so.
+
+    Args:
+        runs: as for `impossible`.
+        energies: likewise.
+        run: likewise.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+
+    >>> kept, found = without_impossible(pd.DataFrame({"energy_j": [3.0, -1.0]}), "energy_j")
+    >>> kept["energy_j"].to_list(), len(found)
+    ([3.0, nan], 1)
+    """
+    found = impossible(runs, energies, run)
+    kept = {
+        column: pd.Series(np.where(values > 0, values, np.nan), index=runs.index)
+        for column in names(energies)
+        for values in [numbers(runs, column)]
+    }
+    return runs.assign(**kept), found
+
+
+def _with_infinities(runs: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
+    values = numbers(runs, column)
+    infinite = runs[column].isin([np.inf, -np.inf]).to_numpy()
+    return np.where(infinite, runs[column].where(infinite).to_numpy(float), values)
 
 
 def in_words(found: pd.DataFrame, form: Callable[[float], str] = formats.number) -> str:
@@ -67,9 +100,13 @@ def in_words(found: pd.DataFrame, form: Callable[[float], str] = formats.number)
     if not len(found):
         return ""
     named = [
-        f"{row['run']}, {row['column']} {formats.signed(form(float(row['value'])))}"
+        f"{row['run']}, {row['column']} {_written(float(row['value']), form)}"
         for row in found.head(MOST_NAMED).to_dict("records")
     ]
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     noun = "impossible energy" if len(found) == 1 else "impossible energies"
     return f"{len(found):,} {noun}: {'; '.join(named)}{more}"
+
+
+def _written(value: float, form: Callable[[float], str]) -> str:
+    return "infinite" if np.isinf(value) else formats.signed(form(value))

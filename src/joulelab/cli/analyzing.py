@@ -20,7 +20,7 @@ def analyze(
     kind: Kind,
     file: Path,
     factors: Sequence[str],
-    energy: str | None,
+    energy: tuple[str | None, str | None],
     out: Path | None,
     *,
     as_json: bool,
@@ -31,7 +31,7 @@ def analyze(
         kind: ``"architecture"`` or ``"tuning"``.
         file: a CSV file.
         factors: columns that are factors; found where none are named.
-        energy: column in joules; found where not named.
+        energy: its column, found where not named, and its unit, as the column says where not given.
         out: a folder for the pages, tables and figures of the paper, where it is wanted.
         as_json: JSON instead of tables on standard output.
 
@@ -44,7 +44,7 @@ def analyze(
     from joulelab.report.page import tables_data, write_tables_report
     from joulelab.report.text import print_claims, print_tables
 
-    table = read_runs(file, kind, factors, energy)
+    table = read_runs(file, kind, factors, *energy)
     experiment = _experiment(table, kind)
     claimed = scopes([experiment])
     page = write_tables_report(file.name, [experiment], out) if out is not None else None

@@ -173,7 +173,8 @@ class _Planner:
             candidates=self._candidates,
             trials=self._trials,
         )
-        made = replace(made, remarks=(*made.remarks, *([remark] if remark else [])))
+        said = (*arrivals.remarks, *([remark] if remark else []))
+        made = replace(made, remarks=(*made.remarks, *said))
         shared = None if made.best is None else self._shared(arrivals.rate_per_s, made)
         needed = None if made.best is not None else self._needed(arrivals)
         return Scenario(str(arrivals), arrivals.rate_per_s, replicas, made, shared, needed)

@@ -19,6 +19,20 @@ class Tool(StrEnum):
     CODECARBON = "codecarbon"
 
 
+class Unit(StrEnum):
+    """Of an energy."""
+
+    J = "J"
+    KJ = "kJ"
+    MEGAJOULE = "MJ"
+    MILLIJOULE = "mJ"
+    WH = "Wh"
+    KWH = "kWh"
+    MWH = "mWh"
+    MICROJOULE = "uJ"
+    WS = "Ws"
+
+
 class Kind(StrEnum):
     """Experiments that a table can be of."""
 
@@ -52,7 +66,13 @@ def analyze(
     ] = None,
     energy: Annotated[
         str | None,
-        typer.Option("--energy", metavar="COLUMN", help="Column with the joules, else energy_j."),
+        typer.Option("--energy", metavar="COLUMN", help="Column with the energy, else energy_j."),
+    ] = None,
+    unit: Annotated[
+        Unit | None,
+        typer.Option(
+            "--unit", help="Of the energy, where its heading does not say so; else joules."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -71,11 +91,12 @@ def analyze(
 
     Columns that are no factors: round, repetition, configuration, best_accuracy, duration_s,
     utilisation_mean, flops, learning_rate, beta1, beta2, epsilon, weight_decay. Without a column
-    round, equal hyperparameters make a round. Empty cells are missing values.
+    round, equal hyperparameters make a round. Empty cells are missing values. Columns of numbers
+    that vary within a combination of the others are results. Energies of 0 or below are left out.
     """
     from joulelab.cli.analyzing import analyze as analyze_table
 
-    analyze_table(kind.value, file, factor or [], energy, out, as_json=json)
+    analyze_table(kind.value, file, factor or [], (energy, unit and unit.value), out, as_json=json)
 
 
 @commands.command()

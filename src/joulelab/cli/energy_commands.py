@@ -9,11 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from joulelab.cli.options import Domains, Interval, Json, Meters, Place, Pue
+from joulelab.cli.options import (
+    DeviceColumn,
+    Domains,
+    Interval,
+    Json,
+    Meters,
+    Place,
+    PowerColumns,
+    Pue,
+    RowInterval,
+    TimeColumn,
+    Timezone,
+    TraceTimezone,
+    Where,
+)
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
     from joulelab.energy.monitor import Options
+    from joulelab.energy.traces.recording import ReadSettings
     from joulelab.energy.trials import Command
 
 commands = typer.Typer()
@@ -48,6 +63,7 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         ),
     ] = None,
     place: Place = None,
+    timezone: Timezone = None,
     pue: Pue = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="No estimates: measured, or an error.")
@@ -103,7 +119,9 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         label=label or (" ".join(command) if command else "A against B"),
         stdout=stdout_of_commands(as_json=json),
     )
-    options = _options(meter, domain, interval, place, pue)
+    from joulelab.energy.carbon.footprint import in_zone
+
+    options = _options(meter, domain, interval, in_zone(place, timezone), pue)
     options |= {"strict": strict, "busy": busy.value, "on_wait": _say}
     output = Output(json, trace, plot)
     idle_s = -1.0 if idle is None else max(idle, 0.0)
@@ -161,15 +179,17 @@ def watch(
 
 
 @commands.command()
-def trace(
+def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A recorded trace, also nvidia-smi's CSV log."),
+        typer.Argument(metavar="FILE", help="A recorded trace, or another program's log."),
     ],
-    where: Annotated[
-        str,
-        typer.Option("--where", metavar="COLUMN=VALUE", help="Which of several recordings."),
-    ] = "",
+    where: Where = "",
+    time: TimeColumn = "",
+    power: PowerColumns = None,
+    device: DeviceColumn = "",
+    timezone: TraceTimezone = None,
+    interval: RowInterval = None,
     start: Annotated[
         float | None, typer.Option("--from", metavar="SECONDS", help="From this moment on.")
     ] = None,
@@ -184,10 +204,23 @@ def trace(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was used in a recorded trace."""
+    """Say what was used in a recorded trace: joulelab's, or a log of another program.
+
+    Known are nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
+    PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
+    power in it.
+    """
     from joulelab.cli.recording import Part, print_recording
 
-    print_recording(file, Part(where, start, end), place, pue, plot, as_json=json)
+    settings: ReadSettings = {
+        "where": where,
+        "time_column": time,
+        "power_column": power or [],
+        "device": device,
+        "timezone": timezone or "",
+        "interval_s": interval,
+    }
+    print_recording(file, settings, Part(start, end), place, pue, plot, as_json=json)
 
 
 def _commands(command: list[str] | None, compare: tuple[str, str] | None) -> list[Command]:

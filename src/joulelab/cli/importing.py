@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -47,6 +49,8 @@ def print_emissions(path: Path, shape: Shape) -> None:
     """
     read = read_emissions(path)
     progress_console().print(Text(f"{path}: {read.trap}", style="yellow"), soft_wrap=True)
+    for remark in read.remarks:
+        progress_console().print(Text(f"{path}: {remark}", style="yellow"), soft_wrap=True)
     if len(read.impossible):
         named = in_words(read.impossible, formats.number)
         progress_console().print(Text(f"{path}: {named}", style="bold yellow"), soft_wrap=True)
@@ -81,6 +85,7 @@ def _plain(read: CodeCarbonRows) -> dict[str, object]:
         "energy_j": read.trap.energy_j,
         "naive_energy_j": read.trap.naive_energy_j,
         "impossible": read.impossible.to_dict("records"),
+        "remarks": list(read.remarks),
         "trainings": trainings.to_dict("records"),
     }
 
@@ -103,6 +108,11 @@ def _drawn(read: CodeCarbonRows) -> Table:
     table.add_column("run_id", no_wrap=True)
     for head in ("#", "time", *(ENERGIES[name] for name in energies), "CO2e"):
         table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("rule")
+
+    def task(row: dict[Hashable, Any]) -> str:
+        return f": {row['task']}" if row.get("task") else ""
+
     for row in rows.to_dict("records"):
         table.add_row(
             f"{row['timestamp']:%Y-%m-%d %H:%M}",
@@ -111,6 +121,7 @@ def _drawn(read: CodeCarbonRows) -> Table:
             formats.duration(float(row["duration_s"])),
             *(formats.at_scale(float(row[name]), size_j) for name in energies),
             formats.at_scale(float(row["emissions_g"]), size_g),
+            Text(f"{row['rule']}{task(row)}"),
             style="yellow" if row["impossible"] else None,
         )
     return table

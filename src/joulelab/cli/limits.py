@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from joulelab.cli.durations import parse_duration_s
 from joulelab.errors import UsageError
+from joulelab.serving.calls import parse_rate
 from joulelab.serving.planning.limit import ResponseLimit
 
 
 def parse_rate_per_s(text: str, option: str) -> float:
-    """A rate in requests per second: ``50``, ``1e5``, ``50/s``.
+    """A rate in requests per second: ``50``, ``1e5``, ``50/min``, ``1000000/day``.
 
     Args:
         text: as the user wrote it.
@@ -20,14 +21,12 @@ def parse_rate_per_s(text: str, option: str) -> float:
     Raises:
         UsageError: it is no number above 0.
     """
-    try:
-        rate_per_s = float(text.strip().removesuffix("/s"))
-    except ValueError:
-        rate_per_s = math.nan
-    if not (rate_per_s > 0 and math.isfinite(rate_per_s)):
+    rate_per_s = parse_rate(text)
+    if rate_per_s is None or not (rate_per_s > 0 and math.isfinite(rate_per_s)):
         raise UsageError(
             f"{option} {text.strip()!r} is no rate",
-            f"write requests per second: {option} 50, {option} 10,50,100",
+            f"write requests per second, or with a unit: {option} 50, {option} 10,50,100, "
+            f"{option} 3000/min",
         )
     return rate_per_s
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.text import Text
 
 from joulelab import formats
 from joulelab.cli.load_report import LoadReport, check_table, print_report, write_table
@@ -120,15 +121,18 @@ def run_load(load: Load, options: Options) -> int:
     _check_count(load, arrivals)
     requests = _content(load).prepared(target)
     schedule = _Schedule.of(load, arrivals, len(requests))
+    warm_up = _Schedule.of(load, arrivals, len(requests), warm_up=True)
     addresses = target.addresses()
     loopback = is_loopback(addresses)
     if not loopback and not load.heavy:
-        _check_weight(load, arrivals, target)
+        _check_weight((warm_up, schedule), target)
     console = progress_console()
+    for remark in arrivals.remarks:
+        console.print(Text(remark, style="yellow"), soft_wrap=True)
     with _ended_by_sigterm_too(), HttpLoad(target, addresses, requests, load.limits) as http:
         http.connect()
         with Monitor(**options) as monitor:
-            _warm_up(http, load, arrivals, len(requests))
+            _warm_up(http, load, warm_up)
             measured = _measured(http, load, schedule, monitor, console)
     report = LoadReport(
         url=load.url,
@@ -166,10 +170,22 @@ class _Schedule:
     which: NDArray[np.int64]
 
     @classmethod
-    def of(cls, load: Load, arrivals: ArrivalProcess, requests: int) -> _Schedule:
-        due_s = arrivals.times_s(load.requests, np.random.default_rng((load.seed, 0)))
-        which = draw(load.requests, requests, np.random.default_rng((load.seed, 1)))
+    def of(
+        cls, load: Load, arrivals: ArrivalProcess, requests: int, *, warm_up: bool = False
+    ) -> _Schedule:
+        """The times and requests of the load, or of the warm-up before it."""
+        count = load.warm_up if warm_up else load.requests
+        due_s = arrivals.times_s(count, np.random.default_rng((load.seed, 2 * warm_up)))
+        which = draw(count, requests, np.random.default_rng((load.seed, 2 * warm_up + 1)))
         return cls(due_s, which)
+
+    @property
+    def busiest(self) -> int:
+        """The most requests that are due within any one second."""
+        if not len(self.due_s):
+            return 0
+        ends = np.searchsorted(self.due_s, self.due_s + 1.0, side="left")
+        return int((ends - np.arange(len(ends))).max())
 
 
 @dataclass(frozen=True)
@@ -213,13 +229,11 @@ def _measured(
     return _Measured(exchanges, measurement, busy_s)
 
 
-def _warm_up(http: HttpLoad, load: Load, arrivals: ArrivalProcess, requests: int) -> None:
+def _warm_up(http: HttpLoad, load: Load, schedule: _Schedule) -> None:
     """Send what does not count, at the same rate."""
     if not load.warm_up:
         return
-    due_s = arrivals.times_s(load.warm_up, np.random.default_rng((load.seed, 2)))
-    which = draw(load.warm_up, requests, np.random.default_rng((load.seed, 3)))
-    exchanges = http.send(due_s, which)
+    exchanges = http.send(schedule.due_s, schedule.which)
     if len(exchanges) < load.warm_up:
         raise KeyboardInterrupt
     if not exchanges.answered.any():
@@ -252,13 +266,17 @@ def _check_count(load: Load, arrivals: ArrivalProcess) -> None:
         )
 
 
-def _check_weight(load: Load, arrivals: ArrivalProcess, target: Target) -> None:
-    """A slip of the finger must not be an attack on somebody's server."""
-    count = load.requests + load.warm_up
-    if arrivals.rate_per_s > HEAVY_PER_S or count > HEAVY_REQUESTS:
+def _check_weight(schedules: Sequence[_Schedule], target: Target) -> None:
+    """A slip of the finger must not be an attack on somebody's server.
+
+    What counts is what is sent in any one second: the mean of a trace says nothing of its bursts.
+    """
+    count = sum(len(one.due_s) for one in schedules)
+    busiest = max(one.busiest for one in schedules)
+    if busiest > HEAVY_PER_S or count > HEAVY_REQUESTS:
         raise UsageError(
-            f"{target.host} is another machine, and {formats.count(count, 'request')} at "
-            f"{arrivals.rate_per_s:g}/s are a heavy load (above {HEAVY_PER_S:g}/s or "
+            f"{target.host} is another machine, and {formats.count(count, 'request')}, up to "
+            f"{busiest:,} of them within a second, are a heavy load (above {HEAVY_PER_S:g}/s or "
             f"{HEAVY_REQUESTS:,})",
             "if it is yours, and this is meant, say so with --yes",
         )

@@ -64,10 +64,53 @@ Place = Annotated[
     typer.Option(
         "--place",
         metavar="PLACE",
-        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a CSV over time.",
+        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a file over time.",
+    ),
+]
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Of times without an offset in the file of --place: Europe/Berlin, +02:00, local; "
+        "UTC where not given.",
     ),
 ]
 Pue = Annotated[
     float | None, typer.Option("--pue", help="Power usage effectiveness of the building.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Where = Annotated[
+    str,
+    typer.Option("--where", metavar="COLUMN=VALUE", help="One of several recordings in the file."),
+]
+TimeColumn = Annotated[
+    str, typer.Option("--time", metavar="COLUMN", help="The column of times, if not found by name.")
+]
+PowerColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--power", metavar="COLUMN", help="A column of power, if not found by name; repeatable."
+    ),
+]
+DeviceColumn = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="COLUMN|NAME",
+        help="The column that tells devices apart; or the one device it is of, as gpu:0 or wall.",
+    ),
+]
+TraceTimezone = Annotated[
+    str | None,
+    typer.Option(
+        "--timezone",
+        metavar="ZONE",
+        help="Of times without an offset in the trace: Europe/Berlin, UTC, +02:00; that of this "
+        "machine where not given. A file of --place has its own: grid.csv?timezone=ZONE.",
+    ),
+]
+RowInterval = Annotated[
+    float | None,
+    typer.Option("--interval", metavar="SECONDS", help="Between rows, where they have no times."),
+]

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from joulelab.cli.options import DataDir, Domains, Json, Plugins
+from joulelab.cli.options import (
+    DataDir,
+    DeviceColumn,
+    Domains,
+    Json,
+    Plugins,
+    PowerColumns,
+    RowInterval,
+    TimeColumn,
+    TraceTimezone,
+    Where,
+)
 
 commands = typer.Typer()
 predict = typer.Typer(
@@ -19,7 +30,7 @@ commands.add_typer(predict)
 
 
 @predict.command()
-def step(
+def step(  # noqa: PLR0913, PLR0917 - an option of the command each
     trace: Annotated[
         Path, typer.Argument(metavar="TRACE", help="Power of the training so far: Parquet or CSV.")
     ],
@@ -36,12 +47,12 @@ def step(
         ),
     ] = None,
     domain: Domains = None,
-    where: Annotated[
-        str,
-        typer.Option(
-            "--where", metavar="COLUMN=VALUE", help="One of several recordings in the file."
-        ),
-    ] = "",
+    where: Where = "",
+    time: TimeColumn = "",
+    power: PowerColumns = None,
+    device: DeviceColumn = "",
+    timezone: TraceTimezone = None,
+    interval: RowInterval = None,
     fine_tuning: Annotated[
         bool,
         typer.Option("--fine-tuning", help="It begins with a frozen base, and thaws it later."),
@@ -50,16 +61,23 @@ def step(
 ) -> None:
     """Predict the energy of a whole training from its power so far, with a 95 % interval.
 
-    TRACE is what `joulelab record` has written, a log of nvidia-smi, or any table with times and
-    watts; it begins where the training does.
+    TRACE is what `joulelab record` has written, a log that `joulelab trace` reads, or any table
+    with times and watts; it begins where the training does.
     """
     from joulelab.cli.predicting_step import Whole, print_step
 
     print_step(
         trace,
         Whole(epochs_done, epochs, duration),
+        settings={
+            "where": where,
+            "time_column": time,
+            "power_column": power or [],
+            "device": device,
+            "timezone": timezone or "",
+            "interval_s": interval,
+        },
         domains=domain or [],
-        where=where,
         fine_tuning=fine_tuning,
         as_json=json,
     )

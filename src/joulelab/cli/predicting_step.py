@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -16,8 +17,8 @@ from joulelab.analysis.prediction.phase_change import FINE_TUNING
 from joulelab.analysis.prediction.step import StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.cli.output import data_console, print_json
-from joulelab.energy.tape import Stretch
-from joulelab.energy.traces.recording import Recording, read_recording
+from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import TraceError, UsageError
 
 UNCERTAIN = 0.1
@@ -76,8 +77,8 @@ def print_step(
     path: Path,
     whole: Whole,
     *,
+    settings: ReadSettings,
     domains: Sequence[str],
-    where: str,
     fine_tuning: bool,
     as_json: bool,
 ) -> None:
@@ -86,12 +87,12 @@ def print_step(
     Args:
         path: of the trace so far.
         whole: how long the training takes.
+        settings: how the file is read.
         domains: only these; all where empty.
-        where: one of several recordings in the file.
         fine_tuning: whether a change of level is to be expected.
         as_json: JSON instead of a table.
     """
-    recording = read_recording(path, where=where)
+    recording = read_recording(path, **settings)
     seen_s = recording.end_s - recording.start_s
     duration_s = whole.duration_of(seen_s)
     change = FINE_TUNING if fine_tuning else None
@@ -99,11 +100,11 @@ def print_step(
         (stretch, predict_step(trace, duration_s - (seen_s - trace.duration_s), change))
         for stretch, trace in _traces(path, recording, domains)
     ]
+    flags = recording.measure().flags
     if as_json:
         rows = [_data(stretch, one) for stretch, one in found]
-        print_json(
-            {"file": str(path), "seen_s": seen_s, "duration_s": duration_s, "predictions": rows}
-        )
+        lengths = {"seen_s": seen_s, "duration_s": duration_s}
+        print_json({"file": str(path), **lengths, "predictions": rows, "flags": list(flags)})
         return
     console = data_console()
     console.print(
@@ -112,7 +113,7 @@ def print_step(
         soft_wrap=True,
     )
     console.print(_table(found))
-    for line in remarks(found):
+    for line in (*remarks(found), *(f"note: {flag}" for flag in flags)):
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -144,12 +145,20 @@ def _traces(
     traces = []
     for stretch in wanted:
         try:
-            traces.append((stretch, PowerTrace.of(stretch.times_s, stretch.power_w())))
+            traces.append((stretch, PowerTrace.of(stretch.times_s, _power_w(stretch))))
         except UsageError as error:
             raise TraceError(
                 f"{path}, {stretch.channel.domain}: {error.message}", error.hint
             ) from (error)
     return traces
+
+
+def _power_w(stretch: Stretch) -> Floats:
+    """Power from each sample on; what a counter has counted belongs to the time before a sample."""
+    power_w = stretch.power_w()
+    if stretch.channel.kind == "counter" and len(power_w) > 1:
+        return np.append(power_w[1:], power_w[-1])
+    return power_w
 
 
 def _data(stretch: Stretch, one: StepPrediction) -> dict[str, Any]:

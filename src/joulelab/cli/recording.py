@@ -17,22 +17,20 @@ from joulelab.energy.monitor import Booking, Monitor, Options
 from joulelab.energy.reading import Measurement
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.live_trace import LiveTrace
-from joulelab.energy.traces.recording import read_recording
+from joulelab.energy.traces.recording import ReadSettings, read_recording
 
 LAP_S = 1.0
 
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of a file is meant.
+    """Which part of a recording is meant.
 
     Attributes:
-        where: ``"column=value"``, of several recordings in one file.
         start_s: seconds since the opening; the first sample where ``None``.
         end_s: the last sample where ``None``.
     """
 
-    where: str = ""
     start_s: float | None = None
     end_s: float | None = None
 
@@ -89,6 +87,7 @@ def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
 
 def print_recording(
     path: Path,
+    settings: ReadSettings,
     part: Part,
     place: str | None,
     pue: float | None,
@@ -100,6 +99,7 @@ def print_recording(
 
     Args:
         path: of the trace.
+        settings: how it is read.
         part: of it.
         place: as for `joulelab.energy.monitor.Options`.
         pue: the same.
@@ -107,7 +107,7 @@ def print_recording(
         as_json: JSON instead of a table.
     """
     check_picture(plot)
-    recording = read_recording(path, where=part.where)
+    recording = read_recording(path, **settings)
     booking = Booking.of(place, pue)
     measurement = recording.measure(part.start_s, part.end_s)
     if booking is not None:

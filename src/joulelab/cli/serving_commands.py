@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from joulelab.cli.energy_commands import WHOLE_MACHINE, Busy
-from joulelab.cli.options import DataDir, Domains, Interval, Json, Meters, Place, Plugins, Pue
+from joulelab.cli.options import (
+    DataDir,
+    Domains,
+    Interval,
+    Json,
+    Meters,
+    Place,
+    Plugins,
+    Pue,
+    Timezone,
+)
 from joulelab.registry import load_plugin
 
 commands = typer.Typer()
@@ -110,6 +120,7 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         ),
     ] = None,
     place: Place = None,
+    timezone: Timezone = None,
     pue: Pue = None,
     busy: Annotated[
         Busy, typer.Option("--busy", help="What to do while another program measures here.")
@@ -131,6 +142,7 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
     with for_the_main_thread():
         from joulelab.cli.durations import parse_duration_s
         from joulelab.cli.loading import Load, headers_of, run_load
+        from joulelab.energy.carbon.footprint import in_zone
         from joulelab.serving.http_load import Limits
 
     for path in plugin or []:
@@ -156,7 +168,7 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         "meters": meter or None,
         "domains": domain or None,
         "interval_s": interval,
-        "place": place,
+        "place": in_zone(place, timezone),
         "pue": pue,
         "busy": busy.value,
         "on_wait": lambda who: print(who, file=sys.stderr),
@@ -263,6 +275,7 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
     domain: Domains = None,
     interval: Interval = 0.1,
     place: Place = None,
+    timezone: Timezone = None,
     pue: Pue = None,
     data_dir: DataDir = None,
     plugin: Plugins = None,
@@ -280,6 +293,7 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
         from joulelab.cli.batching import Question, answer_question
         from joulelab.cli.durations import parse_duration_s
         from joulelab.cli.limits import parse_limit, parse_rate_per_s
+        from joulelab.energy.carbon.footprint import in_zone
 
     for path in plugin or []:
         load_plugin(path)
@@ -294,7 +308,7 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
         own=tuple(policy or []),
         replicas=replicas,
         fleet_per_s=None if fleet is None else parse_rate_per_s(fleet, "--fleet"),
-        place=place,
+        place=in_zone(place, timezone),
         pue=pue,
         seed=seed,
         table=table,

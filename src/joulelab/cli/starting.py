@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from joulelab.energy.carbon.intensity_file import read_intensity
 from joulelab.energy.carbon.starting import BestStart, best_start
 from joulelab.errors import UsageError
 from joulelab.study.results import Results
+from joulelab.tabular.moments import read_zone
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,20 @@ class StartRequest:
     """When a study may be started, as it was written.
 
     Attributes:
-        series: CSV file of intensity over time.
+        series: file of intensity over time.
         duration: how long it takes; the study's own duration where not given.
         within: until when it must be finished, counted from the first start; the end of the series
             where not given.
         first: the first moment at which it may start, ISO 8601, UTC where it has no offset; the
             beginning of the series where not given.
+        timezone: of times without an offset, in the series and in `first`; UTC where not given.
     """
 
     series: Path | None = None
     duration: str | None = None
     within: str | None = None
     first: str | None = None
+    timezone: str | None = None
 
     def check(self) -> None:
         """Raise a UsageError where there is something about a start, but no intensities for it."""
@@ -58,6 +61,7 @@ class Beginning:
         pue: power usage effectiveness.
         series_end_s: until when intensities are known, seconds since the epoch.
         beyond_s: by how many seconds the deadline lies beyond that.
+        estimated: share of the best window whose intensity its source has estimated.
     """
 
     best: BestStart
@@ -65,6 +69,7 @@ class Beginning:
     pue: float
     series_end_s: float
     beyond_s: float
+    estimated: float
 
     @classmethod
     def search(cls, results: Results, path: Path, asked: StartRequest, pue: float) -> Beginning:
@@ -79,9 +84,10 @@ class Beginning:
         Raises:
             UsageError: the file or a time is wrong, no duration is known, or the work does not fit.
         """
-        series = read_intensity(path.expanduser())
+        zone = None if asked.timezone is None else read_zone(asked.timezone)
+        series = read_intensity(path.expanduser(), zone)
         ledger = results.ledger_frame()
-        first_s = series.start_s if asked.first is None else _instant_s(asked.first)
+        first_s = series.start_s if asked.first is None else _instant_s(asked.first, zone or UTC)
         duration_s = float(ledger["duration_s"].sum()) if asked.duration is None else 0.0
         if asked.duration is not None:
             duration_s = parse_duration_s(asked.duration, "--duration")
@@ -100,7 +106,9 @@ class Beginning:
         energy_j = float(booked["energy_gross_j"].sum())
         power_w = energy_j / float(booked["duration_s"].sum()) if energy_j > 0 else None
         best = best_start(series, duration_s, first_s, deadline_s)
-        return cls(best, power_w, pue, series.end_s, max(deadline_s - series.end_s, 0.0))
+        estimated = series.estimated_share(best.start_s, best.start_s + duration_s)
+        beyond_s = max(deadline_s - series.end_s, 0.0)
+        return cls(best, power_w, pue, series.end_s, beyond_s, estimated)
 
     def grams(self, g_per_kwh: float | None) -> float | None:
         """What the study causes at a mean intensity; ``None`` where its power is unknown."""
@@ -127,6 +135,8 @@ class Beginning:
                 f"{formats.grams(self.grams(best.g_per_kwh))} CO2e at the study's mean gross power "
                 f"of {formats.watts(self.power_w)} and PUE {round(self.pue, 3)}."
             )
+        if self.estimated > 0:
+            yield f"Its intensity is estimated, or forecast, for {formats.share(self.estimated)}."
         if self.beyond_s > 0:
             yield f"The deadline lies beyond the series, which ends {moment(self.series_end_s)}."
         if best.unknown_share > 0:
@@ -158,16 +168,17 @@ class Beginning:
             "at_once_co2e_g": self.grams(best.at_once_g_per_kwh),
             "worst_co2e_g": self.grams(best.worst_g_per_kwh),
             "deadline_beyond_series_s": self.beyond_s,
+            "estimated_share": self.estimated,
         }
 
 
-def _instant_s(text: str) -> float:
-    """Seconds since the epoch of an ISO 8601 time, UTC where it has no offset."""
+def _instant_s(text: str, zone: tzinfo) -> float:
+    """Seconds since the epoch of an ISO 8601 time, of a zone where it has no offset."""
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(f"--from {text!r} is no time", "write 2024-05-01T12:00Z") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
 
 
 def _iso(time_s: float) -> str:

@@ -18,6 +18,7 @@ from joulelab.cli.options import (
     Pue,
     Scale,
     StudyName,
+    Timezone,
     Trust,
 )
 from joulelab.errors import UntrustedCodeError, UsageError
@@ -157,16 +158,17 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
         typer.Option(
             "--place",
             metavar="PLACE",
-            help="NLD, USA-CA, 412 (g/kWh), or a CSV over time; may be repeated.",
+            help="NLD, USA-CA, 412 (g/kWh), or a file over time; may be repeated.",
         ),
     ] = None,
+    timezone: Timezone = None,
     by: Annotated[
         str, typer.Option("--by", metavar="FACTOR", help="Compare the levels of this factor.")
     ] = "configuration",
     pue: Pue = None,
     start: Annotated[
         Path | None,
-        typer.Option("--start", metavar="CSV", help="Find the best hour to start in this series."),
+        typer.Option("--start", metavar="FILE", help="Find the best hour to start in this series."),
     ] = None,
     duration: Annotated[
         str | None,
@@ -191,9 +193,11 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     """Say what a study's energy would mean in CO2e at other places, or at other hours."""
     from joulelab.cli.placing import print_places
     from joulelab.cli.starting import StartRequest
+    from joulelab.energy.carbon.footprint import in_zone, names_series
 
-    asked = StartRequest(start, duration, within, from_)
-    print_places(folder, place or [], by, pue, asked, plot, as_json=json)
+    asked = StartRequest(start, duration, within, from_, timezone)
+    located = [in_zone(one, timezone) or one if names_series(one) else one for one in place or []]
+    print_places(folder, located, by, pue, asked, plot, as_json=json)
 
 
 @commands.command()

@@ -5,9 +5,9 @@ module                     content
 =========================  =========================================================================
 studies                    the studies by name
 published                  a printed number, the recomputed one, and when they agree
-csv_table                  a CSV file of somebody else's; complaints name file, column and line
 raw_data                   the tables of Yarally et al., checked and brought to one spelling
 runs_table                 anybody's table of runs: which columns are factors?
+result_columns             which columns of such a table were measured
 exported                   the same of what ``joulelab export`` writes
 yarally2023_printed        what Yarally et al. print (CAIN 2023)
 yarally2023_tuning         the same from their raw data: tables I and III
@@ -15,6 +15,7 @@ yarally2023_architecture   the same: tables II, IV and V
 yarally2023                both together, for the files of a folder
 xu2023...                  Xu et al. (HICSS 2023): architectures, regions, instruments
 codecarbon_rows            CodeCarbon's emissions.csv, whose readings go on counting
+codecarbon_rules           which of them do, row by row
 delrey2023...              del Rey et al. (SEAA 2023): predictions on their power traces
 =========================  =========================================================================
 """

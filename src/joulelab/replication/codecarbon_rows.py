@@ -1,28 +1,30 @@
-"""CodeCarbon's ``emissions.csv``: energy per training, from readings that go on counting.
+"""CodeCarbon's ``emissions.csv``: energy per training or task, from readings that go on counting.
 
 CodeCarbon writes a row whenever a tracker is stopped or flushed. All rows of one tracker have the
 same ``run_id``, and each holds what the tracker has counted **since it was started**, not since the
-row before. So with rows i = 1, 2, ... of a run_id in order of time::
+row before. So with rows i = 1, 2, ... of a run_id in the order of the file::
 
     timestamp     t_1        t_2        t_3
     duration      d_1   <    d_2   <    d_3         d_i - d_(i-1) = t_i - t_(i-1)
     energy        e_1   <=   e_2   <=   e_3         training i took e_i - e_(i-1)
 
-Whoever averages the e_i books the first training again in every later row: that is the trap. A
-run_id whose rows each have a tracker's time of their own (d_i <= t_i - t_(i-1)) is not cumulative
-and is taken as it stands; one that is neither is refused. Which of them it is, is found from
-durations and timestamps, row by row, and not assumed.
+Whoever averages the e_i books the first training again in every later row: that is the trap. Tasks
+and trackers that are started again count time anew while energy goes on, and the rows of a task
+file (``task_name``) are each a task's own: `joulelab.replication.codecarbon_rules` decides, row by
+row. Rows stay in the order of the file, for local time goes back where summer time ends.
 
 Columns by version: ``run_id`` was ``experiment_id`` in version 1; the parts ``cpu_energy``,
-``gpu_energy`` and ``ram_energy`` came with version 2. Units there are seconds, kg and kWh; here
-seconds, grams and joules.
+``gpu_energy`` and ``ram_energy``, and their powers, came with version 2. Units there are seconds,
+kg, W and kWh; here seconds, grams and joules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +33,10 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.impossible import impossible
 from joulelab.errors import DatasetError
-from joulelab.replication.csv_table import CsvTable, read_csv_table
+from joulelab.replication.codecarbon_rules import Reading, Rule, UndecidedError, rules
+from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.reader import decode, parse_table, read_bytes
+from joulelab.tabular.table import Table, folded
 
 Values = npt.NDArray[np.float64]
 
@@ -39,6 +44,10 @@ J_PER_KWH = 3.6e6
 G_PER_KG = 1e3
 NEEDED = ("timestamp", "duration", "emissions", "energy_consumed")
 RUN_IDS = ("run_id", "experiment_id")
+TASK = "task_name"
+OF_RUNS = ("experiment_id", "region", "longitude", "latitude", "pue")
+"""Columns that a file of runs has, and one of tasks has not."""
+POWERS = ("cpu_power", "gpu_power", "ram_power")
 COUNTED = {
     "duration": ("duration_s", 1.0),
     "emissions": ("emissions_g", G_PER_KG),
@@ -50,8 +59,11 @@ COUNTED = {
 """CodeCarbon's columns that count up, and what they are called and multiplied by here."""
 TOTALS = ("energy_j", "emissions_g")
 AS_THEY_STAND = "cumulative_"
-TIMESTAMP_SLACK_S = 2.0
-"""Timestamps are whole seconds, and a row is written a moment after its reading."""
+SINCE_BEFORE = (Rule.GOES_ON, Rule.TIME_ANEW)
+"""Rules by which a row's energy is the difference to the row before."""
+MOST_OFF_S = 60.0
+"""By how much the clock and a tracker may differ without a word."""
+APART = "import them apart, or give each tracker's rows a run_id of their own"
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,9 @@ class Trap:
         rows: of the file.
         trackers: run_ids.
         shared: for each run_id with several cumulative rows, how many it has.
-        energy_j: what the trainings took together.
+        energy_j: what the trainings took together, impossible ones left out.
         naive_energy_j: what the rows as they stand add up to.
+        left_out: how many trainings have an impossible energy.
     """
 
     rows: int
@@ -71,6 +84,7 @@ class Trap:
     shared: dict[str, int]
     energy_j: float
     naive_energy_j: float
+    left_out: int = 0
 
     @property
     def overstated(self) -> float:
@@ -78,11 +92,13 @@ class Trap:
         return self.naive_energy_j / self.energy_j if self.shared and self.energy_j else 1.0
 
     def __str__(self) -> str:
+        without = f", {self.left_out} of them with an impossible energy left out"
+        rows = formats.count(self.rows, "row") + without * bool(self.left_out)
         if not self.shared:
-            return f"{formats.count(self.rows, 'row')}, none of them cumulative"
+            return f"{rows}, none of them cumulative: {formats.joules(self.energy_j)} in all"
         of_them = formats.listing([f"{run} ({rows} rows)" for run, rows in self.shared.items()])
         return (
-            f"{formats.count(self.rows, 'row')} under {formats.count(self.trackers, 'run_id')}: "
+            f"{rows} under {formats.count(self.trackers, 'run_id')}: "
             f"readings go on counting within {of_them}; differences are taken. As they stand the "
             f"rows add up to {formats.joules(self.naive_energy_j)}, "
             f"{self.overstated:.2f} times the {formats.joules(self.energy_j)} that were used"
@@ -95,124 +111,251 @@ class CodeCarbonRows:
 
     Attributes:
         path: of the file.
-        trainings: a row a row of the file, in order of time: ``line``, ``timestamp``, ``run_id``,
-            ``place`` (within the run_id, from 1), the columns of `COUNTED` that the file has, as
-            differences, and the same as they stand with ``cumulative_`` before them; ``region``
-            where there is one (text). What is missing is NaN.
-        impossible: differences of energy at or below zero: ``run`` (line and run_id), ``column``,
-            ``value``.
+        trainings: a row a row of the file, in its order: ``line``, ``timestamp`` (with its offset
+            if one was written), ``run_id``, ``place`` (within the run_id, from 1), ``rule`` (text;
+            see `joulelab.replication.codecarbon_rules.Rule`), the columns of `COUNTED` that the
+            file has, as the rule has them, and the same as they stand with ``cumulative_`` before
+            them; ``task`` and ``region`` where there are such (text). What is missing is NaN.
+        impossible: energies at or below zero: ``run`` (line and run_id), ``column``, ``value``.
         trap: what a naive reading would have made of it.
+        remarks: what was left out, or seen on the way, in sentences.
     """
 
     path: Path
     trainings: pd.DataFrame
     impossible: pd.DataFrame
     trap: Trap
+    remarks: tuple[str, ...] = ()
 
 
 def read_emissions(path: Path) -> CodeCarbonRows:
-    """Read an ``emissions.csv`` and take the differences within each run_id.
+    """Read an ``emissions.csv`` and find what each row took.
 
     Args:
         path: of the file.
 
     Raises:
         DatasetError: the file cannot be read, a column is absent, a cell is not what it should be,
-            or the rows of a run_id are neither cumulative nor trainings by themselves.
+            or how a row is to be read cannot be told.
     """
-    table = read_csv_table(path)
-    rows = _rows(table)
+    table = _table(path)
+    rows, remarks = _rows(table)
     counted = [name for name, _ in COUNTED.values() if name in rows]
     rows = rows.rename(columns={name: AS_THEY_STAND + name for name in counted})
-    cumulative = pd.Series(False, index=rows.index)
-    for run_id, group in rows.groupby("run_id", sort=False):
-        cumulative[group.index] = _is_cumulative(path, str(run_id), group)
+    rows["rule"] = _ruled(table, rows)
+    if "run_id" not in rows:
+        begun = ~rows["rule"].isin(SINCE_BEFORE)
+        rows["run_id"] = [f"tracker {number}" for number in begun.cumsum()]
+        remarks.append("there is no run_id: trackers are told apart by energies and durations")
     before = rows.groupby("run_id", sort=False)
     for name in counted:
+        those = (Rule.GOES_ON,) if name == "duration_s" else SINCE_BEFORE
+        earlier = before[AS_THEY_STAND + name].shift()
         standing = rows[AS_THEY_STAND + name]
-        earlier = before[AS_THEY_STAND + name].shift().where(cumulative, 0.0)
-        rows[name] = standing - earlier.where(before.cumcount() > 0, 0.0)
+        rows[name] = standing - earlier.where(rows["rule"].isin(those), 0.0)
     rows["place"] = before.cumcount() + 1
+    remarks += _clock_remarks(rows)
     energies = [name for name in counted if name != "duration_s"]
     label = [f"line {line} ({run})" for line, run in zip(rows["line"], rows["run_id"], strict=True)]
     # A processor without readings has 0 in all rows; only totals must be above 0.
     wrong = impossible(rows.assign(label=label), energies, "label")
     wrong = wrong[(wrong["value"] < 0) | wrong["column"].isin(TOTALS)].reset_index(drop=True)
-    return CodeCarbonRows(path, rows, wrong, _trap(rows, cumulative))
+    ordered = [name for name in rows if name not in {"at_s", "stated_w", "has_offset"}]
+    return CodeCarbonRows(path, rows[ordered], wrong, _trap(rows), tuple(remarks))
 
 
-def _rows(table: CsvTable) -> pd.DataFrame:
-    """The rows in order of time, as they stand, in this program's units."""
-    run_id = next((name for name in RUN_IDS if name in table.columns), RUN_IDS[0])
-    table.require([*NEEDED[:1], run_id, *NEEDED[1:]])
-    stamps = table.values("timestamp", _moment, "a moment such as 2022-05-22T22:33:20")
-    data: dict[str, Sequence[object]] = {
-        "line": table.lines,
-        "timestamp": [_required(table, row, "timestamp", one) for row, one in enumerate(stamps)],
-        "run_id": [
-            _required(table, row, run_id, cell or None)
-            for row, cell in enumerate(table.columns[run_id])
-        ],
+def _table(path: Path) -> Table:
+    """The rows of a file, also of one to which another version has appended its own columns."""
+    text, _ = decode(path, read_bytes(path, DatasetError), DatasetError)
+    lines = text.split("\n")
+    starts = [at for at, line in enumerate(lines) if _is_header(line)]
+    if len(starts) <= 1:
+        return parse_table(path, text.encode(), DatasetError)
+    ends = [*starts[1:], len(lines)]
+    parts = [
+        # Blank lines keep the numbers of the lines below.
+        parse_table(
+            path, ("\n" * start + "\n".join(lines[start:end]) + "\n").encode(), DatasetError
+        )
+        for start, end in zip(starts, ends, strict=True)
+        if any(line.strip() for line in lines[start + 1 : end])
+    ]
+    if not parts:
+        raise DatasetError(f"{path} has headers and no row", "record, or export, it again")
+    said = f"{formats.count(len(starts) - 1, 'more header line')} left out"
+    columns = {name: one for part in parts for name, one in part.headings.items()}
+    whole = replace(
+        parts[0],
+        frame=pd.concat([part.frame for part in parts], ignore_index=True),
+        headings=columns,
+        lines=[line for part in parts for line in part.lines],
+        twice=frozenset().union(*(part.twice for part in parts)),
+    )
+    return whole.remarked(*(one for part in parts for one in part.remarks), said)
+
+
+def _is_header(line: str) -> bool:
+    names = {folded(name.strip('" \ufeff')) for name in line.replace(";", ",").split(",")}
+    return set(NEEDED) <= names
+
+
+def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
+    """The rows as they stand, in this program's units, each once."""
+    columns = dict(zip(NEEDED, table.require(*NEEDED), strict=True))
+    remarks = list(table.remarks)
+    again = table.frame.duplicated().to_numpy()
+    if again.any():
+        remarks.append(f"{formats.count(int(again.sum()), 'row')} that stand there twice left out")
+        table = table.rows(~again)
+    stamps = table.texts(columns["timestamp"])
+    moments = table.moments(columns["timestamp"], UTC)
+    _require_values(table, columns["timestamp"], moments.since_1970_s)
+    at_s = moments.since_1970_s
+    written = [_moment(text, at) for text, at in zip(stamps, at_s.tolist(), strict=True)]
+    data: dict[str, object] = {
+        "line": list(table.lines) or list(range(1, len(table) + 1)),
+        "timestamp": pd.Series(written, dtype=object),
     }
+    if (run_ids := _run_ids(table)) is not None:
+        data["run_id"] = run_ids
+    if task := table.column(TASK):
+        data["task"] = table.texts(task)
     for column, (name, factor) in COUNTED.items():
-        if column in table.columns:
-            values = table.numbers(column)
+        if found := table.column(column):
+            values = table.numbers(found, missing=MISSING).values
             if column in NEEDED:
-                for row, one in enumerate(values):
-                    _required(table, row, column, one)
-            data[name] = [np.nan if one is None else factor * one for one in values]
-    if "region" in table.columns:
-        data["region"] = table.columns["region"]
-    return pd.DataFrame(data).sort_values("timestamp", kind="stable", ignore_index=True)
+                _require_values(table, found, values)
+            data[name] = factor * values
+    if region := table.column("region"):
+        data["region"] = table.texts(region)
+    data["at_s"] = at_s
+    data["has_offset"] = [one.tzinfo is not None for one in written]
+    data["stated_w"] = _stated_w(table)
+    return pd.DataFrame(data), remarks
 
 
-def _required(table: CsvTable, row: int, column: str, value: object) -> object:
-    if value is None:
-        raise table.error(row, column, "there is no value")
-    return value
+def _run_ids(table: Table) -> list[str] | None:
+    """Whose each row is; ``None`` where no column says."""
+    for name in RUN_IDS:
+        column = table.column(name)
+        texts = table.texts(column) if column else []
+        if not any(texts):
+            continue
+        if name != RUN_IDS[0] and table.column("cpu_energy"):
+            continue  # from version 2 on all trackers of an experiment have the same
+        if "" in texts:
+            raise table.error(
+                "there is no value", "give the row the run_id of its tracker", texts.index(""), name
+            )
+        return texts
+    return None
 
 
-def _moment(cell: str) -> pd.Timestamp | None:
+def _stated_w(table: Table) -> Values:
+    """(n,) power that each row states for all parts together; NaN where it does not."""
+    stated = np.zeros(len(table))
+    for name in POWERS:
+        if column := table.column(name):
+            stated += np.nan_to_num(table.numbers(column).values)
+    return np.where(stated > 0, stated, np.nan)
+
+
+def _require_values(table: Table, column: str, values: Values) -> None:
+    without = np.flatnonzero(~np.isfinite(values))
+    if len(without):
+        raise table.error("there is no value", "leave the row out", int(without[0]), column)
+
+
+def _moment(text: str, at_s: float) -> datetime:
+    """A timestamp as it was written, with its offset if it has one."""
     try:
-        moment = pd.Timestamp(cell)
+        return datetime.fromisoformat(text)
     except ValueError:
-        return None
-    return None if pd.isna(moment) else moment.tz_localize(None)
+        return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None)
 
 
-def _is_cumulative(path: Path, run_id: str, group: pd.DataFrame) -> bool:
-    """Whether the rows of a run_id go on counting; see the head of this module."""
-    if len(group) == 1:
-        return False
-    duration = group[AS_THEY_STAND + "duration_s"].to_numpy(float)
-    apart = np.diff(group["timestamp"].to_numpy()) / np.timedelta64(1, "s")
-    later, grown = duration[1:], np.diff(duration)
-    rises = bool((grown >= 0).all())
-    alone = bool((later <= apart + TIMESTAMP_SLACK_S).all())
-    if rises and not (alone and _misses(later, apart) < _misses(grown, apart)):
-        return True
-    if alone:
-        return False
-    where = int(np.argmax(grown < 0)) + 1
-    raise DatasetError(
-        f"{path}, line {group['line'].iloc[where]}: the duration falls within run_id {run_id}, and "
-        "is longer than the time since the row before",
-        "rows of different trackers have been mixed: give each tracker's rows a run_id of their "
-        "own, or leave them out",
+def _ruled(table: Table, rows: pd.DataFrame) -> pd.Series[Any]:
+    """The rule of each row.
+
+    Raises:
+        DatasetError: it cannot be told.
+    """
+    ruled: pd.Series[Any] = pd.Series(Rule.FIRST, index=rows.index, dtype=object)
+    of_runs = any(table.column(name) is not None for name in OF_RUNS)
+    for run_id, group in _trackers(rows):
+        tasks = group["task"] != "" if "task" in group else pd.Series(False, index=group.index)
+        if tasks.any() and not tasks.all():
+            raise DatasetError(
+                f"{table.path}, line {group['line'][~tasks].iloc[0]}: a row of a whole run stands "
+                "among rows of tasks, and holds them too",
+                "import the files of runs and of tasks apart",
+            )
+        if tasks.all():
+            ruled[group.index] = Rule.TASK
+            continue
+        try:
+            ruled[group.index] = rules(
+                [_reading(row) for row in group.to_dict("records")],
+                by_design=bool(run_id) and of_runs,
+            )
+        except UndecidedError as error:
+            line, where = group["line"].iloc[error.place], f" within run_id {run_id}" * bool(run_id)
+            reason = error.reason.replace("falls", f"falls{where}", 1)
+            raise DatasetError(f"{table.path}, line {line}: {reason}", _remedy(reason)) from None
+    return ruled
+
+
+def _remedy(reason: str) -> str:
+    if "above it" in reason:
+        return "put the rows in the order in which they were written, the oldest first"
+    if "its own" in reason:
+        return APART
+    return f"rows of different trackers have been mixed: {APART}"
+
+
+def _trackers(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    if "run_id" not in rows:
+        yield "", rows
+        return
+    for run_id, group in rows.groupby("run_id", sort=False):
+        yield str(run_id), group
+
+
+def _reading(row: Mapping[Hashable, Any]) -> Reading:
+    stated_w = float(row["stated_w"])
+    return Reading(
+        float(row[AS_THEY_STAND + "duration_s"]),
+        float(row[AS_THEY_STAND + "energy_j"]),
+        stated_w if stated_w > 0 else None,
+        float(row["at_s"]),
+        bool(row["has_offset"]),
     )
 
 
-def _misses(seconds: Values, apart: Values) -> float:
-    """By how much durations miss the times between rows, in all."""
-    return float(np.abs(seconds - apart).sum())
+def _clock_remarks(rows: pd.DataFrame) -> list[str]:
+    """Where the clock went on, or back, while the tracker did not count so long."""
+    goes_on = rows["rule"] == Rule.GOES_ON
+    apart_s = rows.groupby("run_id", sort=False)["at_s"].diff()
+    off_s = apart_s - rows["duration_s"]
+    remarks = []
+    for at in rows.index[goes_on & (off_s.abs() > MOST_OFF_S)]:
+        more = float(off_s[at]) > 0
+        remarks.append(
+            f"line {rows['line'][at]}: {formats.duration(abs(float(off_s[at])))} "
+            f"{'more' if more else 'less'} by the clock than was counted: "
+            f"{'the machine was suspended, or ' if more else ''}the clock was changed"
+        )
+    return remarks
 
 
-def _trap(rows: pd.DataFrame, cumulative: pd.Series[bool]) -> Trap:
-    shared = rows[cumulative].groupby("run_id", sort=False).size()
+def _trap(rows: pd.DataFrame) -> Trap:
+    shared = rows[rows["rule"].isin(SINCE_BEFORE)].groupby("run_id", sort=False).size() + 1
+    sound = rows[rows["energy_j"] > 0]
     return Trap(
         rows=len(rows),
         trackers=int(rows["run_id"].nunique()),
         shared={str(run): int(count) for run, count in shared.items()},
-        energy_j=float(rows["energy_j"].sum()),
+        energy_j=float(sound["energy_j"].sum()),
         naive_energy_j=float(rows[AS_THEY_STAND + "energy_j"].sum()),
+        left_out=len(rows) - len(sound),
     )

@@ -7,12 +7,15 @@ duration and energy are nearest to its own: the authors summed the same samples,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulelab.replication.csv_table import CsvTable, read_csv_table
+from joulelab.errors import DatasetError
 from joulelab.replication.delrey2023_traces import TrainingRun
+from joulelab.tabular.reader import read_table
+from joulelab.tabular.table import Table
 
 FILE = "runs.csv"
 NEAR = 0.02
@@ -61,12 +64,11 @@ def read_table_of_runs(folder: Path) -> list[TableRow]:
     path = folder / FILE
     if not path.is_file():
         return []
-    table = read_csv_table(path)
-    environment, model, duration_h, limit, memory_mb, energy_mj, epochs = COLUMNS
-    table.require(COLUMNS)
+    table = read_table(path, DatasetError)
+    environment, model, duration_h, limit, memory_mb, energy_mj, epochs = table.require(*COLUMNS)
     columns = zip(
-        [cell.casefold() for cell in table.columns[environment]],
-        [cell.casefold() for cell in table.columns[model]],
+        [cell.casefold() for cell in table.texts(environment)],
+        [cell.casefold() for cell in table.texts(model)],
         _numbers(table, duration_h, SECONDS_PER_HOUR),
         _numbers(table, energy_mj, JOULES_PER_MJ),
         _numbers(table, limit),
@@ -137,5 +139,6 @@ def _distance(run: TrainingRun, row: TableRow) -> float | None:
     return max(duration, abs(row.energy_j / run.trace.energy_j - 1.0))
 
 
-def _numbers(table: CsvTable, name: str, size: float = 1.0) -> list[float | None]:
-    return [None if value is None else size * value for value in table.numbers(name, 0.0)]
+def _numbers(table: Table, name: str, size: float = 1.0) -> list[float | None]:
+    values = table.bounded(name, 0.0).tolist()
+    return [None if math.isnan(value) else size * value for value in values]

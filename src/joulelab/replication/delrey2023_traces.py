@@ -20,13 +20,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from joulelab import formats
 from joulelab.analysis.prediction.traces import PowerTrace, Values
 from joulelab.errors import DatasetError, UsageError
+from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.reader import read_table
+from joulelab.tabular.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,10 +92,11 @@ def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
     runs: dict[str, TrainingRun] = {}
     remarks: list[str] = []
     for path in files:
-        frame = _read(path)
-        if frame is None:
+        table = _read(path)
+        if table is None:
             continue
-        for run in _runs(path, frame, remarks):
+        remarks += [f"{path.name}: {one}" for one in table.remarks]
+        for run in _runs(table, remarks):
             if run.name in runs:
                 raise DatasetError(
                     f"{path}: the run {run.name!r} is in another file of the folder too",
@@ -104,35 +108,25 @@ def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
     return list(runs.values()), remarks
 
 
-def _read(path: Path) -> pd.DataFrame | None:
+def _read(path: Path) -> Table | None:
     """The table of a file; None where it has no samples of power."""
-    import pandas as pd
-
-    try:
-        if path.suffix.casefold() == ".csv":
-            frame = pd.read_csv(path, low_memory=False)
-        else:
-            from pyarrow import parquet
-
-            # Not read_parquet, which makes columns of folders that are called run=7.
-            with parquet.ParquetFile(path) as file:
-                frame = file.read().to_pandas().reset_index(drop=True)
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's own are ValueErrors
-        reason = str(error).partition("\n")[0]
-        raise DatasetError(f"{path} cannot be read: {reason}", "fetch the file again") from error
-    frame = frame.rename(columns={name: str(name).strip().casefold() for name in frame.columns})
-    there = [name for name in NEEDED if name in frame.columns]
+    table = read_table(path, DatasetError)
+    there = [name for name in NEEDED if table.column(name) is not None]
     if "power_w" not in there:
         return None
     if len(there) < len(NEEDED):
         raise DatasetError(f"{path}: there is power_w, and no column 't_s'", f"needed are {WANTED}")
-    return frame
+    return table
 
 
-def _runs(path: Path, frame: pd.DataFrame, remarks: list[str]) -> Iterator[TrainingRun]:
-    numbers = _checked_numbers(path, frame)
-    words = frame[[name for name in WORDS if name in frame.columns]].astype("string").fillna("")
-    names = words["run"] if "run" in words else frame.index.map(lambda _: path.stem)
+def _runs(table: Table, remarks: list[str]) -> Iterator[TrainingRun]:
+    import pandas as pd
+
+    path, numbers = table.path, _checked_numbers(table)
+    found = {name: table.column(name) for name in WORDS}
+    texts = {name: table.texts(column) for name, column in found.items() if column is not None}
+    words = pd.DataFrame(texts, index=numbers.index)
+    names = words["run"] if "run" in words else words.index.map(lambda _: path.stem)
     for name, rows in numbers.groupby(np.asarray(names, dtype=object), sort=False):
         first = words.loc[rows.index[0]]
         try:
@@ -154,25 +148,22 @@ def _runs(path: Path, frame: pd.DataFrame, remarks: list[str]) -> Iterator[Train
         )
 
 
-def _checked_numbers(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+def _checked_numbers(table: Table) -> pd.DataFrame:
     """The columns of numbers; one that the file does not have is missing throughout."""
     import pandas as pd
 
-    columns: dict[str, Any] = {}
+    columns: dict[str, Values] = {}
     for name in NUMBERS:
-        if name not in frame.columns:
-            columns[name] = pd.Series(np.nan, index=frame.index)
+        column = table.column(name)
+        if column is None:
+            columns[name] = np.full(len(table), np.nan)
             continue
-        columns[name] = pd.to_numeric(frame[name], errors="coerce")
-        wrong = columns[name].isna() & frame[name].notna()
-        negative = columns[name] < 0 if name != "t_s" else wrong & False
-        if (wrong | negative).any():
-            at = int(np.argmax(np.asarray(wrong | negative)))
-            raise DatasetError(
-                f"{path}, row {at + 1}, column {name}: {str(frame[name].iloc[at])!r} "
-                f"is not {'a number' if name == 't_s' else 'a number from 0'}",
-                "mend the row, or fetch the file again",
-            )
+        columns[name] = table.numbers(column, missing=MISSING).values
+        negative = columns[name] < 0
+        if name != "t_s" and negative.any():
+            at = int(np.argmax(negative))
+            said = f"{table.texts(column)[at]!r} is not a number from 0"
+            raise table.error(said, "mend the row, or fetch the file again", at, name)
     return pd.DataFrame(columns)
 
 

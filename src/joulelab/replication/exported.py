@@ -11,17 +11,18 @@ left out.
 from __future__ import annotations
 
 from joulelab import formats
-from joulelab.replication.csv_table import CsvTable
+from joulelab.tabular.table import Table, folded
 
 IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
 
 
-def is_exported(table: CsvTable) -> bool:
+def is_exported(table: Table) -> bool:
     """Whether the columns are those of an export."""
-    return tuple(table.columns)[: len(IDENTITY)] == IDENTITY and "round" in table.columns
+    names = [folded(name) for name in table.headings]
+    return tuple(names[: len(IDENTITY)]) == IDENTITY and "round" in names
 
 
-def runs_of_kind(table: CsvTable, kind: str, remarks: list[str]) -> tuple[CsvTable, list[str]]:
+def runs_of_kind(table: Table, kind: str, remarks: list[str]) -> tuple[Table, list[str]]:
     """The runs of a kind of experiment, and the columns of its factors.
 
     Args:
@@ -32,11 +33,11 @@ def runs_of_kind(table: CsvTable, kind: str, remarks: list[str]) -> tuple[CsvTab
     Returns:
         The table without the other rows, and the factors; both may be empty.
     """
-    kept = [row for row, cell in enumerate(table.columns["kind"]) if cell == kind]
+    names = list(table.headings)
+    kinds = table.texts(names[IDENTITY.index("kind")])
+    kept = [row for row, cell in enumerate(kinds) if cell == kind]
     if others := len(table) - len(kept):
         remarks.append(f"{formats.count(others, 'run')} of another kind of experiment left out.")
-    columns = {name: [cells[row] for row in kept] for name, cells in table.columns.items()}
-    names = list(columns)
-    between = names[len(IDENTITY) : names.index("round")]
-    factors = [name for name in between if any(columns[name])]
-    return CsvTable(table.path, columns, [table.lines[row] for row in kept]), factors
+    found = table.rows(kept)
+    between = names[len(IDENTITY) : [folded(name) for name in names].index("round")]
+    return found, [name for name in between if any(found.texts(name))]

@@ -19,18 +19,22 @@ rounds may count from 0 or from 1; strategies and networks are known by several 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 
 from joulelab import formats
 from joulelab.errors import DatasetError
-from joulelab.replication.csv_table import CsvTable, read_csv_table
+from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.reader import read_table
+from joulelab.tabular.table import Table
 
+T = TypeVar("T")
+
+FETCH_AGAIN = "mend the line, or fetch the file again"
 CONFIGURATION = ["linear_layers", "conv_layers", "relu"]
 SEARCH = ["network", "strategy", "hyperparameters"]
 HYPERPARAMETERS = ["learning_rate", "beta1", "beta2"]
@@ -80,16 +84,16 @@ def read_architecture(path: Path) -> RawData:
     Raises:
         DatasetError: the file cannot be read, lacks a column, or a cell is not what it should be.
     """
-    table = read_csv_table(path)
-    table.require(ARCHITECTURE_COLUMNS)
+    table = read_table(path, DatasetError)
+    table.require(*ARCHITECTURE_COLUMNS)
     accuracies, accuracy_note = _accuracies(table, ["accuracy"])
     frame = pd.DataFrame(
         {
-            "linear_layers": _series(table.whole_numbers("linear_layers"), "Int64"),
-            "conv_layers": _series(table.whole_numbers("conv_layers"), "Int64"),
-            "relu": _series(table.values("relu_layers", _switch, "a number of layers"), "boolean"),
-            **{name: _series(table.numbers(name), "float") for name in HYPERPARAMETERS},
-            "energy_j": _series(table.numbers("energy_j"), "float"),
+            "linear_layers": _counted(table, "linear_layers"),
+            "conv_layers": _counted(table, "conv_layers"),
+            "relu": _series(_read(table, "relu_layers", _switch, "number of layers"), "boolean"),
+            **{name: _numbers(table, name) for name in HYPERPARAMETERS},
+            "energy_j": _numbers(table, "energy_j"),
             **accuracies,
         }
     )
@@ -101,7 +105,7 @@ def read_architecture(path: Path) -> RawData:
         remarks.append(
             f"{formats.count(unknown, 'row')} without a hyperparameter, and so of no known round"
         )
-    return RawData(path, kept, _of_file(path, remarks, accuracy_note), accuracy_note)
+    return RawData(path, kept, _of_file(table, remarks, accuracy_note), accuracy_note)
 
 
 def read_tuning(path: Path) -> RawData:
@@ -113,20 +117,20 @@ def read_tuning(path: Path) -> RawData:
         DatasetError: the file cannot be read, lacks a column, a cell is not what it should be, or a
             round occurs twice with different hyperparameters.
     """
-    table = read_csv_table(path)
-    table.require(TUNING_COLUMNS)
-    scores = [name for name in ("accuracy", "best_accuracy") if name in table.columns]
+    table = read_table(path, DatasetError)
+    table.require(*TUNING_COLUMNS)
+    scores = [name for name in ("accuracy", "best_accuracy") if table.column(name)]
     accuracies, accuracy_note = _accuracies(table, scores)
-    there = [name for name in ALL_HYPERPARAMETERS if name in table.columns]
-    energies = table.numbers("energy_j") if "energy_j" in table.columns else [None] * len(table)
+    there = [name for name in ALL_HYPERPARAMETERS if table.column(name)]
+    unknown = pd.Series(float("nan"), index=range(len(table)))
     frame = pd.DataFrame(
         {
             "network": _named(table, "network", NETWORKS),
             "strategy": _named(table, "strategy", STRATEGIES),
-            "hyperparameters": _series(table.whole_numbers("hyperparameters"), "Int64"),
-            "round": _series(table.whole_numbers("round"), "Int64"),
-            **{name: _series(table.numbers(name), "float") for name in there},
-            "energy_j": _series(energies, "float"),
+            "hyperparameters": _counted(table, "hyperparameters"),
+            "round": _counted(table, "round"),
+            **{name: _numbers(table, name) for name in there},
+            "energy_j": _numbers(table, "energy_j") if table.column("energy_j") else unknown,
             **accuracies,
         }
     )
@@ -141,12 +145,41 @@ def read_tuning(path: Path) -> RawData:
         remarks.append("several rows a round are taken for its repetitions; their mean counts")
     if "best_accuracy" not in kept:
         kept["best_accuracy"] = float("nan")
-    return RawData(path, kept, _of_file(path, remarks, accuracy_note), accuracy_note)
+    return RawData(path, kept, _of_file(table, remarks, accuracy_note), accuracy_note)
 
 
-def _of_file(path: Path, remarks: Sequence[str], accuracy_note: str) -> tuple[str, ...]:
-    everything = [*remarks, *([accuracy_note] if accuracy_note else [])]
-    return tuple(f"{path.name}: {remark}" for remark in everything)
+def _of_file(table: Table, remarks: Sequence[str], accuracy_note: str) -> tuple[str, ...]:
+    everything = [*table.remarks, *remarks, *([accuracy_note] if accuracy_note else [])]
+    return tuple(f"{table.path.name}: {remark}" for remark in everything)
+
+
+def _numbers(table: Table, name: str) -> pd.Series[Any]:
+    return pd.Series(table.bounded(table.require(name)[0]), dtype="float")
+
+
+def _counted(table: Table, name: str) -> pd.Series[Any]:
+    return pd.Series(table.bounded(table.require(name)[0], 0, whole=True)).astype("Int64")
+
+
+def _read(table: Table, name: str, read: Callable[[str], T | None], what: str) -> list[T | None]:
+    """The cells of a column, read one by one; None where there is no value.
+
+    Args:
+        table: where it is.
+        name: of the column.
+        read: gives the value of a cell, None where the cell is not what it should be.
+        what: what a cell should be, for the message.
+
+    Raises:
+        DatasetError: a cell is something else.
+    """
+    found: list[T | None] = []
+    for row, cell in enumerate(table.texts(table.require(name)[0])):
+        value = None if cell.casefold() in MISSING else read(cell)
+        if value is None and cell.casefold() not in MISSING:
+            raise table.error(f"{cell[:40]!r} is no {what}", FETCH_AGAIN, row, name)
+        found.append(value)
+    return found
 
 
 def _series(values: Sequence[object], dtype: Any) -> pd.Series[Any]:  # noqa: ANN401 - pandas
@@ -154,7 +187,7 @@ def _series(values: Sequence[object], dtype: Any) -> pd.Series[Any]:  # noqa: AN
 
 
 def _complete(
-    table: CsvTable, frame: pd.DataFrame, columns: Sequence[str]
+    table: Table, frame: pd.DataFrame, columns: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a known configuration, their index that of the file, and what was left out."""
     remarks = []
@@ -174,24 +207,24 @@ def _complete(
     return kept, remarks
 
 
-def _accuracies(table: CsvTable, names: Sequence[str]) -> tuple[dict[str, pd.Series[Any]], str]:
+def _accuracies(table: Table, names: Sequence[str]) -> tuple[dict[str, pd.Series[Any]], str]:
     """The columns with accuracies as shares of 1, and a note where the file has them in per cent.
 
     Per cent it is where most values lie above 1; no network of this study is right in less than one
     image of a hundred.
     """
-    columns = {name: table.numbers(name, 0.0, HUNDRED) for name in names}
-    known = [value for value in columns[names[0]] if value is not None]
-    in_percent = bool(known) and median(known) > 1
+    columns = {
+        name: pd.Series(table.bounded(table.require(name)[0], 0.0, HUNDRED)) for name in names
+    }
+    in_percent = bool(columns[names[0]].median() > 1)
     if not in_percent:
         for name, values in columns.items():
-            for row, value in enumerate(values):
-                if value is not None and value > 1:
-                    raise table.error(
-                        row, name, f"{value:g} is above 1, and most accuracies are shares of 1"
-                    )
+            if (values > 1).any():
+                row = int((values > 1).to_numpy().argmax())
+                what = f"{values[row]:g} is above 1, and most accuracies are shares of 1"
+                raise table.error(what, FETCH_AGAIN, row, name)
     unit = HUNDRED if in_percent else 1.0
-    series = {name: _series(values, "float") / unit for name, values in columns.items()}
+    series = {name: values / unit for name, values in columns.items()}
     return series, IN_PERCENT if in_percent else ""
 
 
@@ -211,14 +244,14 @@ def _switch(cell: str) -> bool | None:
     return layers > 0 if layers >= 0 else None
 
 
-def _named(table: CsvTable, column: str, spellings: dict[str, str]) -> pd.Series[Any]:
+def _named(table: Table, column: str, spellings: dict[str, str]) -> pd.Series[Any]:
     """A column of names, whatever their case, blanks, hyphens and additions."""
 
     def read(cell: str) -> str | None:
         letters = re.sub("[^a-z]", "", cell.casefold())
         return next((name for piece, name in spellings.items() if piece in letters), None)
 
-    values = table.values(column, read, f"a {column} of the study: {', '.join(spellings.values())}")
+    values = _read(table, column, read, f"{column} of the study: {', '.join(spellings.values())}")
     return _series(values, object)
 
 
@@ -232,7 +265,7 @@ def _rounds_in_order(frame: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _refuse_two_sets_in_a_round(
-    table: CsvTable, frame: pd.DataFrame, hyperparameters: Sequence[str]
+    table: Table, frame: pd.DataFrame, hyperparameters: Sequence[str]
 ) -> None:
     key = [*SEARCH, "round"]
     firsts = frame.groupby(key)[list(hyperparameters)].transform("first")
@@ -243,11 +276,11 @@ def _refuse_two_sets_in_a_round(
         at = frame.loc[wrong].iloc[0]
         same = frame.index[(frame[key] == at[key]).all(axis=1)]
         raise table.error(
+            f"round {at['round']} of this configuration has other hyperparameters "
+            f"on {table.line(_row(same[0]))}",
+            "give every round of a configuration a number of its own",
             _row(at.name),
             "round",
-            f"round {at['round']} of this configuration has other hyperparameters "
-            f"on line {table.lines[_row(same[0])]}",
-            "give every round of a configuration a number of its own",
         )
 
 

@@ -8,10 +8,14 @@
 Known columns that are no factors: ``round``, ``repetition``, ``configuration``, ``best_accuracy``,
 ``duration_s``, ``utilisation_mean``, ``flops``, and the hyperparameters ``learning_rate``,
 ``beta1``, ``beta2``, ``epsilon``, ``weight_decay``. Every other column with values is a factor,
-unless it has more than 20 different ones that are numbers or another one in every row: such a
-column is left alone, and that is said. With factors named, only these are, and in a search the
-strategy. In the column of a factor ``none`` is a level; empty cells, ``-``, ``na``, ``n/a``,
-``nan`` and ``null`` are missing.
+unless it has more than 20 different ones that are numbers or another one in every row, or it is a
+result (`joulelab.replication.result_columns`): such a column is left alone, and that is said. With
+factors named, only these are, and in a search the strategy. In the column of a factor ``none`` is a
+level; empty cells, ``-``, ``na``, ``n/a``, ``nan`` and ``null`` are missing.
+
+Energies are in joules, or in the unit of their heading (``Energy (Wh)``), of the end of their name
+(``energy_kwh``), or that is given. Of Experiment-Runner's ``run_table.csv`` the runs count that are
+``DONE``.
 
 Without a column ``round``, rows of a configuration with the same hyperparameters are a round, in
 the order of their first appearance: in the table where every configuration has the same sets, else
@@ -31,24 +35,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.errors import UsageError, suggestion
-from joulelab.replication.csv_table import MISSING, CsvTable, column_name, read_csv_table
+from joulelab.errors import DatasetError, UsageError, suggestion
 from joulelab.replication.exported import is_exported, runs_of_kind
+from joulelab.replication.result_columns import is_number, is_result
+from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.reader import read_table
+from joulelab.tabular.table import Table, folded
 
 Kind = Literal["architecture", "tuning"]
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 MEASURES = ("duration_s", "utilisation_mean", "flops", "best_accuracy")
 PLACES = ("round", "repetition", "configuration")
+RUN, DONE = "__run_id", "__done"
+"""Columns of Experiment-Runner: which run a row is, and whether it is ``DONE``."""
 TOGETHER = ("group_size", "started_at")
 STATES = frozenset({"planned", "running", "finished", "failed"})
 """Of a run, in an export of joulelab."""
 WITHOUT_LEVEL = MISSING - {"none"}
-ENERGIES = ("energy_j", "energy_net_j", "energy_gross_j")
+INFINITE = {
+    "inf": np.inf,
+    "+inf": np.inf,
+    "infinity": np.inf,
+    "-inf": -np.inf,
+    "-infinity": -np.inf,
+}
+ENERGIES = ("energy_j", "energy_net_j", "energy_gross_j", "energy")
 """Columns that hold the energy of a run, the first that is there."""
+CODECARBON = ("energy_consumed", "cpu_energy", "gpu_energy", "ram_energy")
+JOULES = {
+    "J": 1.0,
+    "kJ": 1e3,
+    "MJ": 1e6,
+    "mJ": 1e-3,
+    "Wh": 3.6e3,
+    "kWh": 3.6e6,
+    "mWh": 3.6,
+    "uJ": 1e-6,
+    "Ws": 1.0,
+}
+"""What a unit of energy is in joules; mJ and MJ are told apart by their letters."""
+EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
+"""What in small letters may be either of two units."""
 MOST_LEVELS = 20
 HUNDRED = 100.0
 
@@ -74,7 +106,11 @@ class RunsTable:
 
 
 def read_runs(
-    path: Path, kind: Kind, factors: Sequence[str] = (), energy: str | None = None
+    path: Path,
+    kind: Kind,
+    factors: Sequence[str] = (),
+    energy: str | None = None,
+    unit: str | None = None,
 ) -> RunsTable:
     """Read a table of runs.
 
@@ -82,31 +118,34 @@ def read_runs(
         path: a CSV file.
         kind: which experiment it is of.
         factors: columns that are factors; found where none are named.
-        energy: column in joules; found where not named.
+        energy: column with the energy; found where not named.
+        unit: of the energy, one of `JOULES`; as its heading says where not given, else joules.
 
     Raises:
         DatasetError: the file cannot be read or lacks a column, or a cell is not what it should be.
         UsageError: a column that was named is not there or cannot be a factor, there is no energy
             or no factor, or no row has a level of every factor.
     """
-    table = read_csv_table(path)
-    remarks: list[str] = []
-    named = [column_name(factor) for factor in factors]
+    table = read_table(path, DatasetError)
+    remarks = list(table.remarks)
+    _refuse_twins(table)
+    table = _done(table, remarks)
+    named = [folded(factor) for factor in factors]
     if is_exported(table):
         table, exported = runs_of_kind(table, kind, remarks)
         if not len(table):
             raise UsageError(f"{path} has no run of kind {kind!r}", "name the kind that it has")
-        named = named or exported
-    table.require(["accuracy"] if kind == "architecture" else ["strategy", "round", "accuracy"])
+        named = named or [folded(name) for name in exported]
+    table.require(*(["accuracy"] if kind == "architecture" else ["strategy", "round", "accuracy"]))
     joules = _energy(table, kind, energy)
-    frame = _measures(table, joules)
+    frame = _measures(table, joules, unit, remarks)
     named = named or _found_factors(table, joules, remarks)
     if kind == "tuning" or "strategy" in named:
         named = ["strategy", *named]
     chosen = []
     for factor in dict.fromkeys(named):
-        _require_factor(table, factor, joules)
-        name, levels = _levels(factor, table)
+        found = _require_factor(table, factor, joules)
+        name, levels = _levels(factor, found, table)
         frame[name] = pd.Series(levels, dtype=object)
         chosen.append(name)
     if not chosen:
@@ -120,12 +159,52 @@ def read_runs(
     return RunsTable(path, kept.reset_index(drop=True), tuple(chosen), joules, tuple(remarks))
 
 
-def _energy(table: CsvTable, kind: Kind, named: str | None) -> str | None:
+def _refuse_twins(table: Table) -> None:
+    """Two columns of one name, however it is spelt, are one too many."""
+    names: dict[str, str] = {}
+    for text in table.headings:
+        table.column(text)  # raises where it stands there twice as it is
+        twin = names.setdefault(folded(text), text)
+        if twin != text:
+            raise table.error(
+                f"the columns {twin!r} and {text!r} have one name", "give one of them another"
+            )
+
+
+def _done(table: Table, remarks: list[str]) -> Table:
+    """Only the runs that Experiment-Runner has finished."""
+    name = table.column(DONE)
+    if name is None:
+        return table
+    done = np.array([text.casefold().endswith("done") for text in table.texts(name)])
+    if not done.any():
+        raise UsageError(f"no row of {table.path} is DONE", "finish the experiment first")
+    if not done.all():
+        said = formats.count(int((~done).sum()), "unfinished run")
+        remarks.append(f"{said} left out ({name} is not DONE).")
+    return table.rows(done)
+
+
+def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
+    """The column with the energy, as it is looked up."""
     if named is not None:
-        if column_name(named) not in table.columns:
+        if table.column(named) is None:
             raise _absent(table, named)
-        return column_name(named)
-    found = next((name for name in ENERGIES if name in table.columns), None)
+        return folded(named)
+    found = next((name for name in ENERGIES if table.column(name)), None)
+    if found is None:
+        those = [
+            text
+            for text, heading in table.headings.items()
+            if "energy" in folded(text)
+            and (_spelt(heading.unit) in JOULES or _unit_of_name(heading.name))
+        ]
+        if len(those) > 1:
+            raise UsageError(
+                f"{table.path} has several columns with an energy: {', '.join(those)}",
+                "name the one that counts with --energy",
+            )
+        found = folded(those[0]) if those else None
     if found is None and kind == "architecture":
         raise UsageError(
             f"{table.path} has no column with an energy: {', '.join(ENERGIES)}",
@@ -134,33 +213,94 @@ def _energy(table: CsvTable, kind: Kind, named: str | None) -> str | None:
     return found
 
 
-def _absent(table: CsvTable, name: str) -> UsageError:
-    known = suggestion(column_name(name), list(table.columns))
+def _unit_of_name(name: str) -> str:
+    """The unit of energy with which a name ends; empty where there is none."""
+    start, _, last = folded(name).rpartition("_")
+    if not start:
+        return ""
+    return EITHER.get(last) or next((unit for unit in JOULES if unit.casefold() == last), "")
+
+
+def _absent(table: Table, name: str) -> UsageError:
+    known = suggestion(folded(name), [folded(one) for one in table.headings])
     return UsageError(f"{table.path} has no column {name!r}", known)
 
 
-def _require_factor(table: CsvTable, name: str, energy: str | None) -> None:
-    if name not in table.columns:
+def _require_factor(table: Table, name: str, energy: str | None) -> str:
+    """The heading of a factor's column."""
+    found = table.column(name)
+    if found is None:
         raise _absent(table, name)
     if name in {"accuracy", "round", energy}:
         raise UsageError(f"the column {name!r} is no factor", "name another one with --factor")
+    return found
 
 
-def _measures(table: CsvTable, energy: str | None) -> pd.DataFrame:
+def _measures(
+    table: Table, energy: str | None, unit: str | None, remarks: list[str]
+) -> pd.DataFrame:
     """Numbers of every row."""
-    accuracy = table.numbers("accuracy", 0.0, HUNDRED)
-    columns: dict[str, pd.Series[Any]] = {"accuracy": pd.Series(accuracy, dtype=float)}
-    for name in (*([energy] if energy else []), *HYPERPARAMETERS, *MEASURES):
-        if name in table.columns:
-            columns[name] = pd.Series(table.numbers(name), dtype=float)
-    if all(name in table.columns for name in TOGETHER):
-        columns["group_size"] = pd.Series(table.numbers("group_size"), dtype=float)
-        columns["started_at"] = pd.Series(table.columns["started_at"], dtype=object)
+    columns: dict[str, pd.Series[Any]] = {
+        "accuracy": pd.Series(table.bounded(table.require("accuracy")[0], 0.0, HUNDRED))
+    }
+    if energy:
+        columns[energy] = pd.Series(_joules(table, table.require(energy)[0], unit, remarks))
+    for name in (*HYPERPARAMETERS, *MEASURES):
+        if (found := table.column(name)) and name not in columns:
+            columns[name] = pd.Series(table.bounded(found))
+    if all(table.column(name) for name in TOGETHER):
+        group_size, started_at = table.require(*TOGETHER)
+        columns["group_size"] = pd.Series(table.bounded(group_size))
+        columns["started_at"] = pd.Series(table.texts(started_at), dtype=object)
     return pd.DataFrame(columns)
 
 
+def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> Any:  # noqa: ANN401 - an array
+    """(n,) energies; infinite where the cell says so, for `analysis.impossible` to find."""
+    heading = table.headings[name]
+    said = heading.unit or _unit_of_name(heading.name)
+    known = said if said in JOULES else _spelt(said)
+    if unit is None and said and known not in JOULES:
+        raise table.error(
+            f"its unit may be {said}" if " or " in said else f"{said!r} is no unit of energy",
+            f"say which it is: --unit {' or '.join(JOULES)}",
+            column=name,
+        )
+    if unit is not None and known in JOULES and known != unit:
+        raise UsageError(
+            f"--unit {unit}, and the column {name!r} says {known}", "leave one of the two out"
+        )
+    if not said and unit is None and folded(name) in CODECARBON and _is_codecarbon(table):
+        said = known = "kWh"
+        remarks.append(f"{name} is in kWh, as CodeCarbon writes it.")
+    used = unit or known or "J"
+    if not said and unit is None and "joule" not in folded(name):
+        remarks.append(f"{name} is taken to be in joules; --unit says otherwise.")
+    texts = table.texts(name)
+    values = table.numbers(name, missing=MISSING | INFINITE.keys()).values * JOULES[used]
+    return np.array([INFINITE.get(t.casefold(), v) for t, v in zip(texts, values, strict=True)])
+
+
+def _is_codecarbon(table: Table) -> bool:
+    return all(table.column(name) for name in ("energy_consumed", "emissions"))
+
+
+def _spelt(unit: str) -> str:
+    """A unit however it is spelt: joules, kilowatt-hours, KWH."""
+    words = {
+        "joule": "J",
+        "joules": "J",
+        "kilojoules": "kJ",
+        "megajoules": "MJ",
+        "watt-hours": "Wh",
+    }
+    plain = unit.casefold().replace(" ", "").replace("\N{GREEK SMALL LETTER MU}", "u")
+    by_letters = {one.casefold(): one for one in JOULES if one.casefold() not in EITHER}
+    return words.get(plain) or by_letters.get(plain, unit)
+
+
 def _whole(
-    table: CsvTable, frame: pd.DataFrame, factors: Sequence[str], remarks: list[str]
+    table: Table, frame: pd.DataFrame, factors: Sequence[str], remarks: list[str]
 ) -> pd.DataFrame:
     """Rows of finished runs with a round and a level of every factor; accuracies from 0 to 1."""
     above = frame["accuracy"] > 1
@@ -169,8 +309,11 @@ def _whole(
         frame["accuracy"] /= HUNDRED
     elif above.any():
         row = int(above.to_numpy().argmax())
-        raise table.error(row, "accuracy", "above 1, and most accuracies are shares of 1")
-    states = table.columns.get("state", [])
+        raise table.error(
+            "above 1, and most accuracies are shares of 1", "mend the cell", row, "accuracy"
+        )
+    state = table.column("state")
+    states = table.texts(state) if state else []
     if states and set(states) <= STATES:
         done = pd.Series([state == "finished" for state in states])
         if not done.all():
@@ -199,27 +342,41 @@ def _remark_on_values(runs: pd.DataFrame, energy: str | None, remarks: list[str]
             )
 
 
-def _found_factors(table: CsvTable, energy: str | None, remarks: list[str]) -> list[str]:
-    known = {"accuracy", energy, *ENERGIES, *HYPERPARAMETERS, *MEASURES, *PLACES, *TOGETHER}
-    found, alone = [], []
-    for name, cells in table.columns.items():
-        different = {cell for cell in cells if cell.casefold() not in WITHOUT_LEVEL}
-        if name in known or not different:
+def _found_factors(table: Table, energy: str | None, remarks: list[str]) -> list[str]:
+    own = {"accuracy", energy, RUN, DONE, *ENERGIES}
+    known = own | {*HYPERPARAMETERS, *MEASURES, *PLACES, *TOGETHER}
+    cells = {folded(name): table.texts(name) for name in table.headings if name}
+    plain = {folded(text): folded(heading.name) for text, heading in table.headings.items()}
+    different = {
+        name: {text for text in texts if text.casefold() not in WITHOUT_LEVEL}
+        for name, texts in cells.items()
+        if not {name, plain[name]} & known
+    }
+    found, alone, results = [], [], []
+    for name, levels in different.items():
+        if not levels:
             continue
-        numbers = all(_number(cell) is not None for cell in different)
-        if len(different) > MOST_LEVELS and (numbers or len(different) == len(table)):
-            alone.append(f"{name} ({len(different):,} different values)")
+        numbers = all(is_number(text) for text in levels)
+        if len(levels) > MOST_LEVELS and (numbers or len(levels) == len(table)):
+            alone.append(f"{name} ({len(levels):,} different values)")
+        elif numbers and is_result(name, cells, [one for one in different if one != name]):
+            results.append(name)
         else:
             found.append(name)
+    if results:
+        remarks.append(f"Taken for results: {formats.listing(results)}; --factor says otherwise.")
     if alone:
         remarks.append(f"Taken for no factor: {formats.listing(alone)}; --factor says otherwise.")
     return found
 
 
-def _levels(name: str, table: CsvTable) -> tuple[str, list[Any]]:
+def _levels(name: str, found: str, table: Table) -> tuple[str, list[Any]]:
     """The name of a factor, and its level in every row."""
-    levels = [_level(cell) for cell in table.columns[name]]
-    if name == "relu_layers" and "relu" not in table.columns:
+    texts = table.texts(found)
+    if table.decimal_comma:
+        texts = [t.replace(",", ".") if is_number(t.replace(",", ".")) else t for t in texts]
+    levels = [_level(text) for text in texts]
+    if name == "relu_layers" and table.column("relu") is None:
         counts = {level for level in levels if level is not None}
         if 0 in counts and len(counts) > 1 and all(isinstance(level, int) for level in counts):
             return "relu", [None if level is None else bool(level) for level in levels]
@@ -236,24 +393,16 @@ def _level(cell: str) -> bool | int | float | str | None:
         return None
     if cell.casefold() in {"true", "false"}:
         return cell.casefold() == "true"
-    number = _number(cell)
-    if number is None:
+    if not is_number(cell):
         return cell
+    number = float(cell)
     return int(number) if number.is_integer() else number
 
 
-def _number(cell: str) -> float | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if number - number == 0 else None
-
-
-def _rounds(table: CsvTable, frame: pd.DataFrame, factors: Sequence[str]) -> pd.Series[Any]:
+def _rounds(table: Table, frame: pd.DataFrame, factors: Sequence[str]) -> pd.Series[Any]:
     """Rounds from 0, also where the file counts from 1."""
-    if "round" in table.columns:
-        rounds = pd.Series(table.whole_numbers("round"), dtype="Int64")
+    if column := table.column("round"):
+        rounds = pd.Series(table.bounded(column, 0, whole=True)).astype("Int64")
         return rounds if (rounds == 0).any() else rounds - 1
     sets = [
         name

@@ -24,8 +24,8 @@ from joulelab import formats
 from joulelab.analysis.agreement import Agreement, agreement
 from joulelab.analysis.concordance import Correlation
 from joulelab.analysis.impossible import in_words
+from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rows import J_PER_KWH
-from joulelab.replication.csv_table import read_csv_table
 from joulelab.replication.published import Comparison, Published, Recomputed, joined
 from joulelab.replication.xu2023_printed import (
     ALL,
@@ -34,6 +34,7 @@ from joulelab.replication.xu2023_printed import (
     RATIO,
     SOUND,
 )
+from joulelab.tabular.reader import read_table
 
 WH_J = 3600.0
 ENDS = "end of its 95 % interval"
@@ -72,22 +73,23 @@ def read_instruments(files: Mapping[str, Path]) -> pd.DataFrame:
 
 
 def _read(path: Path, dataset: str) -> pd.DataFrame:
-    table = read_csv_table(path)
-    in_joules = "wattmeter_energy_j" in table.columns or "wattmeter_energy_wh" not in table.columns
+    table = read_table(path, DatasetError)
+    in_joules = table.column("wattmeter_energy_j") or not table.column("wattmeter_energy_wh")
     wall = "wattmeter_energy_j" if in_joules else "wattmeter_energy_wh"
-    table.require([*NAMES[1:], "codecarbon_energy_kwh", wall])
+    table.require(*NAMES[1:], "codecarbon_energy_kwh", wall)
     columns = {
         "codecarbon_energy_kwh": (CODECARBON, J_PER_KWH),
         wall: (WATTMETER, 1.0 if in_joules else WH_J),
-        **{name: (own, J_PER_KWH) for name, own in PARTS.items() if name in table.columns},
+        **{name: (own, J_PER_KWH) for name, own in PARTS.items() if table.column(name)},
     }
     frame = pd.DataFrame(
         {
-            own: [math.nan if one is None else factor * one for one in table.numbers(name)]
+            own: factor * table.bounded(found)
             for name, (own, factor) in columns.items()
+            if (found := table.column(name))
         }
     )
-    trainings = zip(*(table.columns[name] for name in NAMES[1:]), strict=True)
+    trainings = zip(*(table.texts(name) for name in table.require(*NAMES[1:])), strict=True)
     return frame.assign(
         dataset=dataset,
         run=[f"{dataset}.{architecture}.{number}" for architecture, number in trainings],

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.impossible import in_words, without_impossible
 from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
 from joulelab.study.results import Results
@@ -81,6 +82,7 @@ class Experiment:
         dataset: registered name, or that of the file.
         table: the experiment's own table in the study file; empty for one from elsewhere.
         own: the user has run this very study in this folder, and not somebody else.
+        impossible: number of runs whose energy was of 0 or below, and is taken for unknown.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Experiment:
     dataset: str = ""
     table: Mapping[str, Any] = field(default_factory=dict)
     own: bool = True
+    impossible: int = 0
 
     @property
     def title(self) -> str:
@@ -127,6 +130,7 @@ def experiments(results: Results) -> list[Experiment]:
         finished = rows[rows["state"] == "finished"].copy() if len(rows) else rows
         for factor in factors:
             finished[factor] = whole_numbers(finished[factor])
+        finished, impossible, said = _without_impossible(finished, [NET, GROSS])
         found.append(
             Experiment(
                 name=name,
@@ -138,11 +142,13 @@ def experiments(results: Results) -> list[Experiment]:
                 failed=int((rows["state"] == "failed").sum()) if len(rows) else 0,
                 score=cast(Score, results.spec.get("score", "mean")),
                 energy=with_remarks(
-                    energy_basis(finished, _of(readings, name)), training_remarks(finished)
+                    energy_basis(finished, _of(readings, name)),
+                    (*said, *training_remarks(finished)),
                 ),
                 dataset=str(results.spec.get("dataset", "")),
                 table=table,
                 own=own,
+                impossible=impossible,
             )
         )
     return found
@@ -175,12 +181,13 @@ def experiment_of_table(
         ", ".join(f"{factor}={formats.level(level)}" for factor, level in row.items())
         for row in frame[list(factors)].to_dict("records")
     ]
+    frame, impossible, sentences = _without_impossible(frame, [energy] if energy else [])
     known = energy is not None and bool(frame[energy].notna().any())
-    said = (
-        (*remarks, *training_remarks(frame))
-        if known
-        else ("No energy is known: the table has none.", *remarks)
-    )
+    if known:
+        said = (*remarks, *sentences, *training_remarks(frame))
+    else:
+        none = "none that can be" if impossible else "none"
+        said = (f"No energy is known: the table has {none}.", *remarks, *sentences)
     basis = EnergyBasis(energy if known else None, "of unknown source", said)
     return Experiment(
         name=name,
@@ -193,7 +200,26 @@ def experiment_of_table(
         score="mean",
         energy=basis,
         dataset=dataset,
+        impossible=impossible,
     )
+
+
+def _without_impossible(
+    runs: pd.DataFrame, energies: Sequence[str]
+) -> tuple[pd.DataFrame, int, tuple[str, ...]]:
+    """Runs without the energies that cannot be, of how many runs these were, and a sentence.
+
+    A run with one impossible energy has no other that could be trusted.
+    """
+    if not len(runs) or not energies:
+        return runs, 0, ()
+    kept, found = without_impossible(runs, energies, "configuration")
+    if not len(found):
+        return runs, 0, ()
+    wrong = (kept[list(energies)].isna() & runs[list(energies)].notna()).any(axis=1)
+    kept.loc[wrong, list(energies)] = float("nan")
+    said = f"{in_words(found)}; left out of everything about energy: what is switched on takes some"
+    return kept, int(wrong.sum()), (f"{said}.",)
 
 
 def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:

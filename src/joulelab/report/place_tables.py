@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,13 +158,19 @@ def _mean(booked: Booked, runs: Sequence[int], at: int) -> dict[str, object]:
 
 def _described(place: Place) -> dict[str, object]:
     intensity = place.intensity
-    common = {"place": place.name, "source": intensity.source, "remark": intensity.remark}
+    common: dict[str, Any] = {
+        "place": place.name,
+        "source": intensity.source,
+        "remark": intensity.remark,
+    }
     if isinstance(intensity, Intensity):
         g = intensity.g_per_kwh
         return {**common, "g_per_kwh_low": g, "g_per_kwh_high": g, "year": intensity.year}
     known = [g for g in intensity.g_per_kwh if g is not None]
     year = datetime.fromtimestamp(intensity.start_s, UTC).year
     low, high = (min(known), max(known)) if known else (None, None)
+    if guessed := intensity.estimated_share(intensity.start_s, intensity.end_s):
+        common["source"] += f", {formats.share(guessed)} of it estimated there"
     return {**common, "g_per_kwh_low": low, "g_per_kwh_high": high, "year": year}
 
 

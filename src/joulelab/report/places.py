@@ -18,7 +18,13 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.observations import observations
 from joulelab.analysis.places import PlaceEffects, place_effects
-from joulelab.energy.carbon.footprint import JOULES_IN_KWH, carbon_intensity, checked_pue
+from joulelab.energy.carbon.footprint import (
+    JOULES_IN_KWH,
+    TIMEZONE,
+    carbon_intensity,
+    checked_pue,
+    names_series,
+)
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
 from joulelab.errors import JoulelabError, UsageError
 from joulelab.report.experiment import AVERAGED, GROSS, Experiment, joint_status
@@ -115,7 +121,7 @@ def known_places(
     places: list[Place] = []
     unknown: list[str] = []
     for one in named:
-        if not files and isinstance(one, str) and one.casefold().strip().endswith(".csv"):
+        if not files and isinstance(one, str) and names_series(one.strip()):
             unknown.append(
                 f"Nothing is booked at {one}: this is not the study as you have run it, and no "
                 "file that it names is read; `joulelab places` takes it as --place."
@@ -132,7 +138,7 @@ def _further(places: Sequence[Place], named: float | str) -> Place:
     """One more place; a UsageError where it is none, or one of those already named."""
     intensity = carbon_intensity(named)
     if isinstance(intensity, IntensitySeries):
-        name = Path(str(named)).name
+        name = Path(str(named).partition(TIMEZONE)[0]).name
     else:
         name = intensity.place or f"{intensity.g_per_kwh:g} g/kWh"
     if name in [place.name for place in places]:
@@ -157,9 +163,10 @@ def book(experiment: Experiment, places: Sequence[Place], pue: float, by: str) -
     energy_j = runs[GROSS] if len(runs) else pd.Series(dtype=float)
     usable = runs[energy_j > 0]
     remarks = []
-    if unknown := int(energy_j.isna().sum()):
+    impossible = experiment.impossible + int((energy_j <= 0).sum())
+    if unknown := int(energy_j.isna().sum()) - experiment.impossible:
         remarks.append(f"{formats.count(unknown, 'run')} without a figure of energy left out.")
-    if impossible := int((energy_j <= 0).sum()):
+    if impossible:
         remarks.append(f"{formats.count(impossible, 'run')} with an energy of 0 or below left out.")
     measured = usable
     if len(usable) and (usable["group_size"].fillna(1) > 1).any():

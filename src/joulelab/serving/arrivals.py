@@ -9,8 +9,10 @@ poisson(f)              gaps (1/f) Exp(1)
 bursty(f, on, off)      interrupted Poisson process: on for Exp(on) seconds, off for Exp(off), and
                         while on Poisson arrivals at f (on + off) / on (Kuczura, Bell System
                         Technical Journal 52, 1973)
-trace(file.csv)         the times in a file
+trace(file.csv)         the times in a file, from its first on; see `joulelab.serving.trace`
 ======================  ===========================================================================
+
+A rate is a number, in requests per second, or has its unit: ``50/min``, ``1000000/day``.
 """
 
 from __future__ import annotations
@@ -41,6 +43,11 @@ class ArrivalProcess(Written, ABC):
     def most(self) -> int | None:
         """How many arrivals there are at most; ``None`` without a limit."""
         return None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of a result should know about them, in sentences."""
+        return ()
 
     @abstractmethod
     def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -208,7 +215,7 @@ arrivals: Registry[type[ArrivalProcess]] = Registry(
         ),
         "trace": (
             "joulelab.serving.trace:Trace",
-            "trace(file.csv, rate_per_s): the times in a file, at another rate if given",
+            "trace(file.csv, rate_per_s, column): the times in a file, at another rate if given",
         ),
     },
 )

@@ -5,7 +5,7 @@
     text        NAME | NAME ( argument , argument ... )
     argument    value | PARAMETER = value
     value       a whole number, a number, or any other text; text with a comma, a quote, or a
-                ``=`` after a word goes in quotes
+                ``=`` after a word goes in quotes; where a rate is wanted, 50/min is 50 in a minute
 
 `parse_call` takes the text apart, `build` finds the class of that name in a registry and calls it
 with arguments that fit its signature. Nothing is evaluated: a value is a number or text.
@@ -35,6 +35,20 @@ _WHOLE = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _PLAIN = re.compile(r"[^\s,'\"=](?:[^,'\"=]*[^\s,'\"=])?")
 _ALWAYS_EXACT = 2**53
+_RATES = ("f", "rate", "rate_per_s")
+"""Parameters that are rates, in requests per second."""
+SECONDS = {
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("min", "minute"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour"), 3600.0),
+    **dict.fromkeys(("d", "day"), 86_400.0),
+    **dict.fromkeys(("week",), 604_800.0),
+}
+_RATE = re.compile(
+    rf"((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?:req(?:uest)?s?)?\s*"
+    rf"(?:/|\bper\b)\s*({'|'.join(SECONDS)})",
+    re.IGNORECASE,
+)
 _NAMES: Mapping[type, str] = {
     int: "a whole number",
     float: "a number",
@@ -164,6 +178,19 @@ def require(holds: bool, part: object, rule: str, hint: str = "") -> None:
         raise UsageError(f"{part}: {rule}", hint)
 
 
+def parse_rate(text: str) -> float | None:
+    """Requests per second from a text; ``None`` where it is no rate.
+
+    >>> parse_rate("50"), parse_rate("3/h") * 3600, parse_rate("86400 per day"), parse_rate("much")
+    (50.0, 3.0, 1.0, None)
+    """
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    found = _RATE.fullmatch(text)
+    return float(found[1]) / SECONDS[found[2].casefold()] if found else None
+
+
 def _arguments(inside: str, text: str) -> list[str]:
     """What stands between the commas that are not in quotes."""
     if not inside.strip():
@@ -254,6 +281,8 @@ def _fitting(hint: object, value: Value, name: str, shown: str) -> Value | bool:
         return float(value)
     if bool in kinds and value in ("true", "false"):
         return value == "true"
+    if name in _RATES and isinstance(value, str) and (rate := parse_rate(value)) is not None:
+        return rate
     wanted = " or ".join(_NAMES[kind] for kind in kinds)
     hint_text = "put text that looks like a number in quotes" if str in kinds else ""
     raise UsageError(f"{shown}: {name} must be {wanted}, not {quoted(value)}", hint_text)

@@ -1,46 +1,95 @@
-"""Arrivals from a file: a CSV table with a column ``t_s``, or with one column only.
+"""Arrivals from a file: a table with a column of times, or the log of a web server.
 
-    t_s
-    0.031
-    0.104
-    0.988
+::
 
-Seconds from the start of the window, ascending. A table of one column needs no head.
+    t_s                         TIMESTAMP,ContextTokens,...          93.184.216.34 - - [05/Mar/2026
+    0.031                       2023-11-16 18:17:03.97,4808,10       :09:00:00 +0000] "GET / HTTP/1
+    0.104                       2023-11-16 18:17:04.03,110,27        .1" 200 1270 "-" "curl/8.5"
+
+The table is whatever `joulelab.tabular.reader` reads, the times whatever `joulelab.tabular.moments`
+does: seconds, seconds since 1970, ISO 8601. The column is the one that is named, else the only one,
+else one of `COLUMNS`. So the traces of BurstGPT, of Azure's LLM inference and (where the column is
+``end_timestamp``, less ``duration``) of Azure Functions are read as they are published.
+
+With t_k the recorded times in order, k = 1 ... n, arrivals come at ``t_k - t_1``, at a mean rate of
+``n / (t_n - t_1)``; at another rate the gaps are scaled. A log that is a little out of order is
+sorted; times that were cut to whole seconds are spread over their second. Both are said.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
+import re
+from datetime import UTC
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulelab import formats
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.calls import require, written
+from joulelab.tabular.moments import spread
+from joulelab.tabular.reader import PARQUET_MAGIC, decode, parse_table, read_bytes, read_table
+from joulelab.tabular.table import Heading, Table
 
-COLUMN = "t_s"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COLUMNS = (
+    "t_s",
+    "arrival_s",
+    "arrival_time",
+    "arrived_at",
+    "arrival",
+    "timestamp",
+    "timestamp_s",
+    "timestamp_ms",
+    "time_s",
+    "time_ms",
+    "time",
+    "datetime",
+    "date",
+    "time_local",
+    "time_iso8601",
+    "@timestamp",
+    "ts",
+)
+ENDS, LASTED = "end_timestamp", "duration"
+"""Azure Functions writes when an invocation ended, and how long it took."""
+_LOGGED = re.compile(r"\[(\d{1,2}/[A-Za-z]{3}/\d{4}:\d{2}:\d{2}:\d{2}(?: [+-]\d{4})?)\]")
+_LOOKED_AT = 20
+EXAMPLE = "name one: trace(file.csv, column=timestamp)"
+
+Times = NDArray[np.float64]
 
 
 class Trace(ArrivalProcess):
-    """The arrival times in a CSV file, read once.
+    """The arrival times in a file.
 
     Args:
         file: path of the file.
         rate_per_s: stretch or press time so that this is the mean rate.
+        column: with the times; found where not named.
         folder: where a relative path counts from.
 
     Raises:
-        UsageError: the file cannot be read, or has a line that is no later time; with its number.
+        UsageError: the file cannot be read, has no such column, or a cell in it is no time; with
+            its line.
     """
 
     def __init__(
-        self, file: str, rate_per_s: float | None = None, folder: Path | None = None
+        self,
+        file: str,
+        rate_per_s: float | None = None,
+        column: str | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.file = file
+        self._column = column
         self._asked_per_s = rate_per_s
         require(
             rate_per_s is None or (math.isfinite(rate_per_s) and rate_per_s > 0),
@@ -48,15 +97,13 @@ class Trace(ArrivalProcess):
             "rate_per_s must be above 0",
         )
         path = (folder or Path()) / Path(file).expanduser()
-        recorded_s = _read(path)
-        recorded_per_s = len(recorded_s) / float(recorded_s[-1])
-        self._rate_per_s = recorded_per_s if rate_per_s is None else rate_per_s
-        self._times_s = recorded_s * (recorded_per_s / self._rate_per_s)
+        recorded_s, self._remarks = _recorded(path, column)
+        self._rate_per_s, self._times_s = _at_rate(path, recorded_s, rate_per_s)
         self._folder = folder
 
     @property
     def rate_per_s(self) -> float:
-        """Number of arrivals over the time of the last."""
+        """Number of arrivals over the time from the first to the last."""
         return self._rate_per_s
 
     @property
@@ -64,8 +111,13 @@ class Trace(ArrivalProcess):
         """Number of arrivals in the file."""
         return len(self._times_s)
 
-    def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """(count,) the first times in the file; nothing is drawn.
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was taken for granted about the file."""
+        return self._remarks
+
+    def times_s(self, count: int, rng: np.random.Generator) -> Times:
+        """(count,) the first times in the file, from 0; nothing is drawn.
 
         Raises:
             UsageError: the file has not so many.
@@ -79,76 +131,143 @@ class Trace(ArrivalProcess):
 
     def at_rate(self, rate_per_s: float) -> Trace:
         """The same times, scaled."""
-        return Trace(self.file, rate_per_s, self._folder)
+        return Trace(self.file, rate_per_s, self._column, self._folder)
 
     def __str__(self) -> str:
-        if self._asked_per_s is None:
-            return written("trace", self.file)
-        return written("trace", self.file, rate_per_s=self._asked_per_s)
+        given = {"rate_per_s": self._asked_per_s, "column": self._column}
+        named = {name: value for name, value in given.items() if value is not None}
+        return written("trace", self.file, **named)
 
 
-def _read(path: Path) -> NDArray[np.float64]:
+def _at_rate(path: Path, times_s: Times, asked_per_s: float | None) -> tuple[float, Times]:
+    """The rate, and times that have it."""
+    lasts_s = float(times_s[-1])
+    if len(times_s) == 1 and asked_per_s is not None:
+        return asked_per_s, times_s
+    if not lasts_s > 0:
+        raise UsageError(
+            f"the trace {path} has {formats.count(len(times_s), 'arrival')} at one moment: that is "
+            "no rate",
+            "give a file with more; a single arrival needs a rate: trace(file.csv, rate_per_s=1)",
+        )
+    recorded_per_s = len(times_s) / lasts_s
+    if asked_per_s is None:
+        return recorded_per_s, times_s
+    return asked_per_s, times_s * (recorded_per_s / asked_per_s)
+
+
+def _recorded(path: Path, column: str | None) -> tuple[Times, tuple[str, ...]]:
+    """(n,) seconds since the first arrival, in order, and what is to be said of them."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            times_s = list(_times(csv.reader(file), path))
+        stat = path.stat()
     except OSError as error:
         raise UsageError(
-            f"the trace {path} cannot be read: {error.strerror}", "name an existing CSV file"
+            f"the trace {path} cannot be read: {error.strerror}", "name an existing file"
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the trace {path} is no CSV file: {error}", "save it as text") from error
-    if not times_s or not times_s[-1] > 0:
-        raise UsageError(
-            f"the trace {path} has no arrival after 0 s", f"write times into a column {COLUMN}"
-        )
-    return np.array(times_s)
+    return _read(path.absolute(), column, stat.st_mtime_ns, stat.st_size)
 
 
-def _times(rows: Iterator[list[str]], path: Path) -> Iterator[float]:
-    """The values of the column of times, each checked against the one before."""
-    place: int | None = None
-    before_s = 0.0
-    for line, row in enumerate(rows, start=1):
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
-        if place is None:
-            place, is_head = _column(cells, path, line)
-            if is_head:
-                continue
-        before_s = _later(cells[place] if place < len(cells) else "", before_s, path, line)
-        yield before_s
+@lru_cache(maxsize=4)
+def _read(path: Path, column: str | None, *_: int) -> tuple[Times, tuple[str, ...]]:
+    """What `_recorded` gives; a process is made many times, and a trace may have millions of rows.
+
+    Args:
+        path: of the file.
+        column: with the times.
+        _: what tells that the file has changed.
+    """
+    table = _table(path)
+    times_s, resolution_s, remarks = _times(table, column)
+    remarks = [*table.remarks, *remarks]
+    late = int((np.diff(times_s) < 0).sum())
+    if late:
+        remarks.append(f"{formats.count(late, 'arrival')} out of order: sorted")
+        times_s = np.sort(times_s, kind="stable")
+    # Within one moment alone, nothing tells how long it took.
+    apart_s = spread(times_s, resolution_s) if times_s[-1] > times_s[0] else times_s
+    if apart_s is not times_s:
+        cut = "seconds" if resolution_s == 1 else "minutes"
+        remarks.append(f"times are cut to whole {cut}: arrivals of one are spread over it")
+    times_s = apart_s - apart_s[0]
+    times_s.setflags(write=False)
+    return times_s, tuple(f"{path.name}: {remark}" for remark in remarks)
 
 
-def _column(cells: list[str], path: Path, line: int) -> tuple[int, bool]:
-    """Which column holds the times, and whether this first row is a head."""
-    if COLUMN in cells:
-        return cells.index(COLUMN), True
-    if len(cells) == 1:
-        return 0, not _is_number(cells[0])
-    raise UsageError(
-        f"{path}, line {line}: {len(cells)} columns, and none is called {COLUMN}",
-        f"call the column with the times {COLUMN}, in the first line",
+def _table(path: Path) -> Table:
+    content = read_bytes(path, UsageError)
+    if content.startswith(PARQUET_MAGIC):
+        return read_table(path, UsageError)
+    text, _ = decode(path, content, UsageError)
+    lines = text.split("\n")
+    first = [line for line in lines[: 2 * _LOOKED_AT] if line.strip()][:_LOOKED_AT]
+    if first and sum(_is_logged(line) for line in first) > len(first) / 2:
+        return _logged(path, lines)
+    return parse_table(path, content, UsageError)
+
+
+def _is_logged(line: str) -> bool:
+    """Whether a line is one of a web server's log, and not one of a table of its times."""
+    found = _LOGGED.search(line)
+    return found is not None and '"' in line[found.end() :] and " " in line[: found.start()].strip()
+
+
+def _logged(path: Path, lines: Sequence[str]) -> Table:
+    """The stamps in the log of a web server, Common Log Format or one that extends it."""
+    import pandas as pd
+
+    numbers, stamps, other = [], [], 0
+    for number, line in enumerate(lines, 1):
+        if found := _LOGGED.search(line):
+            numbers.append(number)
+            stamps.append(found[1])
+        else:
+            other += bool(line.strip())
+    remarks = (f"{formats.count(other, 'line')} without a time left out",) if other else ()
+    return Table(
+        path,
+        pd.DataFrame({"time": stamps}, dtype=object),
+        {"time": Heading("time")},
+        lines=numbers,
+        remarks=remarks,
+        error_class=UsageError,
     )
 
 
-def _later(cell: str, before_s: float, path: Path, line: int) -> float:
-    where = f"{path}, line {line}"
-    if not _is_number(cell) or not math.isfinite(float(cell)):
-        raise UsageError(f"{where}: {cell!r} is no time", "write seconds from the start: 0.25")
-    time_s = float(cell)
-    if time_s < 0:
-        raise UsageError(f"{where}: {cell} s is before the start", "let times begin at 0 or later")
-    if time_s < before_s:
-        raise UsageError(
-            f"{where}: {cell} s comes after {before_s:g} s", "sort the times, earliest first"
+def _times(table: Table, column: str | None) -> tuple[Times, float, list[str]]:
+    """(n,) times in the order of the file, to what they were cut, and what is to be said."""
+    name, lasted = _columns(table, column)
+    moments = table.moments(name, assumed=UTC)
+    times_s, resolution_s = moments.seconds, moments.resolution_s
+    remarks = [remark for remark in moments.remarks if moments.changes]
+    if lasted:
+        times_s = times_s - table.numbers(lasted).values
+        resolution_s = 0.0
+        remarks.append(f"arrivals are {name} less {lasted}")
+    unknown = np.flatnonzero(~np.isfinite(times_s))
+    if len(unknown):
+        row = int(unknown[0])
+        raise table.error(
+            f"{table.texts(name)[row][:40]!r} is no time",
+            "write seconds, or 2026-03-05T09:00:00Z",
+            row,
+            name,
         )
-    return time_s
+    return times_s, resolution_s, remarks
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _columns(table: Table, asked: str | None) -> tuple[str, str | None]:
+    """The column with the times, and one to be taken off, if any."""
+    if asked is not None:
+        return table.require(asked)[0], None
+    if len(table.headings) == 1:
+        return next(iter(table.headings)), None
+    name = table.column(*COLUMNS)
+    if name is not None:
+        return name, None
+    ends, lasted = table.column(ENDS), table.column(LASTED)
+    if ends is not None and lasted is not None:
+        return ends, lasted
+    raise UsageError(
+        f"{table.path}: {len(table.headings)} columns, and none is called t_s; {table.known()}",
+        EXAMPLE,
+    )

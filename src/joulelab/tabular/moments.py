@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from itertools import pairwise
@@ -93,7 +93,19 @@ _ZONES = {
     "west": "Europe/Lisbon",
 }
 """What a heading may say; those with summer time by a place that keeps it."""
-_OFFSET = re.compile(r"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>z|utc|gmt|[+-]\d{2}:?\d{2})$", re.I)
+_ABBREVIATED_H = {
+    **{"z": 0, "utc": 0, "gmt": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "eet": 2, "eest": 3},
+    **{"est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7},
+}
+"""Hours from UTC; those that mean several, such as CST, are left out."""
+_OFFSET = re.compile(
+    rf"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>{'|'.join(_ABBREVIATED_H)}|[+-]\d{{2}}:?\d{{2}})$",
+    re.IGNORECASE,
+)
+_DATE_COMMAND = re.compile(r"^([A-Z]\w\w [A-Z]\w\w +\d+ \d\d:\d\d:\d\d) ([A-Z]{3,4}) (\d{4})$")
+"""As date(1) prints it, the zone before the year."""
+_HOURS_ONLY = re.compile(r"^(.*\d:\d\d(?:[.,]\d+)?)([+-]\d\d)$")
+"""An offset as PostgreSQL writes it: 09:00:00+01."""
 _INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
 _OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
@@ -110,6 +122,7 @@ class Moments:
         resolution_s: 1, or 60, where all of them are whole seconds, or minutes; else 0.
         zone: that was assumed for moments without an offset; empty where none was needed.
         remarks: what was taken for granted, in words.
+        changes: how often summer time begins or ends within moments whose zone nobody named.
     """
 
     seconds: Floats
@@ -117,6 +130,7 @@ class Moments:
     resolution_s: float = 0.0
     zone: str = ""
     remarks: tuple[str, ...] = ()
+    changes: int = 0
 
     @property
     def since_1970_s(self) -> Floats:
@@ -167,14 +181,24 @@ def _link_of(path: Any) -> str:  # noqa: ANN401 - a Path, imported late
         return ""
 
 
-def read_moments(table: Table, name: str, zone: tzinfo | None = None) -> Moments:
+def read_moments(
+    table: Table,
+    name: str,
+    zone: tzinfo | None = None,
+    assumed: tzinfo | None = None,
+    *,
+    any_day: bool = False,
+) -> Moments:
     """A column as times.
 
     Args:
         table: where it is.
         name: of the column.
-        zone: of moments without an offset; that of the heading, else of this machine, where
+        zone: of moments without an offset; that of the heading, else the assumed one, where
             ``None``.
+        assumed: where neither is named; that of this machine where ``None``.
+        any_day: where day and month cannot be told, their distances are enough: when it began is
+            then unknown, and said.
 
     Raises:
         JoulelabError: a text in it is neither seconds nor a moment, or may be read in two ways, or
@@ -188,14 +212,14 @@ def read_moments(table: Table, name: str, zone: tzinfo | None = None) -> Moments
     if pd.api.types.is_datetime64_any_dtype(column):
         if column.dt.tz is not None:
             return _since_first(_epoch_s(column.dt.tz_convert("UTC").dt.tz_localize(None)))
-        return _local(table, name, _epoch_s(column), zone)
+        return _local(table, name, _epoch_s(column), zone, assumed)
     if not pd.api.types.is_numeric_dtype(column):
         as_numbers = pd.to_numeric(column, errors="coerce")
         texts = pd.Series(table.texts(name))
         said = texts != ""
         moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
-        if 2 * int(moments.sum()) > int(said.sum()):
-            return _of_texts(table, name, texts, zone)
+        if moments.any() and 2 * int(moments.sum()) >= int(said.sum()):
+            return _of_texts(table, name, texts, zone, assumed, any_day=any_day)
     return _of_numbers(table, name)
 
 
@@ -206,8 +230,9 @@ def _of_numbers(table: Table, name: str) -> Moments:
     values = table.numbers(name, SECONDS if told else None).values
     if np.isnan(values).all():
         return Moments(values)
+    # No recording lasts for thousands of years, whatever its heading says.
     first = float(np.nanmin(np.abs(values)))
-    if not told:
+    if not told or first >= _EPOCHS[-1][0]:
         values = values * next((scale for least, scale in _EPOCHS if first >= least), 1.0)
     first = float(values[np.isfinite(values)][0])
     if first < EPOCH_S:
@@ -215,10 +240,19 @@ def _of_numbers(table: Table, name: str) -> Moments:
     return Moments(values - first, first, _resolution(values))
 
 
-def _of_texts(table: Table, name: str, texts: pd.Series[str], zone: tzinfo | None) -> Moments:
+def _of_texts(
+    table: Table,
+    name: str,
+    texts: pd.Series[str],
+    zone: tzinfo | None,
+    assumed: tzinfo | None,
+    *,
+    any_day: bool,
+) -> Moments:
     import pandas as pd
 
-    texts = texts.str.strip("[]").str.strip()
+    texts = texts.str.strip("[]").str.strip().str.replace(_DATE_COMMAND, r"\1 \3 \2", regex=True)
+    texts = texts.str.replace(_HOURS_ONLY, r"\1\2:00", regex=True)
     if texts.str.contains(_INTERVAL).any():
         texts = texts.str.split(_INTERVAL, n=1).str[0]
     if _TIME_OF_DAY.fullmatch(next((text for text in texts if text), "")):
@@ -226,24 +260,35 @@ def _of_texts(table: Table, name: str, texts: pd.Series[str], zone: tzinfo | Non
     parts = texts.str.extract(_OFFSET)
     with_offset = parts["zone"].notna().to_numpy()
     stamps = parts["stamp"].where(with_offset, texts)
+    undecided = _day_and_month(stamps) is None
+    if undecided and not any_day:
+        row = int(np.argmax(stamps.str.fullmatch(_SLASHED_DAY + ".*").to_numpy()))
+        raise table.error(
+            f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be told",
+            "write 2026-03-05 for the fifth of March",
+            row,
+            name,
+        )
     naive_s = _parsed(table, name, stamps, texts)
+    if undecided:
+        return _since_some_day(naive_s, str(stamps[stamps != ""].iloc[0]))
     if not with_offset.any():
-        return _local(table, name, naive_s, zone)
+        return _local(table, name, naive_s, zone, assumed)
     known = {text: _offset_s(text) for text in parts["zone"].dropna().unique()}
     offsets_s = pd.Series(parts["zone"].map(known), dtype=float).to_numpy()
     if with_offset.all() or not (texts[~with_offset] != "").any():
         return _since_first(naive_s - np.nan_to_num(offsets_s))
-    others = _local(table, name, np.where(with_offset, np.nan, naive_s), zone)
+    others = _local(table, name, np.where(with_offset, np.nan, naive_s), zone, assumed)
     epoch_s = np.where(with_offset, naive_s - np.nan_to_num(offsets_s), others.since_1970_s)
     mixed = _since_first(epoch_s)
-    return Moments(mixed.seconds, mixed.epoch_s, mixed.resolution_s, others.zone, others.remarks)
+    return replace(mixed, zone=others.zone, remarks=others.remarks, changes=others.changes)
 
 
 def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[str]) -> Floats:
     """Naive moments in seconds since 1970, as if they were UTC; NaN where a cell is empty."""
     said = (texts != "").to_numpy()
     best, most = np.full(len(texts), math.nan), -1
-    for form in _formats(table, name, stamps):
+    for form in _formats(stamps):
         parsed = _epoch_s(_to_datetime(stamps, form))
         count = int(np.isfinite(parsed).sum())
         if count > most:
@@ -259,33 +304,53 @@ def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[st
     return best
 
 
-def _formats(table: Table, name: str, stamps: pd.Series[str]) -> Iterator[str]:
+_SLASHED_DAY = r"(\d{1,2})/(\d{1,2})/\d{4}"
+
+
+def _day_and_month(stamps: pd.Series[str]) -> str | None:
+    """How a day with slashes is written, as the column itself shows.
+
+    Returns:
+        `DAY_FIRST`, `MONTH_FIRST`, empty where no day is written so, or ``None`` where it may be
+        either.
+    """
+    slashed = stamps.str.extract("^" + _SLASHED_DAY)
+    if slashed[0].isna().all() or stamps.str.contains(r"[ap]m$", case=False).any():
+        return ""
+    first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
+    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
+    if not day_first and not month_first and not first.equals(second):
+        # A recording that goes on over midnight moves the day more than the month.
+        day_first, month_first = first.nunique() > 1, second.nunique() > 1
+    if day_first == month_first:
+        return DAY_FIRST if first.equals(second) else None
+    return DAY_FIRST if day_first else MONTH_FIRST
+
+
+def _since_some_day(naive_s: Floats, first: str) -> Moments:
+    """Seconds since the first of moments of which nobody can tell the day from the month."""
+    known = _since_first(naive_s)
+    remark = f"{first.split(maxsplit=1)[0]} may be either of two days: when it began is unknown"
+    return replace(known, epoch_s=None, remarks=(remark,))
+
+
+def _formats(stamps: pd.Series[str]) -> Iterator[str]:
     """The forms to try; a slashed day only in the order that the column itself shows."""
-    slashed = stamps.str.extract(r"^(\d{1,2})/(\d{1,2})/\d{4}")
-    if slashed[0].notna().any() and not stamps.str.contains(r"[ap]m$", case=False).any():
-        first, second = (slashed[one].dropna().astype(int) for one in (0, 1))
-        day_first, month_first = bool((first > 12).any()), bool((second > 12).any())  # noqa: PLR2004
-        if not day_first and not month_first and not first.equals(second):
-            # A recording that goes on over midnight moves the day more than the month.
-            day_first, month_first = first.nunique() > 1, second.nunique() > 1
-        if day_first == month_first and not first.equals(second):
-            row = int(np.argmax(slashed[0].notna().to_numpy()))
-            raise table.error(
-                f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be "
-                "told",
-                "write 2026-03-05 for the fifth of March",
-                row,
-                name,
-            )
-        yield from (f"{DAY_FIRST if day_first else MONTH_FIRST} {time}" for time in SLASHED)
-        return
-    yield from FORMATS
+    day = _day_and_month(stamps)
+    if day == "":
+        yield from FORMATS
+    else:
+        yield from (f"{day or DAY_FIRST} {time}" for time in SLASHED)
 
 
 def _to_datetime(stamps: pd.Series[str], form: str) -> pd.Series[Any]:
     import pandas as pd
 
-    return pd.to_datetime(stamps, format=form, errors="coerce")
+    try:
+        moments = pd.to_datetime(stamps, format=form, errors="coerce")
+    except ValueError:  # several offsets, in places where none should be
+        moments = pd.Series(pd.NaT, index=stamps.index)
+    return moments if moments.dt.tz is None else moments.dt.tz_localize(None)
 
 
 def _epoch_s(moments: pd.Series[Any]) -> Floats:
@@ -326,23 +391,24 @@ def _times_of_day(table: Table, name: str, texts: pd.Series[str]) -> Moments:
     return Moments(of_day + DAY_S * days - of_day[0], None, _resolution(of_day))
 
 
-def _local(table: Table, name: str, naive_s: Floats, zone: tzinfo | None) -> Moments:
+def _local(
+    table: Table, name: str, naive_s: Floats, zone: tzinfo | None, assumed: tzinfo | None
+) -> Moments:
     """Moments without an offset, in a zone that is given, or assumed."""
     named = zone or _zone_of_heading(table.headings[name].text)
-    used = named or local_zone()
+    used = named or assumed or local_zone()
     told = "" if named is not None else str(used)
-    remarks = (
-        [] if named is not None else [f"times without a zone are taken as local time ({used})"]
-    )
+    taken = str(used) if assumed is not None else f"local time ({used})"
+    remarks = [] if named is not None else [f"times without a zone are taken as {taken}"]
+    changes: list[str] = []
     good = np.flatnonzero(np.isfinite(naive_s))
     if not len(good):
         return Moments(naive_s)
     offsets = _offsets_s(table, name, naive_s, good, used, asked=zone is not None)
     if named is None:
         offsets, changes = _unnamed_changes(naive_s, good, offsets)
-        remarks += changes
-    epoch_s = naive_s - offsets
-    return _since_first(epoch_s, told, remarks)
+    read = _since_first(naive_s - offsets, told, remarks + changes)
+    return replace(read, changes=len(changes))
 
 
 def _zone_of_heading(text: str) -> tzinfo | None:
@@ -394,7 +460,9 @@ def _twice_hour(naive_s: Floats, early: Floats, late: Floats, start: int, end: i
     Where it does not go back within the rows, summer time if the row before the hour is near to
     it, else standard time if the row after is.
     """
-    back = np.flatnonzero(np.diff(naive_s[start:end]) < -HOUR_S / 4)
+    # Rows an hour apart repeat their time where the clock goes back.
+    hourly = len(naive_s) > 1 and float(np.median(np.diff(naive_s))) > HOUR_S / 2
+    back = np.flatnonzero(np.diff(naive_s[start:end]) < (1.0 if hourly else -HOUR_S / 4))
     offsets = early[start:end].copy()
     if len(back):
         offsets[back[0] + 1 :] = late[start + back[0] + 1 : end]
@@ -409,14 +477,18 @@ def _unnamed_changes(
 ) -> tuple[Floats, list[str]]:
     """Jumps of an hour where some zone changes, which the assumed zone does not explain."""
     steps = np.diff((naive_s - offsets)[good])
-    usual_s = float(np.median(np.abs(steps))) if len(steps) else 0.0
-    tolerance_s = max(3 * usual_s, 1.0)
+    usual_s = float(np.percentile(np.abs(steps), 50, method="lower")) if len(steps) else 0.0
+    # Rows of several devices come in bursts: the time between bursts is the usual one here.
+    longest_s = float(np.percentile(np.abs(steps), 95)) if len(steps) else 0.0
+    tolerance_s = min(max(3 * longest_s, 1.0), HOUR_S / 4)
     remarks = []
     offsets = offsets.copy()
-    for position in np.flatnonzero(np.abs(np.abs(steps) - HOUR_S) <= tolerance_s).tolist():
+    # Where rows are an hour apart, a step of an hour is no jump.
+    jumps = np.abs(np.abs(steps - usual_s) - HOUR_S) <= tolerance_s
+    for position in np.flatnonzero(jumps).tolist():
         before = _naive(float(naive_s[good[position]]))
         after = _naive(float(naive_s[good[position + 1]]))
-        change_s = HOUR_S if steps[position] > 0 else -HOUR_S
+        change_s = HOUR_S if steps[position] > usual_s else -HOUR_S
         zone = _changes_there(before, after, change_s)
         if zone:
             offsets[good[position + 1 :]] += change_s
@@ -458,7 +530,9 @@ def _offset(match: re.Match[str]) -> timedelta:
 
 def _offset_s(text: str) -> float:
     match = _OFFSETS.fullmatch(text)
-    return _offset(match).total_seconds() if match else 0.0
+    if match is None:
+        return HOUR_S * _ABBREVIATED_H[text.casefold()]
+    return _offset(match).total_seconds()
 
 
 def spread(seconds: Floats, resolution_s: float) -> Floats:

@@ -12,17 +12,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from joulelab.tabular.table import Table
 
 Floats = NDArray[np.float64]
+
+MISSING = frozenset({"", "-", "na", "n/a", "n/e", "nan", "none", "null"})
+"""What stands in a cell without a value, in small letters."""
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,:]*)")
 _UNREADABLE = re.compile(r"\[.*\]|\D*")
@@ -44,7 +49,12 @@ class Numbers:
     unreadable: str = ""
 
 
-def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = None) -> Numbers:
+def read_numbers(
+    table: Table,
+    name: str,
+    units: Mapping[str, float] | None = None,
+    missing: Collection[str] | None = None,
+) -> Numbers:
     """A column as numbers.
 
     Args:
@@ -53,6 +63,9 @@ def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = No
         units: what a unit is multiplied by, in small letters. The unit stands in the cell, in the
             heading, or at the end of the name (``power_mw``), the first of these that is there;
             where ``None``, units are not looked at.
+        missing: texts in small letters that say that there is no number, `MISSING` for instance;
+            any text without a digit where ``None``, as sensors have many. Where they are given
+            and `units` are not, a number with a unit is refused too.
 
     Raises:
         JoulelabError: it is in a unit that is not among `units`, a text in it is no number, or can
@@ -66,11 +79,14 @@ def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = No
         values = column.to_numpy(float, na_value=math.nan) * factor
         values = np.where(np.isfinite(values), values, math.nan)
         return Numbers(values, "no value" if np.isnan(values).any() else "")
+    plain_values = _all_plain(column)
+    if plain_values is not None:
+        return Numbers(plain_values * factor)
     # A log has the same texts over and over: each is understood once.
     codes, texts = pd.factorize(column, use_na_sentinel=True)
     stripped = [str(text).strip() for text in texts]
     plain = _with_points(table, name, stripped, codes)
-    known = [_number(text, factor, units) for text in plain]
+    known = [_number(text, factor, units, missing) for text in plain]
     if None in known:
         bad = known.index(None)
         raise table.error(
@@ -84,6 +100,17 @@ def read_numbers(table: Table, name: str, units: Mapping[str, float] | None = No
     last = codes[lost[-1]] if len(lost) else -1
     told = (stripped[last] or "no value") if last >= 0 else "no value"
     return Numbers(values, told if len(lost) else "")
+
+
+def _all_plain(column: pd.Series[Any]) -> Floats | None:
+    """The values of a column whose every cell is a number as programs write it; else ``None``."""
+    import pandas as pd
+
+    try:
+        values = pd.to_numeric(column).to_numpy(float, na_value=math.nan)
+    except (TypeError, ValueError):
+        return None
+    return values if np.isfinite(values).all() else None
 
 
 def _factor(table: Table, name: str, units: Mapping[str, float]) -> float:
@@ -127,12 +154,17 @@ def _with_points(
     return texts
 
 
-def _number(text: str, factor: float, units: Mapping[str, float] | None) -> float | None:
+def _number(
+    text: str, factor: float, units: Mapping[str, float] | None, missing: Collection[str] | None
+) -> float | None:
     """The number in a text; NaN where it says that there is none, ``None`` where it is odd."""
     match = _NUMBER.fullmatch(text)
     if match is None:
-        return math.nan if _UNREADABLE.fullmatch(text) else None
+        none = _UNREADABLE.fullmatch(text) if missing is None else text.casefold() in missing
+        return math.nan if none else None
     unit = match[2].casefold()
+    if unit and units is None and missing is not None:
+        return None
     if units and unit:
         return float(match[1]) * units[unit] if unit in units else None
     value = float(match[1]) * factor

@@ -44,6 +44,9 @@ DELIMITERS = (",", ";", "\t", "|", BLANKS)
 LOOKED_AT = 200
 """Lines that decide on the delimiter."""
 WHAT = "a table is Parquet or a text with a delimiter"
+_FOR_EXCEL = re.compile(r'^"?sep=.?"?(?=\n)')
+_ROW_BEGINS = re.compile(r"\s*[\d\"'\[+\-.,;|]")
+"""What a row of values begins with; the words of a program do not."""
 _QUOTED = re.compile(r'"[^"]*"')
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 _STAMP = re.compile(
@@ -74,7 +77,11 @@ class _Layout:
 
 
 def read_table(
-    path: Path, error_class: type[JoulelabError] = JoulelabError, *, ends_lines: str = ""
+    path: Path,
+    error_class: type[JoulelabError] = JoulelabError,
+    *,
+    ends_lines: str = "",
+    messages: bool = False,
 ) -> Table:
     """Read a file as a table.
 
@@ -83,6 +90,8 @@ def read_table(
         error_class: what is raised about the file and, later, about the table.
         ends_lines: a heading with this in it is of a program that ends every line, so that a last
             line without an end has been cut off, however many fields it has.
+        messages: leave out lines between the rows that are words and no row, as the errors are
+            that a program writes into its log, and say so.
 
     Raises:
         JoulelabError: of `error_class`: the file cannot be read, is empty or no table, or a line
@@ -91,7 +100,7 @@ def read_table(
     content = read_bytes(path, error_class)
     if content.startswith(PARQUET_MAGIC):
         return _parquet(path, error_class)
-    return parse_table(path, content, error_class, ends_lines=ends_lines)
+    return parse_table(path, content, error_class, ends_lines=ends_lines, messages=messages)
 
 
 def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
@@ -114,7 +123,12 @@ def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
 
 
 def parse_table(
-    path: Path, content: bytes, error_class: type[JoulelabError], *, ends_lines: str = ""
+    path: Path,
+    content: bytes,
+    error_class: type[JoulelabError],
+    *,
+    ends_lines: str = "",
+    messages: bool = False,
 ) -> Table:
     """The table in the bytes of a text; see `read_table`.
 
@@ -123,9 +137,10 @@ def parse_table(
         content: of the file.
         error_class: as for `read_table`.
         ends_lines: likewise.
+        messages: likewise.
     """
     text, remarks = decode(path, content, error_class)
-    layout = _layout(path, text, error_class, ends_lines)
+    layout = _layout(path, text, error_class, ends_lines, messages=messages)
     frame = _frame(path, layout, error_class)
     headings = {
         name: Heading.of(name, unit) for name, unit in zip(layout.header, layout.units, strict=True)
@@ -177,7 +192,9 @@ def decode(
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 
 
-def _layout(path: Path, text: str, error_class: type[JoulelabError], ends_lines: str) -> _Layout:
+def _layout(
+    path: Path, text: str, error_class: type[JoulelabError], ends_lines: str, *, messages: bool
+) -> _Layout:
     lines = _lines(text)
     comments = [line for line in lines if line.text.lstrip().startswith(COMMENT)]
     plain = [line for line in lines if not line.text.lstrip().startswith(COMMENT)]
@@ -193,7 +210,7 @@ def _layout(path: Path, text: str, error_class: type[JoulelabError], ends_lines:
             remarks.append(f"{formats.count(first, 'line')} before the header left out")
         header = _cells(plain[first].text, delimiter)
         units = [""] * len(header)
-        has_header = not all(_is_value(cell) for cell in header)
+        has_header = not (_STAMP.fullmatch(header[0]) or all(_is_value(cell) for cell in header))
         repeats = {_plain_text(plain[first].text)} if has_header else set()
         plain = plain[first + has_header :]
         if not has_header:
@@ -201,6 +218,11 @@ def _layout(path: Path, text: str, error_class: type[JoulelabError], ends_lines:
     rows = [line for line in plain if _plain_text(line.text) not in repeats]
     if again := len(plain) - len(rows):
         remarks.append(f"{formats.count(again, 'repeated header line')} left out")
+    if has_header:
+        _check_headers(path, rows, header, delimiter, error_class)
+    if messages:
+        rows, said = _without_messages(rows, delimiter, len(header))
+        remarks += said
     if rows and not text.endswith("\n") and rows[-1].number == lines[-1].number:
         count = len(_cells(rows[-1].text, delimiter))
         ended = ends_lines and any(ends_lines in name for name in header)
@@ -212,8 +234,49 @@ def _layout(path: Path, text: str, error_class: type[JoulelabError], ends_lines:
     return _Layout(delimiter, header, units, rows, has_header, tuple(remarks))
 
 
+def _check_headers(
+    path: Path,
+    rows: Sequence[_Line],
+    header: Sequence[str],
+    delimiter: str,
+    error_class: type[JoulelabError],
+) -> None:
+    """Refuse another header among the rows, below which the columns have another meaning."""
+    first = header[0].casefold()
+    for line in rows:
+        if len(header) < 2 or not line.text.lstrip(' "').casefold().startswith(first):  # noqa: PLR2004
+            continue
+        cells = _cells(line.text, delimiter)
+        if cells[0].casefold() == first and not any(_is_value(cell) for cell in cells):
+            raise error_class(
+                f"{path}, line {line.number}: a second header, with other columns than the first",
+                "cut the file in two before that line, and read each part",
+            )
+
+
+def _without_messages(
+    rows: Sequence[_Line], delimiter: str, width: int
+) -> tuple[list[_Line], list[str]]:
+    """The rows without lines that are words, and what was left out."""
+    kept: list[_Line] = []
+    out: list[_Line] = []
+    for line in rows:
+        odd = _count(line.text, delimiter) != width and not _ROW_BEGINS.match(line.text)
+        values = odd and any(_is_value(cell) for cell in _cells(line.text, delimiter))
+        (out if odd and not values else kept).append(line)
+    if not out or not kept:
+        return list(rows), []
+    others = f" and {formats.count(len(out) - 1, 'more line')}" if len(out) > 1 else ""
+    said = out[0].text.strip()[:60]
+    return kept, [f"line {out[0].number}{others} left out, no row: {said!r}"]
+
+
 def _lines(text: str) -> list[_Line]:
-    """The lines with anything on them; one whose quotation goes on below is one with the next."""
+    """The lines with anything on them; one whose quotation goes on below is one with the next.
+
+    A first line that tells Excel the delimiter is nothing.
+    """
+    text = _FOR_EXCEL.sub("", text, count=1)
     lines = text.split("\n")
     if '"' not in text or all(line.count('"') % 2 == 0 for line in lines):
         return [_Line(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -354,6 +417,18 @@ def _twice(header: Sequence[str], frame: pd.DataFrame) -> frozenset[str]:
     return frozenset(differ)
 
 
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with its index as a column, where it is more than the number of a row."""
+    import pandas as pd
+
+    if isinstance(frame.index, pd.RangeIndex) or (
+        frame.index.name is None and not isinstance(frame.index, pd.DatetimeIndex)
+    ):
+        return frame.reset_index(drop=True)
+    name = str(frame.index.name or "timestamp")
+    return frame.reset_index(drop=name in frame.columns, names=name)
+
+
 def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
     import pyarrow as pa
     from pyarrow import parquet
@@ -361,7 +436,7 @@ def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
     try:
         # Not read_table, which makes columns of folders that are called run=7.
         with parquet.ParquetFile(path) as file:
-            frame = file.read().to_pandas().reset_index(drop=True)
+            frame = _without_index(file.read().to_pandas())
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         hint = "a Parquet file that was cut short cannot be read"

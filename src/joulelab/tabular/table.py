@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from joulelab.errors import JoulelabError, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pandas as pd
 
     from joulelab.tabular.moments import Moments
-    from joulelab.tabular.numbers import Numbers
+    from joulelab.tabular.numbers import Floats, Numbers
 
 MANY = 6
 """Values that a message lists."""
@@ -143,20 +144,65 @@ class Table:
     def texts(self, name: str) -> list[str]:
         """The cells of a column as text without blanks around; empty where there is none."""
         column = self.frame[name]
-        absent = column.isna()
-        return ["" if no else str(text).strip() for text, no in zip(column, absent, strict=True)]
+        return column.astype(str).str.strip().where(column.notna(), "").tolist()
 
-    def numbers(self, name: str, units: Mapping[str, float] | None = None) -> Numbers:
+    def numbers(
+        self,
+        name: str,
+        units: Mapping[str, float] | None = None,
+        missing: Collection[str] | None = None,
+    ) -> Numbers:
         """A column of numbers; see `joulelab.tabular.numbers.read_numbers`."""
         from joulelab.tabular.numbers import read_numbers
 
-        return read_numbers(self, name, units)
+        return read_numbers(self, name, units, missing)
 
-    def moments(self, name: str, zone: tzinfo | None = None) -> Moments:
+    def bounded(
+        self, name: str, least: float = -math.inf, most: float = math.inf, *, whole: bool = False
+    ) -> Floats:
+        """A column of finite numbers within bounds; NaN where a cell is one of `MISSING`.
+
+        Args:
+            name: of the column.
+            least: the least that a number may be.
+            most: the greatest.
+            whole: whether only whole numbers are right; ``3.0`` is one.
+
+        Raises:
+            JoulelabError: a cell is something else.
+        """
+        import numpy as np
+
+        from joulelab.tabular.numbers import MISSING
+
+        values = self.numbers(name, missing=MISSING).values
+        wrong = (values < least) | (values > most)
+        if whole:
+            wrong |= np.isfinite(values) & (values != np.floor(values))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            kind = "whole number" if whole else "number"
+            bounds = f"from {least:g}" + ("" if math.isinf(most) else f" to {most:g}")
+            raise self.error(
+                f"{self.texts(name)[row][:40]!r} is no {kind} {bounds}",
+                "mend the cell, or leave it empty where the value is unknown",
+                row,
+                name,
+            )
+        return values
+
+    def moments(
+        self,
+        name: str,
+        zone: tzinfo | None = None,
+        assumed: tzinfo | None = None,
+        *,
+        any_day: bool = False,
+    ) -> Moments:
         """A column of times; see `joulelab.tabular.moments.read_moments`."""
         from joulelab.tabular.moments import read_moments
 
-        return read_moments(self, name, zone)
+        return read_moments(self, name, zone, assumed, any_day=any_day)
 
     def rows(self, chosen: Any) -> Table:  # noqa: ANN401 - whatever pandas takes
         """Only some rows.

@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ from joulelab.settings import load_settings, settings_path
 JOULES_IN_KWH = 3.6e6
 VARIABLE = "JOULELAB_CARBON"
 GIVEN = "given by the user"
+SERIES = (".csv", ".tsv", ".txt", ".json", ".parquet")
+"""Endings of the files that are taken for an intensity over time."""
+TIMEZONE = "?timezone="
 
 _NUMBER = re.compile(
     r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?:(k?g)\s*(?:co2)?\s*-?(?:eq?)?\s*/\s*kwh)?", re.I
@@ -95,7 +98,8 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
     Args:
         where: a number in g/kWh; a text with a number (``"412"``, ``"0.412 kg/kWh"``); a place as
             for `intensity_of_place`; a file of intensity over time as for `read_intensity`, by a
-            `Path` or a text that ends in ``.csv``.
+            `Path` or a text that ends in one of `SERIES`, or so and the time zone of times without
+            an offset: ``grid.csv?timezone=Europe/Berlin``.
 
     Raises:
         UsageError: it is none of these, or the tables have no figure for the place.
@@ -106,8 +110,9 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
     if isinstance(where, int | float):
         return _given(float(where), has_unit=False)
     text = str(where).strip()
-    if isinstance(where, Path) or text.casefold().endswith(".csv"):
-        return read_intensity(Path(text).expanduser())
+    if isinstance(where, Path) or names_series(text):
+        file, _, zone = text.partition(TIMEZONE)
+        return read_intensity(Path(file).expanduser(), _zone(zone))
     number = _NUMBER.fullmatch(text.replace("\N{SUBSCRIPT TWO}", "2"))
     if number is not None:
         factor = 1000.0 if (number[2] or "").casefold() == "kg" else 1.0
@@ -115,6 +120,37 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
     if re.match(r"[-+.]?\d", text):
         raise UsageError(f"{text!r} is no carbon intensity", "write it in g/kWh: 412 g/kWh")
     return intensity_of_place(text)
+
+
+def names_series(place: object) -> bool:
+    """Whether a place is the name of a file with intensity over time.
+
+    >>> names_series("grid.csv"), names_series("grid.json?timezone=CET"), names_series("NLD")
+    (True, True, False)
+    """
+    return isinstance(place, str) and place.partition(TIMEZONE)[0].casefold().endswith(SERIES)
+
+
+def in_zone(place: str | None, zone: str | None) -> str | None:
+    """A place, whose file has times without an offset in a time zone.
+
+    Args:
+        place: as for `carbon_intensity`; that of the settings where ``None``.
+        zone: as for `joulelab.tabular.moments.read_zone`; nothing is changed where ``None``.
+
+    Raises:
+        UsageError: the place is no file, or there is no such zone.
+    """
+    if zone is None:
+        return place
+    _zone(zone)
+    place = str(default_place() or "") if place is None else place
+    if not names_series(place):
+        raise UsageError(
+            f"--timezone {zone} is for a file of intensity over time, and there is none",
+            "name it: --place grid.csv",
+        )
+    return place.partition(TIMEZONE)[0] + TIMEZONE + zone
 
 
 def footprint(
@@ -148,16 +184,29 @@ def footprint(
     if energy_j is not None and g_per_kwh is not None:
         grams = energy_j / JOULES_IN_KWH * pue * g_per_kwh
         error_g = None if error_j is None else error_j / JOULES_IN_KWH * pue * g_per_kwh
-    year, remark = None, intensity.remark
+    year, remark, source = None, intensity.remark, intensity.source
     if isinstance(intensity, Intensity):
         year = intensity.year
     else:
         year = None if started_at is None else datetime.fromtimestamp(started_at, UTC).year
+        source += _estimated(intensity, started_at, duration_s)
         spread = "energy spread evenly over the window" if profile is None else ""
         remark = "; ".join(part for part in (remark, spread) if part)
-    return Footprint(
-        grams, error_g, g_per_kwh, pue, intensity.place, intensity.source, year, remark, reason
-    )
+    return Footprint(grams, error_g, g_per_kwh, pue, intensity.place, source, year, remark, reason)
+
+
+def _zone(text: str) -> tzinfo | None:
+    from joulelab.tabular.moments import read_zone  # needs numpy
+
+    return read_zone(text) if text else None
+
+
+def _estimated(series: IntensitySeries, started_at: float | None, duration_s: float) -> str:
+    """How much of a window has an intensity that its source has estimated, in words."""
+    if started_at is None:
+        return ""
+    share = series.estimated_share(started_at, started_at + duration_s)
+    return f", estimated there for {formats.share(share)} of the window" if share else ""
 
 
 def checked_pue(pue: float) -> float:
@@ -186,7 +235,7 @@ def default_place() -> float | str | None:
     if named := os.environ.get(VARIABLE, "").strip():
         return named
     place = _settings().get("place")
-    if isinstance(place, str) and place.casefold().endswith(".csv"):
+    if isinstance(place, str) and names_series(place):
         return str(settings_path().parent / Path(place).expanduser())
     return place
 

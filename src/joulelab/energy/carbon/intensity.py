@@ -43,11 +43,13 @@ class Span(NamedTuple):
         start_s: seconds since the epoch.
         end_s: seconds since the epoch.
         g_per_kwh: intensity, or ``None`` where it is unknown.
+        estimated: whether its source has estimated it.
     """
 
     start_s: float
     end_s: float
     g_per_kwh: float | None
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class IntensitySeries:
         place: for which place, in words.
         source: where the figures are from, in words.
         remark: what a reader of a result should know.
+        estimated: which rows their source has estimated, (rows,); empty where none is.
 
     Raises:
         UsageError: there are fewer than two rows, they do not increase, or a figure is impossible.
@@ -99,6 +102,7 @@ class IntensitySeries:
     place: str
     source: str
     remark: str = ""
+    estimated: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.times_s) != len(self.g_per_kwh):
@@ -130,6 +134,21 @@ class IntensitySeries:
         """Until when it does, seconds since the epoch."""
         return self.times_s[-1] + self.step_s
 
+    def estimated_share(self, start_s: float, end_s: float) -> float:
+        """The share of a stretch of time whose intensity its source has estimated.
+
+        Args:
+            start_s: seconds since the epoch.
+            end_s: seconds since the epoch.
+        """
+        if not self.estimated:
+            return 0.0
+        if end_s <= start_s:
+            return float(self._held(start_s)[2])
+        spans = self.spans(start_s, end_s)
+        marked_s = sum(span.end_s - span.start_s for span in spans if span.estimated)
+        return marked_s / (end_s - start_s)
+
     def at(self, time_s: float) -> float | None:
         """The intensity of a moment in g/kWh, ``None`` where it is unknown.
 
@@ -147,24 +166,25 @@ class IntensitySeries:
         """
         found = []
         while start_s < end_s:
-            g_per_kwh, until_s = self._held(start_s)
+            g_per_kwh, until_s, estimated = self._held(start_s)
             until_s = min(until_s, end_s)
-            found.append(Span(start_s, until_s, g_per_kwh))
+            found.append(Span(start_s, until_s, g_per_kwh, estimated))
             start_s = until_s
         return found
 
-    def _held(self, time_s: float) -> tuple[float | None, float]:
-        """The intensity of a moment, and until when nothing changes."""
+    def _held(self, time_s: float) -> tuple[float | None, float, bool]:
+        """The intensity of a moment, until when nothing changes, and whether it is estimated."""
         index = bisect_right(self.times_s, time_s) - 1
         if index < 0:
-            return None, self.times_s[0]
+            return None, self.times_s[0], False
         is_last = index + 1 == len(self.times_s)
         next_s = math.inf if is_last else self.times_s[index + 1]
         longest_s = self.step_s * (1.0 if is_last else LONGEST_HOLD)
         stands_until_s = min(next_s, self.times_s[index] + longest_s)
         if time_s < stands_until_s:
-            return self.g_per_kwh[index], stands_until_s
-        return None, next_s
+            marked = bool(self.estimated) and self.estimated[index]
+            return self.g_per_kwh[index], stands_until_s, marked
+        return None, next_s, False
 
 
 def mean_intensity(

@@ -17,7 +17,7 @@ from joulelab.errors import MissingDependencyError, UnknownNameError, UsageError
 
 FORMS = (
     "write a country (NLD, Netherlands), a region (USA-CA), a cloud region (gcp:europe-west4), a "
-    "number (412 g/kWh) or a CSV file (intensity.csv)"
+    "number (412 g/kWh) or a file over time (intensity.csv)"
 )
 _ALSO_CALLED = {"uk": "GBR", "great britain": "GBR", "holland": "NLD"}
 _WITH_ZONES = ("SWE", "NOR")

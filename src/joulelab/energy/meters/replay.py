@@ -19,7 +19,7 @@ from joulelab.energy.figure import longest_step_s
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.trace import Sensor
-from joulelab.energy.traces.recording import Recording, read_recording
+from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import SettingsError
 
 
@@ -146,14 +146,17 @@ class ReplayDetector(Detector):
         domain: of a file that does not name domains.
         time: name of the column of times, of a file that is not joulelab's.
         power: name of the column of watts.
+        device: the column that tells devices apart, or the name of the one device.
+        timezone: of times without one; that of this machine where empty.
+        interval: seconds between rows without times.
 
     Raises:
-        SettingsError: `loop` is neither true nor false.
+        SettingsError: `loop` is neither true nor false, or `interval` no number.
     """
 
     automatic = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a setting of the meter each
         self,
         address: str = "",
         *,
@@ -162,17 +165,25 @@ class ReplayDetector(Detector):
         domain: str = "gpu:0",
         time: str = "",
         power: str = "",
+        device: str = "",
+        timezone: str = "",
+        interval: float | None = None,
     ) -> None:
         if not isinstance(loop, bool):
             raise SettingsError(f"replay: loop is {loop!r}", "write loop=true or loop=false")
+        if interval is not None and not isinstance(interval, int | float):
+            raise SettingsError(f"replay: interval is {interval!r}", "write interval=1")
         self._address = str(address)
         self._loop = loop
         # Settings in a name are read as TOML would: where=7 is a number here.
-        self._read = {
+        self._read: ReadSettings = {
             "where": str(where),
             "domain": str(domain),
             "time_column": str(time),
             "power_column": str(power),
+            "device": str(device),
+            "timezone": str(timezone),
+            "interval_s": None if interval is None else float(interval),
         }
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:

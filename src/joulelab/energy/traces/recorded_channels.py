@@ -1,226 +1,439 @@
-"""The channels in a recorded table: joulelab's own, and somebody else's.
+"""The channels in somebody else's table: its times, its devices, its columns of power.
 
-A foreign table has one column of time and one of power; a column that names domains or GPUs
-(``index``, ``uuid``) divides it. What such a sensor's error is nobody says, so the worst known one
-is assumed: of a GPU, that of the cards that its name may belong to.
+What such a sensor's error is nobody says, so the worst known one is assumed. What cannot be known
+from the table is asked for: which column, which zone, how far apart the rows are, whether it is one
+device.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.energy.meter import Channel
 from joulelab.energy.nvidia_cards import RELATIVE_ERROR, highest_w, logged_sensor
 from joulelab.energy.reading import Status
+from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.traces.recorded_columns import Numbers, check_order, seconds, states, watts
-from joulelab.energy.traces.recorded_table import CUT, NVIDIA_SMI, RecordedTable
+from joulelab.energy.traces import devices, intervals
+from joulelab.energy.traces.asked import Asked, chosen_columns, moments_of, with_dates
+from joulelab.energy.traces.devices import Device
+from joulelab.energy.traces.interleaved import Verdict, judge
+from joulelab.energy.traces.order import check_order, typical_s
+from joulelab.energy.traces.overlaps import Taken, without_overlaps
+from joulelab.energy.traces.power_columns import (
+    JOULES,
+    WATTS,
+    PowerColumn,
+    domain_of,
+)
+from joulelab.energy.traces.program_logs import Log
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
+from joulelab.tabular.moments import Moments, spread
+from joulelab.tabular.numbers import Numbers
+from joulelab.tabular.reader import CUT
+from joulelab.tabular.table import Table
 
-TIMES = ("t_s", "time_s", "seconds", "timestamp", "time", "t_ms", "time_ms", "datetime")
-POWERS = (
-    "power_w",
-    "power.draw.instant",
-    "power.draw",
-    "power.draw.average",
-    "watts",
-    "power",
-    "power_mw",
-)
-GPUS = ("index", "uuid", "gpu_uuid", "pci.bus_id", "gpu_bus_id")
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
-SIMULTANEOUS = 0.1
-"""Samples that lie nearer to each other than this part of an interval are of different GPUs."""
+_STATE = {
+    "utilization.gpu": ("utilisation", 0.01),
+    "util_gpu_pct": ("utilisation", 0.01),
+    "utilisation_pct": ("utilisation", 0.01),
+    "utilization_pct": ("utilisation", 0.01),
+    "sm": ("utilisation", 0.01),
+    "temperature.gpu": ("temperature_c", 1.0),
+    "gtemp": ("temperature_c", 1.0),
+    "clocks.current.sm": ("clock_mhz", 1.0),
+    "clocks.sm": ("clock_mhz", 1.0),
+    "pclk": ("clock_mhz", 1.0),
+    "power.limit": ("power_limit_w", 1.0),
+    "enforced.power.limit": ("power_limit_w", 1.0),
+    **{name: (name, 1.0) for name in STATE_COLUMNS},
+}
+MOST_W = 10_000.0
+"""More than any processor or accelerator draws: that is another unit, or no reading."""
 
-Positions = NDArray[np.intp]
+MEMORY_ERROR = 1.57
+"""Of RAPL's memory, the worst server against a reference on its rails (ICPE 2024)."""
+COUNTERS = frozenset({"energibridge", "shelly", "tasmota"})
+SURE_RISES = 8
+"""Energies of single intervals hardly rise so often in a row."""
+_CUMULATIVE = re.compile(r"cumul|total|count|accum|since|package-|_uj\b|\(uj\)|energy_uj")
+BELOW_ZERO = "a power below 0"
 
 
-def own_stretches(table: RecordedTable) -> tuple[Stretch, ...]:
-    """The channels of a trace that joulelab wrote.
+@dataclass(frozen=True)
+class Foreign:
+    """What was read.
 
-    Args:
-        table: with the columns of `joulelab.energy.traces.trace_file`.
-
-    Raises:
-        TraceError: time goes back.
+    Attributes:
+        about: what belongs to the trace beside its samples.
+        stretches: the samples by channel.
+        flags: remarks on the file.
+        guessed: why the times are an assumption; empty where they are the file's.
     """
-    described = {(one.domain, one.source): one for one in table.about.channels}
-    stretches = []
-    for key, rows in table.frame.groupby(["domain", "source"], sort=False):
-        domain, source = map(str, key)
-        part = replace(table, frame=rows)
-        counts = bool(rows["energy_j"].notna().any())
-        channel = described.get((domain, source)) or Channel(
-            domain,
-            source,
-            "counter" if counts else "power",
-            Status.MEASURED,
-            RELATIVE_ERROR,
-            0.0,
-            remark="not described in the file",
-        )
-        values = rows["energy_j" if channel.kind == "counter" else "power_w"].to_numpy(float)
-        times = rows["t_s"].to_numpy(float)
-        check_order(part, times)
-        numbers = Numbers(values, "no value" if np.isnan(values).any() else "")
-        if channel.kind == "power":
-            numbers, _ = _without_negative(numbers)
-        interval_s = table.about.interval_s or 0.0
-        stretches.append(_stretch(channel, times, numbers, states(part), interval_s))
-    return tuple(stretches)
+
+    about: TraceAbout
+    stretches: tuple[Stretch, ...]
+    flags: tuple[str, ...]
+    guessed: str = ""
 
 
-def foreign_stretches(
-    table: RecordedTable, domain: str, time_column: str, power_column: str
-) -> tuple[TraceAbout, tuple[Stretch, ...], tuple[str, ...]]:
+@dataclass
+class _Reading:
+    """The table while its channels are taken out of it."""
+
+    log: Log
+    asked: Asked
+    moments: Moments
+    columns: list[PowerColumn]
+    state: Mapping[str, Floats]
+    flags: list[str] = field(default_factory=list)
+    described: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Table:
+        return self.log.table
+
+
+def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
     """The channels of somebody else's trace, what belongs to it beside them, and remarks.
 
     Args:
-        table: with a column of time and one of power.
-        domain: where the table names none.
-        time_column: a usual name is looked for where empty.
-        power_column: the same.
+        log: with power, or energy, in its table.
+        asked: what the user says of it.
+        about: what joulelab knows of the file already.
 
     Raises:
-        TraceError: it is no power trace.
+        TraceError: it is no power trace, or what it says cannot be told for sure.
     """
-    time_name = _column(table, time_column, TIMES, "time")
-    power_name = _power_column(table, power_column)
-    times, began_at = seconds(table, time_name)
-    power, state = watts(table, power_name), states(table)
-    log = power_name.startswith(NVIDIA_SMI)
-    channels, flags = [], list(table.flags)
-    power, below = _without_negative(power)
-    described: dict[str, str] = {}
-    for name, rows in _groups(table, domain):
-        cut = _is_cut(times[rows], power.values[rows])
-        if cut:
-            flags.append(CUT)
-        whole = rows[:-1] if cut else rows
-        part = replace(table, frame=table.frame.iloc[whole])
-        check_order(part, times[whole])
-        if log:
-            described |= _described(part, name)
-        flags += [f"{name}: {told}" for told in below(whole)]
-        card = _card(part) if name.startswith("gpu") else None
-        channel = Channel(
-            domain=name,
-            source="nvidia-smi" if log else "recorded",
-            kind="power",
-            status=Status.MEASURED,
-            relative_error=RELATIVE_ERROR,
-            tick_s=0.0,
-            within=() if name == "wall" else ("wall",),
-            remark=f"column {power_name} of {table.path.name}; 13 % is an assumption",
-            sensor=None if card is None else logged_sensor(power_name, card),
-            highest_w=None if card is None else highest_w(card),
+    table = with_dates(log.table)
+    log = replace(log, table=table)
+    moments, guessed = moments_of(log, asked)
+    columns = chosen_columns(log, asked)
+    reading = _Reading(log, asked, moments, columns, _states(table))
+    named = devices.is_column(table, asked.device)
+    if asked.device and not named:
+        devices.check_name(table, asked.device)
+    found = devices.devices(table, asked.device if named else "", moments.seconds)
+    if asked.device and not named:
+        found = _only(found, asked, table)
+    one_device = bool(asked.device) and not named
+    taken = [one for device in found for one in _of_device(reading, device, one_device=one_device)]
+    if not taken:
+        raise table.error(
+            "; ".join(reading.flags) or "no row has a power", "record it again, with its power"
         )
-        own_state = {key: column[whole] for key, column in state.items()}
-        numbers = Numbers(power.values[whole], power.unreadable)
-        stretch = _stretch(channel, times[whole], numbers, own_state, 0.0)
-        channels.append(_without_empty_rows(stretch))
-    if log and len(channels) == 1:
-        _check_alone(table, channels[0].times_s)
-    meters = {channels[0].channel.source: described} if described else {}
-    about = replace(table.about, started_at=began_at, meters=meters)
-    return about, tuple(channels), tuple(dict.fromkeys(flags))
+    stretches = without_overlaps(table, taken, reading.flags)
+    source = stretches[0].channel.source
+    meters = {source: reading.described} if reading.described else {}
+    remarks = [f"{one}; --timezone names another" if "taken as" in one else one
+               for one in moments.remarks]  # fmt: skip
+    return Foreign(
+        replace(about, started_at=moments.epoch_s, meters=meters),
+        stretches,
+        tuple(dict.fromkeys((*table.remarks, *remarks, *reading.flags))),
+        guessed,
+    )
 
 
-def _groups(table: RecordedTable, domain: str) -> Iterator[tuple[str, Positions]]:
-    """The domains in a table, with the positions of their rows."""
-    key = table.column("domain", *GPUS)
-    if key is None:
-        yield domain, np.arange(len(table.frame))
-        return
-    grouped = table.frame.groupby(key, sort=False).indices
-    for number, (value, indices) in enumerate(grouped.items()):
-        rows = np.asarray(indices, np.intp)
-        text = f"{value:.0f}" if isinstance(value, float) else str(value).strip()
-        if key.casefold() == "domain":
-            yield text, rows
-        else:
-            # nvidia-smi's index is the number of the GPU; others are numbered as they come.
-            yield f"gpu:{text if key.casefold() == 'index' else number}", rows
-
-
-def _is_cut(times: Floats, power: Floats) -> bool:
-    """Whether the last row is the rest of a line: without power, and its time is nonsense."""
-    return len(times) > 1 and math.isnan(power[-1]) and not times[-1] >= times[-2]
-
-
-def _described(part: RecordedTable, domain: str) -> dict[str, str]:
-    """What a log says of a GPU beside its samples."""
-    row = part.frame.iloc[0]
-    told = {name: str(row[name]).strip() for name in DESCRIPTIONS if name in part.frame.columns}
-    return {f"{domain} {name}": text for name, text in told.items()}
-
-
-def _card(part: RecordedTable) -> str:
-    """The name of the card, as far as a log has it."""
-    column = part.column("name", "gpu_name")
-    return "" if column is None else str(part.frame[column].iloc[0])
-
-
-def _without_negative(power: Numbers) -> tuple[Numbers, Callable[[Positions], list[str]]]:
-    """Powers without those below 0, which are no readings, and what is to be said of some rows."""
-    below = power.values < 0
-
-    def told(rows: Positions) -> list[str]:
-        count = int(np.count_nonzero(below[rows]))
-        if not count:
-            return []
-        least_w = power.values[rows][below[rows]].min()
-        return [f"{formats.count(count, 'sample')} below 0 W ({least_w:g} W) is no reading"]
-
-    if not below.any():
-        return power, told
-    values = np.where(below, math.nan, power.values)
-    return Numbers(values, power.unreadable or "a power below 0"), told
-
-
-def _check_alone(table: RecordedTable, times: Floats) -> None:
-    """Refuse a log in which several GPUs stand without a column that tells them apart."""
-    steps_s = np.diff(times)
-    if len(steps_s) < 3 or not (times % 1).any():  # noqa: PLR2004 - whole seconds say nothing
-        return
-    usual_s = float(np.quantile(steps_s, 0.95))
-    if float(np.mean(steps_s < SIMULTANEOUS * usual_s)) > 1 / 3:
+def _only(found: Sequence[Device], asked: Asked, table: Table) -> list[Device]:
+    """The one device that was named; a table that names none is of that one."""
+    named = {device.domain or device.host for device in found} - {""}
+    if not named:
+        return list(found)
+    chosen = [device for device in found if asked.device in (_full(device, ""), device.domain)]
+    if not chosen:
         raise TraceError(
-            f"{table.path} seems to have several GPUs, and no column that tells them apart",
-            "record index too: nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv",
+            f"{table.path} has no device {asked.device!r}", f"there are {', '.join(sorted(named))}"
         )
+    return chosen
+
+
+def _full(device: Device, domain: str) -> str:
+    own = domain or device.domain
+    return f"{device.host}/{own}" if device.host else own
+
+
+def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterator[Taken]:
+    """The channels of one device: a column's numbers in its rows, in order."""
+    table, rows = reading.table, device.rows
+    by_what: dict[tuple[Any, ...], list[PowerColumn]] = {}
+    for column in reading.columns:
+        by_what.setdefault((*column.what, column.kind), []).append(column)
+    for ways in by_what.values():
+        part = table.rows(rows)
+        column, numbers = _best(part, ways)
+        domain = _domain(reading, device, column)
+        known = numbers.values[np.isfinite(numbers.values)]
+        still = len(known) > 1 and not np.ptp(known)
+        if still and column.kind != "power" and not reading.log.joules:
+            reading.flags.append(
+                f"{domain}: {column.name} does not rise: a counter that stands still, or energies "
+                "of single intervals, which nothing says: left out"
+            )
+            continue
+        stretch = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
+        yield Taken(stretch, column)
+
+
+def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Numbers]:
+    """The first way to say it that has any number: older GPUs say [N/A] in newer columns."""
+    found = [
+        (column, part.numbers(column.name, WATTS if column.kind == "power" else JOULES))
+        for column in sorted(ways, key=lambda one: one.manner)
+    ]
+    with_numbers = (one for one in found if not np.isnan(one[1].values).all())
+    return next(with_numbers, found[0])
+
+
+def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
+    asked, log = reading.asked, reading.log
+    single = asked.device if not devices.is_column(reading.table, asked.device) else ""
+    if single and len(reading.columns) == 1:
+        return single
+    own = domain_of(column, reading.columns)
+    walls = {one.number for one in reading.columns if one.family == "wall"}
+    if column.family == "wall" and len(walls) == 1:
+        own = "wall"
+    same = own.partition(":")[0] == device.domain.partition(":")[0]
+    if device.domain and (not own or same or len(reading.columns) == 1):
+        own = device.domain
+    if not own:
+        own = single or log.domain or asked.domain
+    if column.label and (own != asked.domain or len({c.label for c in reading.columns}) > 1):
+        own = f"{column.label}/{own}"
+    return f"{device.host}/{own}" if device.host else own
 
 
 def _stretch(
-    channel: Channel,
-    times: Floats,
+    reading: _Reading,
+    part: Table,
+    device: Device,
+    column: PowerColumn,
     numbers: Numbers,
-    state: Mapping[str, Floats],
-    interval_s: float,
+    domain: str,
+    *,
+    one_device: bool,
 ) -> Stretch:
-    steps_s = np.diff(times)
-    # Moments in whole seconds repeat themselves where samples are more frequent.
-    forward_s = steps_s[steps_s > 0]
-    # Of two steps the shorter: the other may be a hole.
-    typical_s = float(np.quantile(forward_s, 0.5, method="lower")) if len(forward_s) else 0.0
-    lost = bool(np.isnan(numbers.values).any())
-    return Stretch(
-        channel,
-        times,
-        numbers.values,
-        max(interval_s, typical_s),
-        f"the file says {numbers.unreadable}" if lost else "",
-        state,
+    rows = device.rows
+    times_s = reading.moments.seconds[rows]
+    values, unreadable = _checked(reading, part, column, numbers, domain)
+    if _is_cut(times_s, values):
+        reading.flags.append(CUT)
+        part, times_s, values = part.rows(slice(0, -1)), times_s[:-1], values[:-1]
+    check_order(part, times_s)
+    usual_error = MEMORY_ERROR if _family(domain) == "dram" else RELATIVE_ERROR
+    status, error = Status.MEASURED, reading.log.relative_error or usual_error
+    if not one_device:
+        status, error = _judged(reading, part, device, times_s, values, domain, error)
+    times_s = spread(times_s, _resolution_s(reading, times_s))
+    state = {name: known[rows][: len(times_s)] for name, known in reading.state.items()}
+    gpu = _family(domain) == "gpu" and column.kind == "power"
+    card = _card(part)
+    channel = Channel(
+        domain=domain,
+        source=reading.log.program,
+        kind="power",
+        status=status,
+        relative_error=error,
+        tick_s=0.0,
+        remark=f"column {column.name} of {part.path.name}; {100 * error:.0f} % is an assumption",
+        sensor=logged_sensor(part.headings[column.name].name, card) if gpu else None,
+        highest_w=highest_w(card) if gpu else None,
     )
+    reading.described |= _described(part, domain) if reading.log.program == "nvidia-smi" else {}
+    if column.kind == "power" and not reading.log.elapsed:
+        lost = f"the file says {unreadable}" if np.isnan(values).any() else ""
+        stretch = Stretch(channel, times_s, values, typical_s(times_s), lost, state)
+        return _without_empty_rows(stretch)
+    return _of_energy(reading, part, column, channel, times_s, values)
+
+
+def _checked(
+    reading: _Reading, part: Table, column: PowerColumn, numbers: Numbers, domain: str
+) -> tuple[Floats, str]:
+    """The numbers that are readings, and why others are none."""
+    values, unreadable = numbers.values.copy(), numbers.unreadable
+    below = values < 0
+    if below.any() and column.kind == "power":
+        values[below] = math.nan
+        unreadable = BELOW_ZERO
+        row = int(np.argmax(below))
+        reading.flags.append(
+            f"{domain}: {formats.count(int(below.sum()), 'sample')} below 0 W left out, "
+            f"{part.line(row)}"
+        )
+    family = _family(domain)
+    high = values > MOST_W
+    if column.kind == "power" and family in ("gpu", "cpu", "core", "dram") and high.any():
+        row = int(np.argmax(high))
+        if 2 * int(high.sum()) > int(np.isfinite(values).sum()):
+            if _zeus_milliwatts(reading, column):
+                return values / 1e3, unreadable
+            raise part.error(
+                f"{values[row]:g} W is more than any device draws: is it another unit?",
+                "write the unit into the heading, for instance power_mw",
+                row,
+                column.name,
+            )
+        values[high] = math.nan
+        unreadable = f"{numbers.values[row]:g} W"
+        reading.flags.append(
+            f"{domain}: {formats.count(int(high.sum()), 'sample')} above {MOST_W:g} W left out, "
+            f"{part.line(row)}"
+        )
+    return values, unreadable
+
+
+def _zeus_milliwatts(reading: _Reading, column: PowerColumn) -> bool:
+    """Whether a table is as Zeus' first power monitor wrote it: Time,Power in whole milliwatts."""
+    if list(reading.table.headings) != ["Time", "Power"] or column.name != "Power":
+        return False
+    reading.flags.append("Time,Power in thousands: read as Zeus' monitor writes it, in milliwatts")
+    return True
+
+
+def _resolution_s(reading: _Reading, times_s: Floats) -> float:
+    """To what the times were cut: whole seconds or minutes, if several rows have each."""
+    return reading.moments.resolution_s if (np.diff(times_s) == 0).any() else 0.0
+
+
+def _judged(
+    reading: _Reading,
+    part: Table,
+    device: Device,
+    times_s: Floats,
+    values: Floats,
+    domain: str,
+    error: float,
+) -> tuple[Status, float]:
+    """Status and error where the rows are of one device, or may be.
+
+    Raises:
+        TraceError: they are of several, or that cannot be told.
+    """
+    if reading.log.apart:
+        return Status.MEASURED, error
+    verdict, together = judge((reading.moments.epoch_s or 0.0) + times_s, values)
+    # A column of devices is believed, unless most of its rounds have several rows all the same.
+    believed = device.sure and (verdict is not Verdict.SEVERAL or together == 1)
+    if verdict is Verdict.ONE or believed:
+        return Status.MEASURED, error
+    together = max(together, 2)
+    if verdict is Verdict.PERHAPS_ONE:
+        reading.flags.append(
+            f"{domain}: {together} rows in every second repeat themselves: taken as one device, "
+            f"though they might be {together}; --device {domain} says that it is one"
+        )
+        return Status.ESTIMATED, float(together - 1)
+    first, last = part.line(0), part.line(min(together, len(part)) - 1).rpartition(" ")[2]
+    what = "seems to have several GPUs" if verdict is Verdict.SEVERAL else "may have several GPUs"
+    raise TraceError(
+        f"{part.path}, {first} to {last}: it {what}, or other devices, and no column that tells "
+        "them apart",
+        "record index too: nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv; or name "
+        "the column by --device COLUMN, or the device, if it is one, by --device gpu:0",
+    )
+
+
+def _of_energy(
+    reading: _Reading,
+    part: Table,
+    column: PowerColumn,
+    channel: Channel,
+    times_s: Floats,
+    values: Floats,
+) -> Stretch:
+    """The samples of a column of energies, or of means over a time that the row says."""
+    log = reading.log
+    if log.elapsed or log.joules or not _counts(log, part, column, values):
+        lengths_s = _lengths_s(reading, part, times_s)
+        joules = values * lengths_s if column.kind == "power" else values
+        kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
+        lost = "the file has no value" if np.isnan(values).any() else ""
+        return _without_empty_rows(
+            Stretch(replace(channel, kind=kind), times_s, values, typical_s(times_s), lost)
+        )
+    counted, wraps, reset = intervals.unwrapped(times_s, values)
+    if wraps:
+        reading.flags.append(
+            f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter undone"
+        )
+    if reset >= 0:
+        raise part.error(
+            f"the counter falls from {values[reset - 1]:g} to {values[reset]:g} J: that is no wrap",
+            "was it reset? Cut the file in two there, and read each part",
+            reset,
+            column.name,
+        )
+    steps_j = np.diff(counted[np.isfinite(counted)])
+    least_j = float(steps_j[steps_j > 0].min()) if (steps_j > 0).any() else 0.0
+    coarse = least_j if column.family == "wall" else 0.0
+    lost = "the file has no value" if np.isnan(counted).any() else ""
+    channel = replace(channel, kind="counter", resolution_j=coarse)
+    if column.family == "wall":
+        channel = replace(channel, source=f"{channel.source}-counter")
+    return Stretch(channel, times_s, counted, typical_s(times_s), lost)
+
+
+def _counts(log: Log, part: Table, column: PowerColumn, values: Floats) -> bool:
+    """Whether energies are of a counter; what is neither that nor known to be else is refused."""
+    known = values[np.isfinite(values)]
+    steps = np.diff(known)
+    rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
+    name = part.headings[column.name].text.casefold()
+    said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
+    if rises > 10 * falls and (said or rises >= SURE_RISES):
+        return True
+    fallen = known[:-1][steps < 0].min(initial=math.inf)
+    if said and rises > falls and fallen > known.max() / 2:
+        return True  # near its highest it wraps, or is reset, which is looked at next
+    if "consumption" in name:
+        return False
+    raise TraceError(
+        f"{part.path}: {column.name} may be a counter, or energies of single intervals: it does "
+        f"not rise all the time, or has fewer than {SURE_RISES} rows",
+        "call it cumulative_energy (J) if it counts, or name a column of power by --power COLUMN "
+        "(power=COLUMN)",
+    )
+
+
+def _lengths_s(reading: _Reading, part: Table, times_s: Floats) -> Floats:
+    """How long the time is that each row is about."""
+    log = reading.log
+    if log.elapsed:
+        return part.numbers(log.elapsed).values
+    usual_s = typical_s(times_s)
+    first_s = usual_s
+    if log.begins_s is not None:
+        first_s = float(times_s[0] + (reading.moments.epoch_s or 0.0) - log.begins_s)
+    lengths_s = np.diff(times_s, prepend=times_s[0] - first_s)
+    if log.begins_s is not None:
+        return lengths_s  # what perf says is what was counted since its line before
+    return np.minimum(lengths_s, 1.5 * usual_s) if usual_s else lengths_s
+
+
+def _is_cut(times_s: Floats, power_w: Floats) -> bool:
+    """Whether the last row is the rest of a line: without power, and its time is nonsense."""
+    return len(times_s) > 1 and math.isnan(power_w[-1]) and not times_s[-1] >= times_s[-2]
+
+
+def _family(domain: str) -> str:
+    return domain.rpartition("/")[2].partition(":")[0]
+
+
+def _card(part: Table) -> str:
+    """The name of the card, as far as a log has it."""
+    column = part.column("name", "gpu_name", "product_name")
+    return "" if column is None else part.texts(column)[0]
 
 
 def _without_empty_rows(stretch: Stretch) -> Stretch:
@@ -239,22 +452,25 @@ def _without_empty_rows(stretch: Stretch) -> Stretch:
     )
 
 
-def _power_column(table: RecordedTable, asked: str) -> str:
-    """The first column of power that has any number: older GPUs say [N/A] in newer columns."""
-    if not asked:
-        for usual in POWERS:
-            name = table.column(usual)
-            if name is not None and not np.isnan(watts(table, name).values).all():
-                return name
-    return _column(table, asked, POWERS, "power")
+def _described(part: Table, domain: str) -> dict[str, str]:
+    """What a log says of a GPU beside its samples."""
+    told = {name: part.column(name) for name in DESCRIPTIONS}
+    return {f"{domain} {name}": part.texts(column)[0] for name, column in told.items() if column}
 
 
-def _column(table: RecordedTable, asked: str, usual: tuple[str, ...], setting: str) -> str:
-    name = table.column(asked.casefold()) if asked else table.column(*usual)
-    if name is not None:
-        return name
-    hint = f"name it by {setting}=COLUMN; {table.columns()}"
-    if not all(re.search("[A-Za-z]", str(one)) for one in table.frame.columns):
-        hint = "it has no header: record without noheader, or write one: timestamp, power.draw [W]"
-    missing: Any = repr(asked) if asked else f"of {setting}"
-    raise TraceError(f"{table.path} has no column {missing}", hint)
+def _states(table: Table) -> dict[str, Floats]:
+    """What the sensors said beside power: temperature, clocks, utilisation ..."""
+    found: dict[str, Floats] = {}
+    for usual, (name, factor) in _STATE.items():
+        column = table.column(usual)
+        if column is None or name in found:
+            continue
+        try:
+            values = table.numbers(column).values * factor
+        except TraceError:
+            continue  # it is not what the recording is about
+        if name == "utilisation":
+            values = np.where((values >= 0) & (values <= 1), values, math.nan)
+        if not np.isnan(values).all():
+            found[name] = values
+    return found

@@ -8,27 +8,46 @@
     counter             |-- has moved in between    interpolated, an interval uncertain
     hole          .     |              . . .        an edge within one is not known
 
-Which files can be read: `joulelab.energy.traces.recorded_table`.
+Which files can be read: `joulelab.energy.traces.program_logs`.
 """
 
 from __future__ import annotations
 
+import codecs
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.energy.figure import longest_step_s, readings_of
 from joulelab.energy.meter import Channel
-from joulelab.energy.reading import Measurement
+from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.traces.recorded_channels import foreign_stretches, own_stretches
-from joulelab.energy.traces.recorded_table import read_table
-from joulelab.energy.traces.trace_file import TraceAbout
-from joulelab.errors import TraceError
+from joulelab.energy.traces.asked import Asked
+from joulelab.energy.traces.own_trace import is_own, own_stretches, read_own, read_parquet
+from joulelab.energy.traces.program_logs import of_table, read_log
+from joulelab.energy.traces.recorded_channels import foreign_stretches
+from joulelab.energy.traces.trace_file import FIRST_LINE, TraceAbout
+from joulelab.errors import TraceError, UsageError
+from joulelab.tabular.moments import read_zone
+from joulelab.tabular.reader import PARQUET_MAGIC, read_bytes
+
+
+class ReadSettings(TypedDict, total=False):
+    """How a file is read: the keywords of `read_recording`."""
+
+    where: str
+    domain: str
+    time_column: str
+    power_column: str | Sequence[str]
+    device: str
+    timezone: str
+    interval_s: float | None
 
 
 @dataclass(frozen=True)
@@ -39,11 +58,14 @@ class Recording:
         about: what belongs to it beside the samples.
         stretches: the samples by channel; times in seconds since the opening.
         flags: remarks on the file, which every measurement of it carries.
+        guessed: why the times are an assumption, so that nothing bounds an energy; empty where
+            they are the file's.
     """
 
     about: TraceAbout
     stretches: tuple[Stretch, ...]
     flags: tuple[str, ...] = ()
+    guessed: str = ""
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -90,7 +112,11 @@ class Recording:
         window = Conditions(
             self.about.label, started_at, (start_s, end_s), (), {}, interval_s, self.flags
         )
-        return summarise(window, cut)
+        measured = summarise(window, cut)
+        if not self.guessed:
+            return measured
+        readings = tuple(replace(one, error_j=None) for one in measured.readings)
+        return replace(measured, readings=readings)
 
 
 def read_recording(
@@ -99,32 +125,67 @@ def read_recording(
     where: str = "",
     domain: str = "gpu:0",
     time_column: str = "",
-    power_column: str = "",
+    power_column: str | Sequence[str] = (),
+    device: str = "",
+    timezone: str = "",
+    interval_s: float | None = None,
 ) -> Recording:
-    """Read a recorded trace: joulelab's own, a log of nvidia-smi, or anyone's Parquet or CSV.
+    """Read a recorded trace: joulelab's own, a known program's log, or anyone's Parquet or CSV.
 
     Args:
-        path: Parquet or CSV.
+        path: of the file; its name does not matter.
         where: ``"column=value"``, where one file holds several recordings.
         domain: of a file that does not name domains.
         time_column: of a file that is not joulelab's; a usual name is looked for where empty.
-            Seconds, or moments as nvidia-smi and ISO 8601 write them.
-        power_column: the same for watts.
+            Seconds, or moments as `joulelab.tabular.moments` knows them.
+        power_column: the same for watts, or for joules; one, or several.
+        device: the column that tells devices apart; or the name of the one device, ``gpu:0``.
+        timezone: of moments without an offset, as `joulelab.tabular.moments.read_zone` takes it;
+            that of this machine where empty.
+        interval_s: how far apart the rows of a file without times are.
 
     Raises:
-        TraceError: the file cannot be read, or is no power trace.
+        TraceError: the file cannot be read, or is no power trace, or what it says is not sure.
+        UsageError: there is no such time zone, or an interval that is none.
     """
     path = Path(path).expanduser()
-    table = read_table(path)
-    if table.frame.empty:
-        raise TraceError(f"{path} has no sample", "it has a header and nothing below it")
-    if where:
-        table = table.where(where)
-    if table.own and not (time_column or power_column):
-        return Recording(table.about, own_stretches(table), table.flags)
-    about, stretches, flags = foreign_stretches(table, domain, time_column, power_column)
+    if interval_s is not None and not 0 < interval_s < math.inf:
+        raise UsageError(f"rows cannot be {interval_s:g} s apart", "write --interval 1")
+    powers = (power_column,) if isinstance(power_column, str) else tuple(power_column)
+    asked = Asked(
+        time_column,
+        tuple(filter(None, powers)),
+        device,
+        read_zone(timezone) if timezone else None,
+        interval_s,
+        domain,
+    )
+    content = read_bytes(path, TraceError).removeprefix(codecs.BOM_UTF8)
+    about = TraceAbout()
+    if content.startswith((PARQUET_MAGIC, FIRST_LINE.encode())):
+        own = read_parquet(path) if content.startswith(PARQUET_MAGIC) else read_own(path, content)
+        if where:
+            own = replace(own, table=own.table.where(where))
+        if is_own(own.table) and not asked.any:
+            return Recording(own.about, own_stretches(own), own.table.remarks)
+        log, about = of_table(own.table), own.about
+    else:
+        log = read_log(path, content)
+        if where:
+            log = replace(log, table=log.table.where(where))
+    found = foreign_stretches(log, asked, about)
     label = where.partition("=")[2].strip() or path.stem
-    return Recording(replace(about, label=label), stretches, flags)
+    stretches = tuple(_guessed(one, found.guessed) for one in found.stretches)
+    flags = (*found.flags, found.guessed) if found.guessed else found.flags
+    return Recording(replace(found.about, label=label), stretches, flags, found.guessed)
+
+
+def _guessed(stretch: Stretch, why: str) -> Stretch:
+    """Samples whose times are an assumption: what follows from them is no measurement."""
+    if not why:
+        return stretch
+    channel = replace(stretch.channel, status=Status.ESTIMATED, remark=why)
+    return replace(stretch, channel=channel)
 
 
 def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_interval
-from joulelab.analysis.impossible import impossible
+from joulelab.analysis.impossible import impossible, without_impossible
 from joulelab.analysis.pareto import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.report.experiment import Experiment, once
@@ -47,7 +47,7 @@ def sound(experiment: Experiment) -> Experiment:
     column, runs = experiment.energy.column, experiment.runs
     if column is None or not len(runs):
         return replace(experiment)
-    return replace(experiment, runs=runs.assign(**{column: runs[column].where(runs[column] > 0)}))
+    return replace(experiment, runs=without_impossible(runs, column)[0])
 
 
 @once

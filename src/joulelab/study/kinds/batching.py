@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import parse_arrivals
+from joulelab.serving.calls import parse_call, written
 from joulelab.serving.policies import parse_policy
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import Count, located_path
@@ -139,5 +140,10 @@ def _written(parse: Any, text: str) -> str:  # noqa: ANN401 - either of two pars
 def _located_trace(text: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
     if not (isinstance(text, str) and text.startswith("trace(") and text.endswith(")")):
         return text
-    name = text.removeprefix("trace(").removesuffix(")").strip(" \"'")
-    return f'trace("{located_path(name, folder)}")'
+    call = parse_call(text, "arrival process")
+    files = [str(one) for one in (*call.positional[:1], call.keywords.get("file")) if one]
+    if not files:
+        return text
+    located = str(located_path(files[0], folder))
+    keywords = {name: value for name, value in call.keywords.items() if name != "file"}
+    return written("trace", located, *call.positional[1:], **keywords)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from joulelab.energy.carbon.footprint import carbon_intensity, checked_pue
+from joulelab.energy.carbon.footprint import TIMEZONE, carbon_intensity, checked_pue, names_series
 from joulelab.errors import UnknownNameError, quoted
 from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
@@ -163,6 +163,7 @@ def _source(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _located(place: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
-    if isinstance(place, str) and place.casefold().endswith(".csv"):
-        return str(located_path(place, folder))
+    if names_series(place):
+        file, mark, zone = place.partition(TIMEZONE)
+        return f"{located_path(file, folder)}{mark}{zone}"
     return place

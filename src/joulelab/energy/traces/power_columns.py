@@ -1,0 +1,249 @@
+"""Which columns of somebody's table say power or energy, and of what.
+
+A heading is cut into words: ``cuda:1 (gpu:1)/power_usage (W)/mean``, ``GPU0_POWER (mWatts)``,
+``PkgWatt``, ``power_w_0``, ``CPU Package Power [W]``. Some are of power, some name a part of the
+machine (`WORDS`), a number tells which of several. What is left is a label of somebody's own::
+
+    quantity   power, watts, a unit of power; energy, a unit of energy
+    part       gpu, pkg, ram ...            a domain:  gpu:0, cpu:0, dram:0 ...
+    manner     instant, average, mean       ways to say the same: the first that has numbers counts
+    label      node1                        columns that differ in it are of different things
+
+What is a limit, a maximum or a share is no power. Parts that contain others (package and cores, a
+total and what it is the total of) say so, and no sum has both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from joulelab.tabular.table import Heading, Table
+
+WATTS = {
+    **dict.fromkeys(("w", "watt", "watts"), 1.0),
+    **dict.fromkeys(("mw", "mwatt", "mwatts", "milliwatt", "milliwatts"), 1e-3),
+    **dict.fromkeys(("uw", "µw", "μw", "microwatt", "microwatts"), 1e-6),
+    **dict.fromkeys(("kw", "kwatt", "kilowatt", "kilowatts"), 1e3),
+}
+JOULES = {
+    **dict.fromkeys(("j", "joule", "joules", "ws"), 1.0),
+    **dict.fromkeys(("mj", "millijoule", "millijoules"), 1e-3),
+    **dict.fromkeys(("uj", "µj", "μj", "microjoule", "microjoules"), 1e-6),
+    **dict.fromkeys(("kj", "kilojoule", "kilojoules"), 1e3),
+    **dict.fromkeys(("mwh",), 3.6),
+    **dict.fromkeys(("wh", "watthours"), 3600.0),
+    **dict.fromkeys(("kwh",), 3.6e6),
+}
+TOTAL = "total"
+WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("gpu", "cuda", "dgpu"), "gpu"),
+    **dict.fromkeys(("pkg", "package", "cpu", "processor", "socket"), "cpu"),
+    **dict.fromkeys(("core", "cores", "cor", "pp0", "ia"), "core"),
+    **dict.fromkeys(("uncore", "gfx", "igpu", "gt", "pp1"), "uncore"),
+    **dict.fromkeys(("ram", "dram", "mem", "memory"), "dram"),
+    **dict.fromkeys(("ane",), "ane"),
+    **dict.fromkeys(("psys", "platform", "sys"), "psys"),
+    **dict.fromkeys((TOTAL, "combined", "system", "sum"), TOTAL),
+    **dict.fromkeys(("wall", "plug", "outlet", "mains", "apower", "aenergy"), "wall"),
+}
+_ORDER = ("core", "uncore", "dram", "ane", "gpu", "cpu", "psys", "wall")
+"""Of several parts in one heading the first counts: ``CPU Core Power`` is of the cores."""
+_CONTAINED: Mapping[str, tuple[str, ...]] = {
+    "core": ("cpu", "psys", TOTAL, "wall"),
+    "uncore": ("cpu", "psys", TOTAL, "wall"),
+    "cpu": ("psys", TOTAL, "wall"),
+    "dram": ("psys", TOTAL, "wall"),
+    "gpu": (TOTAL, "wall"),
+    "ane": ("psys", TOTAL, "wall"),
+    "psys": (TOTAL, "wall"),
+    TOTAL: ("wall",),
+    "wall": (),
+}
+_POWER = {"power", "pwr", "watt", "watts", "apower"}
+_ENERGY = {"energy", "joules", "aenergy"}
+_MANNERS = ("instant", "instantaneous", "", "draw", "current", "average", "avg", "mean", "last")
+_OF_NO_POWER = """
+    limit limits cap max min maximum minimum peak tdp default enforced budget target state mode
+    supply management apparent reactive percent percentage pct utilization utilisation util std
+    stddev var variance factor ret return returned cost price saving brake slowdown throttle fund
+    aprt violation temperature temp agent rail chip rest soc vrm slot pin pcie input output
+"""
+_NO_POWER = frozenset(_OF_NO_POWER.split())
+_PACKAGES = frozenset({"package", "socket"})
+_FILLING = {*_POWER, *_ENERGY, *_MANNERS, *WATTS, *JOULES, "usage", "value", "consumption", "now"}
+_UNIT = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WATTS_IN_CELL = re.compile(r"^[-+]?[\d.,]+\s?([mk]?W|Watts?)$")
+_PARTS = re.compile(r"[a-zµμ]+|\d+")
+_NUMBERED = re.compile(r"(pp[01])")
+
+
+@dataclass(frozen=True)
+class PowerColumn:
+    """A column that says power or energy.
+
+    Attributes:
+        name: of the column.
+        kind: power, or energy: whether that counts on is seen in its values.
+        family: the part of the machine: ``gpu``, ``cpu`` ...; empty where the heading names none.
+        number: which of several; ``None`` where the heading does not say.
+        label: what else tells it from others.
+        manner: the place of its way of saying it; the first counts.
+    """
+
+    name: str
+    kind: Literal["power", "energy"]
+    family: str = ""
+    number: int | None = None
+    label: str = ""
+    manner: int = 0
+
+    @property
+    def what(self) -> tuple[str, int | None, str]:
+        """What it is of; two columns of the same are two ways to say it."""
+        return self.family, self.number, self.label
+
+
+def power_columns(table: Table) -> list[PowerColumn]:
+    """The columns that say power, and those of energy of what no column says the power of.
+
+    A plug's counter counts beside its power: it is read in the same answer.
+
+    Args:
+        table: with units in its headings, wherever they stand in them, see `with_units`.
+    """
+    found = [
+        one
+        for name, heading in table.headings.items()
+        if (one := read_heading(name, heading)) is not None
+    ]
+    powers = {one.what[:2] for one in found if one.kind == "power"}
+    return [
+        one
+        for one in found
+        if one.kind == "power" or one.family == "wall" or one.what[:2] not in powers
+    ]
+
+
+def read_heading(name: str, heading: Heading) -> PowerColumn | None:
+    """What a heading says; ``None`` where it is neither of power nor of energy."""
+    words = _words(heading.text)
+    if "graphics" in words:  # rocm-smi: Average Graphics Package Power
+        words = ["gpu" if one == "graphics" else one for one in words if one not in _PACKAGES]
+    kind = _kind(words, heading.unit.casefold())
+    if kind is None or _NO_POWER.intersection(words):
+        return None
+    families = [WORDS[word] for word in words if word in WORDS]
+    if {"cpu", "gpu"} <= set(families) and "+" not in heading.text and TOTAL not in families:
+        return PowerColumn(name, kind, label="".join(words))  # a rail of both, and of what else
+    if "gpu" in families and {"core", "dram"}.intersection(families):
+        return None  # a rail of a card, within it
+    places = [at for at, word in enumerate(words) if word.isdigit() and words[at - 1] in WORDS]
+    if not places and len(words) > 1 and words[-1].isdigit():
+        places = [len(words) - 1]
+    number = int(words[places[-1]]) if places else None
+    label = "".join(
+        word
+        for at, word in enumerate(words)
+        if word not in WORDS and word not in _FILLING and at not in places
+    )
+    manners = [_MANNERS.index(word) for word in words if word in _MANNERS]
+    manner = max(manners, default=_MANNERS.index(""))
+    return PowerColumn(name, kind, _family(families), number, label, manner)
+
+
+def with_units(table: Table) -> Table:
+    """The same with units of power and energy that stand within a heading, or in cells only."""
+    headings = {}
+    for name, heading in table.headings.items():
+        units = [unit for unit in _UNIT.findall(heading.text) if _is_unit(unit)]
+        if not units and not heading.unit:
+            units = [word for word in _words(heading.text) if _is_unit(word)]
+        if not units and not heading.unit:
+            units = _WATTS_IN_CELL.findall(str(table.frame[name].iloc[0]))
+        headings[name] = replace(heading, unit=units[-1]) if units else heading
+    return replace(table, headings=headings)
+
+
+def contained_in(domain: str, domains: Iterable[str]) -> tuple[str, ...]:
+    """The domains of a recording that contain one of them, and the wall, which contains all.
+
+    Args:
+        domain: ``gpu:0``, ``node1/core:0``, ``total`` ...
+        domains: all of the recording.
+    """
+    host, _, own = domain.rpartition("/")
+    family, _, number = own.partition(":")
+    around = _CONTAINED.get(family, (TOTAL, "wall"))
+    found = []
+    for other in dict.fromkeys(domains):
+        other_host, _, name = other.rpartition("/")
+        other_family, _, other_number = name.partition(":")
+        if other == domain or other_host not in (host, ""):
+            continue
+        everything = other_number == "all" and other_family == family
+        near = other_family in around and (
+            other_family in ("psys", TOTAL, "wall")
+            or other_number in (number, "all")
+            or sum(one.startswith(f"{other_family}:") for one in domains) == 1
+        )
+        if everything or near:
+            found.append(other)
+    return tuple(dict.fromkeys((*found, *(("wall",) if own != "wall" else ()))))
+
+
+def domain_of(column: PowerColumn, known: Sequence[PowerColumn]) -> str:
+    """The name of what a column is of; empty where its heading names no part of the machine.
+
+    Args:
+        column: one of them.
+        known: all of the table.
+    """
+    if not column.family and column.number is None:
+        return ""
+    numbered = [one for one in known if one.family == column.family and one.number is not None]
+    if column.family in ("", TOTAL, "wall"):
+        number = "" if column.number is None else f":{column.number}"
+        return f"{column.family or 'gpu'}{number}"
+    if column.number is None:
+        return f"{column.family}:{'all' if numbered else 0}"
+    return f"{column.family}:{column.number}"
+
+
+def _words(text: str) -> list[str]:
+    apart = _HUMP.sub(" ", _UNIT.sub(_kept, text))
+    return [
+        part
+        for word in re.split(r"[^0-9A-Za-zµμ]+", apart.casefold())
+        for part in ([word] if _NUMBERED.fullmatch(word) else _PARTS.findall(word))
+    ]
+
+
+def _kept(match: re.Match[str]) -> str:
+    """What stands in brackets belongs to the heading unless it is a unit."""
+    return " " if _is_unit(match[1]) or not re.search(r"\d", match[1]) else f" {match[1]} "
+
+
+def _is_unit(text: str) -> bool:
+    return text.casefold() in WATTS or text.casefold() in JOULES
+
+
+def _kind(words: Sequence[str], unit: str) -> Literal["power", "energy"] | None:
+    last = next((word for word in reversed(words) if not word.isdigit()), "")
+    if unit in WATTS or (not unit and (_POWER.intersection(words) or last in WATTS)):
+        return "power" if not _ENERGY.intersection(words) or unit in WATTS else None
+    if unit in JOULES or (not unit and last in JOULES):
+        return "energy"
+    return None
+
+
+def _family(families: Sequence[str]) -> str:
+    distinct = set(families)
+    if {"cpu", "gpu"} <= distinct:
+        return TOTAL
+    if TOTAL in distinct and len(distinct) == 1:
+        return TOTAL
+    return next((one for one in _ORDER if one in distinct), "")

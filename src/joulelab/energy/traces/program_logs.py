@@ -1,0 +1,360 @@
+"""Logs of programs that measure power, as a table: those that are a table already, and the others.
+
+::
+
+    perf stat -I          a line an interval and event, in joules
+    powermetrics          a text, or a property list, an interval
+    Scaphandre, Shelly,   JSON, an object a sample: `joulelab.energy.traces.json_logs`
+      Tasmota
+    turbostat, powerstat  a table with rows that are of single cores, or averages, in between
+    anything else         a table
+
+Formats: perf-stat(1), powermetrics(1), turbostat(8), powerstat(8), and their sources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joulelab.energy.traces import json_logs
+from joulelab.energy.traces.power_columns import with_units
+from joulelab.errors import TraceError
+from joulelab.tabular.reader import CUT, decode, parse_table
+from joulelab.tabular.table import Heading, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NVIDIA_SMI = "power.draw"
+LOOKED_AT = 100_000
+"""Letters at the beginning of a log in which its header stands."""
+DMON_S = 1.0
+"""How far apart the rows of nvidia-smi dmon are where nobody says otherwise."""
+ELAPSED = "elapsed [s]"
+HEADLESS = (
+    "it has no header: record without noheader, or write one: timestamp, power.draw [W]; columns "
+    "without a name are 1, 2, ... (--time 1 --power 2)"
+)
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log as a table, and how its program means it.
+
+    Attributes:
+        table: a row a sample.
+        program: that wrote it.
+        apart: whether a row, by the program's way, has all devices in columns of their own.
+        domain: of power that is of no part of the machine by its heading; empty for the usual one.
+        joules: whether energies are of the time since the row before, and not since some moment.
+        elapsed: the column of the time that a row is about, in seconds, the row being its end.
+        begins_s: the beginning of the first row's time, where it has no `elapsed`.
+        interval_s: the time between rows where they have none, by the program's default.
+        relative_error: bound of its sensors' own error; ``None`` where nobody knows.
+    """
+
+    table: Table
+    program: str = "recorded"
+    apart: bool = False
+    domain: str = ""
+    joules: bool = False
+    elapsed: str = ""
+    begins_s: float | None = None
+    interval_s: float | None = None
+    relative_error: float | None = None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Which lines of a program's output are the table.
+
+    Attributes:
+        header: of the line with the names.
+        wanted: whether a line below is a row, from the header's names and its cells.
+    """
+
+    header: re.Pattern[str]
+    wanted: Callable[[Sequence[str], Sequence[str]], bool]
+
+
+def _whole_machine(names: Sequence[str], cells: Sequence[str]) -> bool:
+    """Of turbostat's rows, the summary: it is of no package, core or processor."""
+    own = [
+        cell
+        for name, cell in zip(names, cells, strict=False)
+        if name in ("Package", "Node", "Die", "Core", "CPU")
+    ]
+    return len(cells) >= len(names) and all(cell == "-" for cell in own)
+
+
+def _timed(_: Sequence[str], cells: Sequence[str]) -> bool:
+    return bool(re.fullmatch(r"\d\d:\d\d:\d\d", cells[0]))
+
+
+_TABLES = (
+    _Rows(re.compile(r"^(?=.*\b(Busy%|Avg_MHz|usec|Core|CPU)\s).*\w+(Watt|_J)\b"), _whole_machine),
+    _Rows(re.compile(r"^\s*Time\s+User\s+Nice\s.*Watts"), _timed),
+)
+_PROGRAMS = (
+    ("nvidia-smi", re.compile(r"power\.draw")),
+    ("nvidia-smi-dmon", re.compile(r"(?=.*\bgpu\b)(?=.*\bpwr\b)")),
+    ("nvitop", re.compile(r"power_usage_\(")),
+    ("turbostat", re.compile(r"\b(pkg|cor|gfx|ram|sys)(watt|_j)\b")),
+    ("powerstat", re.compile(r"\bctxt/s\b.*\bwatts\b")),
+    ("powerjoular", re.compile(r"\bcpu_utilization\b.*\bcpu_power\b")),
+    ("shelly-em", re.compile(r"\b\w_total_act_energy\b")),
+    ("energibridge", re.compile(r"^delta time ")),
+)
+
+
+def read_log(path: Path, content: bytes) -> Log:
+    """The log in the bytes of a file.
+
+    Args:
+        path: where they are from, for messages.
+        content: of the file; not of Parquet.
+
+    Raises:
+        TraceError: it is no table that can be read.
+    """
+    if b"<plist" in content[:1000]:
+        return _property_lists(path, content)
+    text, _ = decode(path, content, TraceError)
+    if "*** Sampled system activity" in text:
+        return _powermetrics(path, text)
+    if "power/energy-" in text:
+        return _perf(path, text)
+    if json_logs.is_json(text):
+        table, program = json_logs.read_json(path, text)
+        return replace(of_table(table), program=program or "recorded", apart=bool(program))
+    beginning = text[:LOOKED_AT].split("\n")
+    for rows in _TABLES:
+        header = next((line for line in beginning if rows.header.search(line)), None)
+        if header is not None:
+            content = _only(text, header, rows).encode()
+            break
+    table = parse_table(path, content, TraceError, ends_lines=NVIDIA_SMI, messages=True)
+    return of_table(table)
+
+
+def of_table(table: Table) -> Log:
+    """A table as the log of a program, by its headings."""
+    table = with_units(_headed(table))
+    texts = [heading.text.casefold() for heading in table.headings.values()]
+    headings = " ".join(text.replace(" ", "_") for text in texts)
+    found = (name for name, sign in _PROGRAMS if sign.search(headings))
+    program = next(found, "recorded")
+    log = Log(table, program)
+    if program == "nvidia-smi-dmon":
+        return replace(log, interval_s=DMON_S)
+    if program == "turbostat":
+        return replace(log, joules=True)
+    if program == "powerstat":
+        return _powerstat(log)
+    if program == "shelly-em":
+        return _shelly_em(log)
+    return log
+
+
+def _only(text: str, header: str, rows: _Rows) -> str:
+    """The text with the lines that are no rows blanked out: the others keep their numbers."""
+    names = header.split()
+    kept = []
+    for line in text.split("\n"):
+        cells = line.split()
+        wanted = cells and (cells == names or rows.wanted(names, cells))
+        kept.append(line if wanted else "")
+    return "\n".join(kept)
+
+
+def _headed(table: Table) -> Table:
+    """A table without a header gets one if it is as Zeus' power monitor writes it.
+
+    Seconds since 1970 with a fraction, then the watts of each GPU.
+    """
+    if table.has_header:
+        return table
+    frame = table.frame
+    first, *others = (frame[name].astype(str) for name in frame.columns)
+    stamped = first.str.fullmatch(r"1\d{9}\.\d+").all()
+    floats = others and all(one.str.fullmatch(r"\d{1,4}\.\d+").all() for one in others)
+    if not stamped or not floats:
+        return table
+    names = ["timestamp", *(f"power{gpu} (W)" for gpu in range(len(others)))]
+    headings = {name: Heading.of(name) for name in names}
+    remark = "it has no header: read as Zeus writes it, seconds and then the watts of each GPU"
+    return replace(
+        table, frame=frame.set_axis(names, axis=1), headings=headings, has_header=True
+    ).remarked(remark)
+
+
+def _powerstat(log: Log) -> Log:
+    """Powerstat's domains stand behind the watts of all of them, and have no unit."""
+    headings = dict(log.table.headings)
+    names = list(headings)
+    domains = [name for name in names if re.fullmatch(r"pkg-\d+|dram|core|uncore|psys", name)]
+    for name in domains:
+        headings[name] = Heading(name, "W")
+    if domains:
+        headings["Watts"] = Heading("total Watts", "W")
+    return replace(log, table=replace(log.table, headings=headings), domain="wall")
+
+
+def _shelly_em(log: Log) -> Log:
+    """Records of a Shelly energy meter: watt-hours of each minute and phase (EMData)."""
+    headings = dict(log.table.headings)
+    for phase, letter in enumerate("abc"):
+        if f"{letter}_total_act_energy" in headings:
+            headings[f"{letter}_total_act_energy"] = Heading(f"wall {phase} energy", "Wh")
+    return replace(log, table=replace(log.table, headings=headings), apart=True, joules=True)
+
+
+def _perf(path: Path, text: str) -> Log:
+    """Joules of each interval; in columns, or with a delimiter (-x), by event and socket (S0)."""
+    rows: dict[float, dict[str, str]] = {}
+    lines: dict[float, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        event = re.search(r"power/energy-(\w+)/", line)
+        if event is None or line.lstrip().startswith("#"):
+            continue
+        said = _PERF_JSON.search(line) or _PERF.search(line)
+        if said is None:
+            raise TraceError(
+                f"{path}, line {number}: {line.strip()[:60]!r} has no time before its joules",
+                "record intervals: perf stat -I 1000 -a -e power/energy-pkg/",
+            )
+        time_s = float(said["time"].replace(",", "."))
+        socket = re.search(r"\b(?:S|CPU)(\d+)\b", line[: event.start()])
+        part = {"gpu": "igpu"}.get(event[1], event[1])
+        name = f"{part}{socket[1] if socket else ''} energy (J)"
+        row = rows.setdefault(time_s, {})
+        if name in row:
+            raise TraceError(
+                f"{path}, line {number}: {event[0]} at {time_s:g} s stands there twice",
+                "are these two recordings? Cut the file in two, and read each part",
+            )
+        lines.setdefault(time_s, number)
+        row[name] = _perf_number(said["joules"], said["time"])
+    began = re.search(r"# started on (.+)", text)
+    remarks = (f"started on {began[1].strip()}",) if began else ()
+    table = _table(path, rows, list(lines.values()), "time (s)").remarked(*remarks)
+    return Log(table, "perf", apart=True, joules=True, begins_s=0.0)
+
+
+_PERF = re.compile(
+    r"^\s*(?P<time>\d+[.,]\d+)[\s,;:|]\s*(?:S\d+(?:-D\d+)?[\s,;:|]+\d+[\s,;:|]+|CPU\d+[\s,;:|]+)?"
+    r"(?P<joules><[^>]*>|[\d.,]+)[\s,;:|]"
+)
+_PERF_JSON = re.compile(
+    r'"interval"\s*:\s*(?P<time>[\d.]+).*?"counter-value"\s*:\s*"(?P<joules>[^"]*)"'
+)
+
+
+def _perf_number(text: str, time: str) -> str:
+    """A number with the point as its mark; perf writes it as the locale does its time."""
+    if text.startswith("<"):
+        return ""
+    return text.replace(".", "").replace(",", ".") if "," in time else text.replace(",", "")
+
+
+def _powermetrics(path: Path, text: str) -> Log:
+    """Each part is about the time before its moment; watts are means over it."""
+    parts = re.split(r"\*\*\* Sampled system activity \(", text)
+    rows: dict[float, dict[str, str]] = {}
+    lines, line, end_s = [], parts[0].count("\n") + 1, None
+    for part in parts[1:]:
+        said = _ACTIVITY.match(part)
+        try:
+            moment, elapsed = said.groups() if said else ("", "")
+            stamp = datetime.strptime(" ".join(moment.split()), "%a %b %d %H:%M:%S %Y %z")
+            elapsed_s = float(elapsed) / 1000
+        except ValueError:
+            raise TraceError(
+                f"{path}, line {line}: a sample without its time", "cut that sample out"
+            ) from None
+        end_s = _end_s(end_s, stamp.timestamp(), elapsed_s)
+        row = {f"{name} (mW)": watts for name, watts in reversed(_LINE_OF_POWER.findall(part))}
+        row |= {f"{name} (W)": watts for name, watts in _PACKAGE.findall(part)}
+        if row:  # a part that was cut off has none
+            rows[end_s] = row | {ELAPSED: f"{elapsed_s:.6f}"}
+            lines.append(line)
+        line += part.count("\n")
+    return _of_samples(path, rows, lines)
+
+
+_ACTIVITY = re.compile(r"([^)]+)\) \(([\d.]+)ms elapsed\)")
+_LINE_OF_POWER = re.compile(
+    r"^((?:CPU|GPU|ANE|DRAM|Package|Combined) Power)(?: \([^)]*\))?: ([\d.]+) mW", re.MULTILINE
+)
+_PACKAGE = re.compile(r"energy model derived (package power)[^:]*: ([\d.]+)W")
+
+
+def _property_lists(path: Path, content: bytes) -> Log:
+    import plistlib
+    from xml.parsers.expat import ExpatError
+
+    rows: dict[float, dict[str, str]] = {}
+    lines, end_s, line, cut = [], None, 1, False
+    for part in re.split(rb"(?<=</plist>)", content):
+        body = part.strip(b"\0 \r\n\t")
+        if not body:
+            continue
+        try:
+            told: dict[str, Any] = plistlib.loads(body)
+            processor, elapsed_s = told["processor"], told["elapsed_ns"] / 1e9
+            moment = told["timestamp"].replace(tzinfo=UTC).timestamp()
+        except (ExpatError, ValueError, LookupError, TypeError, AttributeError):
+            cut = True  # the last one may be
+            continue
+        end_s = _end_s(end_s, moment, elapsed_s)
+        row = {
+            f"{name.replace('_', ' ')} (mW)": str(processor[name])
+            for name in ("cpu_power", "gpu_power", "ane_power", "dram_power", "combined_power")
+            if name in processor
+        }
+        rows[end_s] = row | {ELAPSED: f"{elapsed_s:.6f}"}
+        lines.append(line)
+        line += part.count(b"\n")
+    log = _of_samples(path, rows, lines)
+    return replace(log, table=log.table.remarked(*([CUT] if cut else [])))
+
+
+def _of_samples(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[int]) -> Log:
+    if not any(len(row) > 1 for row in rows.values()):
+        raise TraceError(
+            f"{path} has no power in it",
+            "record it: sudo powermetrics --samplers cpu_power,gpu_power,ane_power -i 1000",
+        )
+    return Log(
+        _table(path, rows, lines, "timestamp"),
+        "powermetrics",
+        apart=True,
+        elapsed=ELAPSED,
+        relative_error=APPLE_ERROR,
+    )
+
+
+APPLE_ERROR = 0.4
+"""Its manual calls the figures estimated, and names no bound; that of an estimate is taken."""
+APART_S = 2.0
+
+
+def _end_s(before_s: float | None, moment_s: float, elapsed_s: float) -> float:
+    """When a sample ended: its moment is cut to a second, the time elapsed is not."""
+    goes_on_s = moment_s if before_s is None else before_s + elapsed_s
+    return goes_on_s if abs(goes_on_s - moment_s) < APART_S else moment_s
+
+
+def _table(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[int], time: str) -> Table:
+    """A table of text from rows by their time."""
+    import pandas as pd
+
+    frame: pd.DataFrame = pd.DataFrame.from_records(list(rows.values())).fillna("")
+    frame.insert(0, time, [f"{moment:.9f}" for moment in rows])
+    headings = {name: Heading.of(name) for name in frame.columns}
+    return with_units(Table(path, frame, headings, lines, error_class=TraceError))
