@@ -26,12 +26,13 @@ class _Entry(BaseModel):
 
 
 class _Energy(_Entry):
-    status: Literal["measured", "estimated", "missing"]
+    status: Literal["measured", "partly estimated", "estimated", "missing"]
     gross_j: Joules
     idle_j: Joules
     error_j: Joules
     domains: tuple[str, ...]
     sources: tuple[str, ...]
+    idle_error_j: Joules = None
 
 
 class _Window(_Entry):
