@@ -229,6 +229,11 @@ LOGS = {
     "shelly": (SHELLY, {"wall": 3600}, 3600),
     "shelly, NotifyStatus": (SHELLY_NOTIFY, {"wall": 3600}, 3600),
     "shelly, EMData": (SHELLY_EM, {"wall": 27000}, 27000),
+    "shelly, em_data.csv": (
+        "Date/time UTC,Active energy Wh,Returned energy Wh,Min V,Max V\n"
+        + "".join(f"2026-03-05 10:{10 * n:02d},15.5,0.0,229.1,233.0\n" for n in range(6)),
+        {"wall": 6 * 15.5 * 3600}, 6 * 15.5 * 3600,
+    ),
     "tasmota": (TASMOTA, {"wall": 405}, 405),
     "tasmota's log": (TASMOTA_LOG, {"wall:0": 405, "wall:1": 45}, 450),
 }  # fmt: skip

@@ -32,6 +32,8 @@ TIMES = (
     "date time",
     "time",
     "date",
+    "date/time",
+    "date/time utc",
     "t_ms",
     "time_ms",
     "ts",
@@ -146,7 +148,8 @@ def chosen_columns(log: Log, asked: Asked) -> list[PowerColumn]:
                 raise _no_column(table, one, "power")
             said = read_heading(name, table.headings[name])
             columns.append(said or PowerColumn(name, "power"))
-        return columns if len(columns) > 1 else [replace(one, label="") for one in columns]
+        several = len({one.label for one in columns}) > 1
+        return columns if several else [replace(one, label="") for one in columns]
     columns = power_columns(table)
     if not columns:
         raise _no_column(table, "", "power")
@@ -164,7 +167,7 @@ def chosen_columns(log: Log, asked: Asked) -> list[PowerColumn]:
             f"{table.path} has several columns of power, and does not say of what: {names[:200]}",
             "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
         )
-    return columns if plain else _labelled(table, columns)
+    return [replace(one, label="") for one in plain] or _labelled(table, columns)
 
 
 def _numbered(columns: Sequence[PowerColumn]) -> list[PowerColumn]:

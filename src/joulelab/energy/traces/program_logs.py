@@ -107,7 +107,7 @@ _PROGRAMS = (
     ("turbostat", re.compile(r"\b(pkg|cor|gfx|ram|sys)(watt|_j)\b")),
     ("powerstat", re.compile(r"\bctxt/s\b.*\bwatts\b")),
     ("powerjoular", re.compile(r"\bcpu_utilization\b.*\bcpu_power\b")),
-    ("shelly-em", re.compile(r"\b\w_total_act_energy\b")),
+    ("shelly-em", re.compile(r"\b\w_total_act_energy\b|active_energy_wh")),
     ("energibridge", re.compile(r"^delta time ")),
 )
 
@@ -206,12 +206,16 @@ def _powerstat(log: Log) -> Log:
 
 
 def _shelly_em(log: Log) -> Log:
-    """Records of a Shelly energy meter: watt-hours of each minute and phase (EMData)."""
+    """Records of a Shelly energy meter: watt-hours of each interval and phase.
+
+    EMData of the second generation, ``em_data.csv`` of the first.
+    """
     headings = dict(log.table.headings)
     for phase, letter in enumerate("abc"):
         if f"{letter}_total_act_energy" in headings:
             headings[f"{letter}_total_act_energy"] = Heading(f"wall {phase} energy", "Wh")
-    return replace(log, table=replace(log.table, headings=headings), apart=True, joules=True)
+    table = replace(log.table, headings=headings)
+    return replace(log, table=table, domain="wall", apart=True, joules=True)
 
 
 def _perf(path: Path, text: str) -> Log:

@@ -208,7 +208,7 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
         own = device.domain
     if not own:
         own = single or log.domain or asked.domain
-    if column.label and (own != asked.domain or len({c.label for c in reading.columns}) > 1):
+    if column.label:
         own = f"{column.label}/{own}"
     return f"{device.host}/{own}" if device.host else own
 
