@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import assert_in_words, copied, mutate_folder, refusal
+from mutations import assert_in_words, copied, loosened, mutate_folder, refusal
 from tiny_study import TINY, tiny
 
 from joulelab.cli.app import app
@@ -93,3 +95,22 @@ def test_so_does_a_report(whole, random):
 @given(random=st.randoms(use_true_random=False))
 def test_so_does_every_command_on_thousands_of_folders(whole, random):
     answer(whole, random, [*QUICK, *SLOW])
+
+
+def test_an_export_says_what_it_has_left_out_and_ends_with_its_own_exit_code(
+    whole, tmp_path, joulelab
+):
+    folder = copied(whole, tmp_path / "damaged")
+    with closing(sqlite3.connect(folder / "runs.sqlite", isolation_level=None)) as connection:
+        loosened(connection, "runs")
+        connection.execute("UPDATE runs SET accuracy = 'abc' WHERE position = 1")
+    code, table, said = joulelab("export", folder)
+    assert code == 4
+    assert len(table.splitlines()) == len(joulelab("export", whole)[1].splitlines()) - 1
+    assert said.startswith("not all of it could be read; 1 place left out:\n")
+    assert "row 2 of runs" in said
+    assert "accuracy = 'abc'" in said
+    code, table, said = joulelab("status", folder)
+    assert (code, table) == (1, "")
+    assert "`joulelab export` writes the rows that can be read" in said
+    assert joulelab("export", whole)[0] == 0

@@ -127,11 +127,25 @@ def _raw_rows(
         if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
         on_damage(store_error(folder, error))
-        found = (
-            _row(connection, query, number) for number in _numbers(connection, folder, table, seen)
-        )
-        while rows := list(itertools.islice(filter(None, found), ROWS_AT_ONCE)):
+        numbers = _numbers(connection, folder, table, seen)
+        found = filter(None, (_row(connection, query, number) for number in numbers))
+        read = len(seen)
+        while rows := list(itertools.islice(found, ROWS_AT_ONCE)):
+            read += len(rows)
             yield rows
+        lost = _lost(connection, table, read)
+        on_damage(
+            StoreCorruptError(f"{folder / DATABASE}: {lost} of {table} cannot be read", RESTORE)
+        )
+
+
+def _lost(connection: sqlite3.Connection, table: str, read: int) -> str:
+    """How many rows there are beyond those that were read, as an index counts them."""
+    try:
+        count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    except sqlite3.DatabaseError:
+        return "an unknown number of rows"
+    return f"{max(count - read, 0):,} rows"
 
 
 def _numbers(
