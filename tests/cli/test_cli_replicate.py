@@ -93,8 +93,8 @@ def test_a_mistake_in_a_file_is_two_lines_with_file_column_and_line(tmp_path):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        f"error: {path}, line 2, column accuracy: '?' is not a number from 0 to 100",
-        "mend the line, or fetch the file again",
+        f"error: {path}, line 2, column accuracy: '?' is no number",
+        "write 12.5; units may be left out",
     ]
 
 
