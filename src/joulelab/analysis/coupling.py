@@ -35,6 +35,7 @@ from joulelab.analysis.levels import Level, groups
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
 from joulelab.analysis.rank_correlation import rank_interval, spearman
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import constant
 
 TABLE = (
     "mean_duration_s",
@@ -213,9 +214,9 @@ def _ratios(power: Logs) -> tuple[Values, Values, Values]:
 def _undefined(seconds: Values, joules: Values) -> str:
     if len(seconds) < LEAST:
         return f"fewer than {LEAST} configurations"
-    if np.ptp(seconds) == 0:
+    if constant(seconds):
         return "all configurations take the same time"
-    return "all configurations take the same energy" if np.ptp(joules) == 0 else ""
+    return "all configurations take the same energy" if constant(joules) else ""
 
 
 def _slope(x: Values, y: Values) -> tuple[float, float, float]:

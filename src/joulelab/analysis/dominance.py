@@ -43,6 +43,7 @@ from scipy.special import ndtri, stdtrit
 from joulelab.analysis.levels import Level, levels
 from joulelab.analysis.missing import ENERGY, complete
 from joulelab.analysis.resampling import CONFIDENCE, require_chance
+from joulelab.analysis.rounding import without_noise
 from joulelab.errors import UsageError
 
 COLUMNS = (
@@ -110,12 +111,14 @@ def cliffs_delta(
     (0.25, 'small')
     """
     require_chance(0, confidence)
-    x, y = np.sort(np.asarray(first, float)), np.sort(np.asarray(second, float))
+    x, y = np.asarray(first, float), np.asarray(second, float)
     n, m = len(x), len(y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UsageError("Cliff's delta needs finite values", "leave out the missing ones")
     if not n or not m:
         return Dominance(np.nan, np.nan, np.nan, n, m, "", "a sample has no value")
+    both = without_noise(np.concatenate([x, y]))
+    x, y = np.sort(both[:n]), np.sort(both[n:])
     below, upto = np.searchsorted(y, x, "left"), np.searchsorted(y, x, "right")
     rows = (m - upto - below) / m  # d_i.: those above x_i less those below it
     columns = (np.searchsorted(x, y, "left") + np.searchsorted(x, y, "right") - n) / n

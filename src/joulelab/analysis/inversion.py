@@ -25,6 +25,7 @@ from joulelab.analysis.levels import Level, groups, label
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
 from joulelab.analysis.paired import holm
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import sample_std
 
 Values = npt.NDArray[np.float64]
 
@@ -68,7 +69,14 @@ def logarithms(parts: Sequence[pd.DataFrame], column: str) -> Logs:
     values = [np.log(part[column].to_numpy(dtype=float)) for part in parts]
     return Logs(
         np.array([one.mean() for one in values]),
-        np.array([one.var(ddof=1) / len(one) if len(one) > 1 else np.nan for one in values]),
+        np.array(
+            [
+                sample_std(one, max(1.0, float(np.abs(one).max()))) ** 2 / len(one)
+                if len(one) > 1
+                else np.nan
+                for one in values
+            ]
+        ),
         np.array([float(len(one)) for one in values]),
     )
 

@@ -28,22 +28,9 @@ from scipy.special import ndtri
 
 from joulelab.analysis.dominance import separated_bound
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import without_noise
 
 EXACT_TO = 200
-# Means that are equal on paper differ by some 1e-16 of their size, which must not break a tie.
-DIGITS = 12
-
-
-def without_noise(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Values cut to 12 digits of the largest, so that what is equal but for rounding is tied.
-
-    >>> bool(0.1 + 0.2 == 0.3), np.ptp(without_noise(np.array([0.1 + 0.2, 0.3])))
-    (False, np.float64(0.0))
-    """
-    largest = float(np.nanmax(np.abs(values), initial=0))
-    if not largest:
-        return values
-    return np.asarray(np.round(values, DIGITS - math.ceil(math.log10(largest))))
 
 
 def wilcoxon_p(differences: npt.NDArray[np.float64]) -> float:

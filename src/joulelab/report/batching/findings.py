@@ -15,6 +15,7 @@ from joulelab.report.batching.runs import (
     tail_name,
 )
 from joulelab.report.experiment import Experiment
+from joulelab.report.factor_effects import FIXED
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table
 
 Chosen = tuple[dict[str, Any], Choice]
@@ -189,15 +190,17 @@ def _effects(table: Table | Omitted, noun: str) -> str:
     """Which factors move a measure, the strongest first."""
     if isinstance(table, Omitted):
         return ""
-    rows = table.raw.sort_values("eta_squared", ascending=False).to_dict("records")
+    eta = f"{FIXED}eta_squared"
+    rows = table.raw.sort_values(eta, ascending=False).to_dict("records")
     moved = [
-        f"{row['factor']} (η² = {formats.effect(row['eta_squared'])}, {row['magnitude']})"
+        f"{row['factor']} (η² = {formats.effect(row[eta])}, {row[f'{FIXED}magnitude']})"
         for row in rows
-        if row["p"] < SIGNIFICANT_P
+        if row[f"{FIXED}p"] < SIGNIFICANT_P
     ]
+    held = ", the other factors held fixed" if len(rows) > 1 else ""
     if not moved:
-        return f"{noun} over all runs is moved significantly by no factor (Kruskal-Wallis)."
-    return f"{noun} over all runs is moved by {formats.listing(moved)} (Kruskal-Wallis)."
+        return f"{noun} is moved significantly by no factor (Kruskal-Wallis{held})."
+    return f"{noun} is moved by {formats.listing(moved)} (Kruskal-Wallis{held})."
 
 
 def _equals(p: float) -> str:
