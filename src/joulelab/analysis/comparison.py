@@ -35,12 +35,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from joulelab.analysis.rounding import sample_std
 
 CONFIDENCE = 0.95
 LEAST = 2
+POWER = 0.8
 LARGEST_LOGARITHM = 709.0
 
 
@@ -221,6 +222,48 @@ def ratio_of_means(
     return replace(
         logs, value=_power_of_e(logs.value), low=_power_of_e(logs.low), high=_power_of_e(logs.high)
     )
+
+
+def repetitions_to_tell(
+    first: Sequence[float],
+    second: Sequence[float],
+    power: float = POWER,
+    confidence: float = CONFIDENCE,
+) -> int | None:
+    """How many values of each sample would tell their geometric means apart, if they differ so far.
+
+    ::
+
+        n = (z_confidence + z_power)^2 (s_a^2 + s_b^2) / d^2 + z_confidence^2 / 4      of logarithms
+
+    The normal approximation, with Guenther's correction for t (The American Statistician 35, 1981).
+    The difference d is that of the samples, so that this is a guess and no promise.
+
+    Args:
+        first: (n,), positive.
+        second: (m,), positive.
+        power: chance of finding the difference, between 0 and 1.
+        confidence: of the interval that is to leave out 1.
+
+    Returns:
+        At least 2; ``None`` where a sample has fewer than two values, or the means are the same.
+
+    Raises:
+        ValueError: a sample is empty, or a value is not positive and finite.
+
+    Of logarithms that differ by .05 and scatter by .05 each: 2 (1.96 + .84)^2 + .96.
+
+    >>> repetitions_to_tell(np.exp([-.05, 0, .05]), np.exp([0, .05, .1]))
+    17
+    """
+    ratio = ratio_of_means(first, second, confidence)
+    apart = abs(math.log(ratio.value))
+    if math.isnan(ratio.low) or not apart:
+        return None
+    z = float(ndtri((1 + confidence) / 2))
+    variance = sum(sample_std(_logarithms(sample), 1.0) ** 2 for sample in (first, second))
+    needed = (z + float(ndtri(power))) ** 2 * variance / apart**2 + z**2 / 4
+    return max(LEAST, math.ceil(needed))
 
 
 def _logarithms(values: Sequence[float]) -> list[float]:
