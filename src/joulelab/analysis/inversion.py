@@ -12,7 +12,6 @@ Technometrics 24, 1982).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,7 +122,7 @@ def inversions(
 
 
 def _inversions(labels: list[Level], duration: Logs, energy: Logs) -> pd.DataFrame:
-    pairs = np.array(list(itertools.combinations(range(len(labels)), 2)), int).reshape(-1, 2)
+    pairs = np.stack(np.triu_indices(len(labels), 1), axis=1)
     # (pairs,): the logarithm of first over second, and its p
     slower, duration_p = _welch(duration, pairs)
     more, energy_p = _welch(energy, pairs)

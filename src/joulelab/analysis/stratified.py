@@ -43,7 +43,7 @@ import pandas as pd
 from scipy import stats
 
 from joulelab.analysis.kruskal import ends_of_ties, magnitude, members_of, resampled_ranks
-from joulelab.analysis.levels import Level, levels
+from joulelab.analysis.levels import levels
 from joulelab.analysis.missing import ENERGY, complete, names
 from joulelab.analysis.paired import holm
 from joulelab.analysis.resampling import (
@@ -162,10 +162,15 @@ def level_pairs(
     2     2      4  0.439       0.439
     """
     columns = names(factors)
+    whole = complete(runs, [energy], columns).rows
     found = []
     for factor in columns:
-        whole = complete(runs, [energy], columns).rows
-        rows = [_pair(whole, factor, pair, columns, energy) for pair in _pairs(whole[factor])]
+        at = {level: np.flatnonzero(whole[factor] == level) for level in levels(whole[factor])}
+        rows = [
+            _pair(whole.iloc[np.sort(np.append(at[first], at[second]))], factor, columns, energy)
+            | {"first": first, "second": second}
+            for first, second in itertools.combinations(at, 2)
+        ]
         table = pd.DataFrame(rows, columns=[name for name in PAIRS if name != "p_adjusted"])
         found.append(table.assign(p_adjusted=holm(table["p"].to_numpy(dtype=float))))
     if not found:
@@ -175,22 +180,16 @@ def level_pairs(
     ].reset_index(drop=True)
 
 
-def _pairs(column: pd.Series[float]) -> list[tuple[Level, Level]]:
-    return list(itertools.combinations(levels(column), 2))
-
-
-def _pair(
-    whole: pd.DataFrame, factor: str, pair: tuple[Level, Level], columns: list[str], energy: str
-) -> dict[str, object]:
-    rows = whole[whole[factor].isin(pair)].reset_index(drop=True)
+def _pair(rows: pd.DataFrame, factor: str, columns: list[str], energy: str) -> dict[str, object]:
+    """The test of the two levels that these runs have."""
     design = _design(rows, factor, columns, energy)
     found = _tested(design)
     mine = rows.iloc[design.kept]
-    means = [float(mine.loc[mine[factor] == level, energy].mean()) for level in pair]
+    means = [
+        float(mine.loc[mine[factor] == level, energy].mean()) for level in levels(rows[factor])
+    ]
     return {
         "factor": factor,
-        "first": pair[0],
-        "second": pair[1],
         "mean_first_j": means[0],
         "mean_second_j": means[1],
         "epsilon_squared": found["epsilon_squared"],

@@ -69,18 +69,25 @@ class Scenario:
         single = made.best.policy == made.baseline.policy
         told = f"{at}: {'batch 1' if single else made.best.policy} needs {cost} per request"
         told += f" ({answered})"
-        if undecided := self._undecided():
-            told += f"; {undecided}"
+        undecided = self._undecided()
         if single:
-            return told if undecided else f"{told}; no batching needs less"
+            return f"{told}; {undecided or 'no batching needs less'}"
+        told += self._against_single()
+        return f"{told}; {undecided}" if undecided else told
+
+    def _against_single(self) -> str:
+        """What batch 1 needs, and the saving where that is more than chance makes."""
+        made = self.plan
         before = _cost(made.baseline, made.account)
         if made.baseline.saturated:
             return (
-                f"{told}; batch 1 ({before}) cannot keep up: at most "
+                f"; batch 1 ({before}) cannot keep up: at most "
                 f"{formats.significant(self.replicas * made.baseline.most_per_s)}/s"
             )
         reached = f"{made.limit.name} {formats.duration(made.baseline.response_s)}"
-        return f"{told}, {formats.percent(made.saving, 0)} less than batch 1 ({before}, {reached})"
+        if made.saving is not None and made.saving < made.spread:
+            return f", which cannot be told from batch 1 ({before}, {reached})"
+        return f", {formats.percent(made.saving, 0)} less than batch 1 ({before}, {reached})"
 
     def _undecided(self) -> str:
         """The policy with the fewest joules, where chance may have made them fewer."""

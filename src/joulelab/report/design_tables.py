@@ -12,7 +12,7 @@ from joulelab.analysis.normality import normality
 from joulelab.analysis.variances import equal_variances
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.outcome import Outcome, energy_of_runs
-from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
+from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy, too_many_pairs
 
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 LOGARITHM = "logarithm"
@@ -84,6 +84,9 @@ def dominances(experiment: Experiment) -> Table | Omitted:
     key, title = "dominance", "How often one level takes more energy than another: Cliff's delta"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
+    sizes = (experiment.measured[name].nunique() for name in experiment.varied)
+    if reason := too_many_pairs(sizes, "levels"):
+        return Omitted(key, title, reason)
     energy = str(experiment.energy.column)
     found = [
         dominance(experiment.measured, factor, energy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.coupling import Coupling, coupling
+from joulelab.analysis.coupling import MOST, Coupling, coupling
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 from joulelab.report.pictures import Picture
@@ -226,6 +226,8 @@ def _words(found: Coupling, experiment: Experiment) -> str:
             f"({formats.statistic(worst['duration_ratio'])} times the time, "
             f"{formats.statistic(worst['energy_ratio'])} times the energy)."
         )
+    elif not found.pairs and len(found.table) > 1:
+        said.append(f"Pairs of more than {MOST:,} configurations are not compared.")
     else:
         said.append(f"In none of {found.pairs:,} pairs the faster takes significantly more energy.")
     if experiment.energy.status.endswith("estimated"):

@@ -26,6 +26,7 @@ from joulelab.report.tables import (
     no_energy,
     sentence,
     single_levels,
+    too_many_pairs,
 )
 
 REPLICATION = "yarally2023"
@@ -139,7 +140,10 @@ def level_pairs_on(outcome: Outcome, key: str, title: str) -> Table | Omitted:
         key: of the table.
         title: of the table.
     """
-    whole = level_pairs(outcome.runs, list(outcome.factors), outcome.column)
+    factors, runs = list(outcome.factors), outcome.runs
+    if reason := too_many_pairs((runs[name].nunique() for name in factors), "levels"):
+        return Omitted(key, title, reason)
+    whole = level_pairs(runs, factors, outcome.column)
     raw = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
     if not len(raw):
         reasons = whole["reason"].map(outcome.said)
@@ -170,6 +174,9 @@ def pairs(experiment: Experiment) -> Table | Omitted:
     key, title = "posthoc", "Which configurations differ in energy: Dunn's test, Holm's correction"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
+    count = experiment.measured["configuration"].nunique()
+    if reason := too_many_pairs([count], "configurations"):
+        return Omitted(key, title, reason)
     whole = dunn(experiment.measured, energy=str(experiment.energy.column))
     raw = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
     if not len(raw):

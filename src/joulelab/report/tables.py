@@ -26,6 +26,8 @@ from joulelab.report.experiment import Experiment, once
 STRATEGY = "strategy"
 SIGNIFICANT_P = 0.05
 RESAMPLES = 1000
+MOST_PAIRS = 5000
+"""Of more pairs there is no table: nobody reads it, and their number is that of a square."""
 NEARLY = "nearly"
 
 
@@ -216,6 +218,19 @@ def no_energy(experiment: Experiment, key: str, title: str) -> Omitted | None:
     if experiment.energy.column is None:
         return Omitted(key, title, experiment.energy.remarks[0])
     return None
+
+
+def too_many_pairs(sizes: Iterable[int], what: str) -> str:
+    """Why pairs are not compared, where they are too many; empty where they are not.
+
+    Args:
+        sizes: how many there are that make pairs, for each factor.
+        what: they are, in the plural.
+    """
+    pairs = sum(size * (size - 1) // 2 for size in sizes)
+    if pairs <= MOST_PAIRS:
+        return ""
+    return f"{pairs:,} pairs of {what} are more than anybody reads."
 
 
 def single_levels(experiment: Experiment) -> str:
