@@ -80,7 +80,11 @@ def test_the_covariance_is_that_of_all_ways_to_deal_the_levels_in_unequal_strata
     t = np.array(sums)
     assert np.abs(t.mean(axis=0)).max() < 1e-12
     found = stratified(
-        table(level=sum(levels, []), energy_net_j=np.concatenate(energies), s=[0] * 4 + [1] * 3),
+        table(
+            level=[*levels[0], *levels[1]],
+            energy_net_j=np.concatenate(energies),
+            s=[0] * 4 + [1] * 3,
+        ),
         ["level", "s"],
     ).iloc[0]
     ours = np.zeros(3)
@@ -95,8 +99,10 @@ def test_an_effect_that_drowns_among_all_runs_is_found_where_the_others_are_held
     runs = drowned(np.random.default_rng(3), effect=2.0)
     alone = kruskal(runs, "relu").iloc[0]
     found = stratified(runs, ["relu", "network"]).iloc[0]
-    assert alone["p"] > 0.2 and alone["magnitude"] == "negligible"
-    assert found["p"] < 0.001 and found["magnitude"] == "large"
+    assert alone["p"] > 0.2
+    assert alone["magnitude"] == "negligible"
+    assert found["p"] < 0.001
+    assert found["magnitude"] == "large"
 
 
 def test_its_size_is_alpha_and_its_power_exceeds_that_of_the_marginal_test():
