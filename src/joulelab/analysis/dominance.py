@@ -198,6 +198,26 @@ def separated_bound(n: int, confidence: float = CONFIDENCE) -> float:
     return (n - z_squared) / (n + z_squared)
 
 
+def asymmetric_interval(
+    value: float, variance: float, df: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The interval of Feng and Cliff for a share of signs on the scale of -1 to 1.
+
+    Args:
+        value: between -1 and 1, both left out.
+        variance: its estimate.
+        df: degrees of freedom of t, above 0.
+        confidence: of the interval.
+
+    >>> [round(end, 3) for end in asymmetric_interval(0.25, 0.0, 14)]
+    [0.25, 0.25]
+    """
+    spread = float(stdtrit(df, (1 + confidence) / 2)) ** 2 * variance
+    reach = math.sqrt(spread * ((1 - value**2) ** 2 + spread))
+    middle, scale = value - value**3, 1 - value**2 + spread
+    return (middle - reach) / scale, (middle + reach) / scale
+
+
 def _interval(
     rows: npt.NDArray[np.float64],
     columns: npt.NDArray[np.float64],
@@ -216,7 +236,4 @@ def _interval(
     of_columns = float(((columns - delta) ** 2).sum()) / (m - 1)
     of_all = (untied - n * m * delta**2) / ((n - 1) * (m - 1))
     variance = ((m - 1) * of_rows + (n - 1) * of_columns + of_all) / (n * m)
-    spread = float(stdtrit(n + m - 2, (1 + confidence) / 2)) ** 2 * variance
-    reach = math.sqrt(spread * ((1 - delta**2) ** 2 + spread))
-    middle, scale = delta - delta**3, 1 - delta**2 + spread
-    return (middle - reach) / scale, (middle + reach) / scale
+    return asymmetric_interval(delta, variance, n + m - 2, confidence)

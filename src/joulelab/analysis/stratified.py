@@ -44,7 +44,7 @@ from scipy import stats
 
 from joulelab.analysis.kruskal import ends_of_ties, magnitude, members_of, resampled_ranks
 from joulelab.analysis.levels import levels
-from joulelab.analysis.missing import ENERGY, complete, names
+from joulelab.analysis.missing import ENERGY, complete, names, require_columns
 from joulelab.analysis.paired import holm
 from joulelab.analysis.resampling import (
     batches,
@@ -162,7 +162,8 @@ def level_pairs(
     2     2      4  0.439       0.439
     """
     columns = names(factors)
-    whole = complete(runs, [energy], columns).rows
+    require_columns(runs, [*columns, energy])
+    whole = complete(runs[[*columns, energy]], [energy], columns).rows
     found = []
     for factor in columns:
         at = {level: np.flatnonzero(whole[factor] == level) for level in levels(whole[factor])}
@@ -251,7 +252,8 @@ def _design(rows: pd.DataFrame, factor: str, columns: Sequence[str], energy: str
 def _test(
     runs: pd.DataFrame, factor: str, columns: list[str], energy: str, resamples: int, seed: int
 ) -> dict[str, object]:
-    whole = complete(runs, [energy], columns)
+    require_columns(runs, [*columns, energy])
+    whole = complete(runs[[*columns, energy]], [energy], columns)
     design = _design(whole.rows, factor, columns, energy)
     row = _tested(design) | {"factor": factor, "alone": design.alone, "dropped": whole.dropped}
     several = bool((design.sizes > 1).any())

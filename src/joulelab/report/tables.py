@@ -26,6 +26,8 @@ from joulelab.report.experiment import Experiment, once
 STRATEGY = "strategy"
 SIGNIFICANT_P = 0.05
 RESAMPLES = 1000
+MOST_DRAWN = 200
+"""Of more configurations no figure has room for the names."""
 MOST_PAIRS = 5000
 """Of more pairs there is no table: nobody reads it, and their number is that of a square."""
 NEARLY = "nearly"
@@ -231,6 +233,17 @@ def too_many_pairs(sizes: Iterable[int], what: str) -> str:
     if pairs <= MOST_PAIRS:
         return ""
     return f"{pairs:,} pairs of {what} are more than anybody reads."
+
+
+def too_many_drawn(count: int) -> str:
+    """Why configurations are not drawn one by one, where they are too many; empty if not.
+
+    Args:
+        count: of the configurations.
+    """
+    if count <= MOST_DRAWN:
+        return ""
+    return f"{count:,} configurations are too many to be told apart; the table has them."
 
 
 def single_levels(experiment: Experiment) -> str:
