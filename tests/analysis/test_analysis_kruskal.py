@@ -174,6 +174,14 @@ def test_the_interval_is_that_of_a_plain_bootstrap_and_repeats_with_its_seed(arc
     assert other["eta_low"] != found["eta_low"]
 
 
+def test_levels_that_do_not_overlap_have_no_interval_and_are_said_to_be_separate(architecture):
+    found = kruskal(architecture, ["conv_layers", "relu"], resamples=50)
+    assert found["separate"].tolist() == [True, False]
+    assert found["eta_low"].isna().tolist() == [True, False]
+    few = pd.DataFrame({"conv": [1] * 2 + [4] * 2, "energy_net_j": [1.0, 2.0, 2.0, 3.0]})
+    assert not kruskal(few, "conv")["separate"][0], "they touch"
+
+
 def test_many_levels_take_memory_by_their_number_and_not_by_its_square():
     def peak(n):
         runs = pd.DataFrame({"round": np.arange(n) // 2, "energy_net_j": np.arange(n) % 97.0})

@@ -18,8 +18,10 @@ The intervals are those of a percentile bootstrap that draws the runs of each le
 can differ less than not at all, so that chance in a resample adds to an effect and hardly ever
 takes from it: near 0 the resamples lie too high by about (k - 1) / (n - k), the interval can lie
 above the effect itself, and it need not hold the 0 of a factor that does nothing. There p answers,
-and not the interval. Levels that do not overlap at all are as far apart in every resample: the
-interval has no length then, because ranks cannot say how far.
+and not the interval. A resample holds some runs twice: H and its C are those of the values drawn,
+these ties included, as R's ``boot`` of ``kruskal.test`` has it. Levels that do not overlap at all
+are in the same order in every resample, and only such ties would move the interval: there is none
+then, because ranks cannot say how far apart they are.
 
 The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) put in 8,
 the number of their configurations, so that they print .155, .749 and .055 where the two levels of
@@ -59,6 +61,7 @@ COLUMNS = (
     "eta_high",
     "epsilon_low",
     "epsilon_high",
+    "separate",
     "dropped",
     "reason",
 )
@@ -88,7 +91,8 @@ def kruskal(
         A row a factor, in the order given: ``factor``, ``h``, ``df``, ``p`` (0 where it is below
         the smallest float), ``n``, ``k`` (levels), ``eta_k``, ``eta_squared``, ``magnitude``,
         ``epsilon_squared``, ``eta_low``, ``eta_high``, ``epsilon_low`` and ``epsilon_high`` (95 %;
-        missing without resamples), ``dropped`` (runs without an energy or a level) and ``reason``.
+        missing without resamples, and for levels that are separate), ``separate`` (whether no
+        levels overlap), ``dropped`` (runs without an energy or a level) and ``reason``.
         With a single level, or energies that are all the same, the statistics are missing and the
         reason is given.
 
@@ -165,8 +169,8 @@ def resampled_h(
         Shape (resamples,).
 
     >>> h = resampled_h([np.array([1.0, 2.0]), np.array([8.0, 9.0])], 200, np.random.default_rng(0))
-    >>> np.unique(h.round(3))       # levels that do not overlap do so in no resample
-    array([2.4])
+    >>> np.unique(h.round(3))       # no value twice; one; one of each level
+    array([2.4  , 2.667, 3.   ])
     """
     labels = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
     values = np.concatenate(samples)
@@ -297,12 +301,13 @@ def _test(
     ]
     n, k = len(whole.rows), len(samples)
     reason = _undefined(samples)
+    apart = not reason and separate(samples)
     h = p = np.nan
     drawn = np.empty(0)
     if not reason:
         result = stats.kruskal(*samples)
         h, p = float(result.statistic), float(result.pvalue)
-        drawn = resampled_h(samples, resamples, rng)
+        drawn = resampled_h(samples, 0 if apart else resamples, rng)
     divisor_k = k if eta_k is None else eta_k
     effect = eta_squared(h, n, divisor_k)
     if not reason and np.isnan(effect):
@@ -324,9 +329,22 @@ def _test(
         "eta_high": eta_high,
         "epsilon_low": epsilon_low,
         "epsilon_high": epsilon_high,
+        "separate": apart,
         "dropped": whole.dropped,
         "reason": reason,
     }
+
+
+def separate(samples: Sequence[npt.NDArray[np.float64]]) -> bool:
+    """Whether no two samples overlap, or touch, and some has two values.
+
+    >>> separate([np.array([1.0, 2.0]), np.array([3.0])])
+    True
+    >>> separate([np.array([1.0, 2.0]), np.array([2.0])])
+    False
+    """
+    ends = np.array(sorted((one.min(), one.max()) for one in samples))  # (samples, 2)
+    return bool((ends[:-1, 1] < ends[1:, 0]).all()) and any(len(one) > 1 for one in samples)
 
 
 def _undefined(samples: Sequence[npt.NDArray[np.float64]]) -> str:
