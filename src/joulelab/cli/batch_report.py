@@ -101,7 +101,7 @@ def _policies(scenario: Scenario, answer: Answer) -> Table:
             mark
             for mark, holds in (
                 ("best", one is made.best),
-                ("fewest joules, perhaps", one is made.least and one is not made.best),
+                ("fewest J?", one is made.least and one is not made.best),
                 ("baseline", one is made.baseline),
                 ("quickest", one is made.quickest),
                 ("yours", one.policy in own),
