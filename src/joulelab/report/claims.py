@@ -122,6 +122,7 @@ def data(found: Sequence[Scope]) -> list[dict[str, Any]]:
             "statement": claim.statement,
             "source": claim.source,
             "verdict": claim.judgement,
+            "outcome": str(claim.verdict),
             "basis": claim.basis or None,
             "n": claim.n,
             "unit": claim.unit,
