@@ -156,6 +156,8 @@ def _measures(table: CsvTable, energy: str | None) -> pd.DataFrame:
     if all(name in table.columns for name in TOGETHER):
         columns["group_size"] = pd.Series(table.numbers("group_size"), dtype=float)
         columns["started_at"] = pd.Series(table.columns["started_at"], dtype=object)
+    if "energy_status" in table.columns:
+        columns["energy_status"] = pd.Series(table.columns["energy_status"], dtype=object)
     return pd.DataFrame(columns)
 
 

@@ -17,6 +17,8 @@ from joulelab.study.results import Results
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
+STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated")
+"""Column of an export; a table from elsewhere seldom says how its energies came about."""
 
 
 Made = TypeVar("Made")
@@ -176,7 +178,12 @@ def experiment_of_table(
         if known
         else ("No energy is known: the table has none.", *remarks)
     )
-    basis = EnergyBasis(energy if known else None, "of unknown source", said)
+    status = "of unknown source"
+    if known and STATUS in frame:
+        stated = frame.loc[frame[energy].notna(), STATUS]
+        stated = stated[stated.isin(STATUSES)]
+        status = joint_status(stated) if len(stated) else status
+    basis = EnergyBasis(energy if known else None, status, said)
     return Experiment(
         name=name,
         kind=kind,
@@ -223,7 +230,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, joint_status(runs.loc[net | gross, "energy_status"]), tuple(remarks))
+    return EnergyBasis(column, joint_status(runs.loc[net | gross, STATUS]), tuple(remarks))
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:
