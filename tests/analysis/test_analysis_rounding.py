@@ -27,7 +27,7 @@ from joulelab.analysis.trend import trend
 from joulelab.analysis.variances import equal_variances
 from joulelab.analysis.variation import variation
 
-SEVEN = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+SEVEN = (1.0, 2.5, 3.0, 4.2, 5.0, 6.1, 7.7)
 CONSTANTS = (0.1, 0.7, 1234.56, 1e-9, 3e8)
 THIRDS = (0.1 + 0.2, 0.3)
 """Equal on paper."""
