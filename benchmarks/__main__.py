@@ -23,7 +23,7 @@ QUICK = {
     "overhead": "--seconds 1 --busy 0 --piece 0.02",
     "windows": "--imports 1 --windows 20",
     "gaps": "--seconds 0.3",
-    "analysis": "--repeats 1 --rounds 4",
+    "analysis": "--repeats 1 --rounds 4 --many 800",
     "proposal": "--observations 8 --pairs 1",
     "serving": "--seconds 0.5 --repeats 1",
     "planner": "--requests 20000 --repeats 1",

@@ -1,9 +1,12 @@
 """Time and memory of the analysis: published data recomputed, and a report on many stored runs.
 
-    python benchmarks/analysis.py [--data DIR] [--rounds 125] [--repeats 3]
+    python benchmarks/analysis.py [--data DIR] [--rounds 125] [--many 100000] [--repeats 3]
+    python benchmarks/analysis.py --many 100000 --keep FOLDER
 
 The store holds both experiments of Yarally et al. (CAIN 2023) with more rounds, as many runs as the
-paper has trainings on both data sets; energies and accuracies are drawn by a seed. Each
+paper has trainings on both data sets; energies and accuracies are drawn by a seed. A second store
+holds --many runs of the architecture experiment, each in a round of its own, so that whatever goes
+with the square of the runs or of the rounds shows; --keep only writes that one, and leaves it. Each
 command runs in a process of its own, imports included; memory is the most that it had resident.
 Without --data the raw data that are recomputed are drawn as well, in the authors' format.
 """
@@ -20,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +39,8 @@ FACTOR = {"conv_layers": {4: 1.95}, "linear_layers": {7: 1.05}, "relu": {True: 1
 POWER_W = 60.0
 LAYERS_SHARE = 0.28
 """Rounds of the architecture experiment for each of the tuning experiment: 24,720 runs in all."""
+CONFIGURATIONS = 8
+"""Of the architecture experiment."""
 KIB, MIB = 1024, 1024**2
 
 
@@ -45,8 +51,13 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=125, help="of the tuning experiment, 125 at the most"
     )
+    parser.add_argument("--many", type=int, default=100_000, help="runs of the second store")
+    parser.add_argument("--keep", type=Path, help="folder for the second store; nothing is timed")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
+    if args.keep:
+        print(f"{many_runs(args.keep, args.many):,} runs in {args.keep}")
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         data = args.data or drawn_data(folder / "data")
@@ -64,6 +75,10 @@ def main() -> None:
             )
         )
         print(line(f"report, {runs:,} runs", args.repeats, "report", folder / "study"))
+        many = many_runs(folder / "many", args.many)
+        for command in (["status"], ["export", "--format", "csv"], ["report"]):
+            name = f"{command[0]}, {many:,} runs"
+            print(line(name, args.repeats, command[0], folder / "many", *command[1:]))
     print()
 
 
@@ -99,6 +114,18 @@ def drawn_study(folder: Path, rounds: int) -> int:
         tables |= load_spec(f"yarally2023-{name}").to_dict()["experiment"]
     tables["tuning"]["rounds"] = rounds
     tables["architecture"]["rounds"] = max(round(LAYERS_SHARE * rounds), 1)
+    return drawn_runs(folder, tables)
+
+
+def many_runs(folder: Path, runs: int) -> int:
+    """Store so many runs of the eight configurations of layers, a round each; their number."""
+    tables = load_spec("yarally2023-architecture").to_dict()["experiment"]
+    tables["architecture"] |= {"rounds": max(runs // CONFIGURATIONS, 1), "repetitions": 1}
+    return drawn_runs(folder, tables)
+
+
+def drawn_runs(folder: Path, tables: dict[str, Any]) -> int:
+    """Store experiments whose every run is drawn; the number of runs."""
     base = load_spec("yarally2023-tuning").to_dict()
     spec = check_spec({**base, "name": "drawn", "experiment": tables})
     plan = make_plan(spec)

@@ -35,10 +35,12 @@ SMALL = {
         rf"\| 10 Hz \| one busy thread \| \d+ ms \| \d+ in {FIGURE} s ",
         r"Target at 10 Hz, under 150 ms: one busy thread (met|missed)",
     ),
-    "analysis.py --repeats 1 --rounds 2": (
+    "analysis.py --repeats 1 --rounds 2 --many 80": (
         rf"\| replicate, architecture-cifar10, .* \| {FIGURE} s ",
         rf"\| report, 480 runs \| {FIGURE} s .* \| \d+ MiB ",
+        rf"\| export, 80 runs \| {FIGURE} s .* \| \d+ MiB ",
     ),
+    "coverage.py --draws 8": (rf"\| 6 \| {FIGURE} % ", r"\| 1, proportional scatter \| "),
     "serving.py --seconds 0.5 --repeats 1": (r"\| idle \| ", r"\| 32 \| \d"),
     "planner.py --requests 2000 --repeats 1": (r"\| fixed\(32\) \| 2,000 \| \d+ \|",),
     "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"

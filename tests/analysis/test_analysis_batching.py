@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from joulelab.analysis.batching import cells, fixed_size, per_request
-from joulelab.analysis.comparison import ratio_of_means
+from joulelab.analysis.comparison import ratio_of_means, repetitions_to_tell
 from joulelab.analysis.least_p import least_p
 from joulelab.analysis.policy_choice import Limit, choose
 from joulelab.analysis.posthoc import dunn
@@ -201,8 +201,31 @@ def test_policies_that_chance_may_have_ordered_are_alike():
         *(window("fixed(1)", value) for value in (399.0, 401.0, 400.0)),
     )
     found = choose(runs, EACH)
+    assert found.best is found.least
     assert found.best.policy == "fixed(8)"
     assert found.alike == ("fixed(16)",)
+
+
+def test_of_policies_that_cannot_be_told_apart_the_quickest_is_the_one_to_run():
+    energies = {"fixed(1)": (0.98, 1.06, 1.02), "fixed(4, wait_ms=140)": (0.92, 1.0, 0.97)}
+    quick_s = {"fixed(1)": 0.05, "fixed(4, wait_ms=140)": 0.2}
+    rows = [window(name, 100 * e, quick_s[name]) for name, them in energies.items() for e in them]
+    for limit in (None, Limit(1.0)):
+        found = choose(runs_of(*rows), EACH, limit)
+        assert (found.best.policy, found.least.policy) == ("fixed(1)", "fixed(4, wait_ms=140)")
+        assert found.alike == ("fixed(4, wait_ms=140)",)
+        few = [repetitions_to_tell(energies["fixed(1)"], energies["fixed(4, wait_ms=140)"])]
+        assert [found.repetitions] == few
+    # So many repetitions that scatter alike do tell: then the one that takes less is to be run.
+    again = rows * math.ceil(found.repetitions / 3)
+    sure = choose(runs_of(*again), EACH)
+    assert sure.best.policy == sure.least.policy == "fixed(4, wait_ms=140)"
+    assert sure.repetitions is None
+
+
+def test_policies_that_were_run_once_are_compared_by_what_they_took():
+    found = choose(runs_of(window("fixed(1)", 400.0, 0.1), window("fixed(8)", 200.0, 0.5)), EACH)
+    assert found.best.policy == "fixed(8)"
 
 
 def test_the_smallest_batch_is_compared_with_what_takes_most():

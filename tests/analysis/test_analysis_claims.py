@@ -514,3 +514,49 @@ def test_the_authors_own_data_decide_what_they_can(data_dir):
     # Sixteen sets of hyperparameters with ReLU, and sixteen others without.
     assert (halved.n, returns.n) == (32, 32)
     assert returns.effect.value == pytest.approx(0.013, abs=5e-4)
+
+
+# Verdicts on energies that no sensor has read.
+
+
+def timed(noise, seed=0):
+    """Runs whose energy is their time at one power, as an estimate has it."""
+    random = np.random.default_rng(seed)
+    rows = [
+        (conv, round_number, 50.0 * conv * random.normal(1, noise), 0.8 + 0.01 * conv)
+        for conv, round_number, _ in itertools.product((1, 4), range(8), range(3))
+    ]
+    columns = ["conv_layers", "round", "energy_net_j", "accuracy"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(configuration=frame["conv_layers"].astype(str))
+
+
+@pytest.mark.parametrize(("noise", "measured"), [(0.05, "does not hold"), (0.001, "holds")])
+@pytest.mark.parametrize("status", ["estimated", "partly estimated"])
+def test_estimates_do_not_decide_what_time_cannot_show(noise, measured, status):
+    runs = timed(noise)
+    claim = hyperparameters_claim(runs, status=status)
+
+    assert hyperparameters_claim(runs).words == measured
+    assert claim.words == f"cannot be decided on {status} energy with n = 2 configurations"
+    assert "follows time by construction" in claim.said
+
+
+def test_a_verdict_on_estimates_says_so_and_one_on_measurements_does_not():
+    runs = timed(0.005)
+    for status, words in (
+        ("measured", "holds"),
+        ("of unknown source", "holds"),
+        ("estimated", "holds on estimated energy"),
+        ("partly estimated", "holds on partly estimated energy"),
+    ):
+        claims = architecture_claims(runs, ["conv_layers"], status=status)
+        found = {claim.key: claim.words for claim in claims}
+        assert found["energy-can-be-halved"] == words
+        assert found["diminishing-returns"] == words
+    wasteful = runs.assign(energy_net_j=200.0 + runs["energy_net_j"])
+    halved = architecture_claims(wasteful, ["conv_layers"], status="estimated")[2]
+    assert halved.words == "does not hold on estimated energy"
+    few = runs[runs["round"] == 0]
+    undecided = architecture_claims(few, ["conv_layers"], status="estimated")[2]
+    assert undecided.words == "cannot be decided on estimated energy with n = 1 round"

@@ -11,6 +11,7 @@ from joulelab.analysis.comparison import (
     mean_interval,
     ratio_interval,
     ratio_of_means,
+    repetitions_to_tell,
 )
 
 JOULES = (412.5, 398.1, 405.0, 421.7, 409.9)
@@ -202,3 +203,17 @@ def test_a_ratio_of_wild_values_has_an_end_at_infinity():
 def test_a_ratio_of_means_needs_positive_values(values):
     with pytest.raises(ValueError, match="positive"):
         ratio_of_means(values, [1.0, 2.0])
+
+
+def test_so_many_repetitions_tell_a_difference_four_times_in_five():
+    random = np.random.default_rng(7)
+    base = np.array([-1.0, 0.0, 1.0])
+    needed = repetitions_to_tell(np.exp(0.05 * base), np.exp(0.04 + 0.05 * base))
+    told = 0
+    for _ in range(400):
+        first, second = np.exp(random.normal([[0.0], [0.04]], 0.05, (2, needed)))
+        ratio = ratio_of_means(list(second), list(first))
+        told += ratio.low > 1
+    assert 0.74 < told / 400 < 0.86
+    assert repetitions_to_tell([1.0], [2.0, 3.0]) is None
+    assert repetitions_to_tell([1.0, 2.0], [2.0, 1.0]) is None

@@ -135,12 +135,47 @@ def test_the_answer_is_a_sentence_and_fits_a_terminal(joulelab, table):
     assert code == 0, err
     assert out.startswith("resnet50 on A Card\n")
     sentence = (
-        r"resnet50 at poisson\(50\) within p99 of 0.20 s: fixed\(\d+, wait_ms=[\d.]+\) needs "
+        r"resnet50 at poisson\(50\) within p99 ≤ 0.20 s: fixed\(\d+, wait_ms=[\d.]+\) needs "
         r"0.9\d J per request \(p99 0.1\d s\), 3\d % less than batch 1 \(1.40 J, p99 1\d.\d ms\)"
     )
     assert re.search(sentence, out)
     assert "energies are measured (nvml), within 5 %" in out
     assert max(len(line) for line in out.splitlines() if "─" in line or "policy" in line) <= 80
+
+
+def shaky(path, scatter):
+    """A table in which every size was measured twice, that much above and below its mean."""
+    whole = read_table(saved(path))
+    windows = [
+        replace(one, energy=replace(one.energy, gross_j=one.energy.gross_j * (1 + sign * scatter)))
+        for sign in (-1, 1)
+        for one in whole.windows
+    ]
+    write_table(path, replace(whole, windows=tuple(windows)))
+    return path
+
+
+def test_a_saving_that_may_be_chance_leaves_the_quickest_policy_to_be_run(joulelab, tmp_path):
+    sure, unsure = (
+        json.loads(joulelab("batch", "--table", path, "--rate", 50, "--p99", "200ms", "--json")[1])
+        for path in (shaky(tmp_path / "sure.json", 0.02), shaky(tmp_path / "unsure.json", 0.40))
+    )
+    (plan_sure,), (plan_unsure,) = sure["plans"], unsure["plans"]
+    assert plan_sure["undecided"] is None or plan_sure["undecided"] < 0.02
+    assert plan_unsure["least"] == plan_sure["least"] != "fixed(1)"
+    held = [one for one in plan_unsure["candidates"] if one["holds"]]
+    quickest = min(held, key=lambda one: one["response_s"])
+    assert plan_unsure["best"] == quickest["policy"] != plan_unsure["least"]
+    said = plan_unsure["in_words"]
+    name = "batch 1" if quickest["policy"] == "fixed(1)" else quickest["policy"]
+    assert f"within p99 ≤ 0.20 s: {name} needs " in said
+    assert ", which cannot be told from batch 1 (1.40 J, p99 1" in said
+    less = rf"; {re.escape(plan_unsure['least'])} would need 3\d\.\d % less \(p99 0\.1\d s\)"
+    assert re.search(
+        less + r", which may be chance: windows of one size differ by up to 40 %", said
+    )
+    # Two windows each way by .4: s^2 = .32, and 2 * 2.8^2 * .32 / .35^2 / 2 = 20 times.
+    assert re.search(r"; about 2\d times the --patience would tell$", said)
 
 
 def test_several_rates_make_a_table_over_rates(joulelab, table):
@@ -170,7 +205,7 @@ def test_more_than_can_be_answered_is_said_with_the_replicas_it_needs(joulelab, 
     code, out, _ = joulelab("batch", "--table", table, "--rate", 2000, "--p99", "200ms")
     assert code == 4
     assert "saturated, more arrives than can be answered: at most 842/s" in out
-    assert re.search(r"; [34] replicas would answer all within the limit", out)
+    assert re.search(r"; [34] replicas would answer all with p99 within 0\.20 s", out)
 
 
 def test_a_limit_that_cannot_be_held_names_the_quickest_policy(joulelab, table):
@@ -179,7 +214,7 @@ def test_a_limit_that_cannot_be_held_names_the_quickest_policy(joulelab, table):
     assert code == data["exit_code"] == 4
     (found,) = data["plans"]
     assert (found["best"], found["saving"], found["replicas_needed"]) == (None, None, None)
-    assert "no policy keeps the limit; the quickest is " in found["in_words"]
+    assert "no policy keeps p99 within 4.00 ms; the quickest is " in found["in_words"]
     assert "no number of replicas keeps p99 within 4.00 ms" in found["in_words"]
 
 
@@ -225,7 +260,7 @@ def test_a_fleet_is_as_large_as_its_rate_needs(joulelab, table):
         "batch", "--table", table, "--fleet", "20000", "--p99", "200ms", "--place", "300"
     )
     assert code == 0
-    assert re.search(r"resnet50 at 20,000/s within p99 of 0.20 s: 2\d replicas with \S+: ", out)
+    assert re.search(r"resnet50 at 20,000/s within p99 ≤ 0.20 s: 2\d replicas with \S+: ", out)
     assert re.search(r"kg CO2e a day; batch 1 needs 10\d replicas, \d\d\.?\d* % less power", out)
 
 

@@ -279,14 +279,19 @@ def test_without_a_limit_the_frugal_and_the_quick_policy_are_named(whole):
         "vit_b_16 at 16/s: every policy is saturated, so that none can be recommended."
     )
     assert "fixed(32)" in said["densenet121"]
-    assert "answers after 3.0" in said["densenet121"]
+    assert said["densenet121"].endswith(
+        "; fixed(128) took 3.7 % less with a 99th percentile of 12.3 s, which may be chance: about "
+        "4 repetitions of each would tell."
+    )
 
 
 def test_under_a_limit_the_best_in_time_and_the_price_of_it_are_named(whole):
     limited = changed(whole, limit_s=1.0, limit_percentile=99)
     first = batching_findings(limited)[0]
     assert first.startswith("alexnet at 16/s: fixed(8) needs 0.42 J")
-    assert "82 % less than fixed(1), with a 99th percentile of 0.56 s" in first
+    assert (
+        "82 % less than fixed(1), with a 99th percentile of 0.56 s (limit: p99 ≤ 1.00 s)" in first
+    )
     assert "fixed(128) would need 61 % less but answers after 8.7" in first
     table = batching.choice_table(limited)
     assert "answer 99 % of the requests within 1.00 s in every run" in table.note

@@ -53,11 +53,34 @@ def test_the_claims_are_those_of_the_analysis_on_the_runs_of_the_experiment(foun
     rounds = score_rounds(tuning.runs, list(tuning.factors))
     for scope, expected in (
         (search, search_claims(rounds, "strategy", ["network", "hyperparameters"])),
-        (design, architecture_claims(layers.runs, layers.factors, "energy_net_j")),
+        (
+            design,
+            architecture_claims(
+                layers.runs, layers.factors, "energy_net_j", status=layers.energy.status
+            ),
+        ),
     ):
         shown = [(c.key, c.words, repr(c.effect)) for c in scope.claims]
         assert shown == [(c.key, c.words, repr(c.effect)) for c in expected]
     assert (search.name, design.name) == ("tuning on digits", "layers (architecture) on digits")
+
+
+def test_estimated_energies_of_a_study_stand_in_its_verdicts(tmp_path):
+    study = drawn(tmp_path, rounds=4)
+    study.runs["energy_status"] = "estimated"
+    (scope,) = [one for one in scopes(experiments(study)) if "layers" in one.name]
+    (data,) = [row for row in claims.data([scope]) if row["claim"] == "energy-can-be-halved"]
+    assert data["verdict"].endswith(" on estimated energy")
+    assert data["basis"] == "estimated"
+    assert "on estimated energy" in claims.markdown([scope], "Mine")
+    assert scope.claims[0].judgement == "cannot be decided on estimated energy"
+
+
+def test_an_interval_that_no_resample_moves_says_why():
+    effect = Effect("gap", 0.67, 0.67, 0.67, 0.0)
+    assert effect_words(claim(effect=effect)) == (
+        "gap: 0.670 (the same in every resample: no configurations overlap)"
+    )
 
 
 def test_layers_without_an_energy_and_experiments_without_a_run_have_no_claims(found, tmp_path):

@@ -12,7 +12,8 @@ from joulelab.report.experiment import (
     trained_by,
     training_remarks,
 )
-from joulelab.report.tables import Table, pairs, variations
+from joulelab.report.factor_effects import pairs
+from joulelab.report.tables import Table, variations
 
 
 def test_flagged_measurements_are_counted_and_one_is_shown():

@@ -105,7 +105,10 @@ def test_the_published_numbers_stand_on_the_page(published, written):
         assert number in text
     for number in ("+95.3 %", "+4.9 %", "+2.7 %"):
         assert number in text
-    assert "conv_layers explains most of the measured energy (η² = 0.750, large)" in text
+    assert (
+        "conv_layers explains most of the measured energy (η² = 0.750 with the other factors held "
+        "fixed, large; 0.750 of all runs)" in text
+    )
     assert "4 instead of 1 means +95.3 % energy and +0.7 points of mean accuracy" in text
     assert "best accuracy of 6 settings is found by bayesian in 5 and random in 1" in text
     assert "mean 0.73 %, maximum 1.21 %" in text

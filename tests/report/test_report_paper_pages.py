@@ -205,7 +205,9 @@ def test_data_of_claims_are_plain_and_say_all(tmp_path):
     data = json.loads(json.dumps(report_data(drawn(tmp_path)), allow_nan=False))
     assert len(data["claims"]) == 7
     for claim in data["claims"]:
-        assert claim["verdict"] in {"holds", "does not hold", "cannot be decided"}
+        assert claim["outcome"] in {"holds", "does not hold", "cannot be decided"}
+        basis = f" on {claim['basis']} energy" if claim["basis"] else ""
+        assert claim["verdict"] == f"{claim['outcome']}{basis}"
         assert set(claim["effect"]) == {"name", "value", "low", "high", "reference"}
         assert claim["source"].startswith("Yarally et al.")
         assert claim["unit"] in {

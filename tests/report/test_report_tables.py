@@ -3,18 +3,18 @@ import pandas as pd
 import pytest
 
 from joulelab.analysis.kruskal import kruskal
-from joulelab.report import tables
+from joulelab.report import factor_effects, tables
 from joulelab.report.experiment import experiments
 from joulelab.report.ledger import domains_table, ledger_table, states_table, study_energy
 from joulelab.report.tables import Omitted, Table
 
 ALL = (
     tables.optima,
-    tables.effects,
+    factor_effects.effects,
     tables.increases,
     tables.cluster_table,
     tables.variations,
-    tables.pairs,
+    factor_effects.pairs,
 )
 
 
@@ -48,14 +48,14 @@ def test_the_best_strategy_of_each_setting_is_bold(published):
 
 
 def test_the_k_of_the_paper_is_shown_in_a_replication_only(published, layers):
-    assert "η², k = 8" in tables.effects(experiments(published)[1]).shown
-    assert not [c for c in tables.effects(layers).shown if "k =" in c]
+    assert "η², k = 8" in factor_effects.effects(experiments(published)[1]).shown
+    assert not [c for c in factor_effects.effects(layers).shown if "k =" in c]
 
 
 def test_numbers_are_those_of_the_analysis(study, layers):
     runs = study.runs[study.runs["experiment"] == "layers"]
     expected = kruskal(runs, "conv_layers")["h"].iloc[0]
-    table = tables.effects(layers)
+    table = factor_effects.effects(layers)
     row = table.raw[table.raw["factor"] == "conv_layers"].iloc[0]
     assert row["h"] == pytest.approx(expected)
 

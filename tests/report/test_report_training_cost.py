@@ -163,6 +163,16 @@ def test_what_less_accuracy_saves_goes_along_the_front(experiment):
     assert front["accuracy"].is_monotonic_increasing, "more accuracy costs more energy"
 
 
+def test_a_saving_along_the_front_that_may_be_chance_is_said_to_be():
+    runs = cost_runs()
+    most = runs.groupby("configuration")["energy_net_j"].transform("mean")
+    shaky = np.where(runs["repetition"] % 2, 1.9, 0.1) * most
+    sentences = cost_findings(cost_experiment(runs.assign(energy_net_j=shaky)))
+    fronts = [one for one in sentences if " is the most accurate" in one and " less" in one]
+    assert fronts
+    assert all("less, which may be chance, at " in one for one in fronts)
+
+
 def test_a_frozen_base_is_compared_at_equal_network_and_data_set(experiment):
     found = base_effect(experiment)
     assert found.pairs == 8

@@ -212,7 +212,7 @@ def test_a_choice_near_saturation_is_confirmed_in_longer_windows():
     arrivals, limit = parse_arrivals("poisson(198)"), ResponseLimit(99, 0.3)
     comparison = Comparison([Fixed(1)], COSTS, arrivals, limit, short)
     assert comparison.outcomes[0].holds
-    assert comparison.choose("gross") is None
+    assert comparison.choose("gross") == (None, None)
     assert not comparison.outcomes[0].holds
     long = Comparison([Fixed(1)], COSTS, arrivals, limit, Trials(3, 300 * LONGER))
     assert comparison.outcomes == long.outcomes

@@ -13,7 +13,8 @@ optimum           how sure is that optimum, given how the repetitions scatter?
 variation         how much does the energy of a configuration vary from run to run?
 normality         are the energies normally distributed?
 variances         do energies scatter alike in every configuration? (Brown and Forsythe)
-kruskal           which factor moves energy, and how strongly?
+kruskal           which factor moves energy over all runs, and how strongly?
+stratified        does it, the other factors held fixed, and which of its levels differ?
 order             does one factor move energy more than another?
 interaction       do factors act together? (factorial ANOVA, aligned rank transform)
 dominance         how often does a run of one level take more than a run of another? (Cliff's delta)
@@ -39,6 +40,7 @@ places            how large is the place against the configuration, in grams of 
 agreement         do two instruments agree, and by which factor is one off?
 prediction        what will a training take in the end, from its power so far? (STEP)
 claims            which findings of the paper do the data bear out?
+rounding          does a sample vary at all, or is that its last digit?
 resampling        how far would a statistic move if the sample were drawn again? (bootstrap)
 ================= ==================================================================================
 

@@ -38,6 +38,7 @@ from scipy import stats
 from scipy.special import ndtri, stdtr, stdtrit
 
 from joulelab.analysis.comparison import CONFIDENCE, Interval, mean_interval
+from joulelab.analysis.rounding import constant, without_noise
 
 Values = npt.NDArray[np.float64]
 
@@ -118,7 +119,8 @@ def limits_of_differences(
     >>> round(limits.mean.value, 2), round(limits.lower, 2), round(limits.upper, 2)
     (0.5, -2.03, 3.03)
     """
-    return _limits(np.asarray(measured, float) - np.asarray(reference, float), confidence)
+    one, other = np.asarray(measured, float), np.asarray(reference, float)
+    return _limits(one - other, _size(one, other), confidence)
 
 
 def limits_of_ratios(
@@ -143,7 +145,8 @@ def limits_of_ratios(
     one, other = np.asarray(measured, float), np.asarray(reference, float)
     if not ((one > 0) & (other > 0)).all():
         raise ValueError("a ratio needs positive values")
-    logs = _limits(np.log(one) - np.log(other), confidence)
+    one, other = np.log(one), np.log(other)
+    logs = _limits(one - other, max(1.0, _size(one, other)), confidence)
     mean = logs.mean
     return replace(
         logs,
@@ -172,21 +175,28 @@ def proportional_bias(
     one, other = np.asarray(measured, float), np.asarray(reference, float)
     mean, apart = (one + other) / 2, one - other
     n = len(mean)
-    if n < FEWEST or np.ptp(mean) == 0:
+    if n < FEWEST or constant(mean):
         reason = f"{n} runs; a slope needs {FEWEST}" if n < FEWEST else "all runs are alike"
         return ProportionalBias(NAN, NAN, NAN, NAN, reason)
     centred = mean - mean.mean()
     spread = float((centred**2).sum())
+    if constant(apart, _size(one, other)):
+        apart = np.zeros(n)  # in the same place everywhere, whatever rounding makes of it
     slope = float((centred * apart).sum()) / spread
-    residual = apart - apart.mean() - slope * centred
+    # Readings on a line have no residuals but those of rounding.
+    residual = without_noise(apart - apart.mean() - slope * centred, _size(one, other))
     error = math.sqrt(float((residual**2).sum()) / (n - 2) / spread)
     reach = float(stdtrit(n - 2, (1 + CONFIDENCE) / 2)) * error
     p = 2 * float(stdtr(n - 2, -abs(slope) / error)) if error else float(slope == 0)
     return ProportionalBias(slope, slope - reach, slope + reach, p, "")
 
 
-def _limits(apart: Values, confidence: float) -> Limits:
-    mean = mean_interval(apart.tolist(), confidence)
+def _size(one: Values, other: Values) -> float:
+    return float(np.abs([one, other]).max(initial=0.0))
+
+
+def _limits(apart: Values, size: float, confidence: float) -> Limits:
+    mean = mean_interval(apart.tolist(), confidence, size)
     if mean.n < FEWEST:
         reason = f"{mean.n} run{'s' if mean.n > 1 else ''}; limits of agreement need {FEWEST}"
         return Limits(mean, NAN, NAN, NAN, NAN, NAN, NAN, "", reason)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from joulelab.analysis.comparison import CONFIDENCE, Interval, ratio_interval
+from joulelab.analysis.rounding import constant, without_noise
 
 Values = npt.NDArray[np.float64]
 
@@ -47,6 +48,8 @@ class Calibration:
     def ways_agree(self) -> bool:
         """Whether each of the two lies in the interval of the other; False without intervals."""
         one, other = self.factor, self.through_origin
+        if constant([one.value, other.value]):
+            return not math.isnan(one.low)
         return one.low <= other.value <= one.high and other.low <= one.value <= other.high
 
 
@@ -79,7 +82,7 @@ def _through_origin(x: Values, y: Values, confidence: float) -> Interval:
     n = len(x)
     if n < LEAST:
         return Interval(slope, math.nan, math.nan, math.nan, n, confidence)
-    residual = y - slope * x
+    residual = without_noise(y - slope * x, float(y.max()))
     std = math.sqrt(float(residual @ residual) / (n - 1))
     reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * std / math.sqrt(float(x @ x))
     return Interval(slope, slope - reach, slope + reach, std, n, confidence)

@@ -35,10 +35,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
+
+from joulelab.analysis.rounding import sample_std
 
 CONFIDENCE = 0.95
 LEAST = 2
+POWER = 0.8
 LARGEST_LOGARITHM = 709.0
 
 
@@ -98,12 +101,15 @@ class Unpaired:
         return (self.high - self.low) / 2
 
 
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def mean_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, size: float = 0.0
+) -> Interval:
     """The mean of some values, by Student's t.
 
     Args:
-        values: (n,), at least one.
+        values: (n,), at least one. Values that are equal but for rounding do not scatter.
         confidence: of the interval, between 0 and 1.
+        size: of what the values were computed from, where they are differences of larger ones.
 
     Raises:
         ValueError: there is no value, one is not finite, or the confidence is no share.
@@ -118,7 +124,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     mean = float(sample.mean())
     if len(sample) < LEAST:
         return Interval(mean, math.nan, math.nan, math.nan, len(sample), confidence)
-    std = float(sample.std(ddof=1))
+    std = sample_std(sample, size)
     quantile = float(stdtrit(len(sample) - 1, (1 + confidence) / 2))
     reach = quantile * std / math.sqrt(len(sample))
     return Interval(mean, mean - reach, mean + reach, std, len(sample), confidence)
@@ -142,8 +148,9 @@ def ratio_interval(
         raise ValueError(f"{len(first)} and {len(second)} values are no pairs")
     if not all(0 < value < math.inf for value in (*first, *second)):
         raise ValueError("a ratio needs positive values")
-    pairs = zip(first, second, strict=True)
-    logs = mean_interval([math.log(a) - math.log(b) for a, b in pairs], confidence)
+    one, other = _logarithms(first), _logarithms(second)
+    size = _size_of_logarithms(one, other)
+    logs = mean_interval([a - b for a, b in zip(one, other, strict=True)], confidence, size)
     return Interval(
         _power_of_e(logs.value),
         _power_of_e(logs.low),
@@ -155,7 +162,10 @@ def ratio_interval(
 
 
 def difference_interval(
-    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+    first: Sequence[float],
+    second: Sequence[float],
+    confidence: float = CONFIDENCE,
+    size: float = 0.0,
 ) -> Unpaired:
     """By how much the mean of the first is above that of the second, unpaired, by Welch.
 
@@ -163,11 +173,12 @@ def difference_interval(
         first: (n,), at least one, finite.
         second: (m,), at least one, finite.
         confidence: of the interval, between 0 and 1.
+        size: as of `mean_interval`.
 
     Raises:
         ValueError: a sample is empty, a value is not finite, or the confidence is no share.
     """
-    one, other = mean_interval(first, confidence), mean_interval(second, confidence)
+    one, other = (mean_interval(sample, confidence, size) for sample in (first, second))
     apart = one.value - other.value
     if min(one.n, other.n) < LEAST:
         nan = math.nan
@@ -206,12 +217,62 @@ def ratio_of_means(
     """
     if not all(0 < value < math.inf for value in (*first, *second)):
         raise ValueError("a ratio needs positive values")
-    logs = difference_interval(
-        [math.log(value) for value in first], [math.log(value) for value in second], confidence
-    )
+    one, other = _logarithms(first), _logarithms(second)
+    logs = difference_interval(one, other, confidence, _size_of_logarithms(one, other))
     return replace(
         logs, value=_power_of_e(logs.value), low=_power_of_e(logs.low), high=_power_of_e(logs.high)
     )
+
+
+def repetitions_to_tell(
+    first: Sequence[float],
+    second: Sequence[float],
+    power: float = POWER,
+    confidence: float = CONFIDENCE,
+) -> int | None:
+    """How many values of each sample would tell their geometric means apart, if they differ so far.
+
+    ::
+
+        n = (z_confidence + z_power)^2 (s_a^2 + s_b^2) / d^2 + z_confidence^2 / 4      of logarithms
+
+    The normal approximation, with Guenther's correction for t (The American Statistician 35, 1981).
+    The difference d is that of the samples, so that this is a guess and no promise.
+
+    Args:
+        first: (n,), positive.
+        second: (m,), positive.
+        power: chance of finding the difference, between 0 and 1.
+        confidence: of the interval that is to leave out 1.
+
+    Returns:
+        At least 2; ``None`` where a sample has fewer than two values, or the means are the same.
+
+    Raises:
+        ValueError: a sample is empty, or a value is not positive and finite.
+
+    Of logarithms that differ by .05 and scatter by .05 each: 2 (1.96 + .84)^2 + .96.
+
+    >>> repetitions_to_tell(np.exp([-.05, 0, .05]), np.exp([0, .05, .1]))
+    17
+    """
+    ratio = ratio_of_means(first, second, confidence)
+    apart = abs(math.log(ratio.value))
+    if math.isnan(ratio.low) or not apart:
+        return None
+    z = float(ndtri((1 + confidence) / 2))
+    variance = sum(sample_std(_logarithms(sample), 1.0) ** 2 for sample in (first, second))
+    needed = (z + float(ndtri(power))) ** 2 * variance / apart**2 + z**2 / 4
+    return max(LEAST, math.ceil(needed))
+
+
+def _logarithms(values: Sequence[float]) -> list[float]:
+    return [math.log(value) for value in values]
+
+
+def _size_of_logarithms(*samples: Sequence[float]) -> float:
+    """Rounding moves a logarithm by its own last digit, or by that of its value: 1e-16 of 1."""
+    return max([1.0, *(abs(value) for sample in samples for value in sample)])
 
 
 def _power_of_e(logarithm: float) -> float:

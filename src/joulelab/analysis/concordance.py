@@ -5,14 +5,15 @@ With means m, variances v (divided by n), covariance c and Pearson's correlation
     rho_c = 2 c / (v_x + v_y + (m_x - m_y)^2)  =  r C_b
     C_b   = 2 / (w + 1 / w + u^2)             w = s_x / s_y,   u = (m_x - m_y) / sqrt(s_x s_y)
     z     = atanh(rho_c) +- 1.96 s_z,         the interval is tanh of it
-    s_z^2 = 1 / (n - 2) * ( (1 - r^2) rho_c^2 / ((1 - rho_c^2) r^2)
-                            + 2 rho_c^3 (1 - rho_c) u^2 / (r (1 - rho_c^2)^2)
-                            - rho_c^4 u^4 / (2 r^2 (1 - rho_c^2)^2) )
+    s_z^2 = 1 / (n - 2) * ( (1 - r^2) C_b^2 / (1 - rho_c^2)
+                            + 2 rho_c^2 C_b (1 - rho_c) u^2 / (1 - rho_c^2)^2
+                            - rho_c^2 C_b^2 u^4 / (2 (1 - rho_c^2)^2) )
 
 r asks whether the readings lie on some line, C_b whether that line is x = y: an instrument that
 sees half of the energy in every run has r = 1 and a rho_c near 0. Lin, "A concordance correlation
 coefficient to evaluate reproducibility", Biometrics 45 (1989), with the correction of s_z in
-Biometrics 56 (2000). The interval of r is Fisher's, atanh(r) +- 1.96 / sqrt(n - 3).
+Biometrics 56 (2000), written with C_b for rho_c / r, so that r may be 0. The interval of r is
+Fisher's, atanh(r) +- 1.96 / sqrt(n - 3).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.line import unvaried
 
 Values = npt.NDArray[np.float64]
 
@@ -89,21 +91,21 @@ def concordance(first: Sequence[float] | Values, second: Sequence[float] | Value
     r = _correlation(x, y)
     s_x, s_y = float(x.std()), float(y.std())
     apart = float(x.mean() - y.mean())
-    value = 2 * r * s_x * s_y / (s_x**2 + s_y**2 + apart**2)
-    return Correlation(
-        value, *_fisher(value, _error(value, r, apart**2 / (s_x * s_y), len(x))), len(x), ""
-    )
+    bias = 2 * s_x * s_y / (s_x**2 + s_y**2 + apart**2)
+    error = _error(r, bias, apart**2 / (s_x * s_y), len(x))
+    return Correlation(r * bias, *_fisher(r * bias, error), len(x), "")
 
 
-def _error(value: float, r: float, u2: float, n: int) -> float:
-    """The standard error of atanh of the coefficient; u2 is the square of u."""
+def _error(r: float, bias: float, u2: float, n: int) -> float:
+    """The standard error of atanh of r C_b; bias is C_b, and u2 the square of u."""
+    value = r * bias
     rest = 1 - value**2
-    if r == 0 or rest <= 0:
+    if rest <= 0:
         return NAN
     variance = (
-        (1 - r**2) * value**2 / (rest * r**2)
-        + 2 * value**3 * (1 - value) * u2 / (r * rest**2)
-        - value**4 * u2**2 / (2 * r**2 * rest**2)
+        (1 - r**2) * bias**2 / rest
+        + 2 * value**2 * bias * (1 - value) * u2 / rest**2
+        - value**2 * bias**2 * u2**2 / (2 * rest**2)
     ) / (n - 2)
     return math.sqrt(variance) if variance >= 0 else NAN
 
@@ -118,7 +120,7 @@ def _fisher(value: float, error: float) -> tuple[float, float]:
 def _undefined(x: Values, y: Values) -> str:
     if len(x) < FEWEST:
         return f"{len(x)} run{'s' if len(x) != 1 else ''}; a correlation needs {FEWEST}"
-    return "" if np.ptp(x) and np.ptp(y) else "an instrument reads the same in all runs"
+    return unvaried(y, x)
 
 
 def _correlation(x: Values, y: Values) -> float:

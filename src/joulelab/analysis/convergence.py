@@ -26,10 +26,8 @@ import pandas as pd
 
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import names, numbers, require_columns
+from joulelab.analysis.rounding import ROUNDING
 from joulelab.errors import UsageError
-
-# Differences of decimal accuracies are off by some 1e-17, which must not cost a round.
-ROUNDING = 1e-12
 
 
 def running_best(
@@ -149,6 +147,7 @@ def _optimum(rows: pd.DataFrame, tolerance: float, score: str, energy: str) -> d
             ("optimum_accuracy", "accuracy_at_optimum", "energy_to_optimum_j"), np.nan
         )
         return {**counts, **unknown, "optimum_round": None, "reason": "no round has a score"}
+    # Differences of decimal accuracies are off by some 1e-17, which must not cost a round.
     at = int(np.argmax(best[-1] - best <= tolerance + ROUNDING))
     return {
         **counts,

@@ -35,6 +35,7 @@ from joulelab.analysis.levels import Level, groups
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
 from joulelab.analysis.rank_correlation import rank_interval, spearman
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import constant
 
 TABLE = (
     "mean_duration_s",
@@ -49,6 +50,8 @@ TABLE = (
     "n",
 )
 LEAST = 3
+MOST = 1500
+"""The pairs of so many configurations, and their tests, fill 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Coupling:
         slope_low: lower end of its interval.
         slope_high: upper end.
         inversions: a row a pair, as `joulelab.analysis.inversion.inversions` gives them.
-        pairs: how many pairs were compared for that.
+        pairs: how many pairs were compared for that; 0 of more than `MOST` configurations.
         power_p: of Kruskal-Wallis, of power between configurations.
         power_eta_squared: its effect size.
         dropped: runs without an energy or a duration above 0.
@@ -135,7 +138,7 @@ def coupling(
     parts = [part for _, part in found]
     table = _table(found, columns, energy, duration, utilisation)
     seconds, joules = (table[name].to_numpy(float) for name in TABLE[:2])
-    reason = _undefined(seconds, joules)
+    reason, compared = _undefined(seconds, joules), len(parts) <= MOST
     rho = slope = low = high = np.nan
     if not reason:
         rho = spearman(seconds, joules)
@@ -156,8 +159,8 @@ def coupling(
         slope=slope,
         slope_low=low,
         slope_high=high,
-        inversions=inversions(rows, columns, energy, duration),
-        pairs=len(parts) * (len(parts) - 1) // 2,
+        inversions=inversions(rows if compared else rows[:0], columns, energy, duration),
+        pairs=len(parts) * (len(parts) - 1) // 2 if compared else 0,
         power_p=float(test["p"]),
         power_eta_squared=float(test["eta_squared"]),
         dropped=len(runs) - len(rows),
@@ -200,11 +203,11 @@ def _ratios(power: Logs) -> tuple[Values, Values, Values]:
     if not k:
         return power.mean, power.mean, power.mean
     apart = power.mean - power.mean.mean()
-    weights = (np.eye(k) - 1 / k) ** 2  # (configurations, configurations)
-    variances = weights * power.variance
-    variance = variances.sum(axis=1)
+    own, others = (1 - 1 / k) ** 2, 1 / k**2  # what a variance weighs in its own, and in the rest
+    variance = (own - others) * power.variance + others * power.variance.sum()
     with np.errstate(invalid="ignore", divide="ignore"):  # no scatter, or a single run
-        df = variance**2 / (variances**2 / (power.n - 1)).sum(axis=1)
+        squares = power.variance**2 / (power.n - 1)
+        df = variance**2 / ((own**2 - others**2) * squares + others**2 * squares.sum())
         reach = stdtrit(df, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
     reach = np.where(variance == 0, 0.0, reach)
     return np.exp(apart), np.exp(apart - reach), np.exp(apart + reach)
@@ -213,9 +216,9 @@ def _ratios(power: Logs) -> tuple[Values, Values, Values]:
 def _undefined(seconds: Values, joules: Values) -> str:
     if len(seconds) < LEAST:
         return f"fewer than {LEAST} configurations"
-    if np.ptp(seconds) == 0:
+    if constant(seconds):
         return "all configurations take the same time"
-    return "all configurations take the same energy" if np.ptp(joules) == 0 else ""
+    return "all configurations take the same energy" if constant(joules) else ""
 
 
 def _slope(x: Values, y: Values) -> tuple[float, float, float]:

@@ -27,7 +27,8 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from joulelab.analysis.comparison import CONFIDENCE
-from joulelab.analysis.line import Line, no_line
+from joulelab.analysis.line import Line, no_line, unvaried
+from joulelab.analysis.rounding import ROUNDING, constant
 
 Values = npt.NDArray[np.float64]
 
@@ -65,7 +66,7 @@ def deming(
         return no_line(METHOD, n, FEWEST)
     slope, intercept = _line(x, y, delta)
     if math.isnan(slope):
-        return no_line(METHOD, n, FEWEST, "the readings are not correlated")
+        return no_line(METHOD, n, FEWEST, unvaried(x, y) or "the readings are not correlated")
     others = np.array([_line(np.delete(x, i), np.delete(y, i), delta) for i in range(n)])
     pseudo = n * np.array([slope, intercept]) - (n - 1) * others  # (runs, 2)
     reach = float(stdtrit(n - 2, (1 + confidence) / 2)) * pseudo.std(axis=0, ddof=1) / math.sqrt(n)
@@ -84,10 +85,12 @@ def deming(
 
 
 def _line(x: Values, y: Values, delta: float) -> tuple[float, float]:
-    """Slope and intercept; NaN where the covariance is 0."""
+    """Slope and intercept; NaN where the readings of one do not vary, or the covariance is 0."""
+    if constant(x) or constant(y):
+        return NAN, NAN
     from_x, from_y = x - x.mean(), y - y.mean()
     s_xx, s_yy, s_xy = (float(v) for v in (from_x @ from_x, from_y @ from_y, from_x @ from_y))
-    if s_xy == 0:
+    if abs(s_xy) <= ROUNDING * math.sqrt(s_xx * s_yy):
         return NAN, NAN
     excess = s_yy - delta * s_xx
     slope = (excess + math.hypot(excess, 2 * math.sqrt(delta) * s_xy)) / (2 * s_xy)

@@ -43,6 +43,7 @@ from scipy.special import ndtri, stdtrit
 from joulelab.analysis.levels import Level, levels
 from joulelab.analysis.missing import ENERGY, complete
 from joulelab.analysis.resampling import CONFIDENCE, require_chance
+from joulelab.analysis.rounding import without_noise
 from joulelab.errors import UsageError
 
 COLUMNS = (
@@ -110,12 +111,14 @@ def cliffs_delta(
     (0.25, 'small')
     """
     require_chance(0, confidence)
-    x, y = np.sort(np.asarray(first, float)), np.sort(np.asarray(second, float))
+    x, y = np.asarray(first, float), np.asarray(second, float)
     n, m = len(x), len(y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UsageError("Cliff's delta needs finite values", "leave out the missing ones")
     if not n or not m:
         return Dominance(np.nan, np.nan, np.nan, n, m, "", "a sample has no value")
+    both = without_noise(np.concatenate([x, y]))
+    x, y = np.sort(both[:n]), np.sort(both[n:])
     below, upto = np.searchsorted(y, x, "left"), np.searchsorted(y, x, "right")
     rows = (m - upto - below) / m  # d_i.: those above x_i less those below it
     columns = (np.searchsorted(x, y, "left") + np.searchsorted(x, y, "right") - n) / n
@@ -195,6 +198,26 @@ def separated_bound(n: int, confidence: float = CONFIDENCE) -> float:
     return (n - z_squared) / (n + z_squared)
 
 
+def asymmetric_interval(
+    value: float, variance: float, df: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The interval of Feng and Cliff for a share of signs on the scale of -1 to 1.
+
+    Args:
+        value: between -1 and 1, both left out.
+        variance: its estimate.
+        df: degrees of freedom of t, above 0.
+        confidence: of the interval.
+
+    >>> [round(end, 3) for end in asymmetric_interval(0.25, 0.0, 14)]
+    [0.25, 0.25]
+    """
+    spread = float(stdtrit(df, (1 + confidence) / 2)) ** 2 * variance
+    reach = math.sqrt(spread * ((1 - value**2) ** 2 + spread))
+    middle, scale = value - value**3, 1 - value**2 + spread
+    return (middle - reach) / scale, (middle + reach) / scale
+
+
 def _interval(
     rows: npt.NDArray[np.float64],
     columns: npt.NDArray[np.float64],
@@ -213,7 +236,4 @@ def _interval(
     of_columns = float(((columns - delta) ** 2).sum()) / (m - 1)
     of_all = (untied - n * m * delta**2) / ((n - 1) * (m - 1))
     variance = ((m - 1) * of_rows + (n - 1) * of_columns + of_all) / (n * m)
-    spread = float(stdtrit(n + m - 2, (1 + confidence) / 2)) ** 2 * variance
-    reach = math.sqrt(spread * ((1 - delta**2) ** 2 + spread))
-    middle, scale = delta - delta**3, 1 - delta**2 + spread
-    return (middle - reach) / scale, (middle + reach) / scale
+    return asymmetric_interval(delta, variance, n + m - 2, confidence)

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from joulelab.analysis.paired import without_noise
 from joulelab.analysis.resampling import batches, draw_counts
+from joulelab.analysis.rounding import without_noise
 
 EXACT = "exact"
 DRAWN = "20,000 random permutations"

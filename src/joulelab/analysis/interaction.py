@@ -44,7 +44,7 @@ from scipy import stats
 from joulelab import formats
 from joulelab.analysis.levels import levels
 from joulelab.analysis.missing import ENERGY, complete, names
-from joulelab.analysis.paired import DIGITS, without_noise
+from joulelab.analysis.rounding import constant, without_noise
 from joulelab.errors import UsageError
 
 TIMES = " \N{MULTIPLICATION SIGN} "
@@ -200,7 +200,7 @@ def _undefined(design: _Design, y: Values, factors: Sequence[str]) -> str:
     if len(y) == possible:
         return "every cell has a single run"
     within = y - _means(y, design.groups(range(len(factors))))
-    if np.abs(within).max() <= 10.0**-DIGITS * np.abs(y).max():
+    if constant(within, float(np.abs(y).max())):
         return "the values do not scatter within the cells"
     return ""
 

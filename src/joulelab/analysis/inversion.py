@@ -12,7 +12,6 @@ Technometrics 24, 1982).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +24,7 @@ from joulelab.analysis.levels import Level, groups, label
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
 from joulelab.analysis.paired import holm
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import sample_std
 
 Values = npt.NDArray[np.float64]
 
@@ -68,7 +68,14 @@ def logarithms(parts: Sequence[pd.DataFrame], column: str) -> Logs:
     values = [np.log(part[column].to_numpy(dtype=float)) for part in parts]
     return Logs(
         np.array([one.mean() for one in values]),
-        np.array([one.var(ddof=1) / len(one) if len(one) > 1 else np.nan for one in values]),
+        np.array(
+            [
+                sample_std(one, max(1.0, float(np.abs(one).max()))) ** 2 / len(one)
+                if len(one) > 1
+                else np.nan
+                for one in values
+            ]
+        ),
         np.array([float(len(one)) for one in values]),
     )
 
@@ -115,7 +122,7 @@ def inversions(
 
 
 def _inversions(labels: list[Level], duration: Logs, energy: Logs) -> pd.DataFrame:
-    pairs = np.array(list(itertools.combinations(range(len(labels)), 2)), int).reshape(-1, 2)
+    pairs = np.stack(np.triu_indices(len(labels), 1), axis=1)
     # (pairs,): the logarithm of first over second, and its p
     slower, duration_p = _welch(duration, pairs)
     more, energy_p = _welch(energy, pairs)

@@ -18,8 +18,10 @@ The intervals are those of a percentile bootstrap that draws the runs of each le
 can differ less than not at all, so that chance in a resample adds to an effect and hardly ever
 takes from it: near 0 the resamples lie too high by about (k - 1) / (n - k), the interval can lie
 above the effect itself, and it need not hold the 0 of a factor that does nothing. There p answers,
-and not the interval. Levels that do not overlap at all are as far apart in every resample: the
-interval has no length then, because ranks cannot say how far.
+and not the interval. A resample holds some runs twice: H and its C are those of the values drawn,
+these ties included, as R's ``boot`` of ``kruskal.test`` has it. Levels that do not overlap at all
+are in the same order in every resample, and only such ties would move the interval: there is none
+then, because ranks cannot say how far apart they are.
 
 The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) put in 8,
 the number of their configurations, so that they print .155, .749 and .055 where the two levels of
@@ -35,7 +37,6 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from joulelab.analysis.levels import levels
 from joulelab.analysis.missing import ENERGY, complete, names
 from joulelab.analysis.resampling import (
     batches,
@@ -43,6 +44,7 @@ from joulelab.analysis.resampling import (
     percentile_interval,
     require_chance,
 )
+from joulelab.analysis.rounding import ROUNDING, constant, without_noise
 
 COLUMNS = (
     "factor",
@@ -59,6 +61,7 @@ COLUMNS = (
     "eta_high",
     "epsilon_low",
     "epsilon_high",
+    "separate",
     "dropped",
     "reason",
 )
@@ -88,7 +91,8 @@ def kruskal(
         A row a factor, in the order given: ``factor``, ``h``, ``df``, ``p`` (0 where it is below
         the smallest float), ``n``, ``k`` (levels), ``eta_k``, ``eta_squared``, ``magnitude``,
         ``epsilon_squared``, ``eta_low``, ``eta_high``, ``epsilon_low`` and ``epsilon_high`` (95 %;
-        missing without resamples), ``dropped`` (runs without an energy or a level) and ``reason``.
+        missing without resamples, and for levels that are separate), ``separate`` (whether no
+        levels overlap), ``dropped`` (runs without an energy or a level) and ``reason``.
         With a single level, or energies that are all the same, the statistics are missing and the
         reason is given.
 
@@ -165,8 +169,8 @@ def resampled_h(
         Shape (resamples,).
 
     >>> h = resampled_h([np.array([1.0, 2.0]), np.array([8.0, 9.0])], 200, np.random.default_rng(0))
-    >>> np.unique(h.round(3))       # levels that do not overlap do so in no resample
-    array([2.4])
+    >>> np.unique(h.round(3))       # no value twice; one; one of each level
+    array([2.4  , 2.667, 3.   ])
     """
     labels = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
     values = np.concatenate(samples)
@@ -193,28 +197,67 @@ def resampled_h_of_factors(
     Returns:
         Shape (resamples, factors).
     """
+    values = without_noise(values)
     order = np.argsort(values, kind="stable")
     place = np.empty(len(values), np.intp)  # of every value among the sorted ones
     place[order] = np.arange(len(values))
-    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True)) + 1  # of the ties
-    tied = np.diff(ends, prepend=0)
-    groups = [place[strata == one] for one in np.unique(strata)]
-    belongs = [np.eye(codes.max() + 1)[codes[order]] for codes in levels_of]
+    ends = ends_of_ties(values[order])
+    groups = [place[members] for members in members_of(strata)]
+    of_level = [[place[members] for members in members_of(codes)] for codes in levels_of]
     parts = []
     for batch in batches(resamples, len(values)):
         counts = draw_counts(rng, batch, groups, len(values))
-        parts.append(np.stack([_h_of_counts(counts, one, ends, tied) for one in belongs], axis=1))
+        ranks, correction = resampled_ranks(counts, ends)
+        ranks *= counts
+        parts.append(np.stack([_h_of_ranks(ranks, one, correction) for one in of_level], axis=1))
     return np.concatenate(parts) if parts else np.empty((0, len(levels_of)))
 
 
-def _h_of_counts(
-    counts: npt.NDArray[np.float64],
-    belongs: npt.NDArray[np.float64],
-    ends: npt.NDArray[np.intp],
-    tied: npt.NDArray[np.intp],
-) -> npt.NDArray[np.float64]:
-    """H of each resample, from the counts of the sorted values, shape (resamples, n)."""
+def members_of(codes: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """The positions of each code, by ascending code.
+
+    >>> [one.tolist() for one in members_of(np.array([1, 0, 1]))]
+    [[1], [0, 2]]
+    """
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def ends_of_ties(
+    ordered: npt.NDArray[np.float64], strata: npt.NDArray[np.intp] | int = 0
+) -> npt.NDArray[np.intp]:
+    """Where runs of equal values end, counted from 1, shape (distinct values,).
+
+    Args:
+        ordered: shape (n,), ascending within each stratum.
+        strata: the number of the stratum of each; values of two are never tied.
+
+    >>> ends_of_ties(np.array([3.0, 5.0, 5.0])).tolist()
+    [1, 3]
+    """
+    differs = (np.diff(ordered) != 0) | (np.diff(np.broadcast_to(strata, ordered.shape)) != 0)
+    return np.flatnonzero(np.append(differs, True)) + 1
+
+
+def resampled_ranks(
+    counts: npt.NDArray[np.float64], ends: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The mean rank of every value in each resample, and the correction C for its ties.
+
+    Args:
+        counts: how often each of the sorted values was drawn, shape (resamples, n); every row sums
+            to the same.
+        ends: as `ends_of_ties` gives them.
+
+    Returns:
+        Shapes (resamples, n) and (resamples,); C is 0 where all that was drawn is the same.
+
+    >>> ranks, correction = resampled_ranks(np.array([[2.0, 0.0, 1.0]]), np.array([1, 2, 3]))
+    >>> ranks[0, [0, 2]], correction        # 1 - (2^3 - 2) / (3^3 - 3)
+    (array([1.5, 3. ]), array([0.75]))
+    """
     n = counts.shape[1]
+    drawn = counts[0].sum()
     upto = np.cumsum(counts, axis=1)
     alike = counts
     if len(ends) < n:
@@ -222,10 +265,24 @@ def _h_of_counts(
         alike = np.diff(upto, axis=1, prepend=0)
     ranks = upto - (alike - 1) / 2  # mean rank of equal values
     if len(ends) < n:
-        ranks = np.repeat(ranks, tied, axis=1)
-    sums = (counts * ranks) @ belongs  # (resamples, levels)
-    h = 12 / (n * (n + 1)) * (sums**2 / belongs.sum(axis=0)).sum(axis=1) - 3 * (n + 1)
-    return np.asarray(h / (1 - ((tied**2 - 1) * tied).sum() / (n**3 - n)))
+        ranks = np.repeat(ranks, np.diff(ends, prepend=0), axis=1)
+    tied = np.einsum("rv,rv,rv->r", alike, alike, alike) - drawn
+    return ranks, 1 - tied / (drawn**3 - drawn)
+
+
+def _h_of_ranks(
+    ranks: npt.NDArray[np.float64],
+    of_level: Sequence[npt.NDArray[np.intp]],
+    correction: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """H of each resample, from the ranks of what was drawn, summed by value: (resamples, n)."""
+    n = ranks.shape[1]
+    sums = np.stack([ranks[:, members].sum(axis=1) for members in of_level], axis=1)
+    sizes = np.array([len(members) for members in of_level])
+    h = 12 / (n * (n + 1)) * (sums**2 / sizes).sum(axis=1) - 3 * (n + 1)
+    found = np.full(len(h), np.nan)
+    np.divide(h, correction, out=found, where=correction > ROUNDING)
+    return found
 
 
 def _test(
@@ -237,18 +294,20 @@ def _test(
     rng: np.random.Generator,
 ) -> dict[str, object]:
     whole = complete(runs, [energy], [factor])
+    values = pd.Series(without_noise(whole.rows[energy]))
     samples = [
-        whole.rows.loc[whole.rows[factor] == level, energy].to_numpy(dtype=float)
-        for level in levels(whole.rows[factor])
+        np.asarray(of_level, float)
+        for _, of_level in values.groupby(whole.rows[factor], observed=True)
     ]
     n, k = len(whole.rows), len(samples)
     reason = _undefined(samples)
+    apart = not reason and separate(samples)
     h = p = np.nan
     drawn = np.empty(0)
     if not reason:
         result = stats.kruskal(*samples)
         h, p = float(result.statistic), float(result.pvalue)
-        drawn = resampled_h(samples, resamples, rng)
+        drawn = resampled_h(samples, 0 if apart else resamples, rng)
     divisor_k = k if eta_k is None else eta_k
     effect = eta_squared(h, n, divisor_k)
     if not reason and np.isnan(effect):
@@ -270,9 +329,22 @@ def _test(
         "eta_high": eta_high,
         "epsilon_low": epsilon_low,
         "epsilon_high": epsilon_high,
+        "separate": apart,
         "dropped": whole.dropped,
         "reason": reason,
     }
+
+
+def separate(samples: Sequence[npt.NDArray[np.float64]]) -> bool:
+    """Whether no two samples overlap, or touch, and some has two values.
+
+    >>> separate([np.array([1.0, 2.0]), np.array([3.0])])
+    True
+    >>> separate([np.array([1.0, 2.0]), np.array([2.0])])
+    False
+    """
+    ends = np.array(sorted((one.min(), one.max()) for one in samples))  # (samples, 2)
+    return bool((ends[:-1, 1] < ends[1:, 0]).all()) and any(len(one) > 1 for one in samples)
 
 
 def _undefined(samples: Sequence[npt.NDArray[np.float64]]) -> str:
@@ -280,6 +352,6 @@ def _undefined(samples: Sequence[npt.NDArray[np.float64]]) -> str:
         return "no run has an energy and a level"
     if len(samples) == 1:
         return "the factor has a single level"
-    if np.ptp(np.concatenate(samples)) == 0:
+    if constant(np.concatenate(samples)):
         return "all energies are the same"
     return ""

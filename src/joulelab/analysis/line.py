@@ -14,6 +14,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy.typing as npt
+
+from joulelab.analysis.rounding import constant
+
 NAN = math.nan
 
 
@@ -75,3 +79,20 @@ def no_line(method: str, n: int, fewest: int, reason: str = "") -> Line:
     """
     why = reason or f"{n} run{'s' if n != 1 else ''}; a line needs {fewest}"
     return Line(method, NAN, NAN, NAN, NAN, NAN, NAN, NAN, n, why)
+
+
+def unvaried(reference: npt.ArrayLike, measured: npt.ArrayLike) -> str:
+    """Why readings have neither a line nor a correlation; empty where both instruments vary.
+
+    Args:
+        reference: readings of the one, shape (n,).
+        measured: of the other.
+
+    >>> unvaried([1.0, 2.0, 3.0], [0.1 + 0.2, 0.3, 0.3])
+    'the instrument reads the same in all runs'
+    """
+    same = [constant(reference), constant(measured)]
+    if all(same):
+        return "both instruments read the same in all runs"
+    which = {0: "the reference", 1: "the instrument"}
+    return f"{which[same.index(True)]} reads the same in all runs" if any(same) else ""

@@ -29,11 +29,11 @@ from scipy import stats
 
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import ENERGY, complete, names, require_columns
+from joulelab.analysis.rounding import constant, without_noise
 
 COLUMNS = ("n", "w", "p", "dropped", "note", "reason")
 ACCURATE_TO = 5000
 SMALLEST = 3
-ROUNDING = 1e-14
 NOTE = f"above {ACCURATE_TO} values p is not accurate; judge by W and the Q-Q plot"
 
 
@@ -163,7 +163,7 @@ def _residuals(runs: pd.DataFrame, columns: list[str], energy: str) -> pd.Series
     grouped = rows.groupby(columns, dropna=False, observed=True)[energy]
     left = rows[energy] - grouped.transform("mean")
     # The mean of equal energies can miss them by their last digit, which is no scatter.
-    left[left.abs() <= ROUNDING * rows[energy].abs().max()] = 0.0
+    left[:] = without_noise(left, float(rows[energy].abs().max()))
     return left[grouped.transform("size") > 1]
 
 
@@ -184,4 +184,4 @@ def _shapiro(energies: pd.Series[float]) -> dict[str, object]:
 def _undefined(values: npt.NDArray[np.floating]) -> str:
     if len(values) < SMALLEST:
         return f"fewer than {SMALLEST} values"
-    return "all energies are the same" if np.ptp(values) == 0 else ""
+    return "all energies are the same" if constant(values) else ""

@@ -27,10 +27,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from joulelab.analysis.convergence import ROUNDING
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import complete, names, require_columns
 from joulelab.analysis.resampling import batches, percentile_interval, require_chance
+from joulelab.analysis.rounding import ROUNDING
 from joulelab.analysis.rounds import Score
 from joulelab.errors import UsageError
 

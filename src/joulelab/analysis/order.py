@@ -20,7 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from joulelab.analysis.kruskal import eta_squared, kruskal, resampled_h_of_factors
+from joulelab.analysis.kruskal import (
+    eta_squared,
+    kruskal,
+    resampled_h_of_factors,
+    separate,
+)
 from joulelab.analysis.levels import levels
 from joulelab.analysis.missing import ENERGY, complete
 from joulelab.analysis.resampling import percentile_interval, require_chance
@@ -33,7 +38,8 @@ class Order:
     Attributes:
         effects: a row a factor: ``factor``, ``eta_squared``, its ``low`` and ``high`` (95 %), ``h``
             and ``p``.
-        gaps: a row a pair of neighbours: ``before``, ``after``, ``gap``, ``low``, ``high``.
+        gaps: a row a pair of neighbours: ``before``, ``after``, ``gap``, ``low``, ``high``, which
+            are one where no two configurations overlap.
         n: how many units there are.
         dropped: runs without an energy, a level or a round.
         reason: why there is nothing to compare; empty where there is.
@@ -92,6 +98,8 @@ def effect_order(
     sizes = np.array([len(levels(rows[factor])) for factor in factors])
     etas = (h - sizes + 1) / (n - sizes)  # (resamples, factors)
     found = [eta_squared(one["h"], n, one["k"]) for one in table.to_dict("records")]
+    if separate([part.to_numpy(float) for _, part in rows.groupby(configuration)[energy]]):
+        etas[:] = found  # the order is the same in every resample, but for runs drawn twice
     effects = pd.DataFrame({"factor": list(factors), "eta_squared": found})
     effects[["low", "high"]] = [percentile_interval(column) for column in etas.T]
     effects["h"], effects["p"] = table["h"], table["p"]

@@ -5,13 +5,22 @@ Over n differences d_i, those of 0 left out, with r_i the rank of |d_i| (ties ge
     W+  = sum of r_i where d_i > 0            W- = sum of r_i where d_i < 0
     p   = P(|W+ - W-| at least as large)      every pattern of signs alike
     r   = (W+ - W-) / (W+ + W-)               matched-pairs rank-biserial correlation
-    tanh(atanh(r) +- z s)                     its interval, with
-    s   = sqrt((2 n^3 + 3 n^2 + n) / 6) / (n (n + 1) / 2)
+    h_i = mean over j of sign(d_i + d_j)      r is the mean of those signs over pairs i <= j
+    s^2 = 4 sum_i (h_i - mean of h)^2 / (n (n - 1))
+
+    r - r^3 +- t s sqrt((1 - r^2)^2 + t^2 s^2)
+    ------------------------------------------    its interval, t with n - 1 degrees of freedom
+               1 - r^2 + t^2 s^2
 
 Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1 (1945); r: Kerby, "The
-simple difference formula", Comprehensive Psychology 3 (2014); the interval is that of JASP and of
-R's effectsize. The p is exact up to 200 differences, with ties as without: the distribution of W+
-is built up from one rank after the other. Above, it is scipy's normal approximation.
+simple difference formula", Comprehensive Psychology 3 (2014). r is a U-statistic of the signs, s^2
+its variance (Hoeffding, Annals of Mathematical Statistics 19, 1948), and the asymmetric interval
+that of Feng and Cliff for its sibling of two samples (`joulelab.analysis.dominance`). Of normal
+differences it holds the truth in 91 to 99 % of cases from 6 to 60 pairs; that of JASP and of R's
+effectsize, tanh(atanh(r) +- 1.96 s) with the s of no effect, in 77 to 95 %, the less often the
+larger r is (``benchmarks/coverage.py``). The p is exact up to 200 differences, with ties as
+without: the distribution of W+ is built up from one rank after the other. Above, it is scipy's
+normal approximation.
 
 If all differences have one sign the interval of r has no length, which would be too sure after few
 blocks; it then reaches from (n - z^2) / (n + z^2) to 1, as that of Cliff's delta does.
@@ -19,31 +28,15 @@ blocks; it then reaches from (n - z^2) / (n + z^2) to 1, as that of Cliff's delt
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from scipy.special import ndtri
 
-from joulelab.analysis.dominance import separated_bound
+from joulelab.analysis.dominance import asymmetric_interval, separated_bound
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import sample_std, without_noise
 
 EXACT_TO = 200
-# Means that are equal on paper differ by some 1e-16 of their size, which must not break a tie.
-DIGITS = 12
-
-
-def without_noise(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Values cut to 12 digits of the largest, so that what is equal but for rounding is tied.
-
-    >>> bool(0.1 + 0.2 == 0.3), np.ptp(without_noise(np.array([0.1 + 0.2, 0.3])))
-    (False, np.float64(0.0))
-    """
-    largest = float(np.nanmax(np.abs(values), initial=0))
-    if not largest:
-        return values
-    return np.asarray(np.round(values, DIGITS - math.ceil(math.log10(largest))))
 
 
 def wilcoxon_p(differences: npt.NDArray[np.float64]) -> float:
@@ -101,10 +94,16 @@ def rank_biserial(
     if abs(value) == 1:
         bound = separated_bound(n, confidence)
         return (value, bound, 1.0) if value > 0 else (value, -1.0, -bound)
-    error = math.sqrt((2 * n**3 + 3 * n**2 + n) / 6) / (n * (n + 1) / 2)
-    reach = float(ndtri((1 + confidence) / 2)) * error
-    middle = math.atanh(value)
-    return value, math.tanh(middle - reach), math.tanh(middle + reach)
+    return value, *asymmetric_interval(value, _variance(nonzero), n - 1, confidence)
+
+
+def _variance(nonzero: npt.NDArray[np.float64]) -> float:
+    """Of the correlation, from the share of signs that each difference decides."""
+    n, ordered = len(nonzero), np.sort(nonzero)
+    below = np.searchsorted(ordered, -nonzero, "left")
+    upto = np.searchsorted(ordered, -nonzero, "right")
+    decided = (n - upto - below) / n  # h_i: the d_j above -d_i less those below
+    return 4 * sample_std(decided) ** 2 / n
 
 
 def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -84,8 +84,15 @@ def undominated(
     >>> undominated(np.array([1.0, 2.0, 2.0]), np.array([0.8, 0.9, 0.7])).tolist()
     [True, True, False]
     """
-    no_worse = (energy_j[:, None] <= energy_j) & (accuracy[:, None] >= accuracy)
-    better = (energy_j[:, None] < energy_j) | (accuracy[:, None] > accuracy)
-    dominated = (no_worse & better).any(axis=0)  # (the other, the one)
-    known: npt.NDArray[np.bool_] = ~(np.isnan(energy_j) | np.isnan(accuracy))
-    return known & ~dominated
+    known = np.flatnonzero(~(np.isnan(energy_j) | np.isnan(accuracy)))
+    # By energy, and of those that take the same the most accurate first. A point is beaten by the
+    # first of its own energy, or by the most accurate of all that take less.
+    order = known[np.lexsort((-accuracy[known], energy_j[known]))]
+    starts = np.append(True, energy_j[order][1:] != energy_j[order][:-1])[: len(order)]
+    of_energy = np.cumsum(starts) - 1  # (points,)
+    best = accuracy[order][starts]  # (energies,)
+    before = np.append(np.nan, np.maximum.accumulate(best))[:-1]
+    ordered = accuracy[order]
+    on_front = np.zeros(len(energy_j), bool)
+    on_front[order] = (ordered == best[of_energy]) & ~(before[of_energy] >= ordered)
+    return on_front

@@ -31,7 +31,8 @@ import numpy.typing as npt
 from scipy.special import kolmogorov, ndtri
 
 from joulelab.analysis.comparison import CONFIDENCE
-from joulelab.analysis.line import Line, no_line
+from joulelab.analysis.line import Line, no_line, unvaried
+from joulelab.analysis.rounding import ROUNDING, without_noise
 
 Values = npt.NDArray[np.float64]
 
@@ -65,6 +66,8 @@ def passing_bablok(
         return no_line(METHOD, len(x), FEWEST)
     if len(x) > MOST:
         return no_line(METHOD, len(x), FEWEST, f"more than {MOST:,} runs; use Deming regression")
+    if reason := unvaried(x, y):
+        return no_line(METHOD, len(x), FEWEST, reason)
     slopes, shift = _slopes(x, y)
     if not len(slopes) or shift + len(slopes) // 2 >= len(slopes):
         return no_line(METHOD, len(x), FEWEST, "the readings do not rise together")
@@ -90,12 +93,14 @@ def passing_bablok(
 def _slopes(x: Values, y: Values) -> tuple[Values, int]:
     """The sorted slopes of all pairs, and how many of them are below -1."""
     first, second = np.triu_indices(len(x), 1)
+    x, y = without_noise(x), without_noise(y)
     dx, dy = x[second] - x[first], y[second] - y[first]
+    rounding = ROUNDING / 10 * max(np.abs(x).max(), np.abs(y).max())
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = dy / dx  # one above the other: infinite, with the sign of dy
     upright = dx == 0
     slopes[upright] = np.copysign(math.inf, dy[upright])
-    slopes = np.sort(slopes[((dx != 0) | (dy != 0)) & (slopes != -1)])
+    slopes = np.sort(slopes[((dx != 0) | (dy != 0)) & (np.abs(dx + dy) > rounding)])
     return slopes, int((slopes < -1).sum())
 
 
@@ -121,9 +126,8 @@ def _interval(slopes: Values, shift: int, n: int, confidence: float) -> tuple[fl
 
 def _cusum_p(x: Values, y: Values, intercept: float, slope: float) -> float:
     """Chance of so large a sum; NaN where the slope is not positive, or all lie on one side."""
-    apart = y - intercept - slope * x
     # What rounding leaves of a point on the line is neither above nor below.
-    apart[np.abs(apart) < 1e-12 * np.abs(y).max()] = 0.0
+    apart = without_noise(y - intercept - slope * x, float(np.abs(y).max()))
     above, below = int((apart > 0).sum()), int((apart < 0).sum())
     if slope <= 0 or not above or not below:
         return NAN

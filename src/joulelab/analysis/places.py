@@ -31,11 +31,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from joulelab.analysis.rounding import constant
 from joulelab.errors import UsageError
 
 LEAST = 2
-ROUNDING = 1e-20
-"""Variance of logarithms, per entry, below which there is nothing to explain but rounding."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def place_effects(
     names = tuple(dict.fromkeys(configurations))
     _check_choice(names, places)
     total = float(((logs - logs.mean()) ** 2).sum())
-    if total <= ROUNDING * logs.size:
+    if constant(logs, 1.0):
         raise UsageError("the grams are the same everywhere: there is no variance to share out")
     by_place, by_run = logs.mean(axis=0), logs.mean(axis=1)  # (places,), (runs,)
     index = np.array([names.index(name) for name in configurations])

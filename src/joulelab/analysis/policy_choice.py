@@ -4,15 +4,18 @@ For one model and one arrival process, with the runs of every policy. A policy *
 energy per request is known, no run of it is known to be saturated, and it keeps the limit, where
 there is one, in every run: the percentile of the response times is at most the limit, and the share
 of dropped requests no larger than what the percentile leaves (1 % at the 99th), since a dropped
-request is never answered. The best policy is the one with the least mean energy among those that
-qualify.
+request is never answered.
+
+One of those that qualify has the least mean energy, and some are **alike**: the interval of the
+ratio of geometric means (Welch, `joulelab.analysis.comparison`) holds 1, so that these runs cannot
+tell which of the two takes less. The best policy is the quickest of these: joules that nobody can
+show are no reason to let requests wait. How many repetitions would decide is worked out from what
+the runs differ and scatter by.
 
 It is compared with a **baseline**, the smallest fixed batch there is, or the smallest mean batch
-where no policy is of fixed size; where that is the best itself, with the policy that takes most. It
-is compared with each policy that qualifies, too, by the ratio of geometric means with Welch's
-interval (`joulelab.analysis.comparison`). One whose interval holds 1 is **alike**: these runs
-cannot tell which of the two takes less. The best of several is chosen on the
-same data that say how good it is, so that its lead is rather too large than too small.
+where no policy is of fixed size; where that is the best itself, with the policy that takes most.
+The best of several is chosen on the same data that say how good it is, so that its lead is rather
+too large than too small.
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from joulelab import formats
 from joulelab.analysis.batching import cells, fixed_size
-from joulelab.analysis.comparison import Unpaired, ratio_of_means
+from joulelab.analysis.comparison import Unpaired, ratio_of_means, repetitions_to_tell
 from joulelab.analysis.missing import require_columns
 
 PERCENTILE = 99.0
 ALL = 100.0
 """The percentile that is the maximum."""
+MATTERS = 0.01
+"""A share of the energy that is not worth more repetitions."""
 NEAR = 0.10
 """So much more energy is little, where there is no limit and quicker answers are to be had."""
 
@@ -50,6 +56,11 @@ class Limit:
     def column(self) -> str:
         """The column of the runs with that percentile."""
         return response_column(self.percentile)
+
+    def __str__(self) -> str:
+        """With its percentile: ``p99 <= 0.20 s``."""
+        name = "maximum" if self.percentile == ALL else f"p{self.percentile:g}"
+        return f"{name} \N{LESS-THAN OR EQUAL TO} {formats.duration(self.seconds)}"
 
 
 def response_column(percentile: float) -> str:
@@ -94,17 +105,25 @@ class Choice:
     """What to run for one model and one arrival process.
 
     Attributes:
-        best: the policy that takes least among those that qualify; ``None`` where none does.
+        best: the quickest of those that qualify and cannot be told from the one that takes least;
+            ``None`` where none qualifies.
+        least: the one that takes least among those that qualify; `best` where that is told from
+            all others, or is the quickest.
+        repetitions: of both that would tell `best` from `least`, if they differ as they do here;
+            ``None`` where they are one, or nothing is known of their scatter.
         baseline: what it is compared with; ``None`` where no energy is known.
         ratio: energy per request of the best over that of the baseline; ``None`` where there is
             no best, no other policy, or an energy is not above 0.
-        alike: policies that qualify and cannot be told from the best by their energy.
-        cheaper: the one that would take least and does not qualify; ``None`` where the best does.
+        alike: the others of those that qualify and cannot be told apart by their energy, `least`
+            among them.
+        cheaper: the one that would take least and does not qualify; ``None`` where that qualifies.
         quick: the quickest that qualifies within a tenth of the best's energy, where it is another.
         policies: all of them with a known energy, by batch size.
     """
 
     best: PolicyFigures | None
+    least: PolicyFigures | None
+    repetitions: int | None
     baseline: PolicyFigures | None
     ratio: Unpaired | None
     alike: tuple[str, ...]
@@ -155,18 +174,22 @@ def choose(runs: pd.DataFrame, energy: str, limit: Limit | None = None) -> Choic
     known = runs[runs[energy].notna()]
     policies = _figures(known, energy, response, limit)
     fit = [one for one in policies if not one.hindrance]
-    best = min(fit, key=lambda one: one.energy_j, default=None)
-    least = min(policies, key=lambda one: one.energy_j, default=None)
+    least = min(fit, key=lambda one: one.energy_j, default=None)
+    cheapest = min(policies, key=lambda one: one.energy_j, default=None)
+    alike = [one for one in fit if _alike(_ratio(known, energy, one, least))]
+    best = min([*filter(None, [least]), *alike], key=_response, default=None)
     baseline = _baseline(policies, best)
     near_j = (1 + NEAR) * best.energy_j if best else math.nan
     near = [one for one in fit if one.energy_j <= near_j and not math.isnan(one.response_s)]
     quick = min(near, key=lambda one: one.response_s, default=None)
     return Choice(
         best,
+        least,
+        _repetitions(known, energy, best, least),
         baseline,
         _ratio(known, energy, best, baseline),
-        tuple(one.policy for one in fit if _alike(_ratio(known, energy, one, best))),
-        least if least is not best else None,
+        tuple(one.policy for one in [*alike, *filter(None, [least])] if one is not best),
+        cheapest if cheapest is not least else None,
         quick if quick is not best else None,
         tuple(policies),
     )
@@ -217,6 +240,20 @@ def _baseline(
     fixed = [one for one in policies if fixed_size(one.policy) is not None]
     first = next(iter(fixed or policies), None)
     return max(policies, key=lambda one: one.energy_j) if first and first is best else first
+
+
+def _response(one: PolicyFigures) -> float:
+    return math.inf if math.isnan(one.response_s) else one.response_s
+
+
+def _repetitions(
+    runs: pd.DataFrame, energy: str, one: PolicyFigures | None, other: PolicyFigures | None
+) -> int | None:
+    """How many of each would tell them apart; ``None`` where they are one, or cannot be said."""
+    if _ratio(runs, energy, one, other) is None or one is None or other is None:
+        return None
+    first, second = (list(runs.loc[runs["policy"] == p.policy, energy]) for p in (one, other))
+    return repetitions_to_tell(first, second)
 
 
 def _ratio(

@@ -29,6 +29,7 @@ from statsmodels.stats.multitest import multipletests
 
 from joulelab.analysis.levels import groups, label
 from joulelab.analysis.missing import ENERGY, complete, names
+from joulelab.analysis.rounding import constant, without_noise
 from joulelab.errors import UsageError
 
 COLUMNS = (
@@ -85,13 +86,13 @@ def dunn(
     """
     columns = names(by)
     whole = complete(runs, [energy], columns)
-    ranked = whole.rows.assign(rank=whole.rows[energy].rank())
+    ranked = whole.rows.assign(rank=pd.Series(without_noise(whole.rows[energy])).rank())
     found = list(groups(ranked, columns))
     if len(found) <= 1:
         return pd.DataFrame(columns=list(COLUMNS))
     members = [rows for _, rows in found]
     pairs = list(itertools.combinations(range(len(found)), 2))
-    same = np.ptp(whole.rows[energy].to_numpy(dtype=float)) == 0
+    same = constant(whole.rows[energy])
     p = np.full(len(pairs), np.nan) if same else _p_values(ranked["rank"], members, pairs)
     p_adjusted = p if same else _adjusted(p, adjust)
     rows = []

@@ -24,6 +24,7 @@ from scipy.special import ndtri
 
 from joulelab.analysis.missing import complete
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import constant, without_noise
 
 FEWEST = 8
 NAN = math.nan
@@ -69,7 +70,7 @@ def rank_correlation(points: pd.DataFrame, first: str, second: str) -> RankCorre
     if n < FEWEST:
         return RankCorrelation(NAN, NAN, NAN, n, f"{n} networks; a correlation needs {FEWEST}")
     one, other = (rows[name].to_numpy(float) for name in (first, second))
-    if not (np.ptp(one) and np.ptp(other)):
+    if constant(one) or constant(other):
         return RankCorrelation(NAN, NAN, NAN, n, "all networks have the same value")
     rho = spearman(one, other)
     return RankCorrelation(rho, *rank_interval(rho, n), n, "")
@@ -85,7 +86,8 @@ def spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) ->
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([0.0, 5.0, 4.0]))
     0.5
     """
-    rho = float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
+    one, other = (stats.rankdata(without_noise(values)) for values in (first, second))
+    rho = float(np.corrcoef(one, other)[0, 1])
     return math.copysign(1.0, rho) if math.isclose(abs(rho), 1.0) else rho
 
 

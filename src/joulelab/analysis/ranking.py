@@ -38,6 +38,7 @@ from joulelab.analysis.levels import Level, levels
 from joulelab.analysis.missing import complete, names
 from joulelab.analysis.paired import holm, rank_biserial, wilcoxon_p
 from joulelab.analysis.resampling import CONFIDENCE, percentile_interval, require_chance
+from joulelab.analysis.rounding import without_noise
 from joulelab.errors import UsageError
 
 PAIRS = (
@@ -155,7 +156,7 @@ def rank_treatments(
             f"{treatment!r} cannot be compared over {columns}", "name other columns as blocks"
         )
     table, dropped = _table(frame, treatment, columns, value)
-    whole = table.dropna().to_numpy(dtype=float)
+    whole = without_noise(table.dropna())
     n, k = whole.shape
     ranks = block_ranks(whole, higher_is_better) if n and k else whole
     chi2 = float(chi_square(ranks)[0]) if n >= LEAST and k >= LEAST else np.nan

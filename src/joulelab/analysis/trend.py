@@ -35,6 +35,7 @@ from scipy.special import stdtr, stdtrit
 
 from joulelab.analysis.missing import complete, numbers
 from joulelab.analysis.resampling import CONFIDENCE
+from joulelab.analysis.rounding import ROUNDING, constant, without_noise
 
 Values = npt.NDArray[np.float64]
 
@@ -153,7 +154,7 @@ def _undefined(years: Values, values: Values) -> str:
         return f"{len(values)} networks; a trend needs {FEWEST_NETWORKS}"
     if len(set(years)) < FEWEST_YEARS:
         return f"networks of {len(set(years))} different years; a trend needs {FEWEST_YEARS}"
-    return "all networks have the same value" if np.ptp(values) == 0 else ""
+    return "all networks have the same value" if constant(values) else ""
 
 
 def _line(apart: Values, values: Values) -> tuple[Values, Values, Values]:
@@ -169,13 +170,12 @@ def _line(apart: Values, values: Values) -> tuple[Values, Values, Values]:
 
 def _residuals(rows: pd.DataFrame, value: str, line: Values, leverage: Values) -> pd.DataFrame:
     values = rows[value].to_numpy(float)
-    residual = values - line
     n = len(values)
     # Of points that all lie on the line, rounding is all that is left.
-    noise = np.abs(values).max() * np.finfo(float).eps * n
-    residual = np.where(np.abs(residual) < noise, 0.0, residual)
+    residual = without_noise(values - line, float(np.abs(values).max()))
     own = residual**2 / (1 - leverage)
-    others = np.maximum((residual**2).sum() - own, 0.0) / (n - 3)
+    others = ((residual**2).sum() - own) / (n - 3)
+    others[others <= ROUNDING * own] = 0.0
     studentised = np.zeros(n)
     np.divide(
         residual,

@@ -24,11 +24,10 @@ from scipy import stats
 
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import ENERGY, complete, names
+from joulelab.analysis.rounding import constant, sample_std
 
 GROUPS, RUNS = 2, 3
 """The least of groups, and of runs in each."""
-NOISE = 1e-9
-"""Distances that differ by a smaller share of the largest are equal but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def equal_variances(
     samples = [sample for sample in parts if len(sample) >= RUNS]
     n = sum(map(len, samples))
     dropped = len(runs) - n
-    spreads = np.array([sample.std(ddof=1) for sample in samples])
+    spreads = np.array([sample_std(sample) for sample in samples])
     if len(samples) < GROUPS:
         reason = "it needs two groups of three runs"
     elif not spreads.any():
@@ -97,6 +96,7 @@ def equal_variances(
 
 def _alike(samples: Sequence[npt.NDArray[np.float64]]) -> bool:
     """Whether the distances from the median differ in no group: nothing to compare them with."""
-    distances = [np.abs(sample - np.median(sample)) for sample in samples]
-    largest = max(float(group.max()) for group in distances)
-    return all(float(np.ptp(group)) <= NOISE * largest for group in distances)
+    return all(
+        constant(np.abs(sample - np.median(sample)), float(np.abs(sample).max()))
+        for sample in samples
+    )

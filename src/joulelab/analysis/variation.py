@@ -25,6 +25,7 @@ import pandas as pd
 
 from joulelab.analysis.levels import groups
 from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
+from joulelab.analysis.rounding import sample_std
 from joulelab.errors import UsageError
 
 Over = Literal["runs", "rounds"]
@@ -115,7 +116,7 @@ def summarise_variation(table: pd.DataFrame) -> VariationSummary:
 def _spread(values: npt.NDArray[np.float64]) -> dict[str, object]:
     n = len(values)
     mean = float(values.mean()) if n else np.nan
-    std = float(values.std(ddof=1)) if n > 1 else np.nan
+    std = sample_std(values) if n > 1 else np.nan
     reason = ""
     if n <= 1:
         reason = "fewer than two values"

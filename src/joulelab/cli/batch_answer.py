@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ from joulelab.study.inference.batch_table import BatchTable
 from joulelab.study.inference.batch_table_file import table_data
 
 HELD, NOT_HELD = 0, 4
+MATTERS = 0.01
+"""A share of the joules that is not worth measuring again for."""
+MOST_TIMES = 100
+"""Longer measuring is not counted out to the reader."""
 KILOWATTS_W = 1e4
 """From how many watts on power is told in kilowatts."""
 
@@ -34,6 +39,8 @@ class Scenario:
         plan: for one of them.
         shared: power of all under the choice; ``None`` without one.
         needed: where there is no choice: how many replicas would do, or why none would.
+        times_to_tell: where chance may have made the choice: how many times as long measuring
+            would have to take to decide; ``None`` where that is not known.
     """
 
     arrivals: str
@@ -42,6 +49,7 @@ class Scenario:
     plan: Plan
     shared: Fleet | None
     needed: int | str | None
+    times_to_tell: float | None = None
 
     def in_words(self, model: str, limit: ResponseLimit | None) -> str:
         """The choice, the baseline and the saving in one sentence.
@@ -58,17 +66,47 @@ class Scenario:
             return f"{at}: {self._why_none(limit)}"
         cost = _cost(made.best, made.account)
         answered = f"{made.limit.name} {formats.duration(made.best.response_s)}"
-        if made.best.policy == made.baseline.policy:
-            return f"{at}: batch 1 needs {cost} per request ({answered}); no batching needs less"
-        told = f"{at}: {made.best.policy} needs {cost} per request ({answered})"
+        single = made.best.policy == made.baseline.policy
+        told = f"{at}: {'batch 1' if single else made.best.policy} needs {cost} per request"
+        told += f" ({answered})"
+        undecided = self._undecided()
+        if single:
+            return f"{told}; {undecided or 'no batching needs less'}"
+        told += self._against_single()
+        return f"{told}; {undecided}" if undecided else told
+
+    def _against_single(self) -> str:
+        """What batch 1 needs, and the saving where that is more than chance makes."""
+        made = self.plan
         before = _cost(made.baseline, made.account)
         if made.baseline.saturated:
             return (
-                f"{told}; batch 1 ({before}) cannot keep up: at most "
+                f"; batch 1 ({before}) cannot keep up: at most "
                 f"{formats.significant(self.replicas * made.baseline.most_per_s)}/s"
             )
         reached = f"{made.limit.name} {formats.duration(made.baseline.response_s)}"
-        return f"{told}, {formats.percent(made.saving, 0)} less than batch 1 ({before}, {reached})"
+        if made.saving is not None and made.saving < made.spread:
+            return f", which cannot be told from batch 1 ({before}, {reached})"
+        return f", {formats.percent(made.saving, 0)} less than batch 1 ({before}, {reached})"
+
+    def _undecided(self) -> str:
+        """The policy with the fewest joules, where chance may have made them fewer."""
+        made = self.plan
+        if made.least is None or made.undecided is None:
+            return ""
+        said = (
+            f"{made.least.policy} would need {formats.percent(made.undecided)} less "
+            f"({made.limit.name} {formats.duration(made.least.response_s)}), which may be chance: "
+            f"windows of one size differ by up to {formats.share(made.spread)}"
+        )
+        if made.undecided < MATTERS:
+            return f"{said}; so little hardly matters"
+        if self.times_to_tell is None:
+            return said
+        times = math.ceil(self.times_to_tell)
+        if times > MOST_TIMES:
+            return f"{said}; more than {MOST_TIMES} times the --patience would be needed to tell"
+        return f"{said}; about {max(times, 2)} times the --patience would tell"
 
     def _why_none(self, limit: ResponseLimit | None) -> str:
         quickest = self.plan.quickest
@@ -80,12 +118,12 @@ class Scenario:
             )
         else:
             told = (
-                f"no policy keeps the limit; the quickest is {quickest.policy}: "
+                f"no policy keeps {self.plan.limit}; the quickest is {quickest.policy}: "
                 f"{self.plan.limit.name} {formats.duration(quickest.response_s)}, "
                 f"{_cost(quickest, self.plan.account)} per request"
             )
         if isinstance(self.needed, int):
-            holding = " within the limit" if limit else ""
+            holding = f" with {limit}" if limit else ""
             return f"{told}; {formats.count(self.needed, 'replica')} would answer all{holding}"
         return f"{told}; {self.needed}" if self.needed else told
 
@@ -295,7 +333,7 @@ def _waits_for_ever(outcome: Outcome) -> bool:
 
 
 def _limit_text(limit: ResponseLimit) -> str:
-    return f"{limit.name} of {formats.duration(limit.seconds)}"
+    return f"{limit.name} \N{LESS-THAN OR EQUAL TO} {formats.duration(limit.seconds)}"
 
 
 def _cost(outcome: Outcome, account: Account) -> str:

@@ -101,6 +101,7 @@ def _policies(scenario: Scenario, answer: Answer) -> Table:
             mark
             for mark, holds in (
                 ("best", one is made.best),
+                ("fewest J?", one is made.least and one is not made.best),
                 ("baseline", one is made.baseline),
                 ("quickest", one is made.quickest),
                 ("yours", one.policy in own),
@@ -117,7 +118,7 @@ def _shown(scenario: Scenario, own: set[str]) -> list[Outcome]:
     made = scenario.plan
     holding = [one for one in made.outcomes if one.holds]
     holding.sort(key=lambda one: one.mean_per_request(made.account) or 0.0)
-    first = [made.best] if made.best is not None else []
+    first = [one for one in (made.best, made.least) if one is not None]
     chosen = [*first, *holding[:SHOWN], made.baseline]
     chosen += [one for one in made.outcomes if one.policy in own]
     chosen += [made.quickest] if made.quickest is not None else []
@@ -156,7 +157,7 @@ def _rates(answer: Answer) -> Table:
         before = "saturated" if made.baseline.saturated else _cost(made.baseline, account)
         rate = f"{formats.significant(one.rate_per_s)}/s"
         if made.best is None:
-            what = "saturated" if made.quickest is None else "none keeps the limit"
+            what = "saturated" if made.quickest is None else f"none keeps {made.limit}"
             drawn.add_row(rate, what, formats.DASH, before, *[formats.DASH] * 3)
             continue
         _, response, _, _, load = _figures(made.best, account)

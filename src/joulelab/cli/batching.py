@@ -136,7 +136,9 @@ class _Planner:
 
     def __init__(self, question: Question, table: BatchTable, site: Site) -> None:
         self._question = question
+        self._table = table
         self._costs = table.costs
+        self._spread = table.repeatability or 0.0
         self._site = site
         self._trials = Trials(seed=question.seed)
         own = {text: parse_policy(text) for text in question.own}
@@ -172,12 +174,14 @@ class _Planner:
             self.own,
             candidates=self._candidates,
             trials=self._trials,
+            spread=self._spread,
         )
         said = (*arrivals.remarks, *([remark] if remark else []))
         made = replace(made, remarks=(*made.remarks, *said))
         shared = None if made.best is None else self._shared(arrivals.rate_per_s, made)
         needed = None if made.best is not None else self._needed(arrivals)
-        return Scenario(str(arrivals), arrivals.rate_per_s, replicas, made, shared, needed)
+        times = self._table.times_to_tell(made.undecided) if made.undecided else None
+        return Scenario(str(arrivals), arrivals.rate_per_s, replicas, made, shared, needed, times)
 
     def fleet(self, arrivals: ArrivalProcess) -> Fleet | str:
         """The fleet with the fewest watts, or why there is none."""

@@ -252,6 +252,8 @@ def _measures(
         group_size, started_at = table.require(*TOGETHER)
         columns["group_size"] = pd.Series(table.bounded(group_size))
         columns["started_at"] = pd.Series(table.texts(started_at), dtype=object)
+    if status := table.column("energy_status"):
+        columns["energy_status"] = pd.Series(table.texts(status), dtype=object)
     return pd.DataFrame(columns)
 
 

@@ -18,6 +18,7 @@ from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import STRATEGY, rounds
 from joulelab.report.told_apart import told_apart
 
+NO_OVERLAP = "the same in every resample: no configurations overlap"
 CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.UNDECIDED: "undecided"}
 
 
@@ -59,7 +60,9 @@ def _layers(experiment: Experiment) -> Scope:
     from joulelab.analysis.claims.architecture import architecture_claims
 
     energy = str(experiment.energy.column)
-    claims = architecture_claims(experiment.measured, experiment.factors, energy)
+    claims = architecture_claims(
+        experiment.measured, experiment.factors, energy, status=experiment.energy.status
+    )
     return Scope(_title(experiment), tuple(claims), experiment.energy.remarks)
 
 
@@ -85,6 +88,8 @@ def effect_words(claim: Claim) -> str:
     effect = claim.effect
     if not formats.known(effect.value):
         return f"{effect.name}: unknown"
+    if formats.known(effect.low) and effect.low == effect.high:
+        return f"{effect.name}: {formats.statistic(effect.value)} ({NO_OVERLAP})"
     interval = formats.interval(effect.low, effect.high, formats.statistic)
     between = f"95 % interval {interval}" if "to" in interval else interval
     return f"{effect.name}: {formats.statistic(effect.value)} ({between})"
@@ -116,7 +121,9 @@ def data(found: Sequence[Scope]) -> list[dict[str, Any]]:
             "claim": claim.key,
             "statement": claim.statement,
             "source": claim.source,
-            "verdict": str(claim.verdict),
+            "verdict": claim.judgement,
+            "outcome": str(claim.verdict),
+            "basis": claim.basis or None,
             "n": claim.n,
             "unit": claim.unit,
             "test": claim.test,

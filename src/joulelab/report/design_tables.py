@@ -12,10 +12,18 @@ from joulelab.analysis.normality import normality
 from joulelab.analysis.variances import equal_variances
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.outcome import Outcome, energy_of_runs
-from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
+from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy, too_many_pairs
 
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 LOGARITHM = "logarithm"
+P_COLUMNS = {
+    "p": ("anova_p", ""),
+    "p, ranks": ("art_p", "aligned ranks"),
+    "p, log": ("log_p", "logarithms"),
+}
+"""Heading, column of the raw table, and what the analysis is of; that of the values is first."""
+MOST_NAMED = 4
+"""Of more interactions the others are counted."""
 MOST_FACTORS = 4
 """Of more factors, the full-factorial model has more terms than anybody reads."""
 
@@ -76,6 +84,9 @@ def dominances(experiment: Experiment) -> Table | Omitted:
     key, title = "dominance", "How often one level takes more energy than another: Cliff's delta"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
+    sizes = (experiment.measured[name].nunique() for name in experiment.varied)
+    if reason := too_many_pairs(sizes, "levels"):
+        return Omitted(key, title, reason)
     energy = str(experiment.energy.column)
     found = [
         dominance(experiment.measured, factor, energy)
@@ -147,27 +158,43 @@ def interactions_on(outcome: Outcome, key: str, title: str) -> Table | Omitted:
             f"{ETA}, log": raw["log_partial_eta_squared"].map(formats.effect),
         }
     )
-    together = raw[(raw["order"] > 1) & (raw["anova_p"] < SIGNIFICANT_P)]
-    strongest = "No interaction is significant."
-    if len(together):
-        effect = together.sort_values("anova_partial_eta_squared")["effect"].iloc[-1]
-        strongest = (
-            f"{formats.count(len(together), 'interaction')} significant, the strongest {effect}: "
-            "the effect of one factor depends on the level of the other."
-        )
     note = (
-        f"{strongest} Analysis of variance of the {outcome.plural}, of aligned ranks, and of "
-        f"logarithms, on which factors that each multiply the {outcome.noun} do not interact. "
-        "Kruskal-Wallis tests look at one factor at a time and see none of this."
+        f"{_together(raw, outcome)} Analysis of variance of the {outcome.plural}, of aligned "
+        f"ranks, and of logarithms, on which factors that each multiply the {outcome.noun} do not "
+        "interact. Kruskal-Wallis tests, with or without the other factors held fixed, see none of "
+        "this."
     )
     bold = {
         (int(row), heading)
-        for heading, column in (
-            ("p", "anova_p"),
-            ("p, ranks", "art_p"),
-            ("p, log", "log_p"),
-        )
+        for heading, (column, _) in P_COLUMNS.items()
         for row in raw.index[raw[column] < SIGNIFICANT_P]
     }
     wide = (f"{ETA}, ranks", "p, log")
     return Table(key, title, note, raw, shown, ("effect",), frozenset(bold), wide=wide)
+
+
+def _together(raw: pd.DataFrame, outcome: Outcome) -> str:
+    """Which interactions any of the three analyses finds, and which of them finds each."""
+    whats = {column: what or outcome.plural for column, what in P_COLUMNS.values()}
+    pairs = raw[raw["order"] > 1]
+    tested = [column for column in whats if pairs[column].notna().any()]
+    found = {
+        str(row["effect"]): [column for column in tested if row[column] < SIGNIFICANT_P]
+        for row in pairs.sort_values("anova_p").to_dict("records")
+    }
+    found = {effect: columns for effect, columns in found.items() if columns}
+    if not found:
+        by = formats.listing([whats[column] for column in tested])
+        return f"No interaction is significant, by analysis of {by}."
+    said = "; ".join(
+        effect
+        if columns == tested
+        else f"{effect} of {formats.listing([whats[column] for column in columns])} only"
+        for effect, columns in list(found.items())[:MOST_NAMED]
+    )
+    more = len(found) - MOST_NAMED
+    rest = f"; and {more} more" if more > 0 else ""
+    return (
+        f"{formats.count(len(found), 'interaction')} significant: {said}{rest}. The effect of one "
+        "factor depends on the level of the other."
+    )

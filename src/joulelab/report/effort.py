@@ -9,11 +9,11 @@ from __future__ import annotations
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.coupling import Coupling, coupling
+from joulelab.analysis.coupling import MOST, Coupling, coupling
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table, no_energy
+from joulelab.report.tables import Omitted, Table, no_energy, too_many_drawn
 
 QUANTILES = ("p5", "p25", "p50", "p75", "p95")
 APART = 0.05
@@ -65,6 +65,8 @@ def utilisation_picture(experiment: Experiment) -> Picture | Omitted:
     table = utilisation_table(experiment)
     if isinstance(table, Omitted):
         return Omitted(key, title, table.reason)
+    if reason := too_many_drawn(len(table.raw)):
+        return Omitted(key, title, reason)
     load = table.raw.reindex(columns=["configuration", "mean", *QUANTILES])
     named = str(experiment.runs["device"].iloc[0]) if "device" in experiment.runs else ""
     device = {"cuda": "GPU", "cpu": "processor"}.get(named.partition(":")[0], "device")
@@ -113,6 +115,8 @@ def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
     found = _coupling(experiment)
     if isinstance(found, str):
         return Omitted(key, title, found)
+    if reason := too_many_drawn(len(found.table)):
+        return Omitted(key, title, reason)
     parts = _parts(found.table)
     costs = [
         Cost(
@@ -226,6 +230,8 @@ def _words(found: Coupling, experiment: Experiment) -> str:
             f"({formats.statistic(worst['duration_ratio'])} times the time, "
             f"{formats.statistic(worst['energy_ratio'])} times the energy)."
         )
+    elif not found.pairs and len(found.table) > 1:
+        said.append(f"Pairs of more than {MOST:,} configurations are not compared.")
     else:
         said.append(f"In none of {found.pairs:,} pairs the faster takes significantly more energy.")
     if experiment.energy.status.endswith("estimated"):

@@ -19,6 +19,8 @@ from joulelab.study.trust import STUDY, code_in, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
+STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated")
+"""Column of an export; a table from elsewhere seldom says how its energies came about."""
 
 
 Made = TypeVar("Made")
@@ -188,7 +190,12 @@ def experiment_of_table(
     else:
         none = "none that can be" if impossible else "none"
         said = (f"No energy is known: the table has {none}.", *remarks, *sentences)
-    basis = EnergyBasis(energy if known else None, "of unknown source", said)
+    status = "of unknown source"
+    if known and STATUS in frame:
+        stated = frame.loc[frame[energy].notna(), STATUS]
+        stated = stated[stated.isin(STATUSES)]
+        status = joint_status(stated) if len(stated) else status
+    basis = EnergyBasis(energy if known else None, status, said)
     return Experiment(
         name=name,
         kind=kind,
@@ -254,7 +261,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, joint_status(runs.loc[net | gross, "energy_status"]), tuple(remarks))
+    return EnergyBasis(column, joint_status(runs.loc[net | gross, STATUS]), tuple(remarks))
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:

@@ -8,12 +8,12 @@ from typing import Any
 from joulelab import formats
 from joulelab.analysis.normality import normality
 from joulelab.report.experiment import Experiment
+from joulelab.report.factor_effects import FIXED, effects
 from joulelab.report.ledger import StudyEnergy
 from joulelab.report.tables import (
     SIGNIFICANT_P,
     STRATEGY,
     Table,
-    effects,
     found_clusters,
     increases,
     optima,
@@ -35,18 +35,23 @@ def _effect(experiment: Experiment) -> str:
     table = effects(experiment)
     if not isinstance(table, Table):
         return ""
-    strongest = table.raw.iloc[int(table.raw["eta_squared"].fillna(-1.0).to_numpy().argmax())]
-    factor = str(strongest["factor"])
-    if strongest["p"] >= SIGNIFICANT_P:
+    moving = table.raw[table.raw[f"{FIXED}p"] < SIGNIFICANT_P]
+    held = " with the other factors held fixed" if len(table.raw) > 1 else ""
+    if not len(moving):
         return (
-            f"No factor of {experiment.name} moves the energy significantly (Kruskal-Wallis, "
-            f"smallest p {formats.p_value(table.raw['p'].min())})."
+            f"No factor of {experiment.name} moves the energy significantly (Kruskal-Wallis"
+            f"{held}, smallest p {formats.p_value(table.raw[f'{FIXED}p'].min())})."
         )
-    verb = "explains most of" if strongest["eta_squared"] >= MOST else "moves"
+    # Of those that move it, the one to which most of all spread is due.
+    strongest = moving.iloc[int(moving["eta_squared"].to_numpy().argmax())]
+    factor, share = str(strongest["factor"]), strongest["eta_squared"]
+    verb = "explains most of" if share >= MOST else "moves"
     most = "" if verb.startswith("explains") or len(table.raw) == 1 else " most"
+    fixed = f"η² = {formats.effect(strongest[f'{FIXED}eta_squared'])}{held}"
+    size = f"{fixed}, {strongest[f'{FIXED}magnitude']}"
     sentence = (
         f"In {experiment.name}, {factor} {verb} the {experiment.energy.status} energy{most} "
-        f"(η² = {formats.effect(strongest['eta_squared'])}, {strongest['magnitude']})"
+        f"({size}{f'; {formats.effect(share)} of all runs' if held else ''})"
     )
     costs = increases(experiment)
     if isinstance(costs, Table) and (costs.raw["factor"] == factor).any():

@@ -25,6 +25,7 @@ from joulelab.report.tables import (
     no_energy,
     optima,
     rounds,
+    too_many_drawn,
     variations,
 )
 
@@ -87,6 +88,8 @@ def energy_picture(experiment: Experiment) -> Picture | Omitted:
     table = variations(experiment)
     if isinstance(table, Omitted):
         return Omitted(key, title, table.reason)
+    if reason := too_many_drawn(len(table.raw)):
+        return Omitted(key, title, reason)
     bars = table.raw.rename(columns={"std_j": "spread_j"})
     least, most = bars.iloc[0], bars.iloc[-1]
     note = (

@@ -131,8 +131,8 @@ def _claims(matched: Sequence[tuple[Experiment, Experiment]]) -> Table | Omitted
         {
             "claim": name,
             "statement": name.removesuffix(found[0][name].key) + found[0][name].statement,
-            "verdict_a": str(found[0][name].verdict),
-            "verdict_b": str(found[1][name].verdict),
+            "verdict_a": found[0][name].judgement,
+            "verdict_b": found[1][name].judgement,
             "agree": found[0][name].verdict == found[1][name].verdict,
             "effect": found[0][name].effect.name,
             "effect_a": found[0][name].effect.value,

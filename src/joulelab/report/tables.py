@@ -7,7 +7,7 @@ The numbers III to V are those of the tables of Yarally et al., CAIN 2023.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,18 @@ from joulelab.analysis.claims.search import SUBSTANTIAL
 from joulelab.analysis.clusters import Clusters, clusters
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.increase import increase
-from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.missing import ENERGY
-from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.rounds import score_rounds
 from joulelab.analysis.variation import variation
 from joulelab.report.experiment import Experiment, once
-from joulelab.report.outcome import Outcome, energy_of_runs
 
 STRATEGY = "strategy"
-REPLICATION = "yarally2023"
 SIGNIFICANT_P = 0.05
 RESAMPLES = 1000
+MOST_DRAWN = 200
+"""Of more configurations no figure has room for the names."""
+MOST_PAIRS = 5000
+"""Of more pairs there is no table: nobody reads it, and their number is that of a square."""
 NEARLY = "nearly"
 
 
@@ -119,64 +119,6 @@ def rounds(experiment: Experiment) -> pd.DataFrame:
 
 
 @once
-def effects(experiment: Experiment) -> Table | Omitted:
-    """Table IV: does a factor move the energy, and how strongly?"""
-    key, title = "kruskal", "Effect of each factor on energy: Kruskal-Wallis (Table IV)"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
-    outcome = energy_of_runs(experiment)
-    table = effects_on(outcome, key, title)
-    if isinstance(table, Omitted):
-        return table
-    raw, shown, note = table.raw, table.shown, table.note
-    if experiment.protocol == REPLICATION and STRATEGY not in experiment.factors:
-        k = experiment.runs["configuration"].nunique()
-        whole = kruskal(outcome.runs, list(raw["factor"]), outcome.column, eta_k=k)
-        raw["eta_squared_as_published"] = whole["eta_squared"]
-        shown[f"η², k = {k}"] = whole["eta_squared"].map(formats.effect)
-        note += (
-            f" The last column takes the number of configurations, {k}, for k, as the paper did; "
-            "the number of levels is right."
-        )
-    return replace(table, note=note + _single_levels(experiment))
-
-
-def effects_on(outcome: Outcome, key: str, title: str) -> Table | Omitted:
-    """Kruskal-Wallis of every factor on any measure of the runs.
-
-    Args:
-        outcome: the measure.
-        key: of the table.
-        title: of the table.
-    """
-    factors = list(outcome.factors)
-    whole = kruskal(outcome.runs, factors, outcome.column, resamples=RESAMPLES)
-    raw = whole[whole["h"].notna()].reset_index(drop=True)
-    if not len(raw):
-        reasons = whole["reason"].map(outcome.said)
-        return Omitted(key, title, _sentence(reasons, "no factor has two levels"))
-    shown = pd.DataFrame(
-        {
-            "factor": raw["factor"],
-            "levels": raw["k"].map(str),
-            "H": raw["h"].map("{:,.3f}".format),
-            "p": raw["p"].map(formats.p_value),
-            "η²": raw["eta_squared"].map(formats.effect),
-            "95 % interval": formats.intervals(raw["eta_low"], raw["eta_high"], formats.effect),
-            "ε²": raw["epsilon_squared"].map(formats.effect),
-            "magnitude": raw["magnitude"],
-        }
-    )
-    note = (
-        f"A small p says that the factor moves the {outcome.noun}; η² says how much of it the "
-        "factor explains (small from 0.01, medium from 0.06, large from 0.14), with a bootstrap "
-        "interval."
-    )
-    text = ("factor", "95 % interval", "magnitude")
-    return Table(key, title, note, raw, shown, text, wide=("levels", "ε²"))
-
-
-@once
 def increases(experiment: Experiment) -> Table | Omitted:
     """How much more energy the upper level of each factor costs."""
     key, title = "increase", "Mean increase in energy by factor"
@@ -185,7 +127,7 @@ def increases(experiment: Experiment) -> Table | Omitted:
     whole = increase(experiment.measured, experiment.varied, str(experiment.energy.column))
     raw = whole[whole["increase_percent"].notna()].reset_index(drop=True)
     if not len(raw):
-        return Omitted(key, title, _sentence(whole["reason"], "no factor has two levels"))
+        return Omitted(key, title, sentence(whole["reason"], "no factor has two levels"))
     shown = pd.DataFrame(
         {
             "factor": raw["factor"],
@@ -271,34 +213,6 @@ def variations(experiment: Experiment) -> Table | Omitted:
     return Table(key, title, note, raw, shown, ("configuration",), folded=True)
 
 
-@once
-def pairs(experiment: Experiment) -> Table | Omitted:
-    """Which configurations differ in energy: Dunn's test with Holm's correction."""
-    key, title = "posthoc", "Which configurations differ in energy: Dunn's test, Holm's correction"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
-    whole = dunn(experiment.measured, energy=str(experiment.energy.column))
-    raw = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
-    if not len(raw):
-        return Omitted(key, title, _sentence(whole["reason"], "it needs two configurations"))
-    shown = pd.DataFrame(
-        {
-            "one": raw["first"],
-            "other": raw["second"],
-            "energy, one": raw["mean_first_j"].map(formats.joules),
-            "energy, other": raw["mean_second_j"].map(formats.joules),
-            "adjusted p": raw["p_adjusted"].map(formats.p_value),
-        }
-    )
-    differ = raw["p_adjusted"] < SIGNIFICANT_P
-    note = (
-        f"{int(differ.sum()):,} of {formats.count(len(raw), 'pair')} differ at an adjusted p below "
-        f"{SIGNIFICANT_P} (bold)."
-    )
-    bold = frozenset((int(row), "adjusted p") for row in raw.index[differ])
-    return Table(key, title, note, raw, shown, ("one", "other"), bold, folded=True)
-
-
 def no_energy(experiment: Experiment, key: str, title: str) -> Omitted | None:
     """Why everything about energy is left out; ``None`` where there are energies."""
     if not len(experiment.runs):
@@ -308,12 +222,38 @@ def no_energy(experiment: Experiment, key: str, title: str) -> Omitted | None:
     return None
 
 
-def _single_levels(experiment: Experiment) -> str:
+def too_many_pairs(sizes: Iterable[int], what: str) -> str:
+    """Why pairs are not compared, where they are too many; empty where they are not.
+
+    Args:
+        sizes: how many there are that make pairs, for each factor.
+        what: they are, in the plural.
+    """
+    pairs = sum(size * (size - 1) // 2 for size in sizes)
+    if pairs <= MOST_PAIRS:
+        return ""
+    return f"{pairs:,} pairs of {what} are more than anybody reads."
+
+
+def too_many_drawn(count: int) -> str:
+    """Why configurations are not drawn one by one, where they are too many; empty if not.
+
+    Args:
+        count: of the configurations.
+    """
+    if count <= MOST_DRAWN:
+        return ""
+    return f"{count:,} configurations are too many to be told apart; the table has them."
+
+
+def single_levels(experiment: Experiment) -> str:
+    """Which factors do not vary, in a sentence; empty where all do."""
     same = [factor for factor in experiment.factors if factor not in experiment.varied]
     return f" Not varied: {formats.listing(same)}." if same else ""
 
 
-def _sentence(reasons: Iterable[str], otherwise: str) -> str:
+def sentence(reasons: Iterable[str], otherwise: str) -> str:
+    """Reasons, each once, as a sentence; where there is none, another one."""
     return ("; ".join(dict.fromkeys(reason for reason in reasons if reason)) or otherwise) + "."
 
 

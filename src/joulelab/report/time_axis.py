@@ -60,9 +60,9 @@ def limit_line(axes: Axes, which: Literal["x", "y"], limit_s: float, size: Size)
     draw(limit_s, color=INK, linewidth=size.thin_pt, linestyle=DOTS)
 
 
-def limit_key(limit_s: float | None, size: Size) -> dict[str, Line2D]:
-    """The limit's entry of a legend; none where there is no limit."""
-    if limit_s is None:
+def limit_key(limit: str | None, size: Size) -> dict[str, Line2D]:
+    """The entry of a limit, in words, in a legend; none where there is no limit."""
+    if limit is None:
         return {}
     line = Line2D([], [], color=INK, linewidth=size.thin_pt, linestyle=DOTS)
-    return {f"limit, {formats.duration(limit_s)}": line}
+    return {f"limit, {limit}": line}

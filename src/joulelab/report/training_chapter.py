@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from joulelab.report import design_tables, effort, pictures, search_tables, tables
+from joulelab.report import design_tables, effort, factor_effects, pictures, search_tables, tables
 from joulelab.report.chapter import Chapter, Shown
 from joulelab.report.experiment import Experiment
 from joulelab.report.findings import training_findings
@@ -17,13 +17,14 @@ def training_tables(experiment: Experiment) -> list[Table | Omitted]:
     makers = [
         *SEARCH_TABLES[tables.STRATEGY in experiment.factors],
         design_tables.assumptions,
-        tables.effects,
+        factor_effects.effects,
         tables.increases,
         design_tables.dominances,
         design_tables.factor_interactions,
         tables.cluster_table,
         tables.variations,
-        tables.pairs,
+        factor_effects.factor_levels,
+        factor_effects.pairs,
         effort.time_energy_table,
         effort.flops_table,
         effort.utilisation_table,
@@ -61,6 +62,7 @@ def training_contents(experiment: Experiment) -> list[Shown]:
         made["clusters"],
         pictures.variation_picture(experiment),
         made["variation"],
+        made["posthoc-levels"],
         made["posthoc"],
         effort.time_energy_picture(experiment),
         made["time-energy"],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from joulelab import formats
+
+ESTIMATED = "estimated"
+"""How the status of energies ends that no sensor, or no sensor alone, has read."""
 
 
 class Verdict(StrEnum):
@@ -52,6 +55,8 @@ class Claim:
         n: how many independent units decide.
         unit: what these are, in the plural: ``"configurations"``.
         said: what was seen, in a sentence.
+        basis: ``"estimated"`` or ``"partly estimated"``, where the energies that decide are; empty
+            where they were measured, or the claim is not about energy.
     """
 
     key: str
@@ -65,15 +70,21 @@ class Claim:
     n: int
     unit: str
     said: str
+    basis: str = ""
+
+    @property
+    def judgement(self) -> str:
+        """The verdict, and that it rests on estimates if it does: ``holds on estimated energy``."""
+        return f"{self.verdict} on {self.basis} energy" if self.basis else str(self.verdict)
 
     @property
     def words(self) -> str:
-        """The verdict: ``holds``, or ``cannot be decided with n = 6 configurations``."""
+        """The judgement: ``holds``, or ``cannot be decided with n = 6 configurations``."""
         if self.verdict is Verdict.UNDECIDED:
             first, *rest = self.unit.split(" ")
             counted = formats.count(self.n, first.removesuffix("s"))
-            return f"{self.verdict} with n = {' '.join([counted, *rest])}"
-        return str(self.verdict)
+            return f"{self.judgement} with n = {' '.join([counted, *rest])}"
+        return self.judgement
 
 
 def below(effect: Effect) -> Verdict:
@@ -87,3 +98,32 @@ def below(effect: Effect) -> Verdict:
     if effect.high < effect.reference:
         return Verdict.HOLDS
     return Verdict.FAILS if effect.low > effect.reference else Verdict.UNDECIDED
+
+
+def on_energy(claim: Claim, status: str) -> Claim:
+    """The same claim, saying that it rests on estimates where its energies are estimates.
+
+    Args:
+        claim: on energy.
+        status: of the energies that decide: ``"measured"``, ``"estimated"``, ``"partly estimated"``
+            or another one, which says nothing of how they came about.
+    """
+    return replace(claim, basis=status) if status.endswith(ESTIMATED) else claim
+
+
+def beyond_time(claim: Claim, status: str, why: str) -> Claim:
+    """The same claim, undecided where its energies are estimates, which follow time.
+
+    Joules that are estimated are, by construction, time times a power that the estimator takes the
+    work to draw. What moves the power alone they cannot show, and what moves the time alone (other
+    programs, say) they show as energy.
+
+    Args:
+        claim: on energy, that time cannot decide.
+        status: as of `on_energy`.
+        why: what time cannot show, in a sentence.
+    """
+    claim = on_energy(claim, status)
+    if not claim.basis:
+        return claim
+    return replace(claim, verdict=Verdict.UNDECIDED, said=f"{claim.said} {why}")

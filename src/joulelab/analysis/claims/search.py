@@ -20,6 +20,7 @@ from joulelab.analysis.comparison import mean_interval
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.hodges_lehmann import shift
 from joulelab.analysis.paired import holm, rank_biserial, wilcoxon_p
+from joulelab.analysis.rounding import without_noise
 
 PAPER = "Yarally et al., CAIN 2023, "
 WITHIN = 27
@@ -79,6 +80,7 @@ def searches(
         return frame.astype({column: float}).pivot(index=index, columns=strategy, values=column)
 
     accuracy = wide(exact, "optimum_accuracy")
+    accuracy[:] = without_noise(accuracy)  # a tie of means is a tie of their last digits, too
     whole = accuracy.notna().all(axis=1)
     return Searches(
         accuracy[whole],

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from joulelab import formats
+from joulelab.analysis.policy_choice import Limit
 from joulelab.report.paper.layout import legend_above, require_drawable
 from joulelab.report.style import GREY, Look, Size, Width, energy_axis, looks, styled
 from joulelab.report.time_axis import limit_key, limit_line, time_axis
@@ -49,7 +50,7 @@ def batch_size_figure(
     models: Mapping[str, pd.DataFrame],
     energy_label: str,
     tail: str,
-    limit_s: float | None = None,
+    limit: Limit | None = None,
     width: Width = "screen",
 ) -> Figure:
     """Energy per request and response time against batch size, a row of panels for each model.
@@ -58,7 +59,7 @@ def batch_size_figure(
         models: by name its cells, with the columns of `POINTS`.
         energy_label: of the energy axis, with ``{unit}`` in it.
         tail: what the whiskers of the response times reach to, for instance ``99th percentile``.
-        limit_s: of the response time, drawn as a line.
+        limit: of the response time, drawn as a line.
         width: of the figure.
 
     Raises:
@@ -80,16 +81,16 @@ def batch_size_figure(
                     _responses(right, some, look, size)
             left.set_title(name, fontsize=size.small_pt)
             _energy_scale(left, cells, energy_label, size)
-            if limit_s is not None:
-                limit_line(right, "y", limit_s, size)
+            if limit is not None:
+                limit_line(right, "y", limit.seconds, size)
             right.set_ylabel("response time", fontsize=size.small_pt)
         figure.align_ylabels(grid[:, 0])
-        _share_times(grid[:, 1], every, limit_s)
+        _share_times(grid[:, 1], every, limit.seconds if limit else None)
         _share_sizes(list(grid.flat), every)
         for axes in grid[-1]:
             axes.set_xlabel("batch size", fontsize=size.small_pt)
         grid[0, 1].set_title(f"mean, whisker to the {tail}", fontsize=size.small_pt)
-        keys = entries | _saturated_key(every) | limit_key(limit_s, size)
+        keys = entries | _saturated_key(every) | limit_key(str(limit) if limit else None, size)
         legend_above(figure, keys, size)
     return figure
 

@@ -28,8 +28,9 @@ from joulelab.report.batching.runs import (
 )
 from joulelab.report.design_tables import ETA, interactions_on
 from joulelab.report.experiment import Experiment, once
+from joulelab.report.factor_effects import effects_on
 from joulelab.report.outcome import Outcome
-from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, effects_on, no_energy
+from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy
 
 RESPONSE = "response_mean_s"
 STATISTICS = ("h", "p", "eta_squared", "epsilon_squared", "n", "k", "dropped", "reason")

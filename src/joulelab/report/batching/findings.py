@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from joulelab import formats
-from joulelab.analysis.policy_choice import Choice, Limit, PolicyFigures
+from joulelab.analysis.policy_choice import MATTERS, Choice, Limit, PolicyFigures
 from joulelab.report.batching.effects import energy_effects, model_by_policy, response_effects
 from joulelab.report.batching.notes import limit_note, saturations
 from joulelab.report.batching.runs import (
@@ -15,10 +15,13 @@ from joulelab.report.batching.runs import (
     tail_name,
 )
 from joulelab.report.experiment import Experiment
+from joulelab.report.factor_effects import FIXED
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table
 
 Chosen = tuple[dict[str, Any], Choice]
 AT_LEAST = 2
+MOST_REPETITIONS = 100
+"""More are not counted out to the reader."""
 WHY = {
     "saturated": "is saturated",
     "drops requests": "drops too many requests",
@@ -60,7 +63,15 @@ def _setting(experiment: Experiment, levels: dict[str, Any], choice: Choice) -> 
     said += _against(choice)
     if formats.known(best.response_s):
         said += f", with a {tail_name(experiment)} of {formats.duration(best.response_s)}"
-    clauses = [_alike(choice, limit), _quick(choice, limit), _cheaper(choice, limit), _unsure(best)]
+    if limit is not None:
+        said += f" (limit: {limit})"
+    clauses = [
+        _undecided(experiment, choice),
+        _alike(choice, limit),
+        _quick(choice, limit),
+        _cheaper(choice, limit),
+        _unsure(best),
+    ]
     return "; ".join([said, *filter(None, clauses)]) + "."
 
 
@@ -74,7 +85,7 @@ def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
         return "no policy can be recommended"
     said = (
         f"no policy keeps the limit, a {tail_name(experiment)} of at most "
-        f"{formats.duration(limit.seconds)}"
+        f"{formats.duration(limit.seconds)} in every run"
     )
     slow = [one for one in choice.policies if one.hindrance == "too slow"]
     if not slow:
@@ -112,9 +123,31 @@ def _against(choice: Choice) -> str:
     return f", {formats.percent(abs(choice.saving), 0)} {word} than {baseline.policy}"
 
 
+def _undecided(experiment: Experiment, choice: Choice) -> str:
+    """The policy that took least, where chance may have done it, and what would decide."""
+    best, least = choice.best, choice.least
+    if best is None or least is None or best is least or best.energy_j <= 0:
+        return ""
+    less = 1 - least.energy_j / best.energy_j
+    after = (
+        f" with a {tail_name(experiment)} of {formats.duration(least.response_s)}"
+        if formats.known(least.response_s)
+        else ""
+    )
+    said = f"{least.policy} took {formats.percent(less)} less{after}, which may be chance"
+    if less < MATTERS:
+        return f"{said} and is too little to matter"
+    needed = choice.repetitions
+    if needed is None:
+        return said
+    some = f"about {needed}" if needed <= MOST_REPETITIONS else f"more than {MOST_REPETITIONS}"
+    return f"{said}: {some} repetitions of each would tell"
+
+
 def _alike(choice: Choice, limit: Limit | None) -> str:
-    """Policies that qualify and whose energy these runs cannot tell from the best."""
+    """Other policies that qualify and whose energy these runs cannot tell from the least."""
     told = {choice.baseline.policy if choice.baseline else "", _quicker(choice, limit)}
+    told |= {choice.least.policy if choice.least else ""}
     others = [policy for policy in choice.alike if policy not in told]
     return f"{formats.listing(others)} cannot be told from it by energy" if others else ""
 
@@ -189,15 +222,17 @@ def _effects(table: Table | Omitted, noun: str) -> str:
     """Which factors move a measure, the strongest first."""
     if isinstance(table, Omitted):
         return ""
-    rows = table.raw.sort_values("eta_squared", ascending=False).to_dict("records")
+    eta = f"{FIXED}eta_squared"
+    rows = table.raw.sort_values(eta, ascending=False).to_dict("records")
     moved = [
-        f"{row['factor']} (η² = {formats.effect(row['eta_squared'])}, {row['magnitude']})"
+        f"{row['factor']} (η² = {formats.effect(row[eta])}, {row[f'{FIXED}magnitude']})"
         for row in rows
-        if row["p"] < SIGNIFICANT_P
+        if row[f"{FIXED}p"] < SIGNIFICANT_P
     ]
+    held = ", the other factors held fixed" if len(rows) > 1 else ""
     if not moved:
-        return f"{noun} over all runs is moved significantly by no factor (Kruskal-Wallis)."
-    return f"{noun} over all runs is moved by {formats.listing(moved)} (Kruskal-Wallis)."
+        return f"{noun} is moved significantly by no factor (Kruskal-Wallis{held})."
+    return f"{noun} is moved by {formats.listing(moved)} (Kruskal-Wallis{held})."
 
 
 def _equals(p: float) -> str:

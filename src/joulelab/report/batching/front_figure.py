@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from joulelab.analysis.policy_choice import Limit
 from joulelab.report.direct_labels import name_points
 from joulelab.report.paper.layout import legend_above, panels, require_drawable
 from joulelab.report.style import BLUE, GREY, VERMILLION, Size, Width, energy_axis, styled
@@ -31,7 +32,7 @@ def front_figure(
     fronts: Mapping[str, pd.DataFrame],
     energy_label: str,
     tail: str,
-    limit_s: float | None = None,
+    limit: Limit | None = None,
     width: Width = "screen",
 ) -> Figure:
     """Energy per request against response time; efficient policies are joined and named.
@@ -41,7 +42,7 @@ def front_figure(
             ``saturated`` and ``efficient`` (no other that kept up takes less and answers sooner).
         energy_label: of the energy axis, with ``{unit}`` in it.
         tail: of the response times, for instance ``99th percentile``.
-        limit_s: of the response time, drawn as a line.
+        limit: of the response time, drawn as a line.
         width: of the figure.
 
     Raises:
@@ -54,13 +55,13 @@ def front_figure(
         entries: dict[str, Artist] = {}
         for axes, (title, cells) in zip(grid, known.items(), strict=True):
             entries |= _front(axes, cells, size)
-            if limit_s is not None:
-                limit_line(axes, "x", limit_s, size)
+            if limit is not None:
+                limit_line(axes, "x", limit.seconds, size)
             axes.set_title(title, fontsize=size.small_pt)
             _front_scales(axes, cells, energy_label, size)
         for axes in grid[-COLUMNS:]:
             axes.set_xlabel(f"response time, {tail}", fontsize=size.small_pt)
-        legend_above(figure, entries | limit_key(limit_s, size), size)
+        legend_above(figure, entries | limit_key(str(limit) if limit else None, size), size)
         figure.draw_without_rendering()
         for axes, cells in zip(grid, known.values(), strict=True):
             _name(axes, cells, size)

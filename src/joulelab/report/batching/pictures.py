@@ -12,7 +12,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size
 from joulelab.analysis.pareto import undominated
-from joulelab.analysis.policy_choice import Limit, response_column
+from joulelab.analysis.policy_choice import response_column
 from joulelab.report.batching.batch_size_figure import batch_size_figure
 from joulelab.report.batching.distribution_figure import batch_distribution_figure
 from joulelab.report.batching.front_figure import front_figure
@@ -46,7 +46,7 @@ def batch_size_picture(experiment: Experiment) -> Picture | Omitted:
     models = {str(model): rows for model, rows in points.groupby("model", sort=False)}
     limit, _ = asked_limit(experiment)
     label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
-    figure = batch_size_figure(models, label, tail_name(experiment), _seconds(limit))
+    figure = batch_size_figure(models, label, tail_name(experiment), limit)
     note = (
         "Fixed batch sizes by their size, other policies at their mean batch. Left: means with "
         "their 95 % intervals, each model on a scale of its own from 0. Right: all models on one "
@@ -69,7 +69,7 @@ def front_picture(experiment: Experiment) -> Picture | Omitted:
     }
     limit, _ = asked_limit(experiment)
     label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
-    figure = front_figure(fronts, label, tail_name(experiment), _seconds(limit))
+    figure = front_figure(fronts, label, tail_name(experiment), limit)
     note = (
         "Better is down and to the left. Joined and named are the policies that no other beats in "
         "both, by means over the repetitions; saturated ones do not take part."
@@ -180,10 +180,6 @@ def _mean(counts: dict[int, int]) -> float:
 
 def _basis(experiment: Experiment) -> str:
     return "net" if experiment.energy.column == NET else "gross"
-
-
-def _seconds(limit: Limit | None) -> float | None:
-    return limit.seconds if limit else None
 
 
 def _nothing(experiment: Experiment) -> str:

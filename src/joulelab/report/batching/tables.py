@@ -147,10 +147,10 @@ def choice_table(experiment: Experiment) -> Table | Omitted:
         [
             f"The policy with the least {experiment.energy.name} per request "
             f"({experiment.energy.status}) among those that are not saturated{_limited(experiment)}"
-            f"; {heading} is the {tail} of its response times. It is "
-            "compared with the smallest fixed batch there is or, where that is the best, with the "
-            "policy that takes most (ratio of geometric means, Welch). “As good” are policies "
-            "whose energy these runs cannot tell from the best.",
+            "; of those whose energy these runs cannot tell from the least, the quickest, and the "
+            f"others are “as good”. {heading} is the {tail} of its response times. It is compared "
+            "with the smallest fixed batch there is or, where that is the best, with the policy "
+            "that takes most (ratio of geometric means, Welch).",
             *limit_note(experiment),
         ]
     )
@@ -161,7 +161,7 @@ def choice_table(experiment: Experiment) -> Table | Omitted:
 
 def _chosen(choice: Choice) -> dict[str, Any]:
     """A choice as numbers; NaN and ``None`` for what there is not."""
-    best, baseline, ratio = choice.best, choice.baseline, choice.ratio
+    best, baseline, ratio, least = choice.best, choice.baseline, choice.ratio, choice.least
     nan = float("nan")
     return {
         "policy": best.policy if best else None,
@@ -175,6 +175,9 @@ def _chosen(choice: Choice) -> dict[str, Any]:
         "ratio_low": ratio.low if ratio else nan,
         "ratio_high": ratio.high if ratio else nan,
         "alike": ", ".join(choice.alike),
+        "least": least.policy if least else None,
+        "least_j": least.energy_j if least else nan,
+        "repetitions_to_tell": choice.repetitions,
         "cheaper": choice.cheaper.policy if choice.cheaper else None,
         "hindrance": choice.cheaper.hindrance if choice.cheaper else "",
         "reach": choice.reach,

@@ -12,8 +12,8 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.kruskal import eta_squared
-from joulelab.report import tables as page_tables
 from joulelab.report.experiment import Experiment
+from joulelab.report.factor_effects import FIXED, effects
 from joulelab.report.paper.kinds import COUNT, factors_of, of_both_kinds, records
 from joulelab.report.paper.optima_table import optima_table
 from joulelab.report.paper.table import Cell, Column, PaperTable
@@ -28,6 +28,7 @@ HYPERPARAMETERS = {
 }
 """The paper's letters."""
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
+HELD, ALONE = "other factors held fixed", "alone, as in the paper"
 EPSILON = "\N{GREEK SMALL LETTER EPSILON}\N{SUPERSCRIPT TWO}"
 
 Made = PaperTable | Omitted
@@ -135,7 +136,7 @@ def _configurations(number: str, title: str, layers: Sequence[Experiment]) -> Ma
 def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
     rows, raws, why = [], [], []
     for one in layers:
-        made = page_tables.effects(one)
+        made = effects(one)
         if isinstance(made, Omitted):
             why.append(f"{one.dataset}: {made.reason}")
             continue
@@ -148,6 +149,10 @@ def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
                 (
                     Cell(one.dataset),
                     Cell(str(row["factor"])),
+                    Cell(f"{row[f'{FIXED}q']:,.3f}", (*name, "fixed H")),
+                    Cell(formats.p_value(row[f"{FIXED}p"]), (*name, "fixed p")),
+                    Cell(formats.effect(row[f"{FIXED}eta_squared"]), (*name, "fixed eta squared")),
+                    Cell(str(row[f"{FIXED}magnitude"])),
                     Cell(f"{row['h']:,.3f}", (*name, "H")),
                     Cell(formats.p_value(row["p"]), (*name, "p")),
                     Cell(formats.effect(row["eta_squared"]), (*name, "eta squared")),
@@ -161,18 +166,20 @@ def _effects(number: str, title: str, layers: Sequence[Experiment]) -> Made:
     return PaperTable(
         number,
         title,
-        f"{ETA} with the number of levels for k; the paper takes the number of configurations "
-        "(next to last column). Magnitude: small from 0.01, medium from 0.06, large from 0.14."
+        "Other factors held fixed: runs ranked among those that share the levels of all other "
+        "factors (van Elteren). Alone: all runs ranked together, as in the paper; what the other "
+        f"factors do counts as noise there. {ETA} with the number of levels for k; the paper takes "
+        "the number of configurations (next to last column). Magnitude: small from 0.01, medium "
+        "from 0.06, large from 0.14."
         f"{_left_out(why)}",
         (
             Column("data set", words=True),
             Column("factor", words=True),
-            Column("H"),
-            Column("p"),
-            Column(ETA),
-            Column(EPSILON),
-            Column(f"{ETA}, k of the paper"),
-            Column("magnitude", words=True),
+            *(Column(heading, HELD) for heading in ("H", "p", ETA)),
+            Column("magnitude", HELD, words=True),
+            *(Column(heading, ALONE) for heading in ("H", "p", ETA, EPSILON)),
+            Column(f"{ETA}, k of the paper", ALONE),
+            Column("magnitude", ALONE, words=True),
         ),
         tuple(rows),
         pd.concat(raws, ignore_index=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from joulelab.report import design_tables, effort, tables
+from joulelab.report import design_tables, effort, factor_effects
 from joulelab.report.chapter import Chapter, Shown
 from joulelab.report.experiment import Experiment
 from joulelab.report.tables import Omitted, Table, no_energy
@@ -43,14 +43,23 @@ def cost_tables(experiment: Experiment) -> list[Table | Omitted]:
     tests = [
         _test(experiment, make, key, title)
         for make, key, title in (
-            (tables.effects, "kruskal", "Effect of each factor on energy: Kruskal-Wallis"),
+            (
+                factor_effects.effects,
+                "kruskal",
+                "Effect of each factor on energy: Kruskal-Wallis",
+            ),
             (
                 design_tables.factor_interactions,
                 "interactions",
                 "Do factors act together? ANOVA and aligned ranks",
             ),
             (
-                tables.pairs,
+                factor_effects.factor_levels,
+                "posthoc-levels",
+                "Which levels differ in energy, the other factors held fixed",
+            ),
+            (
+                factor_effects.pairs,
                 "posthoc",
                 "Which configurations differ in energy: Dunn's test, Holm's correction",
             ),

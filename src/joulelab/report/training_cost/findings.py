@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.impossible import in_words
 from joulelab.report.experiment import Experiment
 from joulelab.report.findings import training_findings
@@ -83,11 +85,23 @@ def _front(experiment: Experiment, front: pd.DataFrame, dataset: str) -> str:
         others = pd.concat([others.iloc[: MOST_STEPS - 1], others.iloc[[-1]]])
     steps = [
         f"{label(experiment, row)} takes "
-        f"{formats.percent(1 - row['energy_j'] / best['energy_j'])} less at "
+        f"{formats.percent(1 - row['energy_j'] / best['energy_j'])} less"
+        f"{_perhaps(experiment, row, best)} at "
         f"{formats.points(row['accuracy'] - best['accuracy'])}"
         for _, row in others.iterrows()
     ]
     return f"{reached}; {', '.join(steps)}."
+
+
+def _perhaps(experiment: Experiment, one: pd.Series[Any], other: pd.Series[Any]) -> str:
+    """That two configurations may take the same, where Welch's interval of their ratio says so."""
+    runs, energy = sound(experiment).measured, str(experiment.energy.column)
+    first, second = (
+        list(runs.loc[runs["configuration"] == row["configuration"], energy].dropna())
+        for row in (one, other)
+    )
+    ratio = ratio_of_means(first, second)
+    return ", which may be chance," if ratio.low <= 1 <= ratio.high else ""
 
 
 def _effects(experiment: Experiment) -> list[str]:

@@ -2,7 +2,9 @@
 
 All meet the same windows (common random numbers), so that their differences are not those of
 chance. Two that differ by less than `TIE` cost the same, since no measured table of costs is better
-than that; the simpler one, which comes first, is taken.
+than that; the simpler one, which comes first, is taken. Costs that were measured again differ by
+more, and policies whose costs lie within that spread of the least cannot be told apart. The
+quickest of them is the choice, for joules that nobody can show are no reason to let requests wait.
 
 A window begins with an empty queue, and near saturation the queue takes long to reach its usual
 length: the more so the larger the batches. Where arrivals come in bursts, few of them may lie in a
@@ -77,24 +79,51 @@ class Comparison:
         self._uneven = max(rates_per_s) > _UNLIKE_RATES * min(rates_per_s)
         self.remarks = _remarks(windows_s, rates_per_s if self._uneven else [])
 
-    def choose(self, account: Account) -> Outcome | None:
-        """The policy with the least cost among those that hold the limit; ``None``: none does.
+    def choose(
+        self, account: Account, spread: float = 0.0
+    ) -> tuple[Outcome | None, Outcome | None]:
+        """The policy to run, and the one with the least cost, among those that hold the limit.
 
         Args:
             account: what costs.
+            spread: share by which costs differ when they are measured again.
+
+        Returns:
+            The quickest of those that cost at most so much more than the least, and that with the
+            least; twice ``None`` where no policy holds the limit.
         """
         confirmed: set[int] = set()
         while True:
             number = self._cheapest(account)
             if number is None:
-                return None
-            best = self.outcomes[number]
-            doubtful = best.load > BUSY or self._uneven
-            if number in confirmed or not doubtful or self._arrivals.most is not None:
-                return best
+                return None, None
+            best = self._quickest(number, account, spread)
+            doubtful = (
+                one for one in (number, best) if self._doubtful(one) and one not in confirmed
+            )
+            again = next(doubtful, None)
+            if again is None:
+                return self.outcomes[best], self.outcomes[number]
             windows_s = self._draw(LONGER * self._count)
-            self.outcomes[number] = self._try(self._policies[number], windows_s)
-            confirmed.add(number)
+            self.outcomes[again] = self._try(self._policies[again], windows_s)
+            confirmed.add(again)
+
+    def _doubtful(self, number: int) -> bool:
+        """Whether longer windows may say otherwise; a trace has no longer ones."""
+        busy = self.outcomes[number].load > BUSY
+        return (busy or self._uneven) and self._arrivals.most is None
+
+    def _quickest(self, cheapest: int, account: Account, spread: float) -> int:
+        """The quickest of those that hold the limit and cannot be told from the cheapest."""
+        least = self.outcomes[cheapest].mean_per_request(account) or 0.0
+        alike = [cheapest] + [
+            number
+            for number, one in enumerate(self.outcomes)
+            if one.holds
+            and (cost := one.mean_per_request(account)) is not None
+            and cost - least < spread * cost
+        ]
+        return min(alike, key=lambda number: self.outcomes[number].response_s)
 
     def _cheapest(self, account: Account) -> int | None:
         """The first of those that hold the limit whose cost is the least, but for a tie."""

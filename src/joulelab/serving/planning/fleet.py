@@ -260,7 +260,7 @@ class _Search:
         share, remark = dealt(self._arrivals, replicas, requests)
         comparison = Comparison(able, self._costs, share, self._limit, self._trials)
         # So many replicas have one idle power, whichever policy they follow.
-        best = comparison.choose("time" if self._costs.joules is None else "net")
+        best, _ = comparison.choose("time" if self._costs.joules is None else "net")
         reached = [one for one in (self._quickest, *comparison.outcomes) if one is not None]
         self._quickest = min(reached, key=lambda one: one.response_s, default=None)
         if best is None:

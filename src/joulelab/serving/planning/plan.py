@@ -6,7 +6,8 @@
     arrivals ───┤ windows, the same for all ──> each candidate simulated in each
     candidates ─┘                                        │
                  not saturated, percentile within limit  ▼
-                 fewest joules per request ──> best      baseline: fixed(1)
+          fewest joules per request ──> least            baseline: fixed(1)
+    the quickest that cannot be told from it ──> best
 
 By default joules are gross: a server that waits burns its idle power too, and whoever runs it pays
 for that. How the choice is made stands in `comparison`.
@@ -42,7 +43,10 @@ class Plan:
         account: what was saved: gross or net joules, or time where no energy was measured.
         outcomes: of every candidate, the simplest first.
         baseline: of one request at a time.
-        best: the choice; ``None`` where no candidate holds the limit.
+        best: the choice: the quickest of those whose costs cannot be told from the least;
+            ``None`` where no candidate holds the limit.
+        least: the candidate with the least cost; `best` where that is told from all others.
+        spread: share by which costs differ when they are measured again; 0 where that is unknown.
         remarks: what a reader should know.
     """
 
@@ -53,6 +57,8 @@ class Plan:
     outcomes: tuple[Outcome, ...]
     baseline: Outcome
     best: Outcome | None
+    least: Outcome | None = None
+    spread: float = 0.0
     remarks: tuple[str, ...] = ()
 
     @property
@@ -64,11 +70,18 @@ class Plan:
     @property
     def saving(self) -> float | None:
         """Share of the baseline's joules, or server time, that the best does not need."""
-        if self.best is None:
+        return self._less(self.best, self.baseline)
+
+    @property
+    def undecided(self) -> float | None:
+        """Share of the best's joules that `least` saves, if it is not chance; ``None``: none."""
+        return None if self.least is self.best else self._less(self.least, self.best)
+
+    def _less(self, one: Outcome | None, other: Outcome | None) -> float | None:
+        """Share of the other's cost that the one does not need."""
+        if one is None or other is None:
             return None
-        needed, before = (
-            outcome.mean_per_request(self.account) for outcome in (self.best, self.baseline)
-        )
+        needed, before = (outcome.mean_per_request(self.account) for outcome in (one, other))
         return 1 - needed / before if needed is not None and before else None
 
     def in_words(self) -> str:
@@ -81,8 +94,12 @@ class Plan:
             told = f"{at} no policy keeps {self.limit}"
             return f"{told}; the quickest is {quickest.policy}: {self._figures(quickest)}"
         told = f"{at} {self.best.policy} needs {self._figures(self.best)}"
-        if self.best.policy == self.baseline.policy:
+        if self.least is not None and self.undecided is not None:
+            told += f"; {self.least.policy} {self._figures(self.least)}, which may be chance"
+        elif self.best.policy == self.baseline.policy:
             return f"{told}: no batching that keeps {self.limit} saves more"
+        if self.best.policy == self.baseline.policy:
+            return told
         told += f"; batch 1 {self._figures(self.baseline)}"
         return told if self.saving is None else f"{told}; saved: {percent(self.saving)}"
 
@@ -94,6 +111,9 @@ class Plan:
             "limit": {"percentile": self.limit.percentile, "seconds": self.limit.seconds},
             "account": self.account,
             "best": None if self.best is None else self.best.policy,
+            "least": None if self.least is None else self.least.policy,
+            "undecided": self.undecided,
+            "spread": self.spread,
             "baseline": self.baseline.policy,
             "saving": self.saving,
             "in_words": self.in_words(),
@@ -119,6 +139,7 @@ def plan(
     candidates: Sequence[str] | None = None,
     account: Account = "gross",
     trials: Trials | None = None,
+    spread: float = 0.0,
 ) -> Plan:
     """Compare policies and choose.
 
@@ -131,6 +152,8 @@ def plan(
         account: what is to be saved: ``"gross"`` joules, ``"net"`` joules or ``"time"``. Where it
             is not known, the next of these is taken, with a remark.
         trials: windows, requests, replicas; see `Trials`.
+        spread: share by which costs differ when they are measured again; policies within it of the
+            least cannot be told apart, and the quickest of them is chosen.
 
     Raises:
         UsageError: a policy is impossible, or may serve batches whose costs are not known.
@@ -143,7 +166,7 @@ def plan(
         policies = [parse_policy(text) for text in dict.fromkeys((BASELINE, *candidates, *own))]
     comparison = Comparison(policies, costs, arrivals, limit, trials)
     used, remarks = _known_account(account, costs)
-    best = comparison.choose(used)
+    best, least = comparison.choose(used, spread)
     outcomes = tuple(comparison.outcomes)
     return Plan(
         arrivals=str(arrivals),
@@ -153,6 +176,8 @@ def plan(
         outcomes=outcomes,
         baseline=outcomes[0],
         best=best,
+        least=least,
+        spread=spread,
         remarks=(*remarks, *_baseline_remarks(outcomes[0]), *comparison.remarks),
     )
 

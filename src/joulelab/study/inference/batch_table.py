@@ -14,6 +14,8 @@ from joulelab.energy.reading import Status
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.study.inference.profiling import SizeProfile, batch_costs, joint_status
 
+TO_TELL = 2.8
+"""Standard errors that a difference must have to be found four times in five, at p below .05."""
 READY = "ready"
 """In place of the name of images: tensors lay ready on the device."""
 
@@ -96,6 +98,29 @@ class BatchTable:
         Of the gross energy of an image, or of the time where no energy is known; ``None`` where no
         size was measured twice.
         """
+        return max((abs(one) for them in self._distances() for one in them), default=None)
+
+    def times_to_tell(self, difference: float) -> float | None:
+        """How many times as long to measure, so that costs which differ so much are told apart.
+
+        The windows of each size are taken to scatter alike, and less by the root of their number.
+
+        Args:
+            difference: share by which two costs differ, above 0.
+
+        Returns:
+            ``None`` where no size was measured twice.
+        """
+        distances = self._distances()
+        if not distances:
+            return None
+        free = sum(len(them) - 1 for them in distances)
+        variance = math.fsum(one**2 for them in distances for one in them) / free
+        fewest = min(map(len, distances))
+        return max(1.0, 2 * TO_TELL**2 * variance / difference**2 / fewest)
+
+    def _distances(self) -> list[list[float]]:
+        """Of the windows of a size from their mean, as shares of it; of sizes with several."""
         energy_known = all(one.gross_j_per_image is not None for one in self.windows)
         distances = []
         for size in self.sizes:
@@ -107,5 +132,5 @@ class BatchTable:
             known = [value for value in values if value is not None]
             mean = math.fsum(known) / len(known)
             if len(known) > 1 and mean > 0:
-                distances.append(max(abs(value - mean) for value in known) / mean)
-        return max(distances, default=None)
+                distances.append([(value - mean) / mean for value in known])
+        return distances

@@ -1,0 +1,351 @@
+"""Does a factor move energy, the other factors held fixed? Kruskal-Wallis in strata.
+
+A stratum holds the runs that have the same levels of all other factors. Ranks are those within the
+stratum, so that a factor of small effect is not drowned in the spread that a large one makes. With
+n_si runs of level i among the N_s of stratum s, and r the ranks (ties get their mean rank)::
+
+    T_i  = sum_s w_s (sum of r - n_si (N_s + 1) / 2)                 w_s = 1 / (N_s + 1)
+    V_s  = sum (r - (N_s + 1) / 2)^2
+    C_ij = sum_s w_s^2 V_s n_si (N_s [i = j] - n_sj) / (N_s (N_s - 1))
+    Q    = T' C^+ T          df = rank of C, k - 1 where all levels meet      p from chi-square
+
+C is the exact covariance of T if levels are dealt at random within each stratum, ties included, so
+that nothing is taken of the strata but that: they may lie far apart, scatter unequally, differ in
+size and lack levels. For two levels Q is the square of van Elteren's statistic (Bulletin of the
+International Statistical Institute 37, 1960), whose weights these are; for strata that are alike it
+is that of Mack and Skillings (JASA 75, 1980), with one run in each cell Friedman's, and with one
+stratum the H of Kruskal and Wallis. In general it is the extended Mantel-Haenszel statistic of
+Landis, Heyman and Koch (International Statistical Review 46, 1978) on those ranks.
+
+Effect sizes are those of `joulelab.analysis.kruskal` with Q for H and sum_s (N_s - 1) for n - 1::
+
+    epsilon^2 = Q / (n - S)        eta^2 = (Q - df) / (n - S - df)       n runs in S strata
+
+They say how consistently the factor orders the energies of a stratum, not how much of all spread
+is due to it. An effect that turns round from stratum to stratum cancels out: that is an interaction
+(`joulelab.analysis.interaction`). Why not aligned ranks: these take a run in every cell and effects
+that add up, and where energies scatter in proportion to their size they find what is not there.
+
+The intervals are those of a percentile bootstrap that draws the runs of each cell again, Q with the
+ties of the resample. Where levels overlap in no stratum there is none: every resample has the same
+order, and ranks cannot say how far apart they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from joulelab.analysis.kruskal import ends_of_ties, magnitude, members_of, resampled_ranks
+from joulelab.analysis.levels import levels
+from joulelab.analysis.missing import ENERGY, complete, names, require_columns
+from joulelab.analysis.paired import holm
+from joulelab.analysis.resampling import (
+    batches,
+    draw_counts,
+    percentile_interval,
+    require_chance,
+)
+from joulelab.analysis.rounding import constant, without_noise
+
+COLUMNS = (
+    "factor",
+    "q",
+    "df",
+    "p",
+    "n",
+    "k",
+    "strata",
+    "eta_squared",
+    "magnitude",
+    "epsilon_squared",
+    "eta_low",
+    "eta_high",
+    "separate",
+    "alone",
+    "dropped",
+    "reason",
+)
+PAIRS = (
+    "factor",
+    "first",
+    "second",
+    "mean_first_j",
+    "mean_second_j",
+    "epsilon_squared",
+    "p",
+    "p_adjusted",
+    "n",
+    "strata",
+    "reason",
+)
+MOST_LEVELS = 30
+"""Of more levels there is no interval: each resample takes the inverse of C."""
+
+Codes = npt.NDArray[np.intp]
+Values = npt.NDArray[np.float64]
+
+
+def stratified(
+    runs: pd.DataFrame,
+    factors: str | Sequence[str],
+    energy: str = ENERGY,
+    resamples: int = 0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test and effect size of every factor on energy, the others held fixed.
+
+    Args:
+        runs: a row a run.
+        factors: columns with the levels; those other than the tested one make the strata.
+        energy: column in joules.
+        resamples: of the bootstrap; with 0 there are no intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        A row a factor, in the order given: ``factor``, ``q``, ``df``, ``p``, ``n`` and ``k`` (runs
+        and levels that take part), ``strata``, ``eta_squared``, ``magnitude``,
+        ``epsilon_squared``, ``eta_low`` and ``eta_high`` (95 %), ``separate`` (whether levels
+        overlap in no stratum, so that there is no interval), ``alone`` (runs of strata with a
+        single level, which say nothing), ``dropped`` (runs without an energy or a level) and
+        ``reason``.
+
+    Raises:
+        UsageError: a column is absent, the energies are not numbers, or the resamples are negative.
+
+    Worked example: ReLU adds a joule to networks of 10 and of 90 J. Ranks within the networks are
+    1, 2 and 3, 4, so w T = 2 / 5 each, V = 5, C = 2 (1 / 25) (5 * 4 / 12) and Q = .64 / .1333; all
+    ranked together the networks hide it: H = 1.33, p = .25.
+
+    >>> runs = pd.DataFrame({"relu": [0, 0, 1, 1] * 2, "network": ["s"] * 4 + ["l"] * 4,
+    ...     "energy_net_j": [10.0, 10.1, 11.0, 11.1, 90.0, 90.1, 91.0, 91.1]})
+    >>> stratified(runs, ["relu", "network"])[["factor", "q", "df", "p"]].round(3)
+        factor    q  df      p
+    0     relu  4.8   1  0.028
+    1  network  4.8   1  0.028
+    """
+    require_chance(resamples)
+    columns = names(factors)
+    rows = [_test(runs, factor, columns, energy, resamples, seed) for factor in columns]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"df": "Int64"})
+
+
+def level_pairs(
+    runs: pd.DataFrame, factors: str | Sequence[str], energy: str = ENERGY
+) -> pd.DataFrame:
+    """Which levels of a factor differ, the other factors held fixed: every pair by the same test.
+
+    Args:
+        runs: a row a run.
+        factors: columns with the levels.
+        energy: column in joules.
+
+    Returns:
+        A row a pair of levels of one factor: ``factor``, ``first``, ``second``, the mean energies
+        of both in the strata that have both, ``epsilon_squared``, ``p``, ``p_adjusted`` (Holm, over
+        the pairs of that factor), ``n``, ``strata`` and ``reason``.
+
+    Raises:
+        UsageError: a column is absent, or the energies are not numbers.
+
+    >>> runs = pd.DataFrame({"batch": [1, 1, 2, 2, 4, 4], "energy_net_j": [9., 8, 5, 6, 5.5, 4]})
+    >>> level_pairs(runs, "batch")[["first", "second", "p", "p_adjusted"]].round(3)
+      first second      p  p_adjusted
+    0     1      2  0.121       0.364
+    1     1      4  0.121       0.364
+    2     2      4  0.439       0.439
+    """
+    columns = names(factors)
+    require_columns(runs, [*columns, energy])
+    whole = complete(runs[[*columns, energy]], [energy], columns).rows
+    found = []
+    for factor in columns:
+        at = {level: np.flatnonzero(whole[factor] == level) for level in levels(whole[factor])}
+        rows = [
+            _pair(whole.iloc[np.sort(np.append(at[first], at[second]))], factor, columns, energy)
+            | {"first": first, "second": second}
+            for first, second in itertools.combinations(at, 2)
+        ]
+        table = pd.DataFrame(rows, columns=[name for name in PAIRS if name != "p_adjusted"])
+        found.append(table.assign(p_adjusted=holm(table["p"].to_numpy(dtype=float))))
+    if not found:
+        return pd.DataFrame(columns=list(PAIRS))
+    return pd.concat([one.astype({"first": object, "second": object}) for one in found])[
+        list(PAIRS)
+    ].reset_index(drop=True)
+
+
+def _pair(rows: pd.DataFrame, factor: str, columns: list[str], energy: str) -> dict[str, object]:
+    """The test of the two levels that these runs have."""
+    design = _design(rows, factor, columns, energy)
+    found = _tested(design)
+    mine = rows.iloc[design.kept]
+    means = [
+        float(mine.loc[mine[factor] == level, energy].mean()) for level in levels(rows[factor])
+    ]
+    return {
+        "factor": factor,
+        "mean_first_j": means[0],
+        "mean_second_j": means[1],
+        "epsilon_squared": found["epsilon_squared"],
+        "p": found["p"],
+        "n": len(design.kept),
+        "strata": found["strata"],
+        "reason": found["reason"],
+    }
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Runs that take part, ordered by stratum and within it by energy.
+
+    Attributes:
+        kept: (n,), their places among the rows.
+        values: (n,), cut to twelve digits.
+        codes: (n,), the number of the level.
+        strata: (n,), the number of the stratum.
+        sizes: (strata, levels), n_si.
+        alone: rows of strata with a single level.
+    """
+
+    kept: Codes
+    values: Values
+    codes: Codes
+    strata: Codes
+    sizes: Values
+    alone: int
+
+    @property
+    def cells(self) -> Codes:
+        """The number of the cell, shape (n,)."""
+        numbers: Codes = self.strata * self.sizes.shape[1] + self.codes
+        return numbers
+
+
+def _design(rows: pd.DataFrame, factor: str, columns: Sequence[str], energy: str) -> _Design:
+    others = [name for name in columns if name != factor]
+    strata = (
+        rows.groupby(others, sort=False).ngroup().to_numpy(dtype=np.intp)
+        if others and len(rows)
+        else np.zeros(len(rows), np.intp)
+    )
+    codes = pd.factorize(rows[factor])[0]
+    k = int(codes.max(initial=-1)) + 1
+    cells = np.unique(strata * max(k, 1) + codes)
+    several = np.bincount(cells // max(k, 1), minlength=1) > 1  # strata with two levels
+    kept = np.flatnonzero(several[strata]) if len(rows) else np.empty(0, np.intp)
+    values = without_noise(rows[energy])
+    kept = kept[np.lexsort((values[kept], strata[kept]))]
+    strata = np.unique(strata[kept], return_inverse=True)[1]
+    codes = np.unique(codes[kept], return_inverse=True)[1]
+    k, count = int(codes.max(initial=-1)) + 1, int(strata.max(initial=-1)) + 1
+    sizes = np.bincount(strata * k + codes, minlength=count * k).reshape(count, k)
+    return _Design(kept, values[kept], codes, strata, sizes.astype(float), len(rows) - len(kept))
+
+
+def _test(
+    runs: pd.DataFrame, factor: str, columns: list[str], energy: str, resamples: int, seed: int
+) -> dict[str, object]:
+    require_columns(runs, [*columns, energy])
+    whole = complete(runs[[*columns, energy]], [energy], columns)
+    design = _design(whole.rows, factor, columns, energy)
+    row = _tested(design) | {"factor": factor, "alone": design.alone, "dropped": whole.dropped}
+    several = bool((design.sizes > 1).any())
+    row["separate"] = not row["reason"] and several and _separate(design)
+    if row["reason"] or row["separate"] or not several or design.sizes.shape[1] > MOST_LEVELS:
+        return row
+    # Each factor has the same chance, whatever other factors are asked for.
+    rng = np.random.default_rng(seed)
+    groups, n = members_of(design.cells), len(design.values)
+    parts = [_q(design, draw_counts(rng, batch, groups, n))[0] for batch in batches(resamples, n)]
+    if parts:
+        low, high = percentile_interval(np.concatenate(parts))
+        row["eta_low"], row["eta_high"] = (_eta(end, design) for end in (low, high))
+    return row
+
+
+def _tested(design: _Design) -> dict[str, object]:
+    """Statistic, p and effect sizes, or the reason why there are none."""
+    row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
+    n, (count, k) = len(design.kept), design.sizes.shape
+    row |= {"df": None, "n": n, "k": k, "strata": count, "magnitude": ""}
+    row["reason"] = _undefined(design)
+    if row["reason"]:
+        return row
+    q, df = _q(design, np.ones((1, n)))
+    eta = _eta(float(q[0]), design, df)
+    return row | {
+        "q": float(q[0]),
+        "df": df,
+        "p": float(stats.chi2.sf(q[0], df)),
+        "eta_squared": eta,
+        "magnitude": magnitude(eta),
+        "epsilon_squared": float(q[0]) / (n - count),
+    }
+
+
+def _undefined(design: _Design) -> str:
+    if not len(design.kept):
+        if not design.alone:
+            return "no run has an energy and a level"
+        return "no two levels share the levels of the other factors"
+    if all(constant(design.values[members]) for members in members_of(design.strata)):
+        return "all energies are the same"
+    return ""
+
+
+def _eta(q: float, design: _Design, df: int | None = None) -> float:
+    used = design.sizes.shape[1] - 1 if df is None else df
+    left = len(design.values) - design.sizes.shape[0] - used
+    return (q - used) / left if left > 0 else np.nan
+
+
+def _separate(design: _Design) -> bool:
+    """Whether the levels of every stratum lie side by side: each cell in one piece, without ties.
+
+    The values are in order within each stratum.
+    """
+    cells, values = design.cells, design.values
+    border = cells[1:] != cells[:-1]
+    tied = border & (design.strata[1:] == design.strata[:-1]) & (values[1:] == values[:-1])
+    return int(border.sum()) + 1 == len(np.unique(cells)) and not tied.any()
+
+
+def _q(design: _Design, counts: Values) -> tuple[Values, int]:
+    """The statistic of each resample, shape (resamples,), and its degrees of freedom.
+
+    Args:
+        design: the runs, in order.
+        counts: how often each was drawn, shape (resamples, n); of a cell as many as it has.
+    """
+    sizes, strata = design.sizes, design.strata
+    of_stratum = sizes.sum(axis=1)  # N_s
+    starts = np.append(0, np.cumsum(of_stratum)[:-1])
+    # Strata follow each other, and none grows: a rank within one is that among all less its start.
+    ends = ends_of_ties(design.values, strata)
+    ranks = resampled_ranks(counts, ends)[0] - starts[strata]
+    ranks -= (of_stratum[strata] + 1) / 2
+    drawn = counts * ranks
+    within = np.add.reduceat(drawn * ranks, starts.astype(np.intp), axis=1)  # V_s, (resamples, S)
+    drawn /= of_stratum[strata] + 1
+    members = members_of(design.codes)
+    t = np.stack([drawn[:, one].sum(axis=1) for one in members], axis=1)  # (resamples, k)
+    scale = within / ((of_stratum + 1) ** 2 * of_stratum * (of_stratum - 1))
+    found, df = np.empty(len(counts)), 0
+    for number, (one, of_strata) in enumerate(zip(t, scale, strict=True)):
+        covariance = np.diag((of_strata * of_stratum) @ sizes) - (sizes.T * of_strata) @ sizes
+        found[number], df = _quadratic(one, covariance)
+    return found, df
+
+
+def _quadratic(t: Values, covariance: Values) -> tuple[float, int]:
+    """T' C^+ T and the rank of C."""
+    size, vectors = np.linalg.eigh(covariance)
+    known = size > len(t) * np.finfo(float).eps * max(size[-1], np.finfo(float).tiny)
+    return float((((vectors.T @ t) ** 2)[known] / size[known]).sum()), int(known.sum())
