@@ -115,6 +115,8 @@ class Comparison:
 
     def _quickest(self, cheapest: int, account: Account, spread: float) -> int:
         """The quickest of those that hold the limit and cannot be told from the cheapest."""
+        if not spread:
+            return cheapest  # of costs that are taken to be exact
         least = self.outcomes[cheapest].mean_per_request(account) or 0.0
         alike = [cheapest] + [
             number
