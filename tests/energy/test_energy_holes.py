@@ -117,6 +117,12 @@ def test_a_hole_lies_between_idle_power_and_the_limit_of_the_device():
     assert "idle power, 20 W, and the limit, 300 W" in reading.reason
 
 
+def test_a_limit_of_the_channel_bridges_where_samples_say_none():
+    reading = measured(with_a_hole(limit_w=300.0), idle_w={"gpu:0": 20.0})["gpu:0"]
+    assert reading.gross_j - reading.seen_j == pytest.approx(160 * HOUR_S)
+    assert "and 300 W" in reading.reason
+
+
 def test_the_name_of_a_card_says_what_it_may_have_drawn(tmp_path):
     seconds = [*range(61), *range(60 + HOUR_S, 121 + HOUR_S)]
     rows = [(s, "NVIDIA A100-SXM4-80GB, 100.00 W") for s in seconds]

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.energy.counter import LEAST_STEP_J, PACKAGE_LIMIT_W, SOCKET_LIMIT_W
+from joulelab.energy.counter import LEAST_STEP_J, highest_possible_w
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
 from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch
@@ -44,7 +44,6 @@ GAP_SHARE = 0.25
 TWO = 2
 LEAST_SEEN_S = 1e-3
 """Less than that around a sample is no measurement."""
-_BEHIND_A_SOCKET = ("wall", "psys")
 
 
 @dataclass(frozen=True)
@@ -389,15 +388,13 @@ def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]
     seen_w = float(powers.max()) if len(powers) else 0.0
     limits = [stretch.state.get("power_limit_w", np.empty(0)) for stretch in around.stretches]
     known = [float(np.nanmax(one)) for one in limits if not np.isnan(one).all()]
-    named = [one.channel.highest_w for one in around.stretches if one.channel.highest_w]
+    named = [one.channel.limit_w for one in around.stretches if one.channel.limit_w]
     if known or named:
         limit_w = max(known or named)
         words = f"the limit, {limit_w:.4g} W" if known else f"{limit_w:.4g} W, for such a device"
         highest_w = max(limit_w, seen_w)
         return highest_w, highest_w * (1 + channel.relative_error), words
-    family = channel.domain.partition(":")[0]
-    most_w = SOCKET_LIMIT_W if family in _BEHIND_A_SOCKET else PACKAGE_LIMIT_W
-    most_w = max(most_w, seen_w * (1 + channel.relative_error))
+    most_w = max(highest_possible_w(channel.domain), seen_w * (1 + channel.relative_error))
     words = f"{most_w:.4g} W (no limit is known, the highest seen is {seen_w:.4g} W)"
     return seen_w, most_w, words
 

@@ -31,6 +31,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from joulelab.energy.counter import highest_possible_w
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import MAY_BE_OFF, Status, family, instrument_of
 from joulelab.energy.tape import Floats, Stretch
@@ -187,9 +188,10 @@ def _why(channel: Channel, still_s: float, drawn_w: float | None, *, moved: bool
 def _doubted(stretch: Stretch) -> Stretch:
     """A counter with gaps in which it may have wrapped more than once, with what that may be."""
     channel, good = stretch.channel, ~np.isnan(stretch.values)
-    if channel.kind != "counter" or not channel.range_j or not channel.limit_w:
+    if channel.kind != "counter" or not channel.range_j:
         return stretch
-    wraps_s = channel.range_j / channel.limit_w
+    limit_w = channel.limit_w or highest_possible_w(channel.domain)
+    wraps_s = channel.range_j / limit_w
     if _length_s(stretch) <= wraps_s or good.sum() < TWO:
         return stretch
     steps_s, steps_j = np.diff(stretch.times_s[good]), np.diff(stretch.values[good])
@@ -197,10 +199,10 @@ def _doubted(stretch: Stretch) -> Stretch:
     if not long.any():
         return stretch
     # Once at least: a device at its limit overshoots it.
-    more = np.floor((channel.limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
+    more = np.floor((limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
     unseen_j = float(channel.range_j * np.maximum(more, 1).sum())
     doubt = (
-        f"no sample for {steps_s.max():.0f} s, and at {channel.limit_w:.4g} W it wraps every "
+        f"no sample for {steps_s.max():.0f} s, and at {limit_w:.4g} W it wraps every "
         f"{wraps_s:.0f} s: up to {unseen_j:.4g} J may have passed unseen"
     )
     return replace(stretch, doubt=doubt, unseen_j=unseen_j)
