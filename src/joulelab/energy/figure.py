@@ -326,18 +326,16 @@ def _with_neighbours(
     longest_s = longest_step_s(stretch.interval_s, edges_s[1] - edges_s[0])
     others_s, others_w = stretch.outside
     before, after = others_s < edges_s[0], others_s > edges_s[1]
-    parts = [(times, values)]
     if before.any() and times[0] - others_s[before][-1] <= longest_s:
-        # A value that was held until the opening is that of a sample before it.
-        held = int(times[0] == edges_s[0] and values[0] == others_w[before][-1])
-        parts = [(others_s[before], others_w[before]), (times[held:], values[held:])]
+        times = np.concatenate((others_s[before], times))
+        values = np.concatenate((others_w[before], values))
     if after.any() and others_s[after][0] - times[-1] <= longest_s:
-        times, values = parts[-1]
-        held = len(times)
-        if held > 1 and times[-1] == edges_s[1] and values[-1] == values[-2]:
-            held -= 1
-        parts[-1:] = [(times[:held], values[:held]), (others_s[after], others_w[after])]
-    return np.concatenate([t for t, _ in parts]), np.concatenate([w for _, w in parts])
+        times = np.concatenate((times, others_s[after]))
+        values = np.concatenate((values, others_w[after]))
+    # An edge that only holds the value of the sample before it is no sample.
+    held = np.zeros(len(times), bool)
+    held[1:-1] = np.isin(times[1:-1], edges_s) & (values[1:-1] == values[:-2])
+    return times[~held], values[~held]
 
 
 def _own_error_j(channel: Channel, energy_j: float, duration_s: float) -> float:
