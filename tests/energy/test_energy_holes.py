@@ -123,6 +123,28 @@ def test_a_limit_of_the_channel_bridges_where_samples_say_none():
     assert "and 300 W" in reading.reason
 
 
+@pytest.mark.parametrize(
+    ("times", "values", "interval_s"),
+    [
+        (np.arange(0, 26, 5.0), np.arange(0, 26, 5.0), 5.0),  # the last sample is 5 s before
+        (np.arange(0, 31, 5.0), [0, 5, 10, 15, 20, 25, 25], 5.0),  # not moved in the last step
+        (np.linspace(0, 30, 301), np.minimum(np.linspace(0, 30, 301), 29.3), 0.1),
+        (np.linspace(0, 30, 301), np.maximum(np.linspace(0, 30, 301), 0.7), 0.1),
+    ],
+)
+def test_what_a_counter_did_not_say_at_an_edge_is_in_its_bound(times, values, interval_s):
+    counter = stretch(
+        times,
+        100 * np.array(values, float),
+        kind="counter",
+        interval_s=interval_s,
+        relative_error=0.01,
+        tick_s=0.001,
+    )
+    reading = measured(counter, end_s=30.0)["gpu:0"]
+    assert abs(reading.gross_j - 3000) <= reading.error_j < 1000
+
+
 def test_the_name_of_a_card_says_what_it_may_have_drawn(tmp_path):
     seconds = [*range(61), *range(60 + HOUR_S, 121 + HOUR_S)]
     rows = [(s, "NVIDIA A100-SXM4-80GB, 100.00 W") for s in seconds]

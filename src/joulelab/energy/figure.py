@@ -42,6 +42,8 @@ GAP_S = 1.0
 GAP_SHARE = 0.25
 """Of a window that is shorter than some seconds, so much unseen is a hole."""
 TWO = 2
+EDGE_SHARE = 0.01
+"""Of a window, so much between an edge and the nearest sample of a counter is made up for."""
 LEAST_SEEN_S = 1e-3
 """Less than that around a sample is no measurement."""
 
@@ -248,13 +250,24 @@ def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         return Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
     duration_s = around.duration_s
     error_j = _own_error_j(channel, energy_j, shown.seen_s) + channel.resolution_j
-    if channel.tick_s:
-        error_j += channel.tick_s * _edge_power_w(around, energy_j)
+    error_j += _edges_j(shown, channel, _edge_power_w(around, energy_j))
     coarse = (
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
+    short = shown.seen_s - _between_s(shown) > EDGE_SHARE * duration_s
+    return _stretched(said, shown, around) if short else said
+
+
+def _edges_j(shown: Seen, channel: Channel, power_w: float) -> float:
+    """What a counter may have left out, or counted too much, at edges at which it did not move."""
+    stood_s = 0.0
+    if len(shown.values) > TWO:
+        moved = np.flatnonzero(np.diff(shown.values))
+        if len(moved):
+            times = shown.times_s
+            stood_s = float(max(times[moved[0]] - times[0], times[-1] - times[moved[-1] + 1]))
+    return max(channel.tick_s * power_w, stood_s * power_w - channel.resolution_j)
 
 
 def _lacks_an_edge(stretch: Stretch) -> bool:

@@ -45,6 +45,8 @@ OFTEN, LONGER = 4, 3
 """A counter that has moved so often stands still when it takes so many times longer than usual."""
 CAUGHT_UP = 0.5
 """The share of the usual power at which a counter's jump makes up for the time it stood still."""
+AS_READ = 1.5
+"""A counter that stands for less than so many samples has moved between all of them."""
 TOO_SHORT = "too short a time for this counter"
 TWO = 2
 
@@ -143,7 +145,7 @@ def _frozen(
     whole_s, whole_j = float(times_s[-1] - times_s[0]), float(values_j[-1] - values_j[0])
     longest_s = 0.0
     runs = _runs(still, times_s, _may_stand_s(channel, drawn_w))
-    least_s = LONGER * _usual_s(times_s, still) if runs else 0.0
+    least_s = LONGER * _usual_s(times_s, still, channel) if runs else 0.0
     for first, last, still_s in runs:
         if still_s < least_s:
             continue
@@ -163,10 +165,18 @@ def _frozen(
     return bad, longest_s
 
 
-def _usual_s(times_s: Floats, still: Mask) -> float:
-    """How long a counter usually shows one value; 0 where it has not moved often enough to tell."""
+def _usual_s(times_s: Floats, still: Mask, channel: Channel) -> float:
+    """How long a counter usually shows one value.
+
+    0 where it has not moved often enough to tell; and where it has at nearly every sample, so that
+    this is how seldom it is read, while it is known how often the sensor moves.
+    """
     moved_s = times_s[1:][~still]
-    return float(np.median(np.diff(moved_s))) if len(moved_s) >= OFTEN else 0.0
+    if len(moved_s) < OFTEN:
+        return 0.0
+    usual_s = float(np.median(np.diff(moved_s)))
+    as_read = usual_s < AS_READ * float(np.median(np.diff(times_s)))
+    return 0.0 if channel.tick_s and as_read else usual_s
 
 
 def _may_stand_s(channel: Channel, drawn_w: float | None) -> float:
