@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -69,6 +70,7 @@ for part in PARTS:
 
 def main() -> NoReturn:
     """Run the command line; errors become one or two lines and an exit code."""
+    _open_closed_streams()
     try:
         app()
     except JoulelabError as error:
@@ -92,6 +94,14 @@ def main() -> NoReturn:
         )
         sys.exit(JoulelabError.exit_code)
     sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Nobody hears what goes to a closed stream (``>&-``), and no other file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
 
 
 def _explain(error: JoulelabError) -> None:

@@ -16,9 +16,9 @@ sampling
     What power did between two samples. It is taken to have stayed within the range of the samples
     there: |p_{i+1} - p_i| (t_{i+1} - t_i). Of a part that the sensor does not see, 1 - s w / dt of
     a step that is longer than w, the range is that of the two steps beside it as well, of six where
-    the step is longer than w + u; half of it is allowed in a window of many steps, where what was
-    missed evens out, and all of it from the sample on, up or down, in a window of one. A sensor
-    that sees a part of each u has half of the rest beside that.
+    the step is longer than w + u and the window has few. Half of it is allowed in a window of many
+    steps, where what was missed evens out, and in a window of one all of it from the sample on, up
+    or down. A sensor that sees a part of each u has half of the rest beside that.
 edges
     A mean over the last w is behind by w / 2, and by up to u more. Where power is P before the
     opening a and Q before the closing b, the integral is short by (w / 2 + u) (Q - P). With A(t)
@@ -51,8 +51,8 @@ HIGHEST = 3.0
 STILL = 1
 """How often a sensor may have stood still in a window."""
 TWO = 2
-FAR = 3
-"""So many steps on each side show what power may do in one that a sensor has hardly seen."""
+FEW, FAR = 4, 3
+"""In a window of few steps, so many on each side show what power may do in one hardly seen."""
 
 
 @dataclass(frozen=True)
@@ -214,10 +214,11 @@ def _sampling_j(
     unseen = sensor.unseen(steps_s)
     allowed_w = moved_w
     if unseen.any():
-        reach = np.where(steps_s > sensor.lag_s, FAR, 1)
+        steps = np.maximum(held_s.sum() / np.maximum(steps_s, 1e-9), 1)
+        reach = np.where((steps_s > sensor.lag_s) & (steps < FEW), FAR, 1)
         up_w = _near(np.maximum(power[:-1], power[1:]), reach) - power[:-1]
         down_w = power[:-1] + _near(-np.minimum(power[:-1], power[1:]), reach)
-        half_w, steps = (up_w + down_w) / 2, np.maximum(held_s.sum() / np.maximum(steps_s, 1e-9), 1)
+        half_w = (up_w + down_w) / 2
         alone_w = np.maximum(up_w, down_w) - half_w
         allowed_w = np.maximum(moved_w, unseen * (half_w + alone_w / steps))
     within_s = (1 - sensor.seen) / 2 * sensor.update_s
