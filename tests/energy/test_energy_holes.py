@@ -145,6 +145,12 @@ def test_what_a_counter_did_not_say_at_an_edge_is_in_its_bound(times, values, in
     assert abs(reading.gross_j - 3000) <= reading.error_j < 1000
 
 
+def test_an_estimate_that_stands_still_with_its_process_is_no_less_sure():
+    settings = {"kind": "counter", "status": Status.ESTIMATED, "relative_error": 0.4}
+    counter = stretch(np.arange(31.0), np.minimum(np.arange(31.0), 5), **settings)
+    assert measured(counter)["gpu:0"].error_j == pytest.approx(0.4 * 5)
+
+
 def test_the_name_of_a_card_says_what_it_may_have_drawn(tmp_path):
     seconds = [*range(61), *range(60 + HOUR_S, 121 + HOUR_S)]
     rows = [(s, "NVIDIA A100-SXM4-80GB, 100.00 W") for s in seconds]

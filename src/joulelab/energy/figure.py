@@ -262,7 +262,8 @@ def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
 def _edges_j(shown: Seen, channel: Channel, power_w: float) -> float:
     """What a counter may have left out, or counted too much, at edges at which it did not move."""
     stood_s = 0.0
-    if len(shown.values) > TWO:
+    # Processor time, of which estimates are made, stands still with the process.
+    if channel.status is Status.MEASURED and len(shown.values) > TWO:
         moved = np.flatnonzero(np.diff(shown.values))
         if len(moved):
             times = shown.times_s
