@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -18,9 +19,10 @@ from joulelab.cli import (
     serving_commands,
     study_commands,
 )
-from joulelab.errors import JoulelabError
+from joulelab.errors import JoulelabError, UsageError
 
 INTERRUPTED = 130
+NAME_SHOWN = 40
 
 app = typer.Typer(
     name="joulelab",
@@ -83,6 +85,10 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            name = f"{str(error.filename)[:NAME_SHOWN]}..."
+            _explain(UsageError(f"{name} cannot be: {error.strerror}", "name another file"))
+            sys.exit(UsageError.exit_code)
         # A mistake of joulelab itself: still two lines, and not a screen of them.
         if os.environ.get("JOULELAB_DEBUG"):
             raise
