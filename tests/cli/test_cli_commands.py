@@ -319,3 +319,11 @@ def test_long_overrides_that_differ_at_the_end_have_folders_of_their_own():
     folders = {default_folder("quickstart", [*long, f"seed={seed}"]) for seed in (1, 2)}
     assert len(folders) == 2
     assert all(len(folder.name) <= 120 for folder in folders)
+
+
+@pytest.mark.parametrize("command", ["status", "export", "run"])
+def test_a_name_that_no_file_can_have_is_no_mistake_of_joulelab(joulelab, command):
+    code, _, said = joulelab(command, "a" * 300)
+    assert code == 2
+    assert "defect" not in said
+    assert len(said) < 200

@@ -65,13 +65,15 @@ def test_the_doctor_of_one_meter_looks_at_no_other(tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_recording_ends_by_itself_and_can_be_measured(tmp_path, suffix):
     path = tmp_path / f"trace.{suffix}"
+    began_s = time.monotonic()
     done = joulelab("record", "--out", path, "--for", "1.5", "--meter", "estimate")
+    took_s = time.monotonic() - began_s
     assert done.returncode == 0, done.stderr
     assert str(path) in done.stdout
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     data = json.loads(joulelab("trace", path, "--json", "--place", "NLD").stdout)
     measurement = data["measurement"]
-    assert measurement["duration_s"] == pytest.approx(1.5, abs=0.5)
+    assert 1.4 < measurement["duration_s"] < took_s
     assert {one["source"] for one in measurement["readings"]} == {"estimate"}
     assert measurement["co2e_g"] > 0
 

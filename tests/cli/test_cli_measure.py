@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def test_json_is_alone_on_standard_output():
     assert measurement["footprint"]["year"] > 2000
     assert measurement["co2e_g"] > 0
     assert {one["domain"] for one in measurement["readings"]} >= {"cpu:0", "dram:0"}
+
+
+def test_a_closed_standard_output_is_heard_by_nobody_and_no_mistake():
+    line = f"{shlex.join(command('--json', '--', 'sh', '-c', 'exit 3'))} >&- <&-"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 def test_the_time_of_children_and_threads_is_in_the_estimate():

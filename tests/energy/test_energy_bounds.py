@@ -1,5 +1,7 @@
 """The truth lies within the bound: of a real card beside a power meter, and of every sensor."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ from sensed_power import CARDS, PROFILES, trials
 from joulelab.energy.meter import Channel
 from joulelab.energy.nvidia_cards import architecture_of, highest_w, logged_sensor
 from joulelab.energy.reading import Status
+from joulelab.energy.tape import Stretch
 from joulelab.energy.trace import Sensor, integrate
-from joulelab.energy.traces.recording import read_recording
+from joulelab.energy.traces.recording import Recording, read_recording
+from joulelab.energy.traces.trace_file import TraceAbout
 
 ENOUGH = 0.95
 
@@ -59,6 +63,29 @@ def test_the_truth_lies_within_the_bound_of_every_sensor(sensor, named):
         share = sum(one.covered for one in found) / len(found)
         assert share >= ENOUGH, f"{length_s:g} s: {share:.3f} of {len(found)}"
         assert np.median([one.bound for one in found]) < 1
+
+
+@pytest.mark.parametrize("interval_s", [2.0, 3.0])
+def test_so_it_does_in_a_log_that_is_slower_than_the_window(interval_s):
+    random = np.random.default_rng(1)
+    for sensor, length_s in itertools.product(CARDS, (1.0, 2.0)):
+        found = [
+            one
+            for profile in PROFILES
+            for _ in range(8)
+            for one in trials(CARDS[sensor], profile, interval_s, length_s, random, named=True)
+        ]
+        share = sum(one.covered for one in found) / len(found)
+        assert share >= ENOUGH, f"{sensor}, {length_s:g} s: {share:.3f} of {len(found)}"
+
+
+def test_a_window_between_two_rows_may_have_the_power_of_either():
+    times, power = np.arange(0.0, 40.0, 4.0), np.where(np.arange(10) < 5, 100.0, 300.0)
+    channel = Channel("gpu:0", "x", "power", Status.MEASURED, 0.0, 0.1, sensor=Sensor(0.1))
+    recording = Recording(TraceAbout(), (Stretch(channel, times, power, 4.0),))
+    reading = recording.measure(17.0, 18.5)["gpu:0"]  # between 100 W at 16 s and 300 W at 20 s
+    assert reading.gross_j == pytest.approx(150)
+    assert reading.error_j >= 300
 
 
 def test_a_mean_over_a_second_is_behind_by_half_of_it():

@@ -117,6 +117,40 @@ def test_a_hole_lies_between_idle_power_and_the_limit_of_the_device():
     assert "idle power, 20 W, and the limit, 300 W" in reading.reason
 
 
+def test_a_limit_of_the_channel_bridges_where_samples_say_none():
+    reading = measured(with_a_hole(limit_w=300.0), idle_w={"gpu:0": 20.0})["gpu:0"]
+    assert reading.gross_j - reading.seen_j == pytest.approx(160 * HOUR_S)
+    assert "and 300 W" in reading.reason
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "interval_s"),
+    [
+        (np.arange(0, 26, 5.0), np.arange(0, 26, 5.0), 5.0),  # the last sample is 5 s before
+        (np.arange(0, 31, 5.0), [0, 5, 10, 15, 20, 25, 25], 5.0),  # not moved in the last step
+        (np.linspace(0, 30, 301), np.minimum(np.linspace(0, 30, 301), 29.3), 0.1),
+        (np.linspace(0, 30, 301), np.maximum(np.linspace(0, 30, 301), 0.7), 0.1),
+    ],
+)
+def test_what_a_counter_did_not_say_at_an_edge_is_in_its_bound(times, values, interval_s):
+    counter = stretch(
+        times,
+        100 * np.array(values, float),
+        kind="counter",
+        interval_s=interval_s,
+        relative_error=0.01,
+        tick_s=0.001,
+    )
+    reading = measured(counter, end_s=30.0)["gpu:0"]
+    assert abs(reading.gross_j - 3000) <= reading.error_j < 1000
+
+
+def test_an_estimate_that_stands_still_with_its_process_is_no_less_sure():
+    settings = {"kind": "counter", "status": Status.ESTIMATED, "relative_error": 0.4}
+    counter = stretch(np.arange(31.0), np.minimum(np.arange(31.0), 5), **settings)
+    assert measured(counter)["gpu:0"].error_j == pytest.approx(0.4 * 5)
+
+
 def test_the_name_of_a_card_says_what_it_may_have_drawn(tmp_path):
     seconds = [*range(61), *range(60 + HOUR_S, 121 + HOUR_S)]
     rows = [(s, "NVIDIA A100-SXM4-80GB, 100.00 W") for s in seconds]

@@ -215,3 +215,12 @@ def test_a_child_that_is_forked_does_not_keep_the_lock_of_a_dead_parent(lock_fol
                 lock.acquire(wait=False)
         finally:
             child.kill()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file"])
+def test_a_folder_that_cannot_be_is_none_for_others(name, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path / name))
+    assert device_locks.shared_folder() is None
+    with DeviceLock("gpu:7") as held:
+        assert held.device == "gpu:7"

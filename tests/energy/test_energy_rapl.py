@@ -187,12 +187,12 @@ def test_a_window_with_a_reset_keeps_what_was_before_it_and_is_an_estimate(tree)
 @pytest.mark.parametrize(
     ("files", "limit_w"),
     [
-        ({}, 1500.0),
+        ({}, None),
         ({"constraint_0_power_limit_uw": 28e6, "constraint_1_power_limit_uw": 64e6}, 64.0),
         ({"constraint_0_power_limit_uw": 28e6, "constraint_0_max_power_uw": 45e6}, 45.0),
-        ({"constraint_0_power_limit_uw": 28e6, "enabled": 0}, 1500.0),
+        ({"constraint_0_power_limit_uw": 28e6, "enabled": 0}, None),
         ({"constraint_0_power_limit_uw": 28e6, "constraint_0_max_power_uw": 0}, 28.0),
-        ({"constraint_0_power_limit_uw": 3_408_250_000}, 1500.0),
+        ({"constraint_0_power_limit_uw": 3_408_250_000}, None),
     ],
 )
 def test_what_a_processor_can_draw_is_its_power_limit_in_force(tree, files, limit_w):

@@ -4,13 +4,18 @@ import itertools
 import os
 import threading
 import time
+import types
 
+import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
 
+from joulelab.energy import recorder as recorder_module
 from joulelab.energy.meter import Meter, Missing, Sample
 from joulelab.energy.reading import Measurement, Status, total
 from joulelab.energy.recorder import Recorder
+from joulelab.energy.summary import Conditions, summarise
+from joulelab.energy.tape import Stretch
 from joulelab.errors import MeterError
 
 
@@ -152,7 +157,7 @@ def test_a_sensor_that_goes_away_leaves_what_it_saw_and_a_bound_of_what_it_did_n
     reading = measurement["gpu:0"]
     assert reading.status is Status.PARTLY_ESTIMATED
     assert reading.gross_j == pytest.approx(100 * reading.duration_s, rel=0.1)
-    assert 0.1 < reading.lost_s < 0.35
+    assert 0.1 < reading.lost_s < reading.duration_s
     # Between nothing and the highest power that was seen may have flowed unseen.
     assert reading.error_j >= 100 * reading.lost_s * 0.99
     assert "unplugged" in reading.reason
@@ -183,18 +188,12 @@ def test_what_a_lost_sensor_may_have_missed_is_bounded_by_the_power_limit():
 
 
 def test_a_whole_power_trace_is_better_than_a_part_of_a_counter():
-    gone = [False]
-    with (
-        recorder(
-            (channel(), lambda: None if gone[0] else 100 * time.monotonic()),
-            (channel(kind="power"), lambda: 50.0),
-        ) as meter,
-        meter.open("w") as window,
-    ):
-        time.sleep(0.1)
-        gone[0] = True
-        time.sleep(0.1)
-    reading = window.measurement["gpu:0"]
+    times_s = np.linspace(0, 2, 101)
+    counted_j = np.where(times_s < 1, 100 * times_s, np.nan)
+    counter = Stretch(channel(), times_s, counted_j, 0.02, "unplugged")
+    power = Stretch(channel(kind="power"), times_s, np.full(101, 50.0), 0.02)
+    window = Conditions("w", None, (0.0, 2.0), (), {}, 0.02)
+    reading = summarise(window, [counter, power])["gpu:0"]
     assert (reading.source, reading.status) == ("fake-power", Status.MEASURED)
     assert "fake-counter: unplugged" in reading.reason
 
@@ -272,10 +271,11 @@ def test_a_meter_with_nothing_new_is_read_less_often_and_at_the_edges():
     with Recorder([slow, quick], interval_s=0.01) as meter, meter.open("w") as window:
         time.sleep(0.55)
     measurement = window.measurement
-    assert 3 <= len(read) <= 9
-    assert measurement.samples > 3 * len(read)
+    assert 2 <= len(read) <= 3 + measurement.duration_s / Slow.interval_s
     assert measurement["wall"].gross_j == pytest.approx(10 * measurement.duration_s, rel=0.01)
-    assert measurement.longest_gap_s < 0.1
+    quick_s = window.stretches[1].times_s
+    assert measurement.samples == len(quick_s)
+    assert measurement.longest_gap_s == pytest.approx(np.diff(quick_s).max())
 
 
 def test_laps_meet_without_a_gap():
@@ -441,20 +441,33 @@ def test_closing_stops_the_thread_and_closes_every_meter():
     assert not set(threading.enumerate()) - others
 
 
-def test_deadlines_do_not_drift():
-    """Each sample takes half an interval; a pause after each would lower the rate by a third."""
-    calls = []
+def test_deadlines_do_not_drift(monkeypatch):
+    """Each sample takes half an interval, and some take two; all fall on multiples of it."""
+    now_s, calls, waits = [100.0], [], itertools.count()
 
     def value():
-        calls.append(time.monotonic())
-        time.sleep(0.01)
+        calls.append(now_s[0])
+        now_s[0] += 0.05 if len(calls) % 7 == 0 else 0.01
         return 1.0
 
-    with recorder((channel(kind="power"), value)) as meter, meter.open("w"):
-        time.sleep(1.0)
-    phases = [(call - calls[1]) / 0.02 for call in calls[1:-1]]
-    off = sorted(abs(phase - round(phase)) for phase in phases)
-    assert off[len(off) // 2] < 0.25, "samples fall on multiples of the interval"
+    def wait(timeout_s):
+        now_s[0] += max(timeout_s, 0.0)
+        return next(waits) >= 40
+
+    meter = recorder((channel(kind="power"), value))
+    clock = types.SimpleNamespace(monotonic=lambda: now_s[0], time=time.time)
+    monkeypatch.setattr(recorder_module, "time", clock)
+    monkeypatch.setattr(recorder_module, "_BOOT_CLOCK", None)
+    meter._stop = types.SimpleNamespace(wait=wait, set=lambda: None)
+    meter.open("w")
+    begun_s = now_s[0]
+    meter.start()
+    meter._thread.join()
+    ticks = [(call - begun_s) / 0.02 for call in calls[1:]]
+    assert len(ticks) == 40
+    assert ticks == pytest.approx(np.round(ticks), abs=1e-6)
+    assert ticks[:6] == pytest.approx([1, 2, 3, 4, 5, 6])
+    meter.close()
 
 
 def test_a_measurement_survives_plain_data():
@@ -530,7 +543,7 @@ def test_power_that_was_not_readable_for_a_while_is_an_estimate_and_says_so():
     reading = window.measurement["gpu:0"]
     assert reading.gross_j == pytest.approx(100 * reading.duration_s, rel=0.01)
     assert reading.status is Status.PARTLY_ESTIMATED
-    assert 0.1 < reading.lost_s < 0.25
+    assert 0.1 < reading.lost_s < reading.duration_s
     assert reading.error_j >= 100 * reading.lost_s * 0.99
     assert "taken as 100 W" in reading.reason
     assert any("said nothing for" in flag for flag in window.measurement.flags)

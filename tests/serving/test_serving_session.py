@@ -1,5 +1,6 @@
 """Windows and batches over real processes."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -190,9 +191,10 @@ def test_batches_without_a_queue(session, serving_task, photographs):
     model = serving_task("Slow", {"batch_s": 0.002}).model
     task = BatchTask(model, photographs, size=6, seconds=0.2)
     session.load(task)
+    began_s = time.monotonic()
     batches = session.run_batches(task)
+    assert time.monotonic() - began_s >= task.seconds
     assert (batches.size, batches.asked, batches.unreadable) == (6, 6, 0)
-    assert batches.durations_s.sum() >= 0.15
     assert (batches.model_s >= 0.002).all()
     assert (batches.prepare_s > 0).all()
     assert (batches.model_s + batches.prepare_s <= batches.durations_s + 1e-9).all()

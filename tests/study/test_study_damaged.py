@@ -1,9 +1,11 @@
 """A results folder of which a part is damaged, or is not what belongs there."""
 
 import json
+import os
 import re
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 
 import pytest
@@ -15,7 +17,7 @@ from joulelab.study.database import DATABASE
 from joulelab.study.requests_file import SECONDS
 from joulelab.study.results import Results
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.store_reading import read_manifest
+from joulelab.study.store_reading import read_manifest, read_study
 
 SMALL = {
     "tuning": {**TINY["experiment"]["tuning"], "strategies": ["grid", "random"], "rounds": 2},
@@ -153,6 +155,21 @@ def test_a_manifest_that_is_none_is_named(tmp_path, raw):
     (tmp_path / "manifest.json").write_bytes(raw)
     with pytest.raises(StoreCorruptError, match=r"manifest\.json"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "study.toml"])
+def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    writer = os.open(folder / name, os.O_RDWR)  # so that who reads it gets something all the same
+    os.write(writer, b"{}")
+    read = read_manifest if name == "manifest.json" else read_study
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(read, folder)
+        wait([answer], 10)
+        os.close(writer)
+        with pytest.raises(StoreCorruptError, match=f"{name} cannot be read: it is no ordinary"):
+            answer.result()
 
 
 @pytest.mark.parametrize(

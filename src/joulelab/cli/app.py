@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -17,9 +19,10 @@ from joulelab.cli import (
     serving_commands,
     study_commands,
 )
-from joulelab.errors import JoulelabError
+from joulelab.errors import JoulelabError, UsageError
 
 INTERRUPTED = 130
+NAME_SHOWN = 40
 
 app = typer.Typer(
     name="joulelab",
@@ -69,6 +72,7 @@ for part in PARTS:
 
 def main() -> NoReturn:
     """Run the command line; errors become one or two lines and an exit code."""
+    _open_closed_streams()
     try:
         app()
     except JoulelabError as error:
@@ -81,6 +85,10 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            name = f"{str(error.filename)[:NAME_SHOWN]}..."
+            _explain(UsageError(f"{name} cannot be: {error.strerror}", "name another file"))
+            sys.exit(UsageError.exit_code)
         # A mistake of joulelab itself: still two lines, and not a screen of them.
         if os.environ.get("JOULELAB_DEBUG"):
             raise
@@ -92,6 +100,14 @@ def main() -> NoReturn:
         )
         sys.exit(JoulelabError.exit_code)
     sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Nobody hears what goes to a closed stream (``>&-``), and no other file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
 
 
 def _explain(error: JoulelabError) -> None:

@@ -29,10 +29,21 @@ PACKAGE_LIMIT_W = 1500.0
 """More than any processor package or accelerator card draws."""
 SOCKET_LIMIT_W = 4000.0
 """What a socket gives: 16 A at 250 V."""
+_BEHIND_A_SOCKET = ("wall", "psys")
 LEAST_STEP_J = 100.0
 """So much any counter may move at once: some tick late, at full power."""
 HEADROOM = 1.2
 """A device at its power limit overshoots it, and its counter may be 13 % off."""
+
+
+def highest_possible_w(domain: str) -> float:
+    """More than a domain draws of which nobody says how much that is, in watts.
+
+    >>> highest_possible_w("gpu:0"), highest_possible_w("wall")
+    (1500.0, 4000.0)
+    """
+    behind_a_socket = domain.partition(":")[0] in _BEHIND_A_SOCKET
+    return SOCKET_LIMIT_W if behind_a_socket else PACKAGE_LIMIT_W
 
 
 class Counter:

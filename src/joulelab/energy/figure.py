@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.energy.counter import LEAST_STEP_J, PACKAGE_LIMIT_W, SOCKET_LIMIT_W
+from joulelab.energy.counter import LEAST_STEP_J, highest_possible_w
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
 from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch
@@ -42,9 +42,10 @@ GAP_S = 1.0
 GAP_SHARE = 0.25
 """Of a window that is shorter than some seconds, so much unseen is a hole."""
 TWO = 2
+EDGE_SHARE = 0.01
+"""Of a window, so much between an edge and the nearest sample of a counter is made up for."""
 LEAST_SEEN_S = 1e-3
 """Less than that around a sample is no measurement."""
-_BEHIND_A_SOCKET = ("wall", "psys")
 
 
 @dataclass(frozen=True)
@@ -249,13 +250,25 @@ def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         return Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
     duration_s = around.duration_s
     error_j = _own_error_j(channel, energy_j, shown.seen_s) + channel.resolution_j
-    if channel.tick_s:
-        error_j += channel.tick_s * _edge_power_w(around, energy_j)
+    error_j += _edges_j(shown, channel, _edge_power_w(around, energy_j))
     coarse = (
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
+    short = shown.seen_s - _between_s(shown) > EDGE_SHARE * duration_s
+    return _stretched(said, shown, around) if short else said
+
+
+def _edges_j(shown: Seen, channel: Channel, power_w: float) -> float:
+    """What a counter may have left out, or counted too much, at edges at which it did not move."""
+    stood_s = 0.0
+    # Processor time, of which estimates are made, stands still with the process.
+    if channel.status is Status.MEASURED and len(shown.values) > TWO:
+        moved = np.flatnonzero(np.diff(shown.values))
+        if len(moved):
+            times = shown.times_s
+            stood_s = float(max(times[moved[0]] - times[0], times[-1] - times[moved[-1] + 1]))
+    return max(channel.tick_s * power_w, stood_s * power_w - channel.resolution_j)
 
 
 def _lacks_an_edge(stretch: Stretch) -> bool:
@@ -327,18 +340,16 @@ def _with_neighbours(
     longest_s = longest_step_s(stretch.interval_s, edges_s[1] - edges_s[0])
     others_s, others_w = stretch.outside
     before, after = others_s < edges_s[0], others_s > edges_s[1]
-    parts = [(times, values)]
     if before.any() and times[0] - others_s[before][-1] <= longest_s:
-        # A value that was held until the opening is that of a sample before it.
-        held = int(times[0] == edges_s[0] and values[0] == others_w[before][-1])
-        parts = [(others_s[before], others_w[before]), (times[held:], values[held:])]
+        times = np.concatenate((others_s[before], times))
+        values = np.concatenate((others_w[before], values))
     if after.any() and others_s[after][0] - times[-1] <= longest_s:
-        times, values = parts[-1]
-        held = len(times)
-        if held > 1 and times[-1] == edges_s[1] and values[-1] == values[-2]:
-            held -= 1
-        parts[-1:] = [(times[:held], values[:held]), (others_s[after], others_w[after])]
-    return np.concatenate([t for t, _ in parts]), np.concatenate([w for _, w in parts])
+        times = np.concatenate((times, others_s[after]))
+        values = np.concatenate((values, others_w[after]))
+    # An edge that only holds the value of the sample before it is no sample.
+    held = np.zeros(len(times), bool)
+    held[1:-1] = np.isin(times[1:-1], edges_s) & (values[1:-1] == values[:-2])
+    return times[~held], values[~held]
 
 
 def _own_error_j(channel: Channel, energy_j: float, duration_s: float) -> float:
@@ -389,15 +400,13 @@ def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]
     seen_w = float(powers.max()) if len(powers) else 0.0
     limits = [stretch.state.get("power_limit_w", np.empty(0)) for stretch in around.stretches]
     known = [float(np.nanmax(one)) for one in limits if not np.isnan(one).all()]
-    named = [one.channel.highest_w for one in around.stretches if one.channel.highest_w]
+    named = [one.channel.limit_w for one in around.stretches if one.channel.limit_w]
     if known or named:
         limit_w = max(known or named)
         words = f"the limit, {limit_w:.4g} W" if known else f"{limit_w:.4g} W, for such a device"
         highest_w = max(limit_w, seen_w)
         return highest_w, highest_w * (1 + channel.relative_error), words
-    family = channel.domain.partition(":")[0]
-    most_w = SOCKET_LIMIT_W if family in _BEHIND_A_SOCKET else PACKAGE_LIMIT_W
-    most_w = max(most_w, seen_w * (1 + channel.relative_error))
+    most_w = max(highest_possible_w(channel.domain), seen_w * (1 + channel.relative_error))
     words = f"{most_w:.4g} W (no limit is known, the highest seen is {seen_w:.4g} W)"
     return seen_w, most_w, words
 

@@ -176,7 +176,7 @@ class _Held:
 def shared_folder() -> Path | None:
     """The folder in which users tell each other who measures; ``None`` where there is none."""
     if own := os.environ.get(VARIABLE):
-        return Path(own) if Path(own).is_dir() else None
+        return Path(own) if os.path.isdir(own) else None  # noqa: PTH112 - Path raises on odd names
     return next(filter(_is_shared, SHARED), None)
 
 

@@ -53,10 +53,10 @@ class Channel:
         comparison: read only to be held against others: its energy is never a part of a sum.
         calibration: what its energy and power have been multiplied by already.
         range_j: after how many joules the counter begins again at 0; ``None`` where it never does.
-        limit_w: the highest power that the domain can draw in watts, ``None`` where nobody says;
-            with `range_j` it tells how seldom a counter may be read before a wrap passes unseen.
+        limit_w: the highest power that the domain can draw in watts, by its power limit or its
+            name; ``None`` where nobody says. Holes are bridged by it, and with `range_j` it tells
+            how seldom a counter may be read before a wrap passes unseen.
         sensor: how the sensor looks at the device; ``None``: it is new every `tick_s`.
-        highest_w: the most that the device may draw, where its name says so.
     """
 
     domain: str
@@ -73,7 +73,6 @@ class Channel:
     range_j: float | None = None
     limit_w: float | None = None
     sensor: Sensor | None = None
-    highest_w: float | None = None
 
     @property
     def looks(self) -> Sensor:

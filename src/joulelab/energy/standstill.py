@@ -31,6 +31,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from joulelab.energy.counter import highest_possible_w
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import MAY_BE_OFF, Status, family, instrument_of
 from joulelab.energy.tape import Floats, Stretch
@@ -44,6 +45,8 @@ OFTEN, LONGER = 4, 3
 """A counter that has moved so often stands still when it takes so many times longer than usual."""
 CAUGHT_UP = 0.5
 """The share of the usual power at which a counter's jump makes up for the time it stood still."""
+AS_READ = 1.5
+"""A counter that stands for less than so many samples has moved between all of them."""
 TOO_SHORT = "too short a time for this counter"
 TWO = 2
 
@@ -142,7 +145,7 @@ def _frozen(
     whole_s, whole_j = float(times_s[-1] - times_s[0]), float(values_j[-1] - values_j[0])
     longest_s = 0.0
     runs = _runs(still, times_s, _may_stand_s(channel, drawn_w))
-    least_s = LONGER * _usual_s(times_s, still) if runs else 0.0
+    least_s = LONGER * _usual_s(times_s, still, channel) if runs else 0.0
     for first, last, still_s in runs:
         if still_s < least_s:
             continue
@@ -162,10 +165,18 @@ def _frozen(
     return bad, longest_s
 
 
-def _usual_s(times_s: Floats, still: Mask) -> float:
-    """How long a counter usually shows one value; 0 where it has not moved often enough to tell."""
+def _usual_s(times_s: Floats, still: Mask, channel: Channel) -> float:
+    """How long a counter usually shows one value.
+
+    0 where it has not moved often enough to tell; and where it has at nearly every sample, so that
+    this is how seldom it is read, while it is known how often the sensor moves.
+    """
     moved_s = times_s[1:][~still]
-    return float(np.median(np.diff(moved_s))) if len(moved_s) >= OFTEN else 0.0
+    if len(moved_s) < OFTEN:
+        return 0.0
+    usual_s = float(np.median(np.diff(moved_s)))
+    as_read = usual_s < AS_READ * float(np.median(np.diff(times_s)))
+    return 0.0 if channel.tick_s and as_read else usual_s
 
 
 def _may_stand_s(channel: Channel, drawn_w: float | None) -> float:
@@ -187,9 +198,10 @@ def _why(channel: Channel, still_s: float, drawn_w: float | None, *, moved: bool
 def _doubted(stretch: Stretch) -> Stretch:
     """A counter with gaps in which it may have wrapped more than once, with what that may be."""
     channel, good = stretch.channel, ~np.isnan(stretch.values)
-    if channel.kind != "counter" or not channel.range_j or not channel.limit_w:
+    if channel.kind != "counter" or not channel.range_j:
         return stretch
-    wraps_s = channel.range_j / channel.limit_w
+    limit_w = channel.limit_w or highest_possible_w(channel.domain)
+    wraps_s = channel.range_j / limit_w
     if _length_s(stretch) <= wraps_s or good.sum() < TWO:
         return stretch
     steps_s, steps_j = np.diff(stretch.times_s[good]), np.diff(stretch.values[good])
@@ -197,10 +209,10 @@ def _doubted(stretch: Stretch) -> Stretch:
     if not long.any():
         return stretch
     # Once at least: a device at its limit overshoots it.
-    more = np.floor((channel.limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
+    more = np.floor((limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
     unseen_j = float(channel.range_j * np.maximum(more, 1).sum())
     doubt = (
-        f"no sample for {steps_s.max():.0f} s, and at {channel.limit_w:.4g} W it wraps every "
+        f"no sample for {steps_s.max():.0f} s, and at {limit_w:.4g} W it wraps every "
         f"{wraps_s:.0f} s: up to {unseen_j:.4g} J may have passed unseen"
     )
     return replace(stretch, doubt=doubt, unseen_j=unseen_j)

@@ -15,8 +15,10 @@ until the next one is read, and repeated values are values. Three things are not
 sampling
     What power did between two samples. It is taken to have stayed within the range of the samples
     there: |p_{i+1} - p_i| (t_{i+1} - t_i). Of a part that the sensor does not see, 1 - s w / dt of
-    a step that is longer than w, the range is that of the two steps beside it as well, and half of
-    it is allowed. A sensor that sees a part of each u has half of the rest beside that.
+    a step that is longer than w, the range is that of the two steps beside it as well, of six where
+    the step is longer than w + u and the window has few. Half of it is allowed in a window of many
+    steps, where what was missed evens out, and in a window of one all of it from the sample on, up
+    or down. A sensor that sees a part of each u has half of the rest beside that.
 edges
     A mean over the last w is behind by w / 2, and by up to u more. Where power is P before the
     opening a and Q before the closing b, the integral is short by (w / 2 + u) (Q - P). With A(t)
@@ -49,6 +51,8 @@ HIGHEST = 3.0
 STILL = 1
 """How often a sensor may have stood still in a window."""
 TWO = 2
+FEW, FAR = 4, 3
+"""In a window of few steps, so many on each side show what power may do in one hardly seen."""
 
 
 @dataclass(frozen=True)
@@ -210,18 +214,25 @@ def _sampling_j(
     unseen = sensor.unseen(steps_s)
     allowed_w = moved_w
     if unseen.any():
-        highest, lowest = np.maximum(power[:-1], power[1:]), np.minimum(power[:-1], power[1:])
-        allowed_w = np.maximum(moved_w, unseen / 2 * (_near(highest) + _near(-lowest)))
+        steps = np.maximum(held_s.sum() / np.maximum(steps_s, 1e-9), 1)
+        reach = np.where((steps_s > sensor.lag_s) & (steps < FEW), FAR, 1)
+        up_w = _near(np.maximum(power[:-1], power[1:]), reach) - power[:-1]
+        down_w = power[:-1] + _near(-np.minimum(power[:-1], power[1:]), reach)
+        half_w = (up_w + down_w) / 2
+        alone_w = np.maximum(up_w, down_w) - half_w
+        allowed_w = np.maximum(moved_w, unseen * (half_w + alone_w / steps))
     within_s = (1 - sensor.seen) / 2 * sensor.update_s
     share = held_s / np.maximum(steps_s, 1e-9)
     return float(np.dot(allowed_w, held_s) + within_s * np.dot(moved_w, share))
 
 
-def _near(values: Floats) -> Floats:
-    """The highest of each value and its two neighbours."""
+def _near(values: Floats, reach: NDArray[np.int_]) -> Floats:
+    """The highest of each value and its neighbours, so many on each side."""
     highest = values.copy()
-    np.maximum(highest[1:], values[:-1], out=highest[1:])
-    np.maximum(highest[:-1], values[1:], out=highest[:-1])
+    for apart in range(1, min(FAR, len(values) - 1) + 1):
+        wide = reach >= apart
+        np.maximum(highest[apart:], values[:-apart], out=highest[apart:], where=wide[apart:])
+        np.maximum(highest[:-apart], values[apart:], out=highest[:-apart], where=wide[:-apart])
     return highest
 
 

@@ -258,6 +258,8 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 
 def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) -> dict[str, Any]:
+    if is_there(path) and not path.is_file():  # reading a pipe would wait for who writes to it
+        raise StoreCorruptError(f"{path} cannot be read: it is no ordinary file", RESTORE)
     try:
         data = parse(read_text(path, MOST_BYTES))
     except PlainDataError as error:

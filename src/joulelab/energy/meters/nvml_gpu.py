@@ -84,11 +84,10 @@ class Gpu:
             raise MeterError(f"{self.domain} reports neither energy nor power", "use a smart plug")
         self._factor = factors.get(plain_uuid(uuid), factors.get(EVERY, 1.0))
         self._calibrated = plain_uuid(uuid) in factors or EVERY in factors
-        limit_mw = optional(pynvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
-        self._limit_w = self._power_limit_w()
+        limit_w = self._power_limit_w()
         self._counter = Counter(
             f"{self.domain}: the energy counter",
-            limit_w=self._power_limit_w,
+            limit_w=lambda: self._power_limit_w() or PACKAGE_LIMIT_W,
             tick_s=COUNTER_TICK_S,
         )
         self.about = {
@@ -98,10 +97,10 @@ class Gpu:
             "energy_counter": "yes" if self._counts else "no",
             "power_field": "none" if self._power_sensor is None else self._power_sensor.field,
             "power_window": "none" if self._power_sensor is None else self._power_sensor.window,
-            "power_limit_w": "unknown" if limit_mw is None else f"{limit_mw / 1e3:g}",
+            "power_limit_w": "unknown" if limit_w is None else f"{limit_w:g}",
             "calibration": f"{self._factor:g}",
         }
-        self.channels = self._channels(self._power_sensor, name)
+        self.channels = self._channels(self._power_sensor, name, limit_w or highest_w(name))
         self.update_s = COUNTER_TICK_S if self._power_sensor is None else architecture.update_s
         self._state: Mapping[str, float] = {}
         self._state_s = -math.inf
@@ -135,12 +134,12 @@ class Gpu:
         except pynvml.NVMLError as error:
             return Sample(None, f"{self.domain}: NVML: {error}")
 
-    def _power_limit_w(self) -> float:
-        """The limit that is in force now; what no card exceeds where it does not say one."""
+    def _power_limit_w(self) -> float | None:
+        """The limit that is in force now; ``None`` where the card does not say one."""
         limit_mw = None
         with suppress(pynvml.NVMLError):
             limit_mw = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)
-        return limit_mw / 1e3 if limit_mw else PACKAGE_LIMIT_W
+        return limit_mw / 1e3 if limit_mw else None
 
     def _counted(self) -> Sample:
         value_mj: int = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
@@ -164,7 +163,9 @@ class Gpu:
             state["power_limit_w"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
         return state
 
-    def _channels(self, sensor: PowerSensor | None, name: str) -> tuple[Channel, ...]:
+    def _channels(
+        self, sensor: PowerSensor | None, name: str, limit_w: float | None
+    ) -> tuple[Channel, ...]:
         bound = (
             f"calibrated by {self._factor:g}; 5 % as NVIDIA states"
             if self._calibrated
@@ -185,11 +186,10 @@ class Gpu:
                     remark=f"energy counter of the driver; {bound}",
                     resolution_j=COUNTER_STEP_J * self._factor,
                     calibration=self._factor,
-                    limit_w=self._limit_w,
+                    limit_w=limit_w,
                     sensor=Sensor(
                         COUNTER_TICK_S, idle_error=IDLE_ERROR, idle_below_w=idle_below_w(name)
                     ),
-                    highest_w=highest_w(name),
                 )
             )
         if sensor is not None:
@@ -204,9 +204,8 @@ class Gpu:
                     within=("wall",),
                     remark=f"{sensor}; {bound}",
                     calibration=self._factor,
-                    limit_w=self._limit_w,
+                    limit_w=limit_w,
                     sensor=sensor.sensor,
-                    highest_w=highest_w(name),
                 )
             )
         return tuple(channels)

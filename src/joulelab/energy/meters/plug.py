@@ -61,7 +61,7 @@ class Plug(ABC):
         kind: its name, as in ``shelly``; the channels' sources begin with it.
         relative_error: bound of its own error, where the user has not said another.
         remark: where that bound is from.
-        limit_w: the highest power of what is behind it, in watts.
+        limit_w: the most that what is behind it can draw, for the guard of its counter.
     """
 
     kind: ClassVar[str]
@@ -188,7 +188,6 @@ class PlugMeter(PollingMeter):
             tick_s=UPDATE_S + self.max_age_s,
             remark=plug.remark if given is None else "the bound was given by the user",
             resolution_j=step_j,
-            limit_w=plug.limit_w,
         )
 
 

@@ -19,6 +19,7 @@ the way. What the user may not read is named file by file, and so is the command
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -28,7 +29,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulelab.energy.counter import PACKAGE_LIMIT_W
+from joulelab.energy.counter import highest_possible_w
 from joulelab.energy.meter import Missing
 from joulelab.energy.meters.processor import Processor
 
@@ -55,24 +56,19 @@ class Zone:
         name: its own, as ``package-0``.
         domain: what it is called here.
         within: the domains that contain it.
-        packages: how many processors there are; a platform's zone counts them all.
     """
 
     folder: Path
     name: str
     domain: str
     within: tuple[str, ...]
-    packages: int = 1
 
     @property
-    def limit_w(self) -> float:
-        """The highest power that it can draw, in watts.
+    def limit_w(self) -> float | None:
+        """The highest power that it can draw in watts, that of its constraints in force.
 
-        The highest of its constraints in force; 1.5 kW a processor where it has none, or where its
-        firmware says without limit by some thousand watts.
+        ``None`` where it has none, or where its firmware says without limit by some thousand watts.
         """
-        several = self.packages if self.domain.startswith("psys") else 1
-        highest_w = several * PACKAGE_LIMIT_W
         in_force = _LIMITS if _number(self.folder / "enabled") != 0 else _LIMITS[1:]
         said_w = [
             uw / 1e6
@@ -80,7 +76,8 @@ class Zone:
             for path in self.folder.glob(pattern)
             if (uw := _number(path))
         ]
-        return min(max(said_w, default=highest_w), highest_w)
+        limit_w = max(said_w, default=math.inf)
+        return limit_w if limit_w < highest_possible_w(self.domain) else None
 
 
 def powercap_root() -> Path:
@@ -104,8 +101,7 @@ def find_zones(root: Path) -> list[Zone]:
         if _NAME.fullmatch(name) and (_parent(key) not in folders or _parent(key) in names)
     }
     psys = tuple(domain for name in known.values() if (domain := _top(name)).startswith("psys:"))
-    packages = sum(name.startswith("package") for name in known.values())
-    return [_zone(key, names, folders[key], psys, packages) for key in known]
+    return [_zone(key, names, folders[key], psys) for key in known]
 
 
 def closed_zones(root: Path) -> list[Missing]:
@@ -184,9 +180,7 @@ def _folders(root: Path) -> dict[str, Path]:
     return {key: folders[key] for key in keys}
 
 
-def _zone(
-    key: str, names: Mapping[str, str], folder: Path, psys: tuple[str, ...], packages: int
-) -> Zone:
+def _zone(key: str, names: Mapping[str, str], folder: Path, psys: tuple[str, ...]) -> Zone:
     name = names[key]
     domain = _top(name)
     parent = names.get(_parent(key), "")
@@ -195,7 +189,7 @@ def _zone(
         domain = f"{name}:{_top(parent).partition(':')[2]}"
     family, _, number = domain.partition(":")
     package = (f"cpu:{number}",) if family in ("core", "uncore") else ()
-    return Zone(folder, name, domain, _containers(family, package, psys), max(packages, 1))
+    return Zone(folder, name, domain, _containers(family, package, psys))
 
 
 def _parent(key: str) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from joulelab.energy.counter import Counter
+from joulelab.energy.counter import Counter, highest_possible_w
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.meters.powercap import (
     ENERGY,
@@ -166,7 +166,7 @@ def _channel(reader: _Reader) -> Channel:
         within=zone.within,
         remark=DRAM_REMARK if memory else REMARK,
         range_j=reader.range_uj * MICRO,
-        limit_w=reader.limit_w,
+        limit_w=zone.limit_w,
     )
 
 
@@ -178,10 +178,9 @@ class _Reader:
         self.range_uj = int((zone.folder / RANGE).read_text("utf-8"))
         if self.range_uj <= 0:
             raise ValueError(f"{RANGE} is {self.range_uj}")
-        self.limit_w = zone.limit_w
         self._counter = Counter(
             zone.folder.name,
-            limit_w=lambda: zone.limit_w,
+            limit_w=lambda: zone.limit_w or highest_possible_w(zone.domain),
             range_j=self.range_uj * MICRO,
             tick_s=TICK_S,
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from joulelab.energy import nvidia_cards
-from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
+from joulelab.energy.counter import Counter
 from joulelab.energy.meter import Channel, Sample
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
@@ -219,5 +219,4 @@ def _channel(
         within=("wall",),
         remark=remark,
         resolution_j=STEP_J if kind == "counter" else 0.0,
-        limit_w=PACKAGE_LIMIT_W,
     )

@@ -29,7 +29,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from joulelab.energy.counter import PACKAGE_LIMIT_W
 from joulelab.energy.meter import Channel, Sample
 from joulelab.energy.meters import estimate
 from joulelab.energy.meters.zeus_devices import (
@@ -101,7 +100,6 @@ class AppleDevice(Device):
                 within=(*contained[domain.partition(":")[0]], "wall"),
                 remark="Apple's own counter by Zeus; Apple states no bound, 40 % as of estimates",
                 resolution_j=STEP_J,
-                limit_w=PACKAGE_LIMIT_W,
             )
             for domain in values
         )

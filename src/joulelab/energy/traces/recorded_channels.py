@@ -17,6 +17,7 @@ import numpy as np
 
 from joulelab import formats
 from joulelab.energy.meter import Channel
+from joulelab.energy.meters.rapl import DRAM_RELATIVE_ERROR
 from joulelab.energy.nvidia_cards import RELATIVE_ERROR, highest_w, logged_sensor
 from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
@@ -60,8 +61,6 @@ _STATE = {
 MOST_W = 10_000.0
 """More than any processor or accelerator draws: that is another unit, or no reading."""
 
-MEMORY_ERROR = 1.57
-"""Of RAPL's memory, the worst server against a reference on its rails (ICPE 2024)."""
 COUNTERS = frozenset({"energibridge", "shelly", "tasmota"})
 SURE_RISES = 8
 """Energies of single intervals hardly rise so often in a row."""
@@ -230,7 +229,7 @@ def _stretch(
         reading.flags.append(CUT)
         part, times_s, values = part.rows(slice(0, -1)), times_s[:-1], values[:-1]
     check_order(part, times_s)
-    usual_error = MEMORY_ERROR if _family(domain) == "dram" else RELATIVE_ERROR
+    usual_error = DRAM_RELATIVE_ERROR if _family(domain) == "dram" else RELATIVE_ERROR
     status, error = Status.MEASURED, reading.log.relative_error or usual_error
     if not one_device:
         status, error = _judged(reading, part, device, times_s, values, domain, error)
@@ -247,7 +246,7 @@ def _stretch(
         tick_s=0.0,
         remark=f"column {column.name} of {part.path.name}; {100 * error:.0f} % is an assumption",
         sensor=logged_sensor(part.headings[column.name].name, card) if gpu else None,
-        highest_w=highest_w(card) if gpu else None,
+        limit_w=highest_w(card) if gpu else None,
     )
     reading.described |= _described(part, domain) if reading.log.program == "nvidia-smi" else {}
     if column.kind == "power" and not reading.log.elapsed:

@@ -28,6 +28,7 @@ from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.trace import FAR
 from joulelab.energy.traces.asked import Asked
 from joulelab.energy.traces.own_trace import is_own, own_stretches, read_own, read_parquet
 from joulelab.energy.traces.program_logs import of_table, read_log
@@ -230,7 +231,7 @@ def _in_hole(stretch: Stretch, positions: Floats, longest_s: float) -> NDArray[n
 def _outside(stretch: Stretch, start_s: float, end_s: float) -> tuple[Floats, Floats]:
     """Moments and powers just before and after a part: they say what it did at its edges."""
     times, power = readings_of(stretch)
-    reach_s = max(stretch.channel.looks.lag_s, 2.5 * stretch.interval_s)
+    reach_s = max(stretch.channel.looks.lag_s, (FAR + 1.5) * stretch.interval_s)
     before = (times < start_s) & (times >= start_s - reach_s)
     after = (times > end_s) & (times <= end_s + reach_s)
     return times[before | after], power[before | after]

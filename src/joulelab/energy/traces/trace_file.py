@@ -227,5 +227,4 @@ def _channel(data: Mapping[str, Any]) -> Channel:
         range_j=_number(data.get("range_j")),
         limit_w=_number(data.get("limit_w")),
         sensor=Sensor(**data["sensor"]) if data.get("sensor") else None,
-        highest_w=_number(data.get("highest_w")),
     )
