@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-# A shell lets what it starts in the background ignore Ctrl-C, and then no test could send it one.
+# A shell lets what it starts in the background ignore these two, and then no test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 
