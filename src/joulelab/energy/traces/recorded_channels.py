@@ -330,8 +330,8 @@ def _judged(
     together = max(together, 2)
     if verdict is Verdict.PERHAPS_ONE:
         reading.flags.append(
-            f"{domain}: {together} rows in every second repeat themselves: taken as one device, "
-            f"though they might be {together}; --device {domain} says that it is one"
+            f"{domain}: {together} rows after one another may be one device or {together}: taken "
+            f"as one, though nothing shows that; --device {domain} says that it is one"
         )
         return Status.ESTIMATED, float(together - 1)
     first, last = part.line(0), part.line(min(together, len(part)) - 1).rpartition(" ")[2]
