@@ -238,7 +238,8 @@ MAY_BE_ONE = {
     "noise": (cut_log([250 + random.Random(n).gauss(0, 5) for n in range(601)], 10), 10, 15_000),
     "in turns": (evenly([*LEVELS] * 60), 4, 145 * 60),
     "two in turns": (evenly([300 + n % 7, 60 + n % 3][n % 2] for n in range(240)), 2, 182 * 60),
-    "in turns, under load": (evenly((1 + n // 80 % 2) * LEVELS[n % 4] for n in range(240)), 4, 11_600),
+    "in turns, under load": (evenly((1 + n // 80 % 2) * LEVELS[n % 4] for n in range(240)), 4,
+                             11_600),
     "in loops": (in_loops(4), 4, 6830),
 }  # fmt: skip
 
@@ -288,6 +289,21 @@ def test_a_model_or_a_machine_may_have_several_devices(read, column):
     rows = [f"{stamp(n, cut=True)}, A100, {watts} W" for n in range(60) for watts in (400, 60)]
     with pytest.raises(TraceError, match="several GPUs"):
         read(log(rows, f"timestamp, {column}, power.draw [W]"))
+
+
+@pytest.mark.parametrize("header", ["timestamp, uuid, power.draw [W]", "t_s, mig_uuid, power_w"])
+def test_instances_of_one_gpu_do_not_count_its_power_twice(read, header):
+    content = log((f"{stamp(n)}, MIG-{one}, 300 W" for n in range(60) for one in "ab"), header)
+    column = header.split(", ")[1]
+    with pytest.raises(TraceError, match="2 MIG instances") as refused:
+        read(content)
+    assert f"where={column}=MIG-a" in refused.value.hint
+    assert read(content, where=f"{column}=MIG-b").measure().energy_j == 300 * 59
+
+
+def test_a_heading_that_names_its_gpu_is_of_one_device(read):
+    content = log((f"{n},{(300, 60)[n % 2]},100" for n in range(61)), "t_s,gpu0_w,gpu1_w")
+    assert read(content).measure().total.status is Status.MEASURED
 
 
 def test_one_device_of_several_can_be_asked_for_and_a_wrong_name_is_refused(read):

@@ -277,6 +277,31 @@ def test_times_come_in_many_forms(read, times, header):
         assert recording.about.started_at == pytest.approx(1679402096)
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "step"),
+    [("time", 0, 1000), ("elapsed", 0, 100), ("timestamp", 123_456_789_012_345, 10**9)],
+)
+def test_times_that_are_hardly_seconds_need_their_unit(read, refusal, name, first, step):
+    rows = [f"{first + n * step},100" for n in range(61)]
+    assert "nothing says of what" in refusal("\n".join([f"{name},power_w", *rows, ""]))
+    unit, energy_j = {1000: ("ms", 6000), 100: ("s", 600_000), 10**9: ("ns", 6000)}[step]
+    named = "\n".join([f"{name}_{unit},power_w", *rows, ""])
+    assert energies(read(named, time_column=f"{name}_{unit}")) == {"gpu:0": pytest.approx(energy_j)}
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 60), (0, 300), (1_772_701_200, 137)])
+def test_times_in_minutes_or_since_1970_need_no_unit(read, first, step):
+    rows = [f"{first + n * step},100" for n in range(61)]
+    assert energies(read("\n".join(["time,power_w", *rows, ""]))) == {"gpu:0": 6000 * step}
+
+
+def test_a_log_with_the_newest_row_first_is_read_the_other_way_round(read):
+    rows = [f"{n},{100 + n}" for n in reversed(range(11))]
+    recording = read("\n".join(["t_s,power_w", *rows, ""]))
+    assert energies(recording) == {"gpu:0": sum(range(100, 110))}
+    assert any("newest row stands first" in flag for flag in recording.flags)
+
+
 def test_times_may_be_moments_of_a_parquet_file(tmp_path):
     moments = pd.to_datetime(["2023-03-21T12:34:56.0Z", "2023-03-21T12:34:57.5Z"])
     for column, began in ((moments, 1679402096), (moments - moments[0], None)):

@@ -4,6 +4,7 @@
 
     0.25, 12 ms, t_us            seconds since something, as they are
     1772704800.1                 seconds since 1970; ms, us and ns are told by their size
+    46086.4166667                days since 1900, as Excel saves moments as numbers
     2026-03-05T09:00Z            ISO 8601, also 2026/03/05 09:00:00.123 (nvidia-smi)
     05.03.2026 09:00             the day first; also an interval, of which the beginning counts
     03/05/2026 9:00 AM           day or month first, as the column itself shows; else refused
@@ -65,6 +66,11 @@ EPOCH_S = 1e8
 """Later than any recording is long: such a time is a moment, and not seconds since the opening."""
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """From which value on a moment is in nanoseconds, microseconds, milliseconds."""
+YEAR_2000_S = 946_684_800.0
+YEAR_2000_D, YEAR_2100_D, DAYS_TO_1970 = 36_526, 73_051, 25_569
+"""In days, as Excel counts them."""
+MINUTE_D = 1 / 1440 + 1e-6
+"""The longest step, a minute, of days that seconds might be."""
 HOUR_S = 3600.0
 DAY_S = 86400.0
 FORMATS = (
@@ -72,6 +78,8 @@ FORMATS = (
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y %H:%M:%S",
     "%d.%m.%Y %H:%M:%S.%f",
+    "%d.%m.%y %H:%M",
+    "%d.%m.%y %H:%M:%S",
     "%d/%b/%Y:%H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
     "%a %d %b %Y %H:%M:%S",
@@ -123,6 +131,7 @@ class Moments:
         zone: that was assumed for moments without an offset; empty where none was needed.
         remarks: what was taken for granted, in words.
         changes: how often summer time begins or ends within moments whose zone nobody named.
+        has_unit: whether the file says what they are; bare numbers are taken for seconds.
     """
 
     seconds: Floats
@@ -131,6 +140,7 @@ class Moments:
     zone: str = ""
     remarks: tuple[str, ...] = ()
     changes: int = 0
+    has_unit: bool = True
 
     @property
     def since_1970_s(self) -> Floats:
@@ -220,24 +230,37 @@ def read_moments(
         moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
         if moments.any() and 2 * int(moments.sum()) >= int(said.sum()):
             return _of_texts(table, name, texts, zone, assumed, any_day=any_day)
-    return _of_numbers(table, name)
+    return _of_numbers(table, name, zone, assumed)
 
 
-def _of_numbers(table: Table, name: str) -> Moments:
+def _of_numbers(table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | None) -> Moments:
     heading = table.headings[name]
     last = re.split(r"[\s_/]", heading.name.casefold())[-1]
     told = heading.unit.casefold() in SECONDS or (not heading.unit and last in SECONDS)
     values = table.numbers(name, SECONDS if told else None).values
     if np.isnan(values).all():
         return Moments(values)
+    if not told and _are_days(values):
+        return _local(table, name, (values - DAYS_TO_1970) * DAY_S, zone, assumed)
     # No recording lasts for thousands of years, whatever its heading says.
     first = float(np.nanmin(np.abs(values)))
     if not told or first >= _EPOCHS[-1][0]:
-        values = values * next((scale for least, scale in _EPOCHS if first >= least), 1.0)
+        scale = next((scale for least, scale in _EPOCHS if first >= least), 1.0)
+        told |= scale == 1.0 and first >= YEAR_2000_S
+        # Nanoseconds since a machine was started look like microseconds since 1970.
+        values = values * (scale if told or first * scale >= YEAR_2000_S else 1.0)
     first = float(values[np.isfinite(values)][0])
     if first < EPOCH_S:
-        return Moments(values, None, _resolution(values))
-    return Moments(values - first, first, _resolution(values))
+        return Moments(values, None, _resolution(values), has_unit=told)
+    return Moments(values - first, first, _resolution(values), has_unit=told)
+
+
+def _are_days(values: Floats) -> bool:
+    """Whether numbers are Excel's days since 1900: nobody counts seconds in such steps."""
+    steps = np.abs(np.diff(values[np.isfinite(values)]))
+    first, last = np.nanmin(values), np.nanmax(values)
+    within = first >= YEAR_2000_D and last < YEAR_2100_D and bool((values % 1 != 0).any())
+    return within and bool((steps > 0).any()) and float(np.median(steps[steps > 0])) < MINUTE_D
 
 
 def _of_texts(

@@ -22,7 +22,7 @@ from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces import devices, intervals
-from joulelab.energy.traces.asked import Asked, chosen_columns, moments_of, with_dates
+from joulelab.energy.traces.asked import Asked, chosen_columns, in_order, moments_of, with_dates
 from joulelab.energy.traces.devices import Device
 from joulelab.energy.traces.interleaved import Verdict, judge
 from joulelab.energy.traces.order import check_order, typical_s
@@ -114,9 +114,9 @@ def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
     Raises:
         TraceError: it is no power trace, or what it says cannot be told for sure.
     """
-    table = with_dates(log.table)
-    log = replace(log, table=table)
-    moments, guessed = moments_of(log, asked)
+    log = replace(log, table=with_dates(log.table))
+    log, moments, guessed = in_order(log, *moments_of(log, asked))
+    table = log.table
     columns = chosen_columns(log, asked)
     reading = _Reading(log, asked, moments, columns, _states(table))
     named = devices.is_column(table, asked.device)
@@ -233,7 +233,8 @@ def _stretch(
     usual_error = MEMORY_ERROR if _family(domain) == "dram" else RELATIVE_ERROR
     status, error = Status.MEASURED, reading.log.relative_error or usual_error
     if not one_device:
-        status, error = _judged(reading, part, device, times_s, values, domain, error)
+        sure = device.sure or column.number is not None
+        status, error = _judged(reading, part, times_s, values, domain, error, sure=sure)
     times_s = spread(times_s, _resolution_s(reading, times_s))
     state = {name: known[rows][: len(times_s)] for name, known in reading.state.items()}
     gpu = _family(domain) == "gpu" and column.kind == "power"
@@ -309,13 +310,14 @@ def _resolution_s(reading: _Reading, times_s: Floats) -> float:
 def _judged(
     reading: _Reading,
     part: Table,
-    device: Device,
     times_s: Floats,
     values: Floats,
     domain: str,
     error: float,
+    *,
+    sure: bool,
 ) -> tuple[Status, float]:
-    """Status and error where the rows are of one device, or may be.
+    """Status and error where the rows are of one device, or may be; `sure` if the file says so.
 
     Raises:
         TraceError: they are of several, or that cannot be told.
@@ -323,8 +325,8 @@ def _judged(
     if reading.log.apart:
         return Status.MEASURED, error
     verdict, together = judge((reading.moments.epoch_s or 0.0) + times_s, values)
-    # A column of devices is believed, unless most of its rounds have several rows all the same.
-    believed = device.sure and (verdict is not Verdict.SEVERAL or together == 1)
+    # What names devices is believed, unless most of its rounds have several rows all the same.
+    believed = sure and (verdict is not Verdict.SEVERAL or together == 1)
     if verdict is Verdict.ONE or believed:
         return Status.MEASURED, error
     together = max(together, 2)
