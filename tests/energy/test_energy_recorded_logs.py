@@ -295,6 +295,38 @@ def test_times_in_minutes_or_since_1970_need_no_unit(read, first, step):
     assert energies(read("\n".join(["time,power_w", *rows, ""]))) == {"gpu:0": 6000 * step}
 
 
+RISING = "\n".join(["t_s,energy_j", *(f"{n},{100 + n}" for n in range(30)), ""])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (RISING, "may be a counter, or energies of single intervals"),
+        ("t_s,power_w" + "\n5,100" * 20 + "\n", "all rows have the same time"),
+    ],
+)
+def test_what_is_no_measurement_of_anything_is_refused(refusal, content, said):
+    assert said in refusal(content)
+
+
+def test_energies_that_rise_slowly_count_where_the_heading_says_so(read):
+    counted = RISING.replace("energy_j", "cumulative_energy_j")
+    assert energies(read(counted)) == {"gpu:0": 29}
+
+
+def test_a_counter_beside_its_power_is_left_out(read):
+    rows = [f"{n},0,100,{5000 + 100_000 * n}" for n in range(61)]
+    header = "t_s,index,power.draw [W],total_energy_consumption [mJ]"
+    assert energies(read("\n".join([header, *rows, ""]))) == {"gpu:0": 6000}
+
+
+def test_a_power_that_overflows_is_left_out(read):
+    rows = [f"{n},{1e308 if n == 5 else 100}" for n in range(61)]
+    recording = read("\n".join(["t_s,wall power (W)", *rows, ""]))
+    assert energies(recording) == {"wall": 6000}
+    assert any("1 sample above 1e+07 W" in flag for flag in recording.flags)
+
+
 def test_a_log_with_the_newest_row_first_is_read_the_other_way_round(read):
     rows = [f"{n},{100 + n}" for n in reversed(range(11))]
     recording = read("\n".join(["t_s,power_w", *rows, ""]))

@@ -63,6 +63,10 @@ MOST_W = 10_000.0
 MEMORY_ERROR = 1.57
 """Of RAPL's memory, the worst server against a reference on its rails (ICPE 2024)."""
 COUNTERS = frozenset({"energibridge", "shelly", "tasmota"})
+MOST_OTHERS_W = 1e7
+"""The same of a wall, or of what nobody names."""
+HIGH_START = 3
+"""A counter that was read from its beginning starts with less than so many of its steps."""
 SURE_RISES = 8
 """Energies of single intervals hardly rise so often in a row."""
 _CUMULATIVE = re.compile(r"cumul|total|count|accum|since|package-|_uj\b|\(uj\)|energy_uj")
@@ -273,8 +277,9 @@ def _checked(
             f"{part.line(row)}"
         )
     family = _family(domain)
-    high = values > MOST_W
-    if column.kind == "power" and family in ("gpu", "cpu", "core", "dram") and high.any():
+    most_w = MOST_W if family in ("gpu", "cpu", "core", "dram") else MOST_OTHERS_W
+    high = values > most_w
+    if column.kind == "power" and high.any():
         row = int(np.argmax(high))
         if 2 * int(high.sum()) > int(np.isfinite(values).sum()):
             if _zeus_milliwatts(reading, column):
@@ -288,7 +293,7 @@ def _checked(
         values[high] = math.nan
         unreadable = f"{numbers.values[row]:g} W"
         reading.flags.append(
-            f"{domain}: {formats.count(int(high.sum()), 'sample')} above {MOST_W:g} W left out, "
+            f"{domain}: {formats.count(int(high.sum()), 'sample')} above {most_w:g} W left out, "
             f"{part.line(row)}"
         )
     return values, unreadable
@@ -356,7 +361,7 @@ def _of_energy(
 ) -> Stretch:
     """The samples of a column of energies, or of means over a time that the row says."""
     log = reading.log
-    if log.elapsed or log.joules or not _counts(log, part, column, values):
+    if log.elapsed or log.joules or not _counts(log, part, column, times_s, values):
         lengths_s = _lengths_s(reading, part, times_s)
         joules = values * lengths_s if column.kind == "power" else values
         kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
@@ -386,14 +391,17 @@ def _of_energy(
     return Stretch(channel, times_s, counted, typical_s(times_s), lost)
 
 
-def _counts(log: Log, part: Table, column: PowerColumn, values: Floats) -> bool:
+def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values: Floats) -> bool:
     """Whether energies are of a counter; what is neither that nor known to be else is refused."""
     known = values[np.isfinite(values)]
     steps = np.diff(known)
     rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
     name = part.headings[column.name].text.casefold()
     said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
-    if rises > 10 * falls and (said or rises >= SURE_RISES):
+    # What rises slowly from its beginning may as well be joules of each interval, at ever more W.
+    slow = rises > 0 and known[0] > HIGH_START * float(np.median(steps[steps > 0]))
+    slow &= float(known.max(initial=0.0)) < intervals.LIMIT_W * typical_s(times_s)
+    if rises > 10 * falls and (said or (rises >= SURE_RISES and not slow)):
         return True
     fallen = known[:-1][steps < 0].min(initial=math.inf)
     if said and rises > falls and fallen > known.max() / 2:
@@ -402,7 +410,7 @@ def _counts(log: Log, part: Table, column: PowerColumn, values: Floats) -> bool:
         return False
     raise TraceError(
         f"{part.path}: {column.name} may be a counter, or energies of single intervals: it does "
-        f"not rise all the time, or has fewer than {SURE_RISES} rows",
+        f"not rise all the time, or rises slowly, or has fewer than {SURE_RISES} rows",
         "call it cumulative_energy (J) if it counts, or name a column of power by --power COLUMN "
         "(power=COLUMN)",
     )
