@@ -6,6 +6,7 @@
     1772704800.1                 seconds since 1970; ms, us and ns are told by their size
     46086.4166667                days since 1900, as Excel saves moments as numbers
     2026-03-05T09:00Z            ISO 8601, also 2026/03/05 09:00:00.123 (nvidia-smi)
+    20260305090000               the same without marks
     05.03.2026 09:00             the day first; also an interval, of which the beginning counts
     03/05/2026 9:00 AM           day or month first, as the column itself shows; else refused
     05/Mar/2026:09:00:00 +0100   a web server's log
@@ -66,7 +67,7 @@ EPOCH_S = 1e8
 """Later than any recording is long: such a time is a moment, and not seconds since the opening."""
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """From which value on a moment is in nanoseconds, microseconds, milliseconds."""
-YEAR_2000_S = 946_684_800.0
+YEAR_2000_S, YEAR_2100_S = 946_684_800.0, 4_102_444_800.0
 YEAR_2000_D, YEAR_2100_D, DAYS_TO_1970 = 36_526, 73_051, 25_569
 """In days, as Excel counts them."""
 MINUTE_D = 1 / 1440 + 1e-6
@@ -116,6 +117,10 @@ _HOURS_ONLY = re.compile(r"^(.*\d:\d\d(?:[.,]\d+)?)([+-]\d\d)$")
 """An offset as PostgreSQL writes it: 09:00:00+01."""
 _INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
+_DIGITS = re.compile(
+    r"(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d)([0-5]\d)?"
+)
+"""20260305090000, and the same without seconds: as milliseconds, of another century."""
 _OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
 
 
@@ -223,6 +228,10 @@ def read_moments(
         if column.dt.tz is not None:
             return _since_first(_epoch_s(column.dt.tz_convert("UTC").dt.tz_localize(None)))
         return _local(table, name, _epoch_s(column), zone, assumed)
+    if not pd.api.types.is_float_dtype(column):
+        digits = column.astype(str).str.strip()
+        if str(digits.iloc[0]).startswith("20") and digits.str.fullmatch(_DIGITS).all():
+            return _of_texts(table, name, _separated(digits), zone, assumed, any_day=any_day)
     if not pd.api.types.is_numeric_dtype(column):
         as_numbers = pd.to_numeric(column, errors="coerce")
         texts = pd.Series(table.texts(name))
@@ -231,6 +240,10 @@ def read_moments(
         if moments.any() and 2 * int(moments.sum()) >= int(said.sum()):
             return _of_texts(table, name, texts, zone, assumed, any_day=any_day)
     return _of_numbers(table, name, zone, assumed)
+
+
+def _separated(digits: pd.Series[str]) -> pd.Series[str]:
+    return digits.str.replace(_DIGITS, r"\1-\2-\3 \4:\5:\6", regex=True).str.rstrip(":")
 
 
 def _of_numbers(table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | None) -> Moments:

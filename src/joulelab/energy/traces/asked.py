@@ -86,25 +86,6 @@ class Asked:
         return bool(self.time or self.power or self.device)
 
 
-def with_dates(table: Table) -> Table:
-    """Days and times of the day that stand in two columns, in one."""
-    import pandas as pd
-
-    day = table.column("date", "day", "datum")
-    time = table.column("time", "time_of_day", "zeit", "uhrzeit")
-    if day is None or time is None:
-        return table
-    days, times = pd.Series(table.texts(day)), pd.Series(table.texts(time))
-    if not times.str.fullmatch(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp][Mm])?").all():
-        return table
-    days = days.str.replace(r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3", regex=True)
-    frame = table.frame.drop(columns=[day, time])
-    frame.insert(0, "date time", (days + " " + times).to_numpy())
-    headings = {name: one for name, one in table.headings.items() if name not in (day, time)}
-    heading = replace(table.headings[time], text="date time", unit="")
-    return replace(table, frame=frame, headings={"date time": heading, **headings})
-
-
 def moments_of(log: Log, asked: Asked) -> tuple[Moments, str]:
     """The times of the rows, and why they are an assumption."""
     table = log.table

@@ -22,7 +22,7 @@ from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces import devices, intervals
-from joulelab.energy.traces.asked import Asked, chosen_columns, in_order, moments_of, with_dates
+from joulelab.energy.traces.asked import Asked, chosen_columns, in_order, moments_of
 from joulelab.energy.traces.devices import Device
 from joulelab.energy.traces.interleaved import Verdict, judge
 from joulelab.energy.traces.order import check_order, typical_s
@@ -39,7 +39,7 @@ from joulelab.errors import TraceError
 from joulelab.tabular.moments import Moments, spread
 from joulelab.tabular.numbers import Numbers
 from joulelab.tabular.reader import CUT
-from joulelab.tabular.table import Table
+from joulelab.tabular.table import Table, with_dates
 
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
 _STATE = {
