@@ -117,6 +117,7 @@ _HOURS_ONLY = re.compile(r"^(.*\d:\d\d(?:[.,]\d+)?)([+-]\d\d)$")
 """An offset as PostgreSQL writes it: 09:00:00+01."""
 _INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
+_ISO_8601 = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d")
 _DIGITS = re.compile(
     r"(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d)([0-5]\d)?"
 )
@@ -228,10 +229,9 @@ def read_moments(
         if column.dt.tz is not None:
             return _since_first(_epoch_s(column.dt.tz_convert("UTC").dt.tz_localize(None)))
         return _local(table, name, _epoch_s(column), zone, assumed)
-    if not pd.api.types.is_float_dtype(column):
-        digits = column.astype(str).str.strip()
-        if str(digits.iloc[0]).startswith("20") and digits.str.fullmatch(_DIGITS).all():
-            return _of_texts(table, name, _separated(digits), zone, assumed, any_day=any_day)
+    read = _of_one_form(table, name, zone, assumed)
+    if read is not None:
+        return read
     if not pd.api.types.is_numeric_dtype(column):
         as_numbers = pd.to_numeric(column, errors="coerce")
         texts = pd.Series(table.texts(name))
@@ -242,8 +242,53 @@ def read_moments(
     return _of_numbers(table, name, zone, assumed)
 
 
-def _separated(digits: pd.Series[str]) -> pd.Series[str]:
-    return digits.str.replace(_DIGITS, r"\1-\2-\3 \4:\5:\6", regex=True).str.rstrip(":")
+def _of_one_form(
+    table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | None
+) -> Moments | None:
+    """Cells that are all written as ISO 8601 has it, or in digits only; else ``None``."""
+    import pandas as pd
+
+    first = str(table.frame[name].iloc[0]).strip()
+    if not _ISO_8601.match(first) and not _DIGITS.fullmatch(first):
+        return None
+    texts = pd.Series(table.texts(name))
+    if _DIGITS.fullmatch(first) and texts.str.fullmatch(_DIGITS).all():
+        texts = texts.str.replace(_DIGITS, r"\1-\2-\3 \4:\5:\6", regex=True).str.rstrip(":")
+    read = _iso_8601(texts)
+    if read is None:
+        return None
+    moments_s, with_offsets = read
+    return (
+        _since_first(moments_s) if with_offsets else _local(table, name, moments_s, zone, assumed)
+    )
+
+
+def _iso_8601(texts: pd.Series[str]) -> tuple[Floats, bool] | None:
+    """Moments that are all written in one way, as most are, without a look at each of them.
+
+    Returns:
+        (n,) seconds since 1970, as if they were UTC where they have no offset, and whether they
+        have; ``None`` where they need another look.
+    """
+    import pandas as pd
+
+    offsets = {
+        text[-1] in "Zz" or (text[-6:-5] in ("+", "-") and text[-3] == ":")
+        for text in texts
+        if text
+    }
+    if len(offsets) != 1:
+        return None
+    with_offsets = offsets.pop()
+    try:
+        moments = pd.to_datetime(texts, format="ISO8601", utc=with_offsets, errors="raise")
+    except (ValueError, TypeError):
+        return None
+    if not pd.api.types.is_datetime64_any_dtype(moments):
+        return None
+    if (moments.dt.tz is not None) is not with_offsets or (moments.isna() & (texts != "")).any():
+        return None
+    return _epoch_s(moments.dt.tz_localize(None)), with_offsets
 
 
 def _of_numbers(table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | None) -> Moments:
@@ -273,7 +318,7 @@ def _are_days(values: Floats) -> bool:
     steps = np.abs(np.diff(values[np.isfinite(values)]))
     first, last = np.nanmin(values), np.nanmax(values)
     within = first >= YEAR_2000_D and last < YEAR_2100_D and bool((values % 1 != 0).any())
-    return within and bool((steps > 0).any()) and float(np.median(steps[steps > 0])) < MINUTE_D
+    return bool(within and (steps > 0).any() and np.median(steps[steps > 0]) < MINUTE_D)
 
 
 def _of_texts(

@@ -196,8 +196,11 @@ def _layout(
     path: Path, text: str, error_class: type[JoulelabError], ends_lines: str, *, messages: bool
 ) -> _Layout:
     lines = _lines(text)
-    comments = [line for line in lines if line.text.lstrip().startswith(COMMENT)]
-    plain = [line for line in lines if not line.text.lstrip().startswith(COMMENT)]
+    comments: list[_Line] = []
+    plain = lines
+    if COMMENT in text:
+        comments = [line for line in lines if line.text.lstrip().startswith(COMMENT)]
+        plain = [line for line in lines if not line.text.lstrip().startswith(COMMENT)]
     if not plain:
         raise error_class(f"{path} has no row", WHAT)
     delimiter, fields = _delimiter([line.text for line in plain[:LOOKED_AT]])
@@ -243,8 +246,10 @@ def _check_headers(
 ) -> None:
     """Refuse another header among the rows, below which the columns have another meaning."""
     first = header[0].casefold()
+    if len(header) < 2:  # noqa: PLR2004
+        return
     for line in rows:
-        if len(header) < 2 or not line.text.lstrip(' "').casefold().startswith(first):  # noqa: PLR2004
+        if not line.text.lstrip(' "').casefold().startswith(first):
             continue
         cells = _cells(line.text, delimiter)
         if cells[0].casefold() == first and not any(_is_value(cell) for cell in cells):
@@ -352,7 +357,7 @@ def _is_value(cell: str) -> bool:
 
 
 def _plain_text(text: str) -> str:
-    return re.sub(r"\s+", "", text)
+    return "".join(text.split())
 
 
 def _has_decimal_commas(layout: _Layout) -> bool:
@@ -395,6 +400,8 @@ def _check_width(path: Path, layout: _Layout, error_class: type[JoulelabError]) 
     """Refuse a row with more or fewer fields than names; one more may be empty, at the end."""
     width, delimiter = len(layout.header), layout.delimiter
     for line in layout.rows:
+        if delimiter != BLANKS and '"' not in line.text and line.text.count(delimiter) == width - 1:
+            continue
         count = _count(line.text, delimiter)
         if count == width or (count == width + 1 and line.text.rstrip().endswith(delimiter)):
             continue
