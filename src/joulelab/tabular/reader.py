@@ -45,6 +45,8 @@ LOOKED_AT = 200
 """Lines that decide on the delimiter."""
 WHAT = "a table is Parquet or a text with a delimiter"
 _FOR_EXCEL = re.compile(r'^"?sep=.?"?(?=\n)')
+_LOST = re.compile(r"[^\n\0]*\0{8,}")
+"""What was not yet on the disk when a machine went down, and the line before that it ends."""
 _ROW_BEGINS = re.compile(r"\s*[\d\"'\[+\-.,;|]")
 """What a row of values begins with; the words of a program do not."""
 _QUOTED = re.compile(r'"[^"]*"')
@@ -186,7 +188,10 @@ def decode(
         remarks = ("it is not UTF-8, and was read in Windows' Western code page",)
         if any(ord(letter) < ord(" ") and letter not in "\t\n\r\f" for letter in text):
             text = "\0"
-    if "\0" in text:
+    if "\0" * 8 in text:
+        text = _LOST.sub("\n", text)
+        remarks = (*remarks, "bytes of zeros, as a crash leaves them, left out with half a line")
+    if "\0" in text or not text.strip():
         hint = "unpack it first" if content.startswith(GZIP_MAGIC) else WHAT
         raise error_class(f"{path} is neither Parquet nor text", hint)
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
