@@ -256,8 +256,16 @@ def test_what_may_be_one_device_or_several_is_read_as_one_and_no_measurement(rea
     assert read(content, device="gpu:0").measure().total.status is Status.MEASURED
 
 
+_ENDS = [0.0]
+while _ENDS[-1] < 1300:
+    _ENDS.append(_ENDS[-1] + random.Random(len(_ENDS)).gauss(8, 0.16))
+STEPS = [
+    300 if any(end <= n < end + 5 for end in _ENDS[max(n // 8 - 9, 0) : n // 8 + 9]) else 150
+    for n in range(1200)
+]
 EVENLY_ONE = {
     "a load that drifts": [300 if n * 0.2301 % 1 < 0.5 else 60 for n in range(600)],
+    "steps that last 2 % longer or shorter": STEPS,
     "a ramp": [100 + n / 4 for n in range(400)],
     "noise": [250 + random.Random(n).gauss(0, 25) for n in range(400)],
     "each sample twice": [100 + 20 * math.sin(n // 2) for n in range(400)],

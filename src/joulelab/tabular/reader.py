@@ -191,7 +191,7 @@ def decode(
     if "\0" * 8 in text:
         text = _LOST.sub("\n", text)
         remarks = (*remarks, "bytes of zeros, as a crash leaves them, left out with half a line")
-    if "\0" in text or not text.strip():
+    if "\0" in text or (remarks and not text.strip()):
         hint = "unpack it first" if content.startswith(GZIP_MAGIC) else WHAT
         raise error_class(f"{path} is neither Parquet nor text", hint)
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
