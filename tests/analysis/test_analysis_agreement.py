@@ -297,10 +297,11 @@ def test_impossible_readings_are_named_and_left_out_with_their_run():
 
 
 def test_an_infinite_reading_is_impossible_and_taken_for_unknown():
-    runs = pd.DataFrame({"run": ["a", "b", "c"], "gpu_j": [np.inf, 3.0, 0.0]})
+    runs = pd.DataFrame({"run": ["a", "b", "c", "d"], "gpu_j": [np.inf, 3.0, 0.0, 1e308]})
     kept, found = without_impossible(runs, "gpu_j", "run")
-    assert in_words(found) == "2 impossible energies: a, gpu_j infinite; c, gpu_j 0"
-    assert kept["gpu_j"].notna().tolist() == [False, True, False]
+    said = "3 impossible energies: a, gpu_j infinite; c, gpu_j 0; d, gpu_j 1e+308"
+    assert in_words(found) == said
+    assert kept["gpu_j"].notna().tolist() == [False, True, False, False]
 
 
 def test_many_impossible_readings_are_counted_and_the_first_named():

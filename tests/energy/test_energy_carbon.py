@@ -357,6 +357,8 @@ def test_rows_may_stand_in_any_order(tmp_path):
         ("time,g_per_kwh\n2024-05-01,1\n\n2024-05-02,low\n", "line 4, column g_per_kwh: 'low'"),
         ("time,g_per_kwh\n2024-05-01,1\n", "a series needs two rows"),
         ("time,g_per_kwh\n2024-05-01,9\n,8\n", "line 3: there is no time"),
+        ("time,g_per_kwh\n20240501,1\n", "line 2, column time: '20240501' is no moment of this"),
+        ("time,g_per_kwh\n45413.5,1\n45413.54,1\n", "'45413.5' is no moment of this century"),
         (
             "time,g_per_kwh\n2024-05-01T12:00Z,1\n2024-05-01T14:00+02:00,1\n",
             "line 2 and line 3: both are for 2024-05-01T12:00:00",
@@ -425,12 +427,21 @@ def test_values_that_cannot_be_in_their_unit_are_refused(tmp_path, heading, valu
         ("from,to,actual carbon intensity\n{},x,231\n", "2024-05-01T12:00Z"),
         ("Datetime (UTC),Carbon intensity\n{},231\n", "2024-05-01 12:00:00"),
         ("timestamp,carbon_intensity\n{},231\n", "1714564800"),
+        ("timestamp,carbon_intensity\n{},231\n", "202405011200"),
+        ("Date,Time,carbon_intensity\n{},231\n", "2024-05-01,12:00"),
+        ("date,hour,carbon_intensity\n{},231\n", "20240501,12"),
         ("timestamp,carbon_intensity\n{},231\n", "1714564800000"),
     ],
 )
 def test_whoever_wrote_it_the_times_are_the_same(tmp_path, text, starts):
     header, row = text.splitlines()
-    later = starts.replace("14:00", "15:00").replace("12:00", "13:00").replace("45648", "45684")
+    later = (
+        starts.replace(",12", ",13")
+        .replace("0112", "0113")
+        .replace("14:00", "15:00")
+        .replace("12:00", "13:00")
+        .replace("45648", "45684")
+    )
     grid = carbon_intensity(
         csv_file(tmp_path, "\n".join((header, row.format(starts), row.format(later), "")))
     )
@@ -523,7 +534,7 @@ def test_the_hour_that_comes_twice_in_a_zone_is_read_in_order(tmp_path):
     path = csv_file(
         tmp_path, "time,g_per_kwh\n" + "".join(f"2024-10-27 {hour},100\n" for hour in hours)
     )
-    with pytest.raises(UsageError, match="--timezone"):
+    with pytest.raises(UsageError, match=r"--place grid.csv\?timezone=Europe"):
         carbon_intensity(path)
     times_s = carbon_intensity(in_zone(str(path), "Europe/Berlin")).times_s
     assert np.diff(times_s).tolist() == [HOUR] * 3

@@ -197,8 +197,6 @@ def test_a_device_that_drops_out_is_still_a_second_one(read):
 ONE = {
     "square wave": ([300 if n // 37 % 2 else 60 for n in range(600)], 10),
     "sine": ([100 + 50 * math.sin(n / 20) for n in range(240)], 4),
-    "noise": ([250 + random.Random(n).gauss(0, 5) for n in range(600)], 10),
-    "constant": ([250.0] * 600, 10),
     "ramp": ([100 + n / 4 for n in range(120)], 2),
 }
 
@@ -220,18 +218,71 @@ def test_times_that_drift_through_their_seconds_are_of_one_device(read):
     assert reading.gross_j == pytest.approx(expected_j, rel=0.01)
 
 
-@pytest.mark.parametrize("per_second", [5, 10, 20])
-def test_a_wave_of_just_a_second_is_read_and_no_measurement(read, per_second):
+def wave(per_second):
     high = per_second // 5
-    powers = [300 if n % per_second >= per_second - high else 60 for n in range(60 * per_second)]
-    content = cut_log([*powers, 60], per_second)
+    return [300 if n % per_second >= per_second - high else 60 for n in range(60 * per_second)]
+
+
+def evenly(powers, interval_s=0.25):
+    return log(f"{stamp(n * interval_s)}, {watts} W" for n, watts in enumerate(powers))
+
+
+def in_loops(many, pause_s=0.55):
+    times = (n * pause_s + (n * many + gpu) * 0.15 for n in range(60) for gpu in range(many))
+    return log(f"{stamp(moment)}, 100 W" for moment in times)
+
+
+MAY_BE_ONE = {
+    **{f"wave of {n}": (cut_log([*wave(n), 60], n), n, 6480) for n in (5, 10, 20)},
+    "constant": (cut_log([250.0] * 601, 10), 10, 15_000),
+    "noise": (cut_log([250 + random.Random(n).gauss(0, 5) for n in range(601)], 10), 10, 15_000),
+    "in turns": (evenly([*LEVELS] * 60), 4, 145 * 60),
+    "two in turns": (evenly([300 + n % 7, 60 + n % 3][n % 2] for n in range(240)), 2, 182 * 60),
+    "in turns, under load": (evenly((1 + n // 80 % 2) * LEVELS[n % 4] for n in range(240)), 4,
+                             11_600),
+    "in loops": (in_loops(4), 4, 6830),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", MAY_BE_ONE)
+def test_what_may_be_one_device_or_several_is_read_as_one_and_no_measurement(read, which):
+    content, many, energy_j = MAY_BE_ONE[which]
     measured = read(content).measure()
-    assert measured.energy_j == pytest.approx(6480)
+    assert measured.energy_j == pytest.approx(energy_j, rel=0.02)
     assert measured.total.status is Status.ESTIMATED
     # It might be as many devices: the bound covers that.
-    assert measured["gpu:0"].error_j >= (per_second - 1) * 6480
-    assert any(f"{per_second} rows in every second" in flag for flag in measured.flags)
+    assert measured["gpu:0"].error_j >= 0.98 * (many - 1) * energy_j
+    assert any(f"one device or {many}" in flag for flag in measured.flags)
     assert read(content, device="gpu:0").measure().total.status is Status.MEASURED
+
+
+_ENDS = [0.0]
+while _ENDS[-1] < 1300:
+    _ENDS.append(_ENDS[-1] + random.Random(len(_ENDS)).gauss(8, 0.16))
+STEPS = [
+    300 if any(end <= n < end + 5 for end in _ENDS[max(n // 8 - 9, 0) : n // 8 + 9]) else 150
+    for n in range(1200)
+]
+EVENLY_ONE = {
+    "a load that drifts": [300 if n * 0.2301 % 1 < 0.5 else 60 for n in range(600)],
+    "steps that last 2 % longer or shorter": STEPS,
+    "a ramp": [100 + n / 4 for n in range(400)],
+    "noise": [250 + random.Random(n).gauss(0, 25) for n in range(400)],
+    "each sample twice": [100 + 20 * math.sin(n // 2) for n in range(400)],
+    "a tick that beats": [100 + n % 2 for n in range(400)],
+}
+
+
+@pytest.mark.parametrize("which", EVENLY_ONE)
+def test_rows_evenly_apart_are_of_one_device_where_none_take_turns(read, which):
+    assert read(evenly(EVENLY_ONE[which])).measure().total.status is Status.MEASURED
+
+
+@pytest.mark.parametrize("interval_s", [0.4, 1.5, 2.5])
+def test_times_cut_to_seconds_that_beat_are_of_one_device(read, interval_s):
+    powers = [100 + random.Random(n).gauss(0, 5) for n in range(99)]
+    rows = [f"{stamp(int(n * interval_s), cut=True)}, {w} W" for n, w in enumerate(powers)]
+    assert read(log(rows)).measure().total.status is Status.MEASURED
 
 
 def test_a_column_that_tells_devices_apart_is_believed(read):
@@ -246,6 +297,21 @@ def test_a_model_or_a_machine_may_have_several_devices(read, column):
     rows = [f"{stamp(n, cut=True)}, A100, {watts} W" for n in range(60) for watts in (400, 60)]
     with pytest.raises(TraceError, match="several GPUs"):
         read(log(rows, f"timestamp, {column}, power.draw [W]"))
+
+
+@pytest.mark.parametrize("header", ["timestamp, uuid, power.draw [W]", "t_s, mig_uuid, power_w"])
+def test_instances_of_one_gpu_do_not_count_its_power_twice(read, header):
+    content = log((f"{stamp(n)}, MIG-{one}, 300 W" for n in range(60) for one in "ab"), header)
+    column = header.split(", ")[1]
+    with pytest.raises(TraceError, match="2 MIG instances") as refused:
+        read(content)
+    assert f"where={column}=MIG-a" in refused.value.hint
+    assert read(content, where=f"{column}=MIG-b").measure().energy_j == 300 * 59
+
+
+def test_a_heading_that_names_its_gpu_is_of_one_device(read):
+    content = log((f"{n},{(300, 60)[n % 2]},100" for n in range(61)), "t_s,gpu0_w,gpu1_w")
+    assert read(content).measure().total.status is Status.MEASURED
 
 
 def test_one_device_of_several_can_be_asked_for_and_a_wrong_name_is_refused(read):

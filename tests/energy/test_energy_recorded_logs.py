@@ -277,6 +277,63 @@ def test_times_come_in_many_forms(read, times, header):
         assert recording.about.started_at == pytest.approx(1679402096)
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "step"),
+    [("time", 0, 1000), ("elapsed", 0, 100), ("timestamp", 123_456_789_012_345, 10**9)],
+)
+def test_times_that_are_hardly_seconds_need_their_unit(read, refusal, name, first, step):
+    rows = [f"{first + n * step},100" for n in range(61)]
+    assert "nothing says of what" in refusal("\n".join([f"{name},power_w", *rows, ""]))
+    unit, energy_j = {1000: ("ms", 6000), 100: ("s", 600_000), 10**9: ("ns", 6000)}[step]
+    named = "\n".join([f"{name}_{unit},power_w", *rows, ""])
+    assert energies(read(named, time_column=f"{name}_{unit}")) == {"gpu:0": pytest.approx(energy_j)}
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 60), (0, 300), (1_772_701_200, 137)])
+def test_times_in_minutes_or_since_1970_need_no_unit(read, first, step):
+    rows = [f"{first + n * step},100" for n in range(61)]
+    assert energies(read("\n".join(["time,power_w", *rows, ""]))) == {"gpu:0": 6000 * step}
+
+
+RISING = "\n".join(["t_s,energy_j", *(f"{n},{100 + n}" for n in range(30)), ""])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (RISING, "may be a counter, or energies of single intervals"),
+        ("t_s,power_w" + "\n5,100" * 20 + "\n", "all rows have the same time"),
+    ],
+)
+def test_what_is_no_measurement_of_anything_is_refused(refusal, content, said):
+    assert said in refusal(content)
+
+
+def test_energies_that_rise_slowly_count_where_the_heading_says_so(read):
+    counted = RISING.replace("energy_j", "cumulative_energy_j")
+    assert energies(read(counted)) == {"gpu:0": 29}
+
+
+def test_a_counter_beside_its_power_is_left_out(read):
+    rows = [f"{n},0,100,{5000 + 100_000 * n}" for n in range(61)]
+    header = "t_s,index,power.draw [W],total_energy_consumption [mJ]"
+    assert energies(read("\n".join([header, *rows, ""]))) == {"gpu:0": 6000}
+
+
+def test_a_power_that_overflows_is_left_out(read):
+    rows = [f"{n},{1e308 if n == 5 else 100}" for n in range(61)]
+    recording = read("\n".join(["t_s,wall power (W)", *rows, ""]))
+    assert energies(recording) == {"wall": 6000}
+    assert any("1 sample above 1e+07 W" in flag for flag in recording.flags)
+
+
+def test_a_log_with_the_newest_row_first_is_read_the_other_way_round(read):
+    rows = [f"{n},{100 + n}" for n in reversed(range(11))]
+    recording = read("\n".join(["t_s,power_w", *rows, ""]))
+    assert energies(recording) == {"gpu:0": sum(range(100, 110))}
+    assert any("newest row stands first" in flag for flag in recording.flags)
+
+
 def test_times_may_be_moments_of_a_parquet_file(tmp_path):
     moments = pd.to_datetime(["2023-03-21T12:34:56.0Z", "2023-03-21T12:34:57.5Z"])
     for column, began in ((moments, 1679402096), (moments - moments[0], None)):

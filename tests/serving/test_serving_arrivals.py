@@ -151,6 +151,8 @@ LOG = """\
              "5,ChatGPT,472,18,490,Conversation log\n45,ChatGPT,1087,230,1317,API log\n", (0, 40)),
         ("", "app,func,end_timestamp,duration\na,f,1.1,0.1\na,f,1.45,0.05\nb,g,5,4.5\n",
          (0, 0.5, 0.9)),
+        ("", "date,time,x\n2026-03-05,23:59:59,1\n2026-03-06,00:00:01,1\n2026-03-07,00:00:01,1\n",
+         (0, 2, 86402)),
         (", column=begun", "t_s,begun\n7,1\n8,2.5\n", (0, 1.5)),
         (", column='begun at'", "t_s;begun at\n7;1,5\n8;2,25\n", (0, 0.75)),
         (", rate_per_s=90/min", "t_s\n5270410\n5270411.5\n5270414\n", (0, 0.75, 2)),

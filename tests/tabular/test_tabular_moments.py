@@ -55,6 +55,9 @@ def test_moments_that_name_their_offset_or_count_from_1970(first, second, step_s
         "2026/03/05 09:00:00.000",
         "05.03.2026 09:00",
         "05.03.2026 09:00:00",
+        "05.03.26 09:00:00",
+        "20260305090000",
+        "202603050900",
         "05.03.2026 09:00 - 05.03.2026 10:00",
         "Thu Mar  5 09:00:00 2026",
         "2026-03-05 09:00:00",
@@ -64,6 +67,18 @@ def test_moments_that_name_their_offset_or_count_from_1970(first, second, step_s
 def test_moments_without_an_offset_are_of_the_zone_that_is_named(cell):
     read = moments([cell], BERLIN)
     assert read.epoch_s == epoch("2026-03-05T08:00:00")
+
+
+def test_the_days_that_excel_counts_are_moments():
+    read = moments(["46086.375", "46086.3750115741"], BERLIN)
+    assert read.epoch_s == epoch("2026-03-05T08:00:00")
+    assert read.seconds == pytest.approx([0, 1], abs=1e-4)
+
+
+def test_nanoseconds_since_a_machine_was_started_are_no_moments():
+    read = moments([str(123_456_789_012_345), str(123_457_789_012_345)])
+    assert not read.has_unit
+    assert np.diff(read.seconds) == 1e9
 
 
 def test_the_zone_that_was_assumed_is_said(monkeypatch):

@@ -69,6 +69,14 @@ def test_what_was_left_out_is_said():
     )
 
 
+@pytest.mark.parametrize("after", [b"", b"2,14.5\n"])
+@pytest.mark.parametrize("half", [b"", b"2,1"])
+def test_what_a_crash_leaves_behind_is_left_out_with_half_a_line(half, after):
+    table = parse(PLAIN.encode() + half + b"\0" * 512 + after)
+    assert powers(table) == [12.5, 13.5, 14.5][: 3 if after else 2]
+    assert any("crash" in remark for remark in table.remarks)
+
+
 def test_a_row_keeps_the_line_on_which_it_stands():
     read = parse('# x\ntime,power,note\n0,1,"two\nlines"\n\n1,watts?1,b\n')
     with pytest.raises(DatasetError, match=r"log.csv, line 6, column power: 'watts\?1' is no"):

@@ -18,12 +18,14 @@ from joulelab.analysis.missing import names, numbers, require_columns
 
 COLUMNS = ("run", "column", "value")
 MOST_NAMED = 5
+BEYOND = 1e100
+"""No energy in any unit, and its square is no number any more."""
 
 
 def impossible(
     runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
 ) -> pd.DataFrame:
-    """Every energy that is at or below zero, or infinite.
+    """Every energy that is at or below zero, infinite, or beyond all bounds.
 
     Args:
         runs: a row a run.
@@ -48,7 +50,7 @@ def impossible(
         (place, labels[place], column, float(values[place]))
         for column in names(energies)
         for values in [_with_infinities(runs, column)]
-        for place in np.flatnonzero((values <= 0) | np.isinf(values))
+        for place in np.flatnonzero((values <= 0) | (values > BEYOND))
     ]
     # Sorting is stable: the columns of a run stay in the order in which they were asked for.
     rows = [row[1:] for row in sorted(found, key=lambda row: row[0])]
@@ -74,7 +76,9 @@ def without_impossible(
     """
     found = impossible(runs, energies, run)
     kept = {
-        column: pd.Series(np.where(values > 0, values, np.nan), index=runs.index)
+        column: pd.Series(
+            np.where((values > 0) & (values <= BEYOND), values, np.nan), index=runs.index
+        )
         for column in names(energies)
         for values in [numbers(runs, column)]
     }

@@ -34,12 +34,13 @@ from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.calls import require, written
 from joulelab.tabular.moments import spread
 from joulelab.tabular.reader import PARQUET_MAGIC, decode, parse_table, read_bytes, read_table
-from joulelab.tabular.table import Heading, Table
+from joulelab.tabular.table import Heading, Table, with_dates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COLUMNS = (
+    "date time",
     "t_s",
     "arrival_s",
     "arrival_time",
@@ -235,6 +236,7 @@ def _logged(path: Path, lines: Sequence[str]) -> Table:
 
 def _times(table: Table, column: str | None) -> tuple[Times, float, list[str]]:
     """(n,) times in the order of the file, to what they were cut, and what is to be said."""
+    table = table if column else with_dates(table)
     name, lasted = _columns(table, column)
     moments = table.moments(name, assumed=UTC)
     times_s, resolution_s = moments.seconds, moments.resolution_s

@@ -4,7 +4,9 @@
 
     0.25, 12 ms, t_us            seconds since something, as they are
     1772704800.1                 seconds since 1970; ms, us and ns are told by their size
+    46086.4166667                days since 1900, as Excel saves moments as numbers
     2026-03-05T09:00Z            ISO 8601, also 2026/03/05 09:00:00.123 (nvidia-smi)
+    20260305090000               the same without marks
     05.03.2026 09:00             the day first; also an interval, of which the beginning counts
     03/05/2026 9:00 AM           day or month first, as the column itself shows; else refused
     05/Mar/2026:09:00:00 +0100   a web server's log
@@ -65,6 +67,11 @@ EPOCH_S = 1e8
 """Later than any recording is long: such a time is a moment, and not seconds since the opening."""
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """From which value on a moment is in nanoseconds, microseconds, milliseconds."""
+YEAR_2000_S, YEAR_2100_S = 946_684_800.0, 4_102_444_800.0
+YEAR_2000_D, YEAR_2100_D, DAYS_TO_1970 = 36_526, 73_051, 25_569
+"""In days, as Excel counts them."""
+MINUTE_D = 1 / 1440 + 1e-6
+"""The longest step, a minute, of days that seconds might be."""
 HOUR_S = 3600.0
 DAY_S = 86400.0
 FORMATS = (
@@ -72,6 +79,8 @@ FORMATS = (
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y %H:%M:%S",
     "%d.%m.%Y %H:%M:%S.%f",
+    "%d.%m.%y %H:%M",
+    "%d.%m.%y %H:%M:%S",
     "%d/%b/%Y:%H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
     "%a %d %b %Y %H:%M:%S",
@@ -108,6 +117,11 @@ _HOURS_ONLY = re.compile(r"^(.*\d:\d\d(?:[.,]\d+)?)([+-]\d\d)$")
 """An offset as PostgreSQL writes it: 09:00:00+01."""
 _INTERVAL = re.compile(r"\s+-\s+(?=\d{1,4}[-./])")
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}:\d{2}([.,]\d+)?")
+_ISO_8601 = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d")
+_DIGITS = re.compile(
+    r"(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d)([0-5]\d)?"
+)
+"""20260305090000, and the same without seconds: as milliseconds, of another century."""
 _OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
 
 
@@ -123,6 +137,7 @@ class Moments:
         zone: that was assumed for moments without an offset; empty where none was needed.
         remarks: what was taken for granted, in words.
         changes: how often summer time begins or ends within moments whose zone nobody named.
+        has_unit: whether the file says what they are; bare numbers are taken for seconds.
     """
 
     seconds: Floats
@@ -131,6 +146,7 @@ class Moments:
     zone: str = ""
     remarks: tuple[str, ...] = ()
     changes: int = 0
+    has_unit: bool = True
 
     @property
     def since_1970_s(self) -> Floats:
@@ -213,6 +229,9 @@ def read_moments(
         if column.dt.tz is not None:
             return _since_first(_epoch_s(column.dt.tz_convert("UTC").dt.tz_localize(None)))
         return _local(table, name, _epoch_s(column), zone, assumed)
+    read = _of_one_form(table, name, zone, assumed)
+    if read is not None:
+        return read
     if not pd.api.types.is_numeric_dtype(column):
         as_numbers = pd.to_numeric(column, errors="coerce")
         texts = pd.Series(table.texts(name))
@@ -220,24 +239,86 @@ def read_moments(
         moments = said & as_numbers.isna().to_numpy() & texts.str.contains(r"\d[-/.:]\w").to_numpy()
         if moments.any() and 2 * int(moments.sum()) >= int(said.sum()):
             return _of_texts(table, name, texts, zone, assumed, any_day=any_day)
-    return _of_numbers(table, name)
+    return _of_numbers(table, name, zone, assumed)
 
 
-def _of_numbers(table: Table, name: str) -> Moments:
+def _of_one_form(
+    table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | None
+) -> Moments | None:
+    """Cells that are all written as ISO 8601 has it, or in digits only; else ``None``."""
+    import pandas as pd
+
+    first = str(table.frame[name].iloc[0]).strip()
+    if not _ISO_8601.match(first) and not _DIGITS.fullmatch(first):
+        return None
+    texts = pd.Series(table.texts(name))
+    if _DIGITS.fullmatch(first) and texts.str.fullmatch(_DIGITS).all():
+        texts = texts.str.replace(_DIGITS, r"\1-\2-\3 \4:\5:\6", regex=True).str.rstrip(":")
+    read = _iso_8601(texts)
+    if read is None:
+        return None
+    moments_s, with_offsets = read
+    return (
+        _since_first(moments_s) if with_offsets else _local(table, name, moments_s, zone, assumed)
+    )
+
+
+def _iso_8601(texts: pd.Series[str]) -> tuple[Floats, bool] | None:
+    """Moments that are all written in one way, as most are, without a look at each of them.
+
+    Returns:
+        (n,) seconds since 1970, as if they were UTC where they have no offset, and whether they
+        have; ``None`` where they need another look.
+    """
+    import pandas as pd
+
+    offsets = {
+        text[-1] in "Zz" or (text[-6:-5] in ("+", "-") and text[-3] == ":")
+        for text in texts
+        if text
+    }
+    if len(offsets) != 1:
+        return None
+    with_offsets = offsets.pop()
+    try:
+        moments = pd.to_datetime(texts, format="ISO8601", utc=with_offsets, errors="raise")
+    except (ValueError, TypeError):
+        return None
+    if not pd.api.types.is_datetime64_any_dtype(moments):
+        return None
+    if (moments.dt.tz is not None) is not with_offsets or (moments.isna() & (texts != "")).any():
+        return None
+    return _epoch_s(moments.dt.tz_localize(None)), with_offsets
+
+
+def _of_numbers(table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | None) -> Moments:
     heading = table.headings[name]
     last = re.split(r"[\s_/]", heading.name.casefold())[-1]
     told = heading.unit.casefold() in SECONDS or (not heading.unit and last in SECONDS)
     values = table.numbers(name, SECONDS if told else None).values
     if np.isnan(values).all():
         return Moments(values)
+    if not told and _are_days(values):
+        return _local(table, name, (values - DAYS_TO_1970) * DAY_S, zone, assumed)
     # No recording lasts for thousands of years, whatever its heading says.
     first = float(np.nanmin(np.abs(values)))
     if not told or first >= _EPOCHS[-1][0]:
-        values = values * next((scale for least, scale in _EPOCHS if first >= least), 1.0)
+        scale = next((scale for least, scale in _EPOCHS if first >= least), 1.0)
+        told |= scale == 1.0 and first >= YEAR_2000_S
+        # Nanoseconds since a machine was started look like microseconds since 1970.
+        values = values * (scale if told or first * scale >= YEAR_2000_S else 1.0)
     first = float(values[np.isfinite(values)][0])
     if first < EPOCH_S:
-        return Moments(values, None, _resolution(values))
-    return Moments(values - first, first, _resolution(values))
+        return Moments(values, None, _resolution(values), has_unit=told)
+    return Moments(values - first, first, _resolution(values), has_unit=told)
+
+
+def _are_days(values: Floats) -> bool:
+    """Whether numbers are Excel's days since 1900: nobody counts seconds in such steps."""
+    steps = np.abs(np.diff(values[np.isfinite(values)]))
+    first, last = np.nanmin(values), np.nanmax(values)
+    within = first >= YEAR_2000_D and last < YEAR_2100_D and bool((values % 1 != 0).any())
+    return bool(within and (steps > 0).any() and np.median(steps[steps > 0]) < MINUTE_D)
 
 
 def _of_texts(

@@ -277,6 +277,30 @@ class Table:
         return replace(self, remarks=tuple(dict.fromkeys((*self.remarks, *remarks))))
 
 
+def with_dates(table: Table) -> Table:
+    """Days and times of the day, or whole hours of it, that stand in two columns, in one.
+
+    The column is the first then, and called ``date time``.
+    """
+    import pandas as pd
+
+    day = table.column("date", "day", "datum")
+    time = table.column("time", "time_of_day", "hour", "zeit", "uhrzeit", "heure", "heures")
+    if day is None or time is None:
+        return table
+    days, times = pd.Series(table.texts(day)), pd.Series(table.texts(time))
+    if folded(time) == "hour":
+        times = times.str.replace(r"^([01]?\d|2[0-3])$", r"\1:00", regex=True)
+    if not times.str.fullmatch(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp][Mm])?").all():
+        return table
+    days = days.str.replace(r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3", regex=True)
+    frame = table.frame.drop(columns=[day, time])
+    frame.insert(0, "date time", (days + " " + times).to_numpy())
+    headings = {name: one for name, one in table.headings.items() if name not in (day, time)}
+    heading = replace(table.headings[time], text="date time", unit="")
+    return replace(table, frame=frame, headings={"date time": heading, **headings})
+
+
 def listed(column: pd.Series[Any]) -> str:
     """Some of the values of a column, for a message."""
     values = [str(value)[:40] for value in column.dropna().unique()[: MANY + 1]]

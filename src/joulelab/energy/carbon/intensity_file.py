@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
-from joulelab.tabular.table import Heading, Table, folded
+from joulelab.tabular.table import Heading, Table, folded, with_dates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +124,8 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
     """
     content = read_bytes(path, UsageError)
     table, about = _table(path, content)
-    time = table.column(*TIMES)
+    table = with_dates(table)
+    time = table.column("date time", *TIMES)
     column = _intensity_column(table, about)
     if time is None or column is None:
         missing = "times" if time is None else "carbon intensities"
@@ -136,8 +137,9 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         raise UsageError(
             f"{path}, column {time}: {moments.remarks[-1].removesuffix(': taken as such')}: "
             "they are not UTC",
-            "name the zone: --timezone Europe/Berlin",
+            f"name the zone: {_zoned(path)}",
         )
+    _check_years(table, time, moments.since_1970_s)
     values = _values(table, column)
     estimated = _estimated(table)
     source = f"{path.name}, column {column.name!r}" + ", marginal" * column.marginal
@@ -153,6 +155,30 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         source=source,
         marginal=column.marginal,
     )
+
+
+def _zoned(path: Path) -> str:
+    """How the zone of a series is named; --timezone of a trace is not that of its place."""
+    return f"--place {path.name}?timezone=Europe/Berlin; beside --start, --timezone Europe/Berlin"
+
+
+def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> None:
+    """Refuse numbers that are no seconds since 1970, such as 20260305, or days."""
+    import numpy as np
+
+    from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
+
+    wrong = np.isfinite(since_1970_s) & ~(
+        (since_1970_s >= YEAR_2000_S) & (since_1970_s < YEAR_2100_S)
+    )
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise table.error(
+            f"{table.texts(name)[row][:40]!r} is no moment of this century",
+            "write it as 2024-05-01T13:00Z",
+            row,
+            name,
+        )
 
 
 def _table(path: Path, content: bytes) -> tuple[Table, Mapping[str, Any]]:
@@ -368,7 +394,7 @@ def _series(
         raise UsageError(
             f"{table.path}, {table.line(first)} and {table.line(second)}: both are for {moment}",
             "each moment may stand there once; name the zone of times in local time: "
-            "--timezone Europe/Berlin",
+            f"{_zoned(table.path)}",
         )
     remark = "marginal intensity: what one more kWh causes, and not the average" if marginal else ""
     return IntensitySeries(

@@ -44,12 +44,20 @@ TIMES = (
     "elapsed",
     "elapsed_s",
     "elapsed_time",
+    "relative time",
     "system_time",
     "t",
     "last_changed",
     LOGGED,
     "minute_ts",
 )
+
+
+HARDLY_S = 100.0
+"""Who logs power waits less from row to row, or whole minutes."""
+MINUTES = 1 / 60
+BACKWARDS = 3
+"""Steps back, and none forward, that are an order; one may be of a clock that was set."""
 
 
 @dataclass(frozen=True)
@@ -78,25 +86,6 @@ class Asked:
         return bool(self.time or self.power or self.device)
 
 
-def with_dates(table: Table) -> Table:
-    """Days and times of the day that stand in two columns, in one."""
-    import pandas as pd
-
-    day = table.column("date", "day", "datum")
-    time = table.column("time", "time_of_day", "zeit", "uhrzeit")
-    if day is None or time is None:
-        return table
-    days, times = pd.Series(table.texts(day)), pd.Series(table.texts(time))
-    if not times.str.fullmatch(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp][Mm])?").all():
-        return table
-    days = days.str.replace(r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3", regex=True)
-    frame = table.frame.drop(columns=[day, time])
-    frame.insert(0, "date time", (days + " " + times).to_numpy())
-    headings = {name: one for name, one in table.headings.items() if name not in (day, time)}
-    heading = replace(table.headings[time], text="date time", unit="")
-    return replace(table, frame=frame, headings={"date time": heading, **headings})
-
-
 def moments_of(log: Log, asked: Asked) -> tuple[Moments, str]:
     """The times of the rows, and why they are an assumption."""
     table = log.table
@@ -106,7 +95,9 @@ def moments_of(log: Log, asked: Asked) -> tuple[Moments, str]:
             raise UsageError(
                 f"{table.path} has times in {name}", "--interval is for a table without them"
             )
-        return table.moments(name, asked.zone, any_day=True), ""
+        moments = table.moments(name, asked.zone, any_day=True)
+        _check_unit(table, name, moments)
+        return moments, ""
     if asked.time:
         raise _no_column(table, asked.time, "time")
     interval_s = asked.interval_s or log.interval_s
@@ -123,6 +114,33 @@ def moments_of(log: Log, asked: Asked) -> tuple[Moments, str]:
         f"it has no times: rows are taken to be {interval_s:g} s apart, as {log.program} writes "
         "them by default; --interval SECONDS says otherwise, -o DT records times"
     )
+
+
+def _check_unit(table: Table, name: str, moments: Moments) -> None:
+    """Refuse times without a unit that are hardly seconds: rows 100, 500 or 1000 of them apart."""
+    if moments.has_unit:
+        return
+    steps = np.abs(np.diff(moments.seconds))
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    minutes = abs(usual / 60 - round(usual / 60)) <= MINUTES
+    if usual < HARDLY_S or minutes:
+        return
+    raise table.error(
+        f"rows are {usual:g} apart, and nothing says of what: seconds, milliseconds?",
+        f"write the unit into the heading: {name}_ms, {name}_ns, {name}_s",
+        0,
+        name,
+    )
+
+
+def in_order(log: Log, moments: Moments, guessed: str) -> tuple[Log, Moments, str]:
+    """The same; rows that stand there with the newest first the other way round."""
+    steps = np.diff(moments.seconds)
+    if not (steps <= 0).all() or int((steps < 0).sum()) < BACKWARDS:
+        return log, moments, guessed
+    table = log.table.rows(slice(None, None, -1)).remarked("the newest row stands first: reversed")
+    backwards = replace(moments, seconds=moments.seconds[::-1])
+    return replace(log, table=table), backwards, guessed
 
 
 def _time_column(table: Table) -> str | None:

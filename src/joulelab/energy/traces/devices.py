@@ -129,10 +129,29 @@ def _columns(table: Table, asked: str, times_s: NDArray[np.float64]) -> dict[str
         return {name: _NAMES.get(folded(asked), NUMBER)}
     found = {}
     for name, heading in table.headings.items():
+        _check_instances(table, name)
         kind = _kind(folded(heading.name))
         if kind and name not in table.twice and heading.unit != _PERCENT:
             found[name] = kind
     return {name: kind for name, kind in found.items() if _names_devices(table, name, times_s)}
+
+
+def _check_instances(table: Table, name: str) -> None:
+    """Refuse several instances of a divided GPU (MIG): each says the power of the whole.
+
+    Raises:
+        TraceError: with how to name one of them.
+    """
+    if str(table.frame[name].iloc[0]).strip()[:4].upper() != "MIG-":
+        return
+    instances = [text for text in dict.fromkeys(table.texts(name)) if text]
+    if len(instances) > 1:
+        raise table.error(
+            f"there are {len(instances)} MIG instances, and each says the power of its whole GPU",
+            f"read one instance of each GPU: --where {name}={instances[0]} "
+            f"(where={name}={instances[0]})",
+            column=name,
+        )
 
 
 def _kind(name: str) -> str:

@@ -8,9 +8,11 @@ second may as well be of one device that was asked several times; then their val
      60  61  61  63 |  64  66  67  67 |     a little change from row to row, anywhere: one device
     100 100 100 100 | 300 300 300 300 |     change at the beginning of a second only: several alike
 
-What cannot be told is not guessed, with one exception. Rows that repeat themselves in every second
-may be one device under a load of that rhythm where there are as many as somebody would ask for in
-a second (`RATES`), and hardly devices in a machine: they are read as one, and are no measurement.
+What cannot be told is not guessed, with two exceptions, read as one device and no measurement. As
+many rows in every second as somebody would ask for (`RATES`), and hardly devices in a machine, may
+be one device at rest, or under a load of that rhythm. Rows that are evenly apart, and whose values
+take turns at a fixed period throughout, may be one device under a load that keeps step with the
+logger, or a loop that takes as long for each of its devices.
 """
 
 from __future__ import annotations
@@ -37,6 +39,16 @@ REGULAR = 0.8
 FLICKER = 0.1
 ONCE = 2.5
 """Up and down once changes by twice the span; the rest is noise."""
+LEAST_ROUNDS = 4
+IN_STEP_ROUNDS = 100
+"""So many rounds, at most, in which values keep their turns; a load drifts against the logger."""
+IN_STEP = 0.9
+"""Of the variance within rounds, the part that turns explain: of devices, all but their noise; of a
+load whose steps last 2 % longer or shorter, two thirds."""
+TURNS_DIFFER = 0.05
+"""By what part of the mean: the ticks of a counter beat against the logger's by less."""
+STEPS_DIFFER = 1.0
+"""The same for steps of time: those that were cut to whole seconds beat by two thirds."""
 
 
 class Verdict(Enum):
@@ -64,7 +76,8 @@ def judge(times_s: Floats, values: Floats) -> tuple[Verdict, int]:
         return (Verdict.UNKNOWN if together else Verdict.ONE), together + 1
     near = _near(steps_s)
     if near.mean() < SHARE:
-        return Verdict.ONE, 1
+        turns = _turns(values, TURNS_DIFFER) or _turns(steps_s, STEPS_DIFFER)
+        return (Verdict.PERHAPS_ONE, turns) if turns else (Verdict.ONE, 1)
     counts = np.diff(np.flatnonzero(np.concatenate(([True], ~near, [True]))))
     usual = int(np.median(counts[1:-1] if len(counts) > FEW else counts))
     if not _cut(times_s, float(np.median(steps_s[~near])) if not near.all() else 0.0):
@@ -115,14 +128,13 @@ def _by_values(
     """
     changes = np.nan_to_num(np.abs(np.diff(values)))
     natural = usual in RATES or usual > MOST_ROUND
-    one = Verdict.ONE if natural or _flickers(counts[1:-1]) else Verdict.UNKNOWN
+    one = Verdict.PERHAPS_ONE if natural else Verdict.UNKNOWN
+    if _flickers(counts[1:-1]):
+        one = Verdict.ONE
     row, whole = float(changes.mean()), float(changes.sum())
     if not whole:
         return one
-    after = {
-        lag: float(np.nan_to_num(np.abs(values[lag:] - values[:-lag])).mean())
-        for lag in range(2, min(max(MOST_ROUND, usual) + 1, len(values) // 2))
-    }
+    after = _changes_after(values, max(MOST_ROUND, usual))
     repeats = min(after, key=lambda lag: after[lag], default=0)
     if repeats and after[repeats] < REPEATED * row:
         if repeats % usual == 0:
@@ -134,6 +146,45 @@ def _by_values(
     if anywhere and row < SMOOTH * after.get(usual, row):
         return Verdict.ONE
     return one if anywhere or one is Verdict.UNKNOWN else Verdict.PERHAPS_ONE
+
+
+def _changes_after(values: Floats, most: int) -> dict[int, float]:
+    """The mean change from each row to the second, third ... after it, up to `most` rows."""
+    return {
+        lag: float(np.nan_to_num(np.abs(values[lag:] - values[:-lag])).mean())
+        for lag in range(2, min(most + 1, len(values) // 2))
+    }
+
+
+def _turns(values: Floats, least: float) -> int:
+    """After how many rows values come again throughout, as those of a loop over devices do.
+
+    Args:
+        values: (n,), NaN where there is none.
+        least: by what part of their mean they must differ within a round.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < 2 * LEAST_ROUNDS:
+        return 0
+    row = float(np.abs(np.diff(known)).mean())
+    after = _changes_after(known, min(MOST_ROUND, len(known) // LEAST_ROUNDS))
+    again = (lag for lag, change in after.items() if change < REPEATED * row)
+    return next((lag for lag in again if _in_step(known, lag, least)), 0)
+
+
+def _in_step(values: Floats, many: int, least: float) -> bool:
+    """Whether it is the place in a round of so many rows that tells their values apart."""
+    rounds = values[: len(values) // many * many].reshape(-1, many)
+    apart = rounds - rounds.mean(axis=1, keepdims=True)
+    sizes = np.sqrt((apart**2).sum(axis=1))
+    differ = float(np.median(np.ptp(rounds, axis=1))) > least * abs(float(values.mean()))
+    if not differ:
+        return False
+    # Each round counts alike, whatever its load.
+    shapes = apart[sizes > 0] / sizes[sizes > 0, None]
+    parts = np.array_split(shapes, -(-len(shapes) // IN_STEP_ROUNDS))
+    kept = [float((part.mean(axis=0) ** 2).sum()) for part in parts]
+    return float(np.median(kept)) > IN_STEP
 
 
 def _rises_once(values: Floats, boundaries: NDArray[np.intp], changes: Floats) -> bool:

@@ -48,6 +48,8 @@ def check_order(table: Table, times_s: Floats) -> None:
     if not np.isfinite(times_s).all():
         row = int(np.argmin(np.isfinite(times_s)))
         raise table.error("there is no time", "mend that row, or take it out", row)
+    if len(times_s) > 1 and not np.ptp(times_s):
+        raise table.error("all rows have the same time", "name another column: --time COLUMN", 0)
     back = np.flatnonzero(np.diff(times_s) < 0) + 1
     if not len(back):
         return

@@ -121,6 +121,8 @@ def power_columns(table: Table) -> list[PowerColumn]:
         if (one := read_heading(name, heading)) is not None
     ]
     powers = {one.what[:2] for one in found if one.kind == "power"}
+    if ("", None) in powers:
+        powers.add((TOTAL, None))  # total_energy_consumption: since some moment, not of all parts
     return [
         one
         for one in found

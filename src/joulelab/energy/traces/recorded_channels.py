@@ -23,7 +23,7 @@ from joulelab.energy.reading import Status
 from joulelab.energy.summary import STATE_COLUMNS
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces import devices, intervals
-from joulelab.energy.traces.asked import Asked, chosen_columns, moments_of, with_dates
+from joulelab.energy.traces.asked import Asked, chosen_columns, in_order, moments_of
 from joulelab.energy.traces.devices import Device
 from joulelab.energy.traces.interleaved import Verdict, judge
 from joulelab.energy.traces.order import check_order, typical_s
@@ -40,7 +40,7 @@ from joulelab.errors import TraceError
 from joulelab.tabular.moments import Moments, spread
 from joulelab.tabular.numbers import Numbers
 from joulelab.tabular.reader import CUT
-from joulelab.tabular.table import Table
+from joulelab.tabular.table import Table, with_dates
 
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
 _STATE = {
@@ -62,6 +62,10 @@ MOST_W = 10_000.0
 """More than any processor or accelerator draws: that is another unit, or no reading."""
 
 COUNTERS = frozenset({"energibridge", "shelly", "tasmota"})
+MOST_OTHERS_W = 1e7
+"""The same of a wall, or of what nobody names."""
+HIGH_START = 3
+"""A counter that was read from its beginning starts with less than so many of its steps."""
 SURE_RISES = 8
 """Energies of single intervals hardly rise so often in a row."""
 _CUMULATIVE = re.compile(r"cumul|total|count|accum|since|package-|_uj\b|\(uj\)|energy_uj")
@@ -113,9 +117,9 @@ def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
     Raises:
         TraceError: it is no power trace, or what it says cannot be told for sure.
     """
-    table = with_dates(log.table)
-    log = replace(log, table=table)
-    moments, guessed = moments_of(log, asked)
+    log = replace(log, table=with_dates(log.table))
+    log, moments, guessed = in_order(log, *moments_of(log, asked))
+    table = log.table
     columns = chosen_columns(log, asked)
     reading = _Reading(log, asked, moments, columns, _states(table))
     named = devices.is_column(table, asked.device)
@@ -232,7 +236,8 @@ def _stretch(
     usual_error = DRAM_RELATIVE_ERROR if _family(domain) == "dram" else RELATIVE_ERROR
     status, error = Status.MEASURED, reading.log.relative_error or usual_error
     if not one_device:
-        status, error = _judged(reading, part, device, times_s, values, domain, error)
+        sure = device.sure or column.number is not None
+        status, error = _judged(reading, part, times_s, values, domain, error, sure=sure)
     times_s = spread(times_s, _resolution_s(reading, times_s))
     state = {name: known[rows][: len(times_s)] for name, known in reading.state.items()}
     gpu = _family(domain) == "gpu" and column.kind == "power"
@@ -271,8 +276,9 @@ def _checked(
             f"{part.line(row)}"
         )
     family = _family(domain)
-    high = values > MOST_W
-    if column.kind == "power" and family in ("gpu", "cpu", "core", "dram") and high.any():
+    most_w = MOST_W if family in ("gpu", "cpu", "core", "dram") else MOST_OTHERS_W
+    high = values > most_w
+    if column.kind == "power" and high.any():
         row = int(np.argmax(high))
         if 2 * int(high.sum()) > int(np.isfinite(values).sum()):
             if _zeus_milliwatts(reading, column):
@@ -286,7 +292,7 @@ def _checked(
         values[high] = math.nan
         unreadable = f"{numbers.values[row]:g} W"
         reading.flags.append(
-            f"{domain}: {formats.count(int(high.sum()), 'sample')} above {MOST_W:g} W left out, "
+            f"{domain}: {formats.count(int(high.sum()), 'sample')} above {most_w:g} W left out, "
             f"{part.line(row)}"
         )
     return values, unreadable
@@ -308,13 +314,14 @@ def _resolution_s(reading: _Reading, times_s: Floats) -> float:
 def _judged(
     reading: _Reading,
     part: Table,
-    device: Device,
     times_s: Floats,
     values: Floats,
     domain: str,
     error: float,
+    *,
+    sure: bool,
 ) -> tuple[Status, float]:
-    """Status and error where the rows are of one device, or may be.
+    """Status and error where the rows are of one device, or may be; `sure` if the file says so.
 
     Raises:
         TraceError: they are of several, or that cannot be told.
@@ -322,15 +329,15 @@ def _judged(
     if reading.log.apart:
         return Status.MEASURED, error
     verdict, together = judge((reading.moments.epoch_s or 0.0) + times_s, values)
-    # A column of devices is believed, unless most of its rounds have several rows all the same.
-    believed = device.sure and (verdict is not Verdict.SEVERAL or together == 1)
+    # What names devices is believed, unless most of its rounds have several rows all the same.
+    believed = sure and (verdict is not Verdict.SEVERAL or together == 1)
     if verdict is Verdict.ONE or believed:
         return Status.MEASURED, error
     together = max(together, 2)
     if verdict is Verdict.PERHAPS_ONE:
         reading.flags.append(
-            f"{domain}: {together} rows in every second repeat themselves: taken as one device, "
-            f"though they might be {together}; --device {domain} says that it is one"
+            f"{domain}: {together} rows after one another may be one device or {together}: taken "
+            f"as one, though nothing shows that; --device {domain} says that it is one"
         )
         return Status.ESTIMATED, float(together - 1)
     first, last = part.line(0), part.line(min(together, len(part)) - 1).rpartition(" ")[2]
@@ -353,7 +360,7 @@ def _of_energy(
 ) -> Stretch:
     """The samples of a column of energies, or of means over a time that the row says."""
     log = reading.log
-    if log.elapsed or log.joules or not _counts(log, part, column, values):
+    if log.elapsed or log.joules or not _counts(log, part, column, times_s, values):
         lengths_s = _lengths_s(reading, part, times_s)
         joules = values * lengths_s if column.kind == "power" else values
         kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
@@ -383,14 +390,17 @@ def _of_energy(
     return Stretch(channel, times_s, counted, typical_s(times_s), lost)
 
 
-def _counts(log: Log, part: Table, column: PowerColumn, values: Floats) -> bool:
+def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values: Floats) -> bool:
     """Whether energies are of a counter; what is neither that nor known to be else is refused."""
     known = values[np.isfinite(values)]
     steps = np.diff(known)
     rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
     name = part.headings[column.name].text.casefold()
     said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
-    if rises > 10 * falls and (said or rises >= SURE_RISES):
+    # What rises slowly from its beginning may as well be joules of each interval, at ever more W.
+    slow = rises > 0 and known[0] > HIGH_START * float(np.median(steps[steps > 0]))
+    slow &= float(known.max(initial=0.0)) < intervals.LIMIT_W * typical_s(times_s)
+    if rises > 10 * falls and (said or (rises >= SURE_RISES and not slow)):
         return True
     fallen = known[:-1][steps < 0].min(initial=math.inf)
     if said and rises > falls and fallen > known.max() / 2:
@@ -399,7 +409,7 @@ def _counts(log: Log, part: Table, column: PowerColumn, values: Floats) -> bool:
         return False
     raise TraceError(
         f"{part.path}: {column.name} may be a counter, or energies of single intervals: it does "
-        f"not rise all the time, or has fewer than {SURE_RISES} rows",
+        f"not rise all the time, or rises slowly, or has fewer than {SURE_RISES} rows",
         "call it cumulative_energy (J) if it counts, or name a column of power by --power COLUMN "
         "(power=COLUMN)",
     )
