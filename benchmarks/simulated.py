@@ -17,7 +17,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,6 +40,9 @@ __all__ = ["SHAPES", "Shape", "Trace", "exact_energy_j", "exact_power_w"]
 
 FOLDER_VARIABLE = "JOULELAB_BENCHMARK_FOLDER"
 RAPL_RANGE_UJ = 262_143_328_850
+RAPL_FIRST_UJ = 123_456_789_012
+RAPL_W = 50.0
+RAPL_STEP_S = 0.002
 ZONES = {
     "intel-rapl:0": "package-0",
     "intel-rapl:0:0": "core",
@@ -73,7 +79,8 @@ def run(main: Callable[[], None]) -> None:
         return
     with TemporaryDirectory(prefix="joulelab-benchmark-") as folder:
         variables = environment(Path(folder))
-        done = subprocess.run([sys.executable, *sys.argv], env=variables, check=False)
+        with counting(Path(folder) / "powercap"):
+            done = subprocess.run([sys.executable, *sys.argv], env=variables, check=False)
     sys.exit(done.returncode)
 
 
@@ -106,13 +113,43 @@ def _compiling() -> dict[str, str]:
 
 
 def build_powercap(root: Path) -> None:
-    """Write a powercap tree with the counters of one processor, which stand still."""
+    """Write a powercap tree with the counters of one processor."""
     for key, name in ZONES.items():
         zone = root / key
         zone.mkdir(parents=True)
         (zone / "name").write_text(f"{name}\n")
-        (zone / "energy_uj").write_text("123456789012\n")
+        (zone / "energy_uj").write_text(f"{RAPL_FIRST_UJ}\n")
         (zone / "max_energy_range_uj").write_text(f"{RAPL_RANGE_UJ}\n")
+
+
+@contextmanager
+def counting(root: Path) -> Iterator[None]:
+    """Let the counters of a powercap tree rise by `RAPL_W`, from a thread of this process.
+
+    One that stands still is no measurement.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=_count, args=(root, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _count(root: Path, ended: threading.Event) -> None:
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context((root / key / "energy_uj").open("r+b", buffering=0))
+            for key in ZONES
+        ]
+        begun_s = time.monotonic()
+        while not ended.wait(RAPL_STEP_S):
+            counted_uj = round(1e6 * RAPL_W * (time.monotonic() - begun_s))
+            for file in files:
+                # As many digits as before, and at once: whoever reads sees one value or the other.
+                os.pwrite(file.fileno(), f"{RAPL_FIRST_UJ + counted_uj}\n".encode(), 0)
 
 
 def draw(trace: Trace, sensors: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic_power import Trace
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 FIGURE = r"[+-]?\d+(?:\.\d+)?"
@@ -86,7 +87,10 @@ def test_a_benchmark_prints_its_figures(command):
 
 def test_the_benchmark_of_a_real_gpu_measures_an_idle_one(nvml_folder):
     """Over the simulated GPU, which no load reaches."""
-    done = run("gpu.py --loads idle --seconds 0.3 --settle 0", LD_LIBRARY_PATH=str(nvml_folder))
+    drawing = {**Trace("constant").variables(), "STUB_TICK_MS": "100", "STUB_UPDATE_MS": "100"}
+    done = run(
+        "gpu.py --loads idle --seconds 0.3 --settle 0", LD_LIBRARY_PATH=str(nvml_folder), **drawing
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(rf"\| idle \| {FIGURE} s \| 0 \| {FIGURE} J \| {FIGURE} J \(", done.stdout)
     assert re.search(rf"\| TotalEnergyConsumption \| {FIGURE} ", done.stdout)

@@ -111,7 +111,11 @@ def test_a_study_that_moved_between_machines_is_left_out(trained, tmp_path):
         trained,
         tmp_path / "moved",
         lambda told: told["sessions"].append(
-            {"conditions": {**told["sessions"][0]["conditions"], "threads": 99}}
+            {
+                **told["sessions"][0],
+                "session": 2,
+                "conditions": {**told["sessions"][0]["conditions"], "threads": 99},
+            }
         ),
     )
     history = read_history([moved])

@@ -1,5 +1,7 @@
 """Ranks of strategies and the uncertainty of optima, as the report shows them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,7 +60,7 @@ def test_configurations_that_lack_a_strategy_are_said(authors):
 
 def experiment_with(experiment, runs):
     study = FakeResults(
-        None,
+        Path("absent"),
         runs.assign(state="finished"),
         readings_of(runs.assign(state="finished")),
         ledger_of(runs.assign(state="finished")),
