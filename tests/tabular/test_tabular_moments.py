@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from joulelab.errors import TraceError, UsageError
-from joulelab.tabular.moments import read_zone, spread
+from joulelab.tabular.local_time import read_zone
+from joulelab.tabular.moments import spread
 from joulelab.tabular.reader import parse_table
 
 BERLIN = ZoneInfo("Europe/Berlin")

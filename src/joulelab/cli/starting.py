@@ -16,7 +16,7 @@ from joulelab.energy.carbon.intensity_file import read_intensity
 from joulelab.energy.carbon.starting import BestStart, best_start
 from joulelab.errors import UsageError
 from joulelab.study.results import Results
-from joulelab.tabular.moments import read_zone
+from joulelab.tabular.local_time import read_zone
 
 
 @dataclass(frozen=True)

@@ -26,16 +26,19 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import cache
-from itertools import pairwise
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
-from numpy.typing import NDArray
 
-from joulelab.errors import UsageError
+from joulelab.tabular.local_time import (
+    ABBREVIATED_H,
+    local_zone,
+    offset_s,
+    offsets_s,
+    unnamed_changes,
+    zone_of_heading,
+)
 from joulelab.tabular.numbers import Floats
 
 if TYPE_CHECKING:
@@ -72,7 +75,6 @@ YEAR_2000_D, YEAR_2100_D, DAYS_TO_1970 = 36_526, 73_051, 25_569
 """In days, as Excel counts them."""
 MINUTE_D = 1 / 1440 + 1e-6
 """The longest step, a minute, of days that seconds might be."""
-HOUR_S = 3600.0
 DAY_S = 86400.0
 FORMATS = (
     "ISO8601",
@@ -91,24 +93,8 @@ SLASHED = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 """Times after a day that stands as 03/05/2026, whichever of the two is the month."""
 DAY_FIRST, MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
 EXAMPLE = "write seconds, 2023-03-21T12:34:56.789, or 2023/03/21 12:34:56.789"
-_ZONES = {
-    "utc": "UTC",
-    "gmt": "UTC",
-    "cet": "Europe/Brussels",
-    "cest": "Europe/Brussels",
-    "eet": "Europe/Athens",
-    "eest": "Europe/Athens",
-    "wet": "Europe/Lisbon",
-    "west": "Europe/Lisbon",
-}
-"""What a heading may say; those with summer time by a place that keeps it."""
-_ABBREVIATED_H = {
-    **{"z": 0, "utc": 0, "gmt": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "eet": 2, "eest": 3},
-    **{"est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7},
-}
-"""Hours from UTC; those that mean several, such as CST, are left out."""
 _OFFSET = re.compile(
-    rf"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>{'|'.join(_ABBREVIATED_H)}|[+-]\d{{2}}:?\d{{2}})$",
+    rf"^(?P<stamp>.*\d(?:\s?[ap]m)?)\s*(?P<zone>{'|'.join(ABBREVIATED_H)}|[+-]\d{{2}}:?\d{{2}})$",
     re.IGNORECASE,
 )
 _DATE_COMMAND = re.compile(r"^([A-Z]\w\w [A-Z]\w\w +\d+ \d\d:\d\d:\d\d) ([A-Z]{3,4}) (\d{4})$")
@@ -122,7 +108,6 @@ _DIGITS = re.compile(
     r"(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d)([0-5]\d)?"
 )
 """20260305090000, and the same without seconds: as milliseconds, of another century."""
-_OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
 
 
 @dataclass(frozen=True)
@@ -152,49 +137,6 @@ class Moments:
     def since_1970_s(self) -> Floats:
         """(n,) seconds since 1970, or since whatever the file counts from."""
         return self.seconds + (self.epoch_s or 0.0)
-
-
-def read_zone(text: str) -> tzinfo:
-    """A time zone as a user names it.
-
-    Args:
-        text: ``Europe/Berlin``, ``UTC``, ``+02:00``, or ``local`` for that of this machine.
-
-    Raises:
-        UsageError: there is no such zone.
-    """
-    offset = _OFFSETS.fullmatch(text.strip())
-    if offset:
-        return timezone(_offset(offset))
-    if text.casefold() in ("local", ""):
-        return local_zone()
-    try:
-        return ZoneInfo(_ZONES.get(text.casefold(), text))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(
-            f"there is no time zone {text[:40]!r}", "write Europe/Berlin, UTC, +02:00 or local"
-        ) from None
-
-
-def local_zone() -> tzinfo:
-    """The zone of this machine, with its summer time where it can be told."""
-    import os
-    from pathlib import Path
-
-    for name in (os.environ.get("TZ", "").lstrip(":"), _link_of(Path("/etc/localtime"))):
-        if name:
-            try:
-                return ZoneInfo(name)
-            except (ZoneInfoNotFoundError, ValueError, OSError):
-                continue
-    return datetime.now().astimezone().tzinfo or UTC
-
-
-def _link_of(path: Any) -> str:  # noqa: ANN401 - a Path, imported late
-    try:
-        return str(path.resolve()).partition("zoneinfo/")[2]
-    except OSError:
-        return ""
 
 
 def read_moments(
@@ -355,7 +297,7 @@ def _of_texts(
         return _since_some_day(naive_s, str(stamps[stamps != ""].iloc[0]))
     if not with_offset.any():
         return _local(table, name, naive_s, zone, assumed)
-    known = {text: _offset_s(text) for text in parts["zone"].dropna().unique()}
+    known = {text: offset_s(text) for text in parts["zone"].dropna().unique()}
     offsets_s = pd.Series(parts["zone"].map(known), dtype=float).to_numpy()
     if with_offset.all() or not (texts[~with_offset] != "").any():
         return _since_first(naive_s - np.nan_to_num(offsets_s))
@@ -476,7 +418,7 @@ def _local(
     table: Table, name: str, naive_s: Floats, zone: tzinfo | None, assumed: tzinfo | None
 ) -> Moments:
     """Moments without an offset, in a zone that is given, or assumed."""
-    named = zone or _zone_of_heading(table.headings[name].text)
+    named = zone or zone_of_heading(table.headings[name].text)
     used = named or assumed or local_zone()
     told = "" if named is not None else str(used)
     taken = str(used) if assumed is not None else f"local time ({used})"
@@ -485,135 +427,11 @@ def _local(
     good = np.flatnonzero(np.isfinite(naive_s))
     if not len(good):
         return Moments(naive_s)
-    offsets = _offsets_s(table, name, naive_s, good, used, asked=zone is not None)
+    offsets = offsets_s(table, name, naive_s, good, used, asked=zone is not None)
     if named is None:
-        offsets, changes = _unnamed_changes(naive_s, good, offsets)
+        offsets, changes = unnamed_changes(naive_s, good, offsets)
     read = _since_first(naive_s - offsets, told, remarks + changes)
     return replace(read, changes=len(changes))
-
-
-def _zone_of_heading(text: str) -> tzinfo | None:
-    words = re.findall(r"[a-z]+", text.casefold())
-    return next((ZoneInfo(_ZONES[word]) for word in words if word in _ZONES), None)
-
-
-def _offsets_s(
-    table: Table,
-    name: str,
-    naive_s: Floats,
-    good: NDArray[np.intp],
-    zone: tzinfo,
-    *,
-    asked: bool,
-) -> Floats:
-    """(n,) offsets of local time from UTC; in the hour that comes twice, by the order of rows."""
-    offsets = np.zeros(len(naive_s))
-    hours = np.floor(naive_s[good] / (HOUR_S / 4))  # no zone changes within a quarter of an hour
-    first_of = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
-    early = np.empty(len(good))
-    late = np.empty(len(good))
-    for start, end in pairwise([*first_of.tolist(), len(good)]):
-        moment = _naive(float(naive_s[good[start]]))
-        early[start:end] = _utc_offset_s(moment, zone, fold=0)
-        late[start:end] = _utc_offset_s(moment, zone, fold=1)
-        if asked and early[start] < late[start]:
-            raise table.error(
-                f"there was no {moment:%Y-%m-%d %H:%M} in {zone}: summer time began",
-                "name the zone in which the times were written",
-                int(good[start]),
-                name,
-            )
-    chosen = np.minimum(early, late)
-    for begin, stop in _runs(early > late):
-        chosen[begin:stop] = _twice_hour(naive_s[good], early, late, begin, stop)
-    offsets[good] = chosen
-    return offsets
-
-
-def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-
-
-def _twice_hour(naive_s: Floats, early: Floats, late: Floats, start: int, end: int) -> Floats:
-    """Offsets within an hour that comes twice: summer time until the clock goes back.
-
-    Where it does not go back within the rows, summer time if the row before the hour is near to
-    it, else standard time if the row after is.
-    """
-    # Rows an hour apart repeat their time where the clock goes back.
-    hourly = len(naive_s) > 1 and float(np.median(np.diff(naive_s))) > HOUR_S / 2
-    back = np.flatnonzero(np.diff(naive_s[start:end]) < (1.0 if hourly else -HOUR_S / 4))
-    offsets = early[start:end].copy()
-    if len(back):
-        offsets[back[0] + 1 :] = late[start + back[0] + 1 : end]
-        return offsets
-    before_s = naive_s[start] - naive_s[start - 1] if start else math.inf
-    after_s = naive_s[end] - naive_s[end - 1] if end < len(naive_s) else math.inf
-    return late[start:end].copy() if after_s < before_s else offsets
-
-
-def _unnamed_changes(
-    naive_s: Floats, good: NDArray[np.intp], offsets: Floats
-) -> tuple[Floats, list[str]]:
-    """Jumps of an hour where some zone changes, which the assumed zone does not explain."""
-    steps = np.diff((naive_s - offsets)[good])
-    usual_s = float(np.percentile(np.abs(steps), 50, method="lower")) if len(steps) else 0.0
-    # Rows of several devices come in bursts: the time between bursts is the usual one here.
-    longest_s = float(np.percentile(np.abs(steps), 95)) if len(steps) else 0.0
-    tolerance_s = min(max(3 * longest_s, 1.0), HOUR_S / 4)
-    remarks = []
-    offsets = offsets.copy()
-    # Where rows are an hour apart, a step of an hour is no jump.
-    jumps = np.abs(np.abs(steps - usual_s) - HOUR_S) <= tolerance_s
-    for position in np.flatnonzero(jumps).tolist():
-        before = _naive(float(naive_s[good[position]]))
-        after = _naive(float(naive_s[good[position + 1]]))
-        change_s = HOUR_S if steps[position] > usual_s else -HOUR_S
-        zone = _changes_there(before, after, change_s)
-        if zone:
-            offsets[good[position + 1 :]] += change_s
-            kind = "begins" if change_s > 0 else "ends"
-            remarks.append(
-                f"times jump by an hour at {after:%Y-%m-%d %H:%M}, where summer time {kind} in "
-                f"{zone}: taken as such"
-            )
-    return offsets, remarks
-
-
-@cache
-def _changes_there(before: datetime, after: datetime, change_s: float) -> str:
-    """A zone whose clocks are put forward or back by just this between two moments, or nothing."""
-    likely = ("Europe/Berlin", "Europe/London", "America/New_York", "America/Chicago")
-    for name in dict.fromkeys((*likely, *sorted(available_timezones()))):
-        zone = ZoneInfo(name)
-        fold = 0 if change_s > 0 else 1
-        later_s = _utc_offset_s(after, zone, fold=fold)
-        # A moment just before, of the same side, tells the change from one elsewhere that day.
-        if later_s - _utc_offset_s(before, zone, fold=0) == change_s:
-            return name
-    return ""
-
-
-def _naive(seconds: float) -> datetime:
-    return datetime(1970, 1, 1) + timedelta(seconds=seconds)
-
-
-def _utc_offset_s(moment: datetime, zone: tzinfo, *, fold: int) -> float:
-    offset = moment.replace(tzinfo=zone, fold=fold).utcoffset()
-    return offset.total_seconds() if offset is not None else 0.0
-
-
-def _offset(match: re.Match[str]) -> timedelta:
-    size = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return -size if match[1] == "-" else size
-
-
-def _offset_s(text: str) -> float:
-    match = _OFFSETS.fullmatch(text)
-    if match is None:
-        return HOUR_S * _ABBREVIATED_H[text.casefold()]
-    return _offset(match).total_seconds()
 
 
 def spread(seconds: Floats, resolution_s: float) -> Floats:

@@ -136,7 +136,7 @@ def in_zone(place: str | None, zone: str | None) -> str | None:
 
     Args:
         place: as for `carbon_intensity`; that of the settings where ``None``.
-        zone: as for `joulelab.tabular.moments.read_zone`; nothing is changed where ``None``.
+        zone: as for `joulelab.tabular.local_time.read_zone`; nothing is changed where ``None``.
 
     Raises:
         UsageError: the place is no file, or there is no such zone.
@@ -196,7 +196,7 @@ def footprint(
 
 
 def _zone(text: str) -> tzinfo | None:
-    from joulelab.tabular.moments import read_zone  # needs numpy
+    from joulelab.tabular.local_time import read_zone  # needs numpy
 
     return read_zone(text) if text else None
 

@@ -35,7 +35,7 @@ from joulelab.energy.traces.program_logs import of_table, read_log
 from joulelab.energy.traces.recorded_channels import foreign_stretches
 from joulelab.energy.traces.trace_file import FIRST_LINE, TraceAbout
 from joulelab.errors import TraceError, UsageError
-from joulelab.tabular.moments import read_zone
+from joulelab.tabular.local_time import read_zone
 from joulelab.tabular.reader import PARQUET_MAGIC, read_bytes
 
 
@@ -141,7 +141,7 @@ def read_recording(
             Seconds, or moments as `joulelab.tabular.moments` knows them.
         power_column: the same for watts, or for joules; one, or several.
         device: the column that tells devices apart; or the name of the one device, ``gpu:0``.
-        timezone: of moments without an offset, as `joulelab.tabular.moments.read_zone` takes it;
+        timezone: of moments without an offset, as `joulelab.tabular.local_time.read_zone` takes it;
             that of this machine where empty.
         interval_s: how far apart the rows of a file without times are.
 
