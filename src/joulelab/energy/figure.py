@@ -255,7 +255,9 @@ def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    short = shown.seen_s - _between_s(shown) > EDGE_SHARE * duration_s
+    # What an estimate counts is this process's own work, which reading its edges is not.
+    measured = channel.status is Status.MEASURED
+    short = measured and shown.seen_s - _between_s(shown) > EDGE_SHARE * duration_s
     return _stretched(said, shown, around) if short else said
 
 
