@@ -65,8 +65,11 @@ def run(command, **variables):
     )
 
 
-LONG = ("analysis.py", "planner.py", "serving.py", "training.py")
-"""Tens of seconds each; run by `make test-long`."""
+LONG = (
+    *("accuracy.py", "analysis.py", "coverage.py", "gaps.py", "overhead.py"),
+    *("planner.py", "serving.py", "training.py", "windows.py"),
+)
+"""Seconds or tens of seconds each; run by `make test-long`."""
 
 
 @pytest.mark.parametrize(

@@ -21,24 +21,19 @@ def command(*arguments):
     return [sys.executable, "-m", "joulelab", *map(str, arguments)]
 
 
-def joulelab(*arguments, **settings):
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, **settings
-    )
+def test_the_doctor_says_what_is_there_and_ends_with_a_verdict(joulelab, tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULELAB_POWERCAP", str(tmp_path))
+    code, out, err = joulelab("doctor")
+    assert code == 0, err
+    assert out.strip().splitlines()[-1].startswith("estimated: no sensor can be read")
+    assert "nvidia-ml-py" in out
+    assert f"no RAPL in {tmp_path}" in out
+    assert "shelly" in out
 
 
-def test_the_doctor_says_what_is_there_and_ends_with_a_verdict(tmp_path):
-    done = joulelab("doctor", env={**os.environ, "JOULELAB_POWERCAP": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1].startswith("estimated: no sensor can be read")
-    assert "nvidia-ml-py" in done.stdout
-    assert f"no RAPL in {tmp_path}" in done.stdout
-    assert "shelly" in done.stdout
-
-
-def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(powercap):
-    done = joulelab("doctor", "--json")
-    data = json.loads(done.stdout)
+def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(joulelab, powercap):
+    _, out, _ = joulelab("doctor", "--json")
+    data = json.loads(out)
     assert data["verdict"] == "partly estimated"
     (cpu,) = [one for one in data["findings"] if one["channel"]["domain"] == "cpu:0"]
     assert (cpu["channel"]["source"], cpu["channel"]["status"]) == ("rapl", "measured")
@@ -47,31 +42,31 @@ def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(powercap)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_the_doctor_names_the_command_that_would_let_rapl_be_read(powercap):
+def test_the_doctor_names_the_command_that_would_let_rapl_be_read(joulelab, powercap):
     (powercap / "energy_uj").chmod(0)
-    done = joulelab("doctor")
-    assert f"do: sudo chmod a+r {powercap / 'energy_uj'}" in done.stdout
+    _, out, _ = joulelab("doctor")
+    assert f"do: sudo chmod a+r {powercap / 'energy_uj'}" in out
 
 
-def test_the_doctor_of_one_meter_looks_at_no_other(tmp_path):
+def test_the_doctor_of_one_meter_looks_at_no_other(joulelab, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text(NVIDIA_SMI)
-    data = json.loads(joulelab("doctor", "--meter", f"replay:{log}?loop=true", "--json").stdout)
+    data = json.loads(joulelab("doctor", "--meter", f"replay:{log}?loop=true", "--json")[1])
     assert data["verdict"] == "measured"
     assert [one["channel"]["domain"] for one in data["findings"]] == ["gpu:0"]
     assert data["findings"][0]["power_w"] == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_recording_ends_by_itself_and_can_be_measured(tmp_path, suffix):
+def test_a_recording_ends_by_itself_and_can_be_measured(joulelab, tmp_path, suffix):
     path = tmp_path / f"trace.{suffix}"
     began_s = time.monotonic()
-    done = joulelab("record", "--out", path, "--for", "1.5", "--meter", "estimate")
+    code, out, err = joulelab("record", "--out", path, "--for", "1.5", "--meter", "estimate")
     took_s = time.monotonic() - began_s
-    assert done.returncode == 0, done.stderr
-    assert str(path) in done.stdout
+    assert code == 0, err
+    assert str(path) in out
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
-    data = json.loads(joulelab("trace", path, "--json", "--place", "NLD").stdout)
+    data = json.loads(joulelab("trace", path, "--json", "--place", "NLD")[1])
     measurement = data["measurement"]
     assert 1.4 < measurement["duration_s"] < took_s
     assert {one["source"] for one in measurement["readings"]} == {"estimate"}
@@ -99,22 +94,24 @@ def test_a_recording_is_finished_when_it_is_stopped(tmp_path, number):
     assert pd.read_parquet(path)["t_s"].max() > 0
 
 
-def test_a_recording_writes_over_nothing(tmp_path):
+def test_a_recording_writes_over_nothing(joulelab, tmp_path):
     path = tmp_path / "trace.csv"
     path.write_text("mine")
-    done = joulelab("record", "--out", path, "--for", "1")
-    assert done.returncode == 1
-    assert "exists already" in done.stderr
+    code, _, err = joulelab("record", "--out", path, "--for", "1")
+    assert code == 1
+    assert "exists already" in err
     assert path.read_text() == "mine"
 
 
-def test_the_log_of_nvidia_smi_is_measured_and_drawn(tmp_path):
+def test_the_log_of_nvidia_smi_is_measured_and_drawn(joulelab, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text(NVIDIA_SMI)
-    done = joulelab("trace", log, "--from", "0.5", "--to", "1.5", "--plot", tmp_path / "p.svg")
-    assert done.returncode == 0, done.stderr
-    assert "gpu:0" in done.stdout
-    assert "100" in done.stdout
+    code, out, err = joulelab(
+        "trace", log, "--from", "0.5", "--to", "1.5", "--plot", tmp_path / "p.svg"
+    )
+    assert code == 0, err
+    assert "gpu:0" in out
+    assert "100" in out
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
 
 
@@ -122,18 +119,18 @@ def test_the_log_of_nvidia_smi_is_measured_and_drawn(tmp_path):
     ("text", "words"),
     [("a,b\n1,2\n", "no column of time"), ("", "is empty"), (None, "does not exist")],
 )
-def test_what_is_no_trace_is_refused(tmp_path, text, words):
+def test_what_is_no_trace_is_refused(joulelab, tmp_path, text, words):
     path = tmp_path / "x.csv"
     if text is not None:
         path.write_text(text)
-    done = joulelab("trace", path)
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, err = joulelab("trace", path)
+    assert code == 1
+    assert words in err
+    assert "Traceback" not in err
 
 
-def test_the_view_writes_lines_where_there_is_no_terminal():
-    done = joulelab("watch", "--for", "0.6", "--every", "0.2", "--meter", "estimate")
-    lines = done.stdout.strip().splitlines()
+def test_the_view_writes_lines_where_there_is_no_terminal(joulelab):
+    _, out, _ = joulelab("watch", "--for", "0.6", "--every", "0.2", "--meter", "estimate")
+    lines = out.strip().splitlines()
     assert len(lines) == 3
     assert all("cpu:0" in line and "(estimated)" in line for line in lines)

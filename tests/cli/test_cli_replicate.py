@@ -1,7 +1,6 @@
 """``joulelab replicate`` as its users call it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,16 +16,6 @@ from joulelab.replication.published import Comparison, Published, Recomputed, Re
 KEYS = ["table", "dataset", "cell", "published", "recomputed", "agrees", "note"]
 
 
-def joulelab(*arguments, **settings):
-    return subprocess.run(
-        [sys.executable, "-m", "joulelab", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "80", **settings},
-    )
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     return write_pair(tmp_path_factory.mktemp("pair"), "cifar10")
@@ -36,12 +25,12 @@ def compared(cell, text, value, note="", dataset="cifar10"):
     return Comparison(Published("Table I", dataset, cell, text), Recomputed(value, note))
 
 
-def test_json_is_a_bare_list_on_standard_output_and_nothing_else_is(tmp_path):
+def test_json_is_a_bare_list_on_standard_output_and_nothing_else_is(joulelab, tmp_path):
     rows = [row | {"accuracy": 100 * row["accuracy"]} for row in architecture_rows()]
     write(tmp_path / "architecture-cifar10.csv", rows)
-    done = joulelab("replicate", "yarally2023", "--data", tmp_path, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    code, out, err = joulelab("replicate", "yarally2023", "--data", tmp_path, "--json")
+    assert code == 0, err
+    found = json.loads(out, parse_constant=pytest.fail)
     assert isinstance(found, list)
     assert all(list(row) == KEYS for row in found)
     by_cell = {row["cell"]: row for row in found if row["table"] == "Table V"}
@@ -50,21 +39,21 @@ def test_json_is_a_bare_list_on_standard_output_and_nothing_else_is(tmp_path):
     assert by_cell["E+.mean_energy_j"]["agrees"] is False
     assert by_cell["E+.max_accuracy"]["recomputed"] == pytest.approx(0.855)
     assert "in per cent" in by_cell["E+.max_accuracy"]["note"]
-    assert done.stderr == "architecture-cifar10.csv: accuracies in the file are in per cent\n"
+    assert err == "architecture-cifar10.csv: accuracies in the file are in per cent\n"
 
 
-def test_the_tables_fit_into_80_columns_and_end_with_the_count(pair):
-    done = joulelab("replicate", "yarally2023", "--data", pair, NO_COLOR="1")
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert done.stderr == ""
+def test_the_tables_fit_into_80_columns_and_end_with_the_count(joulelab, pair):
+    code, out, err = joulelab("replicate", "yarally2023", "--data", pair)
+    assert code == 0, err
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert err == ""
     for title in ("Table I, cifar10", "Table III, cifar10", "Section VI-B, cifar10"):
-        assert title in done.stdout
-    assert "Table IV, fashion-mnist" not in done.stdout
-    (row,) = [line for line in done.stdout.splitlines() if "E-.mean_energy_j" in line][:1]
+        assert title in out
+    assert "Table IV, fashion-mnist" not in out
+    (row,) = [line for line in out.splitlines() if "E-.mean_energy_j" in line][:1]
     assert row.split() == ["E-.mean_energy_j", "2758", "557.5", "no"]
-    last = done.stdout[done.stdout.rindex("published numbers agree") - 10 :]
+    last = out[out.rindex("published numbers agree") - 10 :]
     assert "of 81 published numbers agree; the others: Table I (cifar10)" in last
 
 
@@ -77,29 +66,29 @@ def test_the_tables_fit_into_80_columns_and_end_with_the_count(pair):
     ],
     ids=["unknown study", "folder without files", "no folder"],
 )
-def test_wrong_usage_says_what_is_wrong_and_ends_with_2(tmp_path, arguments, what):
-    done = joulelab(*[str(tmp_path) if one == "EMPTY" else one for one in arguments])
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert what in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_says_what_is_wrong_and_ends_with_2(joulelab, tmp_path, arguments, what):
+    code, out, err = joulelab(*[str(tmp_path) if one == "EMPTY" else one for one in arguments])
+    assert code == 2
+    assert out == ""
+    assert what in err
+    assert "Traceback" not in err
 
 
-def test_a_mistake_in_a_file_is_two_lines_with_file_column_and_line(tmp_path):
+def test_a_mistake_in_a_file_is_two_lines_with_file_column_and_line(joulelab, tmp_path):
     rows = tuning_rows()
     rows[0]["accuracy"] = "?"
     path = write(tmp_path / "tuning-cifar10.csv", rows)
-    done = joulelab("replicate", "yarally2023", "--data", tmp_path, "--json")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.splitlines() == [
+    code, out, err = joulelab("replicate", "yarally2023", "--data", tmp_path, "--json")
+    assert code == 1
+    assert out == ""
+    assert err.splitlines() == [
         f"error: {path}, line 2, column accuracy: '?' is no number",
         "write 12.5; units may be left out",
     ]
 
 
-def test_help_names_the_files_and_their_columns():
-    text = " ".join(joulelab("replicate", "--help").stdout.split())
+def test_help_names_the_files_and_their_columns(joulelab):
+    text = " ".join(joulelab("replicate", "--help")[1].split())
     for word in ("architecture-DATASET.csv", "tuning-DATASET.csv", "relu_layers", "strategy"):
         assert word in text
 

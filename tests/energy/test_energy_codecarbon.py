@@ -305,6 +305,7 @@ out["guard works"] = len(touched) > len(out["touched"])
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.long
 def test_it_reads_the_same_gpus_as_nvml(scenario):
     out = scenario(
         """

@@ -210,6 +210,7 @@ def test_an_unreadable_image_is_counted(tmp_path):
     assert reasons[reasons != ""].str.contains(r"bad\.png").all()
 
 
+@pytest.mark.long
 def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_path):
     results = study("timeline").run(tmp_path / "out")
     runs = results.to_frame().set_index(["model", "batch_size"])
@@ -230,6 +231,7 @@ def test_images_of_a_data_set_are_sent_as_files_and_removed_afterwards(tmp_path,
     assert not list(tmp_path.glob("joulelab-images-*"))
 
 
+@pytest.mark.long
 def test_other_images_than_at_the_beginning_are_refused(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -242,6 +244,7 @@ def test_other_images_than_at_the_beginning_are_refused(tmp_path):
         study(**changes).run(tmp_path / "out")
 
 
+@pytest.mark.long
 def test_one_study_may_train_and_serve(tmp_path):
     experiments = {
         **layers_only(vary={"relu": [True]}, repetitions=1),

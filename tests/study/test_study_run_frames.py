@@ -163,6 +163,7 @@ def test_a_store_without_runs_has_the_same_columns(store):
     assert {"run_id", "domain", "status", "gross_j"} <= set(energy.columns)
 
 
+@pytest.mark.long
 def test_tens_of_thousands_of_runs_are_all_there(store):
     runs = [planned(number) for number in range(MANY)]
     store.plan(runs)
