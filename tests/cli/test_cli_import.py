@@ -38,6 +38,18 @@ def test_the_table_has_the_energy_of_each_training(joulelab, emissions):
     assert [line[6] for line in lines] == ["360", "720", "360", "360"]
 
 
+def test_the_rule_of_a_row_can_be_read_where_the_table_is_narrow(joulelab, tmp_path):
+    columns = "timestamp,run_id,duration,emissions,cpu_energy,gpu_energy,ram_energy,energy_consumed"
+    first = "2022-05-22T22:33:20,47a7b232-1006,1674.8,.0077,.0197,.0330,.0027,.0555"
+    second = "2022-05-22T23:03:14,47a7b232-1006,3468.5,.0161,.0409,.0701,.0056,.1167"
+    path = tmp_path / "emissions.csv"
+    path.write_text(f"{columns}\n{first}\n{second}\n")
+    out = joulelab("import", "codecarbon", path)[1]
+    assert max(map(len, out.splitlines())) <= 80
+    assert "goes on" in out
+    assert "…" not in out
+
+
 def test_the_trap_and_impossible_energies_are_said_on_standard_error(joulelab, emissions):
     _, out, err = joulelab("import", "codecarbon", emissions)
 

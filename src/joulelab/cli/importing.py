@@ -103,12 +103,13 @@ def _drawn(read: CodeCarbonRows) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("ended", no_wrap=True)
+    # A day and an hour may stand on two lines: where it is narrow, the rule has to be readable.
+    table.add_column("ended", min_width=len("2022-05-22"))
     # The first eight digits of a UUID tell trackers apart; JSON and CSV have all of them.
     table.add_column("run_id", no_wrap=True)
     for head in ("#", "time", *(ENERGIES[name] for name in energies), "CO2e"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("rule")
+    table.add_column("rule", min_width=len("goes on"))
 
     def task(row: dict[Hashable, Any]) -> str:
         return f": {row['task']}" if row.get("task") else ""
