@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,21 @@ def approvals_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 def schedules_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests neither read nor change the schedules that the user's machine remembers."""
     os.environ["JOULELAB_SCHEDULES"] = str(tmp_path_factory.mktemp("schedules") / "schedules.json")
+
+
+@pytest.fixture
+def joulelab(monkeypatch, capsys):
+    """Runs a command in this process: its exit code, standard output and standard error."""
+    from joulelab.cli import main
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["joulelab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return run

@@ -6,13 +6,11 @@ what each file is and what it holds.
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from joulelab.cli import main
 from joulelab.replication.runs_table import read_runs
 from joulelab.serving.arrivals import parse_arrivals
 
@@ -26,18 +24,14 @@ KG_G = (22.25, 22.6)
 
 
 @pytest.fixture
-def joulelab(monkeypatch, capsys):
+def joulelab(joulelab, monkeypatch):
     """Runs a command in this process: its exit code, JSON or text, and standard error."""
     monkeypatch.setenv("TZ", "Etc/UTC")
-    monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["joulelab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        data = json.loads(printed.out) if printed.out.startswith("{") else printed.out
-        return ended.value.code, data, printed.err
+        monkeypatch.setenv("COLUMNS", "200")
+        code, printed, said = joulelab(*arguments)
+        return code, json.loads(printed) if printed.startswith("{") else printed, said
 
     return run
 

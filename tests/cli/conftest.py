@@ -1,12 +1,8 @@
 """What tests of commands share."""
 
-import sys
-
 import pytest
 from powercap_tree import Tree
 from tiny_study import tiny
-
-from joulelab.cli import main
 
 
 @pytest.fixture
@@ -23,22 +19,6 @@ def powercap(still_powercap):
     """A processor that draws 30 W; gives the folder of its one zone."""
     with still_powercap.flowing({"intel-rapl:0": 30.0}):
         yield still_powercap.root / "intel-rapl:0"
-
-
-@pytest.fixture
-def joulelab(monkeypatch, capsys):
-    """Runs a command in this process: its exit code, standard output and standard error."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["joulelab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture(scope="session")
