@@ -65,6 +65,16 @@ def test_the_power_of_a_counter_is_that_of_the_time_before_its_sample():
     assert labels(figure) == ["cpu:0 (rapl), mean 30.0 W"]
 
 
+def test_nothing_is_drawn_where_nobody_looked():
+    times = np.array([0.0, 1, 2, 3, 34, 35, 36, 37])
+    watts = np.repeat([100.0, 200.0], 4)
+    figure = power_trace(columns(("gpu:0", "nvidia-smi", times, watts, False)))
+    (line,) = figure.axes[0].lines
+    hole = line.get_ydata()[(line.get_xdata() >= 3) & (line.get_xdata() < 34)]
+    assert np.isnan(hole[-1])
+    assert labels(figure) == ["gpu:0 (nvidia-smi), mean 150 W"]
+
+
 def test_of_a_counter_and_power_the_power_is_drawn():
     figure = power_trace(
         columns(

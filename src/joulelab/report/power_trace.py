@@ -4,7 +4,7 @@
 
     few samples     one line, in steps: a value stands until the next one, as it is integrated
     many samples    a band from the lowest to the highest of each stretch of time, and its mean
-    none            a gap; what is unknown is not zero
+    none            a gap; what is unknown is not zero, nor what it was before
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from joulelab import formats
+from joulelab.energy.figure import longest_step_s
 from joulelab.energy.tape import Floats
 from joulelab.errors import TraceError
 from joulelab.report.style import WIDTH_IN, Look, looks, styled
@@ -136,11 +137,27 @@ def _lines(columns: Mapping[str, Any]) -> list[_Line]:
     for domain, source in dict.fromkeys(zip(domains.tolist(), sources.tolist(), strict=True)):
         own = np.flatnonzero((domains == domain) & (sources == source))
         own = own[np.argsort(times[own], kind="stable")]
-        line = _Line(domain, source, bool(counts[own].any()), times[own], power[own])
+        counter = bool(counts[own].any())
+        # A counter goes on counting over a hole: what it drew in it is known on average.
+        shown = (times[own], power[own]) if counter else _with_holes(times[own], power[own])
+        line = _Line(domain, source, counter, *shown)
         other = best.get(domain)
         if other is None or (line.known, not line.counter) > (other.known, not other.counter):
             best[domain] = line
     return list(best.values())
+
+
+def _with_holes(times_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:
+    """Samples of power, of which none stands for a time in which nobody looked."""
+    steps_s = np.diff(times_s)
+    if not (steps_s > 0).any():
+        return times_s, power_w
+    usual_s, length_s = float(np.median(steps_s[steps_s > 0])), float(times_s[-1] - times_s[0])
+    before = np.flatnonzero(steps_s > longest_step_s(usual_s, length_s))
+    return (
+        np.insert(times_s, before + 1, times_s[before]),
+        np.insert(power_w, before + 1, math.nan),
+    )
 
 
 def _draw(axes: Axes, line: _Line, look: Look, size_s: float) -> None:
