@@ -54,6 +54,19 @@ def test_fine_tuning_widens_the_interval_and_says_why(trace):
     assert "may still change" not in run(trace, "--duration", 8000).stdout
 
 
+@pytest.mark.parametrize("in_the_hole_w", [40.0, 300.0])
+def test_the_interval_holds_what_was_drawn_while_nobody_looked(trace, in_the_hole_w):
+    """Of 2,000 s the first 400 s are recorded, but for 100 s with another power."""
+    rows = pd.read_csv(trace)
+    rows[(rows["t_s"] < 200) | (rows["t_s"] >= 300)].to_csv(trace, index=False)
+    (one,) = json.loads(run(trace, "--duration", 2000, "--json").stdout)["predictions"]
+    truth_j = 1900 * LEVEL_W + 100 * in_the_hole_w
+    assert one["low_j"] < truth_j < one["high_j"]
+    assert "gpu:0: partly estimated: recorded: no reading for 10" in " ".join(
+        run(trace, "--duration", 2000).stdout.split()
+    )
+
+
 def test_the_table_fits_a_terminal(trace):
     out = run(trace, "--duration", 2000).stdout
     assert "gpu:0" in out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from joulelab.analysis.prediction.phase_change import FINE_TUNING
 from joulelab.analysis.prediction.step import StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.cli.output import data_console, print_json
+from joulelab.energy.reading import Measurement
 from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import TraceError, UsageError
@@ -96,11 +97,12 @@ def print_step(
     seen_s = recording.end_s - recording.start_s
     duration_s = whole.duration_of(seen_s)
     change = FINE_TUNING if fine_tuning else None
-    found = [
-        (stretch, predict_step(trace, duration_s - (seen_s - trace.duration_s), change))
-        for stretch, trace in _traces(path, recording, domains)
-    ]
-    flags = recording.measure().flags
+    measurement = recording.measure()
+    found = []
+    for stretch, trace in _traces(path, recording, domains):
+        one = predict_step(trace, duration_s - (seen_s - trace.duration_s), change)
+        found.append((stretch, _with_holes(one, stretch, measurement, duration_s / seen_s)))
+    flags = (*_holes(measurement), *measurement.flags)
     if as_json:
         rows = [_data(stretch, one) for stretch, one in found]
         lengths = {"seen_s": seen_s, "duration_s": duration_s}
@@ -115,6 +117,40 @@ def print_step(
     console.print(_table(found))
     for line in (*remarks(found), *(f"note: {flag}" for flag in flags)):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _with_holes(
+    one: StepPrediction, stretch: Stretch, measurement: Measurement, times: float
+) -> StepPrediction:
+    """A prediction whose interval holds whatever was drawn while nobody looked.
+
+    Both what was drawn so far and the level of the rest rest on it, so its bound counts as many
+    `times` as the whole training is longer than the trace.
+    """
+    channel = stretch.channel
+    for reading in (*measurement.readings, *measurement.others):
+        same = (reading.domain, reading.source) == (channel.domain, channel.source)
+        if same and reading.lost_s and reading.gross_j is not None:
+            more_j = reading.gross_j - one.seen_j
+            bound_j = reading.gross_j if reading.error_j is None else reading.error_j
+            reach_j = times * bound_j
+            return replace(
+                one,
+                energy_j=one.energy_j + more_j,
+                low_j=max(one.low_j + more_j - reach_j, 0.0),
+                high_j=one.high_j + more_j + reach_j,
+                seen_j=reading.gross_j,
+            )
+    return one
+
+
+def _holes(measurement: Measurement) -> list[str]:
+    """How much of what was drawn so far is an estimate."""
+    return [
+        f"{reading.domain}: {reading.status}: {reading.reason}"
+        for reading in measurement.readings
+        if reading.lost_s
+    ]
 
 
 def remarks(found: Sequence[tuple[Stretch, StepPrediction]]) -> Iterator[str]:
