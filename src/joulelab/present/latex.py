@@ -1,4 +1,4 @@
-r"""LaTeX: tables with booktabs, and a macro for every number.
+r"""LaTeX: tables with booktabs, and a macro for every number that has a name.
 
 ``numbers.tex`` holds one ``\newcommand`` a number, ``tables.tex`` the tables, made of these macros;
 so a number in the text of a paper and the same number in its table cannot differ::
@@ -22,7 +22,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from joulelab.report.paper.table import Cell, PaperTable, spans
+from joulelab.present.parts import Cell, Table
 
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 SIGNS = {".": "Point", "-": "Minus"}
@@ -54,6 +54,7 @@ SYMBOLS = {
     "\N{LEFT DOUBLE QUOTATION MARK}": "``",
     "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
 }
+NUMBER = re.compile(r"^Table [IVX]+\. ")
 COLUMN_CHARACTERS = 50
 """What fits into a column of a two-column paper."""
 HEADER = "% Written by `joulelab report`; the next report writes it anew."
@@ -126,31 +127,39 @@ def numbers(named: Iterable[tuple[tuple[str, ...], str]]) -> str:
     return "\n".join([HEADER, *lines, ""])
 
 
-def tables(made: Iterable[PaperTable]) -> str:
+def tables(made: Iterable[Table]) -> str:
     """The file ``tables.tex``: needs booktabs, graphicx and the macros of ``numbers.tex``."""
     every = list(made)
-    commands = macros(name for table in every for name, _ in table.named)
+    commands = macros(name for table in every for name, _ in named(table))
     return "\n\n".join([HEADER, *(_table(table, commands) for table in every), ""])
 
 
-def _table(table: PaperTable, commands: Mapping[tuple[str, ...], str]) -> str:
-    groups = spans(table.columns)
-    environment = "table*" if _characters(table) > COLUMN_CHARACTERS else "table"
+def named(table: Table) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Name and text of every number of a table that has a name."""
+    for row in table.cells():
+        for cell in row:
+            if cell.name:
+                yield cell.name, cell.text
+
+
+def _table(table: Table, commands: Mapping[tuple[str, ...], str]) -> str:
+    headings, cells, groups = table.headings(), table.cells(), table.groups()
+    narrow = _characters(headings, cells, groups) <= COLUMN_CHARACTERS
+    environment = "table" if narrow else "table*"
+    # LaTeX numbers its tables itself.
+    title = NUMBER.sub("", table.title)
     lines = [
         f"\\begin{{{environment}}}[t]",
         r"\centering",
-        f"\\caption{{{escape(table.title)}. {escape(table.note)}}}",
+        f"\\caption{{{escape(title)}. {escape(table.note)}}}",
         f"\\label{{tab:joulelab-{table.key.removeprefix('table-')}}}",
         r"\sbox0{%",
         f"\\begin{{tabular}}{{{''.join('l' if one.words else 'r' for one in table.columns)}}}",
         r"\toprule",
         *(_group_header(groups) if any(group for group, _ in groups) else ()),
-        " & ".join(escape(column.heading) for column in table.columns) + r" \\",
+        " & ".join(map(escape, headings)) + r" \\",
         r"\midrule",
-        *(
-            " & ".join(_cell(table.key, cell, commands) for cell in row) + r" \\"
-            for row in table.rows
-        ),
+        *(" & ".join(_cell(cell, commands) for cell in row) + r" \\" for row in cells),
         r"\bottomrule",
         r"\end{tabular}}%",
         r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
@@ -159,13 +168,16 @@ def _table(table: PaperTable, commands: Mapping[tuple[str, ...], str]) -> str:
     return "\n".join(lines)
 
 
-def _characters(table: PaperTable) -> int:
-    """Width of the table in characters, with two between its columns."""
-    columns = zip(*table.rows, strict=True)
-    below = [max(len(cell.text) for cell in cells) for cells in columns]
-    own = [max(len(c.heading), width) for c, width in zip(table.columns, below, strict=True)]
-    groups = [max(map(len, group.split(", "))) for group, _ in spans(table.columns)]
-    return max(sum(own), sum(groups)) + 2 * len(own)
+def _characters(
+    headings: Sequence[str], cells: Sequence[Sequence[Cell]], groups: Sequence[tuple[str, int]]
+) -> int:
+    """Width of a table in characters, with two between its columns."""
+    own = [
+        max(len(heading), *(len(row[at].text) for row in cells), 0)
+        for at, heading in enumerate(headings)
+    ]
+    above = [max(map(len, group.split(", "))) for group, _ in groups]
+    return max(sum(own), sum(above)) + 2 * len(own)
 
 
 def _group_header(groups: Sequence[tuple[str, int]]) -> Iterator[str]:
@@ -184,8 +196,8 @@ def _lines(group: str) -> str:
     return f"\\shortstack{{{first},\\\\{', '.join(rest)}}}" if rest else first
 
 
-def _cell(key: str, cell: Cell, commands: Mapping[tuple[str, ...], str]) -> str:
-    text = f"{commands[key, *cell.name]}{{}}" if cell.name else escape(cell.text)
+def _cell(cell: Cell, commands: Mapping[tuple[str, ...], str]) -> str:
+    text = f"{commands[cell.name]}{{}}" if cell.name in commands else escape(cell.text)
     return f"\\textbf{{{text}}}" if cell.bold else text
 
 

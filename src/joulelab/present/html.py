@@ -1,0 +1,98 @@
+"""Pages and fragments of HTML, self-contained: they load nothing."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from joulelab.present.parts import Figure, Part, Section, Table
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Macro
+
+Draw = Callable[[Figure], bytes]
+"""From a figure to SVG."""
+
+
+def page(  # noqa: PLR0913 - what a page has
+    title: str,
+    body: Sequence[Part],
+    *,
+    draw: Draw,
+    summary: str = "",
+    answer: Sequence[str] = (),
+    lead: Sequence[Part] = (),
+    links: Sequence[tuple[str, str]] = (),
+) -> str:
+    """A whole page.
+
+    Args:
+        title: its heading.
+        body: what it shows, after the list of its sections.
+        draw: draws its figures, and keeps them in files where they are to be kept.
+        summary: a line below the title.
+        answer: sentences that stand out at the top.
+        lead: what stands before the list of sections: the figure and the table that matter.
+        links: label and file of the pages beside it.
+    """
+    contents = [part for part in body if isinstance(part, Section) and not part.folded]
+    return _template("page").render(
+        title=title,
+        summary=summary,
+        answer=answer,
+        lead=lead,
+        links=links,
+        contents=contents if len(contents) > 1 else (),
+        body=body,
+        anchor=_anchors(),
+        image=partial(_image, draw),
+    )
+
+
+def fragment(table: Table) -> str:
+    """A table with title and note, for a notebook."""
+    module = _template("parts").make_module({"anchor": _anchors(), "image": None})
+    sheet: Macro = module.sheet  # type: ignore[attr-defined]  # a macro of the template
+    return str(sheet(table))
+
+
+def _anchors() -> Callable[[Table | Section], str]:
+    """Names within a page for what can be linked to, no two the same."""
+    names: dict[int, str] = {}
+
+    def anchor(part: Table | Section) -> str:
+        if id(part) not in names:
+            name = re.sub(r"[^a-z0-9]+", "-", part.title.casefold()).strip("-") or "part"
+            taken = {*names.values()}
+            free = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+            names[id(part)] = next(one for one in free if one not in taken)
+        return names[id(part)]
+
+    return anchor
+
+
+def _image(draw: Draw, figure: Figure) -> str:
+    """The address of a figure that holds the whole picture."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(draw(figure)).decode('ascii')}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("joulelab.present"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["kind_of"] = lambda part: type(part).__name__
+    return environment
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(f"{name}.html.j2")

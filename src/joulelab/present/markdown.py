@@ -1,0 +1,69 @@
+"""Markdown: tables with pipes, as GitHub, GitLab and pandoc read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from joulelab.present.parts import Cell, Facts, Figure, Omitted, Part, Remark, Section, Table
+
+
+def escape(text: str) -> str:
+    r"""Text within a cell.
+
+    >>> print(escape("a | b"))
+    a \| b
+    """
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def table(made: Table) -> str:
+    """A table with its title above and its note below."""
+    headings = [
+        f"{column.group}: {heading}" if column.group else heading
+        for column, heading in zip(made.columns, made.headings(), strict=True)
+    ]
+    lines = [
+        *([f"**{escape(made.title)}.**", ""] if made.title else []),
+        _line([escape(heading) for heading in headings]),
+        _line([":---" if column.words else "---:" for column in made.columns]),
+        *(_line([_cell(cell) for cell in row]) for row in made.cells()),
+        *(["", escape(made.note)] if made.note else []),
+    ]
+    return "\n".join(lines)
+
+
+def page(title: str, parts: Sequence[Part], figures: str, level: int = 1) -> str:
+    """Parts under a heading.
+
+    Args:
+        title: the heading.
+        parts: what stands below it.
+        figures: the folder with the figures, relative to the file.
+        level: of the heading.
+    """
+    return "\n\n".join(_parts(title, parts, figures, level)) + "\n"
+
+
+def _parts(title: str, parts: Sequence[Part], figures: str, level: int) -> Iterator[str]:
+    yield f"{'#' * level} {title}"
+    for part in parts:
+        if isinstance(part, Section):
+            yield from _parts(part.title, part.parts, figures, level + 1)
+        elif isinstance(part, Table):
+            yield table(part)
+        elif isinstance(part, Figure):
+            yield f"![{part.alt}]({figures}/{part.key}.svg)\n\n**{part.title}.** {part.note}"
+        elif isinstance(part, Omitted):
+            yield f"**{part.title}** is left out: {part.reason}"
+        elif isinstance(part, Facts):
+            yield "\n".join(f"- {name}: {value}" for name, value in part.pairs)
+        else:
+            yield part.text if isinstance(part, Remark) else part
+
+
+def _cell(cell: Cell) -> str:
+    return f"**{escape(cell.text)}**" if cell.bold else escape(cell.text)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,159 @@
+"""Views in a terminal, at most 80 columns wide, or as plain text.
+
+Numbers are never broken, and words only where one alone is too long; columns that are of interest
+to few are left out where not all of them fit.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from joulelab.present.parts import Cell, Facts, Figure, Omitted, Part, Remark, Section, Table, View
+
+WIDTH = 80
+GAP = 2
+"""Blanks between two columns."""
+LONG = 20
+"""Rows from which on a table that may be folded is."""
+STYLES = {"good": "green", "doubtful": "yellow", "bad": "red", "": ""}
+
+
+def print_view(view: View, console: Console, *, notes: bool = True) -> None:
+    """Print a view.
+
+    Args:
+        view: what is shown.
+        console: where to print.
+        notes: whether the notes of tables stand underneath.
+    """
+    for part in view.parts:
+        print_part(part, console, notes=notes)
+
+
+def print_part(part: Part, console: Console, *, notes: bool = True) -> None:
+    """Print one part of a view; a figure is only named, for a terminal does not draw it.
+
+    Args:
+        part: what is shown.
+        console: where to print.
+        notes: whether the notes of tables stand underneath.
+    """
+    width = min(WIDTH, console.width)
+    if isinstance(part, Section):
+        console.print()
+        console.print(Text(part.title, style="bold"), width=width)
+        for inner in part.parts:
+            print_part(inner, console, notes=notes)
+    elif isinstance(part, Table):
+        _print_table(part, console, width, notes=notes)
+    elif isinstance(part, Omitted):
+        console.print(Text(f"{part.title} is left out: {part.reason}", style="dim"), width=width)
+    elif isinstance(part, Remark):
+        console.print(Text(part.text, style=STYLES[part.tone]), soft_wrap=True)
+    elif isinstance(part, Facts):
+        longest = max((cell_len(name) for name, _ in part.pairs), default=0)
+        for name, value in part.pairs:
+            console.print(Text(f"{name:{longest}}  {value}"), soft_wrap=True)
+    elif isinstance(part, str):
+        console.print(Text(part), soft_wrap=True)
+
+
+def renderable(table: Table, width: int = WIDTH) -> RenderableType:
+    """A table for a live display, with its note."""
+    drawn = _drawn(table, width)
+    return Group(drawn, Text(table.note, style="dim")) if table.note else drawn
+
+
+def to_text(*parts: Part) -> str:
+    """Parts as plain text, as wide as they are."""
+    out = io.StringIO()
+    console = Console(file=out, width=10_000, color_system=None, highlight=False)
+    for part in parts:
+        if isinstance(part, Table):
+            console.print(_drawn(part, 10_000))
+            if part.note:
+                console.print(Text(part.note))
+        else:
+            print_part(part, console)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _print_table(table: Table, console: Console, width: int, *, notes: bool) -> None:
+    cells = len(table.rows if table.shown is None else table.shown)
+    if table.folded and cells > LONG:
+        console.print(Padding(Text(table.title, style="italic"), (1, 0, 0, 0)), width=width)
+        console.print(Text(f"{cells} rows; --json has them."), width=width)
+    else:
+        below = int(notes and bool(table.note))
+        console.print(Padding(_drawn(table, width), (1, 0, below, 0)), width=width)
+    if notes and table.note:
+        console.print(Text(table.note, style="dim"), width=width)
+
+
+def _drawn(table: Table, room: int) -> RichTable:
+    drawn = RichTable(
+        title=Text(table.title) if table.title else None,
+        title_justify="left",
+        title_style="italic",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+    )
+    headings = [
+        f"{column.group}, {heading}" if column.group else heading
+        for column, heading in zip(table.columns, table.headings(), strict=True)
+    ]
+    cells = table.cells()
+    kept = list(range(len(headings)))
+    texts = [[row[at].text for row in cells] for at in kept]
+    natural = [max(map(cell_len, [*texts[at], headings[at]])) for at in kept]
+    if sum(natural) + GAP * (len(kept) - 1) > room:
+        kept = [at for at in kept if not table.columns[at].wide]
+    widths = _widths(
+        [(headings[at], texts[at], table.columns[at].words) for at in kept],
+        room - GAP * (len(kept) - 1),
+    )
+    for at, width in zip(kept, widths, strict=True):
+        justify: JustifyMethod = "left" if table.columns[at].words else "right"
+        drawn.add_column(Text(headings[at]), justify=justify, width=width, overflow="fold")
+    for number, row in enumerate(cells):
+        total = table.total is not None and number == len(cells) - 1
+        if total:
+            drawn.add_section()
+        drawn.add_row(*(_text(row[at], bold=total) for at in kept))
+    return drawn
+
+
+def _text(cell: Cell, *, bold: bool) -> Text:
+    return Text(cell.text, style=f"{'bold ' * (cell.bold or bold)}{STYLES[cell.tone]}".strip())
+
+
+def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> list[int]:
+    """Widths that break no number and, unless a word alone is too long, no word.
+
+    Args:
+        columns: heading, cells, and whether these are words, which may go on in the next line.
+        room: for all columns without the gaps between them.
+    """
+    widths, least = [], []
+    for heading, cells, words in columns:
+        whole = [word for cell in cells for word in cell.split()] if words else cells
+        widths.append(max(map(cell_len, [*cells, heading])))
+        least.append(max(map(cell_len, [*whole, *heading.split()]), default=1))
+    while sum(widths) > room:
+        broad = [at for at in range(len(widths)) if widths[at] > least[at]]
+        # Where nothing else is left, the longest words are broken.
+        broad = broad or [at for at in range(len(widths)) if columns[at][2] and widths[at] > 1]
+        if not broad:
+            break
+        widths[max(broad, key=lambda at: widths[at])] -= 1
+    return widths
