@@ -151,6 +151,11 @@ def intervals(
     return [interval(low, high, form) for low, high in zip(lows, highs, strict=True)]
 
 
+def between(form: Callable[[float], str]) -> Callable[[float | None, float | None], str]:
+    """A format for the two ends of an interval, as `interval` writes them."""
+    return lambda low, high: interval(low, high, form)
+
+
 def signed(text: str) -> str:
     """The text with a proper minus sign in place of each hyphen."""
     return text.replace("-", "\N{MINUS SIGN}")

@@ -4,7 +4,7 @@ Tables and figures are data (`Table`, `Column`, `Figure`), declared with `table`
 `View` holds them, and one renderer each writes terminal text, HTML, LaTeX, Markdown, CSV and JSON.
 """
 
-from joulelab.present.declared import Declared, Unavailable, figure, once_each, table
+from joulelab.present.declared import Declared, Unavailable, figure, once_each, shown, table
 from joulelab.present.parts import (
     Column,
     Facts,
@@ -32,6 +32,7 @@ __all__ = [
     "View",
     "figure",
     "once_each",
+    "shown",
     "table",
     "words",
 ]

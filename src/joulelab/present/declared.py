@@ -13,7 +13,7 @@ What one table needs of another it just asks for; where that cannot be, neither 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import wraps
 from typing import Generic, TypeVar
@@ -27,7 +27,10 @@ Shown = TypeVar("Shown", Table, Figure)
 
 
 class Unavailable(Exception):
-    """Something cannot be shown; the reason is a sentence."""
+    """Something cannot be shown; the reason is a sentence, or empty where there is nothing to say.
+
+    Of what does not apply to a subject at all (failed runs, where none failed), nobody is told.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -64,11 +67,19 @@ class Declared(Generic[Subject, Shown]):
         key: its name in JSON and of files.
         title: what it is; what is made may say it more exactly.
         folded: a page shows it on request.
+        makes: `Table` or `Figure`.
     """
 
     def __init__(
-        self, key: str, title: str, make: Callable[[Subject], Shown], *, folded: bool
+        self,
+        key: str,
+        title: str,
+        make: Callable[[Subject], Shown],
+        makes: type[Shown],
+        *,
+        folded: bool,
     ) -> None:
+        self.makes = makes
         self.key = key
         self.title = title
         self.folded = folded
@@ -97,6 +108,19 @@ class Declared(Generic[Subject, Shown]):
             return Omitted(self.key, self.title, error.reason)
 
 
+def shown(
+    declared: Iterable[Declared[Subject, Table] | Declared[Subject, Figure]], subject: Subject
+) -> list[Table | Figure | Omitted]:
+    """Everything that is declared, as far as it applies to a subject.
+
+    Args:
+        declared: tables and figures, in order.
+        subject: what they are of.
+    """
+    made = (one.shown(subject) for one in declared)
+    return [one for one in made if not isinstance(one, Omitted) or one.reason]
+
+
 def table(
     key: str, title: str, *, folded: bool = False
 ) -> Callable[[Callable[[Subject], Table]], Declared[Subject, Table]]:
@@ -107,7 +131,7 @@ def table(
         title: what it is.
         folded: a page shows it on request.
     """
-    return lambda make: Declared(key, title, make, folded=folded)
+    return lambda make: Declared(key, title, make, Table, folded=folded)
 
 
 def figure(
@@ -120,4 +144,4 @@ def figure(
         title: what it is.
         folded: a page shows it on request.
     """
-    return lambda make: Declared(key, title, make, folded=folded)
+    return lambda make: Declared(key, title, make, Figure, folded=folded)

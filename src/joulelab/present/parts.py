@@ -12,7 +12,7 @@ knows nothing of where they will stand.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from joulelab import formats
@@ -103,7 +103,8 @@ class Table:
         note: one or two sentences on how to read it.
         key: its name in JSON and of files.
         title: what it is.
-        shown: the rows as people see them, where these are others than `rows`: fewer, or turned.
+        shown: the rows as people see them, where these are others than `rows`: fewer, turned, or
+            with a `Cell` for what columns do not say alike.
         total: a last row, the sum of the others.
         names: columns of the shown rows that name a row, for the macros of LaTeX.
         folded: long or of interest to few: a page shows it on request.
@@ -118,6 +119,13 @@ class Table:
     total: Row | None = None
     names: tuple[str, ...] = ()
     folded: bool = False
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
 
     def headings(self) -> list[str]:
         """The headings, with the units that the columns share."""
@@ -148,6 +156,9 @@ class Table:
 
     def _cell(self, column: Column, row: Row, units: Mapping[int, tuple[float, str]]) -> Cell:
         values = column.values(row)
+        if isinstance(values[0], Cell):
+            cell = values[0]
+            return replace(cell, name=(self.key, *cell.name) if cell.name else ())
         if column.units is not None:
             text = formats.at_scale(values[0], units[id(column.units)][0])
         elif callable(column.of):
@@ -197,6 +208,7 @@ class Figure:
         key: its name, and that of its files.
         title: what it is.
         folded: of interest to few: a page shows it on request.
+        drawn_for: where it is drawn for, unless it is asked for elsewhere.
     """
 
     draw: Callable[[Width], Drawing]
@@ -205,6 +217,7 @@ class Figure:
     key: str = ""
     title: str = ""
     folded: bool = False
+    drawn_for: Width = "screen"
 
 
 @dataclass(frozen=True)

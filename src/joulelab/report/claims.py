@@ -14,12 +14,19 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, Verdict
-from joulelab.report.experiment import Experiment, once
-from joulelab.report.tables import STRATEGY, rounds
-from joulelab.report.told_apart import told_apart
+from joulelab.present import Facts, Part, Remark, Section, Table, once_each, words
+from joulelab.present.parts import Tone
+from joulelab.report.effects import STRATEGY
+from joulelab.report.experiment import Experiment
+from joulelab.report.paper_tables import unique_names
+from joulelab.report.search import rounds
 
 NO_OVERLAP = "the same in every resample: no configurations overlap"
-CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.UNDECIDED: "undecided"}
+TONES: dict[Verdict, Tone] = {
+    Verdict.HOLDS: "good",
+    Verdict.FAILS: "bad",
+    Verdict.UNDECIDED: "doubtful",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     Args:
         experiments: of one study or of several.
     """
-    known = told_apart([one for one in experiments if len(one.runs)], _title)
+    known = unique_names([one for one in experiments if len(one.runs)], _title)
     searches = [one for one in known if STRATEGY in one.factors]
     found = [_search(_title(one), [one]) for one in searches]
     datasets = {one.dataset for one in experiments if STRATEGY in one.factors and len(one.runs)}
@@ -55,7 +62,7 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     return found
 
 
-@once
+@once_each
 def _layers(experiment: Experiment) -> Scope:
     from joulelab.analysis.claims.architecture import architecture_claims
 
@@ -95,22 +102,54 @@ def effect_words(claim: Claim) -> str:
     return f"{effect.name}: {formats.statistic(effect.value)} ({between})"
 
 
-def markdown(found: Sequence[Scope], title: str) -> str:
-    """The page of claims as Markdown."""
-    lines = [f"# {title}: claims", ""]
-    for scope in found:
-        lines += [f"## {scope.name}", "", *(f"{remark}\n" for remark in scope.remarks)]
-        lines += ["| claim | verdict | effect | test |", "|---|---|---|---|"]
-        for claim in scope.claims:
-            cells = (
-                f"{claim.statement} {claim.said}",
-                f"**{claim.words}**",
-                effect_words(claim),
-                claim.test,
-            )
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-        lines.append("")
-    return "\n".join(lines)
+def overview(scope: Scope) -> Table:
+    """A line a claim, with its verdict."""
+    columns = [
+        words("claim", "statement"),
+        words("verdict", tone=lambda row: row["tone"]),
+    ]
+    rows = [
+        {"statement": one.statement, "verdict": one.words, "tone": TONES[one.verdict]}
+        for one in scope.claims
+    ]
+    return Table(rows, columns, title=f"Claims, {scope.name}")
+
+
+def evidence(scope: Scope) -> Table:
+    """A row a claim, with what was seen, its effect and its test."""
+    columns = [
+        words("claim"),
+        words("verdict", bold=lambda _: True, tone=lambda row: row["tone"]),
+        words("effect"),
+        words("test"),
+    ]
+    rows = [
+        {
+            "claim": f"{one.statement} {one.said}",
+            "verdict": one.words,
+            "tone": TONES[one.verdict],
+            "effect": effect_words(one),
+            "test": one.test,
+        }
+        for one in scope.claims
+    ]
+    return Table(rows, columns)
+
+
+def details(scope: Scope) -> Section:
+    """The claims one by one: verdict, what was seen, effect, test, rule and source."""
+    parts: list[Part] = list(scope.remarks)
+    for one in scope.claims:
+        facts = [
+            ("Effect", effect_words(one)),
+            *([("Test", one.test)] if one.test else []),
+            ("Evidence", f"n = {one.n:,} {one.unit}"),
+            ("Rule", one.rule),
+            ("Source", one.source),
+        ]
+        verdict = Remark(one.words, TONES[one.verdict])
+        parts.append(Section(one.statement, [verdict, one.said, Facts(facts)]))
+    return Section(scope.name, parts)
 
 
 def data(found: Sequence[Scope]) -> list[dict[str, Any]]:

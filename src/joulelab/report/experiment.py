@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
-from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
+from functools import cached_property
+from typing import Any, cast
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from joulelab import formats
 from joulelab.analysis.impossible import in_words, without_impossible
 from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
+from joulelab.present import Unavailable
 from joulelab.study.results import Results
 from joulelab.study.trust import STUDY, code_in, unapproved
 
@@ -21,25 +21,6 @@ AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
 STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated")
 """Column of an export; a table from elsewhere seldom says how its energies came about."""
-
-
-Made = TypeVar("Made")
-
-
-def once(make: Callable[[Experiment], Made]) -> Callable[[Experiment], Made]:
-    """Make something of an experiment only the first time it is asked for.
-
-    A report shows most of what it finds in several places, and a bootstrap takes its time.
-    """
-    known: WeakKeyDictionary[Experiment, Made] = WeakKeyDictionary()
-
-    @wraps(make)
-    def made(experiment: Experiment) -> Made:
-        if experiment not in known:
-            known[experiment] = make(experiment)
-        return known[experiment]
-
-    return made
 
 
 @dataclass(frozen=True)
@@ -119,6 +100,19 @@ class Experiment:
     def varied(self) -> list[str]:
         """Factors with more than one level among the finished runs."""
         return [factor for factor in self.factors if self.runs[factor].nunique() > 1]
+
+
+def energy_column(experiment: Experiment) -> str:
+    """The column with the energy of the runs.
+
+    Raises:
+        Unavailable: no run has finished, or none has an energy.
+    """
+    if not len(experiment.runs):
+        raise Unavailable("no run has finished yet.")
+    if experiment.energy.column is None:
+        raise Unavailable(experiment.energy.remarks[0])
+    return experiment.energy.column
 
 
 def experiments(results: Results) -> list[Experiment]:

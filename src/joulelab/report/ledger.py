@@ -1,18 +1,28 @@
-"""Tables of the whole study: states of its runs, energy by domain, and where its energy went."""
+"""The study as a whole: its experiments, the states of its runs, and where its energy went."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from joulelab import formats
-from joulelab.report.experiment import joint_status
-from joulelab.report.instruments.section import instrument_tables
-from joulelab.report.tables import Omitted, Table
+from joulelab.present import Column, Figure, Table, Unavailable, figure, table, words
+from joulelab.present.parts import Row, Tone
+from joulelab.report import figures
+from joulelab.report.experiment import Experiment, experiments, joint_status
 from joulelab.study.results import Results
 
 LONG = 10
+WORK = ("training", "serving")
+TONES: dict[str, Tone] = {
+    "measured": "good",
+    "estimated": "doubtful",
+    "partly estimated": "doubtful",
+    "missing": "bad",
+}
+"""Colours of the statuses of energy."""
 STATES = ("finished", "failed", "running", "planned")
 
 
@@ -51,6 +61,37 @@ class StudyEnergy:
         return f"{formats.joules(self.gross_j)}{bound} gross ({self.status}{rest})"
 
 
+@dataclass(frozen=True, eq=False)
+class ReportedStudy:
+    """A study as it stands when a report begins.
+
+    Attributes:
+        results: its folder.
+    """
+
+    results: Results
+
+    @property
+    def name(self) -> str:
+        """As the study file has it."""
+        return str(self.results.spec.get("name", self.results.folder.name))
+
+    @cached_property
+    def experiments(self) -> list[Experiment]:
+        """In the order of the study file."""
+        return experiments(self.results)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row a run."""
+        return self.results.to_frame()
+
+    @cached_property
+    def energy(self) -> StudyEnergy:
+        """The sum of its ledger."""
+        return study_energy(self.results.ledger_frame())
+
+
 def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     """Add up the ledger; what is unknown is counted, not taken for 0.
 
@@ -86,132 +127,160 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     )
 
 
-def ledger_table(energy: StudyEnergy) -> Table | Omitted:
+@table("ledger", "Where the energy of the study went")
+def ledger_by_work(study: ReportedStudy) -> Table:
     """Energy and time by kind of work."""
-    key, title = "ledger", "Where the energy of the study went"
-    raw = energy.parts
-    if not len(raw):
-        return Omitted(key, title, "nothing has been booked yet.")
-    sums = raw["kept_j"] + raw["lost_j"]
-    unknown = raw["unknown"] == raw["entries"]
+    energy = study.energy
+    if not len(energy.parts):
+        raise Unavailable("nothing has been booked yet.")
     total_j = energy.gross_j or 0.0
-    shown = pd.DataFrame(
-        {
-            "work": raw["kind"],
-            "entries": raw["entries"].map("{:,}".format),
-            "time": raw["duration_s"].map(formats.duration),
-            "gross energy": sums.mask(unknown).map(formats.joules),
-            "share": (sums / total_j if total_j > 0 else sums * float("nan")).map(formats.percent),
-            "of it lost": raw["lost_j"].mask(raw["lost_j"] == 0).map(_lost),
-        }
-    )
+
+    def energy_of(row: Row) -> str:
+        known = row["unknown"] < row["entries"]
+        return formats.joules(row["kept_j"] + row["lost_j"] if known else None)
+
+    def share_of(row: Row) -> str:
+        return formats.percent((row["kept_j"] + row["lost_j"]) / total_j if total_j > 0 else None)
+
+    columns = [
+        words("work", "kind"),
+        Column("entries", form="{:,}".format),
+        Column("time", "duration_s", formats.duration),
+        Column("gross energy", energy_of),
+        Column("share", share_of),
+        Column("of it lost", "lost_j", lambda lost: formats.joules(lost) if lost else formats.DASH),
+    ]
     note = (
         f"Everything the study did is booked, and the sum is its energy: {energy.words} in "
         f"{formats.duration(energy.duration_s)}. Lost is what failed or interrupted attempts used."
     )
-    return Table(key, title, note, raw, shown, ("work",))
+    return Table(energy.parts, columns, note)
 
 
-def states_table(runs: pd.DataFrame) -> Table | Omitted:
-    """How many runs are finished, failed, running and planned, by experiment."""
-    key, title = "runs", "Runs by state"
-    if not len(runs):
-        return Omitted(key, title, "nothing has been planned yet.")
-    raw = pd.crosstab(runs["experiment"], runs["state"]).reindex(columns=STATES, fill_value=0)
-    raw = raw.loc[list(dict.fromkeys(runs["experiment"]))]
-    raw["diverged"] = runs[runs["diverged"].astype(bool)].groupby("experiment").size()
-    raw["diverged"] = raw["diverged"].fillna(0).astype(int)
-    raw = raw.rename_axis(columns=None).reset_index()
-    shown = raw.astype(object).map(lambda v: f"{v:,}" if isinstance(v, int) else str(v))
-    note = "A diverged training is a finished run: its accuracy and its energy count."
-    return Table(key, title, note, raw, shown, ("experiment",))
-
-
-def domains_table(readings: pd.DataFrame) -> Table | Omitted:
-    """Energy of the finished runs by domain, with source, status and error bound."""
-    key, title = "domains", "Energy of the runs by domain"
-    if not len(readings):
-        return Omitted(key, title, "no run has been measured yet.")
-    rows = readings.assign(known=readings["gross_j"].notna())
-    for column in ("gross_j", "net_j", "error_j"):
-        rows[column] = rows[column].astype(float)
-    grouped = rows.groupby(["domain", "source", "status"], sort=False, dropna=False)
-    raw = grouped.agg(
-        runs=("known", "size"),
-        known=("known", "sum"),
-        gross_j=("gross_j", lambda v: v.sum(min_count=1)),
-        net_j=("net_j", lambda v: v.sum(min_count=1) if v.notna().all() else float("nan")),
-        error_j=("error_j", lambda v: v.sum(min_count=1)),
-    ).reset_index()
-    shown = pd.DataFrame(
-        {
-            "domain": raw["domain"],
-            "source": raw["source"].replace("", formats.DASH).fillna(formats.DASH),
-            "status": raw["status"],
-            "runs": raw["runs"].map("{:,}".format),
-            "gross": raw["gross_j"].map(formats.joules),
-            "net": raw["net_j"].map(formats.joules),
-            "error bound": (raw["error_j"] / raw["gross_j"]).map(_plus_minus),
-        }
+@figure("ledger", "Energy of the study by kind of work")
+def ledger_bars(study: ReportedStudy) -> Figure:
+    """Where the energy of the study went."""
+    energy = study.energy
+    total_j = energy.gross_j
+    if total_j is None or total_j <= 0:
+        raise Unavailable("")
+    parts = energy.parts[energy.parts["unknown"] < energy.parts["entries"]]
+    said = ", ".join(
+        f"{row['kind']} {formats.percent((row['kept_j'] + row['lost_j']) / total_j, 0)}"
+        for row in parts.to_dict("records")
     )
+    label = f"gross energy, {{unit}} ({energy.status})"
+    return Figure(
+        lambda _: figures.ledger_bars(parts, label),
+        "Gross energy by kind of work, idle power included.",
+        f"Bars: {said}.",
+    )
+
+
+@table("runs", "Runs by state")
+def runs_by_state(study: ReportedStudy) -> Table:
+    """How many runs are finished, failed, running and planned, by experiment."""
+    runs = study.runs
+    if not len(runs):
+        raise Unavailable("nothing has been planned yet.")
+    rows = pd.crosstab(runs["experiment"], runs["state"]).reindex(columns=STATES, fill_value=0)
+    rows = rows.loc[list(dict.fromkeys(runs["experiment"]))]
+    rows["diverged"] = runs[runs["diverged"].astype(bool)].groupby("experiment").size()
+    rows["diverged"] = rows["diverged"].fillna(0).astype(int)
+    rows = rows.rename_axis(columns=None).reset_index()
+    columns = [
+        words("experiment"),
+        *(Column(state, form="{:,}".format) for state in (*STATES, "diverged")),
+    ]
+    note = "A diverged training is a finished run: its accuracy and its energy count."
+    return Table(rows, columns, note)
+
+
+@table("domains", "Energy of the runs by domain")
+def energy_by_domain(study: ReportedStudy) -> Table:
+    """Energy of the finished runs by domain, with source, status and error bound."""
+    readings = study.results.energy_frame()
+    if not len(readings):
+        raise Unavailable("no run has been measured yet.")
+    read = readings.assign(known=readings["gross_j"].notna())
+    for column in ("gross_j", "net_j", "error_j"):
+        read[column] = read[column].astype(float)
+    rows = (
+        read.groupby(["domain", "source", "status"], sort=False, dropna=False)
+        .agg(
+            runs=("known", "size"),
+            known=("known", "sum"),
+            gross_j=("gross_j", lambda v: v.sum(min_count=1)),
+            net_j=("net_j", lambda v: v.sum(min_count=1) if v.notna().all() else float("nan")),
+            error_j=("error_j", lambda v: v.sum(min_count=1)),
+        )
+        .reset_index()
+    )
+    columns = [
+        words("domain"),
+        words("source", form=lambda source: source if source and source == source else formats.DASH),
+        words("status", tone=lambda row: TONES.get(str(row["status"]), "")),
+        Column("runs", form="{:,}".format),
+        Column("gross", "gross_j", formats.joules),
+        Column("net", "net_j", formats.joules),
+        Column("error bound", ("error_j", "gross_j"), _plus_minus),
+    ]
     note = (
         "Domains may contain one another (a processor lies within the wall socket), so they must "
         "not be added up, and of several sources of a domain one counts. Net is gross less what "
         "the domain would have used at idle."
     )
-    return Table(key, title, note, raw, shown, ("domain", "source", "status"))
+    return Table(rows, columns, note)
 
 
-def failed_table(runs: pd.DataFrame) -> Table | None:
-    """Failed runs with their errors; ``None`` where none failed."""
-    raw = (
-        runs.loc[runs["state"] == "failed", ["run_id", "attempts", "error"]] if len(runs) else runs
-    )
-    if not len(raw):
-        return None
-    shown = pd.DataFrame(
-        {"run": raw["run_id"], "error": raw["error"].fillna("no message").map(str)}
-    )
-    note = "They are left out of every statistic; the energy they used is in the ledger."
-    title = f"Failed runs ({len(raw):,})"
-    return Table("failed", title, note, raw, shown.reset_index(drop=True), ("run", "error"))
-
-
-def diverged_table(runs: pd.DataFrame) -> Table | None:
-    """Diverged runs; ``None`` where none diverged."""
-    hit = runs[runs["diverged"].astype(bool)] if len(runs) else runs
-    if not len(hit):
-        return None
-    raw = hit[["run_id", "learning_rate", "accuracy", "energy_gross_j"]].reset_index(drop=True)
-    shown = pd.DataFrame(
-        {
-            "run": raw["run_id"],
-            "learning rate": raw["learning_rate"].map(formats.number),
-            "accuracy": raw["accuracy"].map(formats.accuracy),
-            "gross energy": raw["energy_gross_j"].map(formats.joules),
-        }
-    )
-    note = "A loss was not a finite number. Accuracy and energy stand and count in every table."
-    title = f"Diverged runs ({len(raw):,})"
-    return Table("diverged", title, note, raw, shown, ("run",), folded=len(raw) > LONG)
-
-
-def study_tables(results: Results) -> list[Table | Omitted]:
-    """All of the above, in the order of the report; without those that do not apply."""
-    runs = results.to_frame()
-    listed = [failed_table(runs), diverged_table(runs)]
-    return [
-        ledger_table(study_energy(results.ledger_frame())),
-        domains_table(results.energy_frame()),
-        states_table(runs),
-        *[table for table in listed if table is not None],
-        *instrument_tables(results),
+@table("failed", "Failed runs")
+def failed_runs(study: ReportedStudy) -> Table:
+    """Failed runs with their errors."""
+    runs = study.runs
+    if not len(rows := runs[runs["state"] == "failed"] if len(runs) else runs):
+        raise Unavailable("")
+    columns = [
+        words("run", "run_id"),
+        words("error", form=lambda error: error if isinstance(error, str) else "no message"),
     ]
+    note = "They are left out of every statistic; the energy they used is in the ledger."
+    title = f"Failed runs ({len(rows):,})"
+    return Table(rows[["run_id", "attempts", "error"]], columns, note, title=title)
 
 
-def _lost(value: float) -> str:
-    return formats.joules(value) if formats.known(value) else formats.DASH
+@table("diverged", "Diverged runs")
+def diverged_runs(study: ReportedStudy) -> Table:
+    """Diverged runs."""
+    runs = study.runs
+    if not len(hit := runs[runs["diverged"].astype(bool)] if len(runs) else runs):
+        raise Unavailable("")
+    rows = hit[["run_id", "learning_rate", "accuracy", "energy_gross_j"]].reset_index(drop=True)
+    columns = [
+        words("run", "run_id"),
+        Column("learning rate", "learning_rate", formats.number),
+        Column("accuracy", form=formats.accuracy),
+        Column("gross energy", "energy_gross_j", formats.joules),
+    ]
+    note = "A loss was not a finite number. Accuracy and energy stand and count in every table."
+    title = f"Diverged runs ({len(rows):,})"
+    return Table(rows, columns, note, title=title, folded=len(rows) > LONG)
 
 
-def _plus_minus(value: float) -> str:
-    return f"± {formats.percent(value)}" if formats.known(value) else formats.UNKNOWN
+def study_finding(study: ReportedStudy) -> str:
+    """What the study used, and how much of it for its runs."""
+    energy = study.energy
+    if energy.gross_j is None:
+        return f"The energy of the study is {energy.words}."
+    sums = energy.parts.set_index("kind")
+    share = ""
+    for kind in WORK:
+        if kind in sums.index and energy.gross_j > 0:
+            work_j = float(sums["kept_j"][kind] + sums["lost_j"][kind])
+            share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {kind}"
+    lost_j = float(energy.parts["lost_j"].sum())
+    lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
+    return f"The study used {energy.words} in all{share}{lost}."
+
+
+def _plus_minus(error_j: float, gross_j: float) -> str:
+    return f"± {formats.percent(error_j / gross_j)}" if formats.known(error_j) else formats.UNKNOWN

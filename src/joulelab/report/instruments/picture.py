@@ -7,15 +7,14 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter
 
 from joulelab import formats
 from joulelab.analysis.agreement import Agreement
 from joulelab.analysis.bland_altman import Limits
+from joulelab.present import Figure
 from joulelab.report.instruments.comparison import Compared
-from joulelab.report.instruments.section import study_instruments
-from joulelab.report.pictures import Picture
 from joulelab.report.style import (
     BLUE,
     GREY,
@@ -26,7 +25,6 @@ from joulelab.report.style import (
     energy_axis,
     styled,
 )
-from joulelab.study.results import Results
 
 KEY, TITLE = "bland-altman", "Differences of the instruments (Bland and Altman)"
 PANEL_IN = 2.5
@@ -34,18 +32,9 @@ WIDE = 10.0
 """The largest mean over the smallest from which on the axis of energy is logarithmic."""
 
 
-def instrument_pictures(results: Results) -> list[Picture]:
-    """The plots of a study; none where one instrument alone has read its runs."""
-    compared = study_instruments(results)
-    picture = None if compared is None else bland_altman_picture(compared)
-    return [] if picture is None else [picture]
-
-
-def bland_altman_picture(compared: Compared) -> Picture | None:
-    """A row of panels for each instrument: its differences, and its ratios; ``None`` for none."""
+def bland_altman(compared: Compared) -> Figure:
+    """A row of panels for each of at least one instrument: its differences, and its ratios."""
     found = list(compared.agreements.values())
-    if not found:
-        return None
     said = [
         f"{one.measured}: ratio {formats.effect(one.ratios.mean.value)}, limits of agreement "
         f"{formats.interval(one.ratios.lower, one.ratios.upper, formats.effect)}"
@@ -57,12 +46,14 @@ def bland_altman_picture(compared: Compared) -> Picture | None:
         "their 95 % intervals; grey: no difference, where it is in sight. Where the differences "
         "fan out, read the ratios."
     )
-    return Picture(KEY, TITLE, note, f"Bland-Altman plots. {'; '.join(said)}.", _figure(found))
+    return Figure(
+        lambda _: _draw(found), note, f"Bland-Altman plots. {'; '.join(said)}.", KEY, TITLE
+    )
 
 
-def _figure(found: Sequence[Agreement]) -> Figure:
+def _draw(found: Sequence[Agreement]) -> Drawing:
     with styled() as size:
-        figure = Figure(
+        figure = Drawing(
             figsize=(SIZES["screen"].width_in, 0.3 + PANEL_IN * len(found)), layout="constrained"
         )
         rows = figure.subplots(len(found), 2, squeeze=False)

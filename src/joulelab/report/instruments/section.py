@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 from joulelab.errors import UsageError
+from joulelab.present import Figure, Table, Unavailable, figure, once_each, table
 from joulelab.report.instruments.comparison import Compared, compare_read
+from joulelab.report.instruments.picture import bland_altman
 from joulelab.report.instruments.readings import read_runs
 from joulelab.report.instruments.tables import agreement_table, read_table
-from joulelab.report.tables import Omitted, Table
-from joulelab.study.results import Results
-
-_KEPT: list[Compared] = []
+from joulelab.report.ledger import ReportedStudy
 
 
-def instrument_tables(results: Results) -> list[Table | Omitted]:
-    """What each instrument reads, and how they agree; none where one alone has read the runs."""
-    compared = study_instruments(results)
-    return [] if compared is None else [read_table(compared), agreement_table(compared)]
+@once_each
+def study_instruments(study: ReportedStudy) -> Compared:
+    """The comparison of the instruments.
 
-
-def study_instruments(results: Results) -> Compared | None:
-    """The comparison; ``None`` where fewer than two instruments have read the runs.
-
-    The last one is kept: tables, figure and JSON of a report ask for the same, and of thousands of
-    runs all pairs are looked at.
+    Raises:
+        Unavailable: fewer than two have read the runs, of which nobody is told.
     """
-    read = read_runs([results])
-    if _KEPT and _KEPT[0].read.same(read):
-        return _KEPT[0]
     try:
-        compared = compare_read(read)
+        return compare_read(read_runs([study.results]))
     except UsageError:
-        return None
-    _KEPT[:] = [compared]
-    return compared
+        raise Unavailable("") from None
+
+
+@figure("bland-altman", "Differences of the instruments (Bland and Altman)")
+def instrument_differences(study: ReportedStudy) -> Figure:
+    """Bland-Altman plots of a study's instruments."""
+    compared = study_instruments(study)
+    if not compared.agreements:
+        raise Unavailable("")
+    return bland_altman(compared)
+
+
+@table("instruments", "What each instrument reads")
+def instruments_read(study: ReportedStudy) -> Table:
+    """Which domains each instrument adds up, and its mean energy of a run."""
+    return read_table(study_instruments(study))
+
+
+@table("agreement", "Agreement of the instruments")
+def instruments_agree(study: ReportedStudy) -> Table:
+    """How the instruments agree with the reference."""
+    return agreement_table(study_instruments(study))
+
+
+INSTRUMENTS = (instruments_read, instruments_agree, instrument_differences)
+"""What a report shows of them, in order."""

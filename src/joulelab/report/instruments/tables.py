@@ -12,9 +12,10 @@ from joulelab.analysis.agreement import Agreement
 from joulelab.analysis.comparison import Interval
 from joulelab.analysis.concordance import Correlation
 from joulelab.analysis.line import Line
+from joulelab.present import Column, Table, Unavailable, words
+from joulelab.present.parts import Cell
 from joulelab.report.instruments.comparison import Compared
 from joulelab.report.instruments.instrument import Instrument
-from joulelab.report.tables import Omitted, Table
 
 MEASURE = "against the reference"
 READ, AGREEMENT = "instruments", "agreement"
@@ -30,40 +31,42 @@ def read_table(compared: Compared) -> Table:
     instruments = [read[name] for name in (*named, *others)]
     raw = pd.DataFrame([_described(one, read.energies[one.name]) for one in instruments])
     raw["reference"] = raw["instrument"] == compared.reference.name
-    shown = pd.DataFrame(
-        {
-            "instrument": raw["instrument"],
-            "reads": raw["domains"],
-            "status": raw["status"],
-            "runs": raw["runs"].map(str),
-            "mean energy": raw["mean_j"].map(formats.joules),
-        }
-    )
+    columns = [
+        words("instrument"),
+        words("reads", "domains"),
+        words("status"),
+        Column("runs", form=str),
+        Column("mean energy", "mean_j", formats.joules),
+    ]
     if raw["calibration"].astype(bool).any():
-        shown["calibrated"] = raw["calibration"].replace("", formats.DASH)
+        columns.append(words("calibrated", "calibration", form=lambda said: said or formats.DASH))
     note = (
         "Gross energy of a run, the sum over the domains that the instrument reads in every run "
         "and that do not contain each other."
     )
-    text = ("instrument", "reads", "status", "calibrated")
-    return Table(READ, "What each instrument reads", note, raw, shown, text)
+    return Table(raw, columns, note, READ, "What each instrument reads")
 
 
-def agreement_table(compared: Compared, *, remarked: bool = True) -> Table | Omitted:
+def agreement_table(compared: Compared, *, remarked: bool = True) -> Table:
     """Everything that is asked of two instruments, a column for each of those compared.
 
     Args:
         compared: the instruments.
         remarked: whether the remarks on them stand in the note.
+
+    Raises:
+        Unavailable: none of them can be compared.
     """
     title = f"Agreement with {compared.reference.name}"
     if not compared.agreements:
-        return Omitted(AGREEMENT, title, " ".join(compared.remarks))
-    columns = {name: _column(found) for name, found in compared.agreements.items()}
+        raise Unavailable(" ".join(compared.remarks))
+    said = {name: _column(found) for name, found in compared.agreements.items()}
     raw = pd.DataFrame([_raw(found) for found in compared.agreements.values()])
-    shown = pd.DataFrame({MEASURE: [name for name, _ in next(iter(columns.values()))]})
-    for name, column in columns.items():
-        shown[name] = [cell for _, cell in column]
+    measures = [name for name, _ in next(iter(said.values()))]
+    shown = [
+        {MEASURE: measure, **{name: Cell(column[at][1]) for name, column in said.items()}}
+        for at, measure in enumerate(measures)
+    ]
     reference = f"Reference: {compared.reference.name}, because {compared.why}."
     note = (
         "Intervals are of 95 %; between the limits of agreement of ratio and difference lie 95 % "
@@ -73,8 +76,7 @@ def agreement_table(compared: Compared, *, remarked: bool = True) -> Table | Omi
         "multiplied by to give the reference's."
     )
     note = " ".join([reference, *(compared.remarks if remarked else ()), note])
-    text = (MEASURE, *columns)
-    return Table(AGREEMENT, title, note, raw, shown, text)
+    return Table(raw, [words(MEASURE), *map(words, said)], note, AGREEMENT, title, shown)
 
 
 def _described(one: Instrument, energies: pd.Series[float]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,53 +12,33 @@ from joulelab import formats
 from joulelab.analysis.convergence import convergence, running_best
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.files import safe_name
+from joulelab.present import Figure, Omitted, Unavailable, figure
+from joulelab.report.effects import STRATEGY
+from joulelab.report.energy import found_clusters
 from joulelab.report.experiment import Experiment, whole_numbers
 from joulelab.report.paper.convergence_figure import Curve, convergence_figure
 from joulelab.report.paper.dimension_figure import effective_dimension_figure
 from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
-from joulelab.report.paper.kinds import COUNT, of_both_kinds
-from joulelab.report.paper.optima_table import more_first
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
+from joulelab.report.paper_tables import COUNT, PaperStudies, more_first
+from joulelab.report.search import rounds
 from joulelab.study.demonstration import effective_dimension
 
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
 """Numbers of the paper's convergence graphs by data set and hyperparameters."""
 
-Made = Picture | Omitted
+def paper_figures(studies: PaperStudies) -> list[Figure | Omitted]:
+    """Figures 3 to 9, or why one of them is left out."""
+    try:
+        curves = [one for search in studies.searches for one in _convergence(search)]
+    except Unavailable as error:
+        curves = [Omitted("figures-3-to-6", "Figures 3 to 6. Convergence", error.reason)]
+    # The numbered figures first, in their order; the others as they come.
+    curves.sort(key=lambda one: one.key if one.key.startswith("figure-") else "g")
+    others = (variation_of_energy, energy_against_accuracy, low_effective_dimension)
+    return [*curves, *(one.shown(studies) for one in others)]
 
 
-def paper_figures(experiments: Sequence[Experiment]) -> list[Made]:
-    """Figures 3 to 9, or why one of them is left out.
-
-    Args:
-        experiments: of one study or of several.
-    """
-    searches, layers = of_both_kinds(experiments)
-    return [
-        *(
-            sorted((one for search in searches for one in _convergence(search)), key=_number)
-            or [
-                Omitted(
-                    "figures-3-to-6",
-                    "Figures 3 to 6. Convergence",
-                    "no experiment with finished runs compares strategies.",
-                )
-            ]
-        ),
-        _variation(layers),
-        _trade_off(layers),
-        _effective_dimension(),
-    ]
-
-
-def _number(made: Made) -> tuple[bool, str]:
-    """The numbered figures first, in their order; the others as they come."""
-    published = made.key.startswith("figure-")
-    return not published, made.key if published else ""
-
-
-def _convergence(search: Experiment) -> Iterator[Made]:
+def _convergence(search: Experiment) -> Iterator[Figure | Omitted]:
     """A figure a number of hyperparameters: a panel a network, a line a strategy."""
     found = rounds(search)
     levels = [("", count) for count in found[COUNT].unique()] if COUNT in found else [("", None)]
@@ -69,15 +50,18 @@ def _convergence(search: Experiment) -> Iterator[Made]:
         key = f"figure-{number}" if number else f"convergence-{search.dataset}-{count or 'all'}"
         key = safe_name(key)  # it names a file, too
         title = f"{title}. Convergence on {search.dataset}{said}"
-        yield _convergence_of(search, part, key, title)
+        try:
+            yield replace(_convergence_of(search, part), key=key, title=title)
+        except Unavailable as error:
+            yield Omitted(key, title, error.reason)
 
 
-def _convergence_of(search: Experiment, found: pd.DataFrame, key: str, title: str) -> Made:
+def _convergence_of(search: Experiment, found: pd.DataFrame) -> Figure:
     others = [name for name in search.factors if name not in (STRATEGY, COUNT)]
     by = [*others, STRATEGY]
     optima = convergence(found, by=by).dropna(subset=["optimum_round"])
     if not len(optima):
-        return Omitted(key, title, "no round has a score yet.")
+        raise Unavailable("no round has a score yet.")
     best = running_best(found, by=by)
     panels: dict[str, list[Curve]] = {}
     for row in optima.to_dict("records"):
@@ -95,12 +79,18 @@ def _convergence_of(search: Experiment, found: pd.DataFrame, key: str, title: st
         for panel, cs in panels.items()
     )
     note = "Best accuracy so far by round; the marker is the optimum round."
-    figure = convergence_figure(panels, search.score, "page")
-    return Picture(key, title, note, f"Best accuracy by round. {said}.", figure)
+    return Figure(
+        lambda width: convergence_figure(panels, search.score, width),
+        note,
+        f"Best accuracy by round. {said}.",
+        drawn_for="page",
+    )
 
 
-def _variation(layers: Sequence[Experiment]) -> Made:
-    key, title = "figure-7", "Figure 7. Coefficients of variation of the energy"
+@figure("figure-7", "Figure 7. Coefficients of variation of the energy")
+def variation_of_energy(studies: PaperStudies) -> Figure:
+    """Figure 7: how much the energy of a configuration varies."""
+    layers = studies.layers
     tables = {
         one.dataset: variation(one.measured, energy=one.energy.column)
         for one in layers
@@ -108,23 +98,30 @@ def _variation(layers: Sequence[Experiment]) -> Made:
     }
     known = {name: list(table["cv"].dropna()) for name, table in tables.items()}
     if not any(known.values()):
-        return Omitted(key, title, "no configuration of layers has two runs with an energy.")
+        raise Unavailable("no configuration of layers has two runs with an energy.")
     every = summarise_variation(pd.concat(list(tables.values()), ignore_index=True))
     note = (
         f"{formats.count(every.n, 'configuration')}: mean {formats.percent(every.mean, 2)}, "
         f"maximum {formats.percent(every.maximum, 2)}; 0.9 % and 1.8 % in the paper."
     )
-    figure = variation_figure(known, _basis(layers), "column")
-    return Picture(key, title, note, f"Histogram. {note}", figure)
+    return Figure(
+        lambda width: variation_figure(known, _basis(layers), width),
+        note,
+        f"Histogram. {note}",
+        drawn_for="column",
+    )
 
 
-def _trade_off(layers: Sequence[Experiment]) -> Made:
-    key, title = "figure-8", "Figure 8. Energy against accuracy"
+@figure("figure-8", "Figure 8. Energy against accuracy")
+def energy_against_accuracy(studies: PaperStudies) -> Figure:
+    """Figure 8: a point a training."""
+    layers = studies.layers
     clouds: dict[str, Cloud] = {}
     said = []
     for one in layers:
-        found = found_clusters(one)
-        if found is None or one.energy.column is None:
+        try:
+            found = found_clusters(one)
+        except Unavailable:
             continue
         factor = str(found.factor)
         levels = whole_numbers(one.runs[factor])
@@ -144,10 +141,15 @@ def _trade_off(layers: Sequence[Experiment]) -> Made:
         low, high = found.table.to_dict("records")
         said.append(f"{one.dataset}: {_cluster(low)}, {_cluster(high)}")
     if not clouds:
-        return Omitted(key, title, "no experiment on layers has two levels whose runs have energy.")
+        raise Unavailable("no experiment on layers has two levels whose runs have energy.")
     note = "A point a training; the energy axis is reversed, so that better is up and to the right."
-    figure = trade_off_figure(clouds, f"{_basis(layers)} of a training, {{unit}}", "page")
-    return Picture(key, title, note, f"Scatter. {'; '.join(said)}.", figure)
+    label = f"{_basis(layers)} of a training, {{unit}}"
+    return Figure(
+        lambda width: trade_off_figure(clouds, label, width),
+        note,
+        f"Scatter. {'; '.join(said)}.",
+        drawn_for="page",
+    )
 
 
 def _cluster(row: dict[Any, Any]) -> str:
@@ -155,16 +157,18 @@ def _cluster(row: dict[Any, Any]) -> str:
     return f"{formats.signed(str(row['cluster']))} {energy}, mean accuracy {accuracy}"
 
 
-def _effective_dimension() -> Made:
+@figure("figure-9", "Figure 9. Grid and random search with a low effective dimension")
+def low_effective_dimension(studies: PaperStudies) -> Figure:  # noqa: ARG001 - the same for all
+    """Figure 9: why random search finds more than a grid."""
     found = effective_dimension()
     note = (
         "Grid (left) and random search (right), 27 points each, where one of three variables "
         "matters: the grid tries 3 values of it, random search 27. Points by the strategies of "
         "joulelab."
     )
-    figure = effective_dimension_figure(found, "page")
-    title = "Figure 9. Grid and random search with a low effective dimension"
-    return Picture("figure-9", title, note, note, figure)
+    return Figure(
+        lambda width: effective_dimension_figure(found, width), note, note, drawn_for="page"
+    )
 
 
 def _basis(layers: Sequence[Experiment]) -> str:

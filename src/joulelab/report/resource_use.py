@@ -10,10 +10,10 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.coupling import MOST, Coupling, coupling
-from joulelab.report.experiment import Experiment, once
+from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.report.energy import check_drawn
+from joulelab.report.experiment import Experiment, energy_column
 from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table, no_energy, too_many_drawn
 
 QUANTILES = ("p5", "p25", "p50", "p75", "p95")
 APART = 0.05
@@ -25,99 +25,83 @@ ESTIMATED = (
 LEAST_FOR_RHO = 3
 
 
-@once
-def utilisation_table(experiment: Experiment) -> Table | Omitted:
+@table("utilisation", "Utilisation of the device that trains", folded=True)
+def utilisations(experiment: Experiment) -> Table:
     """Mean and distribution of the utilisation of the device that trains, by configuration."""
-    key, title = "utilisation", "Utilisation of the device that trains"
     columns = ["utilisation_mean", *(f"utilisation_{name}" for name in QUANTILES)]
     runs = experiment.runs
     if "utilisation_mean" not in runs or not runs["utilisation_mean"].notna().any():
-        return Omitted(key, title, "no meter said how busy the device was.")
+        raise Unavailable("no meter said how busy the device was.")
     there = [name for name in columns if name in runs]
     known = runs[runs["utilisation_mean"].notna()]
     grouped = known.groupby("configuration", sort=False)
-    raw = grouped[there].mean().assign(n=grouped.size()).reset_index()
-    raw = raw.sort_values("utilisation_mean", ignore_index=True).rename(
+    rows = grouped[there].mean().assign(n=grouped.size()).reset_index()
+    rows = rows.sort_values("utilisation_mean", ignore_index=True).rename(
         columns={name: name.removeprefix("utilisation_") for name in there}
     )
-    shown = pd.DataFrame(
-        {"configuration": raw["configuration"], "runs": raw["n"].map("{:,}".format)}
-    )
-    for name in ("mean", *QUANTILES):
-        if name in raw:
-            shown[name] = raw[name].map(lambda share: formats.percent(share, 0))
-    low, high = raw["mean"].min(), raw["mean"].max()
-    without = len(runs) - len(known)
+    low, high = rows["mean"].min(), rows["mean"].max()
     note = (
         f"From {formats.percent(low, 0)} to {formats.percent(high, 0)} on average, 40 to 60 % in "
         "the paper. Means over the runs of each run's mean and quantiles over time. Of a GPU it "
         "is the share of time in which a kernel ran, of a processor the share of its cores that "
         "the training kept busy; neither says how well the arithmetic units were used."
     )
-    if without:
+    if without := len(runs) - len(known):
         note += f" {formats.count(without, 'run')} without a figure left out."
-    return Table(key, title, note, raw, shown, ("configuration",), folded=True)
+    shares = [
+        Column(name, form=lambda share: formats.percent(share, 0))
+        for name in ("mean", *QUANTILES)
+        if name in rows
+    ]
+    return Table(rows, [words("configuration"), Column("runs", "n", "{:,}".format), *shares], note)
 
 
-def utilisation_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("utilisation-picture", "Utilisation of each configuration", folded=True)
+def utilisation_ranges(experiment: Experiment) -> Figure:
     """The distribution of utilisation of each configuration."""
-    key, title = "utilisation-picture", "Utilisation of each configuration"
-    table = utilisation_table(experiment)
-    if isinstance(table, Omitted):
-        return Omitted(key, title, table.reason)
-    if reason := too_many_drawn(len(table.raw)):
-        return Omitted(key, title, reason)
-    load = table.raw.reindex(columns=["configuration", "mean", *QUANTILES])
+    rows = utilisations(experiment).frame
+    check_drawn(len(rows))
+    load = rows.reindex(columns=["configuration", "mean", *QUANTILES])
     named = str(experiment.runs["device"].iloc[0]) if "device" in experiment.runs else ""
     device = {"cuda": "GPU", "cpu": "processor"}.get(named.partition(":")[0], "device")
-    figure = utilisation_figure(load, device, "screen")
     low, high = load.iloc[0], load.iloc[-1]
     alt = (
         f"Mean utilisation from {formats.percent(low['mean'], 0)} ({low['configuration']}) to "
         f"{formats.percent(high['mean'], 0)} ({high['configuration']})."
     )
     note = "Mean, median, the middle half and the middle 90 % of the time."
-    return Picture(key, title, note, alt, figure)
+    return Figure(lambda width: utilisation_figure(load, device, width), note, alt)
 
 
-def time_energy_table(experiment: Experiment) -> Table | Omitted:
+@table("time-energy", "Does time stand for energy?", folded=True)
+def time_energy(experiment: Experiment) -> Table:
     """Time against energy of each configuration, and where the two part."""
-    key, title = "time-energy", "Does time stand for energy?"
     found = _coupling(experiment)
-    if isinstance(found, str):
-        return Omitted(key, title, found)
-    raw = found.table.sort_values("mean_energy_j", ignore_index=True)
-    shown = pd.DataFrame(
-        {
-            "configuration": raw["configuration"],
-            "time": raw["mean_duration_s"].map(formats.duration),
-            "energy": raw["mean_energy_j"].map(formats.joules),
-            "power": raw["mean_power_w"].map(formats.watts),
-            "over the others'": raw["power_ratio"].map(formats.statistic),
-            "95 % interval": formats.intervals(
-                raw["power_ratio_low"], raw["power_ratio_high"], formats.statistic
-            ),
-            "rank, time": raw["rank_duration"].map("{:g}".format),
-            "rank, energy": raw["rank_energy"].map("{:g}".format),
-        }
-    )
-    bold = {(int(row), "over the others'") for row in raw.index[_parts(raw)]}
-    text = ("configuration", "95 % interval")
-    wide = ("95 % interval", "power")
-    return Table(
-        key, title, _words(found, experiment), raw, shown, text, frozenset(bold), True, wide
-    )
+    rows = found.table.sort_values("mean_energy_j", ignore_index=True)
+    columns = [
+        words("configuration"),
+        Column("time", "mean_duration_s", formats.duration),
+        Column("energy", "mean_energy_j", formats.joules),
+        Column("power", "mean_power_w", formats.watts, wide=True),
+        Column("over the others'", "power_ratio", formats.statistic, bold="apart"),
+        words(
+            "95 % interval",
+            ("power_ratio_low", "power_ratio_high"),
+            form=formats.between(formats.statistic),
+            wide=True,
+        ),
+        Column("rank, time", "rank_duration", "{:g}".format),
+        Column("rank, energy", "rank_energy", "{:g}".format),
+    ]
+    shown = rows.assign(apart=_parts(rows))
+    return Table(rows, columns, _words(found, experiment), shown=shown)
 
 
-def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("time-energy-picture", "Time against energy")
+def time_energy_points(experiment: Experiment) -> Figure:
     """A point a configuration, with the line of equal power."""
-    key, title = "time-energy-picture", "Time against energy"
     found = _coupling(experiment)
-    if isinstance(found, str):
-        return Omitted(key, title, found)
-    if reason := too_many_drawn(len(found.table)):
-        return Omitted(key, title, reason)
-    parts = _parts(found.table)
+    check_drawn(len(found.table))
     costs = [
         Cost(
             name=str(row["configuration"]),
@@ -125,44 +109,42 @@ def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
             energy_j=row["mean_energy_j"],
             parts=bool(apart),
         )
-        for row, apart in zip(found.table.to_dict("records"), parts, strict=True)
+        for row, apart in zip(found.table.to_dict("records"), _parts(found.table), strict=True)
     ]
-    figure = time_energy_figure(costs, experiment.energy.label, width="screen")
     note = (
         "On the line every second costs the same. Named: configurations whose power differs from "
         f"the others' by more than {formats.percent(APART, 0)}, surely."
     )
     if experiment.energy.status.endswith("estimated"):
         note += f" {ESTIMATED}"
-    return Picture(key, title, note, _words(found, experiment), figure)
-
-
-@once
-def flops_table(experiment: Experiment) -> Table | Omitted:
-    """Floating-point operations of a training beside its joules."""
-    key, title = "flops", "FLOPs beside joules"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
-    runs, energy = experiment.measured, str(experiment.energy.column)
-    if "flops" not in runs or not runs["flops"].notna().any():
-        return Omitted(key, title, "the operations of no run are known.")
-    means = runs.groupby("configuration", sort=False)[["flops", energy]].mean().dropna()
-    raw = means.rename(columns={energy: "energy_j"}).reset_index()
-    raw["joules_per_gigaflop"] = raw["energy_j"] / (raw["flops"] / GIGA)
-    raw = raw.sort_values("flops", ignore_index=True)
-    shown = pd.DataFrame(
-        {
-            "configuration": raw["configuration"],
-            "FLOPs": raw["flops"].map(formats.operations),
-            "energy": raw["energy_j"].map(formats.joules),
-            "per GFLOP": raw["joules_per_gigaflop"].map(formats.joules),
-        }
+    return Figure(
+        lambda width: time_energy_figure(costs, experiment.energy.label, width=width),
+        note,
+        _words(found, experiment),
     )
+
+
+@table("flops", "FLOPs beside joules", folded=True)
+def flops(experiment: Experiment) -> Table:
+    """Floating-point operations of a training beside its joules."""
+    energy, runs = energy_column(experiment), experiment.measured
+    if "flops" not in runs or not runs["flops"].notna().any():
+        raise Unavailable("the operations of no run are known.")
+    means = runs.groupby("configuration", sort=False)[["flops", energy]].mean().dropna()
+    rows = means.rename(columns={energy: "energy_j"}).reset_index()
+    rows["joules_per_gigaflop"] = rows["energy_j"] / (rows["flops"] / GIGA)
+    rows = rows.sort_values("flops", ignore_index=True)
+    columns = [
+        words("configuration"),
+        Column("FLOPs", "flops", formats.operations),
+        Column("energy", "energy_j", formats.joules),
+        Column("per GFLOP", "joules_per_gigaflop", formats.joules),
+    ]
     note = (
         "Operations of products and convolutions, forward and backward, as torch counts them."
-        f"{_flops_words(raw)}"
+        f"{_flops_words(rows)}"
     )
-    return Table(key, title, note, raw, shown, ("configuration",), folded=True)
+    return Table(rows, columns, note)
 
 
 def _flops_words(raw: pd.DataFrame) -> str:
@@ -180,17 +162,20 @@ def _flops_words(raw: pd.DataFrame) -> str:
     return said
 
 
-@once
-def _coupling(experiment: Experiment) -> Coupling | str:
-    """Time and energy of the configurations, or why they cannot be compared."""
-    if not len(experiment.runs):
-        return "no run has finished yet."
-    if experiment.energy.column is None:
-        return experiment.energy.remarks[0]
+@once_each
+def _coupling(experiment: Experiment) -> Coupling:
+    """Time and energy of the configurations.
+
+    Raises:
+        Unavailable: they cannot be compared.
+    """
+    energy = energy_column(experiment)
     if "duration_s" not in experiment.runs:
-        return "no duration is known."
-    found = coupling(experiment.measured, "configuration", experiment.energy.column)
-    return found if len(found.table) else "no run has an energy and a duration above 0."
+        raise Unavailable("no duration is known.")
+    found = coupling(experiment.measured, "configuration", energy)
+    if not len(found.table):
+        raise Unavailable("no run has an energy and a duration above 0.")
+    return found
 
 
 def _parts(table: pd.DataFrame) -> pd.Series[bool]:

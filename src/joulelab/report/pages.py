@@ -1,0 +1,206 @@
+"""The report in files: pages, their figures, and tables for a paper.
+
+::
+
+    index.html                       the report of a study
+    figures/*.svg  *.pdf             its figures
+    tables/*.tex                     its tables as LaTeX
+    paper.html    paper.md           tables and figures of the paper
+    claims.html   claims.md          what these data say of the paper's findings
+    paper/tables.tex  numbers.tex    Tables I to V, made of a macro for every number
+    paper/figure-3.pdf  .svg  ...    at publication size
+
+Every page is self-contained. The old ones stand until the new ones are whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from joulelab import formats
+from joulelab.errors import StoreWriteError
+from joulelab.files import links_within, safe_name, write_whole
+from joulelab.present import Facts, Figure, Omitted, Part, Remark, Section, Table, latex, markdown
+from joulelab.present import html, shown, words
+from joulelab.present.data import SCHEMA_VERSION, tables_data
+from joulelab.report import claims, conditions
+from joulelab.report.claims import Scope, scopes
+from joulelab.report.experiment import Experiment
+from joulelab.report.instruments.section import INSTRUMENTS
+from joulelab.report.kinds import report_of
+from joulelab.report.ledger import (
+    TONES,
+    ReportedStudy,
+    diverged_runs,
+    energy_by_domain,
+    failed_runs,
+    ledger_bars,
+    ledger_by_work,
+    runs_by_state,
+    study_finding,
+)
+from joulelab.report.paper_figures import paper_figures
+from joulelab.report.paper_tables import PAPER_TABLES, PaperStudies
+from joulelab.report.prediction import PREDICTION, prediction_finding
+from joulelab.report.report import Heading, SidePage, sentences
+from joulelab.report.style import save
+
+STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_runs, diverged_runs)
+"""What is shown of a study as a whole."""
+PAPER = "paper"
+"""Folder of tables and figures of the paper."""
+REPRODUCE = (
+    "`study.toml` in the folder of these results holds every setting. On the same data "
+    "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
+    "give the same plan, hyperparameters and, on the same processor, accuracies; energies differ "
+    "by what the variation above says. Each number here is in `joulelab report DIR --json` and "
+    "each run in `joulelab export DIR --format csv`."
+)
+
+
+def write_report(study: ReportedStudy) -> Path:
+    """Write the report of a study into ``report/``; finished or not, a study has one.
+
+    Args:
+        study: as it stands.
+
+    Returns:
+        The page.
+
+    Raises:
+        StoreWriteError: the folder cannot be written.
+    """
+    folder = study.results.folder / "report"
+    check_no_links(folder)
+    with writing(folder):
+        pages = side_pages(study.experiments)
+        links = tuple((page.label, page.file) for page in pages)
+        heading = Heading(study.name, conditions.remarks(study), (("Report", "index.html"), *links))
+        for page, on in pages.items():
+            page.write(on, heading, folder)
+        return write_whole(folder / "index.html", _study_page(study, links, folder))
+
+
+def write_side_pages(
+    name: str, experiments: Sequence[Experiment], folder: Path, remarks: Sequence[str] = ()
+) -> Path:
+    """Write only the pages beside the report, of several studies or of somebody else's table.
+
+    Args:
+        name: what stands above them.
+        experiments: of all of them.
+        folder: where to.
+        remarks: what a reader must know, in sentences.
+
+    Returns:
+        The last of the pages: that with tables and figures of the paper.
+
+    Raises:
+        StoreWriteError: the folder cannot be written.
+    """
+    pages = side_pages(experiments)
+    links = tuple((page.label, page.file) for page in pages)
+    with writing(folder):
+        written = [
+            page.write(on, Heading(name, tuple(remarks), links), folder)
+            for page, on in pages.items()
+        ]
+    return written[-1]
+
+
+def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experiment]]:
+    """The pages beside the report, with the experiments that stand on each."""
+    found: dict[SidePage, list[Experiment]] = {}
+    for one in experiments:
+        for page in report_of(one).side_pages:
+            found.setdefault(page, []).append(one)
+    return found
+
+
+def claimed(experiments: Sequence[Experiment]) -> list[Scope]:
+    """What the experiments say of the paper's findings, those that are asked."""
+    return scopes([one for one in experiments if CLAIMS in report_of(one).side_pages])
+
+
+def report_data(study: ReportedStudy) -> dict[str, Any]:
+    """The numbers of the report as plain data."""
+    energy = study.energy
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": study.results.spec.get("name"),
+        "finished": not conditions.progress(study.runs),
+        "findings": study_findings(study),
+        "claims": claims.data(claimed(study.experiments)),
+        "scale": study.results.spec.get("miniature", {}).get("scale", 1.0),
+        "energy": {
+            "gross_j": energy.gross_j,
+            "error_j": energy.error_j,
+            "status": energy.status,
+            "duration_s": energy.duration_s,
+            "entries_without_energy": energy.unknown,
+        },
+        "study_tables": tables_data(study_tables(study)),
+        "experiments": {
+            one.name: {
+                "kind": one.kind,
+                "factors": list(one.factors),
+                "planned": one.planned,
+                "finished": len(one.runs),
+                "failed": one.failed,
+                "energy_column": one.energy.column,
+                "energy_status": one.energy.status,
+                "remarks": list(one.energy.remarks),
+                "tables": report_of(one).data(one),
+            }
+            for one in study.experiments
+        },
+    }
+
+
+def study_tables(study: ReportedStudy) -> list[Table | Omitted]:
+    """The tables of the study as a whole, of its instruments and of its prediction."""
+    made = shown([*STUDY, *INSTRUMENTS, *PREDICTION], study)
+    return [one for one in made if not isinstance(one, Figure)]
+
+
+def study_findings(study: ReportedStudy) -> list[str]:
+    """Sentences on the whole study, the most important first."""
+    said = [sentence for one in study.experiments for sentence in report_of(one).findings(one)]
+    try:
+        predicted = [prediction_finding(study)]
+    except Unavailable:
+        predicted = []
+    return [*said, study_finding(study), *predicted]
+
+
+def study_view(study: ReportedStudy) -> View:
+    """The report for a terminal: findings, every table, the energy of the study."""
+    parts: list[Part] = [*study_findings(study), *map(Remark, conditions.remarks(study))]
+    for one in study.experiments:
+        parts.append(Section(one.title, [*map(Remark, one.energy.remarks), *experiment_tables(one)]))
+    parts += map(claims.overview, claimed(study.experiments))
+    parts.append(Section("The study as a whole", study_tables(study)))
+    return View(parts)
+
+
+def experiment_tables(experiment: Experiment) -> list[Part]:
+    """The tables of an experiment; what is left out for the same reason is said at once."""
+    if not len(experiment.runs):
+        return ["No run has finished yet."]
+    return _joined(report_of(experiment).tables(experiment))
+
+
+def brief_view(study: ReportedStudy) -> View:
+    """What a run ends with: what was found in three sentences, and the table that matters."""
+    *found, used = [*study_findings(study)][: MOST_SAID + 1]
+    parts: list[Part] = [*map(Remark, conditions.remarks(study)), *found, used]
+    for one in study.experiments:
+        tables = [made for made in _lead(one) if isinstance(made, Table)]
+        if tables:
+            return View([*parts, _cut(tables[0])])
+    return View(parts)
