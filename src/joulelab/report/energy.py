@@ -6,7 +6,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.clusters import Clusters, clusters
-from joulelab.analysis.increase import increase
+from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.normality import normality, qq
 from joulelab.analysis.pareto import pareto
 from joulelab.analysis.variation import summarise_variation, variation
@@ -38,7 +38,7 @@ def check_drawn(count: int) -> None:
 def increases(experiment: Experiment) -> Table:
     """How much more energy the upper level of each factor costs."""
     energy = energy_column(experiment)
-    whole = increase(experiment.measured, experiment.varied, energy)
+    whole = factor_increase(experiment.measured, experiment.varied, energy)
     rows = whole[whole["increase_percent"].notna()].reset_index(drop=True)
     if not len(rows):
         raise Unavailable(sentence(whole["reason"], "no factor has two levels"))

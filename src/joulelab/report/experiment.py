@@ -10,7 +10,7 @@ from typing import Any, cast
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words, without_impossible
+from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
 from joulelab.present import Unavailable
@@ -214,7 +214,7 @@ def _without_impossible(
     """
     if not len(runs) or not energies:
         return runs, 0, ()
-    kept, found = without_impossible(runs, energies, "configuration")
+    kept, found = without_negative_energy(runs, energies, "configuration")
     if not len(found):
         return runs, 0, ()
     wrong = (kept[list(energies)].isna() & runs[list(energies)].notna()).any(axis=1)

@@ -21,7 +21,7 @@ from joulelab.report.paper.dimension_figure import effective_dimension_figure
 from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
 from joulelab.report.paper_tables import COUNT, PaperStudies, more_first
 from joulelab.report.search import rounds
-from joulelab.study.demonstration import effective_dimension
+from joulelab.tuning.effective_dimension import effective_dimension
 
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
 """Numbers of the paper's convergence graphs by data set and hyperparameters."""
