@@ -23,10 +23,10 @@ from joulelab.present.parts import Figure, Omitted, Table
 
 Subject = TypeVar("Subject", bound=Hashable)
 Made = TypeVar("Made")
-Shown = TypeVar("Shown", Table, Figure)
+Shown = TypeVar("Shown", bound=Table | Figure)
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818 - it is a signal, not a failure
     """Something cannot be shown; the reason is a sentence, or empty where there is nothing to say.
 
     Of what does not apply to a subject at all (failed runs, where none failed), nobody is told.

@@ -19,7 +19,7 @@ Draw = Callable[[Figure], bytes]
 """From a figure to SVG."""
 
 
-def page(  # noqa: PLR0913 - what a page has
+def page(
     title: str,
     body: Sequence[Part],
     *,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
 
-    from joulelab.present.style import Width
-
 Row = Mapping[str, Any]
+Width = Literal["screen", "column", "page"]
+"""What a figure is drawn for: a page on a screen, a column of a paper, or its whole width."""
 Tone = Literal["good", "doubtful", "bad", ""]
 """How a cell or a remark is coloured, where there are colours."""
 
@@ -71,7 +71,11 @@ class Column:
         return bool(self.bold(row) if callable(self.bold) else self.bold and row[self.bold])
 
 
-def words(heading: str, of: str | tuple[str, ...] | Callable[[Row], object] = "", **more: Any) -> Column:  # noqa: ANN401, E501 - the other fields of a column
+def words(
+    heading: str,
+    of: str | tuple[str, ...] | Callable[[Row], object] = "",
+    **more: Any,  # noqa: ANN401 - the other fields of a column
+) -> Column:
     """A column of words, aligned to the left."""
     return Column(heading, of, words=True, **more)
 
@@ -184,9 +188,7 @@ class Table:
             families[id(column.units)] = column.units
             known = [abs(one) for row in rows for one in column.values(row) if formats.known(one)]
             largest[id(column.units)] = max([largest.get(id(column.units), 0.0), *known])
-        return {
-            key: formats.scale(largest[key] or 1.0, units) for key, units in families.items()
-        }
+        return {key: formats.scale(largest[key] or 1.0, units) for key, units in families.items()}
 
 
 def records(rows: pd.DataFrame | Sequence[Row]) -> Sequence[Row]:

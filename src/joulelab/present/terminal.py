@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from joulelab.present.parts import Cell, Facts, Figure, Omitted, Part, Remark, Section, Table, View
+from joulelab.present.parts import Cell, Facts, Omitted, Part, Remark, Section, Table, View
 
 WIDTH = 80
 GAP = 2

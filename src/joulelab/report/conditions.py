@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
+from joulelab.present import Part, Remark, Table, Unavailable, shown, table, words
 from joulelab.report.experiment import trained_by
+from joulelab.report.ledger import TONES, ReportedStudy
 from joulelab.study.miniature import miniature_in_words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import data_sets
@@ -38,25 +40,56 @@ def conditions(results: Results) -> list[tuple[str, str]]:
     return [(heading, str(value)) for heading, value in pairs if value]
 
 
-def channels(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    """How each domain was read: ``domain``, ``status``, ``means`` and ``remark``."""
-    return [
+@table("channels", "What was read")
+def channels(study: ReportedStudy) -> Table:
+    """How each domain was read, as the first session found it."""
+    rows = [
         {
             "domain": str(channel.get("domain", "")),
             "status": str(channel.get("status", "")),
-            "means": f"source: {channel.get('source')}, {_error(channel.get('relative_error'))}",
+            "source": f"{channel.get('source')}, {_error(channel.get('relative_error'))}",
             "remark": str(channel.get("remark") or ""),
         }
-        for channel in (manifest.get("energy") or {}).get("channels", [])
+        for channel in (study.results.manifest.get("energy") or {}).get("channels", [])
     ]
+    if not rows:
+        raise Unavailable("")
+    status = words("status", tone=lambda row: TONES.get(row["status"], ""))
+    return Table(rows, [words("domain"), status, words("source"), words("remark")])
 
 
-def missing(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What could not be read: ``domain``, ``reason`` and ``remedy``."""
-    return [
+@table("missing", "What could not be read")
+def missing(study: ReportedStudy) -> Table:
+    """What no meter could read, why, and what would help."""
+    rows = [
         {key: str(one.get(key) or "") for key in ("domain", "reason", "remedy")}
-        for one in (manifest.get("energy") or {}).get("missing", [])
+        for one in (study.results.manifest.get("energy") or {}).get("missing", [])
     ]
+    if not rows:
+        raise Unavailable("")
+    return Table(rows, [words("domain"), words("reason"), words("to enable it", "remedy")])
+
+
+def reading(study: ReportedStudy) -> list[Part]:
+    """How the energy of a study was read: what counts, each domain, and idle power."""
+    idle = idle_power(study.results.manifest)
+    counts = counted(study.runs)
+    return [
+        f"Energy of the whole study: {study.energy.words}.",
+        f"The energy of a run adds up {'; '.join(counts)}."
+        if counts
+        else Remark("No run has a figure of energy.", "bad"),
+        *shown([channels, missing], study),
+        f"Idle power: {'; '.join(idle)}. Net energy is gross energy less idle power times duration."
+        if idle
+        else "Idle power is unknown, so there is no net energy.",
+    ]
+
+
+def remarks(study: ReportedStudy) -> tuple[str, ...]:
+    """What a reader must know first: that runs are to come, that the study is a miniature."""
+    unfinished = progress(study.runs)
+    return (*([unfinished] if unfinished else []), *thinning(study.results))
 
 
 def idle_power(manifest: Mapping[str, Any]) -> list[str]:

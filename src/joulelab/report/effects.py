@@ -335,9 +335,7 @@ def interactions_on(outcome: Outcome) -> Table:
 
 
 def _p_column(heading: str, of: str, *, wide: bool = False) -> Column:
-    return Column(
-        heading, of, formats.p_value, wide=wide, bold=lambda row: row[of] < SIGNIFICANT_P
-    )
+    return Column(heading, of, formats.p_value, wide=wide, bold=lambda row: row[of] < SIGNIFICANT_P)
 
 
 def _together(rows: pd.DataFrame, outcome: Outcome) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from joulelab import formats
 from joulelab.analysis.clusters import Clusters, clusters
 from joulelab.analysis.factor_increase import factor_increase
@@ -65,7 +63,9 @@ def found_clusters(experiment: Experiment) -> Clusters:
         Unavailable: no factor has two levels whose runs have an energy.
     """
     energy = energy_column(experiment)
-    found = clusters(experiment.runs, experiment.varied, energy=energy) if experiment.varied else None
+    found = (
+        clusters(experiment.runs, experiment.varied, energy=energy) if experiment.varied else None
+    )
     if found is None or found.reason:
         raise Unavailable("no factor has two levels whose runs have an energy.")
     return found

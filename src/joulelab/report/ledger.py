@@ -218,7 +218,10 @@ def energy_by_domain(study: ReportedStudy) -> Table:
     )
     columns = [
         words("domain"),
-        words("source", form=lambda source: source if source and source == source else formats.DASH),
+        words(
+            "source",
+            form=lambda source: formats.DASH if pd.isna(source) else source or formats.DASH,
+        ),
         words("status", tone=lambda row: TONES.get(str(row["status"]), "")),
         Column("runs", form="{:,}".format),
         Column("gross", "gross_j", formats.joules),
@@ -280,6 +283,10 @@ def study_finding(study: ReportedStudy) -> str:
     lost_j = float(energy.parts["lost_j"].sum())
     lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
     return f"The study used {energy.words} in all{share}{lost}."
+
+
+def _known_word(word: object) -> str:
+    return word if isinstance(word, str) and word else formats.DASH
 
 
 def _plus_minus(error_j: float, gross_j: float) -> str:

@@ -15,18 +15,28 @@ Every page is self-contained. The old ones stand until the new ones are whole.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from joulelab import formats
-from joulelab.errors import StoreWriteError
-from joulelab.files import links_within, safe_name, write_whole
-from joulelab.present import Facts, Figure, Omitted, Part, Remark, Section, Table, latex, markdown
-from joulelab.present import html, shown, words
+from joulelab.files import write_whole
+from joulelab.present import (
+    Facts,
+    Figure,
+    Omitted,
+    Part,
+    Remark,
+    Section,
+    Table,
+    Unavailable,
+    View,
+    html,
+    shown,
+)
 from joulelab.present.data import SCHEMA_VERSION, tables_data
 from joulelab.report import claims, conditions
 from joulelab.report.claims import Scope, scopes
@@ -34,7 +44,6 @@ from joulelab.report.experiment import Experiment
 from joulelab.report.instruments.section import INSTRUMENTS
 from joulelab.report.kinds import report_of
 from joulelab.report.ledger import (
-    TONES,
     ReportedStudy,
     diverged_runs,
     energy_by_domain,
@@ -44,16 +53,17 @@ from joulelab.report.ledger import (
     runs_by_state,
     study_finding,
 )
-from joulelab.report.paper_figures import paper_figures
-from joulelab.report.paper_tables import PAPER_TABLES, PaperStudies
+from joulelab.report.paper_pages import CLAIMS
 from joulelab.report.prediction import PREDICTION, prediction_finding
-from joulelab.report.report import Heading, SidePage, sentences
-from joulelab.report.style import save
+from joulelab.report.report import Heading, SidePage
+from joulelab.report.writing import check_no_links, drawer, write_tables, writing
 
 STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_runs, diverged_runs)
 """What is shown of a study as a whole."""
-PAPER = "paper"
-"""Folder of tables and figures of the paper."""
+MOST_SAID = 3
+"""Sentences on what was found, at the end of a run."""
+MOST_ROWS = 8
+"""Rows of the table at the end of a run."""
 REPRODUCE = (
     "`study.toml` in the folder of these results holds every setting. On the same data "
     "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
@@ -182,7 +192,9 @@ def study_view(study: ReportedStudy) -> View:
     """The report for a terminal: findings, every table, the energy of the study."""
     parts: list[Part] = [*study_findings(study), *map(Remark, conditions.remarks(study))]
     for one in study.experiments:
-        parts.append(Section(one.title, [*map(Remark, one.energy.remarks), *experiment_tables(one)]))
+        parts.append(
+            Section(one.title, [*map(Remark, one.energy.remarks), *experiment_tables(one)])
+        )
     parts += map(claims.overview, claimed(study.experiments))
     parts.append(Section("The study as a whole", study_tables(study)))
     return View(parts)
@@ -204,3 +216,101 @@ def brief_view(study: ReportedStudy) -> View:
         if tables:
             return View([*parts, _cut(tables[0])])
     return View(parts)
+
+
+def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
+    """The figure and the table that matter most, as far as there are any."""
+    if not len(experiment.runs):
+        return []
+    return shown(report_of(experiment).lead, experiment)
+
+
+def _cut(table: Table) -> Table:
+    """The first rows of a table, and how many more there are."""
+    rows = table.frame if table.shown is None else pd.DataFrame(table.shown)
+    if len(rows) <= MOST_ROWS:
+        return replace(table, note="")
+    return replace(
+        table, shown=rows.head(MOST_ROWS), note=f"and {len(rows) - MOST_ROWS:,} rows more"
+    )
+
+
+def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
+    """The same, but what is left out for one reason is said where the first of it would stand."""
+    titles: dict[str, list[str]] = {}
+    for one in made:
+        if isinstance(one, Omitted):
+            titles.setdefault(one.reason, []).append(one.title)
+    parts: list[Part] = []
+    for one in made:
+        if not isinstance(one, Omitted):
+            parts.append(one)
+        elif one.reason in titles:
+            parts.append(replace(one, title="; ".join(titles.pop(one.reason))))
+    return parts
+
+
+def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: Path) -> str:
+    """The page of a study: the answer, one figure and one table, then everything."""
+    draw = drawer(folder / "figures")
+    lead: list[Part] = [*map(Remark, conditions.remarks(study))]
+    first = next((one for one in study.experiments if len(one.runs)), None)
+    if first is not None:
+        lead += [_named(first.name, one) for one in _lead(first) if not isinstance(one, Omitted)]
+    body: list[Part] = [_experiment_section(one, study, first) for one in study.experiments]
+    if scopes_found := claimed(study.experiments):
+        intro = "Each with its test, effect size and interval on the page of claims."
+        overview = [claims.overview(scope) for scope in scopes_found]
+        body.append(Section("The paper's findings on these data", [intro, *overview]))
+    whole = [_named("study", one) for one in shown([*STUDY, *INSTRUMENTS], study)]
+    predicted = [_named("study", one) for one in shown(PREDICTION, study)]
+    body += [
+        Section("The study as a whole", whole),
+        Section("How good the prediction was", predicted, folded=True),
+        Section("How the energy was read", list(conditions.reading(study))),
+        Section("Conditions", [Facts(conditions.conditions(study.results))]),
+        Section("How to reproduce this", [REPRODUCE]),
+    ]
+    write_tables(body, folder / "tables")
+    return html.page(
+        study.name,
+        body,
+        draw=draw,
+        summary=str(study.results.spec.get("summary", "")),
+        answer=study_findings(study),
+        lead=lead,
+        links=links,
+    )
+
+
+def _experiment_section(
+    experiment: Experiment, study: ReportedStudy, leading: Experiment | None
+) -> Section:
+    """What an experiment was, how far it is, and what it shows."""
+    runs, report = experiment.runs, report_of(experiment)
+    ended = f"{len(runs):,} of {formats.count(experiment.planned, 'run')} finished"
+    failed = f", {experiment.failed:,} failed" if experiment.failed else ""
+    factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
+    parts: list[Part] = [f"{factors}{ended}{failed}."]
+    if len(study.experiments) > 1:
+        parts += report.findings(experiment)
+    if diverged := int(runs["diverged"].sum()) if len(runs) else 0:
+        parts.append(
+            f"{formats.count(diverged, 'run')} diverged; their energy and accuracy are included."
+        )
+    parts += experiment.energy.remarks
+    if not len(runs):
+        parts.append(Omitted("all", "Results", "no run has finished yet."))
+    else:
+        # What stands at the top of the page need not be there twice.
+        above = report.lead if experiment is leading else ()
+        rest = [one for one in report.contents if one not in above]
+        parts += [_named(experiment.name, one) for one in _joined(shown(rest, experiment))]
+    return Section(f"Experiment {experiment.title}", parts)
+
+
+def _named(name: str, part: Part) -> Part:
+    """A table or figure whose key says what it is of, for its files."""
+    if isinstance(part, Table | Figure):
+        return replace(part, key=f"{name}-{part.key}")
+    return part

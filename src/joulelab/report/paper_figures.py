@@ -26,6 +26,7 @@ from joulelab.tuning.effective_dimension import effective_dimension
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
 """Numbers of the paper's convergence graphs by data set and hyperparameters."""
 
+
 def paper_figures(studies: PaperStudies) -> list[Figure | Omitted]:
     """Figures 3 to 9, or why one of them is left out."""
     try:
@@ -158,7 +159,7 @@ def _cluster(row: dict[Any, Any]) -> str:
 
 
 @figure("figure-9", "Figure 9. Grid and random search with a low effective dimension")
-def low_effective_dimension(studies: PaperStudies) -> Figure:  # noqa: ARG001 - the same for all
+def low_effective_dimension(studies: PaperStudies) -> Figure:
     """Figure 9: why random search finds more than a grid."""
     found = effective_dimension()
     note = (

@@ -149,8 +149,8 @@ def compared_strategies(studies: PaperStudies) -> Table:
         "Greek letters stand for the learning rate and the betas and epsilon of Adam, w for the "
         "weight decay."
     )
-    columns = [*map(words, headings), *map(Column, _COUNTS)]
-    return _cell_table(columns, rows, pd.DataFrame(raw), note)
+    shown = [*(words(name) for name in headings), *(Column(name) for name in _COUNTS)]
+    return _cell_table(shown, rows, pd.DataFrame(raw), note)
 
 
 _COUNTS = ("rounds", "repetitions", "trainings")
@@ -181,7 +181,7 @@ def compared_layers(studies: PaperStudies) -> Table:
         "several times (repetitions)."
     )
     levels_of = [Column(name.replace("_", " ")) for name in factors]
-    columns = [words("data set"), *levels_of, *map(Column, _COUNTS)]
+    columns = [words("data set"), *levels_of, *(Column(name) for name in _COUNTS)]
     return _cell_table(columns, rows, pd.DataFrame(raw), note)
 
 
@@ -325,7 +325,7 @@ def optima_of_strategies(studies: PaperStudies) -> Table:
     best = _best_of(raw, [name for name in by if name != STRATEGY])
     # As in the paper, five hyperparameters stand before three.
     settings = sorted({(row["dataset"], row[COUNT]) for row in records(raw)}, key=more_first)
-    columns = [*map(words, by)]
+    columns = [words(name) for name in by]
     for dataset, count in settings:
         group = f"{dataset}, {count} hyperparameters" if count != NOT_COUNTED else str(dataset)
         columns += [Column("accuracy", group=group), Column("round", group=group)]

@@ -374,7 +374,9 @@ def _by_configuration_table(one: Compared, quality: PredictionQuality) -> Table:
         f"Means of {f'net energy ({quality.status})' if is_energy else 'time'} over the runs of a "
         "configuration. Ratio: actual over predicted."
     )
-    return Table(rows, columns, note, title=title, shown=rows.loc[off.index[:WORST]] if many else None)
+    return Table(
+        rows, columns, note, title=title, shown=rows.loc[off.index[:WORST]] if many else None
+    )
 
 
 def _start(quality: PredictionQuality) -> str:

@@ -83,7 +83,7 @@ class Report:
 
     contents: Sequence[Declared[Experiment, Any]]
     lead: Sequence[Declared[Experiment, Any]] = ()
-    findings: Callable[[Experiment], Sequence[str]] = sentences()
+    findings: Callable[[Experiment], Sequence[str]] = lambda _: ()
     side_pages: tuple[SidePage, ...] = ()
 
     def tables(self, experiment: Experiment) -> list[Table | Omitted]:

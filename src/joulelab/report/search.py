@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -81,11 +81,14 @@ def _named(experiment: Experiment) -> list[str]:
     return [*([name for name in others if name in experiment.varied] or others[:1]), STRATEGY]
 
 
-def _is_extreme(rows: pd.DataFrame, by: Sequence[str], column: str, which: str) -> pd.Series[bool]:
+def _is_extreme(
+    rows: pd.DataFrame, by: Sequence[str], column: str, which: Literal["min", "max"]
+) -> pd.Series[bool]:
     """Which rows have the highest or lowest value among those with the same levels."""
-    values = rows.groupby(list(by), dropna=False)[column] if by else rows[column]
-    best: pd.Series[bool] = rows[column] == (values.transform(which) if by else values.agg(which))
-    return best
+    setting_of = [rows[name] for name in by] or [pd.Series(0, index=rows.index)]
+    best = rows[column].groupby(setting_of, dropna=False).transform(which)
+    extreme: pd.Series[bool] = rows[column] == best
+    return extreme
 
 
 @figure("convergence", "Convergence of the strategies")
@@ -267,7 +270,9 @@ def optimum_certainty(experiment: Experiment) -> Table:
         Column(f"within {WITHIN}", "share_within", lambda share: formats.percent(share, 0)),
         Column("accuracy", "optimum_accuracy", formats.accuracy),
         words(
-            "95 % interval", ("accuracy_low", "accuracy_high"), form=formats.between(formats.accuracy)
+            "95 % interval",
+            ("accuracy_low", "accuracy_high"),
+            form=formats.between(formats.accuracy),
         ),
         Column("best", "share_best", lambda share: formats.percent(share, 0)),
     ]

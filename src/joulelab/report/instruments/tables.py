@@ -76,7 +76,9 @@ def agreement_table(compared: Compared, *, remarked: bool = True) -> Table:
         "multiplied by to give the reference's."
     )
     note = " ".join([reference, *(compared.remarks if remarked else ()), note])
-    return Table(raw, [words(MEASURE), *map(words, said)], note, AGREEMENT, title, shown)
+    return Table(
+        raw, [words(MEASURE), *(words(name) for name in said)], note, AGREEMENT, title, shown
+    )
 
 
 def _described(one: Instrument, energies: pd.Series[float]) -> dict[str, object]:

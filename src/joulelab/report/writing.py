@@ -1,0 +1,71 @@
+"""Files of a report: whole or not there, written through no link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from joulelab.errors import StoreWriteError
+from joulelab.files import links_within, safe_name, write_whole
+from joulelab.present import Figure, Part, Section, Table, latex
+from joulelab.report.style import save
+
+
+def check_no_links(folder: Path) -> None:
+    """See that what is written into a folder of a results folder does not land elsewhere.
+
+    Raises:
+        StoreWriteError: it is a link, or there is a link to a folder in it.
+    """
+    if links := [folder] * folder.is_symlink() or links_within(folder):
+        raise StoreWriteError(
+            f"{links[0]} is a link, and would be written to where it leads",
+            "put a folder in its place, if the study is yours",
+        )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within it, files are written into a folder, which is made where it is not there.
+
+    Raises:
+        StoreWriteError: the folder or a file in it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreWriteError(
+            f"{error.filename or folder} cannot be written: {error.strerror or error}",
+            "free space or mend the permissions, then run `joulelab report` on the folder again",
+        ) from error
+
+
+def drawer(folder: Path) -> Callable[[Figure], bytes]:
+    """Draws figures into files of a folder, as SVG and PDF, and gives the SVG."""
+    folder.mkdir(exist_ok=True)
+    files: dict[str, str] = {}
+
+    def draw(figure: Figure) -> bytes:
+        file = safe_name(figure.key, files)
+        return save(figure.draw(figure.drawn_for), folder, file, ("svg", "pdf"))
+
+    return draw
+
+
+def write_tables(parts: Sequence[Part], folder: Path) -> None:
+    """Write every table below some parts as LaTeX, each into a file of its own."""
+    folder.mkdir(exist_ok=True)
+    files: dict[str, str] = {}
+    for table in tables_of(parts):
+        write_whole(folder / f"{safe_name(table.key, files)}.tex", latex.tables([table]))
+
+
+def tables_of(parts: Sequence[Part]) -> Iterator[Table]:
+    """Every table with a key among some parts and below them."""
+    for part in parts:
+        if isinstance(part, Section):
+            yield from tables_of(part.parts)
+        elif isinstance(part, Table) and part.key:
+            yield part
