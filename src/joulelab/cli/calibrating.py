@@ -6,21 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from joulelab.cli.output import data_console, print_json, progress_console
-from joulelab.errors import StoreWriteError, UsageError
+from joulelab.cli.output import say
+from joulelab.errors import UsageError
+from joulelab.present import Remark, View
+from joulelab.present.data import rows_data
 from joulelab.settings import save_calibration, settings_path
 from joulelab.study.results import Results
 
 if TYPE_CHECKING:
     from joulelab.report.instruments.comparison import Compared
     from joulelab.report.instruments.saving import NewFactor
-    from joulelab.report.style import Format
 
-FORMATS = (".png", ".svg", ".pdf")
 RESERVED = ("run",)
 
 
@@ -66,13 +64,12 @@ class Asked:
         return [text.partition("=")[0].strip() for text in self.instruments]
 
 
-def print_instruments(folders: Sequence[Path], asked: Asked, *, as_json: bool) -> None:
-    """Print what each instrument reads, and how it agrees with the reference.
+def instruments(folders: Sequence[Path], asked: Asked) -> View:
+    """What each instrument reads, and how it agrees with the reference.
 
     Args:
         folders: results folders of studies.
         asked: of what.
-        as_json: JSON instead of tables on standard output.
 
     Raises:
         StoreError: a folder has no study in it, or it cannot be read.
@@ -81,8 +78,11 @@ def print_instruments(folders: Sequence[Path], asked: Asked, *, as_json: bool) -
     """
     from joulelab.report.instruments.comparison import compare_instruments
     from joulelab.report.instruments.saving import new_factors
+    from joulelab.report.instruments.tables import agreement_table, read_table
+    from joulelab.report.writing import check_figure_name
 
-    _check_plot(asked.plot)
+    if asked.plot is not None:
+        check_figure_name(asked.plot)
     sums = asked.sums()
     studies = [Results.open(folder) for folder in dict.fromkeys(folders)]
     compared = compare_instruments(
@@ -96,90 +96,49 @@ def print_instruments(folders: Sequence[Path], asked: Asked, *, as_json: bool) -
     doubts: list[str] = []
     if asked.save:
         factors, doubts = new_factors(compared, studies, time.strftime("%Y-%m-%d"), asked.names())
-    if not as_json:
-        _print_tables(compared)
+    read = read_table(compared)
+    agreed = [agreement_table(compared, remarked=False)] if compared.agreements else []
     if asked.plot is not None:
         _draw(compared, asked.plot)
-    _save(factors, doubts, studies, asked=asked.save)
-    if as_json:
-        print_json(_data(folders, compared, factors, doubts))
+    if asked.save:
+        _save(factors, doubts, studies)
+    return View(
+        [read, *agreed, *map(Remark, compared.remarks)],
+        {
+            "folders": [str(folder) for folder in folders],
+            "reference": compared.reference.name,
+            "why": compared.why,
+            "instruments": rows_data(read),
+            "agreement": [row for table in agreed for row in rows_data(table)],
+            "impossible": compared.impossible.to_dict("records"),
+            "unread": {name: dict(runs) for name, runs in compared.read.unread.items() if runs},
+            "remarks": list(compared.remarks),
+            "saved": [asdict(factor) for factor in factors],
+            "not_saved": list(doubts),
+        },
+    )
 
 
-def _print_tables(compared: Compared) -> None:
-    from joulelab.report.instruments.tables import agreement_table, read_table
-    from joulelab.report.tables import Table
-    from joulelab.report.text import WIDTH, print_table
-
-    console = data_console()
-    print_table(read_table(compared), console)
-    agreed = agreement_table(compared, remarked=False)
-    if isinstance(agreed, Table):
-        print_table(agreed, console)
-    console.print()
-    for remark in compared.remarks:
-        console.print(Text(remark, style="yellow"), width=min(WIDTH, console.width))
-
-
-def _save(
-    factors: Sequence[NewFactor], doubts: Sequence[str], studies: Sequence[Results], *, asked: bool
-) -> None:
+def _save(factors: Sequence[NewFactor], doubts: Sequence[str], studies: Sequence[Results]) -> None:
     """Show what will be written, then write it."""
     from joulelab.report.instruments.saving import known_keys
 
-    if not asked:
-        return
-    console = progress_console()
     for doubt in doubts:
-        console.print(Text(doubt, style="yellow"), soft_wrap=True)
+        say(doubt, "yellow")
     if not factors:
-        console.print("no factor to save", markup=False)
+        say("no factor to save")
         return
-    console.print(f"writing into {settings_path()}:", markup=False, soft_wrap=True)
+    say(f"writing into {settings_path()}:")
     for factor in factors:
-        console.print(f"  {factor}", markup=False, soft_wrap=True)
+        say(f"  {factor}")
     known = known_keys(studies[0].manifest)
     save_calibration([factor.setting for factor in factors], known)
 
 
-def _check_plot(path: Path | None) -> None:
-    if path is not None and path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: a figure is {', '.join(FORMATS)}", "end the name in one of them")
-
-
 def _draw(compared: Compared, path: Path) -> None:
-    from joulelab.report.instruments.picture import bland_altman_picture
-    from joulelab.report.style import drawn
+    from joulelab.report.instruments.picture import bland_altman
+    from joulelab.report.writing import write_figure
 
-    picture = bland_altman_picture(compared)
-    if picture is None:
+    if not compared.agreements:
         raise UsageError("there is nothing to draw", "no two instruments could be compared")
-    try:
-        path.write_bytes(drawn(picture.figure, cast("Format", path.suffix.lower()[1:])))
-    except OSError as error:
-        raise StoreWriteError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
-        ) from error
-
-
-def _data(
-    folders: Sequence[Path],
-    compared: Compared,
-    factors: Sequence[NewFactor],
-    doubts: Sequence[str],
-) -> dict[str, Any]:
-    from joulelab.report.instruments.tables import agreement_table, read_table
-    from joulelab.report.tables import Table
-
-    agreed = agreement_table(compared)
-    return {
-        "folders": [str(folder) for folder in folders],
-        "reference": compared.reference.name,
-        "why": compared.why,
-        "instruments": read_table(compared).raw.to_dict("records"),
-        "agreement": agreed.raw.to_dict("records") if isinstance(agreed, Table) else [],
-        "impossible": compared.impossible.to_dict("records"),
-        "unread": {name: dict(runs) for name, runs in compared.read.unread.items() if runs},
-        "remarks": list(compared.remarks),
-        "saved": [asdict(factor) for factor in factors],
-        "not_saved": list(doubts),
-    }
+    write_figure(bland_altman(compared), path)

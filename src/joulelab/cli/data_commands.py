@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from joulelab.cli.options import Json
+from joulelab.cli.output import show
 
 commands = typer.Typer()
 
@@ -47,9 +48,9 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare two studies: accuracy and energy of each configuration, and which claims agree."""
-    from joulelab.cli.comparing import print_comparison
+    from joulelab.cli.comparing import comparison
 
-    print_comparison(first, second, as_json=json)
+    show(comparison(first, second), as_json=json)
 
 
 @commands.command()
@@ -94,9 +95,9 @@ def analyze(
     round, equal hyperparameters make a round. Empty cells are missing values. Columns of numbers
     that vary within a combination of the others are results. Energies of 0 or below are left out.
     """
-    from joulelab.cli.analyzing import analyze as analyze_table
+    from joulelab.cli.analyzing import analysis
 
-    analyze_table(kind.value, file, factor or [], (energy, unit and unit.value), out, as_json=json)
+    show(analysis(kind.value, file, factor or [], (energy, unit and unit.value), out), as_json=json)
 
 
 @commands.command()

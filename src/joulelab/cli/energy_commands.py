@@ -24,6 +24,7 @@ from joulelab.cli.options import (
     TraceTimezone,
     Where,
 )
+from joulelab.cli.output import show
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
 @commands.command()
 def doctor(meter: Meters = None, json: Json = False) -> None:
     """Say what can be measured here, how well, and what would make more measurable."""
-    from joulelab.cli.examining import print_diagnosis
+    from joulelab.cli.examining import diagnosis
 
-    print_diagnosis(meter, as_json=json)
+    show(diagnosis(meter), as_json=json)
 
 
 @commands.command()

@@ -3,115 +3,110 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from joulelab import formats
-from joulelab.cli.output import data_console, print_json, progress_console
+from joulelab.cli.output import say
 from joulelab.errors import StoreWriteError
 from joulelab.files import replacing
+from joulelab.present import Column, Table, View, words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from joulelab.report.ledger import ReportedStudy
+
 MOST_SAID = 20
 """Rows that are left out of an export, and named one by one."""
 PARTLY = 4
+STATES = ("planned", "running", "finished", "failed")
 JOINT_FOLDER = Path("joulelab-out") / "paper"
 
 
-def print_status(folder: Path, *, as_json: bool) -> None:
-    """Print how many runs of each experiment are in which state, and what failed."""
+def status(folder: Path) -> View:
+    """How many runs of each experiment are in which state, and what failed."""
     results = Results.open(folder)
     runs, ledger = results.to_frame(), results.ledger_frame()
-    states = ["planned", "running", "finished", "failed"]
     counts = {
-        str(name): {state: int((frame["state"] == state).sum()) for state in states}
+        str(name): {state: int((frame["state"] == state).sum()) for state in STATES}
         for name, frame in runs.groupby("experiment", sort=False)
     }
     failed = runs[runs["state"] == "failed"]
     failures = dict(zip(failed["run_id"], failed["error"], strict=True))
-    interrupted = ledger[ledger["state"] == "interrupted"]
+    interrupted = int((ledger["state"] == "interrupted").sum())
     known = ledger["energy_gross_j"].dropna()
     joules = float(known.sum()) if len(known) else None
     writing = is_running(folder)
-    if as_json:
-        print_json(
-            {
-                "folder": str(folder),
-                "study": results.spec["name"],
-                "writing": writing,
-                "runs": counts,
-                "failures": failures,
-                "interrupted_attempts": len(interrupted),
-                "ledger_energy_gross_j": joules,
-            }
-        )
-        return
-    console = data_console()
-    table = Table(title=f"{results.spec['name']} in {folder}", title_justify="left")
-    table.add_column("experiment")
-    for state in states:
-        table.add_column(state, justify="right")
-    for name, by_state in counts.items():
-        table.add_row(name, *(str(by_state[state]) for state in states))
-    console.print(table)
-    console.print(
-        f"{'running now' if writing else 'not running'}; energy booked so far, all kinds of work: "
-        f"{formats.joules(joules)} gross; interrupted attempts: {len(interrupted)}",
-        soft_wrap=True,
+    rows = [{"experiment": name, **by_state} for name, by_state in counts.items()]
+    columns = [words("experiment"), *(Column(state, form=str) for state in STATES)]
+    return View(
+        [
+            Table(rows, columns, title=f"{results.spec['name']} in {folder}"),
+            f"{'running now' if writing else 'not running'}; energy booked so far, all kinds of "
+            f"work: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
+            *(f"failed: {run_id}: {error}" for run_id, error in failures.items()),
+        ],
+        {
+            "folder": str(folder),
+            "study": results.spec["name"],
+            "writing": writing,
+            "runs": counts,
+            "failures": failures,
+            "interrupted_attempts": interrupted,
+            "ledger_energy_gross_j": joules,
+        },
     )
-    for run_id, error in failures.items():
-        console.print(f"failed: {run_id}: {error}", soft_wrap=True, markup=False)
 
 
-def print_report(folder: Path, *, as_json: bool) -> None:
-    """Write ``report/index.html`` anew and print its tables."""
-    from joulelab.report.experiment import experiments
-    from joulelab.report.page import report_data, write_report
-    from joulelab.report.text import print_summary
+def report(folder: Path) -> View:
+    """Write the report of a study anew, and show all of its tables."""
+    from joulelab.report.ledger import ReportedStudy
+    from joulelab.report.pages import study_view
 
-    results = Results.open(folder)
-    found = experiments(results)
-    page = write_report(results, found)
-    if as_json:
-        print_json({"folder": str(folder), "report": str(page), **report_data(results, found)})
-        return
-    print_summary(results, data_console(), found)
-    print(f"report: {page}")
+    return reported(ReportedStudy(Results.open(folder)), study_view)
 
 
-def print_joint_report(folders: Sequence[Path], out: Path | None, *, as_json: bool) -> None:
+def reported(study: ReportedStudy, make: Callable[[ReportedStudy], View]) -> View:
+    """Write the report of a study, and show it.
+
+    Args:
+        study: as it stands.
+        make: what is shown of it.
+    """
+    from joulelab.report.pages import report_data, write_report
+
+    page = write_report(study)
+    told = {"folder": str(study.results.folder), "report": str(page)}
+    return View([*make(study).parts, f"report: {page}"], lambda: {**told, **report_data(study)})
+
+
+def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     """Write the report of each study, and the claims, tables and figures of all together.
 
     Args:
         folders: results folders.
         out: where to write what is together; ``joulelab-out/paper`` where not given.
-        as_json: JSON instead of tables on standard output.
     """
-    from joulelab.report.claims import data, scopes
-    from joulelab.report.experiment import experiments
-    from joulelab.report.page import write_joint_report, write_report
-    from joulelab.report.text import print_claims
+    from joulelab.report.claims import data, overview
+    from joulelab.report.conditions import remarks
+    from joulelab.report.ledger import ReportedStudy
+    from joulelab.report.pages import claimed, write_report, write_side_pages
 
-    studies = [Results.open(folder) for folder in folders]
-    found = [experiments(results) for results in studies]
-    pages = [str(write_report(*study)) for study in zip(studies, found, strict=True)]
-    every = [one for of_study in found for one in of_study]
-    page = write_joint_report(studies, every, out or JOINT_FOLDER)
-    claimed = scopes(every)
-    if as_json:
-        print_json({"report": str(page), "reports": pages, "claims": data(claimed)})
-        return
-    print_claims(claimed, data_console())
-    print()
-    for written in (*pages, page):
-        print(f"report: {written}")
+    studies = [ReportedStudy(Results.open(folder)) for folder in folders]
+    pages = [str(write_report(study)) for study in studies]
+    every = [one for study in studies for one in study.experiments]
+    name = formats.listing([study.name for study in studies])
+    said = [f"{study.name}: {remark}" for study in studies for remark in remarks(study)]
+    page = write_side_pages(name, every, out or JOINT_FOLDER, said)
+    found = claimed(every)
+    return View(
+        [*map(overview, found), *(f"report: {written}" for written in (*pages, page))],
+        {"report": str(page), "reports": pages, "claims": data(found)},
+    )
 
 
 def export_table(folder: Path, file_format: str, table: str, out: Path | None) -> int:
@@ -174,11 +169,10 @@ def _say_left_out(left_out: Sequence[str]) -> int:
     """On standard error, for the table itself may be on standard output."""
     if not left_out:
         return 0
-    console = progress_console()
     count = formats.count(len(left_out), "place")
-    console.print(f"not all of it could be read; {count} left out:", style="red", soft_wrap=True)
+    say(f"not all of it could be read; {count} left out:", "red")
     for said in left_out[:MOST_SAID]:
-        console.print(f"  {said}", markup=False, soft_wrap=True)
+        say(f"  {said}")
     if (more := len(left_out) - MOST_SAID) > 0:
-        console.print(f"  and {more:,} more", soft_wrap=True)
+        say(f"  and {more:,} more")
     return PARTLY

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from joulelab.cli.options import Domains, Json
+from joulelab.cli.output import show
 
 commands = typer.Typer()
 
@@ -46,7 +47,7 @@ def instruments(
 
     Run the study with several first: --set 'energy.meters=["nvml", "codecarbon", "shelly:HOST"]'.
     """
-    from joulelab.cli.calibrating import Asked, print_instruments
+    from joulelab.cli import calibrating
 
-    asked = Asked(reference, tuple(instrument or ()), tuple(domain or ()), plot, save)
-    print_instruments(folders, asked, as_json=json)
+    asked = calibrating.Asked(reference, tuple(instrument or ()), tuple(domain or ()), plot, save)
+    show(calibrating.instruments(folders, asked), as_json=json)

@@ -8,15 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from joulelab.cli.output import data_console, print_json
 from joulelab.energy.meter import meters
 from joulelab.learning.engine import engines
 from joulelab.learning.images import datasets
 from joulelab.learning.networks import networks
 from joulelab.learning.protocol import protocols
+from joulelab.present import Facts, Section, View
 from joulelab.registry import Part, Registry, load_plugin
 from joulelab.serving.arrivals import arrivals
 from joulelab.serving.policies import policies
@@ -25,12 +22,11 @@ from joulelab.study.study_file import shipped_studies
 from joulelab.tuning.strategy import strategies
 
 
-def print_parts(plugins: Sequence[Path], *, as_json: bool) -> None:
-    """Print studies, networks, data sets, strategies, meters, protocols, engines and kinds.
+def parts(plugins: Sequence[Path]) -> View:
+    """Studies, networks, data sets, strategies, meters, protocols, engines and kinds.
 
     Args:
         plugins: files with parts of the user's own.
-        as_json: JSON instead of a table.
     """
     for path in plugins:
         load_plugin(path)
@@ -45,23 +41,21 @@ def print_parts(plugins: Sequence[Path], *, as_json: bool) -> None:
         "batching policies": policies,
         "arrival processes": arrivals,
     }
-    parts = {"studies": _studies(), **{name: r.parts() for name, r in registries.items()}}
-    if as_json:
-        print_json(
-            {
-                name.replace(" ", "_"): [asdict(part) for part in listed]
-                for name, listed in parts.items()
-            }
-        )
-        return
-    console = data_console()
-    for name, listed in parts.items():
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-        for part in listed:
-            origin = "" if part.origin == "joulelab" else f" [{part.origin}]"
-            table.add_row(part.name, escape(part.summary + origin))
-        console.print(name, style="bold")
-        console.print(table)
+    listed = {"studies": _studies(), **{name: r.parts() for name, r in registries.items()}}
+    return View(
+        [
+            Section(name, [Facts([(part.name, _line(part)) for part in of_name])])
+            for name, of_name in listed.items()
+        ],
+        {
+            name.replace(" ", "_"): [asdict(part) for part in of_name]
+            for name, of_name in listed.items()
+        },
+    )
+
+
+def _line(part: Part) -> str:
+    return part.summary + ("" if part.origin == "joulelab" else f" [{part.origin}]")
 
 
 def _studies() -> list[Part]:

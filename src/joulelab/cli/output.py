@@ -1,45 +1,60 @@
-"""Where output goes: consoles for data and for progress, and JSON with its schema version."""
+"""Where output goes: what was asked for on standard output, what goes on meanwhile on the other."""
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-SCHEMA_VERSION = 1
+    from rich.console import Console
+
+    from joulelab.present import View
+
+
+def show(view: View, *, as_json: bool, notes: bool = True) -> None:
+    """Show what the user asked for, on standard output.
+
+    Args:
+        view: the answer.
+        as_json: as one JSON object instead of text.
+        notes: whether the notes of tables stand underneath.
+    """
+    if as_json:
+        from joulelab.present import data
+
+        sys.stdout.write(f"{data.to_json(data.view_data(view))}\n")
+        return
+    from joulelab.present.terminal import print_view
+
+    print_view(view, data_console(), notes=notes)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Show rows as a bare JSON list on standard output."""
+    from joulelab.present import data
+
+    sys.stdout.write(f"{data.to_json([data.plain(dict(row)) for row in rows])}\n")
+
+
+def say(what: str, style: str = "") -> None:
+    """Say what goes on meanwhile, on standard error."""
+    from rich.text import Text
+
+    progress_console().print(Text(what, style=style), soft_wrap=True)
 
 
 def data_console() -> Console:
     """For what the user asked for: standard output."""
+    from rich.console import Console
+
     return Console(highlight=False)
 
 
 def progress_console() -> Console:
     """For what goes on meanwhile: standard error."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False)
-
-
-def print_json(data: dict[str, Any]) -> None:
-    """Write one JSON object to standard output; a number that is not finite becomes null."""
-    json.dump(_plain({"schema_version": SCHEMA_VERSION, **data}), sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def print_json_list(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a bare JSON list to standard output; a number that is not finite becomes null."""
-    json.dump(_plain([dict(row) for row in rows]), sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

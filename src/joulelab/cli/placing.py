@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from joulelab.cli.output import data_console, print_json
 from joulelab.cli.starting import Beginning, StartRequest
 from joulelab.energy.carbon.footprint import (
     VARIABLE,
@@ -18,28 +15,24 @@ from joulelab.energy.carbon.footprint import (
 )
 from joulelab.energy.carbon.places import FORMS
 from joulelab.errors import UnknownNameError, UsageError
+from joulelab.present import Omitted, Remark, Table, Unavailable, View
+from joulelab.present.data import tables_data
 from joulelab.study.results import Results
 
 if TYPE_CHECKING:
     from joulelab.report.experiment import Experiment
     from joulelab.report.places import Booked, Place
-    from joulelab.report.style import Format
-    from joulelab.report.tables import Omitted, Table
-
-KINDS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
-def print_places(
+def places(
     folder: Path,
     named: Sequence[str],
     by: str,
     pue: float | None,
     start: StartRequest,
     plot: Path | None = None,
-    *,
-    as_json: bool,
-) -> None:
-    """Print CO2e by configuration and place, and the best hour to start.
+) -> View:
+    """CO2e by configuration and place, and the best hour to start.
 
     Args:
         folder: results folder of a study.
@@ -48,7 +41,6 @@ def print_places(
         pue: power usage effectiveness; that of the settings where not given.
         start: when the study may be started.
         plot: file for a figure of CO2e by place, as PNG, SVG or PDF by the end of its name.
-        as_json: JSON instead of tables on standard output.
 
     Raises:
         UsageError: no place is known, a place, factor, PUE or time is impossible, or the work does
@@ -56,56 +48,37 @@ def print_places(
         StoreError: the folder has no study in it, or it cannot be read.
     """
     from joulelab.report.places import named_places
+    from joulelab.report.writing import check_figure_name
 
     start.check()
-    kind = None if plot is None else picture_kind(plot)
+    if plot is not None:
+        check_figure_name(plot)
     pue = checked_pue(default_pue() if pue is None else pue)
     results = Results.open(folder)
-    places = named_places(_named(named, needed=start.series is None))
-    bookings = _book(results, places, by, pue)
-    tables, remarks = _tables(bookings, places, pue)
+    known = named_places(_named(named, needed=start.series is None))
+    bookings = _book(results, known, by, pue)
+    tables = _tables(bookings, known, pue)
     findings = _findings(bookings)
+    remarks = [f"{booked.name}: {remark}" for booked in bookings for remark in booked.remarks]
     begun = Beginning.search(results, start.series, start, pue) if start.series else None
-    if plot is not None and kind is not None:
-        _write_figure(plot, kind, bookings)
-    if not as_json:
-        _print(tables, findings, remarks, begun)
-        return
-    print_json(
+    if plot is not None:
+        _write_figure(plot, bookings)
+    return View(
+        [*tables, *findings, *map(Remark, remarks), *(begun.sentences() if begun else ())],
         {
             "folder": str(folder),
             "by": by,
             "pue": pue,
-            "tables": {table.key: _plain(table) for table in tables},
+            "tables": {
+                table.key: data | ({"note": table.note} if isinstance(table, Table) else {})
+                for table, data in zip(tables, tables_data(tables).values(), strict=True)
+            },
             "findings": findings,
             "remarks": remarks,
             "plot": None if plot is None else str(plot),
             "start": begun.to_dict() if begun else None,
-        }
+        },
     )
-
-
-def _print(
-    tables: Sequence[Table | Omitted],
-    findings: Sequence[str],
-    remarks: Sequence[str],
-    begun: Beginning | None,
-) -> None:
-    from joulelab.report.text import WIDTH, print_table
-
-    console = data_console()
-    width = min(WIDTH, console.width)
-    for table in tables:
-        print_table(table, console)
-    for sentence in findings:
-        console.print()
-        console.print(Text(sentence), width=width)
-    for remark in remarks:
-        console.print(Text(remark, style="yellow"), soft_wrap=True)
-    if begun is not None:
-        console.print()
-        for sentence in begun.sentences():
-            console.print(Text(sentence), width=width)
 
 
 def _named(named: Sequence[str], *, needed: bool) -> list[float | str]:
@@ -128,64 +101,55 @@ def _book(results: Results, places: Sequence[Place], by: str, pue: float) -> lis
 
 
 def _tables(
-    bookings: Sequence[Booked], places: Sequence[Place], pue: float
-) -> tuple[list[Table | Omitted], list[str]]:
-    """The tables of all bookings, and remarks."""
-    from joulelab.report.place_tables import co2e_table, effect_table, place_table
+    bookings: Sequence[Booked], named: Sequence[Place], pue: float
+) -> list[Table | Omitted]:
+    """The tables of all bookings."""
+    from joulelab.report.places import co2e_table, effect_table, place_table
 
-    if not places:
-        return [], []
-    tables: list[Table | Omitted] = [place_table(places, pue)]
-    remarks: list[str] = []
+    if not named:
+        return []
+    tables: list[Table | Omitted] = [place_table(named, pue)]
     for booked in bookings:
-        tables += [co2e_table(booked), effect_table(booked)]
-        remarks += [f"{booked.name}: {remark}" for remark in booked.remarks]
-    return tables, remarks
+        tables.append(_or_why(co2e_table, booked, f"co2e-{booked.name}", "CO2e of a run"))
+        tables.append(_or_why(effect_table, booked, f"effects-{booked.name}", "How large place is"))
+    return tables
+
+
+def _or_why(
+    make: Callable[[Booked], Table], booked: Booked, key: str, title: str
+) -> Table | Omitted:
+    try:
+        return make(booked)
+    except Unavailable as error:
+        return Omitted(key, f"{title}: {booked.name}", error.reason)
 
 
 def _findings(bookings: Sequence[Booked]) -> list[str]:
     """How far place moves the grams of each experiment, where that can be said."""
-    from joulelab.report.place_picture import place_finding
+    from joulelab.report.places import place_finding
 
     said = [(booked.name, place_finding(booked)) for booked in bookings]
     named = "" if len(bookings) == 1 else "{}: "
     return [f"{named.format(name)}{sentence}" for name, sentence in said if sentence]
 
 
-def _write_figure(path: Path, kind: Format, bookings: Sequence[Booked]) -> None:
+def _write_figure(path: Path, bookings: Sequence[Booked]) -> None:
     """Draw CO2e by place, a panel an experiment.
 
     Raises:
         UsageError: nothing is known that could be drawn, or the file cannot be written.
     """
-    from joulelab.report.pictures import Picture
-    from joulelab.report.place_picture import co2e_picture
-    from joulelab.report.style import drawn
+    from joulelab.report.places import co2e_figure
+    from joulelab.report.writing import write_figure
 
     alone = len(bookings) == 1
     panels = {"" if alone else booked.name: booked for booked in bookings}
     if not panels:
         raise UsageError("there is nothing to draw: no place is named", "--place NLD --place TWN")
-    picture = co2e_picture(panels)
-    if not isinstance(picture, Picture):
-        raise UsageError(f"there is nothing to draw: {picture.reason}", "leave out --plot")
     try:
-        path.write_bytes(drawn(picture.figure, kind))
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
-        ) from error
-
-
-def picture_kind(path: Path) -> Format:
-    """The format of a figure, by the end of its file's name.
-
-    Raises:
-        UsageError: it is none of the three.
-    """
-    if path.suffix.lower() not in KINDS:
-        raise UsageError(f"{path}: no such kind of picture", f"end it in {', '.join(KINDS)}")
-    return KINDS[path.suffix.lower()]
+        write_figure(co2e_figure(panels), path)
+    except Unavailable as error:
+        raise UsageError(f"there is nothing to draw: {error.reason}", "leave out --plot") from None
 
 
 def _with_factor(found: Sequence[Experiment], by: str) -> list[Experiment]:
@@ -196,11 +160,3 @@ def _with_factor(found: Sequence[Experiment], by: str) -> list[Experiment]:
         factors = dict.fromkeys(factor for one in found for factor in one.factors)
         raise UnknownNameError("factor of this study", by, ["configuration", *factors])
     return those
-
-
-def _plain(table: Table | Omitted) -> dict[str, Any]:
-    from joulelab.report.tables import Table
-
-    if not isinstance(table, Table):
-        return {"title": table.title, "omitted": table.reason}
-    return {"title": table.title, "note": table.note, "rows": table.raw.to_dict("records")}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from joulelab import formats
-from joulelab.cli.output import data_console, print_json, progress_console
+from joulelab.cli import planning_history
+from joulelab.cli.output import say
 from joulelab.energy.reading import Status
+from joulelab.present import Column, Part, Remark, Table, View, words
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Cost, Prediction
@@ -29,101 +26,101 @@ MINIATURE_S = 1800.0
 """A whole study that takes longer than the first is offered as a miniature of about the second."""
 
 
-def print_plan(study: Study, folders: Sequence[Path] | None = None, *, as_json: bool) -> None:
-    """Print what a study would run, with predicted time and energy.
+def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
+    """What a study would run, with time and energy as predicted by timing parts of it.
 
     Args:
         study: the study.
         folders: stored runs that have a say too; all in ``joulelab-out`` where ``None``.
-        as_json: JSON instead of a table.
     """
-    from joulelab.cli import planning_history
-
     planning_history.check_folders(folders)
     listener = _Waiting()
     plan, prediction = study.predict(listener)
     history = planning_history.beside(study, listener.summaries, folders)
-    if as_json:
-        told = _plan_data(study.spec, plan, prediction, listener.summaries)
-        print_json({**told, "stored_runs": planning_history.data(history)})
-        return
-    console = data_console()
-    show_plan(console, study.spec, plan, prediction, {}, listener.summaries)
-    for line in planning_history.sentences(history) if history else ():
-        console.print(line, markup=False, soft_wrap=True)
+    parts = plan_parts(study.spec, plan, prediction, {}, listener.summaries)
+    return View(
+        [*parts, *(planning_history.sentences(history) if history else ())],
+        lambda: {
+            **_plan_data(study.spec, plan, prediction, listener.summaries),
+            "stored_runs": planning_history.data(history),
+        },
+    )
 
 
-def show_plan(
-    console: Console,
+def plan_parts(
     spec: StudySpec,
     plan: Plan,
     prediction: Prediction,
     states: Mapping[str, str],
     summaries: Sequence[WorkloadSummary],
-) -> None:
-    """Draw the plan as a table of experiments, each with what is left and what it will cost.
+) -> list[Part]:
+    """The plan as a table of experiments, each with what is left and what it will cost.
 
     Args:
-        console: where to.
         spec: the study.
         plan: all of it.
         prediction: of the configurations that have runs left.
         states: of runs that an earlier session has seen.
-        summaries: what each kind of work works with.
+        summaries: what each workload works with.
     """
-    title = f"plan of {spec.name} ({'; '.join(one.means for one in summaries)})"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("experiment")
     experiments = spec.experiments()
     counted = {name: 0 for one in experiments.values() for name in one.counts()}
-    table.add_column(" x ".join(["configurations", *counted]))
-    for column in ("runs", "done", "time left", "energy left"):
-        table.add_column(column, justify="right")
+    rows = []
     for name, factors in plan.factors.items():
         runs = [run for run in plan.runs if run.experiment == name]
         left = _left(runs, states)
         cost = prediction.total(left)
         configurations = sum(c.experiment == name for c in plan.configurations)
         counts = [configurations, *experiments[name].counts().values()]
-        table.add_row(
-            name,
-            f"{' x '.join(map(str, counts))}\n[dim]{' x '.join(factors)}[/dim]",
-            str(len(runs)),
-            str(len(runs) - len(left)),
-            formats.duration(cost.duration_s) if left else "-",
-            formats.joules(cost.energy_j) if left else "-",
+        rows.append(
+            {
+                "experiment": name,
+                "factors": " x ".join(factors),
+                "counts": " x ".join(map(str, counts)),
+                "runs": len(runs),
+                "done": len(runs) - len(left),
+                "duration_s": cost.duration_s if left else None,
+                "energy_j": cost.energy_j if left else None,
+                "left": len(left),
+            }
         )
-    left = _left(plan.runs, states)
-    console.print(table)
-    if left:
-        total = prediction.total(left)
-        console.print(
-            f"in all {_runs_in_words(len(left), summaries)}: about {_time(total)} and "
-            f"{_energy(total)}",
-            soft_wrap=True,
+    columns = [
+        words("experiment"),
+        words("factors"),
+        words(" x ".join(["configurations", *counted]), "counts"),
+        Column("runs"),
+        Column("done"),
+        Column("time left", ("left", "duration_s"), _if_left(formats.duration)),
+        Column("energy left", ("left", "energy_j"), _if_left(formats.joules)),
+    ]
+    title = f"Plan of {spec.name} ({'; '.join(one.means for one in summaries)})"
+    parts: list[Part] = [Table(rows, columns, title=title)]
+    if not (left := _left(plan.runs, states)):
+        return parts
+    total = prediction.total(left)
+    bases = " and ".join(one.basis for one in summaries)
+    parts += [
+        f"in all {_runs_in_words(len(left), summaries)}: about {_time(total)} and {_energy(total)}",
+        f"predicted from {bases}; the truth lies within the ranges in 95 of 100 cases, if the "
+        "machine stays as it is",
+    ]
+    if sentence := spec.miniature_in_words(_train_images(summaries)):
+        parts.append(sentence)
+    elif total.duration_s > LONG_S:
+        parts.append(
+            f"that is long for this machine: --scale {_fitting(total)} makes a miniature that does "
+            "this share of the work"
         )
-        bases = " and ".join(one.basis for one in summaries)
-        console.print(
-            f"predicted from {bases}; the truth lies within the ranges in 95 of 100 cases, if the "
-            "machine stays as it is",
-            style="dim",
-            soft_wrap=True,
-        )
-        if sentence := spec.miniature_in_words(_train_images(summaries)):
-            console.print(sentence, soft_wrap=True)
-        elif total.duration_s > LONG_S:
-            console.print(
-                f"that is long for this machine: --scale {_fitting(total)} makes a miniature that "
-                "does this share of the work",
-                soft_wrap=True,
-            )
+    return parts
 
 
-def show_remarks(console: Console, summaries: Sequence[WorkloadSummary]) -> None:
-    """Say where something is not as it was asked for; the lines stay."""
-    for one in summaries:
-        if one.remark:
-            console.print(Text(one.remark, style="yellow"), soft_wrap=True)
+def _if_left(form: Callable[[float | None], str]) -> Callable[[int, float | None], str]:
+    return lambda left, value: form(value) if left else "-"
+
+
+def remarks(summaries: Sequence[WorkloadSummary]) -> list[Remark]:
+    """Where something is not as it was asked for."""
+    return [Remark(one.remark) for one in summaries if one.remark]
 
 
 def _runs_in_words(count: int, summaries: Sequence[WorkloadSummary]) -> str:
@@ -206,12 +203,10 @@ class _Waiting(Listener):
 
     summaries: Sequence[WorkloadSummary]
 
-    def __init__(self) -> None:
-        self._console = progress_console()
-
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
         self.summaries = summaries
-        show_remarks(self._console, summaries)
+        for one in remarks(summaries):
+            say(one.text, "yellow")
 
     def doing(self, what: str) -> None:
-        self._console.print(f"{what} ...", style="dim", soft_wrap=True)
+        say(f"{what} ...", "dim")

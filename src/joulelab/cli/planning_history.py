@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from joulelab import formats
-from joulelab.cli.output import data_console, print_json
 from joulelab.cli.predicting_before import stored_on
 from joulelab.errors import UsageError
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
+from joulelab.present import Column, Table, View, words
 from joulelab.study.study import Study
 from joulelab.study.workload import WorkloadSummary
 
 
-def print_untimed(
-    study: Study, folders: Sequence[Path] | None, device: str, *, as_json: bool
-) -> None:
-    """Print what stored runs say of a study; nothing is timed.
+def untimed(study: Study, folders: Sequence[Path] | None, device: str) -> View:
+    """What stored runs say of a study; nothing is timed.
 
     Args:
         study: the study.
         folders: results to learn from; all in ``joulelab-out`` where ``None``.
         device: the hardware that it is for.
-        as_json: JSON instead of a table.
 
     Raises:
         UsageError: stored runs say nothing of it.
@@ -41,29 +36,23 @@ def print_untimed(
             f"{found.reason}",
             "leave out --untimed, and parts of it are timed here",
         )
-    if as_json:
-        print_json(
-            {"study": study.spec.to_dict(), "runs": len(plan.runs), "stored_runs": found.to_dict()}
-        )
-        return
-    console = data_console()
-    table = Table(
-        title=f"{study.spec.name}, from stored runs alone", title_justify="left", box=SIMPLE_HEAD
+    counts = Counter((run.experiment, run.configuration) for run in plan.runs)
+    rows = [
+        {"configuration": key[1], "runs": counts[key], **vars(forecast)}
+        for key, forecast in found.by_configuration.items()
+    ]
+    columns = [
+        words("configuration"),
+        Column("runs"),
+        Column("energy of one", "energy_j", formats.joules),
+        Column("95 % interval", ("energy_low_j", "energy_high_j"), formats.joules_range),
+        Column("time of one", "duration_s", formats.duration),
+    ]
+    title = f"{study.spec.name}, from stored runs alone"
+    return View(
+        [Table(rows, columns, title=title), *sentences(found)],
+        {"study": study.spec.to_dict(), "runs": len(plan.runs), "stored_runs": found.to_dict()},
     )
-    table.add_column("configuration")
-    for name in ("runs", "energy of one", "95 % interval", "time of one"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for key, row in found.by_configuration.items():
-        table.add_row(
-            key[1],
-            str(sum((run.experiment, run.configuration) == key for run in plan.runs)),
-            formats.joules(row.energy_j),
-            formats.joules_range(row.energy_low_j, row.energy_high_j),
-            formats.duration(row.duration_s),
-        )
-    console.print(table)
-    for line in sentences(found):
-        console.print(line, markup=False, soft_wrap=True)
 
 
 def check_folders(folders: Sequence[Path] | None) -> None:

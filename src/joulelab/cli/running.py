@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from joulelab import formats
-from joulelab.cli.output import data_console, print_json, progress_console
-from joulelab.cli.planning import show_plan, show_remarks
+from joulelab.cli.inspecting import reported
+from joulelab.cli.output import progress_console, show
+from joulelab.cli.planning import plan_parts, remarks
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
+from joulelab.present import View
+from joulelab.present.terminal import print_view
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
@@ -41,9 +44,8 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     Returns:
         The exit code: 0, or 3 where runs failed.
     """
-    from joulelab.report.experiment import experiments
-    from joulelab.report.page import write_report
-    from joulelab.report.text import print_summary
+    from joulelab.report.ledger import ReportedStudy
+    from joulelab.report.pages import brief_view
 
     end_on_sigterm()
     display = _Display(progress_console())
@@ -56,15 +58,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
             soft_wrap=True,
         )
         raise
-    found = experiments(results)
-    page = write_report(results, found)
-    if as_json:
-        from joulelab.report.page import report_data
-
-        print_json({"folder": str(folder), "report": str(page), **report_data(results, found)})
-    else:
-        print_summary(results, data_console(), found)
-        print(f"report: {page}")
+    show(reported(ReportedStudy(results), brief_view), as_json=as_json)
     if failed := results.failed():
         display.console.print(
             f"{failed} runs failed; `joulelab status {folder}` says why", style="red"
@@ -118,21 +112,15 @@ class _Display(Listener):
 
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
         self._summaries = summaries
-        show_remarks(self.console, summaries)
+        print_view(View(remarks(summaries)), self.console)
 
     def doing(self, what: str) -> None:
         self.console.print(f"{what} ...", style="dim", soft_wrap=True)
 
     def predicted(self, prediction: Prediction) -> None:
         self._prediction = prediction
-        show_plan(
-            self.console,
-            self._spec,
-            self._plan,
-            prediction,
-            self._states,
-            self._summaries,
-        )
+        parts = plan_parts(self._spec, self._plan, prediction, self._states, self._summaries)
+        print_view(View(parts), self.console)
         self._progress.update(
             self._task, total=len(self._plan.runs), completed=self._done(), visible=True
         )

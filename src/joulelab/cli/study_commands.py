@@ -21,6 +21,7 @@ from joulelab.cli.options import (
     Timezone,
     Trust,
 )
+from joulelab.cli.output import show
 from joulelab.errors import UntrustedCodeError, UsageError
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class Table(StrEnum):
 @commands.command("list")
 def list_(plugin: Plugins = None, json: Json = False) -> None:
     """List studies, networks, data sets, strategies, meters and more, a line each."""
-    from joulelab.cli.listing import print_parts
+    from joulelab.cli import listing
 
-    print_parts(plugin or [], as_json=json)
+    show(listing.parts(plugin or []), as_json=json)
 
 
 @commands.command()
@@ -85,15 +86,15 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     """Show what a study would run, and predict its time and energy; nothing is kept."""
     loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     if untimed:
-        from joulelab.cli.planning_history import print_untimed
+        from joulelab.cli import planning_history
 
-        print_untimed(loaded, from_, device, as_json=json)
+        show(planning_history.untimed(loaded, from_, device), as_json=json)
         return
     if device != "auto":
         raise UsageError("--device is for --untimed", "set the study's own: --set device=cuda:0")
-    from joulelab.cli.planning import print_plan
+    from joulelab.cli import planning
 
-    print_plan(loaded, from_, as_json=json)
+    show(planning.timed(loaded, from_), as_json=json)
 
 
 @commands.command()
@@ -121,9 +122,9 @@ def run(
 @commands.command()
 def status(folder: Folder, json: Json = False) -> None:
     """Say how far a study is, also while it runs."""
-    from joulelab.cli.inspecting import print_status
+    from joulelab.cli import inspecting
 
-    print_status(folder, as_json=json)
+    show(inspecting.status(folder), as_json=json)
 
 
 @commands.command()
@@ -142,12 +143,11 @@ def report(
     Of several studies, for instance on two data sets, the claims, tables and figures of the paper
     are written together as well.
     """
-    from joulelab.cli.inspecting import print_joint_report, print_report
+    from joulelab.cli import inspecting
 
-    if len(folders) == 1 and out is None:
-        print_report(folders[0], as_json=json)
-    else:
-        print_joint_report(folders, out, as_json=json)
+    alone = len(folders) == 1 and out is None
+    made = inspecting.report(folders[0]) if alone else inspecting.joint_report(folders, out)
+    show(made, as_json=json)
 
 
 @commands.command()
@@ -191,13 +191,13 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     json: Json = False,
 ) -> None:
     """Say what a study's energy would mean in CO2e at other places, or at other hours."""
-    from joulelab.cli.placing import print_places
+    from joulelab.cli import placing
     from joulelab.cli.starting import StartRequest
     from joulelab.energy.carbon.footprint import in_zone, names_series
 
     asked = StartRequest(start, duration, within, from_, timezone)
     located = [in_zone(one, timezone) or one if names_series(one) else one for one in place or []]
-    print_places(folder, located, by, pue, asked, plot, as_json=json)
+    show(placing.places(folder, located, by, pue, asked, plot), as_json=json)
 
 
 @commands.command()

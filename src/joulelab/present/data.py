@@ -42,8 +42,11 @@ def tables_data(made: Iterable[Table | Omitted]) -> dict[str, Any]:
 
 def view_data(view: View) -> dict[str, Any]:
     """A view as one JSON object, with its ``schema_version``."""
-    data = dict(view.data) if view.data else {"tables": tables_data(_tables(view.parts))}
-    return {"schema_version": SCHEMA_VERSION, **plain(data)}
+    data = view.data() if callable(view.data) else view.data
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **plain(data or {"tables": tables_data(_tables(view.parts))}),
+    }
 
 
 def to_json(data: object) -> str:

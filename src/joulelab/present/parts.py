@@ -270,8 +270,9 @@ class View:
 
     Attributes:
         parts: in order; the first is the answer.
-        data: the same for a program; the tables by their keys where not given.
+        data: the same for a program, or a function that makes it; the tables by their keys where
+            not given.
     """
 
     parts: Sequence[Part]
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)

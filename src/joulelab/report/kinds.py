@@ -48,4 +48,10 @@ ARCHITECTURE = Report(
 
 
 def report_of(experiment: Experiment) -> Report:
-    return TUNING if "strategy" in experiment.factors else ARCHITECTURE
+    """What an experiment shows."""
+    from joulelab.report.batching.report import BATCHING
+    from joulelab.report.timeline.report import TIMELINE
+    from joulelab.report.training_cost.report import TRAINING_COST
+
+    known = {"batching": BATCHING, "timeline": TIMELINE, "training-cost": TRAINING_COST}
+    return known.get(experiment.kind, TUNING if "strategy" in experiment.factors else ARCHITECTURE)

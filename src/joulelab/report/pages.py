@@ -271,7 +271,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         Section("Conditions", [Facts(conditions.conditions(study.results))]),
         Section("How to reproduce this", [REPRODUCE]),
     ]
-    write_tables(body, folder / "tables")
+    write_tables([*lead, *body], folder / "tables")
     return html.page(
         study.name,
         body,

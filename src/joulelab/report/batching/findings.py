@@ -6,17 +6,23 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.analysis.policy_choice import MATTERS, Choice, Limit, PolicyFigures
-from joulelab.report.batching.effects import energy_effects, model_by_policy, response_effects
-from joulelab.report.batching.notes import limit_note, saturations
+from joulelab.present import Declared, Table, Unavailable
 from joulelab.report.batching.runs import (
     asked_limit,
     choices,
+    limit_note,
+    saturations,
     setting_name,
     tail_name,
 )
+from joulelab.report.batching.tables import (
+    energy_effects,
+    energy_range,
+    model_by_policy,
+    response_effects,
+)
+from joulelab.report.effects import FIXED, SIGNIFICANT_P
 from joulelab.report.experiment import Experiment
-from joulelab.report.factor_effects import FIXED
-from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table
 
 Chosen = tuple[dict[str, Any], Choice]
 AT_LEAST = 2
@@ -37,18 +43,20 @@ def batching_findings(experiment: Experiment) -> list[str]:
     """
     if not len(experiment.runs):
         return []
-    found = choices(experiment)
-    sentences = [_setting(experiment, levels, choice) for levels, choice in found]
-    sentences += [_reach(experiment, found)]
-    sentences += [_effects(energy_effects(experiment), "Energy per request")]
-    sentences += [_effects(response_effects(experiment), "Mean response time")]
+    try:
+        found = choices(experiment)
+    except Unavailable:
+        found = []
+    said = [_setting(experiment, levels, choice) for levels, choice in found]
+    said += [_reach(experiment, found)]
+    said += [_effects(experiment, energy_effects, "Energy per request")]
+    said += [_effects(experiment, response_effects, "Mean response time")]
     if found:
-        basis, status = experiment.energy.name, experiment.energy.status
-        sentences += [f"Energy per request is {basis}, {status}."]
-        sentences += limit_note(experiment)
+        said += [f"Energy per request is {experiment.energy.name}, {experiment.energy.status}."]
+        said += limit_note(experiment)
     else:
-        sentences += saturations(experiment)
-    return [sentence for sentence in sentences if sentence]
+        said += saturations(experiment)
+    return [sentence for sentence in said if sentence]
 
 
 def _setting(experiment: Experiment, levels: dict[str, Any], choice: Choice) -> str:
@@ -102,12 +110,7 @@ def _energy(figures: PolicyFigures) -> str:
     said = formats.joules(figures.energy_j)
     if not formats.known(figures.low_j):
         return f"{said} (one run)" if figures.runs == 1 else said
-    between = (
-        formats.joules_range(figures.low_j, figures.high_j)
-        if figures.low_j > 0
-        else formats.signed(formats.interval(figures.low_j, figures.high_j, formats.joules))
-    )
-    return f"{said} ({between})"
+    return f"{said} ({energy_range(figures.low_j, figures.high_j)})"
 
 
 def _against(choice: Choice) -> str:
@@ -201,14 +204,16 @@ def _reach(experiment: Experiment, found: list[Chosen]) -> str:
     if len(by_model) < AT_LEAST:
         return ""
     most, least = (pick(by_model, key=lambda m: by_model[m]) for pick in (max, min))
-    p, eta_squared, reason = model_by_policy(experiment)
     said = (
         f"Between the policies, batching moves the energy per request of {most} by up to "
         f"{formats.percent(by_model[most], 0)} and that of {least} by up to "
         f"{formats.percent(by_model[least], 0)}"
     )
-    if reason:
-        return f"{said}; whether models differ in this cannot be tested ({reason})."
+    try:
+        p, eta_squared = model_by_policy(experiment)
+    except Unavailable as error:
+        why = error.reason.rstrip(".")
+        return f"{said}; whether models differ in this cannot be tested ({why})."
     test = (
         "interaction of model and policy, on logarithms: p "
         f"{_equals(p)}, partial η² = {formats.effect(eta_squared)}"
@@ -218,12 +223,14 @@ def _reach(experiment: Experiment, found: list[Chosen]) -> str:
     return f"{said}: tune the batch size per model ({test})."
 
 
-def _effects(table: Table | Omitted, noun: str) -> str:
+def _effects(experiment: Experiment, table: Declared[Experiment, Table], noun: str) -> str:
     """Which factors move a measure, the strongest first."""
-    if isinstance(table, Omitted):
+    try:
+        tested = table(experiment).frame
+    except Unavailable:
         return ""
     eta = f"{FIXED}eta_squared"
-    rows = table.raw.sort_values(eta, ascending=False).to_dict("records")
+    rows = tested.sort_values(eta, ascending=False).to_dict("records")
     moved = [
         f"{row['factor']} (η² = {formats.effect(row[eta])}, {row[f'{FIXED}magnitude']})"
         for row in rows

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,37 +22,67 @@ from joulelab.analysis.policy_choice import (
     choose,
     response_column,
 )
-from joulelab.report.experiment import NET, Experiment, once
+from joulelab.present import Unavailable, once_each
+from joulelab.report.effects import Outcome
+from joulelab.report.experiment import NET, Experiment, energy_column
 
 Levels = Mapping[str, Any]
+RESPONSE = "response_mean_s"
+MOST_NAMED = 6
+"""Of more cells, the first are named and the others counted."""
+REMARKS = ("remarks", "producer")
+REASONS = (("dropped_full", "queue full"), ("unreadable", "unreadable image"))
 
 
-@once
+@once_each
 def requests(experiment: Experiment) -> pd.DataFrame:
     """The finished runs with what a request cost in each."""
     return per_request(experiment.measured)
 
 
-@once
+@once_each
 def cell_figures(experiment: Experiment) -> pd.DataFrame:
     """A row a model, policy and arrival process; see `joulelab.analysis.batching.cells`."""
     return cells(requests(experiment), experiment.factors)
 
 
-def each_column(experiment: Experiment) -> str | None:
-    """The column with the energy per request that counts; ``None`` where no energy is known."""
-    if experiment.energy.column is None:
-        return None
-    column = NET_EACH if experiment.energy.column == NET else GROSS_EACH
-    return column if requests(experiment)[column].notna().any() else None
+def each_column(experiment: Experiment) -> str:
+    """The column with the energy per request that counts.
+
+    Raises:
+        Unavailable: no energy is known, or no run with an energy has answered a request.
+    """
+    column = NET_EACH if energy_column(experiment) == NET else GROSS_EACH
+    if not requests(experiment)[column].notna().any():
+        raise Unavailable("no run with an energy has answered a request.")
+    return column
 
 
-def each_label(experiment: Experiment) -> str:
-    """For an axis, the unit left open: ``net energy per request, {unit} (measured)``."""
-    return f"{experiment.energy.name} per request, {{unit}} ({experiment.energy.status})"
+def energy_each(experiment: Experiment) -> Outcome:
+    """The energy per request of the runs.
+
+    Raises:
+        Unavailable: none is known.
+    """
+    column, runs = each_column(experiment), requests(experiment)
+    return Outcome(runs, experiment.varied, column, "energy per request", "energies per request")
 
 
-@once
+def response_times(experiment: Experiment) -> Outcome:
+    """The mean response time of the runs that kept up.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    runs = requests(experiment) if len(experiment.runs) else experiment.runs
+    steady = runs[~(runs["saturated"] > 0) & runs[RESPONSE].notna()] if len(runs) else runs
+    if not len(steady):
+        raise Unavailable("no run that kept up has a response time.")
+    varied = [factor for factor in experiment.factors if steady[factor].nunique() > 1]
+    return Outcome(steady, varied, RESPONSE, "mean response time", "mean response times")
+
+
+@once_each
 def asked_limit(experiment: Experiment) -> tuple[Limit | None, str]:
     """The limit of the response time, if there is one, and in a sentence why it cannot be kept.
 
@@ -103,12 +134,14 @@ def settings_of(experiment: Experiment) -> list[str]:
     return [factor for factor in experiment.factors if factor != "policy"]
 
 
-@once
+@once_each
 def choices(experiment: Experiment) -> list[tuple[dict[str, Any], Choice]]:
-    """For each model and arrival process the policy to run; empty where no energy is known."""
+    """For each model and arrival process the policy to run.
+
+    Raises:
+        Unavailable: no energy is known.
+    """
     column = each_column(experiment)
-    if column is None:
-        return []
     runs = requests(experiment)
     response = response_column(percentile_of(experiment))
     runs = runs if response in runs else runs.assign(**{response: math.nan})
@@ -147,7 +180,7 @@ def by_cell(
         yield dict(zip(factors, levels, strict=True)), there[levels]
 
 
-@once
+@once_each
 def rate_names(experiment: Experiment) -> dict[str, str]:
     """A short name for each arrival process: its rate, ``16/s``, where no other has the same."""
     if "arrivals" not in experiment.runs or "offered_per_s" not in experiment.runs:
@@ -167,7 +200,7 @@ def rate(per_s: float | None) -> str:
 
 
 def arrivals_name(experiment: Experiment, levels: Levels) -> str:
-    """The arrival process of some levels in short; empty where it is no factor."""
+    """The arrival process of some levels in short; empty where it is not a factor."""
     text = str(levels.get("arrivals", ""))
     return rate_names(experiment).get(text, text)
 
@@ -212,3 +245,112 @@ def histogram(told: object) -> dict[int, int]:
     if not isinstance(told, Mapping):
         return {}
     return {int(size): int(count) for size, count in told.items() if int(count) > 0}
+
+
+def saturations(experiment: Experiment) -> list[str]:
+    """Which cells are saturated or may be, with what was offered and served."""
+    said, unsure = [], []
+    for levels, rows in by_cell(experiment, requests(experiment)):
+        name, saturated = cell_name(experiment, levels), rows[rows["saturated"] > 0]
+        unknown = rows[rows["saturated"].isna()]
+        if len(saturated):
+            words = _first_words(saturated, "saturation") or "requests came faster than they left"
+            said.append(f"{name}: {words}{_some(len(saturated), len(rows))}")
+        elif len(unknown):
+            words = _first_words(unknown, "saturation") or "nobody knows"
+            unsure.append(f"{name}: {words}{_some(len(unknown), len(rows))}")
+    parts = []
+    if said:
+        parts.append(
+            f"Saturated, so that their response times grow with the window: {_listed(said)}."
+        )
+    if unsure:
+        parts.append(f"Perhaps saturated: {_listed(unsure)}.")
+    return parts
+
+
+def _some(count: int, runs: int) -> str:
+    return f" (in {count} of {runs} runs)" if count < runs else ""
+
+
+def drops(experiment: Experiment) -> list[str]:
+    """Which cells dropped requests, how many and why."""
+    said = []
+    for levels, rows in by_cell(experiment, requests(experiment)):
+        dropped = int(rows["dropped"].fillna(0).sum())
+        if not dropped:
+            continue
+        reasons = {
+            reason: int(pd.to_numeric(rows[column]).fillna(0).sum())
+            for column, reason in REASONS
+            if column in rows
+        }
+        if (rest := dropped - sum(reasons.values())) > 0:
+            reasons["the model failed, or another reason"] = rest
+        why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items() if count)
+        share = formats.share(dropped / requested) if (requested := rows["requests"].sum()) else ""
+        part = f", {share}" if share else ""
+        said.append(f"{cell_name(experiment, levels)}: {dropped:,}{part} ({why})")
+    return [f"Dropped: {_listed(said)}."] if said else []
+
+
+def absences(experiment: Experiment) -> list[str]:
+    """Cells of which no run has finished, and failed runs."""
+    runs, factors = experiment.runs, list(experiment.factors)
+    there = set(runs[factors].itertuples(index=False, name=None))
+    every = itertools.product(*(list(dict.fromkeys(runs[name])) for name in factors))
+    gone = [
+        cell_name(experiment, dict(zip(factors, levels, strict=True)))
+        for levels in every
+        if levels not in there
+    ]
+    parts = [f"No run has finished of {_listed(gone)}."] if gone else []
+    if experiment.failed:
+        parts.append(f"{formats.count(experiment.failed, 'failed run')} left out.")
+    return parts
+
+
+def remarks(experiment: Experiment) -> list[str]:
+    """What the server and the producer had to say of single cells, such as halved batches."""
+    by_remark: dict[str, list[str]] = {}
+    for levels, rows in by_cell(experiment, requests(experiment)):
+        columns = [rows[column] for column in REMARKS if column in rows]
+        told = [one for column in columns for words in column for one in _words(words)]
+        for remark in dict.fromkeys(told):
+            by_remark.setdefault(remark, []).append(cell_name(experiment, levels))
+    said = [f"{remark} ({_listed(where)})" for remark, where in by_remark.items()]
+    return [f"Remarks: {_listed(said)}."] if said else []
+
+
+def arrivals_note(experiment: Experiment) -> list[str]:
+    """How requests came, where short names stand for the arrival processes."""
+    names = rate_names(experiment)
+    if not names:
+        return []
+    said = [text if text == name else f"{name} is {text}" for text, name in names.items()]
+    return [f"Arrivals: {_listed(said)}."]
+
+
+def limit_note(experiment: Experiment) -> list[str]:
+    """Why the study's limit is not checked; nothing where it is, or where there is none."""
+    _, why = asked_limit(experiment)
+    return [why] if why else []
+
+
+def _first_words(rows: pd.DataFrame, column: str) -> str:
+    if column not in rows:
+        return ""
+    return next((one for words in rows[column] for one in _words(words)), "")
+
+
+def _words(told: object) -> list[str]:
+    """The remarks of a run, which are a text or several."""
+    if isinstance(told, str):
+        return [told.rstrip(".")] if told else []
+    return [str(one).rstrip(".") for one in told] if isinstance(told, list | tuple) else []
+
+
+def _listed(said: Sequence[str]) -> str:
+    more = len(said) - MOST_NAMED
+    shown = "; ".join(said[:MOST_NAMED])
+    return f"{shown}; and {more:,} more" if more > 0 else shown

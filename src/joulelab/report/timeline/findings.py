@@ -10,8 +10,9 @@ from joulelab import formats
 from joulelab.analysis.accuracy_records import accuracy_records
 from joulelab.analysis.growth import yearly
 from joulelab.analysis.trend import Trend
+from joulelab.present import Unavailable
+from joulelab.report.effects import SIGNIFICANT_P
 from joulelab.report.experiment import Experiment
-from joulelab.report.tables import SIGNIFICANT_P, Table
 from joulelab.report.timeline.points import (
     BEST,
     MODEL,
@@ -22,16 +23,19 @@ from joulelab.report.timeline.points import (
     sizes_words,
     weights_words,
 )
-from joulelab.report.timeline.tables import correlation_table, network_table, points_interval
+from joulelab.report.timeline.tables import correlations, networks, points_interval
 
 MOST_NAMED = 8
 LEAST_RECORDS = 2
 
 
 def timeline_findings(experiment: Experiment) -> list[str]:
-    """Sentences on energy and accuracy over the years; empty where nothing can be said yet."""
-    if not isinstance(network_table(experiment), Table):
-        return []
+    """Sentences on energy and accuracy over the years.
+
+    Raises:
+        Unavailable: nothing can be said yet.
+    """
+    networks(experiment)
     said = [
         _energy(experiment),
         _against_accuracy(experiment),
@@ -161,11 +165,12 @@ def _place(row: pd.Series[Any]) -> str:
 
 
 def _correlation(experiment: Experiment) -> str:
-    table = correlation_table(experiment)
-    if not isinstance(table, Table):
+    try:
+        rows = correlations(experiment).frame
+    except Unavailable:
         return ""
     named = {"flops": "FLOPs", "parameters": "parameters"}
-    at_best = table.raw[(table.raw["energy"] == BEST) & table.raw["of"].isin(list(named))]
+    at_best = rows[(rows["energy"] == BEST) & rows["of"].isin(list(named))]
     said = [
         f"{named[row['of']]} {formats.effect(row['rho'])} "
         f"({formats.interval(row['low'], row['high'], formats.effect)})"

@@ -17,7 +17,8 @@ from joulelab.analysis.growth import Growth, growth
 from joulelab.analysis.missing import numbers, require_columns
 from joulelab.analysis.pareto import undominated
 from joulelab.analysis.trend import Trend, trend
-from joulelab.report.experiment import Experiment, once
+from joulelab.present import once_each
+from joulelab.report.experiment import Experiment
 
 KIND = "timeline"
 MODEL, SIZE, USED = "model", "batch_size", "batch_used"
@@ -34,7 +35,7 @@ _FIGURES = {
 _WORDS = ("source", "weights")
 
 
-@once
+@once_each
 def network_points(experiment: Experiment) -> pd.DataFrame:
     """A row a network, the oldest first.
 
@@ -70,26 +71,26 @@ def network_points(experiment: Experiment) -> pd.DataFrame:
     return points.sort_values(["year", BEST], kind="stable", ignore_index=True)
 
 
-@once
+@once_each
 def energy_trend(experiment: Experiment) -> Trend:
     """The decimal logarithm of energy per image over the years, at the best batch size."""
     return trend(network_points(experiment), BEST, logarithm=True)
 
 
-@once
+@once_each
 def single_trend(experiment: Experiment) -> Trend:
     """The same at batch size 1."""
     return trend(network_points(experiment), SINGLE, logarithm=True)
 
 
-@once
+@once_each
 def accuracy_trend(experiment: Experiment) -> Trend:
     """Published top-1 accuracy over the years, of the networks whose energy is known."""
     points = network_points(experiment)
     return trend(points[points[BEST].notna()], ACCURACY)
 
 
-@once
+@once_each
 def relative_growth(experiment: Experiment) -> Growth:
     """Energy per image at the best batch size against accuracy, relative to themselves."""
     return growth(network_points(experiment), BEST, ACCURACY)

@@ -6,8 +6,6 @@ steeply than accuracy, with ShuffleNetV2 as the exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
@@ -15,8 +13,8 @@ from joulelab import formats
 from joulelab.analysis.growth import yearly
 from joulelab.analysis.rank_correlation import rank_correlation
 from joulelab.analysis.trend import OUTLIER_P, Trend
-from joulelab.report.experiment import Experiment, once
-from joulelab.report.tables import Omitted, Table, no_energy
+from joulelab.present import Column, Table, Unavailable, table, words
+from joulelab.report.experiment import Experiment, energy_column
 from joulelab.report.timeline.points import (
     ACCURACY,
     BEST,
@@ -32,147 +30,126 @@ from joulelab.report.timeline.points import (
 )
 
 MILLION = 1e6
-NETWORKS = "Energy per image of each network"
 FIGURES = {SINGLE: "energy, batch 1", BEST: "energy, best batch"}
 
 
-def timeline_tables(experiment: Experiment) -> list[Table | Omitted]:
-    """Every table of a comparison over time, in the order of the report."""
-    makers = (network_table, trend_table, distance_table, correlation_table)
-    return [make(experiment) for make in makers]
-
-
-@once
-def network_table(experiment: Experiment) -> Table | Omitted:
+@table("timeline-networks", "Energy per image of each network")
+def networks(experiment: Experiment) -> Table:
     """Year, source, accuracy and size of each network, and its joules an image."""
-    key, title = "timeline-networks", NETWORKS
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
-    raw = network_points(experiment)
-    if not raw[BEST].notna().any():
-        return Omitted(key, title, "no run has an energy above 0 and a number of images.")
-    shown = pd.DataFrame(
-        {
-            "network": raw[MODEL].map(str),
-            "year": raw["year"].map(_year),
-            "source": raw["source"].fillna(formats.UNKNOWN),
-            "weights": raw["weights"].fillna(formats.UNKNOWN),
-            "top-1": raw[ACCURACY].map(formats.percent),
-            "FLOPs": raw["flops"].map(formats.operations),
-            "parameters, M": raw["parameters"].map(lambda n: formats.at_scale(n, MILLION)),
-            "at batch 1": raw[SINGLE].map(formats.joules),
-            "interval, batch 1": _ranges(raw, "single"),
-            "at best batch": raw[BEST].map(formats.joules),
-            "interval, best": _ranges(raw, "best"),
-            "best size": raw["best_size"].map(lambda n: formats.DASH if pd.isna(n) else f"{n:,}"),
-            "saving": raw["saving"].map(lambda part: formats.signed(formats.percent(part, 0))),
-        }
-    )
-    text = ("network", "source", "weights", "interval, batch 1", "interval, best")
-    wide = ("source", "weights", "parameters, M", "interval, batch 1", "interval, best", "FLOPs")
-    bold = frozenset((int(row), "network") for row in raw.index[raw["on_front"]])
-    return Table(key, title, _network_note(experiment), raw, shown, text, bold, wide=wide)
+    energy_column(experiment)
+    rows = network_points(experiment)
+    if not rows[BEST].notna().any():
+        raise Unavailable("no run has an energy above 0 and a number of images.")
+    columns = [
+        words("network", MODEL, bold="on_front"),
+        Column("year", form=_year),
+        words("source", form=_known_word, wide=True),
+        words("weights", form=_known_word, wide=True),
+        Column("top-1", ACCURACY, formats.percent),
+        Column("FLOPs", "flops", formats.operations, wide=True),
+        Column("parameters, M", "parameters", lambda n: formats.at_scale(n, MILLION), wide=True),
+        Column("at batch 1", SINGLE, formats.joules),
+        words("interval, batch 1", ("single_low_j", "single_high_j"), form=energy_range, wide=True),
+        Column("at best batch", BEST, formats.joules),
+        words("interval, best", ("best_low_j", "best_high_j"), form=energy_range, wide=True),
+        Column("best size", "best_size", lambda n: formats.DASH if pd.isna(n) else f"{n:,}"),
+        Column("saving", form=lambda part: formats.signed(formats.percent(part, 0))),
+    ]
+    return Table(rows, columns, _network_note(experiment))
 
 
-@once
-def trend_table(experiment: Experiment) -> Table | Omitted:
+@table("timeline-trends", "Change of energy per image and accuracy by year of publication")
+def trends(experiment: Experiment) -> Table:
     """How energy per image and accuracy change a year."""
-    key, title = "timeline-trends", "Change of energy per image and accuracy by year of publication"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
+    energy_column(experiment)
     lines = {
         SINGLE: single_trend(experiment),
         BEST: energy_trend(experiment),
         ACCURACY: accuracy_trend(experiment),
     }
     if all(line.reason for line in lines.values()):
-        return Omitted(key, title, f"{lines[BEST].reason}.")
-    raw = pd.DataFrame([_trend_row(name, line) for name, line in lines.items()])
-    raw = raw[raw["reason"] == ""].reset_index(drop=True)
-    form = [formats.points if name == ACCURACY else formats.change for name in raw["figure"]]
-    shown = pd.DataFrame(
-        {
-            "figure": raw["figure"].map({**FIGURES, ACCURACY: "published top-1"}),
-            "a year": [how(value) for how, value in zip(form, raw["a_year"], strict=True)],
-            "95 % interval": [
+        raise Unavailable(f"{lines[BEST].reason}.")
+    rows = pd.DataFrame([_trend_row(name, line) for name, line in lines.items()])
+    rows = rows[rows["reason"] == ""].reset_index(drop=True)
+    columns = [
+        words("figure", form=lambda name: {**FIGURES, ACCURACY: "published top-1"}[name]),
+        Column(
+            "a year",
+            ("figure", "a_year"),
+            lambda name, value: (formats.points if name == ACCURACY else formats.change)(value),
+        ),
+        words(
+            "95 % interval",
+            ("figure", "low", "high"),
+            form=lambda name, low, high: (
                 points_interval(low, high)
-                if how is formats.points
-                else formats.interval(low, high, how)
-                for how, low, high in zip(form, raw["low"], raw["high"], strict=True)
-            ],
-            "p": raw["p"].map(formats.p_value),
-            "networks": raw["n"].map(str),
-        }
-    )
-    return Table(key, title, _trend_note(experiment), raw, shown, ("figure", "95 % interval"))
+                if name == ACCURACY
+                else formats.interval(low, high, formats.change)
+            ),
+        ),
+        Column("p", form=formats.p_value),
+        Column("networks", "n", str),
+    ]
+    return Table(rows, columns, _trend_note(experiment))
 
 
-@once
-def distance_table(experiment: Experiment) -> Table | Omitted:
+@table("timeline-distances", "Distance of each network from the trend of energy", folded=True)
+def distances(experiment: Experiment) -> Table:
     """How far each network lies from the trend of energy, and which are outliers."""
-    key, title = "timeline-distances", "Distance of each network from the trend of energy"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
+    energy_column(experiment)
     line = energy_trend(experiment)
     if line.reason:
-        return Omitted(key, title, f"{line.reason}.")
-    raw = line.residuals.sort_values("residual", ignore_index=True)
-    raw["energy_j"], raw["trend_j"] = 10 ** raw["value"], 10 ** raw["trend"]
-    raw["ratio"] = 10 ** raw["residual"]
-    shown = pd.DataFrame(
-        {
-            "network": raw[MODEL].map(str),
-            "year": raw["year"].map(_year),
-            "energy": raw["energy_j"].map(formats.joules),
-            "trend": raw["trend_j"].map(formats.joules),
-            "over the trend": raw["ratio"].map(lambda ratio: formats.at_scale(ratio, 1.0)),
-            "studentised residual": raw["studentised"].map(formats.statistic),
-            "adjusted p": raw["p_adjusted"].map(formats.p_value),
-        }
-    )
+        raise Unavailable(f"{line.reason}.")
+    rows = line.residuals.sort_values("residual", ignore_index=True)
+    rows["energy_j"], rows["trend_j"] = 10 ** rows["value"], 10 ** rows["trend"]
+    rows["ratio"] = 10 ** rows["residual"]
+    columns = [
+        words("network", MODEL, bold="outlier"),
+        Column("year", form=_year),
+        Column("energy", "energy_j", formats.joules),
+        Column("trend", "trend_j", formats.joules),
+        Column("over the trend", "ratio", lambda ratio: formats.at_scale(ratio, 1.0)),
+        Column("studentised residual", "studentised", formats.statistic),
+        Column("adjusted p", "p_adjusted", formats.p_value),
+    ]
     note = (
         "Energy per image at the best batch size over what the trend has for the year. Each "
         "network is held against the line through all others; p is adjusted for "
         f"{formats.count(line.n, 'network')} by Bonferroni. Bold: below {OUTLIER_P}."
     )
-    bold = frozenset((int(row), "network") for row in raw.index[raw["outlier"]])
-    return Table(key, title, note, raw, shown, ("network",), bold, folded=True)
+    return Table(rows, columns, note)
 
 
-@once
-def correlation_table(experiment: Experiment) -> Table | Omitted:
+@table("timeline-correlations", "Do FLOPs or parameters tell the energy?")
+def correlations(experiment: Experiment) -> Table:
     """Whether FLOPs or parameters put networks into the order of their energy."""
-    key, title = "timeline-correlations", "Do FLOPs or parameters tell the energy?"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
+    energy_column(experiment)
     points = network_points(experiment)
-    raw = pd.DataFrame(
+    rows = pd.DataFrame(
         [
             {"of": of, "energy": energy, **vars(rank_correlation(points, of, energy))}
             for of in ("flops", "parameters", ACCURACY)
             for energy in (SINGLE, BEST)
         ]
     )
-    reasons = raw["reason"]
-    raw = raw[reasons == ""].reset_index(drop=True)
-    if not len(raw):
-        return Omitted(key, title, f"{'; '.join(dict.fromkeys(reasons))}.")
+    reasons = rows["reason"]
+    rows = rows[reasons == ""].reset_index(drop=True)
+    if not len(rows):
+        raise Unavailable(f"{'; '.join(dict.fromkeys(reasons))}.")
     named = {"flops": "FLOPs", "parameters": "parameters", ACCURACY: "published top-1"}
-    shown = pd.DataFrame(
-        {
-            "of": raw["of"].map(named),
-            "with": raw["energy"].map(FIGURES),
-            "Spearman's \N{GREEK SMALL LETTER RHO}": raw["rho"].map(formats.effect),
-            "95 % interval": formats.intervals(raw["low"], raw["high"], formats.effect),
-            "networks": raw["n"].map(str),
-        }
-    )
+    columns = [
+        words("of", form=lambda name: named[name]),
+        words("with", "energy", form=lambda name: FIGURES[name]),
+        Column("Spearman's \N{GREEK SMALL LETTER RHO}", "rho", formats.effect),
+        words("95 % interval", ("low", "high"), form=formats.between(formats.effect)),
+        Column("networks", "n", str),
+    ]
     note = (
         "1: the same order. FLOPs count products and convolutions of one image's forward pass, "
         "two for a multiplication and an addition; what memory and kernels that wait cost is not "
         "in them."
     )
-    return Table(key, title, note, raw, shown, ("of", "with", "95 % interval"))
+    return Table(rows, columns, note)
 
 
 def _network_note(experiment: Experiment) -> str:
@@ -225,10 +202,13 @@ def _trend_row(name: str, line: Trend) -> dict[str, object]:
     }
 
 
-def _ranges(raw: pd.DataFrame, name: str) -> list[str]:
-    ends = zip(raw[f"{name}_low_j"], raw[f"{name}_high_j"], strict=True)
-    form: Callable[[float, float], str] = formats.joules_range
-    return [form(max(low, 0.0), high) if formats.known(low) else formats.DASH for low, high in ends]
+def energy_range(low: float, high: float) -> str:
+    """An interval of energies in one unit; no energy is below 0."""
+    return formats.joules_range(max(low, 0.0), high) if formats.known(low) else formats.DASH
+
+
+def _known_word(word: object) -> str:
+    return word if isinstance(word, str) else formats.UNKNOWN
 
 
 def points_interval(low: float, high: float) -> str:

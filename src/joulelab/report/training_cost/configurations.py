@@ -30,7 +30,8 @@ from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_inter
 from joulelab.analysis.negative_energy import negative_energy, without_negative_energy
 from joulelab.analysis.pareto import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
-from joulelab.report.experiment import Experiment, once
+from joulelab.present import Unavailable, once_each
+from joulelab.report.experiment import Experiment, energy_column
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
 FACTORS = (NETWORK, BASE, DATASET)
@@ -41,7 +42,7 @@ SIZES = ("flops", "flops_trainable", "parameters_total", "parameters")
 Values = npt.NDArray[np.float64]
 
 
-@once
+@once_each
 def sound(experiment: Experiment) -> Experiment:
     """The same with energies of 0 or below taken for unknown: no training takes none."""
     column, runs = experiment.energy.column, experiment.runs
@@ -50,7 +51,7 @@ def sound(experiment: Experiment) -> Experiment:
     return replace(experiment, runs=without_negative_energy(runs, column)[0])
 
 
-@once
+@once_each
 def impossible_energies(experiment: Experiment) -> pd.DataFrame:
     """The energies of 0 or below; see `joulelab.analysis.negative_energy.negative_energy`."""
     column, runs = experiment.energy.column, experiment.runs
@@ -64,7 +65,7 @@ def impossible_energies(experiment: Experiment) -> pd.DataFrame:
     return negative_energy(runs.assign(which=which), column, "which")
 
 
-@once
+@once_each
 def configurations(experiment: Experiment) -> pd.DataFrame:
     """A row a configuration of an experiment in which an energy is known, by ascending energy.
 
@@ -87,6 +88,19 @@ def configurations(experiment: Experiment) -> pd.DataFrame:
         best = undominated(part["energy_j"].to_numpy(float), part["accuracy"].to_numpy(float))
         table.loc[part.index, "on_front"] = best
     return table
+
+
+def costs(experiment: Experiment) -> pd.DataFrame:
+    """The same, of an experiment in which some energy is above 0.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    energy_column(experiment)
+    rows = configurations(experiment)
+    if not rows["energy_j"].notna().any():
+        raise Unavailable("no run has an energy above 0.")
+    return rows
 
 
 def repeated(experiment: Experiment) -> bool:

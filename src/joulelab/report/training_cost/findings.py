@@ -10,13 +10,15 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.negative_energy import in_words
+from joulelab.present import Unavailable
+from joulelab.report.energy import effect_finding
 from joulelab.report.experiment import Experiment
-from joulelab.report.findings import training_findings
-from joulelab.report.training_cost.base_table import base_effect
+from joulelab.report.report import sentences
 from joulelab.report.training_cost.configurations import (
     BASE,
     DATASET,
     configurations,
+    costs,
     impossible_energies,
     label,
     repeated,
@@ -25,10 +27,13 @@ from joulelab.report.training_cost.configurations import (
     sound,
     varied,
 )
-from joulelab.report.training_cost.cost_tables import no_costs, weights_words
-from joulelab.report.training_cost.dataset_table import dataset_correlation
 from joulelab.report.training_cost.places import place_findings
-from joulelab.report.training_cost.proxy_table import better_proxy
+from joulelab.report.training_cost.tables import (
+    base_effect,
+    better_proxy,
+    dataset_correlation,
+    weights_words,
+)
 
 MOST_STEPS = 3
 ONE_RUN = (
@@ -48,17 +53,20 @@ def cost_findings(experiment: Experiment) -> list[str]:
         if len(found)
         else "",
     ]
-    if no_costs(experiment, "", "") is None:
-        said += [
-            "" if repeated(experiment) else ONE_RUN,
-            *_fronts(experiment),
-            _base(experiment),
-            *_effects(experiment),
-            _dataset(experiment),
-            better_proxy(experiment),
-            *place_findings(experiment),
-        ]
-    return [sentence for sentence in said if sentence]
+    try:
+        costs(experiment)
+    except Unavailable:
+        return [sentence for sentence in said if sentence]
+    told = sentences(
+        lambda one: "" if repeated(one) else ONE_RUN,
+        lambda one: list(_fronts(one)),
+        _base,
+        _effects,
+        _dataset,
+        better_proxy,
+        place_findings,
+    )
+    return [*filter(None, said), *told(experiment)]
 
 
 def _fronts(experiment: Experiment) -> Iterator[str]:
@@ -109,13 +117,13 @@ def _effects(experiment: Experiment) -> list[str]:
     if not repeated(experiment):
         return []
     short = short_datasets(list(configurations(experiment)[DATASET]))
-    return [shortened(said, short) for said in training_findings(sound(experiment))]
+    return [shortened(effect_finding(sound(experiment)), short)]
 
 
 def _base(experiment: Experiment) -> str:
-    found = base_effect(experiment) if BASE in varied(experiment) else None
-    if found is None:
+    if BASE not in varied(experiment):
         return ""
+    found = base_effect(experiment)
     saved = 1 - 1 / found.ratio
     word = "less" if saved >= 0 else "more"
     pairs = (
@@ -136,8 +144,6 @@ def _base(experiment: Experiment) -> str:
 
 def _dataset(experiment: Experiment) -> str:
     found = dataset_correlation(experiment)
-    if isinstance(found, str):
-        return ""
     short = short_datasets([found.less, found.more])
     p = formats.p_value(found.p)
     said = (

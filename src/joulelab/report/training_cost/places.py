@@ -6,17 +6,26 @@ configurations, the networks are compared instead, and the rest counts as the sc
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from joulelab import formats
-from joulelab.report.experiment import Experiment, once
-from joulelab.report.pictures import Picture
-from joulelab.report.place_picture import KEY, co2e_picture, place_finding
-from joulelab.report.place_tables import co2e_table, effect_table, place_table
-from joulelab.report.places import CONFIGURATION, Booked, Place, book, known_places
-from joulelab.report.tables import Omitted, Table
+from joulelab.present import Figure, Table, Unavailable, figure, once_each, table
+from joulelab.report.experiment import Experiment
+from joulelab.report.places import (
+    CONFIGURATION,
+    Booked,
+    Place,
+    book,
+    co2e_figure,
+    co2e_table,
+    effect_table,
+    known_places,
+    place_finding,
+    place_table,
+)
 from joulelab.report.training_cost.configurations import (
     BASE,
     DATASET,
@@ -27,7 +36,6 @@ from joulelab.report.training_cost.configurations import (
 
 MOST_CONFIGURATIONS = 12
 MOST_PANELS = 6
-PLACES = "The same energy at other places"
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class AskedPlaces:
     unknown: tuple[str, ...]
 
 
-@once
+@once_each
 def asked_places(experiment: Experiment) -> AskedPlaces | None:
     """The places in the experiment's table of the study file; ``None`` where it names none."""
     table = experiment.table
@@ -55,35 +63,68 @@ def asked_places(experiment: Experiment) -> AskedPlaces | None:
     return AskedPlaces(places, float(table.get("pue", 1.0)), unknown)
 
 
-def place_tables(experiment: Experiment) -> list[Table | Omitted]:
-    """Intensities, CO2e, and place against what was trained; none where no place was named."""
-    asked = asked_places(experiment)
-    if asked is None:
-        return []
-    if not asked.places or not len(experiment.runs):
-        said = " ".join(asked.unknown) or "no run has finished yet."
-        return [Omitted("places", PLACES, said)]
+@table("places", "The same energy at other places")
+def intensities(experiment: Experiment) -> Table:
+    """The intensity of each place."""
+    asked = _asked(experiment)
+    made = place_table(asked.places, asked.pue)
     booked = _booked(experiment, asked, _compared(experiment))
-    places = place_table(asked.places, asked.pue)
-    note = " ".join([places.note, *asked.unknown, *booked.remarks])
-    grams = co2e_table(booked)
-    if isinstance(grams, Table):
-        grams = replace(grams, folded=True)
-    effects = _all_effects(experiment, asked, booked)
-    return [replace(places, note=note), *(_named(table) for table in (grams, effects))]
+    note = " ".join([made.note, *asked.unknown, *booked.remarks])
+    return replace(made, note=note)
 
 
-def place_picture(experiment: Experiment) -> Picture | Omitted | None:
+@table("place-co2e", "CO2e of a run by place", folded=True)
+def emissions(experiment: Experiment) -> Table:
+    """CO2e of a run, for each configuration or network and place."""
+    asked = _asked(experiment)
+    return replace(co2e_table(_booked(experiment, asked, _compared(experiment))), key="")
+
+
+@table("place-effects", "How large place is against configuration")
+def effects_of_place(experiment: Experiment) -> Table:
+    """Place against configuration, and against each factor that varies."""
+    asked, factors = _asked(experiment), varied(experiment)
+    made = replace(effect_table(_booked(experiment, asked, CONFIGURATION)), key="")
+    if len(factors) <= 1:
+        return made
+    parts = []
+    for factor in factors:
+        with suppress(Unavailable):
+            parts.append(effect_table(_booked(experiment, asked, factor)).frame.iloc[[1]])
+    rows = made.frame
+    note = (
+        f"{made.note} {formats.listing(factors).capitalize()} are parts of configuration, each "
+        "over all runs at its levels."
+    )
+    return replace(
+        made,
+        title=f"How large place is against {formats.listing([CONFIGURATION, *factors])}",
+        rows=pd.concat([rows.iloc[:2], *parts, rows.iloc[2:]], ignore_index=True),
+        note=note,
+    )
+
+
+@figure("place-picture", "CO2e of a run by place")
+def emissions_by_place(experiment: Experiment) -> Figure:
     """CO2e by place, a line a network, a panel a base and data set."""
-    asked = asked_places(experiment)
-    if asked is None or not asked.places or not len(experiment.runs):
-        return None
+    asked = _asked(experiment)
     by = NETWORK if NETWORK in varied(experiment) else CONFIGURATION
     panels = {title: _booked(part, asked, by) for title, part in _parts(experiment, by).items()}
-    picture = co2e_picture(panels)
-    if isinstance(picture, Omitted):
-        return Omitted(KEY, picture.title, picture.reason)
-    return picture
+    return co2e_figure(panels)
+
+
+def _asked(experiment: Experiment) -> AskedPlaces:
+    """The places, of which some is known, of an experiment with finished runs.
+
+    Raises:
+        Unavailable: no place was named, of which nobody is told; or none is known.
+    """
+    asked = asked_places(experiment)
+    if asked is None:
+        raise Unavailable("")
+    if not asked.places or not len(experiment.runs):
+        raise Unavailable(" ".join(asked.unknown) or "no run has finished yet.")
+    return asked
 
 
 def place_findings(experiment: Experiment) -> list[str]:
@@ -119,34 +160,3 @@ def _parts(experiment: Experiment, by: str) -> dict[str, Experiment]:
         )
         for levels, runs in groups
     }
-
-
-def _all_effects(experiment: Experiment, asked: AskedPlaces, booked: Booked) -> Table | Omitted:
-    """Place against configuration, and against each factor that varies."""
-    whole = booked if booked.by == CONFIGURATION else _booked(experiment, asked, CONFIGURATION)
-    table = effect_table(whole)
-    factors = varied(experiment)
-    if isinstance(table, Omitted) or len(factors) <= 1:
-        return table
-    parts = [effect_table(_booked(experiment, asked, factor)) for factor in factors]
-    rows = [(t.raw.iloc[[1]], t.shown.iloc[[1]]) for t in parts if isinstance(t, Table)]
-    note = (
-        f"{table.note} {formats.listing(factors).capitalize()} are parts of configuration, each "
-        "over all runs at its levels."
-    )
-    return replace(
-        table,
-        title=f"How large place is against {formats.listing([CONFIGURATION, *factors])}",
-        raw=_after_second(table.raw, [raw for raw, _ in rows]),
-        shown=_after_second(table.shown, [shown for _, shown in rows]),
-        note=note,
-    )
-
-
-def _after_second(table: pd.DataFrame, rows: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([table.iloc[:2], *rows, table.iloc[2:]], ignore_index=True)
-
-
-def _named(table: Table | Omitted) -> Table | Omitted:
-    """With a key that does not hold the name of the experiment: it stands in its own chapter."""
-    return replace(table, key=f"place-{table.key.partition('-')[0]}")

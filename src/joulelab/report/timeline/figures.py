@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from joulelab import formats
+from joulelab.present import Figure, Unavailable, figure
 from joulelab.report.experiment import Experiment
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted
 from joulelab.report.timeline.findings import timeline_findings
 from joulelab.report.timeline.front_figure import accuracy_energy_figure
 from joulelab.report.timeline.points import (
@@ -16,29 +15,21 @@ from joulelab.report.timeline.points import (
     energy_trend,
     network_points,
 )
-from joulelab.report.timeline.tables import network_table
+from joulelab.report.timeline.tables import networks
 from joulelab.report.timeline.years_figure import Line, years_figure
 
 
-def timeline_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("timeline", "Energy per image and accuracy over the years")
+def over_the_years(experiment: Experiment) -> Figure:
     """Energy per image and accuracy by year of publication."""
-    key, title = "timeline", "Energy per image and accuracy over the years"
-    table = network_table(experiment)
-    if isinstance(table, Omitted):
-        return Omitted(key, title, table.reason)
+    networks(experiment)
     points = network_points(experiment)
     if not points[["year", BEST]].notna().all(axis=1).any():
-        return Omitted(key, title, "no network has both a year of publication and an energy.")
+        raise Unavailable("no network has both a year of publication and an energy.")
     energy, accuracy = energy_trend(experiment), accuracy_trend(experiment)
     points = points.assign(
         named=points[MODEL].isin(_named(experiment) | _furthest(experiment)),
         named_below=points[MODEL].isin(_named(experiment)),
-    )
-    figure = years_figure(
-        points,
-        Line(energy.at, energy.reason),
-        Line(accuracy.at, accuracy.reason),
-        energy_label(experiment),
     )
     note = (
         "Each network at the year of its first public paper, moved sideways within the year where "
@@ -46,20 +37,22 @@ def timeline_picture(experiment: Experiment) -> Picture | Omitted:
         "95 % band are of the best batch size. Named: outliers, the networks furthest from the "
         "line, and the ends of the Pareto front."
     )
-    return Picture(key, title, note, " ".join(timeline_findings(experiment)[:3]), figure)
+    lines = Line(energy.at, energy.reason), Line(accuracy.at, accuracy.reason)
+    return Figure(
+        lambda _: years_figure(points, *lines, energy_label(experiment)),
+        note,
+        " ".join(timeline_findings(experiment)[:3]),
+    )
 
 
-def timeline_front_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("timeline-front", "Accuracy against energy per image")
+def accuracy_front(experiment: Experiment) -> Figure:
     """Accuracy against energy per image, with the Pareto front."""
-    key, title = "timeline-front", "Accuracy against energy per image"
-    table = network_table(experiment)
-    if isinstance(table, Omitted):
-        return Omitted(key, title, table.reason)
+    networks(experiment)
     points = network_points(experiment).dropna(subset=[BEST, ACCURACY])
     if not len(points):
-        return Omitted(key, title, "no network has both an energy and a published accuracy.")
+        raise Unavailable("no network has both an energy and a published accuracy.")
     named = points["on_front"] | points[MODEL].isin(_named(experiment) | _furthest(experiment))
-    figure = accuracy_energy_figure(points.assign(named=named), energy_label(experiment))
     front = points[points["on_front"]].sort_values(BEST)
     note = (
         "Better is up and to the right: the energy axis is reversed. No other network beats one on "
@@ -70,7 +63,11 @@ def timeline_front_picture(experiment: Experiment) -> Picture | Omitted:
         for row in front.to_dict("records")
     ]
     alt = f"Scatter of {formats.count(len(points), 'network')}. The front: {', '.join(steps)}."
-    return Picture(key, title, note, alt, figure)
+    return Figure(
+        lambda _: accuracy_energy_figure(points.assign(named=named), energy_label(experiment)),
+        note,
+        alt,
+    )
 
 
 def energy_label(experiment: Experiment) -> str:

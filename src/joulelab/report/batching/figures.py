@@ -1,4 +1,4 @@
-"""The figures of a batching experiment, each with its caption and with what it shows in words."""
+"""The figures of a batching experiment."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from joulelab import formats
 from joulelab.analysis.batching import fixed_size
 from joulelab.analysis.pareto import undominated
 from joulelab.analysis.policy_choice import response_column
+from joulelab.present import Figure, Unavailable, figure, once_each
 from joulelab.report.batching.batch_size_figure import batch_size_figure
 from joulelab.report.batching.distribution_figure import batch_distribution_figure
 from joulelab.report.batching.front_figure import front_figure
@@ -30,63 +31,66 @@ from joulelab.report.batching.runs import (
     setting_name,
     tail_name,
 )
-from joulelab.report.experiment import NET, Experiment, once
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, no_energy
+from joulelab.report.experiment import NET, Experiment, energy_column
 
 MOST_PANELS = 12
 
 
-def batch_size_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("batching-size", "Energy and response time against batch size")
+def batch_sizes(experiment: Experiment) -> Figure:
     """Energy per request and response time against batch size, a row for each model."""
-    key, title = "batching-size", "Energy and response time against batch size"
     points = cell_points(experiment)
     if not len(points) or points[["energy_j", "mean_s"]].isna().all(axis=None):
-        return Omitted(key, title, _nothing(experiment))
+        raise Unavailable(_nothing(experiment))
     models = {str(model): rows for model, rows in points.groupby("model", sort=False)}
     limit, _ = asked_limit(experiment)
     label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
-    figure = batch_size_figure(models, label, tail_name(experiment), limit)
     note = (
         "Fixed batch sizes by their size, other policies at their mean batch. Left: means with "
         "their 95 % intervals, each model on a scale of its own from 0. Right: all models on one "
         "logarithmic scale. Hollow marks are saturated: their response time grows with the window."
     )
-    return Picture(key, title, note, _sizes_in_words(models), figure)
+    return Figure(
+        lambda _: batch_size_figure(models, label, tail_name(experiment), limit),
+        note,
+        _sizes_in_words(models),
+    )
 
 
-def front_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("batching-front", "Energy against response time: the policies that none beats")
+def front(experiment: Experiment) -> Figure:
     """Energy per request against response time, with the policies that no other beats."""
-    key, title = "batching-front", "Energy against response time: the policies that none beats"
-    if (omitted := no_energy(experiment, key, title)) is not None:
-        return omitted
+    energy_column(experiment)
     points = cell_points(experiment).dropna(subset=["energy_j", "tail_s"])
     if not len(points):
-        return Omitted(key, title, "no policy has both an energy and a response time.")
+        raise Unavailable("no policy has both an energy and a response time.")
     fronts = {
         setting_name(experiment, levels): _efficient(rows)
         for levels, rows in by_setting(experiment, points)
     }
     limit, _ = asked_limit(experiment)
     label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
-    figure = front_figure(fronts, label, tail_name(experiment), limit)
     note = (
         "Better is down and to the left. Joined and named are the policies that no other beats in "
         "both, by means over the repetitions; saturated ones do not take part."
     )
     said = [
-        f"{name}: {', '.join(front.loc[front['efficient'], 'policy']) or 'none'}"
-        for name, front in fronts.items()
+        f"{name}: {', '.join(cells.loc[cells['efficient'], 'policy']) or 'none'}"
+        for name, cells in fronts.items()
     ]
-    return Picture(key, title, note, f"Policies that none beats. {'; '.join(said)}.", figure)
+    return Figure(
+        lambda _: front_figure(fronts, label, tail_name(experiment), limit),
+        note,
+        f"Policies that none beats. {'; '.join(said)}.",
+    )
 
 
-def batch_distribution_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("batching-distribution", "Batches that the policies took", folded=True)
+def batch_distribution(experiment: Experiment) -> Figure:
     """How large the batches were, of policies without a fixed size."""
-    key, title = "batching-distribution", "Batches that the policies took"
     batches = dict(_batches(experiment))
     if not batches:
-        return Omitted(key, title, "no policy without a fixed size says which batches it took.")
+        raise Unavailable("no policy without a fixed size says which batches it took.")
     shown = dict(list(batches.items())[:MOST_PANELS])
     more = len(batches) - len(shown)
     note = "Share of the batches by size, all repetitions together, in steps of powers of two."
@@ -96,16 +100,23 @@ def batch_distribution_picture(experiment: Experiment) -> Picture | Omitted:
         f"{name} mean {formats.significant(_mean(counts))}, largest {max(counts)}"
         for name, counts in shown.items()
     ]
-    figure = batch_distribution_figure(shown)
-    return Picture(key, title, note, f"Histograms of batches. {'; '.join(said)}.", figure)
+    return Figure(
+        lambda _: batch_distribution_figure(shown),
+        note,
+        f"Histograms of batches. {'; '.join(said)}.",
+    )
 
 
-@once
+@once_each
 def cell_points(experiment: Experiment) -> pd.DataFrame:
     """The cells as the figures show them: model, arrivals, and `batch_size_figure.POINTS`."""
     if not len(experiment.runs):
         return pd.DataFrame()
-    cells, column = cell_figures(experiment), each_column(experiment)
+    cells = cell_figures(experiment)
+    try:
+        column = each_column(experiment)
+    except Unavailable:
+        column = None
     several = "arrivals" in experiment.varied
     names = [arrivals_name(experiment, row) if several else "" for row in _levels(cells)]
     none = pd.Series(np.nan, cells.index)

@@ -5,27 +5,23 @@ from __future__ import annotations
 import pandas as pd
 
 from joulelab import formats
+from joulelab.present import Figure, Unavailable, figure
 from joulelab.report.experiment import Experiment
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted
 from joulelab.report.training_cost.configurations import (
     DATASET,
-    configurations,
+    costs,
     label,
     short_datasets,
     varied,
 )
-from joulelab.report.training_cost.cost_tables import no_costs
 from joulelab.report.training_cost.energy_figure import network_energy_figure
 from joulelab.report.training_cost.trade_off_figure import network_trade_off_figure
 
 
-def cost_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("training-energy", "Energy of each network")
+def energies(experiment: Experiment) -> Figure:
     """Energy of each network, bases apart."""
-    key, title = "training-energy", "Energy of each network"
-    if (omitted := no_costs(experiment, key, title)) is not None:
-        return omitted
-    points = configurations(experiment).dropna(subset=["energy_j"])
+    points = costs(experiment).dropna(subset=["energy_j"])
     least, most = points.iloc[0], points.iloc[-1]
     note = (
         f"Mean {experiment.energy.name} of a training ({experiment.energy.status}) with the 95 % "
@@ -35,18 +31,16 @@ def cost_picture(experiment: Experiment) -> Picture | Omitted:
         f"From {formats.joules(least['energy_j'])} ({label(experiment, least, dataset=True)}) to "
         f"{formats.joules(most['energy_j'])} ({label(experiment, most, dataset=True)})."
     )
-    figure = network_energy_figure(_by_dataset(experiment, points), experiment.energy.label)
-    return Picture(key, title, note, alt, figure)
+    panels, axis = _by_dataset(experiment, points), experiment.energy.label
+    return Figure(lambda _: network_energy_figure(panels, axis), note, alt)
 
 
-def accuracy_picture(experiment: Experiment) -> Picture | Omitted:
+@figure("training-trade-off", "Accuracy against energy")
+def trade_off(experiment: Experiment) -> Figure:
     """Accuracy against energy, with the Pareto front of each data set."""
-    key, title = "training-trade-off", "Accuracy against energy"
-    if (omitted := no_costs(experiment, key, title)) is not None:
-        return omitted
-    points = configurations(experiment).dropna(subset=["energy_j", "accuracy"])
+    points = costs(experiment).dropna(subset=["energy_j", "accuracy"])
     if not len(points):
-        return Omitted(key, title, "no run has both an energy and an accuracy.")
+        raise Unavailable("no run has both an energy and an accuracy.")
     front = points[points["on_front"]]
     note = (
         "Better is up and to the right: the energy axis is reversed. A line joins the bases of a "
@@ -59,8 +53,8 @@ def accuracy_picture(experiment: Experiment) -> Picture | Omitted:
         for _, row in front.iterrows()
     ]
     alt = f"Scatter of {formats.count(len(points), 'configuration')}. Front: {'; '.join(steps)}."
-    figure = network_trade_off_figure(_by_dataset(experiment, points), experiment.energy.label)
-    return Picture(key, title, note, alt, figure)
+    panels, axis = _by_dataset(experiment, points), experiment.energy.label
+    return Figure(lambda _: network_trade_off_figure(panels, axis), note, alt)
 
 
 def _by_dataset(experiment: Experiment, points: pd.DataFrame) -> dict[str, pd.DataFrame]:
