@@ -16,8 +16,7 @@ import math
 
 import numpy.typing as npt
 
-from joulelab.analysis.prediction.phase_change import PhaseChange
-from joulelab.analysis.prediction.step import StepPrediction, predict_step
+from joulelab.analysis.prediction.step import PhaseChange, StepPrediction, predict_step
 from joulelab.errors import UsageError
 from joulelab.forecast.energy_curve import EnergyCurve
 from joulelab.forecast.epoch_lengths import EpochLength, epoch_length

@@ -14,8 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from joulelab.analysis.prediction.before import Learnt, Row, learn
-from joulelab.analysis.prediction.stored_runs import stored_runs
+from joulelab.analysis.prediction.before import Learnt, Row, learn, stored_runs
 from joulelab.errors import JoulelabError
 from joulelab.forecast.before import WORDS, too_few
 from joulelab.forecast.data_shape import data_shape

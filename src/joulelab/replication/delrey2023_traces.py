@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from joulelab import formats
-from joulelab.analysis.prediction.traces import PowerTrace, Values
+from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.analysis.rounding import Values
 from joulelab.errors import DatasetError, UsageError
 from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table

@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.convergence import Score
 from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
-from joulelab.analysis.rounds import Score
 from joulelab.study.results import Results
 from joulelab.study.trust import STUDY, code_in, unapproved
 

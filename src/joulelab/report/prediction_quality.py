@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.prediction.hindsight import Hindsight, hindsight
+from joulelab.analysis.prediction.scores import Hindsight, hindsight
 from joulelab.report.experiment import joint_status
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.prediction import Cost

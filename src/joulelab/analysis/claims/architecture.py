@@ -14,21 +14,12 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.claims.claim import (
-    Claim,
-    Effect,
-    Verdict,
-    below,
-    beyond_time,
-    on_energy,
-)
-from joulelab.analysis.clusters import HIGH, LOW, Clusters, clusters
+from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below, beyond_time, on_energy
 from joulelab.analysis.comparison import Interval, mean_interval, ratio_interval
-from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.levels import groups
-from joulelab.analysis.missing import ENERGY, complete
-from joulelab.analysis.order import effect_order
-from joulelab.analysis.paired import holm
+from joulelab.analysis.frames import ENERGY, complete, groups
+from joulelab.analysis.kruskal import effect_order, kruskal
+from joulelab.analysis.posthoc import holm
+from joulelab.analysis.trade_off import HIGH, LOW, Clusters, clusters
 from joulelab.analysis.variation import variation
 
 PAPER = "Yarally et al., CAIN 2023, "

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below
 from joulelab.analysis.comparison import mean_interval
 from joulelab.analysis.convergence import convergence
-from joulelab.analysis.hodges_lehmann import shift
-from joulelab.analysis.paired import holm, rank_biserial, wilcoxon_p
-from joulelab.analysis.rounding import without_noise
+from joulelab.analysis.posthoc import holm
+from joulelab.analysis.rounding import Values, without_noise
+from joulelab.analysis.two_samples import rank_biserial, shift, wilcoxon_p
 
 PAPER = "Yarally et al., CAIN 2023, "
 WITHIN = 27
@@ -60,7 +59,7 @@ def searches(
     """The optima of every strategy on every configuration.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.rounds.score_rounds` gives it.
+        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
         strategy: column of the strategies.
         configuration: the other columns that make a configuration.
         score: column of the accuracy of a round.
@@ -97,7 +96,7 @@ def search_claims(
     """The paper's three findings about search strategies, on these rounds.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.rounds.score_rounds` gives it.
+        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
         strategy: column of the strategies.
         configuration: the other columns that make a configuration; over these the tests run.
         score: column of the accuracy of a round.
@@ -243,12 +242,12 @@ def _too_few(n: int, rivals: int) -> str:
     return f" Not even {n} wins of {n} would be significant: take more networks or data sets."
 
 
-def _mean_effect(name: str, values: npt.NDArray[np.float64], reference: float) -> Effect:
+def _mean_effect(name: str, values: Values, reference: float) -> Effect:
     mean = mean_interval([float(value) for value in values])
     return Effect(name, mean.value, mean.low, mean.high, reference)
 
 
-def _shift(name: str, differences: npt.NDArray[np.float64]) -> Effect:
+def _shift(name: str, differences: Values) -> Effect:
     found = shift(differences)
     return Effect(name, found.value, found.low, found.high, 0.0)
 
