@@ -57,6 +57,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.comparison import (
+    Interval,
     Unpaired,
     mean_interval,
     ratio_of_means,
@@ -79,6 +80,7 @@ MEANS = (
     "response_p99_s",
     "batch_mean",
 )
+UNKNOWN = Interval(math.nan, math.nan, math.nan, math.nan, 0)
 SUMS = ("requests", "answered", "dropped")
 _FIXED = re.compile(r"fixed\(\s*(?:n\s*=\s*)?(\d+)\s*\)")
 
@@ -170,10 +172,8 @@ def _cell(rows: pd.DataFrame) -> dict[str, object]:
     cell: dict[str, object] = {"n": len(rows)}
     for name in (NET_EACH, GROSS_EACH):
         known = rows[name].dropna()
-        found = mean_interval(list(known)) if len(known) else None
-        cell[name] = found.value if found else math.nan
-        cell[f"{name}_low"] = found.low if found else math.nan
-        cell[f"{name}_high"] = found.high if found else math.nan
+        found = mean_interval(list(known)) if len(known) else UNKNOWN
+        cell |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         cell[f"{name}_n"] = len(known)
     cell |= {name: float(rows[name].mean()) for name in MEANS}
     cell["response_max_s"] = float(rows["response_max_s"].max())
@@ -240,8 +240,9 @@ def _of_model(samples: Mapping[int, list[float]]) -> dict[str, object]:
     best = min(means, key=lambda size: means[size].value)
     for name, size in (("single", 1), ("best", best)):
         if size in means:
-            found[f"{name}_j"] = means[size].value
-            found[f"{name}_low_j"], found[f"{name}_high_j"] = means[size].low, means[size].high
+            mean = means[size]
+            found |= {f"{name}_j": mean.value, f"{name}_low_j": mean.low}
+            found[f"{name}_high_j"] = mean.high
     found["best_size"] = best
     if 1 in samples:
         ratio = ratio_of_means(samples[best], samples[1])
@@ -396,18 +397,20 @@ def choose(runs: pd.DataFrame, energy: str, limit: Limit | None = None) -> Choic
     fit = [one for one in policies if not one.hindrance]
     least = min(fit, key=lambda one: one.energy_j, default=None)
     cheapest = min(policies, key=lambda one: one.energy_j, default=None)
-    alike = [one for one in fit if _alike(_ratio(known, energy, one, least))]
+    alike = [one for one in fit if _alike(_samples(known, energy, one, least))]
     best = min([*filter(None, [least]), *alike], key=_response, default=None)
     baseline = _baseline(policies, best)
     near_j = (1 + NEAR) * best.energy_j if best else math.nan
     near = [one for one in fit if one.energy_j <= near_j and not math.isnan(one.response_s)]
     quick = min(near, key=lambda one: one.response_s, default=None)
+    undecided = _samples(known, energy, best, least)
+    compared = _samples(known, energy, best, baseline)
     return Choice(
         best,
         least,
-        _repetitions(known, energy, best, least),
+        repetitions_to_tell(*undecided) if undecided else None,
         baseline,
-        _ratio(known, energy, best, baseline),
+        ratio_of_means(*compared) if compared else None,
         tuple(one.policy for one in [*alike, *filter(None, [least])] if one is not best),
         cheapest if cheapest is not least else None,
         quick if quick is not best else None,
@@ -419,22 +422,22 @@ def _figures(
     runs: pd.DataFrame, energy: str, response: str, limit: Limit | None
 ) -> list[PolicyFigures]:
     """Every policy, fixed sizes first and by size."""
-    by_policy = dict(list(runs.groupby("policy", sort=False)))
-    if not by_policy:
-        return []
-    return [
-        PolicyFigures(
-            policy=str(row["policy"]),
-            energy_j=float(row[energy]),
-            low_j=float(row[f"{energy}_low"]),
-            high_j=float(row[f"{energy}_high"]),
-            response_s=float(by_policy[row["policy"]][response].mean()),
-            runs=int(row["n"]),
-            unsure=int(row["saturation_unknown"]),
-            hindrance=_hindrance(by_policy[row["policy"]], response, limit),
+    found = []
+    for row in cells(runs, "policy").to_dict("records"):
+        own = runs[runs["policy"] == row["policy"]]
+        found.append(
+            PolicyFigures(
+                policy=str(row["policy"]),
+                energy_j=float(row[energy]),
+                low_j=float(row[f"{energy}_low"]),
+                high_j=float(row[f"{energy}_high"]),
+                response_s=float(own[response].mean()),
+                runs=int(row["n"]),
+                unsure=int(row["saturation_unknown"]),
+                hindrance=_hindrance(own, response, limit),
+            )
         )
-        for row in cells(runs, "policy").to_dict("records")
-    ]
+    return found
 
 
 def _hindrance(rows: pd.DataFrame, response: str, limit: Limit | None) -> str:
@@ -466,25 +469,18 @@ def _response(one: PolicyFigures) -> float:
     return math.inf if math.isnan(one.response_s) else one.response_s
 
 
-def _repetitions(
+def _samples(
     runs: pd.DataFrame, energy: str, one: PolicyFigures | None, other: PolicyFigures | None
-) -> int | None:
-    """How many of each would tell them apart; ``None`` where they are one, or cannot be said."""
-    if _ratio(runs, energy, one, other) is None or one is None or other is None:
-        return None
-    first, second = (list(runs.loc[runs["policy"] == p.policy, energy]) for p in (one, other))
-    return repetitions_to_tell(first, second)
-
-
-def _ratio(
-    runs: pd.DataFrame, energy: str, one: PolicyFigures | None, other: PolicyFigures | None
-) -> Unpaired | None:
-    """How many times the energy of the other the one takes; ``None`` where that is not defined."""
+) -> tuple[list[float], list[float]] | None:
+    """The energies of two policies; ``None`` where they are one, or an energy is not above 0."""
     if one is None or other is None or one.policy == other.policy:
         return None
     first, second = (list(runs.loc[runs["policy"] == p.policy, energy]) for p in (one, other))
-    return ratio_of_means(first, second) if min(*first, *second) > 0 else None
+    return (first, second) if min(*first, *second) > 0 else None
 
 
-def _alike(ratio: Unpaired | None) -> bool:
-    return ratio is not None and ratio.low <= 1 <= ratio.high
+def _alike(samples: tuple[list[float], list[float]] | None) -> bool:
+    if samples is None:
+        return False
+    ratio = ratio_of_means(*samples)
+    return ratio.low <= 1 <= ratio.high

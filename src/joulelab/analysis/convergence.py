@@ -100,8 +100,7 @@ def score_rounds(
     0      0   0.85           11.0  2        0
     1      1   0.70           11.0  1        1
     """
-    if score not in ("mean", "max"):
-        raise UsageError(f"no score of a round is called {score!r}", "known: max, mean")
+    _check(score)
     columns = names(by)
     require_columns(runs, [*columns, "round"])
     scores = numbers(runs, accuracy)
@@ -201,8 +200,7 @@ def convergence(
        optimum_accuracy  optimum_round  energy_to_optimum_j
     0              0.85              2                 21.0
     """
-    if not tolerance >= 0:
-        raise UsageError(f"a tolerance of {tolerance} is not possible", "give 0 or more")
+    _check(tolerance=tolerance)
     columns = names(by)
     best = running_best(rounds, columns, score)
     best[energy] = numbers(best, energy)
@@ -348,7 +346,7 @@ def winners(
     0     grid   True         0.7
     1   random  False         0.3
     """
-    _check(score, 0.0, resamples)
+    _check(score, resamples=resamples)
     columns = names(blocks)
     require_columns(runs, [*columns, treatment, "round"])
     rng = np.random.default_rng(seed)
@@ -496,7 +494,7 @@ def _no_shares(searches: Sequence[_Search]) -> str:
     return ONE_REPETITION if all(reason == ONE_REPETITION for reason in reasons) else ""
 
 
-def _check(score: Score, tolerance: float, resamples: int) -> None:
+def _check(score: Score = "mean", tolerance: float = 0.0, resamples: int = 0) -> None:
     if score not in ("mean", "max"):
         raise UsageError(f"no score of a round is called {score!r}", "known: max, mean")
     if not tolerance >= 0:

@@ -41,7 +41,7 @@ from scipy.special import ndtri
 
 from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.frames import complete
-from joulelab.analysis.line import unvaried
+from joulelab.analysis.line import too_few, unvaried
 from joulelab.analysis.rounding import Values, constant, without_noise
 
 NAN = math.nan
@@ -131,9 +131,7 @@ def _fisher(value: float, error: float) -> tuple[float, float]:
 
 
 def _undefined(x: Values, y: Values) -> str:
-    if len(x) < FEWEST_RUNS:
-        return f"{len(x)} run{'s' if len(x) != 1 else ''}; a correlation needs {FEWEST_RUNS}"
-    return unvaried(y, x)
+    return too_few(len(x), FEWEST_RUNS, "a correlation needs") or unvaried(y, x)
 
 
 def _correlation(x: Values, y: Values) -> float:
@@ -220,6 +218,4 @@ def rank_interval(rho: float, n: int) -> tuple[float, float]:
     """
     if n < FEWEST or not abs(rho) < 1:
         return NAN, NAN
-    reach = float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    z = math.atanh(rho)
-    return math.tanh(z - reach), math.tanh(z + reach)
+    return _fisher(rho, math.sqrt((1 + rho**2 / 2) / (n - 3)))

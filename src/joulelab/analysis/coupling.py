@@ -143,11 +143,9 @@ def coupling(
     """
     columns = names(by)
     require_columns(runs, columns)
-    positive = numbers(runs, energy) > 0
-    positive &= numbers(runs, duration) > 0
-    rows = complete(runs[positive], [energy, duration]).rows
+    rows = _positive(runs, energy, duration)
     rows = rows.assign(power_w=rows[energy] / rows[duration])
-    found = list(groups(rows, columns)) if len(rows) else []
+    found = list(groups(rows, columns))
     parts = [part for _, part in found]
     table = _table(found, columns, energy, duration, utilisation)
     seconds, joules = (table[name].to_numpy(float) for name in ("mean_duration_s", "mean_energy_j"))
@@ -270,19 +268,12 @@ def logarithms(parts: Sequence[pd.DataFrame], column: str) -> Logs:
     >>> logarithms([pd.DataFrame({"j": [1.0, np.e]})], "j").mean
     array([0.5])
     """
-    values = [np.log(part[column].to_numpy(dtype=float)) for part in parts]
-    return Logs(
-        np.array([one.mean() for one in values]),
-        np.array(
-            [
-                sample_std(one, max(1.0, float(np.abs(one).max()))) ** 2 / len(one)
-                if len(one) > 1
-                else np.nan
-                for one in values
-            ]
-        ),
-        np.array([float(len(one)) for one in values]),
-    )
+    found = []
+    for part in parts:
+        logs = np.log(part[column].to_numpy(dtype=float))
+        n, size = len(logs), max(1.0, float(np.abs(logs).max()))
+        found.append((logs.mean(), sample_std(logs, size) ** 2 / n if n > 1 else np.nan, n))
+    return Logs(*np.array(found, float).reshape(-1, 3).T)
 
 
 def inversions(
@@ -314,13 +305,17 @@ def inversions(
     """
     columns = names(by)
     require_columns(runs, columns)
-    positive = (numbers(runs, energy) > 0) & (numbers(runs, duration) > 0)
-    rows = complete(runs[positive], [energy, duration]).rows
-    found = list(groups(rows, columns)) if len(rows) else []
+    found = list(groups(_positive(runs, energy, duration), columns))
     parts = [part for _, part in found]
     return _inversions(
         [label(key) for key, _ in found], logarithms(parts, duration), logarithms(parts, energy)
     )
+
+
+def _positive(runs: pd.DataFrame, energy: str, duration: str) -> pd.DataFrame:
+    """The runs with an energy and a duration above 0."""
+    positive = (numbers(runs, energy) > 0) & (numbers(runs, duration) > 0)
+    return complete(runs[positive], [energy, duration]).rows
 
 
 def _inversions(labels: list[Level], duration: Logs, energy: Logs) -> pd.DataFrame:

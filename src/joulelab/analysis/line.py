@@ -71,6 +71,8 @@ class Line:
 
     Attributes:
         method: by which it was found.
+        n: how many runs.
+        reason: why there is no line; empty where there is one.
         slope: NaN where `reason` says why.
         slope_low: lower end of its interval; NaN where so few runs give none.
         slope_high: upper end.
@@ -78,24 +80,23 @@ class Line:
         intercept_low: lower end of its interval.
         intercept_high: upper end.
         linearity_p: of the hypothesis that the points lie about a straight line; NaN without test.
-        n: how many runs.
-        reason: why there is no line; empty where there is one.
 
-    >>> line = Line("Deming", 0.5, 0.45, 0.55, 3.0, -2.0, 8.0, NAN, 20, "")
+    >>> line = Line("Deming", 20, slope=0.5, slope_low=0.45, slope_high=0.55, intercept=3.0,
+    ...     intercept_low=-2.0, intercept_high=8.0)
     >>> line.proportional, line.constant
     (True, False)
     """
 
     method: str
-    slope: float
-    slope_low: float
-    slope_high: float
-    intercept: float
-    intercept_low: float
-    intercept_high: float
-    linearity_p: float
     n: int
-    reason: str
+    reason: str = ""
+    slope: float = NAN
+    slope_low: float = NAN
+    slope_high: float = NAN
+    intercept: float = NAN
+    intercept_low: float = NAN
+    intercept_high: float = NAN
+    linearity_p: float = NAN
 
     @property
     def proportional(self) -> bool | None:
@@ -112,19 +113,6 @@ class Line:
         return not self.intercept_low <= 0 <= self.intercept_high
 
 
-def no_line(method: str, n: int, fewest: int, reason: str = "") -> Line:
-    """A line that could not be drawn.
-
-    Args:
-        method: by which it was sought.
-        n: how many runs there are.
-        fewest: how many it needs, for the reason.
-        reason: another one.
-    """
-    why = reason or f"{n} run{'s' if n != 1 else ''}; a line needs {fewest}"
-    return Line(method, NAN, NAN, NAN, NAN, NAN, NAN, NAN, n, why)
-
-
 def unvaried(reference: npt.ArrayLike, measured: npt.ArrayLike) -> str:
     """Why readings have neither a line nor a correlation; empty where both instruments vary.
 
@@ -138,11 +126,20 @@ def unvaried(reference: npt.ArrayLike, measured: npt.ArrayLike) -> str:
     same = [constant(reference), constant(measured)]
     if all(same):
         return "both instruments read the same in all runs"
-    which = {0: "the reference", 1: "the instrument"}
-    return f"{which[same.index(True)]} reads the same in all runs" if any(same) else ""
+    if not any(same):
+        return ""
+    return f"the {'reference' if same[0] else 'instrument'} reads the same in all runs"
 
 
-NAN = math.nan
+def too_few(n: int, fewest: int, what: str) -> str:
+    """Why so few runs do not do; empty where they do.
+
+    >>> too_few(1, 4, "a line needs")
+    '1 run; a line needs 4'
+    """
+    return f"{n} run{'s' if n != 1 else ''}; {what} {fewest}" if n < fewest else ""
+
+
 DEMING = "Deming"
 FEWEST_DEMING = 4
 
@@ -172,27 +169,23 @@ def deming(
         raise ValueError(f"a ratio of variances of {delta:g} is not possible")
     x, y = np.asarray(reference, float), np.asarray(measured, float)
     n = len(x)
-    if n < FEWEST_DEMING:
-        return no_line(DEMING, n, FEWEST_DEMING)
+    if reason := too_few(n, FEWEST_DEMING, "a line needs"):
+        return Line(DEMING, n, reason)
     slope, intercept = _line(x, y, delta)
     if math.isnan(slope):
-        return no_line(
-            DEMING, n, FEWEST_DEMING, unvaried(x, y) or "the readings are not correlated"
-        )
+        return Line(DEMING, n, unvaried(x, y) or "the readings are not correlated")
     others = np.array([_line(np.delete(x, i), np.delete(y, i), delta) for i in range(n)])
     pseudo = n * np.array([slope, intercept]) - (n - 1) * others  # (runs, 2)
     reach = float(stdtrit(n - 2, (1 + confidence) / 2)) * pseudo.std(axis=0, ddof=1) / math.sqrt(n)
     return Line(
-        method=DEMING,
+        DEMING,
+        n,
         slope=slope,
         slope_low=slope - float(reach[0]),
         slope_high=slope + float(reach[0]),
         intercept=intercept,
         intercept_low=intercept - float(reach[1]),
         intercept_high=intercept + float(reach[1]),
-        linearity_p=NAN,
-        n=n,
-        reason="",
     )
 
 
@@ -209,7 +202,6 @@ def _line(x: Values, y: Values, delta: float) -> tuple[float, float]:
     return slope, float(y.mean() - slope * x.mean())
 
 
-NAN = math.nan
 PASSING_BABLOK = "Passing-Bablok"
 FEWEST_PASSING_BABLOK = 3
 MOST = 5000
@@ -235,34 +227,23 @@ def passing_bablok(
     (2.0, 0.0)
     """
     x, y = np.asarray(reference, float), np.asarray(measured, float)
-    if len(x) < FEWEST_PASSING_BABLOK:
-        return no_line(PASSING_BABLOK, len(x), FEWEST_PASSING_BABLOK)
-    if len(x) > MOST:
-        return no_line(
-            PASSING_BABLOK,
-            len(x),
-            FEWEST_PASSING_BABLOK,
-            f"more than {MOST:,} runs; use Deming regression",
-        )
-    if reason := unvaried(x, y):
-        return no_line(PASSING_BABLOK, len(x), FEWEST_PASSING_BABLOK, reason)
+    n = len(x)
+    reason = too_few(n, FEWEST_PASSING_BABLOK, "a line needs")
+    if n > MOST:
+        reason = f"more than {MOST:,} runs; use Deming regression"
+    if reason := reason or unvaried(x, y):
+        return Line(PASSING_BABLOK, n, reason)
     slopes, shift = _slopes(x, y)
     if not len(slopes) or shift + len(slopes) // 2 >= len(slopes):
-        return no_line(
-            PASSING_BABLOK, len(x), FEWEST_PASSING_BABLOK, "the readings do not rise together"
-        )
+        return Line(PASSING_BABLOK, n, "the readings do not rise together")
     slope = _shifted_median(slopes, shift)
     if not math.isfinite(slope):
-        return no_line(
-            PASSING_BABLOK,
-            len(x),
-            FEWEST_PASSING_BABLOK,
-            "the reference reads the same in most runs",
-        )
-    low, high = _interval(slopes, shift, len(x), confidence)
+        return Line(PASSING_BABLOK, n, "the reference reads the same in most runs")
+    low, high = _interval(slopes, shift, n, confidence)
     intercept = float(np.median(y - slope * x))
     return Line(
-        method=PASSING_BABLOK,
+        PASSING_BABLOK,
+        n,
         slope=slope,
         slope_low=low,
         slope_high=high,
@@ -270,8 +251,6 @@ def passing_bablok(
         intercept_low=float(np.median(y - high * x)) if math.isfinite(high) else NAN,
         intercept_high=float(np.median(y - low * x)) if math.isfinite(low) else NAN,
         linearity_p=_cusum_p(x, y, intercept, slope),
-        n=len(x),
-        reason="",
     )
 
 

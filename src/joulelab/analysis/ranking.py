@@ -45,15 +45,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.frames import Level, complete, levels, names, results
 from joulelab.analysis.posthoc import holm
-from joulelab.analysis.resampling import (
-    CONFIDENCE,
-    batches,
-    draw_counts,
-    percentile_interval,
-    require_chance,
-)
+from joulelab.analysis.resampling import batches, draw_counts, percentile_interval, require_chance
 from joulelab.analysis.rounding import Values, without_noise
 from joulelab.analysis.two_samples import rank_biserial, wilcoxon_p
 from joulelab.errors import UsageError

@@ -72,7 +72,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -215,20 +215,24 @@ def separated_bound(n: int, confidence: float = CONFIDENCE) -> float:
     return (n - z_squared) / (n + z_squared)
 
 
-def asymmetric_interval(
-    value: float, variance: float, df: int, confidence: float = CONFIDENCE
+def sign_interval(
+    value: float, n: int, variance: float, df: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """The interval of Feng and Cliff for a share of signs on the scale of -1 to 1.
 
     Args:
-        value: between -1 and 1, both left out.
+        value: from -1 to 1; at either end the interval is that of `separated_bound`.
+        n: how many comparisons all go one way, where they do.
         variance: its estimate.
         df: degrees of freedom of t, above 0.
         confidence: of the interval.
 
-    >>> [round(end, 3) for end in asymmetric_interval(0.25, 0.0, 14)]
+    >>> [round(end, 3) for end in sign_interval(0.25, 15, 0.0, 14)]
     [0.25, 0.25]
     """
+    if abs(value) == 1:
+        bound = separated_bound(n, confidence)
+        return (bound, 1.0) if value > 0 else (-1.0, -bound)
     spread = float(stdtrit(df, (1 + confidence) / 2)) ** 2 * variance
     reach = math.sqrt(spread * ((1 - value**2) ** 2 + spread))
     middle, scale = value - value**3, 1 - value**2 + spread
@@ -242,14 +246,11 @@ def _delta_interval(
     n, m = len(rows), len(columns)
     if min(n, m) < FEWEST:
         return np.nan, np.nan
-    if abs(delta) == 1:
-        bound = separated_bound(min(n, m), confidence)
-        return (bound, 1.0) if delta > 0 else (-1.0, -bound)
     of_rows = float(((rows - delta) ** 2).sum()) / (n - 1)
     of_columns = float(((columns - delta) ** 2).sum()) / (m - 1)
     of_all = (untied - n * m * delta**2) / ((n - 1) * (m - 1))
     variance = ((m - 1) * of_rows + (n - 1) * of_columns + of_all) / (n * m)
-    return asymmetric_interval(delta, variance, n + m - 2, confidence)
+    return sign_interval(delta, min(n, m), variance, n + m - 2, confidence)
 
 
 EXACT_TO = 200
@@ -273,12 +274,7 @@ def wilcoxon_p(differences: Values) -> float:
     if n > EXACT_TO:
         return float(stats.wilcoxon(nonzero, method="approx").pvalue)
     doubled = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(int)  # mean ranks end in .5
-    chances = np.ones(1)
-    for rank in doubled:
-        without, with_rank = np.zeros((2, len(chances) + rank))
-        without[: len(chances)] = chances
-        with_rank[rank:] = chances
-        chances = (without + with_rank) / 2
+    chances = _rank_sum_chances(doubled)
     total = int(doubled.sum())
     off = abs(2 * int(doubled[nonzero > 0].sum()) - total)
     return min(1.0, float(chances[np.abs(2 * np.arange(total + 1) - total) >= off].sum()))
@@ -307,10 +303,7 @@ def rank_biserial(
         return np.nan, np.nan, np.nan
     ranks = stats.rankdata(np.abs(nonzero))
     value = float((ranks * np.sign(nonzero)).sum() / ranks.sum())
-    if abs(value) == 1:
-        bound = separated_bound(n, confidence)
-        return (value, bound, 1.0) if value > 0 else (value, -1.0, -bound)
-    return value, *asymmetric_interval(value, _variance(nonzero), n - 1, confidence)
+    return value, *sign_interval(value, n, _variance(nonzero), n - 1, confidence)
 
 
 def _variance(nonzero: Values) -> float:
@@ -348,17 +341,18 @@ def shift(differences: Values, confidence: float = CONFIDENCE) -> Interval:
     if not n:
         raise ValueError("there is no difference")
     first, second = np.triu_indices(n)
+    at_most = np.cumsum(_rank_sum_chances(range(1, n + 1)))  # P(W+ <= w), w from 0
     walsh = np.sort((differences[first] + differences[second]) / 2)
-    cut = int(np.searchsorted(_cumulative(n), (1 - confidence) / 2 + 1e-12, side="right"))
+    cut = int(np.searchsorted(at_most, (1 - confidence) / 2 + 1e-12, side="right"))
     low, high = (walsh[cut - 1], walsh[-cut]) if cut else (math.nan, math.nan)
     std = float(differences.std(ddof=1)) if n > 1 else math.nan
     return Interval(float(np.median(walsh)), float(low), float(high), std, n, confidence)
 
 
-def _cumulative(n: int) -> Values:
-    """P(W+ <= w) for w from 0 to n (n + 1) / 2, as the product of n polynomials."""
-    ways = np.ones(1)
-    for rank in range(1, n + 1):
-        with_rank = np.concatenate([np.zeros(rank), ways])
-        ways = (np.concatenate([ways, np.zeros(rank)]) + with_rank) / 2
-    return np.cumsum(ways)
+def _rank_sum_chances(ranks: Iterable[int]) -> Values:
+    """The chance of each sum from 0 on, where each rank counts or not with the same chance."""
+    chances = np.ones(1)
+    for rank in ranks:
+        none = np.zeros(rank)
+        chances = (np.append(chances, none) + np.append(none, chances)) / 2
+    return chances
