@@ -11,8 +11,9 @@ import pytest
 from fake_meter import FakeMeter, channel
 
 from joulelab.energy import recorder as recorder_module
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Meter, Missing, Sample
-from joulelab.energy.reading import Measurement, Status, total
+from joulelab.energy.reading import Status, total
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import Conditions, summarise

@@ -26,8 +26,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel, Meter, Missing
-from joulelab.energy.reading import Measurement
+from joulelab.energy.reading import Status, family
 from joulelab.energy.sample_buffer import SLEPT_S, ChannelSamples, SampleBuffer
 from joulelab.energy.summary import Conditions, summarise, trace_columns
 from joulelab.errors import MeterError
@@ -39,6 +40,10 @@ _FOR_THE_MAIN_THREAD = {
     if hasattr(signal, name)
 }
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+_OF_THE_PROCESS = ("_recorder", "_closing")
+LOOK_S = 1.0
+TOLERANCE = 0.1
+LEAST_TOLERANCE_W = 2.0
 
 
 class Recorder:
@@ -249,9 +254,6 @@ class Recorder:
             )
 
 
-_OF_THE_PROCESS = ("_recorder", "_closing")
-
-
 class Window:
     """A measured interval. Made by `Recorder.open`; also a context manager that closes itself.
 
@@ -351,3 +353,46 @@ def _slept_s() -> float:
     if _BOOT_CLOCK is None:
         return 0.0
     return time.clock_gettime(_BOOT_CLOCK) - time.monotonic()
+
+
+def wait_until_idle(
+    recorder: Recorder, device: str, *, limit_s: float, tolerance: float = TOLERANCE
+) -> bool:
+    """Wait until a device is back near the idle power that the recorder remembers.
+
+    Domains that are only estimated are not waited for: an estimate follows this process, which is
+    waiting, and knows nothing of heat or of others.
+
+    Args:
+        recorder: started, with idle power measured.
+        device: ``"gpu:<n>"``, or ``"cpu"`` for every processor.
+        limit_s: longest wait in seconds.
+        tolerance: how far above idle power is near enough, as a fraction (or 2 W if that is more).
+
+    Returns:
+        Whether idle power was reached in time; true at once where nothing is measured.
+    """
+    measured = {
+        channel.domain
+        for channel in recorder.channels
+        if channel.status is Status.MEASURED and device in {channel.domain, family(channel.domain)}
+    }
+    wanted_w = {domain: w for domain, w in recorder.idle_w.items() if domain in measured}
+    deadline_s = time.monotonic() + limit_s
+    while wanted_w:
+        window = recorder.open("cooling down")
+        time.sleep(LOOK_S)
+        readings = window.close().readings
+        above = [
+            reading.domain
+            for reading in readings
+            if reading.domain in wanted_w
+            and reading.mean_power_w is not None
+            and reading.mean_power_w - wanted_w[reading.domain]
+            > max(LEAST_TOLERANCE_W, tolerance * wanted_w[reading.domain])
+        ]
+        if not above:
+            return True
+        if time.monotonic() >= deadline_s:
+            return False
+    return True

@@ -29,8 +29,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.process_tree import Load, Machine, ProcessTree
-from joulelab.energy.meters.processor import Processor, usable_processors
+from joulelab.energy.meters.processor import (
+    Load,
+    Machine,
+    Processor,
+    ProcessTree,
+    usable_processors,
+)
 from joulelab.energy.reading import Status
 from joulelab.errors import SettingsError
 

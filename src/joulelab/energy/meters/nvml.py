@@ -4,7 +4,7 @@ Volta and later count millijoules since the driver was loaded; the counter moves
 Older ones (Pascal) have power only. Power is the instantaneous field where the driver has it,
 because the ordinary one is a mean over a whole second on recent cards and has changed its meaning
 between drivers; which one was read is in the channel's remark and in `describe`, and what each one
-averages in `joulelab.energy.meters.nvml_sensor`.
+averages in `joulelab.energy.meters.nvml_gpu`.
 
 ::
 
@@ -22,6 +22,7 @@ of the whole card, and no part of that can be told to be the part that trains.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,8 +31,8 @@ from pathlib import Path
 import pynvml
 
 from joulelab.energy.meter import Channel, Detector, Hidden, Meter, Missing, Sample
-from joulelab.energy.meters.nvml_gpu import Gpu, plain_uuid
-from joulelab.energy.meters.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
+from joulelab.energy.meters.calibrated import SETTING, known_factors
+from joulelab.energy.meters.nvml_gpu import POWER_FIELDS, Gpu, plain_uuid
 from joulelab.energy.meters.visible_gpus import (
     VISIBLE,
     Card,
@@ -40,7 +41,7 @@ from joulelab.energy.meters.visible_gpus import (
     machine_cards,
     visible,
 )
-from joulelab.errors import MeterError
+from joulelab.errors import MeterError, SettingsError, suggestion
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 DEVICES = Path("/dev")
@@ -303,3 +304,66 @@ def _remedy(error: pynvml.NVMLError) -> str:
         if closed:
             return f"let this user read and write {' and '.join(closed)}"
     return _REMEDIES.get(error.value, _SEE)
+
+
+def factors_by_uuid(calibration: object) -> dict[str, float]:
+    """Calibration factors by UUID as `plain_uuid` writes it.
+
+    Args:
+        calibration: from UUID to factor, or one number for all cards; ``None`` for none.
+
+    Returns:
+        One number by `calibrated.EVERY`.
+
+    Raises:
+        SettingsError: it is neither, a factor is not a positive number, or a card is named by its
+            number, which may be another card's tomorrow.
+    """
+    if calibration is None:
+        return {}
+    factors = known_factors(calibration, "nvml:")
+    for uuid in factors:
+        if re.fullmatch(r"(gpu:)?\d+", uuid):
+            raise SettingsError(
+                f"nvml: {SETTING}: {uuid!r} is no UUID of a card",
+                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; `nvidia-smi -L` has it',
+            )
+    return {plain_uuid(uuid): factor for uuid, factor in factors.items()}
+
+
+def known_power_field(name: object) -> str:
+    """A key of `POWER_FIELDS`.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if not isinstance(name, str) or name not in POWER_FIELDS:
+        raise SettingsError(
+            f"nvml: there is no power_field {name!r}", suggestion(str(name), POWER_FIELDS)
+        )
+    return name
+
+
+def gpu_numbers(gpus: object) -> tuple[int, ...] | None:
+    """NVML's numbers of the GPUs to read, in order and each once; ``None`` for all.
+
+    Args:
+        gpus: ``None``, a number, numbers, or a text such as ``"0,2"``.
+
+    Raises:
+        SettingsError: it is something else, or names no GPU.
+    """
+    if gpus is None:
+        return None
+    parts: Sequence[object] = [gpus]
+    if isinstance(gpus, str):
+        parts = [int(part) if part.strip().isdecimal() else part for part in gpus.split(",")]
+    elif isinstance(gpus, Sequence):
+        parts = gpus
+    numbers = [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
+    if not numbers or len(numbers) < len(parts) or min(numbers) < 0:
+        raise SettingsError(
+            f"nvml: gpus = {gpus!r} does not number GPUs",
+            "give the numbers of `nvidia-smi -L`, for instance gpus = [0, 2] or nvml?gpus=0,2",
+        )
+    return tuple(sorted(set(numbers)))

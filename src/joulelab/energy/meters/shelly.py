@@ -21,10 +21,17 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from joulelab.energy.meters.digest import Digest
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, step
-from joulelab.energy.meters.plug_http import Answer
-from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
+from joulelab.energy.meters.plug import (
+    POLL_S,
+    TIMEOUT_S,
+    Plug,
+    PlugAnswer,
+    PlugDetector,
+    PlugSettings,
+    known,
+    step,
+)
+from joulelab.energy.meters.plug_http import Answer, Digest
 from joulelab.errors import MeterError, SettingsError
 
 WATT_HOUR_J = 3600.0

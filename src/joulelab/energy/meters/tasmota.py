@@ -25,9 +25,18 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from joulelab.energy.counter import SOCKET_LIMIT_W
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
+from joulelab.energy.meters.plug import (
+    POLL_S,
+    TIMEOUT_S,
+    Plug,
+    PlugAnswer,
+    PlugDetector,
+    PlugSettings,
+    known,
+    number,
+    step,
+)
 from joulelab.energy.meters.plug_http import SUCCESSES
-from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
 from joulelab.errors import MeterError
 
 KILOWATT_HOUR_J = 3.6e6

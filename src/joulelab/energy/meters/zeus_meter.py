@@ -35,12 +35,13 @@ from joulelab.energy.meters.zeus_devices import (
     AMD,
     NVIDIA,
     TICK_S,
+    AppleDevice,
     Device,
     GpuDevice,
+    JetsonDevice,
     Maker,
     first_line,
 )
-from joulelab.energy.meters.zeus_soc import AppleDevice, JetsonDevice
 from joulelab.errors import MeterError, SettingsError
 
 DRM = "/sys/class/drm"
