@@ -11,7 +11,7 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.energy.carbon.footprint import Footprint
-from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, Total, family, total
+from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, Total, family, plain_data, total
 
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
@@ -156,19 +156,8 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
-        return {
-            "label": self.label,
-            "started_at": self.started_at,
-            "duration_s": self.duration_s,
-            "readings": [reading.to_dict() for reading in self.readings],
-            "samples": self.samples,
-            "longest_gap_s": self.longest_gap_s,
-            "flags": list(self.flags),
-            "domains": None if self.domains is None else list(self.domains),
-            "footprint": self.footprint.to_dict() if self.footprint else None,
-            "others": [reading.to_dict() for reading in self.others],
-            "left_out": list(self.left_out),
-        }
+        plain: dict[str, Any] = plain_data(self)
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Measurement:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -57,6 +57,19 @@ def instrument_of(source: str) -> str:
 def family(domain: str) -> str:
     """What kind of domain it is: ``"gpu"`` of ``"gpu:0"``."""
     return domain.partition(":")[0]
+
+
+def plain_data(record: Any) -> Any:  # noqa: ANN401 - a dataclass, or a value in one
+    """Plain data, as JSON has it: a dataclass as a dictionary, a tuple as a list.
+
+    Args:
+        record: a dataclass, with whatever it holds.
+    """
+    if is_dataclass(record):
+        return {one.name: plain_data(getattr(record, one.name)) for one in fields(record)}
+    if isinstance(record, tuple | list):
+        return [plain_data(one) for one in record]
+    return str(record) if isinstance(record, StrEnum) else record
 
 
 @dataclass(frozen=True)
@@ -128,22 +141,8 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
-        return {
-            "domain": self.domain,
-            "source": self.source,
-            "status": str(self.status),
-            "gross_j": self.gross_j,
-            "error_j": self.error_j,
-            "idle_w": self.idle_w,
-            "duration_s": self.duration_s,
-            "reason": self.reason,
-            "within": list(self.within),
-            "peak_power_w": self.peak_power_w,
-            "check_j": self.check_j,
-            "lost_s": self.lost_s,
-            "seen_j": self.seen_j,
-            "idle_error_w": self.idle_error_w,
-        }
+        plain: dict[str, Any] = plain_data(self)
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Reading:

@@ -20,7 +20,6 @@ step of a counter across a sleep is believed; the window is flagged, and *partly
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,17 +27,13 @@ from typing import Any
 
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel, Meter, Missing
+from joulelab.energy.polling import deadlines
 from joulelab.energy.reading import Status, family
 from joulelab.energy.sample_buffer import SLEPT_S, ChannelSamples, SampleBuffer
 from joulelab.energy.summary import Conditions, summarise, trace_columns
 from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
-_FOR_THE_MAIN_THREAD = {
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
-    if hasattr(signal, name)
-}
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 _OF_THE_PROCESS = ("_recorder", "_closing")
 LOOK_S = 1.0
@@ -191,15 +186,7 @@ class Recorder:
         }
 
     def _run(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            # Signals are for the main thread, which they wake from its waiting.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
-        start_s, tick = time.monotonic(), 0
-        while True:
-            # The next deadline that still lies ahead; those that were missed are left out.
-            tick = max(tick + 1, int((time.monotonic() - start_s) / self.interval_s) + 1)
-            if self._stop.wait(start_s + tick * self.interval_s - time.monotonic()):
-                return
+        for tick in deadlines(self.interval_s, self._stop):
             with self._lock:
                 used, slept_s = bool(self._windows), _slept_s()
                 for buffer in self._buffers if used else ():
@@ -282,7 +269,7 @@ class Window:
         self.slept_s = slept_s
         self.measurement: Measurement | None = None
         self._recorder = recorder
-        self._stretches: list[ChannelSamples] = []
+        self._samples: list[ChannelSamples] = []
         self._closing = threading.Lock()
 
     def __enter__(self) -> Window:
@@ -311,7 +298,7 @@ class Window:
         """Close the window and give its result; a second call gives the same."""
         with self._closing:
             if self.measurement is None:
-                self.measurement, self._stretches, _ = self._recorder._measure(self, close=True)
+                self.measurement, self._samples, _ = self._recorder._measure(self, close=True)
             return self.measurement
 
     def lap(self, label: str | None = None) -> Window:
@@ -326,7 +313,7 @@ class Window:
         with self._closing:
             if self.measurement is not None:
                 raise MeterError("the window is closed already", "open another one")
-            self.measurement, self._stretches, following = self._recorder._measure(
+            self.measurement, self._samples, following = self._recorder._measure(
                 self, close=True, label=self.label if label is None else label
             )
         if following is None:
@@ -341,11 +328,11 @@ class Window:
     @property
     def channel_samples(self) -> Sequence[ChannelSamples]:
         """The samples of a closed window by channel."""
-        return self._stretches
+        return self._samples
 
     def trace_columns(self) -> dict[str, Any]:
         """The samples of a closed window as columns; see `summary.trace_columns`."""
-        return trace_columns(self._stretches, self.started_s)
+        return trace_columns(self._samples, self.started_s)
 
 
 def _slept_s() -> float:

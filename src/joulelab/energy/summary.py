@@ -191,39 +191,31 @@ def _reading(
     best = figures[0]
     channel = best.channel
     flags += _impossible(domain, channel_samples, unsorted)
-    if best.energy_j is None:
-        return Reading(
-            domain,
-            channel.source,
-            Status.MISSING,
-            gross_j=None,
-            error_j=None,
-            idle_w=idle_w,
-            duration_s=duration_s,
-            reason="; ".join(dict.fromkeys(said.reason for said in figures)),
-            within=channel.within,
-            idle_error_w=idle_error_w,
-        )
-    check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
-    if best.coarse:
-        flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
-    if best.lost_s:
-        flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
+    known = best.energy_j is not None
+    check_j = None
     # Why counters of this domain could not give the figure, and what is to say of the best.
     remarks = [
         f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)
     ]
+    if known:
+        check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
+        if best.coarse:
+            flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
+        if best.lost_s:
+            flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
+    else:
+        remarks = list(dict.fromkeys(said.reason for said in figures))
     return Reading(
         domain=domain,
         source=channel.source,
-        status=best.status,
+        status=best.status if known else Status.MISSING,
         gross_j=best.energy_j,
-        error_j=best.error_j,
+        error_j=best.error_j if known else None,
         idle_w=idle_w,
         duration_s=duration_s,
         reason="; ".join(remarks),
         within=channel.within,
-        peak_power_w=_peak_w(channel_samples),
+        peak_power_w=_peak_w(channel_samples) if known else None,
         check_j=check_j,
         lost_s=best.lost_s,
         seen_j=best.seen_j,

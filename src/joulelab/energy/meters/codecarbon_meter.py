@@ -36,16 +36,19 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pynvml
 
 from joulelab.energy import nvidia_cards
 from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, OpenMeter, Sample
 from joulelab.energy.meters import rapl
 from joulelab.energy.meters.codecarbon_tracker import Component, Totals, Tracker
 from joulelab.energy.meters.estimate import RELATIVE_ERROR, VIRTUAL_RELATIVE_ERROR
 from joulelab.energy.meters.processor import Processor
+from joulelab.energy.meters.settings import checked_number
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, MissingDependencyError, SettingsError
 
@@ -64,7 +67,7 @@ _RAPL_MODES = {
 }
 
 
-class CodeCarbonMeter(Meter):
+class CodeCarbonMeter(OpenMeter):
     """Processor, GPU and memory energy as codecarbon has it.
 
     Opening takes a few seconds: codecarbon looks for its tools, and then measures once.
@@ -80,12 +83,11 @@ class CodeCarbonMeter(Meter):
     """
 
     name = SOURCE
+    library = "codecarbon"
 
     def __init__(self, country: str = "USA", measure_power_secs: float = 1.0) -> None:
         self._tick_s = _known_interval(measure_power_secs)
         self.interval_s = self._tick_s / 2
-        self._closed = False
-        self._process = os.getpid()
         self._record = _Record(self._tick_s)
         self._tracker = Tracker(_known_country(country), self._tick_s, self._record.take)
         try:
@@ -94,22 +96,13 @@ class CodeCarbonMeter(Meter):
                 raise MeterError(f"codecarbon does not measure: {why}")
             self._record.wait_for_line()
             self._read = readable(self._tracker.components)
-            self._channels = tuple(channel_of(one, self._tick_s) for one in self._read)
+            super().__init__([channel_of(one, self._tick_s) for one in self._read])
         except BaseException:
             self._tracker.stop()
             raise
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """A counter for each component."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """The totals of one interval ago; codecarbon is not asked, so this returns at once."""
-        if os.getpid() != self._process:
-            return self._unreadable("codecarbon measures in another process, before the fork")
-        if self._closed:
-            return self._unreadable("closed")
         now_s = time.monotonic()
         return [self._record.at(one.name, now_s) for one in self._read]
 
@@ -125,16 +118,12 @@ class CodeCarbonMeter(Meter):
                 about[f"{channel.domain} model"] = component.model
         return about
 
-    def close(self) -> None:
-        """End codecarbon and its threads. In a forked process there are none."""
-        if not self._closed and os.getpid() == self._process:
-            self._tracker.stop()
-        self._closed = True
-
-    def _unreadable(self, reason: str) -> list[Sample]:
-        return [Sample(None, reason) for _ in self._channels]
+    def release(self) -> None:
+        """End codecarbon and its threads."""
+        self._tracker.stop()
 
 
+@dataclass
 class CodeCarbonDetector(Detector):
     """Opens codecarbon; it is used only by name, because our own meters read the same sensors.
 
@@ -146,18 +135,21 @@ class CodeCarbonDetector(Detector):
         SettingsError: one of them cannot be right.
     """
 
-    automatic = False
+    automatic: ClassVar[bool] = False
 
-    def __init__(self, country: str = "USA", measure_power_secs: float = 1.0) -> None:
-        self._country = _known_country(country)
-        self._interval_s = _known_interval(measure_power_secs)
+    country: str = "USA"
+    measure_power_secs: float = 1.0
+
+    def __post_init__(self) -> None:
+        _known_country(self.country)
+        _known_interval(self.measure_power_secs)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter; GPUs that codecarbon does not see are missing."""
         if importlib.util.find_spec("codecarbon") is None:
             return [], [Missing("cpu", "codecarbon is not installed", "pip install codecarbon")]
         try:
-            meter = CodeCarbonMeter(self._country, self._interval_s)
+            meter = CodeCarbonMeter(self.country, self.measure_power_secs)
         except (MeterError, MissingDependencyError) as error:
             return [], [Missing("cpu", error.message, error.hint)]
         seen = any(channel.domain.startswith("gpu") for channel in meter.channels)
@@ -265,16 +257,13 @@ def _known_country(country: object) -> str:
 
 
 def _known_interval(seconds: object) -> float:
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, int | float)
-        or not SHORTEST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S
-    ):
-        raise SettingsError(
-            f"codecarbon: measure_power_secs = {seconds!r}",
-            f"a number of seconds from {SHORTEST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}",
-        )
-    return float(seconds)
+    return checked_number(
+        "codecarbon: measure_power_secs",
+        seconds,
+        SHORTEST_INTERVAL_S,
+        LONGEST_INTERVAL_S,
+        what="a number of seconds",
+    )
 
 
 def _unseen_gpus() -> list[Missing]:

@@ -20,7 +20,7 @@ import pynvml
 from joulelab.energy import nvidia_cards
 from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Sample
-from joulelab.energy.meters.calibrated import EVERY
+from joulelab.energy.meters.settings import EVERY
 from joulelab.energy.nvidia_cards import (
     AVERAGE_FIELD_S,
     CALIBRATED_RELATIVE_ERROR,
@@ -66,7 +66,7 @@ class Gpu:
 
     Args:
         index: NVML's number.
-        factors: calibration by UUID as `plain_uuid` writes it, or for all by `calibrated.EVERY`.
+        factors: calibration by UUID as `plain_uuid` writes it, or for all by `settings.EVERY`.
         power_field: a key of `POWER_FIELDS`.
 
     Attributes:

@@ -27,6 +27,7 @@ from typing import ClassVar
 from joulelab.energy.counter import SOCKET_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
 from joulelab.energy.meters.plug_http import Address, PlugHttpClient
+from joulelab.energy.meters.settings import checked_number, is_domain
 from joulelab.energy.polling import PollingMeter
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, SettingsError
@@ -37,7 +38,6 @@ IMPOSSIBLE_W = 1e6
 TIMEOUT_S = 2.0
 POLL_S = 1.0
 LONGEST_S = 60.0
-_DOMAIN = re.compile(r"[a-z][a-z0-9_-]*(:[A-Za-z0-9_.-]+)?")
 _PRINTABLE = re.compile(r"[\w.:/\[\]-]*")
 
 
@@ -200,16 +200,52 @@ class PlugMeter(PollingMeter):
         )
 
 
+@dataclass
 class PlugDetector(Detector):
     """Finds one plug at the address that the user has named.
 
+    Args:
+        address: host or host:port.
+        password: of the plug's user admin; else that of ``JOULELAB_<KIND>_PASSWORD``.
+        domain: what is behind the plug: ``wall`` for the whole computer, else for instance
+            ``wall:1``.
+        timeout_s: how long one request may take, in seconds, 60 at most.
+        poll_s: time between two requests in seconds, 60 at most.
+        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
+
     Attributes:
         kind: its name in the registry.
+
+    Raises:
+        SettingsError: one of them cannot be right.
     """
 
-    automatic = False
+    automatic: ClassVar[bool] = False
     kind: ClassVar[str]
-    settings: PlugSettings
+
+    address: str = ""
+    password: str | float = field(default="", repr=False)
+    domain: str = "wall"
+    timeout_s: float = TIMEOUT_S
+    poll_s: float = POLL_S
+    relative_error: float | None = None
+
+    def __post_init__(self) -> None:
+        kind, error = self.kind, self.relative_error
+        if not is_domain(self.domain):
+            raise SettingsError(
+                f"{kind}: domain = {self.domain!r} is not the name of a domain",
+                "for instance wall or wall:1",
+            )
+        self.settings = PlugSettings(
+            _address(kind, self.address),
+            _text(self.password) or os.environ.get(f"JOULELAB_{kind.upper()}_PASSWORD", ""),
+            self.domain,
+            checked_number(f"{kind}: timeout_s", self.timeout_s, most=LONGEST_S),
+            checked_number(f"{kind}: poll_s", self.poll_s, most=LONGEST_S),
+            None if error is None else checked_number(f"{kind}: relative_error", error, most=1.0),
+        )
+        self.password = ""  # kept in one place, which shows it nowhere
 
     @abstractmethod
     def plug(self) -> Plug:
@@ -283,47 +319,6 @@ class PlugSettings:
     poll_s: float = POLL_S
     relative_error: float | None = None
 
-    @classmethod
-    def checked(
-        cls,
-        kind: str,
-        *,
-        address: object,
-        password: object,
-        domain: object,
-        timeout_s: object,
-        poll_s: object,
-        relative_error: object,
-    ) -> PlugSettings:
-        """Settings as they came from the user.
-
-        Args:
-            kind: name of the meter, for messages and for ``JOULELAB_<KIND>_PASSWORD``.
-            address: text, empty for none.
-            password: text or number; that of the environment where empty.
-            domain: ``wall``, or for instance ``wall:1``.
-            timeout_s: a number of seconds, 60 at most.
-            poll_s: the same.
-            relative_error: a number up to 1, or ``None``.
-
-        Raises:
-            SettingsError: one of them cannot be right.
-        """
-        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
-            raise SettingsError(
-                f"{kind}: domain = {domain!r} is no name of a domain", "for instance wall or wall:1"
-            )
-        return cls(
-            _address(kind, address),
-            _text(password) or os.environ.get(f"JOULELAB_{kind.upper()}_PASSWORD", ""),
-            domain,
-            _number(kind, "timeout_s", timeout_s, LONGEST_S),
-            _number(kind, "poll_s", poll_s, LONGEST_S),
-            None
-            if relative_error is None
-            else _number(kind, "relative_error", relative_error, 1.0),
-        )
-
     @property
     def reached(self) -> Address:
         """The address, where it is known to be given."""
@@ -351,11 +346,3 @@ def _address(kind: str, value: object) -> Address | None:
 def _text(value: object) -> str:
     """Text as the user wrote it, before TOML or a query made a number or a truth value of it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _number(kind: str, name: str, value: object, largest: float) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= largest:
-        return float(value)
-    raise SettingsError(
-        f"{kind}: {name} = {value!r} cannot be right", f"more than 0, at most {largest:g}"
-    )

@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import cast
 
 from joulelab.energy.counter import Counter, highest_possible_w
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, OpenMeter, Sample
 from joulelab.energy.meters.processor import (
     Load,
     Processor,
@@ -81,7 +81,7 @@ _FAMILIES = {"package": "cpu"}
 _LIMITS = ("constraint_*_power_limit_uw", "constraint_*_max_power_uw")
 
 
-class RaplMeter(Meter):
+class RaplMeter(OpenMeter):
     """The energy counters of the processors of this machine.
 
     Args:
@@ -103,23 +103,17 @@ class RaplMeter(Meter):
         try:
             for zone in wanted:
                 self._readers.append(_Reader(zone))
-        except PermissionError as error:
-            self.close()
-            raise MeterError(*no_permission(zone.folder)) from error
         except (OSError, ValueError) as error:
-            self.close()
+            self.release()
+            if isinstance(error, PermissionError):
+                raise MeterError(*no_permission(zone.folder)) from error
             raise MeterError(f"{zone.folder} cannot be read: {error}") from error
-        self._channels = tuple(_channel(reader) for reader in self._readers)
+        super().__init__([_channel(reader) for reader in self._readers])
         self._load = Load(usable_processors())
         packages = (n for n, zone in enumerate(wanted) if zone.domain.startswith("cpu:"))
         self._first_package = next(packages, None)
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """One counter for each zone."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """Read every counter, and the load that goes with the first package."""
         samples = [reader.read() for reader in self._readers]
         if self._first_package is not None:
@@ -137,12 +131,13 @@ class RaplMeter(Meter):
             for reader in self._readers
         }
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Close the counters' files."""
         for reader in self._readers:
             reader.close()
 
 
+@dataclass
 class RaplDetector(Detector):
     """Finds the zones that can be read.
 
@@ -150,16 +145,16 @@ class RaplDetector(Detector):
         root: as for `RaplMeter`.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
-        self._root = root or powercap_root()
+    root: Path | None = None
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter for all readable zones, and why others, or all, cannot be read."""
+        root = self.root or powercap_root()
         readable: list[Zone] = []
-        missing = closed_zones(self._root)
-        zones = find_zones(self._root)
+        missing = closed_zones(root)
+        zones = find_zones(root)
         if not zones:
-            return [], missing or [absent(self._root)]
+            return [], missing or [absent(root)]
         for zone in zones:
             try:
                 _Reader(zone).close()
@@ -172,7 +167,7 @@ class RaplDetector(Detector):
         if not readable:
             return [], missing
         try:
-            return [RaplMeter(self._root, readable)], missing
+            return [RaplMeter(root, readable)], missing
         except MeterError as error:
             gone = [Missing(zone.domain, error.message, error.hint) for zone in readable]
             return [], [*missing, *gone]
@@ -219,8 +214,6 @@ class _Reader:
 
     def read(self) -> Sample:
         """Joules since the meter was opened."""
-        if self._file is None:
-            return Sample(None, "closed")
         try:
             sample = self._counter.take(self._now_j(), time.monotonic())
         except (OSError, ValueError) as error:
