@@ -229,7 +229,7 @@ def test_a_sum_with_a_part_that_was_bridged_is_partly_estimated():
         return Reading(domain, "x", status, gross_j, 0.1, None, 1.0)
 
     measured_, partly, estimated, missing = Status
-    assert Status.joint(reversed(Status)) is missing
+    assert Status.of_sum(reversed(Status)) is missing
     assert total([reading("a", measured_), reading("b", partly)]).status is partly
     assert total([reading("a", partly), reading("b", estimated)]).status is estimated
     assert total([reading("a", estimated), reading("b", missing)]).status is missing

@@ -376,7 +376,7 @@ def _summary_data(runs: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def _worst(runs: Sequence[Measurement]) -> str | None:
-    return Status.joint(one.total.status for one in runs) if runs else None
+    return Status.of_sum(one.total.status for one in runs) if runs else None
 
 
 def _interval_data(interval: Interval | None) -> dict[str, Any] | None:

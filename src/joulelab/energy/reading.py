@@ -36,13 +36,27 @@ class Status(StrEnum):
     MISSING = "missing"
 
     @classmethod
-    def joint(cls, statuses: Iterable[Status]) -> Status:
-        """That of a figure made of others: missing, estimated or partly estimated if one is.
+    def of_sum(cls, statuses: Iterable[Status]) -> Status:
+        """The status of one figure made of several: that of its weakest part.
 
         Args:
             statuses: of the parts; missing where there is none.
         """
         return max(statuses, key=list(cls).index, default=cls.MISSING)
+
+    @classmethod
+    def of_set(cls, statuses: Iterable[object]) -> str:
+        """One word for several figures that stand beside each other, as those of a study's runs.
+
+        That of all of them where they agree, else partly estimated; missing figures do not count.
+
+        Args:
+            statuses: of the figures, as members or in words; missing where there is none.
+        """
+        found = {str(status) for status in statuses} - {str(cls.MISSING)}
+        if not found:
+            return str(cls.MISSING)
+        return found.pop() if len(found) == 1 else str(cls.PARTLY_ESTIMATED)
 
 
 def instrument_of(source: str) -> str:
@@ -228,7 +242,7 @@ def total(readings: Iterable[Reading]) -> Total:
     if gross_j is None:
         return Total(Status.MISSING, None, None, None, domains, sources)
     return Total(
-        status=Status.joint(part.status for part in parts),
+        status=Status.of_sum(part.status for part in parts),
         gross_j=gross_j,
         idle_j=_sum([part.idle_j for part in parts]),
         error_j=_sum([part.error_j for part in parts]),

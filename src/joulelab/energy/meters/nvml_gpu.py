@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pynvml
@@ -170,17 +170,19 @@ class Gpu:
         return read_power_mw(self._handle, sensor.field) / 1e3 * self._factor
 
     def _read_state(self) -> dict[str, float]:
+        gpu = self._handle
+        read: dict[str, Callable[[], float]] = {
+            "utilisation": lambda: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
+            "temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(
+                gpu, pynvml.NVML_TEMPERATURE_GPU
+            ),
+            "clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(gpu, pynvml.NVML_CLOCK_SM),
+            "power_limit_w": lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1e3,
+        }
         state: dict[str, float] = {}
-        with suppress(pynvml.NVMLError):
-            state["utilisation"] = pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100
-        with suppress(pynvml.NVMLError):
-            celsius = pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU)
-            state["temperature_c"] = float(celsius)
-        with suppress(pynvml.NVMLError):
-            clock_mhz = pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_SM)
-            state["clock_mhz"] = float(clock_mhz)
-        with suppress(pynvml.NVMLError):
-            state["power_limit_w"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3
+        for name, ask in read.items():
+            with suppress(pynvml.NVMLError):
+                state[name] = float(ask())
         return state
 
     def _channels(
@@ -191,42 +193,34 @@ class Gpu:
             if self._calibrated
             else "not calibrated; 13 % is the worst card of arXiv 2312.02741 (-8 to +13 %)"
         )
-        relative_error = CALIBRATED_RELATIVE_ERROR if self._calibrated else RELATIVE_ERROR
+        common = Channel(
+            domain=self.domain,
+            source="nvml-power",
+            kind="power",
+            status=Status.MEASURED,
+            relative_error=CALIBRATED_RELATIVE_ERROR if self._calibrated else RELATIVE_ERROR,
+            tick_s=COUNTER_TICK_S,
+            within=("wall",),
+            calibration=self._factor,
+            limit_w=limit_w,
+        )
         channels = []
         if self._counts:
+            looks = Sensor(COUNTER_TICK_S, idle_error=IDLE_ERROR, idle_below_w=idle_below_w(name))
             channels.append(
-                Channel(
-                    domain=self.domain,
+                replace(
+                    common,
                     source="nvml-counter",
                     kind="counter",
-                    status=Status.MEASURED,
-                    relative_error=relative_error,
-                    tick_s=COUNTER_TICK_S,
-                    within=("wall",),
                     remark=f"energy counter of the driver; {bound}",
                     resolution_j=COUNTER_STEP_J * self._factor,
-                    calibration=self._factor,
-                    limit_w=limit_w,
-                    sensor=Sensor(
-                        COUNTER_TICK_S, idle_error=IDLE_ERROR, idle_below_w=idle_below_w(name)
-                    ),
+                    sensor=looks,
                 )
             )
         if sensor is not None:
+            remark = f"{sensor}; {bound}"
             channels.append(
-                Channel(
-                    domain=self.domain,
-                    source="nvml-power",
-                    kind="power",
-                    status=Status.MEASURED,
-                    relative_error=relative_error,
-                    tick_s=sensor.tick_s,
-                    within=("wall",),
-                    remark=f"{sensor}; {bound}",
-                    calibration=self._factor,
-                    limit_w=limit_w,
-                    sensor=sensor.sensor,
-                )
+                replace(common, tick_s=sensor.tick_s, remark=remark, sensor=sensor.sensor)
             )
         return tuple(channels)
 

@@ -22,6 +22,7 @@ A Jetson is read rail by rail, with the code of Zeus that its own process would 
 not started: it would run the user's program a second time, and each reading would wait for an
 answer from it.
 """
+# ruff: noqa: ANN401 - objects of Zeus, which is an optional extra
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 from joulelab.energy import nvidia_cards
 from joulelab.energy.counter import Counter
@@ -61,22 +62,6 @@ _APPLE = (
 )
 _RAILS = {"cpu_power_mw": "cpu:0", "gpu_power_mw": "gpu:0", "total_power_mw": "psys:0"}
 _MODULE = "psys:0"
-
-
-class _ZeusGpu(Protocol):
-    """A GPU of Zeus, as far as it is used."""
-
-    gpu_index: int
-
-    def get_name(self) -> str: ...
-
-    def supports_get_total_energy_consumption(self) -> bool: ...
-
-    def get_total_energy_consumption(self) -> int: ...
-
-    def get_instant_power_usage(self) -> int: ...
-
-    def get_average_power_usage(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,7 @@ class GpuDevice(Device):
         MeterError: it reports neither energy nor power.
     """
 
-    def __init__(self, gpu: _ZeusGpu, domain: str, maker: Maker, owner: object = None) -> None:
+    def __init__(self, gpu: Any, domain: str, maker: Maker, owner: object = None) -> None:
         self._owner = owner
         self._gpu = gpu
         self._domain = domain
@@ -207,7 +192,7 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _counts(gpu: _ZeusGpu, faults: list[str]) -> bool:
+def _counts(gpu: Any, faults: list[str]) -> bool:
     """Whether a GPU has an energy counter; adds to `faults` why it has not."""
     try:
         if gpu.supports_get_total_energy_consumption():
@@ -219,7 +204,7 @@ def _counts(gpu: _ZeusGpu, faults: list[str]) -> bool:
     return False
 
 
-def _power(gpu: _ZeusGpu, faults: list[str]) -> tuple[str, Callable[[], int] | None]:
+def _power(gpu: Any, faults: list[str]) -> tuple[str, Callable[[], int] | None]:
     """The better one of the powers that a GPU reports; adds to `faults` why there is none.
 
     One of 0 is taken last: some drivers answer 0 where there is no such sensor.
@@ -258,18 +243,6 @@ def _channel(
     )
 
 
-class _ZeusSoc(Protocol):
-    """A chip of Zeus, as far as it is used."""
-
-    def get_total_energy_consumption(self) -> object: ...
-
-
-class _ZeusRail(Protocol):
-    """A rail of a Jetson, as Zeus reads it."""
-
-    def measure_power(self) -> float: ...
-
-
 class AppleDevice(Device):
     """The energy counters of Apple silicon.
 
@@ -280,7 +253,7 @@ class AppleDevice(Device):
         MeterError: it has none of the fields that are known here.
     """
 
-    def __init__(self, soc: _ZeusSoc) -> None:
+    def __init__(self, soc: Any) -> None:
         self._soc = soc
         values = _apple_values(soc.get_total_energy_consumption())
         if not values:
@@ -326,8 +299,8 @@ class JetsonDevice(Device):
         MeterError: there is none of them.
     """
 
-    def __init__(self, rails: Mapping[str, _ZeusRail]) -> None:
-        self._rails: dict[str, _ZeusRail] = {}
+    def __init__(self, rails: Mapping[str, Any]) -> None:
+        self._rails: dict[str, Any] = {}
         channels = []
         self.about = {}
         for key, rail in rails.items():
@@ -378,7 +351,7 @@ def _feeds_both(label: str) -> bool:
     return "CPU" in label.upper() and "GPU" in label.upper()
 
 
-def _rail_label(rail: _ZeusRail) -> str:
+def _rail_label(rail: Any) -> str:
     """The name of a rail, which the kernel keeps beside its values; empty where it is not found."""
     path = getattr(rail, "power_path", None) or getattr(rail, "voltage_path", None)
     if not isinstance(path, Path):

@@ -31,7 +31,6 @@ from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import STATE_COLUMNS
-from joulelab.energy.trace import Sensor
 from joulelab.energy.traces.row_samples import check_order, typical_s
 from joulelab.errors import TraceError
 from joulelab.files import replacing
@@ -64,7 +63,7 @@ class TraceAbout:
     started_at: float | None = None
     interval_s: float | None = None
     channels: tuple[Channel, ...] = ()
-    meters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    meters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     joulelab: str = joulelab.__version__
 
     @classmethod
@@ -90,18 +89,16 @@ class TraceAbout:
         Raises:
             ValueError: it is no such text.
         """
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            data = json.loads(text)
-            return cls(
-                label=str(data.get("label", "")),
-                started_at=_number(data.get("started_at")),
-                interval_s=_number(data.get("interval_s")),
-                channels=tuple(_channel(one) for one in data.get("channels", ())),
-                meters={name: dict(told) for name, told in data.get("meters", {}).items()},
-                joulelab=str(data.get("joulelab", "")),
-            )
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"what belongs to the trace cannot be understood: {error}") from error
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(
+                f"what belongs to the trace cannot be understood: {where}: {first['msg']}"
+            ) from error
 
 
 def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> None:
@@ -214,29 +211,6 @@ def _texts(values: Sequence[float]) -> list[str]:
     if np.isnan(values).all():
         return [""] * len(values)
     return ["" if math.isnan(value) else f"{value:.12g}" for value in values]
-
-
-def _number(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def _channel(data: Mapping[str, Any]) -> Channel:
-    return Channel(
-        domain=str(data["domain"]),
-        source=str(data["source"]),
-        kind=data["kind"],
-        status=Status(data["status"]),
-        relative_error=float(data["relative_error"]),
-        tick_s=float(data["tick_s"]),
-        within=tuple(data.get("within", ())),
-        remark=str(data.get("remark", "")),
-        resolution_j=float(data.get("resolution_j", 0.0)),
-        comparison=bool(data.get("comparison", False)),
-        calibration=float(data.get("calibration", 1.0)),
-        range_j=_number(data.get("range_j")),
-        limit_w=_number(data.get("limit_w")),
-        sensor=Sensor(**data["sensor"]) if data.get("sensor") else None,
-    )
 
 
 @dataclass(frozen=True)
