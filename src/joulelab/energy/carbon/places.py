@@ -26,7 +26,7 @@ import importlib.metadata
 import importlib.util
 import json
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -233,7 +233,7 @@ def regions(country: str) -> Sequence[Region]:
         MissingDependencyError: codecarbon is not installed, or without this table.
         UsageError: the table is in another unit than it was.
     """
-    return _REGIONS[country](country) if country in _REGIONS else []
+    return list(_REGIONS[country](country)) if country in _REGIONS else []
 
 
 def cloud_regions() -> dict[str, list[Region]]:
@@ -257,83 +257,83 @@ def cloud_regions() -> dict[str, list[Region]]:
     return providers
 
 
-def _states(_: str) -> Sequence[Region]:
+def _states(_: str) -> Iterator[Region]:
     path = _newest("usa_emissions.json")
     table = _json(path)
     _check_unit(path, table.get("_unit", {}).get("emissions"), "lbs/MWh")
     stated = table.get("_source", {})
     source = _source(stated.get("name", "US states"))
     year = int(stated.get("year", path.parent.name))
-    found = []
     for key, row in table.items():
         if key.startswith("_") or key == "usa":
             continue
         name = key.title().replace(" Of ", " of ")
-        intensity = Intensity(
-            row["emissions"] * GRAMS_IN_POUND / KWH_IN_MWH,
-            f"{name}, USA",
-            source,
-            year,
-            "chimneys of the power stations, no life cycle",
+        yield Region(
+            (name, row["regionCode"]),
+            Intensity(
+                row["emissions"] * GRAMS_IN_POUND / KWH_IN_MWH,
+                f"{name}, USA",
+                source,
+                year,
+                "chimneys of the power stations, no life cycle",
+            ),
         )
-        found.append(Region((name, row["regionCode"]), intensity))
-    return found
 
 
-def _provinces(_: str) -> Sequence[Region]:
+def _provinces(_: str) -> Iterator[Region]:
     path = _newest("canada_energy_mix.json")
-    found = []
     for key, row in _json(path).items():
         name = key.title().replace(" And ", " and ")
-        intensity = Intensity(
-            sum(row[fuel] * grams for fuel, grams in FUEL_G_PER_KWH.items()) / row["total"],
-            f"{name}, Canada",
-            _source("energy mix of Canadian provinces"),
-            int(path.parent.name),  # the table itself has no year
-            "burning of coal, oil and gas, no life cycle",
+        yield Region(
+            (name, _PROVINCES.get(key, key)),
+            Intensity(
+                sum(row[fuel] * grams for fuel, grams in FUEL_G_PER_KWH.items()) / row["total"],
+                f"{name}, Canada",
+                _source("energy mix of Canadian provinces"),
+                int(path.parent.name),  # the table itself has no year
+                "burning of coal, oil and gas, no life cycle",
+            ),
         )
-        found.append(Region((name, _PROVINCES.get(key, key)), intensity))
-    return found
 
 
-def _chinese_provinces(_: str) -> Sequence[Region]:
+def _chinese_provinces(_: str) -> Iterator[Region]:
     path = _newest("china_provincial_emissions.json")
-    found = []
     for code, row in _json(path)["data"].items():
         _check_unit(path, row.get("unit"), "gCO2/kWh")
         name = row["description"]
-        intensity = Intensity(
-            row["emission_factor"],
-            f"{name}, China",
-            _source("Ministry of Ecology and Environment of China"),
-            row["year"],
-            "carbon dioxide alone, no life cycle",
+        yield Region(
+            (name, code.partition("-")[2], *row["names"]),
+            Intensity(
+                row["emission_factor"],
+                f"{name}, China",
+                _source("Ministry of Ecology and Environment of China"),
+                row["year"],
+                "carbon dioxide alone, no life cycle",
+            ),
         )
-        found.append(Region((name, code.partition("-")[2], *row["names"]), intensity))
-    return found
 
 
-def _zones(country: str) -> Sequence[Region]:
+def _zones(country: str) -> Iterator[Region]:
     path = _private() / "nordic_emissions.json"
-    found = []
     for zone, row in _json(path)["data"].items():
         if not zone.startswith(_ZONES[country]):
             continue
         _check_unit(path, row.get("unit"), "gCO2eq/kWh")
         coverage = row.get("coverage")
         remark = "of the electricity generated in the zone"
-        intensity = Intensity(
-            row["emission_factor"],
-            f"bidding zone {zone}",
-            _source(f"Nordic bidding zones, {'ENTSO-E' if coverage else 'origin not stated'}"),
-            row["year"],
-            f"{remark}; share with a figure: {coverage}" if coverage else remark,
+        yield Region(
+            (zone,),
+            Intensity(
+                row["emission_factor"],
+                f"bidding zone {zone}",
+                _source(f"Nordic bidding zones, {'ENTSO-E' if coverage else 'origin not stated'}"),
+                row["year"],
+                f"{remark}; share with a figure: {coverage}" if coverage else remark,
+            ),
         )
-        found.append(Region((zone,), intensity))
-    return found
 
 
-_REGIONS: dict[str, Callable[[str], Sequence[Region]]] = {
+_REGIONS: dict[str, Callable[[str], Iterator[Region]]] = {
     "USA": _states,
     "CAN": _provinces,
     "CHN": _chinese_provinces,
