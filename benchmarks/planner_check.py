@@ -33,7 +33,8 @@ from pathlib import Path
 from figures import machine, spread, table, versions
 
 from joulelab.energy.detection import open_recorder
-from joulelab.energy.reading import Measurement, Total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.serving.photographs import shipped_photographs
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import most_per_s, simulate

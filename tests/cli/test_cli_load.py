@@ -19,7 +19,8 @@ import pytest
 from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 
 from joulelab.cli.load_report import LoadReport
-from joulelab.energy.reading import Measurement, Reading, Status
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status
 from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.photographs import shipped_photographs
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from joulelab.energy.reading import Measurement, Reading, Status, Total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, Total
 from joulelab.learning.engine import TrainingTask
 from joulelab.learning.flops import FlopCount
 from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction, combined
