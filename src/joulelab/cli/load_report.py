@@ -17,8 +17,7 @@ from joulelab.cli.output import data_console, print_json
 from joulelab.energy import display
 from joulelab.energy.reading import Measurement
 from joulelab.errors import JoulelabError, UsageError
-from joulelab.serving.http_exchanges import Exchanges
-from joulelab.serving.http_summary import LimitCheck, LoadSummary, Spread, per_s
+from joulelab.serving.http_results import Exchanges, LimitCheck, LoadSummary, Spread, per_s
 from joulelab.serving.planning.limit import ResponseLimit
 
 PARQUET, CSV = ".parquet", ".csv"

@@ -28,15 +28,15 @@ from joulelab.energy.reading import Measurement
 from joulelab.energy.trials import cool_down, idle_duration_s
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
-from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.http_load import HttpLoad, Limits, draw
+from joulelab.serving.http_results import Exchanges
 from joulelab.serving.http_target import (
     WITH_BODY,
     Content,
     Target,
     is_loopback,
 )
-from joulelab.serving.photographs import image_files, shipped_photographs
+from joulelab.serving.images import image_files, shipped_photographs
 from joulelab.serving.planning.limit import ResponseLimit
 
 NOTHING_ANSWERED, NOT_AS_WANTED, INTERRUPTED = 1, 4, 130
