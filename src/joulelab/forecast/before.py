@@ -26,7 +26,7 @@ from joulelab.analysis.prediction.baselines import green_algorithms_j, tdp_j
 from joulelab.analysis.prediction.before import Learnt, Outside, Row, learn
 from joulelab.analysis.prediction.grouped_regression import FEWEST_GROUPS, KERNEL, LINEAR
 from joulelab.analysis.prediction.stored_runs import CATEGORIES, StoredRuns, stored_runs
-from joulelab.forecast.design_power import DesignPower
+from joulelab.forecast.hardware import DesignPower
 from joulelab.forecast.history import Selection
 from joulelab.forecast.training_request import TrainingRequest
 from joulelab.learning.memory import MemoryCount
