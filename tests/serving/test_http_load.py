@@ -34,7 +34,7 @@ from joulelab.serving.http_target import (
     is_loopback,
 )
 from joulelab.serving.images import image_files, shipped_photographs
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.comparison import ResponseLimit
 
 
 def send(server, count=20, *, gap_s=0.002, content=None, **limits):

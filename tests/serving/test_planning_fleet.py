@@ -6,10 +6,9 @@ import pytest
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import Bursty, Poisson, UniformJitter, parse_arrivals
 from joulelab.serving.planning.arrival_thinning import Thinned, thinned
-from joulelab.serving.planning.comparison import Trials
+from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.fleet import Site, fleet
-from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.planning.simulation import response_percentile_s, simulate
 from joulelab.serving.policies import Fixed, parse_policy
 

@@ -6,9 +6,8 @@ import pytest
 
 from joulelab.errors import PluginError, UnknownNameError, UsageError
 from joulelab.serving.arrivals import parse_arrivals
-from joulelab.serving.planning.comparison import LONGER, Comparison, Trials
+from joulelab.serving.planning.comparison import LONGER, Comparison, ResponseLimit, Trials
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.planning.plan import BASELINE, candidate_policies, plan, plan_rates
 from joulelab.serving.planning.simulation import response_percentile_s, simulate
 from joulelab.serving.policies import Fixed, Greedy, Policy, parse_policy, policies

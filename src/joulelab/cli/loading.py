@@ -37,7 +37,7 @@ from joulelab.serving.http_target import (
     is_loopback,
 )
 from joulelab.serving.images import image_files, shipped_photographs
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.comparison import ResponseLimit
 
 NOTHING_ANSWERED, NOT_AS_WANTED, INTERRUPTED = 1, 4, 130
 HEAVY_PER_S, HEAVY_REQUESTS = 200.0, 10_000

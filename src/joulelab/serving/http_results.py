@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.serving.http_connection import Answer
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.comparison import ResponseLimit
 from joulelab.serving.results import Times
 from joulelab.serving.summary import KEPT, Spread, mean_rate_per_s
 
@@ -66,20 +66,18 @@ class Exchanges:
     @property
     def answered(self) -> NDArray[np.bool_]:
         """(n,) which got an answer that counts."""
-        answered: NDArray[np.bool_] = self.outcome == 0
-        return answered
+        return np.equal(self.outcome, 0)
 
     @property
     def sent(self) -> NDArray[np.bool_]:
         """(n,) which the generator did not hold back, whether or not a connection was to be had."""
-        held_back = [number for number, name in enumerate(self.outcomes) if _held_back(name)]
-        return np.isin(self.outcome, held_back, invert=True)
+        sent = np.array([not name.startswith(NOT_SENT) for name in self.outcomes])
+        return sent[self.outcome]
 
     @property
     def in_time(self) -> NDArray[np.bool_]:
         """(n,) which the generator took up soon enough to be sent."""
-        late = [number for number, name in enumerate(self.outcomes) if name == LATE]
-        return np.isin(self.outcome, late, invert=True)
+        return np.array([name != LATE for name in self.outcomes])[self.outcome]
 
     @property
     def response_s(self) -> Times:
@@ -133,7 +131,8 @@ class Record:
 
     def __post_init__(self) -> None:
         count = len(self.due_s)
-        self._begun_s, self._sent_s, self._ended_s = np.full((3, count), np.nan)
+        self._times_s = np.full((3, count), np.nan)
+        self._begun_s, self._sent_s, self._ended_s = self._times_s
         self._status = np.zeros(count, np.int16)
         self._outcome = np.zeros(count, np.int32)
 
@@ -166,26 +165,19 @@ class Record:
 
     def exchanges(self, begun: int, now_s: float) -> Exchanges:
         """What there is of the first `begun` requests; those that have not ended end now."""
-        part = slice(0, begun)
-        open_still = np.isnan(self._ended_s[part])
-        self._ended_s[part][open_still] = now_s - self.start_s
+        ended_s = self._ended_s[:begun]
+        ended_s[np.isnan(ended_s)] = now_s - self.start_s
         return Exchanges(
-            self.due_s[part],
-            self._begun_s[part],
-            self._sent_s[part],
-            self._ended_s[part],
-            self._status[part],
-            self._outcome[part],
+            self.due_s[:begun],
+            *self._times_s[:, :begun],
+            self._status[:begun],
+            self._outcome[:begun],
             tuple(self._outcomes),
             self.location,
         )
 
     def _code(self, name: str) -> int:
         return self._outcomes.setdefault(name, len(self._outcomes))
-
-
-def _held_back(outcome: str) -> bool:
-    return outcome.startswith(NOT_SENT)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.errors import UsageError
-from joulelab.formats import significant
+from joulelab.formats import duration, significant
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.planning.simulation import (
     Dispatch,
     most_per_s,
@@ -49,6 +48,41 @@ LONGER = 20
 _REQUESTS = 5000
 _BEYOND_PERCENTILE = 50
 _UNLIKE_RATES = 1.25
+
+
+@dataclass(frozen=True)
+class ResponseLimit:
+    """So many percent of the requests are answered within so many seconds.
+
+    Args:
+        percentile: above 0 and below 100.
+        seconds: above 0.
+
+    Raises:
+        UsageError: a number is impossible.
+    """
+
+    percentile: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile < 100:  # noqa: PLR2004
+            raise UsageError(
+                f"a limit for p{self.percentile:g}: the percentile must be above 0 and below 100",
+                "a maximum cannot be promised; write 99 or 99.9",
+            )
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise UsageError(
+                f"a limit of {self.seconds:g} s: it must be above 0", "write seconds: 0.2"
+            )
+
+    @property
+    def name(self) -> str:
+        """The percentile: ``p99``."""
+        return f"p{self.percentile:g}"
+
+    def __str__(self) -> str:
+        return f"{self.name} within {duration(self.seconds)}"
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,14 @@ from joulelab.errors import UsageError
 from joulelab.formats import duration, significant
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.planning.arrival_thinning import thinned
-from joulelab.serving.planning.comparison import Comparison, Outcome, Trials, requests_in_window
+from joulelab.serving.planning.comparison import (
+    Comparison,
+    Outcome,
+    ResponseLimit,
+    Trials,
+    requests_in_window,
+)
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.planning.plan import BASELINE, candidate_policies
 from joulelab.serving.planning.simulation import most_per_s
 from joulelab.serving.policies import Policy, parse_policy

@@ -31,9 +31,8 @@ from typing import Any
 
 from joulelab.formats import duration, joules, percent, significant
 from joulelab.serving.arrivals import ArrivalProcess
-from joulelab.serving.planning.comparison import Account, Comparison, Outcome, Trials
+from joulelab.serving.planning.comparison import Account, Comparison, Outcome, ResponseLimit, Trials
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.policies import Fixed, Greedy, Policy, parse_policy
 
 BASELINE = "fixed(1)"
