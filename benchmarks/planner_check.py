@@ -35,7 +35,8 @@ from figures import machine, spread, table, versions
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
-from joulelab.serving.photographs import shipped_photographs
+from joulelab.energy.reading import Measurement, Total
+from joulelab.serving.images import shipped_photographs
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import most_per_s, simulate
 from joulelab.serving.policies import parse_policy

@@ -14,7 +14,7 @@ import pytest
 
 from joulelab.energy.reading import Status, Total
 from joulelab.serving.arrivals import parse_arrivals
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.comparison import ResponseLimit
 from joulelab.serving.planning.plan import plan
 from joulelab.study.inference import table_measuring
 from joulelab.study.inference.batch_table import BatchTable

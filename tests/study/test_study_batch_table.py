@@ -9,10 +9,9 @@ import pytest
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError, UsageError
-from joulelab.serving.model_source import ModelSource
-from joulelab.serving.photographs import shipped_photographs
+from joulelab.serving.images import shipped_photographs
 from joulelab.serving.results import Batches
-from joulelab.serving.tasks import BatchTask, ImageSource
+from joulelab.serving.tasks import BatchTask, ImageSource, ModelSource
 from joulelab.study.accounting import counted
 from joulelab.study.inference import table_measuring
 from joulelab.study.inference.batch_table import BatchTable

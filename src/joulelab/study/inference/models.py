@@ -10,7 +10,7 @@ from typing import Any
 from joulelab.learning.zoo import classifier_source
 from joulelab.learning.zoo_figures import zoo_figures
 from joulelab.learning.zoo_weights import AUTO, RANDOM, published_weights, weights_used
-from joulelab.serving.model_source import ModelSource
+from joulelab.serving.tasks import ModelSource
 
 OWN_WEIGHTS = "as the factory gives them"
 RESIZE, CROP = 256, 224

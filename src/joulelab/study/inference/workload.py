@@ -19,8 +19,12 @@ from joulelab.energy.reading import Total
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.results import Batches, Served
-from joulelab.serving.saturation import saturation_in_words
-from joulelab.serving.summary import batch_histogram, producer_in_words, summary
+from joulelab.serving.summary import (
+    batch_histogram,
+    producer_in_words,
+    saturation_in_words,
+    summary,
+)
 from joulelab.serving.tasks import ServingTask
 from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration

@@ -1,4 +1,4 @@
-"""A load in figures and in sentences: rates, response times, what failed, whether a limit held.
+"""What came of the requests of a load, a number each, and the whole in figures and in sentences.
 
     n        requests that were due          a     of them answered
     L(t)     requests under way at time t    T     from the first to the last due time
@@ -11,40 +11,173 @@ quarter of T is more than 1.5 times that over the second, and 2 more.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.serving.http_exchanges import LATE, NOT_SENT, Exchanges, Floats
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.http_connection import Answer
+from joulelab.serving.planning.comparison import ResponseLimit
+from joulelab.serving.results import Times
+from joulelab.serving.summary import KEPT, Spread, mean_rate_per_s
 
-KEPT_RATE = 0.01
-"""By how much of the rate a generator may be off and still have kept it."""
+ANSWERED = "answered"
+INTERRUPTED = "interrupted"
+NOT_SENT = "not sent"
+LATE = f"{NOT_SENT}: the generator was late"
+
 TURNED_AWAY = 0.01
 BACKLOG = 0.05
 GROWTH, GROWTH_REQUESTS = 1.5, 2.0
 OVERLOADED = ("HTTP 429", "HTTP 503")
-PAIR = 2
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean and quantiles of some times in seconds; ``None`` where there are none."""
+class Exchanges:
+    """Requests in the order in which they were due; seconds since the first of them was.
 
-    mean_s: float | None = None
-    p50_s: float | None = None
-    p95_s: float | None = None
-    p99_s: float | None = None
-    max_s: float | None = None
+    Attributes:
+        due_s: (n,) when each was to be sent.
+        begun_s: (n,) when the generator took it up.
+        sent_s: (n,) when it was handed to the system, on an open connection; NaN where it never
+            was.
+        ended_s: (n,) when its answer was complete, or it had failed.
+        status: (n,) of HTTP; 0 without an answer.
+        outcome: (n,) number of the outcome in `outcomes`; 0 for answered.
+        outcomes: ``"answered"``, then the reasons for which requests failed or were not sent.
+        location: where the first redirect led to; empty without one.
+    """
 
-    @classmethod
-    def of(cls, times_s: Floats) -> Spread:
-        """Of (n,) seconds."""
-        if not len(times_s):
-            return cls()
-        p50_s, p95_s, p99_s = np.quantile(times_s, (0.5, 0.95, 0.99)).tolist()
-        return cls(float(times_s.mean()), p50_s, p95_s, p99_s, float(times_s.max()))
+    due_s: Times
+    begun_s: Times
+    sent_s: Times
+    ended_s: Times
+    status: NDArray[np.int16]
+    outcome: NDArray[np.int32]
+    outcomes: tuple[str, ...]
+    location: str = ""
+
+    def __len__(self) -> int:
+        return len(self.due_s)
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(n,) which got an answer that counts."""
+        return np.equal(self.outcome, 0)
+
+    @property
+    def sent(self) -> NDArray[np.bool_]:
+        """(n,) which the generator did not hold back, whether or not a connection was to be had."""
+        sent = np.array([not name.startswith(NOT_SENT) for name in self.outcomes])
+        return sent[self.outcome]
+
+    @property
+    def in_time(self) -> NDArray[np.bool_]:
+        """(n,) which the generator took up soon enough to be sent."""
+        return np.array([name != LATE for name in self.outcomes])[self.outcome]
+
+    @property
+    def response_s(self) -> Times:
+        """(answered,) from due to answered."""
+        return (self.ended_s - self.due_s)[self.answered]
+
+    @property
+    def service_s(self) -> Times:
+        """(answered,) from sent to answered."""
+        return (self.ended_s - self.sent_s)[self.answered]
+
+    @property
+    def duration_s(self) -> float:
+        """From the first beginning to the last end in seconds; 0 without requests."""
+        return float(self.ended_s.max() - self.begun_s.min()) if len(self) else 0.0
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why requests failed or were not sent, and how many; the commonest first."""
+        counts = Counter(self.outcome[~self.answered].tolist())
+        return {self.outcomes[number]: count for number, count in counts.most_common()}
+
+    def columns(self) -> dict[str, Any]:
+        """The requests as columns of equal length, a row a request."""
+        response_s = np.where(self.answered, self.ended_s - self.due_s, np.nan)
+        return {
+            "request": np.arange(len(self)),
+            "due_s": self.due_s,
+            "begun_s": self.begun_s,
+            "sent_s": self.sent_s,
+            "ended_s": self.ended_s,
+            "response_s": response_s,
+            "status": self.status,
+            "outcome": [self.outcomes[number] for number in self.outcome],
+        }
+
+
+@dataclass
+class Record:
+    """The making of `Exchanges`: each request enters what happens to it when it does.
+
+    Args:
+        due_s: (n,) seconds after `start_s`.
+        start_s: on the clock whose times are entered.
+    """
+
+    due_s: Times
+    start_s: float
+    location: str = ""
+    _outcomes: dict[str, int] = field(default_factory=lambda: {ANSWERED: 0})
+
+    def __post_init__(self) -> None:
+        count = len(self.due_s)
+        self._times_s = np.full((3, count), np.nan)
+        self._begun_s, self._sent_s, self._ended_s = self._times_s
+        self._status = np.zeros(count, np.int16)
+        self._outcome = np.zeros(count, np.int32)
+
+    def begin(self, number: int, now_s: float) -> float:
+        """The generator takes up a request; gives by how many seconds it is late."""
+        self._outcome[number] = self._code(INTERRUPTED)
+        self._begun_s[number] = now_s - self.start_s
+        return float(self._begun_s[number] - self.due_s[number])
+
+    def sent(self, number: int, at_s: float) -> None:
+        """It was handed to the system."""
+        self._sent_s[number] = at_s - self.start_s
+
+    def answered(self, number: int, answer: Answer) -> None:
+        """The server has said something."""
+        self._ended_s[number] = answer.at_s - self.start_s
+        self._status[number] = answer.status
+        self._outcome[number] = self._code(answer.failure or ANSWERED)
+        self.location = self.location or answer.location
+
+    def failed(self, number: int, reason: str, at_s: float) -> None:
+        """It was begun, and came to nothing."""
+        self._ended_s[number] = at_s - self.start_s
+        self._outcome[number] = self._code(reason)
+
+    def not_sent(self, number: int, reason: str) -> None:
+        """It was due and was held back."""
+        self._ended_s[number] = self._begun_s[number]
+        self._outcome[number] = self._code(reason)
+
+    def exchanges(self, begun: int, now_s: float) -> Exchanges:
+        """What there is of the first `begun` requests; those that have not ended end now."""
+        ended_s = self._ended_s[:begun]
+        ended_s[np.isnan(ended_s)] = now_s - self.start_s
+        return Exchanges(
+            self.due_s[:begun],
+            *self._times_s[:, :begun],
+            self._status[:begun],
+            self._outcome[:begun],
+            tuple(self._outcomes),
+            self.location,
+        )
+
+    def _code(self, name: str) -> int:
+        return self._outcomes.setdefault(name, len(self._outcomes))
 
 
 @dataclass(frozen=True)
@@ -147,9 +280,9 @@ class LoadSummary:
             failed=len(exchanges) - answered - not_sent,
             not_sent=not_sent,
             offered_per_s=offered_per_s,
-            due_per_s=_rate_per_s(exchanges.due_s),
-            paced_per_s=_rate_per_s(exchanges.begun_s[exchanges.in_time]),
-            sent_per_s=_rate_per_s(exchanges.begun_s[exchanges.sent]),
+            due_per_s=mean_rate_per_s(exchanges.due_s),
+            paced_per_s=mean_rate_per_s(exchanges.begun_s[exchanges.in_time]),
+            sent_per_s=mean_rate_per_s(exchanges.begun_s[exchanges.sent]),
             throughput_per_s=throughput_per_s,
             duration_s=duration_s,
             late=Spread.of(exchanges.begun_s - exchanges.due_s),
@@ -164,7 +297,7 @@ class LoadSummary:
         """Whether the generator sent within 1 % of the rate that was due."""
         if self.due_per_s is None:
             return True
-        return abs((self.paced_per_s or 0.0) / self.due_per_s - 1) <= KEPT_RATE
+        return abs((self.paced_per_s or 0.0) / self.due_per_s - 1) <= KEPT
 
     @property
     def generator_in_words(self) -> str:
@@ -182,12 +315,6 @@ class LoadSummary:
 def per_s(rate: float | None) -> str:
     """A rate: ``50.2/s``."""
     return f"{formats.significant(rate)}/s" if formats.known(rate) else formats.UNKNOWN
-
-
-def _rate_per_s(times_s: Floats) -> float | None:
-    if len(times_s) < PAIR or times_s[-1] <= times_s[0]:
-        return None
-    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
 
 
 def _saturation(exchanges: Exchanges, offered_per_s: float, served_per_s: float | None) -> str:
