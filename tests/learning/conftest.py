@@ -21,7 +21,7 @@ def own_parts():
         del sys.modules[module]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread():
     """torch computes with one thread: two are very slow where another process wants a core."""
     before = torch.get_num_threads()

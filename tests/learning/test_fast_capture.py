@@ -29,8 +29,6 @@ from joulelab.learning.fast.schedule import Schedule, ScheduleFile
 from joulelab.learning.fast.stack_training import StackTraining
 from joulelab.learning.reference import ReferenceEngine
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 IMAGES = made_up_images((1, 8, 8), train=50, test=20)
 

@@ -26,14 +26,12 @@ from torch import nn
 from joulelab.errors import TrainingError
 from joulelab.learning.engine import Hyperparameters, Member
 from joulelab.learning.fast.engine import FastEngine
-from joulelab.learning.fast.products import onednn_available
+from joulelab.learning.fast.kernels import onednn_available
 from joulelab.learning.fast.schedule import Arrangement, Schedule, ScheduleFile
 from joulelab.learning.images import load_images, thinned
 from joulelab.learning.networks import networks
 from joulelab.learning.placement import Placement, Shelf
 from joulelab.learning.reference import ReferenceEngine
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 FIRST_STEP = 1e-6
 """Relative difference of the losses of the first step, which no update has touched: sums in another

@@ -5,10 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from joulelab.learning.fast.kernels import batch_norm
 from joulelab.learning.fast.layers import Arithmetic, BatchNorm, Pass
-from joulelab.learning.fast.normalisation import batch_norm
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOLERANCE = 3e-6
 """Against double precision, of values of order 1: some rounding errors of float32 (1.2e-7)."""

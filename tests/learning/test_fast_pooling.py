@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import max_pool2d, relu
 
-from joulelab.learning.fast.pooling import max_pool_2x2
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from joulelab.learning.fast.kernels import max_pool_2x2
 
 MEMORY = [torch.contiguous_format, torch.channels_last]
 

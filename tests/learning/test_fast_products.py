@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from joulelab.learning.fast.products import linear, onednn_available
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from joulelab.learning.fast.kernels import linear, onednn_available
 
 needs_onednn = pytest.mark.skipif(not onednn_available(), reason="this torch has no oneDNN")
 LIBRARIES = [

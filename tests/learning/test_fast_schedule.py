@@ -28,8 +28,6 @@ from joulelab.learning.fast.schedule import (
 )
 from joulelab.learning.fast.stacking import stack_layers, stack_module
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TOGETHER, IN_TURN = Arrangement.TOGETHER, Arrangement.IN_TURN
 WORKERS, SHARES = Arrangement.WORKERS, Arrangement.SHARES
 GPU = torch.device("cuda", 0)
@@ -228,7 +226,7 @@ def test_training_prepares_where_nobody_has(tmp_path, monkeypatch):
     ids=lambda changes: next(iter(changes)),
 )
 def test_other_circumstances_are_tried_anew(changes, tmp_path, monkeypatch):
-    monkeypatch.setattr("joulelab.learning.fast.precision.has_bf16", lambda: True)
+    monkeypatch.setattr("joulelab.learning.fast.hardware.has_bf16", lambda: True)
     engine = FastEngine(schedules=ScheduleFile(tmp_path / "schedules.json"))
     engine.prepare(TASK, IMAGES, "cpu")
     other = replace(TASK, **changes)

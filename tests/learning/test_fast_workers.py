@@ -9,11 +9,9 @@ import torch
 from fast_training import engine_with, made_up_images, task_of, threads
 from torch import nn
 
+from joulelab.learning.fast.group_training import Workers
 from joulelab.learning.fast.schedule import Arrangement, Schedule
-from joulelab.learning.fast.workers import Workers
 from joulelab.learning.networks import networks
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 SOON_S = 5.0
 """Far less than the trainings here would take, far more than a busy machine delays a thread."""

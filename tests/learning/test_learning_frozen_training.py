@@ -13,10 +13,9 @@ from joulelab.learning.fast.engine import FastEngine
 from joulelab.learning.images import Images, ImageShape, load_images, thinned
 from joulelab.learning.networks import build_network, count_parameters, verify_buildable
 from joulelab.learning.placement import Placement, Shelf
-from joulelab.learning.randomness import seeded
 from joulelab.learning.reference import ReferenceEngine
+from joulelab.learning.training_loop import seeded
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 OPTIONS = {"model": "squeezenet1_1", "weights": "random", "base": "frozen"}
 ADAM = Hyperparameters(learning_rate=1e-3, weight_decay=0.1)

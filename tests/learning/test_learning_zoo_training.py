@@ -1,23 +1,17 @@
 """Networks of torchvision made ready for training: heads, frozen bases, weights, images."""
 
-import doctest
-
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from joulelab.errors import DatasetError, TrainingError, UnknownNameError, UsageError
-from joulelab.learning import network_source as source_module
 from joulelab.learning.conformance import check_network
 from joulelab.learning.images import ImageShape
-from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import build_network, network_label, verify_buildable
-from joulelab.learning.zoo import build_classifier, zoo
+from joulelab.learning.zoo import build_classifier, network_source, weights_file, zoo
 from joulelab.learning.zoo_training import DEVIATION, MEAN, training_weights
-from joulelab.learning.zoo_weights import weights_file
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = "shufflenet_v2_x0_5"
 COLOUR, DIGITS = ImageShape(3, 32, 32), ImageShape(1, 8, 8)
 # One of each family; those that take no images of 64 pixels are asked for with what they take.
@@ -285,11 +279,6 @@ def test_an_impossible_option_is_refused(options, says):
     with pytest.raises(UsageError, match=says) as raised:
         verify_buildable("torchvision", COLOUR, 10, options)
     assert raised.value.hint
-
-
-def test_the_worked_examples_of_a_networks_name_hold():
-    failed, tried = doctest.testmod(source_module)
-    assert (failed, tried) == (0, 3)
 
 
 @pytest.mark.parametrize("text", ["SimpleCNN", "resnet50", "maxvit_t", "mine.nets:Small.of"])

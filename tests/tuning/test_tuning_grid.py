@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from joulelab.errors import UsageError
-from joulelab.tuning.grid_search import Grid
 from joulelab.tuning.space import Categorical, Continuous, SearchSpace
+from joulelab.tuning.strategy import Grid
 
 
 def test_every_point_of_the_grid_is_proposed_once(adam):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from joulelab.tuning.random_search import Random
+from joulelab.tuning.strategy import Random
 
 
 def test_rounds_are_independent_uniform_draws(adam):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulelab.tuning.variable import Categorical, Continuous, Integer
+from joulelab.tuning.space import Categorical, Continuous, Integer
 
 DRAWS = 20_000
 

@@ -24,9 +24,9 @@ from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.history_reading import read_history
 from joulelab.forecast.training_request import TrainingRequest
 from joulelab.learning.engine import Precision, engines
-from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION, verify_buildable
 from joulelab.learning.protocol import protocols
+from joulelab.learning.zoo import network_source
 from joulelab.registry import load_plugin
 from joulelab.study.origin import override_value
 

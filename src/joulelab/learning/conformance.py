@@ -28,7 +28,7 @@ from joulelab.learning.engine import (
 from joulelab.learning.images import Images, ImageShape, Split, load_images
 from joulelab.learning.networks import build_network, verify_buildable
 from joulelab.learning.protocol import protocols
-from joulelab.learning.randomness import seeded
+from joulelab.learning.training_loop import seeded
 
 SHAPES = (ImageShape(1, 28, 28), ImageShape(3, 32, 32))
 """Fashion-MNIST's and CIFAR-10's."""

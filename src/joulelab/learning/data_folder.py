@@ -1,4 +1,4 @@
-"""The folder that data sets are looked for in, and downloads into it."""
+"""Where data sets are looked for and downloaded to, and what their loaders share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from joulelab.errors import DatasetError
+from joulelab.errors import DatasetError, UsageError, quoted
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
@@ -35,6 +35,22 @@ def data_folder(data_dir: Path | None) -> Path:
             "give --data-dir (or JOULELAB_DATA) an existing folder",
         )
     return folder
+
+
+def refuse_argument(name: str, argument: str) -> None:
+    """Check that nothing follows the name of a data set that takes no argument.
+
+    Args:
+        name: of the data set.
+        argument: what follows its colon.
+
+    Raises:
+        UsageError: something does.
+    """
+    if argument:
+        raise UsageError(
+            f"the data set {name} takes no argument {quoted(argument)}", f"write {name}"
+        )
 
 
 def find_folder(path: str, data_dir: Path | None) -> Path:

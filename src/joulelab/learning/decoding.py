@@ -19,8 +19,7 @@ from torch import Tensor
 
 from joulelab.errors import DatasetError, UsageError, quoted, suggestion
 from joulelab.image_limit import TOO_LARGE, large_images_refused
-from joulelab.learning.image_settings import SETTINGS
-from joulelab.learning.images import Images, Split
+from joulelab.learning.images import SETTINGS, Images, Split
 
 _CHUNK = 64
 _WORTH_A_THREAD = 64 * 64

@@ -16,12 +16,14 @@ Tasks and results are plain data: they cross to other processes and machines.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.learning.images import Images
 from joulelab.registry import Registry
 
@@ -41,6 +43,47 @@ class Hyperparameters:
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+
+    def for_adam(self) -> dict[str, Any]:
+        """Keyword arguments of ``torch.optim.Adam``."""
+        return {
+            "lr": self.learning_rate,
+            "betas": (self.beta1, self.beta2),
+            "eps": self.epsilon,
+            "weight_decay": self.weight_decay,
+        }
+
+
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "learning_rate": (lambda value: value > 0, "above 0"),
+    "beta1": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "beta2": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "epsilon": (lambda value: value > 0, "above 0"),
+    "weight_decay": (lambda value: value >= 0, "at least 0"),
+}
+
+
+def check_hyperparameters(values: Mapping[str, Any]) -> None:
+    """Check some or all hyperparameters.
+
+    Args:
+        values: by the names of `Hyperparameters`.
+
+    Raises:
+        UsageError: an unknown name, or a value outside the range that Adam is defined for
+            (Kingma and Ba, ICLR 2015, algorithm 1); says which.
+    """
+    for name, value in values.items():
+        if name not in _RANGES:
+            raise UsageError(
+                f"no hyperparameter is called {quoted(name)}", suggestion(name, _RANGES)
+            )
+        possible, range_in_words = _RANGES[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and math.isfinite(value) and possible(value)):
+            raise UsageError(
+                f"{name} = {quoted(value)} is not possible", f"{name} is a number {range_in_words}"
+            )
 
 
 class Precision(StrEnum):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from joulelab.learning.reference import is_out_of_memory
+from joulelab.learning.training_loop import is_out_of_memory
 
 log = logging.getLogger("joulelab")
 

@@ -13,9 +13,15 @@ from dataclasses import asdict, replace
 
 import torch
 
-from joulelab.learning.engine import Engine, Progress, TrainingResult, TrainingTask
-from joulelab.learning.fast.group_training import NAME, GroupTraining
-from joulelab.learning.fast.precision import check_precision, libraries_set_to
+from joulelab.learning.engine import (
+    Engine,
+    Progress,
+    TrainingResult,
+    TrainingTask,
+    check_hyperparameters,
+)
+from joulelab.learning.fast.group_training import NAME, train_group
+from joulelab.learning.fast.hardware import check_precision, libraries_set_to
 from joulelab.learning.fast.schedule import (
     Schedule,
     ScheduleFile,
@@ -25,16 +31,11 @@ from joulelab.learning.fast.schedule import (
 )
 from joulelab.learning.fast.stacking import NotStackableError, StackedNetwork, stack_layers
 from joulelab.learning.fast.trial import Trial
-from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
 from joulelab.learning.placement import Shelf
 from joulelab.learning.protocol import protocols
-from joulelab.learning.reference import (
-    ReferenceEngine,
-    checked_device,
-    does_not_fit,
-    is_out_of_memory,
-)
+from joulelab.learning.reference import ReferenceEngine
+from joulelab.learning.training_loop import checked_device, does_not_fit, is_out_of_memory
 
 log = logging.getLogger("joulelab")
 
@@ -128,7 +129,7 @@ class FastEngine(Engine):
             schedule = self._recalled(key, len(task.members)) or Schedule()
             try:
                 with libraries_set_to(task.precision, on):
-                    return GroupTraining(network, task, placed, schedule, progress).run()
+                    return train_group(network, task, placed, schedule, progress)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

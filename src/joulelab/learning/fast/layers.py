@@ -24,9 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from joulelab.learning.fast.normalisation import batch_norm
-from joulelab.learning.fast.pooling import max_pool_2x2
-from joulelab.learning.fast.products import linear
+from joulelab.learning.fast.kernels import batch_norm, linear, max_pool_2x2
 
 State = Mapping[str, Tensor]
 """Stacked parameters and buffers by name, (N, ...)."""
@@ -42,7 +40,7 @@ class Arithmetic:
         dtype: of linear layers: of their inputs, and of weights while they are multiplied.
         convolutions: the same of convolutions, and of what lies between them.
         onednn: float32 products of linear layers go to oneDNN; CPU only.
-        own_kernels: BatchNorm and pooling as in `normalisation` and `pooling`; CPU only.
+        own_kernels: BatchNorm and pooling as in `kernels`; CPU only.
         channels_last: images are kept with their channels side by side.
     """
 
