@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from joulelab.learning.fast import trial
 from joulelab.learning.images import datasets
 from joulelab.learning.networks import networks
 
@@ -28,3 +29,9 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def short_trials(monkeypatch):
+    """Schedules are tried for a few steps only, whatever that says of their speed."""
+    monkeypatch.setattr(trial, "TRIAL_S", 0.0)

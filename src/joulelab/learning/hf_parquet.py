@@ -83,8 +83,8 @@ def load_folder(name: str, folder: Path, size: int | None = None) -> Images:
     train, test = _EncodedRows(files.train, classes), _EncodedRows(files.test, classes)
     return decode(
         name,
-        train.part(),
-        test.part(),
+        train,
+        test,
         classes=len(classes.names) or 1 + max([0, *train.labels, *test.labels]),
         source=str(folder),
         size=size,
@@ -157,7 +157,7 @@ class _ClassNames:
         return notes
 
 
-class _EncodedRows:
+class _EncodedRows(EncodedPart):
     """The rows of several files, one after the other.
 
     Attributes:
@@ -180,17 +180,15 @@ class _EncodedRows:
                 )
             self.labels += classes.in_order(file, _names(table.schema, label_column), labels)
 
-    def part(self) -> EncodedPart:
-        """The rows, ready to be decoded."""
-        return EncodedPart(self._open, self._place, self.labels)
-
-    def _open(self, row: int) -> Image.Image:
+    def open_image(self, row: int) -> Image.Image:
+        """The image of a row."""
         encoded = self._encoded[row]
         if encoded is None:
             raise ValueError("the row has no bytes")
         return Image.open(io.BytesIO(encoded))
 
-    def _place(self, row: int) -> str:
+    def place(self, row: int) -> str:
+        """File and row."""
         file, row_of_file = self._rows[row]
         return f"{file}, row {row_of_file},"
 
@@ -262,36 +260,34 @@ def _find_parts(folder: Path) -> _PartFiles:
     Raises:
         DatasetError: a part is missing or incomplete, or there are several data sets; says which.
     """
-    by_part: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[tuple[str, Path], list[Path]] = defaultdict(list)
     left_out: list[Path] = []
     for file in sorted(folder.rglob("*.parquet")):
         relative = file.relative_to(folder)
-        found = _part_of(relative)
-        if found is None or any(name.startswith(".") for name in relative.parts):
+        part = _part_of(relative)
+        if part is None or any(name.startswith(".") for name in relative.parts):
             left_out.append(relative)
         else:
-            part, configuration = found
-            by_part[configuration][part].append(file)
-    configuration = _configuration(folder, [one for one, parts in by_part.items() if _any(parts)])
-    mine = by_part[configuration]
-    train = _first(folder / configuration, mine, TRAIN)
-    test = _first(folder / configuration, mine, (*TEST, *IN_PLACE_OF_TEST))
-    for part in (train, test):
-        _check_in_one_place(folder, mine[part])
-        _check_complete(mine[part])
-    used = {train, test}
+            found[part].append(file)
+    configuration = _configuration(folder, [where for part, where in found if part in TRAIN])
+    here = {part: files for (part, where), files in found.items() if where == configuration}
+    train = _first(folder / configuration, here, TRAIN)
+    test = _first(folder / configuration, here, (*TEST, *IN_PLACE_OF_TEST))
+    for part_name in (train, test):
+        _check_in_one_place(folder, here[part_name])
+        _check_complete(here[part_name])
+    used = {(train, configuration), (test, configuration)}
     left_out += [
         file.relative_to(folder)
-        for where, parts in by_part.items()
-        for part, files in parts.items()
+        for part, files in found.items()
+        if part not in used
         for file in files
-        if where != configuration or part not in used
     ]
     notes = [*standing_in(test)]
     if left_out:
-        files = formats.count(len(left_out), "Parquet file")
-        notes.append(f"{files} of no part that is used left out: {_some(sorted(left_out))}")
-    return _PartFiles(mine[train], mine[test], tuple(notes))
+        count = formats.count(len(left_out), "Parquet file")
+        notes.append(f"{count} of no part that is used left out: {_some(sorted(left_out))}")
+    return _PartFiles(here[train], here[test], tuple(notes))
 
 
 def _some(paths: Iterable[Path], most: int = 3) -> str:
@@ -321,13 +317,9 @@ def _named(name: str) -> str | None:
     return next((word for word in re.findall("[a-z]+", name.lower()) if word in _PARTS), None)
 
 
-def _any(parts: dict[str, list[Path]]) -> bool:
-    return any(parts.get(part) for part in TRAIN)
-
-
 def _configuration(folder: Path, candidates: Sequence[Path]) -> Path:
-    if len(candidates) > 1:
-        names = ", ".join(one.as_posix() for one in candidates)
+    if len({*candidates}) > 1:
+        names = ", ".join(one.as_posix() for one in dict.fromkeys(candidates))
         raise DatasetError(
             f"{folder} has training files of several configurations: {names}",
             f"name one of them: hf-parquet:{folder / candidates[-1]}",

@@ -187,7 +187,8 @@ def check_count(option: str, value: object) -> int:
 def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any]) -> None:
     # The first two parameters are the shape and the number of classes.
     parameters = list(inspect.signature(builder).parameters.values())[2:]
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {p.name: p for p in parameters if p.kind in named}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
         if option not in known and not takes_any:
@@ -195,14 +196,10 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
                 f"the network {name} has no option {quoted(option)}",
                 suggestion(option, known) or "it has no options",
             )
-    for parameter in parameters:
-        if (
-            parameter.name in known
-            and parameter.default is parameter.empty
-            and parameter.name not in options
-        ):
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
             raise UsageError(
-                f"the network {name} needs the option {quoted(parameter.name)}",
+                f"the network {name} needs the option {quoted(option)}",
                 "give it under network_options",
             )
 

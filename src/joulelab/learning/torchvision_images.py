@@ -89,14 +89,14 @@ def load(argument: str, data_dir: Path | None) -> Images:
     folder = data_folder(data_dir)
     if class_name in _IDX_CLASSES and size is None:
         return _load_idx(f"torchvision:{argument}", class_name, folder)
-    (_, train), (test_part, test) = _both_parts(_dataset_class(class_name), folder)
-    encoded_train, encoded_test = _encoded(class_name, train), _encoded(class_name, test)
-    known = getattr(train, "classes", None)
+    (_, train_set), (test_part, test_set) = _both_parts(_dataset_class(class_name), folder)
+    train, test = _Items(class_name, train_set), _Items(class_name, test_set)
+    known = getattr(train_set, "classes", None)
     return decode(
         f"torchvision:{argument}",
-        encoded_train,
-        encoded_test,
-        classes=len(known) if known else 1 + max([*encoded_train.labels, *encoded_test.labels]),
+        train,
+        test,
+        classes=len(known) if known else 1 + max([*train.labels, *test.labels]),
         source=f"torchvision, {folder}",
         size=size,
         notes=standing_in(test_part),
@@ -250,35 +250,41 @@ def _first_part(
     return None
 
 
-def _label(class_name: str, dataset: Any, row: int) -> Any:  # noqa: ANN401
-    """Some decode an image to tell its label."""
-    try:
-        with large_images_refused:
-            return dataset[row][1]
-    except TOO_LARGE as error:
-        raise DatasetError(
-            f"image {row} of torchvision's {class_name} cannot be decoded: {error}",
-            "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
-        ) from error
-
-
-def _encoded(class_name: str, dataset: Any) -> EncodedPart:  # noqa: ANN401
+class _Items(EncodedPart):
     """The items of a torchvision data set, each a Pillow image and a label."""
-    labels = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
-    if labels is None:
-        labels = [_label(class_name, dataset, row) for row in range(len(dataset))]
-    try:
-        whole = [int(label) for label in labels]
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"torchvision's {class_name} has no class label for each image",
-            "choose a data set for classification",
-        ) from error
 
-    def open_image(row: int) -> Image.Image:
-        image = dataset[row][0]
+    def __init__(self, class_name: str, dataset: Any) -> None:  # noqa: ANN401
+        self._class_name = class_name
+        self._dataset = dataset
+        labels = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
+        if labels is None:
+            labels = [self._label(row) for row in range(len(dataset))]
+        try:
+            self.labels = [int(label) for label in labels]
+        except (TypeError, ValueError) as error:
+            raise DatasetError(
+                f"torchvision's {class_name} has no class label for each image",
+                "choose a data set for classification",
+            ) from error
+
+    def open_image(self, row: int) -> Image.Image:
+        """The image of an item."""
+        image = self._dataset[row][0]
         if not isinstance(image, Image.Image):
             raise TypeError(f"a {type(image).__name__} and not an image")
         return image
 
-    return EncodedPart(open_image, lambda row: f"image {row} of torchvision's {class_name}", whole)
+    def place(self, row: int) -> str:
+        """The number of the item."""
+        return f"image {row} of torchvision's {self._class_name}"
+
+    def _label(self, row: int) -> Any:  # noqa: ANN401
+        """Some data sets decode an image to tell its label."""
+        try:
+            with large_images_refused:
+                return self._dataset[row][1]
+        except TOO_LARGE as error:
+            raise DatasetError(
+                f"{self.place(row)} cannot be decoded: {error}",
+                "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
+            ) from error

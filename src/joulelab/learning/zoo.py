@@ -173,7 +173,7 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
 
     Args:
         name: as torchvision has it.
-        weights: ``auto``, ``random``, ``pretrained`` or a name, as as at the top of
+        weights: ``auto``, ``random``, ``pretrained`` or a name, as at the top of
             this file; `weights_used` says what it comes to.
 
     Raises:
@@ -324,7 +324,7 @@ def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
 
 
 def weights_file(entry: WeightsEnum) -> Path:
-    """Where torch keeps the file of these weights, whether it lies there or not."""
+    """Where torch keeps the file of these weights, whether it exists or not."""
     from torch import hub
 
     return Path(hub.get_dir()) / "checkpoints" / Path(urlparse(entry.url).path).name

@@ -210,7 +210,9 @@ class Categorical:
     def check(self, name: str) -> None:
         """Raise a UsageError, with `name` and the choices, where they are none or not distinct."""
         if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
-            raise UsageError(f"{name}: choices = {quoted(self.choices)} is not a list", "give a list")
+            raise UsageError(
+                f"{name}: choices = {quoted(self.choices)} is not a list", "give a list"
+            )
         if not self.choices:
             raise UsageError(f"{name}: choices is empty", "give at least one choice")
         for choice in self.choices:

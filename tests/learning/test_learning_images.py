@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from joulelab.errors import DatasetError, UsageError
-from joulelab.learning import image_settings as module
+from joulelab.learning import images as module
 from joulelab.learning.conformance import check_dataset
 from joulelab.learning.images import (
     Images,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from joulelab.learning import evaluation as module
+from joulelab.learning import training_loop as module
 from joulelab.learning.engine import Member, TrainingTask
 from joulelab.learning.fast.engine import FastEngine
 from joulelab.learning.images import load_images, thinned
