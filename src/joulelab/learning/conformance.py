@@ -1,9 +1,9 @@
-"""Checks for parts of one's own: a network, a data set, an engine. They need no test framework.
+"""Checks for your own networks, data sets and engines. They need no test framework.
 
     >>> from joulelab.learning.conformance import check_network
     >>> check_network("DensePolyNN")
 
-Each returns nothing where all is well, and raises an ``AssertionError`` that says what is not.
+Each returns nothing where all is well, and otherwise raises an ``AssertionError`` that says why.
 """
 
 from __future__ import annotations

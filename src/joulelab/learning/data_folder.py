@@ -61,7 +61,7 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
         data_dir: the data folder.
 
     Raises:
-        DatasetError: no such folder.
+        DatasetError: the folder does not exist.
     """
     if not path:
         raise DatasetError(
@@ -79,7 +79,7 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
 
 
 def standing_in(part: str) -> tuple[str, ...]:
-    """What is to be said where accuracy is not computed on a part that is called test.
+    """A remark where accuracy is computed on a part that is not called test.
 
     Args:
         part: as it is called.

@@ -39,7 +39,7 @@ class EncodedPart(ABC):
 
     @abstractmethod
     def open_image(self, row: int) -> Image.Image:
-        """One image; may raise whatever a damaged file makes it raise."""
+        """One image; a damaged file may raise any exception."""
 
     @abstractmethod
     def place(self, row: int) -> str:
@@ -83,7 +83,7 @@ def decode(
         classes: K, labels must be below it.
         source: where the images came from.
         size: height and width to bring every image to; ``None`` to leave them as they are.
-        notes: what is to be said of the data set.
+        notes: remarks on the data set.
 
     Raises:
         DatasetError: no images, a damaged one, one that is too large, differing sizes, a label

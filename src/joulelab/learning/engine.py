@@ -94,8 +94,8 @@ class Precision(StrEnum):
         TF32: inputs rounded to 10 bits of mantissa, sums in float32; NVIDIA GPUs only.
         BF16: inputs and activations in bfloat16, sums in float32; on the CPU an engine may leave
             convolutions in float32 where that is faster.
-        TORCH_DEFAULT: whatever torch does unasked. On NVIDIA GPUs that is float32 for matrix
-            products and TF32 for convolutions. Only results have it: it cannot be asked for.
+        TORCH_DEFAULT: torch's default. On NVIDIA GPUs that is float32 for matrix
+            products and TF32 for convolutions. Only results have it: a task cannot request it.
     """
 
     FP32 = "fp32"
@@ -160,9 +160,9 @@ class TrainingResult:
         parameters: trainable parameters of the network.
         placement: ``"resident"`` (all images on the device), ``"resident-uint8"`` (the same, scaled
             batch by batch) or ``"streamed"`` (copied to the device batch by batch).
-        engine: name of the one that trained it, which may be another than was asked for.
+        engine: name of the one that trained it, which may differ from the one requested.
         precision: the arithmetic that it was trained with, one of `Precision`.
-        extra: whatever else an engine reports, plain numbers by name.
+        extra: further numbers that an engine reports, by name.
         f1: macro F1 on the test images, 0 to 1: the mean over the classes that occur among labels
             or predictions, as scikit-learn's ``f1_score(average="macro")``; ``None`` where the
             engine does not compute it.
@@ -195,8 +195,8 @@ class Engine(ABC):
         Nothing is trained and nothing is allocated to find out.
 
         Raises:
-            UsageError: what is asked for is impossible whatever the network: a precision that the
-                device does not have.
+            UsageError: the request is impossible for any network: a precision that the device
+                does not have.
         """
         return None
 
@@ -208,7 +208,7 @@ class Engine(ABC):
         """Put images where the next training wants them, so that it need not do so itself.
 
         It is called before every training, and not measured: of several data sets in turn, each
-        would otherwise be copied to the device at the cost of whatever training comes next.
+        would otherwise be copied to the device at the cost of the next training.
 
         Raises:
             UsageError: the device is not there.

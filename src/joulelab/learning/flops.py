@@ -7,7 +7,7 @@ A matrix product of (m, k) and (k, n) is 2 m k n operations, a multiplication an
 so is a convolution of m output pixels, n output channels and k weights an output channel. torch
 counts nothing else: no normalisation, pooling, activation, loss, or step of the optimiser. The
 backward pass has twice the products of the forward pass, less the gradient by the input of the
-first layer, which nobody asks for.
+first layer, which is not needed.
 
     training = f * (N * floor(s / S) + B * (s mod S)),  S = ceil(N / B) steps an epoch
 

@@ -8,9 +8,9 @@
         wren/*.png          wren/*.png
         wren/2019/*.png
 
-Both may lie in ``data/``. Classes are numbered in the alphabetical order of their folders under
-``train``; what lies in folders within is of the same class. What is left out, as it is hidden, or
-no image by its name, or in no class, is counted and said.
+Both may be in ``data/``. Classes are numbered in the alphabetical order of their folders under
+``train``; files in folders within them are of the same class. Hidden files, files that are not
+images by their names, and files outside the classes are left out, and counted in a note.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Images:
         classes: number K of classes.
         source: where the images came from: a folder, a library.
         whole: training and test images of the whole data set, where this is a part of it.
-        notes: what is to be said of it: what stands in for what, what was left out.
+        notes: remarks on it: which part stands in for another, what was left out.
     """
 
     name: str

@@ -113,7 +113,7 @@ def _count(
 
 
 def counted(network: nn.Module, images: Tensor) -> MemoryCount:
-    """The bytes of a training step of a network on one batch, on whatever device both are.
+    """The bytes of a training step of a network on one batch, on any device.
 
     Args:
         network: in training mode.

@@ -269,7 +269,7 @@ def _imported(factory: str) -> Builder:
     importlib.invalidate_caches()
     try:
         found: Any = importlib.import_module(name)
-    except Exception as error:  # whatever a module of the user's raises while it is imported
+    except Exception as error:  # a user's module may raise anything while it is imported
         raise UsageError(
             f"the network {quoted(factory)}: {name} cannot be imported: "
             f"{type(error).__name__}: {' '.join(str(error).split())}",

@@ -6,7 +6,7 @@ torch's defaults throughout.
 
 A training that diverges (a loss that is NaN or infinite) goes on to its last epoch, as the paper's
 did: stopping would save energy, but then the energy of trainings could not be compared. Its
-accuracy is that of whatever network came out.
+accuracy is computed on the network as it is at the end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ReferenceEngine(Engine):
     The last data set stays on the device between calls.
 
     Args:
-        shelf: holds the images; one of its own where ``None``.
+        shelf: holds the images; a new one where ``None``.
     """
 
     name = "reference"

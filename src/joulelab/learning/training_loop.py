@@ -1,13 +1,13 @@
 """What the training loops of all engines share: seeds, order of images, evaluation, errors.
 
-Everything random follows from the seed of a repetition. Initial weights, and whatever a network
+Everything random follows from the seed of a repetition. Initial weights, and all that a network
 draws while it is trained (dropout), come from torch's global generators, seeded for the time of the
 training and put back afterwards. Weights are drawn on the CPU, so that they do not depend on the
-device. The order of the images comes from a generator of its own, so that it does not depend on the
+device. The order of the images comes from a separate generator, so that it does not depend on the
 network.
 
 A network is evaluated by counts for each class k: h_k images of it that were found, n_k images of
-it, p_k images that were said to be of it.
+it, p_k images that were assigned to it.
 
     accuracy = sum_k h_k / sum_k n_k
     F1       = mean of 2 h_k / (n_k + p_k) over the classes with n_k + p_k > 0

@@ -1,9 +1,9 @@
 """The zoo: torchvision's image classifiers, their papers, their weights, and how they are built.
 
-``zoo.csv`` beside this file has a row a network. The **year** is that of the first public paper
-that describes the family, as a preprint or in proceedings, whichever came first: not the year of
-the weights, nor of the code. ``representative`` marks the small and the large members of every
-family that a comparison over time takes unless it is told otherwise.
+``zoo.csv`` beside this file has a row a network. The **year** is when the first public paper on the
+family appeared, as a preprint or in proceedings, whichever came first: not the year of the weights,
+nor of the code. ``representative`` marks the small and the large members of every family that a
+comparison over time takes unless others are named.
 
 Nothing is ever downloaded. torchvision ships the figures of all weights with the package; a weights
 file is used where it exists already, in ``checkpoints`` of torch's folder for hub files, which is
@@ -104,7 +104,7 @@ def zoo() -> Mapping[str, ZooEntry]:
 
 
 def representatives() -> tuple[str, ...]:
-    """Names of the networks that a comparison over time takes unless it is told otherwise."""
+    """Names of the networks that a comparison over time takes unless others are named."""
     return tuple(name for name, one in zoo().items() if one.representative)
 
 
@@ -116,7 +116,7 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
         weights: of a network of torchvision.
 
     Raises:
-        UnknownNameError: no such network.
+        UnknownNameError: unknown network.
         UsageError: one half of ``module:attribute`` is missing.
 
     >>> classifier_source("models:small")
@@ -177,8 +177,8 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
             this file; `weights_used` says what it comes to.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
-        DatasetError: the weights do not lie in torch's folder, or their file is damaged.
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights are not in torch's folder, or their file is damaged.
     """
     from torchvision import models
 
@@ -190,7 +190,7 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
 
 
 def random_options(name: str) -> dict[str, Any]:
-    """What torchvision is told where a network gets no weights: no heads that only training uses.
+    """Options for torchvision where a network gets no weights: no heads that only training uses.
 
     Args:
         name: as torchvision has it.
@@ -242,7 +242,7 @@ class PublishedWeights:
     Attributes:
         name: of the weights, for instance ``IMAGENET1K_V1``.
         top1: share of ImageNet-1K's validation images whose class came first, 0 to 1; ``None``
-            where the weights are no classifier's.
+            where the weights are not for a classifier.
         resize_px: shorter side an image is resized to; 256 where torchvision does not say.
         crop_px: side of the square that is cropped from it, and that the network sees.
     """
@@ -266,7 +266,7 @@ def published_weights(name: str) -> dict[str, PublishedWeights]:
         name: as torchvision has it, for instance ``resnet50``.
 
     Raises:
-        UnknownNameError: torchvision has no such network.
+        UnknownNameError: unknown network.
     """
     return {one.name: _published(one) for one in _entries(name)}
 
@@ -279,8 +279,8 @@ def weights_used(name: str, weights: str = AUTO) -> str:
         weights: what is asked for; the table at the top says what it stands for.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
-        DatasetError: the weights asked for do not lie in torch's folder.
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights asked for are not in torch's folder.
     """
     found = find_weights(name, weights)
     return found.name if found is not None else RANDOM
@@ -294,8 +294,8 @@ def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
         weights: what is asked for.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
-        DatasetError: the weights asked for do not lie in torch's folder.
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights asked for are not in torch's folder.
     """
     entries = {one.name: one for one in _entries(name)}
     if weights == RANDOM:
@@ -373,7 +373,6 @@ class ZooFigures:
         parameters: of the network as it is served.
         image_px: side of the image that it is served.
         crop_px: side of the images that the published accuracy was found with.
-        resize_px: shorter side they were resized to before.
     """
 
     year: int | None
@@ -385,7 +384,6 @@ class ZooFigures:
     parameters: int
     image_px: int
     crop_px: int
-    resize_px: int
 
 
 def zoo_figures(name: str, weights: str = AUTO, image_px: int | None = None) -> ZooFigures:
@@ -402,8 +400,8 @@ def zoo_figures(name: str, weights: str = AUTO, image_px: int | None = None) -> 
         image_px: side of the images it is served; the published crop where not given.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
-        DatasetError: the weights asked for do not lie in torch's folder.
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights asked for are not in torch's folder.
     """
     offered = published_weights(name)
     used = weights_used(name, weights)
@@ -421,7 +419,6 @@ def zoo_figures(name: str, weights: str = AUTO, image_px: int | None = None) -> 
         parameters=parameter_count(name),
         image_px=side_px,
         crop_px=crop.crop_px,
-        resize_px=crop.resize_px,
     )
 
 

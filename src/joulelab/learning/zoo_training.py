@@ -79,7 +79,7 @@ _BEFORE_THE_HEAD = ("avgpool", "dropout")
 
 
 class TorchvisionClassifier(nn.Module):
-    """A body and a head of their own weights.
+    """A body and a head.
 
     Args:
         body: maps normalised images (B, 3, H, W) to features, (B, F) or (B, C, h, w).
@@ -137,9 +137,9 @@ def torchvision_classifier(
         head: ``linear`` or ``xu2023``; see the top of this file.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
+        UnknownNameError: unknown network, or unknown weights of it.
         UsageError: an impossible value of an option.
-        DatasetError: the weights do not lie in torch's folder, or their file is damaged.
+        DatasetError: the weights are not in torch's folder, or their file is damaged.
         TrainingError: the network does not take images of this shape; says which it takes.
     """
     _check_choice("base", base, BASES)
@@ -334,7 +334,7 @@ def classifier_without(name: str, weights: str, shapes: frozenset[tuple[int, ...
 
 
 def _load_rest(network: nn.Module, published: Mapping[str, torch.Tensor]) -> None:
-    """Give published weights to whatever is not on the meta device.
+    """Give published weights to everything that is not on the meta device.
 
     Raises:
         KeyError: some of them are not published.

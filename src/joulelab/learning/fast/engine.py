@@ -2,7 +2,7 @@
 
 Where a network has a layer that cannot be stacked, the reference engine trains it, and the log says
 why. Where the members of a stack do not fit into the device's memory together, half of them are
-tried, and so on; that is said once and remembered.
+tried, and so on; the log says so once, and the schedule remembers it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FastEngine(ReferenceEngine):
     The last data set stays on the device between calls.
 
     Args:
-        shelf: holds the images; one of its own where ``None``.
+        shelf: holds the images; a new one where ``None``.
         schedules: where schedules are remembered; where ``None``, in the user's file.
     """
 
@@ -57,7 +57,7 @@ class FastEngine(ReferenceEngine):
         self._known: dict[tuple[str, int], Schedule] = {}
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
-        """The layer that cannot be stacked, or what else hinders; ``None`` where nothing does.
+        """The layer that cannot be stacked, or another obstacle; ``None`` where there is none.
 
         Raises:
             UsageError: a precision that the device does not have.

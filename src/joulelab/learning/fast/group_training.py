@@ -101,7 +101,7 @@ def train_group(
 
 
 class _EpochsOfAll:
-    """Reports an epoch of a group once all members have done it, whatever thread trains them."""
+    """Reports an epoch of a group once all members have done it, in any thread."""
 
     def __init__(self, members: int, epochs: int, progress: Progress | None) -> None:
         self._members = members

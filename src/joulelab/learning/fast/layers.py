@@ -132,7 +132,7 @@ class Convolution(Layer):
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """BatchNorm1d or BatchNorm2d; each member has channels of its own, so each its own statistics.
+    """BatchNorm1d or BatchNorm2d; each member has its own channels, and so its own statistics.
 
     Attributes:
         weight: name of (N, C), or none.
