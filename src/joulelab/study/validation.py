@@ -8,8 +8,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from joulelab.errors import UnknownNameError, UsageError, quoted
-from joulelab.learning.image_settings import split_settings
-from joulelab.learning.images import datasets
+from joulelab.learning.images import datasets, split_settings
 from joulelab.registry import Registry
 
 T = TypeVar("T")

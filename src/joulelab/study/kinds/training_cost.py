@@ -14,8 +14,8 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import TIMEZONE, carbon_intensity, checked_pue, names_series
 from joulelab.errors import UnknownNameError, quoted
-from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION
+from joulelab.learning.zoo import network_source
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import located_path
 from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from joulelab.learning.hyperparameters import check_hyperparameters
+from joulelab.learning.engine import check_hyperparameters
 from joulelab.study.design import Configuration, Level, Place
 from joulelab.study.experiment import Count, ExperimentSpec
 from joulelab.study.validation import as_value_error

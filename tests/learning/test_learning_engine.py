@@ -5,7 +5,7 @@ import math
 import pytest
 
 from joulelab.errors import UsageError
-from joulelab.learning.hyperparameters import check_hyperparameters
+from joulelab.learning.engine import check_hyperparameters
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,23 @@
-"""Which precisions a device has, and how CUDA's libraries are told about them."""
+"""What the machine computes with: its precisions, its processor, and CUDA's libraries."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from joulelab.errors import UsageError, quoted
 from joulelab.learning.engine import Precision
-from joulelab.learning.fast.processor import has_bf16
 
 AMPERE = (8, 0)
 """The first compute capability with TF32 and bfloat16."""
+
+_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Instruction sets that multiply bfloat16, as Linux names those of x86 and ARM."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -55,3 +60,24 @@ def libraries_set_to(precision: str, device: torch.device) -> Iterator[None]:
     finally:
         products.fp32_precision, convolutions.fp32_precision = before[:2]
         torch.backends.cudnn.benchmark = before[2]
+
+
+@functools.cache
+def processor() -> str:
+    """Model and instruction sets."""
+    lines = [line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features"))]
+    return "\n".join(lines) or f"{platform.machine()} {platform.processor()}"
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself; False where that cannot be found out."""
+    return not _BF16.isdisjoint(processor().split())
+
+
+def _cpuinfo() -> list[str]:
+    """The lines about the processors, each once."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        return []
+    return sorted(set(text.splitlines()))

@@ -9,10 +9,17 @@ import torch
 from PIL import Image
 
 from joulelab.errors import DatasetError, UsageError
-from joulelab.learning import image_settings as module
+from joulelab.learning import images as module
 from joulelab.learning.conformance import check_dataset
-from joulelab.learning.image_settings import ImageSettings, split_settings
-from joulelab.learning.images import Images, ImageShape, Split, datasets, load_images
+from joulelab.learning.images import (
+    Images,
+    ImageSettings,
+    ImageShape,
+    Split,
+    datasets,
+    load_images,
+    split_settings,
+)
 from joulelab.study.validation import known
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from joulelab.learning import evaluation as module
+from joulelab.learning import training_loop as module
 from joulelab.learning.engine import Member, TrainingTask
-from joulelab.learning.evaluation import Evaluation
 from joulelab.learning.fast.engine import FastEngine
 from joulelab.learning.images import load_images, thinned
 from joulelab.learning.networks import build_network, networks
 from joulelab.learning.reference import ReferenceEngine
+from joulelab.learning.training_loop import Evaluation
 
 CPU = torch.device("cpu")
 

@@ -1,16 +1,23 @@
-"""Fashion-MNIST and its format: whole, compressed, read-only, cut short, corrupt, missing."""
+"""Data sets of torchvision: MNIST and its kin in all their states, any class, downloads."""
 
 import gzip
 import shutil
+import socket
 import struct
 import sys
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from joulelab.errors import DatasetError, UsageError
-from joulelab.learning.images import ImageShape, load_images
+from joulelab.errors import DatasetError, UnknownNameError, UsageError
+from joulelab.learning.data_folder import TIMEOUT_S
+from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
+from joulelab.learning.images import ImageShape, load_images, thinned
+from joulelab.learning.reference import ReferenceEngine
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -176,3 +183,131 @@ def test_the_real_files_are_read_without_torchvision(data_dir):
     assert images.train.labels.bincount().tolist() == [6000] * 10
     # The mean pixel of the published training images is 0.2860.
     assert images.train.images.double().mean().item() / 255 == pytest.approx(0.2860, abs=1e-4)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def unplugged(monkeypatch):
+    """No network; notes the timeout that a connection would have had."""
+    timeouts = []
+
+    def refuse(*_args, **_options):
+        timeouts.append(socket.getdefaulttimeout())
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    return timeouts
+
+
+@pytest.fixture
+def countries(tmp_path):
+    """torchvision's Country211 with two countries: it takes ``split=``, and has no checksums."""
+    for part, count in (("train", 2), ("valid", 1), ("test", 1)):
+        for label, country in enumerate(("AT", "NL")):
+            folder = tmp_path / "country211" / part / country
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(PIXELS[3 * label + number]).save(folder / f"{number}.png")
+    return tmp_path
+
+
+def test_a_class_with_splits_is_read(countries):
+    images = load_images("torchvision:Country211", countries)
+    assert images.shape == ImageShape(3, 5, 4)
+    assert images.classes == 2
+    assert np.array_equal(images.train.images, PIXELS[[0, 1, 3, 4]].transpose(0, 3, 1, 2))
+    assert images.test.labels.tolist() == [0, 1]
+
+
+def test_images_can_be_resized(countries):
+    images = load_images("torchvision:Country211?size=3", countries)
+    assert images.shape == ImageShape(3, 3, 3)
+
+
+def test_a_damaged_image_is_named_by_its_place(countries):
+    (countries / "country211/test/NL/0.png").write_bytes(b"")
+    message, _ = _two_lines(countries, "torchvision:Country211")
+    assert "image 1 of torchvision's Country211 cannot be decoded" in message
+
+
+def test_an_unknown_class_names_the_nearest(tmp_path):
+    with pytest.raises(UnknownNameError, match="did you mean 'CIFAR10'"):
+        load_images("torchvision:Cifar10", tmp_path)
+
+
+def test_a_class_without_two_parts_is_refused(tmp_path):
+    message, hint = _two_lines(tmp_path, "torchvision:FakeData")
+    assert "FakeData does not come in a training and a test part" in message
+    assert "docs/own-data-set.md" in hint
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("fashion-mnist", "FashionMNIST/raw/"),
+        ("torchvision:MNIST", "MNIST/raw/"),
+        ("cifar10", "CIFAR10"),
+        ("torchvision:SVHN", "SVHN"),
+    ],
+)
+def test_a_download_without_a_network_is_one_error_and_leaves_nothing(
+    unplugged, tmp_path, name, needs
+):
+    message, hint = _two_lines(tmp_path, name)
+    assert f"is not in {tmp_path} and cannot be downloaded" in message
+    assert "Name or service not known" in message
+    assert "--data-dir" in hint
+    assert needs in hint
+    assert set(unplugged) == {TIMEOUT_S}
+    assert socket.getdefaulttimeout() is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_error(tmp_path, monkeypatch):
+    # The folder of the cache would have to be made below a file.
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.delenv("JOULELAB_DATA", raising=False)
+    message, hint = _two_lines(None, "fashion-mnist")
+    assert "cannot be downloaded there" in message
+    assert "can be written" in hint
+
+
+def test_incomplete_files_of_cifar_are_not_downloaded_over(unplugged, tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    (folder / "data_batch_1").write_bytes(b"cut short")
+    message, hint = _two_lines(tmp_path, "cifar10")
+    assert str(folder) in message
+    assert "fetch it again" in hint
+    assert not unplugged
+
+
+PAPERS_TASK = TrainingTask(
+    "SimpleCNN", {}, "default", 25, 512, (Member(1, Hyperparameters(learning_rate=1e-3)),)
+)
+
+
+@pytest.mark.parametrize(
+    "protocol", [pytest.param("default", marks=pytest.mark.long), "yarally2023"]
+)
+def test_a_slice_is_learnt(data_dir, protocol):
+    images = thinned(load_images("fashion-mnist", data_dir), 3000, 1000, seed=0)
+    task = TrainingTask(
+        "SimpleCNN", {}, protocol, 4, 64, (Member(1, Hyperparameters(learning_rate=3e-3)),)
+    )
+    (result,) = ReferenceEngine().train(task, images, "cpu")
+    # Chance is 0.1; a linear classifier on as many images reaches some 0.79.
+    assert result.accuracy > 0.75
+
+
+@pytest.mark.long
+def test_simple_cnn_reaches_the_papers_accuracy(data_dir):
+    images = load_images("fashion-mnist", data_dir)
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    (result,) = ReferenceEngine().train(PAPERS_TASK, images, device)
+    print(f"accuracy {result.accuracy}, last loss {result.train_losses[-1]:.4f}")
+    assert result.accuracy >= 0.875

@@ -9,11 +9,10 @@ import torch
 from fast_training import engine_with, made_up_images, task_of, threads
 from torch import nn
 
+from joulelab.learning.fast.group_training import Workers
 from joulelab.learning.fast.schedule import Arrangement, Schedule
-from joulelab.learning.fast.workers import Workers
+from joulelab.learning.fast.stack_training import StackTraining
 from joulelab.learning.networks import networks
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 SOON_S = 5.0
 """Far less than the trainings here would take, far more than a busy machine delays a thread."""
@@ -118,29 +117,42 @@ def _training(tmp_path, network="DensePolyNN", arrangement=Arrangement.WORKERS, 
     return engine_with(schedule, task, IMAGES, tmp_path / "schedules.json"), task
 
 
-def _interrupt_until(thread, ended):
+def _interrupt_until(thread, training, ended):
     """Once, and again long after it should have helped: Python may lose one within a destructor."""
-    wait_s = 0.3
+    training.wait()
+    wait_s = 0.0
     while not ended.wait(wait_s):
         signal.pthread_kill(thread, signal.SIGINT)
         wait_s = 2 * SOON_S
 
 
 @pytest.mark.parametrize("arrangement", list(Arrangement))
-def test_an_interruption_ends_a_training_that_has_no_end(arrangement, tmp_path):
+def test_an_interruption_ends_a_training_that_has_no_end(arrangement, tmp_path, monkeypatch):
     """As Ctrl-C does, in the main thread, while workers compute."""
+    training = threading.Event()
+    real = StackTraining._step_on
+
+    def step(stack, rows):
+        if stack.steps:  # in the second epoch
+            training.set()
+        return real(stack, rows)
+
+    monkeypatch.setattr(StackTraining, "_step_on", step)
     with threads(2 if arrangement in {"workers", "shares"} else 1):
         count = torch.get_num_threads()
         engine, task = _training(tmp_path, arrangement=arrangement)
         state = torch.random.get_rng_state()
         ended = threading.Event()
-        interrupt = threading.Thread(target=_interrupt_until, args=(threading.get_ident(), ended))
+        interrupt = threading.Thread(
+            target=_interrupt_until, args=(threading.get_ident(), training, ended)
+        )
         interrupt.start()
         try:
             with pytest.raises(KeyboardInterrupt):
                 engine.train(task, IMAGES, "cpu")
         finally:
             ended.set()
+            training.set()
         interrupt.join()
         assert torch.get_num_threads() == count
         assert torch.equal(torch.random.get_rng_state(), state)
