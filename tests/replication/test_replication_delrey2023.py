@@ -17,13 +17,18 @@ from joulelab.cli.replicating_predictions import conclusion
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.delrey2023 import (
     FRACTIONS,
+    METHODS,
     energy_window_j,
     power_window_j,
     replicate,
 )
-from joulelab.replication.delrey2023_methods import METHODS
-from joulelab.replication.delrey2023_runs import limit_w, memory_gb, read_table_of_runs, row_of
-from joulelab.replication.delrey2023_traces import read_runs_of_folder
+from joulelab.replication.delrey2023_data import (
+    limit_w,
+    memory_gb,
+    read_runs_of_folder,
+    read_table_of_runs,
+    row_of,
+)
 
 HEADER = (
     "training environment,architecture,training duration (h),max power limit (W),"

@@ -8,10 +8,10 @@ from raw_files import OPTIMA, architecture_rows, tuning_rows, write, write_pair
 from scipy import stats
 
 from joulelab.errors import UsageError
-from joulelab.replication.raw_data import read_architecture
+from joulelab.replication.published import printed
 from joulelab.replication.yarally2023 import replicate
 from joulelab.replication.yarally2023_architecture import recompute_architecture
-from joulelab.replication.yarally2023_printed import printed
+from joulelab.replication.yarally2023_data import read_architecture
 
 DATASETS = ("fashion-mnist", "cifar10")
 # Blocks of ranks of 48 runs: R of the lower level is 300, 444, 516; of the upper 876, 732, 660.
@@ -137,7 +137,7 @@ def test_every_number_over_both_data_sets_is_the_one_computed_by_hand(both):
 
 def test_with_both_pairs_every_printed_number_has_a_line_and_only_one(both):
     lines = [one.published for one in replicate(both).comparisons]
-    assert lines == printed()
+    assert lines == printed("yarally2023")
     assert len(set(lines)) == len(lines)
 
 
