@@ -186,9 +186,9 @@ def test_a_run_of_a_single_sample_is_left_out_and_said(folder):
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("power_w", "much", "line 5, column power_w: 'much' is no number"),
+        ("power_w", "much", "line 5, column power_w: 'much' is not a number"),
         ("power_w", -3.0, "line 5, column power_w: '-3.0' is not a number from 0"),
-        ("t_s", "noon", "line 5, column t_s: 'noon' is no number"),
+        ("t_s", "noon", "line 5, column t_s: 'noon' is not a number"),
     ],
 )
 def test_a_value_that_is_none_is_named_with_its_row(tmp_path, column, value, words):

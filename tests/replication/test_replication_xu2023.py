@@ -195,7 +195,7 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, column):
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("energy_consumed", "much", "'much' is no number"),
+        ("energy_consumed", "much", "'much' is not a number"),
         ("energy_consumed", "", "there is no value"),
         ("timestamp", "yesterday or so", "neither seconds nor a moment"),
         ("run_id", "", "there is no value"),

@@ -34,9 +34,9 @@ from joulelab import formats
 from joulelab.analysis.negative_energy import negative_energy
 from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rules import Reading, Rule, UndecidedError, rules
-from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.moments import read_moments
 from joulelab.tabular.reader import decode, parse_table, read_bytes
-from joulelab.tabular.table import Table, folded
+from joulelab.tabular.table import MISSING, Table, folded
 
 Values = npt.NDArray[np.float64]
 
@@ -217,7 +217,7 @@ def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
         remarks.append(f"{formats.count(int(again.sum()), 'row')} that stand there twice left out")
         table = table.rows(~again)
     stamps = table.texts(columns["timestamp"])
-    moments = table.moments(columns["timestamp"], UTC)
+    moments = read_moments(table, columns["timestamp"], UTC)
     _require_values(table, columns["timestamp"], moments.since_1970_s)
     at_s = moments.since_1970_s
     written = [_moment(text, at) for text, at in zip(stamps, at_s.tolist(), strict=True)]

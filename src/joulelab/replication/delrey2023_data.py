@@ -34,9 +34,8 @@ from joulelab import formats
 from joulelab.analysis.prediction.traces import PowerTrace, Values
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.published import files_in
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Table
+from joulelab.tabular.table import MISSING, Table
 
 if TYPE_CHECKING:
     import pandas as pd

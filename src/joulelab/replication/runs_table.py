@@ -53,9 +53,8 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.errors import DatasetError, UsageError, suggestion
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Table, folded
+from joulelab.tabular.table import MISSING, Table, folded
 
 Kind = Literal["architecture", "tuning"]
 

@@ -28,9 +28,8 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.errors import DatasetError
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Table
+from joulelab.tabular.table import MISSING, Table
 
 T = TypeVar("T")
 

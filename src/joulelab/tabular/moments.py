@@ -39,12 +39,10 @@ from joulelab.tabular.local_time import (
     unnamed_changes,
     zone_of_heading,
 )
-from joulelab.tabular.numbers import Floats
+from joulelab.tabular.table import Floats, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from joulelab.tabular.table import Table
 
 SECONDS = {
     "s": 1.0,
@@ -408,7 +406,7 @@ def _times_of_day(table: Table, name: str, texts: pd.Series[str]) -> Moments:
     wrong = (texts != "").to_numpy() & ~np.isfinite(of_day)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise table.error(f"{texts.iloc[row][:40]!r} is no time of day", EXAMPLE, row, name)
+        raise table.error(f"{texts.iloc[row][:40]!r} is not a time of day", EXAMPLE, row, name)
     steps = np.diff(of_day, prepend=of_day[:1])
     days = np.cumsum(np.where(steps < -DAY_S / 2, 1, np.where(steps > DAY_S / 2, -1, 0)))
     return Moments(of_day + DAY_S * days - of_day[0], None, _resolution(of_day))
