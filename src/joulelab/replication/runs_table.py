@@ -67,13 +67,7 @@ TOGETHER = ("group_size", "started_at")
 STATES = frozenset({"planned", "running", "finished", "failed"})
 """Of a run, in an export of joulelab."""
 WITHOUT_LEVEL = MISSING - {"none"}
-INFINITE = {
-    "inf": np.inf,
-    "+inf": np.inf,
-    "infinity": np.inf,
-    "-inf": -np.inf,
-    "-infinity": -np.inf,
-}
+INFINITE = {text: float(text) for text in ("inf", "+inf", "infinity", "-inf", "-infinity")}
 ENERGIES = ("energy_j", "energy_net_j", "energy_gross_j", "energy")
 """Columns that hold the energy of a run, the first that is there."""
 CODECARBON = ("energy_consumed", "cpu_energy", "gpu_energy", "ram_energy")

@@ -52,7 +52,7 @@ def replicate(folder: Path) -> Replication:
         UsageError: there is no such folder, or none of the files in it.
         DatasetError: a file cannot be read, or holds something else.
     """
-    files, remarks = find_files(folder, (ARCHITECTURE, TUNING), _dataset, WANTED)
+    files, remarks = find_files(folder, (ARCHITECTURE, TUNING), dataset_of, WANTED)
     numbers = printed("yarally2023")
     raws: dict[str, dict[str, RawData]] = {TUNING: {}, ARCHITECTURE: {}}
     found: dict[tuple[str, str], Cells] = {}
@@ -80,5 +80,10 @@ def replicate(folder: Path) -> Replication:
     return Replication(TITLE, tuple(comparisons), tuple(remarks))
 
 
-def _dataset(_: str, letters: str) -> tuple[str] | None:
+def dataset_of(_: str, letters: str) -> tuple[str] | None:
+    """The data set that the letters in a file's name stand for.
+
+    >>> dataset_of("tuning", "fashionmnist")
+    ('fashion-mnist',)
+    """
     return (DATASETS[letters],) if letters in DATASETS else None

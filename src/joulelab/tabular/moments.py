@@ -45,24 +45,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SECONDS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "secs": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "millis": 1e-3,
-    "milliseconds": 1e-3,
-    "us": 1e-6,
-    "usec": 1e-6,
-    "microseconds": 1e-6,
-    "ns": 1e-9,
-    "nanoseconds": 1e-9,
-    "min": 60.0,
-    "minutes": 60.0,
-    "h": 3600.0,
-    "hours": 3600.0,
+    name: seconds
+    for seconds, names in (
+        (1.0, "s sec secs second seconds"),
+        (1e-3, "ms msec millis milliseconds"),
+        (1e-6, "us usec microseconds"),
+        (1e-9, "ns nanoseconds"),
+        (60.0, "min minutes"),
+        (3600.0, "h hours"),
+    )
+    for name in names.split()
 }
 EPOCH_S = 1e8
 """Later than any recording is long: such a time is a moment, and not seconds since the opening."""
