@@ -17,9 +17,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from joulelab.errors import PluginError, UnknownNameError, quoted
 
@@ -168,7 +168,7 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:  # noqa: ANN401 - SelectableGroups before Python 3.12, then EntryPoints
     """The entry points of all installed packages, whose metadata are read once."""
     return entry_points()
 

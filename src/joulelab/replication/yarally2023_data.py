@@ -28,9 +28,8 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.errors import DatasetError
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Table
+from joulelab.tabular.table import MISSING, Table
 
 T = TypeVar("T")
 
@@ -91,7 +90,9 @@ def read_architecture(path: Path) -> RawData:
         {
             "linear_layers": _counted(table, "linear_layers"),
             "conv_layers": _counted(table, "conv_layers"),
-            "relu": _series(_read(table, "relu_layers", _switch, "number of layers"), "boolean"),
+            "relu": pd.Series(
+                _read(table, "relu_layers", _switch, "number of layers"), dtype="boolean"
+            ),
             **{name: _numbers(table, name) for name in HYPERPARAMETERS},
             "energy_j": _numbers(table, "energy_j"),
             **accuracies,
@@ -177,13 +178,9 @@ def _read(table: Table, name: str, read: Callable[[str], T | None], what: str) -
     for row, cell in enumerate(table.texts(table.require(name)[0])):
         value = None if cell.casefold() in MISSING else read(cell)
         if value is None and cell.casefold() not in MISSING:
-            raise table.error(f"{cell[:40]!r} is no {what}", FETCH_AGAIN, row, name)
+            raise table.error(f"{cell[:40]!r} is not a {what}", FETCH_AGAIN, row, name)
         found.append(value)
     return found
-
-
-def _series(values: Sequence[object], dtype: Any) -> pd.Series[Any]:  # noqa: ANN401 - pandas
-    return pd.Series(list(values), dtype=dtype)
 
 
 def _complete(
@@ -252,7 +249,7 @@ def _named(table: Table, column: str, spellings: dict[str, str]) -> pd.Series[An
         return next((name for piece, name in spellings.items() if piece in letters), None)
 
     values = _read(table, column, read, f"{column} of the study: {', '.join(spellings.values())}")
-    return _series(values, object)
+    return pd.Series(values, dtype=object)
 
 
 def _rounds_in_order(frame: pd.DataFrame) -> pd.Series[Any]:

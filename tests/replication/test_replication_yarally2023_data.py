@@ -7,7 +7,7 @@ import pytest
 from raw_files import architecture_rows, tuning_rows, write
 
 from joulelab.errors import DatasetError
-from joulelab.replication.raw_data import CONFIGURATION, read_architecture, read_tuning
+from joulelab.replication.yarally2023_data import CONFIGURATION, read_architecture, read_tuning
 from joulelab.tabular.reader import CUT
 
 
@@ -157,14 +157,14 @@ def test_a_row_without_a_hyperparameter_keeps_its_energy_and_has_no_round(archit
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("energy_j", "829,5 J", "'829,5 J' is no number"),
-        ("energy_j", "inf", "'inf' is no number"),
-        ("accuracy", "good", "'good' is no number"),
-        ("accuracy", "-0.1", "'-0.1' is no number from 0 to 100"),
+        ("energy_j", "829,5 J", "'829,5 J' is not a number"),
+        ("energy_j", "inf", "'inf' is not a number"),
+        ("accuracy", "good", "'good' is not a number"),
+        ("accuracy", "-0.1", "'-0.1' is not a number from 0 to 100"),
         ("accuracy", "1.7", "1.7 is above 1, and most accuracies are shares of 1"),
-        ("linear_layers", "3.5", "'3.5' is no whole number from 0"),
-        ("conv_layers", "-1", "'-1' is no whole number from 0"),
-        ("relu_layers", "perhaps", "'perhaps' is no number of layers"),
+        ("linear_layers", "3.5", "'3.5' is not a whole number from 0"),
+        ("conv_layers", "-1", "'-1' is not a whole number from 0"),
+        ("relu_layers", "perhaps", "'perhaps' is not a number of layers"),
     ],
 )
 def test_a_wrong_cell_of_the_architecture_table_is_named(architecture, column, cell, what):
@@ -175,11 +175,11 @@ def test_a_wrong_cell_of_the_architecture_table_is_named(architecture, column, c
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("strategy", "hyperband", "'hyperband' is no strategy of the study"),
-        ("network", "ResNet", "'ResNet' is no network of the study"),
-        ("hyperparameters", "all", "'all' is no number"),
-        ("round", "first", "'first' is no number"),
-        ("best_accuracy", "x", "'x' is no number"),
+        ("strategy", "hyperband", "'hyperband' is not a strategy of the study"),
+        ("network", "ResNet", "'ResNet' is not a network of the study"),
+        ("hyperparameters", "all", "'all' is not a number"),
+        ("round", "first", "'first' is not a number"),
+        ("best_accuracy", "x", "'x' is not a number"),
         ("round", 0, "round 0 of this configuration has other hyperparameters on line 2"),
     ],
 )

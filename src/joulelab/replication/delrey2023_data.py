@@ -1,6 +1,6 @@
-"""The power traces of del Rey et al. in a folder: Parquet or CSV, a row a sample.
+"""The raw data of del Rey et al. (SEAA 2023): power traces, and the table of runs.
 
-::
+A trace is Parquet or CSV, a row a sample::
 
     run           name of a training run
     environment   machine, model: network                        optional
@@ -13,11 +13,17 @@ A file counts as traces if it has the columns ``t_s`` and ``power_w``; without a
 is one run, of the name of the file. Samples without time or power are left out, and so are those
 that step back in time (some of the authors' files end with one of each); the power between the
 samples on both sides of a gap is a straight line.
+
+A trace has no epochs and no power limit. Its row in the table of runs, ``runs.csv``, is the one of
+the same network whose duration and energy are nearest to its own: the authors summed the same
+samples, which gives some 0.3 % more than the integral. A row counts only within 2 % in both; wider,
+several rows would fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +34,9 @@ from joulelab import formats
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.analysis.rounding import Values
 from joulelab.errors import DatasetError, UsageError
-from joulelab.tabular.numbers import MISSING
+from joulelab.replication.published import files_in
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Table
+from joulelab.tabular.table import MISSING, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +49,30 @@ HUNDRED = 100.0
 WANTED = "traces: CSV or Parquet with the columns run, environment, model, t_s and power_w"
 LONG_GAPS = 5.0
 """A gap is long that lasts so many times what the run has between two samples."""
+
+RUNS_FILE = "runs.csv"
+NEAR = 0.02
+SECONDS_PER_HOUR = 3600.0
+JOULES_PER_MJ = 1e6
+MB_PER_GB = 1e3
+RUNS_COLUMNS = (
+    "training_environment",
+    "architecture",
+    "training_duration_(h)",
+    "max_power_limit_(w)",
+    "average_memory_used_(mb)",
+    "energy_(mj)",
+    "trained_epochs",
+)
+ENVIRONMENTS = {
+    "cloud": "cloud",
+    "local-v2": "local ml engineer/gamer",
+    "local-v1": "local normal user",
+}
+"""What the traces call an environment, and what the table does."""
+LIMITS_W = {"cloud": 350.0, "local-v2": 240.0, "local-v1": 60.0}
+MEMORY_GB = {"cloud": 24.0, "local-v2": 8.0, "local-v1": 2.0}
+"""Of the paper's GPUs (RTX 3090, RTX 3070, GTX 750 Ti), where there is no table."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +114,7 @@ def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
         UsageError: there is no such folder, or no traces in it.
         DatasetError: a file cannot be read, a value is no number, or a run is in it twice.
     """
-    try:
-        files = sorted(one for one in folder.iterdir() if one.suffix.casefold() in SUFFIXES)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {folder} cannot be read: {error.strerror}", f"name one with {WANTED}"
-        ) from error
+    files = [one for one in files_in(folder, WANTED) if one.suffix.casefold() in SUFFIXES]
     runs: dict[str, TrainingRun] = {}
     remarks: list[str] = []
     for path in files:
@@ -179,3 +204,107 @@ def _remarks(trace: PowerTrace, rows: int) -> Iterator[str]:
             f"{formats.count(len(gaps), 'gap')} of {formats.duration(float(gaps.sum()))} together, "
             "bridged by straight lines"
         )
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A run in the table; None where a value is missing."""
+
+    environment: str
+    model: str
+    duration_s: float | None
+    energy_j: float | None
+    limit_w: float | None
+    memory_gb: float | None
+    epochs: float | None
+
+
+def read_table_of_runs(folder: Path) -> list[TableRow]:
+    """The rows of ``runs.csv`` in a folder; none where it is not there.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks a column, or a cell is not what it should be.
+    """
+    path = folder / RUNS_FILE
+    if not path.is_file():
+        return []
+    table = read_table(path, DatasetError)
+    environment, model, duration_h, limit, memory_mb, energy_mj, epochs = table.require(
+        *RUNS_COLUMNS
+    )
+    cells = zip(
+        [cell.casefold() for cell in table.texts(environment)],
+        [cell.casefold() for cell in table.texts(model)],
+        _numbers(table, duration_h, SECONDS_PER_HOUR),
+        _numbers(table, energy_mj, JOULES_PER_MJ),
+        _numbers(table, limit),
+        _numbers(table, memory_mb, 1.0 / MB_PER_GB),
+        _numbers(table, epochs),
+        strict=True,
+    )
+    return [TableRow(*row) for row in cells]
+
+
+def row_of(run: TrainingRun, rows: Sequence[TableRow]) -> TableRow | None:
+    """The row of a run; None where no row is near enough in duration and energy.
+
+    Args:
+        run: with its trace.
+        rows: of the table.
+    """
+    near = [
+        (distance, position)
+        for position, row in enumerate(rows)
+        if row.model == run.model.casefold()
+        if (distance := _distance(run, row)) is not None and distance <= NEAR
+    ]
+    return rows[min(near)[1]] if near else None
+
+
+def limit_w(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
+    """The power limit of a run's GPU: of its trace, of the table, or of the paper's machines.
+
+    Args:
+        run: with its trace.
+        rows: of the table.
+    """
+    if run.limit_w is not None:
+        return run.limit_w
+    for row in _same_machine(run, rows):
+        if row.limit_w is not None:
+            return row.limit_w
+    return LIMITS_W.get(run.environment.casefold())
+
+
+def memory_gb(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
+    """The GPU memory that runs of this network take on this machine, on average.
+
+    Args:
+        run: with its trace.
+        rows: of the table; without one, all memory of the paper's GPU.
+    """
+    known = [
+        row.memory_gb
+        for row in _same_machine(run, rows)
+        if row.memory_gb is not None and row.model == run.model.casefold()
+    ]
+    return sum(known) / len(known) if known else MEMORY_GB.get(run.environment.casefold())
+
+
+def _same_machine(run: TrainingRun, rows: Sequence[TableRow]) -> list[TableRow]:
+    environment = run.environment.casefold()
+    names = {environment, ENVIRONMENTS.get(environment)}
+    return [row for row in rows if row.environment in names]
+
+
+def _distance(run: TrainingRun, row: TableRow) -> float | None:
+    """How far duration and energy of a row are from those of a run, as the larger share."""
+    if row.duration_s is None or row.energy_j is None:
+        return None
+    duration = abs(row.duration_s / run.trace.duration_s - 1.0)
+    return max(duration, abs(row.energy_j / run.trace.energy_j - 1.0))
+
+
+def _numbers(table: Table, name: str, size: float = 1.0) -> list[float | None]:
+    values = table.bounded(name, 0.0).tolist()
+    return [None if math.isnan(value) else size * value for value in values]
