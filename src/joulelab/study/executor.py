@@ -238,7 +238,7 @@ class LocalExecutor(Executor[JobT, Result]):
             waited,
             window.trace_columns(),
             about,
-            utilisation(window.stretches, self._domain),
+            utilisation(window.channel_samples, self._domain),
             error,
             details,
         )
