@@ -36,10 +36,10 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.errors import ServingError
 from joulelab.formats import duration, share
+from joulelab.kinds.inference.batch_table import LOAD, SizeProfile
+from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask
-from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
-from joulelab.study.inference.profiling import LOAD, SizeProfile
 
 LEAST_BATCHES = 3
 """In a window, however long they take."""

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from joulelab.kinds.inference.spec import BatchConfiguration, ImagesSetting, InferenceSpec
 from joulelab.learning.zoo import representatives
-from joulelab.study.design import Factor, Level, configuration_name
-from joulelab.study.experiment import Count
-from joulelab.study.inference.configuration import BatchConfiguration, ImagesSetting
-from joulelab.study.inference.experiment import InferenceSpec
+from joulelab.study.design import Factor, Level
+from joulelab.study.kind import Count, Kind
+from joulelab.study.spec import StudySpec
 from joulelab.study.validation import unique
 
 
@@ -51,15 +51,11 @@ class TimelineSpec(InferenceSpec):
         )
 
     def configuration(
-        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> BatchConfiguration:
         """One network with one batch size."""
         return BatchConfiguration(
-            experiment=experiment,
-            kind=self.kind,
-            name=configuration_name(levels),
-            levels=levels,
-            repetitions=self.repetitions,
+            **self.identity(experiment, levels),
             model=str(levels["model"]),
             weights=self.weights,
             images=ImagesSetting(self.images),
@@ -67,3 +63,10 @@ class TimelineSpec(InferenceSpec):
             seconds=self.seconds,
             warm_up_batches=self.warm_up_batches,
         )
+
+
+TIMELINE = Kind(
+    TimelineSpec,
+    "joulelab.kinds.inference.workload:InferenceWorkload",
+    "joulelab.report.timeline.chapter:TIMELINE",
+)

@@ -11,37 +11,39 @@
 
 from __future__ import annotations
 
+import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, cast
 
 from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, TrainingError
-from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
+from joulelab.kinds.training.data_sets import DataSets
+from joulelab.kinds.training.engine_choice import EngineChoice, check_same_engine, choose_engines
+from joulelab.kinds.training.executor import (
+    LocalTrainingExecutor,
+    Trained,
+    TrainingExecutor,
+    TrainingJob,
+)
+from joulelab.kinds.training.prediction import PLAN_LONG_S, RUN_LONG_S, predict
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
+from joulelab.learning.engine import Hyperparameters, Member, TrainingResult, TrainingTask
 from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo import RANDOM
 from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
-from joulelab.study.plan import Group
+from joulelab.study.executor import Outcome
+from joulelab.study.plan import Group, check_memory
 from joulelab.study.prediction import Prediction
 from joulelab.study.session import Session
-from joulelab.study.size_limits import check_memory
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.training.data_sets import DataSets
-from joulelab.study.training.engine_choice import EngineChoice, check_same_engine, choose_engines
-from joulelab.study.training.executor import (
-    LocalTrainingExecutor,
-    TrainingExecutor,
-    TrainingJob,
-)
-from joulelab.study.training.experiment import TrainingConfiguration
-from joulelab.study.training.prediction import PLAN_LONG_S, RUN_LONG_S, predict
-from joulelab.study.training.rows import Rows, Values
-from joulelab.study.training.spec import TrainingStudySpec
-from joulelab.study.workload import Calibrator, RunRecorder, Workload, WorkloadSummary
+from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
@@ -52,20 +54,20 @@ PROCESSOR = "cpu"
 KIND = "training"
 """Of its entries in the ledger, and what a run is called."""
 
+Values = Mapping[int, Mapping[str, Any]]
+"""The proposed hyperparameters of each round of a group."""
+
 
 class TrainingWorkload(Workload):
-    """Trains the groups of a study.
+    """Trains the groups of a study, which has `TrainingKeys`."""
 
-    Args:
-        spec: the study.
-        session: device, meters, data folder.
-    """
+    may_change = ("engines",)
 
     engines: EngineChoice
 
-    def __init__(self, spec: TrainingStudySpec, session: Session) -> None:
-        self._spec = spec
-        self._session = session
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._spec = cast(TrainingKeys, session.spec)
         self._executor: TrainingExecutor
         self._strategies: dict[tuple[str, str], Strategy | None] = {}
         self._data: DataSets
@@ -82,11 +84,11 @@ class TrainingWorkload(Workload):
         from joulelab.learning.zoo_training import training_weights
 
         mine = _trainings(configurations)
-        executor = self._session.executor(LocalTrainingExecutor)
+        executor = self.session.executor(LocalTrainingExecutor)
         self._executor = executor
-        self._data = DataSets(self._spec, self._session.data_dir)
+        self._data = DataSets(self._spec, self.session.spec.seed, self.session.data_dir)
         for name in dict.fromkeys(one.dataset for one in mine):
-            self._session.listener.doing(f"loading the data set {name}")
+            self.session.listener.doing(f"loading the data set {name}")
             self._data.add(name, executor.images(self._data.request(name)))
         for one in mine:
             images = self._data.images[one.dataset]
@@ -97,7 +99,7 @@ class TrainingWorkload(Workload):
             except TrainingError as error:
                 where = f"{one.experiment}: {one.name}"
                 raise SpecError(f"{where}: {error.message}", error.hint) from error
-            if self._session.device.name == PROCESSOR:
+            if self.session.device.name == PROCESSOR:
                 self._check_memory(one, images, parameters)
             if weights := training_weights(one.network, one.network_options):
                 self._weights[_network_in_words(one)] = weights
@@ -182,13 +184,14 @@ class TrainingWorkload(Workload):
                     "set weights to those, or give another folder with --out",
                 )
         if not self._spec.mix_engines:
-            check_same_engine(store.folder, manifest, store.engines(), self.engines)
+            finished = list(dict.fromkeys(store.finished_values("engine")))
+            check_same_engine(store.folder, manifest, finished, self.engines)
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Train a few steps of every network, and extrapolate."""
-        session = self._session
+        session = self.session
         session.listener.doing("training a few steps of every network, to predict time and energy")
         return predict(
             _trainings(configurations),
@@ -204,40 +207,43 @@ class TrainingWorkload(Workload):
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Propose, train what is left, and let the strategy observe."""
         one = cast(TrainingConfiguration, group.configuration)
-        values = {number: self._proposal(one, number, recorder) for number in group.rounds}
-        if pending:
-            self._train(one, pending, values, recorder)
-        for number in group.rounds:
-            self._observe(one, number, values[number], recorder.store)
-
-    def _proposal(
-        self, one: TrainingConfiguration, number: int, recorder: RunRecorder
-    ) -> dict[str, Any]:
         strategy = self._strategy(one)
         if strategy is None:
-            return {}
-        values = recorder.store.proposal(*one.key, number)
-        if values is None:
-            recorder.ledger.switch("tuner")
-            values = dict(strategy.propose(number))
-            recorder.ledger.switch("between")
-            recorder.store.propose(*one.key, number, values)
-        return values
-
-    def _observe(
-        self, one: TrainingConfiguration, number: int, values: Mapping[str, Any], store: Store
-    ) -> None:
-        strategy = self._strategy(one)
-        if strategy is None:
+            self._train(one, pending, {run.round: {} for run in pending}, recorder)
             return
-        score = _score(store.accuracies(*one.key, number), self._spec.score)
-        store.score(*one.key, number, score)
-        strategy.observe(number, values, score)
+        rounds = {
+            number: recorder.store.proposed(*one.key, number)
+            or (self._propose(strategy, one, number, recorder), None)
+            for number in group.rounds
+        }
+        values = {number: proposed for number, (proposed, _) in rounds.items()}
+        self._train(one, pending, values, recorder)
+        for number, (proposed, stored) in rounds.items():
+            score = self._score(one, number, recorder.store) if stored is None else stored
+            strategy.observe(number, proposed, score)
 
     def _strategy(self, one: TrainingConfiguration) -> Strategy | None:
         if one.key not in self._strategies:
             self._strategies[one.key] = one.strategy_at_work()
         return self._strategies[one.key]
+
+    def _propose(
+        self, strategy: Strategy, one: TrainingConfiguration, number: int, recorder: RunRecorder
+    ) -> dict[str, Any]:
+        recorder.ledger.switch("tuner")
+        values = dict(strategy.propose(number))
+        recorder.ledger.switch("between")
+        recorder.store.propose(*one.key, number, values)
+        return values
+
+    def _score(self, one: TrainingConfiguration, number: int, store: Store) -> float | None:
+        """The score of a round that has just ended, which is stored."""
+        accuracies = store.finished_values("accuracy", (*one.key, number))
+        score = None
+        if accuracies:
+            score = max(accuracies) if self._spec.score == "max" else statistics.fmean(accuracies)
+        store.score(*one.key, number, score)
+        return score
 
     def _train(
         self,
@@ -246,16 +252,20 @@ class TrainingWorkload(Workload):
         values: Values,
         recorder: RunRecorder,
     ) -> None:
+        if not pending:
+            return
         numbers = sorted({run.round for run in pending})
         rounds = "-".join(str(number + 1) for number in sorted({numbers[0], numbers[-1]}))
         members = [_member(one, values[run.round], run.seed) for run in pending]
         label = f"{one.experiment}: {one.name}, {rounds}"
         job = self._job(one, members, label, self.engines.of(one))
-        by_seed = {run.seed: run for run in pending}
+        runs_of: dict[Member, list[PlannedRun]] = {}
+        for member, run in zip(members, pending, strict=True):
+            runs_of.setdefault(member, []).append(run)
         for task in self._parts(job, recorder):
-            runs = [by_seed[member.seed] for member in task.members]
+            runs = [runs_of[member].pop(0) for member in task.members]
             part = replace(job, task=task)
-            rows = Rows(part, runs, values)
+            rows = partial(_rows, part, runs, values)
             recorder.attempt(KIND, self._executor, part, runs, rows)
 
     def _parts(self, job: TrainingJob, calibrator: Calibrator) -> Sequence[TrainingTask]:
@@ -263,7 +273,7 @@ class TrainingWorkload(Workload):
         if self._executor.prepares(job):
             prepared = calibrator.prepare(self._executor, job)
             if prepared.error is not None:
-                self._session.listener.doing(
+                self.session.listener.doing(
                     f"the engine could not prepare: {prepared.error}; going on"
                 )
         return self._executor.split(job)
@@ -285,7 +295,7 @@ class TrainingWorkload(Workload):
             members=tuple(members),
             precision=self._spec.precision,
         )
-        device, threads = self._session.device.name, self._session.threads
+        device, threads = self.session.device.name, self.session.threads
         return TrainingJob(label, device, threads, task, self._data.request(one.dataset), engine)
 
 
@@ -305,7 +315,62 @@ def _member(one: TrainingConfiguration, values: Mapping[str, Any], seed: int) ->
     return Member(seed, Hyperparameters(**{k: v for k, v in given.items() if k in known}))
 
 
-def _score(accuracies: Sequence[float], score: str) -> float | None:
-    if not accuracies:
-        return None
-    return max(accuracies) if score == "max" else statistics.fmean(accuracies)
+def _rows(
+    job: TrainingJob, runs: Sequence[PlannedRun], values: Values, outcome: Outcome[Trained]
+) -> list[Row]:
+    """The columns of the runs of one part of a group, from what became of it.
+
+    Args:
+        job: the part.
+        runs: one for each of its members.
+        values: the proposed hyperparameters of each round.
+        outcome: of the part, finished or failed.
+    """
+    rows: list[Row] = [
+        {
+            "dataset": job.images.name,
+            "protocol": job.task.protocol,
+            "engine": job.engine,
+            "precision": job.task.precision,
+            "hyperparameters": json.dumps(dict(values[run.round])),
+        }
+        for run in runs
+    ]
+    if (trained := outcome.result) is None:
+        return rows
+    return [
+        {**row, **_metrics(job.task, result, trained)}
+        for row, result in zip(rows, trained.results, strict=True)
+    ]
+
+
+def _metrics(task: TrainingTask, result: TrainingResult, trained: Trained) -> Row:
+    from joulelab.learning.zoo_training import training_weights
+
+    flops, images, batch = trained.flops, trained.train_images, task.batch_size
+    values = {
+        "f1": result.f1,
+        "flops_trainable": flops.trainable_of_training(images, batch, result.steps),
+        "parameters_total": result.parameters_total,
+        "weights": training_weights(task.network, task.network_options) or None,
+    }
+    return {
+        "flops": flops.of_training(images, batch, result.steps),
+        "accuracy": result.accuracy,
+        "train_loss": result.train_losses[-1] if result.train_losses else None,
+        "diverged": int(result.diverged),
+        "steps": result.steps,
+        "parameters": result.parameters,
+        "placement": result.placement,
+        "engine": result.engine,
+        "precision": str(result.precision),
+        # JSON has no NaN: a loss that is not finite is null.
+        "metrics": json.dumps(
+            {
+                "train_losses": [x if math.isfinite(x) else None for x in result.train_losses],
+                **result.extra,
+                **({"flops_reason": flops.reason} if flops.reason else {}),
+                "values": {name: value for name, value in values.items() if value is not None},
+            }
+        ),
+    }

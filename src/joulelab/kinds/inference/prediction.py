@@ -12,7 +12,6 @@ before a share of 1 - (c - 1) / (C - 1) of the runs.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.energy.reading import Status, Total
+from joulelab.energy.reading import Total
+from joulelab.kinds.inference.batch_table import LOAD, SizeProfile, batch_costs, joint_status
+from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.spec import (
+    BatchConfiguration,
+    InferenceConfiguration,
+    WindowConfiguration,
+)
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import simulate
@@ -28,14 +34,7 @@ from joulelab.serving.policies import parse_policy
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, ServingTask
 from joulelab.study.executor import Outcome
-from joulelab.study.inference.configuration import (
-    BatchConfiguration,
-    InferenceConfiguration,
-    WindowConfiguration,
-)
-from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
-from joulelab.study.inference.profiling import LOAD, SizeProfile, batch_costs, joint_status
-from joulelab.study.prediction import ASSUMED_SCATTER, LEAST_DRIFT, Estimate, Prediction
+from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction
 from joulelab.study.workload import Calibrator
 
 FEW = 4
@@ -163,7 +162,7 @@ def _estimate(
 def _of_batches(one: BatchConfiguration, known: ModelProfile, load_s: float) -> Estimate:
     costs = known.costs(one.batch_size)
     if costs is None:
-        return _unknown(one.seconds)
+        return Estimate.unknown(one.seconds)
     batch_s, joules = costs.seconds_of(one.batch_size), costs.joules_of(one.batch_size)
     batches = max(one.seconds / batch_s, 3)
     around_s = load_s + one.warm_up_batches * batch_s
@@ -177,7 +176,7 @@ def _of_window(
     policy = parse_policy(one.policy)
     costs = known.costs(max(policy.largest, one.warm_up_size))
     if costs is None:
-        return _unknown(one.requests / parse_arrivals(one.arrivals).rate_per_s)
+        return Estimate.unknown(one.requests / parse_arrivals(one.arrivals).rate_per_s)
     window = simulate(task.due_s(), policy, costs, capacity=one.capacity)
     around_s = load_s + one.warm_up_batches * costs.seconds_of(one.warm_up_size)
     return _known(known, window.duration_s, around_s, window.net_j)
@@ -186,26 +185,10 @@ def _of_window(
 def _known(
     profile: ModelProfile, duration_s: float, around_s: float, energy_j: float | None
 ) -> Estimate:
-    status = joint_status(profile.sizes) if energy_j is not None else Status.MISSING
     errors = [(one.energy.error_j, one.duration_s) for one in profile.sizes]
     known = [(error, seconds) for error, seconds in errors if error is not None and seconds > 0]
-    return Estimate(
-        duration_s=duration_s + around_s,
-        duration_variance=(ASSUMED_SCATTER * (duration_s + around_s)) ** 2,
-        freedom=math.inf,
-        power_w=None if energy_j is None else energy_j / duration_s,
-        powered_s=duration_s,
-        power_variance=ASSUMED_SCATTER**2,
-        power_freedom=math.inf,
-        error_w=max(error / s for error, s in known) if len(known) == len(errors) else None,
-        status=status,
-    )
-
-
-def _unknown(duration_s: float) -> Estimate:
-    """Where the model cannot be served: only the time that is asked for."""
-    variance = duration_s**2
-    return Estimate(duration_s, variance, math.inf, None, 0.0, 1.0, math.inf, None, Status.MISSING)
+    error_w = max(error / s for error, s in known) if len(known) == len(errors) else None
+    return Estimate.assumed(duration_s, around_s, energy_j, error_w, joint_status(profile.sizes))
 
 
 def _calibration(task: ServingTask | BatchTask, size: int) -> BatchTask:

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import JoulelabError, UsageError
-from joulelab.study.inference.batch_table import BatchTable
-from joulelab.study.inference.profiling import SizeProfile
+from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
 
 SCHEMA_VERSION = 1
 CONTENT = "costs of batches"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,9 +17,17 @@ from joulelab.errors import UnknownNameError, quoted
 from joulelab.learning.networks import TORCHVISION
 from joulelab.learning.zoo import network_source
 from joulelab.study.design import Factor, Level, configuration_name
-from joulelab.study.experiment import located_path
-from joulelab.study.training.experiment import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.study.validation import as_value_error, known_dataset, names_are_free, unique
+from joulelab.kinds.training.spec import (
+    TrainingConfiguration,
+    TrainingExperimentSpec,
+    dataset_of,
+    known_dataset,
+)
+from joulelab.study.design import Factor, Level
+from joulelab.study.kind import Kind, located_path
+from joulelab.study.spec import StudySpec
+from joulelab.study.validation import as_value_error, names_are_free, unique
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
 FROZEN = "frozen"
@@ -45,6 +53,8 @@ class TrainingCostSpec(TrainingExperimentSpec):
             of intensities; a file counts from the study file's folder.
         pue: power usage effectiveness there.
     """
+
+    data_keys: ClassVar[frozenset[str]] = frozenset({"datasets", "places"})
 
     kind: Literal["training-cost"]
     networks: Names
@@ -79,7 +89,8 @@ class TrainingCostSpec(TrainingExperimentSpec):
     def _known_places(cls, places: list[float | str]) -> list[float | str]:
         with as_value_error():
             for place in unique(places):
-                carbon_intensity(place)
+                if not names_are_free():  # a place may be a file
+                    carbon_intensity(place)
         return places
 
     @field_validator("pue")
@@ -117,10 +128,10 @@ class TrainingCostSpec(TrainingExperimentSpec):
         if isinstance(places := table.get("places"), list):
             table["places"] = [_located(place, folder) for place in places]
 
-    @property
-    def names_data(self) -> bool:
-        """Whether it has data sets of its own."""
-        return self.datasets is not None
+    def check(self, study: StudySpec) -> None:
+        """The study has a data set unless this experiment has."""
+        if self.datasets is None:
+            super().check(study)
 
     def factors(self) -> Sequence[Factor]:
         """Network, base, and data set where it names any."""
@@ -132,7 +143,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
         )
 
     def configuration(
-        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> TrainingConfiguration:
         """One network, frozen or not, on one data set."""
         name = str(levels[NETWORK])
@@ -140,15 +151,10 @@ class TrainingCostSpec(TrainingExperimentSpec):
         if network == TORCHVISION:
             options |= {"weights": self.weights, "base": levels[BASE], "head": self.head}
         return TrainingConfiguration(
-            experiment=experiment,
-            kind=self.kind,
-            name=configuration_name(levels),
-            levels=levels,
-            repetitions=self.repetitions,
+            **self.training(experiment, levels),
             network=network,
             network_options={**options, **self.network_options.get(name, {})},
-            fixed=self.fixed,
-            dataset=str(levels.get(DATASET, "")),
+            dataset=str(levels.get(DATASET, "")) or dataset_of(study),
         )
 
 
@@ -167,3 +173,10 @@ def _located(place: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
         file, mark, zone = place.partition(TIMEZONE)
         return f"{located_path(file, folder)}{mark}{zone}"
     return place
+
+
+TRAINING_COST = Kind(
+    TrainingCostSpec,
+    "joulelab.kinds.training.workload:TrainingWorkload",
+    "joulelab.report.training_cost.chapter:TRAINING_COST",
+)

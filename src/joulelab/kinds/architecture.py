@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import quoted
+from joulelab.kinds.training.spec import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.learning.networks import networks as known_networks
-from joulelab.study.design import Factor, Level, configuration_name
-from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.seeds import derive_seed
-from joulelab.study.training.experiment import SearchingConfiguration, SearchingExperimentSpec
+from joulelab.study.database import RUN_COLUMNS
+from joulelab.study.design import Factor, Level, derive_seed
+from joulelab.study.kind import Kind
+from joulelab.study.spec import StudySpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
@@ -67,20 +68,21 @@ class ArchitectureSpec(SearchingExperimentSpec):
         return tuple(Factor(name, tuple(levels)) for name, levels in self.vary.items())
 
     def configuration(
-        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> SearchingConfiguration:
         """The network with these layers."""
         return SearchingConfiguration(
-            experiment=experiment,
-            kind=self.kind,
-            name=configuration_name(levels),
-            levels=levels,
+            **self.searching(experiment, levels, study),
             network=self.network,
             network_options={**self.network_options, **levels},
             strategy=self.strategy,
-            strategy_seed=derive_seed(study_seed, "strategy", experiment),
+            strategy_seed=derive_seed(study.seed, "strategy", experiment),
             space=self.search_space(),
-            fixed=self.fixed,
-            rounds=self.rounds,
-            repetitions=self.repetitions,
         )
+
+
+ARCHITECTURE = Kind(
+    ArchitectureSpec,
+    "joulelab.kinds.training.workload:TrainingWorkload",
+    "joulelab.report.training_chapter:TRAINING",
+)

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import quoted
+from joulelab.kinds.training.spec import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.learning.networks import networks as known_networks
-from joulelab.study.design import Factor, Level, configuration_name
-from joulelab.study.experiment import Count
-from joulelab.study.seeds import derive_seed
-from joulelab.study.training.experiment import SearchingConfiguration, SearchingExperimentSpec
+from joulelab.study.design import Factor, Level, configuration_name, derive_seed
+from joulelab.study.kind import Count, Kind
+from joulelab.study.spec import StudySpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
@@ -74,22 +74,24 @@ class TuningSpec(SearchingExperimentSpec):
         )
 
     def configuration(
-        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> SearchingConfiguration:
         """One strategy on one network; each searches with a seed of its own."""
-        name = configuration_name(levels)
         network = str(levels["network"])
         return SearchingConfiguration(
-            experiment=experiment,
-            kind=self.kind,
-            name=name,
-            levels=levels,
+            **self.searching(experiment, levels, study),
             network=network,
             network_options=self.network_options.get(network, {}),
             strategy=str(levels["strategy"]),
-            strategy_seed=derive_seed(study_seed, "strategy", experiment, name),
+            strategy_seed=derive_seed(
+                study.seed, "strategy", experiment, configuration_name(levels)
+            ),
             space=self.search_space().first(int(levels["hyperparameters"])),
-            fixed=self.fixed,
-            rounds=self.rounds,
-            repetitions=self.repetitions,
         )
+
+
+TUNING = Kind(
+    TuningSpec,
+    "joulelab.kinds.training.workload:TrainingWorkload",
+    "joulelab.report.training_chapter:TRAINING",
+)

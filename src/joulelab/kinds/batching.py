@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import UsageError
+from joulelab.kinds.inference.models import CROP, RESIZE
+from joulelab.kinds.inference.spec import ImagesSetting, InferenceSpec, WindowConfiguration
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.call_syntax import call_text, parse_call
 from joulelab.serving.policies import parse_policy
-from joulelab.study.design import Factor, Level, configuration_name
-from joulelab.study.experiment import Count, located_path
-from joulelab.study.inference.configuration import ImagesSetting, WindowConfiguration
-from joulelab.study.inference.experiment import InferenceSpec
-from joulelab.study.inference.models import CROP, RESIZE
+from joulelab.study.design import Factor, Level
+from joulelab.study.kind import Count, Kind, located_path
+from joulelab.study.spec import StudySpec
 from joulelab.study.validation import unique
 
 Texts = Annotated[list[str], Field(min_length=1)]
@@ -104,15 +104,11 @@ class BatchingSpec(InferenceSpec):
         )
 
     def configuration(
-        self, experiment: str, levels: Mapping[str, Level], study_seed: int
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> WindowConfiguration:
         """One model served by one policy under one arrival process."""
         return WindowConfiguration(
-            experiment=experiment,
-            kind=self.kind,
-            name=configuration_name(levels),
-            levels=levels,
-            repetitions=self.repetitions,
+            **self.identity(experiment, levels),
             model=str(levels["model"]),
             weights=self.weights,
             images=ImagesSetting(self.images, self.resize, self.crop, self.prepare),
@@ -147,3 +143,10 @@ def _located_trace(text: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked 
     located = str(located_path(files[0], folder))
     keywords = {name: value for name, value in call.keywords.items() if name != "file"}
     return call_text("trace", located, *call.positional[1:], **keywords)
+
+
+BATCHING = Kind(
+    BatchingSpec,
+    "joulelab.kinds.inference.workload:InferenceWorkload",
+    "joulelab.report.batching.chapter:BATCHING",
+)

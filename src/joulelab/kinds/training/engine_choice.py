@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.errors import SpecError, StoreMismatchError, UsageError, quoted
+from joulelab.kinds.training.spec import TrainingConfiguration
 from joulelab.learning.engine import Precision
-from joulelab.study.training.experiment import TrainingConfiguration
 
 REFERENCE = "reference"
 MOST_NAMED = 3

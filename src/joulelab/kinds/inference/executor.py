@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from joulelab.energy.recorder import Recorder
+from joulelab.kinds.inference.spec import Task
 from joulelab.serving.results import Batches, Served
 from joulelab.serving.session import ServingSession
 from joulelab.serving.tasks import Loaded, ServingTask
 from joulelab.study.executor import Job, LocalExecutor, Progress
-from joulelab.study.inference.configuration import Task
 
 
 @dataclass(frozen=True)

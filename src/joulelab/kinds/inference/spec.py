@@ -1,21 +1,31 @@
-"""What an inference run does: a window of requests, or batches of one size."""
+"""What experiments on inference have in common, and their runs: windows of requests, or batches."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field, field_validator
+
+from joulelab.kinds.inference.images import FOLDER, PHOTOGRAPHS
+from joulelab.kinds.inference.models import CROP, RESIZE, Model
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
-from joulelab.study.design import Configuration, Place
-from joulelab.study.inference.models import CROP, RESIZE, Model
+from joulelab.study.design import Configuration
+from joulelab.study.kind import ExperimentSpec, located_path
+from joulelab.study.miniature import LEAST_REPETITIONS, IsSet, miniature, thinned_count
+from joulelab.study.validation import unique
 
 Task = ServingTask | BatchTask
 CHANNELS, FLOAT_BYTES = 3, 4
 REQUEST_BYTES = 100
 """What is noted of each request: when it was due, sent, taken and answered, and its image."""
+REPETITIONS = 0.2
+"""Exponent of the share of the repetitions that a miniature keeps."""
+LEAST_REQUESTS, LEAST_SECONDS, LEAST_WARM_UP = 64, 0.5, 2
 
 
 @dataclass(frozen=True)
@@ -70,10 +80,6 @@ class InferenceConfiguration(Configuration):
     model: str
     weights: str
     images: ImagesSetting
-
-    def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
-        """A repetition of every configuration in each block, by itself."""
-        return [[[(0, repetition)]] for repetition in range(self.repetitions)]
 
     @abstractmethod
     def task(self, model: Model, files: Sequence[str], seed: int) -> Task:
@@ -160,3 +166,78 @@ class BatchConfiguration(InferenceConfiguration):
             warm_up_batches=self.warm_up_batches,
             seed=seed,
         )
+
+
+class InferenceSpec(ExperimentSpec):
+    """Keys of an experiment on inference.
+
+    Attributes:
+        models: networks of torchvision by name, or ``"module:factory"``, which is called without
+            arguments and gives an ``nn.Module``; levels of the factor ``model``.
+        weights: of networks of torchvision: ``"auto"`` (pretrained where their file lies here,
+            else random), ``"random"``, ``"pretrained"``, or a name.
+        images: ``"photographs"`` (the two that come with scikit-learn), ``"folder:<path>"``, or a
+            data set by name.
+    """
+
+    data_keys: ClassVar[frozenset[str]] = frozenset({"images", "arrivals"})
+
+    models: Annotated[list[str], Field(min_length=1)]
+    weights: str = "auto"
+    images: str = PHOTOGRAPHS
+
+    @field_validator("models")
+    @classmethod
+    def _models(cls, names: list[str]) -> list[str]:
+        return unique(names)
+
+    @classmethod
+    def located(cls, table: dict[str, Any], folder: Path) -> None:
+        """Let the path of a folder with images count from the study file's folder."""
+        kind, _, path = str(table.get("images", "")).partition(":")
+        if kind == FOLDER and path:
+            table["images"] = f"{FOLDER}:{located_path(path, folder)}"
+
+    @staticmethod
+    def miniature(
+        study: Mapping[str, Any],
+        configurations: Mapping[str, int],
+        scale: float,
+        overridden: Collection[tuple[str, ...]],
+    ) -> dict[str, Any]:
+        """A study of windows with a share of its work."""
+        return miniature(study, configurations, scale, overridden, thinned_window)
+
+
+def thinned_window(table: dict[str, Any], scale: float, is_set: IsSet) -> tuple[float, float]:
+    """Keep fewer repetitions, and shorter windows of fewer requests or seconds.
+
+    The work of an experiment is its windows x requests (of a timeline: x seconds). A miniature at
+    scale S keeps the share S^(1/5) of the repetitions, but two at least, and what is then left to
+    be kept of the requests, but 64 at least, or of the seconds, but half of one. The warm-up is
+    thinned as the requests are, but not below two batches.
+    """
+    length = "requests" if "requests" in table else "seconds"
+    whole = table["repetitions"] * table[length]
+    _thin(table, length, scale, is_set)
+    return whole, table["repetitions"] * table[length]
+
+
+def _thin(table: dict[str, Any], length: str, scale: float, is_set: IsSet) -> None:
+    left = scale
+    if not is_set("repetitions"):
+        repetitions = table["repetitions"]
+        share = 1.0 if is_set(length) else REPETITIONS
+        kept = thinned_count(repetitions, LEAST_REPETITIONS, scale**share)
+        table["repetitions"] = kept
+        left = min(1.0, scale * repetitions / kept)
+    if is_set(length):
+        return
+    if length == "seconds":
+        table["seconds"] = min(table["seconds"], max(LEAST_SECONDS, table["seconds"] * left))
+        return
+    before = table["requests"]
+    table["requests"] = thinned_count(before, LEAST_REQUESTS, left)
+    if not is_set("warm_up_batches"):
+        batches, share = table["warm_up_batches"], table["requests"] / before
+        table["warm_up_batches"] = thinned_count(batches, LEAST_WARM_UP, share)

@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.errors import StoreMismatchError
+from joulelab.kinds.training.executor import ImagesRequest
+from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.learning.images import Images
 from joulelab.study.store_reading import data_sets
-from joulelab.study.training.executor import ImagesRequest
-from joulelab.study.training.spec import TrainingStudySpec
 
 
 class DataSets:
     """The images of every data set of a study.
 
     Args:
-        spec: the study.
+        spec: the keys of the study that say which images are used.
+        seed: of the study.
         data_dir: the folder with data sets; ``None`` for none.
 
     Attributes:
         images: by the name of the data set.
     """
 
-    def __init__(self, spec: TrainingStudySpec, data_dir: Path | None) -> None:
+    def __init__(self, spec: TrainingKeys, seed: int, data_dir: Path | None) -> None:
         self._spec = spec
+        self._seed = seed
         self._data_dir = data_dir
         self.images: dict[str, Images] = {}
 
@@ -38,7 +40,7 @@ class DataSets:
             str(self._data_dir) if self._data_dir else None,
             None if spec.train_images == "all" else spec.train_images,
             None if spec.test_images == "all" else spec.test_images,
-            spec.seed,
+            self._seed,
         )
 
     def add(self, name: str, images: Images) -> None:

@@ -1,20 +1,8 @@
-"""Calibration: trainings of a few optimiser steps, timed several times.
+"""What trainings will cost: a few steps of every network are timed, and extrapolated.
 
-::
-
-    short (warms up, not counted) ─ short ─ long ─ short ─ long ─ short ─ long
-
-A training of n steps takes fixed + n * step seconds; the fixed part builds the network and
-evaluates it. With s the mean time of the short trainings, of a steps, and l that of the long ones,
-of b steps, the line through both gives for N steps
-
-    T = (1 - w) s + w l,  w = (N - a) / (b - a),  var T = (1 - w)^2 var s + w^2 var l.
-
-The two kinds take turns, so that a machine that slows down meets both alike.
-
-A calibration evaluates 500 test images at the most, and no more than four batches, or evaluating
-them would take longer than all of its steps. The others cost a share of a training image each: the
-forward pass alone. They are as so many more steps in N.
+What is timed is a whole part of a group, as large as those of the study: its members share its cost
+as they will share its energy. Net power is that of the longer trainings. The hyperparameters hardly
+matter to either (Yarally et al., CAIN 2023, section VI-A), so one calibration serves all rounds.
 """
 
 from __future__ import annotations
@@ -26,10 +14,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from joulelab.energy.reading import Status, Total
+from joulelab.kinds.training.executor import Trained, TrainingJob
+from joulelab.kinds.training.spec import TrainingConfiguration
+from joulelab.learning.engine import TrainingTask
 from joulelab.learning.flops import FlopCount
 from joulelab.study.executor import Outcome
-from joulelab.study.prediction import combined
-from joulelab.study.training.executor import Trained, TrainingJob
+from joulelab.study.prediction import (
+    ASSUMED_SCATTER,
+    BUDGET_S,
+    LEAST_DRIFT,
+    Estimate,
+    Prediction,
+    combined,
+)
 
 SHORT_STEPS = 2
 LEAST_MORE_STEPS = 2
@@ -230,3 +227,100 @@ def _of_mean(timings: Sequence[Timing], weight: float, scatter: float) -> tuple[
     if len(times) > 1:
         return weight**2 * statistics.variance(times) / len(times), len(times) - 1
     return (weight * scatter * times[0]) ** 2, math.inf
+
+
+PLAN_LONG_S = 0.3
+RUN_LONG_S = 0.04
+"""Long trainings are longer where predicting is the purpose, and not the beginning of a run."""
+
+
+def predict(
+    configurations: Sequence[TrainingConfiguration],
+    job_of: Callable[[TrainingConfiguration], TrainingJob],
+    parts: Callable[[TrainingJob], Sequence[TrainingTask]],
+    run: Callable[[TrainingJob], Outcome[Trained]],
+    images: Callable[[TrainingConfiguration], tuple[int, int]],
+    flops: Callable[[TrainingJob], FlopCount],
+    energy: Callable[[Outcome[Trained]], Total],
+    long_s: float,
+) -> Prediction:
+    """Train a few steps of every network, several times, and extrapolate.
+
+    Args:
+        configurations: what is to be predicted.
+        job_of: a job as large as the groups of a configuration.
+        parts: what such a job is split into; the largest is timed.
+        run: carries a job out, and books it.
+        images: number of training and of test images that a configuration has.
+        flops: of one image in a training.
+        energy: what counts as the energy of an outcome.
+        long_s: how much longer than a short training a long one is to take.
+    """
+    jobs: dict[str, tuple[TrainingJob, tuple[int, int]]] = {}
+    keys: dict[tuple[str, str], str] = {}
+    for configuration in configurations:
+        job = job_of(configuration)
+        options = sorted(job.task.network_options.items())
+        members = len(job.task.members)
+        key = f"{job.engine} {job.task.network} {options} {members} {job.images.name}"
+        jobs.setdefault(key, (job, images(configuration)))
+        keys[configuration.key] = key
+
+    calibrations = {}
+    for key, (job, (train_images, test_images)) in jobs.items():
+        largest = max(parts(job), key=lambda task: len(task.members))
+        steps = largest.epochs * math.ceil(train_images / largest.batch_size)
+        left_out = evaluation_in_steps(test_images, largest.batch_size, flops(job))
+        evaluated = images_evaluated(test_images, largest.batch_size)
+        few = replace(job.images, test_images=evaluated)
+        part = replace(job, task=largest, images=few)
+        calibrations[key] = calibrate(
+            part, run, energy, steps + left_out, long_s, BUDGET_S / len(jobs)
+        )
+    scatter = relative_scatter(list(calibrations.values()))
+    assumed = ASSUMED_SCATTER if scatter is None else scatter
+    estimates = {key: estimate(one, assumed) for key, one in calibrations.items()}
+    return Prediction(keys, estimates, max(assumed, LEAST_DRIFT))
+
+
+def estimate(calibration: Calibration, scatter: float) -> Estimate:
+    """What the timings of a part of a group say of one of its members.
+
+    Args:
+        calibration: the timings.
+        scatter: relative standard deviation of a timing, where there is only one of a kind.
+    """
+    members, trained_s = calibration.members, calibration.duration_s
+    variance, freedom = calibration.variance(scatter)
+    timings = calibration.longest
+    seconds = math.fsum(one.duration_s for one in timings)
+    status = status_of(timings)
+    if seconds <= 0:
+        status = Status.MISSING
+    powers = [] if status is Status.MISSING else [_watts(one) for one in timings]
+    power_w = max(math.fsum(powers) / len(powers), 0.0) if powers else None
+    errors = [one.energy.error_j for one in timings]
+    known = [error for error in errors if error is not None]
+    several = len(powers) > 1 and bool(power_w)
+    return Estimate(
+        duration_s=(trained_s + calibration.around_s) / members,
+        duration_variance=variance / members**2,
+        freedom=freedom,
+        power_w=power_w,
+        powered_s=trained_s / members,
+        power_variance=(
+            statistics.variance(powers) / len(powers) / power_w**2
+            if several and power_w
+            else scatter**2
+        ),
+        power_freedom=len(powers) - 1 if several else math.inf,
+        error_w=math.fsum(known) / seconds if len(known) == len(errors) and seconds > 0 else None,
+        status=status,
+    )
+
+
+def _watts(timing: Timing) -> float:
+    """Net power of one timing; gross power where idle power is unknown."""
+    energy = timing.energy
+    joules = energy.net_j if energy.net_j is not None else energy.gross_j
+    return (joules or 0.0) / timing.duration_s if timing.duration_s > 0 else 0.0

@@ -17,6 +17,11 @@ import numpy as np
 
 from joulelab.energy.reading import Total
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
+from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.images import RequestImages
+from joulelab.kinds.inference.models import Model, find_model
+from joulelab.kinds.inference.prediction import ModelProfile, predict, profile_model
+from joulelab.kinds.inference.spec import InferenceConfiguration, WindowConfiguration
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.results import Batches, Served
 from joulelab.serving.summary import (
@@ -29,11 +34,6 @@ from joulelab.serving.tasks import ServingTask
 from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
-from joulelab.study.inference.configuration import InferenceConfiguration, WindowConfiguration
-from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
-from joulelab.study.inference.images import RequestImages
-from joulelab.study.inference.models import Model, find_model
-from joulelab.study.inference.prediction import ModelProfile, predict, profile_model
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
 from joulelab.study.session import Session
@@ -45,14 +45,10 @@ KIND = "serving"
 
 
 class InferenceWorkload(Workload):
-    """Serves the runs of a study.
-
-    Args:
-        session: device, meters, data folder.
-    """
+    """Serves the runs of a study."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._executor = session.executor(LocalServingExecutor)
         self._images = RequestImages(session.data_dir, session.spec.seed)
         self._configurations: list[InferenceConfiguration] = []
@@ -70,7 +66,7 @@ class InferenceWorkload(Workload):
             SpecError: a model, or an image, that does not exist.
             DatasetError: images or weights cannot be had.
         """
-        self._session.listener.doing("looking for models and images")
+        self.session.listener.doing("looking for models and images")
         self._configurations = _inferences(configurations)
         for one in self._configurations:
             try:
@@ -96,7 +92,7 @@ class InferenceWorkload(Workload):
         names = ", ".join(dict.fromkeys(one.images.name for one in mine))
         return WorkloadSummary(
             means=f"{len(models)} model{'s' * (len(models) != 1)} served on "
-            f"{self._session.device.name}",
+            f"{self.session.device.name}",
             noun="window",
             extent=f"of {_extent(mine)}, images: {names}",
             basis="a few batches of each model and a simulation of the queue",
@@ -138,10 +134,10 @@ class InferenceWorkload(Workload):
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Time a few batches of every model, and simulate the rest."""
-        self._session.listener.doing("timing a few batches of every model, to predict the rest")
+        self.session.listener.doing("timing a few batches of every model, to predict the rest")
 
         def total(outcome: Outcome[Any]) -> Total:
-            session = self._session
+            session = self.session
             return counted(outcome.measurement, session.domains, session.device.domain)
 
         def profile(one: InferenceConfiguration) -> ModelProfile:
@@ -168,9 +164,9 @@ class InferenceWorkload(Workload):
     def _job(self, one: InferenceConfiguration, seed: int) -> ServingJob:
         task = one.task(self._model(one), self._images.files(one.images.name), seed)
         if isinstance(task, ServingTask):
-            task = replace(task, plugins=tuple(self._session.spec.plugins))
+            task = replace(task, plugins=tuple(self.session.spec.plugins))
         label = f"{one.experiment}: {one.name}"
-        return ServingJob(label, self._session.device.name, self._session.threads, task)
+        return ServingJob(label, self.session.device.name, self.session.threads, task)
 
 
 class _Rows:
