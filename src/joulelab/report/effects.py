@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.dominance import dominance
+from joulelab.analysis.assumptions import equal_variances, normality
 from joulelab.analysis.interaction import interactions
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.normality import normality
 from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.stratified import level_pairs, stratified
-from joulelab.analysis.variances import equal_variances
+from joulelab.analysis.two_samples import dominance
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.experiment import Experiment, energy_column
 

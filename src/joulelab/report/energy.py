@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from joulelab import formats
-from joulelab.analysis.clusters import Clusters, clusters
+from joulelab.analysis.assumptions import normality, qq
 from joulelab.analysis.factor_increase import factor_increase
-from joulelab.analysis.normality import normality, qq
-from joulelab.analysis.pareto import pareto
+from joulelab.analysis.trade_off import Clusters, clusters, pareto
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
 from joulelab.report import figures

@@ -8,10 +8,11 @@ from functools import cached_property
 import pandas as pd
 
 from joulelab import formats
+from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, table, words
 from joulelab.present.parts import Row, Tone
 from joulelab.report import figures
-from joulelab.report.experiment import Experiment, experiments, joint_status
+from joulelab.report.experiment import Experiment, experiments
 from joulelab.study.results import Results
 
 LONG = 10
@@ -120,7 +121,7 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     return StudyEnergy(
         gross_j=float(energy.sum()) if known.any() else None,
         error_j=float(errors.sum()) if errors is not None and errors.notna().all() else None,
-        status=joint_status(ledger.loc[known, "energy_status"]),
+        status=Status.of_set(ledger.loc[known, "energy_status"]),
         duration_s=float(rows["duration_s"].sum()),
         unknown=int((~known).sum()),
         parts=parts.loc[order, columns].reset_index(drop=True),

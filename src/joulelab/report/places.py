@@ -29,9 +29,10 @@ from joulelab.energy.carbon.footprint import (
     names_series,
 )
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
+from joulelab.energy.reading import Status
 from joulelab.errors import JoulelabError, UsageError
 from joulelab.present import Column, Figure, Table, Unavailable, words
-from joulelab.report.experiment import AVERAGED, GROSS, Experiment, joint_status
+from joulelab.report.experiment import AVERAGED, GROSS, Experiment
 from joulelab.report.place_figure import MOST_NAMED, place_figure
 
 CONFIGURATION = "configuration"
@@ -191,7 +192,7 @@ def book(experiment: Experiment, places: Sequence[Place], pue: float, by: str) -
         grams=np.column_stack([grams for grams, _ in columns]),
         places=tuple(places),
         reasons=tuple(reason for _, reason in columns),
-        status=joint_status(measured["energy_status"]) if len(measured) else "missing",
+        status=Status.of_set(measured["energy_status"]) if len(measured) else "missing",
         remarks=tuple(remarks),
     )
 
@@ -393,7 +394,7 @@ def co2e_figure(panels: Mapping[str, Booked]) -> Figure:
     drawn = every[every["co2e_g"] > 0]
     if not len(drawn):
         raise Unavailable("no run has an energy above 0 at a place of known intensity.")
-    status = joint_status(one.status for one in panels.values())
+    status = Status.of_set(one.status for one in panels.values())
     least, most = (drawn.loc[drawn["co2e_g"] == end].iloc[0] for end in _ends(drawn))
     alt = (
         f"From {formats.grams(least['co2e_g'])} ({least['level']}, {least['place']}) to "

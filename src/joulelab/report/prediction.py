@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.prediction.hindsight import Hindsight, hindsight
+from joulelab.analysis.prediction.scores import Hindsight, hindsight
+from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
-from joulelab.report.experiment import joint_status
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.prediction_figure import LEAST, prediction_figure
 from joulelab.study.predicted_runs import predicted_runs
-from joulelab.study.prediction import Cost
-from joulelab.study.prediction_record import SessionPrediction, session_predictions
+from joulelab.study.prediction import Cost, SessionPrediction, session_predictions
 
 MANY = 20
 """More configurations than that are not all shown."""
@@ -170,7 +169,7 @@ def prediction_quality(study: ReportedStudy) -> PredictionQuality:
         unpredicted=len(finished) - len(ended),
         waited_s=float(ended["waited_s"].sum()),
         basis=tuple(dict.fromkeys(basis for one in sessions for basis in one.basis)),
-        status=joint_status(
+        status=Status.of_set(
             finished.loc[finished["run_id"].isin(known["run_id"]), "energy_status"]
         ),
         time=_compared(TIME, ended, said),

@@ -10,11 +10,15 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.search import SUBSTANTIAL, WITHIN
-from joulelab.analysis.convergence import convergence, running_best
-from joulelab.analysis.missing import ENERGY
-from joulelab.analysis.optimum import optimum_uncertainty, winners
+from joulelab.analysis.convergence import (
+    convergence,
+    optimum_uncertainty,
+    running_best,
+    score_rounds,
+    winners,
+)
+from joulelab.analysis.frames import ENERGY
 from joulelab.analysis.ranking import Ranking, rank_treatments
-from joulelab.analysis.rounds import score_rounds
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
 from joulelab.report.effects import RESAMPLES, SIGNIFICANT_P, STRATEGY, sentence
 from joulelab.report.experiment import Experiment

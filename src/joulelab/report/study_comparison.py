@@ -29,7 +29,7 @@ from joulelab.analysis.comparison import (
     ratio_interval,
     ratio_of_means,
 )
-from joulelab.analysis.optimum import optimum_uncertainty
+from joulelab.analysis.convergence import optimum_uncertainty
 from joulelab.present import Column, Omitted, Table, words
 from joulelab.report import conditions
 from joulelab.report.claims import scopes

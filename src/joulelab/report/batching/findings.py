@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from joulelab import formats
-from joulelab.analysis.policy_choice import MATTERS, Choice, Limit, PolicyFigures
+from joulelab.analysis.batching import MATTERS, Choice, Limit, PolicyFigures
 from joulelab.present import Declared, Table, Unavailable
 from joulelab.report.batching.runs import (
     asked_limit,

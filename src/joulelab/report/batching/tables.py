@@ -14,12 +14,10 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.batching import NET_EACH
+from joulelab.analysis.batching import NET_EACH, Choice
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.min_attainable_p import min_attainable_p
-from joulelab.analysis.policy_choice import Choice
-from joulelab.analysis.posthoc import dunn
+from joulelab.analysis.posthoc import dunn, min_attainable_p
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.batching.runs import (
     absences,

@@ -7,9 +7,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.accuracy_records import accuracy_records
-from joulelab.analysis.growth import yearly
-from joulelab.analysis.trend import Trend
+from joulelab.analysis.trend import Trend, accuracy_records, yearly
 from joulelab.present import Unavailable
 from joulelab.report.effects import SIGNIFICANT_P
 from joulelab.report.experiment import Experiment

@@ -32,9 +32,9 @@ from joulelab.analysis.comparison import (
     ratio_interval,
     ratio_of_means,
 )
+from joulelab.analysis.correlation import FEWEST as FEWEST_FOR_RHO
+from joulelab.analysis.correlation import rank_correlation
 from joulelab.analysis.negative_energy import in_words
-from joulelab.analysis.rank_correlation import FEWEST as FEWEST_FOR_RHO
-from joulelab.analysis.rank_correlation import rank_correlation
 from joulelab.present import Column, Table, Unavailable, once_each, table, words
 from joulelab.report import effects, resource_use
 from joulelab.report.experiment import Experiment
