@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pinned import Golden
+
 # A shell lets what it starts in the background ignore these two, and then no test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,3 +61,17 @@ def joulelab(monkeypatch, capsys):
         return ended.value.code, printed.out, printed.err
 
     return run
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write what is expected of the studies in tests/data anew",
+    )
+
+
+@pytest.fixture
+def golden(request):
+    """Compares with the golden files, or writes them anew."""
+    return Golden(ROOT / "tests" / "data" / "golden", update=request.config.option.update_golden)
