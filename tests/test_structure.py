@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "analysis": set(),
     "replication": {"analysis", "tabular"},
     "study": {"energy", "learning", "tuning", "serving"},
-    "report": {"study", "analysis", "energy"},
+    "report": {"study", "analysis", "energy", "tuning"},
     "forecast": {"study", "analysis", "energy", "learning"},
     "cli": {
         "study",

@@ -16,7 +16,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -100,7 +101,7 @@ class Registry(Generic[T]):
         return [*ours, *outside, *own]
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return {point.name: point for point in _installed().select(group=self.group)}
 
     def _load(self, point: EntryPoint) -> T:
         try:
@@ -164,6 +165,12 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
             f"run python {path} to see where",
         ) from error
     return digest
+
+
+@cache
+def _installed() -> EntryPoints:
+    """The entry points of all installed packages, whose metadata are read once."""
+    return entry_points()
 
 
 def _first_line(part: object) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from joulelab.analysis.batching import cells, fixed_size, per_request
 from joulelab.analysis.comparison import ratio_of_means, repetitions_to_tell
-from joulelab.analysis.least_p import least_p
+from joulelab.analysis.min_attainable_p import min_attainable_p
 from joulelab.analysis.policy_choice import Limit, choose
 from joulelab.analysis.posthoc import dunn
 from joulelab.errors import UsageError
@@ -279,8 +279,8 @@ def test_no_order_of_the_runs_gives_a_smaller_p(sizes):
         groups = [group for group in order for _ in range(sizes[group])]
         runs = pd.DataFrame({"policy": groups, "j": np.arange(len(groups), dtype=float)})
         least = min(least, dunn(runs, "policy", "j")["p_adjusted"].min())
-    assert least_p(sizes) == pytest.approx(least)
+    assert min_attainable_p(sizes) == pytest.approx(least)
 
 
 def test_a_single_group_has_no_p():
-    assert math.isnan(least_p([5, 0]))
+    assert math.isnan(min_attainable_p([5, 0]))

@@ -9,15 +9,15 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from joulelab.analysis import accuracy_records as accuracy_records_module
 from joulelab.analysis import best_batch as best_batch_module
 from joulelab.analysis import growth as growth_module
 from joulelab.analysis import rank_correlation as rank_correlation_module
-from joulelab.analysis import records as records_module
 from joulelab.analysis import trend as trend_module
+from joulelab.analysis.accuracy_records import accuracy_records
 from joulelab.analysis.best_batch import best_batch
 from joulelab.analysis.growth import growth, yearly
 from joulelab.analysis.rank_correlation import rank_correlation
-from joulelab.analysis.records import records
 from joulelab.analysis.trend import trend
 from joulelab.errors import UsageError
 
@@ -40,7 +40,13 @@ def networks(rise=0.1, scatter=0.3, seed=1, years=YEARS):
 
 @pytest.mark.parametrize(
     "module",
-    [trend_module, growth_module, rank_correlation_module, best_batch_module, records_module],
+    [
+        trend_module,
+        growth_module,
+        rank_correlation_module,
+        best_batch_module,
+        accuracy_records_module,
+    ],
 )
 def test_the_worked_examples_hold(module):
     failed, tried = doctest.testmod(module)
@@ -258,5 +264,5 @@ def test_records_beat_all_years_before_and_a_tie_goes_to_the_frugal_one():
             "energy_j": [3.0, 1.0, 2.0, 1.0, 4.0, 1.0, 9.0],
         }
     )
-    assert records(points)["model"].to_list() == ["b", "c", "e"]
-    assert records(points.head(0)).empty
+    assert accuracy_records(points)["model"].to_list() == ["b", "c", "e"]
+    assert accuracy_records(points.head(0)).empty

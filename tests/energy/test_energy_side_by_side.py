@@ -83,7 +83,7 @@ def test_a_channel_for_comparison_is_in_no_sum_even_where_nobody_else_reads_its_
     assert [one.domain for one in found.readings] == ["wall"]
     assert [(one.domain, one.source) for one in found.others] == [("cpu:0", "estimate")]
     assert found.total.domains == ("wall",)
-    times_s, joules = energy_profile(window.stretches, found.total, window.started_s)
+    times_s, joules = energy_profile(window.channel_samples, found.total, window.started_s)
     assert joules[-1] == pytest.approx(150 * times_s[-1], rel=0.3)
 
 

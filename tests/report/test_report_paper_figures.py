@@ -18,7 +18,7 @@ from joulelab.report.paper.layout import panel_titles, spread
 from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 from joulelab.report.paper.rank_figure import critical_difference_figure, joined
 from joulelab.report.style import SIZES, drawn
-from joulelab.study.demonstration import effective_dimension
+from joulelab.tuning.effective_dimension import effective_dimension
 
 LABEL = "net energy of a training, {unit} (measured)"
 NAN = float("nan")

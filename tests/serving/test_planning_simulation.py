@@ -115,13 +115,13 @@ def test_queues_of_their_own_never_serve_two_batches_at_once(times_s, replicas, 
     assert busy.max() <= replicas
 
 
-def test_one_replica_is_the_same_either_way_and_a_seed_repeats_the_dealing():
+def test_one_replica_is_the_same_either_way_and_a_seed_repeats_the_split():
     times_s = Poisson(100).times_s(500, np.random.default_rng(1))
     one = simulate(times_s, Greedy(8), COSTS)
     assert (one.response_s == simulate(times_s, Greedy(8), COSTS, 1, "split").response_s).all()
-    dealt = [simulate(times_s, Greedy(8), COSTS, 3, "split", seed=s).response_s for s in (1, 1, 2)]
-    assert (dealt[0] == dealt[1]).all()
-    assert (dealt[0] != dealt[2]).any()
+    split = [simulate(times_s, Greedy(8), COSTS, 3, "split", seed=s).response_s for s in (1, 1, 2)]
+    assert (split[0] == split[1]).all()
+    assert (split[0] != split[2]).any()
 
 
 def test_one_queue_for_all_serves_sooner_than_a_queue_each():

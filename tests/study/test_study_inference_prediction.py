@@ -11,7 +11,7 @@ from joulelab.serving.tasks import BatchTask, Loaded, ServingTask
 from joulelab.study.inference.executor import ServingJob
 from joulelab.study.inference.prediction import ModelProfile, loading_s, profile_model
 from joulelab.study.inference.profiling import LOAD
-from joulelab.study.work import Calibrator
+from joulelab.study.workload import Calibrator
 
 
 def configurations(*models):

@@ -144,9 +144,9 @@ def test_a_failed_run_has_a_load_and_no_operations(tmp_path, monkeypatch):
     study = study_of("utilisation-not-countable")
     unbroken = LocalTrainingExecutor.run
 
-    def broken(self, job, on_sign):
+    def broken(self, job, on_heartbeat):
         monkeypatch.setitem(failing, "on", job.task.max_steps is None)
-        return unbroken(self, job, on_sign)
+        return unbroken(self, job, on_heartbeat)
 
     monkeypatch.setattr(LocalTrainingExecutor, "run", broken)
     frame = study.run(tmp_path / "out").to_frame()

@@ -10,8 +10,8 @@ Everything that is asked of two instruments, over the runs that both have read::
 
 Which to read: a high r only says that more energy reads as more. The **ratio** and its limits say
 what a reading is worth; the **line** says whether a factor is all that is wrong. Readings at or
-below zero are no energies: they are named and left out (`joulelab.analysis.impossible`). A single
-run has a ratio and no statistics.
+below zero cannot be energies: they are named and left out (`joulelab.analysis.negative_energy`). A
+single run has a ratio and no statistics.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from joulelab.analysis.bland_altman import (
 from joulelab.analysis.calibration import Calibration, calibrate
 from joulelab.analysis.concordance import Correlation, concordance, pearson
 from joulelab.analysis.deming import deming
-from joulelab.analysis.impossible import impossible
 from joulelab.analysis.line import Line
 from joulelab.analysis.missing import numbers
+from joulelab.analysis.negative_energy import negative_energy
 from joulelab.analysis.passing_bablok import passing_bablok
 from joulelab.errors import UsageError
 
@@ -111,7 +111,7 @@ def agreement(
     >>> round(found.ratios.mean.value, 3), found.n, found.impossible["run"].to_list()
     (0.502, 4, ['4'])
     """
-    wrong = impossible(runs, [measured, reference, *parts], run)
+    wrong = negative_energy(runs, [measured, reference, *parts], run)
     table = pd.DataFrame(
         {
             "run": (runs.index if run is None else runs[run]).astype(str),

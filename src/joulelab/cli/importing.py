@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words
+from joulelab.analysis.negative_energy import in_words
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.replication.codecarbon_rows import CodeCarbonRows, read_emissions
 

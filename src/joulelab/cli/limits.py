@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from joulelab.cli.durations import parse_duration_s
 from joulelab.errors import UsageError
-from joulelab.serving.calls import parse_rate
+from joulelab.serving.call_syntax import parse_rate
 from joulelab.serving.planning.limit import ResponseLimit
 
 

@@ -16,7 +16,7 @@ from joulelab.errors import UsageError
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
 from joulelab.study.study import Study
-from joulelab.study.work import Briefing
+from joulelab.study.workload import WorkloadSummary
 
 
 def print_untimed(
@@ -79,13 +79,13 @@ def check_folders(folders: Sequence[Path] | None) -> None:
 
 
 def beside(
-    study: Study, briefings: Sequence[Briefing], folders: Sequence[Path] | None
+    study: Study, summaries: Sequence[WorkloadSummary], folders: Sequence[Path] | None
 ) -> StudyForecast | None:
     """What stored runs of this machine say of a study that was timed; ``None`` where there is none.
 
     Args:
         study: the study.
-        briefings: which engine trains which configuration.
+        summaries: which engine trains which configuration.
         folders: results to learn from; all in ``joulelab-out`` where ``None``.
 
     Raises:
@@ -96,7 +96,7 @@ def beside(
         return None
     engines = {
         key: str(told["engine"])
-        for one in briefings
+        for one in summaries
         for key, told in one.by_configuration.items()
         if "engine" in told
     }

@@ -28,7 +28,7 @@ from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION, verify_buildable
 from joulelab.learning.protocol import protocols
 from joulelab.registry import load_plugin
-from joulelab.study.origin import override_value
+from joulelab.study.key_locations import override_value
 
 _DEVICE_OF_TORCH = re.compile(r"auto|cpu|cuda(:\d+)?")
 MOST_NAMED = 4

@@ -112,11 +112,11 @@ def print_recording(
     measurement = recording.measure(part.start_s, part.end_s)
     if booking is not None:
         start_s = recording.start_s if part.start_s is None else part.start_s
-        measurement = booking.book(measurement, recording.stretches, start_s)
+        measurement = booking.book(measurement, recording.channel_samples, start_s)
     if plot is not None:
         from joulelab.report.power_trace import write_power_trace
 
-        write_power_trace(plot, trace_columns(recording.stretches, 0.0), measurement.label)
+        write_power_trace(plot, trace_columns(recording.channel_samples, 0.0), measurement.label)
     if as_json:
         print_json({"file": str(path), "measurement": display.data(measurement)})
     else:

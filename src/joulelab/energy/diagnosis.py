@@ -115,11 +115,11 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
 def _alone(window: Window) -> dict[tuple[str, str], Reading]:
     """What each channel by itself says, by domain and source."""
     readings = {}
-    for stretch in window.stretches:
-        key = (stretch.channel.domain, stretch.channel.source)
-        edges_s = (float(stretch.times_s[0]), float(stretch.times_s[-1]))
-        alone = Conditions("", window.started_at, edges_s, (), {}, stretch.interval_s)
-        said = summarise(alone, [stretch])
+    for samples in window.channel_samples:
+        key = (samples.channel.domain, samples.channel.source)
+        edges_s = (float(samples.times_s[0]), float(samples.times_s[-1]))
+        alone = Conditions("", window.started_at, edges_s, (), {}, samples.interval_s)
+        said = summarise(alone, [samples])
         readings[key] = (*said.readings, *said.others)[0]
     return readings
 

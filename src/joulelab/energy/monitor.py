@@ -24,8 +24,8 @@ from joulelab.energy.meter import Hidden
 from joulelab.energy.presence import Presence
 from joulelab.energy.reading import Measurement, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import energy_profile
-from joulelab.energy.tape import Stretch
 from joulelab.errors import DeviceBusyError, MeterError, SettingsError, suggestion
 
 if TYPE_CHECKING:
@@ -98,20 +98,20 @@ class Booking:
     def book(
         self,
         measurement: Measurement,
-        stretches: Sequence[Stretch] = (),
+        channel_samples: Sequence[ChannelSamples] = (),
         start_s: float = 0.0,
     ) -> Measurement:
         """A measurement with its footprint.
 
         Args:
             measurement: of one window.
-            stretches: its samples, which spread its energy over time.
+            channel_samples: its samples, which spread its energy over time.
             start_s: its opening on their clock.
         """
         total, profile = measurement.total, None
         if isinstance(self.intensity, IntensitySeries):
             end_s = start_s + measurement.duration_s
-            profile = energy_profile(stretches, total, start_s, end_s)
+            profile = energy_profile(channel_samples, total, start_s, end_s)
         booked = footprint(
             total.gross_j,
             total.error_j,
@@ -293,7 +293,7 @@ class Monitor:
         )
         if self.booking is None:
             return whole
-        return self.booking.book(whole, window.stretches, window.started_s)
+        return self.booking.book(whole, window.channel_samples, window.started_s)
 
     def close(self) -> None:
         """Close open windows and the meters."""

@@ -28,8 +28,8 @@ from typing import Any
 
 from joulelab.energy.meter import Channel, Meter, Missing
 from joulelab.energy.reading import Measurement
+from joulelab.energy.sample_buffer import SLEPT_S, ChannelSamples, SampleBuffer
 from joulelab.energy.summary import Conditions, summarise, trace_columns
-from joulelab.energy.tape import SLEPT_S, Stretch, Tape
 from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
@@ -68,7 +68,7 @@ class Recorder:
         self.idle_w: dict[str, float] = {}
         self.idle_error_w: dict[str, float] = {}
         self.when_unused: Callable[[], None] = lambda: None
-        self._tapes = [Tape(meter, interval_s) for meter in self.meters]
+        self._buffers = [SampleBuffer(meter, interval_s) for meter in self.meters]
         self._windows: set[Window] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -119,7 +119,7 @@ class Recorder:
             raise MeterError("the recorder is closed", "open windows while it records")
         started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
-            starts = [tape.record(at_edge=True, slept_s=slept_s) for tape in self._tapes]
+            starts = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
             window = Window(self, label, started_at, started_s, starts, slept_s)
             self._windows.add(window)
         return window
@@ -197,26 +197,26 @@ class Recorder:
                 return
             with self._lock:
                 used, slept_s = bool(self._windows), _slept_s()
-                for tape in self._tapes if used else ():
-                    if tick - tape.last_tick >= tape.every:
-                        tape.last_tick = tick
-                        tape.record(slept_s=slept_s)
+                for buffer in self._buffers if used else ():
+                    if tick - buffer.last_tick >= buffer.every:
+                        buffer.last_tick = tick
+                        buffer.record(slept_s=slept_s)
             if not used:
                 self.when_unused()
 
     def _measure(
         self, window: Window, *, close: bool, label: str | None = None
-    ) -> tuple[Measurement, list[Stretch], Window | None]:
+    ) -> tuple[Measurement, list[ChannelSamples], Window | None]:
         """The result of a window, its samples, and the next window where `label` names one."""
         self._check_process()
         with self._lock:
             slept_s = _slept_s()
-            ends = [tape.record(at_edge=True, slept_s=slept_s) for tape in self._tapes]
+            ends = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
             ended_at, ended_s = time.time(), time.monotonic()
-            stretches = [
-                stretch
-                for tape, start, end in zip(self._tapes, window.starts, ends, strict=True)
-                for stretch in tape.stretches(start, end)
+            channel_samples = [
+                samples
+                for buffer, start, end in zip(self._buffers, window.starts, ends, strict=True)
+                for samples in buffer.channel_samples(start, end)
             ]
             following = None
             if label is not None:
@@ -224,9 +224,9 @@ class Recorder:
                 self._windows.add(following)
             if close:
                 self._windows.discard(window)
-            for position, tape in enumerate(self._tapes):
+            for position, buffer in enumerate(self._buffers):
                 needed = [open_.starts[position] for open_ in self._windows]
-                tape.forget(min(needed, default=ends[position] + 1))
+                buffer.forget(min(needed, default=ends[position] + 1))
         asleep_s = slept_s - window.slept_s
         conditions = Conditions(
             window.label,
@@ -238,7 +238,7 @@ class Recorder:
             (f"the machine slept for {asleep_s:.1f} s",) if asleep_s > SLEPT_S else (),
             self.idle_error_w,
         )
-        return summarise(conditions, stretches), stretches, following
+        return summarise(conditions, channel_samples), channel_samples, following
 
     def _check_process(self) -> None:
         """The sampling thread does not live on in a forked process, and the lock may be held."""
@@ -280,7 +280,7 @@ class Window:
         self.slept_s = slept_s
         self.measurement: Measurement | None = None
         self._recorder = recorder
-        self._stretches: list[Stretch] = []
+        self._stretches: list[ChannelSamples] = []
         self._closing = threading.Lock()
 
     def __enter__(self) -> Window:
@@ -337,7 +337,7 @@ class Window:
             return self.measurement or self._recorder._measure(self, close=False)[0]
 
     @property
-    def stretches(self) -> Sequence[Stretch]:
+    def channel_samples(self) -> Sequence[ChannelSamples]:
         """The samples of a closed window by channel."""
         return self._stretches
 

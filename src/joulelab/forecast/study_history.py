@@ -27,7 +27,6 @@ from joulelab.study.training.experiment import TrainingConfiguration
 from joulelab.study.training.spec import TrainingStudySpec
 
 Key = tuple[str, str]
-SERVES = "it serves, and the regression is on trainings"
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,10 @@ class TrainingForecast:
         ended, self._epoch = self._epoch, self._epoch.lap()
         measurement = ended.close()
         total = self._counted(measurement)
-        moments_s, seen_j = energy_profile(ended.stretches, total, ended.started_s) or ([], [])
+        moments_s, seen_j = energy_profile(ended.channel_samples, total, ended.started_s) or (
+            [],
+            [],
+        )
         self._progress.add(
             measurement.duration_s, total.gross_j, moments_s, seen_j, _why(measurement)
         )

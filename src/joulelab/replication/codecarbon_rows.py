@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import impossible
+from joulelab.analysis.negative_energy import negative_energy
 from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rules import Reading, Rule, UndecidedError, rules
 from joulelab.tabular.numbers import MISSING
@@ -158,7 +158,7 @@ def read_emissions(path: Path) -> CodeCarbonRows:
     energies = [name for name in counted if name != "duration_s"]
     label = [f"line {line} ({run})" for line, run in zip(rows["line"], rows["run_id"], strict=True)]
     # A processor without readings has 0 in all rows; only totals must be above 0.
-    wrong = impossible(rows.assign(label=label), energies, "label")
+    wrong = negative_energy(rows.assign(label=label), energies, "label")
     wrong = wrong[(wrong["value"] < 0) | wrong["column"].isin(TOTALS)].reset_index(drop=True)
     ordered = [name for name in rows if name not in {"at_s", "stated_w", "has_offset"}]
     return CodeCarbonRows(path, rows[ordered], wrong, _trap(rows), tuple(remarks))

@@ -258,7 +258,7 @@ def _measures(
 
 
 def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> Any:  # noqa: ANN401 - an array
-    """(n,) energies; infinite where the cell says so, for `analysis.impossible` to find."""
+    """(n,) energies; infinite where the cell says so, for `analysis.negative_energy` to find."""
     heading = table.headings[name]
     said = heading.unit or _unit_of_name(heading.name)
     known = said if said in JOULES else _spelt(said)

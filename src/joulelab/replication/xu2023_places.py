@@ -34,8 +34,8 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words
 from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.negative_energy import in_words
 from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rows import G_PER_KG, J_PER_KWH, read_emissions
 from joulelab.replication.published import Comparison, Recomputed, joined

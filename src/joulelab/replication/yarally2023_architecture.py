@@ -20,7 +20,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.clusters import HIGH, LOW, clusters
-from joulelab.analysis.increase import increase
+from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.replication.published import Cells, Recomputed, agree, finite, joined, left_out
@@ -160,7 +160,7 @@ def _clusters(raw: RawData) -> Cells:
 
 
 def _increases(frame: pd.DataFrame) -> Cells:
-    table = _rows_by(increase(frame, CONFIGURATION, ENERGY, between=LEVELS), "factor")
+    table = _rows_by(factor_increase(frame, CONFIGURATION, ENERGY, between=LEVELS), "factor")
     cells: Cells = {}
     for factor in CONFIGURATION:
         row = table[factor]

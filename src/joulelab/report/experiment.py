@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words, without_impossible
+from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
 from joulelab.analysis.rounds import Score
 from joulelab.study.results import Results
@@ -220,7 +220,7 @@ def _without_impossible(
     """
     if not len(runs) or not energies:
         return runs, 0, ()
-    kept, found = without_impossible(runs, energies, "configuration")
+    kept, found = without_negative_energy(runs, energies, "configuration")
     if not len(found):
         return runs, 0, ()
     wrong = (kept[list(energies)].isna() & runs[list(energies)].notna()).any(axis=1)

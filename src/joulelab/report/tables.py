@@ -17,7 +17,7 @@ from joulelab import formats
 from joulelab.analysis.claims.search import SUBSTANTIAL
 from joulelab.analysis.clusters import Clusters, clusters
 from joulelab.analysis.convergence import convergence
-from joulelab.analysis.increase import increase
+from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.missing import ENERGY
 from joulelab.analysis.rounds import score_rounds
 from joulelab.analysis.variation import variation
@@ -124,7 +124,7 @@ def increases(experiment: Experiment) -> Table | Omitted:
     key, title = "increase", "Mean increase in energy by factor"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    whole = increase(experiment.measured, experiment.varied, str(experiment.energy.column))
+    whole = factor_increase(experiment.measured, experiment.varied, str(experiment.energy.column))
     raw = whole[whole["increase_percent"].notna()].reset_index(drop=True)
     if not len(raw):
         return Omitted(key, title, sentence(whole["reason"], "no factor has two levels"))

@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.registry import Registry
-from joulelab.serving.calls import Written, build, require, written
+from joulelab.serving.call_syntax import BuiltFromCall, build, call_text, require
 
 _RATE = "f must be a rate above 0, in requests per second"
 
 
-class ArrivalProcess(Written, ABC):
+class ArrivalProcess(BuiltFromCall, ABC):
     """When requests come; all randomness is the generator's."""
 
     @property
@@ -109,7 +109,7 @@ class UniformJitter(ArrivalProcess):
         return replace(self, f=rate_per_s)
 
     def __str__(self) -> str:
-        return written("uniform-jitter", self.f, self.jitter)
+        return call_text("uniform-jitter", self.f, self.jitter)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Poisson(ArrivalProcess):
         return Poisson(rate_per_s)
 
     def __str__(self) -> str:
-        return written("poisson", self.f)
+        return call_text("poisson", self.f)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Bursty(ArrivalProcess):
         return replace(self, f=rate_per_s)
 
     def __str__(self) -> str:
-        return written("bursty", self.f, on_s=self.on_s, off_s=self.off_s)
+        return call_text("bursty", self.f, on_s=self.on_s, off_s=self.off_s)
 
 
 arrivals: Registry[type[ArrivalProcess]] = Registry(

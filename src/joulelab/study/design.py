@@ -33,7 +33,7 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration(ABC):
-    """One combination of levels; each kind of work adds what it means.
+    """One combination of levels; each workload adds what it means.
 
     Attributes:
         experiment: name of the experiment within the study.

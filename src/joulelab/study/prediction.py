@@ -1,6 +1,6 @@
 """What a study will cost: time and energy of its runs, with ranges.
 
-Runs of the same cost share an `Estimate`; each kind of work says how it comes to one
+Runs of the same cost share an `Estimate`; each workload says how it comes to one
 (`joulelab.study.training.prediction`, `joulelab.study.inference.prediction`).
 
 A range is to hold the truth in 95 of 100 cases. With k the estimates, R_k the runs of each, T_k the
@@ -188,7 +188,7 @@ def combined(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def merged(predictions: Sequence[Prediction]) -> Prediction:
-    """Predictions of several kinds of work as one; the largest drift holds for all."""
+    """Predictions of several workloads as one; the largest drift holds for all."""
     return Prediction(
         {one: key for each in predictions for one, key in each.keys.items()},
         {key: one for each in predictions for key, one in each.estimates.items()},

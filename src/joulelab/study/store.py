@@ -366,7 +366,7 @@ class Store:
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE ledger SET state = 'interrupted',"
-                " error = 'the process ended; energy up to the last sign of life'"
+                " error = 'the process ended; energy up to the last heartbeat'"
                 " WHERE state = 'running'"
             )
             connection.execute("UPDATE runs SET state = 'planned' WHERE state = 'running'")

@@ -17,7 +17,7 @@ from joulelab.errors import StoreCorruptError, StoreError, quoted
 from joulelab.file_lock import FileLock
 from joulelab.plain import PlainDataError, is_there, parse_json, parse_toml, read_text
 from joulelab.study.database import DATABASE, check_version, explained, store_error, version
-from joulelab.study.origin import error_keys
+from joulelab.study.key_locations import error_keys
 from joulelab.study.schema import RUN_COLUMNS, columns_before
 from joulelab.study.stored import ROWS, LedgerRow, RoundRow, StoredManifest, StoredStudy
 

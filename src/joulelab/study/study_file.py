@@ -28,8 +28,8 @@ from joulelab.registry import load_plugin
 from joulelab.study.database import DATABASE
 from joulelab.study.experiment import kinds
 from joulelab.study.inference.miniature import inference_miniature
+from joulelab.study.key_locations import KeyLocations, override_key
 from joulelab.study.miniature import check_scale, miniature
-from joulelab.study.origin import Origin, override_key
 from joulelab.study.plan import configurations_of
 from joulelab.study.size_limits import check_size
 from joulelab.study.spec import StudySpec, kind_of, typed
@@ -102,11 +102,11 @@ def load_spec(
     text, data = _read(path)
     data.setdefault("name", path.stem)
     overridden = [override_key(data, override) for override in overrides]
-    origin = Origin(path, text, overridden)
+    locations = KeyLocations(path, text, overridden)
     try:
         check_plain(data)
     except PlainDataError as error:
-        place = origin.place(error.keys)
+        place = locations.place(error.keys)
         raise SpecError(f"{place}: {error.message}", "change that key") from None
     if isinstance(listed := data.get("plugins", []), list):
         own = [str(as_path(path.parent / expanded(str(file)))) for file in listed]
@@ -120,7 +120,7 @@ def load_spec(
                 load_plugin(Path(one.name), one.sha256 or None)
         approve(code)
     _locate(data, path.parent)
-    spec = check_spec(data, origin)  # refuses other plug-ins than a list
+    spec = check_spec(data, locations)  # refuses other plug-ins than a list
     if scale is None:
         return spec
     if spec.miniature is not None or expanded(study).is_dir():
@@ -129,7 +129,7 @@ def load_spec(
             f"{path} is {made}, and cannot be thinned",
             "leave out --scale to go on with it, or thin the study file it was made from",
         )
-    return _thinned(spec, scale, overridden, origin)
+    return _thinned(spec, scale, overridden, locations)
 
 
 def _is_of_results(study: str | Path, path: Path) -> bool:
@@ -174,7 +174,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         text = read_text(path)
         return text, parse_toml(text)
     except PlainDataError as error:
-        place = Origin(path, text, ()).place(error.keys)
+        place = KeyLocations(path, text, ()).place(error.keys)
         if text:
             raise SpecError(f"{place}: {error.message}", "mend that line") from None
         message = f"the study file {path} cannot be read: {error.message}"
@@ -182,7 +182,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _thinned(
-    spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
+    spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], locations: KeyLocations
 ) -> StudySpec:
     check_size(spec)
     configurations = {
@@ -196,41 +196,41 @@ def _thinned(
             "put its experiments into two study files",
         )
     make = miniature if trains == {True} else inference_miniature
-    return check_spec(make(spec.to_dict(), configurations, scale, overridden), origin)
+    return check_spec(make(spec.to_dict(), configurations, scale, overridden), locations)
 
 
-def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySpec:
+def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -> StudySpec:
     """Check plain data against the keys of a study file.
 
     Raises:
         SpecError: as in `load_spec`.
     """
-    origin = origin or Origin(Path("the study"), "", [])
+    locations = locations or KeyLocations(Path("the study"), "", [])
     whole = _spec_of(data)
     try:
         spec = whole.model_validate(data)
     except ValidationError as error:
-        raise origin.explain(error.errors()[0], (), whole, data) from None
+        raise locations.explain(error.errors()[0], (), whole, data) from None
     for name, table in spec.experiment.items():
         try:
             typed(table)
         except ValidationError as error:
             prefix = ("experiment", name)
-            raise origin.explain(error.errors()[0], prefix, kind_of(table), table) from None
+            raise locations.explain(error.errors()[0], prefix, kind_of(table), table) from None
         except UnknownNameError as error:
-            where = origin.place(("experiment", name, "kind"))
+            where = locations.place(("experiment", name, "kind"))
             raise SpecError(f"{where}: {error.message}", error.hint) from None
-    _check_data(spec, origin)
+    _check_data(spec, locations)
     return spec
 
 
-def _check_data(spec: StudySpec, origin: Origin) -> None:
+def _check_data(spec: StudySpec, locations: KeyLocations) -> None:
     """Every experiment that trains has a data set, its own or that of the study."""
     if not isinstance(spec, TrainingStudySpec) or spec.dataset is not None:
         return
     for experiment in spec.experiments().values():
         if isinstance(experiment, TrainingExperimentSpec) and not experiment.names_data:
-            message = f"{origin.place(())}: the key 'dataset' is missing"
+            message = f"{locations.place(())}: the key 'dataset' is missing"
             raise SpecError(message, "add it to the study file")
 
 

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from joulelab.energy.counter import SOCKET_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.plug_http import Questions
+from joulelab.energy.meters.plug_http import PlugHttpClient
 from joulelab.energy.meters.plug_settings import PlugSettings
 from joulelab.energy.polling import PollingMeter
 from joulelab.energy.reading import Status
@@ -71,7 +71,7 @@ class Plug(ABC):
 
     def __init__(self, settings: PlugSettings) -> None:
         self.settings = settings
-        self.questions = Questions(settings.reached, settings.timeout_s, settings.password)
+        self.http = PlugHttpClient(settings.reached, settings.timeout_s, settings.password)
 
     @abstractmethod
     def ask(self) -> PlugAnswer:
@@ -96,7 +96,7 @@ class Plug(ABC):
             raise self.refused("power", value)
         if power_w < 0:
             raise MeterError(
-                f"{self.questions.address}: it says {power_w:g} W: power flows back through it",
+                f"{self.http.address}: it says {power_w:g} W: power flows back through it",
                 "measure the computer alone, without a solar panel or battery on the same plug",
             )
         return power_w
@@ -118,9 +118,9 @@ class Plug(ABC):
 
     def refused(self, what: str, value: object) -> MeterError:
         """The error for a value that cannot be right."""
-        said = self.questions.excerpt(str(value))
+        said = self.http.excerpt(str(value))
         return MeterError(
-            f"{self.questions.address}: it says {said} as its {what}",
+            f"{self.http.address}: it says {said} as its {what}",
             "look at the plug's own web page, and start the plug anew",
         )
 
@@ -138,7 +138,7 @@ class PlugMeter(PollingMeter):
         self, plug: Plug, first: PlugAnswer, about: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(plug.settings.poll_s)
-        self.name = f"{plug.kind}:{plug.questions.address}"
+        self.name = f"{plug.kind}:{plug.http.address}"
         self._plug = plug
         self._about = dict(about or {})
         self._counter: Counter | None = None
@@ -162,11 +162,11 @@ class PlugMeter(PollingMeter):
 
     def interrupt(self) -> None:
         """Give the question up."""
-        self._plug.questions.interrupt()
+        self._plug.http.interrupt()
 
     def describe(self) -> Mapping[str, str]:
         """Address, model and firmware, and how often it is asked."""
-        address = str(self._plug.questions.address)
+        address = str(self._plug.http.address)
         return {"address": address, **self._about, "asked": f"every {self.poll_s:g} s"}
 
     def _samples(self, answer: PlugAnswer) -> Sequence[Sample]:

@@ -74,7 +74,7 @@ class Answer:
     text: str
 
 
-class Questions:
+class PlugHttpClient:
     """Asks one device.
 
     Args:

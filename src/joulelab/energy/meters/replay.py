@@ -17,7 +17,7 @@ import numpy as np
 
 from joulelab.energy.figure import longest_step_s
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.trace import Sensor
 from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import SettingsError
@@ -53,11 +53,11 @@ class ReplayMeter(Meter):
                 tick_s=max(one.channel.tick_s, one.interval_s),
                 sensor=_aged(one),
             )
-            for one in recording.stretches
+            for one in recording.channel_samples
         )
         self._start_s, self._end_s = recording.start_s, recording.end_s
         self._length_s = self._end_s - self._start_s
-        self._round_j = {id(one): _span(one.values) for one in recording.stretches}
+        self._round_j = {id(one): _span(one.values) for one in recording.channel_samples}
 
     @property
     def channels(self) -> Sequence[Channel]:
@@ -75,7 +75,9 @@ class ReplayMeter(Meter):
         if self._loop and self._length_s > 0:
             rounds, within_s = divmod(within_s, self._length_s)
         at_s = self._start_s + within_s
-        return [self._played(stretch, at_s, int(rounds)) for stretch in self._recording.stretches]
+        return [
+            self._played(samples, at_s, int(rounds)) for samples in self._recording.channel_samples
+        ]
 
     def describe(self) -> Mapping[str, str]:
         """The recording: label, length and the meters of the time."""
@@ -91,43 +93,43 @@ class ReplayMeter(Meter):
         """Stop; nothing is held."""
         self._closed = True
 
-    def _played(self, stretch: Stretch, at_s: float, rounds: int) -> Sample:
+    def _played(self, samples: ChannelSamples, at_s: float, rounds: int) -> Sample:
         # Channels are read one after the other: at both ends each stands for those before it.
-        ends_s = min(float(stretch.times_s[-1]) + stretch.interval_s, self._end_s)
+        ends_s = min(float(samples.times_s[-1]) + samples.interval_s, self._end_s)
         if at_s > ends_s:
             return Sample(None, "the recording has ended")
-        if at_s < stretch.times_s[0] - stretch.interval_s:
+        if at_s < samples.times_s[0] - samples.interval_s:
             return Sample(None, "the recording of this channel begins later")
-        position = max(int(np.searchsorted(stretch.times_s, at_s, "right")) - 1, 0)
-        if self._in_hole(stretch, position, at_s):
+        position = max(int(np.searchsorted(samples.times_s, at_s, "right")) - 1, 0)
+        if self._in_hole(samples, position, at_s):
             return Sample(None, "the recording has a hole")
-        value = float(stretch.values[position])
+        value = float(samples.values[position])
         if math.isnan(value):
-            return Sample(None, stretch.unreadable)
-        if stretch.channel.kind == "counter":
-            value += rounds * self._round_j[id(stretch)]
+            return Sample(None, samples.unreadable)
+        if samples.channel.kind == "counter":
+            value += rounds * self._round_j[id(samples)]
         state = {
             name: float(column[position])
-            for name, column in stretch.state.items()
+            for name, column in samples.state.items()
             if not math.isnan(column[position])
         }
         return Sample(value, state=state)
 
-    def _in_hole(self, stretch: Stretch, position: int, at_s: float) -> bool:
+    def _in_hole(self, samples: ChannelSamples, position: int, at_s: float) -> bool:
         """Whether a moment lies in a hole of the recording, after the time that a value stands."""
-        times = stretch.times_s
-        if position + 1 == len(times) or at_s <= times[position] + stretch.interval_s:
+        times = samples.times_s
+        if position + 1 == len(times) or at_s <= times[position] + samples.interval_s:
             return False
-        longest_s = longest_step_s(stretch.interval_s, self._length_s)
+        longest_s = longest_step_s(samples.interval_s, self._length_s)
         return bool(times[position + 1] - times[position] > longest_s)
 
 
-def _aged(stretch: Stretch) -> Sensor | None:
+def _aged(samples: ChannelSamples) -> Sensor | None:
     """The sensor of a channel, whose values are as old as the recording's interval at the most."""
-    sensor = stretch.channel.sensor
+    sensor = samples.channel.sensor
     if sensor is None:
         return None
-    return replace(sensor, update_s=max(sensor.update_s, stretch.interval_s))
+    return replace(sensor, update_s=max(sensor.update_s, samples.interval_s))
 
 
 def _span(values: Floats) -> float:

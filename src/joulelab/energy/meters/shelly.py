@@ -58,12 +58,12 @@ class ShellyPlug(Plug):
 
     def ask(self) -> PlugAnswer:
         """What the socket measures now."""
-        asked_s, deadline_s = time.monotonic(), self.questions.deadline_s()
+        asked_s, deadline_s = time.monotonic(), self.http.deadline_s()
         for component in self._components:
             path = f"/rpc/{component}.GetStatus?id={self._switch}"
             answer = self._get(path, deadline_s)
             if answer.status != NOT_FOUND:
-                status = self.questions.table(answer)
+                status = self.http.table(answer)
                 self._components = (component,)
                 return self._read(status, asked_s)
         raise self._not_this_kind(deadline_s)
@@ -71,15 +71,15 @@ class ShellyPlug(Plug):
     def about(self) -> Mapping[str, str]:
         """Model and firmware."""
         return {
-            name: self.questions.excerpt(str(value)).strip("'\"")
-            for name, value in self._identity(self.questions.deadline_s()).items()
+            name: self.http.excerpt(str(value)).strip("'\"")
+            for name, value in self._identity(self.http.deadline_s()).items()
             if name in ("model", "firmware") and value
         }
 
     def _read(self, status: Mapping[str, Any], asked_s: float) -> PlugAnswer:
         if "apower" not in status:
             raise MeterError(
-                f"{self.questions.address}: its answer has no apower: is it a plug with metering?",
+                f"{self.http.address}: its answer has no apower: is it a plug with metering?",
                 "a Shelly plug of the second generation or later, that measures power",
             )
         energy, heat = status.get("aenergy"), status.get("temperature")
@@ -98,31 +98,31 @@ class ShellyPlug(Plug):
 
     def _get(self, path: str, deadline_s: float) -> Answer:
         """An answer to a question that may need the password."""
-        answer = self.questions.get(path, deadline_s, self._digest.header(path))
+        answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
             # The first question, or a nonce that is stale by now.
             if not self.settings.password:
-                raise MeterError(f"{self.questions.address}: it asks for a password", PASSWORD_HINT)
+                raise MeterError(f"{self.http.address}: it asks for a password", PASSWORD_HINT)
             if not self._digest.accept(answer.challenges):
                 raise MeterError(
-                    f"{self.questions.address}: it asks for a password in a way that is not known",
+                    f"{self.http.address}: it asks for a password in a way that is not known",
                     "plugs do so by digest authentication with SHA-256: is this one?",
                 )
-            answer = self.questions.get(path, deadline_s, self._digest.header(path))
+            answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
             self._digest.forget()
-            raise MeterError(f"{self.questions.address}: wrong password", PASSWORD_HINT)
+            raise MeterError(f"{self.http.address}: wrong password", PASSWORD_HINT)
         if answer.status == TOO_MANY:
             self._digest.forget()  # to repeat what it has refused would keep it refusing
             raise MeterError(
-                f"{self.questions.address}: it refuses for a while: too many questions, or too "
+                f"{self.http.address}: it refuses for a while: too many questions, or too "
                 "many with a wrong password",
                 "wait a minute; who else asks it?",
             )
         return answer
 
     def _identity(self, deadline_s: float) -> Mapping[str, Any]:
-        table = self.questions.table(self.questions.get("/shelly", deadline_s))
+        table = self.http.table(self.http.get("/shelly", deadline_s))
         model = table.get("model") or table.get("type")
         return {"model": model, "firmware": table.get("ver"), "generation": table.get("gen", 1)}
 
@@ -131,12 +131,12 @@ class ShellyPlug(Plug):
             identity = self._identity(deadline_s)
         except MeterError:
             identity = {}
-        address = self.questions.address
+        address = self.http.address
         if not identity.get("model"):
             return MeterError(
                 f"{address}: it is no Shelly plug", "is this the address of the plug?"
             )
-        model = self.questions.excerpt(str(identity["model"]))
+        model = self.http.excerpt(str(identity["model"]))
         if identity["generation"] == 1:
             return MeterError(
                 f"{address}: {model} is a Shelly of the first generation, which is not supported",

@@ -61,7 +61,7 @@ class TasmotaPlug(Plug):
         energy = status.get("ENERGY") if isinstance(status, dict) else None
         if not isinstance(energy, dict) or "Power" not in energy:
             raise MeterError(
-                f"{self.questions.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
+                f"{self.http.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
                 "with metering?",
                 API_HINT,
             )
@@ -81,26 +81,26 @@ class TasmotaPlug(Plug):
         """The firmware."""
         firmware = self._command("Status 2").get("StatusFWR")
         version = firmware.get("Version") if isinstance(firmware, dict) else None
-        said = self.questions.excerpt(str(version)).strip("'\"")
+        said = self.http.excerpt(str(version)).strip("'\"")
         return {"firmware": f"Tasmota {said}"} if version else {}
 
     def _command(self, command: str) -> dict[str, Any]:
         password = self.settings.password
         account = {"user": "admin", "password": password} if password else {}
         query = urlencode({**account, "cmnd": command}, quote_via=quote)
-        answer = self.questions.get(f"/cm?{query}", self.questions.deadline_s())
+        answer = self.http.get(f"/cm?{query}", self.http.deadline_s())
         if answer.status == UNAUTHORIZED:
             raise self._refusal()
         if answer.status in SUCCESSES and not answer.text.strip():
-            raise MeterError(f"{self.questions.address}: its answer is empty", API_HINT)
-        table = self.questions.table(answer)
+            raise MeterError(f"{self.http.address}: its answer is empty", API_HINT)
+        table = self.http.table(answer)
         if "password" in str(table.get("WARNING", "")):
             raise self._refusal()
         return table
 
     def _refusal(self) -> MeterError:
         why = "wrong password" if self.settings.password else "it asks for a password"
-        return MeterError(f"{self.questions.address}: {why}", PASSWORD_HINT)
+        return MeterError(f"{self.http.address}: {why}", PASSWORD_HINT)
 
 
 class TasmotaDetector(PlugDetector):

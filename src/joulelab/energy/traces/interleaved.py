@@ -22,7 +22,7 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.energy.tape import Floats
+from joulelab.energy.sample_buffer import Floats
 
 SIMULTANEOUS = 0.1
 """Samples that lie nearer to each other than this part of an interval are of different devices."""

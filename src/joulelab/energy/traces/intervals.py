@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from joulelab.energy.tape import Floats
+from joulelab.energy.sample_buffer import Floats
 
 RANGES_J = (65_536.0, 262_144.0)
 """After so many joules the 32 bits of AMD's and of Intel's processors begin anew."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.energy.tape import Floats
+from joulelab.energy.sample_buffer import Floats
 from joulelab.tabular.table import Table, listed
 
 MOSTLY = 0.9

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.power_columns import TOTAL, PowerColumn, contained_in
 from joulelab.errors import TraceError
 from joulelab.tabular.table import Table
@@ -27,21 +27,23 @@ SUMMING = 0.02
 class Taken:
     """A channel, and the column that it was taken from."""
 
-    stretch: Stretch
+    samples: ChannelSamples
     column: PowerColumn
 
     @property
     def domain(self) -> str:
         """What it is of."""
-        return self.stretch.channel.domain
+        return self.samples.channel.domain
 
     def of(self, domain: str) -> Taken:
         """The same as another domain's."""
-        channel = replace(self.stretch.channel, domain=domain)
-        return replace(self, stretch=replace(self.stretch, channel=channel))
+        channel = replace(self.samples.channel, domain=domain)
+        return replace(self, samples=replace(self.samples, channel=channel))
 
 
-def without_overlaps(table: Table, taken: Sequence[Taken], flags: list[str]) -> tuple[Stretch, ...]:
+def without_overlaps(
+    table: Table, taken: Sequence[Taken], flags: list[str]
+) -> tuple[ChannelSamples, ...]:
     """The channels, each once, and each with the domains that contain it.
 
     Args:
@@ -52,7 +54,7 @@ def without_overlaps(table: Table, taken: Sequence[Taken], flags: list[str]) -> 
     Raises:
         TraceError: it cannot be told what contains what, or one domain has two powers.
     """
-    kept = [one.stretch for one in _without_zeros(_once(table, _totalled(table, taken)), flags)]
+    kept = [one.samples for one in _without_zeros(_once(table, _totalled(table, taken)), flags)]
     domains = list(dict.fromkeys(one.channel.domain for one in kept))
     return tuple(
         replace(one, channel=replace(one.channel, within=contained_in(one.channel.domain, domains)))
@@ -77,13 +79,13 @@ def _totalled(table: Table, taken: Sequence[Taken]) -> list[Taken]:
 
 def _as_total(table: Table, whole: Taken, taken: Sequence[Taken]) -> Taken:
     host = whole.domain.rpartition("/")[0]
-    size, values = len(whole.stretch.values), whole.stretch.values
+    size, values = len(whole.samples.values), whole.samples.values
     parts = [
-        one.stretch.power_w()
+        one.samples.power_w()
         for one in taken
         if one is not whole
         and one.domain.rpartition("/")[0] == host
-        and len(one.stretch.values) == size
+        and len(one.samples.values) == size
     ]
     apart = np.abs(np.sum(parts, axis=0) - values) if parts else np.empty(0)
     known = np.isfinite(apart)
@@ -104,9 +106,9 @@ def _once(table: Table, taken: Sequence[Taken]) -> list[Taken]:
     """
     kept: dict[tuple[str, str], Taken] = {}
     for one in taken:
-        first = kept.setdefault((one.domain, one.stretch.channel.source), one)
-        size = min(len(first.stretch.values), len(one.stretch.values))
-        theirs, own = first.stretch.values[:size], one.stretch.values[:size]
+        first = kept.setdefault((one.domain, one.samples.channel.source), one)
+        size = min(len(first.samples.values), len(one.samples.values))
+        theirs, own = first.samples.values[:size], one.samples.values[:size]
         if not np.allclose(theirs, own, rtol=SUMMING, equal_nan=True):
             raise TraceError(
                 f"{table.path} has {one.domain} twice, with different power",
@@ -118,7 +120,7 @@ def _once(table: Table, taken: Sequence[Taken]) -> list[Taken]:
 
 def _without_zeros(taken: Sequence[Taken], flags: list[str]) -> list[Taken]:
     """Those that are not 0 throughout beside others that are not: such a device is not there."""
-    zero = [bool((one.stretch.values == 0).all()) for one in taken]
+    zero = [bool((one.samples.values == 0).all()) for one in taken]
     if all(zero):
         return list(taken)
     for one in (one for one, nothing in zip(taken, zero, strict=True) if nothing):

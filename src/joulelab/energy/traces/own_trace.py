@@ -14,8 +14,8 @@ import numpy as np
 from joulelab.energy.meter import Channel
 from joulelab.energy.nvidia_cards import RELATIVE_ERROR
 from joulelab.energy.reading import Status
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import STATE_COLUMNS
-from joulelab.energy.tape import Stretch
 from joulelab.energy.traces.order import check_order, typical_s
 from joulelab.energy.traces.trace_file import COLUMNS, FIRST_LINE, METADATA, NUMBERS, TraceAbout
 from joulelab.errors import TraceError
@@ -86,7 +86,7 @@ def is_own(table: Table) -> bool:
     return set(OWN) <= set(table.frame.columns)
 
 
-def own_stretches(trace: OwnTrace) -> tuple[Stretch, ...]:
+def own_samples(trace: OwnTrace) -> tuple[ChannelSamples, ...]:
     """The channels of a trace that joulelab wrote.
 
     Args:
@@ -97,7 +97,7 @@ def own_stretches(trace: OwnTrace) -> tuple[Stretch, ...]:
     """
     table, about = trace.table, trace.about
     described = {(one.domain, one.source): one for one in about.channels}
-    stretches = []
+    channel_samples = []
     for rows in table.frame.groupby(["domain", "source"], sort=False).indices.values():
         part = table.rows(rows)
         frame = part.frame
@@ -114,8 +114,8 @@ def own_stretches(trace: OwnTrace) -> tuple[Stretch, ...]:
         known = {name: column for name, column in state.items() if not np.isnan(column).all()}
         lost = "the file says no value" if np.isnan(values).any() else ""
         interval_s = max(about.interval_s or 0.0, typical_s(times_s))
-        stretches.append(Stretch(channel, times_s, values, interval_s, lost, known))
-    return tuple(stretches)
+        channel_samples.append(ChannelSamples(channel, times_s, values, interval_s, lost, known))
+    return tuple(channel_samples)
 
 
 def _undescribed(domain: str, source: str, *, counts: bool) -> Channel:

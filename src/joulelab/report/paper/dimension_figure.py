@@ -34,7 +34,7 @@ from joulelab.report.style import (
     looks,
     styled,
 )
-from joulelab.study.demonstration import EffectiveDimension, Search
+from joulelab.tuning.effective_dimension import EffectiveDimension, Search
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def effective_dimension_figure(found: EffectiveDimension, width: Width = "page")
     """Figure 9: where both strategies tried, and what they saw of the variable that matters.
 
     Args:
-        found: as `joulelab.study.demonstration.effective_dimension` gives it.
+        found: as `joulelab.tuning.effective_dimension.effective_dimension` gives it.
         width: of the figure; in a column one search stands above the other.
     """
     searches = (found.grid, found.random)

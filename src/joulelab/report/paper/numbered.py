@@ -19,7 +19,7 @@ from joulelab.report.paper.kinds import COUNT, of_both_kinds
 from joulelab.report.paper.optima_table import more_first
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
-from joulelab.study.demonstration import effective_dimension
+from joulelab.tuning.effective_dimension import effective_dimension
 
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
 """Numbers of the paper's convergence graphs by data set and hyperparameters."""

@@ -32,7 +32,7 @@ class Trials:
     Args:
         windows: of different arrivals, the same for all policies; at least 1.
         requests: in a window; not given, 5,000, or more where the percentile of the limit needs it.
-        seed: of arrivals, dealing and scatter.
+        seed: of arrivals, splitting and scatter.
         replicas: servers.
         dispatch: one queue for all, or one each; see `simulation`.
         capacity: places in a queue; ``None`` without a limit.

@@ -5,9 +5,9 @@
     dispatch="shared"   all requests ──> one queue ──> whichever of N servers is free
     dispatch="split"    each request ──> a queue drawn at random ──> the one server behind it
 
-Requests are dealt at random, not in turn: dealing in turn makes the arrivals at each replica more
-even than the whole stream, which holds for a single dispatcher only, and flatters the tail. Dealt
-at random, a Poisson stream of rate r is N independent Poisson streams of rate r / N.
+Requests are split at random, not in turn: taking turns makes the arrivals at each replica more even
+than the whole stream, which holds for a single dispatcher only, and flatters the tail. Split at
+random, a Poisson stream of rate r is N independent Poisson streams of rate r / N.
 
 A window lasts from its start to the last answer. With idle power P_0, batches of b_1 ... b_B
 requests and N servers
@@ -181,9 +181,9 @@ def simulate(
         policy: decides on batches.
         costs: of batches; where they have a scatter, single batches take lognormal times.
         replicas: servers.
-        dispatch: one queue for all servers, or one for each and requests dealt at random.
+        dispatch: one queue for all servers, or one for each and requests split at random.
         capacity: places in a queue, the batches in service not counted; ``None``: no limit.
-        seed: of the dealing and of the scatter.
+        seed: of the split and of the scatter.
 
     Raises:
         UsageError: an argument is impossible, or batches of a size may occur whose costs are not
@@ -191,13 +191,13 @@ def simulate(
         PluginError: the policy answers what cannot be served.
     """
     _check(times_s, replicas, dispatch, capacity)
-    dealing, *scatters = np.random.default_rng(seed).spawn(1 + replicas)
+    splitting, *scatters = np.random.default_rng(seed).spawn(1 + replicas)
     queues = replicas if dispatch == "split" else 1
-    dealt = _deal(len(times_s), queues, dealing)
+    split = _split(len(times_s), queues, splitting)
     servers = replicas // queues
     response_s = np.full(len(times_s), math.nan)
     served = []
-    for mine, scatter in zip(dealt, scatters, strict=False):
+    for mine, scatter in zip(split, scatters, strict=False):
         if len(mine):
             batches = run_queue(times_s[mine], policy, costs, servers, capacity, scatter)
             answered = mine[batches.admitted]
@@ -248,11 +248,11 @@ def response_percentile_s(response_s: NDArray[np.float64], percentile: float) ->
     return float(np.percentile(waits_s, percentile, method="inverted_cdf"))
 
 
-def _deal(requests: int, queues: int, dealing: np.random.Generator) -> list[NDArray[np.int64]]:
+def _split(requests: int, queues: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """For each queue the requests that go to it, ascending."""
     if queues == 1:
         return [np.arange(requests)]
-    queue = dealing.integers(queues, size=requests)
+    queue = rng.integers(queues, size=requests)
     order = np.argsort(queue, kind="stable")
     return np.split(order, np.cumsum(np.bincount(queue, minlength=queues))[:-1])
 

@@ -36,7 +36,7 @@ from joulelab.study.inference.configuration import (
 from joulelab.study.inference.executor import LocalServingExecutor, ServingJob
 from joulelab.study.inference.profiling import LOAD, SizeProfile, batch_costs, joint_status
 from joulelab.study.prediction import ASSUMED_SCATTER, LEAST_DRIFT, Estimate, Prediction
-from joulelab.study.work import Calibrator
+from joulelab.study.workload import Calibrator
 
 FEW = 4
 """Images in the larger of the two batches that are timed."""

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import parse_arrivals
-from joulelab.serving.calls import parse_call, written
+from joulelab.serving.call_syntax import call_text, parse_call
 from joulelab.serving.policies import parse_policy
 from joulelab.study.design import Factor, Level, configuration_name
 from joulelab.study.experiment import Count, located_path
@@ -146,4 +146,4 @@ def _located_trace(text: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked 
         return text
     located = str(located_path(files[0], folder))
     keywords = {name: value for name, value in call.keywords.items() if name != "file"}
-    return written("trace", located, *call.positional[1:], **keywords)
+    return call_text("trace", located, *call.positional[1:], **keywords)

@@ -12,7 +12,7 @@ from joulelab.learning.flops import FlopCount
 from joulelab.study.executor import Outcome
 from joulelab.study.store import PlannedRun
 from joulelab.study.training.executor import Trained, TrainingJob
-from joulelab.study.work import Row
+from joulelab.study.workload import Row
 
 Values = Mapping[int, Mapping[str, Any]]
 """The proposed hyperparameters of each round of a group."""

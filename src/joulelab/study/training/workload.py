@@ -1,4 +1,4 @@
-"""The work of training: images, engines and strategies, from a group of a plan to its rows.
+"""The workload of training: images, engines and strategies, from a group of a plan to its rows.
 
 ::
 
@@ -24,10 +24,10 @@ from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo_weights import RANDOM
 from joulelab.study.accounting import counted
-from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
+from joulelab.study.session import Session
 from joulelab.study.size_limits import check_memory
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.training.data_sets import DataSets
@@ -41,7 +41,7 @@ from joulelab.study.training.experiment import TrainingConfiguration
 from joulelab.study.training.prediction import PLAN_LONG_S, RUN_LONG_S, predict
 from joulelab.study.training.rows import Rows, Values
 from joulelab.study.training.spec import TrainingStudySpec
-from joulelab.study.work import Bookkeeper, Briefing, Calibrator, Work
+from joulelab.study.workload import Calibrator, RunRecorder, Workload, WorkloadSummary
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
@@ -53,25 +53,25 @@ KIND = "training"
 """Of its entries in the ledger, and what a run is called."""
 
 
-class TrainingWork(Work):
+class TrainingWorkload(Workload):
     """Trains the groups of a study.
 
     Args:
         spec: the study.
-        bench: of this session.
+        session: device, meters, data folder.
     """
 
     engines: EngineChoice
 
-    def __init__(self, spec: TrainingStudySpec, bench: Bench) -> None:
+    def __init__(self, spec: TrainingStudySpec, session: Session) -> None:
         self._spec = spec
-        self._bench = bench
+        self._session = session
         self._executor: TrainingExecutor
         self._strategies: dict[tuple[str, str], Strategy | None] = {}
         self._data: DataSets
         self._weights: dict[str, str] = {}
 
-    def load(self, configurations: Sequence[Configuration]) -> Briefing:
+    def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Load the images, see that every network fits, and choose the engines.
 
         Raises:
@@ -82,11 +82,11 @@ class TrainingWork(Work):
         from joulelab.learning.zoo_training import training_weights
 
         mine = _trainings(configurations)
-        executor = self._bench.executor(LocalTrainingExecutor)
+        executor = self._session.executor(LocalTrainingExecutor)
         self._executor = executor
-        self._data = DataSets(self._spec, self._bench.data_dir)
+        self._data = DataSets(self._spec, self._session.data_dir)
         for name in dict.fromkeys(one.dataset for one in mine):
-            self._bench.listener.doing(f"loading the data set {name}")
+            self._session.listener.doing(f"loading the data set {name}")
             self._data.add(name, executor.images(self._data.request(name)))
         for one in mine:
             images = self._data.images[one.dataset]
@@ -97,7 +97,7 @@ class TrainingWork(Work):
             except TrainingError as error:
                 where = f"{one.experiment}: {one.name}"
                 raise SpecError(f"{where}: {error.message}", error.hint) from error
-            if self._bench.device.name == PROCESSOR:
+            if self._session.device.name == PROCESSOR:
                 self._check_memory(one, images, parameters)
             if weights := training_weights(one.network, one.network_options):
                 self._weights[_network_in_words(one)] = weights
@@ -108,7 +108,7 @@ class TrainingWork(Work):
             lambda one: executor.obstacle(self._group_job(one, self._spec.engine)),
             mix=self._spec.mix_engines,
         )
-        return self._briefing(mine)
+        return self._summary(mine)
 
     def _check_memory(self, one: TrainingConfiguration, images: Images, parameters: int) -> None:
         """Refuse a step that this machine has not the memory for; a GPU says so itself.
@@ -128,10 +128,10 @@ class TrainingWork(Work):
                 ).total
         check_memory(one, needed)
 
-    def _briefing(self, configurations: Sequence[TrainingConfiguration]) -> Briefing:
+    def _summary(self, configurations: Sequence[TrainingConfiguration]) -> WorkloadSummary:
         epochs = self._spec.epochs
         remarks = [self.engines.remark, self._random(), *self._data.notes]
-        return Briefing(
+        return WorkloadSummary(
             means=self.engines.words,
             noun=KIND,
             extent=f"of {epochs:,} epoch{'s' * (epochs != 1)} on {self._data.words}",
@@ -188,8 +188,8 @@ class TrainingWork(Work):
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Train a few steps of every network, and extrapolate."""
-        bench = self._bench
-        bench.listener.doing("training a few steps of every network, to predict time and energy")
+        session = self._session
+        session.listener.doing("training a few steps of every network, to predict time and energy")
         return predict(
             _trainings(configurations),
             lambda one: self._group_job(one, self.engines.of(one)),
@@ -197,31 +197,31 @@ class TrainingWork(Work):
             lambda job: calibrator.calibrate(self._executor, job),
             lambda one: self._data.counted(one.dataset),
             self._executor.flops,
-            lambda outcome: counted(outcome.measurement, bench.domains, bench.device.domain),
+            lambda outcome: counted(outcome.measurement, session.domains, session.device.domain),
             RUN_LONG_S if brief else PLAN_LONG_S,
         )
 
-    def run(self, group: Group, pending: Sequence[PlannedRun], keeper: Bookkeeper) -> None:
+    def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Propose, train what is left, and let the strategy observe."""
         one = cast(TrainingConfiguration, group.configuration)
-        values = {number: self._proposal(one, number, keeper) for number in group.rounds}
+        values = {number: self._proposal(one, number, recorder) for number in group.rounds}
         if pending:
-            self._train(one, pending, values, keeper)
+            self._train(one, pending, values, recorder)
         for number in group.rounds:
-            self._observe(one, number, values[number], keeper.store)
+            self._observe(one, number, values[number], recorder.store)
 
     def _proposal(
-        self, one: TrainingConfiguration, number: int, keeper: Bookkeeper
+        self, one: TrainingConfiguration, number: int, recorder: RunRecorder
     ) -> dict[str, Any]:
         strategy = self._strategy(one)
         if strategy is None:
             return {}
-        values = keeper.store.proposal(*one.key, number)
+        values = recorder.store.proposal(*one.key, number)
         if values is None:
-            keeper.ledger.switch("tuner")
+            recorder.ledger.switch("tuner")
             values = dict(strategy.propose(number))
-            keeper.ledger.switch("between")
-            keeper.store.propose(*one.key, number, values)
+            recorder.ledger.switch("between")
+            recorder.store.propose(*one.key, number, values)
         return values
 
     def _observe(
@@ -244,7 +244,7 @@ class TrainingWork(Work):
         one: TrainingConfiguration,
         pending: Sequence[PlannedRun],
         values: Values,
-        keeper: Bookkeeper,
+        recorder: RunRecorder,
     ) -> None:
         numbers = sorted({run.round for run in pending})
         rounds = "-".join(str(number + 1) for number in sorted({numbers[0], numbers[-1]}))
@@ -252,18 +252,18 @@ class TrainingWork(Work):
         label = f"{one.experiment}: {one.name}, {rounds}"
         job = self._job(one, members, label, self.engines.of(one))
         by_seed = {run.seed: run for run in pending}
-        for task in self._parts(job, keeper):
+        for task in self._parts(job, recorder):
             runs = [by_seed[member.seed] for member in task.members]
             part = replace(job, task=task)
             rows = Rows(part, runs, values)
-            keeper.attempt(KIND, self._executor, part, runs, rows)
+            recorder.attempt(KIND, self._executor, part, runs, rows)
 
     def _parts(self, job: TrainingJob, calibrator: Calibrator) -> Sequence[TrainingTask]:
         """Let the engine prepare for a group, and split the group."""
         if self._executor.prepares(job):
             prepared = calibrator.prepare(self._executor, job)
             if prepared.error is not None:
-                self._bench.listener.doing(
+                self._session.listener.doing(
                     f"the engine could not prepare: {prepared.error}; going on"
                 )
         return self._executor.split(job)
@@ -285,7 +285,7 @@ class TrainingWork(Work):
             members=tuple(members),
             precision=self._spec.precision,
         )
-        device, threads = self._bench.device.name, self._bench.threads
+        device, threads = self._session.device.name, self._session.threads
         return TrainingJob(label, device, threads, task, self._data.request(one.dataset), engine)
 
 

@@ -67,11 +67,11 @@ class Call:
 
     def __str__(self) -> str:
         """The same call in one form: single spaces, quotes only where they are needed."""
-        return written(self.name, *self.positional, **self.keywords)
+        return call_text(self.name, *self.positional, **self.keywords)
 
 
-class Written:
-    """Something that people write as a call; its ``str`` is that text in one form."""
+class BuiltFromCall:
+    """Base of the parts that `build` makes: their ``str`` is the call that named them."""
 
     _call: Call | None = None
 
@@ -79,7 +79,7 @@ class Written:
         return type(self).__name__ if self._call is None else str(self._call)
 
 
-def written(name: str, *positional: Value, **keywords: Value) -> str:
+def call_text(name: str, *positional: Value, **keywords: Value) -> str:
     """The text of a call, which `parse_call` reads back.
 
     Args:
@@ -156,7 +156,7 @@ def build(registry: Registry[type[T]], text: str, **given: object) -> T:
             f"{shown} cannot be made: {type(error).__name__}: {error}",
             f"mend the {registry.noun}'s class",
         ) from error
-    if isinstance(part, Written):
+    if isinstance(part, BuiltFromCall):
         # A frozen part may not be changed by anybody else.
         object.__setattr__(part, "_call", call)
     return part

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulelab.energy.carbon.intensity import IntensitySeries, mean_intensity, moment
-from joulelab.energy.carbon.starting import best_start
+from joulelab.energy.carbon.start_time import best_start
 from joulelab.errors import UsageError
 
 HOUR = 3600.0

@@ -13,7 +13,7 @@ from joulelab.errors import SpecError, quoted, suggestion
 from joulelab.plain import PlainDataError, parse_toml
 
 
-class Origin:
+class KeyLocations:
     """Where keys come from: lines of a file, or overrides.
 
     Args:

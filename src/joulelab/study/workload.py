@@ -1,4 +1,4 @@
-"""The interface between the runner and a kind of work: training networks, or serving requests.
+"""The interface between the runner and a workload: training networks, or serving requests.
 
 ::
 
@@ -22,13 +22,13 @@ from joulelab.study.store import PlannedRun, Store
 if TYPE_CHECKING:
     from joulelab.study.accounting import Ledger
 
-Doable = TypeVar("Doable", bound=Job)
+JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Briefing:
+class WorkloadSummary:
     """What a session will work with, in words and as data.
 
     Attributes:
@@ -57,7 +57,7 @@ class Calibrator(ABC):
     """Carries out jobs that belong to no run, and books them where there is a ledger."""
 
     @abstractmethod
-    def prepare(self, executor: Executor[Doable, Result], job: Doable) -> Preparation:
+    def prepare(self, executor: Executor[JobT, Result], job: JobT) -> Preparation:
         """Let an executor prepare for a job.
 
         Raises:
@@ -65,7 +65,7 @@ class Calibrator(ABC):
         """
 
     @abstractmethod
-    def calibrate(self, executor: Executor[Doable, Result], job: Doable) -> Outcome[Result]:
+    def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
         """Carry out a job that belongs to no run.
 
         Raises:
@@ -73,8 +73,8 @@ class Calibrator(ABC):
         """
 
 
-class Bookkeeper(Calibrator):
-    """What the runner is to a kind of work: it books, stores, and tells the listener.
+class RunRecorder(Calibrator):
+    """What the runner is to a workload: it books, stores, and tells the listener.
 
     Attributes:
         store: of the study.
@@ -88,8 +88,8 @@ class Bookkeeper(Calibrator):
     def attempt(
         self,
         kind: str,
-        executor: Executor[Doable, Result],
-        job: Doable,
+        executor: Executor[JobT, Result],
+        job: JobT,
         runs: Sequence[PlannedRun],
         rows: Callable[[Outcome[Result]], Sequence[Row]],
         requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
@@ -108,15 +108,15 @@ class Bookkeeper(Calibrator):
         """
 
 
-class Work(ABC):
-    """One kind of work of a study, on this machine, in one session."""
+class Workload(ABC):
+    """The workload of some kinds of experiment, on this machine, in one session."""
 
     @abstractmethod
-    def load(self, configurations: Sequence[Configuration]) -> Briefing:
+    def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Load what all runs need, and see that every configuration can be run here.
 
         Args:
-            configurations: all of the study that are of this work.
+            configurations: all of the study that are of this workload.
 
         Raises:
             JoulelabError: the study cannot be run here; nothing has been stored.
@@ -147,17 +147,17 @@ class Work(ABC):
         """
 
     @abstractmethod
-    def run(self, group: Group, pending: Sequence[PlannedRun], keeper: Bookkeeper) -> None:
+    def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Carry out a group, and book it; one of which nothing is left may have to be replayed.
 
         Args:
             group: all runs that stay together.
             pending: those that have not ended yet.
-            keeper: books and stores.
+            recorder: books and stores.
 
         Raises:
             KeyboardInterrupt: after what was under way has been booked.
         """
 
-    def close(self) -> None:  # noqa: B027 - most works hold nothing
+    def close(self) -> None:  # noqa: B027 - most workloads hold nothing
         """Let go of what was loaded."""

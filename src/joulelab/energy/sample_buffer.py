@@ -26,7 +26,7 @@ SLEPT_S = 0.5
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ChannelSamples:
     """The samples of one channel within one window, the edges included.
 
     Attributes:
@@ -60,7 +60,7 @@ class Stretch:
         return power_of_counter(self.times_s, self.values)
 
 
-class Tape:
+class SampleBuffer:
     """What one meter has said, from the oldest sample that an open window needs.
 
     Args:
@@ -118,7 +118,7 @@ class Tape:
             self._first = before
             self._sleeps = [sleep for sleep in self._sleeps if sleep[0] > before]
 
-    def stretches(self, start: int, end: int) -> list[Stretch]:
+    def channel_samples(self, start: int, end: int) -> list[ChannelSamples]:
         """The samples of each channel from one number to another, both included."""
         part = slice(start - self._first, end - self._first + 1)
         times_s = np.frombuffer(self._times[part])
@@ -126,7 +126,7 @@ class Tape:
             (woken_s, slept_s) for number, woken_s, slept_s in self._sleeps if start < number <= end
         )
         return [
-            track.stretch(channel, times_s, self.interval_s, part, start, sleeps)
+            track.samples(channel, times_s, self.interval_s, part, start, sleeps)
             for channel, track in zip(self.channels, self._tracks, strict=True)
         ]
 
@@ -161,7 +161,7 @@ class _Track:
             del column[:count]
         self._reasons = [entry for entry in self._reasons if entry[0] >= before]
 
-    def stretch(
+    def samples(
         self,
         channel: Channel,
         times_s: Floats,
@@ -169,8 +169,8 @@ class _Track:
         part: slice,
         start: int,
         sleeps: tuple[tuple[float, float], ...],
-    ) -> Stretch:
-        return Stretch(
+    ) -> ChannelSamples:
+        return ChannelSamples(
             channel,
             times_s,
             np.frombuffer(self._values[part]),
@@ -189,11 +189,11 @@ class _Track:
             column.append(state.get(name, math.nan))
 
 
-def longest(stretches: Sequence[Stretch]) -> int:
+def longest(channel_samples: Sequence[ChannelSamples]) -> int:
     """The number of readings of the channel that was read most often."""
-    return max((_count(stretch) for stretch in stretches), default=0)
+    return max((_count(samples) for samples in channel_samples), default=0)
 
 
-def _count(stretch: Stretch) -> int:
-    lost = np.count_nonzero(np.isnan(stretch.values)) if stretch.unreadable else 0
-    return len(stretch.times_s) - int(lost)
+def _count(samples: ChannelSamples) -> int:
+    lost = np.count_nonzero(np.isnan(samples.values)) if samples.unreadable else 0
+    return len(samples.times_s) - int(lost)

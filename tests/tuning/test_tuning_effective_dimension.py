@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from joulelab.study.demonstration import effective_dimension, response
+from joulelab.tuning.effective_dimension import effective_dimension, response
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])

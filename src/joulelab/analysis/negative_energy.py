@@ -22,7 +22,7 @@ BEYOND = 1e100
 """No energy in any unit, and its square is no number any more."""
 
 
-def impossible(
+def negative_energy(
     runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
 ) -> pd.DataFrame:
     """Every energy that is at or below zero, infinite, or beyond all bounds.
@@ -39,7 +39,7 @@ def impossible(
         UsageError: a column is absent or does not hold numbers.
 
     >>> runs = pd.DataFrame({"run": ["a", "b"], "cpu_kwh": [-0.06, 0.03], "gpu_kwh": [0.5, 0.0]})
-    >>> impossible(runs, ["cpu_kwh", "gpu_kwh"], "run")
+    >>> negative_energy(runs, ["cpu_kwh", "gpu_kwh"], "run")
       run   column  value
     0   a  cpu_kwh  -0.06
     1   b  gpu_kwh   0.00
@@ -57,24 +57,24 @@ def impossible(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def without_impossible(
+def without_negative_energy(
     runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Runs with every impossible energy taken for unknown, and what was so.
 
     Args:
-        runs: as for `impossible`.
+        runs: as for `negative_energy`.
         energies: likewise.
         run: likewise.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
 
-    >>> kept, found = without_impossible(pd.DataFrame({"energy_j": [3.0, -1.0]}), "energy_j")
+    >>> kept, found = without_negative_energy(pd.DataFrame({"energy_j": [3.0, -1.0]}), "energy_j")
     >>> kept["energy_j"].to_list(), len(found)
     ([3.0, nan], 1)
     """
-    found = impossible(runs, energies, run)
+    found = negative_energy(runs, energies, run)
     kept = {
         column: pd.Series(
             np.where((values > 0) & (values <= BEYOND), values, np.nan), index=runs.index
@@ -92,7 +92,7 @@ def _with_infinities(runs: pd.DataFrame, column: str) -> npt.NDArray[np.float64]
 
 
 def in_words(found: pd.DataFrame, form: Callable[[float], str] = formats.number) -> str:
-    """What `impossible` found, in one line; empty if nothing.
+    """What `negative_energy` found, in one line; empty if nothing.
 
     Args:
         found: its rows.

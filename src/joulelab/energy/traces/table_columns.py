@@ -1,6 +1,6 @@
-"""What a foreign table is asked for: which columns are times and power, and what the user says.
+"""The columns of a foreign table that hold times and power, by heading or as the user names them.
 
-Whatever cannot be told from headings is asked for in the same words: ``--time``, ``--power``,
+The options have the same names everywhere: ``--time``, ``--power``,
 ``--device``, ``--timezone``, ``--interval``.
 """
 
@@ -61,7 +61,7 @@ BACKWARDS = 3
 
 
 @dataclass(frozen=True)
-class Asked:
+class TableOptions:
     """What the user says of a table that is not joulelab's.
 
     Attributes:
@@ -86,29 +86,29 @@ class Asked:
         return bool(self.time or self.power or self.device)
 
 
-def moments_of(log: Log, asked: Asked) -> tuple[Moments, str]:
+def moments_of(log: Log, options: TableOptions) -> tuple[Moments, str]:
     """The times of the rows, and why they are an assumption."""
     table = log.table
-    name = table.column(asked.time) if asked.time else _time_column(table)
+    name = table.column(options.time) if options.time else _time_column(table)
     if name is not None:
-        if asked.interval_s is not None:
+        if options.interval_s is not None:
             raise UsageError(
                 f"{table.path} has times in {name}", "--interval is for a table without them"
             )
-        moments = table.moments(name, asked.zone, any_day=True)
+        moments = table.moments(name, options.zone, any_day=True)
         _check_unit(table, name, moments)
         return moments, ""
-    if asked.time:
-        raise _no_column(table, asked.time, "time")
-    interval_s = asked.interval_s or log.interval_s
+    if options.time:
+        raise _no_column(table, options.time, "time")
+    interval_s = options.interval_s or log.interval_s
     if interval_s is None:
         raise _no_column(table, "", "time")
-    found = devices.devices(table, asked.device if devices.is_column(table, asked.device) else "",
-                            np.arange(len(table), dtype=float))  # fmt: skip
+    column = options.device if devices.is_column(table, options.device) else ""
+    found = devices.devices(table, column, np.arange(len(table), dtype=float))
     seconds = np.empty(len(table))
     for device in found:
         seconds[device.rows] = interval_s * np.arange(len(device.rows))
-    if asked.interval_s is not None:
+    if options.interval_s is not None:
         return Moments(seconds), ""
     return Moments(seconds), (
         f"it has no times: rows are taken to be {interval_s:g} s apart, as {log.program} writes "
@@ -155,12 +155,12 @@ def _time_column(table: Table) -> str | None:
     return ends[0] if ends else None
 
 
-def chosen_columns(log: Log, asked: Asked) -> list[PowerColumn]:
+def chosen_columns(log: Log, options: TableOptions) -> list[PowerColumn]:
     """The columns of power that were asked for, else those that say so."""
     table = log.table
-    if asked.power:
+    if options.power:
         columns = []
-        for one in asked.power:
+        for one in options.power:
             name = table.column(one)
             if name is None:
                 raise _no_column(table, one, "power")

@@ -1,4 +1,4 @@
-"""What a session works with on this machine, whatever the work: device, meters, threads."""
+"""What a session works with on this machine, whatever the workload: device, meters, threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from joulelab.study.spec import StudySpec
 Made = TypeVar("Made", bound=LocalExecutor[Any, Any])
 
 
-class Bench:
+class Session:
     """Device and meters of one session.
 
     Args:
@@ -26,7 +26,7 @@ class Bench:
         listener: hears what happens.
 
     Attributes:
-        device: the one that works.
+        device: the one that does the work.
         domains: which energy domains count; ``None`` for the automatic choice.
         threads: torch's threads on the CPU.
 

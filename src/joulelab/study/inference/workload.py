@@ -1,4 +1,4 @@
-"""The work of inference: models are served in processes of their own, a run at a time.
+"""The workload of inference: models are served in processes of their own, a run at a time.
 
 ::
 
@@ -23,7 +23,6 @@ from joulelab.serving.saturation import saturation_in_words
 from joulelab.serving.summary import batch_histogram, producer_in_words, summary
 from joulelab.serving.tasks import ServingTask
 from joulelab.study.accounting import counted
-from joulelab.study.bench import Bench
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.inference.configuration import InferenceConfiguration, WindowConfiguration
@@ -33,24 +32,25 @@ from joulelab.study.inference.models import Model, find_model
 from joulelab.study.inference.prediction import ModelProfile, predict, profile_model
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
+from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.work import Bookkeeper, Briefing, Calibrator, Row, Work
+from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
 
 KIND = "serving"
 """Of its entries in the ledger."""
 
 
-class InferenceWork(Work):
+class InferenceWorkload(Workload):
     """Serves the runs of a study.
 
     Args:
-        bench: of this session.
+        session: device, meters, data folder.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._executor = bench.executor(LocalServingExecutor)
-        self._images = RequestImages(bench.data_dir, bench.spec.seed)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._executor = session.executor(LocalServingExecutor)
+        self._images = RequestImages(session.data_dir, session.spec.seed)
         self._configurations: list[InferenceConfiguration] = []
         self._profiles: dict[tuple[Any, ...], ModelProfile] = {}
 
@@ -59,14 +59,14 @@ class InferenceWork(Work):
         self._executor.close()
         self._images.close()
 
-    def load(self, configurations: Sequence[Configuration]) -> Briefing:
+    def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Find every model and every image.
 
         Raises:
             SpecError: a model, or an image, that does not exist.
             DatasetError: images or weights cannot be had.
         """
-        self._bench.listener.doing("looking for models and images")
+        self._session.listener.doing("looking for models and images")
         self._configurations = _inferences(configurations)
         for one in self._configurations:
             try:
@@ -75,9 +75,9 @@ class InferenceWork(Work):
             except UsageError as error:
                 where = f"{one.experiment}: {one.name}"
                 raise SpecError(f"{where}: {error.message}", error.hint) from error
-        return self._briefing()
+        return self._summary()
 
-    def _briefing(self) -> Briefing:
+    def _summary(self) -> WorkloadSummary:
         mine = self._configurations
         models = list(dict.fromkeys(one.model for one in mine))
         found = {one.model: self._model(one) for one in mine}
@@ -90,9 +90,9 @@ class InferenceWork(Work):
                 "energy and time are those of any weights"
             )
         names = ", ".join(dict.fromkeys(one.images.name for one in mine))
-        return Briefing(
+        return WorkloadSummary(
             means=f"{len(models)} model{'s' * (len(models) != 1)} served on "
-            f"{self._bench.device.name}",
+            f"{self._session.device.name}",
             noun="window",
             extent=f"of {_extent(mine)}, images: {names}",
             basis="a few batches of each model and a simulation of the queue",
@@ -134,11 +134,11 @@ class InferenceWork(Work):
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Time a few batches of every model, and simulate the rest."""
-        self._bench.listener.doing("timing a few batches of every model, to predict the rest")
+        self._session.listener.doing("timing a few batches of every model, to predict the rest")
 
         def total(outcome: Outcome[Any]) -> Total:
-            bench = self._bench
-            return counted(outcome.measurement, bench.domains, bench.device.domain)
+            session = self._session
+            return counted(outcome.measurement, session.domains, session.device.domain)
 
         def profile(one: InferenceConfiguration) -> ModelProfile:
             key = (one.model, one.weights, one.images, type(one))
@@ -149,14 +149,14 @@ class InferenceWork(Work):
 
         return predict(_inferences(configurations), profile, self._job)
 
-    def run(self, group: Group, pending: Sequence[PlannedRun], keeper: Bookkeeper) -> None:
+    def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Load the model, warm it up, and serve each run."""
         (one,) = _inferences([group.configuration])
         for run in pending:
             job = self._job(one, run.seed)
-            keeper.prepare(self._executor, job)
+            recorder.prepare(self._executor, job)
             rows = _Rows(one, self._model(one), job.task.images.crop)
-            keeper.attempt(KIND, self._executor, job, [run], rows, _requests)
+            recorder.attempt(KIND, self._executor, job, [run], rows, _requests)
 
     def _model(self, one: InferenceConfiguration) -> Model:
         return find_model(one.model, one.weights)
@@ -164,9 +164,9 @@ class InferenceWork(Work):
     def _job(self, one: InferenceConfiguration, seed: int) -> ServingJob:
         task = one.task(self._model(one), self._images.files(one.images.name), seed)
         if isinstance(task, ServingTask):
-            task = replace(task, plugins=tuple(self._bench.spec.plugins))
+            task = replace(task, plugins=tuple(self._session.spec.plugins))
         label = f"{one.experiment}: {one.name}"
-        return ServingJob(label, self._bench.device.name, self._bench.threads, task)
+        return ServingJob(label, self._session.device.name, self._session.threads, task)
 
 
 class _Rows:

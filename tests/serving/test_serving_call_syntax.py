@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from joulelab.errors import PluginError, UnknownNameError, UsageError
 from joulelab.registry import Registry
-from joulelab.serving.calls import Call, Written, build, parse_call, written
+from joulelab.serving.call_syntax import BuiltFromCall, Call, build, call_text, parse_call
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ values = (
 
 @given(st.lists(values, max_size=3), st.dictionaries(st.sampled_from("abc"), values))
 def test_a_written_call_is_read_back(positional, keywords):
-    call = parse_call(written("part", *positional, **keywords), "part")
+    call = parse_call(call_text("part", *positional, **keywords), "part")
     assert list(call.positional) == positional
     assert call.keywords == keywords
 
 
-class Part(Written, ABC):
+class Part(BuiltFromCall, ABC):
     def __init__(self, count: int, share: float = 0.5, label: str = "", *, on: bool = False):
         if count > 9:
             raise ValueError("count is too large")
@@ -133,4 +133,4 @@ def test_an_unknown_name_and_a_broken_class_are_told_apart(parts):
 
 
 def test_numbers_that_are_none_can_still_be_shown():
-    assert written("poisson", math.inf) == "poisson(inf)"
+    assert call_text("poisson", math.inf) == "poisson(inf)"

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from scipy.special import ndtr
 
 
-def least_p(sizes: Sequence[int]) -> float:
+def min_attainable_p(sizes: Sequence[int]) -> float:
     """The smallest adjusted p of any pair; NaN with fewer than two groups.
 
     Args:
@@ -28,7 +28,7 @@ def least_p(sizes: Sequence[int]) -> float:
     Worked example: of five groups of two runs the furthest pair is 8 ranks apart, and
     z = 8 / sqrt(110 / 12) = 2.642, so that p = .0082, ten pairs.
 
-    >>> round(least_p([2, 2, 2, 2, 2]), 3), round(least_p([3, 3, 3, 3, 3]), 3)
+    >>> round(min_attainable_p([2, 2, 2, 2, 2]), 3), round(min_attainable_p([3, 3, 3, 3, 3]), 3)
     (0.082, 0.01)
     """
     groups = [size for size in sizes if size > 0]

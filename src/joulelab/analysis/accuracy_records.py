@@ -12,7 +12,7 @@ import pandas as pd
 from joulelab.analysis.missing import complete
 
 
-def records(
+def accuracy_records(
     points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accuracy"
 ) -> pd.DataFrame:
     """The networks that were more accurate than all of the years before, and the best of theirs.
@@ -31,7 +31,7 @@ def records(
 
     >>> points = pd.DataFrame({"model": list("abcd"), "year": [2012, 2014, 2014, 2015],
     ...     "accuracy": [0.56, 0.71, 0.69, 0.70], "energy_j": [1.0, 9.0, 2.0, 3.0]})
-    >>> records(points)["model"].to_list()
+    >>> accuracy_records(points)["model"].to_list()
     ['a', 'b']
     """
     rows = complete(points, ["year", energy, accuracy], ["model"]).rows

@@ -1,9 +1,9 @@
-"""What arrives at one of N replicas, when requests are dealt at random.
+"""Arrivals at one of N replicas when requests are split at random: the whole stream, thinned.
 
 Each arrival of the whole stream stays with probability 1 / N, whatever became of the others. A
 Poisson process stays one, at rate / N; so does an interrupted Poisson process, with the same on
-and off periods. Of any other process the arrivals are drawn whole and dealt, as long as they are
-not too many.
+and off periods. The arrivals of any other process are drawn for the whole stream and thinned, as
+long as there are not too many.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SIGMAS = 5
 
 
 @dataclass(frozen=True)
-class Dealt(ArrivalProcess):
+class Thinned(ArrivalProcess):
     """The share of one replica in a process.
 
     Args:
-        whole: the process that is dealt.
+        whole: the process that is split.
         replicas: among how many.
     """
 
@@ -58,19 +58,19 @@ class Dealt(ArrivalProcess):
         times_s: NDArray[np.float64] = self.whole.times_s(int(places[-1]), rng)[places - 1]
         return times_s
 
-    def at_rate(self, rate_per_s: float) -> Dealt:
+    def at_rate(self, rate_per_s: float) -> Thinned:
         """The share in the same process at another rate."""
-        return Dealt(self.whole.at_rate(rate_per_s * self.replicas), self.replicas)
+        return Thinned(self.whole.at_rate(rate_per_s * self.replicas), self.replicas)
 
     def __str__(self) -> str:
-        return f"{self.whole} dealt among {self.replicas:,}"
+        return f"{self.whole} split among {self.replicas:,}"
 
 
-def dealt(whole: ArrivalProcess, replicas: int, requests: int) -> tuple[ArrivalProcess, str]:
+def thinned(whole: ArrivalProcess, replicas: int, requests: int) -> tuple[ArrivalProcess, str]:
     """The arrivals at one of several replicas.
 
     Args:
-        whole: the process that is dealt at random.
+        whole: the process that is split at random.
         replicas: among how many; at least 1.
         requests: that one replica is to be simulated with.
 
@@ -82,17 +82,17 @@ def dealt(whole: ArrivalProcess, replicas: int, requests: int) -> tuple[ArrivalP
         return whole, ""
     if type(whole) in (Poisson, Bursty):
         return whole.at_rate(share_per_s), ""
-    share = Dealt(whole, replicas)
+    share = Thinned(whole, replicas)
     if share.most is None and replicas * requests <= MOST_DRAWN:
         return share, ""
     if share.most is not None and share.most >= _LEAST_LEFT:
         return share, ""
     if type(whole) is UniformJitter:
         return Poisson(share_per_s), (
-            f"{whole} dealt among {replicas:,} is taken for Poisson arrivals, which it comes close "
-            "to when dealt among many"
+            f"{whole} split among {replicas:,} is taken for Poisson arrivals, which it comes close "
+            "to when split among many"
         )
     return whole.at_rate(share_per_s), (
         f"each of {replicas:,} replicas is given {whole} slowed down to "
-        f"{significant(share_per_s)}/s: too few arrivals are left to deal them"
+        f"{significant(share_per_s)}/s: split at random, each would get too few arrivals"
     )

@@ -34,7 +34,7 @@ COLUMNS = (
 )
 
 
-def increase(
+def factor_increase(
     runs: pd.DataFrame,
     factors: str | Sequence[str],
     energy: str = ENERGY,
@@ -59,7 +59,7 @@ def increase(
         UsageError: a column is absent, or the energies are not numbers.
 
     >>> runs = pd.DataFrame({"conv_layers": [1, 1, 4], "energy_net_j": [90.0, 110.0, 195.0]})
-    >>> increase(runs, "conv_layers")[["low", "high", "increase_percent"]]
+    >>> factor_increase(runs, "conv_layers")[["low", "high", "increase_percent"]]
       low high  increase_percent
     0   1    4              95.0
     """
