@@ -1,6 +1,7 @@
 """Fixtures that tests of several rooms share."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -75,3 +76,13 @@ def pytest_addoption(parser):
 def golden(request):
     """Compares with the golden files, or writes them anew."""
     return Golden(ROOT / "tests" / "data" / "golden", update=request.config.option.update_golden)
+
+
+@pytest.fixture
+def finished_study(tmp_path):
+    """Copies a finished study of tests/data: its folder, which a test may change."""
+
+    def copy(name):
+        return Path(shutil.copytree(ROOT / "tests" / "data" / "studies" / name, tmp_path / name))
+
+    return copy
