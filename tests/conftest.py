@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pinned import Golden
+from undrawn import undraw
 
 # A shell lets what it starts in the background ignore these two, and then no test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -70,6 +71,12 @@ def pytest_addoption(parser):
         action="store_true",
         help="write what is expected of the studies in tests/data anew",
     )
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made and not drawn into files."""
+    undraw(monkeypatch)
 
 
 @pytest.fixture
