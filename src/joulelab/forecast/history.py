@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from joulelab.analysis.prediction.stored_runs import CATEGORIES, FEATURES
+from joulelab.analysis.prediction.before import CATEGORIES, FEATURES
 from joulelab.errors import JoulelabError, StoreError, UsageError, quoted
 from joulelab.forecast.hardware import Hardware, counted_domains
 from joulelab.forecast.training_request import DataShape, TrainingRequest, request_of, trainings
