@@ -630,9 +630,9 @@ def test_a_plug_on_ipv6():
 
 def test_a_window_over_a_constant_load_has_its_mean_power():
     """A counter that does not move in so short a window leaves the figure to power."""
-    with FakeTasmota(power_w=100) as plug, opened(TasmotaDetector, plug, poll_s=0.25) as meter:
+    with FakeTasmota(power_w=100) as plug, opened(TasmotaDetector, plug, poll_s=0.1) as meter:
         with Recorder([meter], interval_s=0.05) as recorder, recorder.open("w") as window:
-            time.sleep(0.8)
+            time.sleep(0.4)
         reading = window.measurement["wall"]
         assert reading.source == "tasmota-power"
         assert reading.mean_power_w == pytest.approx(100.0)
@@ -644,11 +644,11 @@ def test_the_counter_of_a_shelly_is_the_check_of_a_short_window():
     started_s = time.monotonic()
     with FakeShelly(total_j=lambda: 100.0 * (time.monotonic() - started_s)) as plug:
         with (
-            opened(ShellyDetector, plug, lasting=False, poll_s=0.25) as meter,
+            opened(ShellyDetector, plug, lasting=False, poll_s=0.1) as meter,
             Recorder([meter], interval_s=0.05) as recorder,
             recorder.open("w") as window,
         ):
-            time.sleep(2.5)
+            time.sleep(1.2)
         reading = window.measurement["wall"]
         assert reading.source == "shelly-power"
         true_j = 100.0 * window.measurement.duration_s
