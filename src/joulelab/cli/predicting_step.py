@@ -13,8 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from joulelab import formats
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
-from joulelab.analysis.prediction.step import StepPrediction, predict_step
+from joulelab.analysis.prediction.step import FINE_TUNING, StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.cli.output import data_console, print_json
 from joulelab.energy.measurement import Measurement

@@ -20,7 +20,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
+from joulelab.analysis.prediction.step import FINE_TUNING
 from joulelab.energy.booking import energy_profile
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor

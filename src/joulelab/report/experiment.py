@@ -11,12 +11,13 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.convergence import Score
 from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
-from joulelab.analysis.rounds import Score
 from joulelab.energy.reading import Status
+from joulelab.study.kind import kinds
 from joulelab.study.results import Results
-from joulelab.study.trust import STUDY, code_in, unapproved
+from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
@@ -124,6 +125,7 @@ class Experiment:
 
 def experiments(results: Results) -> list[Experiment]:
     """Every experiment of a study, in the order of the study file."""
+    _load_kinds(results.spec)
     frame, readings = results.to_frame(), results.energy_frame()
     own = not unapproved([code_in(results.folder / STUDY)])
     found = []
@@ -155,6 +157,14 @@ def experiments(results: Results) -> list[Experiment]:
             )
         )
     return found
+
+
+def _load_kinds(study: Mapping[str, Any]) -> None:
+    """Load plug-ins that the user has run before, where a kind of the study is not known yet."""
+    wanted = {table.get("kind") for table in study["experiment"].values()}
+    plugins = study.get("plugins")
+    if wanted - {*kinds.names()} and isinstance(plugins, list):
+        load_approved([file for file in plugins if isinstance(file, str)])
 
 
 def experiment_of_table(

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.prediction.hindsight import Hindsight, hindsight
+from joulelab.analysis.prediction.scores import Hindsight, hindsight
 from joulelab.energy.reading import Status
 from joulelab.study.predicted_runs import predicted_runs
-from joulelab.study.prediction import Cost
-from joulelab.study.prediction_record import SessionPrediction, session_predictions
+from joulelab.study.prediction import Cost, SessionPrediction, session_predictions
 from joulelab.study.results import Results
 
 

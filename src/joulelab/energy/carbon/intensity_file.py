@@ -36,7 +36,7 @@ from joulelab.errors import UsageError
 from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
 from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
-from joulelab.tabular.table import Heading, Table, folded, with_dates
+from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
 
 TIMES = (
     "time",
@@ -123,6 +123,8 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         UsageError: the file cannot be read, has no such columns, has a row that cannot be right, or
             values that cannot be in the unit; the message has the line.
     """
+    from joulelab.tabular.moments import read_moments  # needs numpy
+
     content = read_bytes(path, UsageError)
     table, about = _table(path, content)
     table = with_dates(table)
@@ -133,7 +135,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         raise UsageError(f"{path} has no column of {missing}; {table.known()}", _HINT)
     place = _place(table, about)
     table = _with_days_first(table, time)
-    moments = table.moments(time, zone, assumed=UTC)
+    moments = read_moments(table, time, zone, assumed=UTC)
     if moments.changes:
         raise UsageError(
             f"{path}, column {time}: {moments.remarks[-1].removesuffix(': taken as such')}: "
@@ -275,6 +277,8 @@ def _spelt(text: str) -> str:
 
 def _values(table: Table, column: _Column) -> NDArray[np.float64]:
     """(n,) g/kWh, NaN where a cell is empty."""
+    import numpy as np
+
     cells = {
         found[1].strip().casefold()
         for text in set(table.texts(column.name))
@@ -318,6 +322,8 @@ def _with_forecasts(
     table: Table, column: _Column, values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Forecasts where the actual figure is missing, and which rows these are."""
+    import numpy as np
+
     other = table.column(*FORECASTS)
     if other == column.name or "forecast" in _spelt(column.name):
         return values, np.isfinite(values)

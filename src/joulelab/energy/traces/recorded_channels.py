@@ -44,9 +44,8 @@ from joulelab.energy.traces.table_columns import TableOptions, chosen_columns, i
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 from joulelab.tabular.moments import Moments, spread
-from joulelab.tabular.numbers import Numbers
 from joulelab.tabular.reader import CUT
-from joulelab.tabular.table import Table, with_dates
+from joulelab.tabular.table import Numbers, Table, with_dates
 
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
 _STATE = {
