@@ -352,13 +352,13 @@ def test_an_answer_that_does_not_come_in_time(kind, misbehaviour):
     ("misbehaviour", "expected"),
     [
         (endless, "too long"),
-        (says(b"SSH-2.0-OpenSSH_9.6\r\n"), "no HTTP"),
+        (says(b"SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP"),
         (says(b""), "cannot be reached"),
         (says(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"), "breaks off"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe\x00{"), "no JSON"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000), "no JSON"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"9" * 60_000), "no JSON"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n1e99999999999999999999"), "no JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe\x00{"), "not JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000), "not JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"9" * 60_000), "not JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n1e99999999999999999999"), "not JSON"),
     ],
 )
 def test_what_is_no_answer_of_a_plug(kind, misbehaviour, expected):
@@ -374,9 +374,9 @@ def test_what_is_no_answer_of_a_plug(kind, misbehaviour, expected):
 @pytest.mark.parametrize(
     ("status", "text", "expected"),
     [
-        (200, "<html>\x1b[2J<b>Router</b></html>", "no JSON: '<html>\\x1b[2J<b>Router</b></html>'"),
-        (200, "[1, 2]", "no JSON object: '[1, 2]'"),
-        (200, '"x"', "no JSON object"),
+        (200, "<html>\x1b[2J<b>Router</b></html>", "not JSON: '<html>\\x1b[2J<b>Router</b></html>'"),
+        (200, "[1, 2]", "not a JSON object: '[1, 2]'"),
+        (200, '"x"', "not a JSON object"),
         (500, "Internal", "HTTP status 500: 'Internal'"),
         (403, "no", "HTTP status 403"),
         (200, "{}", "has no "),
@@ -429,7 +429,7 @@ def test_a_socket_that_a_shelly_has_not():
 
 def test_a_tasmota_is_no_shelly_and_the_other_way_round():
     with FakeTasmota() as tasmota, FakeShelly() as shelly:
-        assert "no Shelly plug" in refusal(ShellyDetector, tasmota.address)[0]
+        assert "not a Shelly plug" in refusal(ShellyDetector, tasmota.address)[0]
         assert "HTTP status 404" in refusal(TasmotaDetector, shelly.address)[0]
 
 
@@ -488,7 +488,7 @@ def test_garbage_in_mid_run_is_a_reason_and_no_value(kind):
     plug, detector = kind
     with opened(detector, plug, lasting=False) as meter:
         answer, plug.reply = plug.reply, lambda *_: (200, "<html>rebooting", {})
-        eventually(lambda: "no JSON: '<html>rebooting'" in power(meter).reason)
+        eventually(lambda: "not JSON: '<html>rebooting'" in power(meter).reason)
         plug.reply = answer
         eventually(lambda: power(meter).value == 100.0)
 
