@@ -5,7 +5,7 @@ import doctest
 import pytest
 from small_studies import copied, on_a_card
 
-from joulelab.analysis.prediction.stored_runs import stored_runs
+from joulelab.analysis.prediction.before import stored_runs
 from joulelab.errors import DatasetError, UnknownNameError, UsageError
 from joulelab.forecast import training_request as module
 from joulelab.forecast.hardware import Hardware, counted_domains

@@ -63,7 +63,7 @@ def test_a_study_that_serves_is_no_training(trained):
     history = read_history([trained])
     found = study_forecast(study.spec, study.plan(), history.of(history.machines[0]))
     assert found.total is None
-    assert "it serves" in found.reason
+    assert "not all of its runs are trainings" in found.reason
 
 
 def test_a_plan_says_what_stored_runs_say_without_timing(joulelab, file, trained):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import joulelab
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
+from joulelab.analysis.prediction.step import FINE_TUNING
 from joulelab.errors import MeterError, SpecError, UsageError
 from joulelab.forecast import progress as progress_module
 from joulelab.forecast.progress import MOST_POINTS, EnergyCurve, Progress, epoch_length

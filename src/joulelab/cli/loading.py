@@ -22,10 +22,9 @@ from rich.text import Text
 from joulelab import formats
 from joulelab.cli.load_report import LoadReport, check_table, print_report, write_table
 from joulelab.cli.output import progress_console
-from joulelab.energy.measuring import Measuring
-from joulelab.energy.monitor import Monitor, Options
-from joulelab.energy.reading import Measurement
-from joulelab.energy.trials import cool_down, idle_duration_s
+from joulelab.energy.command import cool_down, idle_duration_s
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.monitor import Measuring, Monitor, Options
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.http_load import HttpLoad, Limits, draw

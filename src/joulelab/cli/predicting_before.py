@@ -21,9 +21,9 @@ from joulelab.forecast.hardware import Hardware, design_power
 from joulelab.forecast.history import Selection, read_history, results_folders
 from joulelab.forecast.training_request import TrainingRequest, data_shape
 from joulelab.learning.engine import Precision, engines
-from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION, verify_buildable
 from joulelab.learning.protocol import protocols
+from joulelab.learning.zoo import network_source
 from joulelab.registry import load_plugin
 from joulelab.study.key_locations import override_value
 

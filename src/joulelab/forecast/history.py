@@ -4,7 +4,7 @@
 
     results folders ─ finished trainings, with the features of their configuration
                         └ of one hardware ─ of the domains that most of them count
-                                              └ `joulelab.analysis.prediction.stored_runs`
+                                              └ `joulelab.analysis.prediction.before`
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from joulelab.analysis.prediction.phase_change import PhaseChange
+from joulelab.analysis.prediction.step import PhaseChange, StepPrediction, predict_step
 from joulelab.analysis.prediction.step import StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace, Values
 from joulelab.errors import UsageError

@@ -180,7 +180,7 @@ class TrainingRequest:
         return flops
 
     def features(self, flops: float | None = None) -> dict[str, Any]:
-        """The features of `joulelab.analysis.prediction.stored_runs`, and the group.
+        """The features of `joulelab.analysis.prediction.before`, and the group.
 
         Args:
             flops: of the whole training, where they were counted before.
