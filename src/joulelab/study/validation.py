@@ -46,14 +46,6 @@ def known(registry: Registry[Any], name: str) -> str:
     return name
 
 
-def known_dataset(name: str) -> str:
-    """The name itself, if it is that of a data set, and its settings are possible."""
-    known(datasets, name)
-    with as_value_error():
-        split_settings(name)
-    return name
-
-
 def unique(values: list[T]) -> list[T]:
     """The list itself, if nothing stands in it twice; true is not 1."""
     seen: set[tuple[type, object]] = set()
