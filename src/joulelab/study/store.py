@@ -38,8 +38,7 @@ from joulelab.errors import (
     TraceError,
     quoted,
 )
-from joulelab.file_lock import FileLock
-from joulelab.files import replacing, write_whole
+from joulelab.files import FileLock, replacing, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.row_agreement import check_folder
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION

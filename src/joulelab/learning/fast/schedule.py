@@ -36,8 +36,7 @@ from typing import Any
 import torch
 
 import joulelab
-from joulelab.file_lock import FileLock
-from joulelab.files import write_whole
+from joulelab.files import FileLock, write_whole
 from joulelab.learning.engine import Precision
 from joulelab.learning.fast.layers import Arithmetic, Convolution, Linear
 from joulelab.learning.fast.processor import processor
