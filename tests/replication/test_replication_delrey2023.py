@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.prediction.phase_change import PhaseChange
 from joulelab.analysis.prediction.scores import Predicted, score
-from joulelab.analysis.prediction.stable_point import find_stable_part
-from joulelab.analysis.prediction.step import predict_step
+from joulelab.analysis.prediction.step import PhaseChange, predict_step
+from joulelab.analysis.prediction.traces import find_stable_part
 from joulelab.cli.replicating import print_replication
 from joulelab.cli.replicating_predictions import conclusion
 from joulelab.errors import DatasetError, UsageError

@@ -21,8 +21,7 @@ from joulelab.report.prediction_tables import (
 )
 from joulelab.report.tables import Omitted
 from joulelab.report.text import print_summary
-from joulelab.study.prediction import Estimate, Prediction
-from joulelab.study.prediction_record import record
+from joulelab.study.prediction import Estimate, Prediction, record
 from joulelab.study.store import PlannedRun
 
 BASIS = "a few steps of each network"

@@ -15,6 +15,7 @@ from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.utilisation import QUANTILES
+from joulelab.kinds.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
 from joulelab.learning.engine import Member, TrainingTask
 from joulelab.learning.flops import count_flops
 from joulelab.learning.images import ImageShape
@@ -24,7 +25,6 @@ from joulelab.study.run_frames import NOT_ASKED, NOT_FINISHED
 from joulelab.study.store import Store
 from joulelab.study.store_reading import reader
 from joulelab.study.study import Study
-from joulelab.study.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
 
 DIGITS = ImageShape(1, 8, 8)
 COLUMNS = [f"utilisation_{name}" for name in QUANTILES]

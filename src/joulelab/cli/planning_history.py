@@ -15,6 +15,7 @@ from joulelab.cli.predicting_before import stored_on
 from joulelab.errors import UsageError
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
+from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.study.study import Study
 from joulelab.study.workload import WorkloadSummary
 
@@ -83,6 +84,8 @@ def beside(
 ) -> StudyForecast | None:
     """What stored runs of this machine say of a study that was timed; ``None`` where there is none.
 
+    Unless folders are named, nothing is looked for where nothing trains.
+
     Args:
         study: the study.
         summaries: which engine trains which configuration.
@@ -91,6 +94,8 @@ def beside(
     Raises:
         UsageError: a folder that was named does not exist.
     """
+    if folders is None and not isinstance(study.spec, TrainingKeys):
+        return None
     selection = _stored(study, study.spec.device, folders)
     if selection.runs.empty and folders is None:
         return None

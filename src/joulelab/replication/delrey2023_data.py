@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from joulelab import formats
-from joulelab.analysis.prediction.traces import PowerTrace, Values
+from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.analysis.rounding import Values
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.published import files_in
 from joulelab.tabular.reader import read_table

@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.clusters import HIGH, LOW, clusters
 from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.trade_off import HIGH, LOW, clusters
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.replication.published import Cells, Recomputed, agree, joined, left_out
 from joulelab.replication.yarally2023_data import CONFIGURATION, RawData

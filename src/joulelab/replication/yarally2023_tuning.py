@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.convergence import convergence, running_best
-from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.convergence import convergence, running_best, score_rounds
 from joulelab.replication.published import (
     Cells,
     Recomputed,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, quoted
-from joulelab.study.device import available_threads, find_device
+from joulelab.study.device import Device, available_threads, find_device
 from joulelab.study.executor import LocalExecutor
 from joulelab.study.listener import Listener
 from joulelab.study.spec import StudySpec
@@ -43,9 +43,16 @@ class Session:
         self.listener = listener
         self.domains = None if spec.energy.domains == "auto" else list(spec.energy.domains)
         self.threads = available_threads() if spec.threads == "auto" else spec.threads
-        listener.doing("loading torch")
-        self.device = find_device(spec.device)
+        self.device = self._find_device()
         self._check_domains()
+
+    def _find_device(self) -> Device:
+        name = self.spec.device
+        if name == "auto" and not any(kind.load_workload().uses_gpu for kind in self.spec.kinds()):
+            name = "cpu"
+        if name != "cpu":
+            self.listener.doing("loading torch")
+        return find_device(name)
 
     def executor(self, make: Callable[..., Made]) -> Made:
         """An executor that works on this device, with these meters."""

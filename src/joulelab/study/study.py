@@ -16,8 +16,7 @@ from joulelab.study.executor import Executor, Job, Outcome, Preparation
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_same_plugins, conditions, new_session
 from joulelab.study.plan import Plan, make_plan
-from joulelab.study.prediction import Prediction
-from joulelab.study.prediction_record import record
+from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
 from joulelab.study.runner import DONE, Runner
 from joulelab.study.session import Session
@@ -25,8 +24,7 @@ from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
 from joulelab.study.study_file import load_spec
 from joulelab.study.trust import STUDY, approve, code_in
-from joulelab.study.workload import Calibrator
-from joulelab.study.workloads import Workloads
+from joulelab.study.workload import Calibrator, Workloads
 
 JobT = TypeVar("JobT", bound=Job)
 Made = TypeVar("Made")
@@ -144,9 +142,7 @@ class Study:
                 *manifest.get("sessions", []),
                 new_session(ledger.session, started_at, now),
             ]
-            # What trains may change from session to session; what is trained on may not.
-            latest = {key: now[key] for key in ("engines",) if key in now}
-            store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
+            store.write_manifest({**now, **manifest, **workloads.latest(now), "sessions": sessions})
             stack.callback(ledger.close)
 
             ledger.switch("idle")

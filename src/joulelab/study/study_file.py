@@ -26,15 +26,11 @@ from joulelab.plain import (
 )
 from joulelab.registry import load_plugin
 from joulelab.study.database import DATABASE
-from joulelab.study.experiment import kinds
-from joulelab.study.inference.miniature import inference_miniature
 from joulelab.study.key_locations import KeyLocations, override_key
-from joulelab.study.miniature import check_scale, miniature
-from joulelab.study.plan import configurations_of
-from joulelab.study.size_limits import check_size
-from joulelab.study.spec import StudySpec, kind_of, typed
-from joulelab.study.training.experiment import TrainingExperimentSpec
-from joulelab.study.training.spec import TrainingStudySpec
+from joulelab.study.kind import ExperimentSpec, kind_of
+from joulelab.study.miniature import check_scale
+from joulelab.study.plan import check_size, configurations_of
+from joulelab.study.spec import StudySpec, study_class
 from joulelab.study.trust import STUDY, approve, check_approved, code_of
 from joulelab.study.validation import any_name
 
@@ -139,32 +135,33 @@ def _is_of_results(study: str | Path, path: Path) -> bool:
     )
 
 
-def stored_spec(data: Mapping[str, Any]) -> TrainingStudySpec | None:
-    """The part of a stored study that trains, without any code that its study file names.
+def stored_spec(
+    data: Mapping[str, Any], wanted: type[ExperimentSpec] = ExperimentSpec
+) -> StudySpec | None:
+    """The part of a stored study whose kinds are known, without any code that its file names.
 
     Names that only its plug-ins know are taken as they are, and no file that it names is read.
 
     Args:
         data: the resolved study file of a results folder.
+        wanted: only experiments of this class.
 
     Returns:
-        ``None`` where nothing trains, or only by a kind of experiment that is not known here.
+        ``None`` where no experiment is.
 
     Raises:
         SpecError: it is no study.
     """
     tables = data.get("experiment")
-    trained = {
-        # Places are files, it may be, and say nothing of a training.
-        name: {key: value for key, value in table.items() if key != "places"}
+    kept = {
+        name: table
         for name, table in (tables.items() if isinstance(tables, dict) else ())
-        if isinstance(table, dict) and table.get("kind") in kinds.names() and _trains(table)
+        if (spec := _known_kind(table)) is not None and issubclass(spec, wanted)
     }
-    if not trained:
+    if not kept:
         return None
     with any_name():
-        spec = check_spec({**data, "experiment": trained})
-    return spec if isinstance(spec, TrainingStudySpec) else None
+        return check_spec({**data, "experiment": kept})
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -189,14 +186,13 @@ def _thinned(
         name: len(configurations_of(spec, name, experiment))
         for name, experiment in spec.experiments().items()
     }
-    trains = {experiment.trains for experiment in spec.experiments().values()}
-    if len(trains) > 1:
+    ways = {type(experiment).miniature for experiment in spec.experiments().values()}
+    if len(ways) > 1:
         raise UsageError(
-            f"{spec.name} trains and serves, and cannot be thinned as one",
-            "put its experiments into two study files",
+            f"the experiments of {spec.name} are thinned in different ways, and not as one study",
+            "put them into a study file for each kind",
         )
-    make = miniature if trains == {True} else inference_miniature
-    return check_spec(make(spec.to_dict(), configurations, scale, overridden), locations)
+    return check_spec(ways.pop()(spec.to_dict(), configurations, scale, overridden), locations)
 
 
 def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -> StudySpec:
@@ -206,40 +202,53 @@ def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -
         SpecError: as in `load_spec`.
     """
     locations = locations or KeyLocations(Path("the study"), "", [])
-    whole = _spec_of(data)
+    tables = data.get("experiment")
+    specs = _specs(tables, locations) if isinstance(tables, dict) else {}
+    keys = (one.study_keys for one in specs.values())
+    whole = study_class(tuple(dict.fromkeys(one for one in keys if one is not None)))
     try:
-        spec = whole.model_validate(data)
+        study = whole.model_validate(data)
     except ValidationError as error:
         raise locations.explain(error.errors()[0], (), whole, data) from None
-    for name, table in spec.experiment.items():
+    experiments = [
+        _checked(spec, study.experiment[name], name, locations) for name, spec in specs.items()
+    ]
+    for experiment in experiments:
         try:
-            typed(table)
-        except ValidationError as error:
-            prefix = ("experiment", name)
-            raise locations.explain(error.errors()[0], prefix, kind_of(table), table) from None
+            experiment.check(study)
+        except UsageError as error:
+            raise SpecError(f"{locations.place(())}: {error.message}", error.hint) from None
+    return study
+
+
+def _specs(tables: Mapping[str, Any], locations: KeyLocations) -> dict[str, type[ExperimentSpec]]:
+    """The class that checks each experiment.
+
+    Raises:
+        SpecError: an experiment names no kind, or one that does not exist.
+    """
+    specs = {}
+    for name, table in tables.items():
+        try:
+            specs[name] = kind_of(table)
         except UnknownNameError as error:
             where = locations.place(("experiment", name, "kind"))
             raise SpecError(f"{where}: {error.message}", error.hint) from None
-    _check_data(spec, locations)
-    return spec
+        if specs[name] is ExperimentSpec:
+            _checked(ExperimentSpec, table, name, locations)  # type: ignore[type-abstract]
+    return specs
 
 
-def _check_data(spec: StudySpec, locations: KeyLocations) -> None:
-    """Every experiment that trains has a data set, its own or that of the study."""
-    if not isinstance(spec, TrainingStudySpec) or spec.dataset is not None:
-        return
-    for experiment in spec.experiments().values():
-        if isinstance(experiment, TrainingExperimentSpec) and not experiment.names_data:
-            message = f"{locations.place(())}: the key 'dataset' is missing"
-            raise SpecError(message, "add it to the study file")
-
-
-def _spec_of(data: Mapping[str, Any]) -> type[StudySpec]:
-    """A study that trains has more keys; so is one taken whose kinds are not known."""
-    experiments = data.get("experiment")
-    tables = experiments.values() if isinstance(experiments, dict) else ()
-    trains = [_trains(table) for table in tables]
-    return StudySpec if trains and not any(trains) else TrainingStudySpec
+def _checked(
+    spec: type[ExperimentSpec],
+    table: Any,  # noqa: ANN401 - unchecked data
+    name: str,
+    locations: KeyLocations,
+) -> ExperimentSpec:
+    try:
+        return spec.model_validate(table)
+    except ValidationError as error:
+        raise locations.explain(error.errors()[0], ("experiment", name), spec, table) from None
 
 
 def _locate(data: Mapping[str, Any], folder: Path) -> None:
@@ -251,10 +260,9 @@ def _locate(data: Mapping[str, Any], folder: Path) -> None:
                 kind_of(table).located(table, folder)
 
 
-def _trains(table: Any) -> bool:  # noqa: ANN401 - unchecked data
-    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-        return True
+def _known_kind(table: Any) -> type[ExperimentSpec] | None:  # noqa: ANN401 - unchecked data
+    """The class of an experiment whose kind is known here."""
     try:
-        return kind_of(table).trains
+        return kind_of(table)
     except UnknownNameError:
-        return True
+        return None

@@ -11,12 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Executor, Job, Outcome, Preparation
+from joulelab.study.kind import kinds
 from joulelab.study.plan import Group
-from joulelab.study.prediction import Prediction
+from joulelab.study.prediction import Prediction, merged
+from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
 
 if TYPE_CHECKING:
@@ -109,25 +112,39 @@ class RunRecorder(Calibrator):
 
 
 class Workload(ABC):
-    """The workload of some kinds of experiment, on this machine, in one session."""
+    """The workload of some kinds of experiment, on this machine, in one session.
+
+    Args:
+        session: device, meters, data folder.
+    """
+
+    uses_gpu: ClassVar[bool] = True
+    """Whether it works on a GPU where the study leaves the device open."""
+
+    may_change: ClassVar[tuple[str, ...]] = ()
+    """Keys of `conditions` of which the manifest shows what the latest session had."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
     @abstractmethod
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Load what all runs need, and see that every configuration can be run here.
 
         Args:
-            configurations: all of the study that are of this workload.
+            configurations: all of the study that belong to this workload.
 
         Raises:
             JoulelabError: the study cannot be run here; nothing has been stored.
         """
 
-    @abstractmethod
     def conditions(self) -> dict[str, Any]:
         """What the results depend on, for the manifest."""
+        return {}
 
-    @abstractmethod
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+    def check_unchanged(  # noqa: B027 - nothing need be checked
+        self, manifest: Mapping[str, Any], store: Store
+    ) -> None:
         """Refuse to go on where results would not fit those of earlier sessions.
 
         Raises:
@@ -161,3 +178,82 @@ class Workload(ABC):
 
     def close(self) -> None:  # noqa: B027 - most workloads hold nothing
         """Let go of what was loaded."""
+
+
+class Workloads:
+    """One instance of each workload that a study needs; a context manager that closes them.
+
+    Args:
+        configurations: of the whole study.
+        session: device, meters, data folder.
+    """
+
+    def __init__(self, configurations: Sequence[Configuration], session: Session) -> None:
+        self._session = session
+        self._class_of = cache(lambda kind: kinds.get(kind).load_workload())
+        self._configurations: dict[type[Workload], list[Configuration]] = {}
+        for one in configurations:
+            self._configurations.setdefault(self._class_of(one.kind), []).append(one)
+        self._workloads = {one: one(session) for one in self._configurations}
+
+    def __enter__(self) -> Workloads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for workload in self._workloads.values():
+            workload.close()
+
+    def of(self, configuration: Configuration) -> Workload:
+        """The workload of a configuration."""
+        return self._workloads[self._class_of(configuration.kind)]
+
+    def load(self) -> list[WorkloadSummary]:
+        """Load each, and tell the listener.
+
+        Raises:
+            JoulelabError: the study cannot be run here.
+        """
+        summaries = [
+            workload.load(self._configurations[type(workload)])
+            for workload in self._workloads.values()
+        ]
+        self._session.listener.loaded(summaries)
+        return summaries
+
+    def conditions(self) -> dict[str, Any]:
+        """What the results depend on, for the manifest; what several workloads say is united."""
+        united: dict[str, Any] = {}
+        for workload in self._workloads.values():
+            for key, value in workload.conditions().items():
+                both = isinstance(value, dict) and isinstance(united.get(key), dict)
+                united[key] = {**united[key], **value} if both else value
+        return united
+
+    def latest(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
+        """Those conditions that may change from session to session."""
+        names = {name for workload in self._workloads for name in workload.may_change}
+        return {name: value for name, value in conditions.items() if name in names}
+
+    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+        """Refuse to go on where results would not fit those of earlier sessions.
+
+        Raises:
+            StoreMismatchError: says what has changed.
+        """
+        for workload in self._workloads.values():
+            workload.check_unchanged(manifest, store)
+
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Predict time and energy of the runs of some configurations, at least one."""
+        mine: dict[Workload, list[Configuration]] = {}
+        for one in configurations:
+            mine.setdefault(self.of(one), []).append(one)
+        return merged(
+            [
+                workload.predict(mine[workload], calibrator, brief=brief)
+                for workload in self._workloads.values()
+                if workload in mine
+            ]
+        )

@@ -26,16 +26,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
+from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
 from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 TIMES = (
     "time",
@@ -166,10 +166,6 @@ def _zoned(path: Path) -> str:
 
 def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> None:
     """Refuse numbers that are no seconds since 1970, such as 20260305, or days."""
-    import numpy as np
-
-    from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
-
     wrong = np.isfinite(since_1970_s) & ~(
         (since_1970_s >= YEAR_2000_S) & (since_1970_s < YEAR_2100_S)
     )
@@ -339,8 +335,6 @@ def _with_forecasts(
 
 def _estimated(table: Table) -> NDArray[np.bool_]:
     """(n,) which rows their source marks as estimated."""
-    import numpy as np
-
     name = table.column(*ESTIMATED) or table.column(*METHODS)
     if name is None:
         return np.zeros(len(table), bool)
@@ -379,8 +373,6 @@ def _series(
     marginal: bool,
 ) -> IntensitySeries:
     """The rows in order of time."""
-    import numpy as np
-
     without = np.flatnonzero(~np.isfinite(times_s))
     if len(without):
         raise table.error("there is no time", "write it as 2024-05-01T13:00Z", int(without[0]))

@@ -38,9 +38,9 @@ import torch
 import joulelab
 from joulelab.files import FileLock, write_whole
 from joulelab.learning.engine import Precision
+from joulelab.learning.fast.hardware import processor
+from joulelab.learning.fast.kernels import onednn_available
 from joulelab.learning.fast.layers import Arithmetic, Convolution, Linear
-from joulelab.learning.fast.processor import processor
-from joulelab.learning.fast.products import onednn_available
 from joulelab.learning.fast.stacking import StackedNetwork
 
 log = logging.getLogger("joulelab")
