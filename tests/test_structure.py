@@ -36,7 +36,6 @@ MAY_IMPORT = {
 }
 ROOT_MODULES = {
     "errors",
-    "file_lock",
     "files",
     "formats",
     "image_limit",

@@ -39,8 +39,7 @@ from joulelab.errors import (
     TraceError,
     quoted,
 )
-from joulelab.file_lock import FileLock
-from joulelab.files import replacing, write_whole
+from joulelab.files import FileLock, replacing, write_whole
 from joulelab.study.database import (
     DATABASE,
     KEYS_SINCE_VERSION_1,

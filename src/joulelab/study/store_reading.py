@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from joulelab.errors import StoreCorruptError, StoreError, quoted
-from joulelab.file_lock import FileLock
+from joulelab.files import FileLock
 from joulelab.plain import PlainDataError, is_there, parse_json, parse_toml, read_text
 from joulelab.study.database import (
     DATABASE,
