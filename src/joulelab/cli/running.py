@@ -17,9 +17,8 @@ from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
-from joulelab.study.plan import Plan
+from joulelab.study.plan import DONE, Plan
 from joulelab.study.prediction import Prediction
-from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, quoted
 from joulelab.study.device import Device, available_threads, find_device
-from joulelab.study.executor import LocalExecutor
+from joulelab.study.executor import Executor
 from joulelab.study.listener import Listener
 from joulelab.study.spec import StudySpec
 
-Made = TypeVar("Made", bound=LocalExecutor[Any, Any])
+Made = TypeVar("Made", bound=Executor[Any, Any])
 
 
 class Session:

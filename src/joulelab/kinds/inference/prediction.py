@@ -21,7 +21,7 @@ import numpy as np
 
 from joulelab.energy.reading import Total
 from joulelab.kinds.inference.batch_table import LOAD, SizeProfile, batch_costs, joint_status
-from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.spec import (
     BatchConfiguration,
     InferenceConfiguration,
@@ -35,7 +35,7 @@ from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, ServingTask
 from joulelab.study.executor import Outcome
 from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction
-from joulelab.study.workload import Calibrator
+from joulelab.study.runner import Calibrator
 
 FEW = 4
 """Images in the larger of the two batches that are timed."""
@@ -75,7 +75,7 @@ class ModelProfile:
 
 def profile_model(
     job: ServingJob,
-    executor: LocalServingExecutor,
+    executor: ServingExecutor,
     calibrator: Calibrator,
     total: Callable[[Outcome[Any]], Total],
 ) -> ModelProfile:

@@ -17,7 +17,7 @@ import numpy as np
 
 from joulelab.energy.reading import Total
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
-from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
 from joulelab.kinds.inference.prediction import ModelProfile, predict, profile_model
@@ -32,9 +32,10 @@ from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
+from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+from joulelab.study.workload import Workload, WorkloadSummary
 
 KIND = "serving"
 """Of its entries in the ledger."""
@@ -45,7 +46,7 @@ class InferenceWorkload(Workload):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._executor = session.executor(LocalServingExecutor)
+        self._executor = session.executor(ServingExecutor)
         self._images = RequestImages(session.data_dir, session.spec.seed)
         self._configurations: list[InferenceConfiguration] = []
         self._profiles: dict[tuple[Any, ...], ModelProfile] = {}

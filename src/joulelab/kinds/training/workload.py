@@ -24,7 +24,6 @@ from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, Traini
 from joulelab.kinds.training.data_sets import DataSets
 from joulelab.kinds.training.engine_choice import EngineChoice, check_same_engine, choose_engines
 from joulelab.kinds.training.executor import (
-    LocalTrainingExecutor,
     Trained,
     TrainingExecutor,
     TrainingJob,
@@ -41,9 +40,10 @@ from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.plan import Group, check_memory
 from joulelab.study.prediction import Prediction
+from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+from joulelab.study.workload import Workload, WorkloadSummary
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
@@ -84,7 +84,7 @@ class TrainingWorkload(Workload):
         from joulelab.learning.zoo_training import training_weights
 
         mine = _trainings(configurations)
-        executor = self.session.executor(LocalTrainingExecutor)
+        executor = self.session.executor(TrainingExecutor)
         self._executor = executor
         self._data = DataSets(self._spec, self.session.spec.seed, self.session.data_dir)
         for name in dict.fromkeys(one.dataset for one in mine):
