@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 from joulelab.errors import quoted
-from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration, Level, derive_seed
 from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.plan import Group
@@ -116,7 +115,7 @@ class CallWorkload(Workload):
         duration_s = outcome.measurement.duration_s
         if outcome.result is None or duration_s <= 0:
             return Estimate.unknown(took_s)
-        total = counted(outcome.measurement, self.session.domains, self.session.device.domain)
+        total = self.session.counted(outcome.measurement)
         energy_j = total.net_j if total.net_j is not None else total.gross_j
         error_w = None if total.error_j is None else total.error_j / duration_s
         around_s = max(took_s - duration_s, 0.0)

@@ -174,10 +174,7 @@ class Study:
         Raises:
             StoreMismatchError: they would not fit those of earlier sessions.
         """
-        now = {
-            **conditions(self.spec, session.device, session.threads, session.recorder),
-            **workloads.conditions(),
-        }
+        now = {**conditions(session), **workloads.conditions()}
         if manifest:
             check_same_plugins(manifest, now)
         workloads.check_unchanged(manifest, store)

@@ -35,7 +35,6 @@ from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo_weights import RANDOM
-from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.plan import Group, check_memory
@@ -191,8 +190,9 @@ class TrainingWorkload(Workload):
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Train a few steps of every network, and extrapolate."""
-        session = self.session
-        session.listener.doing("training a few steps of every network, to predict time and energy")
+        self.session.listener.doing(
+            "training a few steps of every network, to predict time and energy"
+        )
         return predict(
             _trainings(configurations),
             lambda one: self._group_job(one, self.engines.of(one)),
@@ -200,7 +200,7 @@ class TrainingWorkload(Workload):
             lambda job: calibrator.calibrate(self._executor, job),
             lambda one: self._data.counted(one.dataset),
             self._executor.flops,
-            lambda outcome: counted(outcome.measurement, session.domains, session.device.domain),
+            lambda outcome: self.session.counted(outcome.measurement),
             RUN_LONG_S if brief else PLAN_LONG_S,
         )
 
