@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -178,7 +178,7 @@ def _described(part: object) -> object:
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:  # noqa: ANN401 - SelectableGroups before Python 3.12, then EntryPoints
     """The entry points of all installed packages, whose metadata are read once."""
     return entry_points()
 

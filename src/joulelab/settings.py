@@ -17,9 +17,9 @@
     runs = 1_000_000
     memory_gb = 64
 
-The file is the one that `JOULELAB_SETTINGS` names, else ``~/.config/joulelab/settings.toml``; it is
-optional. A table under ``meter`` goes to the detector of that name; see `joulelab.energy.detection`.
-`Limits` says what the limits are for.
+The file is the one that `JOULELAB_SETTINGS` names, else ``~/.config/joulelab/settings.toml``; it
+is optional. A table under ``meter`` goes to the detector of that name; see
+`joulelab.energy.detection`. `Limits` says what the limits are for.
 
 Only `save_calibration` writes it: what the user has written stays as it is, comments and order as
 well.

@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from joulelab.analysis.agreement import ONE_RUN, agreement, agreements
-from joulelab.analysis.bland_altman import (
+from joulelab.analysis.agreement import (
     APPROXIMATE,
     EXACT,
+    ONE_RUN,
+    agreement,
+    agreements,
+    calibrate,
     limits_of_differences,
     limits_of_ratios,
     proportional_bias,
 )
-from joulelab.analysis.calibration import calibrate
-from joulelab.analysis.concordance import concordance, pearson
-from joulelab.analysis.deming import deming
-from joulelab.analysis.line import Line
+from joulelab.analysis.correlation import concordance, pearson
+from joulelab.analysis.line import Line, deming, passing_bablok
 from joulelab.analysis.negative_energy import in_words, negative_energy, without_negative_energy
-from joulelab.analysis.passing_bablok import passing_bablok
 from joulelab.errors import UsageError
 
 # Peak expiratory flow by two meters, Bland and Altman, Lancet 327 (1986), first measurements.

@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.batching import cells, fixed_size, per_request
+from joulelab.analysis.batching import Limit, cells, choose, fixed_size, per_request
 from joulelab.analysis.comparison import ratio_of_means, repetitions_to_tell
-from joulelab.analysis.min_attainable_p import min_attainable_p
-from joulelab.analysis.policy_choice import Limit, choose
-from joulelab.analysis.posthoc import dunn
+from joulelab.analysis.posthoc import dunn, min_attainable_p
 from joulelab.errors import UsageError
 
 EACH = "net_per_request_j"

@@ -17,7 +17,7 @@ from joulelab.kinds.inference import table_measuring
 from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
 from joulelab.kinds.inference.batch_table_file import read_table, write_table
 from joulelab.serving.arrivals import parse_arrivals
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.comparison import ResponseLimit
 from joulelab.serving.planning.plan import plan
 
 SIZES = (1, 4, 16)

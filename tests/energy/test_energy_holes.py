@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
 
-from joulelab.energy import display
+from joulelab.energy.booking import energy_profile
+from joulelab.energy.measurement import (
+    Measurement,
+    measurement_data,
+    measurement_table,
+    measurement_text,
+)
 from joulelab.energy.meter import Sample
 from joulelab.energy.meters.replay import ReplayMeter
-from joulelab.energy.reading import Measurement, Reading, Status, total
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.sample_buffer import ChannelSamples
-from joulelab.energy.summary import Conditions, energy_profile, summarise
+from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.energy.traces.trace_file import TraceAbout
@@ -75,8 +81,8 @@ def test_an_hour_without_rows_is_bridged_and_no_measurement(tmp_path):
     assert reading.gross_j + reading.error_j >= 12_000 + 1000 * HOUR_S
     for part in ("no reading for 3600.0 s", "12,000 J in 120.0 s", "highest seen is 100 W"):
         assert part in reading.reason
-    assert "partly estimated" in display.text(found)
-    assert display.data(found)["readings"][0]["seen_j"] == reading.seen_j
+    assert "partly estimated" in measurement_text(found)
+    assert measurement_data(found)["readings"][0]["seen_j"] == reading.seen_j
 
 
 def test_a_missing_row_and_a_row_without_a_reading_are_one_and_the_same(tmp_path):
@@ -223,7 +229,7 @@ def test_a_sum_with_a_part_that_was_bridged_is_partly_estimated():
         return Reading(domain, "x", status, gross_j, 0.1, None, 1.0)
 
     measured_, partly, estimated, missing = Status
-    assert Status.joint(reversed(Status)) is missing
+    assert Status.of_sum(reversed(Status)) is missing
     assert total([reading("a", measured_), reading("b", partly)]).status is partly
     assert total([reading("a", partly), reading("b", estimated)]).status is estimated
     assert total([reading("a", estimated), reading("b", missing)]).status is missing
@@ -261,8 +267,8 @@ def test_net_energy_inherits_the_bounds_of_gross_and_idle():
     reading = found["gpu:0"]
     assert (reading.error_j, reading.idle_error_j) == (pytest.approx(100), pytest.approx(30))
     assert reading.net_error_j == found.total.net_error_j == pytest.approx(130)
-    assert "net ± (J)" in display.table(found).header
-    assert display.data(found)["total"]["net_error_j"] == pytest.approx(130)
+    assert "net ± (J)" in measurement_table(found).header
+    assert measurement_data(found)["total"]["net_error_j"] == pytest.approx(130)
     between = found.with_idle({"gpu:0": 20.0}, {"gpu:0": 24.0}, {"gpu:0": 3.0}, {"gpu:0": 4.0})
     assert between["gpu:0"].idle_error_w == pytest.approx(4 + 2)
     assert found.with_idle({"gpu:0": 20.0}, {})["gpu:0"].net_error_j is None

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
 
+from joulelab.energy import polling as polling_module
 from joulelab.energy import recorder as recorder_module
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Meter, Missing, Sample
-from joulelab.energy.reading import Measurement, Status, total
+from joulelab.energy.reading import Status, total
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import Conditions, summarise
@@ -452,11 +454,12 @@ def test_deadlines_do_not_drift(monkeypatch):
 
     def wait(timeout_s):
         now_s[0] += max(timeout_s, 0.0)
-        return next(waits) >= 40
+        return next(waits) > 40
 
     meter = recorder((channel(kind="power"), value))
     clock = types.SimpleNamespace(monotonic=lambda: now_s[0], time=time.time)
     monkeypatch.setattr(recorder_module, "time", clock)
+    monkeypatch.setattr(polling_module, "time", clock)
     monkeypatch.setattr(recorder_module, "_BOOT_CLOCK", None)
     meter._stop = types.SimpleNamespace(wait=wait, set=lambda: None)
     meter.open("w")

@@ -10,10 +10,9 @@ import pytest
 from joulelab.energy import utilisation as module
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.meter import Channel
-from joulelab.energy.meters import process_tree
+from joulelab.energy.meters import processor
 from joulelab.energy.meters.estimate import EstimateMeter
-from joulelab.energy.meters.process_tree import Load
-from joulelab.energy.meters.processor import usable_processors
+from joulelab.energy.meters.processor import Load, usable_processors
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.sample_buffer import ChannelSamples
@@ -28,7 +27,7 @@ def samples(domain, times, state, source="nvml-counter"):
     return ChannelSamples(channel, np.array(times, float), np.zeros(len(times)), 0.1, state=columns)
 
 
-@pytest.mark.parametrize("room", [module, process_tree])
+@pytest.mark.parametrize("room", [module, processor])
 def test_the_worked_examples_hold(room):
     failed, tried = doctest.testmod(room)
     assert failed == 0

@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 from small_studies import LAYERS, layers
 
-from joulelab.forecast.history_reading import read_history
+from joulelab.forecast.history import read_history
 from joulelab.forecast.study_history import study_forecast
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec

@@ -11,8 +11,7 @@ from rich.console import Console
 from scipy import stats
 from served_study import served
 
-from joulelab.analysis.batching import MEANS, SUMS
-from joulelab.analysis.policy_choice import response_column
+from joulelab.analysis.batching import MEANS, SUMS, response_column
 from joulelab.report.batching import effects as batching_effects
 from joulelab.report.batching import pictures as batching_pictures
 from joulelab.report.batching import tables as batching

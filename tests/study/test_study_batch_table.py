@@ -14,10 +14,9 @@ from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
 from joulelab.kinds.inference.batch_table_file import read_table, table_data, write_table
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
-from joulelab.serving.model_source import ModelSource
-from joulelab.serving.photographs import shipped_photographs
+from joulelab.serving.images import shipped_photographs
 from joulelab.serving.results import Batches
-from joulelab.serving.tasks import BatchTask, ImageSource
+from joulelab.serving.tasks import BatchTask, ImageSource, ModelSource
 from joulelab.study.accounting import counted
 
 MODELS = str(Path(__file__).parent.parent / "serving")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Measurement, Reading, Status, Total
 from joulelab.kinds.training.executor import ImagesRequest, TrainingJob
 from joulelab.kinds.training.prediction import (

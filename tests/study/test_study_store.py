@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import pytest
 
-from joulelab.energy.reading import Measurement, Reading, Status, total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import (
     StoreBusyError,
     StoreCorruptError,

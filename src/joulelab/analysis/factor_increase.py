@@ -17,21 +17,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from joulelab.analysis.levels import Level, extremes
-from joulelab.analysis.missing import ENERGY, complete, names
+from joulelab.analysis.frames import ENERGY, Level, complete, extremes, names, results
 
-COLUMNS = (
-    "factor",
-    "low",
-    "high",
-    "low_mean_j",
-    "high_mean_j",
-    "increase_percent",
-    "n_low",
-    "n_high",
-    "dropped",
-    "reason",
-)
+COLUMNS = "factor low high low_mean_j high_mean_j increase_percent n_low n_high dropped reason"
 
 
 def factor_increase(
@@ -66,8 +54,7 @@ def factor_increase(
     rows = [
         _compare(runs, factor, energy, (between or {}).get(factor)) for factor in names(factors)
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({"low": object, "high": object})
+    return results(rows, COLUMNS).astype({"low": object, "high": object})
 
 
 def _compare(

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.missing import names, numbers, require_columns
+from joulelab.analysis.frames import names, numbers, require_columns
+from joulelab.analysis.rounding import Values
 
-COLUMNS = ("run", "column", "value")
 MOST_NAMED = 5
 BEYOND = 1e100
 """No energy in any unit, and its square is no number any more."""
@@ -54,7 +53,7 @@ def negative_energy(
     ]
     # Sorting is stable: the columns of a run stay in the order in which they were asked for.
     rows = [row[1:] for row in sorted(found, key=lambda row: row[0])]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=["run", "column", "value"])
 
 
 def without_negative_energy(
@@ -85,7 +84,7 @@ def without_negative_energy(
     return runs.assign(**kept), found
 
 
-def _with_infinities(runs: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
+def _with_infinities(runs: pd.DataFrame, column: str) -> Values:
     values = numbers(runs, column)
     infinite = runs[column].isin([np.inf, -np.inf]).to_numpy()
     return np.where(infinite, runs[column].where(infinite).to_numpy(float), values)

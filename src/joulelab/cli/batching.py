@@ -27,9 +27,8 @@ from joulelab.kinds.inference.batch_table import BatchTable
 from joulelab.kinds.inference.batch_table_file import read_table, write_table
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.planning.arrival_thinning import thinned
+from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Trials
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
 from joulelab.serving.policies import parse_policy
 

@@ -13,11 +13,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from joulelab import formats
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
-from joulelab.analysis.prediction.step import StepPrediction, predict_step
+from joulelab.analysis.prediction.step import FINE_TUNING, StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.cli.output import data_console, print_json
-from joulelab.energy.reading import Measurement
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import TraceError, UsageError

@@ -12,9 +12,9 @@ from joulelab import formats
 from joulelab.cli.measuring import check_picture, print_measurement
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.signals import end_on_sigterm
-from joulelab.energy import display
-from joulelab.energy.monitor import Booking, Monitor, Options
-from joulelab.energy.reading import Measurement
+from joulelab.energy.booking import Booking
+from joulelab.energy.measurement import Measurement, measurement_data
+from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import ReadSettings, read_recording
@@ -118,7 +118,7 @@ def print_recording(
 
         write_power_trace(plot, trace_columns(recording.channel_samples, 0.0), measurement.label)
     if as_json:
-        print_json({"file": str(path), "measurement": display.data(measurement)})
+        print_json({"file": str(path), "measurement": measurement_data(measurement)})
     else:
         print_measurement(measurement, data_console())
 

@@ -10,16 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from joulelab.energy.detection import ESTIMATE, Choice, find_meters
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel, Missing, meters
 from joulelab.energy.meters.processor import Processor
-from joulelab.energy.reading import (
-    MAY_BE_OFF,
-    Measurement,
-    Reading,
-    Status,
-    family,
-    outermost,
-)
+from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, family, outermost
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.standstill import TOO_SHORT
 from joulelab.energy.summary import Conditions, summarise

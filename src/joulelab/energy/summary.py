@@ -26,15 +26,14 @@ from joulelab.energy.figure import (
     GAP_INTERVALS,
     TWO,
     Figure,
-    Seen,
     Surroundings,
     figure,
     in_seconds,
     readings_of,
-    seen,
 )
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Missing
-from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
+from joulelab.energy.reading import Reading, Status, family, instrument_of
 from joulelab.energy.sample_buffer import IMPOSSIBLE, ChannelSamples, Floats, longest
 from joulelab.energy.standstill import believed
 from joulelab.energy.trace import longest_gap_s, power_of_counter
@@ -93,7 +92,7 @@ def summarise(window: Conditions, channel_samples: Sequence[ChannelSamples]) -> 
     others = _others(channel_samples, readings, window, flags)
     # An estimate stands for all sockets at once: what it covers is not missing beside it.
     estimated = {
-        _family(part.channel.domain)
+        family(part.channel.domain)
         for parts in by_domain.values()
         for part in parts
         if part.channel.status is Status.ESTIMATED
@@ -101,7 +100,7 @@ def summarise(window: Conditions, channel_samples: Sequence[ChannelSamples]) -> 
     readings += [
         Reading(one.domain, "none", Status.MISSING, None, None, None, duration_s, one.reason)
         for one in window.missing
-        if one.domain not in by_domain and _family(one.domain) not in estimated
+        if one.domain not in by_domain and family(one.domain) not in estimated
     ]
     gap_s = _gap_s(channel_samples, window.interval_s, flags)
     return Measurement(
@@ -181,80 +180,6 @@ def slept_until_s(samples: ChannelSamples) -> Floats:
     return slept_s
 
 
-def energy_profile(
-    channel_samples: Sequence[ChannelSamples],
-    total: Total,
-    start_s: float,
-    end_s: float | None = None,
-) -> tuple[list[float], list[float]] | None:
-    """When the energy of a sum was used, as `joulelab.energy.carbon.footprint` takes it.
-
-    What was bridged is spread evenly over the holes.
-
-    Args:
-        channel_samples: samples of every channel.
-        total: whose parts count.
-        start_s: the opening of the window on the monotonic clock.
-        end_s: its closing; the last sample where not given.
-
-    Returns:
-        Seconds since the opening and cumulative joules, (n,) each; ``None`` where nothing counts.
-    """
-    by_domain: dict[str, tuple[ChannelSamples, Seen]] = {}
-    reach_s = [
-        float(one.times_s[at]) for one in channel_samples if len(one.times_s) for at in (0, -1)
-    ]
-    edges_s = (start_s, max(reach_s, default=start_s) if end_s is None else end_s)
-    whole_s = (min([*edges_s, *reach_s]), max([*edges_s, *reach_s]))
-    for samples in channel_samples:
-        channel = samples.channel
-        counts = channel.domain in total.domains and channel.source in total.sources
-        # Two instruments of one domain may both be among the sources: one course of it is enough.
-        if not counts or channel.comparison or channel.domain in by_domain:
-            continue
-        if len(readings_of(samples)[0]) >= TWO:
-            same = [one for one in channel_samples if one.channel.domain == channel.domain]
-            by_domain[channel.domain] = (samples, seen(samples, Surroundings(whole_s, same)))
-    if not by_domain:
-        return None
-    curves = [_course(samples, shown) for samples, shown in by_domain.values()]
-    holes = [_holes(shown, whole_s) for _, shown in by_domain.values()]
-    lost_s = _between(holes, edges_s)
-    if lost_s > 0 and total.gross_j is not None:
-        power_w = max(0.0, total.gross_j - _between(curves, edges_s)) / lost_s
-        curves += [(times, power_w * lost) for times, lost in holes]
-    moments = np.unique(np.concatenate([times for times, _ in curves]))
-    summed = np.sum([np.interp(moments, times, joules) for times, joules in curves], axis=0)
-    return (moments - start_s).tolist(), np.maximum.accumulate(summed).tolist()
-
-
-def _between(curves: Sequence[tuple[Floats, Floats]], edges_s: tuple[float, float]) -> float:
-    """By how much some curves rise together between two moments."""
-    rises = [np.diff(np.interp(edges_s, moments, values))[0] for moments, values in curves]
-    return math.fsum(map(float, rises))
-
-
-def _course(samples: ChannelSamples, shown: Seen) -> tuple[Floats, Floats]:
-    """Moments, and the joules that a channel has seen until each of them."""
-    times, values = shown.times_s, shown.values
-    counts = samples.channel.kind == "counter"
-    steps_j = np.diff(values) if counts else values[:-1] * np.diff(times)
-    if shown.blind is not None:
-        steps_j = np.where(shown.blind, 0.0, steps_j)
-    return times, np.concatenate(([0.0], np.cumsum(steps_j)))
-
-
-def _holes(shown: Seen, edges_s: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Moments, and the seconds until each of them that nothing was seen of."""
-    times = np.concatenate((edges_s[:1], shown.times_s, edges_s[1:]))
-    steps_s = np.diff(times)
-    lost = np.zeros(len(steps_s), bool)
-    lost[0], lost[-1] = shown.edges_s[0] > edges_s[0], shown.edges_s[1] < edges_s[1]
-    if shown.blind is not None:
-        lost[1:-1] = shown.blind
-    return times, np.concatenate(([0.0], np.cumsum(np.where(lost, steps_s, 0.0))))
-
-
 def _reading(
     domain: str, channel_samples: Sequence[ChannelSamples], window: Conditions, flags: list[str]
 ) -> Reading:
@@ -266,39 +191,31 @@ def _reading(
     best = figures[0]
     channel = best.channel
     flags += _impossible(domain, channel_samples, unsorted)
-    if best.energy_j is None:
-        return Reading(
-            domain,
-            channel.source,
-            Status.MISSING,
-            gross_j=None,
-            error_j=None,
-            idle_w=idle_w,
-            duration_s=duration_s,
-            reason="; ".join(dict.fromkeys(said.reason for said in figures)),
-            within=channel.within,
-            idle_error_w=idle_error_w,
-        )
-    check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
-    if best.coarse:
-        flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
-    if best.lost_s:
-        flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
+    known = best.energy_j is not None
+    check_j = None
     # Why counters of this domain could not give the figure, and what is to say of the best.
     remarks = [
         f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)
     ]
+    if known:
+        check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
+        if best.coarse:
+            flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
+        if best.lost_s:
+            flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
+    else:
+        remarks = list(dict.fromkeys(said.reason for said in figures))
     return Reading(
         domain=domain,
         source=channel.source,
-        status=best.status,
+        status=best.status if known else Status.MISSING,
         gross_j=best.energy_j,
-        error_j=best.error_j,
+        error_j=best.error_j if known else None,
         idle_w=idle_w,
         duration_s=duration_s,
         reason="; ".join(remarks),
         within=channel.within,
-        peak_power_w=_peak_w(channel_samples),
+        peak_power_w=_peak_w(channel_samples) if known else None,
         check_j=check_j,
         lost_s=best.lost_s,
         seen_j=best.seen_j,
@@ -353,10 +270,6 @@ def _check(
             f"{sound[0].channel.source} {check_j:.4g} J"
         )
     return check_j
-
-
-def _family(domain: str) -> str:
-    return domain.partition(":")[0]
 
 
 def _doubted(figure: Figure, samples: ChannelSamples) -> Figure:

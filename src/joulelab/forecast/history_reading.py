@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from joulelab.analysis.prediction.stored_runs import CATEGORIES, FEATURES
+from joulelab.analysis.prediction.before import CATEGORIES, FEATURES
 from joulelab.errors import JoulelabError, StoreError
 from joulelab.forecast.data_shape import DataShape
 from joulelab.forecast.hardware import Hardware, counted_domains

@@ -11,9 +11,10 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.convergence import Score
 from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
-from joulelab.analysis.rounds import Score
+from joulelab.energy.reading import Status
 from joulelab.study.kind import kinds
 from joulelab.study.results import Results
 from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
@@ -204,7 +205,7 @@ def experiment_of_table(
     if known and STATUS in frame:
         stated = frame.loc[frame[energy].notna(), STATUS]
         stated = stated[stated.isin(STATUSES)]
-        status = joint_status(stated) if len(stated) else status
+        status = Status.of_set(stated) if len(stated) else status
     basis = EnergyBasis(energy if known else None, status, said)
     return Experiment(
         name=name,
@@ -271,7 +272,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, joint_status(runs.loc[net | gross, STATUS]), tuple(remarks))
+    return EnergyBasis(column, Status.of_set(runs.loc[net | gross, STATUS]), tuple(remarks))
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:
@@ -334,14 +335,6 @@ def _measurements(runs: pd.DataFrame) -> int:
 
 def _of(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
     return frame[frame["experiment"] == experiment] if len(frame) else frame
-
-
-def joint_status(statuses: Iterable[object]) -> str:
-    """One word for the status of several figures; what is missing among them does not count."""
-    found = {str(status) for status in statuses} - {"missing"}
-    if not found:
-        return "missing"
-    return found.pop() if len(found) == 1 else "partly estimated"
 
 
 def missing_reasons(readings: pd.DataFrame) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from joulelab import formats
+from joulelab.analysis.assumptions import qq
 from joulelab.analysis.convergence import running_best
-from joulelab.analysis.normality import qq
-from joulelab.analysis.pareto import pareto
+from joulelab.analysis.trade_off import pareto
 from joulelab.analysis.variation import summarise_variation
 from joulelab.report import figures
 from joulelab.report.experiment import Experiment

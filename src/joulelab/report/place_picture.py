@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from joulelab import formats
-from joulelab.report.experiment import joint_status
+from joulelab.energy.reading import Status
 from joulelab.report.pictures import Picture
 from joulelab.report.place_figure import MOST_NAMED, place_figure
 from joulelab.report.place_tables import co2e_means
@@ -33,7 +33,7 @@ def co2e_picture(panels: Mapping[str, Booked]) -> Picture | Omitted:
     drawn = every[every["co2e_g"] > 0]
     if not len(drawn):
         return Omitted(KEY, title, "no run has an energy above 0 at a place of known intensity.")
-    status = joint_status(one.status for one in panels.values())
+    status = Status.of_set(one.status for one in panels.values())
     figure = place_figure(frames, f"CO2e of a run, {{unit}} ({status})")
     least, most = (drawn.loc[drawn["co2e_g"] == end].iloc[0] for end in _ends(drawn))
     alt = (

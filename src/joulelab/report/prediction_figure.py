@@ -25,7 +25,7 @@ def prediction_figure(points: pd.DataFrame, energy_label: str, width: Width = "s
 
     Args:
         points: columns ``configuration``, ``predicted``, ``low``, ``high``, ``actual`` in joules
-            and ``covered``, as of `joulelab.analysis.prediction.hindsight`.
+            and ``covered``, as of `joulelab.analysis.prediction.scores`.
         energy_label: of both axes, with ``{unit}`` in it.
         width: of the figure.
 

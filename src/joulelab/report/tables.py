@@ -15,11 +15,10 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.search import SUBSTANTIAL
-from joulelab.analysis.clusters import Clusters, clusters
-from joulelab.analysis.convergence import convergence
+from joulelab.analysis.convergence import convergence, score_rounds
 from joulelab.analysis.factor_increase import factor_increase
-from joulelab.analysis.missing import ENERGY
-from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.frames import ENERGY
+from joulelab.analysis.trade_off import Clusters, clusters
 from joulelab.analysis.variation import variation
 from joulelab.report.experiment import Experiment, once
 

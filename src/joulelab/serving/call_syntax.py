@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from joulelab.errors import JoulelabError, PluginError, UsageError, quoted, suggestion
-from joulelab.formats import count
 from joulelab.registry import Registry
 
 Value = int | float | str
@@ -141,7 +140,8 @@ def build(registry: Registry[type[T]], text: str, **given: object) -> T:
     made = registry.get(call.name)
     shown = str(call)
     parameters = inspect.signature(made).parameters
-    arguments = _bound(call, [name for name in parameters if name not in given], parameters)
+    own = [parameter for name, parameter in parameters.items() if name not in given]
+    arguments = _bound(call, inspect.Signature(own))
     hints = _hints(made)
     checked = {name: _fitting(hints.get(name), v, name, shown) for name, v in arguments.items()}
     known = {name: value for name, value in given.items() if name in parameters}
@@ -233,26 +233,19 @@ def _value_text(value: Value) -> str:
     return repr(int(value)) if whole else repr(value)
 
 
-def _bound(
-    call: Call, names: list[str], parameters: Mapping[str, inspect.Parameter]
-) -> dict[str, Value]:
+def _bound(call: Call, signature: inspect.Signature) -> dict[str, Value]:
     """The arguments by the name of their parameter."""
-    hint = _signature_text(call.name, {name: parameters[name] for name in names})
-    if len(call.positional) > len(names):
-        raise UsageError(f"{call}: takes {count(len(names), 'argument')} at most", hint)
-    bound = dict(zip(names, call.positional, strict=False))
-    for name, value in call.keywords.items():
+    names = list(signature.parameters)
+    hint = _signature_text(call.name, signature.parameters)
+    for name in call.keywords:
         if name not in names:
             raise UsageError(
                 f"{call}: has no parameter {quoted(name)}", suggestion(name, names) or hint
             )
-        if name in bound:
-            raise UsageError(f"{call}: {name} is given twice", hint)
-        bound[name] = value
-    for name in names:
-        if name not in bound and parameters[name].default is inspect.Parameter.empty:
-            raise UsageError(f"{call}: {name} is missing", hint)
-    return bound
+    try:
+        return signature.bind(*call.positional, **call.keywords).arguments
+    except TypeError as error:
+        raise UsageError(f"{call}: {error}", hint) from error
 
 
 def _signature_text(name: str, parameters: Mapping[str, inspect.Parameter]) -> str:

@@ -22,11 +22,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from joulelab.energy.idle import wait_until_idle
 from joulelab.energy.lock import DeviceLock
-from joulelab.energy.presence import Presence
-from joulelab.energy.reading import Measurement
-from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.overlap import Presence
+from joulelab.energy.recorder import Recorder, Window, wait_until_idle
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.energy.utilisation import Utilisation, utilisation
 from joulelab.errors import JoulelabError, StoreError

@@ -181,7 +181,7 @@ class Prediction:
             [(count**2 * one.duration_variance, one.freedom) for count, one in several],
         )
         low_s, high_s = _range(duration_s, half_s)
-        status = Status.joint([Status.MEASURED, *(one.status for _, one in several)])
+        status = Status.of_sum([Status.MEASURED, *(one.status for _, one in several)])
         if status is Status.MISSING:
             return Cost(duration_s, low_s, high_s, None, None, None, status)
         energy_j, low_j, high_j = self._energy(several)

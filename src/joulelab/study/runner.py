@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from joulelab.energy.reading import Measurement
+from joulelab.energy.measurement import Measurement
 from joulelab.study.accounting import Ledger
 from joulelab.study.executor import Executor, Heartbeat, Job, Outcome, Preparation
 from joulelab.study.listener import Listener

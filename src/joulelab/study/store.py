@@ -29,7 +29,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from joulelab.energy.reading import Measurement, Total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,

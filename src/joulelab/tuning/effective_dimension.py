@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.tuning.grid_search import Grid
-from joulelab.tuning.random_search import Random
 from joulelab.tuning.space import Continuous, SearchSpace
-from joulelab.tuning.strategy import Strategy
+from joulelab.tuning.strategy import Grid, Random, Strategy
 
 VARIABLES = ("x1", "x2", "x3")
 LEVELS = 3

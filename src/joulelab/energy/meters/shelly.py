@@ -19,12 +19,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from joulelab.energy.meters.digest import Digest
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, step
-from joulelab.energy.meters.plug_http import Answer
-from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
+from joulelab.energy.meters.plug import (
+    Plug,
+    PlugAnswer,
+    PlugDetector,
+    PlugSettings,
+    known,
+    step,
+)
+from joulelab.energy.meters.plug_http import Answer, Digest
 from joulelab.errors import MeterError, SettingsError
 
 WATT_HOUR_J = 3600.0
@@ -148,47 +154,26 @@ class ShellyPlug(Plug):
         )
 
 
+@dataclass
 class ShellyDetector(PlugDetector):
     """Finds a Shelly plug.
 
     Args:
-        address: host or host:port.
-        password: that of the plug's user admin; else that of `JOULELAB_SHELLY_PASSWORD`.
-        domain: what is behind the plug: ``wall`` for the whole computer.
-        timeout_s: how long one question may take, in seconds.
-        poll_s: time between two questions in seconds.
-        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
         switch: number of the socket, where the plug has several.
 
     Raises:
-        SettingsError: one of them cannot be right.
+        SettingsError: a setting cannot be right.
     """
 
     kind: ClassVar[str] = "shelly"
 
-    def __init__(
-        self,
-        address: str = "",
-        password: str | float = "",
-        domain: str = "wall",
-        timeout_s: float = TIMEOUT_S,
-        poll_s: float = POLL_S,
-        relative_error: float | None = None,
-        switch: int = 0,
-    ) -> None:
-        self.settings = PlugSettings.checked(
-            self.kind,
-            address=address,
-            password=password,
-            domain=domain,
-            timeout_s=timeout_s,
-            poll_s=poll_s,
-            relative_error=relative_error,
-        )
-        if isinstance(switch, bool) or not isinstance(switch, int) or switch < 0:
-            raise SettingsError(f"shelly: switch = {switch!r} is no number", "0 is the first")
-        self._switch = switch
+    switch: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.switch, bool) or not isinstance(self.switch, int) or self.switch < 0:
+            raise SettingsError(f"shelly: switch = {self.switch!r} is no number", "0 is the first")
 
     def plug(self) -> Plug:
         """The plug at the address of the settings."""
-        return ShellyPlug(self.settings, self._switch)
+        return ShellyPlug(self.settings, self.switch)

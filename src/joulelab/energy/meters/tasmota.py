@@ -25,9 +25,15 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from joulelab.energy.counter import SOCKET_LIMIT_W
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
+from joulelab.energy.meters.plug import (
+    Plug,
+    PlugAnswer,
+    PlugDetector,
+    known,
+    number,
+    step,
+)
 from joulelab.energy.meters.plug_http import SUCCESSES
-from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
 from joulelab.errors import MeterError
 
 KILOWATT_HOUR_J = 3.6e6
@@ -104,40 +110,9 @@ class TasmotaPlug(Plug):
 
 
 class TasmotaDetector(PlugDetector):
-    """Finds a plug with Tasmota.
-
-    Args:
-        address: host or host:port.
-        password: its WebPassword; else that of `JOULELAB_TASMOTA_PASSWORD`.
-        domain: what is behind the plug: ``wall`` for the whole computer.
-        timeout_s: how long one question may take, in seconds.
-        poll_s: time between two questions in seconds.
-        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
-
-    Raises:
-        SettingsError: one of them cannot be right.
-    """
+    """Finds a plug with Tasmota's firmware; its password is the WebPassword."""
 
     kind: ClassVar[str] = "tasmota"
-
-    def __init__(
-        self,
-        address: str = "",
-        password: str | float = "",
-        domain: str = "wall",
-        timeout_s: float = TIMEOUT_S,
-        poll_s: float = POLL_S,
-        relative_error: float | None = None,
-    ) -> None:
-        self.settings = PlugSettings.checked(
-            self.kind,
-            address=address,
-            password=password,
-            domain=domain,
-            timeout_s=timeout_s,
-            poll_s=poll_s,
-            relative_error=relative_error,
-        )
 
     def plug(self) -> Plug:
         """The plug at the address of the settings."""

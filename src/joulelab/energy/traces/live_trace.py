@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.energy.reading import Measurement
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.summary import trace_columns

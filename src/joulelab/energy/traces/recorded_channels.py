@@ -22,25 +22,30 @@ from joulelab.energy.nvidia_cards import RELATIVE_ERROR, highest_w, logged_senso
 from joulelab.energy.reading import Status
 from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.summary import STATE_COLUMNS
-from joulelab.energy.traces import devices, intervals
-from joulelab.energy.traces.devices import Device
-from joulelab.energy.traces.interleaved import Verdict, judge
-from joulelab.energy.traces.order import check_order, typical_s
-from joulelab.energy.traces.overlaps import Taken, without_overlaps
+from joulelab.energy.traces import devices
+from joulelab.energy.traces.devices import Device, Verdict, judge
 from joulelab.energy.traces.power_columns import (
     JOULES,
     WATTS,
     PowerColumn,
+    Taken,
     domain_of,
+    without_overlaps,
 )
 from joulelab.energy.traces.program_logs import Log
+from joulelab.energy.traces.row_samples import (
+    LIMIT_W,
+    check_order,
+    of_intervals,
+    typical_s,
+    unwrapped,
+)
 from joulelab.energy.traces.table_columns import TableOptions, chosen_columns, in_order, moments_of
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 from joulelab.tabular.moments import Moments, spread
-from joulelab.tabular.numbers import Numbers
 from joulelab.tabular.reader import CUT
-from joulelab.tabular.table import Table, with_dates
+from joulelab.tabular.table import Numbers, Table, with_dates
 
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
 _STATE = {
@@ -364,12 +369,12 @@ def _of_energy(
     if log.elapsed or log.joules or not _counts(log, part, column, times_s, values):
         lengths_s = _lengths_s(reading, part, times_s)
         joules = values * lengths_s if column.kind == "power" else values
-        kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
+        kind, times_s, values = of_intervals(times_s, lengths_s, joules)
         lost = "the file has no value" if np.isnan(values).any() else ""
         return _without_empty_rows(
             ChannelSamples(replace(channel, kind=kind), times_s, values, typical_s(times_s), lost)
         )
-    counted, wraps, reset = intervals.unwrapped(times_s, values)
+    counted, wraps, reset = unwrapped(times_s, values)
     if wraps:
         reading.flags.append(
             f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter undone"
@@ -400,7 +405,7 @@ def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values:
     said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
     # What rises slowly from its beginning may as well be joules of each interval, at ever more W.
     slow = rises > 0 and known[0] > HIGH_START * float(np.median(steps[steps > 0]))
-    slow &= float(known.max(initial=0.0)) < intervals.LIMIT_W * typical_s(times_s)
+    slow &= float(known.max(initial=0.0)) < LIMIT_W * typical_s(times_s)
     if rises > 10 * falls and (said or (rises >= SURE_RISES and not slow)):
         return True
     fallen = known[:-1][steps < 0].min(initial=math.inf)

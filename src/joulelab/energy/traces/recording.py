@@ -24,16 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.energy.figure import longest_step_s, readings_of
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel
-from joulelab.energy.reading import Measurement, Status
+from joulelab.energy.reading import Status
 from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.trace import FAR
-from joulelab.energy.traces.own_trace import is_own, own_samples, read_own, read_parquet
 from joulelab.energy.traces.program_logs import of_table, read_log
 from joulelab.energy.traces.recorded_channels import foreign_samples
 from joulelab.energy.traces.table_columns import TableOptions
-from joulelab.energy.traces.trace_file import FIRST_LINE, TraceAbout
+from joulelab.energy.traces.trace_file import (
+    FIRST_LINE,
+    TraceAbout,
+    is_own,
+    own_samples,
+    read_own,
+    read_parquet,
+)
 from joulelab.errors import TraceError, UsageError
 from joulelab.tabular.local_time import read_zone
 from joulelab.tabular.reader import PARQUET_MAGIC, read_bytes

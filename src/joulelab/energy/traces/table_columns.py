@@ -18,7 +18,7 @@ from joulelab.energy.traces.json_logs import LOGGED
 from joulelab.energy.traces.power_columns import PowerColumn, power_columns, read_heading
 from joulelab.energy.traces.program_logs import HEADLESS, Log
 from joulelab.errors import TraceError, UsageError
-from joulelab.tabular.moments import Moments
+from joulelab.tabular.moments import Moments, read_moments
 from joulelab.tabular.table import Table
 
 TIMES = (
@@ -95,7 +95,7 @@ def moments_of(log: Log, options: TableOptions) -> tuple[Moments, str]:
             raise UsageError(
                 f"{table.path} has times in {name}", "--interval is for a table without them"
             )
-        moments = table.moments(name, options.zone, any_day=True)
+        moments = read_moments(table, name, options.zone, any_day=True)
         _check_unit(table, name, moments)
         return moments, ""
     if options.time:

@@ -147,7 +147,7 @@ def batch_costs(profiles: Sequence[SizeProfile]) -> BatchCosts:
 
 def joint_status(profiles: Sequence[SizeProfile]) -> Status:
     """Of the energies together; measured where there is none."""
-    return Status.joint([Status.MEASURED, *(one.energy.status for one in profiles)])
+    return Status.of_sum([Status.MEASURED, *(one.energy.status for one in profiles)])
 
 
 def _added(energies: Sequence[Total], status: Status) -> Total:

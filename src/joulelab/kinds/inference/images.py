@@ -10,7 +10,7 @@ from pathlib import Path
 
 from joulelab.errors import DatasetError, UsageError, quoted
 from joulelab.learning.images import load_images, thinned
-from joulelab.serving.photographs import image_files, shipped_photographs
+from joulelab.serving.images import image_files, shipped_photographs
 
 PHOTOGRAPHS = "photographs"
 FOLDER = "folder"

@@ -7,10 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from joulelab.learning.zoo import classifier_source
-from joulelab.learning.zoo_figures import zoo_figures
-from joulelab.learning.zoo_weights import AUTO, RANDOM, published_weights, weights_used
-from joulelab.serving.model_source import ModelSource
+from joulelab.learning.zoo import (
+    AUTO,
+    RANDOM,
+    classifier_source,
+    published_weights,
+    weights_used,
+    zoo_figures,
+)
+from joulelab.serving.tasks import ModelSource
 
 OWN_WEIGHTS = "as the factory gives them"
 RESIZE, CROP = 256, 224

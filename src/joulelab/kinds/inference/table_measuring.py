@@ -30,9 +30,10 @@ from typing import Any
 
 import psutil
 
+from joulelab.energy.command import IDLE_TICKS
 from joulelab.energy.lock import DeviceLock
-from joulelab.energy.reading import Measurement, Total
-from joulelab.energy.trials import IDLE_TICKS
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.errors import ServingError
 from joulelab.formats import duration, share
 from joulelab.kinds.inference.batch_table import LOAD, SizeProfile

@@ -24,8 +24,12 @@ from joulelab.kinds.inference.prediction import ModelProfile, predict, profile_m
 from joulelab.kinds.inference.spec import InferenceConfiguration, WindowConfiguration
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.results import Batches, Served
-from joulelab.serving.saturation import saturation_in_words
-from joulelab.serving.summary import batch_histogram, producer_in_words, summary
+from joulelab.serving.summary import (
+    batch_histogram,
+    producer_in_words,
+    saturation_in_words,
+    summary,
+)
 from joulelab.serving.tasks import ServingTask
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome

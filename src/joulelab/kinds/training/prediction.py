@@ -218,7 +218,7 @@ def relative_scatter(calibrations: Sequence[Calibration]) -> float | None:
 
 def status_of(timings: Sequence[Timing]) -> Status:
     """Of energies together; measured where there is none."""
-    return Status.joint([Status.MEASURED, *(timing.energy.status for timing in timings)])
+    return Status.of_sum([Status.MEASURED, *(timing.energy.status for timing in timings)])
 
 
 def _of_mean(timings: Sequence[Timing], weight: float, scatter: float) -> tuple[float, float]:

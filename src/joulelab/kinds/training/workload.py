@@ -34,7 +34,7 @@ from joulelab.learning.engine import Hyperparameters, Member, TrainingResult, Tr
 from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
-from joulelab.learning.zoo_weights import RANDOM
+from joulelab.learning.zoo import RANDOM
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.plan import Group, check_memory

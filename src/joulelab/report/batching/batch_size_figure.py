@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from joulelab import formats
-from joulelab.analysis.policy_choice import Limit
+from joulelab.analysis.batching import Limit
 from joulelab.report.paper.layout import legend_above, require_drawable
 from joulelab.report.style import GREY, Look, Size, Width, energy_axis, looks, styled
 from joulelab.report.time_axis import limit_key, limit_line, time_axis

@@ -16,8 +16,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.min_attainable_p import min_attainable_p
-from joulelab.analysis.posthoc import dunn
+from joulelab.analysis.posthoc import dunn, min_attainable_p
 from joulelab.report.batching.runs import (
     arrivals_name,
     by_setting,

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from joulelab.analysis.policy_choice import Limit
+from joulelab.analysis.batching import Limit
 from joulelab.report.direct_labels import name_points
 from joulelab.report.paper.layout import legend_above, panels, require_drawable
 from joulelab.report.style import BLUE, GREY, VERMILLION, Size, Width, energy_axis, styled

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.batching import fixed_size
-from joulelab.analysis.pareto import undominated
-from joulelab.analysis.policy_choice import response_column
+from joulelab.analysis.batching import fixed_size, response_column
+from joulelab.analysis.trade_off import undominated
 from joulelab.report.batching.batch_size_figure import batch_size_figure
 from joulelab.report.batching.distribution_figure import batch_distribution_figure
 from joulelab.report.batching.front_figure import front_figure

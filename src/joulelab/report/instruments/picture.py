@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from joulelab import formats
-from joulelab.analysis.agreement import Agreement
-from joulelab.analysis.bland_altman import Limits
+from joulelab.analysis.agreement import Agreement, Limits
 from joulelab.report.instruments.comparison import Compared
 from joulelab.report.instruments.section import study_instruments
 from joulelab.report.pictures import Picture

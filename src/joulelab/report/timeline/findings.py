@@ -7,9 +7,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.accuracy_records import accuracy_records
-from joulelab.analysis.growth import yearly
-from joulelab.analysis.trend import Trend
+from joulelab.analysis.trend import Trend, accuracy_records, yearly
 from joulelab.report.experiment import Experiment
 from joulelab.report.tables import SIGNIFICANT_P, Table
 from joulelab.report.timeline.points import (

@@ -28,7 +28,7 @@ import pandas as pd
 
 from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_interval
 from joulelab.analysis.negative_energy import negative_energy, without_negative_energy
-from joulelab.analysis.pareto import undominated
+from joulelab.analysis.trade_off import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.report.experiment import Experiment, once
 

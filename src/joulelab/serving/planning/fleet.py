@@ -25,12 +25,15 @@ from joulelab.errors import UsageError
 from joulelab.formats import duration, significant
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.planning.arrival_thinning import thinned
-from joulelab.serving.planning.candidates import candidate_policies
-from joulelab.serving.planning.comparison import Comparison, requests_in_window
+from joulelab.serving.planning.comparison import (
+    Comparison,
+    Outcome,
+    ResponseLimit,
+    Trials,
+    requests_in_window,
+)
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Outcome, Trials
-from joulelab.serving.planning.plan import BASELINE
+from joulelab.serving.planning.plan import BASELINE, candidate_policies
 from joulelab.serving.planning.simulation import most_per_s
 from joulelab.serving.policies import Policy, parse_policy
 
