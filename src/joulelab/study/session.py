@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from joulelab.energy.reading import Measurement, Total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, quoted
 from joulelab.study.accounting import counted

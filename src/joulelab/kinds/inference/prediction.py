@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulelab.energy.reading import Measurement, Total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.kinds.inference.batch_table import LOAD, SizeProfile, batch_costs, joint_status
 from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.spec import (
