@@ -20,7 +20,7 @@ from joulelab.report.batching.findings import batching_findings
 from joulelab.report.batching.runs import histogram, ordinal, rate
 from joulelab.report.experiment import energy_basis, experiments
 from joulelab.report.pictures import Picture
-from joulelab.report.style import drawn
+from joulelab.present.style import drawn
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_table
 from joulelab.serving.results import Served

@@ -8,7 +8,7 @@ from joulelab.report import pictures
 from joulelab.report.experiment import experiments
 from joulelab.report.figures import energy_bars, ledger_bars, quantile_plot
 from joulelab.report.ledger import study_energy
-from joulelab.report.style import COLOURS, SIZES, drawn, looks, save
+from joulelab.present.style import COLOURS, SIZES, drawn, looks, save
 from joulelab.report.tables import Omitted
 
 MAKERS = (

@@ -14,7 +14,7 @@ from joulelab.report.instruments.readings import read_runs
 from joulelab.report.instruments.section import instrument_tables
 from joulelab.report.instruments.tables import agreement_table, read_table
 from joulelab.report.page import report_data, write_report
-from joulelab.report.style import drawn
+from joulelab.present.style import drawn
 from joulelab.report.tables import Omitted
 
 MINUS = "\N{MINUS SIGN}"

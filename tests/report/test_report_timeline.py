@@ -11,7 +11,7 @@ from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
 
 from joulelab.errors import UsageError
 from joulelab.report.pictures import Picture
-from joulelab.report.style import drawn
+from joulelab.present.style import drawn
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_table
 from joulelab.report.timeline.findings import timeline_findings

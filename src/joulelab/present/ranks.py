@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from joulelab import formats
 from joulelab.errors import UsageError
-from joulelab.report.style import BLUE, GREY, VERMILLION, Size, Width, styled
+from joulelab.present.style import BLUE, GREY, VERMILLION, Size, Width, styled
 
 # Shares of the width: names on either side, and what stays free beside them.
 NAMES, GAP = 0.3, 0.012

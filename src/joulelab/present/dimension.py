@@ -1,4 +1,4 @@
-"""Figure 9 of the paper: grid and random search where only one of three variables matters.
+"""Two searches where only one of three variables matters (Figure 9 of CAIN 2023).
 
 The cubes are drawn in cabinet projection, in which the front stays as it is and depth goes up and
 to the right at half its length::
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from joulelab import formats
-from joulelab.report.paper.layout import panel_titles
-from joulelab.report.style import (
+from joulelab.present.panels import lettered
+from joulelab.present.style import (
     GREY,
     INK,
     PALE,
@@ -34,7 +34,6 @@ from joulelab.report.style import (
     looks,
     styled,
 )
-from joulelab.study.demonstration import EffectiveDimension, Search
 
 Floats = NDArray[np.float64]
 
@@ -45,16 +44,35 @@ ACROSS, UPWARDS = DEPTH * math.cos(ANGLE), DEPTH * math.sin(ANGLE)
 AROUND = 0.06
 
 
-def effective_dimension_figure(found: EffectiveDimension, width: Width = "page") -> Figure:
-    """Figure 9: where both strategies tried, and what they saw of the variable that matters.
+@dataclass(frozen=True)
+class Tried:
+    """What one search tried.
+
+    Attributes:
+        title: name of the search.
+        points: (n, 3), between 0 and 1; the first variable matters.
+        responses: (n,).
+        said: what is written beside the response.
+    """
+
+    title: str
+    points: Floats
+    responses: Floats
+    said: str
+
+
+def dimension_figure(
+    searches: Sequence[Tried], response: Callable[[Floats], Floats], width: Width = "page"
+) -> Figure:
+    """Where two searches tried, and what they saw of the variable that matters.
 
     Args:
-        found: as `joulelab.study.demonstration.effective_dimension` gives it.
+        searches: both of them.
+        response: of the first variable.
         width: of the figure; in a column one search stands above the other.
     """
-    searches = (found.grid, found.random)
-    known = looks(search.strategy for search in searches)
-    titles = panel_titles([f"{search.strategy} search" for search in searches])
+    known = looks(search.title for search in searches)
+    titles = lettered([search.title for search in searches])
     across = 1 if width == "column" else 2
     with styled(width) as size:
         figure = Figure(figsize=(size.width_in, HEIGHTS_IN[width]), layout="constrained")
@@ -65,9 +83,9 @@ def effective_dimension_figure(found: EffectiveDimension, width: Width = "page")
             column = number % across
             row = 2 * (number // across)
             cube, curve = grid[row, column], grid[row + 1, column]
-            _cube(cube, search, known[search.strategy], size)
+            _cube(cube, search, known[search.title], size)
             cube.set_title(titles[number])
-            _response(curve, found, search, known[search.strategy], size)
+            _response(curve, response, search, known[search.title], size)
             if column:
                 curve.set_ylabel("")
     return figure
@@ -86,7 +104,7 @@ def projected(points: Floats) -> Floats:
     return np.stack([x1 + ACROSS * x2, x3 + UPWARDS * x2], axis=-1)
 
 
-def _cube(axes: Axes, search: Search, look: Look, size: Size) -> None:
+def _cube(axes: Axes, search: Tried, look: Look, size: Size) -> None:
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
     edges = [
         (one, other)
@@ -121,7 +139,7 @@ def _cube(axes: Axes, search: Search, look: Look, size: Size) -> None:
     axes.text(-0.03, 0.5, "x3", ha="right", va="center", **small)
 
 
-def _values_tried(axes: Axes, search: Search, look: Look, size: Size) -> None:
+def _values_tried(axes: Axes, search: Tried, look: Look, size: Size) -> None:
     """A tick a round on the axis of the important variable, at the bottom of the axes."""
     axes.plot(
         search.points[:, 0],
@@ -138,10 +156,10 @@ def _values_tried(axes: Axes, search: Search, look: Look, size: Size) -> None:
 
 
 def _response(
-    axes: Axes, found: EffectiveDimension, search: Search, look: Look, size: Size
+    axes: Axes, response: Callable[[Floats], Floats], search: Tried, look: Look, size: Size
 ) -> None:
     x1 = np.linspace(0.0, 1.0, 401)
-    axes.plot(x1, found.curve(x1), color=GREY, label="response")
+    axes.plot(x1, response(x1), color=GREY, label="response")
     axes.vlines(search.points[:, 0], 0, search.responses, color=PALE, linewidth=size.thin_pt)
     axes.plot(
         search.points[:, 0],
@@ -166,10 +184,7 @@ def _response(
     axes.text(
         1 + AROUND,
         0.95,
-        f"{formats.count(len(search.points), 'round')}\n"
-        f"{formats.count(search.distinct, 'value')} of x1\n"
-        f"best {formats.significant(search.best)}\n"
-        f"mean best {formats.significant(search.mean_best)}",
+        search.said,
         va="top",
         fontsize=size.small_pt,
         linespacing=1.25,

@@ -1,0 +1,204 @@
+"""Points in a plane of two values: the one figure of trade-offs.
+
+::
+
+    scatter(
+        runs.assign(group=runs["network"], front=runs["on_front"]),
+        x=Axis("energy_j", "net energy of a training, {unit}", units=formats.ENERGY, reversed=True),
+        y=Axis("accuracy", "accuracy on the test images"),
+    )
+
+Beside the two values, columns of these names say more of a point; each may be absent:
+
+======  =========================================================================
+group   its colour and marker, and its entry in the legend
+front   whether it is on the Pareto front, which is drawn as steps through rings
+name    written beside it; empty for none
+joined  points with the same value are joined by a thin line
+mark    of a whole group: a short name in bold above its middle
+======  =========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from joulelab.present.axes import Axis, Floats, Reference
+from joulelab.present.labels import name_points, spread
+from joulelab.present.panels import Canvas, Panel, Panels, as_panels, group_looks, known
+from joulelab.present.style import (
+    BLACK,
+    DASHED,
+    GREY,
+    MOST_VECTOR_POINTS,
+    Look,
+    Size,
+    Width,
+    styled,
+)
+
+ABSENT: Mapping[str, Any] = {"group": "", "front": False, "name": "", "joined": "", "mark": ""}
+"""What a point has where its column is absent."""
+FRONT = "Pareto front"
+NAMED_ROOM = 0.18
+"""Room around points of which some are named, as a share of what they span."""
+STRIP = 0.14
+"""Share of the height, above the points, in which groups are named."""
+
+
+def scatter(
+    panels: Panels,
+    x: Axis,
+    y: Axis,
+    *,
+    looks: Mapping[str, Look] | None = None,
+    references: Sequence[Reference] = (),
+    width: Width = "screen",
+    columns: int | None = None,
+    height_in: float | None = None,
+) -> Figure:
+    """Draw points with their intervals, groups, names and the Pareto front.
+
+    Args:
+        panels: the points, with the columns above; a row that lacks one of both values is not
+            drawn.
+        x: what the level axis shows.
+        y: what the upright axis shows.
+        looks: of groups, where they should not be given in order.
+        references: lines and bands in all panels.
+        width: of the figure.
+        columns: panels side by side.
+        height_in: of one panel.
+
+    Raises:
+        UsageError: there is no point.
+    """
+    shown = [_complete(one) for one in known(as_panels(panels, x, y), x, y)]
+    groups = group_looks(shown, "group", looks)
+    with styled(width) as size:
+        canvas = Canvas(shown, width, size, columns, height_in)
+        for axes, panel in canvas:
+            for _, rows in panel.rows.groupby("joined", sort=False):
+                if rows["joined"].iloc[0] != ABSENT["joined"]:
+                    axes.plot(
+                        *_places(panel, rows), color=GREY, lw=size.thin_pt, alpha=0.6, zorder=1
+                    )
+            for group, rows in panel.rows.groupby("group", sort=False):
+                line = _points(axes, panel, rows, groups[str(group)], size)
+                if group != ABSENT["group"]:
+                    line.set_label(str(group))
+                    canvas.entries.setdefault(str(group), line)
+            if panel.rows["front"].any():
+                canvas.entries[FRONT] = _front(axes, panel, size)
+        canvas.finish(references)
+        for axes, panel in canvas:
+            _mark(axes, panel, groups)
+            name_points(
+                axes, np.stack(_places(panel, panel.rows), axis=1), list(panel.rows["name"]), size
+            )
+    return canvas.figure
+
+
+def _complete(panel: Panel) -> Panel:
+    """A panel whose rows have all columns, and whose axes have room for the names of its points."""
+    absent = {name: none for name, none in ABSENT.items() if name not in panel.rows}
+    rows = panel.rows.assign(**absent)
+    rows = rows.assign(
+        group=rows["group"].astype(str),
+        front=rows["front"].astype(bool),
+        name=rows["name"].fillna(""),
+    )
+    if not rows["name"].any():
+        return replace(panel, rows=rows)
+    roomy = [replace(axis, room=max(axis.room, NAMED_ROOM)) for axis in panel.axes]
+    return replace(panel, rows=rows, x=roomy[0], y=roomy[1])
+
+
+def _places(panel: Panel, rows: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Where the points of some rows are, across and up."""
+    x, y = panel.axes
+    return x.values(rows), y.values(rows)
+
+
+def _points(axes: Axes, panel: Panel, rows: pd.DataFrame, look: Look, size: Size) -> Line2D:
+    """Markers with their intervals; very many are small, and an image within a vector file."""
+    x, y = panel.axes
+    many = len(panel.rows) > MOST_VECTOR_POINTS
+    alone = len(rows) == len(panel.rows)  # of one colour they need no edges to be told apart
+    places = _places(panel, rows)
+    across, up = x.reach(rows), y.reach(rows)
+    if across.any() or up.any():
+        axes.errorbar(
+            *places,
+            yerr=up if up.any() else None,
+            xerr=across if across.any() else None,
+            fmt="none",
+            ecolor=look.colour,
+            elinewidth=size.thin_pt,
+        )
+    (line,) = axes.plot(
+        *places,
+        linestyle="none",
+        marker=look.marker,
+        markersize=(0.7 if many else 1.0) * size.marker_pt,
+        markeredgecolor=look.colour if look.hollow or alone else "white",
+        markeredgewidth=size.thin_pt if look.hollow else 0.2 if many else 0.4,
+        color=look.colour,
+        markerfacecolor="white" if look.hollow else look.colour,
+        alpha=0.85 if many else 1.0,
+        rasterized=many,
+        zorder=3,
+    )
+    return line
+
+
+def _front(axes: Axes, panel: Panel, size: Size) -> Line2D:
+    """The front as steps: what it reaches at a level is reached at all the worse ones, too."""
+    x, _ = panel.axes
+    along = panel.rows[panel.rows["front"]].sort_values(x.of)
+    (line,) = axes.step(
+        *_places(panel, along),
+        where="post",
+        color=BLACK,
+        linestyle=DASHED,
+        linewidth=size.thin_pt,
+        marker="o",
+        markersize=1.7 * size.marker_pt,
+        markerfacecolor="none",
+        markeredgewidth=1.2 * size.thin_pt,
+        label=FRONT,
+        zorder=4,
+    )
+    return line
+
+
+def _mark(axes: Axes, panel: Panel, groups: Mapping[str, Look]) -> None:
+    """Name groups above their middle, in a strip that is kept free of points."""
+    marks = panel.rows.drop_duplicates("group").set_index("group")["mark"]
+    marks = marks[marks != ABSENT["mark"]]
+    if not len(marks):
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + STRIP * (high - low))
+    (first, last), x = axes.get_xlim(), panel.axes[0]
+    middles = panel.rows.groupby("group")[x.of].median().loc[marks.index]
+    wanted = ((middles - first) / (last - first)).clip(0.05, 0.95)
+    for (group, mark), place in zip(marks.items(), spread(list(wanted), 0.12), strict=True):
+        axes.text(
+            place,
+            0.985,
+            mark,
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            fontweight="bold",
+            color=groups[str(group)].colour,
+        )
