@@ -257,7 +257,7 @@ def set_ticks(axes: Axes, which: Which, axis: Axis, size: Size) -> None:
     ]
     drawn.set_label_text("\n".join(lines))
     several = int(room_pt / (size.small_pt * (7 * LETTER if which == "x" else 2.2)))
-    several = min(max(several, 2), 6)
+    several = min(max(several, 2), 8)
     low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
     if axis.names:
         _set_names(axes, which, axis.names, size)

@@ -30,6 +30,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
@@ -157,18 +158,18 @@ def _curve(
     style: dict[str, Any] = {
         "marker": look.marker if marked.any() else "",
         "markersize": marker_pt if named or not pale else 0.5 * marker_pt,
-        "color": look.colour,
+        "markeredgecolor": look.colour,
     }
     (line,) = axes.plot(
         places,
         values,
+        color=to_rgba(look.colour, 0.5 if pale else 1.0),
         linestyle=look.dash if look.dash and not pale else "-" if look.dash else "none",
         linewidth=size.thin_pt if pale or len(rows) > MOST_POINTS else size.line_pt,
         drawstyle=f"steps-{step}" if step else "default",
         markevery=[int(place) for place in filled],
-        markeredgecolor="white" if look.dash else look.colour,
-        markeredgewidth=0.5 * size.thin_pt,
-        alpha=0.6 if pale else 1.0,
+        markerfacecolor=look.colour,
+        markeredgewidth=size.thin_pt,
         clip_on=not x.limits,
         zorder=3 if look.dash else 2,
         **style,

@@ -34,8 +34,9 @@ TIED = 1.5
 """From this distance on a name needs a line to its point."""
 OUTSIDE = 4.0
 """So many times worse is a spot outside the axes than one that is covered."""
-UNCLEAR = 0.3
-"""As bad as so much of it covered is a name beside its point that is nearer to another."""
+UNCLEAR = 0.4
+"""As bad as so much of it covered: a name nearer to another point, or a line through another name.
+"""
 EQUAL = 1e-9
 SHARE = 0.9
 """Size of a point's name, as a share of that of small text; in print no text is below 7 pt."""
@@ -122,11 +123,11 @@ class _Namer:
         covered = _overlap(box, np.vstack([self.taken, self.written])).sum()
         cost = covered + OUTSIDE * (area - _overlap(box, self.frame[None]).sum())
         if tied:
-            spots = _along(tie, 4.0, 1.0)
-            return float(cost + sum(_overlap(spot, self.written).sum() for spot in spots))
-        # Nearer to another point than to its own, a name is read as the other's.
-        away = np.hypot(*(self.points - self.points.clip(box[:2], box[2:])).T)
-        unclear = (away < np.hypot(*(tie[1] - tie[0])) - 1).any()
+            crossed = [_overlap(spot, self.written).any() for spot in _along(tie, 4.0, 1.0)]
+            unclear = any(crossed)
+        else:
+            away = np.hypot(*(self.points - self.points.clip(box[:2], box[2:])).T)
+            unclear = bool((away < np.hypot(*(tie[1] - tie[0])) - 1).any())
         return float(cost + UNCLEAR * area * unclear)
 
     def _tie(self, ends: Floats) -> None:
