@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from joulelab.energy.reading import Measurement, Reading, Status, total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group, Plan, make_plan
 from joulelab.study.store import Store

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "energ
 from sensed_power import CARDS, PROFILES, Trial, trials
 
 from joulelab.energy.nvidia_cards import logged_sensor
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.recording import Recording, read_recording
 
 CARD = "NVIDIA GeForce RTX 3090"
@@ -62,7 +62,7 @@ def print_beside_the_meter(data_dir: Path | None) -> None:
         print(f"There is no recording of a GPU beside a power meter: {where}.\n")
         return
     unnamed = read_recording(folder / "rtx3090.csv")
-    named = replace(unnamed, stretches=tuple(_named(one) for one in unnamed.stretches))
+    named = replace(unnamed, channel_samples=tuple(_named(one) for one in unnamed.channel_samples))
     with (folder / "rtx3090-meter.csv").open(encoding="utf-8") as file:
         windows = [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
     rows = []
@@ -75,9 +75,9 @@ def print_beside_the_meter(data_dir: Path | None) -> None:
     print(table(head, rows))
 
 
-def _named(stretch: Stretch) -> Stretch:
-    channel = replace(stretch.channel, sensor=logged_sensor("power.draw", CARD))
-    return replace(stretch, channel=channel)
+def _named(samples: ChannelSamples) -> ChannelSamples:
+    channel = replace(samples.channel, sensor=logged_sensor("power.draw", CARD))
+    return replace(samples, channel=channel)
 
 
 def _beside(recording: Recording, windows: Iterable[tuple[float, ...]]) -> list[Trial]:

@@ -22,8 +22,8 @@ from scipy.special import ndtr
 
 from joulelab.analysis.interaction import interactions
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.paired import rank_biserial
 from joulelab.analysis.stratified import stratified
+from joulelab.analysis.two_samples import rank_biserial
 
 SIZES = (6, 8, 10, 15, 20, 30, 60)
 SHIFTS = (0.0, 0.25, 0.5, 1.0)

@@ -17,9 +17,9 @@ import numpy as np
 from figures import machine, spread, table, verdict, versions
 
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
+from joulelab.serving.planning.comparison import ResponseLimit
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.fleet import fleet
-from joulelab.serving.planning.limit import ResponseLimit
 from joulelab.serving.planning.plan import plan
 from joulelab.serving.planning.simulation import Simulated, simulate
 from joulelab.serving.policies import parse_policy

@@ -33,8 +33,14 @@ from pathlib import Path
 from figures import machine, spread, table, versions
 
 from joulelab.energy.detection import open_recorder
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.energy.reading import Measurement, Total
-from joulelab.serving.photographs import shipped_photographs
+from joulelab.serving.images import shipped_photographs
+from joulelab.kinds.inference.batch_table import SizeProfile, batch_costs
+from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.models import find_model
+from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import most_per_s, simulate
 from joulelab.serving.policies import parse_policy
@@ -42,10 +48,6 @@ from joulelab.serving.results import Served
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
 from joulelab.study.accounting import counted
 from joulelab.study.device import Device, find_device
-from joulelab.study.inference.executor import ServingJob
-from joulelab.study.inference.models import find_model
-from joulelab.study.inference.profiling import SizeProfile, batch_costs
-from joulelab.study.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 
 MODELS = ("shufflenet_v2_x0_5", "resnet18")
 CELLS = (

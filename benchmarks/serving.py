@@ -34,11 +34,10 @@ from figures import machine, spread, table, verdict, versions
 from PIL import Image
 from serving_models import Null
 
-from joulelab.serving.model_source import ModelSource
 from joulelab.serving.results import Served
 from joulelab.serving.session import ServingSession
 from joulelab.serving.summary import gap_errors_s, sent_per_s
-from joulelab.serving.tasks import ImageSource, ServingTask
+from joulelab.serving.tasks import ImageSource, ModelSource, ServingTask
 
 SIDE = 8
 RATE_PER_S = 500

@@ -50,7 +50,7 @@ import joulelab
 from joulelab.errors import JoulelabError
 from joulelab.learning.engine import Engine, Member, TrainingResult, TrainingTask
 from joulelab.learning.fast.engine import FastEngine
-from joulelab.learning.fast.products import linear, onednn_available
+from joulelab.learning.fast.kernels import linear, onednn_available
 from joulelab.learning.fast.schedule import ScheduleFile
 from joulelab.learning.images import Images, Split, load_images, thinned
 from joulelab.learning.networks import build_network, count_parameters

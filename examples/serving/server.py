@@ -29,8 +29,8 @@ from starlette.routing import Route
 
 from joulelab.errors import JoulelabError
 from joulelab.serving.images import CHANNELS, UnreadableImageError, prepare
-from joulelab.serving.model_source import ModelSource
 from joulelab.serving.policies import Policy, ask, parse_policy
+from joulelab.serving.tasks import ModelSource
 
 MOST_BYTES = 20_000_000
 

@@ -15,8 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from joulelab.energy.decorator import measured
-    from joulelab.energy.measuring import measure, measure_idle
+    from joulelab.energy.measuring import measure, measure_idle, measured
     from joulelab.energy.monitor import Monitor
     from joulelab.forecast.training_forecast import TrainingForecast
     from joulelab.study.results import Results
@@ -41,7 +40,7 @@ _LAZY = {
     "TrainingForecast": "joulelab.forecast.training_forecast",
     "measure": "joulelab.energy.measuring",
     "measure_idle": "joulelab.energy.measuring",
-    "measured": "joulelab.energy.decorator",
+    "measured": "joulelab.energy.measuring",
 }
 
 

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
@@ -100,22 +101,26 @@ def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, sync: bool = False, private: bool = False) -> Iterator[IO[bytes]]:
     """A file to write into, which takes the place of `path` once it is whole.
 
     Args:
         path: of the file.
         sync: wait until it is on the disk.
+        private: only the user may read a new file, and one that is there keeps its mode.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)  # of a process that was killed, or a link that somebody planted
-    number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS
+    number = os.open(fresh, flags, 0o600 if private else 0o666)
     try:
         with os.fdopen(number, "wb") as file:
             yield file
+            if private and path.exists():
+                shutil.copymode(path, fresh)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())

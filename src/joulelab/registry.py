@@ -16,9 +16,10 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from joulelab.errors import PluginError, UnknownNameError, quoted
 
@@ -81,8 +82,7 @@ class Registry(Generic[T]):
         if name in self._registered:
             return self._registered[name][0]
         if name in self._builtin:
-            module, attribute = self._builtin[name][0].split(":")
-            part: T = getattr(importlib.import_module(module), attribute)
+            part: T = imported(self._builtin[name][0])
             return part
         outside = self._entry_points().get(name)
         if outside is None:
@@ -100,7 +100,7 @@ class Registry(Generic[T]):
         return [*ours, *outside, *own]
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return {point.name: point for point in _installed().select(group=self.group)}
 
     def _load(self, point: EntryPoint) -> T:
         try:
@@ -166,10 +166,27 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
     return digest
 
 
+def imported(reference: str) -> Any:  # noqa: ANN401 - whatever stands there
+    """The object of ``"module:attribute"``, imported now."""
+    module, attribute = reference.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _described(part: object) -> object:
+    """What documents a part: the part, or the class that it names in ``described_by``."""
+    return getattr(part, "described_by", part)
+
+
+@cache
+def _installed() -> Any:  # noqa: ANN401 - SelectableGroups before Python 3.12, then EntryPoints
+    """The entry points of all installed packages, whose metadata are read once."""
+    return entry_points()
+
+
 def _first_line(part: object) -> str:
-    return (getattr(part, "__doc__", None) or "no description").strip().splitlines()[0]
+    return (getattr(_described(part), "__doc__", None) or "no description").strip().splitlines()[0]
 
 
 def _origin(part: object) -> str:
-    module = sys.modules.get(getattr(part, "__module__", ""))
+    module = sys.modules.get(getattr(_described(part), "__module__", ""))
     return getattr(module, "__file__", None) or "this program"

@@ -17,20 +17,17 @@
     runs = 1_000_000
     memory_gb = 64
 
-It lies where `JOULELAB_SETTINGS` says, else in ``~/.config/joulelab/settings.toml``; there need be
-none. A table under ``meter`` goes to the detector of that name; see `joulelab.energy.detection`.
-`Limits` says what the limits are for.
+The file is the one that `JOULELAB_SETTINGS` names, else ``~/.config/joulelab/settings.toml``; it
+is optional. A table under ``meter`` goes to the detector of that name; see
+`joulelab.energy.detection`. `Limits` says what the limits are for.
 
-`save_calibration` is the one that writes it: what the user has written stays as it is, comments and
-order as well.
+Only `save_calibration` writes it: what the user has written stays as it is, comments and order as
+well.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import tempfile
 import tomllib
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
@@ -38,7 +35,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import SettingsError, quoted, suggestion
-from joulelab.plain import PlainDataError, is_there, parse_toml, read_text
+from joulelab.files import replacing
+from joulelab.plain import PlainDataError, expanded, is_there, parse_toml, read_text
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -115,11 +113,16 @@ def load_limits() -> Limits:
 
 
 def settings_path() -> Path:
-    """Where the settings lie, whether or not there are any."""
+    """The settings file, whether or not it exists; below ``~`` as it stands without a home."""
     if own := os.environ.get(VARIABLE):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        return expanded(own)
+    base = os.environ.get("XDG_CONFIG_HOME") or expanded("~/.config")
     return Path(base) / "joulelab" / "settings.toml"
+
+
+def _has_settings(path: Path) -> bool:
+    """Whether there is a settings file; a folder ``~`` in the working directory is not a home."""
+    return path.parts[:1] != ("~",) and is_there(path)
 
 
 def load_settings() -> dict[str, Any]:
@@ -129,7 +132,7 @@ def load_settings() -> dict[str, Any]:
         SettingsError: the file cannot be read, is no TOML, or has a table nobody knows.
     """
     path = settings_path()
-    if not is_there(path):
+    if not _has_settings(path):
         if os.environ.get(VARIABLE):
             raise SettingsError(
                 f"{path}, named in {VARIABLE}, does not exist", f"make it, or unset {VARIABLE}"
@@ -174,6 +177,10 @@ def save_calibration(
     from tomlkit.items import InlineTable
 
     path, expected = settings_path(), _calibrations(factors, known or {})
+    if path.parts[:1] == ("~",):
+        raise SettingsError(
+            f"{path} cannot be written: you have no home folder", f"name a file in {VARIABLE}"
+        )
     try:
         document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
         for factor in factors:
@@ -192,7 +199,10 @@ def save_calibration(
             "write each meter as a table of its own, [meter.nvml]",
         )
     try:
-        _replace(path, text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A link stays a link; a new file is private, for it may hold passwords.
+        with replacing(path.resolve(), private=True) as file:
+            file.write(text.encode("utf-8"))
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror or error}",
@@ -221,7 +231,7 @@ def load_settings_if_any() -> dict[str, Any]:
     Raises:
         SettingsError: as `load_settings`.
     """
-    return load_settings() if settings_path().exists() else {}
+    return load_settings() if _has_settings(settings_path()) else {}
 
 
 def _calibrations(
@@ -259,20 +269,3 @@ def _calibration_table(
     own["calibration"] = table
     made: MutableMapping[str, Any] = own["calibration"]
     return made
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all; it may hold passwords, so it keeps its mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = path.resolve()  # a link stays a link
-    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 600
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        if target.exists():
-            shutil.copymode(target, name)
-        Path(name).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from joulelab.analysis.agreement import ONE_RUN, agreement, agreements
-from joulelab.analysis.bland_altman import (
+from joulelab.analysis.agreement import (
     APPROXIMATE,
     EXACT,
+    ONE_RUN,
+    agreement,
+    agreements,
+    calibrate,
     limits_of_differences,
     limits_of_ratios,
     proportional_bias,
 )
-from joulelab.analysis.calibration import calibrate
-from joulelab.analysis.concordance import concordance, pearson
-from joulelab.analysis.deming import deming
-from joulelab.analysis.impossible import impossible, in_words, without_impossible
-from joulelab.analysis.line import Line
-from joulelab.analysis.passing_bablok import passing_bablok
+from joulelab.analysis.correlation import concordance, pearson
+from joulelab.analysis.line import Line, deming, passing_bablok
+from joulelab.analysis.negative_energy import in_words, negative_energy, without_negative_energy
 from joulelab.errors import UsageError
 
 # Peak expiratory flow by two meters, Bland and Altman, Lancet 327 (1986), first measurements.
@@ -293,12 +293,12 @@ def test_impossible_readings_are_named_and_left_out_with_their_run():
     assert found.ratios.mean.value == pytest.approx((0.5 * 0.5 * 81 / 160) ** (1 / 3))
     assert "b, cc_cpu_j \N{MINUS SIGN}6" in in_words(found.impossible)
     assert agreement(runs, "cc_j", "wall_j").n == 4
-    assert in_words(impossible(runs, "wall_j")) == ""
+    assert in_words(negative_energy(runs, "wall_j")) == ""
 
 
 def test_an_infinite_reading_is_impossible_and_taken_for_unknown():
     runs = pd.DataFrame({"run": ["a", "b", "c", "d"], "gpu_j": [np.inf, 3.0, 0.0, 1e308]})
-    kept, found = without_impossible(runs, "gpu_j", "run")
+    kept, found = without_negative_energy(runs, "gpu_j", "run")
     said = "3 impossible energies: a, gpu_j infinite; c, gpu_j 0; d, gpu_j 1e+308"
     assert in_words(found) == said
     assert kept["gpu_j"].notna().tolist() == [False, True, False, False]
@@ -306,7 +306,7 @@ def test_an_infinite_reading_is_impossible_and_taken_for_unknown():
 
 def test_many_impossible_readings_are_counted_and_the_first_named():
     runs = pd.DataFrame({"gpu_j": [-1.0] * 8})
-    line = in_words(impossible(runs, "gpu_j"))
+    line = in_words(negative_energy(runs, "gpu_j"))
     assert line.startswith("8 impossible energies: 0, gpu_j")
     assert line.endswith("and 3 more")
 

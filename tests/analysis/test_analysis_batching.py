@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.batching import cells, fixed_size, per_request
+from joulelab.analysis.batching import Limit, cells, choose, fixed_size, per_request
 from joulelab.analysis.comparison import ratio_of_means, repetitions_to_tell
-from joulelab.analysis.least_p import least_p
-from joulelab.analysis.policy_choice import Limit, choose
-from joulelab.analysis.posthoc import dunn
+from joulelab.analysis.posthoc import dunn, min_attainable_p
 from joulelab.errors import UsageError
 
 EACH = "net_per_request_j"
@@ -279,8 +277,8 @@ def test_no_order_of_the_runs_gives_a_smaller_p(sizes):
         groups = [group for group in order for _ in range(sizes[group])]
         runs = pd.DataFrame({"policy": groups, "j": np.arange(len(groups), dtype=float)})
         least = min(least, dunn(runs, "policy", "j")["p_adjusted"].min())
-    assert least_p(sizes) == pytest.approx(least)
+    assert min_attainable_p(sizes) == pytest.approx(least)
 
 
 def test_a_single_group_has_no_p():
-    assert math.isnan(least_p([5, 0]))
+    assert math.isnan(min_attainable_p([5, 0]))

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.clusters import clusters
+from joulelab.analysis.trade_off import clusters
 from joulelab.errors import UsageError
 
 

@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from joulelab.analysis.correlation import rank_correlation
 from joulelab.analysis.coupling import coupling
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.rank_correlation import rank_correlation
 from joulelab.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from joulelab.analysis.dominance import cliffs_delta, dominance, magnitude, separated_bound
+from joulelab.analysis.two_samples import cliffs_delta, dominance, magnitude, separated_bound
 from joulelab.errors import UsageError
 
 # Hogarty and Kromrey (1999), the example of R's effsize.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from joulelab.analysis.friedman import (
+from joulelab.analysis.ranking import (
     DRAWN,
     EXACT,
     block_ranks,
@@ -68,7 +68,7 @@ def test_too_many_orders_are_drawn_and_come_near_the_exact_p(monkeypatch):
     ranks = block_ranks(np.random.default_rng(4).normal([0, 0.3, 0.6], 1, (10, 3)))
     exact, _ = permutation_p(ranks)
 
-    monkeypatch.setattr("joulelab.analysis.friedman.MOST_SUMS", 1)
+    monkeypatch.setattr("joulelab.analysis.ranking.MOST_SUMS", 1)
     drawn, method = permutation_p(ranks, seed=7)
 
     assert method == DRAWN

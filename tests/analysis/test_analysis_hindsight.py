@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.prediction.hindsight import hindsight
-from joulelab.analysis.prediction.scores import Predicted, score
+from joulelab.analysis.prediction.scores import Predicted, hindsight, score
 from joulelab.errors import UsageError
 
 

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from joulelab.analysis.hodges_lehmann import shift
-from joulelab.analysis.paired import wilcoxon_p
+from joulelab.analysis.two_samples import shift, wilcoxon_p
 
 
 def accepted(differences, confidence):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from joulelab.analysis.inversion import inversions, logarithms
+from joulelab.analysis.coupling import inversions, logarithms
 
 
 def measured(durations, powers, n=12, seed=0, scatter=0.02):

@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.levels import extremes, groups, levels
-from joulelab.analysis.missing import complete, numbers
+from joulelab.analysis.frames import complete, extremes, groups, levels, numbers
 from joulelab.errors import UsageError
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from joulelab.analysis.normality import NOTE, normality, qq
+from joulelab.analysis.assumptions import NOTE, normality, qq
 
 
 def test_the_published_energies_are_not_normal_taken_together(architecture):

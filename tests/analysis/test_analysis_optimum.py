@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.convergence import convergence
-from joulelab.analysis.optimum import (
+from joulelab.analysis.convergence import (
     ONE_REPETITION,
     SOME_ONE_REPETITION,
+    convergence,
     optimum_uncertainty,
+    score_rounds,
     winners,
 )
-from joulelab.analysis.rounds import score_rounds
 from joulelab.errors import UsageError
 
 

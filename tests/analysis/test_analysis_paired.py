@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from joulelab.analysis.paired import EXACT_TO, holm, rank_biserial, wilcoxon_p
+from joulelab.analysis.posthoc import holm
 from joulelab.analysis.rounding import without_noise
+from joulelab.analysis.two_samples import EXACT_TO, rank_biserial, wilcoxon_p
 
 # Hollander and Wolfe (1973), 29f: depression of nine patients at two visits, as in R's wilcox.test.
 FIRST = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])

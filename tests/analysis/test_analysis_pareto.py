@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulelab.analysis.pareto import pareto, undominated
+from joulelab.analysis.trade_off import pareto, undominated
 
 FACTORS = ["linear_layers", "conv_layers", "relu"]
 

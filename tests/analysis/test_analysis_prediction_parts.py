@@ -5,22 +5,30 @@ import math
 import numpy as np
 import pytest
 
-from joulelab.analysis.prediction.baselines import (
+from joulelab.analysis.prediction.scores import (
+    Predicted,
     green_algorithms_j,
     last_window_j,
     mean_so_far_j,
     random_window_j,
+    score,
     tdp_j,
 )
-from joulelab.analysis.prediction.mixture import Normal, interval, mean, quantile
-from joulelab.analysis.prediction.rhythm import autocorrelation, period
-from joulelab.analysis.prediction.scores import Predicted, score
-from joulelab.analysis.prediction.stable_point import (
+from joulelab.analysis.prediction.step import (
+    Normal,
+    mixture_interval,
+    mixture_mean,
+    mixture_quantile,
+)
+from joulelab.analysis.prediction.traces import (
+    PowerTrace,
+    autocorrelation,
+    bin_length_s,
     end_of_start_up,
     find_stable_part,
     find_troughs,
+    period,
 )
-from joulelab.analysis.prediction.traces import PowerTrace, bin_length_s
 from joulelab.errors import UsageError
 
 RAMP = PowerTrace.of([10.0, 11.0, 13.0, 14.0], [0.0, 1.0, 3.0, 4.0])
@@ -139,16 +147,16 @@ def test_a_slow_drift_is_no_change_of_phase():
 
 
 def test_one_normal_has_the_quantiles_of_the_tables():
-    assert quantile([Normal(1.0, 0.0, 1.0)], 0.975) == pytest.approx(1.959964, abs=1e-5)
+    assert mixture_quantile([Normal(1.0, 0.0, 1.0)], 0.975) == pytest.approx(1.959964, abs=1e-5)
 
 
 def test_a_mixture_far_apart_has_one_end_in_each_part():
     parts = [Normal(0.5, 0.0, 1.0), Normal(0.5, 100.0, 2.0)]
-    low, high = interval(parts, 0.9)
+    low, high = mixture_interval(parts, 0.9)
     # 5 % of the whole is a tenth of each half
     assert low == pytest.approx(-1.281552, abs=1e-4)
     assert high == pytest.approx(100 + 2 * 1.281552, abs=1e-4)
-    assert mean(parts) == 50.0
+    assert mixture_mean(parts) == 50.0
 
 
 STEPS = PowerTrace.of(np.arange(101.0), np.r_[np.full(60, 10.0), np.full(41, 20.0)])

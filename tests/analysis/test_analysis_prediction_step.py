@@ -6,10 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from joulelab.analysis.prediction.phase_change import FINE_TUNING, PhaseChange
-from joulelab.analysis.prediction.stable_point import StablePart
-from joulelab.analysis.prediction.step import levels_to_come, observed_level, predict_step
-from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.analysis.prediction.step import (
+    FINE_TUNING,
+    PhaseChange,
+    levels_to_come,
+    observed_level,
+    predict_step,
+)
+from joulelab.analysis.prediction.traces import PowerTrace, StablePart
 from joulelab.errors import UsageError
 
 IDLE_W, FROZEN_W, FULL_W, DIP_W = 20.0, 100.0, 140.0, 80.0

@@ -6,10 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.prediction import grouped_regression
-from joulelab.analysis.prediction.before import learn
-from joulelab.analysis.prediction.grouped_regression import KERNEL, LINEAR, fit_by_group
-from joulelab.analysis.prediction.stored_runs import FEATURES, stored_runs
+from joulelab.analysis.prediction import before
+from joulelab.analysis.prediction.before import (
+    FEATURES,
+    KERNEL,
+    LINEAR,
+    fit_by_group,
+    learn,
+    stored_runs,
+)
 from joulelab.errors import UsageError
 
 STEPS = 500.0
@@ -202,7 +207,7 @@ def test_a_constant_power_is_judged_by_the_same_groups(rng):
 
 
 def test_above_a_thousand_rows_the_kernel_is_left_out(rng, monkeypatch):
-    monkeypatch.setattr(grouped_regression, "MOST_KERNEL_ROWS", 20)
+    monkeypatch.setattr(before, "MOST_KERNEL_ROWS", 20)
     assert set(learn(stored_runs(made_up(rng, groups=25))).mape) == {LINEAR}
 
 

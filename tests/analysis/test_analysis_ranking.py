@@ -4,8 +4,7 @@ import pytest
 import scikit_posthocs
 from scipy import stats
 
-from joulelab.analysis.friedman import EXACT
-from joulelab.analysis.ranking import critical_difference, rank_treatments
+from joulelab.analysis.ranking import EXACT, critical_difference, rank_treatments
 from joulelab.errors import UsageError
 
 # Demsar (JMLR 7, 2006), Table 6: AUC of C4.5 and three variants of it over 14 data sets.

@@ -7,24 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.bland_altman import limits_of_ratios, proportional_bias
-from joulelab.analysis.calibration import calibrate
+from joulelab.analysis.agreement import calibrate, limits_of_ratios, proportional_bias
+from joulelab.analysis.assumptions import equal_variances, normality
 from joulelab.analysis.claims.search import search_claims
 from joulelab.analysis.comparison import difference_interval, mean_interval, ratio_interval
-from joulelab.analysis.concordance import concordance, pearson
-from joulelab.analysis.coupling import coupling
-from joulelab.analysis.deming import deming
-from joulelab.analysis.dominance import cliffs_delta
-from joulelab.analysis.inversion import inversions
+from joulelab.analysis.correlation import concordance, pearson, rank_correlation
+from joulelab.analysis.coupling import coupling, inversions
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.normality import normality
-from joulelab.analysis.passing_bablok import passing_bablok
+from joulelab.analysis.line import deming, passing_bablok
 from joulelab.analysis.posthoc import dunn
-from joulelab.analysis.rank_correlation import rank_correlation
 from joulelab.analysis.ranking import rank_treatments
 from joulelab.analysis.rounding import constant, sample_std, without_noise
 from joulelab.analysis.trend import trend
-from joulelab.analysis.variances import equal_variances
+from joulelab.analysis.two_samples import cliffs_delta
 from joulelab.analysis.variation import variation
 
 SEVEN = (1.0, 2.5, 3.0, 4.2, 5.0, 6.1, 7.7)

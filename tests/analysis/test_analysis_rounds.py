@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.convergence import score_rounds
 from joulelab.errors import UsageError
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from joulelab.analysis.variances import equal_variances
+from joulelab.analysis.assumptions import equal_variances
 from joulelab.errors import UsageError
 
 

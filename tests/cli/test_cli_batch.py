@@ -13,13 +13,12 @@ import psutil
 import pytest
 
 from joulelab.energy.reading import Status, Total
+from joulelab.kinds.inference import table_measuring
+from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
+from joulelab.kinds.inference.batch_table_file import read_table, write_table
 from joulelab.serving.arrivals import parse_arrivals
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.planning.comparison import ResponseLimit
 from joulelab.serving.planning.plan import plan
-from joulelab.study.inference import table_measuring
-from joulelab.study.inference.batch_table import BatchTable
-from joulelab.study.inference.batch_table_file import read_table, write_table
-from joulelab.study.inference.profiling import SizeProfile
 
 SIZES = (1, 4, 16)
 SECONDS = (0.0050, 0.0075, 0.0190)

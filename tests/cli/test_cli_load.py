@@ -19,9 +19,11 @@ import pytest
 from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 
 from joulelab.cli.load_report import LoadReport
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status
 from joulelab.energy.reading import Measurement, Reading, Status
-from joulelab.serving.http_exchanges import Exchanges
-from joulelab.serving.photographs import shipped_photographs
+from joulelab.serving.http_results import Exchanges
+from joulelab.serving.images import shipped_photographs
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = ("--arrivals", "uniform-jitter(200)", "--requests", 20, "--idle", 0)

@@ -18,7 +18,7 @@ from joulelab.energy.reading import Status
 from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.study import Study
 from joulelab.study.study_file import load_spec
-from joulelab.study.work import Briefing
+from joulelab.study.workload import WorkloadSummary
 
 
 def shown(spec, seconds, train_images=None, **changes):
@@ -29,7 +29,7 @@ def shown(spec, seconds, train_images=None, **changes):
     )
     networks = {(c.experiment, c.name): "net" for c in plan.configurations}
     prediction = Prediction(networks, {"net": replace(one, **changes)}, drift=0.1 / 1.96)
-    briefing = Briefing(
+    summary = WorkloadSummary(
         "reference engine, fp32",
         "training",
         "of 1 epoch on digits (100 training and 100 test images)",
@@ -38,7 +38,7 @@ def shown(spec, seconds, train_images=None, **changes):
     )
     out = io.StringIO()
     console = Console(file=out, width=200)
-    show_plan(console, spec, plan, prediction, {}, [briefing])
+    show_plan(console, spec, plan, prediction, {}, [summary])
     return out.getvalue()
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from joulelab.energy.meter import Channel
 from joulelab.energy.nvidia_cards import RELATIVE_ERROR, logged_sensor
 from joulelab.energy.reading import Status
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.recording import Recording
 from joulelab.energy.traces.trace_file import TraceAbout
 
@@ -185,4 +185,4 @@ def _recording(card: Card, rows_s: Floats, said_w: Floats, interval_s: float) ->
         0.0,
         sensor=logged_sensor(card.column, card.name),
     )
-    return Recording(TraceAbout(), (Stretch(channel, rows_s, said_w, interval_s),))
+    return Recording(TraceAbout(), (ChannelSamples(channel, rows_s, said_w, interval_s),))

@@ -10,7 +10,7 @@ from sensed_power import CARDS, PROFILES, trials
 from joulelab.energy.meter import Channel
 from joulelab.energy.nvidia_cards import architecture_of, highest_w, logged_sensor
 from joulelab.energy.reading import Status
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.trace import Sensor, integrate
 from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.energy.traces.trace_file import TraceAbout
@@ -82,7 +82,7 @@ def test_so_it_does_in_a_log_that_is_slower_than_the_window(interval_s):
 def test_a_window_between_two_rows_may_have_the_power_of_either():
     times, power = np.arange(0.0, 40.0, 4.0), np.where(np.arange(10) < 5, 100.0, 300.0)
     channel = Channel("gpu:0", "x", "power", Status.MEASURED, 0.0, 0.1, sensor=Sensor(0.1))
-    recording = Recording(TraceAbout(), (Stretch(channel, times, power, 4.0),))
+    recording = Recording(TraceAbout(), (ChannelSamples(channel, times, power, 4.0),))
     reading = recording.measure(17.0, 18.5)["gpu:0"]  # between 100 W at 16 s and 300 W at 20 s
     assert reading.gross_j == pytest.approx(150)
     assert reading.error_j >= 300

@@ -9,7 +9,7 @@ from fake_plug import FakeShelly
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters, open_recorder
 from joulelab.energy.meters.calibrated import EVERY, CalibratedMeter
-from joulelab.energy.meters.nvml_settings import factors_by_uuid
+from joulelab.energy.meters.nvml import factors_by_uuid
 from joulelab.errors import SettingsError
 from joulelab.settings import CalibrationFactor, kept_calibration, save_calibration
 
@@ -96,7 +96,7 @@ def test_an_impossible_factor_is_refused_with_file_and_key(settings, factor, met
 
 def test_a_key_that_is_no_domain_or_no_card_is_refused(settings):
     settings('[meter.estimate]\ncalibration = { "CPU 0" = 1.1 }\n')
-    with pytest.raises(SettingsError, match="'CPU 0' is no name of a domain"):
+    with pytest.raises(SettingsError, match="'CPU 0' is not the name of a domain"):
         find_meters(["estimate"])
     with pytest.raises(SettingsError, match="'gpu:0' is no UUID"):
         factors_by_uuid({"gpu:0": 1.06})

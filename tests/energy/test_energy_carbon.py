@@ -15,7 +15,7 @@ from codecarbon.external.geography import CloudMetadata, GeoMetadata
 from codecarbon.input import DataSource
 
 from joulelab import formats
-from joulelab.energy.carbon import tables as carbon_tables
+from joulelab.energy.carbon import places as carbon_tables
 from joulelab.energy.carbon.footprint import (
     Footprint,
     carbon_intensity,
@@ -25,7 +25,7 @@ from joulelab.energy.carbon.footprint import (
     in_zone,
 )
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
-from joulelab.energy.carbon.tables import cloud_regions, countries, regions
+from joulelab.energy.carbon.places import cloud_regions, countries, regions
 from joulelab.errors import (
     MissingDependencyError,
     SettingsError,

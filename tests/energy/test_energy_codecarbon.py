@@ -16,8 +16,7 @@ from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters
 from joulelab.energy.meter import meters
 from joulelab.energy.meters import codecarbon_meter, rapl
-from joulelab.energy.meters.codecarbon_channels import channel_of
-from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector, CodeCarbonMeter
+from joulelab.energy.meters.codecarbon_meter import CodeCarbonDetector, CodeCarbonMeter, channel_of
 from joulelab.energy.meters.codecarbon_tracker import Component, Totals, _components
 from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Reading, Status, total

@@ -10,8 +10,7 @@ import pytest
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.meters.estimate import EstimateDetector, EstimateMeter
-from joulelab.energy.meters.process_tree import descendants
-from joulelab.energy.meters.processor import Processor, table_tdp_w
+from joulelab.energy.meters.processor import Processor, descendants, table_tdp_w
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import MeterError, SettingsError, UnknownNameError
@@ -91,7 +90,7 @@ def test_a_living_child_is_counted_and_not_twice_when_it_ends():
 @pytest.mark.parametrize("listed", [True, False])
 def test_grandchildren_are_found_with_and_without_the_kernels_list(listed, monkeypatch):
     if not listed:
-        monkeypatch.setattr("joulelab.energy.meters.process_tree._lists_children", lambda _: False)
+        monkeypatch.setattr("joulelab.energy.meters.processor._lists_children", lambda _: False)
     program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as child:
         deadline_s = time.monotonic() + 30
@@ -165,8 +164,8 @@ def test_a_meter_asked_for_by_name_that_finds_nothing_is_an_error(tmp_path, monk
 
 def test_a_new_descendant_is_found_at_the_edge_of_a_window(monkeypatch):
     """Its time belongs to the window in which it was used, not to a later one."""
-    monkeypatch.setattr("joulelab.energy.meters.process_tree.LOOKING_SHARE", 1e-9)
-    monkeypatch.setattr("joulelab.energy.meters.process_tree.EDGE_SHARE", 1.0)
+    monkeypatch.setattr("joulelab.energy.meters.processor.LOOKING_SHARE", 1e-9)
+    monkeypatch.setattr("joulelab.energy.meters.processor.EDGE_SHARE", 1.0)
     busy = "import time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\ninput()"
     with Recorder([EstimateMeter(tdp_w=100.0)], interval_s=0.05) as recorder:
         window = recorder.open("busy")

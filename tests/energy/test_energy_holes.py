@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
 
-from joulelab.energy import display
+from joulelab.energy.booking import energy_profile
+from joulelab.energy.measurement import (
+    Measurement,
+    measurement_data,
+    measurement_table,
+    measurement_text,
+)
 from joulelab.energy.meter import Sample
 from joulelab.energy.meters.replay import ReplayMeter
-from joulelab.energy.reading import Measurement, Reading, Status, total
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.summary import Conditions, energy_profile, summarise
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
+from joulelab.energy.summary import Conditions, summarise
 from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.energy.traces.trace_file import TraceAbout
@@ -24,10 +30,10 @@ NAN = math.nan
 HOUR_S = 3600
 
 
-def stretch(times, values, kind="power", interval_s=1.0, state=None, **settings):
+def samples(times, values, kind="power", interval_s=1.0, state=None, **settings):
     values = np.array(values, float)
     lost = "unplugged" if np.isnan(values).any() else ""
-    return Stretch(
+    return ChannelSamples(
         channel(kind=kind, **settings),
         np.array(times, float),
         values,
@@ -37,16 +43,16 @@ def stretch(times, values, kind="power", interval_s=1.0, state=None, **settings)
     )
 
 
-def measured(*stretches, idle_w=None, idle_error_w=None, end_s=None):
-    end_s = max(one.times_s[-1] for one in stretches) if end_s is None else end_s
+def measured(*channel_samples, idle_w=None, idle_error_w=None, end_s=None):
+    end_s = max(one.times_s[-1] for one in channel_samples) if end_s is None else end_s
     window = Conditions("w", None, (0.0, end_s), (), idle_w or {}, 1.0, (), idle_error_w or {})
-    return summarise(window, stretches)
+    return summarise(window, channel_samples)
 
 
 def with_a_hole(power_w=100.0, **settings):
     """A minute, an hour of nothing, a minute."""
     times = [*range(61), *range(60 + HOUR_S, 121 + HOUR_S)]
-    return stretch(times, [power_w] * len(times), **settings)
+    return samples(times, [power_w] * len(times), **settings)
 
 
 LOG = "timestamp, {columns}power.draw [W]\n"
@@ -75,8 +81,8 @@ def test_an_hour_without_rows_is_bridged_and_no_measurement(tmp_path):
     assert reading.gross_j + reading.error_j >= 12_000 + 1000 * HOUR_S
     for part in ("no reading for 3600.0 s", "12,000 J in 120.0 s", "highest seen is 100 W"):
         assert part in reading.reason
-    assert "partly estimated" in display.text(found)
-    assert display.data(found)["readings"][0]["seen_j"] == reading.seen_j
+    assert "partly estimated" in measurement_text(found)
+    assert measurement_data(found)["readings"][0]["seen_j"] == reading.seen_j
 
 
 def test_a_missing_row_and_a_row_without_a_reading_are_one_and_the_same(tmp_path):
@@ -95,14 +101,14 @@ def test_a_missing_row_and_a_row_without_a_reading_are_one_and_the_same(tmp_path
 @pytest.mark.parametrize(("apart_s", "is_hole"), [(1.0, False), (3.0, False), (3.5, True)])
 def test_a_gap_is_a_hole_from_three_intervals_on(apart_s, is_hole):
     times = [*range(30), *(29 + apart_s + np.arange(30))]
-    reading = measured(stretch(times, [100] * 60))["gpu:0"]
+    reading = measured(samples(times, [100] * 60))["gpu:0"]
     assert (reading.status is Status.PARTLY_ESTIMATED) == is_hole
     assert (reading.lost_s > 0) == is_hole
 
 
 def test_a_gap_below_a_second_is_none_in_a_window_of_minutes():
     times = np.concatenate((np.arange(0, 60, 0.1), np.arange(60.8, 120, 0.1)))
-    reading = measured(stretch(times, np.full(len(times), 100.0), interval_s=0.1))["gpu:0"]
+    reading = measured(samples(times, np.full(len(times), 100.0), interval_s=0.1))["gpu:0"]
     assert (reading.status, reading.lost_s) == (Status.MEASURED, 0)
 
 
@@ -133,7 +139,7 @@ def test_a_limit_of_the_channel_bridges_where_samples_say_none():
     ],
 )
 def test_what_a_counter_did_not_say_at_an_edge_is_in_its_bound(times, values, interval_s):
-    counter = stretch(
+    counter = samples(
         times,
         100 * np.array(values, float),
         kind="counter",
@@ -147,7 +153,7 @@ def test_what_a_counter_did_not_say_at_an_edge_is_in_its_bound(times, values, in
 
 def test_an_estimate_that_stands_still_with_its_process_is_no_less_sure():
     settings = {"kind": "counter", "status": Status.ESTIMATED, "relative_error": 0.4}
-    counter = stretch(np.arange(31.0), np.minimum(np.arange(31.0), 5), **settings)
+    counter = samples(np.arange(31.0), np.minimum(np.arange(31.0), 5), **settings)
     assert measured(counter)["gpu:0"].error_j == pytest.approx(0.4 * 5)
 
 
@@ -162,7 +168,7 @@ def test_the_name_of_a_card_says_what_it_may_have_drawn(tmp_path):
 
 def test_a_counter_that_went_on_counting_has_the_energy_of_a_hole():
     times = [*range(61), *range(60 + HOUR_S, 121 + HOUR_S)]
-    reading = measured(stretch(times, 100.0 * np.array(times), kind="counter"))["gpu:0"]
+    reading = measured(samples(times, 100.0 * np.array(times), kind="counter"))["gpu:0"]
     assert (reading.status, reading.lost_s) == (Status.MEASURED, 0)
     assert reading.gross_j == pytest.approx(100 * (120 + HOUR_S))
 
@@ -170,17 +176,17 @@ def test_a_counter_that_went_on_counting_has_the_energy_of_a_hole():
 def test_a_counter_that_counted_more_than_the_device_can_draw_is_not_believed():
     times = [*range(61), *range(120, 181)]
     joules = [*range(0, 6001, 100), *range(900_000, 906_001, 100)]  # 15 kW for a minute
-    reading = measured(stretch(times, joules, kind="counter"))["gpu:0"]
+    reading = measured(samples(times, joules, kind="counter"))["gpu:0"]
     assert reading.status is Status.PARTLY_ESTIMATED
     assert (reading.lost_s, reading.seen_j) == (60, pytest.approx(12_000))
 
 
 def test_power_beside_a_counter_that_is_not_whole_counts_if_it_is():
     times = np.arange(100.0)
-    counter = stretch(
+    counter = samples(
         [*range(50), *range(90, 100)], [*range(50), *range(10**6, 10**6 + 10)], "counter"
     )
-    power = stretch(times, np.full(100, 80.0), source="fake-power")
+    power = samples(times, np.full(100, 80.0), source="fake-power")
     reading = measured(counter, power, end_s=99.0)["gpu:0"]
     assert (reading.source, reading.status) == ("fake-power", Status.MEASURED)
 
@@ -223,7 +229,7 @@ def test_a_sum_with_a_part_that_was_bridged_is_partly_estimated():
         return Reading(domain, "x", status, gross_j, 0.1, None, 1.0)
 
     measured_, partly, estimated, missing = Status
-    assert Status.joint(reversed(Status)) is missing
+    assert Status.of_sum(reversed(Status)) is missing
     assert total([reading("a", measured_), reading("b", partly)]).status is partly
     assert total([reading("a", partly), reading("b", estimated)]).status is estimated
     assert total([reading("a", estimated), reading("b", missing)]).status is missing
@@ -241,9 +247,9 @@ def test_a_reading_with_a_hole_survives_the_store():
 
 def test_the_course_of_the_energy_ends_where_the_sum_does():
     hole = with_a_hole(state={"power_limit_w": np.full(122, 300.0)})
-    found = measured(hole, stretch(range(121 + HOUR_S), [10] * (121 + HOUR_S), domain="cpu:0"))
+    found = measured(hole, samples(range(121 + HOUR_S), [10] * (121 + HOUR_S), domain="cpu:0"))
     times_s, joules = energy_profile(
-        [hole, stretch(range(121 + HOUR_S), [10] * (121 + HOUR_S), domain="cpu:0")],
+        [hole, samples(range(121 + HOUR_S), [10] * (121 + HOUR_S), domain="cpu:0")],
         found.total,
         0.0,
     )
@@ -254,15 +260,15 @@ def test_the_course_of_the_energy_ends_where_the_sum_does():
 
 def test_net_energy_inherits_the_bounds_of_gross_and_idle():
     found = measured(
-        stretch(range(11), [100] * 11, relative_error=0.1),
+        samples(range(11), [100] * 11, relative_error=0.1),
         idle_w={"gpu:0": 20.0},
         idle_error_w={"gpu:0": 3.0},
     )
     reading = found["gpu:0"]
     assert (reading.error_j, reading.idle_error_j) == (pytest.approx(100), pytest.approx(30))
     assert reading.net_error_j == found.total.net_error_j == pytest.approx(130)
-    assert "net ± (J)" in display.table(found).header
-    assert display.data(found)["total"]["net_error_j"] == pytest.approx(130)
+    assert "net ± (J)" in measurement_table(found).header
+    assert measurement_data(found)["total"]["net_error_j"] == pytest.approx(130)
     between = found.with_idle({"gpu:0": 20.0}, {"gpu:0": 24.0}, {"gpu:0": 3.0}, {"gpu:0": 4.0})
     assert between["gpu:0"].idle_error_w == pytest.approx(4 + 2)
     assert found.with_idle({"gpu:0": 20.0}, {})["gpu:0"].net_error_j is None
@@ -356,8 +362,8 @@ def test_whatever_is_missing_the_parts_make_the_whole(kind):
         values = np.cumsum(values) if kind == "counter" else values
         lost = random.random(20) < random.choice([0.0, 0.2, 0.6])
         lost[[0, -1]] = False
-        said = stretch(times, np.where(lost, NAN, values), kind)
-        kept = stretch(times[~lost], values[~lost], kind)
+        said = samples(times, np.where(lost, NAN, values), kind)
+        kept = samples(times[~lost], values[~lost], kind)
         found = measured(said, end_s=times[-1])
         reading, other = found["gpu:0"], measured(kept, end_s=times[-1])["gpu:0"]
         assert dataclasses.replace(reading, reason="") == dataclasses.replace(other, reason="")

@@ -75,7 +75,7 @@ def record(path, recorder, meter, laps=4, samples=5, **options):
 
 
 def by_domain(path):
-    return {one.channel.domain: one for one in read_recording(path).stretches}
+    return {one.channel.domain: one for one in read_recording(path).channel_samples}
 
 
 def test_laps_join_without_a_gap_and_without_a_sample_twice(path, recorder, meter):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulelab.energy.meters.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
+from joulelab.energy.meters.nvml import factors_by_uuid, gpu_numbers, known_power_field
 from joulelab.errors import SettingsError
 
 INSTANT, AVERAGE = "NVML_FI_DEV_POWER_INSTANT", "NVML_FI_DEV_POWER_AVERAGE"

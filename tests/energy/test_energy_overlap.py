@@ -17,7 +17,7 @@ from fake_meter import FakeMeter, channel
 import joulelab
 from joulelab.energy.meter import Detector, meters
 from joulelab.energy.monitor import Monitor, close_shared
-from joulelab.energy.presence import Presence
+from joulelab.energy.overlap import Presence
 from joulelab.energy.recorder import Recorder
 from joulelab.study.executor import LocalExecutor
 
@@ -240,8 +240,8 @@ def locks(tmp_path, monkeypatch):
 )
 def test_who_else_measures_is_told_at_the_end(locks, monkeypatch, said, flagged):
     now_s = 1000.0
-    monkeypatch.setattr("joulelab.energy.presence.time.monotonic", lambda: now_s)
-    monkeypatch.setattr("joulelab.energy.presence.psutil.pid_exists", lambda pid: pid < 4000)
+    monkeypatch.setattr("joulelab.energy.overlap.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("joulelab.energy.overlap.psutil.pid_exists", lambda pid: pid < 4000)
     moments = {
         key: now_s + value if isinstance(value, int | float) else value
         for key, value in said.items()

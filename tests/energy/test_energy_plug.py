@@ -19,8 +19,7 @@ from fake_plug import (
 
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.detection import find_meters
-from joulelab.energy.meters.digest import Digest
-from joulelab.energy.meters.plug_http import Address
+from joulelab.energy.meters.plug_http import Address, Digest
 from joulelab.energy.meters.shelly import ShellyDetector
 from joulelab.energy.meters.tasmota import TasmotaDetector
 from joulelab.energy.reading import Status
@@ -295,7 +294,7 @@ def test_an_unknown_way_of_asking_for_a_password_is_said():
 def test_the_digest_is_that_of_the_example_in_rfc_7616(monkeypatch):
     """Section 3.9.1."""
     own = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
-    monkeypatch.setattr("joulelab.energy.meters.digest.secrets.token_hex", lambda _: own)
+    monkeypatch.setattr("joulelab.energy.meters.plug_http.secrets.token_hex", lambda _: own)
     digest = Digest("Mufasa", "Circle of Life")
     md5 = (
         'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, '

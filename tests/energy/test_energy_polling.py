@@ -12,7 +12,7 @@ from fake_plug import eventually
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.meter import Sample
 from joulelab.energy.polling import PollingMeter
-from joulelab.energy.tape import Tape
+from joulelab.energy.sample_buffer import SampleBuffer
 from joulelab.errors import MeterError
 
 
@@ -231,5 +231,5 @@ def test_a_forked_process_gets_no_frozen_value(opened):
 
 def test_it_is_read_twice_as_often_as_it_asks(opened):
     """So that no answer falls between two samples of a recorder."""
-    tape = Tape(opened(lambda: 1.0, poll_s=0.5), interval_s=0.05)
-    assert tape.interval_s == pytest.approx(0.25)
+    buffer = SampleBuffer(opened(lambda: 1.0, poll_s=0.5), interval_s=0.05)
+    assert buffer.interval_s == pytest.approx(0.25)

@@ -140,8 +140,8 @@ def test_gpus_are_told_apart_by_their_index(read):
     recording = read(log(rows, HEADER))
     assert energies(recording) == {"gpu:1": 500, "gpu:3": 1500}
     assert recording.measure().energy_j == 2000
-    assert recording.stretches[0].state["utilisation"].tolist() == [0.5, 0.5, 0.5]
-    assert recording.stretches[0].state["temperature_c"].tolist() == [40, 40, 40]
+    assert recording.channel_samples[0].state["utilisation"].tolist() == [0.5, 0.5, 0.5]
+    assert recording.channel_samples[0].state["temperature_c"].tolist() == [40, 40, 40]
 
 
 def test_an_index_stays_whole_where_a_line_was_cut_off(read):
@@ -366,7 +366,7 @@ def test_one_row_is_no_energy(read):
 
 def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
     recording = read("t_s,power_w,utilisation\n0,10,80\n1,10,0.5\n")
-    column = recording.stretches[0].state["utilisation"].tolist()
+    column = recording.channel_samples[0].state["utilisation"].tolist()
     assert math.isnan(column[0])
     assert column[1] == 0.5
 
@@ -499,10 +499,10 @@ def test_the_hour_that_comes_twice_is_no_time_of_its_own(read, monkeypatch, zone
 def test_the_interval_is_that_of_the_device_however_its_times_were_written(read):
     rows = [f"2026/03/05 10:00:{n // 10:02d}, {100 + n % 9} W" for n in range(200)]
     cut = "\n".join(("timestamp, power.draw [W]", *rows, ""))
-    assert read(cut).stretches[0].interval_s == pytest.approx(0.1)
+    assert read(cut).channel_samples[0].interval_s == pytest.approx(0.1)
     repeated = [(s, "0, 100 W") for s in range(60) for _ in range(3 if s % 7 == 0 else 1)]
     appended = second_log([*repeated, *((s + 3000, row) for s, row in repeated)])
-    assert read(appended).stretches[0].interval_s == pytest.approx(1)
+    assert read(appended).channel_samples[0].interval_s == pytest.approx(1)
 
 
 def test_a_unit_that_cannot_be_is_asked_for(refusal):

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
 
+from joulelab.energy import polling as polling_module
 from joulelab.energy import recorder as recorder_module
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Meter, Missing, Sample
-from joulelab.energy.reading import Measurement, Status, total
+from joulelab.energy.reading import Status, total
 from joulelab.energy.recorder import Recorder
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import Conditions, summarise
-from joulelab.energy.tape import Stretch
 from joulelab.errors import MeterError
 
 
@@ -190,8 +192,8 @@ def test_what_a_lost_sensor_may_have_missed_is_bounded_by_the_power_limit():
 def test_a_whole_power_trace_is_better_than_a_part_of_a_counter():
     times_s = np.linspace(0, 2, 101)
     counted_j = np.where(times_s < 1, 100 * times_s, np.nan)
-    counter = Stretch(channel(), times_s, counted_j, 0.02, "unplugged")
-    power = Stretch(channel(kind="power"), times_s, np.full(101, 50.0), 0.02)
+    counter = ChannelSamples(channel(), times_s, counted_j, 0.02, "unplugged")
+    power = ChannelSamples(channel(kind="power"), times_s, np.full(101, 50.0), 0.02)
     window = Conditions("w", None, (0.0, 2.0), (), {}, 0.02)
     reading = summarise(window, [counter, power])["gpu:0"]
     assert (reading.source, reading.status) == ("fake-power", Status.MEASURED)
@@ -273,7 +275,7 @@ def test_a_meter_with_nothing_new_is_read_less_often_and_at_the_edges():
     measurement = window.measurement
     assert 2 <= len(read) <= 3 + measurement.duration_s / Slow.interval_s
     assert measurement["wall"].gross_j == pytest.approx(10 * measurement.duration_s, rel=0.01)
-    quick_s = window.stretches[1].times_s
+    quick_s = window.channel_samples[1].times_s
     assert measurement.samples == len(quick_s)
     assert measurement.longest_gap_s == pytest.approx(np.diff(quick_s).max())
 
@@ -425,7 +427,7 @@ def test_samples_that_no_window_needs_are_forgotten():
         for _ in range(3):
             with meter.open("w"):
                 time.sleep(0.1)
-        held = [len(tape) for tape in meter._tapes]
+        held = [len(buffer) for buffer in meter._buffers]
     assert held == [0]
 
 
@@ -452,11 +454,12 @@ def test_deadlines_do_not_drift(monkeypatch):
 
     def wait(timeout_s):
         now_s[0] += max(timeout_s, 0.0)
-        return next(waits) >= 40
+        return next(waits) > 40
 
     meter = recorder((channel(kind="power"), value))
     clock = types.SimpleNamespace(monotonic=lambda: now_s[0], time=time.time)
     monkeypatch.setattr(recorder_module, "time", clock)
+    monkeypatch.setattr(polling_module, "time", clock)
     monkeypatch.setattr(recorder_module, "_BOOT_CLOCK", None)
     meter._stop = types.SimpleNamespace(wait=wait, set=lambda: None)
     meter.open("w")

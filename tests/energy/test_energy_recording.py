@@ -10,7 +10,7 @@ from fake_meter import channel
 from recorded_runs import lines, published, traces_file
 
 from joulelab.energy.reading import Status
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
@@ -18,9 +18,9 @@ from joulelab.errors import TraceError
 NAN = math.nan
 
 
-def stretch(times, values, kind="power", interval_s=1.0, **settings):
+def samples(times, values, kind="power", interval_s=1.0, **settings):
     lost = "unplugged" if np.isnan(values).any() else ""
-    return Stretch(
+    return ChannelSamples(
         channel(kind=kind, **settings),
         np.array(times, float),
         np.array(values, float),
@@ -30,20 +30,20 @@ def stretch(times, values, kind="power", interval_s=1.0, **settings):
     )
 
 
-def recording(*stretches, flags=()):
-    return Recording(TraceAbout("run", 1000.0), stretches, flags)
+def recording(*channel_samples, flags=()):
+    return Recording(TraceAbout("run", 1000.0), channel_samples, flags)
 
 
 def test_power_stands_until_the_next_sample():
-    steps = recording(stretch([0, 1, 2, 3], [100, 100, 300, 0]))
+    steps = recording(samples([0, 1, 2, 3], [100, 100, 300, 0]))
     assert steps.measure().energy_j == 500
     # Between samples too: 0.5 s at 100 W, 0.25 s at 300 W.
     assert steps.measure(1.5, 2.25).energy_j == pytest.approx(0.5 * 100 + 0.25 * 300)
 
 
 def test_parts_add_up_to_the_whole():
-    power = recording(stretch(range(11), [5, 9, 2, 7, 7, 0, 3, 8, 8, 1, 4]))
-    counter = recording(stretch(range(11), np.cumsum(range(11)), "counter"))
+    power = recording(samples(range(11), [5, 9, 2, 7, 7, 0, 3, 8, 8, 1, 4]))
+    counter = recording(samples(range(11), np.cumsum(range(11)), "counter"))
     for whole in (power, counter):
         cuts = [0, 0.7, 3, 3.1, 3.9, 8.8, 10]
         parts = [whole.measure(*cut).energy_j for cut in pairwise(cuts)]
@@ -51,7 +51,7 @@ def test_parts_add_up_to_the_whole():
 
 
 def test_a_counter_moves_between_samples_and_its_edges_are_as_uncertain_as_an_interval():
-    counter = recording(stretch([0, 1, 2, 3], [0, 100, 300, 400], "counter"))
+    counter = recording(samples([0, 1, 2, 3], [0, 100, 300, 400], "counter"))
     whole, part = counter.measure()["gpu:0"], counter.measure(0.5, 1.5)["gpu:0"]
     assert (whole.gross_j, whole.error_j) == (400, 0)
     assert part.gross_j == 150
@@ -60,42 +60,42 @@ def test_a_counter_moves_between_samples_and_its_edges_are_as_uncertain_as_an_in
 
 
 def test_a_part_begins_when_it_begins():
-    part = recording(stretch(range(10), [1] * 10)).measure(2, 5)
+    part = recording(samples(range(10), [1] * 10)).measure(2, 5)
     assert (part.started_at, part.duration_s, part.label, part.samples) == (1002, 3, "run", 4)
 
 
 def test_the_samples_of_the_whole_are_counted_once():
     several = recording(
-        stretch([0, 1, 2], [1, 1, 1]), stretch([0.01, 1.01, 2.01], [4, 4, 4], domain="cpu:0")
+        samples([0, 1, 2], [1, 1, 1]), samples([0.01, 1.01, 2.01], [4, 4, 4], domain="cpu:0")
     )
     assert several.measure().samples == 3
 
 
 def test_edges_a_little_outside_are_the_first_and_last_sample():
     # A live trace begins a few microseconds after its opening.
-    live = recording(stretch([0.0003, 1, 2], [10, 10, 10]))
+    live = recording(samples([0.0003, 1, 2], [10, 10, 10]))
     assert live.measure(0, 2.5).energy_j == pytest.approx(10 * 1.9997)
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(5, 3), (-4, 2), (2, 30), (3, 3), (NAN, 2)])
 def test_moments_outside_the_recording_are_refused(start_s, end_s):
     with pytest.raises(TraceError, match=r"(?s)nothing between .*goes from 0 s to 9 s"):
-        recording(stretch(range(10), [1] * 10)).measure(start_s, end_s)
+        recording(samples(range(10), [1] * 10)).measure(start_s, end_s)
 
 
 def test_one_sample_has_no_energy():
     with pytest.raises(TraceError, match=r"(?s)one sample only.*two at least"):
-        recording(stretch([3], [250])).measure()
+        recording(samples([3], [250])).measure()
 
 
 def test_a_gap_of_the_recording_is_flagged():
-    gap = recording(stretch([0, 1, 2, 9, 10], [50] * 5)).measure()
+    gap = recording(samples([0, 1, 2, 9, 10], [50] * 5)).measure()
     assert gap.longest_gap_s == 7
     assert "no sample for 7.00 s" in gap.flags
 
 
 def test_a_sensor_lost_at_the_end_makes_the_figure_an_estimate():
-    lost = recording(stretch(range(11), [100] * 6 + [NAN] * 5)).measure()["gpu:0"]
+    lost = recording(samples(range(11), [100] * 6 + [NAN] * 5)).measure()["gpu:0"]
     assert lost.status is Status.PARTLY_ESTIMATED
     assert lost.lost_s == 5
     assert lost.gross_j == pytest.approx(1000)
@@ -104,12 +104,12 @@ def test_a_sensor_lost_at_the_end_makes_the_figure_an_estimate():
 
 
 def test_a_part_before_the_sensor_was_lost_is_measured():
-    before = recording(stretch(range(11), [100] * 6 + [NAN] * 5)).measure(0, 4)["gpu:0"]
+    before = recording(samples(range(11), [100] * 6 + [NAN] * 5)).measure(0, 4)["gpu:0"]
     assert (before.status, before.gross_j, before.lost_s) == (Status.MEASURED, 400, 0)
 
 
 def test_a_part_after_the_sensor_was_lost_is_missing_and_not_zero():
-    after = recording(stretch(range(11), [100] * 6 + [NAN] * 5)).measure(7, 10)["gpu:0"]
+    after = recording(samples(range(11), [100] * 6 + [NAN] * 5)).measure(7, 10)["gpu:0"]
     assert (after.status, after.gross_j) == (Status.MISSING, None)
     assert "unplugged" in after.reason
 
@@ -117,7 +117,7 @@ def test_a_part_after_the_sensor_was_lost_is_missing_and_not_zero():
 @pytest.mark.parametrize("kind", ["power", "counter"])
 def test_a_channel_that_ends_early_is_not_held_to_the_end(kind):
     values = [100] * 5 if kind == "power" else [0, 100, 200, 300, 400]
-    both = recording(stretch(range(5), values, kind), stretch(range(11), [30] * 11, domain="cpu:0"))
+    both = recording(samples(range(5), values, kind), samples(range(11), [30] * 11, domain="cpu:0"))
     whole = both.measure()
     assert whole["gpu:0"].status is Status.PARTLY_ESTIMATED
     assert whole["gpu:0"].lost_s == pytest.approx(6)
@@ -129,13 +129,13 @@ def test_a_channel_that_ends_early_is_not_held_to_the_end(kind):
 
 
 def test_equal_times_count_once():
-    twice = recording(stretch([0, 1, 1, 2, 2], [10, 99, 20, 7, 40]))
+    twice = recording(samples([0, 1, 1, 2, 2], [10, 99, 20, 7, 40]))
     assert twice.measure().energy_j == 10 + 20
     assert twice.measure(1, 2).energy_j == 20
 
 
 def test_what_is_said_of_the_file_is_said_of_the_measurement():
-    assert recording(stretch([0, 1], [1, 1]), flags=("cut off",)).measure().flags == ("cut off",)
+    assert recording(samples([0, 1], [1, 1]), flags=("cut off",)).measure().flags == ("cut off",)
 
 
 def test_every_real_run_has_the_energy_of_a_sum_by_hand(data_dir):
@@ -183,8 +183,8 @@ def test_a_line_that_was_cut_off_is_left_out_and_said(data_dir):
     whole = read_recording(path, where="run=cloud-xception-20221207T024443")
     assert [flag for flag in cut.flags if "cut off" in flag]
     assert whole.flags == ()
-    assert set(cut.stretches[0].state) == {"utilisation", "temperature_c"}
-    assert 0 <= cut.stretches[0].state["utilisation"].max() <= 1
+    assert set(cut.channel_samples[0].state) == {"utilisation", "temperature_c"}
+    assert 0 <= cut.channel_samples[0].state["utilisation"].max() <= 1
 
 
 def test_a_file_of_several_runs_asks_which_one(data_dir):

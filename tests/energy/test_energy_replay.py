@@ -12,7 +12,7 @@ from joulelab.energy.detection import find_meters, open_recorder
 from joulelab.energy.meters.replay import ReplayDetector, ReplayMeter
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import MeterError, SettingsError, TraceError, UsageError
@@ -33,10 +33,10 @@ def clock():
     return Clock()
 
 
-def stretch(times, values, kind="power", state=None, **settings):
+def samples(times, values, kind="power", state=None, **settings):
     lost = "unplugged" if np.isnan(values).any() else ""
     settings = {"within": ("wall",), **settings}
-    return Stretch(
+    return ChannelSamples(
         channel(kind=kind, **settings),
         np.array(times, float),
         np.array(values, float),
@@ -46,8 +46,8 @@ def stretch(times, values, kind="power", state=None, **settings):
     )
 
 
-def recording(*stretches, meters=None):
-    return Recording(TraceAbout("run", meters=meters or {}), stretches)
+def recording(*channel_samples, meters=None):
+    return Recording(TraceAbout("run", meters=meters or {}), channel_samples)
 
 
 def played(meter, clock, moments):
@@ -61,20 +61,20 @@ def played(meter, clock, moments):
 
 
 def test_a_value_stands_until_the_next_one(clock):
-    meter = ReplayMeter(recording(stretch([5, 6, 8, 9], [10, 20, 30, 40])), clock=clock)
+    meter = ReplayMeter(recording(samples([5, 6, 8, 9], [10, 20, 30, 40])), clock=clock)
     moments = [0, 0.99, 1, 2.5, 3, 3.99, 4]
     assert played(meter, clock, moments) == [[10, 10, 20, 20, 30, 30, 40]]
 
 
 def test_after_the_end_nothing_is_known(clock):
-    meter = ReplayMeter(recording(stretch([0, 1, 2], [10, 20, 30])), clock=clock)
+    meter = ReplayMeter(recording(samples([0, 1, 2], [10, 20, 30])), clock=clock)
     assert played(meter, clock, [0, 2, 2.01, 100]) == [[10, 30, None, None]]
     assert meter.sample()[0].reason == "the recording has ended"
 
 
 def test_a_channel_of_its_own_length_is_known_as_long_as_it_lasts(clock):
-    late = stretch([4, 5, 6], [7, 8, 9], domain="cpu:0")
-    early = stretch([0, 1, 2], [10, 20, 30])
+    late = samples([4, 5, 6], [7, 8, 9], domain="cpu:0")
+    early = samples([0, 1, 2], [10, 20, 30])
     meter = ReplayMeter(recording(early, late), clock=clock)
     first, second = played(meter, clock, [0, 2.5, 3.5, 4, 6])
     assert first == [10, 30, None, None, None]
@@ -82,8 +82,8 @@ def test_a_channel_of_its_own_length_is_known_as_long_as_it_lasts(clock):
 
 
 def test_channels_that_were_read_one_after_the_other_begin_and_end_together(clock):
-    gpu = stretch([0, 0.1, 0.2, 0.3], [10, 20, 30, 40])
-    cpu = stretch([0.002, 0.102, 0.202, 0.302], [1, 2, 3, 4], domain="cpu:0")
+    gpu = samples([0, 0.1, 0.2, 0.3], [10, 20, 30, 40])
+    cpu = samples([0.002, 0.102, 0.202, 0.302], [1, 2, 3, 4], domain="cpu:0")
     meter = ReplayMeter(recording(gpu, cpu), clock=clock)
     assert played(meter, clock, [0, 0.3015]) == [[10, 40], [1, 3]]
     loop = ReplayMeter(recording(gpu, cpu), loop=True, clock=clock)
@@ -92,7 +92,7 @@ def test_channels_that_were_read_one_after_the_other_begin_and_end_together(cloc
 
 
 def test_an_unreadable_sample_is_unreadable_again(clock):
-    meter = ReplayMeter(recording(stretch([0, 1, 2], [10, NAN, 30])), clock=clock)
+    meter = ReplayMeter(recording(samples([0, 1, 2], [10, NAN, 30])), clock=clock)
     assert played(meter, clock, [0, 1.5, 2]) == [[10, None, 30]]
     clock.now_s -= 1
     assert meter.sample()[0].reason == "unplugged"
@@ -100,7 +100,7 @@ def test_an_unreadable_sample_is_unreadable_again(clock):
 
 @pytest.mark.parametrize("values", [[5, 6, 9, 11], [NAN, 6, 9, 11], [5, NAN, 9, NAN], [5] * 4])
 def test_a_counter_that_begins_anew_never_runs_backwards(clock, values):
-    meter = ReplayMeter(recording(stretch([0, 1, 2, 3], values, "counter")), loop=True, clock=clock)
+    meter = ReplayMeter(recording(samples([0, 1, 2, 3], values, "counter")), loop=True, clock=clock)
     (counts,) = played(meter, clock, np.arange(0, 20, 0.25))
     known = [count for count in counts if count is not None]
     assert (np.diff(known) >= 0).all()
@@ -112,7 +112,7 @@ def test_a_counter_that_begins_anew_never_runs_backwards(clock, values):
 
 def test_what_the_sensor_said_beside_it_is_said_again(clock):
     state = {"temperature_c": np.array([40.0, NAN, 42.0]), "utilisation": np.array([0, 0.5, 1])}
-    meter = ReplayMeter(recording(stretch([0, 1, 2], [1, 2, 3], state=state)), clock=clock)
+    meter = ReplayMeter(recording(samples([0, 1, 2], [1, 2, 3], state=state)), clock=clock)
     said = []
     for _ in range(3):
         said.append(dict(meter.sample()[0].state))
@@ -125,7 +125,7 @@ def test_what_the_sensor_said_beside_it_is_said_again(clock):
 
 
 def test_the_channels_are_those_of_the_recording_and_as_old_as_its_interval():
-    original = stretch([0, 1, 2], [1, 2, 3], source="nvml-power", relative_error=0.05, tick_s=0.1)
+    original = samples([0, 1, 2], [1, 2, 3], source="nvml-power", relative_error=0.05, tick_s=0.1)
     (replayed,) = ReplayMeter(recording(original)).channels
     assert replayed.source == "replay:nvml-power"
     assert (replayed.domain, replayed.within) == ("gpu:0", ("wall",))
@@ -134,16 +134,16 @@ def test_the_channels_are_those_of_the_recording_and_as_old_as_its_interval():
 
 def test_it_tells_what_it_plays():
     described = ReplayMeter(
-        recording(stretch([0, 1, 2], [1, 2, 3]), meters={"nvml": {"driver": "535.54"}})
+        recording(samples([0, 1, 2], [1, 2, 3]), meters={"nvml": {"driver": "535.54"}})
     ).describe()
     assert described == {"recording": "run", "length_s": "2", "nvml driver": "535.54"}
 
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_it_keeps_the_contract_of_a_meter(loop):
-    counter = stretch(np.arange(0, 10, 0.01), np.arange(1000), "counter")
-    power = stretch(np.arange(0, 10, 0.01), [200] * 500 + [NAN] * 500, domain="cpu:0")
-    short = stretch([0, 0.01, 0.02], [5, 6, 7], "counter", domain="dram:0")
+    counter = samples(np.arange(0, 10, 0.01), np.arange(1000), "counter")
+    power = samples(np.arange(0, 10, 0.01), [200] * 500 + [NAN] * 500, domain="cpu:0")
+    short = samples([0, 0.01, 0.02], [5, 6, 7], "counter", domain="dram:0")
     check_meter(lambda: ReplayMeter(recording(counter, power, short), loop=loop))
     check_meter(lambda: ReplayMeter(recording(short), loop=loop), samples=20)
 
@@ -178,14 +178,14 @@ def test_a_short_stretch_in_real_time_through_the_recorder(data_dir):
         recorder.wait(1.2)
         measured = window.close()
     reading = measured["gpu:0"]
-    played_s = window.stretches[0].times_s[-1] - window.stretches[0].times_s[0]
+    played_s = window.channel_samples[0].times_s[-1] - window.channel_samples[0].times_s[0]
     expected_j = recorded.measure(recorded.start_s, recorded.start_s + played_s).energy_j
     assert reading.status is Status.MEASURED
     assert reading.source == "replay:recorded"
     # The bound holds what a value that is a second old can be wrong by.
     assert abs(reading.gross_j - expected_j) <= reading.error_j + 1
     trace = window.trace_columns()
-    assert trace["temperature_c"][0] == recorded.stretches[0].state["temperature_c"][0]
+    assert trace["temperature_c"][0] == recorded.channel_samples[0].state["temperature_c"][0]
 
 
 CONTENT = "run,t_s,power_w,draw\n" + "".join(
@@ -230,8 +230,8 @@ def test_a_file_of_several_runs_is_refused_by_name_too(path):
         ("replay", MeterError, r"(?s)no recording is named.*write replay:FILE"),
         ("replay:", MeterError, "no recording is named"),
         ("replay:{}?where=run=8", TraceError, r"(?s)no row with run=8.*there are 6, 7"),
-        ("replay:{}?loop=no", SettingsError, r"(?s)loop is 'no'.*loop=true or loop=false"),
-        ("replay:{}?loop=1", SettingsError, "loop is 1"),
+        ("replay:{}?loop=no", SettingsError, r"(?s)loop = 'no'.*true or false"),
+        ("replay:{}?loop=1", SettingsError, "loop = 1"),
         ("replay:{}?interval=soon", SettingsError, r"(?s)interval is 'soon'.*interval=1"),
         ("replay:{}?where=run=7&interval=2", UsageError, r"(?s)has times in t_s.*--interval"),
         ("replay:{}?where=run=7&timezone=Mars", UsageError, "no time zone 'Mars'"),

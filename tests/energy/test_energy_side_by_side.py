@@ -8,12 +8,12 @@ from fake_meter import FakeMeter, channel
 from fake_plug import FakeShelly
 from nvml_stub import run_program, stub_variables
 
+from joulelab.energy.booking import energy_profile
 from joulelab.energy.detection import find_meters
-from joulelab.energy.display import data
+from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.meters.estimate import EstimateDetector
-from joulelab.energy.reading import Measurement, Status, instrument_of
+from joulelab.energy.reading import Status, instrument_of
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.summary import energy_profile
 from joulelab.study.accounting import counted
 
 
@@ -83,7 +83,7 @@ def test_a_channel_for_comparison_is_in_no_sum_even_where_nobody_else_reads_its_
     assert [one.domain for one in found.readings] == ["wall"]
     assert [(one.domain, one.source) for one in found.others] == [("cpu:0", "estimate")]
     assert found.total.domains == ("wall",)
-    times_s, joules = energy_profile(window.stretches, found.total, window.started_s)
+    times_s, joules = energy_profile(window.channel_samples, found.total, window.started_s)
     assert joules[-1] == pytest.approx(150 * times_s[-1], rel=0.3)
 
 
@@ -211,6 +211,6 @@ def test_what_was_read_beside_is_shown_and_said_to_be_in_no_sum():
         "codecarbon",
     ]
     assert "cpu:0 of codecarbon: for comparison, not in the sum" in lines
-    plain = data(found)
+    plain = measurement_data(found)
     assert plain["others"][0]["mean_power_w"] == pytest.approx(60, rel=0.05)
     assert plain["total"]["gross_j"] == found["cpu:0"].gross_j

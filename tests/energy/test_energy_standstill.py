@@ -7,9 +7,9 @@ import pytest
 from fake_meter import channel
 
 from joulelab.energy.reading import Status
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.standstill import believed
 from joulelab.energy.summary import Conditions, summarise
-from joulelab.energy.tape import Stretch
 
 INTERVAL_S = 0.1
 AMD = {"range_j": 65_532.6, "limit_w": 1500.0}
@@ -22,22 +22,22 @@ def seconds(length_s, interval_s=INTERVAL_S):
 def counter(joules, times_s, domain="gpu:0", **settings):
     settings = {"tick_s": 0.1, "resolution_j": 0.001, **settings}
     values = np.broadcast_to(np.asarray(joules, float), times_s.shape).copy()
-    return Stretch(channel(domain, **settings), times_s, values, INTERVAL_S)
+    return ChannelSamples(channel(domain, **settings), times_s, values, INTERVAL_S)
 
 
 def power(watts, times_s, domain="gpu:0", **settings):
     values = np.broadcast_to(np.asarray(watts, float), times_s.shape).copy()
-    return Stretch(channel(domain, "power", **settings), times_s, values, INTERVAL_S)
+    return ChannelSamples(channel(domain, "power", **settings), times_s, values, INTERVAL_S)
 
 
-def measured(*stretches):
-    times_s = stretches[0].times_s
+def measured(*channel_samples):
+    times_s = channel_samples[0].times_s
     edges_s = (float(times_s[0]), float(times_s[-1]))
-    return summarise(Conditions("", 0.0, edges_s, (), {}, INTERVAL_S), stretches)
+    return summarise(Conditions("", 0.0, edges_s, (), {}, INTERVAL_S), channel_samples)
 
 
-def reading(*stretches):
-    return measured(*stretches).readings[0]
+def reading(*channel_samples):
+    return measured(*channel_samples).readings[0]
 
 
 @pytest.mark.parametrize("stands_at_j", [0.0, 5000.0])

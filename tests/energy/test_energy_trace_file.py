@@ -102,7 +102,7 @@ def test_what_belongs_to_a_trace_is_kept(path):
 def test_state_is_kept_with_the_channel_that_said_it(path):
     window, about = recorded(DrivenMeter())
     write_trace(path, window.trace_columns(), about)
-    by_source = {one.channel.source: one for one in read_recording(path).stretches}
+    by_source = {one.channel.source: one for one in read_recording(path).channel_samples}
     counter = by_source["nvml-counter"]
     assert set(counter.state) == {"temperature_c", "utilisation", "clock_mhz"}
     assert (np.diff(counter.state["temperature_c"]) == 1).all()
@@ -152,7 +152,7 @@ def test_a_csv_trace_becomes_the_same_parquet_trace(tmp_path):
     ours, theirs = (read_recording(tmp_path / f"x{suffix}") for suffix in (".parquet", ".csv"))
     assert ours.about == theirs.about
     assert ours.measure() == theirs.measure()
-    for one, other in zip(ours.stretches, theirs.stretches, strict=True):
+    for one, other in zip(ours.channel_samples, theirs.channel_samples, strict=True):
         np.testing.assert_array_equal(one.values, other.values)
 
 

@@ -10,25 +10,24 @@ import pytest
 from joulelab.energy import utilisation as module
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.meter import Channel
-from joulelab.energy.meters import process_tree
+from joulelab.energy.meters import processor
 from joulelab.energy.meters.estimate import EstimateMeter
-from joulelab.energy.meters.process_tree import Load
-from joulelab.energy.meters.processor import usable_processors
+from joulelab.energy.meters.processor import Load, usable_processors
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.utilisation import QUANTILES, over_time, utilisation
 
 NAN = math.nan
 
 
-def stretch(domain, times, state, source="nvml-counter"):
+def samples(domain, times, state, source="nvml-counter"):
     channel = Channel(domain, source, "counter", Status.MEASURED, 0.0, 0.0)
     columns = {} if state is None else {"utilisation": np.array(state, float)}
-    return Stretch(channel, np.array(times, float), np.zeros(len(times)), 0.1, state=columns)
+    return ChannelSamples(channel, np.array(times, float), np.zeros(len(times)), 0.1, state=columns)
 
 
-@pytest.mark.parametrize("room", [module, process_tree])
+@pytest.mark.parametrize("room", [module, processor])
 def test_the_worked_examples_hold(room):
     failed, tried = doctest.testmod(room)
     assert failed == 0
@@ -72,7 +71,7 @@ def test_what_is_unknown_is_left_out_and_not_zero():
 
 
 def test_the_device_that_is_asked_for_answers():
-    both = [stretch("gpu:0", [0, 2], [0, 0.25]), stretch("gpu:1", [0, 2], [0, 0.75])]
+    both = [samples("gpu:0", [0, 2], [0, 0.25]), samples("gpu:1", [0, 2], [0, 0.75])]
     assert utilisation(both, "gpu:1").mean == 0.75
     unread = utilisation(both, "gpu:2")
     assert (unread.mean, unread.quantiles) == (None, {})
@@ -83,32 +82,32 @@ def test_the_device_that_is_asked_for_answers():
 
 def test_all_processors_are_one_device():
     sockets = [
-        stretch("cpu:0", [0, 2], None, "rapl"),
-        stretch("cpu:1", [0, 2], [0, 0.5], "estimate"),
+        samples("cpu:0", [0, 2], None, "rapl"),
+        samples("cpu:1", [0, 2], [0, 0.5], "estimate"),
     ]
     found = utilisation(sockets, "cpu")
     assert (found.mean, found.domain, found.source) == (0.5, "cpu:1", "estimate")
 
 
 def test_a_sensor_that_does_not_say_it_is_named():
-    silent = utilisation([stretch("cpu:0", [0, 2], None, "rapl")], "cpu")
+    silent = utilisation([samples("cpu:0", [0, 2], None, "rapl")], "cpu")
     assert silent.mean is None
     assert silent.reason == "rapl does not say it of cpu"
-    lost = utilisation([stretch("gpu:0", [0, 2], [0.5, NAN])], "gpu:0")
+    lost = utilisation([samples("gpu:0", [0, 2], [0.5, NAN])], "gpu:0")
     assert lost.mean is None
     assert "within the window" in lost.reason
 
 
 def test_a_part_unseen_is_said():
-    found = utilisation([stretch("gpu:0", [0, 1, 4], [0.5, 0.5, NAN])], "gpu:0")
+    found = utilisation([samples("gpu:0", [0, 1, 4], [0.5, 0.5, NAN])], "gpu:0")
     assert (found.mean, found.seen) == (0.5, 0.25)
 
 
 def test_a_window_shorter_than_a_gpus_figure_looks_back_is_unknown():
-    short = utilisation([stretch("gpu:0", [0, 0.4, 0.9], [0.9, 0.9, 0.9])], "gpu:0")
+    short = utilisation([samples("gpu:0", [0, 0.4, 0.9], [0.9, 0.9, 0.9])], "gpu:0")
     assert short.mean is None
     assert "shorter" in short.reason
-    assert utilisation([stretch("cpu:0", [0, 0.1], [0, 0.9])], "cpu").mean == 0.9
+    assert utilisation([samples("cpu:0", [0, 0.1], [0, 0.9])], "cpu").mean == 0.9
 
 
 def test_a_load_is_at_most_one_and_needs_time_to_pass():
@@ -166,7 +165,7 @@ def test_a_window_of_the_recorder_knows_its_load():
         busy_for(0.5)
         window.close()
         used_s = time.process_time() - used_s
-    found = utilisation(window.stretches, "cpu")
+    found = utilisation(window.channel_samples, "cpu")
     wanted = used_s / window.measurement.duration_s / usable_processors()
     assert found.mean == pytest.approx(wanted, abs=0.05)
     assert found.seen == pytest.approx(1.0)

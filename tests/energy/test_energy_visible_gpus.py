@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulelab.energy.command_environment import environments_of
+from joulelab.energy.command import environments_of
 from joulelab.energy.meters.visible_gpus import Card, visible
 
 FOUR = [Card(n, f"GPU-5e1f000{n}-1111", "H100", f"0000000{n}:00:00.0") for n in range(4)]

@@ -5,14 +5,12 @@ import doctest
 import pytest
 from small_studies import copied, on_a_card
 
-from joulelab.analysis.prediction.stored_runs import stored_runs
+from joulelab.analysis.prediction.before import stored_runs
 from joulelab.errors import DatasetError, UnknownNameError, UsageError
-from joulelab.forecast import data_shape as module
-from joulelab.forecast.data_shape import KNOWN, data_shape
+from joulelab.forecast import training_request as module
 from joulelab.forecast.hardware import Hardware, counted_domains
-from joulelab.forecast.history import results_folders
-from joulelab.forecast.history_reading import read_history
-from joulelab.forecast.training_request import TrainingRequest
+from joulelab.forecast.history import read_history, results_folders
+from joulelab.forecast.training_request import KNOWN, TrainingRequest, data_shape
 from joulelab.learning.images import load_images
 from joulelab.study.results import Results
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from joulelab.errors import UntrustedCodeError
-from joulelab.forecast.history_reading import read_history
+from joulelab.forecast.history import read_history
 from joulelab.study.study import Study
 
 

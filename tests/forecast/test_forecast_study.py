@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 from small_studies import LAYERS, layers
 
-from joulelab.forecast.history_reading import read_history
+from joulelab.forecast.history import read_history
 from joulelab.forecast.study_history import study_forecast
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
@@ -63,7 +63,7 @@ def test_a_study_that_serves_is_no_training(trained):
     history = read_history([trained])
     found = study_forecast(study.spec, study.plan(), history.of(history.machines[0]))
     assert found.total is None
-    assert "it serves" in found.reason
+    assert "not all of its runs are trainings" in found.reason
 
 
 def test_a_plan_says_what_stored_runs_say_without_timing(joulelab, file, trained):

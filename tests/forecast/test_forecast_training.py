@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 import joulelab
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
+from joulelab.analysis.prediction.step import FINE_TUNING
 from joulelab.errors import MeterError, SpecError, UsageError
-from joulelab.forecast import energy_curve, epoch_lengths
-from joulelab.forecast.energy_curve import MOST_POINTS, EnergyCurve
-from joulelab.forecast.epoch_lengths import epoch_length
-from joulelab.forecast.progress import Progress
+from joulelab.forecast import progress as progress_module
+from joulelab.forecast.progress import MOST_POINTS, EnergyCurve, Progress, epoch_length
 
 
 def epoch(power_w, length_s=10.0, step_s=0.1):
@@ -33,10 +31,9 @@ def steady(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("module", [energy_curve, epoch_lengths], ids=lambda m: m.__name__)
-def test_the_worked_examples_hold(module):
-    result = doctest.testmod(module)
-    assert result.attempted
+def test_the_worked_examples_hold():
+    result = doctest.testmod(progress_module)
+    assert result.attempted >= 2
     assert not result.failed
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from joulelab.learning.fast import trial
 from joulelab.learning.images import datasets
 from joulelab.learning.networks import networks
 
@@ -21,10 +22,16 @@ def own_parts():
         del sys.modules[module]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread():
     """torch computes with one thread: two are very slow where another process wants a core."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def short_trials(monkeypatch):
+    """Schedules are tried for a few steps only, whatever that says of their speed."""
+    monkeypatch.setattr(trial, "TRIAL_S", 0.0)

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.fast.engine import FastEngine
+from joulelab.learning.fast.kernels import onednn_available
 from joulelab.learning.fast.layers import Arithmetic
-from joulelab.learning.fast.products import onednn_available
 from joulelab.learning.fast.schedule import Schedule, ScheduleFile, circumstances
 from joulelab.learning.fast.stack_training import StackTraining
 from joulelab.learning.fast.stacking import stack_layers
@@ -18,7 +18,7 @@ from joulelab.learning.images import Images, Split
 from joulelab.learning.networks import build_network
 from joulelab.learning.placement import place_images
 from joulelab.learning.protocol import protocols
-from joulelab.learning.randomness import ImageOrder, seeded
+from joulelab.learning.training_loop import ImageOrder, seeded
 
 CPU = torch.device("cpu")
 

@@ -29,8 +29,6 @@ from joulelab.learning.fast.schedule import Schedule, ScheduleFile
 from joulelab.learning.fast.stack_training import StackTraining
 from joulelab.learning.reference import ReferenceEngine
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 IMAGES = made_up_images((1, 8, 8), train=50, test=20)
 
@@ -147,9 +145,14 @@ class _Captured:
         return stack._total / order.shape[1]
 
 
-@pytest.mark.parametrize("arithmetic", ["torch", "channels last"])
-@pytest.mark.parametrize("network", ["DensePolyNN", "SimpleCNN"])
-@pytest.mark.parametrize("protocol", ["default", "yarally2023"])
+@pytest.mark.parametrize(
+    ("network", "arithmetic", "protocol"),
+    [
+        ("DensePolyNN", "torch", "default"),
+        ("SimpleCNN", "torch", "yarally2023"),
+        ("SimpleCNN", "channels last", "default"),
+    ],
+)
 def test_captured_steps_have_the_losses_of_eager_ones(network, protocol, arithmetic, graphs):
     """Three epochs of two full batches and a short one."""
     task = task_of(network, None, 3, batch_size=20, epochs=3, protocol=protocol)

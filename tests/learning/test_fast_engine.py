@@ -20,14 +20,12 @@ from fast_training import (
 from joulelab.errors import TrainingError, UsageError
 from joulelab.learning.conformance import check_engine
 from joulelab.learning.engine import Hyperparameters, Member, Precision, engines
-from joulelab.learning.fast import group_training, processor
+from joulelab.learning.fast import group_training, hardware
 from joulelab.learning.fast.engine import FastEngine
 from joulelab.learning.fast.layers import Arithmetic
 from joulelab.learning.fast.schedule import Arrangement, Schedule, ScheduleFile
 from joulelab.learning.fast.stack_training import StackTraining
 from joulelab.learning.reference import ReferenceEngine
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 IMAGES = made_up_images((1, 8, 8), train=100, test=50)
 TASK = task_of("SimpleCNN", None, 8, batch_size=30)
@@ -103,7 +101,7 @@ def test_images_are_placed_once_for_one_engine(caplog):
 @pytest.fixture
 def with_bf16(monkeypatch):
     """A processor that multiplies bfloat16; torch does, slowly, on any."""
-    monkeypatch.setattr("joulelab.learning.fast.precision.has_bf16", lambda: True)
+    monkeypatch.setattr("joulelab.learning.fast.hardware.has_bf16", lambda: True)
 
 
 @pytest.mark.usefixtures("with_bf16")
@@ -153,14 +151,14 @@ def cpuinfo(monkeypatch, tmp_path):
     def become(text):
         path = tmp_path / "cpuinfo"
         path.write_text(text)
-        real = processor.Path
+        real = hardware.Path
         monkeypatch.setattr(
-            processor, "Path", lambda name: path if name == "/proc/cpuinfo" else real(name)
+            hardware, "Path", lambda name: path if name == "/proc/cpuinfo" else real(name)
         )
-        processor.processor.cache_clear()
+        hardware.processor.cache_clear()
 
     yield become
-    processor.processor.cache_clear()
+    hardware.processor.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -176,14 +174,14 @@ def cpuinfo(monkeypatch, tmp_path):
 )
 def test_bf16_is_read_off_the_flags_of_the_processor(cpuinfo, text, expected):
     cpuinfo(text)
-    assert processor.has_bf16() is expected
+    assert hardware.has_bf16() is expected
 
 
 def test_the_processor_is_its_model_and_flags(cpuinfo):
     cpuinfo(CPUINFO.format(flag="x") + "cpu MHz\t: 3000\n" + CPUINFO.format(flag="x"))
-    assert processor.processor() == "flags\t\t: fpu sse avx2 x\nmodel name\t: A Processor"
+    assert hardware.processor() == "flags\t\t: fpu sse avx2 x\nmodel name\t: A Processor"
     cpuinfo("")
-    assert processor.processor().strip()
+    assert hardware.processor().strip()
 
 
 def test_bf16_on_a_processor_without_it_is_a_usage_error(cpuinfo):

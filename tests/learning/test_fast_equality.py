@@ -26,14 +26,12 @@ from torch import nn
 from joulelab.errors import TrainingError
 from joulelab.learning.engine import Hyperparameters, Member
 from joulelab.learning.fast.engine import FastEngine
-from joulelab.learning.fast.products import onednn_available
+from joulelab.learning.fast.kernels import onednn_available
 from joulelab.learning.fast.schedule import Arrangement, Schedule, ScheduleFile
 from joulelab.learning.images import load_images, thinned
 from joulelab.learning.networks import networks
 from joulelab.learning.placement import Placement, Shelf
 from joulelab.learning.reference import ReferenceEngine
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 FIRST_STEP = 1e-6
 """Relative difference of the losses of the first step, which no update has touched: sums in another
@@ -51,25 +49,32 @@ follows; the running mean is some steps behind it."""
 
 SHAPES = {"1x28x28": (1, 28, 28), "3x32x32": (3, 32, 32)}
 
+
+def _long(*values):
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 NETWORKS = [  # network, options, protocol
-    ("DensePolyNN", {"linear_layers": 1}, "default"),
-    ("DensePolyNN", {"linear_layers": 3}, "default"),
     ("DensePolyNN", {"linear_layers": 3}, "yarally2023"),
-    ("DensePolyNN", {"linear_layers": 7}, "yarally2023"),
-    ("DenseLinearNN", {"linear_layers": 1}, "yarally2023"),
     ("DenseLinearNN", {"linear_layers": 3}, "default"),
     ("SimpleCNN", {"conv_layers": 1}, "default"),
-    ("SimpleCNN", {"conv_layers": 1}, "yarally2023"),
     (
         "SimpleCNN",
         {"conv_layers": 4, "pooling": "while-possible", "linear_layers": 1},
         "yarally2023",
     ),
+]
+MORE_NETWORKS = [
+    ("DensePolyNN", {"linear_layers": 1}, "default"),
+    ("DensePolyNN", {"linear_layers": 3}, "default"),
+    ("DensePolyNN", {"linear_layers": 7}, "yarally2023"),
+    ("DenseLinearNN", {"linear_layers": 1}, "yarally2023"),
+    ("SimpleCNN", {"conv_layers": 1}, "yarally2023"),
     ("SimpleCNN", {"relu": False}, "default"),
 ]
 IN_COLOUR = [  # network, options, protocol
-    ("DensePolyNN", {"linear_layers": 1}, "yarally2023"),
-    ("SimpleCNN", {"conv_layers": 1, "relu": False}, "yarally2023"),
+    _long("DensePolyNN", {"linear_layers": 1}, "yarally2023"),
+    _long("SimpleCNN", {"conv_layers": 1, "relu": False}, "yarally2023"),
     ("SimpleCNN", {"conv_layers": 2}, "default"),
 ]
 LARGE_NETWORKS = [
@@ -94,7 +99,9 @@ def _check_steps(task, images):
             assert abs(one.accuracy - other.accuracy) <= ACCURACY, (name, seed)
 
 
-@pytest.mark.parametrize(("network", "options", "protocol"), NETWORKS)
+@pytest.mark.parametrize(
+    ("network", "options", "protocol"), [*NETWORKS, *(_long(*one) for one in MORE_NETWORKS)]
+)
 def test_losses_of_every_step_are_those_of_the_plain_loop(network, options, protocol):
     """Two epochs, of which the last batch is short: 100 = 2 * 40 + 20."""
     images = made_up_images(SHAPES["1x28x28"], train=100)
@@ -173,10 +180,11 @@ def test_every_placement_gives_the_same_numbers(placement):
 
 
 SCHEDULES = [
-    Schedule(arrangement, onednn, channels_last)
-    for arrangement in Arrangement
-    for onednn in ([False, True] if onednn_available() else [False])
-    for channels_last in (False, True)
+    *(Schedule(one, onednn_available(), channels_last=True) for one in Arrangement),
+    *(_long(Schedule(one, onednn_available(), channels_last=False)) for one in Arrangement),
+    *(_long(Schedule(one, False, channels_last=True)) for one in Arrangement),
+    Schedule(Arrangement.TOGETHER),
+    *(_long(Schedule(one)) for one in Arrangement if one is not Arrangement.TOGETHER),
 ]
 
 
@@ -211,8 +219,15 @@ def test_every_schedule_gives_the_results_of_the_reference(schedule, tmp_path):
     _assert_equal_results(results, ReferenceEngine().train(task, images, "cpu"))
 
 
-@pytest.mark.parametrize("arrangement", [Arrangement.TOGETHER, Arrangement.SHARES])
-@pytest.mark.parametrize("members", [1, 24])
+@pytest.mark.parametrize(
+    ("members", "arrangement"),
+    [
+        (1, Arrangement.TOGETHER),
+        _long(1, Arrangement.SHARES),
+        _long(24, Arrangement.TOGETHER),
+        (24, Arrangement.SHARES),
+    ],
+)
 def test_one_member_and_a_round_of_24(arrangement, members, tmp_path):
     images = made_up_images((1, 8, 8), train=50)
     task = task_of("SimpleCNN", None, members, batch_size=20, protocol="yarally2023")
@@ -309,8 +324,19 @@ def fragile(own_parts):
     )
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("arrangement", list(Arrangement))
+@pytest.mark.parametrize(
+    ("arrangement", "channels_last"),
+    [
+        (Arrangement.TOGETHER, True),
+        _long(Arrangement.TOGETHER, False),
+        (Arrangement.IN_TURN, False),
+        _long(Arrangement.IN_TURN, True),
+        (Arrangement.WORKERS, True),
+        _long(Arrangement.WORKERS, False),
+        (Arrangement.SHARES, False),
+        _long(Arrangement.SHARES, True),
+    ],
+)
 def test_what_diverges_leaves_the_others_bit_for_bit(arrangement, channels_last, fragile, tmp_path):
     """One member overflows, one is NaN before its first step; each in the middle of its share."""
     nan, sound = fragile

@@ -23,7 +23,7 @@ from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import networks
 from joulelab.learning.reference import ReferenceEngine
 
-pytestmark = pytest.mark.usefixtures("one_thread", "own_parts")
+pytestmark = pytest.mark.usefixtures("own_parts")
 
 SHAPE = ImageShape(4, 8, 8)
 IMAGES = made_up_images((4, 8, 8), train=50, test=40, classes=3)

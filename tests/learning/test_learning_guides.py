@@ -53,6 +53,6 @@ def test_the_two_examples_train_together(tmp_path):
 
 
 def test_the_registries_can_be_imported_without_torch():
-    modules = "hyperparameters, images, networks, engine, protocol"
+    modules = "images, networks, engine, protocol, zoo, flops, memory"
     code = f"from joulelab.learning import {modules}; import sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

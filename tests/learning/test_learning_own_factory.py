@@ -59,7 +59,7 @@ def test_options_go_to_the_function():
     assert verify("Zoo.tiny") == verify("small")
 
 
-def test_such_a_network_is_trained_as_any_other(one_thread):
+def test_such_a_network_is_trained_as_any_other():
     images = thinned(load_images("digits"), 300, 100, seed=0)
     options = {"factory": f"{MODULE}:small", "width": 32}
     task = TrainingTask("factory", options, "default", 20, 32, (Member(1), Member(2)))

@@ -15,8 +15,8 @@ from joulelab.learning.engine import Hyperparameters, Member, TrainingTask, engi
 from joulelab.learning.images import Images, Split, load_images, thinned
 from joulelab.learning.networks import build_network, networks
 from joulelab.learning.placement import Placement, Shelf
-from joulelab.learning.randomness import ImageOrder
 from joulelab.learning.reference import ReferenceEngine
+from joulelab.learning.training_loop import ImageOrder
 
 TASK = TrainingTask("SimpleCNN", {}, "default", 2, 32, (Member(1),))
 
@@ -194,7 +194,7 @@ def test_a_divergence_goes_on_and_is_flagged(digits):
 
 
 def test_losses_stay_nan_after_the_first_that_is_not_finite():
-    from joulelab.learning.reference import until_divergence
+    from joulelab.learning.training_loop import until_divergence
 
     assert str(until_divergence([1.0, math.inf, 0.5])) == "(1.0, nan, nan)"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Text
 
 from joulelab import formats
 from joulelab.errors import UsageError
@@ -24,7 +24,7 @@ from joulelab.present.panels import Panel, lettered
 from joulelab.present.ranks import critical_difference_figure, joined
 from joulelab.present.scatter import scatter
 from joulelab.present.style import GREY, SIZES, Look, drawn, looks
-from joulelab.study.demonstration import effective_dimension
+from joulelab.tuning.effective_dimension import effective_dimension
 
 NAN = float("nan")
 MINUS = "\N{MINUS SIGN}"
@@ -71,7 +71,9 @@ def cloud(runs=400, scale=1.0, marks=True):
         }
     )
     front = points["accuracy"].rank(ascending=False) <= 3
-    return points.assign(mark=np.where(layers == 4, "E+", "E" + MINUS) if marks else "", front=front)
+    return points.assign(
+        mark=np.where(layers == 4, "E+", "E" + MINUS) if marks else "", front=front
+    )
 
 
 def load(count):
@@ -197,7 +199,6 @@ def box(text):
     return Text.get_window_extent(text).padded(-0.5)
 
 
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_as_wide_as_what_it_is_printed_in(figures, name):
     widths = {SIZES["column"].width_in, SIZES["page"].width_in}
@@ -273,8 +274,12 @@ def test_a_curve_goes_through_the_values_given_with_a_marker_where_it_is_marked(
 
 def test_points_without_a_line_are_hollow_where_they_say_why():
     rows = pd.DataFrame({"x": [1, 2, 4], "y": [3.0, 2.0, 1.0], "hollow": ["", "saturated", ""]})
-    figure = curves(rows.assign(line="greedy"), Axis("x", "x", scale="doubling"), Axis("y", "y"),
-                    looks={"greedy": Look(GREY, dash=None)})
+    figure = curves(
+        rows.assign(line="greedy"),
+        Axis("x", "x", scale="doubling"),
+        Axis("y", "y"),
+        looks={"greedy": Look(GREY, dash=None)},
+    )
     (axes,) = figure.axes
     hollow = [one for one in axes.lines if one.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[2]]
@@ -478,7 +483,9 @@ def test_a_figure_of_nothing_is_refused(make):
 
 
 def test_an_experiment_from_outside_draws_in_a_few_lines():
-    runs = pd.DataFrame({"watts": [10.0, 20.0, 30.0], "answers": [5, 9, 12], "name": ["a", "", "c"]})
+    runs = pd.DataFrame(
+        {"watts": [10.0, 20.0, 30.0], "answers": [5, 9, 12], "name": ["a", "", "c"]}
+    )
     figure = scatter(runs, x=Axis("watts", "power, W"), y=Axis("answers", "answers per second"))
     assert {t.get_text() for t in figure.axes[0].texts} == {"a", "c"}
 

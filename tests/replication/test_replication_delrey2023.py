@@ -8,22 +8,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from joulelab.analysis.prediction.phase_change import PhaseChange
 from joulelab.analysis.prediction.scores import Predicted, score
-from joulelab.analysis.prediction.stable_point import find_stable_part
-from joulelab.analysis.prediction.step import predict_step
+from joulelab.analysis.prediction.step import PhaseChange, predict_step
+from joulelab.analysis.prediction.traces import find_stable_part
 from joulelab.cli.replicating import print_replication
 from joulelab.cli.replicating_predictions import conclusion
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.delrey2023 import (
     FRACTIONS,
+    METHODS,
     energy_window_j,
     power_window_j,
     replicate,
 )
-from joulelab.replication.delrey2023_methods import METHODS
-from joulelab.replication.delrey2023_runs import limit_w, memory_gb, read_table_of_runs, row_of
-from joulelab.replication.delrey2023_traces import read_runs_of_folder
+from joulelab.replication.delrey2023_data import (
+    limit_w,
+    memory_gb,
+    read_runs_of_folder,
+    read_table_of_runs,
+    row_of,
+)
 
 HEADER = (
     "training environment,architecture,training duration (h),max power limit (W),"
@@ -181,9 +185,9 @@ def test_a_run_of_a_single_sample_is_left_out_and_said(folder):
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("power_w", "much", "line 5, column power_w: 'much' is no number"),
+        ("power_w", "much", "line 5, column power_w: 'much' is not a number"),
         ("power_w", -3.0, "line 5, column power_w: '-3.0' is not a number from 0"),
-        ("t_s", "noon", "line 5, column t_s: 'noon' is no number"),
+        ("t_s", "noon", "line 5, column t_s: 'noon' is not a number"),
     ],
 )
 def test_a_value_that_is_none_is_named_with_its_row(tmp_path, column, value, words):

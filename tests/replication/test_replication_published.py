@@ -9,8 +9,13 @@ import pytest
 
 import joulelab.replication
 from joulelab.errors import UnknownNameError
-from joulelab.replication.published import Comparison, Published, Recomputed, agree
-from joulelab.replication.studies import published_studies
+from joulelab.replication.published import (
+    Comparison,
+    Published,
+    Recomputed,
+    agree,
+    published_studies,
+)
 
 MODULES = sorted(module.name for module in pkgutil.iter_modules(joulelab.replication.__path__))
 

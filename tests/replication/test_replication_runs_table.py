@@ -286,11 +286,11 @@ def test_one_accuracy_above_1_is_a_mistake_with_its_line(table):
 @pytest.mark.parametrize(
     ("column", "cell", "said"),
     [
-        ("energy_j", "about 5", "line 3, column energy_j: 'about 5' is no number"),
-        ("accuracy", "-0.1", "line 3, column accuracy: '-0.1' is no number from 0 to 100"),
-        ("learning_rate", "small", "line 3, column learning_rate: 'small' is no number"),
-        ("round", "-1", "line 3, column round: '-1' is no whole number from 0"),
-        ("round", "1.5", "line 3, column round: '1.5' is no whole number from 0"),
+        ("energy_j", "about 5", "line 3, column energy_j: 'about 5' is not a number"),
+        ("accuracy", "-0.1", "line 3, column accuracy: '-0.1' is not a number from 0 to 100"),
+        ("learning_rate", "small", "line 3, column learning_rate: 'small' is not a number"),
+        ("round", "-1", "line 3, column round: '-1' is not a whole number from 0"),
+        ("round", "1.5", "line 3, column round: '1.5' is not a whole number from 0"),
     ],
 )
 def test_a_cell_that_is_not_what_it_should_be_is_named(table, column, cell, said):

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from joulelab.cli.app import app
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.codecarbon_rows import read_emissions
-from joulelab.replication.xu2023 import find_files, replicate
-from joulelab.replication.xu2023_printed import ARCHITECTURES
+from joulelab.replication.published import find_files
+from joulelab.replication.xu2023 import ARCHITECTURES, data_of, replicate
 
 START = datetime.datetime(2022, 5, 22, 22, 0, 0)
 KWH = 3.6e6
@@ -195,7 +195,7 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, column):
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("energy_consumed", "much", "'much' is no number"),
+        ("energy_consumed", "much", "'much' is not a number"),
         ("energy_consumed", "", "there is no value"),
         ("timestamp", "yesterday or so", "neither seconds nor a moment"),
         ("run_id", "", "there is no value"),
@@ -352,6 +352,10 @@ def test_files_without_a_column_of_the_instruments_are_refused_with_its_name(tmp
         replicate(tmp_path)
 
 
+def found_files(folder):
+    return find_files(folder, ("kaggle", "instruments"), data_of, "files")
+
+
 def test_names_of_files_may_be_written_in_several_ways(tmp_path):
     for name in (
         "kaggle-CIFAR-10-South_Carolina.csv",
@@ -361,7 +365,7 @@ def test_names_of_files_may_be_written_in_several_ways(tmp_path):
         "notes.csv",
     ):
         (tmp_path / name).touch()
-    files, remarks = find_files(tmp_path)
+    files, remarks = found_files(tmp_path)
     assert set(files) == {
         ("kaggle", "cifar10", "south-carolina"),
         ("kaggle", "mnist", "taipei"),
@@ -373,13 +377,13 @@ def test_names_of_files_may_be_written_in_several_ways(tmp_path):
 
 def test_a_folder_without_the_files_or_with_one_twice_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no file of the study"):
-        find_files(tmp_path)
+        found_files(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
-        find_files(tmp_path / "nowhere")
+        found_files(tmp_path / "nowhere")
     (tmp_path / "kaggle-mnist-oregon.csv").touch()
     (tmp_path / "kaggle-mnist_oregon.csv").touch()
     with pytest.raises(UsageError, match="the same table of mnist in oregon"):
-        find_files(tmp_path)
+        found_files(tmp_path)
 
 
 def test_the_command_prints_every_number_as_json(study):

@@ -8,10 +8,10 @@ from raw_files import OPTIMA, architecture_rows, tuning_rows, write, write_pair
 from scipy import stats
 
 from joulelab.errors import UsageError
-from joulelab.replication.raw_data import read_architecture
-from joulelab.replication.yarally2023 import replicate
+from joulelab.replication.published import Replication, find_files, printed
+from joulelab.replication.yarally2023 import ARCHITECTURE, TUNING, WANTED, dataset_of, replicate
 from joulelab.replication.yarally2023_architecture import recompute_architecture
-from joulelab.replication.yarally2023_printed import printed
+from joulelab.replication.yarally2023_data import read_architecture
 
 DATASETS = ("fashion-mnist", "cifar10")
 # Blocks of ranks of 48 runs: R of the lower level is 300, 444, 516; of the upper 876, 732, 660.
@@ -92,22 +92,31 @@ TOGETHER = {
 }
 
 
-def cells(folder, dataset):
-    """The comparisons of a data set, by table and cell."""
+def cells(source, dataset):
+    """The comparisons of a data set, by table and cell, of a folder or of what it gave."""
+    replication = source if isinstance(source, Replication) else replicate(source)
     return {
         (one.published.table, one.published.cell): one
-        for one in replicate(folder).comparisons
+        for one in replication.comparisons
         if one.published.dataset == dataset
     }
 
 
-def values(folder, dataset):
-    return {key: one.value for key, one in cells(folder, dataset).items()}
+def values(source, dataset):
+    return {key: one.value for key, one in cells(source, dataset).items()}
 
 
-@pytest.fixture
-def both(tmp_path):
-    return write_pair(write_pair(tmp_path, "fashion-mnist"), "cifar10")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The files of both data sets."""
+    folder = tmp_path_factory.mktemp("yarally2023")
+    return write_pair(write_pair(folder, "fashion-mnist"), "cifar10")
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    """What these files give."""
+    return replicate(folder)
 
 
 # The conclusion repeats one number, and only of Fashion-MNIST.
@@ -136,8 +145,8 @@ def test_every_number_over_both_data_sets_is_the_one_computed_by_hand(both):
 
 
 def test_with_both_pairs_every_printed_number_has_a_line_and_only_one(both):
-    lines = [one.published for one in replicate(both).comparisons]
-    assert lines == printed()
+    lines = [one.published for one in both.comparisons]
+    assert lines == printed("yarally2023")
     assert len(set(lines)) == len(lines)
 
 
@@ -155,20 +164,18 @@ def test_one_file_alone_gives_the_numbers_of_its_experiment(tmp_path, kind):
 
 
 def test_the_order_of_rows_and_columns_does_not_matter(both, tmp_path):
-    shuffled = tmp_path / "shuffled"
-    shuffled.mkdir()
     draw = random.Random(1)
     for kind, rows in (("architecture", architecture_rows()), ("tuning", tuning_rows())):
         names = list(rows[0])
         draw.shuffle(rows)
         draw.shuffle(names)
         mixed = [{"extra": 1, **{name: row[name] for name in names}} for row in rows]
-        write(shuffled / f"{kind}-cifar10.csv", mixed)
-    assert values(shuffled, "cifar10") == pytest.approx(values(both, "cifar10"))
+        write(tmp_path / f"{kind}-cifar10.csv", mixed)
+    assert values(tmp_path, "cifar10") == pytest.approx(values(both, "cifar10"))
 
 
-def test_eta_squared_that_fits_only_the_papers_k_says_so(both):
-    raw = read_architecture(both / "architecture-cifar10.csv")
+def test_eta_squared_that_fits_only_the_papers_k_says_so(folder):
+    raw = read_architecture(folder / "architecture-cifar10.csv")
     texts = {("Table IV", f"{factor}.eta_squared"): "0.707" for factor in H}
     found = recompute_architecture(raw, texts)
     # (35.265 - 7) / 40 = 0.707 for convolutions, and nothing of the kind for linear layers
@@ -345,26 +352,27 @@ def test_a_row_a_repetition_is_averaged(tmp_path, both):
         for row in tuning_rows()
         for step in (-0.01, 0.01)
     ]
-    alone = tmp_path / "alone"
-    alone.mkdir()
-    write(alone / "tuning-cifar10.csv", rows)
+    write(tmp_path / "tuning-cifar10.csv", rows)
+    alone = replicate(tmp_path)
     found, single = values(alone, "cifar10"), values(both, "cifar10")
     for key in single:
         if key[0] == "Table III":
             assert found[key] == pytest.approx(single[key]), key
     assert found["Table I", "repetitions"] == 2
-    assert any("taken for its repetitions" in remark for remark in replicate(alone).remarks)
+    assert any("taken for its repetitions" in remark for remark in alone.remarks)
 
 
 @pytest.mark.parametrize("name", ["CIFAR-10", "Cifar_10", "cifar10"])
 def test_a_data_set_is_known_by_its_letters(tmp_path, name):
-    write(tmp_path / f"Architecture-{name}.CSV", architecture_rows())
-    assert replicate(tmp_path).comparisons[0].published.dataset == "cifar10"
+    write(tmp_path / f"Architecture-{name}.CSV", architecture_rows()[:1])
+    files, _ = find_files(tmp_path, (ARCHITECTURE, TUNING), dataset_of, WANTED)
+    assert list(files) == [(ARCHITECTURE, "cifar10")]
 
 
-def test_a_data_set_the_paper_does_not_have_is_left_out_and_named(both):
-    write(both / "tuning-mnist.csv", tuning_rows())
-    assert replicate(both).remarks == (
+def test_a_data_set_the_paper_does_not_have_is_left_out_and_named(tmp_path):
+    for name in ("mnist", "cifar10"):
+        write(tmp_path / f"tuning-{name}.csv", tuning_rows())
+    assert replicate(tmp_path).remarks == (
         "tuning-mnist.csv is left out: the paper has no data set 'mnist'",
     )
 

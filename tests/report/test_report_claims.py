@@ -11,7 +11,7 @@ from reported_study import drawn
 from joulelab.analysis.claims.architecture import architecture_claims
 from joulelab.analysis.claims.claim import Claim, Effect, Verdict
 from joulelab.analysis.claims.search import search_claims
-from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.convergence import score_rounds
 from joulelab.report import claims
 from joulelab.report.claims import CLASSES, Scope, effect_words, scopes
 from joulelab.report.experiment import experiments

@@ -3,12 +3,12 @@ import itertools
 import matplotlib
 import numpy as np
 import pytest
+from joulelab.report.figures import energy_bars, ledger_bars, quantile_plot
 
+from joulelab.present.style import COLOURS, SIZES, drawn, looks, save
 from joulelab.report import pictures
 from joulelab.report.experiment import experiments
-from joulelab.report.figures import energy_bars, ledger_bars, quantile_plot
 from joulelab.report.ledger import study_energy
-from joulelab.present.style import COLOURS, SIZES, drawn, looks, save
 from joulelab.report.tables import Omitted
 
 MAKERS = (

@@ -8,8 +8,8 @@ import pytest
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 
 from joulelab import formats
-from joulelab.analysis.clusters import clusters
 from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.trade_off import clusters
 from joulelab.report.experiment import experiments
 from joulelab.report.paper.numbered import paper_figures
 from joulelab.report.paper.table import Column, PaperTable, spans

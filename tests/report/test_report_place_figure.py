@@ -9,7 +9,6 @@ from matplotlib.text import Annotation
 
 from joulelab.energy.carbon.intensity import Intensity
 from joulelab.errors import UsageError
-
 from joulelab.report.place_picture import MOST_NAMED, co2e_picture, place_figure, place_finding
 from joulelab.report.places import Booked, Place, known_places
 from joulelab.report.tables import Omitted

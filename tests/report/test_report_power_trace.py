@@ -245,10 +245,10 @@ def test_a_real_run_is_drawn_whole(data_dir, tmp_path):
     if not path.is_file():
         pytest.skip(f"no real power traces at {path}")
     recording = read_recording(path, where="run=cloud-resnet50-20230309T020212")
-    trace = trace_columns(recording.stretches, 0.0)
+    trace = trace_columns(recording.channel_samples, 0.0)
     (line,) = power_trace(trace).axes[0].lines
-    np.testing.assert_array_equal(line.get_ydata(), recording.stretches[0].values)
-    np.testing.assert_allclose(line.get_xdata() * 60, recording.stretches[0].times_s)
+    np.testing.assert_array_equal(line.get_ydata(), recording.channel_samples[0].values)
+    np.testing.assert_allclose(line.get_xdata() * 60, recording.channel_samples[0].times_s)
     write_power_trace(tmp_path / "run.png", trace, "resnet50")
     image = matplotlib.image.imread(tmp_path / "run.png")
     assert image.shape[1] == pytest.approx(1050, abs=2)

@@ -12,17 +12,16 @@ from rich.console import Console
 
 from joulelab.energy.reading import Status
 from joulelab.report.page import report_data, write_report
-from joulelab.report.prediction_tables import prediction_figure
 from joulelab.report.prediction_quality import prediction_quality
 from joulelab.report.prediction_tables import (
     prediction_contents,
+    prediction_figure,
     prediction_finding,
     prediction_tables,
 )
 from joulelab.report.tables import Omitted
 from joulelab.report.text import print_summary
-from joulelab.study.prediction import Estimate, Prediction
-from joulelab.study.prediction_record import record
+from joulelab.study.prediction import Estimate, Prediction, record
 from joulelab.study.store import PlannedRun
 
 BASIS = "a few steps of each network"

@@ -8,7 +8,7 @@ import pytest
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
-from joulelab.analysis.optimum import optimum_uncertainty, winners
+from joulelab.analysis.convergence import optimum_uncertainty, winners
 from joulelab.analysis.ranking import Ranking
 from joulelab.report.experiment import experiments
 from joulelab.report.search_pictures import rank_picture

@@ -8,7 +8,7 @@ from reported_study import FakeResults, ledger_of, readings_of, whole
 from rich.console import Console
 from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
 
-from joulelab.report.chapters import chapter, trainings
+from joulelab.report.chapter import chapter, trainings
 from joulelab.report.page import write_report
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, Table

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from joulelab.serving.model_source import ModelSource
 from joulelab.serving.session import ServingSession
-from joulelab.serving.tasks import ImageSource, ServingTask
+from joulelab.serving.tasks import ImageSource, ModelSource, ServingTask
 
 MODELS = str(Path(__file__).parent)
 

@@ -26,16 +26,15 @@ from loopback_endpoint import (
 
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving import http_load
-from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.http_load import HttpLoad, Limits
-from joulelab.serving.http_summary import LimitCheck, LoadSummary
+from joulelab.serving.http_results import Exchanges, LimitCheck, LoadSummary
 from joulelab.serving.http_target import (
     Content,
     Target,
     is_loopback,
 )
-from joulelab.serving.photographs import image_files, shipped_photographs
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.images import image_files, shipped_photographs
+from joulelab.serving.planning.comparison import ResponseLimit
 
 
 def send(server, count=20, *, gap_s=0.002, content=None, **limits):
@@ -337,7 +336,7 @@ def test_a_folder_gives_its_images_and_nothing_else(tmp_path):
 def test_the_shipped_photographs_are_found_without_importing_scikit_learn():
     assert [path.name for path in shipped_photographs()] == ["china.jpg", "flower.jpg"]
     program = (
-        "import sys; from joulelab.serving.photographs import shipped_photographs; "
+        "import sys; from joulelab.serving.images import shipped_photographs; "
         "shipped_photographs(); assert 'sklearn' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from closed_forms import DynamicBatching, md1_mean_wait_s
 
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import Poisson
-from joulelab.serving.planning.closed_forms import DynamicBatching, md1_mean_wait_s
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import simulate
 from joulelab.serving.policies import Fixed, Greedy

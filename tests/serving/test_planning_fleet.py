@@ -5,12 +5,11 @@ import pytest
 
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import Bursty, Poisson, UniformJitter, parse_arrivals
+from joulelab.serving.planning.arrival_thinning import Thinned, thinned
+from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.dealing import Dealt, dealt
 from joulelab.serving.planning.fleet import Site, fleet
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Trials
-from joulelab.serving.planning.simulation import simulate
+from joulelab.serving.planning.simulation import response_percentile_s, simulate
 from joulelab.serving.policies import Fixed, parse_policy
 
 SIZES = (1, 4, 16)
@@ -44,10 +43,10 @@ def test_the_fleet_holds_the_limit_when_all_its_queues_are_simulated():
     times_s = Poisson(6000).times_s(60_000, np.random.default_rng(5))
     policy = parse_policy(made.policy)
     whole = simulate(times_s, policy, COSTS, made.replicas, "split", seed=2)
-    assert whole.percentile_s(99) <= 1.1 * LIMIT.seconds
+    assert response_percentile_s(whole.response_s, 99) <= 1.1 * LIMIT.seconds
     assert whole.gross_j_per_request == pytest.approx(made.joules_per_request, rel=0.05)
     fewer = simulate(times_s, policy, COSTS, made.replicas - 2, "split", seed=2)
-    assert fewer.percentile_s(99) > LIMIT.seconds
+    assert response_percentile_s(fewer.response_s, 99) > LIMIT.seconds
 
 
 def test_the_fleet_without_batching_stands_beside_it():
@@ -100,14 +99,14 @@ def test_without_an_intensity_there_is_energy_and_no_carbon():
     assert made.co2e_kg_per_day is None
 
 
-def test_poisson_streams_dealt_at_random_stay_what_they_are():
-    assert dealt(Poisson(900), 3, 10) == (Poisson(300), "")
-    assert dealt(Bursty(900, 2, 3), 3, 10) == (Bursty(300, 2, 3), "")
-    assert dealt(UniformJitter(900), 1, 10) == (UniformJitter(900), "")
+def test_poisson_streams_split_at_random_stay_what_they_are():
+    assert thinned(Poisson(900), 3, 10) == (Poisson(300), "")
+    assert thinned(Bursty(900, 2, 3), 3, 10) == (Bursty(300, 2, 3), "")
+    assert thinned(UniformJitter(900), 1, 10) == (UniformJitter(900), "")
 
 
-def test_a_steady_beat_dealt_at_random_becomes_uneven():
-    share, remark = dealt(UniformJitter(4000), 40, 1000)
+def test_a_steady_beat_split_at_random_becomes_uneven():
+    share, remark = thinned(UniformJitter(4000), 40, 1000)
     assert remark == ""
     assert share.rate_per_s == 100
     gaps_s = np.diff(share.times_s(20_000, np.random.default_rng(1)), prepend=0.0)
@@ -115,28 +114,28 @@ def test_a_steady_beat_dealt_at_random_becomes_uneven():
     # A geometric number of gaps: relative variance 1 - 1/40, and a little for the jitter.
     assert gaps_s.std() / gaps_s.mean() == pytest.approx(0.988, abs=0.03)
     assert share.at_rate(50).rate_per_s == 50
-    assert str(share) == "uniform-jitter(4000, 0.2) dealt among 40"
+    assert str(share) == "uniform-jitter(4000, 0.2) split among 40"
 
 
 def test_a_share_keeps_the_times_of_the_whole():
     whole = UniformJitter(10, 0)
-    times_s = Dealt(whole, 3).times_s(50, np.random.default_rng(1))
+    times_s = Thinned(whole, 3).times_s(50, np.random.default_rng(1))
     assert np.allclose(times_s * 10, np.round(times_s * 10))
     assert (np.diff(times_s) > 0.05).all()
-    assert Dealt(whole, 3).times_s(0, np.random.default_rng(1)).shape == (0,)
+    assert Thinned(whole, 3).times_s(0, np.random.default_rng(1)).shape == (0,)
 
 
-def test_what_cannot_be_dealt_exactly_is_said(tmp_path):
-    many, remark = dealt(UniformJitter(1e6), 10_000, 1000)
+def test_what_cannot_be_split_exactly_is_said(tmp_path):
+    many, remark = thinned(UniformJitter(1e6), 10_000, 1000)
     assert many == Poisson(100)
     assert "is taken for Poisson arrivals" in remark
     (tmp_path / "a.csv").write_text("\n".join(str(k / 100) for k in range(1, 20_001)))
     trace = parse_arrivals("trace(a.csv)", tmp_path)
-    few, remark = dealt(trace, 4, 1000)
+    few, remark = thinned(trace, 4, 1000)
     assert remark == ""
     assert 4500 < few.most < 5000
     assert few.times_s(few.most, np.random.default_rng(1))[-1] <= 200
-    slow, remark = dealt(trace, 400, 1000)
+    slow, remark = thinned(trace, 400, 1000)
     assert slow.rate_per_s == pytest.approx(trace.rate_per_s / 400)
     assert "each of 400 replicas is given trace(a.csv) slowed down to 0.25/s" in remark
 

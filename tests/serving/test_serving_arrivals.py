@@ -80,7 +80,7 @@ def test_a_burst_may_be_under_way_at_the_start_or_not():
         ("bursty(5, 0)", "bursty(5, on_s=0, off_s=1): on_s must be above 0 seconds"),
         ("bursty(5, 1, 0)", "bursty(5, on_s=1, off_s=0): off_s must be above 0 seconds"),
         ("bursty(5, of_s=1)", "bursty(5, of_s=1): has no parameter 'of_s'"),
-        ("trace", "trace: file is missing"),
+        ("trace", "trace: missing a required argument: 'file'"),
         ("trace(none.csv)", "the trace none.csv cannot be read: No such file or directory"),
     ],
 )

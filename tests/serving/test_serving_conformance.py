@@ -11,7 +11,7 @@ import pytest
 from joulelab.errors import UsageError
 from joulelab.registry import load_plugin
 from joulelab.serving.arrivals import Poisson, arrivals, parse_arrivals
-from joulelab.serving.calls import written
+from joulelab.serving.call_syntax import call_text
 from joulelab.serving.conformance import check_arrivals, check_policy
 from joulelab.serving.policies import Policy, parse_policy, policies
 
@@ -158,7 +158,7 @@ class Beat(Poisson):
         return type(self)(rate_per_s)
 
     def __str__(self):
-        return written("beat", self.f)
+        return call_text("beat", self.f)
 
 
 class Backwards(Beat):

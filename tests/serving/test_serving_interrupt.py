@@ -34,8 +34,7 @@ PROGRAM = """
 import sys
 import time
 from joulelab.serving.session import ServingSession
-from joulelab.serving.tasks import ImageSource, ServingTask
-from joulelab.serving.model_source import ModelSource
+from joulelab.serving.tasks import ImageSource, ModelSource, ServingTask
 
 model = ModelSource("serving_models:printing", path=(sys.argv[1],))
 images = ImageSource((sys.argv[2],), 32, 24)

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from joulelab.errors import ServingError, UnknownNameError, UsageError
-from joulelab.serving.model_source import ModelSource
+from joulelab.serving.tasks import ModelSource
 
 
 def test_a_factory_is_called_with_its_options(tiny_model):

@@ -1,6 +1,5 @@
 """The queue itself, both ends in one process."""
 
-import os
 import time
 
 import pytest
@@ -8,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulelab.errors import UsageError
-from joulelab.serving.queue import ReceivingEnd, SendingEnd
-from joulelab.serving.queue_memory import (
+from joulelab.serving.queue import (
     HEADER_BYTES,
     MEMORY_SHARE,
     Geometry,
+    QueueFiles,
+    ReceivingEnd,
+    SendingEnd,
     SharedMemory,
-    new_memory,
-    resize_memory,
 )
 
 
@@ -24,14 +23,11 @@ class Queue:
 
     def __init__(self, capacity, payload_bytes=40):
         geometry = Geometry(capacity, payload_bytes)
-        self.descriptors = (new_memory(), *os.pipe())
-        for descriptor in self.descriptors[1:]:
-            os.set_blocking(descriptor, False)
-        resize_memory(self.descriptors[0], geometry.total_bytes)
-        memory, ear, bell = self.descriptors
-        self.memories = [SharedMemory(memory, geometry.total_bytes) for _ in range(2)]
-        self.sender = SendingEnd(self.memories[0], geometry, bell)
-        self.receiver = ReceivingEnd(self.memories[1], geometry, ear)
+        self.files = QueueFiles()
+        self.files.resize(geometry.total_bytes)
+        self.memories = [SharedMemory(self.files.memory, geometry.total_bytes) for _ in range(2)]
+        self.sender = SendingEnd(self.memories[0], geometry, self.files.bell)
+        self.receiver = ReceivingEnd(self.memories[1], geometry, self.files.ear)
 
     def __enter__(self):
         return self
@@ -39,8 +35,7 @@ class Queue:
     def __exit__(self, *_):
         for memory in self.memories:
             memory.close()
-        for descriptor in self.descriptors:
-            os.close(descriptor)
+        self.files.close()
 
     def send(self, number, payload=b""):
         if not self.sender.place(payload):

@@ -5,8 +5,13 @@ import pytest
 
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.results import Answers, BatchRecord, Sendings, served
-from joulelab.serving.saturation import load_of, saturation_in_words
-from joulelab.serving.summary import batch_histogram, producer_in_words, summary
+from joulelab.serving.summary import (
+    batch_histogram,
+    load_of,
+    producer_in_words,
+    saturation_in_words,
+    summary,
+)
 
 
 def window(policy, rate_per_s, batch_s, image_s, requests=512, late=1.0, full=()):

@@ -1,6 +1,7 @@
 """What counts as the energy of a run."""
 
-from joulelab.energy.reading import Measurement, Reading, Status
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status
 from joulelab.study.accounting import counted
 
 

@@ -9,17 +9,15 @@ import pytest
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError, UsageError
-from joulelab.serving.model_source import ModelSource
-from joulelab.serving.photographs import shipped_photographs
+from joulelab.serving.images import shipped_photographs
+from joulelab.kinds.inference import table_measuring
+from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
+from joulelab.kinds.inference.batch_table_file import read_table, table_data, write_table
+from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.serving.results import Batches
-from joulelab.serving.tasks import BatchTask, ImageSource
+from joulelab.serving.tasks import BatchTask, ImageSource, ModelSource
 from joulelab.study.accounting import counted
-from joulelab.study.inference import table_measuring
-from joulelab.study.inference.batch_table import BatchTable
-from joulelab.study.inference.batch_table_file import read_table, table_data, write_table
-from joulelab.study.inference.executor import ServingJob
-from joulelab.study.inference.profiling import SizeProfile
-from joulelab.study.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 
 MODELS = str(Path(__file__).parent.parent / "serving")
 

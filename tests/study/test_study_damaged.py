@@ -14,8 +14,7 @@ from tiny_study import TINY, tiny
 
 from joulelab.errors import StoreCorruptError, StoreError, StoreMismatchError
 from joulelab.study.database import DATABASE
-from joulelab.study.requests_file import SECONDS
-from joulelab.study.results import Results
+from joulelab.study.results import SECONDS, Results
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.store_reading import read_manifest, read_study
 

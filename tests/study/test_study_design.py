@@ -6,9 +6,8 @@ import pytest
 from tiny_study import tiny
 
 from joulelab.errors import SpecError, UsageError
-from joulelab.study.design import Factor, configuration_name, full_factorial
+from joulelab.study.design import Factor, configuration_name, derive_seed, full_factorial
 from joulelab.study.plan import make_plan
-from joulelab.study.seeds import derive_seed
 from joulelab.study.study_file import load_spec
 
 LAYERS = [

@@ -28,35 +28,35 @@ def engine():
 class Heard(Listener):
     """Keeps which engines were chosen."""
 
-    def loaded(self, briefings):
-        (self.briefing,) = briefings
+    def loaded(self, summaries):
+        (self.summary,) = summaries
 
 
 def run(folder, **changes):
     listener = Heard()
     results = tiny(engine=NAME, experiment=TWO_NETWORKS, **changes).run(folder, listener)
     engines = results.to_frame().groupby("network")["engine"].unique().map(list).to_dict()
-    return engines, listener.briefing, results
+    return engines, listener.summary, results
 
 
 def test_without_an_obstacle_the_engine_that_is_asked_for_trains_all(tmp_path):
-    engines, briefing, results = run(tmp_path / "out")
+    engines, summary, results = run(tmp_path / "out")
     assert engines == {"DensePolyNN": [NAME], "DenseLinearNN": [NAME]}
-    assert briefing.remark is None
-    assert briefing.means == f"{NAME} engine, fp32"
+    assert summary.remark is None
+    assert summary.means == f"{NAME} engine, fp32"
     assert results.manifest["engines"]["used"] == [NAME]
 
 
 def test_one_obstacle_leaves_the_whole_study_to_the_reference_engine(tmp_path, engine):
     engine.obstacles = {"DensePolyNN": "Dropout is not supported"}
-    engines, briefing, results = run(tmp_path / "out")
+    engines, summary, results = run(tmp_path / "out")
     assert engines == {"DensePolyNN": ["reference"], "DenseLinearNN": ["reference"]}
-    assert briefing.remark == (
+    assert summary.remark == (
         f"the {NAME} engine cannot train DensePolyNN (Dropout is not supported): the whole study "
         "is trained by the reference engine; mix_engines = true would leave the others to the "
         f"{NAME} one"
     )
-    assert results.manifest["engines"]["remark"] == briefing.remark
+    assert results.manifest["engines"]["remark"] == summary.remark
     assert set(results.to_frame()["group_size"]) == {1}
 
 
@@ -64,9 +64,9 @@ def test_with_mix_engines_only_what_has_an_obstacle_is_left_to_the_reference_eng
     tmp_path, engine
 ):
     engine.obstacles = {"DensePolyNN": "Dropout is not supported"}
-    engines, briefing, results = run(tmp_path / "out", mix_engines=True)
+    engines, summary, results = run(tmp_path / "out", mix_engines=True)
     assert engines == {"DensePolyNN": ["reference"], "DenseLinearNN": [NAME]}
-    assert "must not be compared" in briefing.remark
+    assert "must not be compared" in summary.remark
     assert results.manifest["engines"]["configurations"]["tuning"] == {
         "random, DensePolyNN, hyperparameters=2": "reference",
         "random, DenseLinearNN, hyperparameters=2": NAME,
@@ -81,7 +81,7 @@ def test_configurations_of_one_network_are_told_apart(tmp_path, engine, monkeypa
     listener = Heard()
     experiment = layers_only(vary={"conv_layers": [1, 2]})
     tiny(engine=NAME, experiment=experiment).run(tmp_path / "out", listener)
-    assert "cannot train layers: conv_layers=2 (too deep): " in listener.briefing.remark
+    assert "cannot train layers: conv_layers=2 (too deep): " in listener.summary.remark
 
 
 def test_another_precision_cannot_be_left_to_the_reference_engine(tmp_path, engine):

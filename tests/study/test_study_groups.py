@@ -195,8 +195,8 @@ def test_a_calibration_evaluates_few_images_and_the_data_set_is_read_once(tmp_pa
         return load_images(name, data_dir)
 
     monkeypatch.setattr(GroupingEngine, "train", noting)
-    monkeypatch.setattr("joulelab.study.training.executor.load_images", reading)
-    monkeypatch.setattr("joulelab.study.training.calibration.TEST_IMAGES", 20)
+    monkeypatch.setattr("joulelab.kinds.training.executor.load_images", reading)
+    monkeypatch.setattr("joulelab.kinds.training.prediction.TEST_IMAGES", 20)
     tiny(engine=NAME, experiment=layers_only(vary={"relu": [True]})).run(tmp_path / "out")
     assert set(evaluated[False]) == {20}
     assert set(evaluated[True]) == {50}

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from joulelab.energy.reading import Status, Total
+from joulelab.kinds.inference.batch_table import LOAD
+from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.prediction import ModelProfile, loading_s, profile_model
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, Loaded, ServingTask
-from joulelab.study.inference.executor import ServingJob
-from joulelab.study.inference.prediction import ModelProfile, loading_s, profile_model
-from joulelab.study.inference.profiling import LOAD
-from joulelab.study.work import Calibrator
+from joulelab.study.workload import Calibrator
 
 
 def configurations(*models):

@@ -7,11 +7,10 @@ from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import verify_buildable
 from joulelab.settings import load_limits
 from joulelab.study import plan as planning
-from joulelab.study.plan import make_plan
-from joulelab.study.size_limits import check_size
+from joulelab.study.plan import check_size, make_plan
 from joulelab.study.study import Study
 from joulelab.study.study_file import load_spec
-from joulelab.tuning.grid_search import Grid
+from joulelab.tuning.strategy import Grid
 
 LONGEST = 1500
 SPACE = '{ learning_rate = { type = "continuous", low = 1e-5, high = 1e-3 } }'

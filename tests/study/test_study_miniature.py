@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from joulelab.errors import SpecError, UsageError
+from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.learning.images import Images, Split, thinned
 from joulelab.study.design import full_factorial
 from joulelab.study.miniature import miniature_in_words
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec, load_spec, shipped_studies
-from joulelab.study.training.spec import TrainingStudySpec
 
 KEYS = ("rounds", "repetitions")
 TUNING, ARCHITECTURE = "yarally2023-tuning", "yarally2023-architecture"
@@ -36,9 +36,7 @@ def share_of_work(spec, whole):
     return work(spec) / work(whole)
 
 
-TRAINING = sorted(
-    name for name in shipped_studies() if isinstance(load_spec(name), TrainingStudySpec)
-)
+TRAINING = sorted(name for name in shipped_studies() if isinstance(load_spec(name), TrainingKeys))
 
 
 @pytest.mark.parametrize("name", TRAINING)

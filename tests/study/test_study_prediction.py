@@ -8,20 +8,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, Total
 from joulelab.energy.reading import Measurement, Reading, Status, Total
+from joulelab.kinds.training.executor import ImagesRequest, TrainingJob
+from joulelab.kinds.training.prediction import (
+    Calibration,
+    Timing,
+    calibrate,
+    estimate,
+    evaluation_in_steps,
+    relative_scatter,
+)
 from joulelab.learning.engine import TrainingTask
 from joulelab.learning.flops import FlopCount
 from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction, combined
 from joulelab.study.store import PlannedRun
-from joulelab.study.training.calibration import (
-    Calibration,
-    Timing,
-    calibrate,
-    evaluation_in_steps,
-    relative_scatter,
-)
-from joulelab.study.training.executor import ImagesRequest, TrainingJob
-from joulelab.study.training.prediction import estimate
 
 
 def energy(joules, error=0.0, status=Status.MEASURED):

@@ -11,8 +11,7 @@ from joulelab.energy.reading import Status
 from joulelab.errors import StoreCorruptError
 from joulelab.study.listener import Listener
 from joulelab.study.predicted_runs import predicted_runs
-from joulelab.study.prediction import Estimate, Prediction
-from joulelab.study.prediction_record import record, session_predictions
+from joulelab.study.prediction import Estimate, Prediction, record, session_predictions
 from joulelab.study.results import Results
 from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import read_manifest

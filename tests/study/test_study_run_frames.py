@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from tiny_study import tiny
 
-from joulelab.energy.reading import Measurement, Reading, Status, total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.study.results import Results
 from joulelab.study.store import PlannedRun, Store
 

@@ -289,7 +289,7 @@ def test_other_data_than_at_the_beginning_is_refused(tmp_path, monkeypatch):
     half = tiny(experiment=layers_only())
     with pytest.raises(KeyboardInterrupt):
         half.run(tmp_path / "out", InterruptAt(1))
-    monkeypatch.setattr("joulelab.study.training.executor.load_images", other)
+    monkeypatch.setattr("joulelab.kinds.training.executor.load_images", other)
     with pytest.raises(StoreMismatchError, match="data set digits"):
         half.run(tmp_path / "out")
 

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import pytest
 
-from joulelab.energy.reading import Measurement, Reading, Status, total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import (
     StoreBusyError,
     StoreCorruptError,
@@ -23,9 +24,8 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
-from joulelab.study.database import DATABASE
+from joulelab.study.database import DATABASE, VERSION
 from joulelab.study.results import Results
-from joulelab.study.schema import VERSION
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.store_reading import is_running
 
@@ -70,7 +70,7 @@ def test_a_run_goes_from_planned_to_finished(tmp_path):
         assert store.states() == {run.run_id: "running"}
         finish(store, entry, [run])
         assert store.states() == {run.run_id: "finished"}
-        assert store.accuracies("e", "c", 0) == [0.5]
+        assert store.finished_values("accuracy", ("e", "c", 0)) == [0.5]
     frame = Results.open(tmp_path / "out").to_frame()
     assert frame.loc[0, "accuracy"] == 0.5
     assert frame.loc[0, "strategy"] == "grid"
@@ -119,8 +119,8 @@ def test_proposals_come_back_bit_by_bit(tmp_path):
     with Store.open(tmp_path, STUDY) as store:
         store.propose("e", "c", 0, values)
     with Store.open(tmp_path, STUDY) as store:
-        assert store.proposal("e", "c", 0) == values
-        assert store.proposal("e", "c", 1) is None
+        assert store.proposed("e", "c", 0) == (values, None)
+        assert store.proposed("e", "c", 1) is None
 
 
 def test_a_transaction_that_raises_leaves_nothing_behind(tmp_path):

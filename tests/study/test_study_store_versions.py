@@ -8,11 +8,16 @@ import pytest
 from tiny_study import assert_same_results, layers_only, tiny
 
 from joulelab.errors import StoreMismatchError
-from joulelab.study.database import DATABASE
+from joulelab.study.database import (
+    DATABASE,
+    KEYS_SINCE_VERSION_1,
+    RUN_COLUMNS,
+    VERSION,
+    columns_before,
+)
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED
-from joulelab.study.schema import KEYS_SINCE_VERSION_1, RUN_COLUMNS, VERSION, columns_before
 from joulelab.study.store import Store
 
 RUNS_IN_VERSION_1 = """CREATE TABLE runs (run_id TEXT PRIMARY KEY, position INTEGER NOT NULL,

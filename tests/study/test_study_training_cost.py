@@ -135,8 +135,8 @@ def test_the_study_of_the_paper_is_its_eighteen_trainings():
 class Heard(Listener):
     """Keeps what it was told."""
 
-    def loaded(self, briefings):
-        self.briefings = briefings
+    def loaded(self, summaries):
+        self.summaries = summaries
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +193,11 @@ def test_larger_images_cost_more_operations(finished):
 
 def test_random_weights_and_all_data_sets_are_told_and_kept(finished):
     results, heard, _ = finished
-    (briefing,) = heard.briefings
-    assert "random weights" in briefing.remark
-    assert SMALL in briefing.extent
-    assert LARGER in briefing.extent
-    assert briefing.train_images[0] == 80
+    (summary,) = heard.summaries
+    assert "random weights" in summary.remark
+    assert SMALL in summary.extent
+    assert LARGER in summary.extent
+    assert summary.train_images[0] == 80
     assert results.manifest["weights"] == {"shufflenet_v2_x0_5": "random"}
     checksums = {one["name"]: one["checksum"] for one in results.data_sets}
     assert set(checksums) == {SMALL, LARGER}

@@ -15,6 +15,7 @@ from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.utilisation import QUANTILES
+from joulelab.kinds.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
 from joulelab.learning.engine import Member, TrainingTask
 from joulelab.learning.flops import count_flops
 from joulelab.learning.images import ImageShape
@@ -24,7 +25,6 @@ from joulelab.study.run_frames import NOT_ASKED, NOT_FINISHED
 from joulelab.study.store import Store
 from joulelab.study.store_reading import reader
 from joulelab.study.study import Study
-from joulelab.study.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
 
 DIGITS = ImageShape(1, 8, 8)
 COLUMNS = [f"utilisation_{name}" for name in QUANTILES]
@@ -144,9 +144,9 @@ def test_a_failed_run_has_a_load_and_no_operations(tmp_path, monkeypatch):
     study = study_of("utilisation-not-countable")
     unbroken = LocalTrainingExecutor.run
 
-    def broken(self, job, on_sign):
+    def broken(self, job, on_heartbeat):
         monkeypatch.setitem(failing, "on", job.task.max_steps is None)
-        return unbroken(self, job, on_sign)
+        return unbroken(self, job, on_heartbeat)
 
     monkeypatch.setattr(LocalTrainingExecutor, "run", broken)
     frame = study.run(tmp_path / "out").to_frame()

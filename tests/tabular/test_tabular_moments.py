@@ -10,7 +10,7 @@ import pytest
 
 from joulelab.errors import TraceError, UsageError
 from joulelab.tabular.local_time import read_zone
-from joulelab.tabular.moments import spread
+from joulelab.tabular.moments import read_moments, spread
 from joulelab.tabular.reader import parse_table
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -19,7 +19,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def moments(cells, zone=None, heading="timestamp"):
     text = "\n".join((f"n;{heading}", *(f"1;{cell}" for cell in cells), ""))
     table = parse_table(Path("log.csv"), text.encode(), TraceError)
-    return table.moments(table.require(heading)[0], zone)
+    return read_moments(table, table.require(heading)[0], zone)
 
 
 def epoch(text):
@@ -130,7 +130,7 @@ def test_where_distances_are_enough_either_day_will_do_and_is_said():
     table = parse_table(
         Path("log.csv"), b"t;p\n05/03/2026 09:00:00;1\n05/03/2026 09:00:02;1\n", TraceError
     )
-    read = table.moments("t", any_day=True)
+    read = read_moments(table, "t", any_day=True)
     assert read.seconds.tolist() == [0, 2]
     assert read.epoch_s is None
     assert read.remarks == ("05/03/2026 may be either of two days: when it began is unknown",)
@@ -222,7 +222,7 @@ def test_rows_an_hour_apart_show_the_hour_that_is_left_out(monkeypatch):
 def test_another_zone_than_that_of_this_machine_may_be_assumed_and_is_said(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     table = parse_table(Path("log.csv"), b"n;time\n1;2026-03-05 09:00\n", TraceError)
-    read = table.moments("time", assumed=UTC)
+    read = read_moments(table, "time", assumed=UTC)
     assert read.epoch_s == epoch("2026-03-05T09:00:00")
     assert read.remarks == ("times without a zone are taken as UTC",)
 

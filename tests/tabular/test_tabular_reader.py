@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from joulelab.errors import DatasetError
-from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.moments import read_moments
 from joulelab.tabular.reader import CUT, parse_table, read_table
+from joulelab.tabular.table import MISSING
 
 PLAIN = "time,power [W]\n0,12.5\n1,13.5\n"
 WATTS = {"w": 1.0, "mw": 1e-3, "mwatts": 1e-3}
@@ -131,18 +132,18 @@ def test_an_unreadable_sensor_is_no_number_and_says_why():
 def test_where_missing_cells_are_named_any_other_word_is_refused():
     read = parse("a,power\n1,2\n2,n/a\n3,low\n")
     assert np.isnan(read.rows([0, 1]).numbers("power", missing=MISSING).values).tolist() == [0, 1]
-    with pytest.raises(DatasetError, match=r"line 4, column power: 'low' is no number"):
+    with pytest.raises(DatasetError, match=r"line 4, column power: 'low' is not a number"):
         read.numbers("power", missing=MISSING)
-    with pytest.raises(DatasetError, match=r"line 2, column power: '12.5 kW' is no number"):
+    with pytest.raises(DatasetError, match=r"line 2, column power: '12.5 kW' is not a number"):
         parse("a,power\n1,12.5 kW\n").numbers("power", missing=MISSING)
 
 
 @pytest.mark.parametrize(
     ("cell", "complaint"),
     [
-        ("-1", "'-1' is no number from 0 to 9"),
+        ("-1", "'-1' is not a number from 0 to 9"),
         ("9.5", "'9.5' is no"),
-        ("low", "'low' is no number"),
+        ("low", "'low' is not a number"),
     ],
 )
 def test_numbers_may_have_bounds(cell, complaint):
@@ -153,7 +154,7 @@ def test_numbers_may_have_bounds(cell, complaint):
 
 
 def test_whole_numbers_are_told_from_others():
-    with pytest.raises(DatasetError, match=r"line 3, column n: '3.5' is no whole number from 0"):
+    with pytest.raises(DatasetError, match=r"line 3, column n: '3.5' is not a whole number from 0"):
         parse("a,n\n1,3.0\n2,3.5\n").bounded("n", 0, whole=True)
 
 
@@ -170,7 +171,7 @@ def test_a_table_without_a_header_has_numbered_columns():
 
 def test_a_column_of_moments_alone_is_one_column():
     read = parse("2026-03-05 10:00:00\n2026-03-05 10:00:01\n")
-    assert read.moments("1").seconds.tolist() == [0, 1]
+    assert read_moments(read, "1").seconds.tolist() == [0, 1]
 
 
 def test_a_name_that_stands_there_twice_is_refused_where_the_cells_differ():
@@ -216,4 +217,4 @@ def test_moments_in_the_index_of_a_frame_are_a_column(tmp_path, name):
     moments = pd.date_range("2026-03-05", periods=3, freq="s", tz="UTC", name=name)
     pd.DataFrame({"power_w": [1.0, 2.0, 3.0]}, index=moments).to_parquet(tmp_path / "x.parquet")
     read = read_table(tmp_path / "x.parquet", DatasetError)
-    assert read.moments(name or "timestamp").seconds.tolist() == [0, 1, 2]
+    assert read_moments(read, name or "timestamp").seconds.tolist() == [0, 1, 2]

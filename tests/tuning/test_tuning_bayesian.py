@@ -11,8 +11,8 @@ from joulelab.tuning.bayesian import (
     predict,
     probability_of_improvement,
 )
-from joulelab.tuning.random_search import Random
 from joulelab.tuning.space import Categorical, Continuous, SearchSpace
+from joulelab.tuning.strategy import Random
 
 
 def observed(strategy, rounds, score):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from joulelab.tuning.conformance import SPACES, check_strategy
-from joulelab.tuning.random_search import Random
+from joulelab.tuning.strategy import Random
 
 SPACE = {"continuous": SPACES["continuous"]}
 

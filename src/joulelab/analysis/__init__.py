@@ -25,18 +25,19 @@ hodges_lehmann    by how much do they differ, with the interval that goes with t
 posthoc           which configurations differ in energy?
 coupling          does time stand for energy?
 inversion         which configurations are faster and yet take more energy?
-increase          by how much does a factor raise energy?
+factor_increase   by how much does a factor raise energy?
 clusters          what do the low-energy and the high-energy runs reach?
 pareto            which configurations are not beaten in both energy and accuracy?
 batching          what does a request cost, and how long does it wait, under each policy?
 policy_choice     which policy takes least, and still answers in time?
-least_p           could so few runs show a difference at all?
+min_attainable_p  could so few runs show a difference at all?
 trend             does a figure of networks change over the years, and who leaves the line?
 growth            does energy grow faster over the years than accuracy?
-records           what did the most accurate network of its time take?
+accuracy_records  what did the most accurate network of its time take?
 best_batch        what does the best batch size save?
 rank_correlation  do two figures of networks rank them alike? (Spearman)
 places            how large is the place against the configuration, in grams of CO2e?
+negative_energy   which readings are zero, negative or infinite?
 agreement         do two instruments agree, and by which factor is one off?
 prediction        what will a training take in the end, from its power so far? (STEP)
 claims            which findings of the paper do the data bear out?

@@ -1,44 +1,315 @@
-"""Do two instruments agree on the same runs, and by what factor is one of them off?
+r"""Do two instruments agree on the same runs, and by what factor is one of them off?
 
 Everything that is asked of two instruments, over the runs that both have read::
 
     ratio               measured / reference, geometric mean    joulelab.analysis.comparison
-    r, rho_c            correlation, and concordance            joulelab.analysis.concordance
-    limits              of differences and of ratios            joulelab.analysis.bland_altman
-    line                Passing-Bablok, and Deming              joulelab.analysis.passing_bablok
-    calibration factor  reference / measured                    joulelab.analysis.calibration
+    r, rho_c            correlation, and concordance            joulelab.analysis.correlation
+    limits              of differences and of ratios            Bland and Altman, below
+    line                Passing-Bablok, and Deming              joulelab.analysis.line
+    calibration factor  reference / measured                    below
 
 Which to read: a high r only says that more energy reads as more. The **ratio** and its limits say
 what a reading is worth; the **line** says whether a factor is all that is wrong. Readings at or
-below zero are no energies: they are named and left out (`joulelab.analysis.impossible`). A single
-run has a ratio and no statistics.
+below zero cannot be energies: they are named and left out (`joulelab.analysis.negative_energy`). A
+single run has a ratio and no statistics.
+
+**Limits of agreement**: 95 % of the differences of two instruments lie between them.
+
+With x_i the reading of the instrument and y_i that of the reference on the same run, n runs::
+
+    d_i = x_i - y_i                          or, on ratios, d_i = ln(x_i / y_i)
+    m, s                                     mean and standard deviation (n - 1) of the d_i
+    m +- t(n - 1) s / sqrt(n)                interval of the mean difference
+    L = m -+ z s                             limits of agreement, z = 1.96 for 95 % of differences
+
+    exact:         m + T(q; n - 1, -+ z sqrt(n)) s / sqrt(n)         q = .025 and .975
+    approximate:   L +- t(n - 1) s sqrt(1 / n + z^2 / (2 (n - 1)))
+
+T(q; df, c) is the quantile of the noncentral t distribution. The exact intervals of the limits are
+those of Carkeet, Optometry and Vision Science 92 (2015), for each limit by itself; they are used to
+`MOST_EXACT` runs, and from there on the approximation of Bland and Altman, Statistical Methods in
+Medical Research 8 (1999), which is within a thousandth of s then. Below a few dozen runs it is too
+narrow on the outer side.
+
+Limits of differences take the differences to scatter alike at every size. Where an instrument is
+off by a factor they grow with the size, and the limits of ratios are the ones to read. Whether they
+do is tested by the slope of d on the mean of both instruments (`proportional_bias`)::
+
+    d_i = a + b (x_i + y_i) / 2              p of b = 0, Student's t with n - 2
+
+Bland and Altman, Lancet 327 (1986), and 1999 section 3. The slope is also moved, a little, by
+instruments that scatter unequally.
+
+A **calibration factor** is that by which an instrument's energy is multiplied to give the
+reference's::
+
+    factor               exp(mean(ln(reference_i / measured_i)) +- t(n - 1) s / sqrt(n))
+    through the origin   sum(x_i y_i) / sum(x_i^2),  x measured, y reference
+                         +- t(n - 1) sqrt(sum(e_i^2) / (n - 1) / sum(x_i^2))
+
+The first, a ratio of geometric means, gives every run the same weight and suits errors that grow
+with the energy, as those of sensors do. The second lets the largest runs decide, and is right where
+errors are of the same size in joules. Where the two disagree, or the line between the instruments
+has a constant part, one factor is not enough (`joulelab.analysis.line`).
+
+The factor is what the setting ``calibration`` of a meter takes: reference / meter.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+from scipy.special import ndtri, stdtr, stdtrit
 
-from joulelab.analysis.bland_altman import (
-    Limits,
-    ProportionalBias,
-    limits_of_differences,
-    limits_of_ratios,
-    proportional_bias,
-)
-from joulelab.analysis.calibration import Calibration, calibrate
-from joulelab.analysis.concordance import Correlation, concordance, pearson
-from joulelab.analysis.deming import deming
-from joulelab.analysis.impossible import impossible
-from joulelab.analysis.line import Line
-from joulelab.analysis.missing import numbers
-from joulelab.analysis.passing_bablok import passing_bablok
+from joulelab.analysis.comparison import CONFIDENCE, Interval, mean_interval, ratio_interval
+from joulelab.analysis.correlation import Correlation, concordance, pearson
+from joulelab.analysis.frames import numbers
+from joulelab.analysis.line import Line, deming, passing_bablok, too_few
+from joulelab.analysis.negative_energy import negative_energy
+from joulelab.analysis.rounding import Values, constant, without_noise
 from joulelab.errors import UsageError
 
+NAN = math.nan
+EXACT, APPROXIMATE = "exact (Carkeet 2015)", "approximate (Bland and Altman 1999)"
+MOST_EXACT = 500
+FEWEST = 3
+ALPHA = 0.05
+LEAST = 2
 ONE_RUN = "one run: a ratio, and no statistics"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Mean difference and limits of agreement, or mean ratio and limits of ratios.
+
+    Attributes:
+        mean: with its interval; on ratios the geometric mean.
+        method: how the intervals of the limits were made: `EXACT` or `APPROXIMATE`.
+        reason: why there are no limits; empty where there are.
+        lower: limit of agreement; NaN with fewer than three runs.
+        lower_low: lower end of the interval of that limit.
+        lower_high: upper end.
+        upper: the other limit.
+        upper_low: lower end of its interval.
+        upper_high: upper end.
+    """
+
+    mean: Interval
+    method: str = ""
+    reason: str = ""
+    lower: float = NAN
+    lower_low: float = NAN
+    lower_high: float = NAN
+    upper: float = NAN
+    upper_low: float = NAN
+    upper_high: float = NAN
+
+
+@dataclass(frozen=True)
+class ProportionalBias:
+    """Whether the difference grows with the size of what is measured.
+
+    Attributes:
+        reason: why there is no slope; empty where there is one.
+        slope: of the difference on the mean of both instruments; NaN where `reason` says why.
+        low: lower end of its interval.
+        high: upper end.
+        p: of the hypothesis that the slope is 0.
+    """
+
+    reason: str = ""
+    slope: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+
+    @property
+    def found(self) -> bool:
+        """Whether the slope differs from 0, p < .05: then ratios are to be read."""
+        return self.p < ALPHA
+
+
+def limits_of_differences(
+    measured: Sequence[float] | Values,
+    reference: Sequence[float] | Values,
+    confidence: float = CONFIDENCE,
+) -> Limits:
+    """Limits of agreement of the differences, in the unit of the readings.
+
+    Args:
+        measured: readings of the instrument, shape (n,), n at least 1.
+        reference: those of the reference on the same runs, shape (n,).
+        confidence: of the intervals, and the share of differences between the limits.
+
+    Raises:
+        ValueError: there is no value, or one is not finite.
+
+    >>> limits = limits_of_differences([10.0, 12.0, 14.0, 15.0], [9.0, 12.0, 15.0, 13.0])
+    >>> round(limits.mean.value, 2), round(limits.lower, 2), round(limits.upper, 2)
+    (0.5, -2.03, 3.03)
+    """
+    one, other = np.asarray(measured, float), np.asarray(reference, float)
+    return _limits(one - other, _size(one, other), confidence)
+
+
+def limits_of_ratios(
+    measured: Sequence[float] | Values,
+    reference: Sequence[float] | Values,
+    confidence: float = CONFIDENCE,
+) -> Limits:
+    """Limits of agreement of the ratios measured / reference, from their logarithms.
+
+    Args:
+        measured: readings of the instrument, shape (n,), n at least 1, positive.
+        reference: those of the reference on the same runs, shape (n,), positive.
+        confidence: of the intervals, and the share of ratios between the limits.
+
+    Raises:
+        ValueError: there is no value, or one is not positive and finite.
+
+    >>> limits = limits_of_ratios([5.0, 6.0, 7.2], [10.0, 10.0, 10.0])
+    >>> round(limits.mean.value, 3), round(limits.lower, 3), round(limits.upper, 3)
+    (0.6, 0.42, 0.858)
+    """
+    one, other = np.asarray(measured, float), np.asarray(reference, float)
+    if not ((one > 0) & (other > 0)).all():
+        raise ValueError("a ratio needs positive values")
+    one, other = np.log(one), np.log(other)
+    logs = _limits(one - other, max(1.0, _size(one, other)), confidence)
+    middle = {name: _exp(getattr(logs.mean, name)) for name in ("value", "low", "high")}
+    ends = {f"{limit}{end}" for limit in ("lower", "upper") for end in ("", "_low", "_high")}
+    powers = {name: _exp(getattr(logs, name)) for name in ends}
+    return replace(logs, mean=replace(logs.mean, **middle), **powers)
+
+
+def proportional_bias(
+    measured: Sequence[float] | Values, reference: Sequence[float] | Values
+) -> ProportionalBias:
+    """Whether the difference of two instruments grows with the size of what they measure.
+
+    Args:
+        measured: readings of the instrument, shape (n,).
+        reference: those of the reference on the same runs, shape (n,).
+
+    >>> proportional_bias([1.0, 2.1, 2.9, 4.1], [2.0, 4.0, 6.0, 8.0]).found
+    True
+    """
+    one, other = np.asarray(measured, float), np.asarray(reference, float)
+    mean, apart = (one + other) / 2, one - other
+    n = len(mean)
+    if n < FEWEST or constant(mean):
+        reason = f"{n} runs; a slope needs {FEWEST}" if n < FEWEST else "all runs are alike"
+        return ProportionalBias(reason)
+    centred = mean - mean.mean()
+    spread = float((centred**2).sum())
+    if constant(apart, _size(one, other)):
+        apart = np.zeros(n)  # in the same place everywhere, whatever rounding makes of it
+    slope = float((centred * apart).sum()) / spread
+    # Readings on a line have no residuals but those of rounding.
+    residual = without_noise(apart - apart.mean() - slope * centred, _size(one, other))
+    error = math.sqrt(float((residual**2).sum()) / (n - 2) / spread)
+    reach = float(stdtrit(n - 2, (1 + CONFIDENCE) / 2)) * error
+    p = 2 * float(stdtr(n - 2, -abs(slope) / error)) if error else float(slope == 0)
+    return ProportionalBias("", slope, slope - reach, slope + reach, p)
+
+
+def _size(one: Values, other: Values) -> float:
+    return float(np.abs([one, other]).max(initial=0.0))
+
+
+def _limits(apart: Values, size: float, confidence: float) -> Limits:
+    mean = mean_interval(apart.tolist(), confidence, size)
+    if reason := too_few(mean.n, FEWEST, "limits of agreement need"):
+        return Limits(mean, reason=reason)
+    z = float(ndtri((1 + confidence) / 2))
+    low, high = _ends_of_upper(mean.n, z, confidence)
+    # The lower limit is the upper one, mirrored in the mean.
+    return Limits(
+        mean,
+        method=EXACT if mean.n <= MOST_EXACT else APPROXIMATE,
+        lower=mean.value - z * mean.std,
+        lower_low=mean.value - high * mean.std,
+        lower_high=mean.value - low * mean.std,
+        upper=mean.value + z * mean.std,
+        upper_low=mean.value + low * mean.std,
+        upper_high=mean.value + high * mean.std,
+    )
+
+
+def _ends_of_upper(n: int, z: float, confidence: float) -> tuple[float, float]:
+    """The interval of the upper limit, in standard deviations from the mean."""
+    tails = (1 - confidence) / 2, (1 + confidence) / 2
+    if n <= MOST_EXACT:
+        root = math.sqrt(n)
+        low, high = (float(stats.nct.ppf(q, n - 1, z * root)) / root for q in tails)
+        return low, high
+    reach = float(stdtrit(n - 1, tails[1])) * math.sqrt(1 / n + z**2 / (2 * (n - 1)))
+    return z - reach, z + reach
+
+
+def _exp(value: float) -> float:
+    return float(np.exp(value))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The factor of an instrument, found in two ways.
+
+    Attributes:
+        factor: reference / measured as a ratio of geometric means; what a meter's setting takes.
+        through_origin: slope of the reference on the instrument, through the origin.
+    """
+
+    factor: Interval
+    through_origin: Interval
+
+    @property
+    def ways_agree(self) -> bool:
+        """Whether each of the two lies in the interval of the other; False without intervals."""
+        one, other = self.factor, self.through_origin
+        if constant([one.value, other.value]):
+            return not math.isnan(one.low)
+        return one.low <= other.value <= one.high and other.low <= one.value <= other.high
+
+
+def calibrate(
+    measured: Sequence[float] | Values,
+    reference: Sequence[float] | Values,
+    confidence: float = CONFIDENCE,
+) -> Calibration:
+    """The factor by which readings of an instrument become those of the reference.
+
+    Args:
+        measured: energies from the instrument, shape (n,), positive; in the unit of the reference.
+        reference: energies from the reference on the same runs, shape (n,), positive.
+        confidence: of the intervals.
+
+    Raises:
+        ValueError: there is no run, or a value is not positive and finite.
+
+    >>> found = calibrate([100.0, 200.0, 300.0], [106.0, 212.0, 318.0])
+    >>> round(found.factor.value, 3), round(found.through_origin.value, 3), found.factor.n
+    (1.06, 1.06, 3)
+    """
+    x, y = np.asarray(measured, float), np.asarray(reference, float)
+    factor = ratio_interval(y.tolist(), x.tolist(), confidence)
+    return Calibration(factor, _through_origin(x, y, confidence))
+
+
+def _through_origin(x: Values, y: Values, confidence: float) -> Interval:
+    slope = float(x @ y) / float(x @ x)
+    n = len(x)
+    if n < LEAST:
+        return Interval(slope, NAN, NAN, NAN, n, confidence)
+    residual = without_noise(y - slope * x, float(y.max()))
+    std = math.sqrt(float(residual @ residual) / (n - 1))
+    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * std / math.sqrt(float(x @ x))
+    return Interval(slope, slope - reach, slope + reach, std, n, confidence)
 
 
 @dataclass(frozen=True)
@@ -111,7 +382,7 @@ def agreement(
     >>> round(found.ratios.mean.value, 3), found.n, found.impossible["run"].to_list()
     (0.502, 4, ['4'])
     """
-    wrong = impossible(runs, [measured, reference, *parts], run)
+    wrong = negative_energy(runs, [measured, reference, *parts], run)
     table = pd.DataFrame(
         {
             "run": (runs.index if run is None else runs[run]).astype(str),
@@ -177,15 +448,13 @@ def agreements(
 
 
 def _row(found: Agreement) -> Mapping[str, object]:
-    ratio, line, factor = found.ratios.mean, found.passing_bablok, found.calibration.factor
+    line, factor = found.passing_bablok, found.calibration.factor
     return {
         "instrument": found.measured,
         "n": found.n,
         "impossible": len(found.impossible),
         "dropped": found.dropped,
-        "ratio": ratio.value,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
+        **_ends("ratio", found.ratios.mean),
         "limit_low": found.ratios.lower,
         "limit_high": found.ratios.upper,
         "r": found.pearson.value,
@@ -197,8 +466,10 @@ def _row(found: Agreement) -> Mapping[str, object]:
         "intercept_low": line.intercept_low,
         "intercept_high": line.intercept_high,
         "linearity_p": line.linearity_p,
-        "factor": factor.value,
-        "factor_low": factor.low,
-        "factor_high": factor.high,
+        **_ends("factor", factor),
         "reason": found.reason,
     }
+
+
+def _ends(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

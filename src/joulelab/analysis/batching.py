@@ -13,20 +13,57 @@ maximum it is the largest, of counts the sum. A run that answered nothing has no
 
 A run is **saturated** where requests come faster than they are served. Its energy per request
 stands, but its response times grow with the length of the window and belong to no test.
+
+What batching saves: energy per image at batch size 1 and at the best batch size of each network.
+
+The mean over repetitions with Student's interval, and the saving as a ratio of geometric means with
+Welch's (`joulelab.analysis.comparison`)::
+
+    saving = 1 - E_best / E_1            E_1, E_best   joules an image at 1 and at the best size
+
+The best size is the one with the least mean of those that were measured. Choosing it on the same
+measurements makes it look better than it is, by as much as chance moves the means: between sizes
+that are alike within their intervals, neither the size nor a saving near 0 means anything.
+
+Which batching policy takes the fewest joules per request, and still answers in time?
+
+For one model and one arrival process, with the runs of every policy. A policy **qualifies** if its
+energy per request is known, no run of it is known to be saturated, and it keeps the limit, where
+there is one, in every run: the percentile of the response times is at most the limit, and the share
+of dropped requests no larger than what the percentile leaves (1 % at the 99th), since a dropped
+request is never answered.
+
+One of those that qualify has the least mean energy, and some are **alike**: the interval of the
+ratio of geometric means (Welch, `joulelab.analysis.comparison`) holds 1, so that these runs cannot
+tell which of the two takes less. The best policy is the quickest of these: joules that nobody can
+show are no reason to let requests wait. How many repetitions would decide is worked out from what
+the runs differ and scatter by.
+
+It is compared with a **baseline**, the smallest fixed batch there is, or the smallest mean batch
+where no policy is of fixed size; where that is the best itself, with the policy that takes most.
+The best of several is chosen on the same data that say how good it is, so that its lead is rather
+too large than too small.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from joulelab.analysis.comparison import mean_interval
-from joulelab.analysis.levels import groups
-from joulelab.analysis.missing import names, numbers, require_columns
+from joulelab import formats
+from joulelab.analysis.comparison import (
+    Interval,
+    Unpaired,
+    mean_interval,
+    ratio_of_means,
+    repetitions_to_tell,
+)
+from joulelab.analysis.frames import complete, groups, names, numbers, require_columns, results
 
 FACTORS = ("model", "policy", "arrivals")
 NET_EACH, GROSS_EACH = "net_per_request_j", "gross_per_request_j"
@@ -43,6 +80,7 @@ MEANS = (
     "response_p99_s",
     "batch_mean",
 )
+UNKNOWN = Interval(math.nan, math.nan, math.nan, math.nan, 0)
 SUMS = ("requests", "answered", "dropped")
 _FIXED = re.compile(r"fixed\(\s*(?:n\s*=\s*)?(\d+)\s*\)")
 
@@ -134,10 +172,8 @@ def _cell(rows: pd.DataFrame) -> dict[str, object]:
     cell: dict[str, object] = {"n": len(rows)}
     for name in (NET_EACH, GROSS_EACH):
         known = rows[name].dropna()
-        found = mean_interval(list(known)) if len(known) else None
-        cell[name] = found.value if found else math.nan
-        cell[f"{name}_low"] = found.low if found else math.nan
-        cell[f"{name}_high"] = found.high if found else math.nan
+        found = mean_interval(list(known)) if len(known) else UNKNOWN
+        cell |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         cell[f"{name}_n"] = len(known)
     cell |= {name: float(rows[name].mean()) for name in MEANS}
     cell["response_max_s"] = float(rows["response_max_s"].max())
@@ -146,3 +182,305 @@ def _cell(rows: pd.DataFrame) -> dict[str, object]:
     cell["saturated"] = int(np.count_nonzero(rows["saturated"] > 0))
     cell["saturation_unknown"] = int(rows["saturated"].isna().sum())
     return cell
+
+
+BEST_BATCH = (
+    "model single_j single_low_j single_high_j best_size best_j best_low_j best_high_j saving "
+    "saving_low saving_high sizes n dropped"
+)
+NAN = math.nan
+
+
+def best_batch(
+    runs: pd.DataFrame,
+    energy: str = "energy_per_image_j",
+    model: str = "model",
+    size: str = "batch_size",
+) -> pd.DataFrame:
+    """Energy per image of each network alone and at its best batch size.
+
+    Args:
+        runs: a row a run.
+        energy: column in joules an image; a run with 0 or less, which noise can give to net energy,
+            is left out.
+        model: column with the network.
+        size: column with the batch size.
+
+    Returns:
+        A row a network, in order of appearance: ``model``, ``single_j`` (at batch size 1; missing
+        where that was not measured, and the saving with it), ``best_size``, ``best_j``, ``saving``
+        (a share), each with ``_low`` and ``_high`` (95 %; missing without repetitions), ``sizes``
+        (how many were measured), ``n`` (runs) and ``dropped``.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+
+    >>> runs = pd.DataFrame({"model": "a", "batch_size": [1, 1, 8, 8, 16, 16],
+    ...     "energy_per_image_j": [2.0, 2.2, 1.0, 1.1, 1.5, 1.4]})
+    >>> best_batch(runs)[["model", "single_j", "best_size", "best_j", "saving"]].round(3)
+      model  single_j  best_size  best_j  saving
+    0     a       2.1          8    1.05     0.5
+    """
+    rows = []
+    for name, of_model in runs.groupby(model, sort=False):
+        whole = complete(of_model, [energy, size]).rows
+        whole = whole[whole[energy] > 0]
+        sizes = sorted(set(whole[size].astype(int)))
+        samples = {one: whole.loc[whole[size] == one, energy].to_list() for one in sizes}
+        found = _of_model(samples)
+        rows.append({"model": name, **found, "dropped": len(of_model) - len(whole)})
+    return results(rows, BEST_BATCH, whole=["best_size"])
+
+
+def _of_model(samples: Mapping[int, list[float]]) -> dict[str, object]:
+    found: dict[str, object] = {"sizes": len(samples), "n": sum(map(len, samples.values()))}
+    if not samples:
+        return found
+    means = {size: mean_interval(values) for size, values in samples.items()}
+    best = min(means, key=lambda size: means[size].value)
+    for name, size in (("single", 1), ("best", best)):
+        if size in means:
+            mean = means[size]
+            found |= {f"{name}_j": mean.value, f"{name}_low_j": mean.low}
+            found[f"{name}_high_j"] = mean.high
+    found["best_size"] = best
+    if 1 in samples:
+        ratio = ratio_of_means(samples[best], samples[1])
+        # Nothing is saved for sure where 1 itself is the best.
+        low, high = (ratio.low, ratio.high) if best != 1 else (NAN, NAN)
+        found |= {"saving": 1 - ratio.value, "saving_low": 1 - high, "saving_high": 1 - low}
+    return found
+
+
+PERCENTILE = 99.0
+ALL = 100.0
+"""The percentile that is the maximum."""
+MATTERS = 0.01
+"""A share of the energy that is not worth more repetitions."""
+NEAR = 0.10
+"""So much more energy is little, where there is no limit and quicker answers are to be had."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How soon which share of the requests must be answered.
+
+    Attributes:
+        seconds: of the response time.
+        percentile: of the requests, 0 to 100.
+    """
+
+    seconds: float
+    percentile: float = PERCENTILE
+
+    @property
+    def column(self) -> str:
+        """The column of the runs with that percentile."""
+        return response_column(self.percentile)
+
+    def __str__(self) -> str:
+        """With its percentile: ``p99 <= 0.20 s``."""
+        name = "maximum" if self.percentile == ALL else f"p{self.percentile:g}"
+        return f"{name} \N{LESS-THAN OR EQUAL TO} {formats.duration(self.seconds)}"
+
+
+def response_column(percentile: float) -> str:
+    """The column with a percentile of the response times; the 100th is the maximum.
+
+    >>> response_column(99.0), response_column(100)
+    ('response_p99_s', 'response_max_s')
+    """
+    if percentile == ALL:
+        return "response_max_s"
+    return f"response_p{percentile:g}_s"
+
+
+@dataclass(frozen=True)
+class PolicyFigures:
+    """One policy: means over its runs.
+
+    Attributes:
+        policy: its name.
+        energy_j: per request.
+        low_j: lower end of the interval of `energy_j`; NaN with fewer than two runs.
+        high_j: upper end.
+        response_s: mean over the runs of the percentile asked for.
+        runs: how many.
+        unsure: runs of which nobody knows whether they were saturated.
+        hindrance: why it does not qualify: ``"saturated"``, ``"too slow"``, ``"drops requests"``,
+            ``"response unknown"``; empty where it does.
+    """
+
+    policy: str
+    energy_j: float
+    low_j: float
+    high_j: float
+    response_s: float
+    runs: int
+    unsure: int
+    hindrance: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to run for one model and one arrival process.
+
+    Attributes:
+        best: the quickest of those that qualify and cannot be told from the one that takes least;
+            ``None`` where none qualifies.
+        least: the one that takes least among those that qualify; `best` where that is told from
+            all others, or is the quickest.
+        repetitions: of both that would tell `best` from `least`, if they differ as they do here;
+            ``None`` where they are one, or nothing is known of their scatter.
+        baseline: what it is compared with; ``None`` where no energy is known.
+        ratio: energy per request of the best over that of the baseline; ``None`` where there is
+            no best, no other policy, or an energy is not above 0.
+        alike: the others of those that qualify and cannot be told apart by their energy, `least`
+            among them.
+        cheaper: the one that would take least and does not qualify; ``None`` where that qualifies.
+        quick: the quickest that qualifies within a tenth of the best's energy, where it is another.
+        policies: all of them with a known energy, by batch size.
+    """
+
+    best: PolicyFigures | None
+    least: PolicyFigures | None
+    repetitions: int | None
+    baseline: PolicyFigures | None
+    ratio: Unpaired | None
+    alike: tuple[str, ...]
+    cheaper: PolicyFigures | None
+    quick: PolicyFigures | None
+    policies: tuple[PolicyFigures, ...]
+
+    @property
+    def saving(self) -> float:
+        """Share of the baseline's energy that the best saves; below 0 where it takes more."""
+        return 1 - self.ratio.value if self.ratio else math.nan
+
+    @property
+    def reach(self) -> float:
+        """Share of the energy of the policy that takes most which the one that takes least saves.
+
+        NaN with fewer than two policies, or where an energy is not above 0.
+        """
+        energies = [one.energy_j for one in self.policies]
+        if len(energies) <= 1 or min(energies) <= 0:
+            return math.nan
+        return 1 - min(energies) / max(energies)
+
+
+def choose(runs: pd.DataFrame, energy: str, limit: Limit | None = None) -> Choice:
+    """The policy to run, for one model and one arrival process.
+
+    Args:
+        runs: a row a run, as `joulelab.analysis.batching.per_request` gives them.
+        energy: column in joules per request.
+        limit: of the response time; without one every policy is quick enough.
+
+    Raises:
+        UsageError: a column is absent, that of the limit among them.
+
+    Worked example: batches of 64 take least but answer late, so that batches of 8 are best.
+
+    >>> from joulelab.analysis.batching import per_request
+    >>> runs = per_request(pd.DataFrame({"policy": ["fixed(1)", "fixed(8)", "fixed(64)"],
+    ...     "energy_net_j": [400.0, 200.0, 190.0], "answered": 100, "requests": 100, "dropped": 0,
+    ...     "saturated": 0, "response_p99_s": [0.1, 0.6, 4.2]}))
+    >>> found = choose(runs, "net_per_request_j", Limit(1.0))
+    >>> found.best.policy, found.baseline.policy, found.saving, found.cheaper.policy
+    ('fixed(8)', 'fixed(1)', 0.5, 'fixed(64)')
+    """
+    response = limit.column if limit else response_column(PERCENTILE)
+    require_columns(runs, [energy, response])
+    known = runs[runs[energy].notna()]
+    policies = _figures(known, energy, response, limit)
+    fit = [one for one in policies if not one.hindrance]
+    least = min(fit, key=lambda one: one.energy_j, default=None)
+    cheapest = min(policies, key=lambda one: one.energy_j, default=None)
+    alike = [one for one in fit if _alike(_samples(known, energy, one, least))]
+    best = min([*filter(None, [least]), *alike], key=_response, default=None)
+    baseline = _baseline(policies, best)
+    near_j = (1 + NEAR) * best.energy_j if best else math.nan
+    near = [one for one in fit if one.energy_j <= near_j and not math.isnan(one.response_s)]
+    quick = min(near, key=lambda one: one.response_s, default=None)
+    undecided = _samples(known, energy, best, least)
+    compared = _samples(known, energy, best, baseline)
+    return Choice(
+        best,
+        least,
+        repetitions_to_tell(*undecided) if undecided else None,
+        baseline,
+        ratio_of_means(*compared) if compared else None,
+        tuple(one.policy for one in [*alike, *filter(None, [least])] if one is not best),
+        cheapest if cheapest is not least else None,
+        quick if quick is not best else None,
+        tuple(policies),
+    )
+
+
+def _figures(
+    runs: pd.DataFrame, energy: str, response: str, limit: Limit | None
+) -> list[PolicyFigures]:
+    """Every policy, fixed sizes first and by size."""
+    found = []
+    for row in cells(runs, "policy").to_dict("records"):
+        own = runs[runs["policy"] == row["policy"]]
+        found.append(
+            PolicyFigures(
+                policy=str(row["policy"]),
+                energy_j=float(row[energy]),
+                low_j=float(row[f"{energy}_low"]),
+                high_j=float(row[f"{energy}_high"]),
+                response_s=float(own[response].mean()),
+                runs=int(row["n"]),
+                unsure=int(row["saturation_unknown"]),
+                hindrance=_hindrance(own, response, limit),
+            )
+        )
+    return found
+
+
+def _hindrance(rows: pd.DataFrame, response: str, limit: Limit | None) -> str:
+    if (rows["saturated"] > 0).any():
+        return "saturated"
+    if limit is None:
+        return ""
+    if rows[response].isna().any():
+        return "response unknown"
+    if (rows[response] > limit.seconds).any():
+        return "too slow"
+    spared = 1 - limit.percentile / 100
+    return "drops requests" if (rows["dropped"] > spared * rows["requests"]).any() else ""
+
+
+def _baseline(
+    policies: Sequence[PolicyFigures], best: PolicyFigures | None
+) -> PolicyFigures | None:
+    """The smallest fixed size, else the smallest mean batch: either way the first of them.
+
+    Where that is the best itself, the policy that takes most.
+    """
+    fixed = [one for one in policies if fixed_size(one.policy) is not None]
+    first = next(iter(fixed or policies), None)
+    return max(policies, key=lambda one: one.energy_j) if first and first is best else first
+
+
+def _response(one: PolicyFigures) -> float:
+    return math.inf if math.isnan(one.response_s) else one.response_s
+
+
+def _samples(
+    runs: pd.DataFrame, energy: str, one: PolicyFigures | None, other: PolicyFigures | None
+) -> tuple[list[float], list[float]] | None:
+    """The energies of two policies; ``None`` where they are one, or an energy is not above 0."""
+    if one is None or other is None or one.policy == other.policy:
+        return None
+    first, second = (list(runs.loc[runs["policy"] == p.policy, energy]) for p in (one, other))
+    return (first, second) if min(*first, *second) > 0 else None
+
+
+def _alike(samples: tuple[list[float], list[float]] | None) -> bool:
+    if samples is None:
+        return False
+    ratio = ratio_of_means(*samples)
+    return ratio.low <= 1 <= ratio.high

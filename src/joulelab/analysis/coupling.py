@@ -9,14 +9,25 @@ configurations c with mean energies E_c, mean durations T_c and powers P = E / T
     ratio   geometric mean power of c over that of all configurations, each counted once
     H, p    Kruskal-Wallis of P between the configurations
 
-The interval of rho is that of `joulelab.analysis.rank_correlation` (from eight configurations on),
+The interval of rho is that of `joulelab.analysis.correlation` (from eight configurations on),
 that of the slope is Student's t with k - 2 degrees of freedom, and that of a ratio comes from
 Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v / k^2 of the others,
 with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter makes the
 slope somewhat too flat.
 
 Pairs in which the faster configuration takes more energy are **inversions**
-(`joulelab.analysis.inversion`).
+(`joulelab.analysis.coupling`).
+
+Where a clock misleads: pairs in which the faster configuration takes more energy.
+
+For configurations A and B, over the logarithms of their runs, each measure by Welch's t::
+
+    t = (m_A - m_B) / sqrt(v_A + v_B)          v = s^2 / n
+
+with p adjusted by Holm over all pairs of configurations, for durations and for energies. A pair is
+an **inversion** where both p are below 0.05 and A is faster and takes more energy, or the other way
+round. Two tests that must both reject need no further adjustment for being two (Berger,
+Technometrics 24, 1982).
 """
 
 from __future__ import annotations
@@ -25,29 +36,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
-from joulelab.analysis.inversion import Logs, Values, inversions, logarithms
+from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.correlation import rank_interval, spearman
+from joulelab.analysis.frames import (
+    ENERGY,
+    Level,
+    complete,
+    groups,
+    label,
+    names,
+    numbers,
+    require_columns,
+    results,
+)
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.levels import Level, groups
-from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
-from joulelab.analysis.rank_correlation import rank_interval, spearman
-from joulelab.analysis.resampling import CONFIDENCE
-from joulelab.analysis.rounding import constant
+from joulelab.analysis.posthoc import holm
+from joulelab.analysis.rounding import Values, constant, sample_std
 
 TABLE = (
-    "mean_duration_s",
-    "mean_energy_j",
-    "mean_power_w",
-    "power_ratio",
-    "power_ratio_low",
-    "power_ratio_high",
-    "rank_duration",
-    "rank_energy",
-    "mean_utilisation",
-    "n",
+    "mean_duration_s mean_energy_j mean_power_w power_ratio power_ratio_low power_ratio_high "
+    "rank_duration rank_energy mean_utilisation n"
 )
 LEAST = 3
 MOST = 1500
@@ -71,7 +84,7 @@ class Coupling:
         slope: of the logarithm of energy on that of duration.
         slope_low: lower end of its interval.
         slope_high: upper end.
-        inversions: a row a pair, as `joulelab.analysis.inversion.inversions` gives them.
+        inversions: a row a pair, as `joulelab.analysis.coupling.inversions` gives them.
         pairs: how many pairs were compared for that; 0 of more than `MOST` configurations.
         power_p: of Kruskal-Wallis, of power between configurations.
         power_eta_squared: its effect size.
@@ -130,14 +143,12 @@ def coupling(
     """
     columns = names(by)
     require_columns(runs, columns)
-    positive = numbers(runs, energy) > 0
-    positive &= numbers(runs, duration) > 0
-    rows = complete(runs[positive], [energy, duration]).rows
+    rows = _positive(runs, energy, duration)
     rows = rows.assign(power_w=rows[energy] / rows[duration])
-    found = list(groups(rows, columns)) if len(rows) else []
+    found = list(groups(rows, columns))
     parts = [part for _, part in found]
     table = _table(found, columns, energy, duration, utilisation)
-    seconds, joules = (table[name].to_numpy(float) for name in TABLE[:2])
+    seconds, joules = (table[name].to_numpy(float) for name in ("mean_duration_s", "mean_energy_j"))
     reason, compared = _undefined(seconds, joules), len(parts) <= MOST
     rho = slope = low = high = np.nan
     if not reason:
@@ -189,7 +200,7 @@ def _table(
                 "n": len(part),
             }
         )
-    table = pd.DataFrame(rows, columns=[*columns, *TABLE])
+    table = results(rows, TABLE, columns)
     power = logarithms([part for _, part in found], "power_w")
     table["power_ratio"], table["power_ratio_low"], table["power_ratio_high"] = _ratios(power)
     table["rank_duration"] = table["mean_duration_s"].rank()
@@ -225,3 +236,119 @@ def _slope(x: Values, y: Values) -> tuple[float, float, float]:
     line = stats.linregress(x, y)
     reach = float(stdtrit(len(x) - 2, (1 + CONFIDENCE) / 2)) * float(line.stderr)
     return float(line.slope), float(line.slope) - reach, float(line.slope) + reach
+
+
+INVERSIONS = (
+    "faster slower duration_ratio energy_ratio duration_p_holm energy_p_holm n_faster n_slower"
+)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Logarithms of a measure, over the runs of each configuration.
+
+    Attributes:
+        mean: (configurations,).
+        variance: of that mean, s^2 / n; NaN for a single run.
+        n: number of runs.
+    """
+
+    mean: Values
+    variance: Values
+    n: Values
+
+
+def logarithms(parts: Sequence[pd.DataFrame], column: str) -> Logs:
+    """Mean and scatter of the logarithms of a measure, of each configuration.
+
+    Args:
+        parts: the runs of each configuration.
+        column: with values above 0.
+
+    >>> logarithms([pd.DataFrame({"j": [1.0, np.e]})], "j").mean
+    array([0.5])
+    """
+    found = []
+    for part in parts:
+        logs = np.log(part[column].to_numpy(dtype=float))
+        n, size = len(logs), max(1.0, float(np.abs(logs).max()))
+        found.append((logs.mean(), sample_std(logs, size) ** 2 / n if n > 1 else np.nan, n))
+    return Logs(*np.array(found, float).reshape(-1, 3).T)
+
+
+def inversions(
+    runs: pd.DataFrame, by: str | Sequence[str], energy: str = ENERGY, duration: str = "duration_s"
+) -> pd.DataFrame:
+    """The pairs of configurations of which the faster one takes more energy.
+
+    Args:
+        runs: a row a run; one without an energy and a duration above 0 is left out.
+        by: the columns that make a configuration.
+        energy: column in joules.
+        duration: column in seconds.
+
+    Returns:
+        A row an inversion: ``faster`` (which takes more energy), ``slower`` (levels, or as text
+        ``a=1, b=2`` where `by` names several columns), ``duration_ratio`` (below 1) and
+        ``energy_ratio`` (above 1), both of geometric means, ``duration_p_holm``,
+        ``energy_p_holm``, ``n_faster`` and ``n_slower``. A configuration with a single run, and
+        two that do not scatter at all, have no test and are no inversion.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+
+    >>> runs = pd.DataFrame({"network": list("aabb"), "duration_s": [10.0, 10.1, 8.0, 8.1],
+    ...     "energy_net_j": [1000.0, 1010.0, 2000.0, 2020.0]})
+    >>> inversions(runs, "network")[["faster", "slower", "energy_ratio"]].round(2)
+      faster slower  energy_ratio
+    0      b      a           2.0
+    """
+    columns = names(by)
+    require_columns(runs, columns)
+    found = list(groups(_positive(runs, energy, duration), columns))
+    parts = [part for _, part in found]
+    return _inversions(
+        [label(key) for key, _ in found], logarithms(parts, duration), logarithms(parts, energy)
+    )
+
+
+def _positive(runs: pd.DataFrame, energy: str, duration: str) -> pd.DataFrame:
+    """The runs with an energy and a duration above 0."""
+    positive = (numbers(runs, energy) > 0) & (numbers(runs, duration) > 0)
+    return complete(runs[positive], [energy, duration]).rows
+
+
+def _inversions(labels: list[Level], duration: Logs, energy: Logs) -> pd.DataFrame:
+    pairs = np.stack(np.triu_indices(len(labels), 1), axis=1)
+    # (pairs,): the logarithm of first over second, and its p
+    slower, duration_p = _welch(duration, pairs)
+    more, energy_p = _welch(energy, pairs)
+    significant = (duration_p < 1 - CONFIDENCE) & (energy_p < 1 - CONFIDENCE)
+    rows = []
+    for at in np.flatnonzero(significant & (slower * more < 0)):
+        sign = 1 if slower[at] < 0 else -1
+        faster, other = pairs[at][::sign]
+        rows.append(
+            {
+                "faster": labels[faster],
+                "slower": labels[other],
+                "duration_ratio": float(np.exp(sign * slower[at])),
+                "energy_ratio": float(np.exp(sign * more[at])),
+                "duration_p_holm": float(duration_p[at]),
+                "energy_p_holm": float(energy_p[at]),
+                "n_faster": int(duration.n[faster]),
+                "n_slower": int(duration.n[other]),
+            }
+        )
+    return results(rows, INVERSIONS)
+
+
+def _welch(logs: Logs, pairs: npt.NDArray[np.int_]) -> tuple[Values, Values]:
+    """Difference of each pair and its p, adjusted; NaN with a single run or without scatter."""
+    first, second = pairs.T
+    apart = logs.mean[first] - logs.mean[second]
+    one, other = logs.variance[first], logs.variance[second]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = (one + other) ** 2 / (one**2 / (logs.n[first] - 1) + other**2 / (logs.n[second] - 1))
+        p = 2 * stdtr(df, -np.abs(apart) / np.sqrt(one + other))
+    return apart, holm(p)

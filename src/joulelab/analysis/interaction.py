@@ -42,28 +42,15 @@ import pandas as pd
 from scipy import stats
 
 from joulelab import formats
-from joulelab.analysis.levels import levels
-from joulelab.analysis.missing import ENERGY, complete, names
-from joulelab.analysis.rounding import constant, without_noise
+from joulelab.analysis.frames import ENERGY, complete, levels, names, results
+from joulelab.analysis.rounding import Values, constant, without_noise
 from joulelab.errors import UsageError
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 COLUMNS = (
-    "effect",
-    "order",
-    "df",
-    "df_residual",
-    "art_f",
-    "art_p",
-    "art_partial_eta_squared",
-    "anova_f",
-    "anova_p",
-    "anova_partial_eta_squared",
-    "n",
-    "dropped",
-    "reason",
+    "effect order df df_residual art_f art_p art_partial_eta_squared anova_f anova_p "
+    "anova_partial_eta_squared n dropped reason"
 )
-Values = npt.NDArray[np.float64]
 
 
 def interactions(
@@ -115,20 +102,17 @@ def interactions(
     rows = []
     for order in range(1, min(most, len(columns)) + 1):
         for effect in itertools.combinations(range(len(columns)), order):
-            row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
             single = [columns[factor] for factor in effect if len(design.levels[factor]) == 1]
             why = reason or (f"{formats.listing(single)} has a single level" if single else "")
-            row |= {
+            row: dict[str, object] = {
                 "effect": TIMES.join(columns[factor] for factor in effect),
                 "order": order,
-                "df": None,
-                "df_residual": None,
                 "n": len(y),
                 "dropped": whole.dropped,
                 "reason": why,
             }
             rows.append(row if why else row | _effect(design, y, effect))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"df": "Int64", "df_residual": "Int64"})
+    return results(rows, COLUMNS, whole=["df", "df_residual"])
 
 
 def align(

@@ -26,44 +26,38 @@ then, because ranks cannot say how far apart they are.
 The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) put in 8,
 the number of their configurations, so that they print .155, .749 and .055 where the two levels of
 each factor give .157, .750 and .057. ``eta_k=8`` gives their figures.
+
+In what order do factors move energy? Effect sizes compared on the same resamples.
+
+Intervals of two effects that overlap do not say that the effects may be equal: both move together
+from resample to resample. So the rounds of every configuration are drawn again, the eta squared of
+all factors (`joulelab.analysis.kruskal`) is taken of the same resample, and what is looked at is
+their difference::
+
+    gap = eta^2 of the factor before - eta^2 of the factor after
+
+A round of a configuration, the mean of its repetitions, is the unit: repetitions with the same
+hyperparameters resemble each other. Where configurations have a single round, it is the run.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from joulelab.analysis.missing import ENERGY, complete, names
-from joulelab.analysis.resampling import (
-    batches,
-    draw_counts,
-    percentile_interval,
-    require_chance,
-)
-from joulelab.analysis.rounding import ROUNDING, constant, without_noise
+from joulelab.analysis.frames import ENERGY, complete, levels, names, results
+from joulelab.analysis.resampling import batches, draw_counts, percentile_interval, require_chance
+from joulelab.analysis.rounding import ROUNDING, Values, constant, without_noise
 
 COLUMNS = (
-    "factor",
-    "h",
-    "df",
-    "p",
-    "n",
-    "k",
-    "eta_k",
-    "eta_squared",
-    "magnitude",
-    "epsilon_squared",
-    "eta_low",
-    "eta_high",
-    "epsilon_low",
-    "epsilon_high",
-    "separate",
-    "dropped",
-    "reason",
+    "factor h df p n k eta_k eta_squared magnitude epsilon_squared eta_low eta_high epsilon_low "
+    "epsilon_high separate dropped reason"
 )
 THRESHOLDS = ((0.14, "large"), (0.06, "medium"), (0.01, "small"))
 
@@ -110,11 +104,8 @@ def kruskal(
     """
     require_chance(resamples)
     # Each factor has the same chance, whatever other factors are asked for.
-    rows = [
-        _test(runs, factor, energy, eta_k, resamples, np.random.default_rng(seed))
-        for factor in names(factors)
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"df": "Int64"})
+    rows = (_test(runs, factor, energy, eta_k, resamples, seed) for factor in names(factors))
+    return results(rows, COLUMNS, whole=["df"])
 
 
 def eta_squared(h: float, n: int, k: int) -> float:
@@ -156,34 +147,12 @@ def magnitude(effect: float) -> str:
 
 
 def resampled_h(
-    samples: Sequence[npt.NDArray[np.float64]], resamples: int, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """H of resamples that draw each level again.
-
-    Args:
-        samples: the energies of each level.
-        resamples: how many.
-        rng: the source of chance.
-
-    Returns:
-        Shape (resamples,).
-
-    >>> h = resampled_h([np.array([1.0, 2.0]), np.array([8.0, 9.0])], 200, np.random.default_rng(0))
-    >>> np.unique(h.round(3))       # no value twice; one; one of each level
-    array([2.4  , 2.667, 3.   ])
-    """
-    labels = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
-    values = np.concatenate(samples)
-    return resampled_h_of_factors(values, [labels], labels, resamples, rng)[:, 0]
-
-
-def resampled_h_of_factors(
-    values: npt.NDArray[np.float64],
+    values: Values,
     levels_of: Sequence[npt.NDArray[np.intp]],
     strata: npt.NDArray[np.intp],
     resamples: int,
     rng: np.random.Generator,
-) -> npt.NDArray[np.float64]:
+) -> Values:
     """H of several factors on the same resamples, which draw each stratum again.
 
     Args:
@@ -196,6 +165,11 @@ def resampled_h_of_factors(
 
     Returns:
         Shape (resamples, factors).
+
+    >>> values, codes = np.array([1.0, 2.0, 8.0, 9.0]), np.array([0, 0, 1, 1])
+    >>> h = resampled_h(values, [codes], codes, 200, np.random.default_rng(0))
+    >>> np.unique(h.round(3))       # no value twice; one; one of each level
+    array([2.4  , 2.667, 3.   ])
     """
     values = without_noise(values)
     order = np.argsort(values, kind="stable")
@@ -223,9 +197,7 @@ def members_of(codes: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
 
 
-def ends_of_ties(
-    ordered: npt.NDArray[np.float64], strata: npt.NDArray[np.intp] | int = 0
-) -> npt.NDArray[np.intp]:
+def ends_of_ties(ordered: Values, strata: npt.NDArray[np.intp] | int = 0) -> npt.NDArray[np.intp]:
     """Where runs of equal values end, counted from 1, shape (distinct values,).
 
     Args:
@@ -239,9 +211,7 @@ def ends_of_ties(
     return np.flatnonzero(np.append(differs, True)) + 1
 
 
-def resampled_ranks(
-    counts: npt.NDArray[np.float64], ends: npt.NDArray[np.intp]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def resampled_ranks(counts: Values, ends: npt.NDArray[np.intp]) -> tuple[Values, Values]:
     """The mean rank of every value in each resample, and the correction C for its ties.
 
     Args:
@@ -271,10 +241,8 @@ def resampled_ranks(
 
 
 def _h_of_ranks(
-    ranks: npt.NDArray[np.float64],
-    of_level: Sequence[npt.NDArray[np.intp]],
-    correction: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    ranks: Values, of_level: Sequence[npt.NDArray[np.intp]], correction: Values
+) -> Values:
     """H of each resample, from the ranks of what was drawn, summed by value: (resamples, n)."""
     n = ranks.shape[1]
     sums = np.stack([ranks[:, members].sum(axis=1) for members in of_level], axis=1)
@@ -286,56 +254,41 @@ def _h_of_ranks(
 
 
 def _test(
-    runs: pd.DataFrame,
-    factor: str,
-    energy: str,
-    eta_k: int | None,
-    resamples: int,
-    rng: np.random.Generator,
+    runs: pd.DataFrame, factor: str, energy: str, eta_k: int | None, resamples: int, seed: int
 ) -> dict[str, object]:
     whole = complete(runs, [energy], [factor])
-    values = pd.Series(without_noise(whole.rows[energy]))
-    samples = [
-        np.asarray(of_level, float)
-        for _, of_level in values.groupby(whole.rows[factor], observed=True)
-    ]
-    n, k = len(whole.rows), len(samples)
-    reason = _undefined(samples)
-    apart = not reason and separate(samples)
-    h = p = np.nan
-    drawn = np.empty(0)
-    if not reason:
-        result = stats.kruskal(*samples)
-        h, p = float(result.statistic), float(result.pvalue)
-        drawn = resampled_h(samples, 0 if apart else resamples, rng)
-    divisor_k = k if eta_k is None else eta_k
-    effect = eta_squared(h, n, divisor_k)
-    if not reason and np.isnan(effect):
-        reason = f"eta squared needs more than {divisor_k} runs"
-    eta_low, eta_high = (eta_squared(end, n, divisor_k) for end in percentile_interval(drawn))
-    epsilon_low, epsilon_high = (epsilon_squared(end, n) for end in percentile_interval(drawn))
-    return {
-        "factor": factor,
+    values = without_noise(whole.rows[energy])
+    codes = pd.factorize(whole.rows[factor], sort=True)[0]
+    samples = [values[members] for members in members_of(codes)] if len(values) else []
+    n, k = len(values), len(samples)
+    used_k = k if eta_k is None else eta_k
+    row = {"factor": factor, "n": n, "k": k, "eta_k": used_k, "dropped": whole.dropped}
+    row |= {"magnitude": "", "separate": False, "reason": _undefined(samples)}
+    if row["reason"]:
+        return row
+    h, p = stats.kruskal(*samples)
+    effect, apart = eta_squared(h, n, used_k), separate(samples)
+    if np.isnan(effect):
+        row["reason"] = f"eta squared needs more than {used_k} runs"
+    rng = np.random.default_rng(seed)
+    drawn = resampled_h(values, [codes], codes, 0 if apart else resamples, rng)[:, 0]
+    low, high = percentile_interval(drawn)
+    return row | {
         "h": h,
-        "df": None if np.isnan(h) else k - 1,
+        "df": k - 1,
         "p": p,
-        "n": n,
-        "k": k,
-        "eta_k": divisor_k,
         "eta_squared": effect,
         "magnitude": magnitude(effect),
         "epsilon_squared": epsilon_squared(h, n),
-        "eta_low": eta_low,
-        "eta_high": eta_high,
-        "epsilon_low": epsilon_low,
-        "epsilon_high": epsilon_high,
+        "eta_low": eta_squared(low, n, used_k),
+        "eta_high": eta_squared(high, n, used_k),
+        "epsilon_low": epsilon_squared(low, n),
+        "epsilon_high": epsilon_squared(high, n),
         "separate": apart,
-        "dropped": whole.dropped,
-        "reason": reason,
     }
 
 
-def separate(samples: Sequence[npt.NDArray[np.float64]]) -> bool:
+def separate(samples: Sequence[Values]) -> bool:
     """Whether no two samples overlap, or touch, and some has two values.
 
     >>> separate([np.array([1.0, 2.0]), np.array([3.0])])
@@ -347,7 +300,7 @@ def separate(samples: Sequence[npt.NDArray[np.float64]]) -> bool:
     return bool((ends[:-1, 1] < ends[1:, 0]).all()) and any(len(one) > 1 for one in samples)
 
 
-def _undefined(samples: Sequence[npt.NDArray[np.float64]]) -> str:
+def _undefined(samples: Sequence[Values]) -> str:
     if not samples:
         return "no run has an energy and a level"
     if len(samples) == 1:
@@ -355,3 +308,83 @@ def _undefined(samples: Sequence[npt.NDArray[np.float64]]) -> str:
     if constant(np.concatenate(samples)):
         return "all energies are the same"
     return ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Factors in an order, and how far each is above the next.
+
+    Attributes:
+        effects: a row a factor: ``factor``, ``eta_squared``, its ``low`` and ``high`` (95 %), ``h``
+            and ``p``.
+        gaps: a row a pair of neighbours: ``before``, ``after``, ``gap``, ``low``, ``high``, which
+            are one where no two configurations overlap.
+        n: how many units there are.
+        dropped: runs without an energy, a level or a round.
+        reason: why there is nothing to compare; empty where there is.
+    """
+
+    effects: pd.DataFrame
+    gaps: pd.DataFrame
+    n: int
+    dropped: int
+    reason: str
+
+
+def effect_order(
+    runs: pd.DataFrame,
+    factors: Sequence[str],
+    configuration: str = "configuration",
+    energy: str = ENERGY,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Order:
+    """How far the effect of each factor on energy is above that of the next.
+
+    Args:
+        runs: a row a run, with a column ``round``.
+        factors: columns with the levels, in the order that is asked about.
+        configuration: column of the configurations; their rounds are drawn again.
+        energy: column in joules.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: a column is absent, or the energies are not numbers.
+
+    >>> runs = pd.DataFrame({"conv": [1, 1, 1, 1, 4, 4, 4, 4], "relu": [0, 0, 1, 1] * 2,
+    ...     "round": [0, 1] * 4, "energy_net_j": [10.0, 11, 12, 13, 30, 31, 32, 33]})
+    >>> runs["configuration"] = runs["conv"].astype(str) + runs["relu"].astype(str)
+    >>> effect_order(runs, ["conv", "relu"]).gaps.round(2)
+      before after   gap   low  high
+    0   conv  relu  0.67  0.67  0.67
+    """
+    require_chance(resamples)
+    whole = complete(runs, [energy], [*factors, configuration, "round"])
+    rows = whole.rows
+    if rows.groupby(configuration)["round"].nunique().max() > 1:
+        by = list(dict.fromkeys([configuration, "round", *factors]))
+        rows = rows.groupby(by, observed=True)[[energy]].mean().reset_index()
+    table = kruskal(rows, factors, energy)
+    n = len(rows)
+    if table["h"].isna().any():
+        reason = "; ".join(dict.fromkeys(why for why in table["reason"] if why))
+        return Order(pd.DataFrame(), pd.DataFrame(), n, whole.dropped, reason)
+    codes = [pd.factorize(rows[factor])[0] for factor in factors]
+    strata = pd.factorize(rows[configuration])[0]
+    rng = np.random.default_rng(seed)
+    h = resampled_h(rows[energy].to_numpy(float), codes, strata, resamples, rng)
+    sizes = np.array([len(levels(rows[factor])) for factor in factors])
+    etas = (h - sizes + 1) / (n - sizes)  # (resamples, factors)
+    found = [eta_squared(one["h"], n, one["k"]) for one in table.to_dict("records")]
+    if separate([part.to_numpy(float) for _, part in rows.groupby(configuration)[energy]]):
+        etas[:] = found  # the order is the same in every resample, but for runs drawn twice
+    effects = pd.DataFrame({"factor": list(factors), "eta_squared": found})
+    effects[["low", "high"]] = [percentile_interval(column) for column in etas.T]
+    effects["h"], effects["p"] = table["h"], table["p"]
+    gaps = []
+    for at, (before, after) in enumerate(itertools.pairwise(factors)):
+        low, high = percentile_interval(etas[:, at] - etas[:, at + 1])
+        gap = found[at] - found[at + 1]
+        gaps.append({"before": before, "after": after, "gap": gap, "low": low, "high": high})
+    return Order(effects, pd.DataFrame(gaps), n, whole.dropped, "")

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.missing import ENERGY, names, numbers, require_columns
+from joulelab.analysis.frames import ENERGY, names, numbers, require_columns
 from joulelab.errors import UsageError
 
 ALSO = ("accuracy", "duration_s")
@@ -62,10 +62,7 @@ class Observations:
 
 
 def observations(
-    runs: pd.DataFrame,
-    unit: str | Sequence[str],
-    energy: str = ENERGY,
-    also: Sequence[str] = ALSO,
+    runs: pd.DataFrame, unit: str | Sequence[str], energy: str = ENERGY, also: Sequence[str] = ALSO
 ) -> Observations:
     """One observation of each unit that was measured as one.
 

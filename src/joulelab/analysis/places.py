@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from joulelab.analysis.rounding import constant
+from joulelab.analysis.rounding import Values, constant
 from joulelab.errors import UsageError
 
 LEAST = 2
@@ -128,7 +128,7 @@ def place_effects(
     )
 
 
-def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> npt.NDArray[np.float64]:
+def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> Values:
     values = np.asarray(grams, float)
     if values.shape != (runs, places):
         raise ValueError(f"grams of shape {values.shape} for {runs} runs at {places} places")
@@ -136,7 +136,7 @@ def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> npt.NDArray[np.
         raise UsageError(
             "logarithms need positive grams", "leave out what is 0, negative or unknown"
         )
-    logarithms: npt.NDArray[np.float64] = np.log(values)
+    logarithms: Values = np.log(values)
     return logarithms
 
 
@@ -154,6 +154,6 @@ def _check_choice(configurations: Sequence[str], places: Sequence[str]) -> None:
         )
 
 
-def _ratio(logarithms: npt.NDArray[np.float64]) -> float:
+def _ratio(logarithms: Values) -> float:
     """The largest over the smallest of what these are the logarithms of."""
     return math.exp(float(np.ptp(logarithms)))

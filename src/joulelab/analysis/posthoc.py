@@ -1,4 +1,4 @@
-"""Dunn's test after Kruskal-Wallis: which configurations differ in energy?
+"""Which configurations differ in energy? Dunn's test after Kruskal-Wallis, and Holm's adjustment.
 
 All n energies are ranked together (ties get their mean rank); for groups a and b with n_a and n_b
 runs and mean ranks r_a and r_b::
@@ -9,50 +9,43 @@ runs and mean ranks r_a and r_b::
 
 Dunn, "Multiple comparisons using rank sums", Technometrics 6 (1964). Holm's step-down adjustment
 (Scandinavian Journal of Statistics 6, 1979): the i-th smallest of m p-values times m - i + 1, never
-below the one before it, at most 1. The adjustment is statsmodels'; the test is written out here,
-for scikit-posthocs, which has it too, loads seaborn and matplotlib first, which takes seconds.
+below the one before it, at most 1. Both are written out: scikit-posthocs and statsmodels, which
+have them too, take seconds to load.
 
 The ranks are those among all groups, so that a pair of groups that do not overlap at all need not
 differ "significantly" if other groups lie far from them, or if there are few runs.
+
+A pair of groups is furthest apart in rank where one holds the lowest ranks and the other the
+highest. For groups of n_a and n_b among n runs without ties, and m pairs of groups::
+
+    z = (n - (n_a + n_b) / 2) / sqrt(n (n + 1) / 12 * (1 / n_a + 1 / n_b))
+    p = m * 2 * (1 - Phi(z))                       Holm multiplies the smallest p by m
+
+Where this **minimum attainable p** is above the level of significance, no data whatsoever can show
+a difference: that no pair differs then says nothing of the groups.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr
-from statsmodels.stats.multitest import multipletests
 
-from joulelab.analysis.levels import groups, label
-from joulelab.analysis.missing import ENERGY, complete, names
-from joulelab.analysis.rounding import constant, without_noise
-from joulelab.errors import UsageError
+from joulelab.analysis.frames import ENERGY, complete, groups, label, names, results
+from joulelab.analysis.rounding import Values, constant, without_noise
 
 COLUMNS = (
-    "first",
-    "second",
-    "n_first",
-    "n_second",
-    "mean_first_j",
-    "mean_second_j",
-    "rank_first",
-    "rank_second",
-    "p",
-    "p_adjusted",
-    "dropped",
-    "reason",
+    "first second n_first n_second mean_first_j mean_second_j rank_first rank_second "
+    "p p_adjusted dropped reason"
 )
 
 
 def dunn(
-    runs: pd.DataFrame,
-    by: str | Sequence[str] = "configuration",
-    energy: str = ENERGY,
-    adjust: str = "holm",
+    runs: pd.DataFrame, by: str | Sequence[str] = "configuration", energy: str = ENERGY
 ) -> pd.DataFrame:
     """Dunn's test of every pair of groups.
 
@@ -60,18 +53,16 @@ def dunn(
         runs: a row a run.
         by: the column that makes the groups; of several columns, each combination is a group.
         energy: column in joules.
-        adjust: how p is adjusted for the number of pairs, by the names of
-            ``statsmodels.stats.multitest.multipletests``.
 
     Returns:
         A row a pair of groups: ``first`` and ``second`` (the level, or as text ``a=1, b=2`` where
         `by` names several columns), their runs, mean energies and mean ranks, ``p``,
-        ``p_adjusted``, ``dropped`` (runs without an energy or a group, over all groups) and
+        ``p_adjusted`` (Holm), ``dropped`` (runs without an energy or a group, over all groups) and
         ``reason``. No row with fewer than two groups; with energies that are all the same both p
         are missing.
 
     Raises:
-        UsageError: a column is absent, the energies are not numbers, or `adjust` is unknown.
+        UsageError: a column is absent, or the energies are not numbers.
 
     Worked example, with a tie: ranks a 1, 2.5; b 2.5, 4; c 5, 6; T = 6 / 60 = 0.1 and
     z(a, c) = (5.5 - 1.75) / sqrt((3.5 - 0.1) * 1) = 2.034.
@@ -84,52 +75,70 @@ def dunn(
     1     a      c        1.75         5.50  0.042       0.126
     2     b      c        3.25         5.50  0.222       0.445
     """
-    columns = names(by)
-    whole = complete(runs, [energy], columns)
+    whole = complete(runs, [energy], names(by))
     ranked = whole.rows.assign(rank=pd.Series(without_noise(whole.rows[energy])).rank())
-    found = list(groups(ranked, columns))
-    if len(found) <= 1:
-        return pd.DataFrame(columns=list(COLUMNS))
-    members = [rows for _, rows in found]
-    pairs = list(itertools.combinations(range(len(found)), 2))
-    same = constant(whole.rows[energy])
-    p = np.full(len(pairs), np.nan) if same else _p_values(ranked["rank"], members, pairs)
-    p_adjusted = p if same else _adjusted(p, adjust)
+    found = list(groups(ranked, by)) if len(ranked) else []
+    same = constant(ranked[energy])
+    variance = _rank_variance(ranked["rank"])
     rows = []
-    for number, (a, b) in enumerate(pairs):
-        row: dict[str, object] = {}
-        for name, one in (("first", a), ("second", b)):
-            row[name] = label(found[one][0])
-            row[f"n_{name}"] = len(members[one])
-            row[f"mean_{name}_j"] = float(members[one][energy].mean())
-            row[f"rank_{name}"] = float(members[one]["rank"].mean())
-        row["p"] = float(p[number])
-        row["p_adjusted"] = float(p_adjusted[number])
-        rows.append(row)
-    reason = "all energies are the same" if same else ""
-    table = pd.DataFrame(rows).assign(dropped=whole.dropped, reason=reason)
-    return table[list(COLUMNS)]
+    for pair in itertools.combinations(found, 2):
+        row: dict[str, object] = {"dropped": whole.dropped}
+        for name, (key, members) in zip(("first", "second"), pair, strict=True):
+            row[name] = label(key)
+            row[f"n_{name}"] = len(members)
+            row[f"mean_{name}_j"] = float(members[energy].mean())
+            row[f"rank_{name}"] = float(members["rank"].mean())
+        (_, first), (_, second) = pair
+        apart = second["rank"].mean() - first["rank"].mean()
+        if not same:
+            z = apart / math.sqrt(variance * (1 / len(first) + 1 / len(second)))
+            # The lower tail of -|z|: 1 - Phi(|z|) would lose every p below 1e-16.
+            row["p"] = 2 * float(ndtr(-abs(z)))
+        rows.append(row | {"reason": "all energies are the same" if same else ""})
+    table = results(rows, COLUMNS)
+    return table.assign(p_adjusted=holm(table["p"].to_numpy(float)))
 
 
-def _p_values(
-    ranks: pd.Series[float], members: Sequence[pd.DataFrame], pairs: Sequence[tuple[int, int]]
-) -> npt.NDArray[np.float64]:
-    """The p of every pair, shape (pairs,)."""
-    n = len(ranks)
-    ties = ranks.value_counts().to_numpy(dtype=float)
-    variance = n * (n + 1) / 12 - float((ties**3 - ties).sum()) / (12 * (n - 1))
-    mean_rank = np.array([rows["rank"].mean() for rows in members])
-    share = np.array([1 / len(rows) for rows in members])
-    a, b = np.array(pairs).T
-    z = (mean_rank[b] - mean_rank[a]) / np.sqrt(variance * (share[a] + share[b]))
-    # The lower tail of -|z|: 1 - Phi(|z|) would lose every p below 1e-16.
-    return np.asarray(2 * ndtr(-np.abs(z)), dtype=np.float64)
+def _rank_variance(ranks: pd.Series[float]) -> float:
+    """Of a rank, less what ties take away: the first factor under the root."""
+    n, ties = len(ranks), ranks.value_counts().to_numpy(float)
+    return n * (n + 1) / 12 - float((ties**3 - ties).sum()) / (12 * max(n - 1, 1))
 
 
-def _adjusted(p: npt.NDArray[np.float64], adjust: str) -> npt.NDArray[np.float64]:
-    try:
-        return np.asarray(multipletests(p, method=adjust)[1], dtype=np.float64)
-    except ValueError as error:
-        raise UsageError(
-            f"p cannot be adjusted by {adjust!r}: {error}", "holm, bonferroni and fdr_bh are known"
-        ) from None
+def holm(p: Values) -> Values:
+    """Holm's step-down adjustment: the i-th smallest of m times m - i + 1, never falling, to 1.
+
+    Args:
+        p: (m,); NaN where there is no test, which is not counted and stays NaN.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979).
+
+    >>> holm(np.array([0.01, 0.04, 0.03]))
+    array([0.03, 0.06, 0.06])
+    """
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]  # NaN sorts last
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
+    return adjusted
+
+
+def min_attainable_p(sizes: Sequence[int]) -> float:
+    """The smallest adjusted p of any pair; NaN with fewer than two groups.
+
+    Args:
+        sizes: the number of runs of each group; a group without any does not count.
+
+    Worked example: of five groups of two runs the furthest pair is 8 ranks apart, and
+    z = 8 / sqrt(110 / 12) = 2.642, so that p = .0082, ten pairs.
+
+    >>> round(min_attainable_p([2, 2, 2, 2, 2]), 3), round(min_attainable_p([3, 3, 3, 3, 3]), 3)
+    (0.082, 0.01)
+    """
+    groups = [size for size in sizes if size > 0]
+    pairs = list(itertools.combinations(groups, 2))
+    if not pairs:
+        return math.nan
+    n = sum(groups)
+    z = max((n - (a + b) / 2) / math.sqrt(n * (n + 1) / 12 * (1 / a + 1 / b)) for a, b in pairs)
+    return min(1.0, len(pairs) * 2 * float(ndtr(-z)))

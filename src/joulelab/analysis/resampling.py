@@ -17,16 +17,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
 
-CONFIDENCE = 0.95
 # So many counts at a time, 4 MB of them, stay near the processor.
 AT_ONCE = 500_000
 
 
 def draw_counts(
     rng: np.random.Generator, resamples: int, groups: Sequence[npt.NDArray[np.intp]], n: int
-) -> npt.NDArray[np.float64]:
+) -> Values:
     """How often each value is drawn, in each resample.
 
     Args:
@@ -64,9 +65,7 @@ def batches(resamples: int, n: int) -> Iterator[int]:
         yield min(at_once, resamples - start)
 
 
-def percentile_interval(
-    statistics: npt.NDArray[np.float64], confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def percentile_interval(statistics: Values, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The middle share of the statistics of the resamples; those that are undefined are left out.
 
     Args:

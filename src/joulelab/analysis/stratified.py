@@ -42,54 +42,23 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from joulelab.analysis.frames import ENERGY, complete, levels, names, require_columns, results
 from joulelab.analysis.kruskal import ends_of_ties, magnitude, members_of, resampled_ranks
-from joulelab.analysis.levels import levels
-from joulelab.analysis.missing import ENERGY, complete, names, require_columns
-from joulelab.analysis.paired import holm
-from joulelab.analysis.resampling import (
-    batches,
-    draw_counts,
-    percentile_interval,
-    require_chance,
-)
-from joulelab.analysis.rounding import constant, without_noise
+from joulelab.analysis.posthoc import holm
+from joulelab.analysis.resampling import batches, draw_counts, percentile_interval, require_chance
+from joulelab.analysis.rounding import Values, constant, without_noise
 
 COLUMNS = (
-    "factor",
-    "q",
-    "df",
-    "p",
-    "n",
-    "k",
-    "strata",
-    "eta_squared",
-    "magnitude",
-    "epsilon_squared",
-    "eta_low",
-    "eta_high",
-    "separate",
-    "alone",
-    "dropped",
-    "reason",
+    "factor q df p n k strata eta_squared magnitude epsilon_squared eta_low eta_high separate "
+    "alone dropped reason"
 )
 PAIRS = (
-    "factor",
-    "first",
-    "second",
-    "mean_first_j",
-    "mean_second_j",
-    "epsilon_squared",
-    "p",
-    "p_adjusted",
-    "n",
-    "strata",
-    "reason",
+    "factor first second mean_first_j mean_second_j epsilon_squared p p_adjusted n strata reason"
 )
 MOST_LEVELS = 30
 """Of more levels there is no interval: each resample takes the inverse of C."""
 
 Codes = npt.NDArray[np.intp]
-Values = npt.NDArray[np.float64]
 
 
 def stratified(
@@ -133,7 +102,7 @@ def stratified(
     require_chance(resamples)
     columns = names(factors)
     rows = [_test(runs, factor, columns, energy, resamples, seed) for factor in columns]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"df": "Int64"})
+    return results(rows, COLUMNS, whole=["df"])
 
 
 def level_pairs(
@@ -164,7 +133,7 @@ def level_pairs(
     columns = names(factors)
     require_columns(runs, [*columns, energy])
     whole = complete(runs[[*columns, energy]], [energy], columns).rows
-    found = []
+    tables = [results([], PAIRS)]
     for factor in columns:
         at = {level: np.flatnonzero(whole[factor] == level) for level in levels(whole[factor])}
         rows = [
@@ -172,33 +141,19 @@ def level_pairs(
             | {"first": first, "second": second}
             for first, second in itertools.combinations(at, 2)
         ]
-        table = pd.DataFrame(rows, columns=[name for name in PAIRS if name != "p_adjusted"])
-        found.append(table.assign(p_adjusted=holm(table["p"].to_numpy(dtype=float))))
-    if not found:
-        return pd.DataFrame(columns=list(PAIRS))
-    return pd.concat([one.astype({"first": object, "second": object}) for one in found])[
-        list(PAIRS)
-    ].reset_index(drop=True)
+        table = results(rows, PAIRS).astype({"first": object, "second": object})
+        tables.append(table.assign(p_adjusted=holm(table["p"].to_numpy(dtype=float))))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def _pair(rows: pd.DataFrame, factor: str, columns: list[str], energy: str) -> dict[str, object]:
     """The test of the two levels that these runs have."""
     design = _design(rows, factor, columns, energy)
-    found = _tested(design)
     mine = rows.iloc[design.kept]
-    means = [
+    first, second = (
         float(mine.loc[mine[factor] == level, energy].mean()) for level in levels(rows[factor])
-    ]
-    return {
-        "factor": factor,
-        "mean_first_j": means[0],
-        "mean_second_j": means[1],
-        "epsilon_squared": found["epsilon_squared"],
-        "p": found["p"],
-        "n": len(design.kept),
-        "strata": found["strata"],
-        "reason": found["reason"],
-    }
+    )
+    return _tested(design) | {"factor": factor, "mean_first_j": first, "mean_second_j": second}
 
 
 @dataclass(frozen=True)
@@ -272,11 +227,10 @@ def _test(
 
 def _tested(design: _Design) -> dict[str, object]:
     """Statistic, p and effect sizes, or the reason why there are none."""
-    row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
     n, (count, k) = len(design.kept), design.sizes.shape
-    row |= {"df": None, "n": n, "k": k, "strata": count, "magnitude": ""}
-    row["reason"] = _undefined(design)
-    if row["reason"]:
+    reason = _undefined(design)
+    row = {"n": n, "k": k, "strata": count, "magnitude": "", "reason": reason}
+    if reason:
         return row
     q, df = _q(design, np.ones((1, n)))
     eta = _eta(float(q[0]), design, df)

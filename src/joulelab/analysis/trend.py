@@ -20,6 +20,23 @@ others. Two outliers on one side can hide each other.
 Networks are no random sample of all that were published, and those of a family have much in common:
 an interval says how far the slope depends on which of them happen to be compared, and is too narrow
 for anything beyond.
+
+Does energy grow faster over the years than accuracy, each relative to itself?
+
+The slope b of a decimal logarithm over the years is a relative growth of 10^b - 1 a year, and so
+are the ends of its interval. The lines of energy E and of accuracy A go through the same networks,
+and least squares are linear in the values, so that with slopes b_E and b_A::
+
+    b_E - b_A  =  the slope of log10(E / A)
+
+One regression tests whether energy grows faster, with the correlation of the two accounted for
+(`joulelab.analysis.trend` has its variance).
+
+The most accurate network of its time: what each new record of accuracy took in energy.
+
+A line through all networks mixes those that were made to be accurate with those that were made to
+be small. Records leave the small ones out: the most accurate network of each year, where it beats
+all of the years before.
 """
 
 from __future__ import annotations
@@ -29,20 +46,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from joulelab.analysis.missing import complete, numbers
-from joulelab.analysis.resampling import CONFIDENCE
-from joulelab.analysis.rounding import ROUNDING, constant, without_noise
-
-Values = npt.NDArray[np.float64]
+from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.frames import complete, numbers, results
+from joulelab.analysis.rounding import ROUNDING, Values, constant, without_noise
 
 FEWEST_NETWORKS = 8
 FEWEST_YEARS = 5
 OUTLIER_P = 0.05
-RESIDUALS = ("model", "year", "value", "trend", "residual", "studentised", "p_adjusted", "outlier")
+RESIDUALS = "model year value trend residual studentised p_adjusted outlier"
 NAN = math.nan
 
 
@@ -127,7 +141,7 @@ def trend(points: pd.DataFrame, value: str, *, logarithm: bool = False) -> Trend
         "dropped": len(points) - len(rows),
     }
     if reason := _undefined(years, values):
-        residuals = pd.DataFrame(columns=list(RESIDUALS))
+        residuals = results([], RESIDUALS)
         nothing = np.full((2, 2), NAN)
         return Trend(NAN, NAN, NAN, NAN, NAN, NAN, nothing, residuals, **known, reason=reason)
     mean_year = float(years.mean())
@@ -206,3 +220,105 @@ def _quantile(df: int) -> float:
 
 def _two_sided(statistic: float, df: int) -> float:
     return 2 * float(stdtr(df, -abs(statistic)))
+
+
+@dataclass(frozen=True)
+class YearlyGrowth:
+    """The share by which something grows a year, with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Whether energy grows faster over the years than accuracy, both relative to themselves.
+
+    Attributes:
+        energy: its growth; NaN where `reason` says why.
+        accuracy: its growth.
+        p: of the hypothesis that energy grows no faster, one-sided.
+        n: networks with a year, an energy and an accuracy.
+        reason: why there is no test; empty where there is one.
+    """
+
+    energy: YearlyGrowth
+    accuracy: YearlyGrowth
+    p: float
+    n: int
+    reason: str
+
+
+def growth(points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accuracy") -> Growth:
+    """Relative growth a year of energy and of accuracy, and whether the first is the larger.
+
+    Args:
+        points: a row a network: ``model``, ``year``, an energy in joules and an accuracy, 0 to 1;
+            a network without one of them, or with 0, is left out.
+        energy: column.
+        accuracy: column.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+
+    >>> points = pd.DataFrame({"model": list("abcdefghij"), "year": range(2012, 2022)})
+    >>> points["energy_j"] = 1.5 ** (points["year"] - 2012)
+    >>> points["accuracy"] = 0.5 * 1.02 ** (points["year"] - 2012)
+    >>> found = growth(points)
+    >>> round(found.energy.value, 3), round(found.accuracy.value, 3)
+    (0.5, 0.02)
+    """
+    positive = (numbers(points, energy) > 0) & (numbers(points, accuracy) > 0)
+    rows = complete(points[positive], ["year", energy, accuracy], ["model"]).rows
+    rows["ratio"] = rows[energy] / rows[accuracy]
+    used, won, ratio = (trend(rows, name, logarithm=True) for name in (energy, accuracy, "ratio"))
+    reason = used.reason or won.reason or ratio.reason
+    one_sided = ratio.p / 2 if ratio.slope > 0 else 1 - ratio.p / 2
+    return Growth(
+        energy=yearly(used),
+        accuracy=yearly(won),
+        p=math.nan if reason else one_sided,
+        n=len(rows),
+        reason=reason,
+    )
+
+
+def yearly(line: Trend) -> YearlyGrowth:
+    """Relative growth a year from the line through a decimal logarithm.
+
+    Args:
+        line: as `joulelab.analysis.trend.trend` gives it with ``logarithm=True``.
+    """
+    return YearlyGrowth(
+        *(float(10**end - 1) for end in (line.slope, line.slope_low, line.slope_high))
+    )
+
+
+def accuracy_records(
+    points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accuracy"
+) -> pd.DataFrame:
+    """The networks that were more accurate than all of the years before, and the best of theirs.
+
+    Args:
+        points: a row a network: ``model``, ``year``, an energy and an accuracy; one without any of
+            them is left out.
+        energy: column in joules; of two with the same accuracy the frugal one counts.
+        accuracy: column.
+
+    Returns:
+        Their rows, the oldest first.
+
+    Raises:
+        UsageError: a column is absent or does not hold numbers.
+
+    >>> points = pd.DataFrame({"model": list("abcd"), "year": [2012, 2014, 2014, 2015],
+    ...     "accuracy": [0.56, 0.71, 0.69, 0.70], "energy_j": [1.0, 9.0, 2.0, 3.0]})
+    >>> accuracy_records(points)["model"].to_list()
+    ['a', 'b']
+    """
+    rows = complete(points, ["year", energy, accuracy], ["model"]).rows
+    order = rows.sort_values(["year", accuracy, energy], ascending=[True, False, True])
+    best = order.drop_duplicates("year")
+    before = best[accuracy].cummax().shift(fill_value=-1.0)
+    return best[best[accuracy] > before].reset_index(drop=True)

@@ -20,16 +20,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from joulelab.analysis.levels import groups
-from joulelab.analysis.missing import ENERGY, complete, names, numbers, require_columns
-from joulelab.analysis.rounding import sample_std
+from joulelab.analysis.frames import (
+    ENERGY,
+    complete,
+    groups,
+    names,
+    numbers,
+    require_columns,
+    results,
+)
+from joulelab.analysis.rounding import Values, sample_std
 from joulelab.errors import UsageError
 
 Over = Literal["runs", "rounds"]
-COLUMNS = ("n", "mean_j", "std_j", "cv", "dropped", "reason")
+COLUMNS = "n mean_j std_j cv dropped reason"
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def variation(
         raise UsageError(f"no variation over {over!r}", "known: rounds, runs")
     columns = names(by)
     require_columns(runs, [*columns, energy])
-    rows = []
+    rows = list[dict[str, object]]()
     for key, group in groups(runs, columns):
         whole = complete(group, [energy])
         if over == "runs":
@@ -91,7 +97,7 @@ def variation(
         else:
             values = whole.rows.groupby(names(rounds), dropna=False, observed=True)[energy].mean()
         rows.append({**key, **_spread(values.to_numpy(dtype=float)), "dropped": whole.dropped})
-    return pd.DataFrame(rows, columns=[*columns, *COLUMNS])
+    return results(rows, COLUMNS, columns)
 
 
 def summarise_variation(table: pd.DataFrame) -> VariationSummary:
@@ -113,7 +119,7 @@ def summarise_variation(table: pd.DataFrame) -> VariationSummary:
     )
 
 
-def _spread(values: npt.NDArray[np.float64]) -> dict[str, object]:
+def _spread(values: Values) -> dict[str, object]:
     n = len(values)
     mean = float(values.mean()) if n else np.nan
     std = sample_std(values) if n > 1 else np.nan
@@ -122,10 +128,5 @@ def _spread(values: npt.NDArray[np.float64]) -> dict[str, object]:
         reason = "fewer than two values"
     elif mean <= 0:
         reason = "the mean energy is not positive"
-    return {
-        "n": n,
-        "mean_j": mean,
-        "std_j": std,
-        "cv": np.nan if reason else std / mean,
-        "reason": reason,
-    }
+    cv = np.nan if reason else std / mean
+    return {"n": n, "mean_j": mean, "std_j": std, "cv": cv, "reason": reason}

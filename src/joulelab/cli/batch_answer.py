@@ -9,13 +9,12 @@ from typing import Any
 from joulelab import formats
 from joulelab.energy.detection import ESTIMATE
 from joulelab.energy.reading import Status
+from joulelab.serving.planning.comparison import Account, Outcome, ResponseLimit
+from joulelab.kinds.inference.batch_table import BatchTable
+from joulelab.kinds.inference.batch_table_file import table_data
 from joulelab.serving.planning.fleet import Fleet, Site
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Account, Outcome
 from joulelab.serving.planning.plan import Plan
 from joulelab.serving.policies import parse_policy
-from joulelab.study.inference.batch_table import BatchTable
-from joulelab.study.inference.batch_table_file import table_data
 
 HELD, NOT_HELD = 0, 4
 MATTERS = 0.01

@@ -17,14 +17,14 @@ from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import UsageError
+from joulelab.kinds.inference.batch_table import READY, BatchTable
+from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.images import PHOTOGRAPHS, RequestImages
+from joulelab.kinds.inference.models import Model, find_model
+from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.serving.tasks import BatchTask, ImageSource
 from joulelab.study.accounting import counted
 from joulelab.study.device import available_threads, find_device
-from joulelab.study.inference.batch_table import READY, BatchTable
-from joulelab.study.inference.executor import ServingJob
-from joulelab.study.inference.images import PHOTOGRAPHS, RequestImages
-from joulelab.study.inference.models import Model, find_model
-from joulelab.study.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.study.manifest import processor_model
 
 

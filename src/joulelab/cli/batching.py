@@ -23,15 +23,14 @@ from joulelab.energy.carbon.footprint import (
 )
 from joulelab.energy.carbon.intensity import Intensity, mean_intensity
 from joulelab.errors import UsageError
+from joulelab.kinds.inference.batch_table import BatchTable
+from joulelab.kinds.inference.batch_table_file import read_table, write_table
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
-from joulelab.serving.planning.dealing import dealt
+from joulelab.serving.planning.arrival_thinning import thinned
+from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Trials
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
 from joulelab.serving.policies import parse_policy
-from joulelab.study.inference.batch_table import BatchTable
-from joulelab.study.inference.batch_table_file import read_table, write_table
 
 INTERRUPTED = 130
 NO_LIMIT = ResponseLimit(99, 1e9)
@@ -166,7 +165,7 @@ class _Planner:
     def scenario(self, arrivals: ArrivalProcess) -> Scenario:
         """The plan for one rate."""
         replicas = self._question.replicas
-        share, remark = dealt(arrivals, replicas, 5000)
+        share, remark = thinned(arrivals, replicas, 5000)
         made = plan(
             self._costs,
             share,

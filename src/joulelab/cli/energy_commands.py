@@ -27,9 +27,9 @@ from joulelab.cli.options import (
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
+    from joulelab.energy.command import Command
     from joulelab.energy.monitor import Options
     from joulelab.energy.traces.recording import ReadSettings
-    from joulelab.energy.trials import Command
 
 commands = typer.Typer()
 
@@ -107,8 +107,8 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
 
     with for_the_main_thread():
         from joulelab.cli.measuring import Output, measure_commands, stdout_of_commands
+        from joulelab.energy.command import Design
         from joulelab.energy.signals import SURVIVED, signals_survived
-        from joulelab.energy.trials import Design
 
     commands = _commands(command, compare)
     design = Design(

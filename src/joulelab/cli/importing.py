@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words
+from joulelab.analysis.negative_energy import in_words
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.replication.codecarbon_rows import CodeCarbonRows, read_emissions
 
@@ -65,13 +65,7 @@ def print_emissions(path: Path, shape: Shape) -> None:
 def _differences(read: CodeCarbonRows) -> pd.DataFrame:
     """The trainings, without the readings as they stand."""
     kept = [name for name in read.trainings if not str(name).startswith("cumulative_")]
-    return read.trainings[kept].assign(impossible=_impossible(read))
-
-
-def _impossible(read: CodeCarbonRows) -> list[bool]:
-    wrong = set(read.impossible["run"])
-    rows = zip(read.trainings["line"], read.trainings["run_id"], strict=True)
-    return [f"line {line} ({run_id})" in wrong for line, run_id in rows]
+    return read.trainings[kept].assign(impossible=read.is_impossible())
 
 
 def _plain(read: CodeCarbonRows) -> dict[str, object]:

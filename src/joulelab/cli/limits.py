@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from joulelab.cli.durations import parse_duration_s
 from joulelab.errors import UsageError
-from joulelab.serving.calls import parse_rate
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.call_syntax import parse_rate
+from joulelab.serving.planning.comparison import ResponseLimit
 
 
 def parse_rate_per_s(text: str, option: str) -> float:

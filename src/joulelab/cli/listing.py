@@ -20,7 +20,7 @@ from joulelab.learning.protocol import protocols
 from joulelab.registry import Part, Registry, load_plugin
 from joulelab.serving.arrivals import arrivals
 from joulelab.serving.policies import policies
-from joulelab.study.experiment import kinds
+from joulelab.study.kind import kinds
 from joulelab.study.study_file import shipped_studies
 from joulelab.tuning.strategy import strategies
 

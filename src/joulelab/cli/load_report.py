@@ -14,12 +14,11 @@ from rich.table import Table
 from joulelab import formats
 from joulelab.cli.measuring import print_measurement
 from joulelab.cli.output import data_console, print_json
-from joulelab.energy import display
-from joulelab.energy.reading import Measurement
+from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.errors import JoulelabError, UsageError
-from joulelab.serving.http_exchanges import Exchanges
-from joulelab.serving.http_summary import LimitCheck, LoadSummary, Spread, per_s
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.http_results import Exchanges, LimitCheck, LoadSummary, per_s
+from joulelab.serving.planning.comparison import ResponseLimit
+from joulelab.serving.summary import Spread
 
 PARQUET, CSV = ".parquet", ".csv"
 OF_THIS_MACHINE = (
@@ -135,7 +134,7 @@ class LoadReport:
             "energy_status": str(total.status),
             "server_on_loopback": self.loopback,
             "generator_processor_share": self.generator_share,
-            "measurement": display.data(self.measurement),
+            "measurement": measurement_data(self.measurement),
             "sentences": self.sentences(),
         }
 

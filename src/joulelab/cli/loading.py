@@ -22,22 +22,21 @@ from rich.text import Text
 from joulelab import formats
 from joulelab.cli.load_report import LoadReport, check_table, print_report, write_table
 from joulelab.cli.output import progress_console
-from joulelab.energy.measuring import Measuring
-from joulelab.energy.monitor import Monitor, Options
-from joulelab.energy.reading import Measurement
-from joulelab.energy.trials import cool_down, idle_duration_s
+from joulelab.energy.command import cool_down, idle_duration_s
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.monitor import Measuring, Monitor, Options
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
-from joulelab.serving.http_exchanges import Exchanges
 from joulelab.serving.http_load import HttpLoad, Limits, draw
+from joulelab.serving.http_results import Exchanges
 from joulelab.serving.http_target import (
     WITH_BODY,
     Content,
     Target,
     is_loopback,
 )
-from joulelab.serving.photographs import image_files, shipped_photographs
-from joulelab.serving.planning.limit import ResponseLimit
+from joulelab.serving.images import image_files, shipped_photographs
+from joulelab.serving.planning.comparison import ResponseLimit
 
 NOTHING_ANSWERED, NOT_AS_WANTED, INTERRUPTED = 1, 4, 130
 HEAVY_PER_S, HEAVY_REQUESTS = 200.0, 10_000

@@ -15,11 +15,7 @@ from rich.table import Table
 
 from joulelab import formats
 from joulelab.cli.output import print_json, progress_console
-from joulelab.energy import display
-from joulelab.energy.monitor import Monitor, Options
-from joulelab.energy.reading import Measurement, Status
-from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
-from joulelab.energy.trials import (
+from joulelab.energy.command import (
     Command,
     Design,
     Trial,
@@ -27,6 +23,16 @@ from joulelab.energy.trials import (
     idle_duration_s,
     run_trials,
 )
+from joulelab.energy.measurement import (
+    TEXT_COLUMNS,
+    Measurement,
+    measurement_data,
+    measurement_heading,
+    measurement_table,
+)
+from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.reading import Status
+from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -235,13 +241,13 @@ class _Answer:
         if len(commands) == 1:
             data["command"] = commands[0]
         if len(commands) == 1 and self._design.repeat == 1:
-            return data | {"measurement": display.data(self.measured[0][1])}
+            return data | {"measurement": measurement_data(self.measured[0][1])}
         runs = [
             {
                 "command": NAMES[trial.number] if len(commands) > 1 else commands[0],
                 "block": trial.block,
                 "exit_code": trial.run.exit_code,
-                "measurement": display.data(measurement),
+                "measurement": measurement_data(measurement),
             }
             for trial, measurement in self.measured
         ]
@@ -294,9 +300,9 @@ def print_measurement(measurement: Measurement, console: Console) -> None:
         measurement: of one window.
         console: where to.
     """
-    drawn = display.table(measurement)
+    drawn = measurement_table(measurement)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    numbers = [name for name in drawn.header if name not in display.TEXT_COLUMNS]
+    numbers = [name for name in drawn.header if name not in TEXT_COLUMNS]
     table.add_column("domain")
     for name in numbers:
         table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
@@ -312,7 +318,7 @@ def print_measurement(measurement: Measurement, console: Console) -> None:
         cells = dict(zip(drawn.header, drawn.sum, strict=True))
         name = f"{cells['domain']}\n[dim]{cells['status']}[/dim]"
         table.add_row(name, *(cells[name] for name in numbers), style="bold")
-    console.print(display.heading(measurement), style="bold", soft_wrap=True, markup=False)
+    console.print(measurement_heading(measurement), style="bold", soft_wrap=True, markup=False)
     console.print(table)
     for note in notes(measurement):
         console.print(note, style="dim", soft_wrap=True)
@@ -324,7 +330,7 @@ def notes(measurement: Measurement) -> list[str]:
     Args:
         measurement: of one window.
     """
-    said = list(display.table(measurement).notes)
+    said = list(measurement_table(measurement).notes)
     if measurement.footprint is None:
         said.append("CO2e unknown: name a place, for instance --place NLD")
     return said
@@ -367,7 +373,7 @@ def _summary_data(runs: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def _worst(runs: Sequence[Measurement]) -> str | None:
-    return Status.joint(one.total.status for one in runs) if runs else None
+    return Status.of_sum(one.total.status for one in runs) if runs else None
 
 
 def _interval_data(interval: Interval | None) -> dict[str, Any] | None:

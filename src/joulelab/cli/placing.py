@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from joulelab.report.tables import Omitted, Table
 
 
-
 def print_places(
     folder: Path,
     named: Sequence[str],

@@ -22,7 +22,7 @@ from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
-from joulelab.study.work import Briefing
+from joulelab.study.workload import WorkloadSummary
 
 LONG_S = 24 * 3600.0
 MINIATURE_S = 1800.0
@@ -42,13 +42,13 @@ def print_plan(study: Study, folders: Sequence[Path] | None = None, *, as_json: 
     planning_history.check_folders(folders)
     listener = _Waiting()
     plan, prediction = study.predict(listener)
-    history = planning_history.beside(study, listener.briefings, folders)
+    history = planning_history.beside(study, listener.summaries, folders)
     if as_json:
-        told = _plan_data(study.spec, plan, prediction, listener.briefings)
+        told = _plan_data(study.spec, plan, prediction, listener.summaries)
         print_json({**told, "stored_runs": planning_history.data(history)})
         return
     console = data_console()
-    show_plan(console, study.spec, plan, prediction, {}, listener.briefings)
+    show_plan(console, study.spec, plan, prediction, {}, listener.summaries)
     for line in planning_history.sentences(history) if history else ():
         console.print(line, markup=False, soft_wrap=True)
 
@@ -59,7 +59,7 @@ def show_plan(
     plan: Plan,
     prediction: Prediction,
     states: Mapping[str, str],
-    briefings: Sequence[Briefing],
+    summaries: Sequence[WorkloadSummary],
 ) -> None:
     """Draw the plan as a table of experiments, each with what is left and what it will cost.
 
@@ -69,9 +69,9 @@ def show_plan(
         plan: all of it.
         prediction: of the configurations that have runs left.
         states: of runs that an earlier session has seen.
-        briefings: what each kind of work works with.
+        summaries: what each kind of work works with.
     """
-    title = f"plan of {spec.name} ({'; '.join(one.means for one in briefings)})"
+    title = f"plan of {spec.name} ({'; '.join(one.means for one in summaries)})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("experiment")
     experiments = spec.experiments()
@@ -98,18 +98,18 @@ def show_plan(
     if left:
         total = prediction.total(left)
         console.print(
-            f"in all {_runs_in_words(len(left), briefings)}: about {_time(total)} and "
+            f"in all {_runs_in_words(len(left), summaries)}: about {_time(total)} and "
             f"{_energy(total)}",
             soft_wrap=True,
         )
-        bases = " and ".join(one.basis for one in briefings)
+        bases = " and ".join(one.basis for one in summaries)
         console.print(
             f"predicted from {bases}; the truth lies within the ranges in 95 of 100 cases, if the "
             "machine stays as it is",
             style="dim",
             soft_wrap=True,
         )
-        if sentence := spec.miniature_in_words(_train_images(briefings)):
+        if sentence := spec.miniature_in_words(_train_images(summaries)):
             console.print(sentence, soft_wrap=True)
         elif total.duration_s > LONG_S:
             console.print(
@@ -119,24 +119,24 @@ def show_plan(
             )
 
 
-def show_remarks(console: Console, briefings: Sequence[Briefing]) -> None:
+def show_remarks(console: Console, summaries: Sequence[WorkloadSummary]) -> None:
     """Say where something is not as it was asked for; the lines stay."""
-    for one in briefings:
+    for one in summaries:
         if one.remark:
             console.print(Text(one.remark, style="yellow"), soft_wrap=True)
 
 
-def _runs_in_words(count: int, briefings: Sequence[Briefing]) -> str:
+def _runs_in_words(count: int, summaries: Sequence[WorkloadSummary]) -> str:
     """``36 trainings of 25 epochs on digits (1,500 training and 297 test images)``."""
-    if len(briefings) == 1:
-        return f"{formats.count(count, briefings[0].noun)} {briefings[0].extent}"
-    parts = "; ".join(f"{one.noun}s {one.extent}" for one in briefings)
+    if len(summaries) == 1:
+        return f"{formats.count(count, summaries[0].noun)} {summaries[0].extent}"
+    parts = "; ".join(f"{one.noun}s {one.extent}" for one in summaries)
     return f"{formats.count(count, 'run')} ({parts})"
 
 
-def _train_images(briefings: Sequence[Briefing]) -> tuple[int, int] | None:
+def _train_images(summaries: Sequence[WorkloadSummary]) -> tuple[int, int] | None:
     """How many training images are used, and how many there are."""
-    return next((one.train_images for one in briefings if one.train_images), None)
+    return next((one.train_images for one in summaries if one.train_images), None)
 
 
 def _left(runs: Sequence[PlannedRun], states: Mapping[str, str]) -> list[PlannedRun]:
@@ -168,15 +168,15 @@ def _plan_data(
     spec: StudySpec,
     plan: Plan,
     prediction: Prediction,
-    briefings: Sequence[Briefing],
+    summaries: Sequence[WorkloadSummary],
 ) -> dict[str, Any]:
     total = prediction.total(plan.runs)
     costs = prediction.by_configuration
     return {
         "study": spec.to_dict(),
         "scale": spec.scale,
-        "miniature": spec.miniature_in_words(_train_images(briefings)),
-        **{key: value for one in briefings for key, value in one.data.items()},
+        "miniature": spec.miniature_in_words(_train_images(summaries)),
+        **{key: value for one in summaries for key, value in one.data.items()},
         "configurations": [
             {
                 "experiment": one.experiment,
@@ -185,7 +185,7 @@ def _plan_data(
                 **next(
                     (
                         b.by_configuration[one.key]
-                        for b in briefings
+                        for b in summaries
                         if one.key in b.by_configuration
                     ),
                     {},
@@ -204,14 +204,14 @@ def _plan_data(
 class _Waiting(Listener):
     """Says on standard error what the user is waiting for."""
 
-    briefings: Sequence[Briefing]
+    summaries: Sequence[WorkloadSummary]
 
     def __init__(self) -> None:
         self._console = progress_console()
 
-    def loaded(self, briefings: Sequence[Briefing]) -> None:
-        self.briefings = briefings
-        show_remarks(self._console, briefings)
+    def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
+        self.summaries = summaries
+        show_remarks(self._console, summaries)
 
     def doing(self, what: str) -> None:
         self._console.print(f"{what} ...", style="dim", soft_wrap=True)

@@ -15,8 +15,9 @@ from joulelab.cli.predicting_before import stored_on
 from joulelab.errors import UsageError
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
+from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.study.study import Study
-from joulelab.study.work import Briefing
+from joulelab.study.workload import WorkloadSummary
 
 
 def print_untimed(
@@ -79,24 +80,28 @@ def check_folders(folders: Sequence[Path] | None) -> None:
 
 
 def beside(
-    study: Study, briefings: Sequence[Briefing], folders: Sequence[Path] | None
+    study: Study, summaries: Sequence[WorkloadSummary], folders: Sequence[Path] | None
 ) -> StudyForecast | None:
     """What stored runs of this machine say of a study that was timed; ``None`` where there is none.
 
+    Unless folders are named, nothing is looked for where nothing trains.
+
     Args:
         study: the study.
-        briefings: which engine trains which configuration.
+        summaries: which engine trains which configuration.
         folders: results to learn from; all in ``joulelab-out`` where ``None``.
 
     Raises:
         UsageError: a folder that was named does not exist.
     """
+    if folders is None and not isinstance(study.spec, TrainingKeys):
+        return None
     selection = _stored(study, study.spec.device, folders)
     if selection.runs.empty and folders is None:
         return None
     engines = {
         key: str(told["engine"])
-        for one in briefings
+        for one in summaries
         for key, told in one.by_configuration.items()
         if "engine" in told
     }

@@ -17,18 +17,15 @@ from joulelab.cli.output import data_console, print_json
 from joulelab.cli.results_folder import OUTPUT_FOLDER
 from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.forecast.before import BeforePrediction, Estimate, predict_before, too_few
-from joulelab.forecast.data_shape import data_shape
-from joulelab.forecast.design_power import design_power
-from joulelab.forecast.hardware import Hardware
-from joulelab.forecast.history import Selection, results_folders
-from joulelab.forecast.history_reading import read_history
-from joulelab.forecast.training_request import TrainingRequest
+from joulelab.forecast.hardware import Hardware, design_power
+from joulelab.forecast.history import Selection, read_history, results_folders
+from joulelab.forecast.training_request import TrainingRequest, data_shape
 from joulelab.learning.engine import Precision, engines
-from joulelab.learning.network_source import network_source
 from joulelab.learning.networks import TORCHVISION, verify_buildable
 from joulelab.learning.protocol import protocols
+from joulelab.learning.zoo import network_source
 from joulelab.registry import load_plugin
-from joulelab.study.origin import override_value
+from joulelab.study.key_locations import override_value
 
 _DEVICE_OF_TORCH = re.compile(r"auto|cpu|cuda(:\d+)?")
 MOST_NAMED = 4

@@ -13,12 +13,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from joulelab import formats
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
-from joulelab.analysis.prediction.step import StepPrediction, predict_step
+from joulelab.analysis.prediction.step import FINE_TUNING, StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.cli.output import data_console, print_json
-from joulelab.energy.reading import Measurement
-from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
 from joulelab.errors import TraceError, UsageError
 
@@ -99,12 +98,12 @@ def print_step(
     change = FINE_TUNING if fine_tuning else None
     measurement = recording.measure()
     found = []
-    for stretch, trace in _traces(path, recording, domains):
+    for samples, trace in _traces(path, recording, domains):
         one = predict_step(trace, duration_s - (seen_s - trace.duration_s), change)
-        found.append((stretch, _with_holes(one, stretch, measurement, duration_s / seen_s)))
+        found.append((samples, _with_holes(one, samples, measurement, duration_s / seen_s)))
     flags = (*_holes(measurement), *measurement.flags)
     if as_json:
-        rows = [_data(stretch, one) for stretch, one in found]
+        rows = [_data(samples, one) for samples, one in found]
         lengths = {"seen_s": seen_s, "duration_s": duration_s}
         print_json({"file": str(path), **lengths, "predictions": rows, "flags": list(flags)})
         return
@@ -120,14 +119,14 @@ def print_step(
 
 
 def _with_holes(
-    one: StepPrediction, stretch: Stretch, measurement: Measurement, times: float
+    one: StepPrediction, samples: ChannelSamples, measurement: Measurement, times: float
 ) -> StepPrediction:
     """A prediction whose interval holds whatever was drawn while nobody looked.
 
     Both what was drawn so far and the level of the rest rest on it, so its bound counts as many
     `times` as the whole training is longer than the trace.
     """
-    channel = stretch.channel
+    channel = samples.channel
     for reading in (*measurement.readings, *measurement.others):
         same = (reading.domain, reading.source) == (channel.domain, channel.source)
         if same and reading.lost_s and reading.gross_j is not None:
@@ -153,14 +152,14 @@ def _holes(measurement: Measurement) -> list[str]:
     ]
 
 
-def remarks(found: Sequence[tuple[Stretch, StepPrediction]]) -> Iterator[str]:
+def remarks(found: Sequence[tuple[ChannelSamples, StepPrediction]]) -> Iterator[str]:
     """What a reader of the predictions should know.
 
     Args:
         found: by channel.
     """
-    for stretch, one in found:
-        domain = stretch.channel.domain
+    for samples, one in found:
+        domain = samples.channel.domain
         if one.stable_s is None:
             yield f"{domain}: no stable part was seen yet; the prediction is little but a guess."
         elif one.change_ahead > UNCERTAIN:
@@ -172,43 +171,45 @@ def remarks(found: Sequence[tuple[Stretch, StepPrediction]]) -> Iterator[str]:
 
 def _traces(
     path: Path, recording: Recording, domains: Sequence[str]
-) -> list[tuple[Stretch, PowerTrace]]:
-    wanted = [one for one in recording.stretches if not domains or one.channel.domain in domains]
-    there = sorted({one.channel.domain for one in recording.stretches})
+) -> list[tuple[ChannelSamples, PowerTrace]]:
+    wanted = [
+        one for one in recording.channel_samples if not domains or one.channel.domain in domains
+    ]
+    there = sorted({one.channel.domain for one in recording.channel_samples})
     unknown = [name for name in domains if name not in there]
     if unknown:
         raise UsageError(f"{path} has no domain {unknown[0]!r}", f"there are {', '.join(there)}")
     traces = []
-    for stretch in wanted:
+    for samples in wanted:
         try:
-            traces.append((stretch, PowerTrace.of(stretch.times_s, _power_w(stretch))))
+            traces.append((samples, PowerTrace.of(samples.times_s, _power_w(samples))))
         except UsageError as error:
             raise TraceError(
-                f"{path}, {stretch.channel.domain}: {error.message}", error.hint
+                f"{path}, {samples.channel.domain}: {error.message}", error.hint
             ) from (error)
     return traces
 
 
-def _power_w(stretch: Stretch) -> Floats:
+def _power_w(samples: ChannelSamples) -> Floats:
     """Power from each sample on; what a counter has counted belongs to the time before a sample."""
-    power_w = stretch.power_w()
-    if stretch.channel.kind == "counter" and len(power_w) > 1:
+    power_w = samples.power_w()
+    if samples.channel.kind == "counter" and len(power_w) > 1:
         return np.append(power_w[1:], power_w[-1])
     return power_w
 
 
-def _data(stretch: Stretch, one: StepPrediction) -> dict[str, Any]:
-    return {"domain": stretch.channel.domain, "source": stretch.channel.source, **asdict(one)}
+def _data(samples: ChannelSamples, one: StepPrediction) -> dict[str, Any]:
+    return {"domain": samples.channel.domain, "source": samples.channel.source, **asdict(one)}
 
 
-def _table(found: Sequence[tuple[Stretch, StepPrediction]]) -> Table:
+def _table(found: Sequence[tuple[ChannelSamples, StepPrediction]]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("domain", no_wrap=True)
     for name in ("whole training", "95 % interval", "so far", "to come", "stable from"):
         table.add_column(name, justify="right")
-    for stretch, one in found:
+    for samples, one in found:
         table.add_row(
-            stretch.channel.domain,
+            samples.channel.domain,
             formats.joules(one.energy_j),
             formats.joules_range(one.low_j, one.high_j),
             formats.joules(one.seen_j),

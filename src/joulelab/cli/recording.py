@@ -12,9 +12,9 @@ from joulelab import formats
 from joulelab.cli.measuring import check_picture, print_measurement
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.signals import end_on_sigterm
-from joulelab.energy import display
-from joulelab.energy.monitor import Booking, Monitor, Options
-from joulelab.energy.reading import Measurement
+from joulelab.energy.booking import Booking
+from joulelab.energy.measurement import Measurement, measurement_data
+from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import ReadSettings, read_recording
@@ -112,13 +112,13 @@ def print_recording(
     measurement = recording.measure(part.start_s, part.end_s)
     if booking is not None:
         start_s = recording.start_s if part.start_s is None else part.start_s
-        measurement = booking.book(measurement, recording.stretches, start_s)
+        measurement = booking.book(measurement, recording.channel_samples, start_s)
     if plot is not None:
         from joulelab.report.power_trace import write_power_trace
 
-        write_power_trace(plot, trace_columns(recording.stretches, 0.0), measurement.label)
+        write_power_trace(plot, trace_columns(recording.channel_samples, 0.0), measurement.label)
     if as_json:
-        print_json({"file": str(path), "measurement": display.data(measurement)})
+        print_json({"file": str(path), "measurement": measurement_data(measurement)})
     else:
         print_measurement(measurement, data_console())
 

@@ -15,8 +15,7 @@ from joulelab import formats
 from joulelab.cli.output import data_console, print_json_list, progress_console
 from joulelab.cli.replicating_predictions import print_predictions
 from joulelab.replication.delrey2023 import PredictionStudy
-from joulelab.replication.published import Comparison, Replication, decimals
-from joulelab.replication.studies import published_studies
+from joulelab.replication.published import Comparison, Replication, decimals, published_studies
 
 WIDTH = 80
 AGREES = {True: "yes", False: "no", None: formats.DASH}

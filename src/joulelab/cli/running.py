@@ -15,7 +15,7 @@ from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.cli.planning import show_plan, show_remarks
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Status, Total
-from joulelab.study.executor import SignOfLife
+from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
@@ -23,7 +23,7 @@ from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
-from joulelab.study.work import Briefing
+from joulelab.study.workload import WorkloadSummary
 
 SOME_RUNS_FAILED = 3
 QUIET_LINE_S = 10.0
@@ -92,7 +92,7 @@ class _Display(Listener):
         self._task = self._progress.add_task("", total=None, energy="", left="?", visible=False)
         self._spec: StudySpec
         self._plan: Plan
-        self._briefings: Sequence[Briefing]
+        self._summaries: Sequence[WorkloadSummary]
         self._states: dict[str, str] = {}
         self._prediction: Prediction | None = None
         self._joules = 0.0
@@ -116,9 +116,9 @@ class _Display(Listener):
             f"{spec.name}: {formats.count(len(plan.runs), 'run')}{begun}", soft_wrap=True
         )
 
-    def loaded(self, briefings: Sequence[Briefing]) -> None:
-        self._briefings = briefings
-        show_remarks(self.console, briefings)
+    def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
+        self._summaries = summaries
+        show_remarks(self.console, summaries)
 
     def doing(self, what: str) -> None:
         self.console.print(f"{what} ...", style="dim", soft_wrap=True)
@@ -131,7 +131,7 @@ class _Display(Listener):
             self._plan,
             prediction,
             self._states,
-            self._briefings,
+            self._summaries,
         )
         self._progress.update(
             self._task, total=len(self._plan.runs), completed=self._done(), visible=True
@@ -144,7 +144,7 @@ class _Display(Listener):
         what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
         self._progress.update(self._task, description=what)
 
-    def progress(self, sign: SignOfLife, total: Total) -> None:
+    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
         self._show(self._joules + (total.gross_j or 0.0))
 
     def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:

@@ -13,7 +13,7 @@ from joulelab.cli.durations import parse_duration_s
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.energy.carbon.intensity import moment
 from joulelab.energy.carbon.intensity_file import read_intensity
-from joulelab.energy.carbon.starting import BestStart, best_start
+from joulelab.energy.carbon.start_time import BestStart, best_start
 from joulelab.errors import UsageError
 from joulelab.study.results import Results
 from joulelab.tabular.local_time import read_zone

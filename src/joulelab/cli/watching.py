@@ -13,8 +13,9 @@ from rich.table import Table
 from joulelab import formats
 from joulelab.cli.recording import laps
 from joulelab.cli.signals import end_on_sigterm
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Monitor, Options
-from joulelab.energy.reading import Measurement, Reading, Status
+from joulelab.energy.reading import Reading, Status
 
 HISTORY = 40
 BLOCKS = "▁▂▃▄▅▆▇█"

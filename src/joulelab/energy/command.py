@@ -1,4 +1,4 @@
-"""Measuring a command: any program, with its output, its exit code and its signals left alone.
+"""Measuring commands: any program, with its output, its exit code and its signals left alone.
 
 ::
 
@@ -7,25 +7,68 @@
     Ctrl-C              the terminal sends it to both; joulelab waits for the command to end
     kill joulelab       passed on to the command, whatever the signal, once
     Ctrl-Z, fg          both stop, both go on; the time between is in the window
+
+Commands can be repeated and compared, in an order that is randomised in blocks::
+
+    block 1   B A      each command once in each block, in an order of the seed's
+    block 2   A B      before each run: wait until measured devices are back at idle power
+    block 3   A B
+
+The environment that a command gives to what it starts tells which GPUs it can use, as far as the
+words of the command say it; what a script sets within itself is not seen::
+
+    env A=1 python train.py             A is 1
+    nice -n 5 env -u A python train.py  A is not set
+    A=1 python train.py                 of a shell: A is 1
+    export A=1; python train.py         A is 1
+    A=1 python x.py && python y.py      two environments
+    sh -c "A=1 python train.py"         as the line
 """
 
 from __future__ import annotations
 
+import os
+import random
+import re
+import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
+from string import Template
 
-from joulelab.energy.command_environment import environments_of
-from joulelab.energy.measuring import Measuring
-from joulelab.energy.monitor import Monitor
-from joulelab.energy.reading import Measurement
-from joulelab.energy.recorder import Window
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.monitor import Measuring, Monitor, devices
+from joulelab.energy.recorder import Window, wait_until_idle
 from joulelab.energy.signals import signals_passed_on
 from joulelab.errors import CommandError
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 KILLED = 128
+SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
+STARTERS = {
+    *("chrt", "exec", "ionice", "nice", "nohup", "numactl", "setsid", "srun", "stdbuf", "sudo"),
+    *("taskset", "time", "timeout"),
+}
+"""Programs that start the one in their arguments."""
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_WITH_VALUE = {"-u", "--unset", "-C", "--chdir"}
+_SEPARATORS = set("();<>|&")
+BUILT_IN = {
+    *("[", ":", "cd", "echo", "exit", "false", "printf", "pwd", "set", "test", "true", "ulimit"),
+    *("umask", "wait"),
+}
+"""What a shell does by itself."""
+SMALL = {
+    *("awk", "cat", "cp", "cut", "date", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sleep"),
+    *("sort", "tail", "tee", "touch", "tr", "uniq", "wc"),
+}
+"""Programs that use no GPU: beside others in a line their environment matters to nobody."""
+Environment = Mapping[str, str]
+Command = str | Sequence[str]
+IDLE_TICKS = 20
+SHORTEST_IDLE_S, LONGEST_IDLE_S = 1.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -77,3 +120,222 @@ def run_command(
     return CommandRun(
         command, KILLED - code if code < 0 else code, measuring.result, measuring.window
     )
+
+
+def environments_of(
+    command: str | Sequence[str], environment: Environment | None = None
+) -> list[Environment]:
+    """The environments of the programs that a command starts; one where they are all the same.
+
+    Args:
+        command: a line for the shell, or a program with its arguments.
+        environment: in which it is started; that of this process where not given.
+    """
+    given = dict(os.environ) if environment is None else dict(environment)
+    found = _of_line(command, given) if isinstance(command, str) else _of_words(command, given)
+    return found or [given]
+
+
+def _of_line(line: str, environment: Environment) -> list[Environment]:
+    """What the simple commands of a line are given, in order; exported variables last."""
+    if "$(" in line or "`" in line:  # only the shell knows what comes of it
+        return [{name: own for name, own in environment.items() if f"{name}=" not in line}]
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    try:
+        words = list(lexer)
+    except ValueError:
+        return []  # an open quotation: the shell will refuse it
+    exported, variables = dict(environment), dict(environment)
+    found: list[Environment] = []
+    small: list[Environment] = []
+    for simple in _split(words):
+        own, rest = _assigned(simple, exported, variables)
+        if not rest:
+            variables |= own
+            exported |= {name: own[name] for name in own if name in exported}
+        elif rest[0] == "export":
+            own, names = _assigned(rest[1:], exported, variables)
+            exported = own | {name: variables[name] for name in names if name in variables}
+            variables |= exported
+        elif rest[0] == "unset":
+            exported = {name: value for name, value in exported.items() if name not in rest[1:]}
+        elif rest[0] not in BUILT_IN:
+            kind = small if PurePath(rest[0]).name in SMALL else found
+            kind += [one for one in _of_words(rest, own) if one not in kind]
+    return found or small
+
+
+def _of_words(words: Sequence[str], environment: Environment) -> list[Environment]:
+    """What a program is given, through the programs that only start another one."""
+    for position, word in enumerate(words):
+        name = PurePath(word).name
+        if name == "env":
+            own, rest = _through_env(list(words[position + 1 :]), environment)
+            return _of_words(rest, own)
+        if name in SHELLS:
+            after = list(words[position + 1 :])
+            lines = [n for n, one in enumerate(after[:-1]) if re.fullmatch(r"-[a-z]*c", one)]
+            return _of_line(after[lines[0] + 1], environment) if lines else [environment]
+        if position == 0 and name not in STARTERS:
+            break
+    return [environment]
+
+
+def _through_env(words: list[str], environment: Environment) -> tuple[Environment, list[str]]:
+    """The environment that env makes, and the program that it starts."""
+    own = dict(environment)
+    while words:
+        word = words.pop(0)
+        if word in ("-i", "-", "--ignore-environment"):
+            own = {}
+        elif word in _WITH_VALUE and words:
+            value = words.pop(0)
+            if word in ("-u", "--unset"):
+                own.pop(value, None)
+        elif word.startswith("--unset="):
+            own.pop(word.removeprefix("--unset="), None)
+        elif word.startswith("-u") and word != "-u":
+            own.pop(word.removeprefix("-u"), None)
+        elif match := _ASSIGNMENT.fullmatch(word):
+            own[match[1]] = match[2]
+        elif not word.startswith("-"):
+            return own, [word, *words]
+    return own, []
+
+
+def _assigned(
+    words: Sequence[str], environment: Environment, variables: Environment
+) -> tuple[dict[str, str], list[str]]:
+    """The environment with the assignments before a command, and the command.
+
+    One whose value only the shell knows is taken away: nothing is known of it.
+    """
+    own, rest = dict(environment), list(words)
+    while rest and (match := _ASSIGNMENT.fullmatch(rest[0])):
+        rest.pop(0)
+        value = Template(match[2]).safe_substitute(variables)
+        if "$" in value or "`" in value:
+            own.pop(match[1], None)
+        else:
+            own[match[1]] = value
+    return own, rest
+
+
+def _split(words: Iterable[str]) -> list[list[str]]:
+    """The simple commands between the separators of a shell, without files that it opens."""
+    commands: list[list[str]] = [[]]
+    opens = False
+    for word in words:
+        separates = set(word) <= _SEPARATORS
+        if separates and not set(word) & set("<>"):
+            commands.append([])
+        elif not separates and not opens:
+            commands[-1].append(word)
+        opens = separates and bool(set(word) & set("<>"))
+    return [one for one in commands if one]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of one command.
+
+    Attributes:
+        number: of the command, from 0.
+        block: from 0.
+        run: what came of it.
+        warmed_up: whether it was only to warm up, and does not count.
+    """
+
+    number: int
+    block: int
+    run: CommandRun
+    warmed_up: bool = False
+
+
+@dataclass(frozen=True)
+class Design:
+    """How commands are repeated.
+
+    Attributes:
+        repeat: how often each command counts.
+        warmup: runs of each command before, that do not count.
+        seed: of the order within blocks.
+        cool_down_s: the longest wait for idle power before each run.
+        label: of the measurements.
+        stdout: file descriptor for what commands print; that of this process where ``None``.
+    """
+
+    repeat: int = 1
+    warmup: int = 0
+    seed: int = 0
+    cool_down_s: float = 30.0
+    label: str = ""
+    stdout: int | None = None
+
+    def blocks(self, commands: int) -> list[list[int]]:
+        """The order of commands in each block, those to warm up with first.
+
+        Args:
+            commands: how many there are.
+        """
+        shuffle = random.Random(self.seed)
+        return [shuffle.sample(range(commands), commands) for _ in range(self.warmup + self.repeat)]
+
+
+def run_trials(
+    commands: Sequence[Command],
+    monitor: Monitor,
+    design: Design,
+    on_trial: Callable[[Trial], None] = lambda _: None,
+) -> list[Trial]:
+    """Run commands as designed; the first that fails is the last.
+
+    Args:
+        commands: lines for the shell, or programs with their arguments.
+        monitor: whose meters measure them.
+        design: how they are repeated.
+        on_trial: told of each run that has ended.
+
+    Returns:
+        Every run, those to warm up with among them.
+    """
+    trials: list[Trial] = []
+    for block, order in enumerate(design.blocks(len(commands))):
+        for number in order:
+            if trials and design.cool_down_s:
+                cool_down(monitor, design.cool_down_s)
+            run = run_command(commands[number], monitor, design.label, stdout=design.stdout)
+            trial = Trial(number, block - design.warmup, run, block < design.warmup)
+            trials.append(trial)
+            on_trial(trial)
+            if run.exit_code:
+                return trials
+    return trials
+
+
+def cool_down(monitor: Monitor, limit_s: float) -> bool:
+    """Wait until every measured device is back at idle power.
+
+    Args:
+        monitor: with idle power measured.
+        limit_s: the longest wait for each device.
+
+    Returns:
+        Whether all of them were in time.
+    """
+    waited = [
+        wait_until_idle(monitor.recorder, device, limit_s=limit_s)
+        for device in devices(monitor.recorder)
+    ]
+    return all(waited)
+
+
+def idle_duration_s(monitor: Monitor) -> float:
+    """How long idle power needs to be measured: 20 ticks of the slowest sensor, within bounds.
+
+    Args:
+        monitor: whose channels say how often they tick.
+    """
+    slowest_s = max((channel.tick_s for channel in monitor.recorder.channels), default=0.0)
+    return min(max(IDLE_TICKS * slowest_s, SHORTEST_IDLE_S), LONGEST_IDLE_S)

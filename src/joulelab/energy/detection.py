@@ -16,12 +16,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from joulelab.energy.meter import Detector, Meter, Missing, meters
-from joulelab.energy.meters.calibrated import (
-    SETTING,
-    CalibratedMeter,
-    check_domains,
-    known_factors,
-)
+from joulelab.energy.meters.calibrated import CalibratedMeter
+from joulelab.energy.meters.settings import CALIBRATION, calibration_factors, check_domains
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder
 from joulelab.errors import JoulelabError, MeterError, SettingsError, suggestion
 from joulelab.settings import load_settings, settings_path
@@ -217,15 +213,15 @@ def _detector(
     given = {**settings.get(choice.name, {}), **choice.settings}
     known = [name for name in inspect.signature(detector).parameters if name not in more]
     factors = _factors(choice, settings)
-    if SETTING in given and SETTING not in known:
-        check_domains(factors, _where(choice, SETTING))
-        del given[SETTING]
+    if CALIBRATION in given and CALIBRATION not in known:
+        check_domains(factors, _where(choice, CALIBRATION))
+        del given[CALIBRATION]
     for name in given:
         if name not in known:
             where = "" if name in choice.settings else f" ({settings_path()})"
             raise SettingsError(
                 f"the meter {choice.name!r} has no setting {name!r}{where}",
-                suggestion(name, [*known, SETTING]) or f"it takes {SETTING} alone",
+                suggestion(name, [*known, CALIBRATION]) or f"it takes {CALIBRATION} alone",
             )
     return detector(**given, **more)
 
@@ -235,14 +231,18 @@ def _calibrated(
 ) -> list[Meter]:
     """Meters whose readings are multiplied as the settings say, unless they do so themselves."""
     factors = _factors(choice, settings)
-    if not factors or SETTING in inspect.signature(meters.get(choice.name)).parameters:
+    if not factors or CALIBRATION in inspect.signature(meters.get(choice.name)).parameters:
         return list(found)
     return [CalibratedMeter(meter, factors) for meter in found]
 
 
 def _factors(choice: Choice, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     given = {**settings.get(choice.name, {}), **choice.settings}
-    return known_factors(given[SETTING], _where(choice, SETTING)) if SETTING in given else {}
+    return (
+        calibration_factors(given[CALIBRATION], _where(choice, CALIBRATION))
+        if CALIBRATION in given
+        else {}
+    )
 
 
 def _where(choice: Choice, setting: str) -> str:

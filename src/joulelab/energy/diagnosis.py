@@ -10,16 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from joulelab.energy.detection import ESTIMATE, Choice, find_meters
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel, Missing, meters
 from joulelab.energy.meters.processor import Processor
-from joulelab.energy.reading import (
-    MAY_BE_OFF,
-    Measurement,
-    Reading,
-    Status,
-    family,
-    outermost,
-)
+from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, family, outermost
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.energy.standstill import TOO_SHORT
 from joulelab.energy.summary import Conditions, summarise
@@ -115,11 +109,11 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
 def _alone(window: Window) -> dict[tuple[str, str], Reading]:
     """What each channel by itself says, by domain and source."""
     readings = {}
-    for stretch in window.stretches:
-        key = (stretch.channel.domain, stretch.channel.source)
-        edges_s = (float(stretch.times_s[0]), float(stretch.times_s[-1]))
-        alone = Conditions("", window.started_at, edges_s, (), {}, stretch.interval_s)
-        said = summarise(alone, [stretch])
+    for samples in window.channel_samples:
+        key = (samples.channel.domain, samples.channel.source)
+        edges_s = (float(samples.times_s[0]), float(samples.times_s[-1]))
+        alone = Conditions("", window.started_at, edges_s, (), {}, samples.interval_s)
+        said = summarise(alone, [samples])
         readings[key] = (*said.readings, *said.others)[0]
     return readings
 

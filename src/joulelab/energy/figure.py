@@ -33,7 +33,7 @@ from joulelab import formats
 from joulelab.energy.counter import LEAST_STEP_J, highest_possible_w
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Status
-from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch
+from joulelab.energy.sample_buffer import IMPOSSIBLE, ChannelSamples, Floats
 from joulelab.energy.trace import held_j, integrate
 
 COARSE_TICKS = 20
@@ -54,13 +54,13 @@ class Surroundings:
 
     Attributes:
         edges_s: opening and closing on the monotonic clock.
-        stretches: samples of every channel of the domain.
+        channel_samples: samples of every channel of the domain.
         idle_w: power at idle in watts, or ``None``.
         idle_error_w: bound of its error.
     """
 
     edges_s: tuple[float, float]
-    stretches: Sequence[Stretch]
+    channel_samples: Sequence[ChannelSamples]
     idle_w: float | None = None
     idle_error_w: float = 0.0
 
@@ -110,7 +110,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Seen:
-    """The readings among the samples of a stretch, and the parts of the window that they show.
+    """The readings among the samples of a channel, and the parts of the window that they show.
 
     Attributes:
         times_s: (n,) of the readings.
@@ -163,36 +163,36 @@ def in_seconds(duration_s: float) -> str:
     return f"{duration_s:.1f} s" if duration_s >= 0.1 else f"{duration_s:.1g} s"  # noqa: PLR2004
 
 
-def readings_of(stretch: Stretch) -> tuple[Floats, Floats]:
+def readings_of(samples: ChannelSamples) -> tuple[Floats, Floats]:
     """Moments and values of the samples that are readings."""
-    if not stretch.unreadable:
-        return stretch.times_s, stretch.values
-    good = ~np.isnan(stretch.values)
-    return stretch.times_s[good], stretch.values[good]
+    if not samples.unreadable:
+        return samples.times_s, samples.values
+    good = ~np.isnan(samples.values)
+    return samples.times_s[good], samples.values[good]
 
 
-def seen(stretch: Stretch, around: Surroundings) -> Seen:
-    """Which parts of a window a stretch shows; it has two readings at least.
+def seen(samples: ChannelSamples, around: Surroundings) -> Seen:
+    """Which parts of a window the samples of a channel show; it has two readings at least.
 
     Args:
-        stretch: samples of one channel.
+        samples: samples of one channel.
         around: the window, and the other channels of the domain.
     """
-    times, values = readings_of(stretch)
+    times, values = readings_of(samples)
     start_s, end_s = around.edges_s
-    longest_s = longest_step_s(stretch.interval_s, around.duration_s)
+    longest_s = longest_step_s(samples.interval_s, around.duration_s)
     first_s, last_s = float(times[0]), float(times[-1])
     edges_s = (
         start_s if first_s - start_s <= longest_s else first_s,
         end_s if end_s - last_s <= longest_s else last_s,
     )
-    if last_s - first_s <= longest_s and not stretch.sleeps:
+    if last_s - first_s <= longest_s and not samples.sleeps:
         return Seen(times, values, edges_s)
     steps_s = np.diff(times)
     blind = steps_s > longest_s
-    if stretch.channel.kind == "counter" and blind.any():
-        blind &= ~_believed(stretch.channel, np.diff(values), steps_s, around)
-    for woken_s, _ in stretch.sleeps:
+    if samples.channel.kind == "counter" and blind.any():
+        blind &= ~_believed(samples.channel, np.diff(values), steps_s, around)
+    for woken_s, _ in samples.sleeps:
         after = int(np.searchsorted(times, woken_s))
         if 0 < after < len(times):
             blind[after - 1] = True
@@ -208,23 +208,23 @@ def _believed(
     return (counted_j >= 0) & (counted_j <= allowed_j)
 
 
-def figure(stretch: Stretch, around: Surroundings) -> Figure:
+def figure(samples: ChannelSamples, around: Surroundings) -> Figure:
     """What a channel says of the window: whole, with a part unseen, or nothing.
 
     Args:
-        stretch: its samples.
+        samples: its samples.
         around: the window, and the other channels of the domain.
     """
-    channel = stretch.channel
-    if stretch.unreadable and np.count_nonzero(~np.isnan(stretch.values)) < TWO:
-        if IMPOSSIBLE in stretch.unreadable:
-            reason = f"{channel.source} {stretch.unreadable}"
+    channel = samples.channel
+    if samples.unreadable and np.count_nonzero(~np.isnan(samples.values)) < TWO:
+        if IMPOSSIBLE in samples.unreadable:
+            reason = f"{channel.source} {samples.unreadable}"
             return Figure(channel, None, None, reason, impossible=True)
-        return Figure(channel, None, None, f"{channel.source}: {stretch.unreadable}")
-    if len(stretch.values) < TWO:
+        return Figure(channel, None, None, f"{channel.source}: {samples.unreadable}")
+    if len(samples.values) < TWO:
         return Figure(channel, None, None, f"{channel.source}: fewer than two samples")
-    shown = seen(stretch, around)
-    said = (_counted if channel.kind == "counter" else _integrated)(stretch, shown, around)
+    shown = seen(samples, around)
+    said = (_counted if channel.kind == "counter" else _integrated)(samples, shown, around)
     if said.energy_j is not None and said.energy_j < 0:
         reason = f"{channel.source} says {said.energy_j:.4g} J, and {IMPOSSIBLE}"
         return Figure(channel, None, None, reason, impossible=True)
@@ -232,11 +232,11 @@ def figure(stretch: Stretch, around: Surroundings) -> Figure:
     # Edges are sums of floats: what they differ by is no hole.
     if said.energy_j is None or lost_s <= 1e-9 * around.duration_s:
         return said
-    return _bridged(said, stretch, shown, around)
+    return _bridged(said, samples, shown, around)
 
 
-def _counted(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
-    channel, values = stretch.channel, shown.values
+def _counted(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
+    channel, values = samples.channel, shown.values
     # Two samples are the ordinary case of a short window, and need no array arithmetic.
     if len(values) == TWO and shown.blind is None:
         backwards = bool(values[1] < values[0])
@@ -273,9 +273,9 @@ def _edges_j(shown: Seen, channel: Channel, power_w: float) -> float:
     return max(channel.tick_s * power_w, stood_s * power_w - channel.resolution_j)
 
 
-def _lacks_an_edge(stretch: Stretch) -> bool:
+def _lacks_an_edge(samples: ChannelSamples) -> bool:
     """Whether the first or the last sample is no reading."""
-    return bool(stretch.unreadable) and bool(np.isnan(stretch.values[[0, -1]]).any())
+    return bool(samples.unreadable) and bool(np.isnan(samples.values[[0, -1]]).any())
 
 
 def _between_s(shown: Seen) -> float:
@@ -300,13 +300,13 @@ def _stretched(said: Figure, shown: Seen, around: Surroundings) -> Figure:
     )
 
 
-def _integrated(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
+def _integrated(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
     """The energy of what was seen of a power trace."""
-    channel, sensor = stretch.channel, stretch.channel.looks
+    channel, sensor = samples.channel, samples.channel.looks
     energy_j = error_j = 0.0
-    for first, last, start_s, end_s in _readable_pieces(stretch, shown):
+    for first, last, start_s, end_s in _readable_pieces(samples, shown):
         times, values = shown.times_s[first : last + 1], shown.values[first : last + 1]
-        times, values = _with_neighbours(stretch, times, values, around.edges_s)
+        times, values = _with_neighbours(samples, times, values, around.edges_s)
         part = integrate(times, values, start_s, end_s, sensor)
         if part is None:
             continue
@@ -319,12 +319,12 @@ def _integrated(stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
         error_j += part.error_j + own_j
     coarse = around.duration_s < sensor.averaging_s
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    return _stretched(said, shown, around) if _lacks_an_edge(stretch) else said
+    return _stretched(said, shown, around) if _lacks_an_edge(samples) else said
 
 
-def _readable_pieces(stretch: Stretch, shown: Seen) -> list[tuple[int, int, float, float]]:
+def _readable_pieces(samples: ChannelSamples, shown: Seen) -> list[tuple[int, int, float, float]]:
     """The pieces that are shown, without edges at which a sensor could not be read."""
-    if not _lacks_an_edge(stretch):
+    if not _lacks_an_edge(samples):
         return shown.pieces()
     first_s, last_s = float(shown.times_s[0]), float(shown.times_s[-1])
     return [
@@ -334,13 +334,13 @@ def _readable_pieces(stretch: Stretch, shown: Seen) -> list[tuple[int, int, floa
 
 
 def _with_neighbours(
-    stretch: Stretch, times: Floats, values: Floats, edges_s: tuple[float, float]
+    samples: ChannelSamples, times: Floats, values: Floats, edges_s: tuple[float, float]
 ) -> tuple[Floats, Floats]:
     """Readings with those of a recording just outside the window, where no hole is between."""
-    if stretch.outside is None:
+    if samples.outside is None:
         return times, values
-    longest_s = longest_step_s(stretch.interval_s, edges_s[1] - edges_s[0])
-    others_s, others_w = stretch.outside
+    longest_s = longest_step_s(samples.interval_s, edges_s[1] - edges_s[0])
+    others_s, others_w = samples.outside
     before, after = others_s < edges_s[0], others_s > edges_s[1]
     if before.any() and times[0] - others_s[before][-1] <= longest_s:
         times = np.concatenate((others_s[before], times))
@@ -363,13 +363,13 @@ def _own_error_j(channel: Channel, energy_j: float, duration_s: float) -> float:
     return max(error_j, sensor.idle_error * min(abs(energy_j), sensor.idle_below_w * duration_s))
 
 
-def _bridged(said: Figure, stretch: Stretch, shown: Seen, around: Surroundings) -> Figure:
+def _bridged(said: Figure, samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
     """A figure with what it did not see: half-way between idle power and the highest known."""
     channel, lost_s = said.channel, around.duration_s - shown.seen_s
     highest_w, most_w, most = _highest(channel, around)
     powers = _powers(around)
     if not len(powers) and around.idle_w is None:
-        return Figure(channel, None, None, f"{channel.source}: {stretch.unreadable or 'no power'}")
+        return Figure(channel, None, None, f"{channel.source}: {samples.unreadable or 'no power'}")
     lowest_w = around.idle_w if around.idle_w is not None else float(powers.min())
     lowest_w = min(lowest_w, highest_w)
     least_w, least = 0.0, "0 W (idle power is unknown)"
@@ -382,8 +382,8 @@ def _bridged(said: Figure, stretch: Stretch, shown: Seen, around: Surroundings) 
     measured = "nothing was measured"
     if part:
         measured = f"measured: {formats.joules(said.energy_j or 0.0)} in {in_seconds(shown.seen_s)}"
-    why = [stretch.unreadable] if stretch.unreadable else []
-    why += [f"the machine slept for {slept_s:.1f} s" for _, slept_s in stretch.sleeps]
+    why = [samples.unreadable] if samples.unreadable else []
+    why += [f"the machine slept for {slept_s:.1f} s" for _, slept_s in samples.sleeps]
     taken = f"taken as {power_w:.4g} W: between {least} and {most}"
     why += [f"no reading for {in_seconds(lost_s)}, {taken}", measured]
     return replace(
@@ -400,9 +400,9 @@ def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]
     """The highest power that is known, the highest that is possible, and what that is."""
     powers = _powers(around)
     seen_w = float(powers.max()) if len(powers) else 0.0
-    limits = [stretch.state.get("power_limit_w", np.empty(0)) for stretch in around.stretches]
+    limits = [samples.state.get("power_limit_w", np.empty(0)) for samples in around.channel_samples]
     known = [float(np.nanmax(one)) for one in limits if not np.isnan(one).all()]
-    named = [one.channel.limit_w for one in around.stretches if one.channel.limit_w]
+    named = [one.channel.limit_w for one in around.channel_samples if one.channel.limit_w]
     if known or named:
         limit_w = max(known or named)
         words = f"the limit, {limit_w:.4g} W" if known else f"{limit_w:.4g} W, for such a device"
@@ -417,21 +417,21 @@ def _powers(around: Surroundings) -> Floats:
     """What is known of the power of a domain: samples, else steps of its counters."""
     of_power = [
         values
-        for stretch in around.stretches
-        if stretch.channel.kind == "power"
-        for values in [readings_of(stretch)[1]]
+        for samples in around.channel_samples
+        if samples.channel.kind == "power"
+        for values in [readings_of(samples)[1]]
         if len(values)
     ]
     if of_power:
         return np.concatenate(of_power)
     found = [np.empty(0)]
-    for stretch in around.stretches:
-        times, values = readings_of(stretch)
+    for samples in around.channel_samples:
+        times, values = readings_of(samples)
         steps_s, steps_j = np.diff(times), np.diff(values)
         # A step across a sleep has the energy of the sleep, one that is too short hardly a tick.
-        usual = (steps_s >= stretch.interval_s / 2) & (steps_j >= 0)
-        usual &= steps_s <= longest_step_s(stretch.interval_s, around.duration_s)
-        for woken_s, _ in stretch.sleeps:
+        usual = (steps_s >= samples.interval_s / 2) & (steps_j >= 0)
+        usual &= steps_s <= longest_step_s(samples.interval_s, around.duration_s)
+        for woken_s, _ in samples.sleeps:
             usual &= ~((times[:-1] < woken_s) & (times[1:] >= woken_s))
         found.append(steps_j[usual] / steps_s[usual])
     return np.concatenate(found)
@@ -439,9 +439,9 @@ def _powers(around: Surroundings) -> Floats:
 
 def _edge_power_w(around: Surroundings, energy_j: float) -> float:
     """The power at both edges together, or twice the mean where power is not sampled."""
-    for stretch in around.stretches:
-        if stretch.channel.kind == "power":
-            both_w = float(stretch.values[0] + stretch.values[-1])
+    for samples in around.channel_samples:
+        if samples.channel.kind == "power":
+            both_w = float(samples.values[0] + samples.values[-1])
             if not math.isnan(both_w):
                 return both_w
     return 2 * energy_j / around.duration_s if around.duration_s > 0 else 0.0

@@ -14,29 +14,21 @@ machine and not the block: what else runs meanwhile, another thread or another t
 loop, is in the figure. Where torch has work on a GPU, the device is synchronised at both edges, so
 that a window holds its own kernels and no others.
 """
+# ruff: noqa: ANN401 - a decorated function takes and gives whatever it did before
 
 from __future__ import annotations
 
 import functools
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+import reprlib
+from collections import deque
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from joulelab.energy import overlap
-from joulelab.energy.display import html, text
-from joulelab.energy.meter import Hidden
-from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
-from joulelab.energy.reading import Measurement, Reading, Status
-from joulelab.energy.recorder import Window
-from joulelab.errors import MeterError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from joulelab.energy.traces.trace_file import TraceAbout
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.monitor import Measuring, Options, shared_monitor
+from joulelab.energy.same_form import around
+from joulelab.errors import UsageError
 
 
 def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
@@ -67,252 +59,107 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
     return shared_monitor(**options).measure_idle(duration_s)
 
 
-class Measuring:
-    """A block of code that is being measured, or has been; made by `measure`.
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+KEPT = 1000
+
+
+class Measured(Protocol[P, R_co]):
+    """A function whose calls are measured.
+
+    Attributes:
+        measurements: of its last calls, the newest at the end, at most 1,000.
+    """
+
+    measurements: deque[Measurement]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function and measure it."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Measured[..., R_co]: ...
+
+
+@overload
+def measured(function: Callable[P, R], /) -> Measured[P, R]: ...
+
+
+@overload
+def measured(
+    function: None = None, /, *, label: str | None = None, **options: Unpack[Options]
+) -> Callable[[Callable[P, R]], Measured[P, R]]: ...
+
+
+def measured(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    label: str | None = None,
+    **options: Unpack[Options],
+) -> Callable[..., Any]:
+    """A decorator that measures every call of a function.
+
+    Nothing else can be told from outside: kind, parameters, attributes, what is sent and thrown in,
+    what comes out and when it is cleaned up stay as they are. Coroutines and generators are
+    measured from their first step until they have finished, with whatever else runs while they
+    wait. The results lie in ``function.measurements``.
 
     Args:
-        monitor: gives whose meters measure it.
-        label: what is measured, for the result.
-        environments: of the programs that are measured, to tell which GPUs are theirs; that of this
-            process where not given.
+        function: what to measure: a function of any kind, a class or static method or a property
+            (over or under their decorators), a `functools.partial`, or an object with ``__call__``.
+        label: for the results; the function's name where not given.
+        options: as for `measure`.
 
-    After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
-    second ``with`` on the same object measures anew. It can be pickled and copied before and after
-    the block; a copy has the result and the samples, and opens meters of its own to measure anew.
+    Raises:
+        UsageError: `function` is a class, or cannot be called.
     """
-
-    def __init__(
-        self,
-        monitor: Callable[[], Monitor],
-        label: str,
-        environments: Sequence[Mapping[str, str]] | None = None,
-    ) -> None:
-        self.label = label
-        self._monitor = monitor
-        self._about: TraceAbout | None = None
-        self._environments = environments
-        self._hidden = Hidden()
-        self._span = overlap.Span(label, frozenset(), None)
-        self._opened: Monitor | None = None
-        self._window: Window | None = None
-        self._result: Measurement | None = None
-        self._flags: list[str] = []
-
-    def __enter__(self) -> Measuring:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self.stop()
-        except Exception as own:
-            # The error of the block matters more than that of measuring it.
-            if error is None:
-                raise
-            error.add_note(f"measuring {self.label!r} failed too: {own}")
-
-    def start(self) -> None:
-        """Open the window, for where a ``with`` does not fit.
-
-        Raises:
-            MeterError: it is open already, or the meters cannot be opened.
-        """
-        if self._opened is not None:
-            raise MeterError(f"{self.label!r} is being measured already", "stop it first")
-        monitor = self._monitor()
-        self._flags = monitor.occupy(self.label)
-        try:
-            self._flags += _synchronised()
-            self._hidden = monitor.hidden_from(self._environments or [os.environ])
-            self._window = monitor.recorder.open(self.label)
-        except BaseException:
-            monitor.vacate()
-            raise
-        self._opened, self._result, self._about = monitor, None, None
-        self._span = overlap.begin(self.label, monitor.devices)
-
-    def stop(self) -> Measurement:
-        """Close the window and give its result; a second call gives the same.
-
-        Raises:
-            MeterError: it was never opened.
-        """
-        if self._opened is None or self._window is None:
-            return self.result
-        monitor = self._opened
-        flags = _synchronised()
-        try:
-            measurement = self._window.close()
-            overlap.end(self._span)
-            flags = [*self._flags, *flags, *self._span.flags]
-            self._result = monitor.finish(measurement, self._window, flags, self._hidden)
-        finally:
-            overlap.end(self._span)
-            self._opened = None
-            monitor.vacate()
-        return self._result
-
-    def so_far(self) -> Measurement:
-        """The result until now; the window stays open."""
-        if self._opened is None or self._window is None:
-            return self.result
-        flags = [*self._flags, *self._span.flags]
-        return self._opened.finish(self._window.so_far(), self._window, flags, self._hidden)
-
-    @property
-    def result(self) -> Measurement:
-        """The measurement of the finished block.
-
-        Raises:
-            MeterError: the block has not finished.
-        """
-        if self._result is None:
-            raise MeterError(
-                f"{self.label!r} has not been measured yet", "leave the block, or use so_far()"
-            )
-        return self._result
-
-    @property
-    def energy_j(self) -> float | None:
-        """Gross energy in joules over the domains that count; ``None`` where unknown."""
-        return self.result.energy_j
-
-    @property
-    def net_j(self) -> float | None:
-        """Gross less idle energy in joules; ``None`` where either is unknown."""
-        return self.result.total.net_j
-
-    @property
-    def error_j(self) -> float | None:
-        """Bound of the error of `energy_j` in joules."""
-        return self.result.total.error_j
-
-    @property
-    def net_error_j(self) -> float | None:
-        """Bound of the error of `net_j` in joules: that of `energy_j` and that of idle energy."""
-        return self.result.total.net_error_j
-
-    @property
-    def status(self) -> Status:
-        """Measured, partly estimated, estimated or missing."""
-        return self.result.total.status
-
-    @property
-    def duration_s(self) -> float:
-        """Length of the window in seconds."""
-        return self.result.duration_s
-
-    @property
-    def co2e_g(self) -> float | None:
-        """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
-        return self.result.co2e_g
-
-    def __getitem__(self, domain: str) -> Reading:
-        return self.result[domain]
-
-    def trace(self) -> pd.DataFrame:
-        """The samples of the finished block, a row a sample and channel.
-
-        Columns: as of `joulelab.energy.summary.trace_columns`.
-        """
-        import pandas as pd
-
-        return pd.DataFrame(self.window.trace_columns())
-
-    def save_trace(self, path: str | Path) -> None:
-        """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
-        from joulelab.energy.traces.trace_file import write_trace
-
-        write_trace(Path(path), self.window.trace_columns(), self._trace_about())
-
-    def _trace_about(self) -> TraceAbout:
-        """What goes with the samples; the meters are asked when it is first needed."""
-        if self._about is None:
-            from joulelab.energy.traces.trace_file import TraceAbout
-
-            window, recorder = self.window, self._monitor().recorder
-            self._about = TraceAbout.of(recorder, window.label, window.started_at)
-        return self._about
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the meters, the windows beside it, and the environments, which hold secrets.
-
-        Raises:
-            MeterError: the block has not finished.
-        """
-        if self._opened is not None:
-            raise MeterError(
-                f"{self.label!r} is still being measured and cannot be pickled or copied",
-                "leave the block first, or take so_far(), which can",
-            )
-        if self._result is not None:
-            self._trace_about()
-        left_here = {
-            "_monitor": _elsewhere(self._monitor, self.label),
-            "_environments": None,
-            "_span": overlap.Span(self.label, frozenset(), None),
-        }
-        return {**vars(self), **left_here}
-
-    @property
-    def window(self) -> Window:
-        """The window of the finished block, with its samples.
-
-        Raises:
-            MeterError: the block has not finished.
-        """
-        if self._window is None or self._result is None:
-            raise MeterError(f"{self.label!r} has not been measured yet", "leave the block first")
-        return self._window
-
-    def __str__(self) -> str:
-        return text(self._result) if self._result else repr(self)
-
-    def __repr__(self) -> str:
-        state = "open" if self._opened else "finished" if self._result else "not begun"
-        return f"<joulelab.measure({self.label!r}): {state}>"
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return html(self._result) if self._result else f"<code>{self!r}</code>"
+    if function is None:
+        decorator: Callable[..., Any] = functools.partial(_measured, label=label, options=options)
+        return decorator
+    wrapper: Callable[..., Any] = _measured(function, label=label, options=options)
+    return wrapper
 
 
-def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monitor]:
-    """How a copy, perhaps in another process, comes by meters."""
-    if isinstance(monitor, functools.partial) and monitor.func is shared_monitor:
-        return functools.partial(shared_monitor, **picklable(monitor.keywords))
-    return functools.partial(_without_meters, label)
+_REMADE: dict[type, Callable[[Any, Callable[..., Any]], Any]] = {
+    classmethod: lambda one, again: type(one)(again(one.__func__)),
+    staticmethod: lambda one, again: type(one)(again(one.__func__)),
+    property: lambda one, again: one.getter(again(one.fget)),
+    functools.cached_property: lambda one, again: type(one)(again(one.func)),
+    functools.partialmethod: lambda one, again: type(one)(
+        again(one.func), *one.args, **one.keywords
+    ),
+    MethodType: lambda one, again: MethodType(again(one.__func__), one.__self__),
+}
+"""What holds a function, as it stands in a class: made again around the measured one."""
 
 
-def _without_meters(label: str) -> Monitor:
-    raise MeterError(
-        f"this copy of {label!r} has no meters", "measure anew with joulelab.measure(...)"
-    )
+def _measured(function: Any, *, label: str | None, options: Options) -> Any:
+    again = functools.partial(_measured, label=label, options=options)
+    for kind, remade in _REMADE.items():
+        if isinstance(function, kind):
+            return remade(function, again)
+    if isinstance(function, type) or not callable(function):
+        what = "a class" if isinstance(function, type) else f"of type {type(function).__name__}"
+        raise UsageError(
+            f"{reprlib.repr(function)} cannot be measured: it is {what} and no function",
+            "decorate the functions or methods that do the work; "
+            'options are given by name: @joulelab.measured(label="epoch")',
+        )
+    results: deque[Measurement] = deque(maxlen=KEPT)
+    named = function.func if isinstance(function, functools.partial) else function
+    name = label or str(getattr(named, "__qualname__", type(named).__qualname__))
 
+    class Kept(Measuring):
+        def __exit__(self, *error: Any) -> None:
+            super().__exit__(*error)
+            if self._result is not None:
+                results.append(self._result)
 
-def _synchronised() -> list[str]:
-    """Wait until the GPU has done what torch has asked of it; says what went wrong, if anything.
-
-    torch is not imported for this: who has not imported it has no work on a GPU through it.
-    """
-    torch = sys.modules.get("torch")
-    cuda = getattr(torch, "cuda", None)
-    if torch is None or cuda is None:
-        return []
-    try:
-        if cuda.is_initialized():
-            for index in range(cuda.device_count()):
-                # A look at a device that is not in use would put a context onto it.
-                if index == cuda.current_device() or cuda.memory_reserved(index):
-                    cuda.synchronize(index)
-        mps = getattr(torch, "mps", None)
-        if mps is not None and torch.backends.mps.is_available():
-            mps.synchronize()
-    except Exception as error:  # an error of the user's own kernel shows up here first
-        return [f"the device could not be synchronised: {str(error).partition(chr(10))[0]}"]
-    return []
+    wrapper: Any = around(function, lambda: Kept(lambda: shared_monitor(**options), name), again)
+    object.__setattr__(wrapper, "measurements", results)
+    return wrapper

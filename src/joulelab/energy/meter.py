@@ -22,6 +22,7 @@ meter with a ``wall`` channel; a tool that hands out cumulative energy is a mete
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -179,6 +180,58 @@ class Meter(ABC):
 
     def close(self) -> None:  # noqa: B027 - most meters hold nothing
         """Release file descriptors and libraries. A second call does nothing."""
+
+
+class OpenMeter(Meter):
+    """A meter that can be read from when it is made until it is closed.
+
+    A subclass has `read`, and `release` where it holds something.
+
+    Args:
+        channels: what it reads.
+
+    Attributes:
+        library: what the process that opened the meter has open for it, where a forked process
+            cannot read it; empty where it can.
+    """
+
+    library: ClassVar[str] = ""
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        self._channels = tuple(channels)
+        self._process = os.getpid()
+        self._closed = False
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """What this meter reads."""
+        return self._channels
+
+    @property
+    def unreadable(self) -> str:
+        """Why it cannot be read any more; empty while it can."""
+        if self.library and os.getpid() != self._process:
+            return f"{self.library} was opened before the fork, in another process"
+        return "closed" if self._closed else ""
+
+    def sample(self) -> Sequence[Sample]:
+        """What `read` gives, or samples with the reason why there is nothing to read."""
+        if reason := self.unreadable:
+            return [Sample(None, reason) for _ in self._channels]
+        return self.read()
+
+    @abstractmethod
+    def read(self) -> Sequence[Sample]:
+        """Read every channel once; see `Meter.sample`."""
+
+    def close(self) -> None:
+        """Release what is held; what a forked process inherited is not its own to release."""
+        if not self.unreadable:
+            self.release()
+        self._closed = True
+
+    def release(self) -> None:
+        """Release what the meter holds; called once."""
 
 
 class Detector(ABC):

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack, cast, get_args
 
-from joulelab.energy.carbon.footprint import (
-    carbon_intensity,
-    checked_pue,
-    default_place,
-    default_pue,
-    footprint,
-)
-from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
+from joulelab.energy import overlap
+from joulelab.energy.booking import Booking
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.lock import DeviceLock
+from joulelab.energy.measurement import Measurement, measurement_html, measurement_text
 from joulelab.energy.meter import Hidden
-from joulelab.energy.presence import Presence
-from joulelab.energy.reading import Measurement, Status
+from joulelab.energy.overlap import Presence
+from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
-from joulelab.energy.summary import energy_profile
-from joulelab.energy.tape import Stretch
+from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import DeviceBusyError, MeterError, SettingsError, suggestion
 
 if TYPE_CHECKING:
-    from joulelab.energy.measuring import Measuring
+    import pandas as pd
 
 Busy = Literal["share", "wait", "refuse"]
 
@@ -66,62 +64,6 @@ class Options(TypedDict, total=False):
     busy: Busy
     settings: Mapping[str, Mapping[str, Any]]
     on_wait: Callable[[str], None] | None
-
-
-@dataclass(frozen=True)
-class Booking:
-    """How energy becomes carbon dioxide: where the electricity is from, and the building's share.
-
-    Attributes:
-        intensity: constant, or over time.
-        pue: power usage effectiveness.
-    """
-
-    intensity: Intensity | IntensitySeries
-    pue: float
-
-    @classmethod
-    def of(cls, place: str | float | None, pue: float | None) -> Booking | None:
-        """What the user has named, or set; ``None`` where no place is known.
-
-        Args:
-            place: as for `Options`.
-            pue: as for `Options`.
-
-        Raises:
-            UsageError: there is no such place, or no such PUE.
-        """
-        pue = default_pue() if pue is None else checked_pue(pue)
-        place = default_place() if place is None else place
-        return None if place is None else cls(carbon_intensity(place), pue)
-
-    def book(
-        self,
-        measurement: Measurement,
-        stretches: Sequence[Stretch] = (),
-        start_s: float = 0.0,
-    ) -> Measurement:
-        """A measurement with its footprint.
-
-        Args:
-            measurement: of one window.
-            stretches: its samples, which spread its energy over time.
-            start_s: its opening on their clock.
-        """
-        total, profile = measurement.total, None
-        if isinstance(self.intensity, IntensitySeries):
-            end_s = start_s + measurement.duration_s
-            profile = energy_profile(stretches, total, start_s, end_s)
-        booked = footprint(
-            total.gross_j,
-            total.error_j,
-            measurement.started_at,
-            measurement.duration_s,
-            self.intensity,
-            self.pue,
-            profile,
-        )
-        return replace(measurement, footprint=booked)
 
 
 class Monitor:
@@ -189,8 +131,6 @@ class Monitor:
         Args:
             label: what is measured, for the result.
         """
-        from joulelab.energy.measuring import Measuring
-
         return Measuring(lambda: self, label)
 
     def measure_idle(self, duration_s: float = 2.0) -> dict[str, float]:
@@ -293,7 +233,7 @@ class Monitor:
         )
         if self.booking is None:
             return whole
-        return self.booking.book(whole, window.stretches, window.started_s)
+        return self.booking.book(whole, window.channel_samples, window.started_s)
 
     def close(self) -> None:
         """Close open windows and the meters."""
@@ -420,3 +360,250 @@ def _forget_after_fork() -> None:
 atexit.register(close_shared)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class Measuring:
+    """A block of code that is being measured, or has been; made by `measure`.
+
+    Args:
+        monitor: gives whose meters measure it.
+        label: what is measured, for the result.
+        environments: of the programs that are measured, to tell which GPUs are theirs; that of this
+            process where not given.
+
+    After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
+    second ``with`` on the same object measures anew. It can be pickled and copied before and after
+    the block; a copy has the result and the samples, and opens meters of its own to measure anew.
+    """
+
+    def __init__(
+        self,
+        monitor: Callable[[], Monitor],
+        label: str,
+        environments: Sequence[Mapping[str, str]] | None = None,
+    ) -> None:
+        self.label = label
+        self._monitor = monitor
+        self._about: TraceAbout | None = None
+        self._environments = environments
+        self._hidden = Hidden()
+        self._span = overlap.Span(label, frozenset(), None)
+        self._opened: Monitor | None = None
+        self._window: Window | None = None
+        self._result: Measurement | None = None
+        self._flags: list[str] = []
+
+    def __enter__(self) -> Measuring:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        except Exception as own:
+            # The error of the block matters more than that of measuring it.
+            if error is None:
+                raise
+            error.add_note(f"measuring {self.label!r} failed too: {own}")
+
+    def start(self) -> None:
+        """Open the window, for where a ``with`` does not fit.
+
+        Raises:
+            MeterError: it is open already, or the meters cannot be opened.
+        """
+        if self._opened is not None:
+            raise MeterError(f"{self.label!r} is being measured already", "stop it first")
+        monitor = self._monitor()
+        self._flags = monitor.occupy(self.label)
+        try:
+            self._flags += _synchronised()
+            self._hidden = monitor.hidden_from(self._environments or [os.environ])
+            self._window = monitor.recorder.open(self.label)
+        except BaseException:
+            monitor.vacate()
+            raise
+        self._opened, self._result, self._about = monitor, None, None
+        self._span = overlap.begin(self.label, monitor.devices)
+
+    def stop(self) -> Measurement:
+        """Close the window and give its result; a second call gives the same.
+
+        Raises:
+            MeterError: it was never opened.
+        """
+        if self._opened is None or self._window is None:
+            return self.result
+        monitor = self._opened
+        flags = _synchronised()
+        try:
+            measurement = self._window.close()
+            overlap.end(self._span)
+            flags = [*self._flags, *flags, *self._span.flags]
+            self._result = monitor.finish(measurement, self._window, flags, self._hidden)
+        finally:
+            overlap.end(self._span)
+            self._opened = None
+            monitor.vacate()
+        return self._result
+
+    def so_far(self) -> Measurement:
+        """The result until now; the window stays open."""
+        if self._opened is None or self._window is None:
+            return self.result
+        flags = [*self._flags, *self._span.flags]
+        return self._opened.finish(self._window.so_far(), self._window, flags, self._hidden)
+
+    @property
+    def result(self) -> Measurement:
+        """The measurement of the finished block.
+
+        Raises:
+            MeterError: the block has not finished.
+        """
+        if self._result is None:
+            raise MeterError(
+                f"{self.label!r} has not been measured yet", "leave the block, or use so_far()"
+            )
+        return self._result
+
+    @property
+    def energy_j(self) -> float | None:
+        """Gross energy in joules over the domains that count; ``None`` where unknown."""
+        return self.result.energy_j
+
+    @property
+    def net_j(self) -> float | None:
+        """Gross less idle energy in joules; ``None`` where either is unknown."""
+        return self.result.total.net_j
+
+    @property
+    def error_j(self) -> float | None:
+        """Bound of the error of `energy_j` in joules."""
+        return self.result.total.error_j
+
+    @property
+    def net_error_j(self) -> float | None:
+        """Bound of the error of `net_j` in joules: that of `energy_j` and that of idle energy."""
+        return self.result.total.net_error_j
+
+    @property
+    def status(self) -> Status:
+        """Measured, partly estimated, estimated or missing."""
+        return self.result.total.status
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the window in seconds."""
+        return self.result.duration_s
+
+    @property
+    def co2e_g(self) -> float | None:
+        """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
+        return self.result.co2e_g
+
+    def __getitem__(self, domain: str) -> Reading:
+        return self.result[domain]
+
+    def trace(self) -> pd.DataFrame:
+        """The samples of the finished block, a row a sample and channel.
+
+        Columns: as of `joulelab.energy.summary.trace_columns`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.window.trace_columns())
+
+    def save_trace(self, path: str | Path) -> None:
+        """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
+        write_trace(Path(path), self.window.trace_columns(), self._trace_about())
+
+    def _trace_about(self) -> TraceAbout:
+        """What goes with the samples; the meters are asked when it is first needed."""
+        if self._about is None:
+            window, recorder = self.window, self._monitor().recorder
+            self._about = TraceAbout.of(recorder, window.label, window.started_at)
+        return self._about
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the meters, the windows beside it, and the environments, which hold secrets.
+
+        Raises:
+            MeterError: the block has not finished.
+        """
+        if self._opened is not None:
+            raise MeterError(
+                f"{self.label!r} is still being measured and cannot be pickled or copied",
+                "leave the block first, or take so_far(), which can",
+            )
+        if self._result is not None:
+            self._trace_about()
+        left_here = {
+            "_monitor": _elsewhere(self._monitor, self.label),
+            "_environments": None,
+            "_span": overlap.Span(self.label, frozenset(), None),
+        }
+        return {**vars(self), **left_here}
+
+    @property
+    def window(self) -> Window:
+        """The window of the finished block, with its samples.
+
+        Raises:
+            MeterError: the block has not finished.
+        """
+        if self._window is None or self._result is None:
+            raise MeterError(f"{self.label!r} has not been measured yet", "leave the block first")
+        return self._window
+
+    def __str__(self) -> str:
+        return measurement_text(self._result) if self._result else repr(self)
+
+    def __repr__(self) -> str:
+        state = "open" if self._opened else "finished" if self._result else "not begun"
+        return f"<joulelab.measure({self.label!r}): {state}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return measurement_html(self._result) if self._result else f"<code>{self!r}</code>"
+
+
+def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monitor]:
+    """How a copy, perhaps in another process, comes by meters."""
+    if isinstance(monitor, functools.partial) and monitor.func is shared_monitor:
+        return functools.partial(shared_monitor, **picklable(monitor.keywords))
+    return functools.partial(_without_meters, label)
+
+
+def _without_meters(label: str) -> Monitor:
+    raise MeterError(
+        f"this copy of {label!r} has no meters", "measure anew with joulelab.measure(...)"
+    )
+
+
+def _synchronised() -> list[str]:
+    """Wait until the GPU has done what torch has asked of it; says what went wrong, if anything.
+
+    torch is not imported for this: who has not imported it has no work on a GPU through it.
+    """
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)
+    if torch is None or cuda is None:
+        return []
+    try:
+        if cuda.is_initialized():
+            for index in range(cuda.device_count()):
+                # A look at a device that is not in use would put a context onto it.
+                if index == cuda.current_device() or cuda.memory_reserved(index):
+                    cuda.synchronize(index)
+        mps = getattr(torch, "mps", None)
+        if mps is not None and torch.backends.mps.is_available():
+            mps.synchronize()
+    except Exception as error:  # an error of the user's own kernel shows up here first
+        return [f"the device could not be synchronised: {str(error).partition(chr(10))[0]}"]
+    return []

@@ -22,7 +22,7 @@ import signal
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from joulelab.energy.meter import Meter, Sample
@@ -35,6 +35,25 @@ _FOR_THE_MAIN_THREAD = {
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
     if hasattr(signal, name)
 }
+
+
+def deadlines(interval_s: float, stop: threading.Event) -> Iterator[int]:
+    """Wait for one deadline after the other, in the thread that is to meet them.
+
+    They do not drift: deadline k is at start + k * interval_s, and those that were missed meanwhile
+    are left out. The first one, 0, is the start itself.
+
+    Args:
+        interval_s: between two deadlines, in seconds.
+        stop: ends the waiting.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        # Signals are for the main thread, which they wake from its waiting.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
+    start_s, tick = time.monotonic(), 0
+    while not stop.wait(max(0.0, start_s + tick * interval_s - time.monotonic())):
+        yield tick
+        tick = max(tick + 1, int((time.monotonic() - start_s) / interval_s) + 1)
 
 
 @dataclass(frozen=True)
@@ -123,15 +142,8 @@ class PollingMeter(Meter):
         thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            # Signals are for the main thread, which they wake from its waiting.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
-        start_s, count = time.monotonic(), 0
-        while not self._stop.is_set():
+        for _ in deadlines(self.poll_s, self._stop):
             self._latest = self._asked()
-            # The next deadline that still lies ahead; those that were missed are left out.
-            count = max(count + 1, int((time.monotonic() - start_s) / self.poll_s) + 1)
-            self._stop.wait(start_s + count * self.poll_s - time.monotonic())
 
     def _asked(self) -> _Latest:
         asked_s = time.monotonic()

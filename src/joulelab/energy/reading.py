@@ -16,20 +16,15 @@ are kept beside it (`Measurement.others`), to be compared, and are in no sum.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
-
-from joulelab.energy.carbon.footprint import Footprint
 
 KINDS = ("-counter", "-power")
 """How the sources of one instrument's several sensors of a domain end."""
 MAY_BE_OFF = {"core", "uncore", "ane", "gpusram", "ecluster", "pcluster"}
 """Families of parts that can be switched off while the machine runs."""
-IDLE_TOLERANCE = 0.1
-IDLE_TOLERANCE_W = 2.0
-BOTH = 2
 
 
 class Status(StrEnum):
@@ -41,13 +36,27 @@ class Status(StrEnum):
     MISSING = "missing"
 
     @classmethod
-    def joint(cls, statuses: Iterable[Status]) -> Status:
-        """That of a figure made of others: missing, estimated or partly estimated if one is.
+    def of_sum(cls, statuses: Iterable[Status]) -> Status:
+        """The status of one figure made of several: that of its weakest part.
 
         Args:
             statuses: of the parts; missing where there is none.
         """
         return max(statuses, key=list(cls).index, default=cls.MISSING)
+
+    @classmethod
+    def of_set(cls, statuses: Iterable[object]) -> str:
+        """One word for several figures that stand beside each other, as those of a study's runs.
+
+        That of all of them where they agree, else partly estimated; missing figures do not count.
+
+        Args:
+            statuses: of the figures, as members or in words; missing where there is none.
+        """
+        found = {str(status) for status in statuses} - {str(cls.MISSING)}
+        if not found:
+            return str(cls.MISSING)
+        return found.pop() if len(found) == 1 else str(cls.PARTLY_ESTIMATED)
 
 
 def instrument_of(source: str) -> str:
@@ -62,6 +71,19 @@ def instrument_of(source: str) -> str:
 def family(domain: str) -> str:
     """What kind of domain it is: ``"gpu"`` of ``"gpu:0"``."""
     return domain.partition(":")[0]
+
+
+def plain_data(record: Any) -> Any:  # noqa: ANN401 - a dataclass, or a value in one
+    """Plain data, as JSON has it: a dataclass as a dictionary, a tuple as a list.
+
+    Args:
+        record: a dataclass, with whatever it holds.
+    """
+    if is_dataclass(record):
+        return {one.name: plain_data(getattr(record, one.name)) for one in fields(record)}
+    if isinstance(record, tuple | list):
+        return [plain_data(one) for one in record]
+    return str(record) if isinstance(record, StrEnum) else record
 
 
 @dataclass(frozen=True)
@@ -133,22 +155,8 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
-        return {
-            "domain": self.domain,
-            "source": self.source,
-            "status": str(self.status),
-            "gross_j": self.gross_j,
-            "error_j": self.error_j,
-            "idle_w": self.idle_w,
-            "duration_s": self.duration_s,
-            "reason": self.reason,
-            "within": list(self.within),
-            "peak_power_w": self.peak_power_w,
-            "check_j": self.check_j,
-            "lost_s": self.lost_s,
-            "seen_j": self.seen_j,
-            "idle_error_w": self.idle_error_w,
-        }
+        plain: dict[str, Any] = plain_data(self)
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Reading:
@@ -173,179 +181,6 @@ class Reading:
             duration_s=self.duration_s / parts,
             lost_s=self.lost_s / parts,
             seen_j=part(self.seen_j),
-        )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """All readings of one window.
-
-    Attributes:
-        label: what was measured.
-        started_at: wall-clock time of the opening, seconds since the epoch (for people, never
-            for arithmetic: durations come from the monotonic clock); ``None`` where a recording
-            does not say.
-        duration_s: length of the window in seconds of the monotonic clock.
-        readings: one for each domain.
-        samples: number of samples within the window.
-        longest_gap_s: longest time between two neighbouring samples.
-        flags: remarks on the quality, for instance ``"no sample for 0.80 s"``.
-        domains: those that count as the energy of the window; ``None`` for all that are known.
-        footprint: carbon dioxide equivalent of that energy, where the place is known.
-        others: what other instruments say of domains that are read already, or that are read for
-            comparison only: each domain and instrument once, in no sum, without idle power.
-        left_out: domains that do not count unless they are named, because what was measured cannot
-            use them: GPUs that are hidden from it.
-    """
-
-    label: str
-    started_at: float | None
-    duration_s: float
-    readings: tuple[Reading, ...]
-    samples: int
-    longest_gap_s: float
-    flags: tuple[str, ...] = ()
-    domains: tuple[str, ...] | None = None
-    footprint: Footprint | None = None
-    others: tuple[Reading, ...] = ()
-    left_out: tuple[str, ...] = ()
-
-    def __getitem__(self, domain: str) -> Reading:
-        for reading in self.readings:
-            if reading.domain == domain:
-                return reading
-        known = ", ".join(reading.domain for reading in self.readings)
-        raise KeyError(f"{domain}; there are {known}")
-
-    @property
-    def total(self) -> Total:
-        """The sum over the domains that count, each joule once.
-
-        Where the user has named the domains, one of unknown energy makes the sum unknown; else the
-        sum is over what is known, and its ``domains`` say what that is.
-        """
-        if self.domains is None:
-            return total(
-                reading
-                for reading in self.readings
-                if reading.gross_j is not None and reading.domain not in self.left_out
-            )
-        return total(reading for reading in self.readings if reading.domain in self.domains)
-
-    @property
-    def lost(self) -> tuple[Reading, ...]:
-        """Those that should count and have no figure, though there is a sensor.
-
-        Parts of a domain that is known are none, nor what may have been off, nor a platform of
-        which parts are known: firmware often shows its counter and does not count.
-        """
-        known = {reading.domain for reading in self.readings if reading.gross_j is not None}
-        platforms = {
-            outer
-            for reading in self.readings
-            for outer in reading.within
-            if reading.gross_j is not None and family(outer) == "psys"
-        }
-        return tuple(
-            reading
-            for reading in self.readings
-            if reading.gross_j is None
-            and reading.source != "none"
-            and (self.domains is None or reading.domain in self.domains)
-            and reading.domain not in (*self.left_out, *platforms)
-            and family(reading.domain) not in MAY_BE_OFF
-            and not known.intersection(reading.within)
-        )
-
-    @property
-    def energy_j(self) -> float | None:
-        """Gross energy in joules over the domains that count; ``None`` where unknown."""
-        return self.total.gross_j
-
-    @property
-    def co2e_g(self) -> float | None:
-        """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
-        return self.footprint.grams if self.footprint else None
-
-    def shared(self, parts: int) -> Measurement:
-        """The measurement of one of `parts` trainings that ran together; see `Reading.shared`."""
-        return replace(
-            self,
-            duration_s=self.duration_s / parts,
-            readings=tuple(reading.shared(parts) for reading in self.readings),
-            others=tuple(reading.shared(parts) for reading in self.others),
-        )
-
-    def with_idle(
-        self,
-        before_w: Mapping[str, float],
-        after_w: Mapping[str, float],
-        *errors_w: Mapping[str, float],
-    ) -> Measurement:
-        """The same with idle power as the mean of that before and that after the window.
-
-        Args:
-            before_w: idle power in watts by domain, measured before it.
-            after_w: the same, measured after it.
-            errors_w: bounds of their errors by domain; the greatest counts. What the two differ by
-                is added: nobody knows which of them it was meanwhile.
-        """
-        flags = list(self.flags)
-        readings = []
-        for reading in self.readings:
-            known = [w[reading.domain] for w in (before_w, after_w) if reading.domain in w]
-            if len(known) == BOTH and abs(known[1] - known[0]) > _allowed_w(known):
-                flags.append(
-                    f"{reading.domain}: idle power was {known[0]:.3g} W before and "
-                    f"{known[1]:.3g} W after"
-                )
-            bounds = [w[reading.domain] for w in errors_w if reading.domain in w]
-            mean_w = math.fsum(known) / len(known) if known else None
-            error_w = max(bounds) + (max(known) - min(known)) / 2 if bounds and known else None
-            readings.append(replace(reading, idle_w=mean_w, idle_error_w=error_w))
-        return replace(self, readings=tuple(readings), flags=tuple(flags))
-
-    def __str__(self) -> str:
-        from joulelab.energy.display import text
-
-        return text(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from joulelab.energy.display import html
-
-        return html(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, as the store keeps it."""
-        return {
-            "label": self.label,
-            "started_at": self.started_at,
-            "duration_s": self.duration_s,
-            "readings": [reading.to_dict() for reading in self.readings],
-            "samples": self.samples,
-            "longest_gap_s": self.longest_gap_s,
-            "flags": list(self.flags),
-            "domains": None if self.domains is None else list(self.domains),
-            "footprint": self.footprint.to_dict() if self.footprint else None,
-            "others": [reading.to_dict() for reading in self.others],
-            "left_out": list(self.left_out),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Measurement:
-        """The inverse of `to_dict`."""
-        domains, footprint = data.get("domains"), data.get("footprint")
-        return cls(
-            **{
-                **data,
-                "readings": tuple(Reading.from_dict(reading) for reading in data["readings"]),
-                "flags": tuple(data["flags"]),
-                "domains": None if domains is None else tuple(domains),
-                "footprint": Footprint.from_dict(footprint) if footprint else None,
-                "others": tuple(Reading.from_dict(one) for one in data.get("others", ())),
-                "left_out": tuple(data.get("left_out", ())),
-            }
         )
 
 
@@ -407,7 +242,7 @@ def total(readings: Iterable[Reading]) -> Total:
     if gross_j is None:
         return Total(Status.MISSING, None, None, None, domains, sources)
     return Total(
-        status=Status.joint(part.status for part in parts),
+        status=Status.of_sum(part.status for part in parts),
         gross_j=gross_j,
         idle_j=_sum([part.idle_j for part in parts]),
         error_j=_sum([part.error_j for part in parts]),
@@ -415,10 +250,6 @@ def total(readings: Iterable[Reading]) -> Total:
         sources=sources,
         idle_error_j=_sum([part.idle_error_j for part in parts]),
     )
-
-
-def _allowed_w(idle_w: Sequence[float]) -> float:
-    return max(IDLE_TOLERANCE_W, IDLE_TOLERANCE * max(idle_w))
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

@@ -20,25 +20,25 @@ step of a counter across a sleep is believed; the window is flagged, and *partly
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel, Meter, Missing
-from joulelab.energy.reading import Measurement
+from joulelab.energy.polling import deadlines
+from joulelab.energy.reading import Status, family
+from joulelab.energy.sample_buffer import SLEPT_S, ChannelSamples, SampleBuffer
 from joulelab.energy.summary import Conditions, summarise, trace_columns
-from joulelab.energy.tape import SLEPT_S, Stretch, Tape
 from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
-_FOR_THE_MAIN_THREAD = {
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCHLD")
-    if hasattr(signal, name)
-}
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+_OF_THE_PROCESS = ("_recorder", "_closing")
+LOOK_S = 1.0
+TOLERANCE = 0.1
+LEAST_TOLERANCE_W = 2.0
 
 
 class Recorder:
@@ -68,7 +68,7 @@ class Recorder:
         self.idle_w: dict[str, float] = {}
         self.idle_error_w: dict[str, float] = {}
         self.when_unused: Callable[[], None] = lambda: None
-        self._tapes = [Tape(meter, interval_s) for meter in self.meters]
+        self._buffers = [SampleBuffer(meter, interval_s) for meter in self.meters]
         self._windows: set[Window] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -119,7 +119,7 @@ class Recorder:
             raise MeterError("the recorder is closed", "open windows while it records")
         started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
-            starts = [tape.record(at_edge=True, slept_s=slept_s) for tape in self._tapes]
+            starts = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
             window = Window(self, label, started_at, started_s, starts, slept_s)
             self._windows.add(window)
         return window
@@ -186,37 +186,29 @@ class Recorder:
         }
 
     def _run(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            # Signals are for the main thread, which they wake from its waiting.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
-        start_s, tick = time.monotonic(), 0
-        while True:
-            # The next deadline that still lies ahead; those that were missed are left out.
-            tick = max(tick + 1, int((time.monotonic() - start_s) / self.interval_s) + 1)
-            if self._stop.wait(start_s + tick * self.interval_s - time.monotonic()):
-                return
+        for tick in deadlines(self.interval_s, self._stop):
             with self._lock:
                 used, slept_s = bool(self._windows), _slept_s()
-                for tape in self._tapes if used else ():
-                    if tick - tape.last_tick >= tape.every:
-                        tape.last_tick = tick
-                        tape.record(slept_s=slept_s)
+                for buffer in self._buffers if used else ():
+                    if tick - buffer.last_tick >= buffer.every:
+                        buffer.last_tick = tick
+                        buffer.record(slept_s=slept_s)
             if not used:
                 self.when_unused()
 
     def _measure(
         self, window: Window, *, close: bool, label: str | None = None
-    ) -> tuple[Measurement, list[Stretch], Window | None]:
+    ) -> tuple[Measurement, list[ChannelSamples], Window | None]:
         """The result of a window, its samples, and the next window where `label` names one."""
         self._check_process()
         with self._lock:
             slept_s = _slept_s()
-            ends = [tape.record(at_edge=True, slept_s=slept_s) for tape in self._tapes]
+            ends = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
             ended_at, ended_s = time.time(), time.monotonic()
-            stretches = [
-                stretch
-                for tape, start, end in zip(self._tapes, window.starts, ends, strict=True)
-                for stretch in tape.stretches(start, end)
+            channel_samples = [
+                samples
+                for buffer, start, end in zip(self._buffers, window.starts, ends, strict=True)
+                for samples in buffer.channel_samples(start, end)
             ]
             following = None
             if label is not None:
@@ -224,9 +216,9 @@ class Recorder:
                 self._windows.add(following)
             if close:
                 self._windows.discard(window)
-            for position, tape in enumerate(self._tapes):
+            for position, buffer in enumerate(self._buffers):
                 needed = [open_.starts[position] for open_ in self._windows]
-                tape.forget(min(needed, default=ends[position] + 1))
+                buffer.forget(min(needed, default=ends[position] + 1))
         asleep_s = slept_s - window.slept_s
         conditions = Conditions(
             window.label,
@@ -238,7 +230,7 @@ class Recorder:
             (f"the machine slept for {asleep_s:.1f} s",) if asleep_s > SLEPT_S else (),
             self.idle_error_w,
         )
-        return summarise(conditions, stretches), stretches, following
+        return summarise(conditions, channel_samples), channel_samples, following
 
     def _check_process(self) -> None:
         """The sampling thread does not live on in a forked process, and the lock may be held."""
@@ -247,9 +239,6 @@ class Recorder:
                 "the recorder belongs to the process that this one was forked from",
                 "measure in one of the two only",
             )
-
-
-_OF_THE_PROCESS = ("_recorder", "_closing")
 
 
 class Window:
@@ -280,7 +269,7 @@ class Window:
         self.slept_s = slept_s
         self.measurement: Measurement | None = None
         self._recorder = recorder
-        self._stretches: list[Stretch] = []
+        self._samples: list[ChannelSamples] = []
         self._closing = threading.Lock()
 
     def __enter__(self) -> Window:
@@ -309,7 +298,7 @@ class Window:
         """Close the window and give its result; a second call gives the same."""
         with self._closing:
             if self.measurement is None:
-                self.measurement, self._stretches, _ = self._recorder._measure(self, close=True)
+                self.measurement, self._samples, _ = self._recorder._measure(self, close=True)
             return self.measurement
 
     def lap(self, label: str | None = None) -> Window:
@@ -324,7 +313,7 @@ class Window:
         with self._closing:
             if self.measurement is not None:
                 raise MeterError("the window is closed already", "open another one")
-            self.measurement, self._stretches, following = self._recorder._measure(
+            self.measurement, self._samples, following = self._recorder._measure(
                 self, close=True, label=self.label if label is None else label
             )
         if following is None:
@@ -337,13 +326,13 @@ class Window:
             return self.measurement or self._recorder._measure(self, close=False)[0]
 
     @property
-    def stretches(self) -> Sequence[Stretch]:
+    def channel_samples(self) -> Sequence[ChannelSamples]:
         """The samples of a closed window by channel."""
-        return self._stretches
+        return self._samples
 
     def trace_columns(self) -> dict[str, Any]:
         """The samples of a closed window as columns; see `summary.trace_columns`."""
-        return trace_columns(self._stretches, self.started_s)
+        return trace_columns(self._samples, self.started_s)
 
 
 def _slept_s() -> float:
@@ -351,3 +340,46 @@ def _slept_s() -> float:
     if _BOOT_CLOCK is None:
         return 0.0
     return time.clock_gettime(_BOOT_CLOCK) - time.monotonic()
+
+
+def wait_until_idle(
+    recorder: Recorder, device: str, *, limit_s: float, tolerance: float = TOLERANCE
+) -> bool:
+    """Wait until a device is back near the idle power that the recorder remembers.
+
+    Domains that are only estimated are not waited for: an estimate follows this process, which is
+    waiting, and knows nothing of heat or of others.
+
+    Args:
+        recorder: started, with idle power measured.
+        device: ``"gpu:<n>"``, or ``"cpu"`` for every processor.
+        limit_s: longest wait in seconds.
+        tolerance: how far above idle power is near enough, as a fraction (or 2 W if that is more).
+
+    Returns:
+        Whether idle power was reached in time; true at once where nothing is measured.
+    """
+    measured = {
+        channel.domain
+        for channel in recorder.channels
+        if channel.status is Status.MEASURED and device in {channel.domain, family(channel.domain)}
+    }
+    wanted_w = {domain: w for domain, w in recorder.idle_w.items() if domain in measured}
+    deadline_s = time.monotonic() + limit_s
+    while wanted_w:
+        window = recorder.open("cooling down")
+        time.sleep(LOOK_S)
+        readings = window.close().readings
+        above = [
+            reading.domain
+            for reading in readings
+            if reading.domain in wanted_w
+            and reading.mean_power_w is not None
+            and reading.mean_power_w - wanted_w[reading.domain]
+            > max(LEAST_TOLERANCE_W, tolerance * wanted_w[reading.domain])
+        ]
+        if not above:
+            return True
+        if time.monotonic() >= deadline_s:
+            return False
+    return True

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from joulelab.energy.counter import highest_possible_w
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import MAY_BE_OFF, Status, family, instrument_of
-from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 
 STILL_S = 1.0
 STILL_TICKS = 10
@@ -53,76 +53,76 @@ TWO = 2
 Mask = NDArray[np.bool_]
 
 
-def believed(stretches: Sequence[Stretch]) -> tuple[list[Stretch], list[str]]:
+def believed(channel_samples: Sequence[ChannelSamples]) -> tuple[list[ChannelSamples], list[str]]:
     """The samples of a window without those that cannot be right.
 
     Args:
-        stretches: samples of every channel.
+        channel_samples: samples of every channel.
 
     Returns:
         The same with such samples unreadable; and what is to be flagged, where another sensor of
         the instrument counts in place of this one, or a wrap may have passed unseen.
     """
     kept, flags, counting = [], [], set()
-    for stretch in stretches:
-        beside = [one for one in stretches if one.channel.domain == stretch.channel.domain]
-        sound = _sound(stretch, beside) if len(stretch.values) else stretch
-        if sound is stretch and not np.isnan(stretch.values).all():
-            counting.add(_instrument(stretch.channel))
+    for samples in channel_samples:
+        beside = [one for one in channel_samples if one.channel.domain == samples.channel.domain]
+        sound = _sound(samples, beside) if len(samples.values) else samples
+        if sound is samples and not np.isnan(samples.values).all():
+            counting.add(_instrument(samples.channel))
         kept.append(_doubted(sound))
-    for stretch, sound in zip(stretches, kept, strict=True):
+    for samples, sound in zip(channel_samples, kept, strict=True):
         where = f"{sound.channel.domain}: {sound.channel.source}"
         if sound.doubt:
             flags.append(f"{where}: {sound.doubt}")
         # Where nothing of the instrument counts the reason stands with its reading.
-        replaced = sound.unreadable != stretch.unreadable and _worth_a_flag(sound)
+        replaced = sound.unreadable != samples.unreadable and _worth_a_flag(sound)
         if replaced and _instrument(sound.channel) in counting:
             flags.append(f"{where} {sound.unreadable}")
     return kept, flags
 
 
-def _sound(stretch: Stretch, beside: Sequence[Stretch]) -> Stretch:
-    channel = stretch.channel
+def _sound(samples: ChannelSamples, beside: Sequence[ChannelSamples]) -> ChannelSamples:
+    channel = samples.channel
     # What is computed has no tick, and may be 0: processor time of a process that sleeps.
     if channel.status is Status.ESTIMATED and not channel.tick_s:
-        return stretch
+        return samples
     if channel.kind == "power":
-        return _without_zeros(stretch)
-    values = stretch.values
-    if len(values) < TWO or (values[0] != values[-1] and _length_s(stretch) < STILL_S):
-        return stretch  # the ordinary case of a short window, without array arithmetic
+        return _without_zeros(samples)
+    values = samples.values
+    if len(values) < TWO or (values[0] != values[-1] and _length_s(samples) < STILL_S):
+        return samples  # the ordinary case of a short window, without array arithmetic
     good = np.flatnonzero(~np.isnan(values))
     if len(good) < TWO:
-        return stretch
+        return samples
     drawn_w = _drawn_w(beside)
-    bad, still_s = _frozen(stretch.times_s[good], values[good], channel, drawn_w)
+    bad, still_s = _frozen(samples.times_s[good], values[good], channel, drawn_w)
     if not bad.any():
-        return stretch
+        return samples
     blind = np.zeros(len(values), bool)
     blind[good[bad]] = True
-    return _unread(stretch, blind, _why(channel, still_s, drawn_w, moved=not bad.all()))
+    return _unread(samples, blind, _why(channel, still_s, drawn_w, moved=not bad.all()))
 
 
-def _without_zeros(stretch: Stretch) -> Stretch:
+def _without_zeros(samples: ChannelSamples) -> ChannelSamples:
     """Power without the times in which it was 0 W for longer than a sensor needs."""
-    values, times_s = stretch.values, stretch.times_s
+    values, times_s = samples.values, samples.times_s
     if values.all():  # NaN is no zero
-        return stretch
+        return samples
     zero = values == 0
     if not (values > 0).any():
-        return _unread(stretch, zero, "said 0 W throughout, and nothing that is on draws nothing")
-    if _is_a_part(stretch.channel):
-        return stretch
-    least_s = max(STILL_S, STILL_TICKS * stretch.channel.tick_s)
+        return _unread(samples, zero, "said 0 W throughout, and nothing that is on draws nothing")
+    if _is_a_part(samples.channel):
+        return samples
+    least_s = max(STILL_S, STILL_TICKS * samples.channel.tick_s)
     runs = _runs(zero, times_s, least_s)
     if not runs:
-        return stretch
+        return samples
     bad = np.zeros(len(values), bool)
     for first, after, _ in runs:
         bad[first:after] = True
     longest_s = max(length_s for _, _, length_s in runs)
     return _unread(
-        stretch, bad, f"said 0 W for {longest_s:.1f} s, and nothing that is on draws nothing"
+        samples, bad, f"said 0 W for {longest_s:.1f} s, and nothing that is on draws nothing"
     )
 
 
@@ -195,19 +195,19 @@ def _why(channel: Channel, still_s: float, drawn_w: float | None, *, moved: bool
     return f"stood still for {still_s:.1f} s{why}"
 
 
-def _doubted(stretch: Stretch) -> Stretch:
+def _doubted(samples: ChannelSamples) -> ChannelSamples:
     """A counter with gaps in which it may have wrapped more than once, with what that may be."""
-    channel, good = stretch.channel, ~np.isnan(stretch.values)
+    channel, good = samples.channel, ~np.isnan(samples.values)
     if channel.kind != "counter" or not channel.range_j:
-        return stretch
+        return samples
     limit_w = channel.limit_w or highest_possible_w(channel.domain)
     wraps_s = channel.range_j / limit_w
-    if _length_s(stretch) <= wraps_s or good.sum() < TWO:
-        return stretch
-    steps_s, steps_j = np.diff(stretch.times_s[good]), np.diff(stretch.values[good])
+    if _length_s(samples) <= wraps_s or good.sum() < TWO:
+        return samples
+    steps_s, steps_j = np.diff(samples.times_s[good]), np.diff(samples.values[good])
     long = steps_s > wraps_s
     if not long.any():
-        return stretch
+        return samples
     # Once at least: a device at its limit overshoots it.
     more = np.floor((limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
     unseen_j = float(channel.range_j * np.maximum(more, 1).sum())
@@ -215,14 +215,14 @@ def _doubted(stretch: Stretch) -> Stretch:
         f"no sample for {steps_s.max():.0f} s, and at {limit_w:.4g} W it wraps every "
         f"{wraps_s:.0f} s: up to {unseen_j:.4g} J may have passed unseen"
     )
-    return replace(stretch, doubt=doubt, unseen_j=unseen_j)
+    return replace(samples, doubt=doubt, unseen_j=unseen_j)
 
 
-def _drawn_w(stretches: Sequence[Stretch]) -> float | None:
+def _drawn_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
     """The mean power that another sensor of the domain says; ``None`` where none says any."""
-    for stretch in stretches:
-        if stretch.channel.kind == "power" and stretch.channel.status is Status.MEASURED:
-            positive = stretch.values[stretch.values > 0]
+    for samples in channel_samples:
+        if samples.channel.kind == "power" and samples.channel.status is Status.MEASURED:
+            positive = samples.values[samples.values > 0]
             if len(positive):
                 return float(positive.mean())
     return None
@@ -245,17 +245,17 @@ def _runs(flagged: Mask, times_s: Floats, least_s: float) -> list[tuple[int, int
     return list(zip(*columns, strict=True))
 
 
-def _unread(stretch: Stretch, bad: Mask, why: str) -> Stretch:
-    values = np.where(bad, np.nan, stretch.values)
-    return replace(stretch, values=values, unreadable=why)
+def _unread(samples: ChannelSamples, bad: Mask, why: str) -> ChannelSamples:
+    values = np.where(bad, np.nan, samples.values)
+    return replace(samples, values=values, unreadable=why)
 
 
-def _length_s(stretch: Stretch) -> float:
-    return float(stretch.times_s[-1] - stretch.times_s[0]) if len(stretch.times_s) else 0.0
+def _length_s(samples: ChannelSamples) -> float:
+    return float(samples.times_s[-1] - samples.times_s[0]) if len(samples.times_s) else 0.0
 
 
-def _worth_a_flag(stretch: Stretch) -> bool:
-    return family(stretch.channel.domain) not in MAY_BE_OFF and TOO_SHORT not in stretch.unreadable
+def _worth_a_flag(samples: ChannelSamples) -> bool:
+    return family(samples.channel.domain) not in MAY_BE_OFF and TOO_SHORT not in samples.unreadable
 
 
 def _instrument(channel: Channel) -> tuple[str, str]:

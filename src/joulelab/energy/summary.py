@@ -26,17 +26,16 @@ from joulelab.energy.figure import (
     GAP_INTERVALS,
     TWO,
     Figure,
-    Seen,
     Surroundings,
     figure,
     in_seconds,
     readings_of,
-    seen,
 )
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Missing
-from joulelab.energy.reading import Measurement, Reading, Status, Total, instrument_of
+from joulelab.energy.reading import Reading, Status, family, instrument_of
+from joulelab.energy.sample_buffer import IMPOSSIBLE, ChannelSamples, Floats, longest
 from joulelab.energy.standstill import believed
-from joulelab.energy.tape import IMPOSSIBLE, Floats, Stretch, longest
 from joulelab.energy.trace import longest_gap_s, power_of_counter
 
 DISAGREEMENT = 0.1
@@ -75,25 +74,25 @@ class Conditions:
     idle_error_w: Mapping[str, float] = field(default_factory=dict)
 
 
-def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
+def summarise(window: Conditions, channel_samples: Sequence[ChannelSamples]) -> Measurement:
     """All readings of a window.
 
     Args:
         window: what belongs to it beside its samples.
-        stretches: samples of every channel.
+        channel_samples: samples of every channel.
     """
     duration_s = window.edges_s[1] - window.edges_s[0]
-    stretches, doubts = believed(stretches)
-    by_domain: dict[str, list[Stretch]] = {}
-    for stretch in stretches:
-        if not stretch.channel.comparison:
-            by_domain.setdefault(stretch.channel.domain, []).append(stretch)
+    channel_samples, doubts = believed(channel_samples)
+    by_domain: dict[str, list[ChannelSamples]] = {}
+    for samples in channel_samples:
+        if not samples.channel.comparison:
+            by_domain.setdefault(samples.channel.domain, []).append(samples)
     flags = [*window.flags, *doubts]
     readings = [_reading(domain, parts, window, flags) for domain, parts in by_domain.items()]
-    others = _others(stretches, readings, window, flags)
+    others = _others(channel_samples, readings, window, flags)
     # An estimate stands for all sockets at once: what it covers is not missing beside it.
     estimated = {
-        _family(part.channel.domain)
+        family(part.channel.domain)
         for parts in by_domain.values()
         for part in parts
         if part.channel.status is Status.ESTIMATED
@@ -101,15 +100,15 @@ def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
     readings += [
         Reading(one.domain, "none", Status.MISSING, None, None, None, duration_s, one.reason)
         for one in window.missing
-        if one.domain not in by_domain and _family(one.domain) not in estimated
+        if one.domain not in by_domain and family(one.domain) not in estimated
     ]
-    gap_s = _gap_s(stretches, window.interval_s, flags)
+    gap_s = _gap_s(channel_samples, window.interval_s, flags)
     return Measurement(
         window.label,
         window.started_at,
         duration_s,
         tuple(readings),
-        longest(stretches),
+        longest(channel_samples),
         gap_s,
         tuple(flags),
         others=tuple(others),
@@ -117,18 +116,18 @@ def summarise(window: Conditions, stretches: Sequence[Stretch]) -> Measurement:
 
 
 def _others(
-    stretches: Sequence[Stretch],
+    channel_samples: Sequence[ChannelSamples],
     readings: Sequence[Reading],
     window: Conditions,
     flags: list[str],
 ) -> list[Reading]:
     """What instruments say of a domain whose reading is another's; of the flags the grave ones."""
     chosen = {(reading.domain, instrument_of(reading.source)) for reading in readings}
-    aside: dict[tuple[str, str], list[Stretch]] = {}
-    for stretch in stretches:
-        key = (stretch.channel.domain, instrument_of(stretch.channel.source))
-        if key not in chosen or stretch.channel.comparison:
-            aside.setdefault(key, []).append(stretch)
+    aside: dict[tuple[str, str], list[ChannelSamples]] = {}
+    for samples in channel_samples:
+        key = (samples.channel.domain, instrument_of(samples.channel.source))
+        if key not in chosen or samples.channel.comparison:
+            aside.setdefault(key, []).append(samples)
     others = []
     for (domain, _), parts in aside.items():
         own: list[str] = []
@@ -137,11 +136,11 @@ def _others(
     return others
 
 
-def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any]:
+def trace_columns(channel_samples: Sequence[ChannelSamples], start_s: float) -> dict[str, Any]:
     """The samples of a window as columns of equal length, a row a sample and channel.
 
     Args:
-        stretches: samples of every channel.
+        channel_samples: samples of every channel.
         start_s: the moment that counts as 0. The time that the machine slept meanwhile counts:
             the trace has a hole there.
 
@@ -155,145 +154,68 @@ def trace_columns(stretches: Sequence[Stretch], start_s: float) -> dict[str, Any
     numbers: dict[str, list[Floats]] = {
         name: [] for name in ("t_s", "power_w", "energy_j", *STATE_COLUMNS)
     }
-    for stretch in stretches:
-        count = len(stretch.times_s)
+    for samples in channel_samples:
+        count = len(samples.times_s)
         unknown = np.full(count, math.nan)
-        domains += [stretch.channel.domain] * count
-        sources += [stretch.channel.source] * count
-        numbers["t_s"].append(stretch.times_s - start_s + slept_until_s(stretch))
-        numbers["power_w"].append(stretch.power_w())
+        domains += [samples.channel.domain] * count
+        sources += [samples.channel.source] * count
+        numbers["t_s"].append(samples.times_s - start_s + slept_until_s(samples))
+        numbers["power_w"].append(samples.power_w())
         energy_j = unknown
-        if stretch.channel.kind == "counter":
-            good = np.flatnonzero(~np.isnan(stretch.values))
-            energy_j = stretch.values - (stretch.values[good[0]] if len(good) else math.nan)
+        if samples.channel.kind == "counter":
+            good = np.flatnonzero(~np.isnan(samples.values))
+            energy_j = samples.values - (samples.values[good[0]] if len(good) else math.nan)
         numbers["energy_j"].append(energy_j)
         for name in STATE_COLUMNS:
-            numbers[name].append(stretch.state.get(name, unknown))
+            numbers[name].append(samples.state.get(name, unknown))
     joined = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in numbers.items()}
     return {"t_s": joined.pop("t_s"), "domain": domains, "source": sources, **joined}
 
 
-def slept_until_s(stretch: Stretch) -> Floats:
+def slept_until_s(samples: ChannelSamples) -> Floats:
     """How long the machine had slept until each sample, since the first, in seconds."""
-    slept_s = np.zeros(len(stretch.times_s))
-    for woken_s, asleep_s in stretch.sleeps:
-        slept_s[stretch.times_s >= woken_s] += asleep_s
+    slept_s = np.zeros(len(samples.times_s))
+    for woken_s, asleep_s in samples.sleeps:
+        slept_s[samples.times_s >= woken_s] += asleep_s
     return slept_s
 
 
-def energy_profile(
-    stretches: Sequence[Stretch], total: Total, start_s: float, end_s: float | None = None
-) -> tuple[list[float], list[float]] | None:
-    """When the energy of a sum was used, as `joulelab.energy.carbon.footprint` takes it.
-
-    What was bridged is spread evenly over the holes.
-
-    Args:
-        stretches: samples of every channel.
-        total: whose parts count.
-        start_s: the opening of the window on the monotonic clock.
-        end_s: its closing; the last sample where not given.
-
-    Returns:
-        Seconds since the opening and cumulative joules, (n,) each; ``None`` where nothing counts.
-    """
-    by_domain: dict[str, tuple[Stretch, Seen]] = {}
-    reach_s = [float(one.times_s[at]) for one in stretches if len(one.times_s) for at in (0, -1)]
-    edges_s = (start_s, max(reach_s, default=start_s) if end_s is None else end_s)
-    whole_s = (min([*edges_s, *reach_s]), max([*edges_s, *reach_s]))
-    for stretch in stretches:
-        channel = stretch.channel
-        counts = channel.domain in total.domains and channel.source in total.sources
-        # Two instruments of one domain may both be among the sources: one course of it is enough.
-        if not counts or channel.comparison or channel.domain in by_domain:
-            continue
-        if len(readings_of(stretch)[0]) >= TWO:
-            same = [one for one in stretches if one.channel.domain == channel.domain]
-            by_domain[channel.domain] = (stretch, seen(stretch, Surroundings(whole_s, same)))
-    if not by_domain:
-        return None
-    curves = [_course(stretch, shown) for stretch, shown in by_domain.values()]
-    holes = [_holes(shown, whole_s) for _, shown in by_domain.values()]
-    lost_s = _between(holes, edges_s)
-    if lost_s > 0 and total.gross_j is not None:
-        power_w = max(0.0, total.gross_j - _between(curves, edges_s)) / lost_s
-        curves += [(times, power_w * lost) for times, lost in holes]
-    moments = np.unique(np.concatenate([times for times, _ in curves]))
-    summed = np.sum([np.interp(moments, times, joules) for times, joules in curves], axis=0)
-    return (moments - start_s).tolist(), np.maximum.accumulate(summed).tolist()
-
-
-def _between(curves: Sequence[tuple[Floats, Floats]], edges_s: tuple[float, float]) -> float:
-    """By how much some curves rise together between two moments."""
-    rises = [np.diff(np.interp(edges_s, moments, values))[0] for moments, values in curves]
-    return math.fsum(map(float, rises))
-
-
-def _course(stretch: Stretch, shown: Seen) -> tuple[Floats, Floats]:
-    """Moments, and the joules that a channel has seen until each of them."""
-    times, values = shown.times_s, shown.values
-    counts = stretch.channel.kind == "counter"
-    steps_j = np.diff(values) if counts else values[:-1] * np.diff(times)
-    if shown.blind is not None:
-        steps_j = np.where(shown.blind, 0.0, steps_j)
-    return times, np.concatenate(([0.0], np.cumsum(steps_j)))
-
-
-def _holes(shown: Seen, edges_s: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Moments, and the seconds until each of them that nothing was seen of."""
-    times = np.concatenate((edges_s[:1], shown.times_s, edges_s[1:]))
-    steps_s = np.diff(times)
-    lost = np.zeros(len(steps_s), bool)
-    lost[0], lost[-1] = shown.edges_s[0] > edges_s[0], shown.edges_s[1] < edges_s[1]
-    if shown.blind is not None:
-        lost[1:-1] = shown.blind
-    return times, np.concatenate(([0.0], np.cumsum(np.where(lost, steps_s, 0.0))))
-
-
 def _reading(
-    domain: str, stretches: Sequence[Stretch], window: Conditions, flags: list[str]
+    domain: str, channel_samples: Sequence[ChannelSamples], window: Conditions, flags: list[str]
 ) -> Reading:
     duration_s = window.edges_s[1] - window.edges_s[0]
     idle_w, idle_error_w = window.idle_w.get(domain), window.idle_error_w.get(domain)
-    around = Surroundings(window.edges_s, stretches, idle_w, idle_error_w or 0.0)
-    unsorted = [_doubted(figure(one, around), one) for one in stretches]
+    around = Surroundings(window.edges_s, channel_samples, idle_w, idle_error_w or 0.0)
+    unsorted = [_doubted(figure(one, around), one) for one in channel_samples]
     figures = sorted(unsorted, key=lambda said: said.rank)
     best = figures[0]
     channel = best.channel
-    flags += _impossible(domain, stretches, unsorted)
-    if best.energy_j is None:
-        return Reading(
-            domain,
-            channel.source,
-            Status.MISSING,
-            gross_j=None,
-            error_j=None,
-            idle_w=idle_w,
-            duration_s=duration_s,
-            reason="; ".join(dict.fromkeys(said.reason for said in figures)),
-            within=channel.within,
-            idle_error_w=idle_error_w,
-        )
-    check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
-    if best.coarse:
-        flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
-    if best.lost_s:
-        flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
+    flags += _impossible(domain, channel_samples, unsorted)
+    known = best.energy_j is not None
+    check_j = None
     # Why counters of this domain could not give the figure, and what is to say of the best.
     remarks = [
         f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)
     ]
+    if known:
+        check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
+        if best.coarse:
+            flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
+        if best.lost_s:
+            flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
+    else:
+        remarks = list(dict.fromkeys(said.reason for said in figures))
     return Reading(
         domain=domain,
         source=channel.source,
-        status=best.status,
+        status=best.status if known else Status.MISSING,
         gross_j=best.energy_j,
-        error_j=best.error_j,
+        error_j=best.error_j if known else None,
         idle_w=idle_w,
         duration_s=duration_s,
         reason="; ".join(remarks),
         within=channel.within,
-        peak_power_w=_peak_w(stretches),
+        peak_power_w=_peak_w(channel_samples) if known else None,
         check_j=check_j,
         lost_s=best.lost_s,
         seen_j=best.seen_j,
@@ -301,12 +223,14 @@ def _reading(
     )
 
 
-def _impossible(domain: str, stretches: Sequence[Stretch], figures: Sequence[Figure]) -> list[str]:
+def _impossible(
+    domain: str, channel_samples: Sequence[ChannelSamples], figures: Sequence[Figure]
+) -> list[str]:
     """What channels cannot have meant: all of what they say, or a sample of it."""
     whole = [f"{domain}: {said.reason}" for said in figures if said.impossible]
     parts = [
         f"{domain}: {one.channel.source} {one.unreadable}: that is no reading"
-        for one, said in zip(stretches, figures, strict=True)
+        for one, said in zip(channel_samples, figures, strict=True)
         if IMPOSSIBLE in one.unreadable and not said.impossible
     ]
     return whole + parts
@@ -348,50 +272,46 @@ def _check(
     return check_j
 
 
-def _family(domain: str) -> str:
-    return domain.partition(":")[0]
-
-
-def _doubted(figure: Figure, stretch: Stretch) -> Figure:
+def _doubted(figure: Figure, samples: ChannelSamples) -> Figure:
     """A figure that may have more to it is an estimate, and its bound covers that."""
-    if not stretch.unseen_j or figure.energy_j is None:
+    if not samples.unseen_j or figure.energy_j is None:
         return figure
     return replace(
         figure,
         channel=replace(figure.channel, status=Status.ESTIMATED),
-        error_j=(figure.error_j or 0.0) + stretch.unseen_j,
+        error_j=(figure.error_j or 0.0) + samples.unseen_j,
         reason="; ".join(
-            filter(None, (figure.reason, f"{stretch.channel.source}: {stretch.doubt}"))
+            filter(None, (figure.reason, f"{samples.channel.source}: {samples.doubt}"))
         ),
     )
 
 
-def _peak_w(stretches: Sequence[Stretch]) -> float | None:
+def _peak_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
     """The highest power; of a counter over steps that are not much shorter than the interval."""
-    for stretch in sorted(stretches, key=lambda one: one.channel.kind == "counter"):
-        if stretch.channel.kind == "counter" and len(stretch.times_s) == TWO:
+    for samples in sorted(channel_samples, key=lambda one: one.channel.kind == "counter"):
+        if samples.channel.kind == "counter" and len(samples.times_s) == TWO:
             # The ordinary case of a short window, without array arithmetic.
-            (first_s, last_s), (first_j, last_j) = stretch.times_s.tolist(), stretch.values.tolist()
+            (first_s, last_s), (first_j, last_j) = samples.times_s.tolist(), samples.values.tolist()
             step_s = last_s - first_s
-            known = step_s >= stretch.interval_s / 2 and not stretch.unreadable
+            known = step_s >= samples.interval_s / 2 and not samples.unreadable
             if known:
                 return float((last_j - first_j) / step_s)
             continue
-        times, power = readings_of(stretch)
-        if stretch.channel.kind == "counter":
+        times, power = readings_of(samples)
+        if samples.channel.kind == "counter":
             steps_s = times[1:] - times[:-1]
-            power = power_of_counter(times, power)[1:][steps_s >= stretch.interval_s / 2]
+            power = power_of_counter(times, power)[1:][steps_s >= samples.interval_s / 2]
         if len(power):
             return float(power.max())
     return None
 
 
-def _gap_s(stretches: Sequence[Stretch], interval_s: float, flags: list[str]) -> float:
+def _gap_s(channel_samples: Sequence[ChannelSamples], interval_s: float, flags: list[str]) -> float:
     """The longest gap among the channels that are read most often; each is held to its own rate."""
     # Channels of one meter share their moments, unless a sample of one of them is no reading.
     gaps = {
         id(one if one.unreadable else one.times_s): (one, longest_gap_s(readings_of(one)[0]))
-        for one in stretches
+        for one in channel_samples
     }
     late = [gap_s for one, gap_s in gaps.values() if gap_s > GAP_INTERVALS * one.interval_s]
     if late:

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.energy.tape import Stretch
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.trace import Series
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
@@ -115,25 +115,25 @@ def over_time(times_s: Series, values: Series) -> Distribution | None:
     return Distribution(mean, quantiles, len(known), seconds)
 
 
-def utilisation(stretches: Sequence[Stretch], device: str) -> Utilisation:
+def utilisation(channel_samples: Sequence[ChannelSamples], device: str) -> Utilisation:
     """How busy a device was over a window.
 
     Args:
-        stretches: the samples of every channel within it.
+        channel_samples: the samples of every channel within it.
         device: ``"gpu:<n>"``, or ``"cpu"`` for all processors together.
     """
-    own = [stretch for stretch in stretches if _is_of(stretch.channel.domain, device)]
-    speaking = [stretch for stretch in own if STATE in stretch.state]
-    for stretch in speaking:
-        domain, source = stretch.channel.domain, stretch.channel.source
-        window_s = float(stretch.times_s[-1] - stretch.times_s[0])
+    own = [samples for samples in channel_samples if _is_of(samples.channel.domain, device)]
+    speaking = [samples for samples in own if STATE in samples.state]
+    for samples in speaking:
+        domain, source = samples.channel.domain, samples.channel.source
+        window_s = float(samples.times_s[-1] - samples.times_s[0])
         looks_back_s = LOOKS_BACK_S.get(domain.partition(":")[0], 0.0)
         if window_s < looks_back_s:
             reason = (
                 f"the window is shorter than the {looks_back_s:g} s that {source} may look back"
             )
             return Utilisation(domain, source, None, reason=reason)
-        busy = over_time(stretch.times_s, stretch.state[STATE])
+        busy = over_time(samples.times_s, samples.state[STATE])
         if busy is not None:
             seen = min(1.0, busy.seconds / window_s)
             return Utilisation(domain, source, busy.mean, busy.quantiles, busy.samples, seen)
@@ -142,7 +142,7 @@ def utilisation(stretches: Sequence[Stretch], device: str) -> Utilisation:
         reason = f"{channel.source} did not say it within the window"
         return Utilisation(channel.domain, channel.source, None, reason=reason)
     if own:
-        sources = ", ".join(dict.fromkeys(stretch.channel.source for stretch in own))
+        sources = ", ".join(dict.fromkeys(samples.channel.source for samples in own))
         return Utilisation(device, None, None, reason=f"{sources} does not say it of {device}")
     return Utilisation(device, None, None, reason=f"no meter reads {device}")
 

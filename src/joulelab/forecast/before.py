@@ -22,11 +22,21 @@ from typing import Any
 
 import pandas as pd
 
-from joulelab.analysis.prediction.baselines import green_algorithms_j, tdp_j
+from joulelab.analysis.prediction.before import (
+    CATEGORIES,
+    FEWEST_GROUPS,
+    KERNEL,
+    LINEAR,
+    Learnt,
+    Outside,
+    Row,
+    StoredRuns,
+    learn,
+    stored_runs,
+)
+from joulelab.analysis.prediction.scores import green_algorithms_j, tdp_j
 from joulelab.analysis.prediction.before import Learnt, Outside, Row, learn
-from joulelab.analysis.prediction.grouped_regression import FEWEST_GROUPS, KERNEL, LINEAR
-from joulelab.analysis.prediction.stored_runs import CATEGORIES, StoredRuns, stored_runs
-from joulelab.forecast.design_power import DesignPower
+from joulelab.forecast.hardware import DesignPower
 from joulelab.forecast.history import Selection
 from joulelab.forecast.training_request import TrainingRequest
 from joulelab.learning.memory import MemoryCount

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from joulelab.learning.image_settings import split_settings
-from joulelab.learning.images import ImageShape, load_images
+from joulelab.learning.images import ImageShape, load_images, split_settings
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from joulelab.analysis.prediction.traces import PowerTrace, Values
+from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.analysis.rounding import Values
 
 MOST_POINTS = 20_000
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulelab.analysis.prediction.traces import Values
+from joulelab.analysis.rounding import Values
 
 SCATTER = 0.1
 SCATTER_FREEDOM = 2.0

@@ -2,7 +2,11 @@
 
 A run on the CPU belongs to the processor and the number of threads, one on a GPU to the card's
 model. Which domains count, and whether they are measured or estimated, belongs to it as well: the
-energy of a card is no smaller machine.
+energy of a card alone is not that of a smaller machine.
+
+The power by the data sheet is for predictions that know nothing else. A processor's is that of
+codecarbon's table, for the threads that train; a card's is its power limit, as the driver says it.
+Only of this machine: another one's has to be given.
 """
 
 from __future__ import annotations
@@ -11,7 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from joulelab.energy.meters.processor import Processor
+from joulelab.errors import UsageError
+
 CPU = "cpu"
+MILLIWATTS = 1e3
 
 
 @dataclass(frozen=True)
@@ -85,3 +93,62 @@ def counted_domains(domains: object, status: object) -> str:
     """
     families = dict.fromkeys(one.partition(":")[0] for one in str(domains or "").split("+") if one)
     return f"{' and '.join(families) or 'nothing'}, {status}"
+
+
+@dataclass(frozen=True)
+class DesignPower:
+    """Thermal design power, or a power limit.
+
+    Attributes:
+        power_w: watts.
+        source: where it is from, in words.
+    """
+
+    power_w: float
+    source: str
+
+
+def design_power(hardware: Hardware, tdp_w: float | None = None) -> DesignPower | None:
+    """The design power of some hardware; ``None`` where it is not known here.
+
+    Args:
+        hardware: what trains.
+        tdp_w: where the user knows it.
+
+    Raises:
+        UsageError: a design power that is not above 0.
+    """
+    if tdp_w is not None:
+        if not 0 < tdp_w < float("inf"):
+            raise UsageError(f"a TDP of {tdp_w:g} W is impossible", "write it in watts: --tdp 65")
+        return DesignPower(tdp_w, "given")
+    if hardware.threads:
+        processor = Processor.here()
+        if processor.model != hardware.model:
+            return None
+        per_processor_w, source = processor.power(None)
+        threads = min(hardware.threads, processor.logical)
+        of = "1 thread" if threads == 1 else f"{threads} threads"
+        return DesignPower(per_processor_w * threads, f"{of}; {source}")
+    limit_w = _power_limit_w(hardware.model)
+    return None if limit_w is None else DesignPower(limit_w, "the card's power limit")
+
+
+def _power_limit_w(model: str) -> float | None:
+    """The power limit of the first card of a model in this machine."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        try:
+            for index in range(pynvml.nvmlDeviceGetCount()):
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                name = pynvml.nvmlDeviceGetName(handle)
+                if (name.decode() if isinstance(name, bytes) else str(name)) == model:
+                    limit_mw = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)
+                    return float(limit_mw) / MILLIWATTS
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    return None

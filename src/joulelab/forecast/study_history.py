@@ -14,20 +14,18 @@ from typing import Any
 
 import pandas as pd
 
-from joulelab.analysis.prediction.before import Learnt, Row, learn
-from joulelab.analysis.prediction.stored_runs import stored_runs
+from joulelab.analysis.prediction.before import Learnt, Row, learn, stored_runs
 from joulelab.errors import JoulelabError
 from joulelab.forecast.before import WORDS, too_few
-from joulelab.forecast.data_shape import data_shape
 from joulelab.forecast.history import Selection
+from joulelab.forecast.training_request import data_shape, request_of
 from joulelab.forecast.study_requests import request_of
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
 from joulelab.study.plan import Plan
 from joulelab.study.spec import StudySpec
-from joulelab.study.training.experiment import TrainingConfiguration
-from joulelab.study.training.spec import TrainingStudySpec
 
 Key = tuple[str, str]
-SERVES = "it serves, and the regression is on trainings"
+NOT_TRAINED = "not all of its runs are trainings, and the regression is on trainings"
 
 
 @dataclass(frozen=True)
@@ -111,10 +109,8 @@ def study_forecast(
         engines: that train each configuration, where that is known already.
     """
     trained = [one for one in plan.configurations if isinstance(one, TrainingConfiguration)]
-    if not isinstance(spec, TrainingStudySpec) or len(trained) < len(plan.configurations):
-        return StudyForecast(
-            selection, {}, None, None, "it serves, and the regression is on training"
-        )
+    if not isinstance(spec, TrainingKeys) or len(trained) < len(plan.configurations):
+        return StudyForecast(selection, {}, None, None, NOT_TRAINED)
     stored = stored_runs(selection.runs)
     if not stored.enough:
         return StudyForecast(selection, {}, None, None, too_few(stored))
@@ -132,7 +128,7 @@ def study_forecast(
 
 
 def _features(
-    spec: TrainingStudySpec, one: TrainingConfiguration, data_dir: Path | None, engine: str
+    spec: TrainingKeys, one: TrainingConfiguration, data_dir: Path | None, engine: str
 ) -> dict[str, Any]:
     train = None if spec.train_images == "all" else spec.train_images
     data = data_shape(one.dataset, data_dir).with_images(train)

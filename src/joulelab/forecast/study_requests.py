@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from joulelab.forecast.data_shape import DataShape
 from joulelab.forecast.training_request import TrainingRequest
+from joulelab.kinds.training.engine_choice import REFERENCE
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
 from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec
-from joulelab.study.training.engine_choice import REFERENCE
-from joulelab.study.training.experiment import TrainingConfiguration
-from joulelab.study.training.spec import TrainingStudySpec
 
 
 def request_of(
-    spec: TrainingStudySpec,
+    spec: TrainingKeys,
     one: TrainingConfiguration,
     data: DataShape,
     engine: str = "",

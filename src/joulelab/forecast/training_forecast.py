@@ -20,16 +20,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
+from joulelab.analysis.prediction.step import FINE_TUNING
+from joulelab.energy.booking import energy_profile
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
-from joulelab.energy.reading import Measurement, Status, Total
-from joulelab.energy.summary import energy_profile
+from joulelab.energy.reading import Status, Total
 from joulelab.errors import MeterError
 from joulelab.forecast.outcome import ForecastResult, TrainingPrediction
 from joulelab.forecast.progress import Progress, counted_epochs
 
 if TYPE_CHECKING:
-    from joulelab.energy.measuring import Measuring
+    from joulelab.energy.monitor import Measuring
     from joulelab.energy.recorder import Window
 
 
@@ -126,7 +127,10 @@ class TrainingForecast:
         ended, self._epoch = self._epoch, self._epoch.lap()
         measurement = ended.close()
         total = self._counted(measurement)
-        moments_s, seen_j = energy_profile(ended.stretches, total, ended.started_s) or ([], [])
+        moments_s, seen_j = energy_profile(ended.channel_samples, total, ended.started_s) or (
+            [],
+            [],
+        )
         self._progress.add(
             measurement.duration_s, total.gross_j, moments_s, seen_j, _why(measurement)
         )

@@ -11,7 +11,7 @@ D = diag(W/2, H/2) it is D^-1 R D F, and D^-1 R D (2 t / (W, H)). Values between
 interpolated bilinearly; outside the image its nearest pixel goes on, as with Keras'
 ``fill_mode="nearest"``.
 
-Random numbers are drawn on the host, for a whole epoch at once, from a generator of their own that
+Random numbers are drawn on the host, for a whole epoch at once, from a separate generator that
 the seed of the repetition seeds: every device draws the same, and initial weights and order of
 images are what they are without augmentation.
 """
@@ -118,7 +118,7 @@ def augmented(images: Tensor, maps: Tensor) -> Tensor:
 
     Args:
         images: (B, C, H, W), float32.
-        maps: (B, 2, 3), beside the images.
+        maps: (B, 2, 3), on the device of the images.
     """
     from torch.nn.functional import affine_grid, grid_sample
 

@@ -1,9 +1,9 @@
-"""Checks for parts of one's own: a network, a data set, an engine. They need no test framework.
+"""Checks for your own networks, data sets and engines. They need no test framework.
 
     >>> from joulelab.learning.conformance import check_network
     >>> check_network("DensePolyNN")
 
-Each returns nothing where all is well, and raises an ``AssertionError`` that says what is not.
+Each returns nothing where all is well, and otherwise raises an ``AssertionError`` that says why.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from joulelab.learning.engine import (
 from joulelab.learning.images import Images, ImageShape, Split, load_images
 from joulelab.learning.networks import build_network, verify_buildable
 from joulelab.learning.protocol import protocols
-from joulelab.learning.randomness import seeded
+from joulelab.learning.training_loop import seeded
 
 SHAPES = (ImageShape(1, 28, 28), ImageShape(3, 32, 32))
 """Fashion-MNIST's and CIFAR-10's."""

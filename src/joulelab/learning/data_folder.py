@@ -1,4 +1,4 @@
-"""The folder that data sets are looked for in, and downloads into it."""
+"""Where data sets are looked for and downloaded to, and what their loaders share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from joulelab.errors import DatasetError
+from joulelab.errors import DatasetError, UsageError, quoted
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
@@ -37,6 +37,22 @@ def data_folder(data_dir: Path | None) -> Path:
     return folder
 
 
+def refuse_argument(name: str, argument: str) -> None:
+    """Check that nothing follows the name of a data set that takes no argument.
+
+    Args:
+        name: of the data set.
+        argument: what follows its colon.
+
+    Raises:
+        UsageError: something does.
+    """
+    if argument:
+        raise UsageError(
+            f"the data set {name} takes no argument {quoted(argument)}", f"write {name}"
+        )
+
+
 def find_folder(path: str, data_dir: Path | None) -> Path:
     """The folder that the argument of a data set names.
 
@@ -45,7 +61,7 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
         data_dir: the data folder.
 
     Raises:
-        DatasetError: no such folder.
+        DatasetError: the folder does not exist.
     """
     if not path:
         raise DatasetError(
@@ -63,7 +79,7 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
 
 
 def standing_in(part: str) -> tuple[str, ...]:
-    """What is to be said where accuracy is not computed on a part that is called test.
+    """A remark where accuracy is computed on a part that is not called test.
 
     Args:
         part: as it is called.

@@ -7,9 +7,9 @@ as a whole. All images must have one size, or be brought to one: ``folder:birds?
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ from torch import Tensor
 
 from joulelab.errors import DatasetError, UsageError, quoted, suggestion
 from joulelab.image_limit import TOO_LARGE, large_images_refused
-from joulelab.learning.image_settings import SETTINGS
-from joulelab.learning.images import Images, Split
+from joulelab.learning.images import SETTINGS, Images, Split
 
 _CHUNK = 64
 _WORTH_A_THREAD = 64 * 64
@@ -29,19 +28,22 @@ _WIDE = ("I", "F")
 _RGB_CHANNELS = 3
 
 
-@dataclass(frozen=True)
-class EncodedPart:
+class EncodedPart(ABC):
     """The training or test part before its images are decoded.
 
     Attributes:
-        open_image: gives image i; may raise whatever a damaged file makes it raise.
-        place: names image i in messages: a file, a row of a file.
         labels: one for each image, from 0.
     """
 
-    open_image: Callable[[int], Image.Image]
-    place: Callable[[int], str]
     labels: Sequence[int]
+
+    @abstractmethod
+    def open_image(self, row: int) -> Image.Image:
+        """One image; a damaged file may raise any exception."""
+
+    @abstractmethod
+    def place(self, row: int) -> str:
+        """What messages call one image: a file, a row of a file."""
 
 
 def split_size(argument: str) -> tuple[str, int | None]:
@@ -81,7 +83,7 @@ def decode(
         classes: K, labels must be below it.
         source: where the images came from.
         size: height and width to bring every image to; ``None`` to leave them as they are.
-        notes: what is to be said of the data set.
+        notes: remarks on the data set.
 
     Raises:
         DatasetError: no images, a damaged one, one that is too large, differing sizes, a label

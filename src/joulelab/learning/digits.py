@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from joulelab.errors import UsageError, quoted
+from joulelab.learning.data_folder import refuse_argument
 from joulelab.learning.images import Images, Split
 
 TEST_IMAGES = 360
@@ -32,10 +32,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
         UsageError: an argument was given.
     """
     del data_dir
-    if argument:
-        raise UsageError(
-            f"the data set digits takes no argument {quoted(argument)}", "write digits"
-        )
+    refuse_argument("digits", argument)
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

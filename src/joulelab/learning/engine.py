@@ -16,12 +16,14 @@ Tasks and results are plain data: they cross to other processes and machines.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.learning.images import Images
 from joulelab.registry import Registry
 
@@ -42,6 +44,47 @@ class Hyperparameters:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
 
+    def for_adam(self) -> dict[str, Any]:
+        """Keyword arguments of ``torch.optim.Adam``."""
+        return {
+            "lr": self.learning_rate,
+            "betas": (self.beta1, self.beta2),
+            "eps": self.epsilon,
+            "weight_decay": self.weight_decay,
+        }
+
+
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "learning_rate": (lambda value: value > 0, "above 0"),
+    "beta1": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "beta2": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "epsilon": (lambda value: value > 0, "above 0"),
+    "weight_decay": (lambda value: value >= 0, "at least 0"),
+}
+
+
+def check_hyperparameters(values: Mapping[str, Any]) -> None:
+    """Check some or all hyperparameters.
+
+    Args:
+        values: by the names of `Hyperparameters`.
+
+    Raises:
+        UsageError: an unknown name, or a value outside the range that Adam is defined for
+            (Kingma and Ba, ICLR 2015, algorithm 1); says which.
+    """
+    for name, value in values.items():
+        if name not in _RANGES:
+            raise UsageError(
+                f"no hyperparameter is called {quoted(name)}", suggestion(name, _RANGES)
+            )
+        possible, range_in_words = _RANGES[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and math.isfinite(value) and possible(value)):
+            raise UsageError(
+                f"{name} = {quoted(value)} is not possible", f"{name} is a number {range_in_words}"
+            )
+
 
 class Precision(StrEnum):
     """The arithmetic of matrix products and convolutions; parameters and Adam stay in float32.
@@ -51,8 +94,8 @@ class Precision(StrEnum):
         TF32: inputs rounded to 10 bits of mantissa, sums in float32; NVIDIA GPUs only.
         BF16: inputs and activations in bfloat16, sums in float32; on the CPU an engine may leave
             convolutions in float32 where that is faster.
-        TORCH_DEFAULT: whatever torch does unasked. On NVIDIA GPUs that is float32 for matrix
-            products and TF32 for convolutions. Only results have it: it cannot be asked for.
+        TORCH_DEFAULT: torch's default. On NVIDIA GPUs that is float32 for matrix
+            products and TF32 for convolutions. Only results have it: a task cannot request it.
     """
 
     FP32 = "fp32"
@@ -117,9 +160,9 @@ class TrainingResult:
         parameters: trainable parameters of the network.
         placement: ``"resident"`` (all images on the device), ``"resident-uint8"`` (the same, scaled
             batch by batch) or ``"streamed"`` (copied to the device batch by batch).
-        engine: name of the one that trained it, which may be another than was asked for.
+        engine: name of the one that trained it, which may differ from the one requested.
         precision: the arithmetic that it was trained with, one of `Precision`.
-        extra: whatever else an engine reports, plain numbers by name.
+        extra: further numbers that an engine reports, by name.
         f1: macro F1 on the test images, 0 to 1: the mean over the classes that occur among labels
             or predictions, as scikit-learn's ``f1_score(average="macro")``; ``None`` where the
             engine does not compute it.
@@ -152,8 +195,8 @@ class Engine(ABC):
         Nothing is trained and nothing is allocated to find out.
 
         Raises:
-            UsageError: what is asked for is impossible whatever the network: a precision that the
-                device does not have.
+            UsageError: the request is impossible for any network: a precision that the device
+                does not have.
         """
         return None
 
@@ -165,7 +208,7 @@ class Engine(ABC):
         """Put images where the next training wants them, so that it need not do so itself.
 
         It is called before every training, and not measured: of several data sets in turn, each
-        would otherwise be copied to the device at the cost of whatever training comes next.
+        would otherwise be copied to the device at the cost of the next training.
 
         Raises:
             UsageError: the device is not there.

@@ -1,16 +1,27 @@
 """``hf-parquet:<folder>``: Parquet files in the image layout of Hugging Face.
 
-The folder has ``train-*.parquet`` and ``test-*.parquet`` (or ``validation-*.parquet``), or one of
-the other layouts of `joulelab.learning.parquet_layout`. A row is an image, a struct {bytes, path}
-with the bytes of an image file, and a label, a whole number. Where files name their classes in
-different orders, labels are brought into the order of the first.
+A row is an image, a struct {bytes, path} with the bytes of an image file, and a label, a whole
+number. Where files name their classes in different orders, labels are brought into the order of the
+first. Files are found where the hub and its users put them:
+
+::
+
+    train-00000-of-00002.parquet        data/train-00000-of-00001.parquet
+    train/0000.parquet                  default/train/0000.parquet          data/train/any.parquet
+
+The part, training or test (or validation), is a word in the name of the file, or else of the
+nearest folder; the folders above that are a configuration of the data set. Where a folder has
+several, the study must name one.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +29,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from joulelab import formats
 from joulelab.errors import DatasetError
-from joulelab.learning.data_folder import find_folder
+from joulelab.learning.data_folder import (
+    IN_PLACE_OF_TEST,
+    TEST,
+    TRAIN,
+    find_folder,
+    standing_in,
+)
 from joulelab.learning.decoding import EncodedPart, decode, split_size
 from joulelab.learning.images import Images
-from joulelab.learning.parquet_layout import find_parts, some
 
+_LAYOUT = (
+    "the folder needs train-*.parquet and test-*.parquet (or validation-*.parquet), "
+    "or train/*.parquet and test/*.parquet; also within data/ or default/"
+)
+_PARTS = (*TRAIN, *TEST, *IN_PLACE_OF_TEST)
+_NUMBERED = re.compile(r"(?P<series>.*)-(?P<number>\d+)-of-(?P<count>\d+)(-[0-9a-f]+)?")
+"""The hub's names; older ones end in a hash of each file."""
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 
@@ -54,13 +78,13 @@ def load_folder(name: str, folder: Path, size: int | None = None) -> Images:
     Raises:
         DatasetError: as `load`.
     """
-    files = find_parts(folder)
+    files = _find_parts(folder)
     classes = _ClassNames()
     train, test = _EncodedRows(files.train, classes), _EncodedRows(files.test, classes)
     return decode(
         name,
-        train.part(),
-        test.part(),
+        train,
+        test,
         classes=len(classes.names) or 1 + max([0, *train.labels, *test.labels]),
         source=str(folder),
         size=size,
@@ -124,16 +148,16 @@ class _ClassNames:
         """What was brought into order, and what could not be."""
         notes = []
         if self._reordered:
-            which = some(file.relative_to(folder) for file in self._reordered)
+            which = _some(file.relative_to(folder) for file in self._reordered)
             first = self._file.relative_to(folder).as_posix()
             notes.append(f"labels brought into the order of the class names of {first}: {which}")
         if self.names and self._unnamed:
-            which = some(file.relative_to(folder) for file in self._unnamed)
+            which = _some(file.relative_to(folder) for file in self._unnamed)
             notes.append(f"no class names, labels taken as they are: {which}")
         return notes
 
 
-class _EncodedRows:
+class _EncodedRows(EncodedPart):
     """The rows of several files, one after the other.
 
     Attributes:
@@ -156,17 +180,15 @@ class _EncodedRows:
                 )
             self.labels += classes.in_order(file, _names(table.schema, label_column), labels)
 
-    def part(self) -> EncodedPart:
-        """The rows, ready to be decoded."""
-        return EncodedPart(self._open, self._place, self.labels)
-
-    def _open(self, row: int) -> Image.Image:
+    def open_image(self, row: int) -> Image.Image:
+        """The image of a row."""
         encoded = self._encoded[row]
         if encoded is None:
             raise ValueError("the row has no bytes")
         return Image.open(io.BytesIO(encoded))
 
-    def _place(self, row: int) -> str:
+    def place(self, row: int) -> str:
+        """File and row."""
         file, row_of_file = self._rows[row]
         return f"{file}, row {row_of_file},"
 
@@ -215,3 +237,139 @@ def _names(schema: pa.Schema, label_column: str) -> list[str]:
         return [str(name) for name in metadata["info"]["features"][label_column]["names"]]
     except (KeyError, TypeError, ValueError):
         return []  # without the names, labels tell the number of classes
+
+
+@dataclass(frozen=True)
+class _PartFiles:
+    """The files of a data set.
+
+    Attributes:
+        train: of the training part, in order.
+        test: of the part that accuracy is computed on, in order.
+        notes: which part stands in for test, and what was left out.
+    """
+
+    train: Sequence[Path]
+    test: Sequence[Path]
+    notes: tuple[str, ...]
+
+
+def _find_parts(folder: Path) -> _PartFiles:
+    """Look for the files of both parts in a folder and those within it.
+
+    Raises:
+        DatasetError: a part is missing or incomplete, or there are several data sets; says which.
+    """
+    found: dict[tuple[str, Path], list[Path]] = defaultdict(list)
+    left_out: list[Path] = []
+    for file in sorted(folder.rglob("*.parquet")):
+        relative = file.relative_to(folder)
+        part = _part_of(relative)
+        if part is None or any(name.startswith(".") for name in relative.parts):
+            left_out.append(relative)
+        else:
+            found[part].append(file)
+    configuration = _configuration(folder, [where for part, where in found if part in TRAIN])
+    here = {part: files for (part, where), files in found.items() if where == configuration}
+    train = _first(folder / configuration, here, TRAIN)
+    test = _first(folder / configuration, here, (*TEST, *IN_PLACE_OF_TEST))
+    for part_name in (train, test):
+        _check_in_one_place(folder, here[part_name])
+        _check_complete(here[part_name])
+    used = {(train, configuration), (test, configuration)}
+    left_out += [
+        file.relative_to(folder)
+        for part, files in found.items()
+        if part not in used
+        for file in files
+    ]
+    notes = [*standing_in(test)]
+    if left_out:
+        count = formats.count(len(left_out), "Parquet file")
+        notes.append(f"{count} of no part that is used left out: {_some(sorted(left_out))}")
+    return _PartFiles(here[train], here[test], tuple(notes))
+
+
+def _some(paths: Iterable[Path], most: int = 3) -> str:
+    """The first of some paths, in words: ``a.txt, b.txt, c.txt ...``.
+
+    Args:
+        paths: all of them.
+        most: how many are named.
+    """
+    names = [path.as_posix() for path in paths]
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
+def _part_of(relative: Path) -> tuple[str, Path] | None:
+    """The part that a file belongs to, and the folder that both parts lie in."""
+    names = [relative.stem, *(folder.name for folder in relative.parents)]
+    for depth, name in enumerate(names):
+        if (part := _named(name)) is not None:
+            place = relative.parents[depth]
+            while _named(place.name) == part:  # train/train-0.parquet
+                place = place.parent
+            return part, place
+    return None
+
+
+def _named(name: str) -> str | None:
+    return next((word for word in re.findall("[a-z]+", name.lower()) if word in _PARTS), None)
+
+
+def _configuration(folder: Path, candidates: Sequence[Path]) -> Path:
+    if len({*candidates}) > 1:
+        names = ", ".join(one.as_posix() for one in dict.fromkeys(candidates))
+        raise DatasetError(
+            f"{folder} has training files of several configurations: {names}",
+            f"name one of them: hf-parquet:{folder / candidates[-1]}",
+        )
+    return candidates[0] if candidates else Path()
+
+
+def _first(place: Path, parts: dict[str, list[Path]], wanted: Sequence[str]) -> str:
+    for part in wanted:
+        if parts.get(part):
+            return part
+    raise DatasetError(f"{place} has no file {wanted[0]}-*.parquet", _LAYOUT)
+
+
+def _check_in_one_place(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse ``train-0.parquet`` beside ``train/0000.parquet``: mostly the same images twice."""
+    above = {_named(file.relative_to(folder).parent.as_posix()) is None for file in files}
+    if len(above) > 1:
+        raise DatasetError(
+            f"{folder} has the same part in two places: {_some(_first_of_each(folder, files))}",
+            "keep one of them",
+        )
+
+
+def _first_of_each(folder: Path, files: Sequence[Path]) -> list[Path]:
+    by_folder = {file.parent: file.relative_to(folder) for file in reversed(files)}
+    return sorted(by_folder.values())
+
+
+def _check_complete(files: Sequence[Path]) -> None:
+    """Refuse ``train-00000-of-00002.parquet`` without its second half, or beside ``...-of-00003``.
+
+    Raises:
+        DatasetError: names the file that is missing, or the two series.
+    """
+    series: dict[tuple[Path, str, str], set[int]] = defaultdict(set)
+    for file in files:
+        if found := _NUMBERED.fullmatch(file.stem):
+            key = (file.parent, found["series"], found["count"])
+            series[key].add(int(found["number"]))
+    names = {(place, name): count for place, name, count in series}
+    if len(names) < len(series):
+        both = ", ".join(f"{name}-*-of-{count}" for _, name, count in series)
+        raise DatasetError(
+            f"{next(iter(series))[0]} has files of two editions: {both}", "remove one of them"
+        )
+    for (place, name, count), numbers in series.items():
+        if missing := set(range(int(count))) - numbers:
+            first = place / f"{name}-{min(missing):0{len(count)}}-of-{count}.parquet"
+            raise DatasetError(
+                f"{first} is missing; {len(numbers)} of {int(count)} files are there",
+                "fetch the data set again",
+            )

@@ -8,9 +8,9 @@
         wren/*.png          wren/*.png
         wren/2019/*.png
 
-Both may lie in ``data/``. Classes are numbered in the alphabetical order of their folders under
-``train``; what lies in folders within is of the same class. What is left out, as it is hidden, or
-no image by its name, or in no class, is counted and said.
+Both may be in ``data/``. Classes are numbered in the alphabetical order of their folders under
+``train``; files in folders within them are of the same class. Hidden files, files that are not
+images by their names, and files outside the classes are left out, and counted in a note.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def load(argument: str, data_dir: Path | None) -> Images:
             )
     return decode(
         f"folder:{argument}",
-        train.encoded(),
-        test.encoded(),
+        train,
+        test,
         classes=len(classes),
         source=str(folder),
         size=size,
@@ -77,7 +77,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
     )
 
 
-class _Part:
+class _Part(EncodedPart):
     """The images of the training or the test part, in order.
 
     Args:
@@ -114,16 +114,15 @@ class _Part:
                 self.labels.append(classes.index(entry.name))
                 self._nested += file.parent != entry
 
-    def encoded(self) -> EncodedPart:
-        """The images, ready to be decoded."""
-        files = self._files
+    def open_image(self, row: int) -> Image.Image:
+        """The image of a file."""
+        with Image.open(self._files[row]) as image:
+            image.load()
+            return image
 
-        def open_image(row: int) -> Image.Image:
-            with Image.open(files[row]) as image:
-                image.load()
-                return image
-
-        return EncodedPart(open_image, lambda row: str(files[row]), self.labels)
+    def place(self, row: int) -> str:
+        """The file."""
+        return str(self._files[row])
 
     def notes(self) -> list[str]:
         """What was found in folders within those of classes, and what was left out."""

@@ -18,14 +18,13 @@ nvidia-smi shows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import JoulelabError
 from joulelab.learning.images import ImageShape
-from joulelab.learning.networks import Builder, build_network, networks
+from joulelab.learning.networks import Builder, build_network, network_key
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,9 +84,7 @@ def count_memory(
     >>> count.weights, count.gradients, count.moments, count.images    # 4 bytes x 7,850 ...
     (31400, 31400, 62800, 200704)
     """
-    builder = networks.get(name)
-    told = json.dumps(dict(options), sort_keys=True, default=repr)
-    key = (builder, told, shape, classes, batch_size)
+    key = (*network_key(name, options), shape, classes, batch_size)
     if key not in _counted:
         _counted[key] = _count(name, options, shape, classes, batch_size)
     return _counted[key]
@@ -116,7 +113,7 @@ def _count(
 
 
 def counted(network: nn.Module, images: Tensor) -> MemoryCount:
-    """The bytes of a training step of a network on one batch, on whatever device both are.
+    """The bytes of a training step of a network on one batch, on any device.
 
     Args:
         network: in training mode.
@@ -138,7 +135,7 @@ def counted(network: nn.Module, images: Tensor) -> MemoryCount:
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
         loss = cross_entropy(network(images), labels)
-    # The labels are no activation; they go in with the loss, and are a few bytes.
+    # The labels are saved with the loss and are not an activation.
     saved.pop(_place(labels), None)
     activations = sum(storage.nbytes() for storage in saved.values())
     del loss

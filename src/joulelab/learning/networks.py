@@ -7,8 +7,12 @@ in [0, 1], to logits (batch, classes).
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import json
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import JoulelabError, TrainingError, UsageError, quoted, suggestion
@@ -21,8 +25,10 @@ if TYPE_CHECKING:
 TORCHVISION, FACTORY = "torchvision", "factory"
 """The registered networks whose option ``model``, or ``factory``, says which network it is."""
 
+_EXAMPLE = "mymodels:small"
+
 MOST_LAYERS = 1000
-"""Of the networks here: each layer is an object, and is built before it is known what it takes."""
+"""Of the networks that come with joulelab: a layer is built before its size is known."""
 
 Builder = Callable[..., "nn.Module"]
 """``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
@@ -32,15 +38,15 @@ networks: Registry[Builder] = Registry(
     "joulelab.networks",
     {
         "DensePolyNN": (
-            "joulelab.learning.dense:DensePolyNN",
+            "joulelab.learning.small_networks:DensePolyNN",
             "linear layers, each half as wide as the one before (option linear_layers)",
         ),
         "DenseLinearNN": (
-            "joulelab.learning.dense:DenseLinearNN",
+            "joulelab.learning.small_networks:DenseLinearNN",
             "linear layers, their widths fall linearly (option linear_layers)",
         ),
         "SimpleCNN": (
-            "joulelab.learning.simple_cnn:SimpleCNN",
+            "joulelab.learning.small_networks:SimpleCNN",
             "convolution blocks, then linear layers (options conv_layers, linear_layers, relu, "
             "pooling)",
         ),
@@ -49,7 +55,7 @@ networks: Registry[Builder] = Registry(
             "a classifier of torchvision with a new head (options model, weights, base, head)",
         ),
         FACTORY: (
-            "joulelab.learning.own_factory:own_network",
+            "joulelab.learning.networks:own_network",
             "a function of your own (option factory, module:function; others go to it)",
         ),
     },
@@ -73,24 +79,13 @@ def build_network(
         TrainingError: the network cannot be built for this shape.
     """
     options = dict(options or {})
-    return call_builder(network_label(name, options), networks.get(name), shape, classes, options)
+    return _call_builder(network_label(name, options), networks.get(name), shape, classes, options)
 
 
-def call_builder(
+def _call_builder(
     name: str, builder: Builder, shape: ImageShape, classes: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    """Call a builder, and say in an error which network it was.
-
-    Args:
-        name: of the network, in errors.
-        builder: of the network.
-        shape: of one image.
-        classes: number of logits.
-        options: keyword arguments of the network.
-
-    Raises:
-        UsageError, TrainingError: as `build_network`.
-    """
+    """Call a builder; an error says which network it was."""
     _check_option_names(name, builder, options)
     try:
         return builder(shape, classes, **options)
@@ -160,6 +155,16 @@ def network_label(name: str, options: Mapping[str, Any]) -> str:
     return str(options.get(which, name))
 
 
+def network_key(name: str, options: Mapping[str, Any]) -> tuple[Builder, str]:
+    """What one network with its options is remembered by.
+
+    Args:
+        name: registered name.
+        options: keyword arguments of the network.
+    """
+    return networks.get(name), json.dumps(dict(options), sort_keys=True, default=repr)
+
+
 def count_parameters(network: nn.Module) -> int:
     """Trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -182,7 +187,8 @@ def check_count(option: str, value: object) -> int:
 def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any]) -> None:
     # The first two parameters are the shape and the number of classes.
     parameters = list(inspect.signature(builder).parameters.values())[2:]
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {p.name: p for p in parameters if p.kind in named}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
         if option not in known and not takes_any:
@@ -190,17 +196,91 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
                 f"the network {name} has no option {quoted(option)}",
                 suggestion(option, known) or "it has no options",
             )
-    for parameter in parameters:
-        if (
-            parameter.name in known
-            and parameter.default is parameter.empty
-            and parameter.name not in options
-        ):
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
             raise UsageError(
-                f"the network {name} needs the option {quoted(parameter.name)}",
+                f"the network {name} needs the option {quoted(option)}",
                 "give it under network_options",
             )
 
 
 def _words(shape: ImageShape) -> str:
     return f"images of {shape.channels}x{shape.height}x{shape.width}"
+
+
+def own_network(
+    shape: ImageShape,
+    classes: int,
+    *,
+    factory: str,
+    **options: Any,  # noqa: ANN401
+) -> nn.Module:
+    """The registered network ``factory``: import the user's builder and call it.
+
+    The module is looked for in the current folder before all others.
+
+    Args:
+        shape: of one image.
+        classes: number of logits.
+        factory: ``module:attribute``.
+        options: for the builder.
+
+    Raises:
+        UsageError: the builder cannot be imported, lacks an option or has none of that name, or
+            what it gives is not an ``nn.Module``.
+        TrainingError: it raises.
+    """
+    from torch import nn
+
+    network = _call_builder(factory, _imported(factory), shape, classes, options)
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"the network {factory} is a {type(network).__name__} and not a torch.nn.Module",
+            "let the function return the network",
+        )
+    return network
+
+
+def split_factory(text: str, noun: str, example: str) -> tuple[str, str]:
+    """Module and attribute of a factory, ``module:attribute``.
+
+    Args:
+        text: what the user wrote.
+        noun: what the factory makes, in the error.
+        example: of a factory, in the error.
+
+    Raises:
+        UsageError: one half is missing.
+    """
+    module, _, attribute = text.partition(":")
+    if not (module.strip() and attribute.strip()):
+        raise UsageError(
+            f"the {noun} {quoted(text)} names no function",
+            f"write module:function, as in {example}",
+        )
+    return module, attribute
+
+
+def _imported(factory: str) -> Builder:
+    name, attribute = split_factory(factory, "network", _EXAMPLE)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        found: Any = importlib.import_module(name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise UsageError(
+            f"the network {quoted(factory)}: {name} cannot be imported: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}",
+            f"run python -c 'import {name}' in its folder",
+        ) from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise UsageError(
+            f"the network {quoted(factory)}: {name} has no function {quoted(attribute)}",
+            f"write it as module:function, as in {_EXAMPLE}",
+        )
+    builder: Builder = found
+    return builder

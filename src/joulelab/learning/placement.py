@@ -1,4 +1,4 @@
-"""Where the images of a data set lie while networks are trained on them.
+"""Where the images of a data set are while networks are trained on them.
 
 ::
 
@@ -34,7 +34,7 @@ log = logging.getLogger("joulelab")
 
 
 class Placement(StrEnum):
-    """Where the images lie, and as what."""
+    """Where the images are, and as what."""
 
     RESIDENT = "resident"
     RESIDENT_UINT8 = "resident-uint8"
@@ -47,7 +47,7 @@ class PlacedSplit:
 
     Attributes:
         images: (N, C, H, W), float32 in [0, 1] or uint8, on the device or in host memory.
-        labels: (N,), int64, beside the images.
+        labels: (N,), int64, where the images are.
         device: the one that trains.
     """
 
@@ -60,14 +60,14 @@ class PlacedSplit:
 
     @property
     def index_device(self) -> torch.device:
-        """Where the rows of a batch must lie."""
+        """Where the rows of a batch must be."""
         return self.images.device
 
     def batch(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images (batch, C, H, W), float32 in [0, 1], and labels (batch,), on the device."""
         images, labels = self.images[rows], self.labels[rows]
         if images.device != self.device:
-            # From pinned memory the copy runs beside the computing of the batch before.
+            # From pinned memory the copy overlaps with the computation of the batch before.
             images = images.pin_memory().to(self.device, non_blocking=True)
             labels = labels.pin_memory().to(self.device, non_blocking=True)
         return scaled(images), labels
@@ -112,7 +112,7 @@ class Shelf:
     """Keeps the last data set on its device between trainings.
 
     Args:
-        placement: where images lie; where ``None``, what fits (see `place_images`).
+        placement: where images go; where ``None``, what fits (see `place_images`).
     """
 
     def __init__(self, placement: Placement | None = None) -> None:

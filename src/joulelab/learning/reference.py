@@ -6,41 +6,44 @@ torch's defaults throughout.
 
 A training that diverges (a loss that is NaN or infinite) goes on to its last epoch, as the paper's
 did: stopping would save energy, but then the energy of trainings could not be compared. Its
-accuracy is that of whatever network came out.
+accuracy is computed on the network as it is at the end.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from joulelab.errors import TrainingError, UsageError
+from joulelab.errors import UsageError
 from joulelab.learning.augmentation import AugmentationDraws, augmented
 from joulelab.learning.engine import (
     Engine,
-    Hyperparameters,
     Member,
     Precision,
     Progress,
     TrainingResult,
     TrainingTask,
+    check_hyperparameters,
 )
-from joulelab.learning.evaluation import Evaluation
-from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
 from joulelab.learning.networks import build_network, count_parameters
-from joulelab.learning.placement import PlacedImages, PlacedSplit, Shelf
+from joulelab.learning.placement import PlacedImages, PlacedSplit, Shelf, synchronize
 from joulelab.learning.protocol import Protocol, protocols
-from joulelab.learning.randomness import ImageOrder, seeded
-
-EVALUATION_BATCH = 1000
-"""Test images that are evaluated at once, where the protocol does not ask for one batch."""
+from joulelab.learning.training_loop import (
+    ImageOrder,
+    checked_device,
+    does_not_fit,
+    evaluated,
+    failures_explained,
+    is_out_of_memory,
+    seeded,
+    training_result,
+)
 
 
 class ReferenceEngine(Engine):
@@ -49,7 +52,7 @@ class ReferenceEngine(Engine):
     The last data set stays on the device between calls.
 
     Args:
-        shelf: holds the images; one of its own where ``None``.
+        shelf: holds the images; a new one where ``None``.
     """
 
     name = "reference"
@@ -107,8 +110,7 @@ class ReferenceEngine(Engine):
                 if not is_out_of_memory(error):
                     raise
                 raise does_not_fit(task, device) from error
-        if placed.device.type == "cuda":
-            torch.cuda.synchronize(placed.device)
+        synchronize(placed.device)
         return results
 
 
@@ -123,7 +125,8 @@ def _train_one(
     with seeded(member.seed, device):
         network = build_network(task.network, images.shape, images.classes, task.network_options)
         network = network.to(device)
-        optimiser = _adam(network, protocol.given_to_adam(member.hyperparameters))
+        values = protocol.given_to_adam(member.hyperparameters)
+        optimiser = torch.optim.Adam(network.parameters(), **values.for_adam())
         order = ImageOrder(
             len(placed.train),
             task.batch_size,
@@ -143,21 +146,19 @@ def _train_one(
             after_epoch(epoch)
             if steps == task.max_steps:
                 break
-        scores = _evaluate(network, placed.test, protocol)
-    # The first time that the host asks for a number: until here it only queued work.
-    train_losses = until_divergence([float(loss) for loss in losses])
-    accuracy, f1 = scores.tolist()
-    return TrainingResult(
-        seed=member.seed,
-        accuracy=accuracy,
-        train_losses=train_losses,
-        diverged=any(math.isnan(loss) for loss in train_losses),
+        # In train mode this changes BatchNorm's running statistics: the network is of no use later.
+        network.train(protocol.evaluation_mode == "train")
+        scores = evaluated(partial(_forward, network), placed.test, protocol)
+    # Only now does the host ask for a number: until here it queued work.
+    return training_result(
+        member.seed,
+        scores.tolist(),
+        [float(loss) for loss in losses],
         steps=steps,
         parameters=count_parameters(network),
         placement=str(placed.placement),
         engine=ReferenceEngine.name,
         precision=Precision.FP32 if device.type == "cpu" else Precision.TORCH_DEFAULT,
-        f1=f1,
         parameters_total=sum(one.numel() for one in network.parameters()),
     )
 
@@ -203,98 +204,11 @@ def _train_epoch(
     return total / done
 
 
-@torch.no_grad()
-def _evaluate(network: nn.Module, test: PlacedSplit, protocol: Protocol) -> Tensor:
-    """Accuracy and macro F1 on the test images, (2,), still on the device.
-
-    In train mode this changes the running statistics of BatchNorm: the network is of no use later.
-    """
-    network.train(protocol.evaluation_mode == "train")
-    size = len(test) if protocol.evaluate_as_one_batch else EVALUATION_BATCH
-    evaluation = Evaluation(test.device)
-    for start in range(0, len(test), size):
-        images, labels = test.batch(slice(start, start + size))
-        evaluation.add(_forward(network, images), labels)
-    return evaluation.scores()
-
-
 def _forward(network: nn.Module, images: Tensor) -> Tensor:
     """Logits (batch, classes)."""
     with failures_explained(tuple(images.shape)):
         logits: Tensor = network(images)
     return logits
-
-
-@contextlib.contextmanager
-def failures_explained(shape: tuple[int, ...]) -> Iterator[None]:
-    """Turn what a network says to a batch of images into an error that says what to do.
-
-    Args:
-        shape: of the batch.
-
-    Raises:
-        TrainingError: the network refuses the batch, as BatchNorm does a single value per channel.
-    """
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"the network fails on a batch of shape {shape}: {error}",
-            "choose another batch_size if the batch is too small, else look at the network",
-        ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has too little memory."""
-    # On the CPU torch raises a plain RuntimeError, and so do CUDA's libraries.
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(words in str(error) for words in ("can't allocate memory", "ALLOC_FAILED"))
-
-
-def does_not_fit(task: TrainingTask, device: str) -> TrainingError:
-    """The error for a network that needs more memory than there is."""
-    return TrainingError(
-        f"the network {task.network} does not fit into the memory of {device}",
-        "choose a smaller batch_size or network, or fewer test_images where the "
-        "protocol evaluates them as one batch",
-    )
-
-
-def _adam(network: nn.Module, values: Hyperparameters) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        network.parameters(),
-        lr=values.learning_rate,
-        betas=(values.beta1, values.beta2),
-        eps=values.epsilon,
-        weight_decay=values.weight_decay,
-    )
-
-
-def until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
-    """Losses as they are until the first that is not finite, NaN from there on."""
-    finite_so_far = True
-    cleaned = []
-    for loss in losses:
-        finite_so_far = finite_so_far and math.isfinite(loss)
-        cleaned.append(loss if finite_so_far else math.nan)
-    return tuple(cleaned)
-
-
-def checked_device(name: str) -> torch.device:
-    """The device of a name.
-
-    Raises:
-        UsageError: it is not there.
-    """
-    device = torch.device(name)
-    if device.type == "cuda":
-        index = device.index or 0
-        if index >= torch.cuda.device_count():
-            raise UsageError(f"there is no device {name} here", 'choose another, such as "cpu"')
-        return torch.device("cuda", index)
-    return torch.device("cpu")
 
 
 def _check_precision(precision: str) -> None:

@@ -1,31 +1,41 @@
-"""Data sets of torchvision: Fashion-MNIST and any other for classification by its class's name.
+"""Data sets of torchvision: Fashion-MNIST, CIFAR-10, and any other for classification by its class.
 
-MNIST and its kin are read by `idx`; torchvision is imported to download them, and for all others.
+MNIST and its kin are IDX files, plain or compressed with gzip: a magic number (two zero bytes, 8
+for unsigned bytes, the number of dimensions), each dimension as a big-endian 32-bit number, then
+the values. They are read here; torchvision is imported to download them, and for all other classes.
+It reads only unpacked files, which it would unpack beside the compressed ones (a data folder may be
+read-only), a damaged file ends in an assertion, and its import alone takes longer than reading.
 """
 
 from __future__ import annotations
 
+import gzip
 import inspect
+import math
+import struct
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from joulelab.errors import DatasetError, UnknownNameError, UsageError, quoted
+from joulelab.errors import DatasetError, UnknownNameError
 from joulelab.image_limit import TOO_LARGE, large_images_refused
-from joulelab.learning.data_folder import data_folder, downloading, standing_in
+from joulelab.learning import hf_parquet
+from joulelab.learning.data_folder import data_folder, downloading, refuse_argument, standing_in
 from joulelab.learning.decoding import EncodedPart, decode, split_size
-from joulelab.learning.idx import find_idx, read_idx
 from joulelab.learning.images import Images, Split
 
 _IDX_CLASSES = ("MNIST", "FashionMNIST", "KMNIST")
 _IDX_LABELS = 10
-_IDX_FILES = {
-    (part, what): f"{prefix}-{what}-ubyte"
-    for part, prefix in (("train", "train"), ("test", "t10k"))
-    for what in ("images-idx3", "labels-idx1")
-}
+_UNSIGNED_BYTE = 8
+_IDX_FILES = [
+    f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
+]
 _TRAIN_SPLITS = ("train", "trainval")
 _TEST_SPLITS = ("test", "val", "valid", "validation")
 
@@ -41,12 +51,26 @@ def load_fashion_mnist(argument: str, data_dir: Path | None) -> Images:
     Raises:
         DatasetError: a file is missing, cut short or corrupt, or cannot be downloaded.
     """
-    if argument:
-        raise UsageError(
-            f"the data set fashion-mnist takes no argument {quoted(argument)}",
-            "write fashion-mnist",
-        )
+    refuse_argument("fashion-mnist", argument)
     return _load_idx("fashion-mnist", "FashionMNIST", data_folder(data_dir))
+
+
+def load_cifar10(argument: str, data_dir: Path | None) -> Images:
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 and 10,000 photographs of 3x32x32, 10 classes.
+
+    Args:
+        argument: must be empty.
+        data_dir: read from Parquet files in ``cifar10/`` in Hugging Face's layout, else from
+            ``cifar-10-batches-py/`` in torchvision's; downloaded where there is neither.
+
+    Raises:
+        DatasetError: a file is missing, cut short or corrupt, or cannot be downloaded.
+    """
+    refuse_argument("cifar10", argument)
+    parquet = data_folder(data_dir) / "cifar10"
+    if any(parquet.rglob("*.parquet")):
+        return hf_parquet.load_folder("cifar10", parquet)
+    return replace(load("CIFAR10", data_dir), name="cifar10")
 
 
 def load(argument: str, data_dir: Path | None) -> Images:
@@ -65,14 +89,14 @@ def load(argument: str, data_dir: Path | None) -> Images:
     folder = data_folder(data_dir)
     if class_name in _IDX_CLASSES and size is None:
         return _load_idx(f"torchvision:{argument}", class_name, folder)
-    (_, train), (test_part, test) = _both_parts(_dataset_class(class_name), folder)
-    encoded_train, encoded_test = _encoded(class_name, train), _encoded(class_name, test)
-    known = getattr(train, "classes", None)
+    (_, train_set), (test_part, test_set) = _both_parts(_dataset_class(class_name), folder)
+    train, test = _Items(class_name, train_set), _Items(class_name, test_set)
+    known = getattr(train_set, "classes", None)
     return decode(
         f"torchvision:{argument}",
-        encoded_train,
-        encoded_test,
-        classes=len(known) if known else 1 + max([*encoded_train.labels, *encoded_test.labels]),
+        train,
+        test,
+        classes=len(known) if known else 1 + max([*train.labels, *test.labels]),
         source=f"torchvision, {folder}",
         size=size,
         notes=standing_in(test_part),
@@ -81,7 +105,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
 
 def _load_idx(name: str, class_name: str, folder: Path) -> Images:
     raw = folder / class_name / "raw"
-    missing = [file for file in _IDX_FILES.values() if find_idx(raw, file) is None]
+    missing = [name for name in _IDX_FILES if not _idx_file(raw, name).is_file()]
     if len(missing) == len(_IDX_FILES):
         with downloading(name, folder, f"{class_name}/raw/{missing[0]}.gz and the other three"):
             _dataset_class(class_name)(root=folder, train=True, download=True)
@@ -91,16 +115,13 @@ def _load_idx(name: str, class_name: str, folder: Path) -> Images:
             f"{raw} has no file {missing[0]} or {missing[0]}.gz",
             f"fetch it again, or give --data-dir a folder that has all of {class_name}/raw/",
         )
-    return Images(
-        name, _idx_split(raw, "train"), _idx_split(raw, "test"), _IDX_LABELS, source=str(raw)
-    )
+    train, test = (_idx_split(raw, *_IDX_FILES[first : first + 2]) for first in (0, 2))
+    return Images(name, train, test, _IDX_LABELS, source=str(raw))
 
 
-def _idx_split(raw: Path, part: str) -> Split:
-    paths = {what: raw / _IDX_FILES[part, what] for what in ("images-idx3", "labels-idx1")}
-    image_file = find_idx(raw, paths["images-idx3"].name) or paths["images-idx3"]
-    label_file = find_idx(raw, paths["labels-idx1"].name) or paths["labels-idx1"]
-    pixels, labels = read_idx(image_file, dimensions=3), read_idx(label_file, dimensions=1)
+def _idx_split(raw: Path, image_name: str, label_name: str) -> Split:
+    image_file, label_file = _idx_file(raw, image_name), _idx_file(raw, label_name)
+    pixels, labels = _idx_values(image_file, dimensions=3), _idx_values(label_file, dimensions=1)
     if len(pixels) != len(labels):
         raise DatasetError(
             f"{image_file} has {len(pixels)} images and {label_file} has {len(labels)} labels",
@@ -115,6 +136,56 @@ def _idx_split(raw: Path, part: str) -> Split:
         torch.from_numpy(pixels)[:, None],  # (N, 1, H, W)
         torch.from_numpy(labels).to(torch.int64),
     )
+
+
+def _idx_file(raw: Path, name: str) -> Path:
+    """The file of that name, plain or as ``.gz``; the plain one where there is neither."""
+    plain, packed = raw / name, raw / f"{name}.gz"
+    return packed if packed.is_file() and not plain.is_file() else plain
+
+
+def _idx_values(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The values of an IDX file of unsigned bytes.
+
+    Args:
+        path: a name that ends in ``.gz`` is decompressed.
+        dimensions: how many the file must have: 3 for images, 1 for labels.
+
+    Raises:
+        DatasetError: unreadable, cut short, corrupt, or something else than that.
+    """
+    content = _unpacked(path)
+    header = 4 * (1 + dimensions)
+    if content[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]) or len(content) < header:
+        raise _damaged(
+            path, f"does not start like an IDX file of unsigned bytes in {dimensions} dimensions"
+        )
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    expected = math.prod(shape)
+    if len(content) - header != expected:
+        raise _damaged(
+            path, f"holds {len(content) - header} values where its header says {expected}"
+        )
+    # A copy, because an array over bytes cannot be written to, and torch insists that it can.
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                return file.read()
+        return path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, f"is cut short or corrupt: {error}") from error
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read: {error.strerror or error}", "check its permissions"
+        ) from error
+
+
+def _damaged(path: Path, what: str) -> DatasetError:
+    return DatasetError(f"{path} {what}", "delete it and fetch it again")
 
 
 def _dataset_class(class_name: str) -> Any:  # noqa: ANN401 - torchvision has no types
@@ -179,35 +250,41 @@ def _first_part(
     return None
 
 
-def _label(class_name: str, dataset: Any, row: int) -> Any:  # noqa: ANN401
-    """Some decode an image to tell its label."""
-    try:
-        with large_images_refused:
-            return dataset[row][1]
-    except TOO_LARGE as error:
-        raise DatasetError(
-            f"image {row} of torchvision's {class_name} cannot be decoded: {error}",
-            "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
-        ) from error
-
-
-def _encoded(class_name: str, dataset: Any) -> EncodedPart:  # noqa: ANN401
+class _Items(EncodedPart):
     """The items of a torchvision data set, each a Pillow image and a label."""
-    labels = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
-    if labels is None:
-        labels = [_label(class_name, dataset, row) for row in range(len(dataset))]
-    try:
-        whole = [int(label) for label in labels]
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"torchvision's {class_name} has no class label for each image",
-            "choose a data set for classification",
-        ) from error
 
-    def open_image(row: int) -> Image.Image:
-        image = dataset[row][0]
+    def __init__(self, class_name: str, dataset: Any) -> None:  # noqa: ANN401
+        self._class_name = class_name
+        self._dataset = dataset
+        labels = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
+        if labels is None:
+            labels = [self._label(row) for row in range(len(dataset))]
+        try:
+            self.labels = [int(label) for label in labels]
+        except (TypeError, ValueError) as error:
+            raise DatasetError(
+                f"torchvision's {class_name} has no class label for each image",
+                "choose a data set for classification",
+            ) from error
+
+    def open_image(self, row: int) -> Image.Image:
+        """The image of an item."""
+        image = self._dataset[row][0]
         if not isinstance(image, Image.Image):
             raise TypeError(f"a {type(image).__name__} and not an image")
         return image
 
-    return EncodedPart(open_image, lambda row: f"image {row} of torchvision's {class_name}", whole)
+    def place(self, row: int) -> str:
+        """The number of the item."""
+        return f"image {row} of torchvision's {self._class_name}"
+
+    def _label(self, row: int) -> Any:  # noqa: ANN401
+        """Some data sets decode an image to tell its label."""
+        try:
+            with large_images_refused:
+                return self._dataset[row][1]
+        except TOO_LARGE as error:
+            raise DatasetError(
+                f"{self.place(row)} cannot be decoded: {error}",
+                "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
+            ) from error

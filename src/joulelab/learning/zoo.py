@@ -1,9 +1,23 @@
-"""The zoo: torchvision's image classifiers, when each was published and by whom, and how to build.
+"""The zoo: torchvision's image classifiers, their papers, their weights, and how they are built.
 
-``zoo.csv`` beside this file has a row a network. The **year** is that of the first public paper
-that describes the family, as a preprint or in proceedings, whichever came first: not the year of
-the weights, nor of the code. ``representative`` marks the small and the large members of every
-family that a comparison over time takes unless it is told otherwise.
+``zoo.csv`` beside this file has a row a network. The **year** is when the first public paper on the
+family appeared, as a preprint or in proceedings, whichever came first: not the year of the weights,
+nor of the code. ``representative`` marks the small and the large members of every family that a
+comparison over time takes unless others are named.
+
+Nothing is ever downloaded. torchvision ships the figures of all weights with the package; a weights
+file is used where it exists already, in ``checkpoints`` of torch's folder for hub files, which is
+``~/.cache/torch/hub`` unless ``TORCH_HOME`` says otherwise. What a request for weights means::
+
+    auto         IMAGENET1K_V1, else IMAGENET1K_V2, whichever file exists; else random
+    pretrained   the same, but an error where neither file exists
+    random       none
+    a name       those weights, for instance IMAGENET1K_V2; an error where their file is missing
+
+The published accuracy belongs to the size of image that the weights were evaluated with
+(`ZooFigures.crop_px`): mostly 224 px, but 299 for Inception v3 and up to 600 for the EfficientNets.
+Energy measured at another size does not go with that accuracy, so the crop is given beside it, and
+operations are counted at the size that is served.
 
 `build_classifier` is a factory of the kind that serving takes: plain arguments in, a module out.
 """
@@ -12,14 +26,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
-from joulelab.errors import DatasetError, UnknownNameError, UsageError, quoted
-from joulelab.learning.zoo_weights import AUTO, classifier_names, find_weights, weights_file
+from joulelab.errors import (
+    DatasetError,
+    MissingDependencyError,
+    UnknownNameError,
+    UsageError,
+)
+from joulelab.learning import networks
+from joulelab.learning.flops import FlopCount, count_forward
+from joulelab.learning.images import ImageShape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +50,10 @@ if TYPE_CHECKING:
 
 FACTORY = "joulelab.learning.zoo:build_classifier"
 TABLE = Path(__file__).with_name("zoo.csv")
+AUTO, PRETRAINED, RANDOM = "auto", "pretrained", "random"
+FIRST, SECOND = "IMAGENET1K_V1", "IMAGENET1K_V2"
+"""The first weights that torchvision published of a network, and those of its later recipe."""
+DATA = "ImageNet-1K"
 # Networks with heads that only training uses.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
@@ -65,23 +92,19 @@ class ZooEntry:
 def zoo() -> Mapping[str, ZooEntry]:
     """Every network of the table by its name, the oldest first."""
     with TABLE.open(encoding="utf-8", newline="") as file:
-        entries = [_entry(row) for row in csv.DictReader(file)]
+        entries = [
+            ZooEntry(
+                year=int(row.pop("year")),
+                representative=row.pop("representative") == "yes",
+                **row,
+            )
+            for row in csv.DictReader(file)
+        ]
     return {one.name: one for one in sorted(entries, key=lambda one: one.year)}
 
 
-def zoo_entry(name: str) -> ZooEntry:
-    """The row of a network.
-
-    Raises:
-        UnknownNameError: the table has no such network.
-    """
-    if name not in zoo():
-        raise UnknownNameError("network of the zoo", name, zoo())
-    return zoo()[name]
-
-
 def representatives() -> tuple[str, ...]:
-    """Names of the networks that a comparison over time takes unless it is told otherwise."""
+    """Names of the networks that a comparison over time takes unless others are named."""
     return tuple(name for name, one in zoo().items() if one.representative)
 
 
@@ -93,8 +116,8 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
         weights: of a network of torchvision.
 
     Raises:
-        UnknownNameError: no such network.
-        UsageError: half of ``module:attribute`` is missing.
+        UnknownNameError: unknown network.
+        UsageError: one half of ``module:attribute`` is missing.
 
     >>> classifier_source("models:small")
     ('models:small', {})
@@ -102,12 +125,7 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
     ('joulelab.learning.zoo:build_classifier', {'name': 'resnet18', 'weights': 'random'})
     """
     if ":" in text:
-        module, _, attribute = text.partition(":")
-        if not (module.strip() and attribute.strip()):
-            raise UsageError(
-                f"the model {quoted(text)} names no factory",
-                "write module:function, as in models:small",
-            )
+        networks.split_factory(text, "model", "models:small")
         return text, {}
     # The table answers for what it has without torchvision, which takes seconds to load.
     if text not in zoo() and text not in (known := classifier_names()):
@@ -115,6 +133,36 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
         own = "a factory of your own is written module:function"
         raise UsageError(nearest.message, f"{nearest.hint}; {own}")
     return FACTORY, {"name": text, "weights": weights}
+
+
+def network_source(text: str) -> tuple[str, dict[str, Any]]:
+    """The registered network that a text means, and the options that say which it is.
+
+    Args:
+        text: a registered name, a classifier of torchvision, or ``module:attribute``.
+
+    Raises:
+        UnknownNameError: it is none of these; offers the nearest of all names.
+        UsageError: one half of ``module:attribute`` is missing.
+
+    >>> network_source("SimpleCNN")
+    ('SimpleCNN', {})
+    >>> network_source("vgg16")
+    ('torchvision', {'model': 'vgg16'})
+    >>> network_source("mymodels:small")
+    ('factory', {'factory': 'mymodels:small'})
+    """
+    if text in networks.networks.names():
+        return text, {}
+    if ":" in text:
+        networks.split_factory(text, "network", "mymodels:small")
+        return networks.FACTORY, {"factory": text}
+    # The table answers for what it has without torchvision, which takes seconds to load.
+    if text not in zoo() and text not in (known := classifier_names()):
+        chosen_by_option = (networks.TORCHVISION, networks.FACTORY)
+        registered = [name for name in networks.networks.names() if name not in chosen_by_option]
+        raise UnknownNameError("network", text, [*registered, *known])
+    return networks.TORCHVISION, {"model": text}
 
 
 def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
@@ -125,12 +173,12 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
 
     Args:
         name: as torchvision has it.
-        weights: ``auto``, ``random``, ``pretrained`` or a name, as `joulelab.learning.zoo_weights`
-            explains; `weights_used` there says what it comes to.
+        weights: ``auto``, ``random``, ``pretrained`` or a name, as at the top of
+            this file; `weights_used` says what it comes to.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
-        DatasetError: the weights do not lie in torch's folder, or their file is damaged.
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights are not in torch's folder, or their file is damaged.
     """
     from torchvision import models
 
@@ -142,7 +190,7 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
 
 
 def random_options(name: str) -> dict[str, Any]:
-    """What torchvision is told where a network gets no weights: no heads that only training uses.
+    """Options for torchvision where a network gets no weights: no heads that only training uses.
 
     Args:
         name: as torchvision has it.
@@ -187,14 +235,211 @@ def damage_explained(name: str, entry: WeightsEnum) -> Iterator[None]:
         ) from error
 
 
-def _entry(row: Mapping[str, str]) -> ZooEntry:
-    return ZooEntry(
-        name=row["name"],
-        family=row["family"],
-        year=int(row["year"]),
-        representative=row["representative"] == "yes",
-        authors=row["authors"],
-        title=row["title"],
-        source=row["source"],
-        remark=row["remark"],
+@dataclass(frozen=True)
+class PublishedWeights:
+    """What torchvision says of weights.
+
+    Attributes:
+        name: of the weights, for instance ``IMAGENET1K_V1``.
+        top1: share of ImageNet-1K's validation images whose class came first, 0 to 1; ``None``
+            where the weights are not for a classifier.
+        resize_px: shorter side an image is resized to; 256 where torchvision does not say.
+        crop_px: side of the square that is cropped from it, and that the network sees.
+    """
+
+    name: str
+    top1: float | None
+    resize_px: int
+    crop_px: int
+
+
+def classifier_names() -> list[str]:
+    """Every image classifier of the installed torchvision."""
+    models = _torchvision_models()
+    return list(models.list_models(module=models))
+
+
+def published_weights(name: str) -> dict[str, PublishedWeights]:
+    """Every set of weights of a network by its name, in torchvision's order.
+
+    Args:
+        name: as torchvision has it, for instance ``resnet50``.
+
+    Raises:
+        UnknownNameError: unknown network.
+    """
+    return {one.name: _published(one) for one in _entries(name)}
+
+
+def weights_used(name: str, weights: str = AUTO) -> str:
+    """Which weights a network would be built with: their name, or ``random``.
+
+    Args:
+        name: of the network.
+        weights: what is asked for; the table at the top says what it stands for.
+
+    Raises:
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights asked for are not in torch's folder.
+    """
+    found = find_weights(name, weights)
+    return found.name if found is not None else RANDOM
+
+
+def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
+    """The entry in torchvision of the weights to use; ``None`` for random ones.
+
+    Args:
+        name: of the network.
+        weights: what is asked for.
+
+    Raises:
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights asked for are not in torch's folder.
+    """
+    entries = {one.name: one for one in _entries(name)}
+    if weights == RANDOM:
+        return None
+    if weights in (AUTO, PRETRAINED):
+        wanted = [entries[one] for one in (FIRST, SECOND) if one in entries]
+    elif weights in entries:
+        wanted = [entries[weights]]
+    else:
+        raise UnknownNameError(
+            f"set of weights of {name}", weights, [AUTO, PRETRAINED, RANDOM, *entries]
+        )
+    for one in wanted:
+        if weights_file(one).is_file():
+            return one
+    if weights == AUTO:
+        return None
+    if not wanted:
+        raise UsageError(
+            f"{name} has no weights {FIRST} or {SECOND}", f"name one of {', '.join(entries)}"
+        )
+    raise DatasetError(
+        f"weights {wanted[0].name} of {name} are not on this machine: no {weights_file(wanted[0])}",
+        "put the file there (joulelab never downloads weights), or ask for weights random",
     )
+
+
+def weights_file(entry: WeightsEnum) -> Path:
+    """Where torch keeps the file of these weights, whether it exists or not."""
+    from torch import hub
+
+    return Path(hub.get_dir()) / "checkpoints" / Path(urlparse(entry.url).path).name
+
+
+def _entries(name: str) -> list[WeightsEnum]:
+    known = classifier_names()
+    if name not in known:
+        raise UnknownNameError("torchvision classifier", name, known)
+    return list(_torchvision_models().get_model_weights(name))
+
+
+def _torchvision_models() -> Any:  # noqa: ANN401 - torchvision has no types
+    try:
+        from torchvision import models
+    except Exception as error:  # what is raised depends on where two versions do not fit
+        raise MissingDependencyError(
+            f"torchvision cannot be imported: {type(error).__name__}: {error}",
+            "install the torchvision that belongs to your torch",
+        ) from error
+    return models
+
+
+def _published(entry: WeightsEnum) -> PublishedWeights:
+    meta, crop = entry.meta, entry.transforms.keywords
+    percent = float(meta["_metrics"].get(DATA, {}).get("acc@1", math.nan))
+    return PublishedWeights(
+        name=entry.name,
+        top1=percent / 100 if math.isfinite(percent) else None,
+        resize_px=int(crop.get("resize_size", 256)),
+        crop_px=int(crop["crop_size"]),
+    )
+
+
+@dataclass(frozen=True)
+class ZooFigures:
+    """Columns of a network in a comparison over time; ``None`` where something is unknown.
+
+    Attributes:
+        year: of the first public paper.
+        source: authors, and where the paper is.
+        published_top1: share of ImageNet-1K's validation images, 0 to 1, with `published_weights`.
+        published_weights: name of the weights that this accuracy is of.
+        weights: what the network is built with here, ``random`` or a name.
+        flops_per_image: of the forward pass of one image of `image_px`; 2 for a multiply-add.
+        parameters: of the network as it is served.
+        image_px: side of the image that it is served.
+        crop_px: side of the images that the published accuracy was found with.
+    """
+
+    year: int | None
+    source: str | None
+    published_top1: float | None
+    published_weights: str | None
+    weights: str
+    flops_per_image: int | None
+    parameters: int
+    image_px: int
+    crop_px: int
+
+
+def zoo_figures(name: str, weights: str = AUTO, image_px: int | None = None) -> ZooFigures:
+    """Everything that is known of a network of torchvision without running it.
+
+    The accuracy is that of the first weights that torchvision published (``IMAGENET1K_V1``): a
+    later recipe gives an old network the accuracy of a later year. A network that has none of that
+    name has no accuracy here, unless its weights are asked for by name.
+
+    Args:
+        name: as torchvision has it.
+        weights: what the network is built with; a name, for instance ``IMAGENET1K_V2``, makes the
+            accuracy that of these weights too.
+        image_px: side of the images it is served; the published crop where not given.
+
+    Raises:
+        UnknownNameError: unknown network, or unknown weights of it.
+        DatasetError: the weights asked for are not in torch's folder.
+    """
+    offered = published_weights(name)
+    used = weights_used(name, weights)
+    shown = offered.get(weights) or offered.get(FIRST)
+    crop = shown or next(iter(offered.values()))
+    side_px = image_px or crop.crop_px
+    entry = zoo().get(name)
+    return ZooFigures(
+        year=entry.year if entry else None,
+        source=entry.citation if entry else None,
+        published_top1=shown.top1 if shown else None,
+        published_weights=shown.name if shown else None,
+        weights=used,
+        flops_per_image=forward_flops(name, side_px).per_image,
+        parameters=parameter_count(name),
+        image_px=side_px,
+        crop_px=crop.crop_px,
+    )
+
+
+@cache
+def forward_flops(name: str, image_px: int = 224) -> FlopCount:
+    """Operations of the forward pass of one image; a multiplication and an addition are two.
+
+    Args:
+        name: as torchvision has it.
+        image_px: side of the image.
+    """
+    return count_forward(lambda: build_classifier(name, RANDOM), ImageShape(3, image_px, image_px))
+
+
+@cache
+def parameter_count(name: str) -> int:
+    """How many parameters the network has as it is served, without heads that only training uses.
+
+    Args:
+        name: as torchvision has it.
+    """
+    from joulelab.learning.zoo_training import meta_classifier
+
+    return sum(one.numel() for one in meta_classifier(name, RANDOM).parameters())

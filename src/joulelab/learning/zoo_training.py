@@ -11,36 +11,75 @@ so what a training costs does not depend on whether they are there.
 
 A **frozen** body has no gradients and computes none, and stays in evaluation mode while the head is
 trained: its BatchNorm keeps its statistics, and its Dropout is off.
+
+A network of torchvision is cut in two, a body that gives features and a new head on top:
+
+::
+
+                      body                                  new head
+    linear            all but the last layer                that layer, with other classes
+    xu2023            all before the pooling of the whole   Flatten, 2 x (Linear 4096, ReLU),
+                      image and the old classifier          Dropout 0.5, Linear
+
+The head ``xu2023`` is from Xu et al., HICSS 2023: the network without its top, Flatten, two Dense
+layers of 4096 units with ReLU, Dropout with 0.5, and the output. The paper names the Dropout after
+the two layers and not its place among them; here it stands between the second and the output.
+The pooling over the whole image goes with the old classifier where it is a layer by itself (VGG,
+ResNet, EfficientNet ...); where it is a call within the network (DenseNet, MobileNetV2, MnasNet,
+ShuffleNetV2) or there is none (ViT), the head gets what comes out of it. At 32x32 pixels VGG16
+gives this head 512 features, and ResNet50 2048.
+
+On torch's meta device tensors have shapes and no contents, and take no time and no memory. A
+network is built there to find out what it gives for images of a size, and weights that will be
+replaced are left there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torchvision import models
 
 from joulelab.errors import TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import TORCHVISION
-from joulelab.learning.zoo_heads import HEADS, LINEAR, body_of, head_for, replaced_shapes
-from joulelab.learning.zoo_meta import classifier_without, meta_classifier, on_meta
-from joulelab.learning.zoo_weights import AUTO, RANDOM, weights_used
+from joulelab.learning.zoo import (
+    AUTO,
+    RANDOM,
+    build_classifier,
+    damage_explained,
+    find_weights,
+    random_options,
+    weights_used,
+)
 
 TRAINED, FROZEN = "trained", "frozen"
 BASES = (TRAINED, FROZEN)
+LINEAR, XU2023 = "linear", "xu2023"
+HEADS = (LINEAR, XU2023)
+WIDTH = 4096
+"""Units of each hidden layer of the head ``xu2023``."""
+DROPOUT = 0.5
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's red, green and blue, as torchvision's weights were trained with them."""
 SIDES = (32, 48, 64, 96, 128, 192, 224, 256, 299, 384, 512)
 """Sides of images, in pixels, of which an error offers the smallest that a network takes."""
+WORTH_LEAVING = 10_000_000
+"""Values in weights that are not read: AlexNet and VGG have more, all others less."""
 
 _CHANNELS = 3
+_OLD_HEADS = ("classifier", "fc", "heads", "head")
+_BEFORE_THE_HEAD = ("avgpool", "dropout")
 
 
 class TorchvisionClassifier(nn.Module):
-    """A body and a head of their own weights.
+    """A body and a head.
 
     Args:
         body: maps normalised images (B, 3, H, W) to features, (B, F) or (B, C, h, w).
@@ -92,26 +131,25 @@ def torchvision_classifier(
         shape: of one image; the network's own three channels, and a side that it takes.
         classes: number of logits.
         model: as torchvision has it, for instance ``vgg16``.
-        weights: ``auto``, ``random``, ``pretrained`` or a name, as `joulelab.learning.zoo_weights`
-            explains; `training_weights` says what it comes to.
+        weights: ``auto``, ``random``, ``pretrained`` or a name, as `joulelab.learning.zoo`
+            explains; `training_weights` says which that means.
         base: ``trained``, or ``frozen``: everything but the head stays as it is.
-        head: ``linear`` or ``xu2023``, as `joulelab.learning.zoo_heads` explains.
+        head: ``linear`` or ``xu2023``; see the top of this file.
 
     Raises:
-        UnknownNameError: torchvision has no such network, or the network no such weights.
+        UnknownNameError: unknown network, or unknown weights of it.
         UsageError: an impossible value of an option.
-        DatasetError: the weights do not lie in torch's folder, or their file is damaged.
+        DatasetError: the weights are not in torch's folder, or their file is damaged.
         TrainingError: the network does not take images of this shape; says which it takes.
     """
     _check_choice("base", base, BASES)
     _check_choice("head", head, HEADS)
     used = weights_used(model, weights)
     features = _features(model, used, head, shape)
-    replaced = _replaced(model, head)
-    if on_meta():
+    if torch.empty(0).is_meta:  # new tensors go to the meta device
         network = meta_classifier(model, used)
     else:
-        network = classifier_without(model, used, replaced)
+        network = classifier_without(model, used, _replaced(model, head))
     top = head_for(network, head, features, classes)
     return TorchvisionClassifier(body_of(network, head), top, frozen=base == FROZEN)
 
@@ -172,7 +210,10 @@ def _passed(body: nn.Module, shape: ImageShape) -> tuple[int | None, str]:
 
 @cache
 def _replaced(model: str, head: str) -> frozenset[tuple[int, ...]]:
-    return replaced_shapes(meta_classifier(model, RANDOM), head)
+    """Shapes of weights that a new head replaces, and that nothing else in the network has."""
+    network = meta_classifier(model, RANDOM)
+    before = {tuple(one.shape) for one in network.parameters()}
+    return frozenset(before - {tuple(one.shape) for one in body_of(network, head).parameters()})
 
 
 def _check_choice(option: str, value: object, known: tuple[str, ...]) -> None:
@@ -180,3 +221,156 @@ def _check_choice(option: str, value: object, known: tuple[str, ...]) -> None:
         raise UsageError(
             f"{option} = {quoted(value)} is not possible", suggestion(str(value), known)
         )
+
+
+def body_of(network: nn.Module, head: str) -> nn.Module:
+    """What of a network stays beneath a new head; the network is changed.
+
+    Args:
+        network: of torchvision, as `joulelab.learning.zoo` gives it.
+        head: which head it will get.
+    """
+    old, last = _last_layer(network)
+    if isinstance(last, nn.Conv2d):
+        return network.get_submodule("features")
+    if head == XU2023:
+        old = old.partition(".")[0]
+        for name, child in network.named_children():
+            if name in _BEFORE_THE_HEAD and isinstance(child, nn.AdaptiveAvgPool2d | nn.Dropout):
+                network.set_submodule(name, nn.Identity())
+    network.set_submodule(old, nn.Identity())
+    return network
+
+
+def head_for(network: nn.Module, head: str, features: int, classes: int) -> nn.Module:
+    """The new head of a network, before `body_of` has cut it.
+
+    Args:
+        network: of torchvision, as `joulelab.learning.zoo` gives it.
+        head: which.
+        features: that the body gives for one image; not used where the last layer alone is new.
+        classes: number of logits.
+    """
+    if head == XU2023:
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(features, WIDTH),
+            nn.ReLU(),
+            nn.Linear(WIDTH, WIDTH),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(WIDTH, classes),
+        )
+    _, last = _last_layer(network)
+    if isinstance(last, nn.Conv2d):  # SqueezeNet: one channel for each class, and their means
+        return nn.Sequential(
+            nn.Dropout(DROPOUT),
+            nn.Conv2d(last.in_channels, classes, kernel_size=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+    return nn.Linear(last.in_features, classes, bias=last.bias is not None)
+
+
+def _last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """The layer that gives a logit for each class, and its name."""
+    found = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if name.partition(".")[0] in _OLD_HEADS and isinstance(layer, nn.Linear | nn.Conv2d)
+    ]
+    return found[-1]
+
+
+def meta_classifier(name: str, weights: str) -> nn.Module:
+    """What `build_classifier` gives, in evaluation mode, on the meta device; no weights are read.
+
+    Args:
+        name: as torchvision has it.
+        weights: that it would get; some of ViT's are for larger images, and have another shape.
+
+    Raises:
+        UnknownNameError, DatasetError: as `build_classifier`.
+    """
+    entry = find_weights(name, weights)
+    options = random_options(name)
+    if entry is not None and name.startswith("vit_"):
+        options["image_size"] = entry.meta["min_size"][0]
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Placed(_regnets_numbers):
+        network: nn.Module = models.get_model(name, weights=None, **options)
+    return network.to("meta").eval()
+
+
+def classifier_without(name: str, weights: str, shapes: frozenset[tuple[int, ...]]) -> nn.Module:
+    """What `build_classifier` gives, but for weights of some shapes, which are left on meta.
+
+    The classifier of VGG16 holds 124 of its 138 million weights; drawing them only to replace them
+    takes most of the time in which the network is built.
+
+    Args:
+        name: as torchvision has it.
+        weights: of the network. Where there are published ones, and what is left out is small, the
+            whole network is built by torchvision, which knows how to read old files.
+        shapes: of the weights that are left out.
+
+    Raises:
+        UnknownNameError, DatasetError: as `build_classifier`.
+    """
+    entry = find_weights(name, weights)
+    if entry is not None and sum(map(math.prod, shapes)) < WORTH_LEAVING:
+        return build_classifier(name, weights)
+
+    def of_those_shapes(function: Callable[..., Any], args: tuple[Any, ...]) -> str | None:
+        makes_one = function is torch.empty and isinstance(args[0], tuple) and args[0] in shapes
+        return "meta" if makes_one else None
+
+    with _Placed(of_those_shapes):
+        network = build_classifier(name, RANDOM)
+    if entry is not None:
+        with damage_explained(name, entry):
+            _load_rest(network, entry.get_state_dict(progress=False))
+    return network
+
+
+def _load_rest(network: nn.Module, published: Mapping[str, torch.Tensor]) -> None:
+    """Give published weights to everything that is not on the meta device.
+
+    Raises:
+        KeyError: some of them are not published.
+    """
+    wanted = [name for name, value in network.state_dict().items() if not value.is_meta]
+    network.load_state_dict({name: published[name] for name in wanted}, strict=False)
+
+
+def _regnets_numbers(function: Callable[..., Any], _: tuple[Any, ...]) -> str | None:
+    """What torchvision computes with while it builds a RegNet stays on the CPU."""
+    return "cpu" if function in (torch.arange, torch.tensor) else None
+
+
+class _Placed(TorchFunctionMode):
+    """Puts some new tensors on a device, unless the call names one.
+
+    Args:
+        device_of: the device for a call of a function with these arguments; ``None`` for torch's
+            choice.
+    """
+
+    def __init__(
+        self, device_of: Callable[[Callable[..., Any], tuple[Any, ...]], str | None]
+    ) -> None:
+        super().__init__()
+        self._device_of = device_of
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        given = dict(kwargs or {})
+        device = self._device_of(func, args)
+        if device is not None and given.get("device") is None:
+            given["device"] = device
+        return func(*args, **given)

@@ -3,19 +3,18 @@
 =========================  =========================================================================
 module                     content
 =========================  =========================================================================
-studies                    the studies by name
-published                  a printed number, the recomputed one, and when they agree
-raw_data                   the tables of Yarally et al., checked and brought to one spelling
-runs_table                 anybody's table of runs: which columns are factors?
-result_columns             which columns of such a table were measured
-exported                   the same of what ``joulelab export`` writes
-yarally2023_printed        what Yarally et al. print (CAIN 2023)
-yarally2023_tuning         the same from their raw data: tables I and III
-yarally2023_architecture   the same: tables II, IV and V
-yarally2023                both together, for the files of a folder
-xu2023...                  Xu et al. (HICSS 2023): architectures, regions, instruments
+published                  the studies by name; a printed number, the recomputed one, do they agree?
+printed/                   what each study prints, a table a study
+yarally2023                Yarally et al. (CAIN 2023): the files of a folder, both experiments
+yarally2023_data           their tables, checked and brought to one spelling
+yarally2023_tuning         tables I and III from them
+yarally2023_architecture   tables II, IV and V
+xu2023                     Xu et al. (HICSS 2023): architectures and regions
+xu2023_instruments         the same: CodeCarbon beside a wattmeter
+delrey2023                 del Rey et al. (SEAA 2023): predictions on their power traces
+delrey2023_data            their traces and their table of runs
 codecarbon_rows            CodeCarbon's emissions.csv, whose readings go on counting
 codecarbon_rules           which of them do, row by row
-delrey2023...              del Rey et al. (SEAA 2023): predictions on their power traces
+runs_table                 anybody's table of runs: which columns are factors, which results?
 =========================  =========================================================================
 """

@@ -20,7 +20,7 @@ kg, W and kWh; here seconds, grams and joules.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,12 +31,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import impossible
+from joulelab.analysis.negative_energy import negative_energy
 from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rules import Reading, Rule, UndecidedError, rules
-from joulelab.tabular.numbers import MISSING
+from joulelab.tabular.moments import read_moments
 from joulelab.tabular.reader import decode, parse_table, read_bytes
-from joulelab.tabular.table import Table, folded
+from joulelab.tabular.table import MISSING, Table, folded
 
 Values = npt.NDArray[np.float64]
 
@@ -63,7 +63,6 @@ SINCE_BEFORE = (Rule.GOES_ON, Rule.TIME_ANEW)
 """Rules by which a row's energy is the difference to the row before."""
 MOST_OFF_S = 60.0
 """By how much the clock and a tracker may differ without a word."""
-APART = "import them apart, or give each tracker's rows a run_id of their own"
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,17 @@ class CodeCarbonRows:
     trap: Trap
     remarks: tuple[str, ...] = ()
 
+    def is_impossible(self, *columns: str) -> npt.NDArray[np.bool_]:
+        """(n,) whether a training has an impossible reading, in some columns or in any of them."""
+        wrong = self.impossible
+        runs = wrong.loc[wrong["column"].isin(columns), "run"] if columns else wrong["run"]
+        return pd.Series(_labels(self.trainings)).isin(runs).to_numpy()
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    """What a message calls each row."""
+    return [f"line {line} ({run})" for line, run in zip(rows["line"], rows["run_id"], strict=True)]
+
 
 def read_emissions(path: Path) -> CodeCarbonRows:
     """Read an ``emissions.csv`` and find what each row took.
@@ -156,9 +166,8 @@ def read_emissions(path: Path) -> CodeCarbonRows:
     rows["place"] = before.cumcount() + 1
     remarks += _clock_remarks(rows)
     energies = [name for name in counted if name != "duration_s"]
-    label = [f"line {line} ({run})" for line, run in zip(rows["line"], rows["run_id"], strict=True)]
     # A processor without readings has 0 in all rows; only totals must be above 0.
-    wrong = impossible(rows.assign(label=label), energies, "label")
+    wrong = negative_energy(rows.assign(label=_labels(rows)), energies, "label")
     wrong = wrong[(wrong["value"] < 0) | wrong["column"].isin(TOTALS)].reset_index(drop=True)
     ordered = [name for name in rows if name not in {"at_s", "stated_w", "has_offset"}]
     return CodeCarbonRows(path, rows[ordered], wrong, _trap(rows), tuple(remarks))
@@ -208,7 +217,7 @@ def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
         remarks.append(f"{formats.count(int(again.sum()), 'row')} that stand there twice left out")
         table = table.rows(~again)
     stamps = table.texts(columns["timestamp"])
-    moments = table.moments(columns["timestamp"], UTC)
+    moments = read_moments(table, columns["timestamp"], UTC)
     _require_values(table, columns["timestamp"], moments.since_1970_s)
     at_s = moments.since_1970_s
     written = [_moment(text, at) for text, at in zip(stamps, at_s.tolist(), strict=True)]
@@ -282,7 +291,8 @@ def _ruled(table: Table, rows: pd.DataFrame) -> pd.Series[Any]:
     """
     ruled: pd.Series[Any] = pd.Series(Rule.FIRST, index=rows.index, dtype=object)
     of_runs = any(table.column(name) is not None for name in OF_RUNS)
-    for run_id, group in _trackers(rows):
+    trackers = rows.groupby("run_id", sort=False) if "run_id" in rows else [("", rows)]
+    for run_id, group in trackers:
         tasks = group["task"] != "" if "task" in group else pd.Series(False, index=group.index)
         if tasks.any() and not tasks.all():
             raise DatasetError(
@@ -301,24 +311,8 @@ def _ruled(table: Table, rows: pd.DataFrame) -> pd.Series[Any]:
         except UndecidedError as error:
             line, where = group["line"].iloc[error.place], f" within run_id {run_id}" * bool(run_id)
             reason = error.reason.replace("falls", f"falls{where}", 1)
-            raise DatasetError(f"{table.path}, line {line}: {reason}", _remedy(reason)) from None
+            raise DatasetError(f"{table.path}, line {line}: {reason}", error.remedy) from None
     return ruled
-
-
-def _remedy(reason: str) -> str:
-    if "above it" in reason:
-        return "put the rows in the order in which they were written, the oldest first"
-    if "its own" in reason:
-        return APART
-    return f"rows of different trackers have been mixed: {APART}"
-
-
-def _trackers(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    if "run_id" not in rows:
-        yield "", rows
-        return
-    for run_id, group in rows.groupby("run_id", sort=False):
-        yield str(run_id), group
 
 
 def _reading(row: Mapping[Hashable, Any]) -> Reading:

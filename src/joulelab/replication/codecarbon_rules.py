@@ -39,6 +39,7 @@ NEAR_BEFORE = math.log(3.0)
 MOST_TIMES = 20.0
 """By how much the power of a computer may rise from one row to the next."""
 SAME = 1e-9
+APART = "import them apart, or give each tracker's rows a run_id of their own"
 
 
 class Rule(StrEnum):
@@ -71,12 +72,13 @@ class Reading:
 
 
 class UndecidedError(Exception):
-    """A row that cannot be read in one way only: its place, and why."""
+    """A row that cannot be read in one way only: its place, why, and what to do."""
 
-    def __init__(self, place: int, reason: str) -> None:
-        super().__init__(place, reason)
+    def __init__(self, place: int, reason: str, remedy: str) -> None:
+        super().__init__(place, reason, remedy)
         self.place = place
         self.reason = reason
+        self.remedy = remedy
 
 
 def rules(readings: Sequence[Reading], *, by_design: bool) -> list[Rule]:
@@ -113,7 +115,7 @@ def _chosen(place: int, left: Sequence[Rule], certain: set[Rule], *, by_design: 
     if goes_on and Rule.ITS_OWN not in certain and (certain or by_design):
         return goes_on[0]
     raise UndecidedError(
-        place, "it may go on counting from the row before, or be a count of its own"
+        place, "it may go on counting from the row before, or be a count of its own", APART
     )
 
 
@@ -122,7 +124,11 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
     grown_s = row.duration_s - before.duration_s
     apart_s = _apart_s(before, row)
     if apart_s is not None and apart_s < 0 and abs(grown_s - apart_s) <= STAMP_SLACK_S:
-        raise UndecidedError(place, "it was written before the row that stands above it")
+        raise UndecidedError(
+            place,
+            "it was written before the row that stands above it",
+            "put the rows in the order in which they were written, the oldest first",
+        )
     known = apart_s is not None and apart_s >= -STAMP_SLACK_S
     exact = known and apart_s is not None and abs(grown_s - apart_s) <= STAMP_SLACK_S
     fits = not known or apart_s is None or row.duration_s <= apart_s + STAMP_SLACK_S
@@ -141,6 +147,7 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
             "the duration falls, and is longer than the time since the row before"
             if grown_s < 0
             else "it does not go on from the row before, and lasted longer than the time since",
+            f"rows of different trackers have been mixed: {APART}",
         )
     ways = _near(ways, before, row, power_w)
     if known and apart_s is not None and before.duration_s > 2 * STAMP_SLACK_S:

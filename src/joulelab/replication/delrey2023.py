@@ -15,21 +15,30 @@ five epochs after the tenth, epochs being equally long::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
 
 from joulelab import formats
+from joulelab.analysis.prediction import baselines
+from joulelab.analysis.prediction.phase_change import FINE_TUNING
 from joulelab.analysis.prediction.scores import Predicted, Score, score
-from joulelab.replication.delrey2023_methods import METHODS, Task
-from joulelab.replication.delrey2023_runs import (
+from joulelab.analysis.prediction.step import predict_step
+from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.replication.delrey2023_data import (
     TableRow,
+    TrainingRun,
     limit_w,
+    memory_gb,
+    read_runs_of_folder,
     read_table_of_runs,
     row_of,
 )
-from joulelab.replication.delrey2023_traces import TrainingRun, read_runs_of_folder
-from joulelab.replication.published import Comparison, Published, Recomputed
+from joulelab.replication.published import Comparison, Recomputed, Replication, printed
 
 TITLE = (
     "del Rey et al., Do DL models and training environments have an impact on energy consumption?, "
@@ -37,13 +46,7 @@ TITLE = (
 )
 FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.5)
 FIRST_EPOCHS, WINDOW_EPOCHS = 10, 5
-RMSE = "RMSE, kJ"
-PRINTED = {
-    "power-window": "7.34",
-    "energy-window": "7.85",
-    "green-algorithms": "176.6",
-    "tdp": "187.3",
-}
+SEED = 2023
 OTHER_RUNS = (
     "the published figures are of other runs; for the windows, epochs are taken as equally long, "
     "which those with a frozen base are not; tdp and green-algorithms are those of the last table"
@@ -51,20 +54,90 @@ OTHER_RUNS = (
 
 
 @dataclass(frozen=True)
-class PredictionStudy:
+class PredictionStudy(Replication):
     """How good each method was, and the published figures beside the recomputed ones.
 
     Attributes:
-        title: of the study.
         scores: a row a method and fraction.
-        comparisons: of the authors' own methods.
-        remarks: what the reader of the files should know.
     """
 
-    title: str
-    scores: tuple[Score, ...]
-    comparisons: tuple[Comparison, ...]
-    remarks: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is given.
+
+    Attributes:
+        seen: the first part of a run.
+        run: the run it is of; of this, a method takes the machine and the network, and what else
+            was recorded in the part that it has seen.
+        table: the rows of the table of runs.
+    """
+
+    seen: PowerTrace
+    run: TrainingRun
+    table: Sequence[TableRow]
+
+    @property
+    def duration_s(self) -> float:
+        """Of the whole run, which is known."""
+        return self.run.trace.duration_s
+
+
+Method: TypeAlias = Callable[[Task], Predicted | None]
+
+
+def step(task: Task) -> Predicted:
+    """STEP from the stable part, with what is known of fine-tuning."""
+    found = predict_step(task.seen, task.duration_s, FINE_TUNING)
+    return Predicted(task.run.trace.energy_j, found.energy_j, found.low_j, found.high_j)
+
+
+def random_window(task: Task) -> Predicted:
+    """A window at a place that the name of the run draws: the same in every order of the runs."""
+    draw = np.random.default_rng([SEED, zlib.crc32(task.run.name.encode())])
+    return _plain(task, baselines.random_window_j(task.seen, task.duration_s, draw))
+
+
+def mean_so_far(task: Task) -> Predicted:
+    """The mean power of everything seen."""
+    return _plain(task, baselines.mean_so_far_j(task.seen, task.duration_s))
+
+
+def window(task: Task) -> Predicted:
+    """The mean power of the last part of what was seen."""
+    return _plain(task, baselines.last_window_j(task.seen, task.duration_s))
+
+
+def tdp(task: Task) -> Predicted | None:
+    """Power limit times time; None where the limit is not known."""
+    limit = limit_w(task.run, task.table)
+    return None if limit is None else _plain(task, baselines.tdp_j(limit, task.duration_s))
+
+
+def green_algorithms(task: Task) -> Predicted | None:
+    """Green Algorithms with the utilisation seen; None where limit, use or memory is not known."""
+    limit = limit_w(task.run, task.table)
+    usage = task.run.mean_utilisation(task.seen.duration_s)
+    memory = memory_gb(task.run, task.table)
+    if limit is None or usage is None or memory is None:
+        return None
+    return _plain(task, baselines.green_algorithms_j(limit, usage, memory, task.duration_s))
+
+
+METHODS: dict[str, Method] = {
+    "step": step,
+    "window": window,
+    "mean-so-far": mean_so_far,
+    "random-window": random_window,
+    "tdp": tdp,
+    "green-algorithms": green_algorithms,
+}
+
+
+def _plain(task: Task, predicted_j: float) -> Predicted:
+    return Predicted(task.run.trace.energy_j, predicted_j)
 
 
 def replicate(folder: Path) -> PredictionStudy:
@@ -81,22 +154,21 @@ def replicate(folder: Path) -> PredictionStudy:
     table = read_table_of_runs(folder)
     remarks += _unknown_limits(runs, table)
     scores = [
-        score(name, fraction, list(_predictions(name, fraction, runs, table)))
+        score(name, fraction, _predictions(method, fraction, runs, table))
         for fraction in FRACTIONS
-        for name in METHODS
+        for name, method in METHODS.items()
     ]
     comparisons = _published(runs, table, {one.method: one for one in scores})
-    return PredictionStudy(TITLE, tuple(scores), tuple(comparisons), tuple(remarks))
+    return PredictionStudy(TITLE, tuple(comparisons), tuple(remarks), tuple(scores))
 
 
 def _predictions(
-    name: str, fraction: float, runs: Sequence[TrainingRun], table: Sequence[TableRow]
-) -> Iterator[Predicted]:
-    for run in runs:
-        seen = run.trace.between(0.0, fraction * run.trace.duration_s)
-        predicted = METHODS[name](Task(seen, run, table))
-        if predicted is not None:
-            yield predicted
+    method: Method, fraction: float, runs: Sequence[TrainingRun], table: Sequence[TableRow]
+) -> list[Predicted]:
+    tasks = (
+        Task(run.trace.between(0.0, fraction * run.trace.duration_s), run, table) for run in runs
+    )
+    return [predicted for task in tasks if (predicted := method(task)) is not None]
 
 
 def _unknown_limits(runs: Sequence[TrainingRun], table: Sequence[TableRow]) -> list[str]:
@@ -110,36 +182,29 @@ def _unknown_limits(runs: Sequence[TrainingRun], table: Sequence[TableRow]) -> l
 
 def _published(
     runs: Sequence[TrainingRun], table: Sequence[TableRow], scores: dict[str, Score]
-) -> Iterator[Comparison]:
+) -> list[Comparison]:
     """The RMSE that the paper prints beside those of the traces at hand."""
-    own: dict[str, Callable[[TrainingRun, float], float]] = {
-        "power-window": power_window_j,
-        "energy-window": energy_window_j,
-    }
     epochs = [(run, row.epochs) for run in runs if (row := row_of(run, table)) is not None]
     known = [
         (run, number)
         for run, number in epochs
         if number is not None and number >= FIRST_EPOCHS + WINDOW_EPOCHS
     ]
-    for method, text in PRINTED.items():
-        found = scores.get(method)
-        if method in own:
-            predict = own[method]
-            found = score(method, 1.0, [_own(predict, run, number) for run, number in known])
-        value = found.rmse_kj if found else None
+    windows = {"power-window": power_window_j, "energy-window": energy_window_j}
+    own = {
+        name: score(name, 1.0, [Predicted(run.trace.energy_j, predict(run, n)) for run, n in known])
+        for name, predict in windows.items()
+    }
+    comparisons = []
+    for number in printed("delrey2023"):
+        found = {**scores, **own}[number.cell]
         note = (
             f"{formats.count(found.n, 'run')}: {OTHER_RUNS}"
-            if found and found.n
+            if found.n
             else "needs runs.csv with a row for the traces"
         )
-        yield Comparison(Published("Prediction", RMSE, method, text), Recomputed(value, note))
-
-
-def _own(
-    predict: Callable[[TrainingRun, float], float], run: TrainingRun, epochs: float
-) -> Predicted:
-    return Predicted(run.trace.energy_j, predict(run, epochs))
+        comparisons.append(Comparison(number, Recomputed(found.rmse_kj, note)))
+    return comparisons
 
 
 def power_window_j(run: TrainingRun, epochs: float) -> float:

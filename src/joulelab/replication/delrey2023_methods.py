@@ -14,9 +14,8 @@ from typing import TypeAlias
 import numpy as np
 
 from joulelab.analysis.prediction import baselines
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
 from joulelab.analysis.prediction.scores import Predicted
-from joulelab.analysis.prediction.step import predict_step
+from joulelab.analysis.prediction.step import FINE_TUNING, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.replication.delrey2023_runs import TableRow, limit_w, memory_gb
 from joulelab.replication.delrey2023_traces import TrainingRun

@@ -1,4 +1,8 @@
-"""A published number, the same number from the raw data, and whether the two agree.
+"""Published studies: the numbers they print, the same from the raw data, and whether they agree.
+
+What a study prints is in a table of this package, ``printed/<study>.csv``: a row a cell, a column a
+data set, empty where nothing is printed. `replicate` of the study's module takes a folder with the
+authors' files and gives a `Replication`.
 
 A number is kept as it is printed, for the digits say how precise it is. It agrees with a recomputed
 one that rounds to it at as many decimals, half up or half to even::
@@ -6,19 +10,32 @@ one that rounds to it at as many decimals, half up or half to even::
     printed   0.749    1674    < .001      a little over 6    almost 12      large
     agrees    0.7494   1674.1  0.0000004   6 < x < 7          11 <= x < 12   large
     does not  0.7499   1674.6  0.0012      5.9, 7.1           10.9, 12.0     medium
+
+A printed range, ``0.50 to 0.59``, agrees with what rounds to a value from the one to the other.
 """
 
 from __future__ import annotations
 
+import csv
 import math
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
 
 from joulelab import formats
+from joulelab.errors import UsageError
+from joulelab.registry import Registry
 
 Value = float | int | str
+Key = tuple[str, ...]
 
-BELOW, OVER, ALMOST = "< ", "a little over ", "almost "
+ALL = "all"
+"""In place of a data set, for the numbers that a paper prints over all of them together."""
+BELOW, OVER, ALMOST, TO = "< ", "a little over ", "almost ", " to "
 DIGITS = 12
 """Means of decimal accuracies are off by some 1e-17, which must not decide where a half goes."""
 
@@ -67,7 +84,8 @@ class Recomputed:
     note: str = ""
 
 
-Cells = dict[tuple[str, str], Recomputed]
+Cell = tuple[str, str]
+Cells = dict[Cell, Recomputed]
 """What the raw data give, by table and cell."""
 
 
@@ -116,7 +134,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Replication:
-    """All comparisons of a study.
+    """What the raw data give for everything that a study prints.
 
     Attributes:
         title: of the study.
@@ -127,6 +145,115 @@ class Replication:
     title: str
     comparisons: tuple[Comparison, ...]
     remarks: tuple[str, ...] = ()
+
+
+published_studies: Registry[Callable[[Path], Replication]] = Registry(
+    "published study",
+    "joulelab.published_studies",
+    {
+        "yarally2023": (
+            "joulelab.replication.yarally2023:replicate",
+            "energy-efficient practices in deep learning training (CAIN 2023)",
+        ),
+        "xu2023": (
+            "joulelab.replication.xu2023:replicate",
+            "training cost of architectures, places and instruments (HICSS 2023)",
+        ),
+        "delrey2023": (
+            "joulelab.replication.delrey2023:replicate",
+            "the energy of a training predicted from its beginning (SEAA 2023)",
+        ),
+    },
+)
+
+
+def printed(study: str) -> list[Published]:
+    """Every number that a study prints: by table, and within a table by data set.
+
+    Args:
+        study: the name of a table in the folder ``printed``.
+    """
+    table_file = resources.files("joulelab.replication") / "printed" / f"{study}.csv"
+    rows = list(csv.DictReader(table_file.read_text("utf-8").splitlines()))
+    datasets = [name for name in rows[0] if name not in ("table", "cell", "may_be_cut")]
+    found: list[Published] = []
+    for table, group in groupby(rows, lambda row: row["table"]):
+        cells = list(group)
+        found += [
+            Published(table, dataset, row["cell"], row[dataset], bool(row.get("may_be_cut")))
+            for dataset in datasets
+            for row in cells
+            if row[dataset]
+        ]
+    return found
+
+
+def files_in(folder: Path, wanted: str) -> list[Path]:
+    """What is in the folder of a study, in the order of names.
+
+    Args:
+        folder: of the authors' files.
+        wanted: which files it should have, for messages.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} cannot be read: {error.strerror}", f"name one with {wanted}"
+        ) from error
+
+
+def find_files(
+    folder: Path, kinds: Sequence[str], key: Callable[[str, str], Key | None], wanted: str
+) -> tuple[dict[Key, Path], list[str]]:
+    """The files ``<kind>-<data set>.csv`` of a study in a folder, and remarks about others.
+
+    Args:
+        folder: of the authors' files.
+        kinds: with which a name begins.
+        key: from the kind, and the letters and digits after it in small letters, to what they
+            stand for: the data set and its other parts; ``None`` where the study has no such data.
+        wanted: which files there should be, for messages.
+
+    Returns:
+        Paths by kind and key.
+
+    Raises:
+        UsageError: there is no such folder, none of the files in it, or one of them twice.
+    """
+    pattern = re.compile(rf"({'|'.join(kinds)})[-_](.+)\.csv", re.IGNORECASE)
+    files: dict[Key, Path] = {}
+    remarks = []
+    for path in files_in(folder, wanted):
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            continue
+        known = key(match[1].casefold(), letters(match[2]))
+        if known is None:
+            remarks.append(f"{path.name} is left out: the paper has no data set {match[2]!r}")
+            continue
+        named = (match[1].casefold(), *known)
+        if named in files:
+            raise UsageError(
+                f"{files[named]} and {path.name} are the same table of {' in '.join(known)}",
+                "leave only one of them in the folder",
+            )
+        files[named] = path
+    if not files:
+        raise UsageError(f"no file of the study in {folder}", f"looked for {wanted}")
+    return files, remarks
+
+
+def letters(text: str) -> str:
+    """The letters and digits of a name, in small letters.
+
+    >>> letters("Fashion-MNIST")
+    'fashionmnist'
+    """
+    return re.sub("[^a-z0-9]", "", text.casefold())
 
 
 def joined(*notes: str) -> str:
@@ -141,11 +268,6 @@ def left_out(dropped: int, noun: str = "row") -> str:
     ('2 rows without a value left out', '')
     """
     return f"{formats.count(dropped, noun)} without a value left out" if dropped else ""
-
-
-def finite(value: float) -> float | None:
-    """The value; None where it is not a finite number."""
-    return value if math.isfinite(value) else None
 
 
 def decimals(text: str) -> int:
@@ -173,6 +295,9 @@ def agree(text: str, value: Value) -> bool:
         return 0 < value - float(text.removeprefix(OVER)) < 1
     if text.startswith(ALMOST):
         return 0 < float(text.removeprefix(ALMOST)) - value <= 1
+    if TO in text:
+        low, high = text.split(TO)
+        return float(low) <= round(value, decimals(low)) <= float(high)
     printed = _decimal(text)
     return printed is not None and printed in {
         _rounded(value, decimals(text), ROUND_HALF_UP),

@@ -9,8 +9,8 @@ Known columns that are no factors: ``round``, ``repetition``, ``configuration``,
 ``duration_s``, ``utilisation_mean``, ``flops``, and the hyperparameters ``learning_rate``,
 ``beta1``, ``beta2``, ``epsilon``, ``weight_decay``. Every other column with values is a factor,
 unless it has more than 20 different ones that are numbers or another one in every row, or it is a
-result (`joulelab.replication.result_columns`): such a column is left alone, and that is said. With
-factors named, only these are, and in a search the strategy. In the column of a factor ``none`` is a
+result: such a column is left alone, and that is said. With factors named, only these are, and in a
+search the strategy. In the column of a factor ``none`` is a
 level; empty cells, ``-``, ``na``, ``n/a``, ``nan`` and ``null`` are missing.
 
 Energies are in joules, or in the unit of their heading (``Energy (Wh)``), of the end of their name
@@ -23,14 +23,27 @@ in the configuration; without hyperparameters either, all rows are one round. A 
 ``relu_layers`` whose values are 0 and something else becomes the factor ``relu``, off or on, for
 the number of ReLU layers only repeats that of the convolutional layers.
 
-An export of joulelab is understood (`joulelab.replication.exported`): its factors are known, of its
-runs those that have finished count, and runs that were trained together (``group_size``,
-``started_at``) share a measurement.
+A designed experiment sets its factors, so that their levels come back; what it measures is another
+number in nearly every run. A column of numbers is a result where more than half of its values are
+different and they vary within a combination of the other columns, or are fractions that no other
+run has; and where its name says that it was measured, its values are fractions, and another column
+decides them all, as the memory used by a model.
+
+An export of joulelab has its identity first, then the factors, then everything else, so its factors
+need not be named::
+
+    run_id, position, block, experiment, kind, configuration,  strategy, relu, ...,  round, ...
+
+Rows of another kind, and the factors that only these have, are left out. Of its runs those that
+have finished count, and runs that were trained together (``group_size``, ``started_at``) share a
+measurement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,11 +53,8 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.errors import DatasetError, UsageError, suggestion
-from joulelab.replication.exported import is_exported, runs_of_kind
-from joulelab.replication.result_columns import is_number, is_result
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import read_table
-from joulelab.tabular.table import Table, folded
+from joulelab.tabular.table import MISSING, Table, folded
 
 Kind = Literal["architecture", "tuning"]
 
@@ -57,13 +67,7 @@ TOGETHER = ("group_size", "started_at")
 STATES = frozenset({"planned", "running", "finished", "failed"})
 """Of a run, in an export of joulelab."""
 WITHOUT_LEVEL = MISSING - {"none"}
-INFINITE = {
-    "inf": np.inf,
-    "+inf": np.inf,
-    "infinity": np.inf,
-    "-inf": -np.inf,
-    "-infinity": -np.inf,
-}
+INFINITE = {text: float(text) for text in ("inf", "+inf", "infinity", "-inf", "-infinity")}
 ENERGIES = ("energy_j", "energy_net_j", "energy_gross_j", "energy")
 """Columns that hold the energy of a run, the first that is there."""
 CODECARBON = ("energy_consumed", "cpu_energy", "gpu_energy", "ram_energy")
@@ -81,6 +85,15 @@ JOULES = {
 """What a unit of energy is in joules; mJ and MJ are told apart by their letters."""
 EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
 """What in small letters may be either of two units."""
+IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
+"""Columns with which an export of joulelab begins."""
+MEASURED = re.compile(
+    r"time|duration|latency|energy|power|memory|usage|utili[sz]ation|temperature|throughput|"
+    r"accuracy|loss|score|recall|emissions?|carbon|co2|joules?|watts?|runtime|perplexity|count"
+)
+"""What a name of a result has in it."""
+ENOUGH = 8
+"""Rows in which levels of a factor would come back."""
 MOST_LEVELS = 20
 HUNDRED = 100.0
 
@@ -131,8 +144,8 @@ def read_runs(
     _refuse_twins(table)
     table = _done(table, remarks)
     named = [folded(factor) for factor in factors]
-    if is_exported(table):
-        table, exported = runs_of_kind(table, kind, remarks)
+    if _is_exported(table):
+        table, exported = _runs_of_kind(table, kind, remarks)
         if not len(table):
             raise UsageError(f"{path} has no run of kind {kind!r}", "name the kind that it has")
         named = named or [folded(name) for name in exported]
@@ -183,6 +196,24 @@ def _done(table: Table, remarks: list[str]) -> Table:
         said = formats.count(int((~done).sum()), "unfinished run")
         remarks.append(f"{said} left out ({name} is not DONE).")
     return table.rows(done)
+
+
+def _is_exported(table: Table) -> bool:
+    """Whether the columns are those of an export."""
+    names = [folded(name) for name in table.headings]
+    return tuple(names[: len(IDENTITY)]) == IDENTITY and "round" in names
+
+
+def _runs_of_kind(table: Table, kind: str, remarks: list[str]) -> tuple[Table, list[str]]:
+    """The rows of a kind of experiment in an export, and its factors; both may be empty."""
+    names = list(table.headings)
+    kinds = table.texts(names[IDENTITY.index("kind")])
+    kept = [row for row, cell in enumerate(kinds) if cell == kind]
+    if others := len(table) - len(kept):
+        remarks.append(f"{formats.count(others, 'run')} of another kind of experiment left out.")
+    found = table.rows(kept)
+    between = names[len(IDENTITY) : [folded(name) for name in names].index("round")]
+    return found, [name for name in between if any(found.texts(name))]
 
 
 def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
@@ -258,7 +289,7 @@ def _measures(
 
 
 def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> Any:  # noqa: ANN401 - an array
-    """(n,) energies; infinite where the cell says so, for `analysis.impossible` to find."""
+    """(n,) energies; infinite where the cell says so, for `analysis.negative_energy` to find."""
     heading = table.headings[name]
     said = heading.unit or _unit_of_name(heading.name)
     known = said if said in JOULES else _spelt(said)
@@ -358,10 +389,10 @@ def _found_factors(table: Table, energy: str | None, remarks: list[str]) -> list
     for name, levels in different.items():
         if not levels:
             continue
-        numbers = all(is_number(text) for text in levels)
+        numbers = all(_is_number(text) for text in levels)
         if len(levels) > MOST_LEVELS and (numbers or len(levels) == len(table)):
             alone.append(f"{name} ({len(levels):,} different values)")
-        elif numbers and is_result(name, cells, [one for one in different if one != name]):
+        elif numbers and _is_result(name, cells, [one for one in different if one != name]):
             results.append(name)
         else:
             found.append(name)
@@ -372,11 +403,46 @@ def _found_factors(table: Table, energy: str | None, remarks: list[str]) -> list
     return found
 
 
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a finite number.
+
+    >>> _is_number("1e3"), _is_number("fp16"), _is_number("nan")
+    (True, False, False)
+    """
+    try:
+        number = float(cell)
+    except ValueError:
+        return False
+    return math.isfinite(number)
+
+
+def _is_result(name: str, cells: Mapping[str, Sequence[str]], others: Sequence[str]) -> bool:
+    """Whether a column of numbers was measured, with the other columns that may be factors."""
+    values = [text for text in cells[name] if text]
+    different = set(values)
+    fractions = any(not float(text).is_integer() for text in different if _is_number(text))
+    if 2 * len(different) <= len(values):
+        measured = fractions and bool(MEASURED.search(name))
+        return measured and any(_decides(cells[one], cells[name]) for one in others)
+    by_hand = [cells[one] for one in others if 1 < len(set(cells[one])) <= len(values) / 2]
+    combinations = list(zip(*by_hand, strict=True)) or [()] * len(cells[name])
+    varies = len(set(zip(combinations, cells[name], strict=True))) > len(set(combinations))
+    named = bool(MEASURED.search(name))
+    unlike_any = (fractions or named) and len(different) == len(values) >= ENOUGH
+    return (bool(by_hand) and varies) or unlike_any or (fractions and named)
+
+
+def _decides(levels: Sequence[str], texts: Sequence[str]) -> bool:
+    """Whether a column of several levels has one value of another for each of them."""
+    pairs = set(zip(levels, texts, strict=True))
+    return len(set(levels)) > 1 and len(pairs) == len(set(levels))
+
+
 def _levels(name: str, found: str, table: Table) -> tuple[str, list[Any]]:
     """The name of a factor, and its level in every row."""
     texts = table.texts(found)
     if table.decimal_comma:
-        texts = [t.replace(",", ".") if is_number(t.replace(",", ".")) else t for t in texts]
+        texts = [t.replace(",", ".") if _is_number(t.replace(",", ".")) else t for t in texts]
     levels = [_level(text) for text in texts]
     if name == "relu_layers" and table.column("relu") is None:
         counts = {level for level in levels if level is not None}
@@ -395,7 +461,7 @@ def _level(cell: str) -> bool | int | float | str | None:
         return None
     if cell.casefold() in {"true", "false"}:
         return cell.casefold() == "true"
-    if not is_number(cell):
+    if not _is_number(cell):
         return cell
     number = float(cell)
     return int(number) if number.is_integer() else number

@@ -5,29 +5,80 @@
     DIR/kaggle-<data set>-<region>.csv    architecture and place, from CodeCarbon's rows
     DIR/instruments-<data set>.csv        CodeCarbon beside a wattmeter
 
-Whatever is there is compared. The printed statistics are computed twice: on CodeCarbon's readings
-as they stand, which is what was published, and per training, for these readings go on counting.
+Whatever is there is compared. The printed statistics of place and architecture, and the mean
+energies, are those of the authors' published analysis: 45 trainings of five files (no MNIST in
+Taipei). The statistics are computed twice: on CodeCarbon's readings as they stand, which is what
+was published, and per training, for these readings go on counting.
+
+Which training a row belongs to is not in the rows. The authors trained VGG16, VGG19 and ResNet50 in
+this order, each as often as the others, and their own analysis assigns the rows by their place::
+
+    row       1      2      3      4      5      6      7         8         9
+              VGG16  VGG16  VGG16  VGG19  VGG19  VGG19  ResNet50  ResNet50  ResNet50
+    run_id    a      a      a      b      b      b      b         b         b
+
+The data bear it out: so assigned, the rows as they stand give every statistic that the authors
+print. In each file the run_id changes after the first third and nowhere within a third, and the
+trainings of the last third last longest, as those of ResNet50 do where the
+architecture is known (the runs that both instruments have read). A file whose run_ids change within
+a third, or with a ResNet50 that is faster throughout than a VGG, is refused.
+
+VGG19 and ResNet50 so share a run_id, and the readings within one go on counting: as they stand, a
+row of ResNet50 holds three trainings of VGG19. The published statistics are of such rows. For the
+mean energies the authors took differences, but not across the architectures of a run_id, so that
+their ResNet50 takes about twice what it took. With M1
+the mean of the level that comes first by name (CIFAR-10), M2 of the other, p its share of the rows
+and s the standard deviation (n), the point-biserial correlation is, with the authors' sign::
+
+    r = (M1 - M2) sqrt(p (1 - p)) / s                   below 0: MNIST takes more
 """
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from joulelab.errors import UsageError
-from joulelab.replication.published import Comparison, Replication
+import numpy as np
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.negative_energy import in_words
+from joulelab.errors import DatasetError
+from joulelab.replication.codecarbon_rows import G_PER_KG, J_PER_KWH, read_emissions
+from joulelab.replication.published import (
+    Comparison,
+    Key,
+    Published,
+    Recomputed,
+    Replication,
+    find_files,
+    joined,
+    letters,
+    printed,
+)
 from joulelab.replication.xu2023_instruments import compare_instruments, read_instruments
-from joulelab.replication.xu2023_places import compare_places, read_places
-from joulelab.replication.xu2023_printed import DATASETS, REGIONS
 
 TITLE = "Xu et al., Energy Efficiency of Training Neural Network Architectures, HICSS 2023"
 WANTED = (
     "kaggle-DATASET-REGION.csv and instruments-DATASET.csv, DATASET cifar10 or mnist, REGION "
     "oregon, south-carolina or taipei"
 )
-_FILE = re.compile(r"(kaggle|instruments)[-_](.+)\.csv", re.IGNORECASE)
-
-Key = tuple[str, ...]
+KAGGLE, INSTRUMENTS = "kaggle", "instruments"
+DATASETS = ("cifar10", "mnist")
+REGIONS = ("oregon", "south-carolina", "taipei")
+ARCHITECTURES = ("VGG16", "VGG19", "ResNet50")
+LAST = ARCHITECTURES[-1]
+TRAININGS = 45
+AS_THEY_STAND = "Readings as they stand"
+PER_TRAINING = "Readings per training"
+MEAN = "Mean energy of a training, kWh"
+INTENSITY = "Carbon intensity, kg/kWh"
+READINGS = {"energy": "energy_j", "emissions": "emissions_g"}
+CUMULATIVE = "cumulative_"
+FIRST_READING = "the first of the three was taken as it stands, and so holds all of VGG19 too"
+CORRECTED = "readings of CodeCarbon go on counting within a run_id; per training it is this"
 
 
 def replicate(folder: Path) -> Replication:
@@ -40,70 +91,201 @@ def replicate(folder: Path) -> Replication:
         UsageError: there is no such folder, or none of the files in it, or one of them twice.
         DatasetError: a file cannot be read, or holds something else.
     """
-    files, remarks = find_files(folder)
+    files, remarks = find_files(folder, (KAGGLE, INSTRUMENTS), data_of, WANTED)
+    numbers = printed("xu2023")
     comparisons: list[Comparison] = []
-    kaggle = {(key[1], key[2]): path for key, path in files.items() if key[0] == "kaggle"}
-    if kaggle:
-        places = read_places(kaggle)
-        comparisons += compare_places(places)
-        remarks += places.remarks
-    both = {key[1]: path for key, path in files.items() if key[0] == "instruments"}
-    if both:
-        found, more = compare_instruments(read_instruments(both))
+    if kaggle := {key[1:]: path for key, path in files.items() if key[0] == KAGGLE}:
+        trainings, more = read_trainings(kaggle)
+        comparisons += _compare_places(trainings, numbers)
+        remarks += more
+    if both := {key[1]: path for key, path in files.items() if key[0] == INSTRUMENTS}:
+        found, more = compare_instruments(read_instruments(both), numbers)
         comparisons += found
         remarks += more
     return Replication(TITLE, tuple(comparisons), tuple(remarks))
 
 
-def find_files(folder: Path) -> tuple[dict[Key, Path], list[str]]:
-    """The files of the study in a folder, and what to say about others.
+def data_of(kind: str, name: str) -> Key | None:
+    """Data set, and of Kaggle's files the region, from the letters of a file's name.
 
-    Returns:
-        Paths by ``("kaggle", data set, region)`` or ``("instruments", data set)``. Case, blanks,
-        hyphens and underscores in names do not count.
-
-    Raises:
-        UsageError: there is no such folder, none of the files in it, or one of them twice.
+    >>> data_of("kaggle", "mnisttaipeicity2"), data_of("instruments", "cifar10")
+    (('mnist', 'taipei'), ('cifar10',))
     """
-    try:
-        there = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(
-            f"the folder {folder} cannot be read: {error.strerror}", f"name one with {WANTED}"
-        ) from error
-    files: dict[Key, Path] = {}
-    remarks = []
-    for path in there:
-        match = _FILE.fullmatch(path.name)
-        if match is None:
-            continue
-        key = _key(match[1].casefold(), _letters(match[2]))
-        if key is None:
-            remarks.append(f"{path.name} is left out: the paper has no such data set or region")
-            continue
-        if key in files:
-            raise UsageError(
-                f"{files[key]} and {path.name} are the same table of {' in '.join(key[1:])}",
-                "leave only one of them in the folder",
-            )
-        files[key] = path
-    if not files:
-        raise UsageError(f"no file of the study in {folder}", f"looked for {WANTED}")
-    return files, remarks
-
-
-def _key(kind: str, name: str) -> Key | None:
-    """Data set, and of Kaggle's files the region, from the letters of a file's name."""
     dataset = next((one for one in DATASETS if name.startswith(one)), None)
     if dataset is None:
         return None
     rest = name.removeprefix(dataset)
-    if kind == "instruments":
-        return None if rest else (kind, dataset)
+    if kind == INSTRUMENTS:
+        return None if rest else (dataset,)
     # "Taipei City" in the rows; some files carry the number of an attempt.
-    region = next((one for one in REGIONS if rest.startswith(_letters(one))), None)
-    return None if region is None else (kind, dataset, region)
+    region = next((one for one in REGIONS if rest.startswith(letters(one))), None)
+    return None if region is None else (dataset, region)
 
 
-def _letters(text: str) -> str:
-    return re.sub("[^a-z0-9]", "", text.casefold())
+def read_trainings(files: Mapping[Key, Path]) -> tuple[pd.DataFrame, list[str]]:
+    """Read CodeCarbon's rows of all data sets and regions.
+
+    Args:
+        files: by data set and region.
+
+    Returns:
+        A row a training: ``dataset``, ``region``, ``architecture``, ``sound`` (no impossible
+        total), and the columns of `joulelab.replication.codecarbon_rows.CodeCarbonRows`; and what
+        to know about them.
+
+    Raises:
+        DatasetError: a file is not CodeCarbon's, or the order of its rows does not tell the
+            architectures.
+    """
+    frames = []
+    remarks: list[str] = []
+    for (dataset, region), path in files.items():
+        read = read_emissions(path)
+        rows = read.trainings.assign(
+            dataset=dataset,
+            region=region,
+            architecture=architectures(path, read.trainings, remarks),
+            sound=~read.is_impossible(*READINGS.values()),
+        )
+        frames.append(rows)
+        remarks.append(f"{path.name}: {read.trap}")
+        if len(read.impossible):
+            remarks.append(f"{path.name}: {in_words(read.impossible, formats.number)}")
+        remarks += [f"{path.name}: {line}" for line in _shared(rows)]
+    return pd.concat(frames, ignore_index=True), remarks
+
+
+def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[str]:
+    """The architecture of each row, by its place; see the head of this module.
+
+    Args:
+        path: of the file, for messages.
+        rows: in order of time: ``line``, ``run_id`` and ``duration_s`` of each training.
+        remarks: doubts are added to these.
+
+    Raises:
+        DatasetError: the rows are not three equal parts, a run_id changes within one, or ResNet50
+            would be faster throughout than another.
+    """
+    each, rest = divmod(len(rows), len(ARCHITECTURES))
+    if rest:
+        raise DatasetError(
+            f"{path} has {len(rows)} rows, which are not {len(ARCHITECTURES)} architectures with "
+            "as many trainings each",
+            f"needed: the trainings of {formats.listing(ARCHITECTURES)}, in this order",
+        )
+    run_ids = rows["run_id"].to_list()
+    for row in range(1, len(rows)):
+        if row % each and run_ids[row] != run_ids[row - 1]:
+            raise DatasetError(
+                f"{path}, line {rows['line'].iloc[row]}: the run_id changes within the "
+                f"{each} trainings of {ARCHITECTURES[row // each]}",
+                "the architecture of a row is known by its place; put the rows of each "
+                f"architecture together: {formats.listing(ARCHITECTURES)}",
+            )
+    names = list(np.repeat(ARCHITECTURES, each))
+    _check_durations(path, rows, names, remarks)
+    return names
+
+
+def _check_durations(path: Path, rows: pd.DataFrame, names: list[str], remarks: list[str]) -> None:
+    """ResNet50 takes longest wherever the architecture is known."""
+    durations = rows["duration_s"].groupby(np.array(names))
+    median, least, most = durations.median(), durations.min(), durations.max()
+    for other in ARCHITECTURES[:-1]:
+        if most[LAST] < least[other]:
+            raise DatasetError(
+                f"{path}: every training in the place of {LAST} is shorter than those in that of "
+                f"{other}, and it takes longer",
+                f"the rows are in another order; needed: {formats.listing(ARCHITECTURES)}",
+            )
+        if median[LAST] <= median[other]:
+            remarks.append(
+                f"{path.name}: the trainings in the place of {LAST} are not the longest; their "
+                "architecture is doubtful"
+            )
+
+
+def _shared(rows: pd.DataFrame) -> list[str]:
+    """The run_ids that several architectures share."""
+    return [
+        f"run_id {run} is shared by {formats.listing(list(group['architecture'].unique()))}"
+        for run, group in rows.groupby("run_id", sort=False)
+        if group["architecture"].nunique() > 1
+    ]
+
+
+def _compare_places(rows: pd.DataFrame, numbers: Iterable[Published]) -> list[Comparison]:
+    """Printed statistics on rows as they stand, then on trainings; mean energies; intensities."""
+    part = (
+        ""
+        if len(rows) == TRAININGS
+        else f"of {len(rows)} trainings; the printed number is of {TRAININGS}"
+    )
+    sound = rows[rows["sound"]]
+    left_out = len(rows) - len(sound)
+    gone = f"{formats.count(left_out, 'impossible training')} left out" if left_out else ""
+    as_they_stand, per_training = _statistics(rows, CUMULATIVE), _statistics(sound, "")
+    means = sound.groupby(["dataset", "region", "architecture"])["energy_j"].mean() / J_PER_KWH
+    counted = rows[rows["cumulative_energy_j"] > 0]
+    ratios = counted["cumulative_emissions_g"] / counted["cumulative_energy_j"]
+    intensities = {
+        region: float(there.mean()) * J_PER_KWH / G_PER_KG
+        for region, there in ratios.groupby(counted["region"])
+    }
+    read = set(zip(sound["dataset"], sound["region"], strict=True))
+    found = []
+    for one in numbers:
+        if one.table == AS_THEY_STAND:
+            value, reason = as_they_stand[one.cell]
+            known = Recomputed(value, joined(reason, part))
+        elif one.table == PER_TRAINING:
+            value, reason = per_training[one.cell]
+            known = Recomputed(value, joined(reason, CORRECTED, gone, part))
+        elif one.table == MEAN:
+            region, architecture = one.cell.split(".")
+            if (one.dataset, region) not in read:
+                continue
+            energy_kwh = means.get((one.dataset, region, architecture))
+            known = Recomputed(energy_kwh, FIRST_READING if architecture == LAST else "")
+        elif one.table == INTENSITY and one.cell in intensities:
+            known = Recomputed(intensities[one.cell])
+        else:
+            continue
+        found.append(Comparison(one, known))
+    return found
+
+
+def _statistics(rows: pd.DataFrame, prefix: str) -> dict[str, tuple[float, str]]:
+    """Every statistic and, where it is not defined, the reason, by cell."""
+    cells: dict[str, tuple[float, str]] = {}
+    for name, column in READINGS.items():
+        table = kruskal(rows, ["architecture", "region"], prefix + column)
+        for row in table.to_dict("records"):
+            cell, reason = f"{name}.{row['factor']}", str(row["reason"])
+            cells[f"{cell}.H"] = float(row["h"]), reason
+            cells[f"{cell}.p"] = float(row["p"]), reason
+        cells[f"{name}.dataset.point_biserial"] = point_biserial(rows, prefix + column)
+    return cells
+
+
+def point_biserial(rows: pd.DataFrame, column: str) -> tuple[float, str]:
+    """The point-biserial correlation of a reading with the data set, and why there is none.
+
+    Args:
+        rows: a row a training, with ``dataset``.
+        column: the reading.
+
+    >>> rows = pd.DataFrame({"dataset": ["cifar10"] * 2 + ["mnist"] * 2, "e": [1.0, 2, 3, 4]})
+    >>> round(point_biserial(rows, "e")[0], 3)
+    -0.894
+    """
+    first = rows["dataset"] == DATASETS[0]
+    if rows["dataset"].nunique() < len(DATASETS):
+        return math.nan, "there is only one data set"
+    share = float(first.mean())
+    apart = float(rows.loc[first, column].mean() - rows.loc[~first, column].mean())
+    spread = float(rows[column].std(ddof=0))
+    if not spread:
+        return math.nan, "all readings are the same"
+    return apart * math.sqrt(share * (1 - share)) / spread, ""

@@ -13,47 +13,35 @@ line and a concordance are not in the paper.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.agreement import Agreement, agreement
-from joulelab.analysis.concordance import Correlation
-from joulelab.analysis.impossible import in_words
+from joulelab.analysis.correlation import Correlation
+from joulelab.analysis.negative_energy import in_words
 from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rows import J_PER_KWH
-from joulelab.replication.published import Comparison, Published, Recomputed, joined
-from joulelab.replication.xu2023_printed import (
+from joulelab.replication.published import (
     ALL,
-    BOTH_INSTRUMENTS,
-    INSTRUMENTS,
-    RATIO,
-    SOUND,
+    Comparison,
+    Published,
+    Recomputed,
+    joined,
 )
 from joulelab.tabular.reader import read_table
 
+TABLE = "CodeCarbon / wattmeter"
+SOUND = "CodeCarbon / wattmeter, sound readings"
+RATIO = "ratio"
+"""The cell with the printed range of the ratio."""
+TRAININGS = 18
 WH_J = 3600.0
 ENDS = "end of its 95 % interval"
 CODECARBON, WATTMETER = "codecarbon_j", "wattmeter_j"
 PARTS = {f"codecarbon_{part}_kwh": f"codecarbon_{part}_j" for part in ("cpu", "gpu", "ram")}
-NAMES = ("dataset", "architecture", "repetition")
-
-
-@dataclass(frozen=True)
-class WithinPrinted(Comparison):
-    """A recomputed number beside a printed range that it should lie in."""
-
-    @property
-    def agrees(self) -> bool | None:
-        """Whether it lies between the ends, at two decimals."""
-        value = self.value
-        if not isinstance(value, float):
-            return None
-        return RATIO[0] <= round(value, 2) <= RATIO[1]
 
 
 def read_instruments(files: Mapping[str, Path]) -> pd.DataFrame:
@@ -76,7 +64,9 @@ def _read(path: Path, dataset: str) -> pd.DataFrame:
     table = read_table(path, DatasetError)
     in_joules = table.column("wattmeter_energy_j") or not table.column("wattmeter_energy_wh")
     wall = "wattmeter_energy_j" if in_joules else "wattmeter_energy_wh"
-    table.require(*NAMES[1:], "codecarbon_energy_kwh", wall)
+    architecture, repetition, *_ = table.require(
+        "architecture", "repetition", "codecarbon_energy_kwh", wall
+    )
     columns = {
         "codecarbon_energy_kwh": (CODECARBON, J_PER_KWH),
         wall: (WATTMETER, 1.0 if in_joules else WH_J),
@@ -89,18 +79,21 @@ def _read(path: Path, dataset: str) -> pd.DataFrame:
             if (found := table.column(name))
         }
     )
-    trainings = zip(*(table.texts(name) for name in table.require(*NAMES[1:])), strict=True)
+    trainings = zip(table.texts(architecture), table.texts(repetition), strict=True)
     return frame.assign(
         dataset=dataset,
-        run=[f"{dataset}.{architecture}.{number}" for architecture, number in trainings],
+        run=[f"{dataset}.{network}.{number}" for network, number in trainings],
     )
 
 
-def compare_instruments(runs: pd.DataFrame) -> tuple[list[Comparison], list[str]]:
+def compare_instruments(
+    runs: pd.DataFrame, numbers: Iterable[Published]
+) -> tuple[list[Comparison], list[str]]:
     """The ratio of every training, and what is printed, with and without impossible readings.
 
     Args:
         runs: what `read_instruments` gave.
+        numbers: what is printed.
 
     Returns:
         The comparisons, and what to say about impossible readings.
@@ -108,75 +101,53 @@ def compare_instruments(runs: pd.DataFrame) -> tuple[list[Comparison], list[str]
     Raises:
         UsageError: no training has two sound readings.
     """
+    printed = {(one.table, one.cell): one.text for one in numbers}
     everything = agreement(runs, CODECARBON, WATTMETER, "run")
     parts = [name for name in PARTS.values() if name in runs]
     sound = agreement(runs, CODECARBON, WATTMETER, "run", parts)
     part = (
         ""
-        if len(runs) == BOTH_INSTRUMENTS
-        else f"of {formats.count(len(runs), 'training')}; the printed number is of "
-        f"{BOTH_INSTRUMENTS}"
+        if len(runs) == TRAININGS
+        else f"of {formats.count(len(runs), 'training')}; the printed number is of {TRAININGS}"
     )
     wrong = {
         str(run): in_words(group, formats.joules)
         for run, group in sound.impossible.groupby("run", sort=False)
     }
+    ratios = zip(everything.runs["run"], everything.runs["ratio"], strict=True)
     found = [
-        _within(
-            str(row["run"]).partition(".")[0],
-            str(row["run"]),
-            float(row["ratio"]),
-            wrong.get(str(row["run"]), ""),
+        Comparison(
+            Published(TABLE, run.partition(".")[0], f"{RATIO}.{run}", printed[TABLE, RATIO]),
+            Recomputed(float(ratio), wrong.get(run, "")),
         )
-        for row in everything.runs.to_dict("records")
+        for run, ratio in ratios
     ]
-    found += _summary(INSTRUMENTS, everything, part)
+
+    def add(table: str, agreed: Agreement, part: str) -> None:
+        for cell, (value, note) in _statistics(agreed).items():
+            number = Published(table, ALL, cell, printed.get((table, cell), ""))
+            found.append(Comparison(number, Recomputed(value, joined(note, agreed.reason, part))))
+
+    add(TABLE, everything, part)
     remarks = []
     if wrong:
         gone = f"without {formats.count(len(wrong), 'training')} with an impossible reading"
-        found += _summary(SOUND, sound, joined(gone, part))
-        remarks.append(f"CodeCarbon / wattmeter: {in_words(sound.impossible, formats.joules)}")
+        add(SOUND, sound, joined(gone, part))
+        remarks.append(f"{TABLE}: {in_words(sound.impossible, formats.joules)}")
     return found, remarks
 
 
-def _within(dataset: str, run: str, ratio: float, note: str) -> Comparison:
-    text = f"{RATIO[0]:.2f} to {RATIO[1]:.2f}"
-    return WithinPrinted(
-        Published(INSTRUMENTS, dataset, f"ratio.{run}", text), Recomputed(ratio, note)
-    )
-
-
-def _summary(table: str, found: Agreement, part: str) -> list[Comparison]:
-    """Ratio, correlation, limits, line and factor over all trainings."""
-    ratios = found.runs["ratio"]
-    printed = {
-        "ratio.min": (f"{RATIO[0]:.2f}", float(ratios.min()), ""),
-        "ratio.max": (f"{RATIO[1]:.2f}", float(ratios.max()), ""),
-        "r": ("0.981", found.pearson.value, _interval(found.pearson)),
-    }
-    lines = [
-        Comparison(
-            Published(table, ALL, cell, text),
-            Recomputed(_known(value), joined(note, found.reason, part)),
-        )
-        for cell, (text, value, note) in printed.items()
-    ]
-    return lines + [
-        Comparison(
-            Published(table, ALL, cell, ""),
-            Recomputed(_known(value), joined(note, found.reason, part)),
-        )
-        for cell, (value, note) in _not_printed(found).items()
-    ]
-
-
-def _not_printed(found: Agreement) -> dict[str, tuple[float, str]]:
-    """What the paper could have printed, with a note."""
+def _statistics(found: Agreement) -> dict[str, tuple[float, str]]:
+    """What the paper prints, then what it could have printed; each with a note."""
     ratios, apart, line = found.ratios, found.differences, found.passing_bablok
     factor = found.calibration.factor
     grows = "the difference grows with the energy, so read the ratio"
     of_difference = grows if found.proportional.found else ""
+    r = found.pearson
     return {
+        "ratio.min": (float(found.runs["ratio"].min()), ""),
+        "ratio.max": (float(found.runs["ratio"].max()), ""),
+        "r": (r.value, f"95 %: {formats.interval(r.low, r.high, formats.effect)}"),
         "ratio.mean": (float(found.runs["ratio"].mean()), ""),
         "ratio.geometric_mean": (ratios.mean.value, ""),
         "ratio.geometric_mean.low": (ratios.mean.low, ENDS),
@@ -199,11 +170,3 @@ def _not_printed(found: Agreement) -> dict[str, tuple[float, str]]:
         "calibration_factor.low": (factor.low, ENDS),
         "calibration_factor.high": (factor.high, ENDS),
     }
-
-
-def _interval(correlation: Correlation) -> str:
-    return f"95 %: {formats.interval(correlation.low, correlation.high, formats.effect)}"
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -12,19 +12,19 @@ Two ways in which the paper and its data differ run through these numbers:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.clusters import HIGH, LOW, clusters
-from joulelab.analysis.increase import increase
+from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.trade_off import HIGH, LOW, clusters
 from joulelab.analysis.variation import summarise_variation, variation
-from joulelab.replication.published import Cells, Recomputed, agree, finite, joined, left_out
-from joulelab.replication.raw_data import CONFIGURATION, RawData
+from joulelab.replication.published import Cells, Recomputed, agree, joined, left_out
+from joulelab.replication.yarally2023_data import CONFIGURATION, RawData
 
 ENERGY = "energy_j"
 LEVELS = {"linear_layers": (3, 7), "conv_layers": (1, 4), "relu": (False, True)}
@@ -43,7 +43,7 @@ def recompute_architecture(raw: RawData, printed: Mapping[tuple[str, str], str])
     """Every number that the paper prints about one data set.
 
     Args:
-        raw: what `joulelab.replication.raw_data.read_architecture` gave.
+        raw: what `joulelab.replication.yarally2023_data.read_architecture` gave.
         printed: by table and cell, what is printed for this data set.
     """
     return {
@@ -56,9 +56,13 @@ def recompute_architecture(raw: RawData, printed: Mapping[tuple[str, str], str])
     }
 
 
-def recompute_architecture_together(raws: Sequence[RawData]) -> Cells:
-    """Every number that the paper prints about both data sets together."""
-    frames = [raw.frame for raw in raws]
+def recompute_architecture_together(raws: Mapping[str, RawData]) -> Cells:
+    """Every number that the paper prints about both data sets together.
+
+    Args:
+        raws: the table of each data set, by its name.
+    """
+    frames = [raw.frame for raw in raws.values()]
     return {
         ("Table II", "trainings"): Recomputed(
             sum(map(len, frames)), _more_rounds([_most_common(_sets(frame)) for frame in frames])
@@ -111,31 +115,26 @@ def _kruskal(frame: pd.DataFrame, printed: Mapping[tuple[str, str], str]) -> Cel
         row, text = right[factor], printed["Table IV", f"{factor}.eta_squared"]
         eta, eta_k8 = float(row["eta_squared"]), float(papers[factor]["eta_squared"])
         reason = str(row["reason"]) or str(papers[factor]["reason"])
-        dropped = left_out(int(row["dropped"]))
         p = float(row["p"])
         values: dict[str, tuple[float | str, str]] = {
             "H": (float(row["h"]), ""),
             "p": (p, "too small for a floating-point number" if p == 0 else ""),
-            "eta_squared": (
-                eta,
-                _wrong_k(text, eta, eta_k8, int(row["k"])),
-            ),
+            "eta_squared": (eta, _wrong_k(text, eta, eta_k8, int(row["k"]))),
             "eta_squared_k8": (eta_k8, "with the paper's k = 8, the number of configurations"),
             "magnitude": (str(row["magnitude"]), ""),
         }
         for name, (value, note) in values.items():
-            known = value if isinstance(value, str) else finite(value)
-            cells["Table IV", f"{factor}.{name}"] = (
-                Recomputed(known, joined(note, dropped))
-                if known not in {None, ""}
-                else Recomputed(None, joined(reason, dropped))
+            known = bool(value) if isinstance(value, str) else math.isfinite(value)
+            cells["Table IV", f"{factor}.{name}"] = Recomputed(
+                value if known else None,
+                joined(note if known else reason, left_out(int(row["dropped"]))),
             )
     return cells
 
 
 def _wrong_k(text: str, eta: float, eta_k8: float, k: int) -> str:
     """Why eta squared with the right k is not what is printed, if that is why."""
-    if not np.isfinite(eta_k8) or agree(text, eta) or not agree(text, eta_k8):
+    if not math.isfinite(eta_k8) or agree(text, eta) or not agree(text, eta_k8):
         return ""
     return f"k is the number of levels, {k}; the paper put in the {PAPERS_K} configurations"
 
@@ -147,7 +146,7 @@ def _clusters(raw: RawData) -> Cells:
     cells: Cells = {}
     for cluster in (HIGH, LOW):
         for name, column in COLUMNS_OF_TABLE_V.items():
-            value = None if found.reason else finite(float(table[cluster][column]))
+            value = None if found.reason else float(table[cluster][column])
             about = raw.accuracy_note if "accuracy" in name else ""
             cells["Table V", f"{cluster}.{name}"] = Recomputed(value, joined(note, about))
     for name in ("mean", "max"):
@@ -160,12 +159,12 @@ def _clusters(raw: RawData) -> Cells:
 
 
 def _increases(frame: pd.DataFrame) -> Cells:
-    table = _rows_by(increase(frame, CONFIGURATION, ENERGY, between=LEVELS), "factor")
+    table = _rows_by(factor_increase(frame, CONFIGURATION, ENERGY, between=LEVELS), "factor")
     cells: Cells = {}
     for factor in CONFIGURATION:
         row = table[factor]
         cells["Section VI-B", f"{factor}.mean_increase_pct"] = Recomputed(
-            finite(float(row["increase_percent"])),
+            float(row["increase_percent"]),
             joined(str(row["reason"]), left_out(int(row["dropped"]))),
         )
     cells["Section VII-B", "conv_layers.mean_increase_pct.rounded"] = cells[
@@ -190,12 +189,10 @@ def _variation(frames: Sequence[pd.DataFrame], about: str) -> Cells:
         ("max", runs.maximum, rounds.maximum),
     ):
         other = f"over the means of the rounds {formats.decimals(of_rounds, 4)}"
-        cells["Section VI-B", f"cv.{name}"] = Recomputed(
-            finite(value), joined(about, other, *shared)
-        )
+        cells["Section VI-B", f"cv.{name}"] = Recomputed(value, joined(about, other, *shared))
     above = int((table["cv"] >= 0.01).sum())  # noqa: PLR2004 - the limit of section IV-D
     cells["Section IV-D", "cv.limit"] = Recomputed(
-        finite(runs.maximum),
+        runs.maximum,
         joined(
             f"the largest of {runs.n}; {formats.count(above, 'configuration')} at or above 0.01, "
             "and the paper's own maximum is 0.018",

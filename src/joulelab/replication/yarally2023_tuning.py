@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.convergence import convergence, running_best
-from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.convergence import convergence, running_best, score_rounds
 from joulelab.replication.published import (
     Cells,
     Recomputed,
@@ -23,12 +22,10 @@ from joulelab.replication.published import (
     cut_off,
     decimals,
     difference,
-    finite,
     joined,
     left_out,
 )
-from joulelab.replication.raw_data import NETWORKS, SEARCH, STRATEGIES, RawData
-from joulelab.replication.yarally2023_printed import optimum_cell
+from joulelab.replication.yarally2023_data import NETWORKS, SEARCH, STRATEGIES, RawData
 
 SETTING = ["network", "hyperparameters"]
 TEST_IMAGES = 10_000
@@ -45,7 +42,7 @@ def recompute_tuning(raw: RawData, printed: Mapping[tuple[str, str], str]) -> Ce
     """Every number that the paper prints about one data set.
 
     Args:
-        raw: what `joulelab.replication.raw_data.read_tuning` gave.
+        raw: what `joulelab.replication.yarally2023_data.read_tuning` gave.
         printed: by table and cell, what is printed for this data set.
     """
     curves = _curves(raw.frame)
@@ -137,7 +134,7 @@ def _optima(raw: RawData, curves: pd.DataFrame, printed: Mapping[tuple[str, str]
             for hyperparameters in (5, 3):
                 search = (network, strategy, hyperparameters)
                 names = [
-                    ("Table III", optimum_cell(network, strategy, hyperparameters, what))
+                    ("Table III", f"{network}.{strategy}.{hyperparameters}.{what}")
                     for what in ("accuracy", "round")
                 ]
                 if search not in by_search:
@@ -212,7 +209,7 @@ def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
     optima = pd.concat([_by_setting(one, name) for name, one in curves.items()])
     bests, rounds = (_by_strategy(optima, what) for what in ("optimum_accuracy", "optimum_round"))
     bayesian = rounds["bayesian"].dropna()
-    mean_round = finite(float(bayesian.mean())) if len(bayesian) else None
+    mean_round = float(bayesian.mean()) if len(bayesian) else None
     late = [f"{setting} in round {int(at)}" for setting, at in bayesian.items() if at > USUAL_ROUND]
     marks = "" if not late else "the paper does not say how far from 27 an outlier is; counted: "
     return {

@@ -26,7 +26,7 @@ from joulelab.analysis.comparison import (
     ratio_interval,
     ratio_of_means,
 )
-from joulelab.analysis.optimum import optimum_uncertainty
+from joulelab.analysis.convergence import optimum_uncertainty
 from joulelab.report.experiment import GROSS, NET, Experiment
 from joulelab.report.tables import STRATEGY, Omitted, Table
 from joulelab.study.run_frames import HYPERPARAMETERS

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.dominance import dominance
+from joulelab.analysis.assumptions import equal_variances, normality
 from joulelab.analysis.interaction import interactions
-from joulelab.analysis.normality import normality
-from joulelab.analysis.variances import equal_variances
+from joulelab.analysis.two_samples import dominance
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.outcome import Outcome, energy_of_runs
 from joulelab.report.tables import SIGNIFICANT_P, Omitted, Table, no_energy, too_many_pairs

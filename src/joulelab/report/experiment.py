@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words, without_impossible
+from joulelab.analysis.convergence import Score
+from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
-from joulelab.analysis.rounds import Score
+from joulelab.energy.reading import Status
+from joulelab.study.kind import kinds
 from joulelab.study.results import Results
-from joulelab.study.trust import STUDY, code_in, unapproved
+from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
@@ -123,6 +125,7 @@ class Experiment:
 
 def experiments(results: Results) -> list[Experiment]:
     """Every experiment of a study, in the order of the study file."""
+    _load_kinds(results.spec)
     frame, readings = results.to_frame(), results.energy_frame()
     own = not unapproved([code_in(results.folder / STUDY)])
     found = []
@@ -154,6 +157,14 @@ def experiments(results: Results) -> list[Experiment]:
             )
         )
     return found
+
+
+def _load_kinds(study: Mapping[str, Any]) -> None:
+    """Load plug-ins that the user has run before, where a kind of the study is not known yet."""
+    wanted = {table.get("kind") for table in study["experiment"].values()}
+    plugins = study.get("plugins")
+    if wanted - {*kinds.names()} and isinstance(plugins, list):
+        load_approved([file for file in plugins if isinstance(file, str)])
 
 
 def experiment_of_table(
@@ -194,7 +205,7 @@ def experiment_of_table(
     if known and STATUS in frame:
         stated = frame.loc[frame[energy].notna(), STATUS]
         stated = stated[stated.isin(STATUSES)]
-        status = joint_status(stated) if len(stated) else status
+        status = Status.of_set(stated) if len(stated) else status
     basis = EnergyBasis(energy if known else None, status, said)
     return Experiment(
         name=name,
@@ -220,7 +231,7 @@ def _without_impossible(
     """
     if not len(runs) or not energies:
         return runs, 0, ()
-    kept, found = without_impossible(runs, energies, "configuration")
+    kept, found = without_negative_energy(runs, energies, "configuration")
     if not len(found):
         return runs, 0, ()
     wrong = (kept[list(energies)].isna() & runs[list(energies)].notna()).any(axis=1)
@@ -261,7 +272,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, joint_status(runs.loc[net | gross, STATUS]), tuple(remarks))
+    return EnergyBasis(column, Status.of_set(runs.loc[net | gross, STATUS]), tuple(remarks))
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:
@@ -324,14 +335,6 @@ def _measurements(runs: pd.DataFrame) -> int:
 
 def _of(frame: pd.DataFrame, experiment: str) -> pd.DataFrame:
     return frame[frame["experiment"] == experiment] if len(frame) else frame
-
-
-def joint_status(statuses: Iterable[object]) -> str:
-    """One word for the status of several figures; what is missing among them does not count."""
-    found = {str(status) for status in statuses} - {"missing"}
-    if not found:
-        return "missing"
-    return found.pop() if len(found) == 1 else "partly estimated"
 
 
 def missing_reasons(readings: pd.DataFrame) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulelab import formats
-from joulelab.analysis.normality import normality
+from joulelab.analysis.assumptions import normality
 from joulelab.report.experiment import Experiment
 from joulelab.report.factor_effects import FIXED, effects
 from joulelab.report.ledger import StudyEnergy

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from joulelab import formats
-from joulelab.report.experiment import joint_status
+from joulelab.energy.reading import Status
 from joulelab.report.instruments.section import instrument_tables
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
@@ -79,7 +79,7 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     return StudyEnergy(
         gross_j=float(energy.sum()) if known.any() else None,
         error_j=float(errors.sum()) if errors is not None and errors.notna().all() else None,
-        status=joint_status(ledger.loc[known, "energy_status"]),
+        status=Status.of_set(ledger.loc[known, "energy_status"]),
         duration_s=float(rows["duration_s"].sum()),
         unknown=int((~known).sum()),
         parts=parts.loc[order, columns].reset_index(drop=True),

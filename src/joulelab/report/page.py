@@ -18,8 +18,7 @@ from joulelab.report import (
     pictures,
     rendering,
 )
-from joulelab.report.chapter import Shown
-from joulelab.report.chapters import chapter, trainings
+from joulelab.report.chapter import Shown, chapter, trainings
 from joulelab.report.claims import CLASSES, Scope, scopes
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.findings import study_finding

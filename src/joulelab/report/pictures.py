@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from joulelab import formats
+from joulelab.analysis.assumptions import qq
 from joulelab.analysis.convergence import convergence, running_best
-from joulelab.analysis.normality import qq
-from joulelab.analysis.pareto import pareto
+from joulelab.analysis.trade_off import pareto
 from joulelab.analysis.variation import summarise_variation
 from joulelab.present.axes import Axis, Reference, percent_tick
 from joulelab.present.bars import histogram, stacked_bars

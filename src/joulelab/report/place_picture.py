@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from joulelab import formats
+from joulelab.energy.reading import Status
 from joulelab.present.axes import Axis, tenfold
 from joulelab.present.curves import curves
 from joulelab.present.style import GREY, Look, looks
-from joulelab.report.experiment import joint_status
 from joulelab.report.pictures import Picture
 from joulelab.report.place_tables import co2e_means
 from joulelab.report.places import Booked
@@ -41,7 +41,7 @@ def co2e_picture(panels: Mapping[str, Booked]) -> Picture | Omitted:
     drawn = every[every["co2e_g"] > 0]
     if not len(drawn):
         return Omitted(KEY, title, "no run has an energy above 0 at a place of known intensity.")
-    status = joint_status(one.status for one in panels.values())
+    status = Status.of_set(one.status for one in panels.values())
     figure = place_figure(frames, f"CO2e of a run, {{unit}} ({status})")
     least, most = (drawn.loc[drawn["co2e_g"] == end].iloc[0] for end in _ends(drawn))
     alt = (

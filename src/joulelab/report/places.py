@@ -26,8 +26,9 @@ from joulelab.energy.carbon.footprint import (
     names_series,
 )
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, mean_intensity
+from joulelab.energy.reading import Status
 from joulelab.errors import JoulelabError, UsageError
-from joulelab.report.experiment import AVERAGED, GROSS, Experiment, joint_status
+from joulelab.report.experiment import AVERAGED, GROSS, Experiment
 
 CONFIGURATION = "configuration"
 
@@ -183,7 +184,7 @@ def book(experiment: Experiment, places: Sequence[Place], pue: float, by: str) -
         grams=np.column_stack([grams for grams, _ in columns]),
         places=tuple(places),
         reasons=tuple(reason for _, reason in columns),
-        status=joint_status(measured["energy_status"]) if len(measured) else "missing",
+        status=Status.of_set(measured["energy_status"]) if len(measured) else "missing",
         remarks=tuple(remarks),
     )
 

@@ -3,7 +3,7 @@
 ::
 
     few samples     one line, in steps: a value stands until the next one, as it is integrated
-    many samples    a band from the lowest to the highest of each stretch of time, and its mean
+    many samples    a band from the lowest to the highest of each span of time, and its mean
     none            a gap; what is unknown is not zero, nor what it was before
 """
 
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from joulelab import formats
 from joulelab.energy.figure import longest_step_s
-from joulelab.energy.tape import Floats
+from joulelab.energy.sample_buffer import Floats
 from joulelab.errors import TraceError, UsageError
 from joulelab.present.axes import Axis
 from joulelab.present.curves import curves

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.prediction.hindsight import Hindsight, hindsight
-from joulelab.report.experiment import joint_status
+from joulelab.analysis.prediction.scores import Hindsight, hindsight
+from joulelab.energy.reading import Status
 from joulelab.study.predicted_runs import predicted_runs
-from joulelab.study.prediction import Cost
-from joulelab.study.prediction_record import SessionPrediction, session_predictions
+from joulelab.study.prediction import Cost, SessionPrediction, session_predictions
 from joulelab.study.results import Results
 
 
@@ -157,7 +156,7 @@ def prediction_quality(results: Results) -> PredictionQuality | str:
         unpredicted=len(finished) - len(ended),
         waited_s=float(ended["waited_s"].sum()),
         basis=tuple(dict.fromkeys(basis for one in sessions for basis in one.basis)),
-        status=joint_status(
+        status=Status.of_set(
             finished.loc[finished["run_id"].isin(known["run_id"]), "energy_status"]
         ),
         time=_compared(TIME, ended, said),

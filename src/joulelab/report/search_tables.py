@@ -8,8 +8,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.search import WITHIN
-from joulelab.analysis.convergence import convergence
-from joulelab.analysis.optimum import optimum_uncertainty, winners
+from joulelab.analysis.convergence import convergence, optimum_uncertainty, winners
 from joulelab.analysis.ranking import Ranking, rank_treatments
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import SIGNIFICANT_P, STRATEGY, Omitted, Table, rounds

@@ -15,11 +15,10 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.search import SUBSTANTIAL
-from joulelab.analysis.clusters import Clusters, clusters
-from joulelab.analysis.convergence import convergence
-from joulelab.analysis.increase import increase
-from joulelab.analysis.missing import ENERGY
-from joulelab.analysis.rounds import score_rounds
+from joulelab.analysis.convergence import convergence, score_rounds
+from joulelab.analysis.factor_increase import factor_increase
+from joulelab.analysis.frames import ENERGY
+from joulelab.analysis.trade_off import Clusters, clusters
 from joulelab.analysis.variation import variation
 from joulelab.report.experiment import Experiment, once
 
@@ -124,7 +123,7 @@ def increases(experiment: Experiment) -> Table | Omitted:
     key, title = "increase", "Mean increase in energy by factor"
     if (omitted := no_energy(experiment, key, title)) is not None:
         return omitted
-    whole = increase(experiment.measured, experiment.varied, str(experiment.energy.column))
+    whole = factor_increase(experiment.measured, experiment.varied, str(experiment.energy.column))
     raw = whole[whole["increase_percent"].notna()].reset_index(drop=True)
     if not len(raw):
         return Omitted(key, title, sentence(whole["reason"], "no factor has two levels"))

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from joulelab.analysis.claims.claim import Verdict
 from joulelab.report import conditions
-from joulelab.report.chapters import chapter, trainings
+from joulelab.report.chapter import chapter, trainings
 from joulelab.report.claims import Scope, effect_words, scopes
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.report.ledger import study_energy

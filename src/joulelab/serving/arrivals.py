@@ -21,17 +21,16 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.registry import Registry
-from joulelab.serving.calls import Written, build, require, written
-
-_RATE = "f must be a rate above 0, in requests per second"
+from joulelab.serving.call_syntax import BuiltFromCall, build, call_text, require
 
 
-class ArrivalProcess(Written, ABC):
+class ArrivalProcess(BuiltFromCall, ABC):
     """When requests come; all randomness is the generator's."""
 
     @property
@@ -77,7 +76,26 @@ class ArrivalProcess(Written, ABC):
 
 
 @dataclass(frozen=True)
-class UniformJitter(ArrivalProcess):
+class _AtMeanRate(ArrivalProcess):
+    """Base of the processes that are told their mean rate, f."""
+
+    f: float
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "f must be a rate above 0, in requests per second", self.f)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Mean rate in requests per second."""
+        return self.f
+
+    def at_rate(self, rate_per_s: float) -> Self:
+        """The same process with another f."""
+        return replace(self, f=rate_per_s)
+
+
+@dataclass(frozen=True)
+class UniformJitter(_AtMeanRate):
     """A steady beat with uniform jitter.
 
     Args:
@@ -88,32 +106,22 @@ class UniformJitter(ArrivalProcess):
         UsageError: a number is impossible.
     """
 
-    f: float
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        require(_positive(self.f), self, _RATE)
+        super().__post_init__()
         require(0 <= self.jitter < 1, self, "jitter must be at least 0 and below 1")
-
-    @property
-    def rate_per_s(self) -> float:
-        """Mean rate in requests per second."""
-        return self.f
 
     def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(count,) arrival times in seconds."""
         return np.cumsum(rng.uniform(1 - self.jitter, 1 + self.jitter, count) / self.f)
 
-    def at_rate(self, rate_per_s: float) -> UniformJitter:
-        """The same jitter at another rate."""
-        return replace(self, f=rate_per_s)
-
     def __str__(self) -> str:
-        return written("uniform-jitter", self.f, self.jitter)
+        return call_text("uniform-jitter", self.f, self.jitter)
 
 
 @dataclass(frozen=True)
-class Poisson(ArrivalProcess):
+class Poisson(_AtMeanRate):
     """Arrivals that know nothing of each other.
 
     Args:
@@ -123,30 +131,16 @@ class Poisson(ArrivalProcess):
         UsageError: it is not above 0.
     """
 
-    f: float
-
-    def __post_init__(self) -> None:
-        require(_positive(self.f), self, _RATE)
-
-    @property
-    def rate_per_s(self) -> float:
-        """Mean rate in requests per second."""
-        return self.f
-
     def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(count,) arrival times in seconds."""
         return np.cumsum(rng.exponential(1 / self.f, count))
 
-    def at_rate(self, rate_per_s: float) -> Poisson:
-        """A Poisson process of another rate."""
-        return Poisson(rate_per_s)
-
     def __str__(self) -> str:
-        return written("poisson", self.f)
+        return call_text("poisson", self.f)
 
 
 @dataclass(frozen=True)
-class Bursty(ArrivalProcess):
+class Bursty(_AtMeanRate):
     """Bursts and silence: a Poisson process that is switched on and off.
 
     Args:
@@ -158,19 +152,13 @@ class Bursty(ArrivalProcess):
         UsageError: a number is not above 0.
     """
 
-    f: float
     on_s: float = 1.0
     off_s: float = 1.0
 
     def __post_init__(self) -> None:
-        require(_positive(self.f), self, _RATE)
-        require(_positive(self.on_s), self, "on_s must be above 0 seconds")
-        require(_positive(self.off_s), self, "off_s must be above 0 seconds; else write poisson(f)")
-
-    @property
-    def rate_per_s(self) -> float:
-        """Mean rate in requests per second."""
-        return self.f
+        super().__post_init__()
+        _require_positive(self, "on_s must be above 0 seconds", self.on_s)
+        _require_positive(self, "off_s must be above 0 seconds; else write poisson(f)", self.off_s)
 
     def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(count,) arrival times in seconds; whether it begins on or off is drawn too."""
@@ -192,12 +180,8 @@ class Bursty(ArrivalProcess):
         times: NDArray[np.float64] = on_clock_s + gone_s[np.searchsorted(ends_s, on_clock_s)]
         return times
 
-    def at_rate(self, rate_per_s: float) -> Bursty:
-        """The same periods at another rate."""
-        return replace(self, f=rate_per_s)
-
     def __str__(self) -> str:
-        return written("bursty", self.f, on_s=self.on_s, off_s=self.off_s)
+        return call_text("bursty", self.f, on_s=self.on_s, off_s=self.off_s)
 
 
 arrivals: Registry[type[ArrivalProcess]] = Registry(
@@ -236,5 +220,5 @@ def parse_arrivals(text: str, folder: Path | None = None) -> ArrivalProcess:
     return build(arrivals, text, folder=folder)
 
 
-def _positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+def _require_positive(process: ArrivalProcess, rule: str, value: float) -> None:
+    require(math.isfinite(value) and value > 0, process, rule)

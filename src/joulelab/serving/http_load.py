@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -27,10 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.errors import UsageError
-from joulelab.serving.http_connection import ExchangeError
-from joulelab.serving.http_exchanges import LATE, NOT_SENT, TIMED_OUT, Exchanges, Record
-from joulelab.serving.http_pacing import Pacer
-from joulelab.serving.http_pool import Pool, reason
+from joulelab.serving.http_connection import TIMED_OUT, ExchangeError, Pool, reason
+from joulelab.serving.http_results import LATE, NOT_SENT, Exchanges, Record
 from joulelab.serving.http_target import Request, Target
 
 LEAD_S = 0.02
@@ -148,6 +148,45 @@ class HttpLoad:
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
         return await sending.end()
+
+
+class Pacer:
+    """Calls back into the running event loop at given times, within ``with Pacer(...)``.
+
+    An event loop wakes in whole milliseconds (epoll), which is long beside a small network's
+    answer; a thread that waits for a lock with a deadline is woken within some tens of
+    microseconds. It waits for the clock and nothing else, so no answer, however slow, moves a later
+    request.
+
+    Args:
+        due_s: (n,) seconds after `start_s`, never decreasing.
+        start_s: on the monotonic clock, which is that of the event loop.
+        when_due: called in the event loop with the number of each time.
+    """
+
+    def __init__(
+        self, due_s: NDArray[np.float64], start_s: float, when_due: Callable[[int], None]
+    ) -> None:
+        self._due_s = due_s
+        self._start_s = start_s
+        self._when_due = when_due
+        self._loop = asyncio.get_running_loop()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="joulelab pacing", daemon=True)
+
+    def __enter__(self) -> Pacer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        for number, due_s in enumerate(self._due_s):
+            if self._ended.wait(max(0.0, self._start_s + float(due_s) - time.monotonic())):
+                return
+            self._loop.call_soon_threadsafe(self._when_due, number)
 
 
 class _Sending:

@@ -1,4 +1,4 @@
-"""From the bytes of an image to what a network takes, with Pillow and numpy.
+"""Images that requests carry: where they are, and from their bytes to what a network takes.
 
 ::
 
@@ -6,13 +6,15 @@
           -> [0, 1] -> (x - mean) / std by channel
 
 The numbers are those of torchvision's ``Resize``, ``CenterCrop``, ``ToTensor`` and ``Normalize``
-with the mean and the standard deviation of ImageNet, to the last bit. torch is not needed, so that
-a process without it can prepare images too.
+with the mean and the standard deviation of ImageNet, to the last bit. It takes Pillow and numpy, so
+that a process without torch can prepare images too.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
+import mimetypes
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from joulelab.errors import JoulelabError
+from joulelab.errors import JoulelabError, UsageError
 from joulelab.image_limit import check_pixels, large_images_refused
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -35,7 +37,44 @@ _FILES_KEPT = 64
 
 
 class UnreadableImageError(JoulelabError):
-    """What is to be an image is none; the message says why."""
+    """An image cannot be read; the message says why."""
+
+
+def image_files(path: Path) -> tuple[Path, ...]:
+    """The files to send: a file itself, or the images in a folder, by name.
+
+    Args:
+        path: of a file of any kind, or of a folder.
+
+    Raises:
+        UsageError: there is no such file, or no image in the folder.
+    """
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise UsageError(f"{path} does not exist", "name an image, or a folder with images")
+    images = tuple(
+        one
+        for one in sorted(path.iterdir())
+        if one.is_file() and (mimetypes.guess_type(one.name)[0] or "").startswith("image/")
+    )
+    if not images:
+        raise UsageError(f"there is no image in {path}", "their names end in .jpg, .png ...")
+    return images
+
+
+def shipped_photographs() -> tuple[Path, ...]:
+    """The two photographs that scikit-learn ships, found without importing it.
+
+    Raises:
+        UsageError: they are not where they should be.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    if spec is not None and spec.origin is not None:
+        found = sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
+        if found:
+            return tuple(found)
+    raise UsageError("scikit-learn's photographs are not installed", "name an image or a folder")
 
 
 class ImageFiles:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from joulelab.errors import PluginError
 from joulelab.registry import Registry
-from joulelab.serving.calls import Written, build, require, written
+from joulelab.serving.call_syntax import BuiltFromCall, build, call_text, require
 
 SHORTEST_PATIENCE_S = 1e-6
 """A server that is told to ask again sooner asks again after this long."""
@@ -31,7 +31,7 @@ _ROUNDING_S = 1e-9
 _MS_IN_S = 1e3
 
 
-class Policy(Written, ABC):
+class Policy(BuiltFromCall, ABC):
     """Decides, whenever the server is free and somebody waits, how many to serve together."""
 
     @property
@@ -103,8 +103,8 @@ class Fixed(Policy):
 
     def __str__(self) -> str:
         if self.wait_ms is None:
-            return written("fixed", self.n)
-        return written("fixed", self.n, wait_ms=self.wait_ms)
+            return call_text("fixed", self.n)
+        return call_text("fixed", self.n, wait_ms=self.wait_ms)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Greedy(Policy):
         return min(waiting, self.most)
 
     def __str__(self) -> str:
-        return written("greedy", self.most)
+        return call_text("greedy", self.most)
 
 
 policies: Registry[type[Policy]] = Registry(

@@ -3,29 +3,28 @@
 ::
 
     session                                  process
-      Child(...)   ── starts ──────────────>  serve_commands(...)
-      request()    ── name, arguments ─────>    the method of that name
-      receive()    <─ result or Failure ────    what it gives, or why it could not
+      Child(...)   ── starts ──────────────>  makes an object of the class that was named
+      request()    ── name, arguments ─────>    calls its method of that name
+      receive()    <─ result or error ──────    what the method returns or raises
       close()      ── the connection ends ─>  returns
 
-It is a fresh interpreter with the module path of this one, and it does not import the user's
-program again. It is in a process group of its own, so that Ctrl-C reaches the session alone, which
-then ends it; it ends by itself once the process that has started it is gone.
+The process is a fresh interpreter with the module path of this one, and it does not import the
+user's program again. It is in a process group of its own, so that Ctrl-C reaches the session alone,
+which then ends it; it ends by itself once the process that has started it is gone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -41,41 +40,28 @@ _DEATH_S = 5.0
 _LOOK_S = 0.5
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a process could not do what it was told.
-
-    Attributes:
-        message: see `JoulelabError`.
-        hint: see `JoulelabError`.
-        usage: the request is at fault, not the process.
-        unexpected: nobody foresaw it; the message says what was raised where.
-    """
-
-    message: str
-    hint: str = ""
-    usage: bool = False
-    unexpected: bool = False
-
-
 class Child:
-    """A process that carries out commands.
+    """A process that carries out requests.
 
     Args:
         noun: what it is called in messages, for instance ``"server"``.
-        module: its `run` is called with a connection and the descriptors.
-        descriptors: of open files that it takes over.
+        made: ``module:class``; called with the descriptors in the process. The public methods of
+            what it makes are the requests.
+        descriptors: of open files that the process takes over.
 
     Attributes:
         doing: what it is at, for messages: ``"while it loaded ..."``.
+
+    Raises:
+        ServingError: the process cannot be started.
     """
 
-    def __init__(self, noun: str, module: str, descriptors: Sequence[int]) -> None:
+    def __init__(self, noun: str, made: str, descriptors: Sequence[int]) -> None:
         self.noun = noun
         self.doing = ""
         self.connection, theirs = Pipe()
         inherited = (theirs.fileno(), *descriptors)
-        command = [sys.executable, "-P", "-c", _BOOT, ":".join(sys.path), module, str(os.getpid())]
+        command = [sys.executable, "-P", "-c", _BOOT, ":".join(sys.path), made, str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 [*command, *map(str, inherited)],
@@ -112,19 +98,19 @@ class Child:
         """Wait for the result of a request.
 
         Raises:
-            JoulelabError: it could not do it.
-            ServingError: it has died.
+            UsageError: the request is at fault, not the process.
+            ServingError: the process could not do it, or has died.
         """
         try:
             result = self.connection.recv()
         except (EOFError, OSError):
             raise self._death() from None
-        if not isinstance(result, Failure):
-            return result
-        if result.unexpected:
-            failed = f"the {self.noun} process failed {self.doing}: {result.message}"
+        if isinstance(result, JoulelabError):
+            raise result
+        if isinstance(result, Unforeseen):
+            failed = f"the {self.noun} process failed {self.doing}: {result}"
             raise ServingError(failed, "mend that, if it is yours; else report it")
-        raise (UsageError if result.usage else ServingError)(result.message, result.hint)
+        return result
 
     def close(self) -> None:
         """Let it return; where it does not, end it."""
@@ -150,25 +136,29 @@ class Child:
         return ServingError(f"the {self.noun} process {how} {self.doing}".strip(), hint)
 
 
-def begin(module: str, parent: str, connection: str, *descriptors: str) -> None:
+class Unforeseen(Exception):  # noqa: N818 - it is sent, and raised by nobody
+    """What nobody foresaw, and where it was raised; sent in place of a result."""
+
+
+def begin(made: str, parent: str, connection: str, *descriptors: str) -> None:
     """What a process does first; see `Child`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-    run = importlib.import_module(module).run
+    make = pkgutil.resolve_name(made)
     # As low numbers, since `select` takes no others and the session may have many files open.
     lowest = [os.dup(int(descriptor)) for descriptor in descriptors]
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        run(Connection(int(connection)), *lowest)
+        carry_out(Connection(int(connection)), make(*lowest))
     sys.stderr.flush()
     os._exit(0)  # libraries that are torn down take a second, and some complain meanwhile
 
 
-def serve_commands(connection: Connection, commands: Mapping[str, Callable[..., Any]]) -> None:
+def carry_out(connection: Connection, made: object) -> None:
     """Carry out what comes through the connection, until it ends.
 
     Args:
         connection: to the session.
-        commands: functions by the name of the request.
+        made: a request is the name of one of its methods.
     """
     while True:
         try:
@@ -177,13 +167,15 @@ def serve_commands(connection: Connection, commands: Mapping[str, Callable[..., 
             return
         result: Any
         try:
-            result = commands[name](*arguments)
+            result = getattr(made, name)(*arguments)
+        except UsageError as error:  # as a class that the session knows, whatever plug-in raised it
+            result = UsageError(error.message, error.hint)
         except JoulelabError as error:
-            result = Failure(error.message, error.hint, usage=isinstance(error, UsageError))
-        except Exception as error:  # of a policy or an arrival process of one's own
+            result = ServingError(error.message, error.hint)
+        except Exception as error:  # of a user's policy or arrival process
             where = traceback.extract_tb(error.__traceback__)[-1]
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            result = Failure(f"{what} ({where.filename}:{where.lineno})", unexpected=True)
+            result = Unforeseen(f"{what} ({where.filename}:{where.lineno})")
         connection.send(result)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import gc
 import time
-from multiprocessing.connection import Connection
 
 import numpy as np
 
@@ -26,55 +25,13 @@ from joulelab.serving.images import (
     load_decoders,
     prepare,
 )
-from joulelab.serving.process import serve_commands
-from joulelab.serving.queue import SendingEnd
-from joulelab.serving.queue_memory import Geometry, SharedMemory
+from joulelab.serving.queue import Geometry, SendingEnd, SharedMemory
 from joulelab.serving.results import Sendings
-from joulelab.serving.tasks import ImageSource, ServingTask
-
-
-def run(connection: Connection, memory: int, bell: int) -> None:
-    """Carry out the commands ``load`` and ``send`` until the session ends.
-
-    Args:
-        connection: to the session.
-        memory: descriptor of the queue's memory.
-        bell: descriptor of the pipe that wakes the server.
-    """
-    producer = Producer(memory, bell)
-    serve_commands(connection, {"load": producer.load, "send": producer.send})
-
-
-class Payloads:
-    """What requests carry: the bytes of a file, or the image prepared for the model.
-
-    Args:
-        source: of the images.
-    """
-
-    def __init__(self, source: ImageSource) -> None:
-        self._source = source
-        self._read = ImageFiles(source.files).read
-        self._prepared = np.empty((CHANNELS, source.crop, source.crop), np.float32)
-
-    def get(self, image: int) -> memoryview | bytes:
-        """What a request carries; valid until the next call.
-
-        Args:
-            image: position of the file.
-
-        Raises:
-            UnreadableImageError: the file is gone, or is to be prepared here and cannot be.
-        """
-        encoded = self._read(image)
-        if self._source.prepare == "server":
-            return encoded
-        prepare(encoded, self._source.resize, self._source.crop, self._prepared)
-        return self._prepared.data.cast("B")
+from joulelab.serving.tasks import ServingTask
 
 
 class Producer:
-    """What the producer process holds between commands.
+    """What the producer process holds between requests of the session.
 
     Args:
         memory: descriptor of the queue's memory.
@@ -102,8 +59,8 @@ class Producer:
                 "check_arrivals of joulelab.serving.conformance says more",
             )
         self._images = task.images.drawn(task.requests, task.seed)
-        self._payloads = Payloads(task.images)
-        self._limit_bytes = geometry.payload_bytes
+        self._source, self._read = task.images, ImageFiles(task.images.files).read
+        self._prepared = np.empty((CHANNELS, task.images.crop, task.images.crop), np.float32)
         load_decoders()
         gc.collect()
         gc.freeze()
@@ -129,20 +86,18 @@ class Producer:
             except UnreadableImageError as error:
                 unreadable[number] = error.message
             placed = payload is not None and queue.place(payload)
-            _sleep_until(start_s + due_s)
+            time.sleep(max(0.0, start_s + due_s - time.monotonic()))
             if payload is not None and (placed or queue.place(payload)):
                 sent_s[number] = queue.send(number, len(payload)) - start_s
         queue.end()
         return Sendings(self._due_s, sent_s, unreadable)
 
     def _payload(self, image: int) -> memoryview | bytes:
-        payload = self._payloads.get(image)
-        if len(payload) > self._limit_bytes:
+        """The bytes of a file, or the image prepared for the model; valid until the next call."""
+        source, encoded = self._source, self._read(image)
+        if source.prepare == "producer":
+            prepare(encoded, source.resize, source.crop, self._prepared)
+            return self._prepared.data.cast("B")
+        if len(encoded) > self._geometry.payload_bytes:
             raise UnreadableImageError("the file has grown since the queue was made")
-        return payload
-
-
-def _sleep_until(moment_s: float) -> None:
-    remaining_s = moment_s - time.monotonic()
-    if remaining_s > 0:
-        time.sleep(remaining_s)
+        return encoded

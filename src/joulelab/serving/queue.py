@@ -2,55 +2,189 @@
 
 ::
 
+    memory   | sent | freed | ended | done | place 0 | place 1 | ... | place capacity-1 |
     place    | number, bytes, sent_s | what the request carries |
 
     producer ── writes place `sent % capacity`, raises `sent`, rings the bell ──> server
     server   ── serves the oldest first, raises `freed` ──> producer
 
-The bell is a pipe: whoever has heard it reads `sent`, and sees every place that was written before
-it rang. A bell that is full has rung already, so the producer never waits for the server: where
-`sent - freed` is the capacity, the queue is full and the request is dropped.
+Each of the four counts is written by one process and read by others; `done` tells the session how
+far the server is. The bell is a pipe: whoever has heard it reads `sent`, and sees every place that
+was written before it rang. A bell that is full has rung already, so the producer never waits for
+the server: where `sent - freed` is the capacity, the queue is full and the request is dropped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import select
 import struct
+import tempfile
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from joulelab.serving.queue_memory import (
-    ENDED,
-    FREED,
-    HEADER_BYTES,
-    LABEL_BYTES,
-    SENT,
-    Geometry,
-    SharedMemory,
-)
+from joulelab.errors import UsageError
 
+_SENT, _FREED, _ENDED, _DONE = range(4)
 _LABEL = struct.Struct("qqd")
-_EARS = 65536
+
+HEADER_BYTES = mmap.PAGESIZE
+MEMORY_SHARE = 0.5
+"""Share of the free memory of the machine that a queue may take."""
+
+_CACHE_LINE = 64
+_CELL = _CACHE_LINE // 8
+_MEBI = 2**20
+_BELL_BYTES = 65536
 _FOREVER_S = 1e6
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """How large a queue is.
+
+    Attributes:
+        capacity: places.
+        payload_bytes: what a request carries at most.
+    """
+
+    capacity: int
+    payload_bytes: int
+
+    @property
+    def place_bytes(self) -> int:
+        """Bytes of one place, whole cache lines."""
+        return -(-(_LABEL.size + self.payload_bytes) // _CACHE_LINE) * _CACHE_LINE
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the whole memory."""
+        return HEADER_BYTES + self.capacity * self.place_bytes
+
+    def offset(self, position: int) -> int:
+        """Where the place of a request begins in the memory.
+
+        Args:
+            position: of the request among all that have entered.
+        """
+        return HEADER_BYTES + position % self.capacity * self.place_bytes
+
+    def check(self, available_bytes: int) -> None:
+        """Refuse a queue that does not fit.
+
+        Args:
+            available_bytes: free memory of the machine.
+
+        Raises:
+            UsageError: says how much the queue would take.
+        """
+        room = int(MEMORY_SHARE * available_bytes)
+        if self.total_bytes > room:
+            raise UsageError(
+                f"a queue of {self.capacity:,} places of {self.place_bytes / _MEBI:.3g} MiB takes "
+                f"{self.total_bytes / _MEBI:,.0f} MiB, and {available_bytes / _MEBI:,.0f} MiB of "
+                "memory are free",
+                f"give it at most {max(0, room // self.place_bytes):,} places (capacity)",
+            )
+
+
+class SharedMemory:
+    """The memory of a queue as one process sees it.
+
+    Args:
+        descriptor: of a file that is large enough.
+        size_bytes: how much of it to map.
+    """
+
+    def __init__(self, descriptor: int, size_bytes: int = HEADER_BYTES) -> None:
+        self._map = mmap.mmap(descriptor, size_bytes)
+        self.bytes = memoryview(self._map)
+        # As native whole numbers, because only those are read and written in one piece.
+        self._cells = self.bytes[:HEADER_BYTES].cast("q")
+
+    def __getitem__(self, count: int) -> int:
+        return self._cells[count * _CELL]
+
+    def __setitem__(self, count: int, value: int) -> None:
+        self._cells[count * _CELL] = value
+
+    @property
+    def done(self) -> int:
+        """How far the server is, for whoever watches: requests, or batches."""
+        return self[_DONE]
+
+    @done.setter
+    def done(self, number: int) -> None:
+        self[_DONE] = number
+
+    def reset(self) -> None:
+        """Begin a window: nothing was sent."""
+        for count in (_SENT, _FREED, _ENDED, _DONE):
+            self[count] = 0
+
+    def close(self) -> None:
+        """Unmap the memory."""
+        self._cells.release()
+        self.bytes.release()
+        self._map.close()
+
+
+class QueueFiles:
+    """The open files of a queue, made by the session and taken over by its processes.
+
+    Attributes:
+        memory: descriptor of a file without a name: it is gone with the last process that has it
+            open.
+        ear: the end of the bell that the server listens at; reading does not block.
+        bell: the end that the producer rings; writing does not block.
+        header: the counts of the memory, as the session sees them.
+    """
+
+    def __init__(self) -> None:
+        self.memory = _new_memory()
+        self.ear, self.bell = os.pipe()
+        os.set_blocking(self.ear, False)
+        os.set_blocking(self.bell, False)
+        self.resize(HEADER_BYTES)
+        self.header = SharedMemory(self.memory)
+
+    def resize(self, size_bytes: int) -> None:
+        """Give all memory back, and make room for so much; at least `HEADER_BYTES`."""
+        os.ftruncate(self.memory, HEADER_BYTES)
+        os.ftruncate(self.memory, size_bytes)
+
+    def close(self) -> None:
+        """Unmap the memory and close the files."""
+        self.header.close()
+        for descriptor in (self.memory, self.ear, self.bell):
+            os.close(descriptor)
+
+
+def _new_memory() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("joulelab-queue")
+    with tempfile.TemporaryFile() as file:  # not every system has the other
+        return os.dup(file.fileno())
+
+
 class Request(NamedTuple):
-    """One that waits in the queue.
+    """A request that waits in the queue.
 
     Attributes:
         number: from 0, in the order in which requests are due.
         payload_bytes: how much it carries.
         sent_s: when it entered the queue, on the monotonic clock.
-        place: where it lies.
+        offset: where its place begins in the memory.
     """
 
     number: int
     payload_bytes: int
     sent_s: float
-    place: int
+    offset: int
 
 
 class SendingEnd:
@@ -75,9 +209,9 @@ class SendingEnd:
         Returns:
             Whether there was a place.
         """
-        if self._sent - self._memory[FREED] >= self._geometry.capacity:
+        if self._sent - self._memory[_FREED] >= self._geometry.capacity:
             return False
-        start = self._offset() + LABEL_BYTES
+        start = self._geometry.offset(self._sent) + _LABEL.size
         self._memory.bytes[start : start + len(payload)] = payload
         return True
 
@@ -88,20 +222,17 @@ class SendingEnd:
             The time on the monotonic clock.
         """
         sent_s = time.monotonic()
-        _LABEL.pack_into(self._memory.bytes, self._offset(), number, payload_bytes, sent_s)
+        offset = self._geometry.offset(self._sent)
+        _LABEL.pack_into(self._memory.bytes, offset, number, payload_bytes, sent_s)
         self._sent += 1
-        self._memory[SENT] = self._sent
+        self._memory[_SENT] = self._sent
         self._ring()
         return sent_s
 
     def end(self) -> None:
         """Say that there will be no more requests."""
-        self._memory[ENDED] = 1
+        self._memory[_ENDED] = 1
         self._ring()
-
-    def _offset(self) -> int:
-        place = self._sent % self._geometry.capacity
-        return HEADER_BYTES + place * self._geometry.place_bytes
 
     def _ring(self) -> None:
         # A bell that is full has rung so often that the server will look in any case.
@@ -139,16 +270,15 @@ class ReceivingEnd:
     def receive(self) -> None:
         """Look at what has arrived."""
         try:
-            os.read(self._bell, _EARS)
+            os.read(self._bell, _BELL_BYTES)
         except BlockingIOError:
             return
-        self.ended = bool(self._memory[ENDED])  # before `sent`, which then is the last word
-        sent, capacity = self._memory[SENT], self._geometry.capacity
+        self.ended = bool(self._memory[_ENDED])  # before `sent`, which then is the last word
+        sent = self._memory[_SENT]
         for position in range(self._received, sent):
-            place = position % capacity
-            offset = HEADER_BYTES + place * self._geometry.place_bytes
+            offset = self._geometry.offset(position)
             number, payload_bytes, sent_s = _LABEL.unpack_from(self._memory.bytes, offset)
-            self._requests.append(Request(number, payload_bytes, sent_s, place))
+            self._requests.append(Request(number, payload_bytes, sent_s, offset))
         self._received = sent
 
     def wait(self, timeout_s: float) -> None:
@@ -166,10 +296,14 @@ class ReceivingEnd:
 
     def payload(self, request: Request) -> memoryview:
         """What a request carries, as long as its place is not released."""
-        start = HEADER_BYTES + request.place * self._geometry.place_bytes + LABEL_BYTES
+        start = request.offset + _LABEL.size
         return self._memory.bytes[start : start + request.payload_bytes]
 
     def release(self, count: int) -> None:
         """Give the places of the oldest requests that were taken back to the producer."""
         self._freed += count
-        self._memory[FREED] = self._freed
+        self._memory[_FREED] = self._freed
+
+    def answered(self, count: int) -> None:
+        """Tell whoever watches that so many more requests are answered."""
+        self._memory.done += count

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from joulelab.errors import ServingError, UsageError, quoted
 from joulelab.serving.images import CHANNELS
-from joulelab.serving.model_source import ModelSource
+from joulelab.serving.tasks import ModelSource, one_line
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
@@ -58,7 +58,7 @@ class ServedModel:
             self._module.to(device)
         except RuntimeError as error:
             raise UsageError(
-                f"the model {source} cannot be brought to {device}: {_line(error)}",
+                f"the model {source} cannot be brought to {device}: {one_line(error)}",
                 "choose a device that is there and has room",
             ) from error
 
@@ -122,7 +122,7 @@ class ServedModel:
             if not _out_of_memory(error):
                 raise ServingError(
                     f"the model {self.source} failed on a batch of {len(images)}: "
-                    f"{type(error).__name__}: {_line(error)}",
+                    f"{type(error).__name__}: {one_line(error)}",
                     f"call it with a tensor {tuple(images.shape)} by itself to see where",
                 ) from error
             return False
@@ -172,7 +172,3 @@ def _out_of_memory(error: Exception) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -9,6 +9,8 @@
     session ── load, serve ──> server  <── bell, memory ── producer <── load, send ── session
             <─ Answers ──────                                       ── Sendings ────>
 
+What a process can be asked are the public methods of `server.Server` and `producer.Producer`.
+
 After an error, and after Ctrl-C, both processes are gone; the next `load` starts new ones.
 """
 
@@ -16,22 +18,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any, Self
 
 import psutil
 
-from joulelab.errors import UsageError
+from joulelab.errors import JoulelabError, UsageError
 from joulelab.serving.images import prepared_bytes
 from joulelab.serving.process import Child
-from joulelab.serving.queue_memory import (
-    HEADER_BYTES,
-    Geometry,
-    SharedMemory,
-    new_memory,
-    resize_memory,
-)
+from joulelab.serving.queue import HEADER_BYTES, Geometry, QueueFiles
 from joulelab.serving.results import Batches, Served, served
 from joulelab.serving.tasks import BatchTask, Loaded, ServingTask
 
@@ -68,8 +65,7 @@ class ServingSession:
         self.threads = threads
         self._server: Child | None = None
         self._producer: Child | None = None
-        self._descriptors: tuple[int, ...] = ()
-        self._memory: SharedMemory | None = None
+        self._files: QueueFiles | None = None
         self._loaded: ServingTask | BatchTask | None = None
 
     def __enter__(self) -> Self:
@@ -95,13 +91,8 @@ class ServingSession:
         """
         task.check()
         self._loaded = None
-        try:
+        with self._processes_ended_by_errors(sparing=UsageError):
             loaded = self._load_window(task) if isinstance(task, ServingTask) else self._load(task)
-        except UsageError:
-            raise  # the processes are well
-        except BaseException:
-            self._kill()
-            raise
         self._loaded = task
         return loaded
 
@@ -113,26 +104,20 @@ class ServingSession:
             progress: called with the number of answered requests and of all.
 
         Raises:
-            UsageError: another task was loaded, or a policy of one's own misbehaves.
+            UsageError: another task was loaded, or a user's policy misbehaves.
             ServingError: the model fails, or a process dies.
         """
         self._check_loaded(task)
-        server, producer, memory = self._server, self._producer, self._memory
+        server, producer = self._server, self._producer
         assert server is not None, "made by load"
         assert producer is not None, "made by load"
-        assert memory is not None, "made by load"
-        server.doing = producer.doing = f"while {task.model} was served by {task.policy}"
-        try:
-            memory.reset()
+        with self._processes_ended_by_errors():
             start_s = time.monotonic() + LEAD_S
-            server.request("serve")
-            producer.request("send", start_s)
-            answers, sendings = self._results(
-                (server, producer), lambda done: progress(done, task.requests)
+            answers, sendings = self._ask(
+                f"while {task.model} was served by {task.policy}",
+                {server: ("serve",), producer: ("send", start_s)},
+                lambda done: progress(done, task.requests),
             )
-        except BaseException:
-            self._kill()
-            raise
         drawn = task.images.drawn(task.requests, task.seed).tolist()
         return served(sendings, answers, start_s, [task.images.name(image) for image in drawn])
 
@@ -149,8 +134,6 @@ class ServingSession:
         """
         self._check_loaded(task)
         assert self._server is not None, "made by load"
-        assert self._memory is not None, "made by load"
-        self._server.doing = f"while {task.model} ran batches of {task.size}"
         began_s = time.monotonic()
 
         def show(done: int) -> None:
@@ -158,56 +141,75 @@ class ServingSession:
             likely = int(done * max(1.0, task.seconds / elapsed_s))
             progress(done, min(max(likely, task.least_batches), task.most_batches))
 
-        try:
-            self._memory.reset()
-            self._server.request("run_batches")
-            batches: Batches = self._results((self._server,), show)[0]
-        except BaseException:
-            self._kill()
-            raise
+        with self._processes_ended_by_errors():
+            doing = f"while {task.model} ran batches of {task.size}"
+            batches: Batches = self._ask(doing, {self._server: ("run_batches",)}, show)[0]
         return batches
 
     def close(self) -> None:
         """End both processes. A second call does nothing."""
-        for child in (self._producer, self._server):
-            if child is not None:
-                child.close()
-        self._forget()
+        self._end(Child.close)
 
     def _load_window(self, task: ServingTask) -> Loaded:
-        server = self._started_server()
-        producer = self._started_producer()
-        server.doing = producer.doing = f"while {task.model} was loaded"
-        payload = (
-            prepared_bytes(task.images.crop)
-            if task.images.prepare == "producer"
-            else task.images.largest_file_bytes()
+        server, files = self._started_server()
+        if self._producer is None:
+            made = "joulelab.serving.producer:Producer"
+            self._producer = Child("producer", made, (files.memory, files.bell))
+        prepared = task.images.prepare == "producer"
+        payload_bytes = (
+            prepared_bytes(task.images.crop) if prepared else task.images.largest_file_bytes()
         )
-        geometry = Geometry(task.capacity, payload)
-        resize_memory(self._descriptors[0], HEADER_BYTES)
+        geometry = Geometry(task.capacity, payload_bytes)
+        files.resize(HEADER_BYTES)
         geometry.check(psutil.virtual_memory().available)
-        resize_memory(self._descriptors[0], geometry.total_bytes)
-        server.request("load", task, geometry)
-        producer.request("load", task, geometry)
-        loaded: Loaded = self._results((server, producer))[0]
+        files.resize(geometry.total_bytes)
+        load = ("load", task, geometry)
+        doing = f"while {task.model} was loaded"
+        loaded: Loaded = self._ask(doing, {server: load, self._producer: load})[0]
         return loaded
 
     def _load(self, task: BatchTask) -> Loaded:
-        server = self._started_server()
-        server.doing = f"while {task.model} was loaded"
-        resize_memory(self._descriptors[0], HEADER_BYTES)
-        server.request("load_batches", task)
-        loaded: Loaded = server.receive()
+        server, files = self._started_server()
+        files.resize(HEADER_BYTES)
+        doing = f"while {task.model} was loaded"
+        loaded: Loaded = self._ask(doing, {server: ("load_batches", task)})[0]
         return loaded
 
-    def _results(
-        self, children: Sequence[Child], show: Callable[[int], None] | None = None
+    def _started_server(self) -> tuple[Child, QueueFiles]:
+        if self._server is None or self._files is None:
+            files = self._files = QueueFiles()
+            made = "joulelab.serving.server:Server"
+            self._server = Child("server", made, (files.memory, files.ear))
+            try:
+                self._ask("while it started", {self._server: ("use", self.device, self.threads)})
+            except UsageError:
+                self._end(Child.kill)
+                raise
+        return self._server, self._files
+
+    def _ask(
+        self,
+        doing: str,
+        requests: Mapping[Child, tuple[Any, ...]],
+        show: Callable[[int], None] | None = None,
     ) -> list[Any]:
-        """What each child answers; raises once one of them fails or dies."""
-        assert self._memory is not None, "made by load"
+        """What each child answers to its request; raises once one of them fails or dies.
+
+        Args:
+            doing: what they are at, for messages.
+            requests: the name of a method and its arguments, by child.
+            show: of a window, or of batches: called now and then with how far the server is; the
+                error of one child ends it. Elsewhere an error waits for what the others answer.
+        """
+        assert self._files is not None, "made with the server"
+        if show is not None:
+            self._files.header.reset()
+        for child, (name, *arguments) in requests.items():
+            child.doing = doing
+            child.request(name, *arguments)
         results: dict[Child, Any] = {}
         errors: list[UsageError] = []
-        pending = list(children)
+        pending = list(requests)
         while pending:
             ready = wait([child.connection for child in pending], _LOOK_S)
             for child in [one for one in pending if one.connection in ready]:
@@ -216,57 +218,37 @@ class ServingSession:
                     results[child] = child.receive()
                 except UsageError as error:
                     errors.append(error)
-            if show is not None:
-                if errors:
-                    raise errors[0]
-                show(self._memory.done)
-        if errors:
-            raise errors[0]  # only now: what the others have answered is no longer under way
-        return [results[child] for child in children]
-
-    def _started_server(self) -> Child:
-        if self._server is None:
-            self._make_memory()
-            memory, ear, _ = self._descriptors
-            self._server = Child("server", "joulelab.serving.server", (memory, ear))
-            self._server.doing = "while it started"
-            self._server.request("use", self.device, self.threads)
-            try:
-                self._server.receive()
-            except UsageError:
-                self._kill()
-                raise
-        return self._server
-
-    def _started_producer(self) -> Child:
-        if self._producer is None:
-            memory, _, bell = self._descriptors
-            self._producer = Child("producer", "joulelab.serving.producer", (memory, bell))
-        return self._producer
-
-    def _make_memory(self) -> None:
-        ear, bell = os.pipe()
-        os.set_blocking(ear, False)
-        os.set_blocking(bell, False)
-        self._descriptors = (new_memory(), ear, bell)
-        resize_memory(self._descriptors[0], HEADER_BYTES)
-        self._memory = SharedMemory(self._descriptors[0])
+            if show is not None and not errors:
+                show(self._files.header.done)
+            if errors and (show is not None or not pending):
+                raise errors[0]
+        return [results[child] for child in requests]
 
     def _check_loaded(self, task: ServingTask | BatchTask) -> None:
         if self._loaded is None or self._loaded != task:
             raise UsageError("this task is not loaded", "call load with the same task before")
 
-    def _kill(self) -> None:
+    @contextmanager
+    def _processes_ended_by_errors(
+        self, sparing: type[JoulelabError] | tuple[()] = ()
+    ) -> Iterator[None]:
+        """End both processes where an error, or Ctrl-C, leaves them amid their work.
+
+        Args:
+            sparing: an error after which they are well.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, sparing):
+                self._end(Child.kill)
+            raise
+
+    def _end(self, how: Callable[[Child], None]) -> None:
         for child in (self._producer, self._server):
             if child is not None:
-                child.kill()
-        self._forget()
-
-    def _forget(self) -> None:
+                how(child)
         self._server = self._producer = self._loaded = None
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors = ()
+        if self._files is not None:
+            self._files.close()
+            self._files = None

@@ -1,25 +1,102 @@
-"""What a serving session is asked to do, as plain data that every process understands."""
+"""What a serving session is asked to do, as plain data that every process understands.
+
+A model is not sent from one process to another. What is sent is the name of a function and its
+arguments, and the server process builds the model, on its own device, in its own memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.errors import UsageError, quoted
+from joulelab.errors import JoulelabError, ServingError, UsageError, quoted
 from joulelab.registry import load_plugin
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
-from joulelab.serving.model_source import ModelSource
 from joulelab.serving.policies import Policy, parse_policy
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+    from torch import nn
 
 _ARRIVALS, _IMAGES = 0, 1
+"""What is drawn from the seed of a task: the generator of each is ``default_rng((seed, name))``."""
+_HINT = "write it as module:attribute, for instance my_models:small_network"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A factory and its arguments.
+
+    Attributes:
+        factory: ``module:attribute``; called with the options it gives an ``nn.Module`` that takes
+            images (n, 3, S, S), float32.
+        options: keyword arguments of the factory, plain data.
+        path: folders that are searched for the module before all others.
+    """
+
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{self.factory}({options})" if options else self.factory
+
+    def load(self) -> nn.Module:
+        """Import the factory and call it.
+
+        Raises:
+            UsageError: the factory cannot be imported, or what it gives is no ``nn.Module``.
+            ServingError: the factory raises.
+        """
+        from torch import nn
+
+        factory = self._import()
+        try:
+            model = factory(**self.options)
+        except JoulelabError:
+            raise
+        except Exception as error:
+            raise ServingError(
+                f"the model {self} cannot be built: {type(error).__name__}: {one_line(error)}",
+                "call the factory with these options by itself to see where",
+            ) from error
+        if not isinstance(model, nn.Module):
+            raise UsageError(
+                f"the model {self} is a {type(model).__name__} and no torch.nn.Module",
+                "let the factory return the network",
+            )
+        return model
+
+    def _import(self) -> Callable[..., Any]:
+        name, _, attribute = self.factory.partition(":")
+        if not name or not attribute:
+            raise UsageError(f"the model {quoted(self.factory)} names no factory", _HINT)
+        sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
+        importlib.invalidate_caches()
+        try:
+            found: Any = importlib.import_module(name)
+        except Exception as error:  # whatever a module of the user's raises while it is imported
+            raise UsageError(
+                f"the model {quoted(self.factory)}: {name} cannot be imported: "
+                f"{type(error).__name__}: {one_line(error)}",
+                f"run python -c 'import {name}' in the folder it lies in",
+            ) from error
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
+        if not callable(found):
+            raise UsageError(
+                f"the model {quoted(self.factory)}: {name} has no such function", _HINT
+            )
+        factory: Callable[..., Any] = found
+        return factory
 
 
 @dataclass(frozen=True)
@@ -246,6 +323,11 @@ class Loaded:
     parameters: int
     largest: int | None = None
     remarks: Sequence[str] = ()
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split())
 
 
 def _require_at_least(least: int, **values: int) -> None:

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from joulelab import formats
 from joulelab.errors import UsageError
 from joulelab.serving.arrivals import ArrivalProcess
-from joulelab.serving.calls import require, written
-from joulelab.tabular.moments import spread
+from joulelab.serving.call_syntax import call_text, require
+from joulelab.tabular.moments import read_moments, spread
 from joulelab.tabular.reader import PARQUET_MAGIC, decode, parse_table, read_bytes, read_table
 from joulelab.tabular.table import Heading, Table, with_dates
 
@@ -137,7 +137,7 @@ class Trace(ArrivalProcess):
     def __str__(self) -> str:
         given = {"rate_per_s": self._asked_per_s, "column": self._column}
         named = {name: value for name, value in given.items() if value is not None}
-        return written("trace", self.file, **named)
+        return call_text("trace", self.file, **named)
 
 
 def _at_rate(path: Path, times_s: Times, asked_per_s: float | None) -> tuple[float, Times]:
@@ -238,7 +238,7 @@ def _times(table: Table, column: str | None) -> tuple[Times, float, list[str]]:
     """(n,) times in the order of the file, to what they were cut, and what is to be said."""
     table = table if column else with_dates(table)
     name, lasted = _columns(table, column)
-    moments = table.moments(name, assumed=UTC)
+    moments = read_moments(table, name, assumed=UTC)
     times_s, resolution_s = moments.seconds, moments.resolution_s
     remarks = [remark for remark in moments.remarks if moments.changes]
     if lasted:

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from joulelab.energy.reading import Measurement, Reading, Status, Total, total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Reading, Status, Total, total
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.study.store import PlannedRun, Store
 

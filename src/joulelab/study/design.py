@@ -9,14 +9,13 @@ group: the repetitions of a round may be trained together.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted, suggestion
-from joulelab.study.seeds import derive_seed
 
 Level = str | int | float | bool
 Place = tuple[int, int]
@@ -32,8 +31,8 @@ class Factor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configuration(ABC):
-    """One combination of levels; each kind of work adds what it means.
+class Configuration:
+    """One combination of levels; most kinds add what it means for their workload.
 
     Attributes:
         experiment: name of the experiment within the study.
@@ -54,16 +53,19 @@ class Configuration(ABC):
         """Experiment and name: unique within the study."""
         return self.experiment, self.name
 
-    @abstractmethod
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
-        """For each block the groups in it, in order, each as rounds and repetitions."""
+        """For each block the groups in it, in order, each as rounds and repetitions.
+
+        Unless a kind says otherwise, a repetition of every configuration is in each block.
+        """
+        return [[[(0, repetition)]] for repetition in range(self.repetitions)]
 
     def memory_bytes(self) -> int:
         """What a run takes at least, by arithmetic alone; 0 where that depends on the data."""
         return 0
 
-    def check(self) -> None:  # noqa: B027 - most configurations have nothing more to check
-        """Look for what cannot be run, before anything is.
+    def check(self) -> None:
+        """Look for what cannot be run; most configurations have nothing to check.
 
         Raises:
             UsageError: says what is impossible.
@@ -153,3 +155,17 @@ def _word(level: Level) -> str:
     if isinstance(level, bool):
         return "on" if level else "off"
     return f"{level:g}" if isinstance(level, float) else str(level)
+
+
+def derive_seed(study_seed: int, *identity: str | int) -> int:
+    """A seed for one thing within a study; the same whenever, wherever and after whatever it runs.
+
+    Args:
+        study_seed: the seed in the study file.
+        identity: what is seeded, for instance ``("training", experiment, configuration, 3, 0)``.
+
+    Returns:
+        A whole number from 0 to 2**63 - 1: the first bits of a SHA-256.
+    """
+    text = "\x1f".join([str(study_seed), *map(str, identity)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

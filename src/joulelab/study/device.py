@@ -23,6 +23,9 @@ class Device:
     model: str
 
 
+CPU = Device("cpu", "cpu", "CPU")
+
+
 def find_device(name: str) -> Device:
     """The device that a study asks for.
 
@@ -32,10 +35,12 @@ def find_device(name: str) -> Device:
     Raises:
         SpecError: a GPU is asked for and torch has none of that index.
     """
+    if name == "cpu":
+        return CPU
     import torch
 
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return Device("cpu", "cpu", "CPU")
+    if name == "auto" and not torch.cuda.is_available():
+        return CPU
     index = int(name.partition(":")[2] or 0)
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise SpecError(

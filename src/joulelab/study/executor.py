@@ -22,16 +22,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from joulelab.energy.idle import wait_until_idle
 from joulelab.energy.lock import DeviceLock
-from joulelab.energy.presence import Presence
-from joulelab.energy.reading import Measurement
-from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.overlap import Presence
+from joulelab.energy.recorder import Recorder, Window, wait_until_idle
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.energy.utilisation import Utilisation, utilisation
 from joulelab.errors import JoulelabError, StoreError
 
-SIGN_INTERVAL_S = 2.0
+HEARTBEAT_INTERVAL_S = 2.0
 
 State = Literal["finished", "failed", "interrupted"]
 Progress = Callable[[int, int], None]
@@ -54,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class SignOfLife:
+class Heartbeat:
     """What a job has done and used so far: epochs of a training, or requests of a window."""
 
     done: int
@@ -62,7 +61,7 @@ class SignOfLife:
     measurement: Measurement
 
 
-Doable = TypeVar("Doable", bound=Job)
+JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
 
 
@@ -114,28 +113,28 @@ class Preparation:
     error: str | None = None
 
 
-class Executor(ABC, Generic[Doable, Result]):
-    """Carries out jobs of one kind of work, one measured job at a time on a device."""
+class Executor(ABC, Generic[JobT, Result]):
+    """Carries out jobs of one workload, one measured job at a time on a device."""
 
     @abstractmethod
-    def prepare(self, job: Doable) -> Preparation:
+    def prepare(self, job: JobT) -> Preparation:
         """What must be done once before a job; what it raises is an outcome, not an error."""
 
     @abstractmethod
-    def run(self, job: Doable, on_sign: Callable[[SignOfLife], None]) -> Outcome[Result]:
+    def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
         """Carry out and measure a job; what it raises is an outcome, not an error.
 
         Args:
             job: what to do.
-            on_sign: called every two seconds, from a thread of its own.
+            on_heartbeat: called every two seconds, from a thread of its own.
         """
 
 
-class LocalExecutor(Executor[Doable, Result]):
+class LocalExecutor(Executor[JobT, Result]):
     """Works on this machine, with the recorder that it is given.
 
     Args:
-        recorder: started; its meters read the device that works.
+        recorder: started; its meters read the device that does the work.
         domain: energy domain of that device, ``"cpu"`` or ``"gpu:<n>"``.
         cool_down_s: longest wait for idle power before a job.
         on_wait: told, in words, what is being waited for.
@@ -153,26 +152,26 @@ class LocalExecutor(Executor[Doable, Result]):
         self._cool_down_s = cool_down_s
         self._on_wait = on_wait
 
-    def _get_ready(self, job: Doable) -> None:
+    def _get_ready(self, job: JobT) -> None:
         """What needs no device: it is done before the lock is taken, and not measured."""
 
-    def _lay_out(self, job: Doable) -> None:
+    def _lay_out(self, job: JobT) -> None:
         """What must lie on the device when the work begins: done under the lock, not measured."""
 
-    def _lay_out_if_possible(self, job: Doable) -> None:
+    def _lay_out_if_possible(self, job: JobT) -> None:
         # What fails here fails again in the work itself, where it is booked as a failed run.
         with contextlib.suppress(Exception):
             self._lay_out(job)
 
     @abstractmethod
-    def _prepare(self, job: Doable) -> bool:
+    def _prepare(self, job: JobT) -> bool:
         """Prepare on the device; whether there was anything to be done."""
 
     @abstractmethod
-    def _carry_out(self, job: Doable, progress: Progress) -> Result:
+    def _carry_out(self, job: JobT, progress: Progress) -> Result:
         """The work itself, within the window."""
 
-    def prepare(self, job: Doable) -> Preparation:
+    def prepare(self, job: JobT) -> Preparation:
         """Prepare on this machine, measured."""
         self._get_ready(job)
         state: State = "finished"
@@ -192,7 +191,7 @@ class LocalExecutor(Executor[Doable, Result]):
         measurement = window.close() if window is not None else None
         return Preparation(state, done, waiting.close(), measurement, error)
 
-    def run(self, job: Doable, on_sign: Callable[[SignOfLife], None]) -> Outcome[Result]:
+    def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
         """Carry out and measure a job on this machine."""
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
@@ -206,19 +205,19 @@ class LocalExecutor(Executor[Doable, Result]):
             waited = waiting.close()
             with Presence([self._domain], job.label) as presence:
                 began_s = time.monotonic()
-                outcome = self._measured(job, waited, on_sign)
+                outcome = self._measured(job, waited, on_heartbeat)
                 measurement = presence.flagged(outcome.measurement, began_s)
             return replace(outcome, measurement=measurement, locked_out_s=locked_out_s)
 
     def _measured(
-        self, job: Doable, waited: Measurement, on_sign: Callable[[SignOfLife], None]
+        self, job: JobT, waited: Measurement, on_heartbeat: Callable[[Heartbeat], None]
     ) -> Outcome[Result]:
         state: State = "finished"
         result: Result | None = None
         error = details = None
         window = self._recorder.open(job.label)
         try:
-            with _signs_of_life(window, on_sign) as progress:
+            with _heartbeats(window, on_heartbeat) as progress:
                 result = self._carry_out(job, progress)
         except KeyboardInterrupt:
             state = "interrupted"
@@ -238,7 +237,7 @@ class LocalExecutor(Executor[Doable, Result]):
             waited,
             window.trace_columns(),
             about,
-            utilisation(window.stretches, self._domain),
+            utilisation(window.channel_samples, self._domain),
             error,
             details,
         )
@@ -249,16 +248,16 @@ def _message(raised: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _signs_of_life(window: Window, on_sign: Callable[[SignOfLife], None]) -> Iterator[Progress]:
+def _heartbeats(window: Window, on_heartbeat: Callable[[Heartbeat], None]) -> Iterator[Progress]:
     """Report every two seconds from a thread; yields what the work tells of its progress."""
     so_far = (0, 0)
     stop = threading.Event()
     failed: list[Exception] = []
 
     def pulse() -> None:
-        while not stop.wait(SIGN_INTERVAL_S):
+        while not stop.wait(HEARTBEAT_INTERVAL_S):
             try:
-                on_sign(SignOfLife(*so_far, window.so_far()))
+                on_heartbeat(Heartbeat(*so_far, window.so_far()))
             except Exception as error:
                 failed.append(error)
                 return
@@ -267,7 +266,7 @@ def _signs_of_life(window: Window, on_sign: Callable[[SignOfLife], None]) -> Ite
         nonlocal so_far
         so_far = (done, of)
 
-    thread = threading.Thread(target=pulse, name="joulelab-sign-of-life", daemon=True)
+    thread = threading.Thread(target=pulse, name="joulelab-heartbeat", daemon=True)
     thread.start()
     try:
         yield progress

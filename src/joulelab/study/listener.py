@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from joulelab.energy.reading import Total
-    from joulelab.study.executor import SignOfLife
+    from joulelab.study.executor import Heartbeat
     from joulelab.study.plan import Plan
     from joulelab.study.prediction import Prediction
     from joulelab.study.spec import StudySpec
     from joulelab.study.store import PlannedRun
-    from joulelab.study.work import Briefing
+    from joulelab.study.workload import WorkloadSummary
 
 
 class Listener:
@@ -25,8 +25,8 @@ class Listener:
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         """The plan is made; `states` says what earlier sessions have done of it."""
 
-    def loaded(self, briefings: Sequence[Briefing]) -> None:
-        """Everything is loaded; each kind of work says what it works with."""
+    def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
+        """Everything is loaded; each workload says what it works with."""
 
     def doing(self, what: str) -> None:
         """Something other than a run goes on, in words."""
@@ -37,7 +37,7 @@ class Listener:
     def started(self, runs: Sequence[PlannedRun]) -> None:
         """A part has begun."""
 
-    def progress(self, sign: SignOfLife, total: Total) -> None:
+    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
         """The part that runs has used so much so far."""
 
     def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:

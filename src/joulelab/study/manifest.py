@@ -33,7 +33,7 @@ LIBRARIES = (
 
 
 def conditions(spec: StudySpec, device: Device, threads: int, recorder: Recorder) -> dict[str, Any]:
-    """What the results of a session depend on, whatever the work, as plain data.
+    """What the results of a session depend on, whatever the workload, as plain data.
 
     Args:
         spec: the study.

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
-from joulelab.study.design import Configuration, Place, block_order, full_factorial
-from joulelab.study.experiment import ExperimentSpec
-from joulelab.study.seeds import derive_seed
-from joulelab.study.size_limits import check_memory, check_size
+from joulelab.settings import load_limits
+from joulelab.study.design import Configuration, Place, block_order, derive_seed, full_factorial
+from joulelab.study.kind import ExperimentSpec
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
+
+GB = 10**9
+RUNS = "training"
+"""The name under which the seed of every run is derived, whatever its kind: another name would give
+other seeds to the runs of stored studies."""
+
+MANY = 10**15
+"""From here on a number is written as a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def configurations_of(
         SpecError: it excludes what it does not have, or everything.
     """
     configurations = [
-        spec.adapted(experiment.configuration(name, levels, spec.seed))
+        experiment.configuration(name, levels, spec)
         for levels in full_factorial(experiment.factors(), experiment.excluded())
     ]
     names = Counter(one.name for one in configurations)
@@ -127,7 +135,51 @@ def _runs(
             factors=configuration.levels,
             round=number,
             repetition=repetition,
-            seed=derive_seed(study_seed, "training", experiment, name, number, repetition),
+            seed=derive_seed(study_seed, RUNS, experiment, name, number, repetition),
         )
         for offset, (number, repetition) in enumerate(places)
     )
+
+
+def check_size(spec: StudySpec) -> None:
+    """Refuse a study of more runs than this machine lays out; nothing is laid out for it.
+
+    Raises:
+        SpecError: names the experiment, what makes so many, and the limit.
+    """
+    limits, total = load_limits(), 0
+    for name, experiment in spec.experiments().items():
+        levels = [len(factor.levels) for factor in experiment.factors()]
+        counts = experiment.counts()
+        total += math.prod(levels) * math.prod(counts.values())
+        if total > limits.runs:
+            made_of = [f"{_many(math.prod(levels))} configurations"]
+            made_of += [f"{_many(count)} {what}" for what, count in counts.items()]
+            raise SpecError(
+                f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; at "
+                f"most {limits.runs:,} are laid out",
+                f"take fewer of them, or {limits.raised('runs')}",
+            )
+
+
+def check_memory(one: Configuration, needed: int) -> None:
+    """Refuse a configuration of which a run needs more memory than this machine gives it.
+
+    Args:
+        one: the configuration.
+        needed: bytes that a run takes at least.
+
+    Raises:
+        SpecError: says how much, and the limit.
+    """
+    limits = load_limits()
+    if needed > limits.memory_gb * GB:
+        raise SpecError(
+            f"{one.experiment}: {one.name} needs {_many(needed // GB)} GB of memory at least; the "
+            f"limit is {limits.memory_gb:,.1f} GB",
+            f"take smaller batches, images or networks, or {limits.raised('memory_gb')}",
+        )
+
+
+def _many(number: int) -> str:
+    return f"{number:,}" if number < MANY else f"10^{math.log10(number):.0f}"

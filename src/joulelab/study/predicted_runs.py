@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab.errors import StoreCorruptError, quoted
-from joulelab.study.prediction_record import SessionPrediction, session_predictions
+from joulelab.study.prediction import SessionPrediction, session_predictions
 
 COLUMNS = (
     "run_id",

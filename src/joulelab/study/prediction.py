@@ -1,7 +1,7 @@
 """What a study will cost: time and energy of its runs, with ranges.
 
-Runs of the same cost share an `Estimate`; each kind of work says how it comes to one
-(`joulelab.study.training.prediction`, `joulelab.study.inference.prediction`).
+Runs of the same cost share an `Estimate`; each workload says how it comes to one
+(`joulelab.kinds.training.prediction`, `joulelab.kinds.inference.prediction`).
 
 A range is to hold the truth in 95 of 100 cases. With k the estimates, R_k the runs of each, T_k the
 time of one and v_k its variance,
@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from joulelab.energy.reading import Status
@@ -96,6 +96,47 @@ class Estimate:
     error_w: float | None
     status: Status
 
+    @classmethod
+    def assumed(
+        cls,
+        powered_s: float,
+        around_s: float,
+        energy_j: float | None,
+        error_w: float | None,
+        status: Status,
+    ) -> Estimate:
+        """From one timing, with the scatter that timings are assumed to have.
+
+        Args:
+            powered_s: time of the run.
+            around_s: time of what surrounds it.
+            energy_j: of the run; ``None`` where unknown.
+            error_w: bound of the error of the power by the meters; ``None`` where unknown.
+            status: of the energy, where it is known.
+        """
+        duration_s = powered_s + around_s
+        return cls(
+            duration_s=duration_s,
+            duration_variance=(ASSUMED_SCATTER * duration_s) ** 2,
+            freedom=math.inf,
+            power_w=None if energy_j is None else energy_j / powered_s,
+            powered_s=powered_s,
+            power_variance=ASSUMED_SCATTER**2,
+            power_freedom=math.inf,
+            error_w=error_w,
+            status=Status.MISSING if energy_j is None else status,
+        )
+
+    @classmethod
+    def unknown(cls, duration_s: float) -> Estimate:
+        """Where nothing could be timed: a time that may be far off, and no energy.
+
+        Args:
+            duration_s: the best guess.
+        """
+        variance, missing = duration_s**2, Status.MISSING
+        return cls(duration_s, variance, math.inf, None, 0.0, 1.0, math.inf, None, missing)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -140,7 +181,7 @@ class Prediction:
             [(count**2 * one.duration_variance, one.freedom) for count, one in several],
         )
         low_s, high_s = _range(duration_s, half_s)
-        status = Status.joint([Status.MEASURED, *(one.status for _, one in several)])
+        status = Status.of_sum([Status.MEASURED, *(one.status for _, one in several)])
         if status is Status.MISSING:
             return Cost(duration_s, low_s, high_s, None, None, None, status)
         energy_j, low_j, high_j = self._energy(several)
@@ -188,7 +229,7 @@ def combined(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def merged(predictions: Sequence[Prediction]) -> Prediction:
-    """Predictions of several kinds of work as one; the largest drift holds for all."""
+    """Predictions of several workloads as one; the largest drift holds for all."""
     return Prediction(
         {one: key for each in predictions for one, key in each.keys.items()},
         {key: one for each in predictions for key, one in each.estimates.items()},
@@ -210,3 +251,108 @@ def _quantile(freedom: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(PROBABILITY, freedom))
+
+
+FREEDOMS = ("freedom", "power_freedom")
+
+
+@dataclass(frozen=True)
+class SessionPrediction:
+    """What one session predicted.
+
+    Attributes:
+        session: its number.
+        predicted_at: seconds since the epoch.
+        basis: what it was made from, in words.
+        runs: how many were left.
+        prediction: of them.
+    """
+
+    session: int
+    predicted_at: float
+    basis: tuple[str, ...]
+    runs: int
+    prediction: Prediction
+
+    @property
+    def by_same_meters(self) -> Prediction:
+        """The prediction of what these meters will say, whether or not they are right.
+
+        Prediction and measurement share the error of the meters, so its bound is no part of a range
+        that a measurement is compared with.
+        """
+        exact = {name: replace(one, error_w=0.0) for name, one in self.prediction.estimates.items()}
+        return replace(self.prediction, estimates=exact)
+
+
+def record(
+    prediction: Prediction, left: Sequence[PlannedRun], basis: Sequence[str], predicted_at: float
+) -> dict[str, Any]:
+    """A prediction as plain data.
+
+    Args:
+        prediction: of every configuration that has runs left.
+        left: those runs, at least one.
+        basis: what it is made from, in words.
+        predicted_at: seconds since the epoch.
+    """
+    counts = Counter((run.experiment, run.configuration) for run in left)
+    costs = prediction.by_configuration
+    return {
+        "predicted_at": predicted_at,
+        "basis": list(basis),
+        "runs": len(left),
+        "total": prediction.total(left).to_dict(),
+        "configurations": [
+            {
+                "experiment": key[0],
+                "configuration": key[1],
+                "runs": count,
+                "estimate": prediction.keys[key],
+                **costs[key].to_dict(),
+            }
+            for key, count in counts.items()
+        ],
+        "estimates": {name: _plain(one) for name, one in prediction.estimates.items()},
+        "drift": prediction.drift,
+    }
+
+
+def session_predictions(manifest: Mapping[str, Any]) -> list[SessionPrediction]:
+    """The predictions of those sessions that made one, in order.
+
+    Args:
+        manifest: as `joulelab.study.store_reading.read_manifest` gives it.
+    """
+    # A session killed before its first entry in the ledger gave its number to the next one.
+    sessions = {one.get("session"): one for one in manifest.get("sessions", [])}
+    return [
+        _read(int(one["session"]), one["prediction"])
+        for one in sessions.values()
+        if one.get("prediction")
+    ]
+
+
+def _read(session: int, data: Mapping[str, Any]) -> SessionPrediction:
+    keys = {
+        (one["experiment"], one["configuration"]): one["estimate"] for one in data["configurations"]
+    }
+    estimates = {name: _estimate(one) for name, one in data["estimates"].items()}
+    return SessionPrediction(
+        session,
+        float(data["predicted_at"]),
+        tuple(data["basis"]),
+        int(data["runs"]),
+        Prediction(keys, estimates, float(data["drift"])),
+    )
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    data = asdict(estimate)
+    finite = {name: None for name in FREEDOMS if math.isinf(data[name])}
+    return {**data, **finite, "status": str(estimate.status)}
+
+
+def _estimate(data: Mapping[str, Any]) -> Estimate:
+    infinite = {name: math.inf for name in FREEDOMS if data[name] is None}
+    return Estimate(**{**data, **infinite, "status": Status(data["status"])})

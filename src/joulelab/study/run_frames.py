@@ -18,9 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from joulelab.energy.utilisation import QUANTILES
-from joulelab.study.row_agreement import RowAgreement
-from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.store_reading import OnDamage, read_rows, refuse
+from joulelab.study.database import RUN_COLUMNS
+from joulelab.study.store_reading import OnDamage, RowAgreement, read_rows, refuse
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 NOT_ASKED = "the joulelab that ran it did not ask"

@@ -2,11 +2,11 @@
 
 ::
 
-    for each group:  work.run ─┬─ calibrate, prepare ──────────────────────► ledger
+    for each group:  workload.run ─┬─ calibrate, prepare ──────────────────────► ledger
                                └─ attempt ─ executor.run ─ rows ─► runs table, ledger, trace
 
-A group whose runs are all stored is handed to its work all the same, which may have to replay it.
-So going on after an interruption is nothing but running the whole plan again.
+A group whose runs are all stored is handed to its workload as well, which may have to replay it.
+Going on after an interruption is therefore the same as running the whole plan again.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from joulelab.energy.reading import Measurement
+from joulelab.energy.measurement import Measurement
 from joulelab.study.accounting import Ledger
 from joulelab.study.design import Configuration
-from joulelab.study.executor import Executor, Job, Outcome, Preparation, SignOfLife
+from joulelab.study.executor import Executor, Heartbeat, Job, Outcome, Preparation
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.work import Bookkeeper, Row, Work
+from joulelab.study.workload import Row, RunRecorder, Workload
 
 DONE = {"finished", "failed"}
 
-Doable = TypeVar("Doable", bound=Job)
+JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
 
 
-class Runner(Bookkeeper):
+class Runner(RunRecorder):
     """Runs what is left of a plan.
 
     Args:
@@ -53,11 +53,11 @@ class Runner(Bookkeeper):
         self._plan = plan
         self._listener = listener
 
-    def run(self, work_of: Callable[[Configuration], Work]) -> None:
+    def run(self, workload_of: Callable[[Configuration], Workload]) -> None:
         """Run every group that is not stored yet.
 
         Args:
-            work_of: what does the runs of a configuration, loaded.
+            workload_of: what does the runs of a configuration, loaded.
 
         Raises:
             KeyboardInterrupt: after what was under way has been booked.
@@ -66,7 +66,7 @@ class Runner(Bookkeeper):
         states = self.store.states()
         for group in self._plan.groups:
             pending = [run for run in group.runs if states[run.run_id] not in DONE]
-            work_of(group.configuration).run(group, pending, self)
+            workload_of(group.configuration).run(group, pending, self)
 
     def left(self) -> list[Configuration]:
         """The configurations that have runs left."""
@@ -78,7 +78,7 @@ class Runner(Bookkeeper):
         }
         return [one for one in self._plan.configurations if one.key in left]
 
-    def prepare(self, executor: Executor[Doable, Result], job: Doable) -> Preparation:
+    def prepare(self, executor: Executor[JobT, Result], job: JobT) -> Preparation:
         """Let an executor prepare for a job, and book what that took."""
         self.ledger.pause()
         prepared = executor.prepare(replace(job, label="calibration"))
@@ -92,7 +92,7 @@ class Runner(Bookkeeper):
             raise KeyboardInterrupt
         return prepared
 
-    def calibrate(self, executor: Executor[Doable, Result], job: Doable) -> Outcome[Result]:
+    def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
         """Carry out a job that belongs to no run, and book it."""
         self.ledger.pause()
         outcome = executor.run(job, lambda _: None)
@@ -106,8 +106,8 @@ class Runner(Bookkeeper):
     def attempt(
         self,
         kind: str,
-        executor: Executor[Doable, Result],
-        job: Doable,
+        executor: Executor[JobT, Result],
+        job: JobT,
         runs: Sequence[PlannedRun],
         rows: Callable[[Outcome[Result]], Sequence[Row]],
         requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
@@ -116,12 +116,12 @@ class Runner(Bookkeeper):
         self._listener.started(runs)
         entry = self.ledger.begin(kind, time.time(), runs)
 
-        def on_sign(sign: SignOfLife) -> None:
-            self.ledger.progress(entry, sign.measurement)
-            self._listener.progress(sign, self.ledger.total(sign.measurement))
+        def on_heartbeat(heartbeat: Heartbeat) -> None:
+            self.ledger.progress(entry, heartbeat.measurement)
+            self._listener.progress(heartbeat, self.ledger.total(heartbeat.measurement))
 
         self.ledger.pause()
-        outcome = executor.run(job, on_sign)
+        outcome = executor.run(job, on_heartbeat)
         self.ledger.switch("between")
         stored = self._rows(job, runs, outcome, rows)
         self._keep_trace(entry, outcome)

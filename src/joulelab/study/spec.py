@@ -1,16 +1,17 @@
-"""The keys that every study file has; what trains has more (`joulelab.study.training.spec`)."""
+"""The keys that every study file has; what trains has more (`joulelab.kinds.training.spec`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, cast
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from joulelab.energy.meter import meters as known_meters
-from joulelab.study.design import Configuration
-from joulelab.study.experiment import ExperimentSpec, kinds
+from joulelab.study.kind import ExperimentSpec, Kind, kind_of
+from joulelab.study.kind import kinds as known_kinds
 from joulelab.study.miniature import Miniature, miniature_in_words
 from joulelab.study.validation import known
 
@@ -55,7 +56,7 @@ class EnergySpec(BaseModel):
 
 
 class StudySpec(BaseModel):
-    """What every study file has; one that trains has the keys of `TrainingStudySpec` as well.
+    """What every study file has; kinds of experiment add keys of their own (`study_class`).
 
     Attributes:
         name: of the study; the name of the file where not given.
@@ -81,10 +82,6 @@ class StudySpec(BaseModel):
     experiment: Annotated[dict[str, Any], Field(min_length=1)]
     miniature: Miniature | None = None
 
-    def adapted(self, configuration: Configuration) -> Configuration:
-        """A configuration with what the keys of the whole study say of it."""
-        return configuration
-
     @property
     def scale(self) -> float:
         """Share of the work of the whole study that this one does; 1 for a study that is whole."""
@@ -102,6 +99,11 @@ class StudySpec(BaseModel):
         """The experiments, each checked by its kind."""
         return {name: typed(table) for name, table in self.experiment.items()}
 
+    def kinds(self) -> Sequence[Kind]:
+        """The kinds of the experiments, each once."""
+        names = dict.fromkeys(table["kind"] for table in self.experiment.values())
+        return [known_kinds.get(name) for name in names]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data with every default written out, as the store keeps it; no ``None``."""
         resolved = {
@@ -118,14 +120,17 @@ class StudySpec(BaseModel):
         return tomli_w.dumps(self.to_dict())
 
 
-def kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked data
-    """The class of the kind that a table of an experiment names.
+@cache
+def study_class(keys: tuple[type[BaseModel], ...]) -> type[StudySpec]:
+    """The class of a study file in which some kinds want keys of their own.
 
-    Raises:
-        UnknownNameError: nothing of that name is registered.
+    Args:
+        keys: models with these keys, each once.
     """
-    kind = table.get("kind") if isinstance(table, dict) else None
-    return kinds.get(kind) if isinstance(kind, str) else ExperimentSpec
+    if not keys:
+        return StudySpec
+    bases = cast("tuple[type[StudySpec], ...]", (*reversed(keys), StudySpec))
+    return create_model("StudySpec", __base__=bases)
 
 
 def typed(table: Any) -> ExperimentSpec:  # noqa: ANN401 - unchecked data

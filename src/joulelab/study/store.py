@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joulelab.energy.reading import Measurement, Total
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
@@ -40,10 +41,17 @@ from joulelab.errors import (
 )
 from joulelab.file_lock import FileLock
 from joulelab.files import replacing, write_whole
-from joulelab.study.database import DATABASE, connect, explained, version
-from joulelab.study.row_agreement import check_folder
-from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
-from joulelab.study.store_reading import REQUESTS, read_manifest, read_study
+from joulelab.study.database import (
+    DATABASE,
+    KEYS_SINCE_VERSION_1,
+    MIGRATIONS,
+    TABLES,
+    VERSION,
+    connect,
+    explained,
+    version,
+)
+from joulelab.study.store_reading import REQUESTS, check_folder, read_manifest, read_study
 
 
 @dataclass(frozen=True)
@@ -153,34 +161,36 @@ class Store:
         """The state of every run by its id."""
         return dict(self._query("SELECT run_id, state FROM runs"))
 
-    def engines(self) -> list[str]:
-        """Each engine once that finished runs were trained by."""
-        return [
-            engine
-            for (engine,) in self._query(
-                "SELECT DISTINCT engine FROM runs WHERE state = 'finished' AND engine IS NOT NULL"
-            )
-        ]
+    def finished_values(
+        self, column: str, round_of: tuple[str, str, int] | None = None
+    ) -> list[Any]:
+        """What finished runs have in a column, in the order of the plan; what is null is left out.
 
-    def accuracies(self, experiment: str, configuration: str, round_number: int) -> list[float]:
-        """Of the finished repetitions of a round, in their order."""
-        rows = self._query(
-            "SELECT accuracy FROM runs WHERE experiment = ? AND configuration = ? AND round = ?"
-            " AND state = 'finished' ORDER BY repetition",
-            (experiment, configuration, round_number),
+        Args:
+            column: of the runs.
+            round_of: experiment, configuration and number of the round to look at; all runs where
+                not given.
+        """
+        where = (
+            "" if round_of is None else " AND experiment = ? AND configuration = ? AND round = ?"
         )
-        return [accuracy for (accuracy,) in rows]
-
-    def proposal(
-        self, experiment: str, configuration: str, round_number: int
-    ) -> dict[str, Any] | None:
-        """The hyperparameters that were proposed for a round, if they were."""
         rows = self._query(
-            "SELECT hyperparameters FROM rounds"
+            f"SELECT {column} FROM runs WHERE state = 'finished' AND {column} IS NOT NULL{where}"
+            " ORDER BY position",
+            round_of or (),
+        )
+        return [value for (value,) in rows]
+
+    def proposed(
+        self, experiment: str, configuration: str, round_number: int
+    ) -> tuple[dict[str, Any], float | None] | None:
+        """The hyperparameters of a round, if they were proposed, and its score once it has one."""
+        rows = self._query(
+            "SELECT hyperparameters, score FROM rounds"
             " WHERE experiment = ? AND configuration = ? AND round = ?",
             (experiment, configuration, round_number),
         )
-        return json.loads(rows[0][0]) if rows else None
+        return (json.loads(rows[0][0]), rows[0][1]) if rows else None
 
     def propose(
         self, experiment: str, configuration: str, round_number: int, values: Mapping[str, Any]
@@ -366,7 +376,7 @@ class Store:
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE ledger SET state = 'interrupted',"
-                " error = 'the process ended; energy up to the last sign of life'"
+                " error = 'the process ended; energy up to the last heartbeat'"
                 " WHERE state = 'running'"
             )
             connection.execute("UPDATE runs SET state = 'planned' WHERE state = 'running'")

@@ -179,7 +179,7 @@ class _PredictedRuns(_Part):
 
 
 class StoredPrediction(_Part):
-    """What a session predicted: `joulelab.study.prediction_record` says what it means."""
+    """What a session predicted: `joulelab.study.prediction` says what it means."""
 
     predicted_at: Amount
     basis: list[Text]

@@ -12,23 +12,21 @@ from typing import Any, TypeVar
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
 from joulelab.study.accounting import Ledger
-from joulelab.study.bench import Bench
 from joulelab.study.executor import Executor, Job, Outcome, Preparation
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_same_plugins, conditions, new_session
 from joulelab.study.plan import Plan, make_plan
-from joulelab.study.prediction import Prediction
-from joulelab.study.prediction_record import record
+from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
 from joulelab.study.runner import DONE, Runner
+from joulelab.study.session import Session
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
 from joulelab.study.study_file import load_spec
 from joulelab.study.trust import STUDY, approve, code_in
-from joulelab.study.work import Calibrator
-from joulelab.study.works import Works
+from joulelab.study.workload import Calibrator, Workloads
 
-Doable = TypeVar("Doable", bound=Job)
+JobT = TypeVar("JobT", bound=Job)
 Made = TypeVar("Made")
 
 
@@ -91,11 +89,13 @@ class Study:
         plan = self.plan()
         listener.laid_out(self.spec, plan, {})
         with self._recorder() as recorder:
-            bench = Bench(self.spec, self.data_dir, recorder, listener)
-            with Works(plan.configurations, bench) as works:
-                works.load()
-                bench.measure_idle()
-                prediction = works.predict(plan.configurations, _Unbooked(), brief=False)
+            session = Session(self.spec, self.data_dir, recorder, listener)
+            with Workloads(plan.configurations, session) as workloads:
+                workloads.load()
+                session.measure_idle()
+                prediction = workloads.predict(
+                    plan.configurations, UnrecordedCalibrator(), brief=False
+                )
         listener.predicted(prediction)
         return plan, prediction
 
@@ -130,42 +130,40 @@ class Study:
             recorder = stack.enter_context(self._recorder())
             setup = recorder.open("setup")
             started_at = time.time()
-            bench = Bench(self.spec, self.data_dir, recorder, listener)
-            works = stack.enter_context(Works(plan.configurations, bench))
-            basis = [one.basis for one in works.load()]
+            session = Session(self.spec, self.data_dir, recorder, listener)
+            workloads = stack.enter_context(Workloads(plan.configurations, session))
+            basis = [one.basis for one in workloads.load()]
             manifest = store.manifest()
-            now = self._checked_conditions(works, bench, recorder, store, manifest)
+            now = self._checked_conditions(workloads, session, recorder, store, manifest)
             store.plan(plan.runs)
-            ledger = Ledger(store, recorder, bench.domains, bench.device.domain)
+            ledger = Ledger(store, recorder, session.domains, session.device.domain)
             ledger.adopt("setup", setup)
             sessions = [
                 *manifest.get("sessions", []),
                 new_session(ledger.session, started_at, now),
             ]
-            # What trains may change from session to session; what is trained on may not.
-            latest = {key: now[key] for key in ("engines",) if key in now}
-            store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
+            store.write_manifest({**now, **manifest, **workloads.latest(now), "sessions": sessions})
             stack.callback(ledger.close)
 
             ledger.switch("idle")
-            sessions[-1]["idle_before_w"] = bench.measure_idle()
+            sessions[-1]["idle_before_w"] = session.measure_idle()
             ledger.switch("between")
             runner = Runner(self.spec, plan, store, ledger, listener)
-            prediction = works.predict(runner.left(), runner, brief=True)
+            prediction = workloads.predict(runner.left(), runner, brief=True)
             sessions[-1]["prediction"] = _recorded(prediction, basis, plan, store, ledger)
             store.write_manifest({**store.manifest(), "sessions": sessions})
             listener.predicted(prediction)
-            runner.run(works.of)
+            runner.run(workloads.of)
             ledger.switch("idle")
-            sessions[-1]["idle_after_w"] = bench.measure_idle()
+            sessions[-1]["idle_after_w"] = session.measure_idle()
             ledger.close()
             sessions[-1]["ended_at"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             store.write_manifest({**store.manifest(), "sessions": sessions})
 
     def _checked_conditions(
         self,
-        works: Works,
-        bench: Bench,
+        workloads: Workloads,
+        session: Session,
         recorder: Recorder,
         store: Store,
         manifest: Mapping[str, Any],
@@ -176,12 +174,12 @@ class Study:
             StoreMismatchError: they would not fit those of earlier sessions.
         """
         now = {
-            **conditions(self.spec, bench.device, bench.threads, recorder),
-            **works.conditions(),
+            **conditions(self.spec, session.device, session.threads, recorder),
+            **workloads.conditions(),
         }
         if manifest:
             check_same_plugins(manifest, now)
-        works.check_unchanged(manifest, store)
+        workloads.check_unchanged(manifest, store)
         return now
 
     def _recorder(self) -> Recorder:
@@ -202,16 +200,18 @@ def _recorded(
     return record(prediction, left, basis, predicted_at)
 
 
-class _Unbooked(Calibrator):
+class UnrecordedCalibrator(Calibrator):
     """Carries out what a prediction is made from, where nothing is kept."""
 
-    def prepare(self, executor: Executor[Doable, Made], job: Doable) -> Preparation:
+    def prepare(self, executor: Executor[JobT, Made], job: JobT) -> Preparation:
+        """Let the executor prepare; nothing is stored."""
         prepared = executor.prepare(job)
         if prepared.state == "interrupted":
             raise KeyboardInterrupt
         return prepared
 
-    def calibrate(self, executor: Executor[Doable, Made], job: Doable) -> Outcome[Made]:
+    def calibrate(self, executor: Executor[JobT, Made], job: JobT) -> Outcome[Made]:
+        """Carry out the job; nothing is stored."""
         outcome = executor.run(job, lambda _: None)
         if outcome.state == "interrupted":
             raise KeyboardInterrupt

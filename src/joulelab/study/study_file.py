@@ -26,15 +26,11 @@ from joulelab.plain import (
 )
 from joulelab.registry import load_plugin
 from joulelab.study.database import DATABASE
-from joulelab.study.experiment import kinds
-from joulelab.study.inference.miniature import inference_miniature
-from joulelab.study.miniature import check_scale, miniature
-from joulelab.study.origin import Origin, override_key
-from joulelab.study.plan import configurations_of
-from joulelab.study.size_limits import check_size
-from joulelab.study.spec import StudySpec, kind_of, typed
-from joulelab.study.training.experiment import TrainingExperimentSpec
-from joulelab.study.training.spec import TrainingStudySpec
+from joulelab.study.key_locations import KeyLocations, override_key
+from joulelab.study.kind import ExperimentSpec, kind_of
+from joulelab.study.miniature import check_scale
+from joulelab.study.plan import check_size, configurations_of
+from joulelab.study.spec import StudySpec, study_class
 from joulelab.study.trust import STUDY, approve, check_approved, code_of
 from joulelab.study.validation import any_name
 
@@ -102,11 +98,11 @@ def load_spec(
     text, data = _read(path)
     data.setdefault("name", path.stem)
     overridden = [override_key(data, override) for override in overrides]
-    origin = Origin(path, text, overridden)
+    locations = KeyLocations(path, text, overridden)
     try:
         check_plain(data)
     except PlainDataError as error:
-        place = origin.place(error.keys)
+        place = locations.place(error.keys)
         raise SpecError(f"{place}: {error.message}", "change that key") from None
     if isinstance(listed := data.get("plugins", []), list):
         own = [str(as_path(path.parent / expanded(str(file)))) for file in listed]
@@ -120,7 +116,7 @@ def load_spec(
                 load_plugin(Path(one.name), one.sha256 or None)
         approve(code)
     _locate(data, path.parent)
-    spec = check_spec(data, origin)  # refuses other plug-ins than a list
+    spec = check_spec(data, locations)  # refuses other plug-ins than a list
     if scale is None:
         return spec
     if spec.miniature is not None or expanded(study).is_dir():
@@ -129,7 +125,7 @@ def load_spec(
             f"{path} is {made}, and cannot be thinned",
             "leave out --scale to go on with it, or thin the study file it was made from",
         )
-    return _thinned(spec, scale, overridden, origin)
+    return _thinned(spec, scale, overridden, locations)
 
 
 def _is_of_results(study: str | Path, path: Path) -> bool:
@@ -139,32 +135,33 @@ def _is_of_results(study: str | Path, path: Path) -> bool:
     )
 
 
-def stored_spec(data: Mapping[str, Any]) -> TrainingStudySpec | None:
-    """The part of a stored study that trains, without any code that its study file names.
+def stored_spec(
+    data: Mapping[str, Any], wanted: type[ExperimentSpec] = ExperimentSpec
+) -> StudySpec | None:
+    """The part of a stored study whose kinds are known, without any code that its file names.
 
     Names that only its plug-ins know are taken as they are, and no file that it names is read.
 
     Args:
         data: the resolved study file of a results folder.
+        wanted: only experiments of this class.
 
     Returns:
-        ``None`` where nothing trains, or only by a kind of experiment that is not known here.
+        ``None`` where no experiment is.
 
     Raises:
         SpecError: it is no study.
     """
     tables = data.get("experiment")
-    trained = {
-        # Places are files, it may be, and say nothing of a training.
-        name: {key: value for key, value in table.items() if key != "places"}
+    kept = {
+        name: table
         for name, table in (tables.items() if isinstance(tables, dict) else ())
-        if isinstance(table, dict) and table.get("kind") in kinds.names() and _trains(table)
+        if (spec := _known_kind(table)) is not None and issubclass(spec, wanted)
     }
-    if not trained:
+    if not kept:
         return None
     with any_name():
-        spec = check_spec({**data, "experiment": trained})
-    return spec if isinstance(spec, TrainingStudySpec) else None
+        return check_spec({**data, "experiment": kept})
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
@@ -174,7 +171,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         text = read_text(path)
         return text, parse_toml(text)
     except PlainDataError as error:
-        place = Origin(path, text, ()).place(error.keys)
+        place = KeyLocations(path, text, ()).place(error.keys)
         if text:
             raise SpecError(f"{place}: {error.message}", "mend that line") from None
         message = f"the study file {path} cannot be read: {error.message}"
@@ -182,64 +179,76 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _thinned(
-    spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], origin: Origin
+    spec: StudySpec, scale: float, overridden: Sequence[tuple[str, ...]], locations: KeyLocations
 ) -> StudySpec:
     check_size(spec)
     configurations = {
         name: len(configurations_of(spec, name, experiment))
         for name, experiment in spec.experiments().items()
     }
-    trains = {experiment.trains for experiment in spec.experiments().values()}
-    if len(trains) > 1:
+    ways = {type(experiment).miniature for experiment in spec.experiments().values()}
+    if len(ways) > 1:
         raise UsageError(
-            f"{spec.name} trains and serves, and cannot be thinned as one",
-            "put its experiments into two study files",
+            f"the experiments of {spec.name} are thinned in different ways, and not as one study",
+            "put them into a study file for each kind",
         )
-    make = miniature if trains == {True} else inference_miniature
-    return check_spec(make(spec.to_dict(), configurations, scale, overridden), origin)
+    return check_spec(ways.pop()(spec.to_dict(), configurations, scale, overridden), locations)
 
 
-def check_spec(data: Mapping[str, Any], origin: Origin | None = None) -> StudySpec:
+def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -> StudySpec:
     """Check plain data against the keys of a study file.
 
     Raises:
         SpecError: as in `load_spec`.
     """
-    origin = origin or Origin(Path("the study"), "", [])
-    whole = _spec_of(data)
+    locations = locations or KeyLocations(Path("the study"), "", [])
+    tables = data.get("experiment")
+    specs = _specs(tables, locations) if isinstance(tables, dict) else {}
+    keys = (one.study_keys for one in specs.values())
+    whole = study_class(tuple(dict.fromkeys(one for one in keys if one is not None)))
     try:
-        spec = whole.model_validate(data)
+        study = whole.model_validate(data)
     except ValidationError as error:
-        raise origin.explain(error.errors()[0], (), whole, data) from None
-    for name, table in spec.experiment.items():
+        raise locations.explain(error.errors()[0], (), whole, data) from None
+    experiments = [
+        _checked(spec, study.experiment[name], name, locations) for name, spec in specs.items()
+    ]
+    for experiment in experiments:
         try:
-            typed(table)
-        except ValidationError as error:
-            prefix = ("experiment", name)
-            raise origin.explain(error.errors()[0], prefix, kind_of(table), table) from None
+            experiment.check(study)
+        except UsageError as error:
+            raise SpecError(f"{locations.place(())}: {error.message}", error.hint) from None
+    return study
+
+
+def _specs(tables: Mapping[str, Any], locations: KeyLocations) -> dict[str, type[ExperimentSpec]]:
+    """The class that checks each experiment.
+
+    Raises:
+        SpecError: an experiment names no kind, or one that does not exist.
+    """
+    specs = {}
+    for name, table in tables.items():
+        try:
+            specs[name] = kind_of(table)
         except UnknownNameError as error:
-            where = origin.place(("experiment", name, "kind"))
+            where = locations.place(("experiment", name, "kind"))
             raise SpecError(f"{where}: {error.message}", error.hint) from None
-    _check_data(spec, origin)
-    return spec
+        if specs[name] is ExperimentSpec:
+            _checked(ExperimentSpec, table, name, locations)  # type: ignore[type-abstract]
+    return specs
 
 
-def _check_data(spec: StudySpec, origin: Origin) -> None:
-    """Every experiment that trains has a data set, its own or that of the study."""
-    if not isinstance(spec, TrainingStudySpec) or spec.dataset is not None:
-        return
-    for experiment in spec.experiments().values():
-        if isinstance(experiment, TrainingExperimentSpec) and not experiment.names_data:
-            message = f"{origin.place(())}: the key 'dataset' is missing"
-            raise SpecError(message, "add it to the study file")
-
-
-def _spec_of(data: Mapping[str, Any]) -> type[StudySpec]:
-    """A study that trains has more keys; so is one taken whose kinds are not known."""
-    experiments = data.get("experiment")
-    tables = experiments.values() if isinstance(experiments, dict) else ()
-    trains = [_trains(table) for table in tables]
-    return StudySpec if trains and not any(trains) else TrainingStudySpec
+def _checked(
+    spec: type[ExperimentSpec],
+    table: Any,  # noqa: ANN401 - unchecked data
+    name: str,
+    locations: KeyLocations,
+) -> ExperimentSpec:
+    try:
+        return spec.model_validate(table)
+    except ValidationError as error:
+        raise locations.explain(error.errors()[0], ("experiment", name), spec, table) from None
 
 
 def _locate(data: Mapping[str, Any], folder: Path) -> None:
@@ -251,10 +260,9 @@ def _locate(data: Mapping[str, Any], folder: Path) -> None:
                 kind_of(table).located(table, folder)
 
 
-def _trains(table: Any) -> bool:  # noqa: ANN401 - unchecked data
-    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-        return True
+def _known_kind(table: Any) -> type[ExperimentSpec] | None:  # noqa: ANN401 - unchecked data
+    """The class of an experiment whose kind is known here."""
     try:
-        return kind_of(table).trains
+        return kind_of(table)
     except UnknownNameError:
-        return True
+        return None

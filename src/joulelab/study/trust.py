@@ -16,19 +16,19 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from joulelab.errors import UntrustedCodeError
+from joulelab.errors import PluginError, UnknownNameError, UntrustedCodeError
 from joulelab.files import open_regular, state_folder
+from joulelab.registry import load_plugin
+from joulelab.study.kind import kind_of
 
 VARIABLE = "JOULELAB_APPROVED"
 STUDY = "study.toml"
-_DATA = {"dataset", "datasets", "images", "places", "arrivals"}
-"""Keys of an experiment whose values are data and no code, also where they have a colon."""
-
 log = logging.getLogger(__name__)
 
 
@@ -87,9 +87,17 @@ def functions_of(table: Mapping[str, Any]) -> list[Code]:
 
     A module may have any name that a file can have, so every text with a colon is taken for one.
     """
-    code = [value for key, value in table.items() if key not in _DATA]
+    code = [value for key, value in table.items() if key not in _data_keys(table)]
     names = {text for text in _texts(code) if ":" in text}
     return [_of_function(name) for name in sorted(names)]
+
+
+def _data_keys(table: Mapping[str, Any]) -> frozenset[str]:
+    """Keys that name data; of a kind that is not known here, every key may name code."""
+    try:
+        return kind_of(table).data_keys
+    except UnknownNameError:
+        return frozenset()
 
 
 def check_approved(code: Iterable[Code], study: Path) -> None:
@@ -107,6 +115,18 @@ def unapproved(code: Iterable[Code]) -> list[Code]:
     named = list(code)
     kept = _kept() if named else set()
     return [one for one in named if one.line not in kept]
+
+
+def load_approved(files: Iterable[str]) -> None:
+    """Load those plug-ins that the user has run as they are now; the others stay unknown.
+
+    Args:
+        files: as a results folder names them.
+    """
+    for code in (code_in(Path(file)) for file in files):
+        if code.path is not None and not unapproved([code]):
+            with suppress(PluginError):
+                load_plugin(code.path, code.sha256)
 
 
 def approve_refused(error: UntrustedCodeError) -> None:

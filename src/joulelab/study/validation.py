@@ -8,8 +8,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from joulelab.errors import UnknownNameError, UsageError, quoted
-from joulelab.learning.image_settings import split_settings
-from joulelab.learning.images import datasets
+from joulelab.learning.images import datasets, split_settings
 from joulelab.registry import Registry
 
 T = TypeVar("T")
@@ -44,14 +43,6 @@ def known(registry: Registry[Any], name: str) -> str:
     if name.partition("?")[0].partition(":")[0] not in registry.names():
         error = UnknownNameError(registry.noun, name, registry.names())
         raise ValueError(f"{error.message}; {error.hint}")
-    return name
-
-
-def known_dataset(name: str) -> str:
-    """The name itself, if it is that of a data set, and its settings are possible."""
-    known(datasets, name)
-    with as_value_error():
-        split_settings(name)
     return name
 
 

@@ -3,7 +3,7 @@
 A folder of three steps, each usable by itself::
 
     joulelab.tabular.reader    bytes of a file  -> Table: named columns of text, lines, remarks
-    joulelab.tabular.numbers   texts of a column -> numbers, with units and decimal commas
+    joulelab.tabular.table     texts of a column -> numbers, with units and decimal commas
     joulelab.tabular.moments   texts of a column -> seconds, and when they were (local_time: zones)
 
 What a column *means* is for those who ask: a power trace, a carbon series, arrivals, runs.

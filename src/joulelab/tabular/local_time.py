@@ -17,17 +17,13 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.errors import UsageError
-from joulelab.tabular.numbers import Floats
-
-if TYPE_CHECKING:
-    from joulelab.tabular.table import Table
+from joulelab.tabular.table import Floats, Table
 
 HOUR_S = 3600.0
 _ZONES = {

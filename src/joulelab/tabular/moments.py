@@ -39,32 +39,22 @@ from joulelab.tabular.local_time import (
     unnamed_changes,
     zone_of_heading,
 )
-from joulelab.tabular.numbers import Floats
+from joulelab.tabular.table import Floats, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from joulelab.tabular.table import Table
-
 SECONDS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "secs": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "millis": 1e-3,
-    "milliseconds": 1e-3,
-    "us": 1e-6,
-    "usec": 1e-6,
-    "microseconds": 1e-6,
-    "ns": 1e-9,
-    "nanoseconds": 1e-9,
-    "min": 60.0,
-    "minutes": 60.0,
-    "h": 3600.0,
-    "hours": 3600.0,
+    name: seconds
+    for seconds, names in (
+        (1.0, "s sec secs second seconds"),
+        (1e-3, "ms msec millis milliseconds"),
+        (1e-6, "us usec microseconds"),
+        (1e-9, "ns nanoseconds"),
+        (60.0, "min minutes"),
+        (3600.0, "h hours"),
+    )
+    for name in names.split()
 }
 EPOCH_S = 1e8
 """Later than any recording is long: such a time is a moment, and not seconds since the opening."""
@@ -408,7 +398,7 @@ def _times_of_day(table: Table, name: str, texts: pd.Series[str]) -> Moments:
     wrong = (texts != "").to_numpy() & ~np.isfinite(of_day)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise table.error(f"{texts.iloc[row][:40]!r} is no time of day", EXAMPLE, row, name)
+        raise table.error(f"{texts.iloc[row][:40]!r} is not a time of day", EXAMPLE, row, name)
     steps = np.diff(of_day, prepend=of_day[:1])
     days = np.cumsum(np.where(steps < -DAY_S / 2, 1, np.where(steps > DAY_S / 2, -1, 0)))
     return Moments(of_day + DAY_S * days - of_day[0], None, _resolution(of_day))

@@ -1,11 +1,11 @@
-"""Checks for a strategy of one's own. They need no test framework.
+"""Checks for your own strategy. They need no test framework.
 
     >>> from joulelab.tuning.conformance import check_strategy
     >>> from joulelab.tuning.strategy import strategies
     >>> check_strategy(strategies.get("random"))
 
-`check_strategy` returns nothing where all is well, and raises an ``AssertionError`` that says what
-is not.
+`check_strategy` returns nothing where all is well, and otherwise raises an ``AssertionError`` that
+says why.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def check_strategy(
     Args:
         make: the class, or a function, called with ``(space, seed=..., rounds=...)``.
         spaces: by a name for messages. A strategy that is not made for every kind of variable
-            is checked on spaces of its own.
+            needs other spaces.
         rounds: that are tried, at least 2; a space must have that many proposals.
         seed: of the strategy.
 

@@ -8,22 +8,258 @@
     values = space.decode(points[0])              # {"learning_rate": 0.03, "beta1": 0.7}
 
 Points are rows of codes: column j belongs to the j-th variable and holds the plain, unscaled value
-of a continuous or integer variable, or the index of the choice of a categorical one.
+of a continuous or integer variable (also where `log` is set), or the index of the choice of a
+categorical one: this is what a Gaussian process sees. `log` draws, and spaces the grid, uniformly
+in the logarithm of the value.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulelab.errors import UsageError, quoted, suggestion
-from joulelab.tuning.variable import Categorical, Codes, Continuous, Integer, Value, Variable
 
-__all__ = ["Categorical", "Continuous", "Integer", "SearchSpace", "Value", "Variable"]
+Value = float | int | str | bool
+Codes = NDArray[np.float64]
+
+_LARGEST_INTEGER = 2**53
+"""Above this, float64 codes no longer tell neighbouring integers apart."""
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """A number from `low` to `high`; its code is the number itself."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def check(self, name: str) -> None:
+        """Raise a UsageError, with `name` and the bounds, where there is nothing to draw."""
+        kind = int if isinstance(self, Integer) else float | int
+        for key, bound in (("low", self.low), ("high", self.high)):
+            if not isinstance(bound, kind) or isinstance(bound, bool) or _infinite(bound):
+                raise UsageError(
+                    f"{name}: {key} = {quoted(bound)} is not possible",
+                    f"{key} must be a {'whole' if kind is int else 'finite'} number",
+                )
+        if self.low >= self.high:
+            raise self._impossible(name, "low must be below high")
+        for field in fields(self)[2:]:
+            if not isinstance(value := getattr(self, field.name), bool):
+                raise UsageError(
+                    f"{name}: {field.name} = {quoted(value)} is not possible", "write true or false"
+                )
+        if self.log and self.low <= 0:
+            raise self._impossible(name, "log needs a low bound above 0")
+
+    def encode(self, value: Value) -> float:
+        """The code of a value."""
+        return float(value)
+
+    def _impossible(self, name: str, hint: str) -> UsageError:
+        bounds = f"low = {quoted(self.low)}, high = {quoted(self.high)}"
+        return UsageError(f"{name}: {bounds} is not possible", hint)
+
+
+@dataclass(frozen=True)
+class Continuous(_Bounded):
+    """A real number from `low` to `high`, uniform, or log-uniform with `log`.
+
+    An exclusive bound is never drawn: the nearest float inside takes its place.
+    """
+
+    high_exclusive: bool = False
+    low_exclusive: bool = False
+
+    def check(self, name: str) -> None:
+        """Raise a UsageError, with `name` and the bounds, where there is nothing to draw."""
+        super().check(name)
+        if not math.isfinite(float(self.high) - float(self.low)):
+            raise self._impossible(name, "the bounds are too far apart")
+        lowest, highest = self.attained_bounds()
+        if lowest > highest:
+            raise self._impossible(name, "no number lies between the bounds")
+
+    def attained_bounds(self) -> tuple[float, float]:
+        """The least and the greatest value that can be proposed.
+
+        For an exclusive bound that is the nearest float inside it: 0.9999999999999999 for 1.
+        """
+        low, high = float(self.low), float(self.high)
+        return (
+            math.nextafter(low, math.inf) if self.low_exclusive else low,
+            math.nextafter(high, -math.inf) if self.high_exclusive else high,
+        )
+
+    def draw(self, count: int, generator: np.random.Generator) -> Codes:
+        """Codes of `count` values, drawn uniformly; shape (count,)."""
+        fraction = generator.random(count)
+        low, high = float(self.low), float(self.high)
+        if self.log:
+            codes = low ** (1 - fraction) * high**fraction
+        else:
+            codes = low + fraction * (high - low)
+        return np.clip(codes, *self.attained_bounds())
+
+    def decode(self, code: float) -> float:
+        """The value that a code stands for."""
+        return float(code)
+
+    def contains(self, value: Value) -> bool:
+        """Whether `value` can be proposed."""
+        lowest, highest = self.attained_bounds()
+        is_number = isinstance(value, float | int) and not isinstance(value, bool)
+        return is_number and lowest <= float(value) <= highest
+
+    def grid(self, levels: int) -> tuple[float, ...]:
+        """Equally spaced values ``low + i * (high - low) / levels``, i = 0 .. levels - 1.
+
+        This is the rule of the code that Yarally et al. (CAIN 2023) published: the upper bound is
+        left out. Where `low` is exclusive, it is left out too and the number of levels stays:
+        ``low + i * (high - low) / (levels + 1)``, i = 1 .. levels. With `log`, the same on the
+        logarithm.
+        """
+        steps = levels + 1 if self.low_exclusive else levels
+        lowest, highest = self.attained_bounds()
+        low, high = float(self.low), float(self.high)
+        points = []
+        for i in range(steps - levels, steps):
+            if self.log:
+                point = low ** (1 - i / steps) * high ** (i / steps)
+            else:
+                point = low + i * (high - low) / steps
+            points.append(min(max(point, lowest), highest))
+        return tuple(dict.fromkeys(points))
+
+
+@dataclass(frozen=True)
+class Integer(_Bounded):
+    """A whole number from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+    def check(self, name: str) -> None:
+        """Raise a UsageError, with `name` and the bounds, where there is nothing to draw."""
+        super().check(name)
+        if max(abs(self.low), abs(self.high)) > _LARGEST_INTEGER:
+            raise self._impossible(name, f"at most {_LARGEST_INTEGER} in size")
+
+    def attained_bounds(self) -> tuple[int, int]:
+        """The least and the greatest value that can be proposed."""
+        return self.low, self.high
+
+    def draw(self, count: int, generator: np.random.Generator) -> Codes:
+        """Codes of `count` values; shape (count,).
+
+        Every integer is as likely as the others; with `log`, as the width of the interval from
+        half below to half above it on the logarithmic axis.
+        """
+        if not self.log:
+            return generator.integers(self.low, self.high, count, endpoint=True).astype(np.float64)
+        fraction = generator.random(count)
+        codes = np.rint((self.low - 0.5) ** (1 - fraction) * (self.high + 0.5) ** fraction)
+        return np.clip(codes, self.low, self.high)
+
+    def decode(self, code: float) -> int:
+        """The value that a code stands for."""
+        return round(float(code))
+
+    def contains(self, value: Value) -> bool:
+        """Whether `value` can be proposed."""
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return is_whole and self.low <= int(value) <= self.high
+
+    def grid(self, levels: int) -> tuple[int, ...]:
+        """At most `levels` distinct values: all of them where there are no more.
+
+        Otherwise ``floor(low + i * (high + 1 - low) / levels)``, i = 0 .. levels - 1; with `log`,
+        the same on the logarithm, where neighbours may fall together.
+        """
+        count = self.high - self.low + 1
+        if count <= levels:
+            return tuple(range(self.low, self.high + 1))
+        if not self.log:
+            return tuple(self.low + i * count // levels for i in range(levels))
+        # The small addend keeps 7.999999999999999 from becoming 7.
+        points = (
+            math.floor(self.low ** (1 - i / levels) * (self.high + 1) ** (i / levels) + 1e-9)
+            for i in range(levels)
+        )
+        return tuple(dict.fromkeys(points))
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of several choices, each as likely as the others."""
+
+    choices: Sequence[Value]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.choices, list):
+            object.__setattr__(self, "choices", tuple(self.choices))
+
+    def check(self, name: str) -> None:
+        """Raise a UsageError, with `name` and the choices, where they are none or not distinct."""
+        if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
+            raise UsageError(
+                f"{name}: choices = {quoted(self.choices)} is not a list", "give a list"
+            )
+        if not self.choices:
+            raise UsageError(f"{name}: choices is empty", "give at least one choice")
+        for choice in self.choices:
+            if not isinstance(choice, float | int | str) or _infinite(choice):
+                raise UsageError(
+                    f"{name}: {quoted(choice)} among the choices is not possible",
+                    "a choice is a text, a finite number, or true or false",
+                )
+        if len({_identity(choice) for choice in self.choices}) < len(self.choices):
+            raise UsageError(
+                f"{name}: the choices {quoted(list(self.choices))} have duplicates",
+                "give each once",
+            )
+
+    def attained_bounds(self) -> tuple[Value, ...]:
+        """All choices."""
+        return tuple(self.choices)
+
+    def draw(self, count: int, generator: np.random.Generator) -> Codes:
+        """Codes of `count` choices; shape (count,)."""
+        return generator.integers(0, len(self.choices), count).astype(np.float64)
+
+    def decode(self, code: float) -> Value:
+        """The choice that a code stands for."""
+        return self.choices[round(float(code))]
+
+    def encode(self, value: Value) -> float:
+        """The code of a choice, its index.
+
+        Raises:
+            UsageError: `value` is not a choice.
+        """
+        for index, choice in enumerate(self.choices):
+            if _identity(choice) == _identity(value):
+                return float(index)
+        raise UsageError(f"{quoted(value)} is not one of the choices {quoted(list(self.choices))}")
+
+    def contains(self, value: Value) -> bool:
+        """Whether `value` can be proposed."""
+        return any(_identity(choice) == _identity(value) for choice in self.choices)
+
+    def grid(self, levels: int) -> tuple[Value, ...]:
+        """All choices, however many `levels` are asked for."""
+        return tuple(self.choices)
+
+
+Variable = Continuous | Integer | Categorical
 
 _TYPES: dict[str, type[Variable]] = {
     "continuous": Continuous,
@@ -72,7 +308,7 @@ class SearchSpace:
         """The codes of one point, (variables,); the inverse of `decode`.
 
         Raises:
-            UsageError: a variable has no value, or a value that is none of its choices.
+            UsageError: a variable has no value, or a value that is not one of its choices.
         """
         missing = [name for name in self.variables if name not in values]
         if missing:
@@ -137,7 +373,7 @@ class SearchSpace:
 def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
     if not isinstance(entry, Mapping):
         raise UsageError(
-            f"{name} = {quoted(entry)} is no variable",
+            f"{name} = {quoted(entry)} is not a variable",
             f'write {name} = {{ type = "continuous", low = ..., high = ... }}',
         )
     arguments = dict(entry)
@@ -169,3 +405,17 @@ def _entry(variable: Variable) -> dict[str, Any]:
         if value is not field.default:
             entry[field.name] = list(value) if field.name == "choices" else value
     return entry
+
+
+def _infinite(value: Value) -> bool:
+    if isinstance(value, str):
+        return False
+    try:
+        return not math.isfinite(value)
+    except OverflowError:  # an int beyond the range of float64
+        return True
+
+
+def _identity(choice: Value) -> tuple[bool, Value]:
+    """Tells true from 1, which Python holds equal."""
+    return isinstance(choice, bool), choice

@@ -15,6 +15,8 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import (
+    PAPER,
+    SIGNIFICANT_P,
     Claim,
     Effect,
     Verdict,
@@ -22,16 +24,13 @@ from joulelab.analysis.claims.claim import (
     beyond_time,
     on_energy,
 )
-from joulelab.analysis.clusters import HIGH, LOW, Clusters, clusters
-from joulelab.analysis.comparison import Interval, mean_interval, ratio_interval
-from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.levels import groups
-from joulelab.analysis.missing import ENERGY, complete
-from joulelab.analysis.order import effect_order
-from joulelab.analysis.paired import holm
+from joulelab.analysis.comparison import mean_interval, ratio_interval
+from joulelab.analysis.frames import ENERGY, complete, groups
+from joulelab.analysis.kruskal import effect_order, kruskal
+from joulelab.analysis.posthoc import holm
+from joulelab.analysis.trade_off import HIGH, LOW, Clusters, clusters
 from joulelab.analysis.variation import variation
 
-PAPER = "Yarally et al., CAIN 2023, "
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 LAYERS = ("conv_layers", "linear_layers", "relu")
 """Types of layer by what they cost, the dearest first."""
@@ -39,7 +38,6 @@ STEADY = 0.01
 """A mean coefficient of variation below this says that hyperparameters do not move the energy."""
 HALF = 0.55
 """E- over E+ below this is half, in the paper's sense: 0.51 and 0.60 on its two data sets."""
-SIGNIFICANT_P = 0.05
 RESAMPLES = 1000
 BEYOND_TIME = (
     "Estimated energy follows time by construction: the spread is that of time, to which other "
@@ -113,7 +111,7 @@ def hyperparameters_claim(
     verdict = Verdict.UNDECIDED
     said = f"No configuration has a coefficient: {'; '.join(why) or 'there is no run'}."
     if n:
-        effect = _effect("mean coefficient of variation", mean_interval(list(spread)), STEADY)
+        effect = Effect.of("mean coefficient of variation", mean_interval(list(spread)), STEADY)
         verdict = below(effect)
         said = (
             f"The coefficients reach up to {formats.percent(float(spread.max()), 2)}; "
@@ -230,7 +228,7 @@ def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) ->
     test = "Student's t interval of the logarithms, paired by round"
     if len(means) and bool((means[energy].to_numpy() > 0).all()):
         low, high = list(means[energy, LOW]), list(means[energy, HIGH])
-        effect = _effect("E- over E+, mean energy", ratio_interval(low, high), HALF)
+        effect = Effect.of("E- over E+, mean energy", ratio_interval(low, high), HALF)
         verdict = below(effect)
         change = mean_interval(list(means[accuracy, LOW] - means[accuracy, HIGH]))
         said = (
@@ -268,7 +266,7 @@ def _diminishing(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: st
         elastic = list((gain / cost)[cost > 0])
         n = len(elastic)
         if n:
-            effect = _effect(name, mean_interval(elastic), 1.0)
+            effect = Effect.of(name, mean_interval(elastic), 1.0)
             verdict = below(effect)
         best = found.members.groupby("cluster")[accuracy].max()
         more = formats.change(float(np.exp(cost.mean())) - 1)
@@ -307,7 +305,3 @@ def _apart(split: tuple[Clusters, pd.DataFrame]) -> str:
     if found.reason:
         return f"There are no two clusters: {found.reason}."
     return "" if len(means) else "No round has runs in both clusters."
-
-
-def _effect(name: str, interval: Interval, reference: float) -> Effect:
-    return Effect(name, interval.value, interval.low, interval.high, reference)

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from joulelab import formats
+from joulelab.analysis.comparison import Interval
 
+PAPER = "Yarally et al., CAIN 2023, "
+SIGNIFICANT_P = 0.05
 ESTIMATED = "estimated"
 """How the status of energies ends that no sensor, or no sensor alone, has read."""
 
@@ -37,6 +40,17 @@ class Effect:
     low: float = math.nan
     high: float = math.nan
     reference: float = math.nan
+
+    @classmethod
+    def of(cls, name: str, interval: Interval, reference: float) -> Effect:
+        """The effect with this interval.
+
+        Args:
+            name: what it is.
+            interval: of the effect.
+            reference: the value that the claim is about.
+        """
+        return cls(name, interval.value, interval.low, interval.high, reference)
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.claims.claim import Claim, Effect, Verdict, below
+from joulelab.analysis.claims.claim import PAPER, SIGNIFICANT_P, Claim, Effect, Verdict, below
 from joulelab.analysis.comparison import mean_interval
 from joulelab.analysis.convergence import convergence
-from joulelab.analysis.hodges_lehmann import shift
-from joulelab.analysis.paired import holm, rank_biserial, wilcoxon_p
+from joulelab.analysis.posthoc import holm
 from joulelab.analysis.rounding import without_noise
+from joulelab.analysis.two_samples import rank_biserial, shift, wilcoxon_p
 
-PAPER = "Yarally et al., CAIN 2023, "
 WITHIN = 27
 """Rounds after which the paper finds Bayesian search at its optimum, on average."""
 FEWEST_ROUNDS = 2 * WITHIN
@@ -31,7 +29,6 @@ SUBSTANTIAL = 0.005
 """An increase in accuracy below this is not a substantial one."""
 EQUIVALENT = 0.01
 """Strategies whose optima differ by less, on average, are equally good."""
-SIGNIFICANT_P = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def searches(
     """The optima of every strategy on every configuration.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.rounds.score_rounds` gives it.
+        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
         strategy: column of the strategies.
         configuration: the other columns that make a configuration.
         score: column of the accuracy of a round.
@@ -97,7 +94,7 @@ def search_claims(
     """The paper's three findings about search strategies, on these rounds.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.rounds.score_rounds` gives it.
+        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
         strategy: column of the strategies.
         configuration: the other columns that make a configuration; over these the tests run.
         score: column of the accuracy of a round.
@@ -135,7 +132,8 @@ def _bayesian_wins(found: Searches) -> Claim:
             verdict = Verdict.HOLDS
         elif (against[~ahead] < SIGNIFICANT_P).any():
             verdict = Verdict.FAILS
-        effect = _shift(f"{bayesian} less {rival}, optimum accuracy", gains[rival])
+        name = f"{bayesian} less {rival}, optimum accuracy"
+        effect = Effect.of(name, shift(gains[rival]), 0.0)
         test = (
             "Wilcoxon signed-rank over configurations, exact, Holm over "
             f"{formats.count(len(rivals), 'rival')}: largest p {formats.p_value(p)}"
@@ -171,7 +169,8 @@ def _within(found: Searches) -> Claim:
     effect, said, verdict = Effect("mean optimum round"), _lacking(found), Verdict.UNDECIDED
     if bayesian and n:
         values = found.rounds[bayesian].to_numpy(float)
-        effect = _mean_effect(f"mean optimum round of {bayesian}", values, WITHIN)
+        mean = mean_interval([float(value) for value in values])
+        effect = Effect.of(f"mean optimum round of {bayesian}", mean, WITHIN)
         tolerant = int((found.rounds_tolerant[bayesian] <= WITHIN).sum())
         said = (
             f"{int((values <= WITHIN).sum())} of {n:,} optima lie within {WITHIN} rounds; "
@@ -210,7 +209,7 @@ def _random_against_grid(found: Searches) -> Claim:
     if random and grid and n:
         gain = (accuracy[random] - accuracy[grid]).to_numpy(float)
         p = wilcoxon_p(gain)
-        effect = _shift(f"{random} less {grid}, optimum accuracy", gain)
+        effect = Effect.of(f"{random} less {grid}, optimum accuracy", shift(gain), 0.0)
         if p < SIGNIFICANT_P:
             verdict = Verdict.FAILS
         elif effect.low > -EQUIVALENT and effect.high < EQUIVALENT:
@@ -241,16 +240,6 @@ def _too_few(n: int, rivals: int) -> str:
     if rivals * 2.0 ** (1 - n) < SIGNIFICANT_P:
         return ""
     return f" Not even {n} wins of {n} would be significant: take more networks or data sets."
-
-
-def _mean_effect(name: str, values: npt.NDArray[np.float64], reference: float) -> Effect:
-    mean = mean_interval([float(value) for value in values])
-    return Effect(name, mean.value, mean.low, mean.high, reference)
-
-
-def _shift(name: str, differences: npt.NDArray[np.float64]) -> Effect:
-    found = shift(differences)
-    return Effect(name, found.value, found.low, found.high, 0.0)
 
 
 def _named(table: pd.DataFrame, name: str) -> str | None:

@@ -7,6 +7,44 @@
 
 A gap between two samples is bridged by a straight line, as any other pair of neighbours is: nothing
 is invented beyond what the two ends say, and no time is left out.
+
+The rhythm of a training: how long an epoch is, from the power alone.
+
+Between two epochs the power dips or rises: validation, a checkpoint, the first batch of the next.
+With x_i the power of bin i less its mean, the rhythm is the lag of the first high peak of::
+
+    r(l) = sum_i x_i x_(i+l) / (n - l)  /  (sum_i x_i^2 / n)          autocorrelation
+
+A mean over whole periods is not biased by the part of an epoch at which the window happens to end.
+
+From where on a training draws what it will go on drawing: its stable point.
+
+::
+
+    power
+      |                           ____   ____   ____   ____
+      |            ______        |    |_|    |_|    |_|    |      epochs, with dips between
+      |   ________|      |       |
+      |  |  first phase  |       |
+      |  | (frozen base) |_      |
+      |__|                 |_____| <- trough: the network is built anew
+      +--+---------------+-------+----------------------------+--> time
+       start-up        change   stable point                  now
+
+The steps are those that one takes by eye.
+
+1. Start-up ends where the power first comes near that of the minute that follows.
+2. A trough is a time at which the power falls well below the low of what was seen, and below all of
+   it: training has stopped as it has not before, and what follows may be another phase. del Rey et
+   al. take a matrix profile of the trace, the distance of each stretch to the stretch most like it;
+   a first trough of its kind is what stands out there too, as the discord. Dips between epochs
+   recur, and are none.
+3. What lies behind the last trough is cut, from now backwards, into blocks of whole epochs
+   (`rhythm`); they belong to the stable part as long as their means stay together. A single block
+   that does not, while those before it do, was an interruption, and counts for nothing.
+
+A phase has changed where there was a trough, or where the stable part is at another level than what
+was before it.
 """
 
 from __future__ import annotations
@@ -16,9 +54,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
-
-Values = npt.NDArray[np.float64]
 
 FEWEST_SAMPLES = 2
 LONGEST_BIN_S = 1.0
@@ -137,3 +174,225 @@ def bin_length_s(trace: PowerTrace, duration_s: float) -> float:
     """
     between_samples_s = float(np.median(np.diff(trace.time_s)))
     return max(between_samples_s, min(LONGEST_BIN_S, duration_s / FEWEST_BINS))
+
+
+SHORTEST = 4
+FEWEST_PERIODS = 2.5
+LEAST_CORRELATION = 0.3
+NEAR_THE_HIGHEST = 0.85
+"""The first peak that is nearly as high as the highest: the others are its multiples."""
+
+
+def period(power_w: Values) -> int | None:
+    """The length of the rhythm in bins; None where there is none, or fewer than 2.5 of it.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+
+    Epochs of 20 bins, with a dip in each:
+
+    >>> bins = np.arange(200)
+    >>> period(np.where(bins % 20 < 4, 80.0, 140.0))
+    20
+    """
+    longest = int(len(power_w) / FEWEST_PERIODS)
+    if longest <= SHORTEST:
+        return None
+    correlation = autocorrelation(power_w, longest + 1)
+    inner = correlation[1:-1]
+    peaks = 1 + np.flatnonzero((inner >= correlation[:-2]) & (inner > correlation[2:]))
+    peaks = peaks[(peaks >= SHORTEST) & (correlation[peaks] >= LEAST_CORRELATION)]
+    if not len(peaks):
+        return None
+    high = correlation[peaks] >= NEAR_THE_HIGHEST * correlation[peaks].max()
+    return int(peaks[high][0])
+
+
+def autocorrelation(values: Values, lags: int) -> Values:
+    """The correlation of values with themselves, shifted by 0 to ``lags`` - 1 places.
+
+    Args:
+        values: shape (n,).
+        lags: at most n.
+
+    Returns:
+        Shape (lags,); all 0 where the values do not vary.
+    """
+    centred = values - values.mean()
+    size = len(centred)
+    # Zeros behind keep the end from being correlated with the beginning.
+    spectrum = np.fft.rfft(centred, 2 * size)
+    products = np.fft.irfft(spectrum * np.conj(spectrum), 2 * size)[:lags]
+    variance = products[0] / size
+    if variance <= np.finfo(float).tiny:
+        return np.zeros(lags)
+    return np.asarray(products / (size - np.arange(lags)) / variance, dtype=float)
+
+
+USUAL = 0.75
+MINUTE = 60
+"""Start-up is over at this share of the median power of so many bins that follow."""
+SETTLED = 20
+"""Bins after start-up in which no trough is looked for: first batches, first validation."""
+LOW = 5.0
+"""The low of what was seen is this percentile of its power."""
+TROUGH, RECORD = 0.85, 0.95
+"""A trough is below this share of the low, and below this share of the least so far."""
+LEAST_BLOCK = 15
+"""Bins of the shortest block, and of the shortest phase that has a level."""
+FEWEST, MANY = 4, 10
+"""Fewest blocks whose own scatter says how far they may lie apart; most without a rhythm."""
+BEHIND = 2
+"""Blocks that tell an interruption from a change of level."""
+TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
+"""Blocks are together within this share of their median, or so many times their scatter."""
+ANOTHER_LEVEL, FEW = 0.1, 0.25
+"""Another level is this far from the middle of the blocks before, and beyond most of them."""
+
+
+@dataclass(frozen=True)
+class StablePart:
+    """The part of a trace at its last level.
+
+    Attributes:
+        start: its first bin: the stable point.
+        block: length of a block in bins: whole epochs where a rhythm was found.
+        levels_w: mean power of its blocks, the latest first; empty where it is shorter than one.
+        before_w: level of the phase before it; NaN where there was nothing but start-up.
+        changed: whether a phase has ended before it.
+        rhythm: bins of an epoch; None where none was found.
+    """
+
+    start: int
+    block: int
+    levels_w: Values
+    before_w: float
+    changed: bool
+    rhythm: int | None
+
+    @property
+    def shows_rhythm(self) -> bool:
+        """Whether it is long enough for the rhythm to be its own, not that of the phase before."""
+        if self.rhythm is None:
+            return False
+        return len(self.levels_w) * self.block >= FEWEST_PERIODS * self.rhythm
+
+
+def find_stable_part(power_w: Values) -> StablePart:
+    """The stable part at the end of what was seen of a run.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+    """
+    begin = end_of_start_up(power_w)
+    troughs = find_troughs(power_w, begin)
+    # A second trough with hardly anything behind it is an interruption until more is seen.
+    if len(troughs) > 1 and len(power_w) - troughs[-1][1] < 2 * LEAST_BLOCK:
+        troughs.pop()
+    after = troughs[-1][1] if troughs else begin
+    rhythm = period(power_w[after + (len(power_w) - after) // 3 :])
+    # Blocks of unknown rhythm lie apart because each holds another part of an epoch: behind a
+    # trough all of them count, elsewhere they are short, to find where the level changed.
+    all_of_it = rhythm is None and bool(troughs)
+    parts = FEWEST if all_of_it else MANY
+    least = max(LEAST_BLOCK, (len(power_w) - after) // parts)
+    block = least if rhythm is None else rhythm * -(-LEAST_BLOCK // rhythm)
+    levels_w, start = _together(power_w, after, block, all_of_it=all_of_it)
+    # The block beside the stable part holds some of both levels.
+    end = troughs[-1][0] if troughs else start - block
+    before = power_w[begin + SETTLED : end]
+    before_w = _level(before) if len(before) >= LEAST_BLOCK else np.nan
+    changed = bool(troughs) or _is_another_level(levels_w, before, block)
+    return StablePart(start, block, levels_w, before_w, changed, rhythm)
+
+
+def end_of_start_up(power_w: Values) -> int:
+    """The first bin whose power is near that of the minute that follows.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+
+    >>> end_of_start_up(np.repeat([20.0, 100.0], [5, 60]))
+    5
+    """
+    for at, power in enumerate(power_w):
+        if power >= USUAL * np.median(power_w[at : at + MINUTE]):
+            return at
+    return 0
+
+
+def find_troughs(power_w: Values, begin: int) -> list[tuple[int, int]]:
+    """Where each trough begins, and where training goes on, in the order of time.
+
+    Args:
+        power_w: mean power of bins of equal length, shape (bins,).
+        begin: the bin at which start-up is over.
+    """
+    troughs: list[tuple[int, int]] = []
+    settled = begin + SETTLED
+    if len(power_w) <= settled:
+        return troughs
+    least = np.minimum.accumulate(power_w[settled:])
+    records = settled + 1 + np.flatnonzero(power_w[settled + 1 :] < RECORD * least[:-1])
+    for first in records.tolist():
+        low = TROUGH * float(np.percentile(power_w[begin:first], LOW))
+        known = troughs[-1][1] if troughs else settled + LEAST_BLOCK
+        if first < known or power_w[first] >= low:
+            continue
+        back = np.flatnonzero(power_w[first:] >= low)
+        troughs.append((first, first + int(back[0]) if len(back) else len(power_w)))
+    return troughs
+
+
+def _together(power_w: Values, after: int, block: int, *, all_of_it: bool) -> tuple[Values, int]:
+    """The means of the blocks that belong together, the latest first, and where they begin."""
+    count = (len(power_w) - after) // block
+    means = power_w[len(power_w) - count * block :].reshape(count, block).mean(axis=1)[::-1]
+    if all_of_it:
+        return means, len(power_w) - count * block
+    number = 1 if _is_pause(means) else 0
+    kept: list[float] = []
+    while number < count:
+        if kept and _apart(means[number], kept):
+            behind = means[number + 1 : number + 1 + BEHIND]
+            if len(behind) < BEHIND or any(_apart(one, kept) for one in behind):
+                break
+        else:
+            kept.append(float(means[number]))
+        number += 1
+    return np.asarray(kept), len(power_w) - number * block
+
+
+def _is_pause(means: Values) -> bool:
+    """Whether the latest block lies below two that are together: training pauses."""
+    if len(means) <= BEHIND:
+        return False
+    behind = means[1 : 1 + BEHIND]
+    return bool(means[0] < (1 - TOGETHER) * behind.min() and not _apart(behind[1], [behind[0]]))
+
+
+def _apart(level_w: float, kept: list[float]) -> bool:
+    middle = float(np.median(kept))
+    allowed = TOGETHER * middle
+    if len(kept) >= FEWEST:
+        scatter = SCALE_OF_MAD * float(np.median(np.abs(np.asarray(kept) - middle)))
+        allowed = max(allowed, FAR * scatter)
+    return abs(level_w - middle) > allowed
+
+
+def _is_another_level(levels_w: Values, before: Values, block: int) -> bool:
+    """Whether the level of blocks lies beyond that of nearly every block before them."""
+    count = len(before) // block
+    if not len(levels_w) or not count:
+        return False
+    earlier = before[len(before) % block :].reshape(count, block).mean(axis=1)
+    ratios = float(np.median(levels_w)) / np.append(earlier, np.median(earlier))
+    above = ratios[-1] > 1.0 + ANOTHER_LEVEL and np.quantile(ratios, FEW) > 1.0 + TOGETHER
+    below = ratios[-1] < 1.0 - ANOTHER_LEVEL and np.quantile(ratios, 1.0 - FEW) < 1.0 - TOGETHER
+    return bool(above or below)
+
+
+def _level(power_w: Values) -> float:
+    """The level of a phase: its mean over whole epochs, as far as there are some."""
+    rhythm = period(power_w)
+    return float(power_w[len(power_w) % (rhythm or 1) :].mean())

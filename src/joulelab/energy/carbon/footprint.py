@@ -27,7 +27,6 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries, Profile, mean_intensity
-from joulelab.energy.carbon.intensity_file import read_intensity
 from joulelab.energy.carbon.places import FORMS, intensity_of_place
 from joulelab.errors import SettingsError, UsageError, suggestion
 from joulelab.settings import load_settings, settings_path
@@ -111,6 +110,8 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
         return _given(float(where), has_unit=False)
     text = str(where).strip()
     if isinstance(where, Path) or names_series(text):
+        from joulelab.energy.carbon.intensity_file import read_intensity  # needs numpy
+
         file, _, zone = text.partition(TIMEZONE)
         return read_intensity(Path(file).expanduser(), _zone(zone))
     number = _NUMBER.fullmatch(text.replace("\N{SUBSCRIPT TWO}", "2"))

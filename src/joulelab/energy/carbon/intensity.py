@@ -37,7 +37,7 @@ Profile: TypeAlias = "tuple[Series, Series]"
 
 
 class Span(NamedTuple):
-    """A stretch of time with one intensity.
+    """A span of time with one intensity.
 
     Attributes:
         start_s: seconds since the epoch.
@@ -135,7 +135,7 @@ class IntensitySeries:
         return self.times_s[-1] + self.step_s
 
     def estimated_share(self, start_s: float, end_s: float) -> float:
-        """The share of a stretch of time whose intensity its source has estimated.
+        """The share of a span of time whose intensity its source has estimated.
 
         Args:
             start_s: seconds since the epoch.

@@ -26,16 +26,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
+from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
+from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
-from joulelab.tabular.table import Heading, Table, folded, with_dates
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
 
 TIMES = (
     "time",
@@ -122,6 +123,8 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         UsageError: the file cannot be read, has no such columns, has a row that cannot be right, or
             values that cannot be in the unit; the message has the line.
     """
+    from joulelab.tabular.moments import read_moments  # needs numpy
+
     content = read_bytes(path, UsageError)
     table, about = _table(path, content)
     table = with_dates(table)
@@ -132,7 +135,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         raise UsageError(f"{path} has no column of {missing}; {table.known()}", _HINT)
     place = _place(table, about)
     table = _with_days_first(table, time)
-    moments = table.moments(time, zone, assumed=UTC)
+    moments = read_moments(table, time, zone, assumed=UTC)
     if moments.changes:
         raise UsageError(
             f"{path}, column {time}: {moments.remarks[-1].removesuffix(': taken as such')}: "
@@ -164,10 +167,6 @@ def _zoned(path: Path) -> str:
 
 def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> None:
     """Refuse numbers that are no seconds since 1970, such as 20260305, or days."""
-    import numpy as np
-
-    from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
-
     wrong = np.isfinite(since_1970_s) & ~(
         (since_1970_s >= YEAR_2000_S) & (since_1970_s < YEAR_2100_S)
     )
@@ -280,8 +279,6 @@ def _values(table: Table, column: _Column) -> NDArray[np.float64]:
     """(n,) g/kWh, NaN where a cell is empty."""
     import numpy as np
 
-    from joulelab.tabular.numbers import MISSING
-
     cells = {
         found[1].strip().casefold()
         for text in set(table.texts(column.name))
@@ -327,8 +324,6 @@ def _with_forecasts(
     """Forecasts where the actual figure is missing, and which rows these are."""
     import numpy as np
 
-    from joulelab.tabular.numbers import MISSING
-
     other = table.column(*FORECASTS)
     if other == column.name or "forecast" in _spelt(column.name):
         return values, np.isfinite(values)
@@ -341,8 +336,6 @@ def _with_forecasts(
 
 def _estimated(table: Table) -> NDArray[np.bool_]:
     """(n,) which rows their source marks as estimated."""
-    import numpy as np
-
     name = table.column(*ESTIMATED) or table.column(*METHODS)
     if name is None:
         return np.zeros(len(table), bool)
@@ -381,8 +374,6 @@ def _series(
     marginal: bool,
 ) -> IntensitySeries:
     """The rows in order of time."""
-    import numpy as np
-
     without = np.flatnonzero(~np.isfinite(times_s))
     if len(without):
         raise table.error("there is no time", "write it as 2024-05-01T13:00Z", int(without[0]))

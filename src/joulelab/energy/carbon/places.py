@@ -1,4 +1,18 @@
-"""Which row of codecarbon's tables a place is, however it is written.
+"""The carbon intensity of a place, by the tables that come with codecarbon.
+
+The files of the installed package are read; codecarbon is not imported, because that takes long,
+and nothing is looked up in the network. Its tables have different units and count different things:
+
+=============  ===================  ==========================================================
+places         unit in the table    what is counted
+=============  ===================  ==========================================================
+countries      g CO2e/kWh           life cycle (Our World in Data, from Ember)
+US states      lb CO2e/MWh          chimneys of the power stations (EPA eGRID)
+Canada         percent of the mix   burning coal, oil and gas, by codecarbon's factors
+China          g CO2/kWh            carbon dioxide alone (Ministry of Ecology and Environment)
+Nordic zones   g CO2e/kWh           what is generated in the zone (ENTSO-E)
+cloud regions  g CO2e/kWh           as the provider says
+=============  ===================  ==========================================================
 
 Where codecarbon would take the average of the world, or of the country, for a place that it has no
 figure for, there is an error here instead.
@@ -6,13 +20,19 @@ figure for, there is an error here instead.
 
 from __future__ import annotations
 
+import csv
 import difflib
+import importlib.metadata
+import importlib.util
+import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from joulelab.energy.carbon.intensity import Intensity
-from joulelab.energy.carbon.tables import Region, cloud_regions, countries, regions
 from joulelab.errors import MissingDependencyError, UnknownNameError, UsageError
 
 FORMS = (
@@ -21,6 +41,26 @@ FORMS = (
 )
 _ALSO_CALLED = {"uk": "GBR", "great britain": "GBR", "holland": "NLD"}
 _WITH_ZONES = ("SWE", "NOR")
+GRAMS_IN_POUND = 453.59237
+KWH_IN_MWH = 1000.0
+# codecarbon's own, in its code, for the energy mix of a Canadian province.
+FUEL_G_PER_KWH = {"coal": 995.725971, "petroleum": 816.6885263, "naturalGas": 743.8415916}
+_PROVINCES = {
+    "alberta": "AB",
+    "british columbia": "BC",
+    "manitoba": "MB",
+    "new brunswick": "NB",
+    "newfoundland and labrador": "NL",
+    "northwest territories": "NT",
+    "nova scotia": "NS",
+    "nunavut": "NU",
+    "ontario": "ON",
+    "prince edward island": "PE",
+    "quebec": "QC",
+    "saskatchewan": "SK",
+    "yukon": "YT",
+}
+_ZONES = {"SWE": "SE", "NOR": "NO", "FIN": "FI"}
 
 
 def intensity_of_place(place: str) -> Intensity:
@@ -146,3 +186,206 @@ def _pycountry() -> Any:  # noqa: ANN401 - a module without types
             "pip install pycountry, or write the country with three letters: NLD",
         ) from error
     return pycountry
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a country, or a region of a cloud.
+
+    Attributes:
+        names: what it may be called, the one for people first.
+        intensity: as the table has it; 0 there means that it has no figure.
+    """
+
+    names: tuple[str, ...]
+    intensity: Intensity
+
+
+def countries() -> dict[str, Region]:
+    """Every country of the table, by its ISO 3166 code of three letters.
+
+    Raises:
+        MissingDependencyError: codecarbon is not installed, or without this table.
+    """
+    source = _source("Our World in Data")
+    return {
+        code: Region(
+            (row["country_name"], code),
+            Intensity(
+                float(row.get("carbon_intensity") or 0.0),
+                row["country_name"],
+                source,
+                int(row["year"]),
+                "life cycle, of the electricity generated there",
+            ),
+        )
+        for code, row in _json(_private() / "global_energy_mix.json").items()
+    }
+
+
+def regions(country: str) -> Sequence[Region]:
+    """The parts of a country that have a figure of their own; none for most countries.
+
+    Args:
+        country: ISO 3166 code of three letters.
+
+    Raises:
+        MissingDependencyError: codecarbon is not installed, or without this table.
+        UsageError: the table is in another unit than it was.
+    """
+    return list(_REGIONS[country](country)) if country in _REGIONS else []
+
+
+def cloud_regions() -> dict[str, list[Region]]:
+    """The regions of each cloud provider that the table knows.
+
+    Raises:
+        MissingDependencyError: codecarbon is not installed, or without this table.
+    """
+    path = _found(_data() / "cloud" / "impact.csv")
+    providers: dict[str, list[Region]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            # The table has me-cenrtal1 for what its provider calls me-central1.
+            name = row["region"].replace("cenrtal", "central")
+            intensity = Intensity(
+                float(row["impact"]),
+                f"{row['provider']}:{name} ({row['city']})",
+                _source(f"{row['providerName']}, {row['source']}"),
+            )
+            providers.setdefault(row["provider"], []).append(Region((name,), intensity))
+    return providers
+
+
+def _states(_: str) -> Iterator[Region]:
+    path = _newest("usa_emissions.json")
+    table = _json(path)
+    _check_unit(path, table.get("_unit", {}).get("emissions"), "lbs/MWh")
+    stated = table.get("_source", {})
+    source = _source(stated.get("name", "US states"))
+    year = int(stated.get("year", path.parent.name))
+    for key, row in table.items():
+        if key.startswith("_") or key == "usa":
+            continue
+        name = key.title().replace(" Of ", " of ")
+        yield Region(
+            (name, row["regionCode"]),
+            Intensity(
+                row["emissions"] * GRAMS_IN_POUND / KWH_IN_MWH,
+                f"{name}, USA",
+                source,
+                year,
+                "chimneys of the power stations, no life cycle",
+            ),
+        )
+
+
+def _provinces(_: str) -> Iterator[Region]:
+    path = _newest("canada_energy_mix.json")
+    for key, row in _json(path).items():
+        name = key.title().replace(" And ", " and ")
+        yield Region(
+            (name, _PROVINCES.get(key, key)),
+            Intensity(
+                sum(row[fuel] * grams for fuel, grams in FUEL_G_PER_KWH.items()) / row["total"],
+                f"{name}, Canada",
+                _source("energy mix of Canadian provinces"),
+                int(path.parent.name),  # the table itself has no year
+                "burning of coal, oil and gas, no life cycle",
+            ),
+        )
+
+
+def _chinese_provinces(_: str) -> Iterator[Region]:
+    path = _newest("china_provincial_emissions.json")
+    for code, row in _json(path)["data"].items():
+        _check_unit(path, row.get("unit"), "gCO2/kWh")
+        name = row["description"]
+        yield Region(
+            (name, code.partition("-")[2], *row["names"]),
+            Intensity(
+                row["emission_factor"],
+                f"{name}, China",
+                _source("Ministry of Ecology and Environment of China"),
+                row["year"],
+                "carbon dioxide alone, no life cycle",
+            ),
+        )
+
+
+def _zones(country: str) -> Iterator[Region]:
+    path = _private() / "nordic_emissions.json"
+    for zone, row in _json(path)["data"].items():
+        if not zone.startswith(_ZONES[country]):
+            continue
+        _check_unit(path, row.get("unit"), "gCO2eq/kWh")
+        coverage = row.get("coverage")
+        remark = "of the electricity generated in the zone"
+        yield Region(
+            (zone,),
+            Intensity(
+                row["emission_factor"],
+                f"bidding zone {zone}",
+                _source(f"Nordic bidding zones, {'ENTSO-E' if coverage else 'origin not stated'}"),
+                row["year"],
+                f"{remark}; share with a figure: {coverage}" if coverage else remark,
+            ),
+        )
+
+
+_REGIONS: dict[str, Callable[[str], Iterator[Region]]] = {
+    "USA": _states,
+    "CAN": _provinces,
+    "CHN": _chinese_provinces,
+    "SWE": _zones,
+    "NOR": _zones,
+    "FIN": _zones,
+}
+
+
+def _source(table: str) -> str:
+    return f"codecarbon {importlib.metadata.version('codecarbon')}, {table}"
+
+
+def _data() -> Path:
+    package = importlib.util.find_spec("codecarbon")
+    if package is None or package.origin is None:
+        raise MissingDependencyError(
+            "carbon intensity of a place comes from the tables of codecarbon, which is not "
+            "installed",
+            "pip install codecarbon, or give a number in g/kWh",
+        )
+    return Path(package.origin).parent / "data"
+
+
+def _private() -> Path:
+    return _data() / "private_infra"
+
+
+def _newest(name: str) -> Path:
+    """A table that lies in a folder by the name of its year."""
+    found = sorted(_private().glob(f"[0-9][0-9][0-9][0-9]/{name}"))
+    return found[-1] if found else _private() / name
+
+
+def _found(path: Path) -> Path:
+    if not path.is_file():
+        raise MissingDependencyError(
+            f"the installed codecarbon has no table {path.name}", "pip install -U codecarbon"
+        )
+    return path
+
+
+@lru_cache
+def _json(path: Path) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(_found(path).read_text("utf-8"))
+    return table
+
+
+def _check_unit(path: Path, unit: object, expected: str) -> None:
+    """Another version of the table may have another unit: that must not pass for this one."""
+    if unit != expected:
+        raise UsageError(
+            f"{path.name} of the installed codecarbon is in {unit!r}, not in {expected}",
+            "give a number in g/kWh",
+        )

@@ -16,60 +16,11 @@ factors by UUID and multiplies by itself (`joulelab.energy.meters.nvml`).
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from joulelab.energy.meter import Channel, Hidden, Meter, Sample
-from joulelab.errors import SettingsError
-
-SETTING = "calibration"
-DOMAIN = re.compile(r"[a-z][a-z0-9_-]*(:[A-Za-z0-9_.-]+)?")
-EVERY = "*"
-"""In place of a domain or UUID: all that the meter reads."""
-
-
-def known_factors(calibration: object, where: str) -> dict[str, float]:
-    """Factors as a user has set them, checked.
-
-    Args:
-        calibration: a number, or a table from domain (of nvml: UUID) to number.
-        where: the setting, for messages: file and table.
-
-    Returns:
-        Factors by domain or UUID; a single number by `EVERY`.
-
-    Raises:
-        SettingsError: it is neither, or a factor is not positive and finite.
-    """
-    table: Mapping[Any, Any] = (
-        calibration if isinstance(calibration, Mapping) else {EVERY: calibration}
-    )
-    for key, factor in table.items():
-        number = isinstance(factor, int | float) and not isinstance(factor, bool)
-        if not number or not math.isfinite(factor) or factor <= 0:
-            of = f" of {key}" if key != EVERY else ""
-            raise SettingsError(
-                f"{where} {SETTING}: the factor {factor!r}{of} is not a positive number",
-                'give reference / meter: 1.06, or { "cpu:0" = 1.06 }',
-            )
-    return {str(key): float(factor) for key, factor in table.items()}
-
-
-def check_domains(factors: Mapping[str, float], where: str) -> None:
-    """Refuse what can be no domain.
-
-    Raises:
-        SettingsError: a key of the factors is none.
-    """
-    for key in factors:
-        if key != EVERY and not DOMAIN.fullmatch(key):
-            raise SettingsError(
-                f"{where} {SETTING}: {key!r} is no name of a domain",
-                "such as cpu:0 or wall; `joulelab doctor` lists them",
-            )
+from joulelab.energy.meters.settings import CALIBRATION, EVERY
 
 
 class CalibratedMeter(Meter):
@@ -113,7 +64,7 @@ class CalibratedMeter(Meter):
     def describe(self) -> Mapping[str, str]:
         """What the meter says of itself, and the factors."""
         factors = {
-            f"{channel.domain} {SETTING}": f"{factor:g}"
+            f"{channel.domain} {CALIBRATION}": f"{factor:g}"
             for channel, factor in zip(self._channels, self._factors, strict=True)
             if factor != 1.0
         }

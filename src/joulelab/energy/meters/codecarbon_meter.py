@@ -12,6 +12,17 @@ power would be a row of spikes. An edge of a window is uncertain by that interva
 A sensor that codecarbon cannot read counts as 0 W there. A total that stands still is therefore
 unreadable, and so is one that falls, or that jumps because codecarbon has taken a reset of RAPL for
 a wrap (`joulelab.energy.counter`): from then on, because what it has lost is unknown.
+
+codecarbon adds up all sockets and all GPUs:
+
+========== ==========================================================================
+``cpu:0``  the processor, of a machine with one socket; else ``cpus``
+``gpu:N``  the only GPU that it reads; where there are several, ``gpus``
+``dram:0`` memory: never measured, on a personal computer or server a guess by its size
+========== ==========================================================================
+
+A sum leaves ``cpus`` and ``gpus`` out where another meter knows one of them by itself, so that no
+joule counts twice. To read several GPUs use the meter ``nvml``.
 """
 
 from __future__ import annotations
@@ -24,15 +35,21 @@ import threading
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pynvml
 
+from joulelab.energy import nvidia_cards
 from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.codecarbon_channels import SOURCE, channel_of, readable
-from joulelab.energy.meters.codecarbon_tracker import Totals, Tracker
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, OpenMeter, Sample
+from joulelab.energy.meters import rapl
+from joulelab.energy.meters.codecarbon_tracker import Component, Totals, Tracker
+from joulelab.energy.meters.estimate import RELATIVE_ERROR, VIRTUAL_RELATIVE_ERROR
 from joulelab.energy.meters.processor import Processor
+from joulelab.energy.meters.settings import checked_number
+from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, MissingDependencyError, SettingsError
 
 SHORTEST_INTERVAL_S = 0.1
@@ -42,9 +59,15 @@ MOST_GPUS = 16
 SILENT_INTERVALS = 3
 START_S = 30.0
 _KEPT = 8
+SOURCE = "codecarbon"
+_RAPL_MODES = {
+    "intel_rapl": "RAPL",
+    "windows_emi": "RAPL by Windows' energy meter interface",
+    "intel_power_gadget": "RAPL by Intel Power Gadget",
+}
 
 
-class CodeCarbonMeter(Meter):
+class CodeCarbonMeter(OpenMeter):
     """Processor, GPU and memory energy as codecarbon has it.
 
     Opening takes a few seconds: codecarbon looks for its tools, and then measures once.
@@ -60,12 +83,11 @@ class CodeCarbonMeter(Meter):
     """
 
     name = SOURCE
+    library = "codecarbon"
 
     def __init__(self, country: str = "USA", measure_power_secs: float = 1.0) -> None:
         self._tick_s = _known_interval(measure_power_secs)
         self.interval_s = self._tick_s / 2
-        self._closed = False
-        self._process = os.getpid()
         self._record = _Record(self._tick_s)
         self._tracker = Tracker(_known_country(country), self._tick_s, self._record.take)
         try:
@@ -74,22 +96,13 @@ class CodeCarbonMeter(Meter):
                 raise MeterError(f"codecarbon does not measure: {why}")
             self._record.wait_for_line()
             self._read = readable(self._tracker.components)
-            self._channels = tuple(channel_of(one, self._tick_s) for one in self._read)
+            super().__init__([channel_of(one, self._tick_s) for one in self._read])
         except BaseException:
             self._tracker.stop()
             raise
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """A counter for each component."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """The totals of one interval ago; codecarbon is not asked, so this returns at once."""
-        if os.getpid() != self._process:
-            return self._unreadable("codecarbon measures in another process, before the fork")
-        if self._closed:
-            return self._unreadable("closed")
         now_s = time.monotonic()
         return [self._record.at(one.name, now_s) for one in self._read]
 
@@ -105,16 +118,12 @@ class CodeCarbonMeter(Meter):
                 about[f"{channel.domain} model"] = component.model
         return about
 
-    def close(self) -> None:
-        """End codecarbon and its threads. In a forked process there are none."""
-        if not self._closed and os.getpid() == self._process:
-            self._tracker.stop()
-        self._closed = True
-
-    def _unreadable(self, reason: str) -> list[Sample]:
-        return [Sample(None, reason) for _ in self._channels]
+    def release(self) -> None:
+        """End codecarbon and its threads."""
+        self._tracker.stop()
 
 
+@dataclass
 class CodeCarbonDetector(Detector):
     """Opens codecarbon; it is used only by name, because our own meters read the same sensors.
 
@@ -126,18 +135,21 @@ class CodeCarbonDetector(Detector):
         SettingsError: one of them cannot be right.
     """
 
-    automatic = False
+    automatic: ClassVar[bool] = False
 
-    def __init__(self, country: str = "USA", measure_power_secs: float = 1.0) -> None:
-        self._country = _known_country(country)
-        self._interval_s = _known_interval(measure_power_secs)
+    country: str = "USA"
+    measure_power_secs: float = 1.0
+
+    def __post_init__(self) -> None:
+        _known_country(self.country)
+        _known_interval(self.measure_power_secs)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter; GPUs that codecarbon does not see are missing."""
         if importlib.util.find_spec("codecarbon") is None:
             return [], [Missing("cpu", "codecarbon is not installed", "pip install codecarbon")]
         try:
-            meter = CodeCarbonMeter(self._country, self._interval_s)
+            meter = CodeCarbonMeter(self.country, self.measure_power_secs)
         except (MeterError, MissingDependencyError) as error:
             return [], [Missing("cpu", error.message, error.hint)]
         seen = any(channel.domain.startswith("gpu") for channel in meter.channels)
@@ -245,16 +257,13 @@ def _known_country(country: object) -> str:
 
 
 def _known_interval(seconds: object) -> float:
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, int | float)
-        or not SHORTEST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S
-    ):
-        raise SettingsError(
-            f"codecarbon: measure_power_secs = {seconds!r}",
-            f"a number of seconds from {SHORTEST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}",
-        )
-    return float(seconds)
+    return checked_number(
+        "codecarbon: measure_power_secs",
+        seconds,
+        SHORTEST_INTERVAL_S,
+        LONGEST_INTERVAL_S,
+        what="a number of seconds",
+    )
 
 
 def _unseen_gpus() -> list[Missing]:
@@ -275,3 +284,83 @@ def _unseen_gpus() -> list[Missing]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     why = f"codecarbon reads none of {count} GPUs (CUDA_VISIBLE_DEVICES={visible!r})"
     return [Missing("gpu", why, "name GPUs there, or use the meter nvml")]
+
+
+def readable(components: Iterable[Component]) -> list[Component]:
+    """Those of which there is something: processor, GPUs, memory.
+
+    Args:
+        components: what codecarbon says that it measures.
+    """
+    there = [one for one in components if one.name in ("cpu", "ram") or one.indices]
+    return sorted(there, key=lambda one: one.name)
+
+
+def channel_of(component: Component, tick_s: float) -> Channel:
+    """The channel of a component.
+
+    Args:
+        component: what codecarbon measures.
+        tick_s: how often, in seconds.
+    """
+    processor = Processor.here()
+    domain, within = _domain(component, processor.sockets)
+    measured, relative_error, remark = _quality(component, processor.virtual)
+    return Channel(
+        domain=domain,
+        source=SOURCE,
+        kind="counter",
+        status=Status.MEASURED if measured else Status.ESTIMATED,
+        relative_error=relative_error,
+        tick_s=tick_s,
+        within=within,
+        remark=f"{remark}; the total of {tick_s:g} s ago",
+    )
+
+
+def _domain(component: Component, sockets: int) -> tuple[str, tuple[str, ...]]:
+    """The domain of a component, and those that contain it or that it is made of."""
+    if component.name == "ram":
+        return "dram:0", ("psys:0", "wall")
+    outer = ("psys:0", "wall") if component.name == "cpu" else ("wall",)
+    numbers = range(sockets) if component.name == "cpu" else component.indices
+    parts = [f"{component.name}:{number}" for number in numbers]
+    if len(parts) == 1:
+        return parts[0], outer
+    return f"{component.name}s", (*dict.fromkeys(parts), *outer)
+
+
+def _quality(component: Component, virtual: bool) -> tuple[bool, float, str]:
+    """Whether a component is measured, how far off it may be, and in words what it is."""
+    if component.mode in _RAPL_MODES:
+        return True, rapl.RELATIVE_ERROR, f"{_RAPL_MODES[component.mode]}; {rapl.REMARK}"
+    if component.name == "gpu" and component.indices:
+        sensor = {"nvml": "NVML", "amdsmi": "AMD SMI"}[component.mode]
+        number = len(component.indices)
+        return (
+            True,
+            nvidia_cards.RELATIVE_ERROR,
+            f"{sensor}, energy counter of {number} GPU{'s' if number > 1 else ''}, or power once a "
+            "second where it has none; 13 % is the worst card of arXiv 2312.02741",
+        )
+    bound = VIRTUAL_RELATIVE_ERROR if virtual else RELATIVE_ERROR
+    why = "a virtual machine" if virtual else "arXiv 2509.22092"
+    return False, bound, f"{_estimate(component)}; {bound * 100:g} %: {why}"
+
+
+def _estimate(component: Component) -> str:
+    """In words, what an estimate is made of."""
+    watts = "an unknown power" if component.tdp_w is None else f"{component.tdp_w:g} W"
+    tdp = f"design power {watts} that codecarbon takes for {component.model or 'the processor'}"
+    words = {
+        ("ram", "model"): "a number of memory modules guessed from the memory's size, 5 W each",
+        ("ram", "constant"): f"a constant of {watts} from codecarbon's settings",
+        ("cpu", "cpu_load"): f"load of the whole machine, {tdp}",
+        ("cpu", "constant"): f"a constant, half of the {tdp}",
+    }
+    by_mode = {
+        "Raspberry": "currents and voltages of the power chip of a Raspberry Pi",
+        "AppleSiliconChip": "powermetrics, which Apple calls an estimate",
+    }
+    otherwise = by_mode.get(component.mode, f"codecarbon's mode {component.mode}")
+    return words.get((component.name, component.mode), otherwise)

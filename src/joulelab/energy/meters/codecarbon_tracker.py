@@ -9,6 +9,7 @@ Totals come by codecarbon's own way of handing out results, an output handler th
 each of its measurements. What it measures with it says in a private attribute only, see
 `_components`.
 """
+# ruff: noqa: ANN401 - objects of codecarbon, which is imported late
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
+from typing import Any
 
 from joulelab.errors import MeterError, MissingDependencyError, SettingsError, suggestion
 
@@ -85,7 +86,7 @@ class Tracker:
     """
 
     def __init__(self, country: str, interval_s: float, take: Callable[[Totals], None]) -> None:
-        self._tracker: _OfflineTracker | None = None
+        self._tracker: Any | None = None
         self._silence = _Silence()
         logging.getLogger("codecarbon").addFilter(self._silence)
         try:
@@ -118,23 +119,6 @@ class Tracker:
         logging.getLogger("codecarbon").removeFilter(self._silence)
 
 
-class _Results(Protocol):
-    """What an output handler is given, as far as it is used: seconds and kilowatt-hours."""
-
-    duration: float
-    cpu_energy: float
-    gpu_energy: float
-    ram_energy: float
-
-
-class _OfflineTracker(Protocol):
-    """A tracker, as far as it is used. It raises nothing: its log says what went wrong."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> object: ...
-
-
 class _Handler:
     """What codecarbon calls with its results: see its class BaseOutput."""
 
@@ -142,7 +126,7 @@ class _Handler:
         self._take = take
         self._start_s: float | None = None
 
-    def live_out(self, total: _Results, delta: object) -> None:
+    def live_out(self, total: Any, delta: object) -> None:
         """The results so far; their moment is that at which codecarbon added them up."""
         if self._start_s is None:
             self._start_s = time.monotonic() - total.duration
@@ -206,9 +190,7 @@ def _check_country(country: str) -> None:
         )
 
 
-def _make(
-    library: ModuleType, country: str, interval_s: float, handler: _Handler
-) -> _OfflineTracker:
+def _make(library: ModuleType, country: str, interval_s: float, handler: _Handler) -> Any:
     """A tracker that is not started yet.
 
     Args:
@@ -222,7 +204,7 @@ def _make(
     """
     if "output_methods" not in inspect.signature(library.BaseEmissionsTracker).parameters:
         raise MeterError("codecarbon is too old: this meter needs 3.3 or later", _REMEDY)
-    tracker: _OfflineTracker = library.OfflineEmissionsTracker(
+    tracker: Any = library.OfflineEmissionsTracker(
         country_iso_code=country,
         region=None,
         cloud_provider=None,

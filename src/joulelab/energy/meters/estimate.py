@@ -26,12 +26,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.process_tree import Load, Machine, ProcessTree
-from joulelab.energy.meters.processor import Processor, usable_processors
-from joulelab.energy.reading import Status
+from joulelab.energy.meter import Channel, Detector, Meter, Missing, OpenMeter, Sample
+from joulelab.energy.meters.processor import (
+    Load,
+    Machine,
+    Processor,
+    ProcessTree,
+    usable_processors,
+)
+from joulelab.energy.meters.settings import checked_number
+from joulelab.energy.reading import Status, family
 from joulelab.errors import SettingsError
 
 MEMORY_W_PER_GB = 0.3725
@@ -40,7 +46,7 @@ RELATIVE_ERROR = 0.4
 VIRTUAL_RELATIVE_ERROR = 1.0
 
 
-class EstimateMeter(Meter):
+class EstimateMeter(OpenMeter):
     """Processor and memory energy of this process and all its descendants, or of the machine.
 
     Args:
@@ -68,56 +74,42 @@ class EstimateMeter(Meter):
             raise SettingsError(
                 f"an estimate has no scope {scope!r}", f"one of {', '.join(SCOPES)}"
             )
-        if tdp_w is not None and not (isinstance(tdp_w, int | float) and tdp_w > 0):
-            raise SettingsError(f"a TDP of {tdp_w!r} W is impossible", "write it in watts: 65")
+        if tdp_w is not None:
+            checked_number("estimate: tdp_w", tdp_w, what="the design power of a socket in watts,")
         whose = SCOPES[scope]
         processor = Processor.here()
         self._w_per_processor, source = processor.power(tdp_w)
         cpu_error = VIRTUAL_RELATIVE_ERROR if processor.virtual else RELATIVE_ERROR
-        channels = (
-            Channel(
-                "cpu:0",
-                "estimate",
-                "counter",
-                Status.ESTIMATED,
-                cpu_error,
-                0.0,
-                ("wall",),
-                f"processor time of {whose} x {self._w_per_processor:.3g} W a logical "
-                f"processor ({source})",
-            ),
-            Channel(
-                "dram:0",
-                "estimate",
-                "counter",
-                Status.ESTIMATED,
-                RELATIVE_ERROR,
-                0.0,
-                ("wall",),
-                f"memory of {whose} x {MEMORY_W_PER_GB} W/GB (Green Algorithms, 2021)",
-            ),
-        )
-        self._channels = tuple(
-            replace(channel, comparison=channel.domain.partition(":")[0] in measured)
-            for channel in channels
-            if beside or channel.domain.partition(":")[0] not in measured
+        remarks = {
+            "cpu:0": f"processor time of {whose} x {self._w_per_processor:.3g} W a logical "
+            f"processor ({source})",
+            "dram:0": f"memory of {whose} x {MEMORY_W_PER_GB} W/GB (Green Algorithms, 2021)",
+        }
+        super().__init__(
+            [
+                Channel(
+                    domain,
+                    "estimate",
+                    "counter",
+                    Status.ESTIMATED,
+                    cpu_error if domain == "cpu:0" else RELATIVE_ERROR,
+                    tick_s=0.0,
+                    within=("wall",),
+                    remark=remark,
+                    comparison=family(domain) in measured,
+                )
+                for domain, remark in remarks.items()
+                if beside or family(domain) not in measured
+            ]
         )
         self._usage = ProcessTree() if scope == "tree" else Machine()
         self._load = Load(usable_processors() if scope == "tree" else processor.logical)
         self._memory_j = 0.0
         self._memory_w = 0.0
         self._last_s: float | None = None
-        self._closed = False
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """Processor and memory, both cumulative and estimated."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """Read processor time and memory, and what they say of the load."""
-        if self._closed:
-            return [Sample(None, "closed") for _ in self._channels]
         seconds, resident_bytes = self._usage.usage()
         now_s = time.monotonic()
         if self._last_s is not None:
@@ -129,7 +121,7 @@ class EstimateMeter(Meter):
         states = {"cpu:0": {} if load is None else {"utilisation": load}}
         return [
             Sample(joules[channel.domain], state=states.get(channel.domain, {}))
-            for channel in self._channels
+            for channel in self.channels
         ]
 
     def approach_edge(self) -> None:
@@ -138,13 +130,10 @@ class EstimateMeter(Meter):
 
     def describe(self) -> Mapping[str, str]:
         """The processor and what is assumed of it."""
-        return {channel.domain: channel.remark for channel in self._channels}
-
-    def close(self) -> None:
-        """Stop; nothing is held."""
-        self._closed = True
+        return {channel.domain: channel.remark for channel in self.channels}
 
 
+@dataclass
 class EstimateDetector(Detector):
     """An estimate can be had everywhere.
 
@@ -155,23 +144,17 @@ class EstimateDetector(Detector):
         beside: as for `EstimateMeter`.
     """
 
-    def __init__(
-        self,
-        tdp_w: float | None = None,
-        measured: Collection[str] = (),
-        scope: str = "tree",
-        beside: bool = False,
-    ) -> None:
-        self._tdp_w = tdp_w
-        self._scope = scope
-        self._beside = beside
-        families = {domain.partition(":")[0] for domain in measured}
-        # ``cpus`` is the sum of all sockets; a plug and the platform's counter see both.
-        families |= {"cpu"} if "cpus" in families else set()
-        self._measured = families | ({"cpu", "dram"} if families & {"wall", "psys"} else set())
+    tdp_w: float | None = None
+    measured: Collection[str] = ()
+    scope: str = "tree"
+    beside: bool = False
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """The meter, or none where everything is read already that it could estimate."""
-        if not self._beside and self._measured >= {"cpu", "dram"}:
+        families = {family(domain) for domain in self.measured}
+        # ``cpus`` is the sum of all sockets; a plug and the platform's counter see both.
+        families |= {"cpu"} if "cpus" in families else set()
+        families |= {"cpu", "dram"} if families & {"wall", "psys"} else set()
+        if not self.beside and families >= {"cpu", "dram"}:
             return [], []
-        return [EstimateMeter(self._tdp_w, self._measured, self._scope, self._beside)], []
+        return [EstimateMeter(self.tdp_w, families, self.scope, self.beside)], []

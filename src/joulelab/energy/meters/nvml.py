@@ -4,7 +4,7 @@ Volta and later count millijoules since the driver was loaded; the counter moves
 Older ones (Pascal) have power only. Power is the instantaneous field where the driver has it,
 because the ordinary one is a mean over a whole second on recent cards and has changed its meaning
 between drivers; which one was read is in the channel's remark and in `describe`, and what each one
-averages in `joulelab.energy.meters.nvml_sensor`.
+averages in `joulelab.energy.meters.nvml_gpu`.
 
 ::
 
@@ -22,16 +22,17 @@ of the whole card, and no part of that can be told to be the part that trains.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pynvml
 
-from joulelab.energy.meter import Channel, Detector, Hidden, Meter, Missing, Sample
-from joulelab.energy.meters.nvml_gpu import Gpu, plain_uuid
-from joulelab.energy.meters.nvml_settings import factors_by_uuid, gpu_numbers, known_power_field
+from joulelab.energy.meter import Detector, Hidden, Meter, Missing, OpenMeter, Sample
+from joulelab.energy.meters.nvml_gpu import POWER_FIELDS, Gpu, plain_uuid
+from joulelab.energy.meters.settings import CALIBRATION, calibration_factors
 from joulelab.energy.meters.visible_gpus import (
     VISIBLE,
     Card,
@@ -40,7 +41,7 @@ from joulelab.energy.meters.visible_gpus import (
     machine_cards,
     visible,
 )
-from joulelab.errors import MeterError
+from joulelab.errors import MeterError, SettingsError, suggestion
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 DEVICES = Path("/dev")
@@ -64,7 +65,7 @@ _NO_DRIVER = Missing(
 )
 
 
-class NvmlMeter(Meter):
+class NvmlMeter(OpenMeter):
     """Energy, power, utilisation, temperature and clock of NVIDIA GPUs.
 
     Args:
@@ -81,6 +82,7 @@ class NvmlMeter(Meter):
     """
 
     name = "nvml"
+    library = "NVML"
 
     def __init__(
         self,
@@ -92,40 +94,29 @@ class NvmlMeter(Meter):
         self._all_count = all_count
         self._cards: list[Card] = []
         factors, field = factors_by_uuid(calibration), known_power_field(power_field)
-        self._open = False
-        self._process = os.getpid()
+        pynvml_open = False
         try:
             pynvml.nvmlInit()
-            self._open = True
+            pynvml_open = True
             self._gpus = [Gpu(index, factors, field) for index in _existing(indices)]
+            if not self._gpus:
+                raise MeterError("there is no NVIDIA GPU to read", "name at least one index")
             self._about = {
                 "driver": str(pynvml.nvmlSystemGetDriverVersion()),
                 "nvml": str(pynvml.nvmlSystemGetNVMLVersion()),
             }
-        except pynvml.NVMLError as error:
-            self.close()
-            raise MeterError(f"NVML cannot be read: {error}", _remedy(error)) from error
-        except MeterError:
-            self.close()
+        except BaseException as error:
+            if pynvml_open:
+                self.release()
+            if isinstance(error, pynvml.NVMLError):
+                raise MeterError(f"NVML cannot be read: {error}", _remedy(error)) from error
             raise
-        if not self._gpus:
-            self.close()
-            raise MeterError("there is no NVIDIA GPU to read", "name at least one index")
-        self._channels = tuple(channel for gpu in self._gpus for channel in gpu.channels)
+        super().__init__([channel for gpu in self._gpus for channel in gpu.channels])
         # Half of what the quickest sensor takes, so that none of its values is passed over.
         self.interval_s = min(gpu.update_s for gpu in self._gpus) / 2
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """For each GPU its counter, where it has one, and its power."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """Read every GPU once: all counters first, because edges of windows are theirs."""
-        if os.getpid() != self._process:
-            return self._unreadable("NVML was opened before the fork, in another process")
-        if not self._open:
-            return self._unreadable("closed")
         energies = [gpu.energy() for gpu in self._gpus]
         powers = [gpu.power() for gpu in self._gpus]
         samples: list[Sample] = []
@@ -139,7 +130,7 @@ class NvmlMeter(Meter):
     def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
         """The GPUs that CUDA_VISIBLE_DEVICES hides, unless the user has named those to read."""
         said = environment.get(VISIBLE)
-        if said is None or self._all_count or not self._open or os.getpid() != self._process:
+        if said is None or self._all_count or self.unreadable:
             return Hidden()
         try:
             self._cards = self._cards or machine_cards()
@@ -164,18 +155,14 @@ class NvmlMeter(Meter):
             about |= {f"{gpu.domain} {key}": value for key, value in gpu.about.items()}
         return about
 
-    def close(self) -> None:
-        """Let go of NVML. What a forked process inherited is not its own to let go of."""
-        if self._open and os.getpid() == self._process:
-            # NVML that has broken down meanwhile has nothing left to release.
-            with suppress(pynvml.NVMLError):
-                pynvml.nvmlShutdown()
-        self._open = False
-
-    def _unreadable(self, reason: str) -> list[Sample]:
-        return [Sample(None, reason) for _ in self._channels]
+    def release(self) -> None:
+        """Let go of NVML."""
+        # NVML that has broken down meanwhile has nothing left to release.
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
+@dataclass
 class NvmlDetector(Detector):
     """Finds the NVIDIA GPUs that can be read.
 
@@ -189,18 +176,15 @@ class NvmlDetector(Detector):
         SettingsError: one of them cannot be right.
     """
 
-    def __init__(
-        self,
-        calibration: Mapping[str, float] | float | None = None,
-        power_field: str = "instant",
-        gpus: Sequence[int] | str | int | None = None,
-        pci_devices: str | Path = PCI_DEVICES,
-    ) -> None:
-        factors_by_uuid(calibration)
-        self._calibration = calibration
-        self._power_field = known_power_field(power_field)
-        self._indices = gpu_numbers(gpus)
-        self._pci_devices = Path(pci_devices)
+    calibration: Mapping[str, float] | float | None = None
+    power_field: str = "instant"
+    gpus: Sequence[int] | str | int | None = None
+    pci_devices: str | Path = PCI_DEVICES
+
+    def __post_init__(self) -> None:
+        factors_by_uuid(self.calibration)
+        known_power_field(self.power_field)
+        self._indices = gpu_numbers(self.gpus)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter for all readable GPUs; nothing at all where there is neither GPU nor driver.
@@ -215,7 +199,7 @@ class NvmlDetector(Detector):
         except pynvml.NVMLError as error:
             if error.value != pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
                 return [], [Missing("gpu", f"NVML cannot be read: {error}", _remedy(error))]
-            return [], [_NO_DRIVER] if _has_card(self._pci_devices) else []
+            return [], [_NO_DRIVER] if _has_card(Path(self.pci_devices)) else []
 
     def _detect(self, indices: Sequence[int]) -> tuple[Sequence[Meter], Sequence[Missing]]:
         readable, missing = _probe(indices)
@@ -223,7 +207,7 @@ class NvmlDetector(Detector):
             return [], missing
         try:
             named = self._indices is not None
-            meter = NvmlMeter(readable, self._calibration, self._power_field, named)
+            meter = NvmlMeter(readable, self.calibration, self.power_field, named)
         except MeterError as error:
             gone = [Missing(f"gpu:{index}", error.message, error.hint) for index in readable]
             return [], [*missing, *gone]
@@ -303,3 +287,66 @@ def _remedy(error: pynvml.NVMLError) -> str:
         if closed:
             return f"let this user read and write {' and '.join(closed)}"
     return _REMEDIES.get(error.value, _SEE)
+
+
+def factors_by_uuid(calibration: object) -> dict[str, float]:
+    """Calibration factors by UUID as `plain_uuid` writes it.
+
+    Args:
+        calibration: from UUID to factor, or one number for all cards; ``None`` for none.
+
+    Returns:
+        One number by `settings.EVERY`.
+
+    Raises:
+        SettingsError: it is neither, a factor is not a positive number, or a card is named by its
+            number, which may be another card's tomorrow.
+    """
+    if calibration is None:
+        return {}
+    factors = calibration_factors(calibration, "nvml:")
+    for uuid in factors:
+        if re.fullmatch(r"(gpu:)?\d+", uuid):
+            raise SettingsError(
+                f"nvml: {CALIBRATION}: {uuid!r} is no UUID of a card",
+                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; `nvidia-smi -L` has it',
+            )
+    return {plain_uuid(uuid): factor for uuid, factor in factors.items()}
+
+
+def known_power_field(name: object) -> str:
+    """A key of `POWER_FIELDS`.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if not isinstance(name, str) or name not in POWER_FIELDS:
+        raise SettingsError(
+            f"nvml: there is no power_field {name!r}", suggestion(str(name), POWER_FIELDS)
+        )
+    return name
+
+
+def gpu_numbers(gpus: object) -> tuple[int, ...] | None:
+    """NVML's numbers of the GPUs to read, in order and each once; ``None`` for all.
+
+    Args:
+        gpus: ``None``, a number, numbers, or a text such as ``"0,2"``.
+
+    Raises:
+        SettingsError: it is something else, or names no GPU.
+    """
+    if gpus is None:
+        return None
+    parts: Sequence[object] = [gpus]
+    if isinstance(gpus, str):
+        parts = [int(part) if part.strip().isdecimal() else part for part in gpus.split(",")]
+    elif isinstance(gpus, Sequence):
+        parts = gpus
+    numbers = [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
+    if not numbers or len(numbers) < len(parts) or min(numbers) < 0:
+        raise SettingsError(
+            f"nvml: gpus = {gpus!r} does not number GPUs",
+            "give the numbers of `nvidia-smi -L`, for instance gpus = [0, 2] or nvml?gpus=0,2",
+        )
+    return tuple(sorted(set(numbers)))

@@ -1,18 +1,23 @@
-"""A smart plug as a meter: what all of them have in common.
+"""A smart plug as a meter: settings, polling and channels of all kinds of plugs.
 
 A plug measures everything behind its socket: it is the domain ``wall``, which contains all others.
-It says its power, and counts energy since it was made or last reset. Both are read about once a
+It reports its power, and counts energy since it was made or last reset. Both are read about once a
 second by a `PollingMeter`.
 
 An edge of a window is uncertain by the time for which a value may have stood: the plug takes a new
 one every second (Shelly's firmware; `Energy200ms` and `XnrgCall(FUNC_ENERGY_EVERY_SECOND)` of
-Tasmota's), and an answer is given for two polling intervals. With one question a second that makes
+Tasmota's), and an answer is given for two polling intervals. With one request a second that makes
 a tick of 3 s.
+
+Settings come from TOML, from ``shelly:HOST?setting=value`` or from Python, so that a password of
+digits may come as a number. The password is in no message, nor in a repr.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,15 +26,19 @@ from typing import ClassVar
 
 from joulelab.energy.counter import SOCKET_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.meters.plug_http import Questions
-from joulelab.energy.meters.plug_settings import PlugSettings
+from joulelab.energy.meters.plug_http import Address, PlugHttpClient
+from joulelab.energy.meters.settings import checked_number, is_domain
 from joulelab.energy.polling import PollingMeter
 from joulelab.energy.reading import Status
-from joulelab.errors import MeterError
+from joulelab.errors import MeterError, SettingsError
 
 UPDATE_S = 1.0
 IMPOSSIBLE_W = 1e6
 """More than any socket gives."""
+TIMEOUT_S = 2.0
+POLL_S = 1.0
+LONGEST_S = 60.0
+_PRINTABLE = re.compile(r"[\w.:/\[\]-]*")
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Plug(ABC):
 
     def __init__(self, settings: PlugSettings) -> None:
         self.settings = settings
-        self.questions = Questions(settings.reached, settings.timeout_s, settings.password)
+        self.http = PlugHttpClient(settings.reached, settings.timeout_s, settings.password)
 
     @abstractmethod
     def ask(self) -> PlugAnswer:
@@ -96,7 +105,7 @@ class Plug(ABC):
             raise self.refused("power", value)
         if power_w < 0:
             raise MeterError(
-                f"{self.questions.address}: it says {power_w:g} W: power flows back through it",
+                f"{self.http.address}: it says {power_w:g} W: power flows back through it",
                 "measure the computer alone, without a solar panel or battery on the same plug",
             )
         return power_w
@@ -118,9 +127,9 @@ class Plug(ABC):
 
     def refused(self, what: str, value: object) -> MeterError:
         """The error for a value that cannot be right."""
-        said = self.questions.excerpt(str(value))
+        said = self.http.excerpt(str(value))
         return MeterError(
-            f"{self.questions.address}: it says {said} as its {what}",
+            f"{self.http.address}: it says {said} as its {what}",
             "look at the plug's own web page, and start the plug anew",
         )
 
@@ -138,7 +147,7 @@ class PlugMeter(PollingMeter):
         self, plug: Plug, first: PlugAnswer, about: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(plug.settings.poll_s)
-        self.name = f"{plug.kind}:{plug.questions.address}"
+        self.name = f"{plug.kind}:{plug.http.address}"
         self._plug = plug
         self._about = dict(about or {})
         self._counter: Counter | None = None
@@ -162,11 +171,11 @@ class PlugMeter(PollingMeter):
 
     def interrupt(self) -> None:
         """Give the question up."""
-        self._plug.questions.interrupt()
+        self._plug.http.interrupt()
 
     def describe(self) -> Mapping[str, str]:
         """Address, model and firmware, and how often it is asked."""
-        address = str(self._plug.questions.address)
+        address = str(self._plug.http.address)
         return {"address": address, **self._about, "asked": f"every {self.poll_s:g} s"}
 
     def _samples(self, answer: PlugAnswer) -> Sequence[Sample]:
@@ -191,16 +200,52 @@ class PlugMeter(PollingMeter):
         )
 
 
+@dataclass
 class PlugDetector(Detector):
     """Finds one plug at the address that the user has named.
 
+    Args:
+        address: host or host:port.
+        password: of the plug's user admin; else that of ``JOULELAB_<KIND>_PASSWORD``.
+        domain: what is behind the plug: ``wall`` for the whole computer, else for instance
+            ``wall:1``.
+        timeout_s: how long one request may take, in seconds, 60 at most.
+        poll_s: time between two requests in seconds, 60 at most.
+        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
+
     Attributes:
         kind: its name in the registry.
+
+    Raises:
+        SettingsError: one of them cannot be right.
     """
 
-    automatic = False
+    automatic: ClassVar[bool] = False
     kind: ClassVar[str]
-    settings: PlugSettings
+
+    address: str = ""
+    password: str | float = field(default="", repr=False)
+    domain: str = "wall"
+    timeout_s: float = TIMEOUT_S
+    poll_s: float = POLL_S
+    relative_error: float | None = None
+
+    def __post_init__(self) -> None:
+        kind, error = self.kind, self.relative_error
+        if not is_domain(self.domain):
+            raise SettingsError(
+                f"{kind}: domain = {self.domain!r} is not the name of a domain",
+                "for instance wall or wall:1",
+            )
+        self.settings = PlugSettings(
+            _address(kind, self.address),
+            _text(self.password) or os.environ.get(f"JOULELAB_{kind.upper()}_PASSWORD", ""),
+            self.domain,
+            checked_number(f"{kind}: timeout_s", self.timeout_s, most=LONGEST_S),
+            checked_number(f"{kind}: poll_s", self.poll_s, most=LONGEST_S),
+            None if error is None else checked_number(f"{kind}: relative_error", error, most=1.0),
+        )
+        self.password = ""  # kept in one place, which shows it nowhere
 
     @abstractmethod
     def plug(self) -> Plug:
@@ -252,3 +297,52 @@ def known(**values: object) -> dict[str, float]:
     """Those of some values that are finite numbers."""
     numbers = {name: number(value) for name, value in values.items()}
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PlugSettings:
+    """Where a plug is, and how it is asked.
+
+    Attributes:
+        address: ``None`` where not given.
+        password: empty for none.
+        domain: what its readings are called.
+        timeout_s: how long one question may take.
+        poll_s: time between two questions.
+        relative_error: bound of the plug's own error; ``None`` for what is known of its kind.
+    """
+
+    address: Address | None
+    password: str = field(default="", repr=False)
+    domain: str = "wall"
+    timeout_s: float = TIMEOUT_S
+    poll_s: float = POLL_S
+    relative_error: float | None = None
+
+    @property
+    def reached(self) -> Address:
+        """The address, where it is known to be given."""
+        if self.address is None:
+            raise SettingsError("the plug's address is not given")
+        return self.address
+
+
+def _address(kind: str, value: object) -> Address | None:
+    text = _text(value).strip()
+    if not text:
+        return None
+    address = Address.parse(text)
+    if address is None:
+        # A user and password before the host, or a query behind it, are not for the screen.
+        shown = f" {text!r}" if _PRINTABLE.fullmatch(text) else ""
+        raise SettingsError(
+            f"{kind}: the address{shown} is not that of a plug",
+            "write host or host:port, IPv6 as [fe80::1]; http only; a password is a setting of "
+            "its own",
+        )
+    return address
+
+
+def _text(value: object) -> str:
+    """Text as the user wrote it, before TOML or a query made a number or a truth value of it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

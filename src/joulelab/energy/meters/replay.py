@@ -11,19 +11,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from joulelab.energy.figure import longest_step_s
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
-from joulelab.energy.tape import Floats, Stretch
+from joulelab.energy.meter import Detector, Meter, Missing, OpenMeter, Sample
+from joulelab.energy.meters.settings import check_truth
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.trace import Sensor
-from joulelab.energy.traces.recording import ReadSettings, Recording, read_recording
+from joulelab.energy.traces.recording import Recording, read_recording
 from joulelab.errors import SettingsError
 
 
-class ReplayMeter(Meter):
+class ReplayMeter(OpenMeter):
     """Plays a recording.
 
     Args:
@@ -45,29 +47,23 @@ class ReplayMeter(Meter):
         self._loop = loop
         self._clock = clock
         self._began_s: float | None = None
-        self._closed = False
-        self._channels = tuple(
-            replace(
-                one.channel,
-                source=f"replay:{one.channel.source}",
-                tick_s=max(one.channel.tick_s, one.interval_s),
-                sensor=_aged(one),
-            )
-            for one in recording.stretches
+        super().__init__(
+            [
+                replace(
+                    one.channel,
+                    source=f"replay:{one.channel.source}",
+                    tick_s=max(one.channel.tick_s, one.interval_s),
+                    sensor=_aged(one),
+                )
+                for one in recording.channel_samples
+            ]
         )
         self._start_s, self._end_s = recording.start_s, recording.end_s
         self._length_s = self._end_s - self._start_s
-        self._round_j = {id(one): _span(one.values) for one in recording.stretches}
+        self._round_j = {id(one): _span(one.values) for one in recording.channel_samples}
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """Those of the recording."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """What the recording says of this moment."""
-        if self._closed:
-            return [Sample(None, "closed") for _ in self._channels]
         now_s = self._clock()
         if self._began_s is None:
             self._began_s = now_s
@@ -75,7 +71,9 @@ class ReplayMeter(Meter):
         if self._loop and self._length_s > 0:
             rounds, within_s = divmod(within_s, self._length_s)
         at_s = self._start_s + within_s
-        return [self._played(stretch, at_s, int(rounds)) for stretch in self._recording.stretches]
+        return [
+            self._played(samples, at_s, int(rounds)) for samples in self._recording.channel_samples
+        ]
 
     def describe(self) -> Mapping[str, str]:
         """The recording: label, length and the meters of the time."""
@@ -87,47 +85,43 @@ class ReplayMeter(Meter):
         }
         return {"recording": about.label, "length_s": f"{self._length_s:.6g}", **told}
 
-    def close(self) -> None:
-        """Stop; nothing is held."""
-        self._closed = True
-
-    def _played(self, stretch: Stretch, at_s: float, rounds: int) -> Sample:
+    def _played(self, samples: ChannelSamples, at_s: float, rounds: int) -> Sample:
         # Channels are read one after the other: at both ends each stands for those before it.
-        ends_s = min(float(stretch.times_s[-1]) + stretch.interval_s, self._end_s)
+        ends_s = min(float(samples.times_s[-1]) + samples.interval_s, self._end_s)
         if at_s > ends_s:
             return Sample(None, "the recording has ended")
-        if at_s < stretch.times_s[0] - stretch.interval_s:
+        if at_s < samples.times_s[0] - samples.interval_s:
             return Sample(None, "the recording of this channel begins later")
-        position = max(int(np.searchsorted(stretch.times_s, at_s, "right")) - 1, 0)
-        if self._in_hole(stretch, position, at_s):
+        position = max(int(np.searchsorted(samples.times_s, at_s, "right")) - 1, 0)
+        if self._in_hole(samples, position, at_s):
             return Sample(None, "the recording has a hole")
-        value = float(stretch.values[position])
+        value = float(samples.values[position])
         if math.isnan(value):
-            return Sample(None, stretch.unreadable)
-        if stretch.channel.kind == "counter":
-            value += rounds * self._round_j[id(stretch)]
+            return Sample(None, samples.unreadable)
+        if samples.channel.kind == "counter":
+            value += rounds * self._round_j[id(samples)]
         state = {
             name: float(column[position])
-            for name, column in stretch.state.items()
+            for name, column in samples.state.items()
             if not math.isnan(column[position])
         }
         return Sample(value, state=state)
 
-    def _in_hole(self, stretch: Stretch, position: int, at_s: float) -> bool:
+    def _in_hole(self, samples: ChannelSamples, position: int, at_s: float) -> bool:
         """Whether a moment lies in a hole of the recording, after the time that a value stands."""
-        times = stretch.times_s
-        if position + 1 == len(times) or at_s <= times[position] + stretch.interval_s:
+        times = samples.times_s
+        if position + 1 == len(times) or at_s <= times[position] + samples.interval_s:
             return False
-        longest_s = longest_step_s(stretch.interval_s, self._length_s)
+        longest_s = longest_step_s(samples.interval_s, self._length_s)
         return bool(times[position + 1] - times[position] > longest_s)
 
 
-def _aged(stretch: Stretch) -> Sensor | None:
+def _aged(samples: ChannelSamples) -> Sensor | None:
     """The sensor of a channel, whose values are as old as the recording's interval at the most."""
-    sensor = stretch.channel.sensor
+    sensor = samples.channel.sensor
     if sensor is None:
         return None
-    return replace(sensor, update_s=max(sensor.update_s, stretch.interval_s))
+    return replace(sensor, update_s=max(sensor.update_s, samples.interval_s))
 
 
 def _span(values: Floats) -> float:
@@ -136,6 +130,7 @@ def _span(values: Floats) -> float:
     return float(known.max() - known.min()) if len(known) else 0.0
 
 
+@dataclass
 class ReplayDetector(Detector):
     """Plays a recorded trace.
 
@@ -154,37 +149,23 @@ class ReplayDetector(Detector):
         SettingsError: `loop` is neither true nor false, or `interval` no number.
     """
 
-    automatic = False
+    automatic: ClassVar[bool] = False
 
-    def __init__(  # noqa: PLR0913 - a setting of the meter each
-        self,
-        address: str = "",
-        *,
-        loop: bool = False,
-        where: str = "",
-        domain: str = "gpu:0",
-        time: str = "",
-        power: str = "",
-        device: str = "",
-        timezone: str = "",
-        interval: float | None = None,
-    ) -> None:
-        if not isinstance(loop, bool):
-            raise SettingsError(f"replay: loop is {loop!r}", "write loop=true or loop=false")
-        if interval is not None and not isinstance(interval, int | float):
-            raise SettingsError(f"replay: interval is {interval!r}", "write interval=1")
-        self._address = str(address)
-        self._loop = loop
-        # Settings in a name are read as TOML would: where=7 is a number here.
-        self._read: ReadSettings = {
-            "where": str(where),
-            "domain": str(domain),
-            "time_column": str(time),
-            "power_column": str(power),
-            "device": str(device),
-            "timezone": str(timezone),
-            "interval_s": None if interval is None else float(interval),
-        }
+    address: str = ""
+    _: KW_ONLY
+    loop: bool = False
+    where: str = ""
+    domain: str = "gpu:0"
+    time: str = ""
+    power: str = ""
+    device: str = ""
+    timezone: str = ""
+    interval: float | None = None
+
+    def __post_init__(self) -> None:
+        check_truth("replay: loop", self.loop)
+        if self.interval is not None and not isinstance(self.interval, int | float):
+            raise SettingsError(f"replay: interval is {self.interval!r}", "write interval=1")
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """The meter; a `Missing` where no file is named.
@@ -192,7 +173,17 @@ class ReplayDetector(Detector):
         Raises:
             TraceError: the file is no power trace.
         """
-        if not self._address:
+        if not self.address:
             return [], [Missing("replay", "no recording is named", "write replay:FILE")]
-        recording = read_recording(self._address, **self._read)
-        return [ReplayMeter(recording, loop=self._loop)], []
+        # Settings in a name are read as TOML would: where=7 is a number here.
+        recording = read_recording(
+            str(self.address),
+            where=str(self.where),
+            domain=str(self.domain),
+            time_column=str(self.time),
+            power_column=str(self.power),
+            device=str(self.device),
+            timezone=str(self.timezone),
+            interval_s=None if self.interval is None else float(self.interval),
+        )
+        return [ReplayMeter(recording, loop=self.loop)], []

@@ -19,12 +19,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from joulelab.energy.meters.digest import Digest
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, step
-from joulelab.energy.meters.plug_http import Answer
-from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
+from joulelab.energy.meters.plug import (
+    Plug,
+    PlugAnswer,
+    PlugDetector,
+    PlugSettings,
+    known,
+    step,
+)
+from joulelab.energy.meters.plug_http import Answer, Digest
 from joulelab.errors import MeterError, SettingsError
 
 WATT_HOUR_J = 3600.0
@@ -58,12 +64,12 @@ class ShellyPlug(Plug):
 
     def ask(self) -> PlugAnswer:
         """What the socket measures now."""
-        asked_s, deadline_s = time.monotonic(), self.questions.deadline_s()
+        asked_s, deadline_s = time.monotonic(), self.http.deadline_s()
         for component in self._components:
             path = f"/rpc/{component}.GetStatus?id={self._switch}"
             answer = self._get(path, deadline_s)
             if answer.status != NOT_FOUND:
-                status = self.questions.table(answer)
+                status = self.http.table(answer)
                 self._components = (component,)
                 return self._read(status, asked_s)
         raise self._not_this_kind(deadline_s)
@@ -71,15 +77,15 @@ class ShellyPlug(Plug):
     def about(self) -> Mapping[str, str]:
         """Model and firmware."""
         return {
-            name: self.questions.excerpt(str(value)).strip("'\"")
-            for name, value in self._identity(self.questions.deadline_s()).items()
+            name: self.http.excerpt(str(value)).strip("'\"")
+            for name, value in self._identity(self.http.deadline_s()).items()
             if name in ("model", "firmware") and value
         }
 
     def _read(self, status: Mapping[str, Any], asked_s: float) -> PlugAnswer:
         if "apower" not in status:
             raise MeterError(
-                f"{self.questions.address}: its answer has no apower: is it a plug with metering?",
+                f"{self.http.address}: its answer has no apower: is it a plug with metering?",
                 "a Shelly plug of the second generation or later, that measures power",
             )
         energy, heat = status.get("aenergy"), status.get("temperature")
@@ -98,31 +104,31 @@ class ShellyPlug(Plug):
 
     def _get(self, path: str, deadline_s: float) -> Answer:
         """An answer to a question that may need the password."""
-        answer = self.questions.get(path, deadline_s, self._digest.header(path))
+        answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
             # The first question, or a nonce that is stale by now.
             if not self.settings.password:
-                raise MeterError(f"{self.questions.address}: it asks for a password", PASSWORD_HINT)
+                raise MeterError(f"{self.http.address}: it asks for a password", PASSWORD_HINT)
             if not self._digest.accept(answer.challenges):
                 raise MeterError(
-                    f"{self.questions.address}: it asks for a password in a way that is not known",
+                    f"{self.http.address}: it asks for a password in a way that is not known",
                     "plugs do so by digest authentication with SHA-256: is this one?",
                 )
-            answer = self.questions.get(path, deadline_s, self._digest.header(path))
+            answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
             self._digest.forget()
-            raise MeterError(f"{self.questions.address}: wrong password", PASSWORD_HINT)
+            raise MeterError(f"{self.http.address}: wrong password", PASSWORD_HINT)
         if answer.status == TOO_MANY:
             self._digest.forget()  # to repeat what it has refused would keep it refusing
             raise MeterError(
-                f"{self.questions.address}: it refuses for a while: too many questions, or too "
+                f"{self.http.address}: it refuses for a while: too many questions, or too "
                 "many with a wrong password",
                 "wait a minute; who else asks it?",
             )
         return answer
 
     def _identity(self, deadline_s: float) -> Mapping[str, Any]:
-        table = self.questions.table(self.questions.get("/shelly", deadline_s))
+        table = self.http.table(self.http.get("/shelly", deadline_s))
         model = table.get("model") or table.get("type")
         return {"model": model, "firmware": table.get("ver"), "generation": table.get("gen", 1)}
 
@@ -131,12 +137,12 @@ class ShellyPlug(Plug):
             identity = self._identity(deadline_s)
         except MeterError:
             identity = {}
-        address = self.questions.address
+        address = self.http.address
         if not identity.get("model"):
             return MeterError(
                 f"{address}: it is no Shelly plug", "is this the address of the plug?"
             )
-        model = self.questions.excerpt(str(identity["model"]))
+        model = self.http.excerpt(str(identity["model"]))
         if identity["generation"] == 1:
             return MeterError(
                 f"{address}: {model} is a Shelly of the first generation, which is not supported",
@@ -148,47 +154,26 @@ class ShellyPlug(Plug):
         )
 
 
+@dataclass
 class ShellyDetector(PlugDetector):
     """Finds a Shelly plug.
 
     Args:
-        address: host or host:port.
-        password: that of the plug's user admin; else that of `JOULELAB_SHELLY_PASSWORD`.
-        domain: what is behind the plug: ``wall`` for the whole computer.
-        timeout_s: how long one question may take, in seconds.
-        poll_s: time between two questions in seconds.
-        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
         switch: number of the socket, where the plug has several.
 
     Raises:
-        SettingsError: one of them cannot be right.
+        SettingsError: a setting cannot be right.
     """
 
     kind: ClassVar[str] = "shelly"
 
-    def __init__(
-        self,
-        address: str = "",
-        password: str | float = "",
-        domain: str = "wall",
-        timeout_s: float = TIMEOUT_S,
-        poll_s: float = POLL_S,
-        relative_error: float | None = None,
-        switch: int = 0,
-    ) -> None:
-        self.settings = PlugSettings.checked(
-            self.kind,
-            address=address,
-            password=password,
-            domain=domain,
-            timeout_s=timeout_s,
-            poll_s=poll_s,
-            relative_error=relative_error,
-        )
-        if isinstance(switch, bool) or not isinstance(switch, int) or switch < 0:
-            raise SettingsError(f"shelly: switch = {switch!r} is no number", "0 is the first")
-        self._switch = switch
+    switch: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.switch, bool) or not isinstance(self.switch, int) or self.switch < 0:
+            raise SettingsError(f"shelly: switch = {self.switch!r} is no number", "0 is the first")
 
     def plug(self) -> Plug:
         """The plug at the address of the settings."""
-        return ShellyPlug(self.settings, self._switch)
+        return ShellyPlug(self.settings, self.switch)

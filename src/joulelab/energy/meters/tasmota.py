@@ -25,9 +25,15 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from joulelab.energy.counter import SOCKET_LIMIT_W
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
+from joulelab.energy.meters.plug import (
+    Plug,
+    PlugAnswer,
+    PlugDetector,
+    known,
+    number,
+    step,
+)
 from joulelab.energy.meters.plug_http import SUCCESSES
-from joulelab.energy.meters.plug_settings import POLL_S, TIMEOUT_S, PlugSettings
 from joulelab.errors import MeterError
 
 KILOWATT_HOUR_J = 3.6e6
@@ -61,7 +67,7 @@ class TasmotaPlug(Plug):
         energy = status.get("ENERGY") if isinstance(status, dict) else None
         if not isinstance(energy, dict) or "Power" not in energy:
             raise MeterError(
-                f"{self.questions.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
+                f"{self.http.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
                 "with metering?",
                 API_HINT,
             )
@@ -81,63 +87,32 @@ class TasmotaPlug(Plug):
         """The firmware."""
         firmware = self._command("Status 2").get("StatusFWR")
         version = firmware.get("Version") if isinstance(firmware, dict) else None
-        said = self.questions.excerpt(str(version)).strip("'\"")
+        said = self.http.excerpt(str(version)).strip("'\"")
         return {"firmware": f"Tasmota {said}"} if version else {}
 
     def _command(self, command: str) -> dict[str, Any]:
         password = self.settings.password
         account = {"user": "admin", "password": password} if password else {}
         query = urlencode({**account, "cmnd": command}, quote_via=quote)
-        answer = self.questions.get(f"/cm?{query}", self.questions.deadline_s())
+        answer = self.http.get(f"/cm?{query}", self.http.deadline_s())
         if answer.status == UNAUTHORIZED:
             raise self._refusal()
         if answer.status in SUCCESSES and not answer.text.strip():
-            raise MeterError(f"{self.questions.address}: its answer is empty", API_HINT)
-        table = self.questions.table(answer)
+            raise MeterError(f"{self.http.address}: its answer is empty", API_HINT)
+        table = self.http.table(answer)
         if "password" in str(table.get("WARNING", "")):
             raise self._refusal()
         return table
 
     def _refusal(self) -> MeterError:
         why = "wrong password" if self.settings.password else "it asks for a password"
-        return MeterError(f"{self.questions.address}: {why}", PASSWORD_HINT)
+        return MeterError(f"{self.http.address}: {why}", PASSWORD_HINT)
 
 
 class TasmotaDetector(PlugDetector):
-    """Finds a plug with Tasmota.
-
-    Args:
-        address: host or host:port.
-        password: its WebPassword; else that of `JOULELAB_TASMOTA_PASSWORD`.
-        domain: what is behind the plug: ``wall`` for the whole computer.
-        timeout_s: how long one question may take, in seconds.
-        poll_s: time between two questions in seconds.
-        relative_error: bound of the plug's own error, from a comparison with a wattmeter.
-
-    Raises:
-        SettingsError: one of them cannot be right.
-    """
+    """Finds a plug with Tasmota's firmware; its password is the WebPassword."""
 
     kind: ClassVar[str] = "tasmota"
-
-    def __init__(
-        self,
-        address: str = "",
-        password: str | float = "",
-        domain: str = "wall",
-        timeout_s: float = TIMEOUT_S,
-        poll_s: float = POLL_S,
-        relative_error: float | None = None,
-    ) -> None:
-        self.settings = PlugSettings.checked(
-            self.kind,
-            address=address,
-            password=password,
-            domain=domain,
-            timeout_s=timeout_s,
-            poll_s=poll_s,
-            relative_error=relative_error,
-        )
 
     def plug(self) -> Plug:
         """The plug at the address of the settings."""

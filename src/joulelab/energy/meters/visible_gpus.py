@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import pynvml
 
-from joulelab.energy.meters.nvml_sensor import optional
+from joulelab.energy.meters.nvml_gpu import optional
 
 VISIBLE, ORDER, BY_BUS = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
 _NUMBER = re.compile(r"\s*([+-]?\d+)")

@@ -1,22 +1,46 @@
-"""What Zeus reads of a GPU: its energy counter in millijoules, and its power in milliwatts.
+"""What Zeus reads: GPUs, and chips that hold processor and GPU in one (Apple silicon, Jetson).
 
-How far the sensors are off belongs to their makers. NVIDIA's: 13 %, the worst card of arXiv
+::
+
+    GPU      energy counter in millijoules, and power in milliwatts beside it as a check
+    Apple    counters of the chip, in millijoules
+               cpu:0     all cores; ecluster:N and pcluster:N are its parts
+               gpu:0     gpusram:0 is taken to be a part of it
+               dram:0, ane:0 (the neural engine)
+    Jetson   power of rails, in milliwatts
+               psys:0    what the module takes in; contains the others
+               cpu:0, gpu:0, or soc:0 where one rail feeds both
+
+How far the sensors are off belongs to their makers. NVIDIA's GPUs: 13 %, the worst card of arXiv
 2312.02741. AMD states no bound, and Zeus itself passes over only counters that are off from power
-by a factor of ten; NVIDIA's bound is taken. Power stands beside the counter as a check.
+by a factor of ten; NVIDIA's bound is taken. Apple states no bound either, and calls what its own
+powermetrics shows estimated: 40 %, as of other estimates (arXiv 2509.22092). The 5 % of a Jetson
+are an assumption: its shunts are good to 1 %, and the offset of the sensor behind them, an INA3221,
+weighs at idle.
+
+A Jetson is read rail by rail, with the code of Zeus that its own process would run. That process is
+not started: it would run the user's program a second time, and each reading would wait for an
+answer from it.
 """
+# ruff: noqa: ANN401 - objects of Zeus, which is an optional extra
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal
 
 from joulelab.energy import nvidia_cards
 from joulelab.energy.counter import Counter
 from joulelab.energy.meter import Channel, Sample
+from joulelab.energy.meters import estimate
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError
 
@@ -25,22 +49,19 @@ POWER = "zeus-power"
 TICK_S = 0.1
 """How often a sensor is new. NVIDIA's are; of the others nobody says, and this is taken."""
 STEP_J = 0.001
-
-
-class _ZeusGpu(Protocol):
-    """A GPU of Zeus, as far as it is used."""
-
-    gpu_index: int
-
-    def get_name(self) -> str: ...
-
-    def supports_get_total_energy_consumption(self) -> bool: ...
-
-    def get_total_energy_consumption(self) -> int: ...
-
-    def get_instant_power_usage(self) -> int: ...
-
-    def get_average_power_usage(self) -> int: ...
+JETSON_RELATIVE_ERROR = 0.05
+# Field of Zeus, what it is here, what contains it.
+_APPLE = (
+    ("cpu_total_mj", "cpu", ()),
+    ("efficiency_cluster_mj", "ecluster", ("cpu:0",)),
+    ("performance_cluster_mj", "pcluster", ("cpu:0",)),
+    ("gpu_mj", "gpu", ()),
+    ("gpu_sram_mj", "gpusram", ("gpu:0",)),
+    ("dram_mj", "dram", ()),
+    ("ane_mj", "ane", ()),
+)
+_RAILS = {"cpu_power_mw": "cpu:0", "gpu_power_mw": "gpu:0", "total_power_mw": "psys:0"}
+_MODULE = "psys:0"
 
 
 @dataclass(frozen=True)
@@ -87,7 +108,7 @@ class GpuDevice(Device):
         MeterError: it reports neither energy nor power.
     """
 
-    def __init__(self, gpu: _ZeusGpu, domain: str, maker: Maker, owner: object = None) -> None:
+    def __init__(self, gpu: Any, domain: str, maker: Maker, owner: object = None) -> None:
         self._owner = owner
         self._gpu = gpu
         self._domain = domain
@@ -171,7 +192,7 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _counts(gpu: _ZeusGpu, faults: list[str]) -> bool:
+def _counts(gpu: Any, faults: list[str]) -> bool:
     """Whether a GPU has an energy counter; adds to `faults` why it has not."""
     try:
         if gpu.supports_get_total_energy_consumption():
@@ -183,7 +204,7 @@ def _counts(gpu: _ZeusGpu, faults: list[str]) -> bool:
     return False
 
 
-def _power(gpu: _ZeusGpu, faults: list[str]) -> tuple[str, Callable[[], int] | None]:
+def _power(gpu: Any, faults: list[str]) -> tuple[str, Callable[[], int] | None]:
     """The better one of the powers that a GPU reports; adds to `faults` why there is none.
 
     One of 0 is taken last: some drivers answer 0 where there is no such sensor.
@@ -220,3 +241,123 @@ def _channel(
         remark=remark,
         resolution_j=STEP_J if kind == "counter" else 0.0,
     )
+
+
+class AppleDevice(Device):
+    """The energy counters of Apple silicon.
+
+    Args:
+        soc: of Zeus.
+
+    Raises:
+        MeterError: it has none of the fields that are known here.
+    """
+
+    def __init__(self, soc: Any) -> None:
+        self._soc = soc
+        values = _apple_values(soc.get_total_energy_consumption())
+        if not values:
+            raise MeterError("Zeus reads no energy of this Apple chip", "it reads M1 and later")
+        self._counters = {domain: counter(domain) for domain in values}
+        contained = {family: within for _, family, within in _APPLE}
+        self.channels = tuple(
+            Channel(
+                domain=domain,
+                source=COUNTER,
+                kind="counter",
+                status=Status.MEASURED,
+                relative_error=estimate.RELATIVE_ERROR,
+                tick_s=TICK_S,
+                within=(*contained[domain.partition(":")[0]], "wall"),
+                remark="Apple's own counter by Zeus; Apple states no bound, 40 % as of estimates",
+                resolution_j=STEP_J,
+            )
+            for domain in values
+        )
+        self.about = {}
+
+    def sample(self) -> list[Sample]:
+        """All counters, of one reading of the chip."""
+        try:
+            values = _apple_values(self._soc.get_total_energy_consumption())
+        except Exception as error:  # of Zeus, or of the library below it
+            reason = f"Zeus: {first_line(error)}"
+            return [Sample(None, f"{domain}: {reason}") for domain in self._counters]
+        return [
+            energy_sample(domain, guard, functools.partial(values.get, domain))
+            for domain, guard in self._counters.items()
+        ]
+
+
+class JetsonDevice(Device):
+    """The power rails of a Jetson.
+
+    Args:
+        rails: of Zeus, by its names ``cpu_power_mw``, ``gpu_power_mw``, ``total_power_mw``.
+
+    Raises:
+        MeterError: there is none of them.
+    """
+
+    def __init__(self, rails: Mapping[str, Any]) -> None:
+        self._rails: dict[str, Any] = {}
+        channels = []
+        self.about = {}
+        for key, rail in rails.items():
+            if key not in _RAILS:
+                continue
+            label = _rail_label(rail)
+            domain = "soc:0" if _feeds_both(label) else _RAILS[key]
+            self._rails[domain] = rail
+            self.about[f"{domain} rail"] = label or "unknown"
+            channels.append(_rail_channel(domain, label))
+        if not channels:
+            raise MeterError(
+                "Zeus finds no rail of an INA3221 on this Jetson",
+                "`tegrastats` must show power; the kernel module is ina3221",
+            )
+        self.channels = tuple(channels)
+
+    def sample(self) -> list[Sample]:
+        """The power of each rail."""
+        return [power_sample(domain, rail.measure_power) for domain, rail in self._rails.items()]
+
+
+def _apple_values(measured: object) -> dict[str, float]:
+    """Millijoules by domain, as far as the chip says them."""
+    values: dict[str, float] = {}
+    for field, family, _ in _APPLE:
+        value = getattr(measured, field, None)
+        several = value if isinstance(value, list) else [value]
+        values |= {f"{family}:{n}": one for n, one in enumerate(several) if one is not None}
+    return values
+
+
+def _rail_channel(domain: str, label: str) -> Channel:
+    return Channel(
+        domain=domain,
+        source=POWER,
+        kind="power",
+        status=Status.MEASURED,
+        relative_error=JETSON_RELATIVE_ERROR,
+        tick_s=TICK_S,
+        within=("wall",) if domain == _MODULE else (_MODULE, "wall"),
+        remark=f"rail {label or 'without a name'}, an INA3221 by Zeus; 5 % is an assumption",
+    )
+
+
+def _feeds_both(label: str) -> bool:
+    """Whether a rail feeds processor and GPU, which Zeus takes for the processor's."""
+    return "CPU" in label.upper() and "GPU" in label.upper()
+
+
+def _rail_label(rail: Any) -> str:
+    """The name of a rail, which the kernel keeps beside its values; empty where it is not found."""
+    path = getattr(rail, "power_path", None) or getattr(rail, "voltage_path", None)
+    if not isinstance(path, Path):
+        return ""
+    number = re.search(r"(\d+)_input$", path.name)
+    for name in (f"in{number[1]}_label", f"rail_name_{number[1]}") if number else ():
+        with suppress(OSError):
+            return path.with_name(name).read_text("utf-8").strip()
+    return ""

@@ -22,7 +22,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,18 +29,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.meter import Detector, Meter, Missing, OpenMeter, Sample
+from joulelab.energy.meters.settings import check_truth
 from joulelab.energy.meters.zeus_devices import (
     AMD,
     NVIDIA,
     TICK_S,
+    AppleDevice,
     Device,
     GpuDevice,
+    JetsonDevice,
     Maker,
     first_line,
 )
-from joulelab.energy.meters.zeus_soc import AppleDevice, JetsonDevice
-from joulelab.errors import MeterError, SettingsError
+from joulelab.errors import MeterError
 
 DRM = "/sys/class/drm"
 DEVICE_TREE = "/proc/device-tree"
@@ -54,7 +55,7 @@ _TEGRA = b"nvidia,tegra"
 Opened = tuple[list[Device], list[Missing]]
 
 
-class ZeusMeter(Meter):
+class ZeusMeter(OpenMeter):
     """What Zeus reads of some devices.
 
     Args:
@@ -62,44 +63,30 @@ class ZeusMeter(Meter):
     """
 
     name = "zeus"
+    library = "Zeus"
     interval_s = TICK_S / 2
 
     def __init__(self, devices: Sequence[Device]) -> None:
+        super().__init__([channel for one in devices for channel in one.channels])
         self._devices = list(devices)
-        self._process = os.getpid()
-        self._closed = False
-        self._channels = tuple(channel for one in devices for channel in one.channels)
         self._about = {"zeus": _version("zeus"), "amdsmi": _version("amdsmi")}
         for one in devices:
             self._about |= one.about
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """Of each device its counters, and its power."""
-        return self._channels
-
-    def sample(self) -> Sequence[Sample]:
+    def read(self) -> Sequence[Sample]:
         """Read every device once."""
-        if os.getpid() != self._process:
-            return self._unreadable("Zeus was opened before the fork, in another process")
-        if self._closed:
-            return self._unreadable("closed")
         return [sample for one in self._devices for sample in one.sample()]
 
     def describe(self) -> Mapping[str, str]:
         """Versions; names and sensors of the devices."""
         return self._about
 
-    def close(self) -> None:
-        """Let go of the devices. What a forked process inherited is not its own to let go of."""
-        if not self._closed and os.getpid() == self._process:
-            self._devices.clear()
-        self._closed = True
-
-    def _unreadable(self, reason: str) -> list[Sample]:
-        return [Sample(None, reason) for _ in self._channels]
+    def release(self) -> None:
+        """Let go of the devices."""
+        self._devices.clear()
 
 
+@dataclass
 class ZeusDetector(Detector):
     """Finds what Zeus can read and nothing else here can.
 
@@ -113,19 +100,13 @@ class ZeusDetector(Detector):
         SettingsError: `nvidia` is neither true nor false.
     """
 
-    def __init__(
-        self,
-        nvidia: bool = False,
-        drm: str | Path = DRM,
-        device_tree: str | Path = DEVICE_TREE,
-        nvidia_driver: str | Path = NVIDIA_DRIVER,
-    ) -> None:
-        if not isinstance(nvidia, bool):
-            raise SettingsError(f"zeus: nvidia = {nvidia!r}", "true or false")
-        self._nvidia = nvidia
-        self._drm = Path(drm)
-        self._device_tree = Path(device_tree)
-        self._nvidia_driver = Path(nvidia_driver)
+    nvidia: bool = False
+    drm: str | Path = DRM
+    device_tree: str | Path = DEVICE_TREE
+    nvidia_driver: str | Path = NVIDIA_DRIVER
+
+    def __post_init__(self) -> None:
+        check_truth("zeus: nvidia", self.nvidia)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter for all that Zeus reads; nothing at all where there is nothing for it."""
@@ -152,15 +133,15 @@ class ZeusDetector(Detector):
 
     def _sought(self) -> Iterator[_Sought]:
         """What the machine seems to have, by a look at it that costs nothing."""
-        if self._nvidia:
+        if self.nvidia:
             yield _Sought("gpu", "an NVIDIA GPU", "`nvidia-smi` must show it", _open_nvidia)
-        if _has_amd(self._drm):
-            prefix = "gpu:amd" if self._nvidia_driver.exists() else "gpu:"
+        if _has_amd(Path(self.drm)):
+            prefix = "gpu:amd" if Path(self.nvidia_driver).exists() else "gpu:"
             open_amd = functools.partial(_open_amd, prefix)
             yield _Sought("gpu", "an AMD GPU", _AMD_REMEDY, open_amd)
         if platform.system() == "Darwin" and platform.machine() == "arm64":
             yield _Sought("cpu", "Apple silicon", INSTALL, _open_apple)
-        if _is_tegra(self._device_tree):
+        if _is_tegra(Path(self.device_tree)):
             yield _Sought("cpu", "a Jetson", "`tegrastats` must show power", _open_jetson)
 
 

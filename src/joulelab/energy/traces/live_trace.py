@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.energy.reading import Measurement
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.recorder import Recorder, Window
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.summary import trace_columns
-from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.traces.trace_file import (
     COLUMNS,
     PARQUET,
@@ -169,14 +169,14 @@ class LiveTrace:
 
         Counters go on from lap to lap: joules since the first value of all.
         """
-        columns = trace_columns(done.stretches, self._began_s - self._slept_s)
-        slept_s = [sum(asleep_s for _, asleep_s in one.sleeps) for one in done.stretches]
+        columns = trace_columns(done.channel_samples, self._began_s - self._slept_s)
+        slept_s = [sum(asleep_s for _, asleep_s in one.sleeps) for one in done.channel_samples]
         self._slept_s += max(slept_s, default=0.0)
         energy_j = [np.empty(0)]
         keep = [np.empty(0, bool)]
-        for stretch in done.stretches:
-            energy_j.append(self._since_opening(stretch))
-            fresh = np.ones(len(stretch.times_s), bool)
+        for samples in done.channel_samples:
+            energy_j.append(self._since_opening(samples))
+            fresh = np.ones(len(samples.times_s), bool)
             fresh[:1] = done.started_s == self._began_s
             keep.append(fresh)
         columns["energy_j"] = np.concatenate(energy_j)
@@ -185,13 +185,13 @@ class LiveTrace:
         rows = rows[np.argsort(columns["t_s"][rows], kind="stable")]
         return {name: np.asarray(columns[name])[rows] for name in COLUMNS}
 
-    def _since_opening(self, stretch: Stretch) -> Floats:
+    def _since_opening(self, samples: ChannelSamples) -> Floats:
         """Joules of a counter since its first value in the recording; NaN for power."""
-        channel = stretch.channel
+        channel = samples.channel
         if channel.kind != "counter":
-            return np.full(len(stretch.values), math.nan)
+            return np.full(len(samples.values), math.nan)
         key = (channel.domain, channel.source)
-        known = stretch.values[~np.isnan(stretch.values)]
+        known = samples.values[~np.isnan(samples.values)]
         if len(known):
             self._first_j.setdefault(key, float(known[0]))
-        return stretch.values - self._first_j.get(key, 0.0)
+        return samples.values - self._first_j.get(key, 0.0)

@@ -20,27 +20,32 @@ from joulelab.energy.meter import Channel
 from joulelab.energy.meters.rapl import DRAM_RELATIVE_ERROR
 from joulelab.energy.nvidia_cards import RELATIVE_ERROR, highest_w, logged_sensor
 from joulelab.energy.reading import Status
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.summary import STATE_COLUMNS
-from joulelab.energy.tape import Floats, Stretch
-from joulelab.energy.traces import devices, intervals
-from joulelab.energy.traces.asked import Asked, chosen_columns, in_order, moments_of
-from joulelab.energy.traces.devices import Device
-from joulelab.energy.traces.interleaved import Verdict, judge
-from joulelab.energy.traces.order import check_order, typical_s
-from joulelab.energy.traces.overlaps import Taken, without_overlaps
+from joulelab.energy.traces import devices
+from joulelab.energy.traces.devices import Device, Verdict, judge
 from joulelab.energy.traces.power_columns import (
     JOULES,
     WATTS,
     PowerColumn,
+    Taken,
     domain_of,
+    without_overlaps,
 )
 from joulelab.energy.traces.program_logs import Log
+from joulelab.energy.traces.row_samples import (
+    LIMIT_W,
+    check_order,
+    of_intervals,
+    typical_s,
+    unwrapped,
+)
+from joulelab.energy.traces.table_columns import TableOptions, chosen_columns, in_order, moments_of
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.errors import TraceError
 from joulelab.tabular.moments import Moments, spread
-from joulelab.tabular.numbers import Numbers
 from joulelab.tabular.reader import CUT
-from joulelab.tabular.table import Table, with_dates
+from joulelab.tabular.table import Numbers, Table, with_dates
 
 DESCRIPTIONS = ("name", "gpu_name", "driver_version", "uuid", "gpu_uuid", "pci.bus_id")
 _STATE = {
@@ -78,13 +83,13 @@ class Foreign:
 
     Attributes:
         about: what belongs to the trace beside its samples.
-        stretches: the samples by channel.
+        channel_samples: the samples by channel.
         flags: remarks on the file.
         guessed: why the times are an assumption; empty where they are the file's.
     """
 
     about: TraceAbout
-    stretches: tuple[Stretch, ...]
+    channel_samples: tuple[ChannelSamples, ...]
     flags: tuple[str, ...]
     guessed: str = ""
 
@@ -94,7 +99,7 @@ class _Reading:
     """The table while its channels are taken out of it."""
 
     log: Log
-    asked: Asked
+    options: TableOptions
     moments: Moments
     columns: list[PowerColumn]
     state: Mapping[str, Floats]
@@ -106,56 +111,57 @@ class _Reading:
         return self.log.table
 
 
-def foreign_stretches(log: Log, asked: Asked, about: TraceAbout) -> Foreign:
+def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Foreign:
     """The channels of somebody else's trace, what belongs to it beside them, and remarks.
 
     Args:
         log: with power, or energy, in its table.
-        asked: what the user says of it.
+        options: what the user says of it.
         about: what joulelab knows of the file already.
 
     Raises:
         TraceError: it is no power trace, or what it says cannot be told for sure.
     """
     log = replace(log, table=with_dates(log.table))
-    log, moments, guessed = in_order(log, *moments_of(log, asked))
+    log, moments, guessed = in_order(log, *moments_of(log, options))
     table = log.table
-    columns = chosen_columns(log, asked)
-    reading = _Reading(log, asked, moments, columns, _states(table))
-    named = devices.is_column(table, asked.device)
-    if asked.device and not named:
-        devices.check_name(table, asked.device)
-    found = devices.devices(table, asked.device if named else "", moments.seconds)
-    if asked.device and not named:
-        found = _only(found, asked, table)
-    one_device = bool(asked.device) and not named
+    columns = chosen_columns(log, options)
+    reading = _Reading(log, options, moments, columns, _states(table))
+    named = devices.is_column(table, options.device)
+    if options.device and not named:
+        devices.check_name(table, options.device)
+    found = devices.devices(table, options.device if named else "", moments.seconds)
+    if options.device and not named:
+        found = _only(found, options, table)
+    one_device = bool(options.device) and not named
     taken = [one for device in found for one in _of_device(reading, device, one_device=one_device)]
     if not taken:
         raise table.error(
             "; ".join(reading.flags) or "no row has a power", "record it again, with its power"
         )
-    stretches = without_overlaps(table, taken, reading.flags)
-    source = stretches[0].channel.source
+    channel_samples = without_overlaps(table, taken, reading.flags)
+    source = channel_samples[0].channel.source
     meters = {source: reading.described} if reading.described else {}
     remarks = [f"{one}; --timezone names another" if "taken as" in one else one
                for one in moments.remarks]  # fmt: skip
     return Foreign(
         replace(about, started_at=moments.epoch_s, meters=meters),
-        stretches,
+        channel_samples,
         tuple(dict.fromkeys((*table.remarks, *remarks, *reading.flags))),
         guessed,
     )
 
 
-def _only(found: Sequence[Device], asked: Asked, table: Table) -> list[Device]:
+def _only(found: Sequence[Device], options: TableOptions, table: Table) -> list[Device]:
     """The one device that was named; a table that names none is of that one."""
     named = {device.domain or device.host for device in found} - {""}
     if not named:
         return list(found)
-    chosen = [device for device in found if asked.device in (_full(device, ""), device.domain)]
+    chosen = [device for device in found if options.device in (_full(device, ""), device.domain)]
     if not chosen:
         raise TraceError(
-            f"{table.path} has no device {asked.device!r}", f"there are {', '.join(sorted(named))}"
+            f"{table.path} has no device {options.device!r}",
+            f"there are {', '.join(sorted(named))}",
         )
     return chosen
 
@@ -183,8 +189,8 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
                 "of single intervals, which nothing says: left out"
             )
             continue
-        stretch = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
-        yield Taken(stretch, column)
+        samples = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
+        yield Taken(samples, column)
 
 
 def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Numbers]:
@@ -198,8 +204,8 @@ def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Number
 
 
 def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
-    asked, log = reading.asked, reading.log
-    single = asked.device if not devices.is_column(reading.table, asked.device) else ""
+    options, log = reading.options, reading.log
+    single = options.device if not devices.is_column(reading.table, options.device) else ""
     if single and len(reading.columns) == 1:
         return single
     own = domain_of(column, reading.columns)
@@ -210,7 +216,7 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
     if device.domain and (not own or same or len(reading.columns) == 1):
         own = device.domain
     if not own:
-        own = single or log.domain or asked.domain
+        own = single or log.domain or options.domain
     if column.label:
         own = f"{column.label}/{own}"
     return f"{device.host}/{own}" if device.host else own
@@ -225,7 +231,7 @@ def _stretch(
     domain: str,
     *,
     one_device: bool,
-) -> Stretch:
+) -> ChannelSamples:
     rows = device.rows
     times_s = reading.moments.seconds[rows]
     values, unreadable = _checked(reading, part, column, numbers, domain)
@@ -256,8 +262,8 @@ def _stretch(
     reading.described |= _described(part, domain) if reading.log.program == "nvidia-smi" else {}
     if column.kind == "power" and not reading.log.elapsed:
         lost = f"the file says {unreadable}" if np.isnan(values).any() else ""
-        stretch = Stretch(channel, times_s, values, typical_s(times_s), lost, state)
-        return _without_empty_rows(stretch)
+        samples = ChannelSamples(channel, times_s, values, typical_s(times_s), lost, state)
+        return _without_empty_rows(samples)
     return _of_energy(reading, part, column, channel, times_s, values)
 
 
@@ -357,18 +363,18 @@ def _of_energy(
     channel: Channel,
     times_s: Floats,
     values: Floats,
-) -> Stretch:
+) -> ChannelSamples:
     """The samples of a column of energies, or of means over a time that the row says."""
     log = reading.log
     if log.elapsed or log.joules or not _counts(log, part, column, times_s, values):
         lengths_s = _lengths_s(reading, part, times_s)
         joules = values * lengths_s if column.kind == "power" else values
-        kind, times_s, values = intervals.of_intervals(times_s, lengths_s, joules)
+        kind, times_s, values = of_intervals(times_s, lengths_s, joules)
         lost = "the file has no value" if np.isnan(values).any() else ""
         return _without_empty_rows(
-            Stretch(replace(channel, kind=kind), times_s, values, typical_s(times_s), lost)
+            ChannelSamples(replace(channel, kind=kind), times_s, values, typical_s(times_s), lost)
         )
-    counted, wraps, reset = intervals.unwrapped(times_s, values)
+    counted, wraps, reset = unwrapped(times_s, values)
     if wraps:
         reading.flags.append(
             f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter undone"
@@ -387,7 +393,7 @@ def _of_energy(
     channel = replace(channel, kind="counter", resolution_j=coarse)
     if column.family == "wall":
         channel = replace(channel, source=f"{channel.source}-counter")
-    return Stretch(channel, times_s, counted, typical_s(times_s), lost)
+    return ChannelSamples(channel, times_s, counted, typical_s(times_s), lost)
 
 
 def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values: Floats) -> bool:
@@ -399,7 +405,7 @@ def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values:
     said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
     # What rises slowly from its beginning may as well be joules of each interval, at ever more W.
     slow = rises > 0 and known[0] > HIGH_START * float(np.median(steps[steps > 0]))
-    slow &= float(known.max(initial=0.0)) < intervals.LIMIT_W * typical_s(times_s)
+    slow &= float(known.max(initial=0.0)) < LIMIT_W * typical_s(times_s)
     if rises > 10 * falls and (said or (rises >= SURE_RISES and not slow)):
         return True
     fallen = known[:-1][steps < 0].min(initial=math.inf)
@@ -445,19 +451,19 @@ def _card(part: Table) -> str:
     return "" if column is None else part.texts(column)[0]
 
 
-def _without_empty_rows(stretch: Stretch) -> Stretch:
+def _without_empty_rows(samples: ChannelSamples) -> ChannelSamples:
     """A row without a reading says no more than a missing one; at the ends it says how long."""
-    good = np.flatnonzero(~np.isnan(stretch.values))
-    if not stretch.unreadable or not len(good):
-        return stretch
-    kept = np.concatenate((np.arange(good[0]), good, np.arange(good[-1] + 1, len(stretch.values))))
+    good = np.flatnonzero(~np.isnan(samples.values))
+    if not samples.unreadable or not len(good):
+        return samples
+    kept = np.concatenate((np.arange(good[0]), good, np.arange(good[-1] + 1, len(samples.values))))
     at_ends = len(kept) > len(good)
     return replace(
-        stretch,
-        times_s=stretch.times_s[kept],
-        values=stretch.values[kept],
-        unreadable=stretch.unreadable if at_ends else "",
-        state={name: column[kept] for name, column in stretch.state.items()},
+        samples,
+        times_s=samples.times_s[kept],
+        values=samples.values[kept],
+        unreadable=samples.unreadable if at_ends else "",
+        state={name: column[kept] for name, column in samples.state.items()},
     )
 
 

@@ -24,16 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.energy.figure import longest_step_s, readings_of
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel
-from joulelab.energy.reading import Measurement, Status
+from joulelab.energy.reading import Status
+from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.summary import Conditions, summarise
-from joulelab.energy.tape import Floats, Stretch
 from joulelab.energy.trace import FAR
-from joulelab.energy.traces.asked import Asked
-from joulelab.energy.traces.own_trace import is_own, own_stretches, read_own, read_parquet
 from joulelab.energy.traces.program_logs import of_table, read_log
-from joulelab.energy.traces.recorded_channels import foreign_stretches
-from joulelab.energy.traces.trace_file import FIRST_LINE, TraceAbout
+from joulelab.energy.traces.recorded_channels import foreign_samples
+from joulelab.energy.traces.table_columns import TableOptions
+from joulelab.energy.traces.trace_file import (
+    FIRST_LINE,
+    TraceAbout,
+    is_own,
+    own_samples,
+    read_own,
+    read_parquet,
+)
 from joulelab.errors import TraceError, UsageError
 from joulelab.tabular.local_time import read_zone
 from joulelab.tabular.reader import PARQUET_MAGIC, read_bytes
@@ -57,31 +64,31 @@ class Recording:
 
     Attributes:
         about: what belongs to it beside the samples.
-        stretches: the samples by channel; times in seconds since the opening.
+        channel_samples: the samples by channel; times in seconds since the opening.
         flags: remarks on the file, which every measurement of it carries.
         guessed: why the times are an assumption, so that nothing bounds an energy; empty where
             they are the file's.
     """
 
     about: TraceAbout
-    stretches: tuple[Stretch, ...]
+    channel_samples: tuple[ChannelSamples, ...]
     flags: tuple[str, ...] = ()
     guessed: str = ""
 
     @property
     def channels(self) -> tuple[Channel, ...]:
         """What was read."""
-        return tuple(stretch.channel for stretch in self.stretches)
+        return tuple(samples.channel for samples in self.channel_samples)
 
     @property
     def start_s(self) -> float:
         """The moment of the first sample, in seconds since the opening."""
-        return min(float(stretch.times_s[0]) for stretch in self.stretches)
+        return min(float(samples.times_s[0]) for samples in self.channel_samples)
 
     @property
     def end_s(self) -> float:
         """The moment of the last sample."""
-        return max(float(stretch.times_s[-1]) for stretch in self.stretches)
+        return max(float(samples.times_s[-1]) for samples in self.channel_samples)
 
     def measure(self, start_s: float | None = None, end_s: float | None = None) -> Measurement:
         """What was used between two moments, by the same arithmetic as that of a live window.
@@ -95,7 +102,7 @@ class Recording:
             TraceError: the moments are the wrong way round, or outside the recording.
         """
         first_s, last_s = self.start_s, self.end_s
-        interval_s = min(stretch.interval_s for stretch in self.stretches)
+        interval_s = min(samples.interval_s for samples in self.channel_samples)
         start_s = first_s if start_s is None else start_s
         end_s = last_s if end_s is None else end_s
         if first_s == last_s:
@@ -107,7 +114,7 @@ class Recording:
                 f"there is nothing between {start_s:g} s and {end_s:g} s",
                 f"the recording goes from {first_s:g} s to {last_s:g} s",
             )
-        cut = [_cut(stretch, start_s, end_s) for stretch in self.stretches]
+        cut = [_cut(samples, start_s, end_s) for samples in self.channel_samples]
         began_at = self.about.started_at
         started_at = None if began_at is None else began_at + start_s
         window = Conditions(
@@ -153,7 +160,7 @@ def read_recording(
     if interval_s is not None and not 0 < interval_s < math.inf:
         raise UsageError(f"rows cannot be {interval_s:g} s apart", "write --interval 1")
     powers = (power_column,) if isinstance(power_column, str) else tuple(power_column)
-    asked = Asked(
+    options = TableOptions(
         time_column,
         tuple(filter(None, powers)),
         device,
@@ -167,83 +174,83 @@ def read_recording(
         own = read_parquet(path) if content.startswith(PARQUET_MAGIC) else read_own(path, content)
         if where:
             own = replace(own, table=own.table.where(where))
-        if is_own(own.table) and not asked.any:
-            return Recording(own.about, own_stretches(own), own.table.remarks)
+        if is_own(own.table) and not options.any:
+            return Recording(own.about, own_samples(own), own.table.remarks)
         log, about = of_table(own.table), own.about
     else:
         log = read_log(path, content)
         if where:
             log = replace(log, table=log.table.where(where))
-    found = foreign_stretches(log, asked, about)
+    found = foreign_samples(log, options, about)
     label = where.partition("=")[2].strip() or path.stem
-    stretches = tuple(_guessed(one, found.guessed) for one in found.stretches)
+    channel_samples = tuple(_guessed(one, found.guessed) for one in found.channel_samples)
     flags = (*found.flags, found.guessed) if found.guessed else found.flags
-    return Recording(replace(found.about, label=label), stretches, flags, found.guessed)
+    return Recording(replace(found.about, label=label), channel_samples, flags, found.guessed)
 
 
-def _guessed(stretch: Stretch, why: str) -> Stretch:
+def _guessed(samples: ChannelSamples, why: str) -> ChannelSamples:
     """Samples whose times are an assumption: what follows from them is no measurement."""
     if not why:
-        return stretch
-    channel = replace(stretch.channel, status=Status.ESTIMATED, remark=why)
-    return replace(stretch, channel=channel)
+        return samples
+    channel = replace(samples.channel, status=Status.ESTIMATED, remark=why)
+    return replace(samples, channel=channel)
 
 
-def _cut(stretch: Stretch, start_s: float, end_s: float) -> Stretch:
-    """The part of a stretch between two moments, with a sample at each of them."""
-    times, channel = stretch.times_s, stretch.channel
+def _cut(samples: ChannelSamples, start_s: float, end_s: float) -> ChannelSamples:
+    """The samples of a channel between two moments, with a sample at each of them."""
+    times, channel = samples.times_s, samples.channel
     inside = (times >= start_s) & (times <= end_s)
-    longest_s = longest_step_s(stretch.interval_s, end_s - start_s)
-    added = [_edge(stretch, edge_s, longest_s) for edge_s in (start_s, end_s)]
+    longest_s = longest_step_s(samples.interval_s, end_s - start_s)
+    added = [_edge(samples, edge_s, longest_s) for edge_s in (start_s, end_s)]
     if not inside.any():
         added = [math.nan if position is None else position for position in added]
     before, after = ([] if position is None else [position] for position in added)
     positions = np.concatenate((before, np.flatnonzero(inside), after))
     moments = np.concatenate(([start_s] * len(before), times[inside], [end_s] * len(after)))
     between = channel.kind == "counter"
-    values = _at(stretch.values, positions, between=between)
-    in_hole = _in_hole(stretch, positions, longest_s)
+    values = _at(samples.values, positions, between=between)
+    in_hole = _in_hole(samples, positions, longest_s)
     values[in_hole] = math.nan
     if between and (positions % 1 != 0).any():
-        channel = replace(channel, tick_s=max(channel.tick_s, stretch.interval_s))
+        channel = replace(channel, tick_s=max(channel.tick_s, samples.interval_s))
     ends = "the recording of this channel is shorter"
-    unreadable = stretch.unreadable or ("the recording has a hole" if in_hole.any() else ends)
+    unreadable = samples.unreadable or ("the recording has a hole" if in_hole.any() else ends)
     return replace(
-        stretch,
+        samples,
         channel=channel,
         times_s=moments,
         values=values,
         unreadable=unreadable if np.isnan(values).any() else "",
         state={
-            name: _at(column, positions, between=False) for name, column in stretch.state.items()
+            name: _at(column, positions, between=False) for name, column in samples.state.items()
         },
-        outside=None if between else _outside(stretch, start_s, end_s),
+        outside=None if between else _outside(samples, start_s, end_s),
     )
 
 
-def _in_hole(stretch: Stretch, positions: Floats, longest_s: float) -> NDArray[np.bool_]:
+def _in_hole(samples: ChannelSamples, positions: Floats, longest_s: float) -> NDArray[np.bool_]:
     """Which positions lie between two samples that are further apart than neighbours are."""
     known = np.nan_to_num(positions)
-    steps_s = stretch.times_s[np.ceil(known).astype(int)] - stretch.times_s[known.astype(int)]
+    steps_s = samples.times_s[np.ceil(known).astype(int)] - samples.times_s[known.astype(int)]
     return np.asarray(steps_s > longest_s)
 
 
-def _outside(stretch: Stretch, start_s: float, end_s: float) -> tuple[Floats, Floats]:
+def _outside(samples: ChannelSamples, start_s: float, end_s: float) -> tuple[Floats, Floats]:
     """Moments and powers just before and after a part: they say what it did at its edges."""
-    times, power = readings_of(stretch)
-    reach_s = max(stretch.channel.looks.lag_s, (FAR + 1.5) * stretch.interval_s)
+    times, power = readings_of(samples)
+    reach_s = max(samples.channel.looks.lag_s, (FAR + 1.5) * samples.interval_s)
     before = (times < start_s) & (times >= start_s - reach_s)
     after = (times > end_s) & (times <= end_s + reach_s)
     return times[before | after], power[before | after]
 
 
-def _edge(stretch: Stretch, edge_s: float, longest_s: float) -> float | None:
+def _edge(samples: ChannelSamples, edge_s: float, longest_s: float) -> float | None:
     """Where among the samples an edge lies: 3.5 is in the middle between the third and fourth.
 
     ``None`` where no sample needs to be added, because there is one at the edge, or because the
     samples begin or end only a few intervals within it; NaN where they do not reach it.
     """
-    times = stretch.times_s
+    times = samples.times_s
     if times[0] <= edge_s <= times[-1]:
         after = int(np.searchsorted(times, edge_s))
         if times[after] == edge_s:

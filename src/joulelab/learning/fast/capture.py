@@ -6,7 +6,7 @@
           └ copied in at the start of an epoch; the rest happens on the device
 
 The host only queues replays: a step costs it a few microseconds, and it never waits. The last,
-shorter batch of an epoch is a graph of its own. A step that cannot be captured, because it waits
+shorter batch of an epoch is a separate graph. A step that cannot be captured, because it waits
 for the device or for another reason, is queued operation by operation, and the log says so.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from joulelab.learning.reference import is_out_of_memory
+from joulelab.learning.training_loop import is_out_of_memory
 
 log = logging.getLogger("joulelab")
 
@@ -83,7 +83,7 @@ class Capture:
             for _ in range(WARM_UP_STEPS):
                 self._advance(size)
         torch.cuda.current_stream(device).wait_stream(stream)
-        torch.cuda.empty_cache()  # the graph has memory of its own
+        torch.cuda.empty_cache()  # the graph has its own memory
         graph = torch.cuda.CUDAGraph()
         losses: Tensor | None = None
         try:

@@ -2,7 +2,7 @@
 
 Where a network has a layer that cannot be stacked, the reference engine trains it, and the log says
 why. Where the members of a stack do not fit into the device's memory together, half of them are
-tried, and so on; that is said once and remembered.
+tried, and so on; the log says so once, and the schedule remembers it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from dataclasses import asdict, replace
 
 import torch
 
-from joulelab.learning.engine import Engine, Progress, TrainingResult, TrainingTask
-from joulelab.learning.fast.group_training import NAME, GroupTraining
-from joulelab.learning.fast.precision import check_precision, libraries_set_to
+from joulelab.learning.engine import (
+    Progress,
+    TrainingResult,
+    TrainingTask,
+    check_hyperparameters,
+)
+from joulelab.learning.fast.group_training import NAME, train_group
+from joulelab.learning.fast.hardware import check_precision, libraries_set_to
 from joulelab.learning.fast.schedule import (
     Schedule,
     ScheduleFile,
@@ -25,49 +30,40 @@ from joulelab.learning.fast.schedule import (
 )
 from joulelab.learning.fast.stacking import NotStackableError, StackedNetwork, stack_layers
 from joulelab.learning.fast.trial import Trial
-from joulelab.learning.hyperparameters import check_hyperparameters
 from joulelab.learning.images import Images
 from joulelab.learning.placement import Shelf
 from joulelab.learning.protocol import protocols
-from joulelab.learning.reference import (
-    ReferenceEngine,
-    checked_device,
-    does_not_fit,
-    is_out_of_memory,
-)
+from joulelab.learning.reference import ReferenceEngine
+from joulelab.learning.training_loop import checked_device, does_not_fit, is_out_of_memory
 
 log = logging.getLogger("joulelab")
 
 
-class FastEngine(Engine):
-    """Trains the members of a task together.
+class FastEngine(ReferenceEngine):
+    """Trains the members of a task together, or as the reference engine where that cannot be done.
 
     The last data set stays on the device between calls.
 
     Args:
-        shelf: holds the images; one of its own where ``None``.
+        shelf: holds the images; a new one where ``None``.
         schedules: where schedules are remembered; where ``None``, in the user's file.
     """
 
     name = NAME
 
     def __init__(self, shelf: Shelf | None = None, schedules: ScheduleFile | None = None) -> None:
-        self._shelf = shelf or Shelf()
+        super().__init__(shelf)
         self._schedules = ScheduleFile.of_user() if schedules is None else schedules
         self._known: dict[tuple[str, int], Schedule] = {}
-        self._reference = ReferenceEngine(self._shelf)
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
-        """The layer that cannot be stacked, or what else hinders; ``None`` where nothing does.
+        """The layer that cannot be stacked, or another obstacle; ``None`` where there is none.
 
         Raises:
             UsageError: a precision that the device does not have.
         """
-        check_precision(task.precision, checked_device(device))
-        if protocols.get(task.protocol).augmentation is not None:
-            return f"the protocol {task.protocol} changes training images at random"
         try:
-            _layers(task, images)
+            self._stacked(task, images, checked_device(device))
         except NotStackableError as error:
             return error.message
         return None
@@ -75,24 +71,20 @@ class FastEngine(Engine):
     def split(self, task: TrainingTask, images: Images, device: str) -> Sequence[TrainingTask]:
         """The whole task; what the reference engine has to train, member by member."""
         if self.obstacle(task, images, device) is not None:
-            return self._reference.split(task, images, device)
+            return super().split(task, images, device)
         return [task]
 
     def prepare(self, task: TrainingTask, images: Images, device: str) -> bool:
         """Find the fastest schedule, unless it is known for this machine."""
         on = checked_device(device)
-        if self.obstacle(task, images, device) is not None:
+        try:
+            network, key = self._stacked(task, images, on)
+        except NotStackableError:
             return False
-        network = _layers(task, images)
-        key = self._key(network, task, images, on)
         if self._recalled(key, len(task.members)) is not None:
             return False
         self._remember(key, len(task.members), self._choose(network, task, images, on))
         return True
-
-    def place(self, images: Images, device: str) -> None:
-        """Put images on the device, where they stay until others are placed."""
-        self._shelf.place(images, checked_device(device))
 
     def train(
         self,
@@ -118,17 +110,16 @@ class FastEngine(Engine):
                 task.network,
                 obstacle,
             )
-            return self._reference.train(task, images, device, progress)
+            return super().train(task, images, device, progress)
         self.prepare(task, images, device)
         on = checked_device(device)
-        network = _layers(task, images)
+        network, key = self._stacked(task, images, on)
         placed = self._shelf.place(images, on)
-        key = self._key(network, task, images, on)
         while True:
             schedule = self._recalled(key, len(task.members)) or Schedule()
             try:
                 with libraries_set_to(task.precision, on):
-                    return GroupTraining(network, task, placed, schedule, progress).run()
+                    return train_group(network, task, placed, schedule, progress)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -137,14 +128,22 @@ class FastEngine(Engine):
                     raise does_not_fit(task, device) from error
             if on.type == "cuda":
                 torch.cuda.empty_cache()
-            self._say_halved(task, device, halved)
+            log.warning(
+                "%d trainings of %s do not fit into the memory of %s together: from now on %d are "
+                "trained at a time",
+                len(task.members),
+                task.network,
+                device,
+                halved.largest_stack,
+            )
             self._remember(key, len(task.members), halved)
 
     def schedule(self, task: TrainingTask, images: Images, device: str) -> Schedule | None:
         """How a task is trained; ``None`` before `prepare`, and for what cannot be stacked."""
-        if self.obstacle(task, images, device) is not None:
+        try:
+            _, key = self._stacked(task, images, checked_device(device))
+        except NotStackableError:
             return None
-        key = self._key(_layers(task, images), task, images, checked_device(device))
         return self._recalled(key, len(task.members))
 
     def _choose(
@@ -166,11 +165,24 @@ class FastEngine(Engine):
         log.info("%s x %d on %s: %s", task.network, len(task.members), device, chosen)
         return chosen
 
-    def _key(
-        self, network: StackedNetwork, task: TrainingTask, images: Images, device: torch.device
-    ) -> str:
-        shape = (images.shape.channels, images.shape.height, images.shape.width)
-        return circumstances(network, shape, task.batch_size, task.precision, device)
+    def _stacked(
+        self, task: TrainingTask, images: Images, device: torch.device
+    ) -> tuple[StackedNetwork, str]:
+        """The layers of a task, and the key that its schedule is remembered by.
+
+        Raises:
+            NotStackableError: the reference engine has to train it.
+            UsageError: a precision that the device does not have.
+        """
+        check_precision(task.precision, device)
+        if protocols.get(task.protocol).augmentation is not None:
+            raise NotStackableError(
+                f"the protocol {task.protocol} changes training images at random"
+            )
+        shape = images.shape
+        network = stack_layers(task.network, shape, images.classes, task.network_options)
+        sides = (shape.channels, shape.height, shape.width)
+        return network, circumstances(network, sides, task.batch_size, task.precision, device)
 
     def _recalled(self, key: str, members: int) -> Schedule | None:
         if (key, members) not in self._known:
@@ -183,17 +195,3 @@ class FastEngine(Engine):
     def _remember(self, key: str, members: int, schedule: Schedule) -> None:
         self._known[key, members] = schedule
         self._schedules.put(key, members, schedule)
-
-    def _say_halved(self, task: TrainingTask, device: str, schedule: Schedule) -> None:
-        log.warning(
-            "%d trainings of %s do not fit into the memory of %s together: from now on %d are "
-            "trained at a time",
-            len(task.members),
-            task.network,
-            device,
-            schedule.largest_stack,
-        )
-
-
-def _layers(task: TrainingTask, images: Images) -> StackedNetwork:
-    return stack_layers(task.network, images.shape, images.classes, dict(task.network_options))

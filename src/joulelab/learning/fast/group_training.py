@@ -1,10 +1,19 @@
-"""The training of a group under a schedule: its stacks one after the other, or in workers."""
+"""The training of a group under a schedule: its stacks one after the other, or in worker threads.
+
+torch gives up the interpreter's lock while it computes, so threads serve as well as processes, and
+share the images. Each sets torch's number of threads to 1, which holds for itself alone: two
+trainings on a core each are faster than one training on two, which has to wait for the slower half
+of every layer.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,16 +22,24 @@ from joulelab.learning.engine import Member, Progress, TrainingResult, TrainingT
 from joulelab.learning.fast.schedule import Schedule
 from joulelab.learning.fast.stack_training import StackTraining
 from joulelab.learning.fast.stacking import StackedNetwork
-from joulelab.learning.fast.workers import Workers
 from joulelab.learning.placement import PlacedImages, synchronize
-from joulelab.learning.reference import until_divergence
+from joulelab.learning.training_loop import training_result
 
 NAME = "fast"
 """Of the engine."""
 
+T = TypeVar("T")
+R = TypeVar("R")
 
-class GroupTraining:
-    """One group, from the first weight to the last accuracy.
+
+def train_group(
+    network: StackedNetwork,
+    task: TrainingTask,
+    placed: PlacedImages,
+    schedule: Schedule,
+    progress: Progress | None = None,
+) -> list[TrainingResult]:
+    """Train a group, from the first weight to the last accuracy.
 
     Args:
         network: the layers.
@@ -30,96 +47,135 @@ class GroupTraining:
         placed: images on the device.
         schedule: how.
         progress: called after every epoch that all members have done.
+
+    Raises:
+        RuntimeError, MemoryError: out of memory.
     """
+    members = task.members
+    threads = torch.get_num_threads() if placed.device.type == "cpu" else 1
+    size = schedule.stack_size(len(members), threads)
+    pool = Workers(schedule.workers(len(members), threads))
+    # A worker has to look whether it should stop; the main thread is interrupted by itself.
+    on_step = None if pool.count == 1 else lambda _: pool.check()
+    arithmetic = schedule.arithmetic(task.precision, placed.device)
+    sizes = {name: math.prod(shape) for name, shape in network.shapes}
+    epochs = _EpochsOfAll(len(members), task.epochs, progress)
 
-    def __init__(
-        self,
-        network: StackedNetwork,
-        task: TrainingTask,
-        placed: PlacedImages,
-        schedule: Schedule,
-        progress: Progress | None = None,
-    ) -> None:
-        self._network = network
-        self._task = task
-        self._placed = placed
-        self._arithmetic = schedule.arithmetic(task.precision, placed.device)
-        threads = torch.get_num_threads() if placed.device.type == "cpu" else 1
-        self._stack_size = schedule.stack_size(len(task.members), threads)
-        self._workers = schedule.workers(len(task.members), threads)
-        self._wide_convolutions = schedule.wide_convolutions
-        self._progress = progress
-        self._epochs_done = 0
-        self._lock = threading.Lock()
-        self._pool = Workers(self._workers)
-        # A worker has to look whether it should stop; the main thread is interrupted by itself.
-        self._on_step = None if self._workers == 1 else lambda _: self._pool.check()
-
-    def run(self) -> list[TrainingResult]:
-        """Train every stack.
-
-        Raises:
-            RuntimeError, MemoryError: out of memory.
-        """
-        members = self._task.members
-        stacks = [
-            members[start : start + self._stack_size]
-            for start in range(0, len(members), self._stack_size)
-        ]
-        with self._pool:
-            results = self._pool.map(self._train, stacks)
-        synchronize(self._placed.device)
-        return [result for of_stack in results for result in of_stack]
-
-    def _train(self, members: Sequence[Member]) -> list[TrainingResult]:
-        task = self._task
-        stack = StackTraining(
-            self._network, task.with_members(members), self._placed, self._arithmetic
-        )
+    def train_stack(of_stack: Sequence[Member]) -> list[TrainingResult]:
+        stack = StackTraining(network, task.with_members(of_stack), placed, arithmetic)
         losses: list[Tensor] = []
         for _ in range(task.epochs):
             left = None if task.max_steps is None else task.max_steps - stack.steps
-            losses.append(stack.train_epoch(left, self._on_step))
-            self._report(len(members))
+            losses.append(stack.train_epoch(left, on_step))
+            epochs.count(len(of_stack))
             if stack.steps == task.max_steps:
                 break
         scores = stack.scores().tolist()
-        # The first time that the host asks for a number: until here it only queued work.
+        # Only now does the host ask for a number: until here it queued work.
         by_member = torch.stack(losses).T.tolist()
         return [
-            self._result(member.seed, own_scores, until_divergence(own), stack.steps)
-            for member, own_scores, own in zip(members, scores, by_member, strict=True)
+            training_result(
+                member.seed,
+                own_scores,
+                own_losses,
+                steps=stack.steps,
+                parameters=sum(sizes[name] for name in network.trained),
+                placement=str(placed.placement),
+                engine=NAME,
+                precision=task.precision,
+                extra={
+                    "stack_size": size,
+                    "workers": pool.count,
+                    "wide_convolutions": int(schedule.wide_convolutions),
+                },
+                parameters_total=sum(sizes.values()),
+            )
+            for member, own_scores, own_losses in zip(of_stack, scores, by_member, strict=True)
         ]
 
-    def _result(
-        self, seed: int, scores: Sequence[float], losses: tuple[float, ...], steps: int
-    ) -> TrainingResult:
-        accuracy, f1 = scores
-        sizes = {name: math.prod(shape) for name, shape in self._network.shapes}
-        return TrainingResult(
-            seed=seed,
-            accuracy=accuracy,
-            train_losses=losses,
-            diverged=any(math.isnan(loss) for loss in losses),
-            steps=steps,
-            parameters=sum(sizes[name] for name in self._network.trained),
-            placement=str(self._placed.placement),
-            engine=NAME,
-            precision=self._task.precision,
-            extra={
-                "stack_size": self._stack_size,
-                "workers": self._workers,
-                "wide_convolutions": int(self._wide_convolutions),
-            },
-            f1=f1,
-            parameters_total=sum(sizes.values()),
-        )
+    stacks = [members[start : start + size] for start in range(0, len(members), size)]
+    with pool:
+        results = pool.map(train_stack, stacks)
+    synchronize(placed.device)
+    return [result for of_stack in results for result in of_stack]
 
-    def _report(self, members: int) -> None:
-        """Count an epoch of so many members; epochs of the group are those that all have done."""
+
+class _EpochsOfAll:
+    """Reports an epoch of a group once all members have done it, in any thread."""
+
+    def __init__(self, members: int, epochs: int, progress: Progress | None) -> None:
+        self._members = members
+        self._epochs = epochs
+        self._progress = progress
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def count(self, members: int) -> None:
+        """Count an epoch of so many members."""
         with self._lock:
-            before = self._epochs_done // len(self._task.members)
-            self._epochs_done += members
-            after = self._epochs_done // len(self._task.members)
+            before = self._done // self._members
+            self._done += members
+            after = self._done // self._members
             if self._progress is not None and after > before:
-                self._progress(after, self._task.epochs)
+                self._progress(after, self._epochs)
+
+
+class _StoppedError(Exception):
+    """Another worker has failed, or the user has interrupted."""
+
+
+class Workers:
+    """Some threads of one core each; with one worker, the calling thread and all its cores.
+
+    Args:
+        count: of the workers.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        if self.count > 1:
+            self._pool = ThreadPoolExecutor(
+                self.count, "joulelab-worker", lambda: torch.set_num_threads(1)
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._stop.set()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """The function of each item, in order.
+
+        Raises:
+            BaseException: what the first call that failed raised; the others have been stopped.
+        """
+        if self._pool is None:
+            return [function(item) for item in items]
+        futures = [self._pool.submit(function, item) for item in items]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [future.exception() for future in done if future.exception() is not None]
+        except BaseException:
+            self._stop.set()
+            raise
+        if failed:
+            self._stop.set()
+            wait(futures)
+            assert failed[0] is not None
+            raise failed[0]
+        return [future.result() for future in futures]
+
+    def check(self) -> None:
+        """Called by the function between steps: gives up where another has failed."""
+        if self._stop.is_set():
+            raise _StoppedError

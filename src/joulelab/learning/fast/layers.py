@@ -24,9 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from joulelab.learning.fast.normalisation import batch_norm
-from joulelab.learning.fast.pooling import max_pool_2x2
-from joulelab.learning.fast.products import linear
+from joulelab.learning.fast.kernels import batch_norm, linear, max_pool_2x2
 
 State = Mapping[str, Tensor]
 """Stacked parameters and buffers by name, (N, ...)."""
@@ -42,7 +40,7 @@ class Arithmetic:
         dtype: of linear layers: of their inputs, and of weights while they are multiplied.
         convolutions: the same of convolutions, and of what lies between them.
         onednn: float32 products of linear layers go to oneDNN; CPU only.
-        own_kernels: BatchNorm and pooling as in `normalisation` and `pooling`; CPU only.
+        own_kernels: BatchNorm and pooling as in `kernels`; CPU only.
         channels_last: images are kept with their channels side by side.
     """
 
@@ -134,7 +132,7 @@ class Convolution(Layer):
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """BatchNorm1d or BatchNorm2d; each member has channels of its own, so each its own statistics.
+    """BatchNorm1d or BatchNorm2d; each member has its own channels, and so its own statistics.
 
     Attributes:
         weight: name of (N, C), or none.

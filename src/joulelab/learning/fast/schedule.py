@@ -39,9 +39,9 @@ import joulelab
 from joulelab.file_lock import FileLock
 from joulelab.files import write_whole
 from joulelab.learning.engine import Precision
+from joulelab.learning.fast.hardware import processor
+from joulelab.learning.fast.kernels import onednn_available
 from joulelab.learning.fast.layers import Arithmetic, Convolution, Linear
-from joulelab.learning.fast.processor import processor
-from joulelab.learning.fast.products import onednn_available
 from joulelab.learning.fast.stacking import StackedNetwork
 
 log = logging.getLogger("joulelab")

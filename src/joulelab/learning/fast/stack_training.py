@@ -22,15 +22,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
-from joulelab.learning.evaluation import Evaluation
 from joulelab.learning.fast.capture import Capture
 from joulelab.learning.fast.layers import Arithmetic, State
 from joulelab.learning.fast.stacking import StackedNetwork
 from joulelab.learning.networks import build_network
 from joulelab.learning.placement import PlacedImages
 from joulelab.learning.protocol import Protocol, protocols
-from joulelab.learning.randomness import ImageOrder, seeded
-from joulelab.learning.reference import EVALUATION_BATCH, failures_explained
+from joulelab.learning.training_loop import (
+    ImageOrder,
+    evaluated,
+    failures_explained,
+    seeded,
+)
 
 _drawing = threading.Lock()
 """Weights come from torch's global generators, which the stacks of several threads share."""
@@ -120,26 +123,23 @@ class StackTraining:
         self.steps += steps
         return self._total / min(steps * batch, images)
 
-    @torch.no_grad()
     def scores(self) -> Tensor:
         """Accuracy and macro F1 of each member on the test images, (N, 2), on the device.
 
-        In train mode this changes the running statistics of BatchNorm.
+        As many images at once as the reference engine takes, one member after the other. In train
+        mode this changes the running statistics of BatchNorm.
         """
-        return torch.stack([self._scores(index) for index in range(len(self._task.members))])
+        training = self._protocol.evaluation_mode == "train"
 
-    def _scores(self, index: int) -> Tensor:
-        """Of one member: as many images at once as the reference engine takes."""
-        test = self._placed.test
-        state = {name: values[index : index + 1] for name, values in self.state.items()}
-        size = len(test) if self._protocol.evaluate_as_one_batch else EVALUATION_BATCH
-        evaluation = Evaluation(test.device)
-        for start in range(0, len(test), size):
-            images, labels = test.batch(slice(start, start + size))
-            training = self._protocol.evaluation_mode == "train"
-            logits = self._logits(state, images.unsqueeze(0), training=training)
-            evaluation.add(logits[0], labels)
-        return evaluation.scores()
+        def scores_of(index: int) -> Tensor:
+            state = {name: values[index : index + 1] for name, values in self.state.items()}
+
+            def logits_of(images: Tensor) -> Tensor:
+                return self._logits(state, images.unsqueeze(0), training=training)[0]
+
+            return evaluated(logits_of, self._placed.test, self._protocol)
+
+        return torch.stack([scores_of(index) for index in range(len(self._task.members))])
 
     def _step_on(self, rows: Tensor) -> Tensor:
         """One optimiser step of every member on its own images.
@@ -192,13 +192,7 @@ class StackedAdam:
         distinct = [hyperparameters[block.start] for block in self._blocks]
         self._adam = torch.optim.Adam(
             [
-                {
-                    "params": slices,
-                    "lr": values.learning_rate,
-                    "betas": (values.beta1, values.beta2),
-                    "eps": values.epsilon,
-                    "weight_decay": values.weight_decay,
-                }
+                {"params": slices, **values.for_adam()}
                 for slices, values in zip(self._slices, distinct, strict=True)
             ],
             fused=True,

@@ -216,7 +216,7 @@ def _check_layers_do_nothing_unseen(network: nn.Module) -> None:
     """Refuse what a trace does not show.
 
     Raises:
-        NotStackableError: a hook, a mode of its own, or a parameter in two layers.
+        NotStackableError: a hook, its own train(), or a parameter in two layers.
     """
     owners: dict[Tensor, str] = {}
     for name, module in network.named_modules():
@@ -291,7 +291,7 @@ class _Translator:
             changed = changed.args[0] if self._is_view(changed) else None
 
     def _is_view(self, node: fx.Node) -> bool:
-        """Whether its value may lie in the memory of its input."""
+        """Whether its value may share the memory of its input."""
         if node.op == "call_module":
             return isinstance(self._modules[str(node.target)], nn.Flatten | nn.Identity)
         return node.target in _FLATTENINGS
@@ -420,7 +420,7 @@ def _pooled_first(steps: Sequence[Step], logits: str) -> list[Step]:
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
-    """Shape of a node's value; empty where it is no tensor."""
+    """Shape of a node's value; empty where it is not a tensor."""
     meta: Any = node.meta.get("tensor_meta")
     return tuple(meta.shape) if hasattr(meta, "shape") else ()
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from joulelab.learning.engine import TrainingTask
+from joulelab.learning.fast.group_training import Workers
 from joulelab.learning.fast.schedule import Schedule
 from joulelab.learning.fast.stack_training import StackTraining, weights_of
 from joulelab.learning.fast.stacking import StackedNetwork
-from joulelab.learning.fast.workers import Workers
 from joulelab.learning.placement import PlacedImages, synchronize
-from joulelab.learning.reference import is_out_of_memory
+from joulelab.learning.training_loop import is_out_of_memory
 
 log = logging.getLogger("joulelab")
 

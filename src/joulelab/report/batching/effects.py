@@ -16,8 +16,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.least_p import least_p
-from joulelab.analysis.posthoc import dunn
+from joulelab.analysis.posthoc import dunn, min_attainable_p
 from joulelab.report.batching.runs import (
     arrivals_name,
     by_setting,
@@ -140,7 +139,7 @@ def policy_pairs(experiment: Experiment) -> Table | Omitted:
     for levels, rows in by_setting(experiment, runs):
         pairs = dunn(rows, "policy", column)
         found += [levels | row | _ratio(rows, column, row) for row in pairs.to_dict("records")]
-        least = least_p(list(rows["policy"].value_counts()))
+        least = min_attainable_p(list(rows["policy"].value_counts()))
         if least >= SIGNIFICANT_P:
             hopeless.append(f"{setting_name(experiment, levels)} {formats.p_value(least)}")
     if not found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from joulelab import formats
-from joulelab.analysis.policy_choice import MATTERS, Choice, Limit, PolicyFigures
+from joulelab.analysis.batching import MATTERS, Choice, Limit, PolicyFigures
 from joulelab.report.batching.effects import energy_effects, model_by_policy, response_effects
 from joulelab.report.batching.notes import limit_note, saturations
 from joulelab.report.batching.runs import (

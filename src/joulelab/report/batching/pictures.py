@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.batching import fixed_size
-from joulelab.analysis.pareto import undominated
-from joulelab.analysis.policy_choice import response_column
+from joulelab.analysis.batching import fixed_size, response_column
+from joulelab.analysis.trade_off import undominated
 from joulelab.present.axes import Axis, Reference, time_tick
 from joulelab.present.bars import share_bars
 from joulelab.present.curves import curves

@@ -11,16 +11,19 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.batching import GROSS_EACH, NET_EACH, cells, per_request
-from joulelab.analysis.levels import groups
-from joulelab.analysis.policy_choice import (
+from joulelab.analysis.batching import (
     ALL,
+    GROSS_EACH,
+    NET_EACH,
     PERCENTILE,
     Choice,
     Limit,
+    cells,
     choose,
+    per_request,
     response_column,
 )
+from joulelab.analysis.frames import groups
 from joulelab.report.experiment import NET, Experiment, once
 
 Levels = Mapping[str, Any]

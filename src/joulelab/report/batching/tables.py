@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.batching import NET_EACH
-from joulelab.analysis.policy_choice import Choice
+from joulelab.analysis.batching import NET_EACH, Choice
 from joulelab.report.batching.notes import (
     absences,
     arrivals_note,

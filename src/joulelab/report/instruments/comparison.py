@@ -9,7 +9,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.agreement import Agreement, agreement
-from joulelab.analysis.impossible import impossible, in_words
+from joulelab.analysis.negative_energy import in_words, negative_energy
 from joulelab.errors import UsageError
 from joulelab.report.instruments.instrument import Instrument, chosen_reference, not_alike
 from joulelab.report.instruments.readings import RUN, RunsRead, part_columns, read_runs
@@ -100,7 +100,7 @@ def compare_read(
         except UsageError as error:
             failed.append(f"{one.name} is not compared: {error.message}.")
     columns = [name for one in (against, *those) for name in (one.name, *part_columns(one))]
-    wrong = impossible(read.energies, columns, RUN)
+    wrong = negative_energy(read.energies, columns, RUN)
     remarks = [*_impossible(wrong), *failed, *_unread(read, (against, *those))]
     remarks += [*_said(against, those), *read.remarks, *_few(agreements)]
     return Compared(read, against, why, agreements, wrong, tuple(remarks))

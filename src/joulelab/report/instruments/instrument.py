@@ -23,9 +23,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from joulelab import formats
-from joulelab.energy.reading import instrument_of
+from joulelab.energy.reading import Status, instrument_of
 from joulelab.errors import UnknownNameError, UsageError
-from joulelab.report.experiment import joint_status
 
 SUMS = {"cpus": "cpu:", "gpus": "gpu:"}
 """Domains that are sums, and how the names of their parts begin."""
@@ -118,7 +117,7 @@ def instruments_of(
             name,
             tuple(own),
             frozenset(one for part in own for one in _covered(part[1], within[part])),
-            joint_status(status for part in own for status in statuses[part]),
+            Status.of_set(status for part in own for status in statuses[part]),
             {
                 domain: calibrations[source, domain]
                 for source, domain in own

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from joulelab import formats
-from joulelab.analysis.agreement import Agreement
-from joulelab.analysis.bland_altman import Limits
+from joulelab.analysis.agreement import Agreement, Limits
 from joulelab.present.axes import Axis, Reference
 from joulelab.present.panels import Panel
 from joulelab.present.scatter import scatter

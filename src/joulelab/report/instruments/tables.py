@@ -10,7 +10,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.agreement import Agreement
 from joulelab.analysis.comparison import Interval
-from joulelab.analysis.concordance import Correlation
+from joulelab.analysis.correlation import Correlation
 from joulelab.analysis.line import Line
 from joulelab.report.instruments.comparison import Compared
 from joulelab.report.instruments.instrument import Instrument

@@ -25,7 +25,7 @@ from joulelab.report.pictures import (
     variation_figure,
 )
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
-from joulelab.study.demonstration import effective_dimension
+from joulelab.tuning.effective_dimension import effective_dimension
 
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
 """Numbers of the paper's convergence graphs by data set and hyperparameters."""

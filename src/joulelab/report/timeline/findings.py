@@ -7,9 +7,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.growth import yearly
-from joulelab.analysis.records import records
-from joulelab.analysis.trend import Trend
+from joulelab.analysis.trend import Trend, accuracy_records, yearly
 from joulelab.report.experiment import Experiment
 from joulelab.report.tables import SIGNIFICANT_P, Table
 from joulelab.report.timeline.points import (
@@ -112,7 +110,7 @@ def _distance(row: pd.Series[Any]) -> str:
 
 def _records(experiment: Experiment) -> str:
     """What the most accurate network of its time took at first, and what at last."""
-    best = records(network_points(experiment), BEST)
+    best = accuracy_records(network_points(experiment), BEST)
     if len(best) < LEAST_RECORDS:
         return ""
     first, last = best.iloc[0], best.iloc[-1]

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.best_batch import best_batch
-from joulelab.analysis.growth import Growth, growth
-from joulelab.analysis.missing import numbers, require_columns
-from joulelab.analysis.pareto import undominated
-from joulelab.analysis.trend import Trend, trend
+from joulelab.analysis.batching import best_batch
+from joulelab.analysis.frames import numbers, require_columns
+from joulelab.analysis.trade_off import undominated
+from joulelab.analysis.trend import Growth, Trend, growth, trend
 from joulelab.report.experiment import Experiment, once
 
 KIND = "timeline"
@@ -41,7 +40,7 @@ def network_points(experiment: Experiment) -> pd.DataFrame:
     Returns:
         ``model``, ``year``, ``source``, ``weights``, ``accuracy`` (published), ``flops``,
         ``parameters``, ``image_px``, ``crop_px``, the columns of
-        `joulelab.analysis.best_batch.best_batch`, and ``on_front``: no other network takes at most
+        `joulelab.analysis.batching.best_batch`, and ``on_front``: no other network takes at most
         its energy at the best batch and has at least its accuracy.
 
     Raises:

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.growth import yearly
-from joulelab.analysis.rank_correlation import rank_correlation
-from joulelab.analysis.trend import OUTLIER_P, Trend
+from joulelab.analysis.correlation import rank_correlation
+from joulelab.analysis.trend import OUTLIER_P, Trend, yearly
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import Omitted, Table, no_energy
 from joulelab.report.timeline.points import (

@@ -27,8 +27,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_interval
-from joulelab.analysis.impossible import impossible, without_impossible
-from joulelab.analysis.pareto import undominated
+from joulelab.analysis.negative_energy import negative_energy, without_negative_energy
+from joulelab.analysis.trade_off import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.report.experiment import Experiment, once
 
@@ -47,12 +47,12 @@ def sound(experiment: Experiment) -> Experiment:
     column, runs = experiment.energy.column, experiment.runs
     if column is None or not len(runs):
         return replace(experiment)
-    return replace(experiment, runs=without_impossible(runs, column)[0])
+    return replace(experiment, runs=without_negative_energy(runs, column)[0])
 
 
 @once
 def impossible_energies(experiment: Experiment) -> pd.DataFrame:
-    """The energies of 0 or below; see `joulelab.analysis.impossible.impossible`."""
+    """The energies of 0 or below; see `joulelab.analysis.negative_energy.negative_energy`."""
     column, runs = experiment.energy.column, experiment.runs
     if column is None or not len(runs):
         return pd.DataFrame()
@@ -61,7 +61,7 @@ def impossible_energies(experiment: Experiment) -> pd.DataFrame:
         f"{name}, repetition {number + 1:.0f}"
         for name, number in zip(runs["configuration"], runs["repetition"], strict=True)
     ]
-    return impossible(runs.assign(which=which), column, "which")
+    return negative_energy(runs.assign(which=which), column, "which")
 
 
 @once

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.impossible import in_words
+from joulelab.analysis.negative_energy import in_words
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import Omitted, Table, no_energy
 from joulelab.report.training_cost.configurations import (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.comparison import ratio_of_means
-from joulelab.analysis.impossible import in_words
+from joulelab.analysis.negative_energy import in_words
 from joulelab.report.experiment import Experiment
 from joulelab.report.findings import training_findings
 from joulelab.report.training_cost.base_table import base_effect

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.rank_correlation import FEWEST, rank_correlation
+from joulelab.analysis.correlation import FEWEST, rank_correlation
 from joulelab.report.effort import LEAST_FOR_RHO
 from joulelab.report.experiment import Experiment, once
 from joulelab.report.tables import Omitted, Table

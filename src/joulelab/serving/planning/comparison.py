@@ -14,18 +14,28 @@ windows `LONGER` times as long, and dropped if it does not hold the limit there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from math import ceil
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.formats import significant
+from joulelab.errors import UsageError
+from joulelab.formats import duration, significant
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Account, Outcome, Trials, try_policy
+from joulelab.serving.planning.simulation import (
+    Dispatch,
+    most_per_s,
+    response_percentile_s,
+    simulate,
+)
 from joulelab.serving.policies import Policy
+
+Account = Literal["gross", "net", "time"]
+"""What a plan saves: joules with the idle power, joules above it, or seconds of a server."""
 
 TIE = 1e-3
 """Relative difference of costs below which two policies are alike."""
@@ -38,6 +48,169 @@ LONGER = 20
 _REQUESTS = 5000
 _BEYOND_PERCENTILE = 50
 _UNLIKE_RATES = 1.25
+
+
+@dataclass(frozen=True)
+class ResponseLimit:
+    """So many percent of the requests are answered within so many seconds.
+
+    Args:
+        percentile: above 0 and below 100.
+        seconds: above 0.
+
+    Raises:
+        UsageError: a number is impossible.
+    """
+
+    percentile: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile < 100:  # noqa: PLR2004
+            raise UsageError(
+                f"a limit for p{self.percentile:g}: the percentile must be above 0 and below 100",
+                "a maximum cannot be promised; write 99 or 99.9",
+            )
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise UsageError(
+                f"a limit of {self.seconds:g} s: it must be above 0", "write seconds: 0.2"
+            )
+
+    @property
+    def name(self) -> str:
+        """The percentile: ``p99``."""
+        return f"p{self.percentile:g}"
+
+    def __str__(self) -> str:
+        return f"{self.name} within {duration(self.seconds)}"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How each policy is tried.
+
+    Args:
+        windows: of different arrivals, the same for all policies; at least 1.
+        requests: in a window; not given, 5,000, or more where the percentile of the limit needs it.
+        seed: of arrivals, splitting and scatter.
+        replicas: servers.
+        dispatch: one queue for all, or one each; see `simulation`.
+        capacity: places in a queue; ``None`` without a limit.
+
+    Raises:
+        UsageError: a number is impossible.
+    """
+
+    windows: int = 5
+    requests: int | None = None
+    seed: int = 0
+    replicas: int = 1
+    dispatch: Dispatch = "shared"
+    capacity: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.windows < 1 or (self.requests is not None and self.requests < 1):
+            raise UsageError(
+                f"{self.windows} windows of {self.requests} requests cannot be simulated",
+                "give at least one of each",
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A policy's figures; a tuple has one figure for each window.
+
+    Attributes:
+        policy: as text.
+        limit: that it is held against.
+        percentiles_s: response time at the limit's percentile.
+        pooled_percentile_s: the same over all windows' requests.
+        response_means_s: mean response time of the answered.
+        net_j_per_request: above idle; ``None`` where no energy was measured.
+        gross_j_per_request: with idle power; ``None`` where that or energy is unknown.
+        busy_s_per_request: seconds of a server.
+        utilisation: mean share of the servers' time that was work.
+        batch_mean: mean size of a batch.
+        dropped_share: of the requests.
+        offered_per_s: mean rate of arrivals.
+        most_per_s: requests per second that can be answered while the queue is long.
+    """
+
+    policy: str
+    limit: ResponseLimit
+    percentiles_s: tuple[float, ...]
+    pooled_percentile_s: float
+    response_means_s: tuple[float, ...]
+    net_j_per_request: tuple[float, ...] | None
+    gross_j_per_request: tuple[float, ...] | None
+    busy_s_per_request: tuple[float, ...]
+    utilisation: float
+    batch_mean: float
+    dropped_share: float
+    offered_per_s: float
+    most_per_s: float
+
+    @property
+    def load(self) -> float:
+        """What is offered over what can be answered while the queue is long."""
+        return self.offered_per_s / self.most_per_s if self.most_per_s else math.inf
+
+    @property
+    def saturated(self) -> bool:
+        """More arrives than can be answered: the queue grows without bound."""
+        return self.load >= 1
+
+    @property
+    def response_s(self) -> float:
+        """Response time at the limit's percentile; infinite where the queue grows for ever."""
+        return math.inf if self.saturated else self.pooled_percentile_s
+
+    @property
+    def holds(self) -> bool:
+        """Whether the limit is kept, over all windows together."""
+        return self.response_s <= self.limit.seconds
+
+    @property
+    def windows_within(self) -> int:
+        """In how many windows the limit is kept."""
+        within = sum(one_s <= self.limit.seconds for one_s in self.percentiles_s)
+        return 0 if self.saturated else within
+
+    def per_request(self, account: Account) -> tuple[float, ...] | None:
+        """Joules, or seconds of a server, of a request by window; ``None`` where unknown."""
+        if account == "time":
+            return self.busy_s_per_request
+        return self.net_j_per_request if account == "net" else self.gross_j_per_request
+
+    def mean_per_request(self, account: Account) -> float | None:
+        """The mean over windows."""
+        return _mean(self.per_request(account))
+
+    def spread_per_request(self, account: Account) -> tuple[float, float] | None:
+        """Least and greatest of the windows."""
+        values = self.per_request(account)
+        return None if values is None else (min(values), max(values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; a response time that has no end is ``None``, as is what is not known."""
+        return {
+            "policy": self.policy,
+            "holds": self.holds,
+            "saturated": self.saturated,
+            "load": _finite(self.load),
+            "percentile": self.limit.percentile,
+            "response_s": _finite(self.response_s),
+            "response_s_by_window": [_finite(one_s) for one_s in self.percentiles_s],
+            "response_mean_s": _finite(_mean(self.response_means_s)),
+            "windows_within": self.windows_within,
+            "net_j_per_request": self.mean_per_request("net"),
+            "gross_j_per_request": self.mean_per_request("gross"),
+            "gross_j_per_request_by_window": self.gross_j_per_request,
+            "busy_s_per_request": self.mean_per_request("time"),
+            "utilisation": self.utilisation,
+            "batch_mean": self.batch_mean,
+            "dropped_share": self.dropped_share,
+        }
 
 
 class Comparison:
@@ -138,8 +311,36 @@ class Comparison:
         return next((number for number, cost in costs.items() if cost <= most), None)
 
     def _try(self, policy: Policy, windows_s: Sequence[NDArray[np.float64]]) -> Outcome:
-        offered_per_s = self._arrivals.rate_per_s
-        return try_policy(policy, windows_s, offered_per_s, self._costs, self._limit, self._trials)
+        """Simulate a policy in each window."""
+        trials, percentile = self._trials, self._limit.percentile
+        tried = [
+            simulate(
+                times_s,
+                policy,
+                self._costs,
+                trials.replicas,
+                trials.dispatch,
+                trials.capacity,
+                seed=trials.seed + number,
+            )
+            for number, times_s in enumerate(windows_s)
+        ]
+        pooled_s = np.concatenate([one.response_s for one in tried])
+        return Outcome(
+            policy=str(policy),
+            limit=self._limit,
+            percentiles_s=tuple(response_percentile_s(one.response_s, percentile) for one in tried),
+            pooled_percentile_s=response_percentile_s(pooled_s, percentile),
+            response_means_s=tuple(one.response_mean_s for one in tried),
+            net_j_per_request=_known([one.net_j_per_request for one in tried]),
+            gross_j_per_request=_known([one.gross_j_per_request for one in tried]),
+            busy_s_per_request=tuple(one.busy_s_per_request for one in tried),
+            utilisation=sum(one.utilisation for one in tried) / len(tried),
+            batch_mean=sum(one.batch_mean for one in tried) / len(tried),
+            dropped_share=float(np.isnan(pooled_s).mean()),
+            offered_per_s=self._arrivals.rate_per_s,
+            most_per_s=trials.replicas * most_per_s(policy, self._costs),
+        )
 
     def _draw(self, count: int) -> list[NDArray[np.float64]]:
         return [
@@ -160,7 +361,7 @@ def requests_in_window(arrivals: ArrivalProcess, limit: ResponseLimit, trials: T
         return trials.requests
     if arrivals.most is not None:
         return arrivals.most
-    return max(_REQUESTS, ceil(_BEYOND_PERCENTILE / (1 - limit.percentile / 100)))
+    return max(_REQUESTS, math.ceil(_BEYOND_PERCENTILE / (1 - limit.percentile / 100)))
 
 
 def _remarks(windows_s: Sequence[NDArray[np.float64]], unlike_per_s: Sequence[float]) -> list[str]:
@@ -174,3 +375,16 @@ def _remarks(windows_s: Sequence[NDArray[np.float64]], unlike_per_s: Sequence[fl
     if len(windows_s) > 1 and all((one == windows_s[0]).all() for one in windows_s[1:]):
         remarks.append("every window has the same arrivals: their spread says nothing")
     return remarks
+
+
+def _known(values: Sequence[float | None]) -> tuple[float, ...] | None:
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else None
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return None if values is None else sum(values) / len(values)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

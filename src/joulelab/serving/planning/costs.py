@@ -85,14 +85,6 @@ class BatchCosts:
         """
         return None if self.joules is None else self._at(size, self.joules)
 
-    def scatter_of(self, size: int) -> float:
-        """Relative spread of the time of single batches; 0 where none was measured.
-
-        Raises:
-            UsageError: the size is outside of what was measured.
-        """
-        return self._at(size, self.seconds_scatter) if self.seconds_scatter else 0.0
-
     def seconds_up_to(self, largest: int) -> NDArray[np.float64]:
         """(largest + 1,) seconds by size; at size 0, which is no batch, NaN.
 

@@ -1,14 +1,14 @@
 """How many replicas serve a rate within a limit with the fewest watts.
 
     R    rate of the whole fleet, requests per second
-    N    replicas; each request is dealt to one of them at random
+    N    replicas; each request goes to one of them at random
     P_0  idle power of a replica
     e    joules above idle of a request, under the best policy at rate R / N
 
     power        P = N P_0 + R e(R / N)
     a request    P / R
 
-One replica stands for all: dealt at random, they are alike and, for Poisson arrivals, independent.
+One replica stands for all: split at random, they are alike and, for Poisson arrivals, independent.
 Fewer replicas are busier, batch more and burn less idle power, until the limit breaks; so the
 search goes up from the number that just keeps up, closes in on the first that holds the limit, and
 then looks whether more of them need less after all.
@@ -24,13 +24,16 @@ from typing import Any
 from joulelab.errors import UsageError
 from joulelab.formats import duration, significant
 from joulelab.serving.arrivals import ArrivalProcess
-from joulelab.serving.planning.candidates import candidate_policies
-from joulelab.serving.planning.comparison import Comparison, requests_in_window
+from joulelab.serving.planning.arrival_thinning import thinned
+from joulelab.serving.planning.comparison import (
+    Comparison,
+    Outcome,
+    ResponseLimit,
+    Trials,
+    requests_in_window,
+)
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.dealing import dealt
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Outcome, Trials
-from joulelab.serving.planning.plan import BASELINE
+from joulelab.serving.planning.plan import BASELINE, candidate_policies
 from joulelab.serving.planning.simulation import most_per_s
 from joulelab.serving.policies import Policy, parse_policy
 
@@ -257,7 +260,7 @@ class _Search:
         share_per_s = self._arrivals.rate_per_s / replicas
         able = [one for one in self._policies if most_per_s(one, self._costs) > share_per_s]
         requests = requests_in_window(self._arrivals, self._limit, self._trials)
-        share, remark = dealt(self._arrivals, replicas, requests)
+        share, remark = thinned(self._arrivals, replicas, requests)
         comparison = Comparison(able, self._costs, share, self._limit, self._trials)
         # So many replicas have one idle power, whichever policy they follow.
         best, _ = comparison.choose("time" if self._costs.joules is None else "net")

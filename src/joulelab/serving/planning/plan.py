@@ -9,6 +9,15 @@
           fewest joules per request ──> least            baseline: fixed(1)
     the quickest that cannot be told from it ──> best
 
+Candidates, from the simplest on; of two that cost the same, the first wins:
+
+    fixed(1)             the baseline: no batching
+    fixed(n)             n waits for n, each measured size (Yarally et al., SEAA 2023)
+    greedy(n)            the widest first: it has no number to tune, and the most room for a burst
+    fixed(n, wait_ms)    for each size whose batch keeps the limit, shares of the time that the
+                         limit leaves for waiting
+    your own             as given
+
 By default joules are gross: a server that waits burns its idle power too, and whoever runs it pays
 for that. How the choice is made stands in `comparison`.
 """
@@ -22,14 +31,16 @@ from typing import Any
 
 from joulelab.formats import duration, joules, percent, significant
 from joulelab.serving.arrivals import ArrivalProcess
-from joulelab.serving.planning.candidates import candidate_policies
-from joulelab.serving.planning.comparison import Comparison
+from joulelab.serving.planning.comparison import Account, Comparison, Outcome, ResponseLimit, Trials
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.planning.limit import ResponseLimit
-from joulelab.serving.planning.outcome import Account, Outcome, Trials
-from joulelab.serving.policies import parse_policy
+from joulelab.serving.policies import Fixed, Greedy, Policy, parse_policy
 
 BASELINE = "fixed(1)"
+
+WAITING_SHARES = (0.125, 0.25, 0.5, 0.75)
+"""Of the limit less the time of a full batch: how long the oldest request waits at most."""
+
+_MS_IN_S = 1e3
 
 
 @dataclass(frozen=True)
@@ -196,6 +207,36 @@ def plan_rates(
         plan(costs, arrivals.at_rate(rate_per_s), limit, own, account=account, trials=trials)
         for rate_per_s in rates_per_s
     )
+
+
+def candidate_policies(
+    costs: BatchCosts, limit: ResponseLimit, own: Sequence[str] = ()
+) -> list[Policy]:
+    """The policies that a plan compares, the baseline first.
+
+    Args:
+        costs: their sizes are those of the candidates.
+        limit: of the response time.
+        own: further policies as text.
+
+    Raises:
+        UsageError: one of one's own is impossible.
+    """
+    beyond_one = [size for size in costs.sizes if size > 1]
+    waits = [
+        Fixed(size, wait_ms=float(f"{share * room_s * _MS_IN_S:.3g}"))
+        for size in beyond_one
+        if (room_s := limit.seconds - costs.seconds_of(size)) > 0
+        for share in WAITING_SHARES
+    ]
+    offered: list[Policy] = [
+        Fixed(1),
+        *map(Fixed, beyond_one),
+        *map(Greedy, reversed(beyond_one)),
+        *waits,
+        *map(parse_policy, own),
+    ]
+    return list({str(policy): policy for policy in offered}.values())
 
 
 def _known_account(account: Account, costs: BatchCosts) -> tuple[Account, list[str]]:

@@ -1,0 +1,402 @@
+"""All readings of one window, their sum, and how people read it: a table of domains, and notes."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+from joulelab import formats
+from joulelab.energy.carbon.footprint import Footprint
+from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, Total, family, plain_data, total
+
+IDLE_TOLERANCE = 0.1
+IDLE_TOLERANCE_W = 2.0
+BOTH = 2
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All readings of one window.
+
+    Attributes:
+        label: what was measured.
+        started_at: wall-clock time of the opening, seconds since the epoch (for people, never
+            for arithmetic: durations come from the monotonic clock); ``None`` where a recording
+            does not say.
+        duration_s: length of the window in seconds of the monotonic clock.
+        readings: one for each domain.
+        samples: number of samples within the window.
+        longest_gap_s: longest time between two neighbouring samples.
+        flags: remarks on the quality, for instance ``"no sample for 0.80 s"``.
+        domains: those that count as the energy of the window; ``None`` for all that are known.
+        footprint: carbon dioxide equivalent of that energy, where the place is known.
+        others: what other instruments say of domains that are read already, or that are read for
+            comparison only: each domain and instrument once, in no sum, without idle power.
+        left_out: domains that do not count unless they are named, because what was measured cannot
+            use them: GPUs that are hidden from it.
+    """
+
+    label: str
+    started_at: float | None
+    duration_s: float
+    readings: tuple[Reading, ...]
+    samples: int
+    longest_gap_s: float
+    flags: tuple[str, ...] = ()
+    domains: tuple[str, ...] | None = None
+    footprint: Footprint | None = None
+    others: tuple[Reading, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def __getitem__(self, domain: str) -> Reading:
+        for reading in self.readings:
+            if reading.domain == domain:
+                return reading
+        known = ", ".join(reading.domain for reading in self.readings)
+        raise KeyError(f"{domain}; there are {known}")
+
+    @property
+    def total(self) -> Total:
+        """The sum over the domains that count, each joule once.
+
+        Where the user has named the domains, one of unknown energy makes the sum unknown; else the
+        sum is over what is known, and its ``domains`` say what that is.
+        """
+        if self.domains is None:
+            return total(
+                reading
+                for reading in self.readings
+                if reading.gross_j is not None and reading.domain not in self.left_out
+            )
+        return total(reading for reading in self.readings if reading.domain in self.domains)
+
+    @property
+    def lost(self) -> tuple[Reading, ...]:
+        """Those that should count and have no figure, though there is a sensor.
+
+        Parts of a domain that is known are none, nor what may have been off, nor a platform of
+        which parts are known: firmware often shows its counter and does not count.
+        """
+        known = {reading.domain for reading in self.readings if reading.gross_j is not None}
+        platforms = {
+            outer
+            for reading in self.readings
+            for outer in reading.within
+            if reading.gross_j is not None and family(outer) == "psys"
+        }
+        return tuple(
+            reading
+            for reading in self.readings
+            if reading.gross_j is None
+            and reading.source != "none"
+            and (self.domains is None or reading.domain in self.domains)
+            and reading.domain not in (*self.left_out, *platforms)
+            and family(reading.domain) not in MAY_BE_OFF
+            and not known.intersection(reading.within)
+        )
+
+    @property
+    def energy_j(self) -> float | None:
+        """Gross energy in joules over the domains that count; ``None`` where unknown."""
+        return self.total.gross_j
+
+    @property
+    def co2e_g(self) -> float | None:
+        """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
+        return self.footprint.grams if self.footprint else None
+
+    def shared(self, parts: int) -> Measurement:
+        """The measurement of one of `parts` trainings that ran together; see `Reading.shared`."""
+        return replace(
+            self,
+            duration_s=self.duration_s / parts,
+            readings=tuple(reading.shared(parts) for reading in self.readings),
+            others=tuple(reading.shared(parts) for reading in self.others),
+        )
+
+    def with_idle(
+        self,
+        before_w: Mapping[str, float],
+        after_w: Mapping[str, float],
+        *errors_w: Mapping[str, float],
+    ) -> Measurement:
+        """The same with idle power as the mean of that before and that after the window.
+
+        Args:
+            before_w: idle power in watts by domain, measured before it.
+            after_w: the same, measured after it.
+            errors_w: bounds of their errors by domain; the greatest counts. What the two differ by
+                is added: nobody knows which of them it was meanwhile.
+        """
+        flags = list(self.flags)
+        readings = []
+        for reading in self.readings:
+            known = [w[reading.domain] for w in (before_w, after_w) if reading.domain in w]
+            if len(known) == BOTH and abs(known[1] - known[0]) > _allowed_w(known):
+                flags.append(
+                    f"{reading.domain}: idle power was {known[0]:.3g} W before and "
+                    f"{known[1]:.3g} W after"
+                )
+            bounds = [w[reading.domain] for w in errors_w if reading.domain in w]
+            mean_w = math.fsum(known) / len(known) if known else None
+            error_w = max(bounds) + (max(known) - min(known)) / 2 if bounds and known else None
+            readings.append(replace(reading, idle_w=mean_w, idle_error_w=error_w))
+        return replace(self, readings=tuple(readings), flags=tuple(flags))
+
+    def __str__(self) -> str:
+        return measurement_text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return measurement_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as the store keeps it."""
+        plain: dict[str, Any] = plain_data(self)
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Measurement:
+        """The inverse of `to_dict`."""
+        domains, footprint = data.get("domains"), data.get("footprint")
+        return cls(
+            **{
+                **data,
+                "readings": tuple(Reading.from_dict(reading) for reading in data["readings"]),
+                "flags": tuple(data["flags"]),
+                "domains": None if domains is None else tuple(domains),
+                "footprint": Footprint.from_dict(footprint) if footprint else None,
+                "others": tuple(Reading.from_dict(one) for one in data.get("others", ())),
+                "left_out": tuple(data.get("left_out", ())),
+            }
+        )
+
+
+def _allowed_w(idle_w: Sequence[float]) -> float:
+    return max(IDLE_TOLERANCE_W, IDLE_TOLERANCE * max(idle_w))
+
+
+LONGEST_LABEL = 60
+NET = 3
+TEXT_COLUMNS = ("domain", "source", "status")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A measurement in words.
+
+    Attributes:
+        header: names of the columns, with units.
+        rows: a row a domain, and a row each for what other instruments say of one.
+        sum: a row for the sum over the domains that count, where there are several.
+        notes: what is missing, flagged and assumed, a line each.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    sum: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One domain, or the sum, in base units; ``None`` where unknown."""
+
+    domain: str
+    energy_j: tuple[float | None, ...]
+    power_w: tuple[float | None, ...]
+    co2e_g: float | None
+    status: str
+    source: str
+
+
+def measurement_table(measurement: Measurement) -> Table:
+    """A measurement in words, for whatever draws it.
+
+    Args:
+        measurement: of one window.
+    """
+    total, footprint = measurement.total, measurement.footprint
+    known = footprint is not None and footprint.grams is not None and total.gross_j
+    grams_in_joule = (footprint.grams or 0.0) / (total.gross_j or 1.0) if footprint else 0.0
+    rows = [_row(one, grams_in_joule if known else None) for one in measurement.readings]
+    several = len(rows) > 1 and bool(total.domains)
+    rows += [_row(one, None) for one in measurement.others]
+    whole = _sum(measurement, total)
+    energies = [abs(e) for row in (*rows, whole) for e in row.energy_j if e is not None]
+    masses = [row.co2e_g for row in (*rows, whole) if row.co2e_g is not None]
+    joule, joule_name = formats.scale(max(energies, default=1.0), formats.ENERGY)
+    gram, gram_name = formats.scale(max(masses, default=1.0), formats.MASS)
+    names = ("gross", "±", "idle", "net", "net ±")
+    # The bound of net energy stands where there is net energy.
+    shown = len(names) if any(row.energy_j[-1] is not None for row in (*rows, whole)) else NET + 1
+    header = ["domain", *(f"{name} ({joule_name})" for name in names[:shown])]
+    header += ["mean (W)", "peak (W)"]
+    header += [f"CO2e ({gram_name})"] if footprint else []
+
+    def cells(row: _Row) -> tuple[str, ...]:
+        return (
+            row.domain,
+            *(formats.at_scale(energy_j, joule) for energy_j in row.energy_j[:shown]),
+            *(formats.at_scale(power_w, 1.0) for power_w in row.power_w),
+            *((formats.at_scale(row.co2e_g, gram),) if footprint else ()),
+            row.status,
+            row.source,
+        )
+
+    return Table(
+        (*header, "status", "source"),
+        tuple(cells(row) for row in rows),
+        cells(whole) if several else None,
+        tuple(_notes(measurement, total)),
+    )
+
+
+def measurement_heading(measurement: Measurement) -> str:
+    """What was measured and for how long: ``epoch: 12.3 s, 124 samples``."""
+    label = textwrap.shorten(measurement.label, LONGEST_LABEL, placeholder=" ...")
+    label = f"{label}: " if label else ""
+    samples = formats.count(measurement.samples, "sample")
+    gap = f", longest gap {formats.duration(measurement.longest_gap_s)}"
+    return f"{label}{formats.duration(measurement.duration_s)}, {samples}{gap}"
+
+
+def measurement_text(measurement: Measurement) -> str:
+    """A measurement for a terminal without colours.
+
+    Args:
+        measurement: of one window.
+    """
+    drawn = measurement_table(measurement)
+    rows = [drawn.header, *drawn.rows, *([drawn.sum] if drawn.sum else [])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(drawn.header))]
+    lines = [measurement_heading(measurement)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if name in TEXT_COLUMNS else cell.rjust(width)
+            for name, cell, width in zip(drawn.header, row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([*lines, *drawn.notes])
+
+
+def measurement_html(measurement: Measurement) -> str:
+    """A measurement for a notebook.
+
+    Args:
+        measurement: of one window.
+    """
+    drawn = measurement_table(measurement)
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        aligned = (
+            f'<{tag} style="text-align:{"left" if name in TEXT_COLUMNS else "right"}">'
+            f"{escape(cell)}</{tag}>"
+            for name, cell in zip(drawn.header, row, strict=True)
+        )
+        return f"<tr>{''.join(aligned)}</tr>"
+
+    body = "".join(cells(row, "td") for row in drawn.rows)
+    last = cells([f"{cell}" for cell in drawn.sum], "th") if drawn.sum else ""
+    notes = "".join(f"<div><small>{escape(note)}</small></div>" for note in drawn.notes)
+    return (
+        f"<div><b>{escape(measurement_heading(measurement))}</b></div><table><thead>"
+        f"{cells(drawn.header, 'th')}</thead><tbody>{body}{last}</tbody></table>{notes}"
+    )
+
+
+def measurement_data(measurement: Measurement) -> dict[str, Any]:
+    """A measurement as plain data with what follows from it: net energy, mean power, the sum.
+
+    Args:
+        measurement: of one window.
+    """
+    whole, total = measurement.to_dict(), measurement.total
+    readings, others = (
+        [
+            {
+                **reading.to_dict(),
+                "idle_j": reading.idle_j,
+                "idle_error_j": reading.idle_error_j,
+                "net_j": reading.net_j,
+                "net_error_j": reading.net_error_j,
+                "mean_power_w": reading.mean_power_w,
+            }
+            for reading in some
+        ]
+        for some in (measurement.readings, measurement.others)
+    )
+    return {
+        **whole,
+        "readings": readings,
+        "others": others,
+        "total": {
+            "domains": list(total.domains),
+            "status": str(total.status),
+            "gross_j": total.gross_j,
+            "error_j": total.error_j,
+            "idle_j": total.idle_j,
+            "idle_error_j": total.idle_error_j,
+            "net_j": total.net_j,
+            "net_error_j": total.net_error_j,
+        },
+        "co2e_g": measurement.co2e_g,
+    }
+
+
+def _row(reading: Reading, grams_in_joule: float | None) -> _Row:
+    grams = None
+    if grams_in_joule is not None and reading.gross_j is not None:
+        grams = reading.gross_j * grams_in_joule
+    return _Row(
+        reading.domain,
+        (reading.gross_j, reading.error_j, reading.idle_j, reading.net_j, reading.net_error_j),
+        (reading.mean_power_w, reading.peak_power_w),
+        grams,
+        str(reading.status),
+        "" if reading.source == "none" else reading.source,
+    )
+
+
+def _sum(measurement: Measurement, total: Total) -> _Row:
+    mean_w = None
+    if total.gross_j is not None and measurement.duration_s > 0:
+        mean_w = total.gross_j / measurement.duration_s
+    return _Row(
+        " + ".join(total.domains),
+        (total.gross_j, total.error_j, total.idle_j, total.net_j, total.net_error_j),
+        # The domains need not peak at the same moment.
+        (mean_w, None),
+        measurement.co2e_g,
+        str(total.status),
+        "",
+    )
+
+
+def _notes(measurement: Measurement, total: Total) -> list[str]:
+    notes = []
+    for reading in measurement.readings:
+        if reading.status is Status.MISSING or reading.lost_s:
+            notes.append(f"{reading.domain}: {reading.reason}")
+    for reading in measurement.readings:
+        if reading.gross_j is not None and reading.domain not in total.domains:
+            within = [domain for domain in reading.within if domain in total.domains]
+            why = f"is within {within[0]}" if within else "does not count"
+            notes.append(f"{reading.domain} {why}: it is not in the sum")
+    notes += [
+        f"{reading.domain} of {reading.source}: "
+        + (
+            reading.reason.removeprefix(f"{reading.source}: ")
+            if reading.gross_j is None
+            else "for comparison, not in the sum"
+        )
+        for reading in measurement.others
+    ]
+    notes += [f"note: {flag}" for flag in measurement.flags]
+    if measurement.footprint is not None:
+        notes.append(str(measurement.footprint))
+    return notes

@@ -1,0 +1,290 @@
+"""What batches cost on this machine by their size, with everything that the figures depend on.
+
+A table has a row a window; rows of one size are pooled (`BatchTable.sizes`), and the planner takes
+the pooled ones (`BatchTable.costs`). `batch_table_file` writes a table and reads it back.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from joulelab.energy.reading import Status, Total
+from joulelab.serving.planning.costs import BatchCosts
+from joulelab.serving.results import Batches
+
+LOAD = 0.5
+"""Share of the time that batches take where those of a queue are timed: a batch after a wait takes
+longer than one that follows another, for caches are cold and threads asleep."""
+
+
+@dataclass(frozen=True)
+class SizeProfile:
+    """Batches of one size.
+
+    Attributes:
+        size: images in a batch, after halving where they did not fit in memory.
+        asked: images that a batch should have had.
+        batches: how many.
+        seconds: mean time of a batch.
+        scatter: relative standard deviation of the times of single batches; 0 of a single one.
+        duration_s: of the window.
+        energy: of the window.
+        remarks: what happened on the way.
+    """
+
+    size: int
+    asked: int
+    batches: int
+    seconds: float
+    scatter: float
+    duration_s: float
+    energy: Total
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, batches: Batches, duration_s: float, energy: Total) -> SizeProfile:
+        """What a window with batches says."""
+        times = [float(one) for one in batches.durations_s]
+        mean = statistics.fmean(times)
+        return cls(
+            batches.size,
+            batches.asked,
+            len(times),
+            mean,
+            statistics.stdev(times) / mean if len(times) > 1 else 0.0,
+            duration_s,
+            energy,
+            batches.remarks,
+        )
+
+    @classmethod
+    def pooled(cls, profiles: Sequence[SizeProfile]) -> SizeProfile:
+        """Several windows with batches of one size as one.
+
+        Args:
+            profiles: of the same size, at least one.
+        """
+        batches = sum(one.batches for one in profiles)
+        mean_s = sum(one.seconds * one.batches for one in profiles) / batches
+        squares = sum(
+            (one.batches - 1) * (one.scatter * one.seconds) ** 2
+            + one.batches * (one.seconds - mean_s) ** 2
+            for one in profiles
+        )
+        return cls(
+            profiles[0].size,
+            max(one.asked for one in profiles),
+            batches,
+            mean_s,
+            math.sqrt(squares / (batches - 1)) / mean_s if batches > 1 else 0.0,
+            math.fsum(one.duration_s for one in profiles),
+            _added([one.energy for one in profiles], joint_status(profiles)),
+            tuple(dict.fromkeys(remark for one in profiles for remark in one.remarks)),
+        )
+
+    @property
+    def images(self) -> int:
+        """Images that were computed."""
+        return self.size * self.batches
+
+    @property
+    def net_j(self) -> float | None:
+        """Joules of a batch above idle; ``None`` where they are unknown."""
+        return None if self.energy.net_j is None else max(self.energy.net_j, 0.0) / self.batches
+
+    @property
+    def gross_j_per_image(self) -> float | None:
+        """Joules of an image, idle power included, while the server is never without work.
+
+        What the server draws at idle between two batches is not in it; where idle power is unknown,
+        it is.
+        """
+        if self.energy.gross_j is None:
+            return None
+        waited_s = max(self.duration_s - self.batches * self.seconds, 0.0)
+        return (self.energy.gross_j - (self.idle_w or 0.0) * waited_s) / self.images
+
+    @property
+    def net_j_per_image(self) -> float | None:
+        """Joules of an image above idle."""
+        return None if self.net_j is None else self.net_j / self.size
+
+    @property
+    def error_j_per_image(self) -> float | None:
+        """Bound of the error of `gross_j_per_image` that the sensors are good for."""
+        return None if self.energy.error_j is None else self.energy.error_j / self.images
+
+    @property
+    def idle_w(self) -> float | None:
+        """Idle power of the domains that count, in watts; ``None`` where it is unknown."""
+        if self.energy.idle_j is None or self.duration_s <= 0:
+            return None
+        return self.energy.idle_j / self.duration_s
+
+
+def batch_costs(profiles: Sequence[SizeProfile]) -> BatchCosts:
+    """The costs that the planner takes.
+
+    Args:
+        profiles: of different sizes, at least one.
+    """
+    ordered = sorted(profiles, key=lambda one: one.size)
+    joules = [one.net_j for one in ordered]
+    known = [value for value in joules if value is not None]
+    idle = [one.idle_w for one in ordered if one.idle_w is not None]
+    return BatchCosts(
+        tuple(one.size for one in ordered),
+        tuple(one.seconds for one in ordered),
+        tuple(known) if len(known) == len(joules) else None,
+        statistics.fmean(idle) if idle else None,
+        tuple(one.scatter for one in ordered),
+    )
+
+
+def joint_status(profiles: Sequence[SizeProfile]) -> Status:
+    """Of the energies together; measured where there is none."""
+    return Status.of_sum([Status.MEASURED, *(one.energy.status for one in profiles)])
+
+
+def _added(energies: Sequence[Total], status: Status) -> Total:
+    """The energies of windows that follow each other; the bounds may err in one direction."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return math.fsum(known) if len(known) == len(values) else None
+
+    return Total(
+        status,
+        total([one.gross_j for one in energies]),
+        total([one.idle_j for one in energies]),
+        total([one.error_j for one in energies]),
+        tuple(dict.fromkeys(name for one in energies for name in one.domains)),
+        tuple(dict.fromkeys(name for one in energies for name in one.sources)),
+        total([one.idle_error_j for one in energies]),
+    )
+
+
+TO_TELL = 2.8
+"""Standard errors that a difference must have to be found four times in five, at p below .05."""
+READY = "ready"
+"""In place of the name of images: tensors lay ready on the device."""
+
+
+@dataclass(frozen=True)
+class BatchTable:
+    """Measured batches of one model.
+
+    Attributes:
+        model: as the user calls it.
+        weights: that it was built with.
+        machine: processor or graphics card, in words.
+        device: ``"cpu"`` or ``"cuda:<index>"``.
+        threads: of torch on the CPU.
+        images: name of the images, or `READY`.
+        resize: shorter side to which they were scaled, in pixels.
+        crop: side of what the model was given, in pixels.
+        measured_at: when, ISO 8601.
+        windows: in the order in which they were measured; batches of one image are among them.
+        remarks: what happened on the way.
+    """
+
+    model: str
+    weights: str
+    machine: str
+    device: str
+    threads: int
+    images: str
+    resize: int
+    crop: int
+    measured_at: str
+    windows: tuple[SizeProfile, ...]
+    remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def sizes(self) -> tuple[SizeProfile, ...]:
+        """The windows of each size as one, the smallest size first."""
+        sizes = sorted({one.size for one in self.windows})
+        return tuple(
+            SizeProfile.pooled([one for one in self.windows if one.size == size]) for size in sizes
+        )
+
+    @property
+    def costs(self) -> BatchCosts:
+        """What the planner takes."""
+        return batch_costs(self.sizes)
+
+    @property
+    def largest(self) -> int:
+        """The largest size that was measured."""
+        return self.sizes[-1].size
+
+    @property
+    def status(self) -> Status:
+        """Of all energies together."""
+        return joint_status(self.windows)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the energies come from, each once."""
+        return tuple(dict.fromkeys(name for one in self.windows for name in one.energy.sources))
+
+    @property
+    def relative_error(self) -> float | None:
+        """Bound of the sensors' error over the energy, of the worst size; ``None``: unknown.
+
+        It is mostly one factor on all sizes alike.
+        """
+        shares = []
+        for one in self.sizes:
+            if one.energy.error_j is None or not one.energy.gross_j:
+                return None
+            shares.append(one.energy.error_j / one.energy.gross_j)
+        return max(shares)
+
+    @property
+    def repeatability(self) -> float | None:
+        """How far windows of one size lie from their mean at most, as a share of it.
+
+        Of the gross energy of an image, or of the time where no energy is known; ``None`` where no
+        size was measured twice.
+        """
+        return max((abs(one) for them in self._distances() for one in them), default=None)
+
+    def times_to_tell(self, difference: float) -> float | None:
+        """How many times as long to measure, so that costs which differ so much are told apart.
+
+        The windows of each size are taken to scatter alike, and less by the root of their number.
+
+        Args:
+            difference: share by which two costs differ, above 0.
+
+        Returns:
+            ``None`` where no size was measured twice.
+        """
+        distances = self._distances()
+        if not distances:
+            return None
+        free = sum(len(them) - 1 for them in distances)
+        variance = math.fsum(one**2 for them in distances for one in them) / free
+        fewest = min(map(len, distances))
+        return max(1.0, 2 * TO_TELL**2 * variance / difference**2 / fewest)
+
+    def _distances(self) -> list[list[float]]:
+        """Of the windows of a size from their mean, as shares of it; of sizes with several."""
+        energy_known = all(one.gross_j_per_image is not None for one in self.windows)
+        distances = []
+        for size in self.sizes:
+            values = [
+                one.gross_j_per_image if energy_known else one.seconds
+                for one in self.windows
+                if one.size == size.size
+            ]
+            known = [value for value in values if value is not None]
+            mean = math.fsum(known) / len(known)
+            if len(known) > 1 and mean > 0:
+                distances.append([(value - mean) / mean for value in known])
+        return distances

@@ -1,0 +1,213 @@
+"""What inference runs will cost: a few batches of every model are timed, and the rest simulated.
+
+Of each model, batches of one image and of a few are timed; between and beyond them, time and energy
+of a batch are taken to be linear in its size. A window of requests is then simulated with the
+policy that will serve it (`joulelab.serving.planning`), so that it is known how long a server takes
+that cannot keep up. A window of batches lasts as long as it is asked to.
+
+Batches of a queue are timed with waits in between, as a queue has them. A model is loaded where the
+run before had another one: of C configurations in random order, c of them with the same model,
+before a share of 1 - (c - 1) / (C - 1) of the runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from joulelab.energy.reading import Total
+from joulelab.kinds.inference.batch_table import LOAD, SizeProfile, batch_costs, joint_status
+from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.spec import (
+    BatchConfiguration,
+    InferenceConfiguration,
+    WindowConfiguration,
+)
+from joulelab.serving.arrivals import parse_arrivals
+from joulelab.serving.planning.costs import BatchCosts
+from joulelab.serving.planning.simulation import simulate
+from joulelab.serving.policies import parse_policy
+from joulelab.serving.results import Batches
+from joulelab.serving.tasks import BatchTask, ServingTask
+from joulelab.study.executor import Outcome
+from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction
+from joulelab.study.workload import Calibrator
+
+FEW = 4
+"""Images in the larger of the two batches that are timed."""
+TIMED_S = 0.3
+LEAST_BATCHES = 2
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """What is known of a model before its runs.
+
+    Attributes:
+        load_s: time to build it and bring it to the device; ``None`` where it was the first of its
+            process, which imports what all models need.
+        sizes: what was timed; empty where the model fails.
+    """
+
+    load_s: float | None
+    sizes: tuple[SizeProfile, ...]
+
+    def costs(self, largest: int) -> BatchCosts | None:
+        """Costs of batches up to a size; ``None`` where nothing is known."""
+        if not self.sizes:
+            return None
+        known = batch_costs(self.sizes)
+        if known.largest >= largest:
+            return known
+        return BatchCosts(
+            (*known.sizes, largest),
+            (*known.seconds, _beyond(known.sizes, known.seconds, largest)),
+            None
+            if known.joules is None
+            else (*known.joules, _beyond(known.sizes, known.joules, largest)),
+            known.idle_w,
+        )
+
+
+def profile_model(
+    job: ServingJob,
+    executor: LocalServingExecutor,
+    calibrator: Calibrator,
+    total: Callable[[Outcome[Any]], Total],
+) -> ModelProfile:
+    """Time a few batches of a model.
+
+    Args:
+        job: with any task of the model.
+        executor: has it served.
+        calibrator: books what is timed.
+        total: what of an outcome counts as its energy.
+    """
+    first, load_s, sizes = executor.loaded is None, 0.0, []
+    for size in (1, FEW):
+        task = _calibration(job.task, size)
+        part = replace(job, task=task, label="calibration")
+        prepared = calibrator.prepare(executor, part)
+        if prepared.error is not None or executor.loaded is None:
+            break
+        load_s = max(load_s, executor.loaded.load_s)
+        outcome = calibrator.calibrate(executor, part)
+        if not isinstance(outcome.result, Batches):
+            break
+        sizes.append(SizeProfile.of(outcome.result, outcome.measurement.duration_s, total(outcome)))
+    # One that did not fit in memory says nothing of its size.
+    fitting = {one.size: one for one in sizes}
+    return ModelProfile(None if first else load_s, tuple(fitting.values()))
+
+
+def predict(
+    configurations: Sequence[InferenceConfiguration],
+    profile: Callable[[InferenceConfiguration], ModelProfile],
+    job_of: Callable[[InferenceConfiguration, int], ServingJob],
+) -> Prediction:
+    """Predict every configuration from the profile of its model.
+
+    Args:
+        configurations: what is to be predicted.
+        profile: of the model of a configuration.
+        job_of: the job of a configuration, with a seed.
+    """
+    keys, estimates = {}, {}
+    profiles = {one.key: profile(one) for one in configurations}
+    loads_s = loading_s(configurations, profiles)
+    for one in configurations:
+        name = f"{one.experiment}: {one.name}"
+        keys[one.key] = name
+        job = job_of(one, 0)
+        estimates[name] = _estimate(one, profiles[one.key], loads_s[one.key], job)
+    return Prediction(keys, estimates, LEAST_DRIFT)
+
+
+def loading_s(
+    configurations: Sequence[InferenceConfiguration],
+    profiles: Mapping[tuple[str, str], ModelProfile],
+) -> dict[tuple[str, str], float]:
+    """Mean time before a run of each configuration in which its model is loaded.
+
+    Args:
+        configurations: what is run, in random order.
+        profiles: of the model of each.
+    """
+    known = [one.load_s for one in profiles.values() if one.load_s is not None]
+    slowest_s = max(known, default=0.0)
+    sharing = Counter((one.model, one.weights) for one in configurations)
+    others = max(len(configurations) - 1, 1)
+    loads_s = {}
+    for one in configurations:
+        changes = 1 - (sharing[one.model, one.weights] - 1) / others if len(sharing) > 1 else 0.0
+        load_s = profiles[one.key].load_s
+        loads_s[one.key] = changes * (slowest_s if load_s is None else load_s)
+    return loads_s
+
+
+def _estimate(
+    one: InferenceConfiguration, known: ModelProfile, load_s: float, job: ServingJob
+) -> Estimate:
+    if isinstance(one, BatchConfiguration):
+        return _of_batches(one, known, load_s)
+    if isinstance(one, WindowConfiguration) and isinstance(job.task, ServingTask):
+        return _of_window(one, known, load_s, job.task)
+    raise TypeError(f"no prediction is known for {type(one).__name__}")
+
+
+def _of_batches(one: BatchConfiguration, known: ModelProfile, load_s: float) -> Estimate:
+    costs = known.costs(one.batch_size)
+    if costs is None:
+        return Estimate.unknown(one.seconds)
+    batch_s, joules = costs.seconds_of(one.batch_size), costs.joules_of(one.batch_size)
+    batches = max(one.seconds / batch_s, 3)
+    around_s = load_s + one.warm_up_batches * batch_s
+    energy_j = None if joules is None else batches * joules
+    return _known(known, batches * batch_s, around_s, energy_j)
+
+
+def _of_window(
+    one: WindowConfiguration, known: ModelProfile, load_s: float, task: ServingTask
+) -> Estimate:
+    policy = parse_policy(one.policy)
+    costs = known.costs(max(policy.largest, one.warm_up_size))
+    if costs is None:
+        return Estimate.unknown(one.requests / parse_arrivals(one.arrivals).rate_per_s)
+    window = simulate(task.due_s(), policy, costs, capacity=one.capacity)
+    around_s = load_s + one.warm_up_batches * costs.seconds_of(one.warm_up_size)
+    return _known(known, window.duration_s, around_s, window.net_j)
+
+
+def _known(
+    profile: ModelProfile, duration_s: float, around_s: float, energy_j: float | None
+) -> Estimate:
+    errors = [(one.energy.error_j, one.duration_s) for one in profile.sizes]
+    known = [(error, seconds) for error, seconds in errors if error is not None and seconds > 0]
+    error_w = max(error / s for error, s in known) if len(known) == len(errors) else None
+    return Estimate.assumed(duration_s, around_s, energy_j, error_w, joint_status(profile.sizes))
+
+
+def _calibration(task: ServingTask | BatchTask, size: int) -> BatchTask:
+    with_images = not isinstance(task, BatchTask) or task.with_images
+    return BatchTask(
+        model=task.model,
+        images=task.images,
+        size=size,
+        seconds=TIMED_S,
+        least_batches=LEAST_BATCHES,
+        with_images=with_images,
+        warm_up_batches=1,
+        load=1.0 if isinstance(task, BatchTask) else LOAD,
+    )
+
+
+def _beyond(sizes: Sequence[int], values: Sequence[float], size: int) -> float:
+    """The line through the first and the last value, at a size beyond; in proportion to one."""
+    if len(sizes) == 1:
+        return values[0] * size / sizes[0]
+    slope = max((values[-1] - values[0]) / (sizes[-1] - sizes[0]), 0.0)
+    return float(np.maximum(values[-1] + slope * (size - sizes[-1]), 1e-9))

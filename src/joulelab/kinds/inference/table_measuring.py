@@ -1,0 +1,333 @@
+"""Measuring what batches cost by their size, within the time that somebody is willing to wait.
+
+::
+
+    load ─ idle ─ climb: 1, 2, 4, 8 ... ─ round: 4 1 8 2 ─ round: 2 8 1 4 ─ ... ─ idle
+                   └ a batch or two of each,             └ a window of each size, in a new
+                     to see what fits and how long          order in every round
+                     it takes; not counted
+
+Idle power is measured with the model loaded and the server waiting, before and after, because that
+is what a server without requests draws. Each round has its own order, so that a machine that warms
+up does not make large batches look dear. There is no cooling down in between: neither is there in a
+server under load. But after each batch the server waits as long as the batch took, as at half load:
+a batch after a wait takes longer than one that follows another, for caches are cold and threads
+asleep, and it is such batches that a server has.
+
+The climb ends at the largest size that was asked for, where memory ends, at the first batch that
+alone takes longer than the limit of the response time, or where twice a window of every size would
+take longer than patience lasts.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil
+
+from joulelab.energy.command import IDLE_TICKS
+from joulelab.energy.lock import DeviceLock
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
+from joulelab.errors import ServingError
+from joulelab.formats import duration, share
+from joulelab.kinds.inference.batch_table import LOAD, SizeProfile
+from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.serving.results import Batches
+from joulelab.serving.tasks import BatchTask
+
+LEAST_BATCHES = 3
+"""In a window, however long they take."""
+
+LEAST_ROUNDS, MOST_ROUNDS = 2, 3
+LEAST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
+LEAST_IDLE_S = 2.0
+OTHERS = 0.1
+"""Share of the processor that others may keep busy without a word."""
+
+_WINDOW_LENGTHS = (10, 6, 4, 2, 1)
+_AROUND_S = 0.1
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How far measuring goes.
+
+    Attributes:
+        seconds: that it may take, once the model is loaded.
+        largest: size of a batch that is tried; ``None`` without a limit.
+        limit_s: of the response time; a batch that takes longer is the last. ``None``: no limit.
+    """
+
+    seconds: float
+    largest: int | None = None
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What was measured.
+
+    Attributes:
+        profiles: a window each, in their order.
+        remarks: what happened on the way.
+        interrupted: Ctrl-C came before the end.
+    """
+
+    profiles: tuple[SizeProfile, ...]
+    remarks: tuple[str, ...]
+    interrupted: bool
+
+
+class ServedAlone(LocalServingExecutor):
+    """An executor whose errors are those of its caller, since there is nothing else to go on with.
+
+    Arguments are as for `LocalServingExecutor`.
+    """
+
+    def load(self, job: ServingJob) -> None:
+        """Load the model of a job.
+
+        Raises:
+            UsageError: the model cannot be imported.
+            ServingError: it cannot be built, or it fails.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        if self.prepare(job).state == "interrupted":
+            raise KeyboardInterrupt
+        if self._trouble is not None:
+            raise self._trouble
+
+    @property
+    def tick_s(self) -> float:
+        """Of the slowest sensor."""
+        return max((channel.tick_s for channel in self._recorder.channels), default=0.0)
+
+    @property
+    def idle_error_w(self) -> Mapping[str, float]:
+        """Bounds of the error of idle power in watts by domain."""
+        return self._recorder.idle_error_w
+
+    def measure_idle(self, seconds: float) -> Mapping[str, float]:
+        """Idle power in watts by domain; nobody else measures on the device meanwhile.
+
+        Args:
+            seconds: how long.
+        """
+        with DeviceLock(self._domain) as lock:
+            lock.acquire(wait=True, on_wait=self._on_wait)
+            return self._recorder.measure_idle(seconds)
+
+
+class TableMeasuring:
+    """Measures batches of one model on one device.
+
+    Args:
+        executor: has them served and measured.
+        job: batches of any size of the model.
+        patience: how far measuring goes.
+        total: what of a measurement counts as energy.
+        tell: is told what goes on, in words.
+        seed: of the order in each round.
+    """
+
+    def __init__(
+        self,
+        executor: ServedAlone,
+        job: ServingJob,
+        patience: Patience,
+        total: Callable[[Measurement], Total],
+        tell: Callable[[str], None],
+        seed: int = 0,
+    ) -> None:
+        self._executor = executor
+        self._job = job
+        self._patience = patience
+        self._total = total
+        self._tell = tell
+        self._order = random.Random(seed)
+        self._with_images = not isinstance(job.task, BatchTask) or job.task.with_images
+        self._least_s = min(max(IDLE_TICKS * executor.tick_s, LEAST_WINDOW_S), LONGEST_WINDOW_S)
+        self._seconds: dict[int, float] = {}
+        self._measured: list[tuple[Measurement, Batches]] = []
+        self._remarks: list[str] = []
+        self._others = 0.0
+        self._ends_s = math.inf
+
+    def run(self) -> Windows:
+        """Measure, until all is done, patience ends, or Ctrl-C.
+
+        Raises:
+            UsageError: the model cannot be imported.
+            ServingError: it cannot be built, or it fails with a batch of one image.
+            KeyboardInterrupt: Ctrl-C came before a batch of one image was measured.
+        """
+        before_w: Mapping[str, float] = {}
+        after_w: Mapping[str, float] = {}
+        errors_w: list[Mapping[str, float]] = []
+        interrupted = False
+        try:
+            self._tell("loading the model")
+            self._executor.load(self._job)
+            self._ends_s = time.monotonic() + self._patience.seconds
+            before_w = self._idle()
+            errors_w.append(self._executor.idle_error_w)
+            self._climb()
+            self._rounds()
+            after_w = self._idle()
+            errors_w.append(self._executor.idle_error_w)
+        except KeyboardInterrupt:
+            if all(batches.size > 1 for _, batches in self._measured):
+                raise
+            interrupted = True
+        measured = [
+            (one.with_idle(before_w, after_w, *errors_w), batches)
+            for one, batches in self._measured
+        ]
+        profiles = tuple(
+            SizeProfile.of(batches, one.duration_s, self._total(one)) for one, batches in measured
+        )
+        if self._others > OTHERS:
+            self._remarks.append(
+                f"other programs kept {share(self._others)} of the processor busy while this one "
+                "did nothing: the figures are those of a busy machine"
+            )
+        flags = [flag for one, _ in measured for flag in one.flags]
+        return Windows(profiles, tuple(dict.fromkeys([*self._remarks, *flags])), interrupted)
+
+    def _idle(self) -> Mapping[str, float]:
+        """Idle power by domain."""
+        seconds = max(LEAST_IDLE_S, self._least_s)
+        self._tell(f"measuring idle power for {duration(seconds)}")
+        before = psutil.cpu_times()
+        idle_w = self._executor.measure_idle(seconds)
+        self._others = max(self._others, _busy_share(before, psutil.cpu_times()))
+        return idle_w
+
+    def _climb(self) -> None:
+        """Try 1, 2, 4 ... once each."""
+        size = 1
+        while True:
+            self._tell(f"trying batches of {size}")
+            tried = self._run(size, 0.0, 1)
+            if tried is None or tried[1].size < size:
+                return
+            self._seconds[size] = float(tried[1].durations_s.mean())
+            limit_s, largest = self._patience.limit_s, self._patience.largest or math.inf
+            if size >= largest or (limit_s is not None and self._seconds[size] > limit_s):
+                return
+            following = int(min(2 * size, largest))
+            likely_s = self._seconds[size] * following / size
+            needed_s = 2 * likely_s + LEAST_ROUNDS * self._round_s(
+                {**self._seconds, following: likely_s}, self._least_s
+            )
+            if needed_s > self._left_s:
+                self._remarks.append(
+                    f"patience ended at batches of {size}: --patience "
+                    f"{math.ceil(self._patience.seconds - self._left_s + needed_s)} reaches "
+                    f"{following}"
+                )
+                return
+            size = following
+
+    def _rounds(self) -> None:
+        """A window of every size in each round, as long and as often as patience lasts."""
+        rounds, seconds = self._planned()
+        for number in range(rounds):
+            sizes = list(self._seconds)
+            self._order.shuffle(sizes)
+            for place, size in enumerate(sizes):
+                if number and self._window_s(size, seconds) > self._left_s:
+                    continue  # a slow machine: what was planned does not fit any more
+                left_s = max(self._left_s, 0.0)
+                self._tell(
+                    f"round {number + 1} of {rounds}: batches of {size} ({place + 1} of "
+                    f"{len(sizes)}), at most {duration(left_s)} left"
+                )
+                self._measure(size, seconds, number)
+
+    def _planned(self) -> tuple[int, float]:
+        """How many rounds, and how long a window lasts: the longest windows that fit twice."""
+        for length in _WINDOW_LENGTHS:
+            seconds = length * self._least_s
+            if seconds > LONGEST_WINDOW_S:
+                continue
+            for rounds in range(MOST_ROUNDS, LEAST_ROUNDS - 1, -1):
+                if rounds * self._round_s(self._seconds, seconds) <= self._left_s:
+                    return rounds, seconds
+        return 1, self._least_s
+
+    def _measure(self, size: int, seconds: float, seed: int) -> None:
+        outcome = self._run(size, seconds, LEAST_BATCHES, seed)
+        if outcome is not None and outcome[1].size == size:
+            self._measured.append(outcome)
+        else:
+            del self._seconds[size]
+
+    def _run(
+        self, size: int, seconds: float, least: int, seed: int = 0
+    ) -> tuple[Measurement, Batches] | None:
+        """Batches of one size; ``None`` where they fail, which a single image must not."""
+        task = BatchTask(
+            self._job.task.model,
+            self._job.task.images,
+            size,
+            seconds,
+            least,
+            with_images=self._with_images,
+            warm_up_batches=1,
+            seed=seed,
+            load=LOAD if seconds else 1.0,
+        )
+        job = replace(self._job, label=f"batches of {size}", task=task)
+        try:
+            self._executor.load(job)
+            outcome = self._executor.run(job, lambda _: None)
+            if outcome.state == "interrupted":
+                raise KeyboardInterrupt
+            batches = outcome.result
+            if not isinstance(batches, Batches):
+                raise ServingError(
+                    f"the model fails with batches of {size}: {outcome.error}",
+                    "try one batch of this size by hand",
+                )
+        except ServingError as error:
+            if size == 1:
+                raise
+            self._remarks.append(f"batches of {size} are left out: {error.message}")
+            return None
+        self._remarks += batches.remarks
+        if batches.unreadable:
+            self._remarks.append("some of the images cannot be read: others took their place")
+        return outcome.measurement, batches
+
+    @property
+    def _left_s(self) -> float:
+        """What is left of patience, with idle power measured once more."""
+        return self._ends_s - time.monotonic() - max(LEAST_IDLE_S, self._least_s)
+
+    def _round_s(self, seconds: Mapping[int, float], window_s: float) -> float:
+        """How long a round takes likely, from the time of a batch by size."""
+        return sum(_window_s(batch_s, window_s) for batch_s in seconds.values())
+
+    def _window_s(self, size: int, window_s: float) -> float:
+        return _window_s(self._seconds[size], window_s)
+
+
+def _busy_share(before: Any, after: Any) -> float:  # noqa: ANN401 - a type of the system
+    """Share of all processors' time that was not idle between two looks at `psutil.cpu_times`."""
+    passed = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
+    # Linux counts the time of guests within that of users.
+    total = sum(seconds for name, seconds in passed.items() if not name.startswith("guest"))
+    idle = passed["idle"] + passed.get("iowait", 0.0)
+    return float(1 - idle / total) if total > 0 else 0.0
+
+
+def _window_s(batch_s: float, window_s: float) -> float:
+    """How long a window takes with its warm-up."""
+    return batch_s + max(window_s, LEAST_BATCHES * batch_s / LOAD) + _AROUND_S

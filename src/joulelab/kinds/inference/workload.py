@@ -1,0 +1,247 @@
+"""The workload of inference: models are served in processes of their own, a run at a time.
+
+::
+
+    load ─ per run:  prepare (load the model, warm it up) ─ attempt (a window)
+                       └ booked as calibration               └ booked as serving
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from joulelab.energy.reading import Total
+from joulelab.errors import SpecError, StoreMismatchError, UsageError
+from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.images import RequestImages
+from joulelab.kinds.inference.models import Model, find_model
+from joulelab.kinds.inference.prediction import ModelProfile, predict, profile_model
+from joulelab.kinds.inference.spec import InferenceConfiguration, WindowConfiguration
+from joulelab.serving.arrivals import parse_arrivals
+from joulelab.serving.results import Batches, Served
+from joulelab.serving.summary import (
+    batch_histogram,
+    producer_in_words,
+    saturation_in_words,
+    summary,
+)
+from joulelab.serving.tasks import ServingTask
+from joulelab.study.accounting import counted
+from joulelab.study.design import Configuration
+from joulelab.study.executor import Outcome
+from joulelab.study.plan import Group
+from joulelab.study.prediction import Prediction
+from joulelab.study.session import Session
+from joulelab.study.store import PlannedRun, Store
+from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+
+KIND = "serving"
+"""Of its entries in the ledger."""
+
+
+class InferenceWorkload(Workload):
+    """Serves the runs of a study."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._executor = session.executor(LocalServingExecutor)
+        self._images = RequestImages(session.data_dir, session.spec.seed)
+        self._configurations: list[InferenceConfiguration] = []
+        self._profiles: dict[tuple[Any, ...], ModelProfile] = {}
+
+    def close(self) -> None:
+        """End the processes, and remove images that were written."""
+        self._executor.close()
+        self._images.close()
+
+    def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
+        """Find every model and every image.
+
+        Raises:
+            SpecError: a model, or an image, that does not exist.
+            DatasetError: images or weights cannot be had.
+        """
+        self.session.listener.doing("looking for models and images")
+        self._configurations = _inferences(configurations)
+        for one in self._configurations:
+            try:
+                task = self._job(one, 0).task
+                task.check()
+            except UsageError as error:
+                where = f"{one.experiment}: {one.name}"
+                raise SpecError(f"{where}: {error.message}", error.hint) from error
+        return self._summary()
+
+    def _summary(self) -> WorkloadSummary:
+        mine = self._configurations
+        models = list(dict.fromkeys(one.model for one in mine))
+        found = {one.model: self._model(one) for one in mine}
+        random = [name for name in models if found[name].is_random]
+        remark = None
+        if random:
+            which = "all models" if len(random) == len(models) else ", ".join(random)
+            remark = (
+                f"{which} have random weights, because pretrained ones do not lie here: their "
+                "energy and time are those of any weights"
+            )
+        names = ", ".join(dict.fromkeys(one.images.name for one in mine))
+        return WorkloadSummary(
+            means=f"{len(models)} model{'s' * (len(models) != 1)} served on "
+            f"{self.session.device.name}",
+            noun="window",
+            extent=f"of {_extent(mine)}, images: {names}",
+            basis="a few batches of each model and a simulation of the queue",
+            remark=remark,
+            data={"weights": {name: one.weights for name, one in found.items()}},
+        )
+
+    def conditions(self) -> dict[str, Any]:
+        """The images with their checksum, and the weights of the models."""
+        names = list(dict.fromkeys(one.images.name for one in self._configurations))
+        return {
+            "images": {
+                "names": names,
+                "files": sum(len(self._images.files(name)) for name in names),
+                "checksum": self._images.checksum(names),
+            },
+            "weights": {one.model: self._model(one).weights for one in self._configurations},
+        }
+
+    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+        """Refuse other images, and other weights, than those that the study began with."""
+        now = self.conditions()
+        before = manifest.get("images")
+        if before and before["checksum"] != now["images"]["checksum"]:
+            raise StoreMismatchError(
+                f"the images {', '.join(now['images']['names'])} are not those that the study "
+                "began with",
+                "go on with the same images, or give another folder with --out",
+            )
+        for model, weights in now["weights"].items():
+            earlier = manifest.get("weights", {}).get(model, weights)
+            if earlier != weights:
+                raise StoreMismatchError(
+                    f"{model} has the weights {weights} here, and the study began with {earlier}",
+                    "set weights to those, or give another folder with --out",
+                )
+
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Time a few batches of every model, and simulate the rest."""
+        self.session.listener.doing("timing a few batches of every model, to predict the rest")
+
+        def total(outcome: Outcome[Any]) -> Total:
+            session = self.session
+            return counted(outcome.measurement, session.domains, session.device.domain)
+
+        def profile(one: InferenceConfiguration) -> ModelProfile:
+            key = (one.model, one.weights, one.images, type(one))
+            if key not in self._profiles:
+                job = self._job(one, 0)
+                self._profiles[key] = profile_model(job, self._executor, calibrator, total)
+            return self._profiles[key]
+
+        return predict(_inferences(configurations), profile, self._job)
+
+    def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
+        """Load the model, warm it up, and serve each run."""
+        (one,) = _inferences([group.configuration])
+        for run in pending:
+            job = self._job(one, run.seed)
+            recorder.prepare(self._executor, job)
+            rows = _Rows(one, self._model(one), job.task.images.crop)
+            recorder.attempt(KIND, self._executor, job, [run], rows, _requests)
+
+    def _model(self, one: InferenceConfiguration) -> Model:
+        return find_model(one.model, one.weights)
+
+    def _job(self, one: InferenceConfiguration, seed: int) -> ServingJob:
+        task = one.task(self._model(one), self._images.files(one.images.name), seed)
+        if isinstance(task, ServingTask):
+            task = replace(task, plugins=tuple(self.session.spec.plugins))
+        label = f"{one.experiment}: {one.name}"
+        return ServingJob(label, self.session.device.name, self.session.threads, task)
+
+
+class _Rows:
+    """The columns of one run, from what became of its window."""
+
+    def __init__(self, one: InferenceConfiguration, model: Model, image_px: int) -> None:
+        self._one, self._model, self._image_px = one, model, image_px
+
+    def __call__(self, outcome: Outcome[Served | Batches]) -> list[Row]:
+        figures = self._model.figures(self._image_px)
+        common: Row = {"dataset": self._one.images.name, "parameters": figures.get("parameters")}
+        result = outcome.result
+        if result is None:
+            return [common]
+        if isinstance(result, Served):
+            values = self._of_window(result)
+            images = values["answered"]
+        else:
+            values = _of_batches(result)
+            images = values["images"]
+        each = figures.get("flops_per_image")
+        metrics = {
+            "values": {**figures, **values},
+            **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
+        }
+        return [
+            {**common, "flops": images * each if each else None, "metrics": json.dumps(metrics)}
+        ]
+
+    def _of_window(self, served: Served) -> dict[str, Any]:
+        one = self._one
+        if not isinstance(one, WindowConfiguration):
+            raise TypeError(f"{one.name} is no window of requests")
+        offered = parse_arrivals(one.arrivals).rate_per_s
+        limit = {"limit_s": one.limit_s, "limit_percentile": one.limit_percentile}
+        return {
+            **summary(served, offered),
+            "saturation": saturation_in_words(served, offered),
+            "producer": producer_in_words(served),
+            "remarks": "; ".join(served.remarks),
+            "batch_histogram": json.dumps(dict(batch_histogram(served))),
+            **(limit if one.limit_s is not None else {}),
+        }
+
+
+def _of_batches(batches: Batches) -> dict[str, Any]:
+    durations = np.asarray(batches.durations_s)
+    count = len(durations)
+    return {
+        "images": int(count * batches.size),
+        "batches": count,
+        "batch_used": batches.size,
+        "batch_s": float(durations.mean()),
+        "batch_p99_s": float(np.percentile(durations, 99)),
+        "throughput_per_s": float(count * batches.size / durations.sum()),
+        "remarks": "; ".join(batches.remarks),
+    }
+
+
+def _requests(result: Served | Batches) -> Mapping[str, Any] | None:
+    """A row a request, as columns; ``None`` where there was no queue."""
+    if not isinstance(result, Served):
+        return None
+    columns = asdict(result)
+    names = ("due_s", "sent_s", "started_s", "answered_s", "batch", "dropped")
+    return {name: columns[name] for name in names}
+
+
+def _inferences(configurations: Sequence[Configuration]) -> list[InferenceConfiguration]:
+    return [one for one in configurations if isinstance(one, InferenceConfiguration)]
+
+
+def _extent(configurations: Sequence[InferenceConfiguration]) -> str:
+    counts = {one.requests for one in configurations if isinstance(one, WindowConfiguration)}
+    parts = [f"{count:,} requests" for count in sorted(counts)]
+    if len(configurations) > sum(isinstance(one, WindowConfiguration) for one in configurations):
+        parts.append("batches")
+    return " or ".join(parts)

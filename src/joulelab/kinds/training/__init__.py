@@ -1,0 +1,1 @@
+"""Runs that train: their keys of a study file, jobs, engines, prediction, and the workload."""

@@ -1,0 +1,178 @@
+"""Which engine trains which configuration: the one that the study asks for, or the reference.
+
+::
+
+    engine.obstacle(configuration)    mix_engines = false         mix_engines = true
+    none has one                      the engine asked for        the engine asked for
+    some have one                     reference trains all        reference trains those
+    all have one                      reference trains all        reference trains all
+
+Energies of two engines, or of two precisions, must not be compared, so a study mixes them only on
+request, and never in one that is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joulelab.errors import SpecError, StoreMismatchError, UsageError, quoted
+from joulelab.kinds.training.spec import TrainingConfiguration
+from joulelab.learning.engine import Precision
+
+REFERENCE = "reference"
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine of every configuration.
+
+    Attributes:
+        asked: what the study asks for.
+        precision: likewise.
+        by_configuration: registered name of the engine by experiment and configuration.
+        remark: why it is not what was asked for, in words; ``None`` where it is.
+    """
+
+    asked: str
+    precision: str
+    by_configuration: Mapping[tuple[str, str], str]
+    remark: str | None = None
+
+    def of(self, configuration: TrainingConfiguration) -> str:
+        """The engine that trains a configuration."""
+        return self.by_configuration[configuration.experiment, configuration.name]
+
+    @property
+    def used(self) -> list[str]:
+        """Each engine once, in the order of the study file."""
+        return list(dict.fromkeys(self.by_configuration.values()))
+
+    @property
+    def words(self) -> str:
+        """``fast engine, fp32``."""
+        return _words(self.used, self.precision)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        configurations: dict[str, dict[str, str]] = {}
+        for (experiment, name), engine in self.by_configuration.items():
+            configurations.setdefault(experiment, {})[name] = engine
+        return {
+            "asked": self.asked,
+            "used": self.used,
+            "precision": self.precision,
+            "remark": self.remark,
+            "configurations": configurations,
+        }
+
+
+def choose_engines(
+    configurations: Sequence[TrainingConfiguration],
+    asked: str,
+    precision: str,
+    obstacle: Callable[[TrainingConfiguration], str | None],
+    *,
+    mix: bool,
+) -> EngineChoice:
+    """Ask an engine what it can train, and leave the rest, or everything, to the reference engine.
+
+    Args:
+        configurations: of the whole study.
+        asked: the engine that the study asks for.
+        precision: likewise; the reference engine trains in fp32 only.
+        obstacle: why the engine cannot train a configuration; ``None`` where it can.
+        mix: whether the others keep the engine that is asked for.
+
+    Raises:
+        SpecError: the precision is impossible, or impossible for a configuration.
+    """
+    hindered: dict[tuple[str, str], str] = {}
+    for one in configurations:
+        try:
+            reason = obstacle(one)
+        except UsageError as error:
+            raise SpecError(
+                f"precision = {quoted(precision)}: {error.message}", error.hint
+            ) from error
+        if reason is not None:
+            hindered[one.experiment, one.name] = reason
+    keys = [(one.experiment, one.name) for one in configurations]
+    if not hindered:
+        return EngineChoice(asked, precision, dict.fromkeys(keys, asked))
+    cannot = f"the {asked} engine cannot train {_named(configurations, hindered)}"
+    if precision != Precision.FP32:
+        raise SpecError(
+            f"precision = {quoted(precision)}: {cannot}, and the {REFERENCE} engine trains in fp32 "
+            "only",
+            f'set precision = "{Precision.FP32}", or leave that out of the study',
+        )
+    if mix and len(hindered) < len(keys):
+        chosen = {key: REFERENCE if key in hindered else asked for key in keys}
+        remark = (
+            f"{cannot}: the {REFERENCE} engine trains that, and its energies must not be compared "
+            "with the others"
+        )
+    else:
+        chosen = dict.fromkeys(keys, REFERENCE)
+        remark = f"{cannot}: the whole study is trained by the {REFERENCE} engine"
+        if len(hindered) < len(keys):
+            remark += f"; mix_engines = true would leave the others to the {asked} one"
+    return EngineChoice(asked, precision, chosen, remark)
+
+
+def check_same_engine(
+    folder: Path, manifest: Mapping[str, Any], finished: Sequence[str], choice: EngineChoice
+) -> None:
+    """Refuse to go on with another engine, or precision, than finished runs were trained with.
+
+    Args:
+        folder: of the results.
+        manifest: as the sessions before have left it.
+        finished: the engines that stand in the finished runs, each once; empty where none is.
+        choice: of a study that does not mix engines.
+
+    Raises:
+        StoreMismatchError: says what there was and what there would be.
+    """
+    if not finished:
+        return
+    # An engine may train by the means of another, so what was chosen is asked before what is
+    # stored; a manifest may be lost, or older than the choice.
+    last = (manifest.get("sessions") or [{}])[-1].get("conditions", {}).get("engines")
+    used = last["used"] if last else list(finished)
+    precision = last["precision"] if last else choice.precision
+    if (used, precision) != (choice.used, choice.precision):
+        because = f" ({choice.remark})" if choice.remark else ""
+        raise StoreMismatchError(
+            f"the finished runs in {folder} were trained by the {_words(used, precision)}, and the "
+            f"rest would be by the {choice.words}{because}",
+            "go on with what the study began with, or give another folder with --out",
+        )
+
+
+def _words(engines: Sequence[str], precision: str) -> str:
+    noun = "engine" if len(engines) == 1 else "engines"
+    return f"{' and '.join(engines)} {noun}, {precision}"
+
+
+def _named(
+    configurations: Sequence[TrainingConfiguration], hindered: Mapping[tuple[str, str], str]
+) -> str:
+    """What cannot be trained and why: the network's name where that says it all."""
+    parts: dict[tuple[str, str], list[TrainingConfiguration]] = {}
+    for one in configurations:
+        if (reason := hindered.get((one.experiment, one.name))) is not None:
+            parts.setdefault((one.network, reason), []).append(one)
+    said = []
+    for (network, reason), those in parts.items():
+        if len(those) == sum(one.network == network for one in configurations):
+            said.append(f"{network} ({reason})")
+            continue
+        names = "; ".join(f"{one.experiment}: {one.name}" for one in those[:MOST_NAMED])
+        more = f" and {len(those) - MOST_NAMED} more" if len(those) > MOST_NAMED else ""
+        said.append(f"{names}{more} ({reason})")
+    return " and ".join(said)

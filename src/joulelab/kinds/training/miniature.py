@@ -1,0 +1,206 @@
+"""Miniatures of studies that train.
+
+The work of a study is its trainings x epochs x training images. A miniature at scale S does the
+share S of it::
+
+    share kept of      rounds        repetitions   epochs        images
+    exponent x         0.1           0.2           0.2           0.5
+    least              8             2             3             200 (test images: 500)
+
+Rounds are thinned least, for what is compared is how accuracy grows with them. The quantities are
+taken from left to right. Each keeps the share s ^ (x / sum of its own and the later exponents) of
+what is then left to be kept, s (at first S), rounded to a whole number and never below its least
+(or the whole, where that is less); then s is divided by the share that was kept. So what rounding
+and the lower limits take or leave is made up by the next, and in the end by the images. What a user
+has set stays, and drops out of the sum. Where even the fewest images are too many, a miniature does
+more than S: `Miniature.share` says how much.
+
+Test images keep the share of the training images, and batches become smaller where an epoch would
+have fewer than 16 steps: the largest power of two that leaves so many, but not below 128. In
+smaller batches the optimiser, whose work does not depend on the images, would cost more than the
+layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from joulelab.errors import UsageError
+from joulelab.study.miniature import (
+    IsSet,
+    check_scale,
+    is_overridden,
+    miniature_table,
+    thinned_count,
+    value_at,
+)
+
+ROUNDS, REPETITIONS, EPOCHS, IMAGES = EXPONENTS = (0.1, 0.2, 0.2, 0.5)
+LEAST_ROUNDS, LEAST_REPETITIONS, LEAST_EPOCHS = 8, 2, 3
+LEAST_TRAIN_IMAGES, LEAST_TEST_IMAGES = 200, 500
+LEAST_STEPS, LEAST_BATCH = 16, 128
+TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
+"""What a whole data set is taken to have before it is loaded: as many as CIFAR-10."""
+
+
+@dataclass(frozen=True)
+class _Thinning:
+    """What is left to be kept, and the sum of the exponents that share it."""
+
+    left: float
+    exponents: float
+
+    def share(self, exponent: float) -> float:
+        """What a quantity of this exponent keeps; 1 where there is no less to keep."""
+        return min(1.0, math.pow(self.left, exponent / self.exponents))
+
+    def after(self, exponent: float, kept: float) -> _Thinning:
+        """The same once a quantity has kept so much."""
+        return _Thinning(self.left / kept, self.exponents - exponent)
+
+
+def training_miniature(
+    study: Mapping[str, Any],
+    configurations: Mapping[str, int],
+    scale: float,
+    overridden: Collection[tuple[str, ...]] = (),
+) -> dict[str, Any]:
+    """A study with a share of its work.
+
+    Args:
+        study: every key with its value, as `StudySpec.to_dict` gives it.
+        configurations: how many there are of each experiment.
+        scale: the share, between 0 and 1.
+        overridden: keys that stay as they are, or tables of such keys, each in its parts.
+
+    Returns:
+        The keys of the miniature, the table ``[miniature]`` among them.
+
+    Raises:
+        UsageError: the scale is not between 0 and 1, or nothing is left to be thinned.
+    """
+    check_scale(scale)
+
+    def is_set(key: str) -> bool:
+        return is_overridden(overridden, *key.split("."))
+
+    thin: dict[str, Any] = deepcopy(dict(study))
+    images_exponent = 0.0 if is_set("train_images") else IMAGES
+    epochs_exponent = 0.0 if is_set("epochs") else EPOCHS
+    later = epochs_exponent + images_exponent
+    trainings = _thin_experiments(thin, configurations, scale, later, is_set)
+    thinning = _Thinning(scale / trainings, later)
+    share = trainings
+    if epochs_exponent:
+        kept = thinned_count(study["epochs"], LEAST_EPOCHS, thinning.share(EPOCHS))
+        thin["epochs"] = kept
+        share *= kept / study["epochs"]
+        thinning = thinning.after(EPOCHS, kept / study["epochs"])
+    if images_exponent:
+        kept_images = min(1.0, thinning.left)
+        thin["train_images"], kept_images = _thinned_images(
+            study["train_images"], TRAIN_IMAGES, LEAST_TRAIN_IMAGES, kept_images
+        )
+        share *= kept_images
+        if not is_set("test_images"):
+            thin["test_images"], _ = _thinned_images(
+                study["test_images"], TEST_IMAGES, LEAST_TEST_IMAGES, kept_images
+            )
+        if not is_set("batch_size"):
+            thin["batch_size"] = _batch(study["batch_size"], thin["train_images"])
+    whole = {
+        key: value_at(study, key)
+        for key in _keys(study)
+        if value_at(thin, key) != value_at(study, key)
+    }
+    if not whole:
+        raise UsageError(
+            f"there is nothing to thin to a scale of {scale:g}",
+            "leave out the scale, or what sets rounds, repetitions, epochs and images",
+        )
+    thin["miniature"] = miniature_table(scale, share, whole)
+    return thin
+
+
+def _thin_experiments(
+    study: dict[str, Any],
+    configurations: Mapping[str, int],
+    scale: float,
+    later: float,
+    is_set: IsSet,
+) -> float:
+    """Thin rounds and repetitions in place; the share of the trainings that is kept.
+
+    Args:
+        study: changed.
+        configurations: of each experiment.
+        scale: what is to be kept.
+        later: sum of the exponents of what is thinned afterwards.
+        is_set: whether the user has set a key.
+    """
+    whole = kept = 0
+    for name, table in study["experiment"].items():
+        whole += configurations[name] * _trainings(table)
+        free = [
+            (key, exponent, least)
+            for key, exponent, least in (
+                ("rounds", ROUNDS, LEAST_ROUNDS),
+                ("repetitions", REPETITIONS, LEAST_REPETITIONS),
+            )
+            if key in table and not is_set(f"experiment.{name}.{key}")
+        ]
+        thinning = _Thinning(scale, later + math.fsum(exponent for _, exponent, _ in free))
+        for key, exponent, least in free:
+            before = table[key]
+            table[key] = thinned_count(before, least, thinning.share(exponent))
+            thinning = thinning.after(exponent, table[key] / before)
+        kept += configurations[name] * _trainings(table)
+    return kept / whole
+
+
+def _trainings(table: Mapping[str, Any]) -> int:
+    """Of each configuration; what is not searched has one round."""
+    return int(table.get("rounds", 1)) * int(table["repetitions"])
+
+
+def _thinned_images(
+    whole: float | str, assumed: int, least: int, share: float
+) -> tuple[float | str, float]:
+    """How many images, or which share of them, and the share of the whole study's that this is."""
+    if share >= 1:
+        return whole, 1.0
+    if isinstance(whole, int):
+        kept = thinned_count(whole, least, share)
+        return kept, kept / whole
+    before = 1.0 if isinstance(whole, str) else whole
+    after = min(before, max(before * share, least / assumed))
+    if after >= before:
+        return whole, 1.0
+    after = float(f"{after:.4g}")
+    return after, after / before
+
+
+def _batch(whole: int, train_images: float | str) -> int:
+    """The largest power of two that leaves enough steps an epoch; the whole batch if that does."""
+    if isinstance(train_images, str):
+        images = float(TRAIN_IMAGES)
+    else:
+        images = train_images if isinstance(train_images, int) else train_images * TRAIN_IMAGES
+    if images / whole >= LEAST_STEPS:
+        return whole
+    fitting = 1 << math.floor(math.log2(max(images / LEAST_STEPS, 1.0)))
+    return min(whole, max(LEAST_BATCH, fitting))
+
+
+def _keys(study: Mapping[str, Any]) -> list[str]:
+    experiments = [
+        f"experiment.{name}.{key}"
+        for name, table in study["experiment"].items()
+        for key in ("rounds", "repetitions")
+        if key in table
+    ]
+    return [*experiments, "epochs", "train_images", "test_images", "batch_size"]

@@ -1,0 +1,326 @@
+"""What trainings will cost: a few steps of every network are timed, and extrapolated.
+
+What is timed is a whole part of a group, as large as those of the study: its members share its cost
+as they will share its energy. Net power is that of the longer trainings. The hyperparameters hardly
+matter to either (Yarally et al., CAIN 2023, section VI-A), so one calibration serves all rounds.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from joulelab.energy.reading import Status, Total
+from joulelab.kinds.training.executor import Trained, TrainingJob
+from joulelab.kinds.training.spec import TrainingConfiguration
+from joulelab.learning.engine import TrainingTask
+from joulelab.learning.flops import FlopCount
+from joulelab.study.executor import Outcome
+from joulelab.study.prediction import (
+    ASSUMED_SCATTER,
+    BUDGET_S,
+    LEAST_DRIFT,
+    Estimate,
+    Prediction,
+    combined,
+)
+
+SHORT_STEPS = 2
+LEAST_MORE_STEPS = 2
+MOST_STEPS = 200
+REPETITIONS = 3
+ENOUGH_MORE, MOST_GROWTH = 1.5, 12
+"""Long trainings are made longer only where that is so many times as many steps, up to so many."""
+
+TEST_IMAGES, TEST_BATCHES = 500, 4
+FORWARD_AND_BACKWARD = 3
+"""How many times the products of a forward pass a step on the same images has."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One training of a few steps.
+
+    Attributes:
+        duration_s: of the training.
+        around_s: of what surrounds it: cooling down, closing the windows; not what others do.
+        energy: over the domains that count.
+    """
+
+    duration_s: float
+    around_s: float
+    energy: Total
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The timings of one part of a group, and what they say of a whole training.
+
+    Attributes:
+        steps: optimiser steps N of a whole training, and what the rest of the evaluation is worth.
+        members: trainings that the part trains together.
+        short_steps: of a short training, a.
+        long_steps: of a long one, b.
+        short: timings of the short trainings, at least one.
+        long: of the long ones; none where a whole training is as short.
+    """
+
+    steps: float
+    members: int
+    short_steps: int
+    long_steps: int
+    short: tuple[Timing, ...]
+    long: tuple[Timing, ...]
+
+    @property
+    def longest(self) -> tuple[Timing, ...]:
+        """Those that say most of power: the long ones where there are any."""
+        return self.long or self.short
+
+    @property
+    def weight(self) -> float:
+        """w: how much of a whole training the long ones are, beyond the short ones."""
+        if not self.long:
+            return 0.0
+        return (self.steps - self.short_steps) / (self.long_steps - self.short_steps)
+
+    @property
+    def duration_s(self) -> float:
+        """T: predicted time of the part, all its members together."""
+        short = statistics.fmean(one.duration_s for one in self.short)
+        if not self.long:
+            return short
+        long = statistics.fmean(one.duration_s for one in self.long)
+        # A long training that took no longer than a short one says nothing but that.
+        return short + self.weight * max(long - short, 0.0)
+
+    @property
+    def around_s(self) -> float:
+        """Time around the part, of which it may be there once."""
+        return statistics.median(one.around_s for one in (*self.short, *self.long))
+
+    def variance(self, scatter: float) -> tuple[float, float]:
+        """Of the predicted time in s^2, and its degrees of freedom (infinite where assumed).
+
+        Args:
+            scatter: relative standard deviation of a timing, where there is only one of a kind.
+        """
+        parts = [_of_mean(self.short, 1 - self.weight, scatter)]
+        if self.long:
+            parts.append(_of_mean(self.long, self.weight, scatter))
+        return combined(parts)
+
+
+def calibrate(
+    job: TrainingJob,
+    run: Callable[[TrainingJob], Outcome[Trained]],
+    counted: Callable[[Outcome[Trained]], Total],
+    steps: float,
+    long_s: float,
+    budget_s: float,
+) -> Calibration:
+    """Time short and long trainings in turn, until there are three of each or time is up.
+
+    Args:
+        job: one part of a group.
+        run: carries a job out.
+        counted: what of an outcome counts as its energy.
+        steps: optimiser steps of a whole training, and what else is worth as many.
+        long_s: how much longer than a short training a long one is to take.
+        budget_s: no further pair is begun that would end later, and nothing is timed any more only
+            to be thrown away; one of each there is in any case.
+    """
+    began_s = time.monotonic()
+
+    def timed(count: int) -> Timing:
+        task = replace(job.task, max_steps=count)
+        start_s = time.monotonic()
+        outcome = run(replace(job, task=task, label="calibration"))
+        took_s = time.monotonic() - start_s
+        duration_s = outcome.measurement.duration_s
+        around_s = took_s - duration_s - outcome.locked_out_s
+        return Timing(duration_s, max(around_s, 0.0), counted(outcome))
+
+    def elapsed_s() -> float:
+        return time.monotonic() - began_s
+
+    most = math.floor(steps)
+    few = min(SHORT_STEPS, most)
+    short = [timed(few)]
+    if elapsed_s() < budget_s:
+        short = [timed(few)]
+    # So much longer that the difference stands out from what both have in common.
+    longer_s = max(long_s, short[0].duration_s)
+    many = _long_steps(few, short[0].duration_s / few, most, longer_s)
+    long = [timed(many)] if many > few else []
+    if long and elapsed_s() < budget_s:
+        # Now the fixed part is known, which may be most of a short training.
+        step_s = (long[0].duration_s - short[0].duration_s) / (many - few)
+        # By chance a difference may be next to nothing: no more than some times as many steps.
+        more = min(_long_steps(few, step_s, most, longer_s), MOST_GROWTH * many)
+        if more > ENOUGH_MORE * many:
+            many, long = more, [timed(more)]
+    pair_s = math.fsum(one.duration_s + one.around_s for one in (*short, *long))
+    while len(short) < REPETITIONS and elapsed_s() + pair_s < budget_s:
+        short.append(timed(few))
+        if long:
+            long.append(timed(many))
+    return Calibration(steps, len(job.task.members), few, many, tuple(short), tuple(long))
+
+
+def images_evaluated(test_images: int, batch_size: int) -> int:
+    """How many of the test images a calibration evaluates."""
+    return min(test_images, TEST_IMAGES, TEST_BATCHES * batch_size)
+
+
+def evaluation_in_steps(test_images: int, batch_size: int, flops: FlopCount) -> float:
+    """How many optimiser steps the test images that a calibration leaves out are worth.
+
+    Args:
+        test_images: all of them.
+        batch_size: of a step.
+        flops: of one image in a training. Of f operations z are those of frozen layers, which have
+            a forward pass only; a third of the rest is one.
+    """
+    share = 1 / FORWARD_AND_BACKWARD
+    if flops.per_image and flops.frozen is not None:
+        frozen = flops.frozen / flops.per_image
+        share = frozen + (1 - frozen) / FORWARD_AND_BACKWARD
+    return (test_images - images_evaluated(test_images, batch_size)) * share / batch_size
+
+
+def _long_steps(few: int, step_s: float, most: int, long_s: float) -> int:
+    """Steps of a long training: so many more than of a short one as take `long_s`."""
+    more = max(LEAST_MORE_STEPS, round(long_s / max(step_s, long_s / MOST_STEPS)))
+    return min(few + more, most)
+
+
+def relative_scatter(calibrations: Sequence[Calibration]) -> float | None:
+    """Standard deviation of the longest timings as a share of their mean; the median network's.
+
+    The median, because one timing in a hundred that another program has disturbed says nothing of
+    hours; in the mean of its own network it counts.
+
+    Returns:
+        ``None`` where nothing was timed twice.
+    """
+    scatters = []
+    for one in calibrations:
+        times = [timing.duration_s for timing in one.longest]
+        mean = statistics.fmean(times)
+        if len(times) > 1 and mean > 0:
+            scatters.append(statistics.stdev(times) / mean)
+    return statistics.median(scatters) if scatters else None
+
+
+def status_of(timings: Sequence[Timing]) -> Status:
+    """Of energies together; measured where there is none."""
+    return Status.of_sum([Status.MEASURED, *(timing.energy.status for timing in timings)])
+
+
+def _of_mean(timings: Sequence[Timing], weight: float, scatter: float) -> tuple[float, float]:
+    """Variance of a weighted mean of timings, and its degrees of freedom."""
+    times = [timing.duration_s for timing in timings]
+    if len(times) > 1:
+        return weight**2 * statistics.variance(times) / len(times), len(times) - 1
+    return (weight * scatter * times[0]) ** 2, math.inf
+
+
+PLAN_LONG_S = 0.3
+RUN_LONG_S = 0.04
+"""Long trainings are longer where predicting is the purpose, and not the beginning of a run."""
+
+
+def predict(
+    configurations: Sequence[TrainingConfiguration],
+    job_of: Callable[[TrainingConfiguration], TrainingJob],
+    parts: Callable[[TrainingJob], Sequence[TrainingTask]],
+    run: Callable[[TrainingJob], Outcome[Trained]],
+    images: Callable[[TrainingConfiguration], tuple[int, int]],
+    flops: Callable[[TrainingJob], FlopCount],
+    energy: Callable[[Outcome[Trained]], Total],
+    long_s: float,
+) -> Prediction:
+    """Train a few steps of every network, several times, and extrapolate.
+
+    Args:
+        configurations: what is to be predicted.
+        job_of: a job as large as the groups of a configuration.
+        parts: what such a job is split into; the largest is timed.
+        run: carries a job out, and books it.
+        images: number of training and of test images that a configuration has.
+        flops: of one image in a training.
+        energy: what counts as the energy of an outcome.
+        long_s: how much longer than a short training a long one is to take.
+    """
+    jobs: dict[str, tuple[TrainingJob, tuple[int, int]]] = {}
+    keys: dict[tuple[str, str], str] = {}
+    for configuration in configurations:
+        job = job_of(configuration)
+        options = sorted(job.task.network_options.items())
+        members = len(job.task.members)
+        key = f"{job.engine} {job.task.network} {options} {members} {job.images.name}"
+        jobs.setdefault(key, (job, images(configuration)))
+        keys[configuration.key] = key
+
+    calibrations = {}
+    for key, (job, (train_images, test_images)) in jobs.items():
+        largest = max(parts(job), key=lambda task: len(task.members))
+        steps = largest.epochs * math.ceil(train_images / largest.batch_size)
+        left_out = evaluation_in_steps(test_images, largest.batch_size, flops(job))
+        evaluated = images_evaluated(test_images, largest.batch_size)
+        few = replace(job.images, test_images=evaluated)
+        part = replace(job, task=largest, images=few)
+        calibrations[key] = calibrate(
+            part, run, energy, steps + left_out, long_s, BUDGET_S / len(jobs)
+        )
+    scatter = relative_scatter(list(calibrations.values()))
+    assumed = ASSUMED_SCATTER if scatter is None else scatter
+    estimates = {key: estimate(one, assumed) for key, one in calibrations.items()}
+    return Prediction(keys, estimates, max(assumed, LEAST_DRIFT))
+
+
+def estimate(calibration: Calibration, scatter: float) -> Estimate:
+    """What the timings of a part of a group say of one of its members.
+
+    Args:
+        calibration: the timings.
+        scatter: relative standard deviation of a timing, where there is only one of a kind.
+    """
+    members, trained_s = calibration.members, calibration.duration_s
+    variance, freedom = calibration.variance(scatter)
+    timings = calibration.longest
+    seconds = math.fsum(one.duration_s for one in timings)
+    status = status_of(timings)
+    if seconds <= 0:
+        status = Status.MISSING
+    powers = [] if status is Status.MISSING else [_watts(one) for one in timings]
+    power_w = max(math.fsum(powers) / len(powers), 0.0) if powers else None
+    errors = [one.energy.error_j for one in timings]
+    known = [error for error in errors if error is not None]
+    several = len(powers) > 1 and bool(power_w)
+    return Estimate(
+        duration_s=(trained_s + calibration.around_s) / members,
+        duration_variance=variance / members**2,
+        freedom=freedom,
+        power_w=power_w,
+        powered_s=trained_s / members,
+        power_variance=(
+            statistics.variance(powers) / len(powers) / power_w**2
+            if several and power_w
+            else scatter**2
+        ),
+        power_freedom=len(powers) - 1 if several else math.inf,
+        error_w=math.fsum(known) / seconds if len(known) == len(errors) and seconds > 0 else None,
+        status=status,
+    )
+
+
+def _watts(timing: Timing) -> float:
+    """Net power of one timing; gross power where idle power is unknown."""
+    energy = timing.energy
+    joules = energy.net_j if energy.net_j is not None else energy.gross_j
+    return (joules or 0.0) / timing.duration_s if timing.duration_s > 0 else 0.0

@@ -1,0 +1,260 @@
+"""The keys of a study file that trains."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import BaseModel, Field, field_validator
+
+from joulelab.learning.engine import check_hyperparameters
+from joulelab.errors import SpecError
+from joulelab.kinds.training.miniature import training_miniature
+from joulelab.learning.engine import Precision
+from joulelab.learning.engine import engines as known_engines
+from joulelab.learning.images import datasets
+from joulelab.learning.protocol import protocols as known_protocols
+from joulelab.study.design import Configuration, Level, Place
+from joulelab.study.kind import Count, ExperimentSpec
+from joulelab.study.spec import StudySpec
+from joulelab.study.validation import as_value_error, known
+from joulelab.tuning.space import SearchSpace
+from joulelab.tuning.strategy import Strategy, strategies
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+HowMany = Count | Share | Literal["all"]
+"""Of images: a number, a share of those that there are, or all of them."""
+
+
+class TrainingKeys(BaseModel):
+    """Keys of the whole study file once an experiment in it trains.
+
+    Attributes:
+        dataset: registered name, with an argument after a colon where it takes one; not needed
+            where every experiment names its own.
+        train_images: how many training images are used, drawn by the seed; a share of them, between
+            0 and 1; or ``"all"``.
+        test_images: the same for the test images.
+        protocol: registered name of the training conventions.
+        engine: registered name.
+        precision: the arithmetic of a training: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        rounds_together: how many rounds of a configuration are trained as one group, where its
+            strategy proposes them ahead of any result.
+        mix_engines: whether configurations that the engine cannot train are trained by the
+            reference engine beside the others; otherwise one engine trains the whole study.
+        epochs: passes over the training images.
+        batch_size: images in an optimiser step.
+        score: of a round: ``"mean"`` or ``"max"`` accuracy of its repetitions.
+    """
+
+    dataset: str | None = None
+    train_images: HowMany = "all"
+    test_images: HowMany = "all"
+    protocol: str = "default"
+    engine: str = "reference"
+    precision: Literal["fp32", "tf32", "bf16"] = Precision.FP32.value
+    rounds_together: Count = 1
+    mix_engines: Annotated[bool, Field(strict=True)] = False
+    epochs: Count
+    batch_size: Count = 512
+    score: Literal["mean", "max"] = "mean"
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, name: str | None) -> str | None:
+        return None if name is None else known_dataset(name)
+
+    @field_validator("protocol")
+    @classmethod
+    def _known_protocol(cls, name: str) -> str:
+        return known(known_protocols, name)
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, name: str) -> str:
+        return known(known_engines, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfiguration(Configuration):
+    """One combination of levels, and what it means for the training.
+
+    Attributes:
+        network: registered name.
+        network_options: keyword arguments for the network.
+        fixed: hyperparameters that are not searched.
+        dataset: name of the data set.
+    """
+
+    network: str
+    network_options: Mapping[str, Any]
+    fixed: Mapping[str, float]
+    dataset: str
+
+    @property
+    def members(self) -> int:
+        """How many trainings the largest of its groups has."""
+        return 1
+
+    def strategy_at_work(self) -> Strategy | None:
+        """A new strategy that proposes the rounds; ``None`` where nothing is searched."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchingConfiguration(TrainingConfiguration):
+    """A configuration whose hyperparameters are searched, round by round.
+
+    Attributes:
+        strategy: registered name.
+        strategy_seed: what all proposals follow from.
+        space: what the strategy searches.
+        rounds: proposals of the strategy; each is trained `repetitions` times.
+        rounds_together: rounds of a block, and of a group where the strategy proposes ahead;
+            another strategy has its rounds one by one, in their order.
+    """
+
+    strategy: str
+    strategy_seed: int
+    space: SearchSpace
+    rounds: int
+    rounds_together: int = 1
+
+    @property
+    def rounds_at_once(self) -> int:
+        """How many rounds are trained as one group."""
+        ahead = strategies.get(self.strategy).proposes_ahead
+        return min(self.rounds_together, self.rounds) if ahead else 1
+
+    @property
+    def members(self) -> int:
+        """The repetitions of the rounds that are trained together."""
+        return self.rounds_at_once * self.repetitions
+
+    def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
+        """Some rounds of every configuration in each block; their repetitions stay together."""
+        starts = range(0, self.rounds, self.rounds_together)
+        return [self._groups(range(self.rounds)[i : i + self.rounds_together]) for i in starts]
+
+    def check(self) -> None:
+        """Ask for the last round, where it does not depend on the others: a grid may be small."""
+        if not strategies.get(self.strategy).proposes_ahead:
+            return
+        strategy = self.strategy_at_work()
+        if strategy.most is None or self.rounds > strategy.most:
+            strategy.propose(self.rounds - 1)
+
+    def strategy_at_work(self) -> Strategy:
+        """A new strategy that has seen no round yet."""
+        make = strategies.get(self.strategy)
+        return make(self.space, seed=self.strategy_seed, rounds=self.rounds)
+
+    def _groups(self, block: range) -> list[list[Place]]:
+        size = self.rounds_at_once
+        return [
+            [(number, rep) for number in block[start : start + size] for rep in self._repeated]
+            for start in range(0, len(block), size)
+        ]
+
+    @property
+    def _repeated(self) -> range:
+        return range(self.repetitions)
+
+
+class TrainingExperimentSpec(ExperimentSpec):
+    """Keys of an experiment whose runs are trainings.
+
+    Attributes:
+        fixed: hyperparameters that are not searched; PyTorch's defaults where not given.
+    """
+
+    study_keys: ClassVar[type[BaseModel]] = TrainingKeys
+
+    fixed: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("fixed")
+    @classmethod
+    def _possible(cls, fixed: dict[str, float]) -> dict[str, float]:
+        with as_value_error():
+            check_hyperparameters(fixed)
+        return fixed
+
+    def check(self, study: StudySpec) -> None:
+        """The study has a data set."""
+        if not dataset_of(study):
+            raise SpecError("the key 'dataset' is missing", "add it to the study file")
+
+    @abstractmethod
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
+    ) -> TrainingConfiguration:
+        """What one combination of levels means."""
+
+    def training(self, experiment: str, levels: Mapping[str, Level]) -> dict[str, Any]:
+        """Arguments that every `TrainingConfiguration` takes besides network and data set."""
+        return {**self.identity(experiment, levels), "fixed": self.fixed}
+
+    @staticmethod
+    def miniature(
+        study: Mapping[str, Any],
+        configurations: Mapping[str, int],
+        scale: float,
+        overridden: Collection[tuple[str, ...]],
+    ) -> dict[str, Any]:
+        """A study of trainings with a share of its work."""
+        return training_miniature(study, configurations, scale, overridden)
+
+
+class SearchingExperimentSpec(TrainingExperimentSpec):
+    """Keys of an experiment that searches hyperparameters.
+
+    Attributes:
+        rounds: sets of hyperparameters that each configuration is trained with.
+        space: hyperparameters that are searched, in order.
+    """
+
+    rounds: Count
+    space: dict[str, dict[str, Any]]
+
+    @field_validator("space")
+    @classmethod
+    def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        with as_value_error():
+            for name, variable in SearchSpace.from_dict(space).variables.items():
+                for value in variable.attained_bounds():
+                    check_hyperparameters({name: value})
+        return space
+
+    def search_space(self) -> SearchSpace:
+        """What is searched."""
+        return SearchSpace.from_dict(self.space)
+
+    def searching(
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
+    ) -> dict[str, Any]:
+        """Arguments that every `SearchingConfiguration` takes besides what is searched, and how."""
+        return {
+            **self.training(experiment, levels),
+            "dataset": dataset_of(study),
+            "rounds": self.rounds,
+            "rounds_together": cast(TrainingKeys, study).rounds_together,
+        }
+
+    def counts(self) -> Mapping[str, int]:
+        """Rounds, and repetitions of each."""
+        return {"rounds": self.rounds, "repetitions": self.repetitions}
+
+
+def dataset_of(study: StudySpec) -> str:
+    """The data set of the whole study; empty where it has none."""
+    return cast(TrainingKeys, study).dataset or ""
+
+
+def known_dataset(name: str) -> str:
+    """The name itself, if it is the name of a data set, and its settings are possible."""
+    known(datasets, name)
+    with as_value_error():
+        split_settings(name)
+    return name

@@ -1,0 +1,310 @@
+"""The raw data of del Rey et al. (SEAA 2023): power traces, and the table of runs.
+
+A trace is Parquet or CSV, a row a sample::
+
+    run           name of a training run
+    environment   machine, model: network                        optional
+    t_s           seconds since the beginning of the run
+    power_w       power of the GPU
+    utilisation_pct                                              optional
+    power_limit_w                                                optional, for TDP x time
+
+A file counts as traces if it has the columns ``t_s`` and ``power_w``; without a column ``run`` it
+is one run, of the name of the file. Samples without time or power are left out, and so are those
+that step back in time (some of the authors' files end with one of each); the power between the
+samples on both sides of a gap is a straight line.
+
+A trace has no epochs and no power limit. Its row in the table of runs, ``runs.csv``, is the one of
+the same network whose duration and energy are nearest to its own: the authors summed the same
+samples, which gives some 0.3 % more than the integral. A row counts only within 2 % in both; wider,
+several rows would fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from joulelab import formats
+from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.analysis.rounding import Values
+from joulelab.errors import DatasetError, UsageError
+from joulelab.replication.published import files_in
+from joulelab.tabular.reader import read_table
+from joulelab.tabular.table import MISSING, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet")
+NEEDED = ("t_s", "power_w")
+NUMBERS = (*NEEDED, "utilisation_pct", "power_limit_w")
+WORDS = ("run", "environment", "model")
+HUNDRED = 100.0
+WANTED = "traces: CSV or Parquet with the columns run, environment, model, t_s and power_w"
+LONG_GAPS = 5.0
+"""A gap is long that lasts so many times what the run has between two samples."""
+
+RUNS_FILE = "runs.csv"
+NEAR = 0.02
+SECONDS_PER_HOUR = 3600.0
+JOULES_PER_MJ = 1e6
+MB_PER_GB = 1e3
+RUNS_COLUMNS = (
+    "training_environment",
+    "architecture",
+    "training_duration_(h)",
+    "max_power_limit_(w)",
+    "average_memory_used_(mb)",
+    "energy_(mj)",
+    "trained_epochs",
+)
+ENVIRONMENTS = {
+    "cloud": "cloud",
+    "local-v2": "local ml engineer/gamer",
+    "local-v1": "local normal user",
+}
+"""What the traces call an environment, and what the table does."""
+LIMITS_W = {"cloud": 350.0, "local-v2": 240.0, "local-v1": 60.0}
+MEMORY_GB = {"cloud": 24.0, "local-v2": 8.0, "local-v1": 2.0}
+"""Of the paper's GPUs (RTX 3090, RTX 3070, GTX 750 Ti), where there is no table."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run as the traces have it.
+
+    Attributes:
+        name: of the run.
+        environment: machine; empty where the file does not say.
+        model: network; empty where the file does not say.
+        trace: its power.
+        times_s: of all usable samples of utilisation, shape (samples,).
+        utilisation: 0 to 1, the same shape; empty where unknown.
+        limit_w: power limit of the GPU; None where the file does not say.
+    """
+
+    name: str
+    environment: str
+    model: str
+    trace: PowerTrace
+    times_s: Values
+    utilisation: Values
+    limit_w: float | None = None
+
+    def mean_utilisation(self, seen_s: float) -> float | None:
+        """Mean utilisation of what was seen, 0 to 1; None where it is not known.
+
+        Args:
+            seen_s: seconds since the first sample of power.
+        """
+        early = self.utilisation[self.times_s <= self.trace.time_s[0] + seen_s]
+        return float(early.mean()) if len(early) else None
+
+
+def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
+    """All runs of all traces in a folder, and what their reader should know.
+
+    Raises:
+        UsageError: there is no such folder, or no traces in it.
+        DatasetError: a file cannot be read, a value is no number, or a run is in it twice.
+    """
+    files = [one for one in files_in(folder, WANTED) if one.suffix.casefold() in SUFFIXES]
+    runs: dict[str, TrainingRun] = {}
+    remarks: list[str] = []
+    for path in files:
+        table = _read(path)
+        if table is None:
+            continue
+        remarks += [f"{path.name}: {one}" for one in table.remarks]
+        for run in _runs(table, remarks):
+            if run.name in runs:
+                raise DatasetError(
+                    f"{path}: the run {run.name!r} is in another file of the folder too",
+                    "leave only one of the two files in the folder",
+                )
+            runs[run.name] = run
+    if not runs:
+        raise UsageError(f"no power traces in {folder}", f"looked for {WANTED}")
+    return list(runs.values()), remarks
+
+
+def _read(path: Path) -> Table | None:
+    """The table of a file; None where it has no samples of power."""
+    table = read_table(path, DatasetError)
+    there = [name for name in NEEDED if table.column(name) is not None]
+    if "power_w" not in there:
+        return None
+    if len(there) < len(NEEDED):
+        raise DatasetError(f"{path}: there is power_w, and no column 't_s'", f"needed are {WANTED}")
+    return table
+
+
+def _runs(table: Table, remarks: list[str]) -> Iterator[TrainingRun]:
+    import pandas as pd
+
+    path, numbers = table.path, _checked_numbers(table)
+    found = {name: table.column(name) for name in WORDS}
+    texts = {name: table.texts(column) for name, column in found.items() if column is not None}
+    words = pd.DataFrame(texts, index=numbers.index)
+    names = words["run"] if "run" in words else words.index.map(lambda _: path.stem)
+    for name, rows in numbers.groupby(np.asarray(names, dtype=object), sort=False):
+        first = words.loc[rows.index[0]]
+        try:
+            trace = PowerTrace.of(rows["t_s"], rows["power_w"])
+        except UsageError as error:
+            remarks.append(f"{path.name}: run {name!r} is left out: {error.message}")
+            continue
+        remarks += [f"{path.name}, run {name}: {one}" for one in _remarks(trace, len(rows))]
+        known = rows[["t_s", "utilisation_pct"]].dropna()
+        limits = rows["power_limit_w"].dropna()
+        yield TrainingRun(
+            str(name),
+            str(first.get("environment", "")),
+            str(first.get("model", "")),
+            trace,
+            known["t_s"].to_numpy(dtype=float),
+            known["utilisation_pct"].to_numpy(dtype=float).clip(0.0, HUNDRED) / HUNDRED,
+            float(limits.max()) if len(limits) else None,
+        )
+
+
+def _checked_numbers(table: Table) -> pd.DataFrame:
+    """The columns of numbers; one that the file does not have is missing throughout."""
+    import pandas as pd
+
+    columns: dict[str, Values] = {}
+    for name in NUMBERS:
+        column = table.column(name)
+        if column is None:
+            columns[name] = np.full(len(table), np.nan)
+            continue
+        columns[name] = table.numbers(column, missing=MISSING).values
+        negative = columns[name] < 0
+        if name != "t_s" and negative.any():
+            at = int(np.argmax(negative))
+            said = f"{table.texts(column)[at]!r} is not a number from 0"
+            raise table.error(said, "mend the row, or fetch the file again", at, name)
+    return pd.DataFrame(columns)
+
+
+def _remarks(trace: PowerTrace, rows: int) -> Iterator[str]:
+    dropped = rows - len(trace.time_s)
+    if dropped:
+        yield f"{formats.count(dropped, 'sample')} without time or power, or back in time, left out"
+    between_s = np.diff(trace.time_s)
+    gaps = between_s[between_s > LONG_GAPS * np.median(between_s)]
+    if len(gaps):
+        yield (
+            f"{formats.count(len(gaps), 'gap')} of {formats.duration(float(gaps.sum()))} together, "
+            "bridged by straight lines"
+        )
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A run in the table; None where a value is missing."""
+
+    environment: str
+    model: str
+    duration_s: float | None
+    energy_j: float | None
+    limit_w: float | None
+    memory_gb: float | None
+    epochs: float | None
+
+
+def read_table_of_runs(folder: Path) -> list[TableRow]:
+    """The rows of ``runs.csv`` in a folder; none where it is not there.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks a column, or a cell is not what it should be.
+    """
+    path = folder / RUNS_FILE
+    if not path.is_file():
+        return []
+    table = read_table(path, DatasetError)
+    environment, model, duration_h, limit, memory_mb, energy_mj, epochs = table.require(
+        *RUNS_COLUMNS
+    )
+    cells = zip(
+        [cell.casefold() for cell in table.texts(environment)],
+        [cell.casefold() for cell in table.texts(model)],
+        _numbers(table, duration_h, SECONDS_PER_HOUR),
+        _numbers(table, energy_mj, JOULES_PER_MJ),
+        _numbers(table, limit),
+        _numbers(table, memory_mb, 1.0 / MB_PER_GB),
+        _numbers(table, epochs),
+        strict=True,
+    )
+    return [TableRow(*row) for row in cells]
+
+
+def row_of(run: TrainingRun, rows: Sequence[TableRow]) -> TableRow | None:
+    """The row of a run; None where no row is near enough in duration and energy.
+
+    Args:
+        run: with its trace.
+        rows: of the table.
+    """
+    near = [
+        (distance, position)
+        for position, row in enumerate(rows)
+        if row.model == run.model.casefold()
+        if (distance := _distance(run, row)) is not None and distance <= NEAR
+    ]
+    return rows[min(near)[1]] if near else None
+
+
+def limit_w(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
+    """The power limit of a run's GPU: of its trace, of the table, or of the paper's machines.
+
+    Args:
+        run: with its trace.
+        rows: of the table.
+    """
+    if run.limit_w is not None:
+        return run.limit_w
+    for row in _same_machine(run, rows):
+        if row.limit_w is not None:
+            return row.limit_w
+    return LIMITS_W.get(run.environment.casefold())
+
+
+def memory_gb(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
+    """The GPU memory that runs of this network take on this machine, on average.
+
+    Args:
+        run: with its trace.
+        rows: of the table; without one, all memory of the paper's GPU.
+    """
+    known = [
+        row.memory_gb
+        for row in _same_machine(run, rows)
+        if row.memory_gb is not None and row.model == run.model.casefold()
+    ]
+    return sum(known) / len(known) if known else MEMORY_GB.get(run.environment.casefold())
+
+
+def _same_machine(run: TrainingRun, rows: Sequence[TableRow]) -> list[TableRow]:
+    environment = run.environment.casefold()
+    names = {environment, ENVIRONMENTS.get(environment)}
+    return [row for row in rows if row.environment in names]
+
+
+def _distance(run: TrainingRun, row: TableRow) -> float | None:
+    """How far duration and energy of a row are from those of a run, as the larger share."""
+    if row.duration_s is None or row.energy_j is None:
+        return None
+    duration = abs(row.duration_s / run.trace.duration_s - 1.0)
+    return max(duration, abs(row.energy_j / run.trace.energy_j - 1.0))
+
+
+def _numbers(table: Table, name: str, size: float = 1.0) -> list[float | None]:
+    values = table.bounded(name, 0.0).tolist()
+    return [None if math.isnan(value) else size * value for value in values]

@@ -1,0 +1,343 @@
+"""What came of the requests of a load, a number each, and the whole in figures and in sentences.
+
+    n        requests that were due          a     of them answered
+    L(t)     requests under way at time t    T     from the first to the last due time
+
+A server is called saturated where requests were turned away for it (none could be sent since as
+many as allowed were under way, or it answered 429 or 503: more than 1 in 100 of n), or where the
+backlog kept growing: at T more than 5 % of n were under way, and the mean of L over the last
+quarter of T is more than 1.5 times that over the second, and 2 more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulelab import formats
+from joulelab.serving.http_connection import Answer
+from joulelab.serving.planning.comparison import ResponseLimit
+from joulelab.serving.results import Times
+from joulelab.serving.summary import KEPT, Spread, mean_rate_per_s
+
+ANSWERED = "answered"
+INTERRUPTED = "interrupted"
+NOT_SENT = "not sent"
+LATE = f"{NOT_SENT}: the generator was late"
+
+TURNED_AWAY = 0.01
+BACKLOG = 0.05
+GROWTH, GROWTH_REQUESTS = 1.5, 2.0
+OVERLOADED = ("HTTP 429", "HTTP 503")
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """Requests in the order in which they were due; seconds since the first of them was.
+
+    Attributes:
+        due_s: (n,) when each was to be sent.
+        begun_s: (n,) when the generator took it up.
+        sent_s: (n,) when it was handed to the system, on an open connection; NaN where it never
+            was.
+        ended_s: (n,) when its answer was complete, or it had failed.
+        status: (n,) of HTTP; 0 without an answer.
+        outcome: (n,) number of the outcome in `outcomes`; 0 for answered.
+        outcomes: ``"answered"``, then the reasons for which requests failed or were not sent.
+        location: where the first redirect led to; empty without one.
+    """
+
+    due_s: Times
+    begun_s: Times
+    sent_s: Times
+    ended_s: Times
+    status: NDArray[np.int16]
+    outcome: NDArray[np.int32]
+    outcomes: tuple[str, ...]
+    location: str = ""
+
+    def __len__(self) -> int:
+        return len(self.due_s)
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(n,) which got an answer that counts."""
+        return np.equal(self.outcome, 0)
+
+    @property
+    def sent(self) -> NDArray[np.bool_]:
+        """(n,) which the generator did not hold back, whether or not a connection was to be had."""
+        sent = np.array([not name.startswith(NOT_SENT) for name in self.outcomes])
+        return sent[self.outcome]
+
+    @property
+    def in_time(self) -> NDArray[np.bool_]:
+        """(n,) which the generator took up soon enough to be sent."""
+        return np.array([name != LATE for name in self.outcomes])[self.outcome]
+
+    @property
+    def response_s(self) -> Times:
+        """(answered,) from due to answered."""
+        return (self.ended_s - self.due_s)[self.answered]
+
+    @property
+    def service_s(self) -> Times:
+        """(answered,) from sent to answered."""
+        return (self.ended_s - self.sent_s)[self.answered]
+
+    @property
+    def duration_s(self) -> float:
+        """From the first beginning to the last end in seconds; 0 without requests."""
+        return float(self.ended_s.max() - self.begun_s.min()) if len(self) else 0.0
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why requests failed or were not sent, and how many; the commonest first."""
+        counts = Counter(self.outcome[~self.answered].tolist())
+        return {self.outcomes[number]: count for number, count in counts.most_common()}
+
+    def columns(self) -> dict[str, Any]:
+        """The requests as columns of equal length, a row a request."""
+        response_s = np.where(self.answered, self.ended_s - self.due_s, np.nan)
+        return {
+            "request": np.arange(len(self)),
+            "due_s": self.due_s,
+            "begun_s": self.begun_s,
+            "sent_s": self.sent_s,
+            "ended_s": self.ended_s,
+            "response_s": response_s,
+            "status": self.status,
+            "outcome": [self.outcomes[number] for number in self.outcome],
+        }
+
+
+@dataclass
+class Record:
+    """The making of `Exchanges`: each request enters what happens to it when it does.
+
+    Args:
+        due_s: (n,) seconds after `start_s`.
+        start_s: on the clock whose times are entered.
+    """
+
+    due_s: Times
+    start_s: float
+    location: str = ""
+    _outcomes: dict[str, int] = field(default_factory=lambda: {ANSWERED: 0})
+
+    def __post_init__(self) -> None:
+        count = len(self.due_s)
+        self._times_s = np.full((3, count), np.nan)
+        self._begun_s, self._sent_s, self._ended_s = self._times_s
+        self._status = np.zeros(count, np.int16)
+        self._outcome = np.zeros(count, np.int32)
+
+    def begin(self, number: int, now_s: float) -> float:
+        """The generator takes up a request; gives by how many seconds it is late."""
+        self._outcome[number] = self._code(INTERRUPTED)
+        self._begun_s[number] = now_s - self.start_s
+        return float(self._begun_s[number] - self.due_s[number])
+
+    def sent(self, number: int, at_s: float) -> None:
+        """It was handed to the system."""
+        self._sent_s[number] = at_s - self.start_s
+
+    def answered(self, number: int, answer: Answer) -> None:
+        """The server has said something."""
+        self._ended_s[number] = answer.at_s - self.start_s
+        self._status[number] = answer.status
+        self._outcome[number] = self._code(answer.failure or ANSWERED)
+        self.location = self.location or answer.location
+
+    def failed(self, number: int, reason: str, at_s: float) -> None:
+        """It was begun, and came to nothing."""
+        self._ended_s[number] = at_s - self.start_s
+        self._outcome[number] = self._code(reason)
+
+    def not_sent(self, number: int, reason: str) -> None:
+        """It was due and was held back."""
+        self._ended_s[number] = self._begun_s[number]
+        self._outcome[number] = self._code(reason)
+
+    def exchanges(self, begun: int, now_s: float) -> Exchanges:
+        """What there is of the first `begun` requests; those that have not ended end now."""
+        ended_s = self._ended_s[:begun]
+        ended_s[np.isnan(ended_s)] = now_s - self.start_s
+        return Exchanges(
+            self.due_s[:begun],
+            *self._times_s[:, :begun],
+            self._status[:begun],
+            self._outcome[:begun],
+            tuple(self._outcomes),
+            self.location,
+        )
+
+    def _code(self, name: str) -> int:
+        return self._outcomes.setdefault(name, len(self._outcomes))
+
+
+@dataclass(frozen=True)
+class LimitCheck:
+    """Whether a load kept a limit on response times, which count from the due time.
+
+    Attributes:
+        limit: so many percent of all requests within so many seconds; one that failed, or was not
+            sent, was not answered in that time.
+        share_within: of all requests, that were.
+        requests: how many there were.
+    """
+
+    limit: ResponseLimit
+    share_within: float
+    requests: int
+
+    @classmethod
+    def of(cls, exchanges: Exchanges, limit: ResponseLimit) -> LimitCheck:
+        """Check.
+
+        Args:
+            exchanges: what came of each request.
+            limit: to be kept.
+        """
+        within = int((exchanges.response_s <= limit.seconds).sum())
+        return cls(limit, within / max(len(exchanges), 1), len(exchanges))
+
+    @property
+    def held(self) -> bool:
+        """Whether enough requests were answered in time."""
+        return self.share_within >= self.limit.percentile / 100
+
+    @property
+    def in_words(self) -> str:
+        """Whether the limit held, in a sentence."""
+        seconds = self.limit.seconds
+        limit = f"{seconds:g} s" if seconds >= 1 else f"{1e3 * seconds:g} ms"
+        return (
+            f"{self.limit.name} within {limit} {'held' if self.held else 'was missed'}: "
+            f"{formats.percent(self.share_within)} of {formats.count(self.requests, 'request')} "
+            "answered in that time"
+        )
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """A load in figures.
+
+    Attributes:
+        requests: that were due.
+        answered: of them.
+        failed: sent, or tried to be, without an answer that counts.
+        not_sent: held back by the generator.
+        reasons: why requests failed or were not sent, and how many.
+        offered_per_s: mean rate of the arrival process.
+        due_per_s: rate of these arrivals, which were drawn from it; like the rates below ``None``
+            for fewer than two requests.
+        paced_per_s: rate at which the generator took requests up in time.
+        sent_per_s: rate at which it sent: less what it held back, as too many were under way.
+        throughput_per_s: answers per second from the first sending to the last answer.
+        duration_s: of that time.
+        late: how late the generator was.
+        response: from due to answered, of what was answered.
+        service: from sent to answered, of what was answered.
+        saturation: in words; empty where there was none.
+    """
+
+    requests: int
+    answered: int
+    failed: int
+    not_sent: int
+    offered_per_s: float
+    due_per_s: float | None
+    paced_per_s: float | None
+    sent_per_s: float | None
+    throughput_per_s: float | None
+    duration_s: float
+    late: Spread
+    response: Spread
+    service: Spread
+    saturation: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, exchanges: Exchanges, offered_per_s: float) -> LoadSummary:
+        """Sum up.
+
+        Args:
+            exchanges: what came of each request.
+            offered_per_s: mean rate of the arrival process.
+        """
+        answered = int(exchanges.answered.sum())
+        not_sent = len(exchanges) - int(exchanges.sent.sum())
+        duration_s = exchanges.duration_s
+        throughput_per_s = answered / duration_s if duration_s else None
+        return cls(
+            requests=len(exchanges),
+            answered=answered,
+            failed=len(exchanges) - answered - not_sent,
+            not_sent=not_sent,
+            offered_per_s=offered_per_s,
+            due_per_s=mean_rate_per_s(exchanges.due_s),
+            paced_per_s=mean_rate_per_s(exchanges.begun_s[exchanges.in_time]),
+            sent_per_s=mean_rate_per_s(exchanges.begun_s[exchanges.sent]),
+            throughput_per_s=throughput_per_s,
+            duration_s=duration_s,
+            late=Spread.of(exchanges.begun_s - exchanges.due_s),
+            response=Spread.of(exchanges.response_s),
+            service=Spread.of(exchanges.service_s),
+            saturation=_saturation(exchanges, offered_per_s, throughput_per_s),
+            reasons=exchanges.reasons,
+        )
+
+    @property
+    def kept_rate(self) -> bool:
+        """Whether the generator sent within 1 % of the rate that was due."""
+        if self.due_per_s is None:
+            return True
+        return abs((self.paced_per_s or 0.0) / self.due_per_s - 1) <= KEPT
+
+    @property
+    def generator_in_words(self) -> str:
+        """That the generator did not keep its rate; empty where it did."""
+        if self.kept_rate:
+            return ""
+        held_back = self.reasons.get(LATE, 0)
+        why = f"; {formats.count(held_back, 'request')} held back as too late" if held_back else ""
+        return (
+            f"the generator did not keep its rate: {per_s(self.paced_per_s)} of "
+            f"{per_s(self.due_per_s)} due, up to {formats.duration(self.late.max_s)} late{why}"
+        )
+
+
+def per_s(rate: float | None) -> str:
+    """A rate: ``50.2/s``."""
+    return f"{formats.significant(rate)}/s" if formats.known(rate) else formats.UNKNOWN
+
+
+def _saturation(exchanges: Exchanges, offered_per_s: float, served_per_s: float | None) -> str:
+    count = len(exchanges)
+    if not count:
+        return ""
+    rates = f"offered {per_s(offered_per_s)}, served {per_s(served_per_s)}"
+    turned_away = sum(
+        number
+        for reason, number in exchanges.reasons.items()
+        if reason in OVERLOADED or (reason.startswith(NOT_SENT) and reason != LATE)
+    )
+    if turned_away > TURNED_AWAY * count:
+        return f"{rates}: saturated, {formats.count(turned_away, 'request')} turned away"
+    end_s = float(exchanges.due_s[-1])
+    backlog = int((exchanges.ended_s > end_s).sum())
+    second, last = (_under_way(exchanges, k * end_s / 4, (k + 1) * end_s / 4) for k in (1, 3))
+    if backlog > BACKLOG * count and last > GROWTH * second + GROWTH_REQUESTS:
+        return f"{rates}: saturated, the queue grew as long as requests came"
+    return ""
+
+
+def _under_way(exchanges: Exchanges, from_s: float, to_s: float) -> float:
+    """Mean number of requests under way between two moments."""
+    overlap_s = np.minimum(exchanges.ended_s, to_s) - np.maximum(exchanges.begun_s, from_s)
+    return float(overlap_s.clip(0).sum()) / (to_s - from_s) if to_s > from_s else 0.0

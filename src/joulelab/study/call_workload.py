@@ -1,0 +1,196 @@
+"""A workload that calls a function within the measured window of every run.
+
+For kinds of experiment that need no more than that: a kind from outside is a spec with factors, and
+a `CallWorkload` with `prepare`. ``examples/own_kind.py`` is one.
+
+::
+
+    prepare(levels, seed) ─ wait for idle power ─ open window ─ call() ─ close window
+      └ not measured                                              └ numbers, stored with the run
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from joulelab.energy.recorder import Recorder
+from joulelab.errors import quoted
+from joulelab.study.accounting import counted
+from joulelab.study.design import Configuration, Level, derive_seed
+from joulelab.study.executor import Job, LocalExecutor, Outcome, Progress
+from joulelab.study.plan import Group
+from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
+from joulelab.study.session import Session
+from joulelab.study.store import PlannedRun
+from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+
+BRIEF_S = 10.0
+"""Time for timing calls at the beginning of a run, where predicting is not the purpose."""
+ACCURACY = "accuracy"
+NOT_COUNTED = "this kind of experiment does not count them"
+LARGEST = 2**63 - 1
+
+Number = str | bool | int | float | None
+Call = Callable[[], Mapping[str, Any] | None]
+
+
+class CallWorkload(Workload):
+    """Calls a function for each run, in this process, and stores the numbers that it returns.
+
+    The function works on the processor unless the study names a GPU.
+    """
+
+    uses_gpu: ClassVar[bool] = False
+
+    noun: ClassVar[str] = "run"
+    """What a run is called, in plans and in the ledger."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._executor = session.executor(partial(_CallExecutor, self.prepare))
+
+    @abstractmethod
+    def prepare(self, levels: Mapping[str, Level], seed: int) -> Call:
+        """Get ready for a run, and return what is to be measured.
+
+        Args:
+            levels: of the configuration, by factor.
+            seed: of the run; everything random must follow from it.
+
+        Returns:
+            A function without arguments, which is called once. It returns numbers or short texts by
+            name, which become columns of the results, or ``None``. ``accuracy`` (0 to 1) is the
+            column that reports weigh energy against.
+        """
+
+    def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
+        """Nothing is loaded."""
+        several = "s" * (len(configurations) != 1)
+        return WorkloadSummary(
+            means=f"called on {self.session.device.name}",
+            noun=self.noun,
+            extent=f"of {len(configurations):,} configuration{several}",
+            basis="one call of each configuration, as long as time allows",
+        )
+
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Call the function of one configuration after the other, until the time for that is up.
+
+        The others are taken to cost as much as these in the mean, give or take as much again.
+        """
+        self.session.listener.doing("timing one call of each configuration")
+        ends_s = time.monotonic() + (BRIEF_S if brief else BUDGET_S)
+        estimates: dict[str, Estimate] = {}
+        for one in configurations:
+            if estimates and time.monotonic() > ends_s:
+                break
+            seed = derive_seed(self.session.spec.seed, "calibration", *one.key)
+            began_s = time.monotonic()
+            outcome = calibrator.calibrate(self._executor, self._job(one, seed))
+            took_s = time.monotonic() - began_s - outcome.locked_out_s
+            estimates[_name(one)] = self._estimate(outcome, took_s)
+        mean_s = statistics.fmean(one.duration_s for one in estimates.values())
+        for one in configurations:
+            estimates.setdefault(_name(one), Estimate.unknown(mean_s))
+        return Prediction(
+            {one.key: _name(one) for one in configurations}, estimates, ASSUMED_SCATTER
+        )
+
+    def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
+        """Call the function for each run."""
+        for run in pending:
+            job = self._job(group.configuration, run.seed)
+            recorder.attempt(self.noun, self._executor, job, [run], _rows)
+
+    def _estimate(self, outcome: Outcome[dict[str, Number]], took_s: float) -> Estimate:
+        duration_s = outcome.measurement.duration_s
+        if outcome.result is None or duration_s <= 0:
+            return Estimate.unknown(took_s)
+        total = counted(outcome.measurement, self.session.domains, self.session.device.domain)
+        energy_j = total.net_j if total.net_j is not None else total.gross_j
+        error_w = None if total.error_j is None else total.error_j / duration_s
+        around_s = max(took_s - duration_s, 0.0)
+        return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
+
+    def _job(self, one: Configuration, seed: int) -> CallJob:
+        label = f"{one.experiment}: {one.name}"
+        return CallJob(label, self.session.device.name, self.session.threads, one.levels, seed)
+
+
+@dataclass(frozen=True)
+class CallJob(Job):
+    """A call for one run.
+
+    Attributes:
+        levels: of the configuration, by factor.
+        seed: of the run.
+    """
+
+    levels: Mapping[str, Level]
+    seed: int
+
+
+class _CallExecutor(LocalExecutor[CallJob, dict[str, Number]]):
+    """Calls in this process; after the first argument, those of `LocalExecutor`."""
+
+    def __init__(
+        self,
+        prepare: Callable[[Mapping[str, Level], int], Call],
+        recorder: Recorder,
+        domain: str,
+        cool_down_s: float,
+        on_wait: Callable[[str], None],
+    ) -> None:
+        super().__init__(recorder, domain, cool_down_s, on_wait)
+        self._make = prepare
+        self._ready: Call | None = None
+
+    def _lay_out(self, job: CallJob) -> None:
+        self._ready = None
+        self._ready = self._make(job.levels, job.seed)
+
+    def _prepare(self, job: CallJob) -> bool:
+        return False
+
+    def _carry_out(self, job: CallJob, progress: Progress) -> dict[str, Number]:
+        # What could not be prepared fails again, and is a run that failed.
+        call, self._ready = self._ready or self._make(job.levels, job.seed), None
+        return {str(name): _number(str(name), value) for name, value in (call() or {}).items()}
+
+
+def _number(name: str, value: Any) -> Number:  # noqa: ANN401 - whatever a function returns
+    """A value as the store keeps it; of numpy and torch, the number in an array of one."""
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, float):
+        plain = plain if math.isfinite(plain) else None
+    elif isinstance(plain, int) and abs(plain) > LARGEST:
+        plain = float(plain)
+    if not name or not (plain is None or isinstance(plain, str | bool | int | float)):
+        kind = type(value).__name__
+        raise TypeError(f"{quoted(name)} is of type {kind}; return numbers and short texts by name")
+    if name == ACCURACY and not (plain is None or 0 <= float(plain) <= 1):
+        raise ValueError(f"an accuracy of {plain} is not possible: it is between 0 and 1")
+    return plain.replace("\0", "") if isinstance(plain, str) else plain
+
+
+def _rows(outcome: Outcome[dict[str, Number]]) -> list[Row]:
+    if outcome.result is None:
+        return [{}]
+    values = dict(outcome.result)
+    accuracy = values.pop(ACCURACY, None)
+    metrics = {"flops_reason": NOT_COUNTED, "values": values}
+    return [{"accuracy": accuracy, "metrics": json.dumps(metrics)}]
+
+
+def _name(one: Configuration) -> str:
+    return f"{one.experiment}: {one.name}"

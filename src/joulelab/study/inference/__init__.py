@@ -1,1 +1,0 @@
-"""Runs that answer requests: their images, jobs, executor, prediction, and the work itself."""

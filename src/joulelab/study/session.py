@@ -1,0 +1,77 @@
+"""What a session works with on this machine, whatever the workload: device, meters, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from joulelab.energy.recorder import Recorder
+from joulelab.errors import SpecError, quoted
+from joulelab.study.device import Device, available_threads, find_device
+from joulelab.study.executor import LocalExecutor
+from joulelab.study.listener import Listener
+from joulelab.study.spec import StudySpec
+
+Made = TypeVar("Made", bound=LocalExecutor[Any, Any])
+
+
+class Session:
+    """Device and meters of one session.
+
+    Args:
+        spec: the study.
+        data_dir: the folder with data sets.
+        recorder: started.
+        listener: hears what happens.
+
+    Attributes:
+        device: the one that does the work.
+        domains: which energy domains count; ``None`` for the automatic choice.
+        threads: torch's threads on the CPU.
+
+    Raises:
+        SpecError: no such device, or a domain that cannot be read here.
+    """
+
+    def __init__(
+        self, spec: StudySpec, data_dir: Path | None, recorder: Recorder, listener: Listener
+    ) -> None:
+        self.spec = spec
+        self.data_dir = data_dir
+        self.recorder = recorder
+        self.listener = listener
+        self.domains = None if spec.energy.domains == "auto" else list(spec.energy.domains)
+        self.threads = available_threads() if spec.threads == "auto" else spec.threads
+        self.device = self._find_device()
+        self._check_domains()
+
+    def _find_device(self) -> Device:
+        name = self.spec.device
+        if name == "auto" and not any(kind.load_workload().uses_gpu for kind in self.spec.kinds()):
+            name = "cpu"
+        if name != "cpu":
+            self.listener.doing("loading torch")
+        return find_device(name)
+
+    def executor(self, make: Callable[..., Made]) -> Made:
+        """An executor that works on this device, with these meters."""
+        return make(
+            self.recorder, self.device.domain, self.spec.energy.cool_down_s, self.listener.doing
+        )
+
+    def measure_idle(self) -> dict[str, float]:
+        """Idle power in watts by domain; empty where the study wants none."""
+        if not self.spec.energy.idle_s:
+            return {}
+        self.listener.doing(f"measuring idle power for {self.spec.energy.idle_s:g} s")
+        return dict(self.recorder.measure_idle(self.spec.energy.idle_s))
+
+    def _check_domains(self) -> None:
+        readable = {channel.domain for channel in self.recorder.channels}
+        for domain in self.domains or ():
+            if domain not in readable:
+                raise SpecError(
+                    f"energy.domains names {quoted(domain)}, which cannot be read here",
+                    f"readable: {', '.join(sorted(readable)) or 'nothing'}",
+                )

@@ -1,1 +1,0 @@
-"""Runs that train: their keys of a study file, jobs, engines, prediction, and the work itself."""

@@ -1,0 +1,259 @@
+"""The interface between the runner and a workload: training networks, or serving requests.
+
+::
+
+    load ─ (predict) ─ run(group) ─ run(group) ─ ... ─ close          one session
+      └ may refuse the study       └ books with the runner: calibrate, attempt
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from joulelab.study.design import Configuration
+from joulelab.study.executor import Executor, Job, Outcome, Preparation
+from joulelab.study.kind import kinds
+from joulelab.study.plan import Group
+from joulelab.study.prediction import Prediction, merged
+from joulelab.study.session import Session
+from joulelab.study.store import PlannedRun, Store
+
+if TYPE_CHECKING:
+    from joulelab.study.accounting import Ledger
+
+JobT = TypeVar("JobT", bound=Job)
+Result = TypeVar("Result")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WorkloadSummary:
+    """What a session will work with, in words and as data.
+
+    Attributes:
+        means: for the title of a plan: ``fast engine, fp32``.
+        noun: what a run is: ``training``.
+        extent: what all runs have in common: ``of 25 epochs on digits (1,500 training ...)``.
+        basis: what a prediction is made from: ``a few steps of each network``.
+        remark: where something is not as it was asked for; ``None`` where it is.
+        train_images: how many training images are used and how many there are; ``None`` where
+            nothing is trained.
+        data: for JSON.
+        by_configuration: for JSON, by experiment and configuration.
+    """
+
+    means: str
+    noun: str
+    extent: str
+    basis: str
+    remark: str | None = None
+    train_images: tuple[int, int] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    by_configuration: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Calibrator(ABC):
+    """Carries out jobs that belong to no run, and books them where there is a ledger."""
+
+    @abstractmethod
+    def prepare(self, executor: Executor[JobT, Result], job: JobT) -> Preparation:
+        """Let an executor prepare for a job.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+        """
+
+    @abstractmethod
+    def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
+        """Carry out a job that belongs to no run.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+        """
+
+
+class RunRecorder(Calibrator):
+    """What the runner is to a workload: it books, stores, and tells the listener.
+
+    Attributes:
+        store: of the study.
+        ledger: of the session.
+    """
+
+    store: Store
+    ledger: Ledger
+
+    @abstractmethod
+    def attempt(
+        self,
+        kind: str,
+        executor: Executor[JobT, Result],
+        job: JobT,
+        runs: Sequence[PlannedRun],
+        rows: Callable[[Outcome[Result]], Sequence[Row]],
+        requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """Carry out a job for some runs, and store what became of it.
+
+        Args:
+            kind: of the entry in the ledger.
+            executor: of the job.
+            job: for all of the runs together.
+            runs: at least one.
+            rows: the columns of each run besides those that every run has, from the outcome of a
+                job that finished or failed.
+            requests: from the result a table with a row a request, as columns, to be kept beside
+                the run; ``None`` where there is none.
+        """
+
+
+class Workload(ABC):
+    """The workload of some kinds of experiment, on this machine, in one session.
+
+    Args:
+        session: device, meters, data folder.
+    """
+
+    uses_gpu: ClassVar[bool] = True
+    """Whether it works on a GPU where the study leaves the device open."""
+
+    may_change: ClassVar[tuple[str, ...]] = ()
+    """Keys of `conditions` of which the manifest shows what the latest session had."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @abstractmethod
+    def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
+        """Load what all runs need, and see that every configuration can be run here.
+
+        Args:
+            configurations: all of the study that belong to this workload.
+
+        Raises:
+            JoulelabError: the study cannot be run here; nothing has been stored.
+        """
+
+    def conditions(self) -> dict[str, Any]:
+        """What the results depend on, for the manifest."""
+        return {}
+
+    def check_unchanged(  # noqa: B027 - nothing need be checked
+        self, manifest: Mapping[str, Any], store: Store
+    ) -> None:
+        """Refuse to go on where results would not fit those of earlier sessions.
+
+        Raises:
+            StoreMismatchError: says what has changed.
+        """
+
+    @abstractmethod
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Predict time and energy of the runs of some configurations.
+
+        Args:
+            configurations: those that have runs left.
+            calibrator: carries out what is timed.
+            brief: at the beginning of a run, where predicting is not the purpose.
+        """
+
+    @abstractmethod
+    def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
+        """Carry out a group, and book it; one of which nothing is left may have to be replayed.
+
+        Args:
+            group: all runs that stay together.
+            pending: those that have not ended yet.
+            recorder: books and stores.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most workloads hold nothing
+        """Let go of what was loaded."""
+
+
+class Workloads:
+    """One instance of each workload that a study needs; a context manager that closes them.
+
+    Args:
+        configurations: of the whole study.
+        session: device, meters, data folder.
+    """
+
+    def __init__(self, configurations: Sequence[Configuration], session: Session) -> None:
+        self._session = session
+        self._class_of = cache(lambda kind: kinds.get(kind).load_workload())
+        self._configurations: dict[type[Workload], list[Configuration]] = {}
+        for one in configurations:
+            self._configurations.setdefault(self._class_of(one.kind), []).append(one)
+        self._workloads = {one: one(session) for one in self._configurations}
+
+    def __enter__(self) -> Workloads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for workload in self._workloads.values():
+            workload.close()
+
+    def of(self, configuration: Configuration) -> Workload:
+        """The workload of a configuration."""
+        return self._workloads[self._class_of(configuration.kind)]
+
+    def load(self) -> list[WorkloadSummary]:
+        """Load each, and tell the listener.
+
+        Raises:
+            JoulelabError: the study cannot be run here.
+        """
+        summaries = [
+            workload.load(self._configurations[type(workload)])
+            for workload in self._workloads.values()
+        ]
+        self._session.listener.loaded(summaries)
+        return summaries
+
+    def conditions(self) -> dict[str, Any]:
+        """What the results depend on, for the manifest; what several workloads say is united."""
+        united: dict[str, Any] = {}
+        for workload in self._workloads.values():
+            for key, value in workload.conditions().items():
+                both = isinstance(value, dict) and isinstance(united.get(key), dict)
+                united[key] = {**united[key], **value} if both else value
+        return united
+
+    def latest(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
+        """Those conditions that may change from session to session."""
+        names = {name for workload in self._workloads for name in workload.may_change}
+        return {name: value for name, value in conditions.items() if name in names}
+
+    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+        """Refuse to go on where results would not fit those of earlier sessions.
+
+        Raises:
+            StoreMismatchError: says what has changed.
+        """
+        for workload in self._workloads.values():
+            workload.check_unchanged(manifest, store)
+
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Predict time and energy of the runs of some configurations, at least one."""
+        mine: dict[Workload, list[Configuration]] = {}
+        for one in configurations:
+            mine.setdefault(self.of(one), []).append(one)
+        return merged(
+            [
+                workload.predict(mine[workload], calibrator, brief=brief)
+                for workload in self._workloads.values()
+                if workload in mine
+            ]
+        )

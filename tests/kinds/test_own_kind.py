@@ -1,0 +1,183 @@
+"""A kind of experiment from outside, in one file: planned, killed, resumed, reported, exported."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from joulelab.registry import load_plugin
+from joulelab.study.kind import kinds
+from joulelab.study.results import Results
+from joulelab.study.study import Study
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_kind.py"
+RUNS = 6
+SECOND = 'noun, seconds = "sorting", 1.0'
+STUDY = """
+plugins = ["own_kind.py"]
+
+[experiment.sorting]
+kind = "sorting"
+algorithms = ["quicksort", "heapsort"]
+sizes = [1000, 5000]
+repetitions = 2
+exclude = [{ algorithm = "heapsort", size = 5000 }]
+
+[energy]
+meters = ["estimate"]
+interval_s = 0.02
+idle_s = 0.05
+cool_down_s = 0
+"""
+
+
+def forget(plugin):
+    """As in a process that has not loaded the plug-in."""
+    kinds._registered.pop("sorting", None)
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == str(plugin):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory):
+    """The example, its windows short, beside a study file that names it."""
+    folder = tmp_path_factory.mktemp("own")
+    source = EXAMPLE.read_text()
+    assert SECOND in source
+    (folder / "own_kind.py").write_text(source.replace(SECOND, SECOND.replace("1.0", "0.1")))
+    (folder / "sorting.toml").write_text(STUDY)
+    yield folder / "sorting.toml"
+    forget(folder / "own_kind.py")
+
+
+def finished(folder):
+    """The run ids of finished runs, also while another process writes."""
+    if not (folder / "runs.sqlite").exists():
+        return set()
+    with sqlite3.connect(folder / "runs.sqlite") as connection:
+        try:
+            query = "SELECT run_id FROM runs WHERE state = 'finished'"
+            return {run_id for (run_id,) in connection.execute(query)}
+        except sqlite3.OperationalError:
+            return set()
+
+
+@pytest.fixture(scope="module")
+def killed(study_file):
+    """The folder of the study, killed after a run, and the runs that had finished."""
+    folder = study_file.parent / "out"
+    command = [sys.executable, "-m", "joulelab", "run", str(study_file), "--out", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not finished(folder):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    done = finished(folder)
+    assert done
+    return folder, done
+
+
+@pytest.fixture(scope="module")
+def resumed(killed):
+    """The folder of the finished study."""
+    folder, done = killed
+    before = Results.open(folder).to_frame().set_index("run_id")
+    results = Study.load(folder).run(folder)
+    after = results.to_frame().set_index("run_id")
+    assert list(after["state"]) == ["finished"] * RUNS
+    kept = (sorted(done), ["started_at", "sorts", "energy_gross_j"])
+    assert after.loc[kept].astype(float).equals(before.loc[kept].astype(float))
+    return folder
+
+
+def test_it_is_planned_with_time_and_energy(study_file, joulelab):
+    code, out, _ = joulelab("plan", study_file, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["runs"] == RUNS
+    assert told["total"]["duration_s"] > 0
+    assert told["total"]["energy_net_j"] is not None
+
+
+def test_it_is_a_part_that_list_shows_with_its_file(study_file, joulelab):
+    plugin = study_file.parent / "own_kind.py"
+    code, out, _ = joulelab("list", "--json", "--plugin", plugin)
+    (shown,) = [one for one in json.loads(out)["kinds_of_experiment"] if one["name"] == "sorting"]
+    assert code == 0
+    assert shown["summary"] == "Sorting: algorithms x numbers of values."
+    assert shown["origin"] == str(plugin)
+
+
+def test_a_killed_study_goes_on_and_stores_what_the_function_returned(resumed):
+    frame = Results.open(resumed).to_frame()
+    assert (frame["values_sorted"] == frame["sorts"] * frame["size"]).all()
+    assert (frame["sorts"] >= 1).all()
+    assert set(frame["device"]) == {"cpu"}
+    ledger = Results.open(resumed).ledger_frame()
+    assert set(ledger["session"]) == {1, 2}
+    assert (ledger.loc[ledger["kind"] == "sorting", "runs"] != "[]").all()
+
+
+def test_the_report_shows_its_table_and_its_figure(resumed, joulelab):
+    code, out, _ = joulelab("report", resumed, "--json")
+    assert code == 0
+    (table,) = json.loads(out)["experiments"]["sorting"]["tables"].items()
+    assert table[0] == "sorting-cost"
+    assert {row["algorithm"] for row in table[1]["rows"]} == {"quicksort", "heapsort"}
+    page = (resumed / "report" / "index.html").read_text()
+    assert "Curves by algorithm." in page
+
+
+def test_the_export_has_the_numbers(resumed, joulelab):
+    code, out, _ = joulelab("export", resumed)
+    assert code == 0
+    assert {"algorithm", "size", "sorts", "values_sorted"} <= set(out.splitlines()[0].split(","))
+    assert len(out.splitlines()) == RUNS + 1
+
+
+def test_the_report_is_a_general_one_for_who_has_not_approved_of_the_plug_in(
+    resumed, joulelab, monkeypatch, tmp_path
+):
+    plugin = resumed.parent / "own_kind.py"
+    approved = os.environ["JOULELAB_APPROVED"]
+    forget(plugin)
+    monkeypatch.setenv("JOULELAB_APPROVED", str(tmp_path / "nothing"))
+    code, out, _ = joulelab("report", resumed, "--json")
+    assert code == 0
+    assert "sorting" not in kinds.names()
+    assert {"kruskal", "increase"} <= set(json.loads(out)["experiments"]["sorting"]["tables"])
+    monkeypatch.setenv("JOULELAB_APPROVED", approved)
+    _, out, _ = joulelab("report", resumed, "--json")
+    assert "sorting-cost" in json.loads(out)["experiments"]["sorting"]["tables"]
+
+
+def test_a_miniature_leaves_out_repetitions(study_file):
+    load_plugin(study_file.parent / "own_kind.py")
+    path = study_file.with_name("ten.toml")
+    path.write_text(STUDY.replace("repetitions = 2", "repetitions = 10"))
+    study = Study.load(path, scale=0.4)
+    assert study.spec.experiments()["sorting"].repetitions == 4
+    assert study.spec.miniature_in_words() == "a miniature at scale 0.4: 4 of 10 repetitions"
+
+
+def test_a_function_that_returns_what_cannot_be_stored_is_a_failed_run(study_file, tmp_path):
+    source = (study_file.parent / "own_kind.py").read_text()
+    wrong = source.replace('"sorts": sorts', '"sorts": [sorts]')
+    plugin = tmp_path / "wrong.py"
+    plugin.write_text(wrong.replace('register("sorting")', 'register("wrong")'))
+    path = tmp_path / "wrong.toml"
+    text = STUDY.replace("own_kind.py", "wrong.py").replace('kind = "sorting"', 'kind = "wrong"')
+    path.write_text(text)
+    try:
+        results = Study.load(path).run(tmp_path / "out")
+    finally:
+        kinds._registered.pop("wrong", None)
+    frame = results.to_frame()
+    assert list(frame["state"]) == ["failed"] * RUNS
+    assert "'sorts' is of type list" in frame.loc[0, "error"] or "sorts" in frame.loc[0, "error"]
