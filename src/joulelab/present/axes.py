@@ -18,14 +18,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import ticker
+from matplotlib import rcParams, ticker
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from joulelab import formats
-from joulelab.present.style import DASHED, GREY, LETTER, POINTS_PER_IN, Dash, Size
+from joulelab.present.style import DASHED, GREY, LETTER, POINTS_PER_IN, Dash, Look, Size
 
 Floats = npt.NDArray[np.float64]
 Which = Literal["x", "y"]
@@ -288,8 +288,19 @@ def _set_names(axes: Axes, which: Which, names: tuple[str, ...], size: Size) -> 
                 range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor"
             )
         else:
-            axes.set_xticks(range(len(names)), [size.wrapped(name, share) for name in names])
+            axes.set_xticks(
+                range(len(names)), [size.wrapped(name, UPRIGHT * share) for name in names]
+            )
     axes.tick_params(axis=which, length=0)
+
+
+def draw_intervals(axes: Axes, x: Axis, y: Axis, rows: pd.DataFrame, look: Look) -> None:
+    """Draw the intervals of points in both directions, where there are any."""
+    reaches = [axis.reach(rows) if axis.low or axis.high else None for axis in (x, y)]
+    if any(reach is not None for reach in reaches):
+        across, up = reaches
+        style = {"fmt": "none", "ecolor": look.colour, "elinewidth": rcParams["axes.linewidth"]}
+        axes.errorbar(x.values(rows), y.values(rows), up, across, **style)
 
 
 def draw_reference(axes: Axes, one: Reference, size: Size) -> Mapping[str, Artist]:

@@ -65,7 +65,6 @@ def stacked_bars(
                 (5, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=size.small_pt,
             )
         if len(there) == 1:
             canvas.entries.clear()
@@ -174,7 +173,6 @@ def share_bars(
                 transform=axes.transAxes,
                 ha="right",
                 va="top",
-                fontsize=size.small_pt,
             )
         canvas.finish((), "y")
     return canvas.figure

@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
-from joulelab.present.axes import Axis, Floats, Reference
+from joulelab.present.axes import Axis, Reference, draw_intervals
 from joulelab.present.labels import name_end, part
 from joulelab.present.panels import (
     PANEL_HEIGHTS_IN,
@@ -43,9 +43,11 @@ from joulelab.present.panels import (
     Panel,
     Panels,
     as_panels,
+    complete,
     group_looks,
+    parts,
 )
-from joulelab.present.style import GREY, Look, Size, Width, styled
+from joulelab.present.style import GREY, SOLID, Look, Size, Width, styled
 
 ABSENT: Mapping[str, Any] = {"line": "", "marked": True, "hollow": "", "name": ""}
 """What a point has where its column is absent."""
@@ -88,45 +90,36 @@ def curves(
     Raises:
         UsageError: there is no point.
     """
-    shown = [_complete(one) for one in as_panels(panels, x, y)]
-    steps = step if isinstance(step, Mapping) else {}
-    every = step if isinstance(step, str) else None
+    shown = [complete(one, ABSENT) for one in as_panels(panels, x, y)]
     by_line = group_looks(shown, "line", looks)
+    steps = step if isinstance(step, Mapping) else dict.fromkeys(by_line, step)
     with styled(width) as size:
         canvas = Canvas(shown, width, size, columns, _height_in(shown, width, size))
         names = []
         for axes, panel in canvas:
-            for line, rows in panel.rows.groupby("line", sort=False):
-                look = by_line[str(line)]
-                drawn = _curve(axes, panel, rows, look, steps.get(str(line), every), size)
-                drawn.set_label(str(line))
+            for line, rows in parts(panel.rows, "line"):
+                drawn = _curve(axes, panel, rows, by_line[line], steps.get(line), size)
+                drawn.set_label(line)
                 if line:
-                    canvas.entries.setdefault(str(line), _key(drawn, look))
+                    canvas.entries.setdefault(line, _key(drawn, by_line[line]))
             names.append(_name(axes, panel, by_line, size))
             if not panel.rows[panel.axes[1].of].notna().any():
-                _say_unknown(axes)
-        why = {str(reason): None for one in shown for reason in one.rows["hollow"] if reason}
-        for reason in why:
-            style: dict[str, Any] = {"marker": "o", "color": GREY, "markerfacecolor": "white"}
+                middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center"}
+                axes.text(0.5, 0.5, "no known value", color=GREY, **middle)
+        for reason in dict.fromkeys(why for one in shown for why in one.rows["hollow"] if why):
+            style = Look(GREY, hollow=True).marks()
             canvas.entries[reason] = Line2D([], [], linestyle="none", **style)
         if any(names):
             canvas.entries.clear()
-        canvas.finish(references, "y" if x.names or every else "both")
+        canvas.finish(references, "y" if x.names else "both")
         for (axes, _), those in zip(canvas, names, strict=True):
             part(axes, those)
     return canvas.figure
 
 
-def _complete(panel: Panel) -> Panel:
-    """A panel whose rows have all columns."""
-    absent = {name: none for name, none in ABSENT.items() if name not in panel.rows}
-    rows = panel.rows.assign(**absent)
-    return replace(panel, rows=rows.assign(line=rows["line"].astype(str)))
-
-
 def _height_in(panels: Sequence[Panel], width: Width, size: Size) -> float | None:
     """The height of a panel, so that all names have room one above another, and below it."""
-    written = [size.wrapped(str(name), NAMES) for one in panels for name in _ends(one)["name"]]
+    written = [size.wrapped(name, NAMES) for one in panels for name in _ends(one)["name"]]
     if not written:
         return None
     several = max(len(_ends(one)) for one in panels)
@@ -148,92 +141,45 @@ def _curve(
     x, y = panel.axes
     places, values = x.values(rows), y.values(rows)
     marked = rows["marked"].to_numpy(bool)
-    hollow = (rows["hollow"] != "").to_numpy(bool) | look.hollow
-    named = bool(rows["name"].any())
-    if y.low or y.high:
-        _spread(axes, places, values, y.reach(rows), look, size, band=not marked.all(), step=step)
-    pale = bool(panel.rows["name"].any())
-    filled = np.flatnonzero(marked & ~hollow)
-    marker_pt = size.marker_pt * (1.2 if not marked.all() else 1.0 if look.dash else LARGER)
-    style: dict[str, Any] = {
-        "marker": look.marker if marked.any() else "",
-        "markersize": marker_pt if named or not pale else 0.5 * marker_pt,
-        "markeredgecolor": look.colour,
-    }
+    empty = marked & (rows["hollow"] != "").to_numpy(bool)
+    if marked.all():
+        draw_intervals(axes, x, y, rows, look)
+    elif y.low or y.high:
+        below, above = y.reach(rows)
+        band: dict[str, Any] = {"color": look.colour, "alpha": 0.22, "linewidth": 0, "step": step}
+        axes.fill_between(places, values - below, values + above, **band)
+    beside = bool(panel.rows["name"].any())  # many lines, which are thin and pale
+    larger = 1.0 if look.dash else LARGER
+    if beside and not rows["name"].any():
+        larger = 0.5
+    style = look.marks() | {"markersize": larger * size.marker_pt}
     (line,) = axes.plot(
         places,
         values,
-        color=to_rgba(look.colour, 0.5 if pale else 1.0),
-        linestyle=look.dash if look.dash and not pale else "-" if look.dash else "none",
-        linewidth=size.thin_pt if pale or len(rows) > MOST_POINTS else size.line_pt,
-        drawstyle=f"steps-{step}" if step else "default",
-        markevery=[int(place) for place in filled],
-        markerfacecolor=look.colour,
-        markeredgewidth=size.thin_pt,
-        clip_on=not x.limits,
-        zorder=3 if look.dash else 2,
-        **style,
+        **style
+        | {
+            "color": to_rgba(look.colour, 0.5 if beside else 1.0),
+            "markerfacecolor": look.colour,
+            "linestyle": "none" if look.dash is None else SOLID if beside else look.dash,
+            "linewidth": size.thin_pt if beside or len(rows) > MOST_POINTS else size.line_pt,
+            "drawstyle": f"steps-{step}" if step else "default",
+            "markevery": np.flatnonzero(marked & ~empty).tolist(),
+            "clip_on": not x.limits,
+            "zorder": 3 if look.dash else 2,
+        },
     )
-    empty = marked & hollow
     if empty.any():
-        axes.plot(
-            places[empty],
-            values[empty],
-            linestyle="none",
-            markerfacecolor="white",
-            zorder=4 if look.dash else 2.5,
-            **style,
-        )
+        style |= replace(look, hollow=True).marks()
+        axes.plot(places[empty], values[empty], linestyle="none", zorder=3, **style)
     return line
 
 
-def _spread(
-    axes: Axes,
-    places: Floats,
-    values: Floats,
-    reach: Floats,
-    look: Look,
-    size: Size,
-    *,
-    band: bool,
-    step: Step | None,
-) -> None:
-    """The intervals of a line."""
-    if band:
-        axes.fill_between(
-            places,
-            values - reach[0],
-            values + reach[1],
-            step=step,
-            color=look.colour,
-            alpha=0.22,
-            linewidth=0,
-        )
-    elif reach.any():
-        axes.errorbar(
-            places,
-            values,
-            yerr=reach,
-            fmt="none",
-            ecolor=look.colour,
-            elinewidth=size.thin_pt,
-            capsize=0.4 * size.marker_pt,
-            capthick=size.thin_pt,
-        )
-
-
 def _key(line: Line2D, look: Look) -> Line2D:
-    """How a line looks in the legend: with its marker, whichever points have one."""
-    return Line2D(
-        [],
-        [],
-        color=line.get_color(),
-        linestyle=look.dash or "none",
-        linewidth=line.get_linewidth(),
-        marker=line.get_marker(),
-        markersize=line.get_markersize(),
-        markeredgecolor=line.get_markeredgecolor(),
-    )
+    """How a line looks in the legend: with its marker, if any point has one."""
+    style = look.marks() | {"markersize": line.get_markersize()}
+    if not line.get_markevery():
+        style["marker"] = ""
+    return Line2D([], [], linestyle=look.dash or "none", linewidth=line.get_linewidth(), **style)
 
 
 def _name(axes: Axes, panel: Panel, looks: Mapping[str, Look], size: Size) -> list[Annotation]:
@@ -243,13 +189,9 @@ def _name(axes: Axes, panel: Panel, looks: Mapping[str, Look], size: Size) -> li
         name_end(
             axes,
             (float(row[x.of]), float(row[y.of])),
-            size.wrapped(str(row["name"]), NAMES),
-            looks[str(row["line"])].colour,
+            size.wrapped(row["name"], NAMES),
+            looks[row["line"]].colour,
             size,
         )
         for row in _ends(panel).to_dict("records")
     ]
-
-
-def _say_unknown(axes: Axes) -> None:
-    axes.text(0.5, 0.5, "no known value", transform=axes.transAxes, ha="center", color=GREY)

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from joulelab.present.panels import lettered
 from joulelab.present.style import (
     GREY,
-    INK,
     PALE,
     Look,
     Size,
@@ -86,8 +85,7 @@ def dimension_figure(
             _cube(cube, search, known[search.title], size)
             cube.set_title(titles[number])
             _response(curve, response, search, known[search.title], size)
-            if column:
-                curve.set_ylabel("")
+            curve.set_ylabel("" if column else "response")
     return figure
 
 
@@ -106,53 +104,46 @@ def projected(points: Floats) -> Floats:
 
 def _cube(axes: Axes, search: Tried, look: Look, size: Size) -> None:
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
-    edges = [
-        (one, other)
-        for one, other in itertools.combinations(corners, 2)
-        if np.abs(one - other).sum() == 1
-    ]
-    lines = projected(np.array(edges))
-    axes.add_collection(LineCollection(list(lines), colors=GREY, linewidths=size.thin_pt))
-    floor = search.points * (1.0, 1.0, 0.0)
-    front = search.points * (1.0, 0.0, 0.0)
-    shadows = projected(np.stack([search.points, floor, front], axis=1))
-    axes.add_collection(
-        LineCollection(list(shadows), colors=look.colour, linewidths=size.thin_pt, alpha=0.3)
-    )
-    axes.plot(
-        *projected(search.points).T,
-        linestyle="none",
-        marker=look.marker,
-        color=look.colour,
-        markersize=size.marker_pt,
-        markeredgecolor="white",
-        markeredgewidth=0.3,
-        label="rounds",
-        zorder=3,
-    )
-    _values_tried(axes, search, look, size)
-    axes.set_xlim(-AROUND, 1 + ACROSS + AROUND)
+    pairs = itertools.combinations(corners, 2)
+    edges = [pair for pair in pairs if np.abs(pair[0] - pair[1]).sum() == 1]
+    floor, front = search.points * (1.0, 1.0, 0.0), search.points * (1.0, 0.0, 0.0)
+    shadows = np.stack([search.points, floor, front], axis=1)
+    for lines, style in (
+        (np.array(edges), {"colors": GREY}),
+        (shadows, {"colors": look.colour, "alpha": 0.3}),
+    ):
+        axes.add_collection(
+            LineCollection(list(projected(lines)), linewidths=size.thin_pt, **style)
+        )
+    _rounds(axes, projected(search.points), search, look, size)
     axes.set_ylim(-2 * AROUND, 1 + UPWARDS + AROUND)
     axes.set_axis_off()
-    small: dict[str, Any] = {"fontsize": size.small_pt, "color": INK}
-    axes.text(1 + ACROSS / 2 + 0.05, UPWARDS / 2 - 0.02, "x2", ha="left", va="top", **small)
-    axes.text(-0.03, 0.5, "x3", ha="right", va="center", **small)
+    axes.text(1 + ACROSS / 2 + 0.05, UPWARDS / 2 - 0.02, "x2", ha="left", va="top")
+    axes.text(-0.03, 0.5, "x3", ha="right", va="center")
 
 
-def _values_tried(axes: Axes, search: Tried, look: Look, size: Size) -> None:
-    """A tick a round on the axis of the important variable, at the bottom of the axes."""
+def _rounds(axes: Axes, places: Floats, search: Tried, look: Look, size: Size) -> None:
+    """A marker a round, and a tick for it on the axis of the important variable, at the bottom."""
+    style: dict[str, Any] = {"linestyle": "none", "color": look.colour, "clip_on": False}
+    axes.plot(
+        *places.T,
+        marker=look.marker,
+        label="rounds",
+        zorder=3,
+        **style,
+    )
     axes.plot(
         search.points[:, 0],
         np.zeros(len(search.points)),
-        linestyle="none",
         marker="|",
-        color=look.colour,
+        markeredgecolor=look.colour,
         markersize=2.2 * size.marker_pt,
         markeredgewidth=size.line_pt,
         label="values tried",
-        clip_on=False,
         zorder=4,
+        **style,
     )
+    axes.set_xlim(-AROUND, 1 + ACROSS + AROUND)
 
 
 def _response(
@@ -161,31 +152,9 @@ def _response(
     x1 = np.linspace(0.0, 1.0, 401)
     axes.plot(x1, response(x1), color=GREY, label="response")
     axes.vlines(search.points[:, 0], 0, search.responses, color=PALE, linewidth=size.thin_pt)
-    axes.plot(
-        search.points[:, 0],
-        search.responses,
-        linestyle="none",
-        marker=look.marker,
-        color=look.colour,
-        markersize=size.marker_pt,
-        markeredgecolor="white",
-        markeredgewidth=0.3,
-        label="rounds",
-        clip_on=False,
-        zorder=3,
-    )
-    _values_tried(axes, search, look, size)
-    axes.set_xlim(-AROUND, 1 + ACROSS + AROUND)
+    _rounds(axes, np.stack([search.points[:, 0], search.responses], axis=1), search, look, size)
     axes.set_ylim(0, 1.1)
     axes.set_xticks([0, 0.5, 1])
     axes.set_xlabel("x1, the variable that matters", x=(0.5 + AROUND) / (1 + ACROSS + 2 * AROUND))
-    axes.set_ylabel("response")
     axes.spines["bottom"].set_bounds(0, 1)
-    axes.text(
-        1 + AROUND,
-        0.95,
-        search.said,
-        va="top",
-        fontsize=size.small_pt,
-        linespacing=1.25,
-    )
+    axes.text(1 + AROUND, 0.95, search.said, va="top", linespacing=1.25)

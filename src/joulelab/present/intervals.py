@@ -40,11 +40,20 @@ from joulelab.present.panels import (
     Panel,
     Panels,
     as_panels,
+    complete,
     group_looks,
     require_drawable,
 )
 from joulelab.present.style import BLACK, GREY, VERMILLION, Look, Size, Width, styled
 
+ABSENT: Mapping[str, Any] = {
+    "row": "",
+    "group": "",
+    "inner_low": np.nan,
+    "inner_high": np.nan,
+    "second": np.nan,
+}
+"""What a row has where its column is absent."""
 NAMES = 0.3
 """Share of the width for the names of the rows, of one panel or of the first of several."""
 APART = 0.36
@@ -80,7 +89,7 @@ def intervals(
         UsageError: no value is known.
     """
     y = Axis("", "")
-    shown = [_complete(one) for one in as_panels(panels, x, y)]
+    shown = [complete(one, ABSENT) for one in as_panels(panels, x, y)]
     require_drawable(sum(int(one.rows[x.of].notna().sum()) for one in shown), x)
     rows = list(order) or list(dict.fromkeys(name for one in shown for name in one.rows["row"]))
     if said is not None:
@@ -99,21 +108,12 @@ def intervals(
                 at = np.array([rows.index(name) for name in those["row"]]) + aside
                 _draw(axes, panel, those, at, look, said, size)
                 if group:
-                    key = Line2D([], [], color=look.colour, marker=look.marker, linestyle="none")
-                    canvas.entries[group] = key
+                    canvas.entries[group] = Line2D([], [], linestyle="none", **look.marks())
         canvas.entries |= _legend(legend or {}, by_group[next(iter(by_group))], size)
         canvas.finish(references, "x")
         for axes, _ in canvas:
             axes.invert_yaxis()
     return canvas.figure
-
-
-def _complete(panel: Panel) -> Panel:
-    """A panel whose rows have all columns."""
-    absent = dict.fromkeys({"inner_low", "inner_high", "second"} - {*panel.rows}, np.nan)
-    rows = panel.rows.assign(**absent)
-    group = rows["group"].astype(str) if "group" in rows else ""
-    return replace(panel, rows=rows.assign(group=group, row=rows["row"].astype(str)))
 
 
 def _draw(
@@ -129,16 +129,9 @@ def _draw(
     values, reach = x.values(rows), x.reach(rows)
     inner = rows[["inner_low", "inner_high"]].to_numpy(float)
     boxed = np.isfinite(inner).all(axis=1)
-    axes.errorbar(
-        values,
-        at,
-        xerr=reach if reach.any() else None,
-        linestyle="none",
-        ecolor=look.colour,
-        elinewidth=size.line_pt,
-        capsize=0 if boxed.any() else 0.5 * size.marker_pt,
-        **_dot(look, boxed=bool(boxed.any()), size=size),
-    )
+    style: dict[str, Any] = {"linestyle": "none", "elinewidth": size.line_pt}
+    style |= _dot(look, boxed=bool(boxed.any()))
+    axes.errorbar(values, at, xerr=reach if reach.any() else None, ecolor=look.colour, **style)
     axes.barh(at[boxed], np.diff(inner[boxed])[:, 0], 0.4, inner[boxed, 0], color=look.colour)
     axes.vlines(rows["second"], at - 0.25, at + 0.25, color=VERMILLION, lw=size.line_pt, zorder=3)
     for value, reaches, place in zip(values, values + reach[1], at, strict=True):
@@ -151,22 +144,14 @@ def _draw(
             xycoords="data" if known else ("axes fraction", "data"),
             textcoords="offset points",
             va="center",
-            fontsize=size.small_pt,
             color=None if known else GREY,
         )
 
 
-def _dot(look: Look, *, boxed: bool, size: Size) -> dict[str, Any]:
-    """How a value looks: white on its bar, where there is one."""
-    return {
-        "marker": "D" if boxed else look.marker,
-        "color": look.colour,
-        "markersize": size.marker_pt,
-        "markerfacecolor": "white" if boxed else look.colour,
-        "markeredgecolor": BLACK if boxed else "white",
-        "markeredgewidth": size.thin_pt if boxed else 0.4,
-        "zorder": 4,
-    }
+def _dot(look: Look, *, boxed: bool) -> dict[str, Any]:
+    """How a value looks: a white diamond on its bar, where there is one."""
+    on_bar = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": BLACK}
+    return look.marks() | {"zorder": 4} | (on_bar if boxed else {})
 
 
 def _legend(said: Mapping[str, str], look: Look, size: Size) -> dict[str, Artist]:
@@ -174,7 +159,9 @@ def _legend(said: Mapping[str, str], look: Look, size: Size) -> dict[str, Artist
     keys: dict[str, Artist] = {
         "interval": Line2D([], [], color=look.colour, linewidth=size.line_pt),
         "inner": Patch(facecolor=look.colour),
-        "second": Line2D([], [], color=VERMILLION, linestyle="none", marker="|", markersize=7),
-        "value": Line2D([], [], linestyle="none", **_dot(look, boxed="inner" in said, size=size)),
+        "second": Line2D(
+            [], [], color=VERMILLION, linestyle="none", marker="|", mec=VERMILLION, ms=7
+        ),
+        "value": Line2D([], [], linestyle="none", **_dot(look, boxed="inner" in said)),
     }
     return {said[what]: key for what, key in keys.items() if what in said}

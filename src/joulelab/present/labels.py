@@ -194,7 +194,6 @@ def name_end(
         end,
         (1.03, 0.5),
         textcoords="axes fraction",
-        fontsize=size.small_pt,
         color=colour,
         va="center",
         linespacing=1.0,
@@ -261,8 +260,4 @@ def legend_above(figure: Figure, entries: Mapping[str, Artist], size: Size) -> N
         names,
         loc="outside upper center",
         ncols=columns,
-        handlelength=2.6,
-        handletextpad=0.5,
-        columnspacing=1.2,
-        borderaxespad=0.0,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -73,6 +74,26 @@ def as_panels(given: Panels, x: Axis, y: Axis) -> list[Panel]:
     made = [replace(one, x=one.x or x, y=one.y or y) for one in given]
     require_drawable(sum(len(one.rows) for one in made), x, y)
     return made
+
+
+def complete(panel: Panel, absent: Mapping[str, Any]) -> Panel:
+    """The panel with all columns: those that are absent hold one value throughout.
+
+    A column that holds words holds nothing else.
+    """
+    rows = panel.rows.copy()
+    for name, value in absent.items():
+        if name not in rows:
+            rows[name] = value
+        elif isinstance(value, str):
+            rows[name] = rows[name].fillna("").astype(str)
+    return replace(panel, rows=rows)
+
+
+def parts(rows: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows by their value in a column of words, in order of appearance."""
+    for name, those in rows.groupby(column, sort=False):
+        yield str(name), those
 
 
 def known(panels: Iterable[Panel], x: Axis, y: Axis) -> list[Panel]:

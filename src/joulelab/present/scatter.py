@@ -31,9 +31,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from joulelab.present.axes import Axis, Floats, Reference
+from joulelab.present.axes import Axis, Floats, Reference, draw_intervals
 from joulelab.present.labels import name_points, spread
-from joulelab.present.panels import Canvas, Panel, Panels, as_panels, group_looks, known
+from joulelab.present.panels import (
+    Canvas,
+    Panel,
+    Panels,
+    as_panels,
+    complete,
+    group_looks,
+    known,
+    parts,
+)
 from joulelab.present.style import (
     BLACK,
     DASHED,
@@ -81,45 +90,36 @@ def scatter(
     Raises:
         UsageError: there is no point.
     """
-    shown = [_complete(one) for one in known(as_panels(panels, x, y), x, y)]
+    shown = [_roomy(complete(one, ABSENT)) for one in known(as_panels(panels, x, y), x, y)]
     groups = group_looks(shown, "group", looks)
     with styled(width) as size:
         canvas = Canvas(shown, width, size, columns, height_in)
         for axes, panel in canvas:
-            for _, rows in panel.rows.groupby("joined", sort=False):
-                if rows["joined"].iloc[0] != ABSENT["joined"]:
-                    axes.plot(
-                        *_places(panel, rows), color=GREY, lw=size.thin_pt, alpha=0.6, zorder=1
-                    )
-            for group, rows in panel.rows.groupby("group", sort=False):
-                line = _points(axes, panel, rows, groups[str(group)], size)
-                if group != ABSENT["group"]:
-                    line.set_label(str(group))
-                    canvas.entries.setdefault(str(group), line)
+            for name, rows in parts(panel.rows, "joined"):
+                if name:
+                    style: dict[str, Any] = {"color": GREY, "alpha": 0.6, "zorder": 1}
+                    axes.plot(*_places(panel, rows), linewidth=size.thin_pt, **style)
+            for group, rows in parts(panel.rows, "group"):
+                line = _points(axes, panel, rows, groups[group], size)
+                line.set_label(group)
+                if group:
+                    canvas.entries.setdefault(group, line)
             if panel.rows["front"].any():
                 canvas.entries[FRONT] = _front(axes, panel, size)
         canvas.finish(references)
         for axes, panel in canvas:
             _mark(axes, panel, groups)
-            name_points(
-                axes, np.stack(_places(panel, panel.rows), axis=1), list(panel.rows["name"]), size
-            )
+            places = np.stack(_places(panel, panel.rows), axis=1)
+            name_points(axes, places, list(panel.rows["name"]), size)
     return canvas.figure
 
 
-def _complete(panel: Panel) -> Panel:
-    """A panel whose rows have all columns, and whose axes have room for the names of its points."""
-    absent = {name: none for name, none in ABSENT.items() if name not in panel.rows}
-    rows = panel.rows.assign(**absent)
-    rows = rows.assign(
-        group=rows["group"].astype(str),
-        front=rows["front"].astype(bool),
-        name=rows["name"].fillna(""),
-    )
-    if not rows["name"].any():
-        return replace(panel, rows=rows)
-    roomy = [replace(axis, room=max(axis.room, NAMED_ROOM)) for axis in panel.axes]
-    return replace(panel, rows=rows, x=roomy[0], y=roomy[1])
+def _roomy(panel: Panel) -> Panel:
+    """A panel whose axes have room for the names of its points."""
+    if not panel.rows["name"].any():
+        return panel
+    x, y = (replace(axis, room=max(axis.room, NAMED_ROOM)) for axis in panel.axes)
+    return replace(panel, x=x, y=y)
 
 
 def _places(panel: Panel, rows: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -130,33 +130,14 @@ def _places(panel: Panel, rows: pd.DataFrame) -> tuple[Floats, Floats]:
 
 def _points(axes: Axes, panel: Panel, rows: pd.DataFrame, look: Look, size: Size) -> Line2D:
     """Markers with their intervals; very many are small, and an image within a vector file."""
-    x, y = panel.axes
     many = len(panel.rows) > MOST_VECTOR_POINTS
-    alone = len(rows) == len(panel.rows)  # of one colour they need no edges to be told apart
-    places = _places(panel, rows)
-    across, up = x.reach(rows), y.reach(rows)
-    if across.any() or up.any():
-        axes.errorbar(
-            *places,
-            yerr=up if up.any() else None,
-            xerr=across if across.any() else None,
-            fmt="none",
-            ecolor=look.colour,
-            elinewidth=size.thin_pt,
-        )
-    (line,) = axes.plot(
-        *places,
-        linestyle="none",
-        marker=look.marker,
-        markersize=(0.7 if many else 1.0) * size.marker_pt,
-        markeredgecolor=look.colour if look.hollow or alone else "white",
-        markeredgewidth=size.thin_pt if look.hollow else 0.2 if many else 0.4,
-        color=look.colour,
-        markerfacecolor="white" if look.hollow else look.colour,
-        alpha=0.85 if many else 1.0,
-        rasterized=many,
-        zorder=3,
-    )
+    draw_intervals(axes, *panel.axes, rows, look)
+    style: dict[str, Any] = {"linestyle": "none", "rasterized": many, "zorder": 3} | look.marks()
+    if len(rows) == len(panel.rows):  # of one look, they need no edges to be told apart
+        style["markeredgecolor"] = look.colour
+    if many:
+        style |= {"markersize": 0.7 * size.marker_pt, "markeredgewidth": 0.2, "alpha": 0.85}
+    (line,) = axes.plot(*_places(panel, rows), **style)
     return line
 
 
@@ -183,7 +164,7 @@ def _front(axes: Axes, panel: Panel, size: Size) -> Line2D:
 def _mark(axes: Axes, panel: Panel, groups: Mapping[str, Look]) -> None:
     """Name groups above their middle, in a strip that is kept free of points."""
     marks = panel.rows.drop_duplicates("group").set_index("group")["mark"]
-    marks = marks[marks != ABSENT["mark"]]
+    marks = marks[marks != ""]
     if not len(marks):
         return
     low, high = axes.get_ylim()

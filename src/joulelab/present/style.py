@@ -122,6 +122,11 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.0,
+    "lines.markeredgecolor": "white",
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     # Whole outlines of the letters used, which printers ask for, in place of Type 3.
@@ -155,6 +160,13 @@ class Look:
     hatch: str = ""
     hollow: bool = False
 
+    def marks(self) -> dict[str, Any]:
+        """How its markers are drawn, in matplotlib's words."""
+        style = {"marker": self.marker, "color": self.colour}
+        if self.hollow:
+            style |= {"markerfacecolor": "white", "markeredgecolor": self.colour}
+        return style
+
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
     """A look for each label, in order of appearance.
@@ -187,7 +199,7 @@ def styled(width: Width = "screen") -> Iterator[Size]:
     size = SIZES[width]
     sized = {
         "figure.dpi": size.dpi,
-        "font.size": size.text_pt,
+        "font.size": size.small_pt,
         "axes.titlesize": size.text_pt,
         "axes.labelsize": size.text_pt,
         "xtick.labelsize": size.small_pt,
@@ -195,6 +207,7 @@ def styled(width: Width = "screen") -> Iterator[Size]:
         "legend.fontsize": size.small_pt,
         "lines.linewidth": size.line_pt,
         "lines.markersize": size.marker_pt,
+        "lines.markeredgewidth": 0.7 * size.thin_pt,
         "axes.linewidth": size.thin_pt,
         "grid.linewidth": size.thin_pt,
         "xtick.major.width": size.thin_pt,
