@@ -13,9 +13,8 @@ from joulelab.cli.output import say
 from joulelab.energy.reading import Status
 from joulelab.present import Column, Part, Remark, Table, View, words
 from joulelab.study.listener import Listener
-from joulelab.study.plan import Plan
+from joulelab.study.plan import DONE, Plan
 from joulelab.study.prediction import Cost, Prediction
-from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+
 from joulelab import formats
 from joulelab.analysis.assumptions import normality, qq
 from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.trade_off import Clusters, clusters, pareto
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
-from joulelab.report import figures
+from joulelab.present.axes import Axis, Reference, percent_tick
+from joulelab.present.bars import histogram
+from joulelab.present.intervals import intervals
+from joulelab.present.parts import Width
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLACK, SOLID, VERMILLION
 from joulelab.report.effects import FIXED, SIGNIFICANT_P, STRATEGY, effects, sentence
 from joulelab.report.experiment import Experiment, energy_column
-from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
 
+ACCURACY_AXIS = Axis("accuracy", "accuracy on the test images", bounds=(0, 1))
 MOST_DRAWN = 200
 """With more configurations no figure has room for the names."""
 MOST = 0.5
@@ -121,8 +131,7 @@ def energy_by_configuration(experiment: Experiment) -> Figure:
     """Mean energy of each configuration."""
     rows = variations(experiment).frame
     check_drawn(len(rows))
-    bars = rows.rename(columns={"std_j": "spread_j"})
-    least, most = bars.iloc[0], bars.iloc[-1]
+    least, most = rows.iloc[0], rows.iloc[-1]
     note = (
         f"Mean {experiment.energy.name} of a training over all its rounds and repetitions "
         f"({experiment.energy.status}){_bound(experiment)}."
@@ -131,10 +140,15 @@ def energy_by_configuration(experiment: Experiment) -> Figure:
         f"Mean energy from {formats.joules(least['mean_j'])} ({least['configuration']}) to "
         f"{formats.joules(most['mean_j'])} ({most['configuration']})."
     )
-    label = f"mean {experiment.energy.label}"
-    return Figure(
-        lambda _: figures.energy_bars(bars, label, "standard deviation of the runs"), note, alt
+    bars = rows.assign(
+        row=rows["configuration"],
+        low_j=rows["mean_j"] - rows["std_j"],
+        high_j=rows["mean_j"] + rows["std_j"],
     )
+    spread = "\nwhiskers: standard deviation of the runs" if (rows["std_j"] > 0).any() else ""
+    label = f"mean {experiment.energy.label}{spread}"
+    axis = Axis("mean_j", label, units=formats.ENERGY, low="low_j", high="high_j", from_zero=True)
+    return Figure(lambda width: intervals(bars, axis, said=formats.joules, width=width), note, alt)
 
 
 def _bound(experiment: Experiment) -> str:
@@ -179,13 +193,13 @@ def trade_off(experiment: Experiment) -> Figure:
         f"{formats.joules(one['energy_j'])} at accuracy {formats.accuracy(one['accuracy'])} to "
         f"{formats.joules(other['energy_j'])} at {formats.accuracy(other['accuracy'])}."
     )
+    counts = means["group"].map(means["group"].value_counts()).map(" ({:,})".format)
+    points = means.assign(group=means["group"] + counts, front=means["on_front"])
     # The groups of little energy first.
-    order = means.groupby("group")["energy_j"].mean().rank()
-    points = means.sort_values("group", key=lambda group: group.map(order), kind="stable")
-    cloud = Cloud(points, front)
-    return Figure(
-        lambda width: trade_off_figure({"": cloud}, experiment.energy.label, width), note, alt
-    )
+    order = points.groupby("group")["energy_j"].mean().rank()
+    points = points.sort_values("group", key=lambda group: group.map(order), kind="stable")
+    axis = Axis("energy_j", experiment.energy.label, units=formats.ENERGY, reversed=True)
+    return Figure(lambda width: scatter(points, axis, ACCURACY_AXIS, width=width), note, alt)
 
 
 @figure("variation", "Variation of energy within a configuration")
@@ -208,6 +222,25 @@ def variation_histogram(experiment: Experiment) -> Figure:
     )
 
 
+def variation_figure(samples: Mapping[str, Sequence[float]], energy: str, width: Width) -> Drawing:
+    """A histogram of coefficients of variation.
+
+    Args:
+        samples: coefficients by data set, NaN where unknown.
+        energy: what varies, for instance ``"net energy (estimated)"``.
+        width: of the figure.
+    """
+    mean = float(np.nanmean(np.concatenate([np.asarray(one, float) for one in samples.values()])))
+    said = f"mean {formats.at_scale(mean, 0.01)} %"
+    return histogram(
+        samples,
+        Axis("cv", f"coefficient of variation of the {energy}", form=percent_tick),
+        "configurations",
+        references=[Reference(said, x=mean, colour=BLACK)],
+        width=width,
+    )
+
+
 @figure("quantiles", "Distribution of the energies", folded=True)
 def quantile_plot(experiment: Experiment) -> Figure:
     """Q-Q plot of the energies."""
@@ -215,14 +248,19 @@ def quantile_plot(experiment: Experiment) -> Figure:
     if points.reason:
         raise Unavailable(f"{points.reason}.")
     said = _normality_words(experiment)
+    line = Reference(
+        "normal distribution",
+        at=lambda quantile: points.intercept + points.slope * quantile,
+        colour=VERMILLION,
+        dash=SOLID,
+    )
     return Figure(
-        lambda width: figures.quantile_plot(
-            list(points.points["quantile"]),
-            list(points.points["value"]),
-            points.slope,
-            points.intercept,
-            experiment.energy.label,
-            width,
+        lambda width: scatter(
+            points.points,
+            Axis("quantile", "quantile of the standard normal distribution"),
+            Axis("value", experiment.energy.label, units=formats.ENERGY),
+            references=[line],
+            width=width,
         ),
         f"Q-Q plot of all runs. {said}",
         f"Q-Q plot. {said}",

@@ -10,8 +10,9 @@ import pandas as pd
 from joulelab import formats
 from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, table, words
+from joulelab.present.axes import Axis
+from joulelab.present.bars import stacked_bars
 from joulelab.present.parts import Row, Tone
-from joulelab.report import figures
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.study.results import Results
 
@@ -170,9 +171,16 @@ def ledger_bars(study: ReportedStudy) -> Figure:
         f"{row['kind']} {formats.percent((row['kept_j'] + row['lost_j']) / total_j, 0)}"
         for row in parts.to_dict("records")
     )
-    label = f"gross energy, {{unit}} ({energy.status})"
+    bars = parts.assign(row=parts["kind"], sum_j=parts["kept_j"] + parts["lost_j"])
+    axis = Axis("sum_j", f"gross energy, {{unit}} ({energy.status})", units=formats.ENERGY)
     return Figure(
-        lambda _: figures.ledger_bars(parts, label),
+        lambda width: stacked_bars(
+            bars,
+            axis,
+            {"kept": "kept_j", "failed or interrupted": "lost_j"},
+            lambda sum_j: f"{formats.joules(sum_j)}, {formats.percent(sum_j / total_j, 0)}",
+            width=width,
+        ),
         "Gross energy by kind of work, idle power included.",
         f"Bars: {said}.",
     )

@@ -9,18 +9,17 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.convergence import convergence, running_best
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.files import safe_name
 from joulelab.present import Figure, Omitted, Unavailable, figure
+from joulelab.present.axes import Axis
+from joulelab.present.dimension import Tried, dimension_figure
+from joulelab.present.scatter import scatter
 from joulelab.report.effects import STRATEGY
-from joulelab.report.energy import found_clusters
+from joulelab.report.energy import ACCURACY_AXIS, found_clusters, variation_figure
 from joulelab.report.experiment import Experiment, whole_numbers
-from joulelab.report.paper.convergence_figure import Curve, convergence_figure
-from joulelab.report.paper.dimension_figure import effective_dimension_figure
-from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
 from joulelab.report.paper_tables import COUNT, PaperStudies, more_first
-from joulelab.report.search import rounds
+from joulelab.report.search import convergence_figure, convergence_panels, convergence_words, rounds
 from joulelab.tuning.effective_dimension import effective_dimension
 
 PUBLISHED = {("fashion-mnist", 5): 3, ("cifar10", 5): 4, ("fashion-mnist", 3): 5, ("cifar10", 3): 6}
@@ -59,26 +58,14 @@ def _convergence(search: Experiment) -> Iterator[Figure | Omitted]:
 
 def _convergence_of(search: Experiment, found: pd.DataFrame) -> Figure:
     others = [name for name in search.factors if name not in (STRATEGY, COUNT)]
-    by = [*others, STRATEGY]
-    optima = convergence(found, by=by).dropna(subset=["optimum_round"])
-    if not len(optima):
-        raise Unavailable("no round has a score yet.")
-    best = running_best(found, by=by)
-    panels: dict[str, list[Curve]] = {}
-    for row in optima.to_dict("records"):
-        here = (best[by] == pd.Series({name: row[name] for name in by})).all(axis=1)
-        panel = ", ".join(formats.level(row[name]) for name in others)
-        curve = Curve(
-            str(row[STRATEGY]), list(best.loc[here, "running_best"]), int(row["optimum_round"])
-        )
-        panels.setdefault(panel, []).append(curve)
-    said = "; ".join(
-        f"{panel}: "
-        + ", ".join(
-            f"{c.label} {formats.accuracy(c.best[-1])} in round {c.optimum_round}" for c in cs
-        )
-        for panel, cs in panels.items()
+    panels = convergence_panels(
+        search,
+        found,
+        lambda levels: ", ".join(formats.level(levels[name]) for name in others),
     )
+    if not panels:
+        raise Unavailable("no round has a score yet.")
+    said = convergence_words(panels)
     note = "Best accuracy so far by round; the marker is the optimum round."
     return Figure(
         lambda width: convergence_figure(panels, search.score, width),
@@ -117,7 +104,7 @@ def variation_of_energy(studies: PaperStudies) -> Figure:
 def energy_against_accuracy(studies: PaperStudies) -> Figure:
     """Figure 8: a point a training."""
     layers = studies.layers
-    clouds: dict[str, Cloud] = {}
+    clouds: dict[str, pd.DataFrame] = {}
     said = []
     for one in layers:
         try:
@@ -138,15 +125,17 @@ def energy_against_accuracy(studies: PaperStudies) -> Figure:
             f"{factor.replace('_', ' ')} = {formats.level(level)}": mark
             for level, mark in ((found.low, "E\N{MINUS SIGN}"), (found.high, "E+"))
         }
-        clouds[one.dataset] = Cloud(points.sort_values("group", kind="stable"), None, marks)
+        points = points.assign(mark=points["group"].map(marks).fillna(""))
+        clouds[one.dataset] = points.sort_values("group", kind="stable")
         low, high = found.table.to_dict("records")
         said.append(f"{one.dataset}: {_cluster(low)}, {_cluster(high)}")
     if not clouds:
         raise Unavailable("no experiment on layers has two levels whose runs have energy.")
     note = "A point a training; the energy axis is reversed, so that better is up and to the right."
     label = f"{_basis(layers)} of a training, {{unit}}"
+    axis = Axis("energy_j", label, units=formats.ENERGY, reversed=True)
     return Figure(
-        lambda width: trade_off_figure(clouds, label, width),
+        lambda width: scatter(clouds, axis, ACCURACY_AXIS, width=width, columns=2, height_in=2.7),
         note,
         f"Scatter. {'; '.join(said)}.",
         drawn_for="page",
@@ -167,8 +156,20 @@ def low_effective_dimension(studies: PaperStudies) -> Figure:
         "matters: the grid tries 3 values of it, random search 27. Points by the strategies of "
         "joulelab."
     )
+    searches = [
+        Tried(
+            f"{one.strategy} search",
+            one.points,
+            one.responses,
+            f"{formats.count(len(one.points), 'round')}\n"
+            f"{formats.count(one.distinct, 'value')} of x1\n"
+            f"best {formats.significant(one.best)}\n"
+            f"mean best {formats.significant(one.mean_best)}",
+        )
+        for one in (found.grid, found.random)
+    ]
     return Figure(
-        lambda width: effective_dimension_figure(found, width), note, note, drawn_for="page"
+        lambda width: dimension_figure(searches, found.curve, width), note, note, drawn_for="page"
     )
 
 

@@ -14,19 +14,27 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.prediction.scores import Hindsight, hindsight
 from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present.axes import Axis, Reference
+from joulelab.present.parts import Width
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, VERMILLION, Look
 from joulelab.report.ledger import ReportedStudy
-from joulelab.report.prediction_figure import LEAST, prediction_figure
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.prediction import Cost, SessionPrediction, session_predictions
 
 MANY = 20
 """More configurations than that are not all shown."""
 WORST = 10
+LEAST, MOST_NAMED = 3, 6
+"""Fewer configurations are not drawn, and of more that are off only the furthest are named."""
+LOOKS = {"within its range": Look(BLUE, "o"), "outside its range": Look(VERMILLION, "D")}
+MARGIN = 1.25
 MUCH = 0.05
 """From this share of the time on, waiting for the device is worth a word."""
 RANGE = "95 % range"
@@ -279,7 +287,41 @@ def prediction_points(study: ReportedStudy) -> Figure:
         f"range of 95 %. On the line both are equal. {said}."
     )
     label = f"net energy, {{unit}} ({quality.status})"
-    return Figure(lambda _: prediction_figure(found.table, label), note, f"Scatter. {said}.")
+    return Figure(lambda width: _points(found.table, label, width), note, f"Scatter. {said}.")
+
+
+def _points(table: pd.DataFrame, energy: str, width: Width) -> Drawing:
+    """Draw actual against predicted energy; configurations far outside their range are named.
+
+    Args:
+        table: as of `joulelab.analysis.prediction.hindsight`.
+        energy: label of both axes, with ``{unit}`` in it.
+        width: of the figure.
+    """
+    rows = table[table["ratio"].notna()]
+    outside = ~rows["covered"].fillna(True).astype(bool)
+    furthest = np.log(rows["ratio"][outside]).abs().nlargest(MOST_NAMED).index
+    group = [list(LOOKS)[int(off)] for off in outside]
+    name = rows["configuration"].where(rows.index.isin(furthest), "")
+    values = rows[["predicted", "actual"]].to_numpy(float)
+    ends = (float(values.min()) / MARGIN, float(values.max()) * MARGIN)
+    return scatter(
+        rows.assign(group=group, name=name),
+        Axis(
+            "predicted",
+            f"predicted {energy}",
+            units=formats.ENERGY,
+            low="low",
+            high="high",
+            scale="log",
+            limits=ends,
+        ),
+        Axis("actual", f"actual {energy}", units=formats.ENERGY, scale="log", limits=ends),
+        looks=LOOKS,
+        references=[Reference("as predicted", at=lambda predicted: predicted)],
+        height_in=5.2,
+        width=width,
+    )
 
 
 PREDICTION = (prediction_in_all, prediction_points, predicted_energies, predicted_times)

@@ -11,9 +11,12 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.coupling import MOST, Coupling, coupling
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present.axes import Axis, Reference, percent_tick, tenfold
+from joulelab.present.intervals import intervals
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, ORANGE, VERMILLION, Look
 from joulelab.report.energy import check_drawn
 from joulelab.report.experiment import Experiment, energy_column
-from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 
 QUANTILES = ("p5", "p25", "p50", "p75", "p95")
 APART = 0.05
@@ -23,6 +26,12 @@ ESTIMATED = (
     "Energies here are estimated from the processor's time, and so follow time by construction."
 )
 LEAST_FOR_RHO = 3
+PAPER_LOAD = Reference("40 to 60 %, the paper", x=0.4, to=0.6, colour=ORANGE)
+"""The share of time in which the GPU of CAIN 2023 was busy."""
+PARTS, AGREES = "time and energy part", "time and energy agree"
+LOOKS = {AGREES: Look(BLUE, "o"), PARTS: Look(VERMILLION, "s")}
+MOST_NAMED = 6
+"""More names than that crowd the figure."""
 
 
 @table("utilisation", "Utilisation of the device that trains", folded=True)
@@ -70,7 +79,26 @@ def utilisation_ranges(experiment: Experiment) -> Figure:
         f"{formats.percent(high['mean'], 0)} ({high['configuration']})."
     )
     note = "Mean, median, the middle half and the middle 90 % of the time."
-    return Figure(lambda width: utilisation_figure(load, device, width), note, alt)
+    columns = {"p25": "inner_low", "p75": "inner_high", "p50": "second", "configuration": "row"}
+    axis = Axis(
+        "mean", f"utilisation of the {device}", "p5", "p95", form=percent_tick, limits=(0, 1)
+    )
+    return Figure(
+        lambda width: intervals(
+            load.rename(columns=columns),
+            axis,
+            references=[PAPER_LOAD],
+            legend={
+                "interval": "5 to 95 % of the time",
+                "inner": "25 to 75 %",
+                "second": "median",
+                "value": "mean",
+            },
+            width=width,
+        ),
+        note,
+        alt,
+    )
 
 
 @table("time-energy", "Does time stand for energy?", folded=True)
@@ -102,15 +130,16 @@ def time_energy_points(experiment: Experiment) -> Figure:
     """A point a configuration, with the line of equal power."""
     found = _coupling(experiment)
     check_drawn(len(found.table))
-    costs = [
-        Cost(
-            name=str(row["configuration"]),
-            duration_s=row["mean_duration_s"],
-            energy_j=row["mean_energy_j"],
-            parts=bool(apart),
-        )
-        for row, apart in zip(found.table.to_dict("records"), _parts(found.table), strict=True)
-    ]
+    power_w = float((found.table["mean_energy_j"] / found.table["mean_duration_s"]).median())
+    points = found.table.assign(
+        group=[PARTS if apart else AGREES for apart in _parts(found.table)],
+        name=_named(found.table, power_w),
+    )
+    values = points[["mean_duration_s", "mean_energy_j"]]
+    # One kind of scale on both axes, on which equal power is a straight line.
+    positive = bool((values > 0).all(axis=None))
+    wide = positive and any(tenfold(values[name]) for name in values)
+    line = Reference(f"equal power, {formats.watts(power_w)}", at=lambda seconds: power_w * seconds)
     note = (
         "On the line every second costs the same. Named: configurations whose power differs from "
         f"the others' by more than {formats.percent(APART, 0)}, surely."
@@ -118,7 +147,19 @@ def time_energy_points(experiment: Experiment) -> Figure:
     if experiment.energy.status.endswith("estimated"):
         note += f" {ESTIMATED}"
     return Figure(
-        lambda width: time_energy_figure(costs, experiment.energy.label, width=width),
+        lambda width: scatter(
+            points,
+            Axis("mean_duration_s", "time of a run, s", scale="log" if wide else "linear"),
+            Axis(
+                "mean_energy_j",
+                experiment.energy.label,
+                units=formats.ENERGY,
+                scale="log" if wide else "linear",
+            ),
+            looks=LOOKS,
+            references=[line],
+            width=width,
+        ),
         note,
         _words(found, experiment),
     )
@@ -222,3 +263,10 @@ def _words(found: Coupling, experiment: Experiment) -> str:
     if experiment.energy.status.endswith("estimated"):
         said.append(ESTIMATED)
     return " ".join(said)
+
+
+def _named(table: pd.DataFrame, power_w: float) -> pd.Series[str]:
+    """Names of the configurations that part the furthest; the others have none."""
+    away = (table["mean_energy_j"] / (power_w * table["mean_duration_s"]) - 1).abs()
+    furthest = away[_parts(table)].nlargest(MOST_NAMED).index
+    return table["configuration"].where(table.index.isin(furthest), "")

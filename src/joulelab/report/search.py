@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.claims.search import SUBSTANTIAL, WITHIN
@@ -20,10 +21,12 @@ from joulelab.analysis.convergence import (
 from joulelab.analysis.frames import ENERGY
 from joulelab.analysis.ranking import Ranking, rank_treatments
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present.axes import Axis
+from joulelab.present.curves import curves
+from joulelab.present.parts import Width
+from joulelab.present.ranks import critical_difference_figure
 from joulelab.report.effects import RESAMPLES, SIGNIFICANT_P, STRATEGY, sentence
 from joulelab.report.experiment import Experiment
-from joulelab.report.paper.convergence_figure import Curve, convergence_figure
-from joulelab.report.paper.rank_figure import critical_difference_figure
 
 
 def other_factors(experiment: Experiment) -> list[str]:
@@ -98,33 +101,69 @@ def _is_extreme(
 @figure("convergence", "Convergence of the strategies")
 def convergence_curves(experiment: Experiment) -> Figure:
     """Best accuracy so far, round by round."""
-    rows, others = optima(experiment).frame, other_factors(experiment)
-    best = running_best(rounds(experiment), by=[*others, STRATEGY])
-    panels: dict[str, list[Curve]] = {}
-    for row in rows.to_dict("records"):
-        levels = {factor: row[factor] for factor in others}
-        here = (
-            best[[*others, STRATEGY]].eq(pd.Series({**levels, STRATEGY: row[STRATEGY]})).all(axis=1)
-        )
-        curve = Curve(
-            str(row[STRATEGY]), list(best.loc[here, "running_best"]), int(row["optimum_round"])
-        )
-        panels.setdefault(", ".join(setting(experiment, levels)), []).append(curve)
+    optima(experiment)
+    panels = convergence_panels(
+        experiment, rounds(experiment), lambda levels: ", ".join(setting(experiment, levels))
+    )
     note = (
         "Best accuracy up to each round; the marker is the round in which a strategy first had its "
         "optimum. A line that rises early has found good hyperparameters at little cost."
     )
-    said = [
-        f"{panel}: "
-        + ", ".join(
-            f"{c.label} {formats.accuracy(c.best[-1])} in round {c.optimum_round}" for c in lines
-        )
-        for panel, lines in panels.items()
-    ]
     return Figure(
         lambda width: convergence_figure(panels, experiment.score, width),
         note,
-        f"Best accuracy by round. {'; '.join(said)}.",
+        f"Best accuracy by round. {convergence_words(panels)}.",
+    )
+
+
+def convergence_panels(
+    experiment: Experiment, found: pd.DataFrame, title: Callable[[dict[str, Any]], str]
+) -> dict[str, pd.DataFrame]:
+    """Best score so far by round of each strategy, by the title of its panel.
+
+    Args:
+        experiment: with strategies.
+        found: its scored rounds, or some of them.
+        title: of a panel, from the levels of the factors that its lines have in common.
+    """
+    others = [name for name in other_factors(experiment) if name in found]
+    by = [*others, STRATEGY]
+    reached = convergence(found, by=by).dropna(subset=["optimum_round"])
+    best = reached[[*by, "optimum_round"]].merge(running_best(found, by=by), on=by)
+    panels: dict[str, list[pd.DataFrame]] = {}
+    for levels, rows in best.groupby(by, sort=False, dropna=False):
+        at = dict(zip(by, levels, strict=True))
+        panels.setdefault(title({name: at[name] for name in others}), []).append(
+            rows.assign(line=str(at[STRATEGY]), place=range(1, len(rows) + 1))
+        )
+    return {
+        name: pd.concat(lines).assign(marked=lambda rows: rows["place"] == rows["optimum_round"])
+        for name, lines in panels.items()
+    }
+
+
+def convergence_figure(panels: Mapping[str, pd.DataFrame], score: str, width: Width) -> Drawing:
+    """Draw what `convergence_panels` gives, the optimum marked."""
+    last = max(int(rows["place"].max()) for rows in panels.values())
+    return curves(
+        panels,
+        Axis("place", "round", whole=True, limits=(1, max(last, 2))),
+        Axis("running_best", f"best accuracy so far\n({score} of the repetitions)"),
+        step="post",
+        width=width,
+    )
+
+
+def convergence_words(panels: Mapping[str, pd.DataFrame]) -> str:
+    """What the panels of a convergence figure show, in words."""
+    ends = {name: rows.groupby("line", sort=False).tail(1) for name, rows in panels.items()}
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{row['line']} {formats.accuracy(row['running_best'])} in round {row['optimum_round']}"
+            for row in rows.to_dict("records")
+        )
+        for name, rows in ends.items()
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from joulelab.errors import StoreWriteError, UsageError
 from joulelab.files import links_within, safe_name, write_whole
 from joulelab.present import Figure, Part, Section, Table, latex
-from joulelab.report.style import Format, drawn, save
+from joulelab.present.style import Format, drawn, save
 
 FORMATS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 

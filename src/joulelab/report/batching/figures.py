@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size, response_column
 from joulelab.analysis.trade_off import undominated
 from joulelab.present import Figure, Unavailable, figure, once_each
-from joulelab.report.batching.batch_size_figure import batch_size_figure
-from joulelab.report.batching.distribution_figure import batch_distribution_figure
-from joulelab.report.batching.front_figure import front_figure
+from joulelab.present.axes import Axis, Reference, time_tick
+from joulelab.present.bars import share_bars
+from joulelab.present.curves import curves
+from joulelab.present.panels import Panel
+from joulelab.present.parts import Width
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, DOTTED, GREY, INK, SOLID, Look, looks
 from joulelab.report.batching.runs import (
     arrivals_name,
     asked_limit,
@@ -33,6 +39,8 @@ from joulelab.report.batching.runs import (
 from joulelab.report.experiment import NET, Experiment, energy_column
 
 MOST_PANELS = 12
+FIXED, SATURATED = "fixed(n)", "saturated"
+TIME = Axis("mean_s", "response time", high="tail_s", form=time_tick, scale="log", shared=True)
 
 
 @figure("batching-size", "Energy and response time against batch size")
@@ -42,18 +50,43 @@ def batch_sizes(experiment: Experiment) -> Figure:
     if not len(points) or points[["energy_j", "mean_s"]].isna().all(axis=None):
         raise Unavailable(_nothing(experiment))
     models = {str(model): rows for model, rows in points.groupby("model", sort=False)}
-    limit, _ = asked_limit(experiment)
-    label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
+    said = f"mean, whisker to the {tail_name(experiment)}"
+    panels: list[Panel] = []
+    for model, rows in models.items():
+        lines = rows.assign(
+            line=_group(rows), hollow=np.where(rows["saturated"], SATURATED, "")
+        ).sort_values(["fixed", "batch"], ascending=[False, True])
+        energies, times = lines.dropna(subset=["energy_j"]), lines.dropna(subset=["mean_s"])
+        panels += [
+            Panel(energies, model, height=0.8),
+            Panel(
+                times, said if not panels else "", y=TIME, references=_limit(experiment), height=0.8
+            ),
+        ]
+
+    def draw(width: Width) -> Drawing:
+        return curves(
+            panels,
+            Axis("batch", "batch size", scale="doubling", shared=True),
+            Axis(
+                "energy_j",
+                _label(experiment),
+                units=formats.ENERGY,
+                low="low_j",
+                high="high_j",
+                from_zero=True,
+            ),
+            looks=_looks(points),
+            columns=2,
+            width=width,
+        )
+
     note = (
         "Fixed batch sizes by their size, other policies at their mean batch. Left: means with "
         "their 95 % intervals, each model on a scale of its own from 0. Right: all models on one "
         "logarithmic scale. Hollow marks are saturated: their response time grows with the window."
     )
-    return Figure(
-        lambda _: batch_size_figure(models, label, tail_name(experiment), limit),
-        note,
-        _sizes_in_words(models),
-    )
+    return Figure(draw, note, _sizes_in_words(models))
 
 
 @figure("batching-front", "Energy against response time: the policies that none beats")
@@ -67,8 +100,36 @@ def front(experiment: Experiment) -> Figure:
         setting_name(experiment, levels): _efficient(rows)
         for levels, rows in by_setting(experiment, points)
     }
-    limit, _ = asked_limit(experiment)
-    label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
+    panels = [
+        Panel(
+            rows.assign(
+                group=np.where(rows["saturated"], SATURATED, "kept up"),
+                front=rows["efficient"],
+                name=rows["policy"].where(rows["efficient"], ""),
+            ),
+            name,
+        )
+        for name, rows in fronts.items()
+    ]
+
+    def draw(width: Width) -> Drawing:
+        return scatter(
+            panels,
+            replace(
+                TIME,
+                of="tail_s",
+                low="",
+                high="",
+                shared=False,
+                label=f"response time, {tail_name(experiment)}",
+            ),
+            Axis("energy_j", _label(experiment), units=formats.ENERGY, scale="auto"),
+            looks={SATURATED: Look(GREY, hollow=True), "kept up": Look(BLUE)},
+            references=[replace(one, x=one.y, y=None) for one in _limit(experiment)],
+            columns=2,
+            width=width,
+        )
+
     note = (
         "Better is down and to the left. Joined and named are the policies that no other beats in "
         "both, by means over the repetitions; saturated ones do not take part."
@@ -77,11 +138,7 @@ def front(experiment: Experiment) -> Figure:
         f"{name}: {', '.join(cells.loc[cells['efficient'], 'policy']) or 'none'}"
         for name, cells in fronts.items()
     ]
-    return Figure(
-        lambda _: front_figure(fronts, label, tail_name(experiment), limit),
-        note,
-        f"Policies that none beats. {'; '.join(said)}.",
-    )
+    return Figure(draw, note, f"Policies that none beats. {'; '.join(said)}.")
 
 
 @figure("batching-distribution", "Batches that the policies took", folded=True)
@@ -99,16 +156,29 @@ def batch_distribution(experiment: Experiment) -> Figure:
         f"{name} mean {formats.significant(_mean(counts))}, largest {max(counts)}"
         for name, counts in shown.items()
     ]
-    return Figure(
-        lambda _: batch_distribution_figure(shown),
-        note,
-        f"Histograms of batches. {'; '.join(said)}.",
-    )
+    last = int(np.ceil(np.log2(max(size for counts in shown.values() for size in counts))))
+
+    def draw(width: Width) -> Drawing:
+        return share_bars(
+            {name: _by_powers(counts, last) for name, counts in shown.items()},
+            "batch size, up to",
+            "batches",
+            {name: f"mean {formats.significant(_mean(counts))}" for name, counts in shown.items()},
+            width=width,
+        )
+
+    return Figure(draw, note, f"Histograms of batches. {'; '.join(said)}.")
 
 
 @once_each
 def cell_points(experiment: Experiment) -> pd.DataFrame:
-    """The cells as the figures show them: model, arrivals, and `batch_size_figure.POINTS`."""
+    """The cells as the figures show them.
+
+    Returns:
+        The factors, and columns ``series`` (arrivals, where they vary), ``fixed`` (whether the
+        policy is of fixed size), ``batch`` (its size), ``energy_j`` per request with its interval
+        ``low_j`` and ``high_j``, ``mean_s`` and ``tail_s`` of the response time, ``saturated``.
+    """
     if not len(experiment.runs):
         return pd.DataFrame()
     cells = cell_figures(experiment)
@@ -186,6 +256,51 @@ def _levels(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _mean(counts: dict[int, int]) -> float:
     return sum(size * count for size, count in counts.items()) / sum(counts.values())
+
+
+def _by_powers(counts: dict[int, int], last: int) -> dict[str, float]:
+    """Share of the batches whose size is at most 1, 2, 4 ... and above the one before."""
+    found = np.zeros(last + 1)
+    for size, count in counts.items():
+        found[int(np.ceil(np.log2(size)))] += count
+    return {str(2**power): float(share) for power, share in enumerate(found / found.sum())}
+
+
+def _group(cells: pd.DataFrame) -> pd.Series[str]:
+    """What a mark stands for: its policy, or all of fixed size, and the arrivals if several."""
+    policy = cells["policy"].where(~cells["fixed"].astype(bool), FIXED)
+    return (policy + ", " + cells["series"]).where(cells["series"] != "", policy)
+
+
+def _looks(cells: pd.DataFrame) -> dict[str, Look]:
+    """A marker for each policy; a colour and a dash for each arrival process, if several.
+
+    Only policies of fixed size are joined by a line.
+    """
+    ordered = cells.sort_values("fixed", ascending=False, kind="stable")
+    policies = ordered["policy"].where(~ordered["fixed"].astype(bool), FIXED)
+    by_policy, by_series = looks(policies), looks(ordered["series"])
+    several = len(by_series) > 1
+    return {
+        group: replace(
+            by_series[series] if several else by_policy[policy],
+            marker=by_policy[policy].marker,
+            dash=(by_series[series].dash if several else SOLID) if policy == FIXED else None,
+        )
+        for group, series, policy in zip(_group(ordered), ordered["series"], policies, strict=True)
+    }
+
+
+def _limit(experiment: Experiment) -> tuple[Reference, ...]:
+    """The limit of the response time, where the study asks for one."""
+    limit, _ = asked_limit(experiment)
+    if limit is None:
+        return ()
+    return (Reference(f"limit, {limit}", y=limit.seconds, colour=INK, dash=DOTTED),)
+
+
+def _label(experiment: Experiment) -> str:
+    return f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
 
 
 def _basis(experiment: Experiment) -> str:

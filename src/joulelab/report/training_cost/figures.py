@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.present import Figure, Unavailable, figure
+from joulelab.present.axes import Axis, tenfold
+from joulelab.present.intervals import intervals
+from joulelab.present.parts import Width
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, VERMILLION, Look
+from joulelab.report.energy import ACCURACY_AXIS
 from joulelab.report.experiment import Experiment
 from joulelab.report.training_cost.configurations import (
+    BASE,
     DATASET,
+    NETWORK,
     costs,
     label,
     short_datasets,
     varied,
 )
-from joulelab.report.training_cost.energy_figure import network_energy_figure
-from joulelab.report.training_cost.trade_off_figure import network_trade_off_figure
+
+LOOKS = {"trained base": Look(VERMILLION, "o"), "frozen base": Look(BLUE, "D")}
 
 
 @figure("training-energy", "Energy of each network")
@@ -31,8 +43,24 @@ def energies(experiment: Experiment) -> Figure:
         f"From {formats.joules(least['energy_j'])} ({label(experiment, least, dataset=True)}) to "
         f"{formats.joules(most['energy_j'])} ({label(experiment, most, dataset=True)})."
     )
-    panels, axis = _by_dataset(experiment, points), experiment.energy.label
-    return Figure(lambda _: network_energy_figure(panels, axis), note, alt)
+    rows = points.assign(row=points[NETWORK], group=points[BASE] + " base")
+    logs = points.assign(log=np.log(points["energy_j"])).groupby(NETWORK, sort=False)["log"]
+
+    def draw(width: Width) -> Drawing:
+        return intervals(
+            _by_dataset(experiment, rows),
+            replace(
+                _energy(experiment),
+                scale="auto",
+                from_zero=not tenfold(points["energy_j"]),
+                shared=True,
+            ),
+            looks=LOOKS,
+            order=[str(name) for name in logs.mean().sort_values(kind="stable").index],
+            width=width,
+        )
+
+    return Figure(draw, note, alt)
 
 
 @figure("training-trade-off", "Accuracy against energy")
@@ -53,8 +81,31 @@ def trade_off(experiment: Experiment) -> Figure:
         for _, row in front.iterrows()
     ]
     alt = f"Scatter of {formats.count(len(points), 'configuration')}. Front: {'; '.join(steps)}."
-    panels, axis = _by_dataset(experiment, points), experiment.energy.label
-    return Figure(lambda _: network_trade_off_figure(panels, axis), note, alt)
+    best = points.groupby([NETWORK, DATASET])["accuracy"].transform("idxmax") == points.index
+    rows = points.assign(
+        group=points[BASE] + " base",
+        front=points["on_front"],
+        joined=points[NETWORK],
+        name=points[NETWORK].where(best, ""),
+    )
+
+    def draw(width: Width) -> Drawing:
+        return scatter(
+            _by_dataset(experiment, rows),
+            replace(_energy(experiment), scale="auto", reversed=True),
+            replace(ACCURACY_AXIS, low="accuracy_low", high="accuracy_high"),
+            looks=LOOKS,
+            columns=1,
+            height_in=3.6,
+            width=width,
+        )
+
+    return Figure(draw, note, alt)
+
+
+def _energy(experiment: Experiment) -> Axis:
+    label = experiment.energy.label
+    return Axis("energy_j", label, units=formats.ENERGY, low="energy_low_j", high="energy_high_j")
 
 
 def _by_dataset(experiment: Experiment, points: pd.DataFrame) -> dict[str, pd.DataFrame]:
