@@ -374,7 +374,11 @@ def test_what_is_no_answer_of_a_plug(kind, misbehaviour, expected):
 @pytest.mark.parametrize(
     ("status", "text", "expected"),
     [
-        (200, "<html>\x1b[2J<b>Router</b></html>", "not JSON: '<html>\\x1b[2J<b>Router</b></html>'"),
+        (
+            200,
+            "<html>\x1b[2J<b>Router</b></html>",
+            "not JSON: '<html>\\x1b[2J<b>Router</b></html>'",
+        ),
         (200, "[1, 2]", "not a JSON object: '[1, 2]'"),
         (200, '"x"', "not a JSON object"),
         (500, "Internal", "HTTP status 500: 'Internal'"),

@@ -9,12 +9,12 @@ import pytest
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError, UsageError
-from joulelab.serving.images import shipped_photographs
 from joulelab.kinds.inference import table_measuring
 from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
 from joulelab.kinds.inference.batch_table_file import read_table, table_data, write_table
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
+from joulelab.serving.images import shipped_photographs
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, ImageSource, ModelSource
 from joulelab.study.accounting import counted

@@ -20,7 +20,6 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.agreement import Agreement, agreement
-from joulelab.analysis.correlation import Correlation
 from joulelab.analysis.negative_energy import in_words
 from joulelab.errors import DatasetError
 from joulelab.replication.codecarbon_rows import J_PER_KWH

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
 from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
 from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
 
