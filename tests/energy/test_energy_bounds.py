@@ -72,7 +72,7 @@ def test_so_it_does_in_a_log_that_is_slower_than_the_window(interval_s):
         found = [
             one
             for profile in PROFILES
-            for _ in range(4)
+            for _ in range(8)
             for one in trials(CARDS[sensor], profile, interval_s, length_s, random, named=True)
         ]
         share = sum(one.covered for one in found) / len(found)
