@@ -29,8 +29,7 @@ from pathlib import Path
 import psutil
 
 from joulelab.errors import DeviceBusyError, MeterError
-from joulelab.file_lock import FileLock
-from joulelab.files import state_folder
+from joulelab.files import FileLock, state_folder
 
 VARIABLE = "JOULELAB_LOCK_DIR"
 EVERYBODY = 0o666

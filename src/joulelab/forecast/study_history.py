@@ -18,7 +18,6 @@ from joulelab.analysis.prediction.before import Learnt, Row, learn, stored_runs
 from joulelab.errors import JoulelabError
 from joulelab.forecast.before import WORDS, too_few
 from joulelab.forecast.history import Selection
-from joulelab.forecast.study_requests import request_of
 from joulelab.forecast.training_request import data_shape, request_of
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
 from joulelab.study.plan import Plan

@@ -13,7 +13,7 @@ from joulelab.errors import SpecError
 from joulelab.kinds.training.miniature import training_miniature
 from joulelab.learning.engine import Precision, check_hyperparameters
 from joulelab.learning.engine import engines as known_engines
-from joulelab.learning.images import datasets
+from joulelab.learning.images import datasets, split_settings
 from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.study.design import Configuration, Level, Place
 from joulelab.study.kind import Count, ExperimentSpec
