@@ -25,7 +25,7 @@ from joulelab.learning.zoo import network_source
 from joulelab.study.design import Factor, Level
 from joulelab.study.kind import Kind, located_path
 from joulelab.study.spec import StudySpec
-from joulelab.study.validation import as_value_error, known_dataset, names_are_free, unique
+from joulelab.study.validation import as_value_error, names_are_free, unique
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
 FROZEN = "frozen"
