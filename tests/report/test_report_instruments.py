@@ -8,13 +8,13 @@ import pytest
 from many_instruments import CODECARBON, GPU_SHARE, changed, read_by_many
 
 from joulelab.errors import UnknownNameError, UsageError
+from joulelab.present.style import drawn
 from joulelab.report.instruments.comparison import compare_instruments
 from joulelab.report.instruments.picture import bland_altman_picture, instrument_pictures
 from joulelab.report.instruments.readings import read_runs
 from joulelab.report.instruments.section import instrument_tables
 from joulelab.report.instruments.tables import agreement_table, read_table
 from joulelab.report.page import report_data, write_report
-from joulelab.report.style import drawn
 from joulelab.report.tables import Omitted
 
 MINUS = "\N{MINUS SIGN}"
@@ -250,7 +250,7 @@ def test_the_figure_shows_every_instrument_and_is_the_same_twice(many):
     assert drawn(picture.figure, "svg") == drawn(again.figure, "svg")
 
 
-def test_the_page_and_its_json_have_the_section(many):
+def test_the_page_and_its_json_have_the_section(many, undrawn):
     data = json.loads(json.dumps(report_data(many)))
     rows = {row["instrument"]: row for row in data["study_tables"]["agreement"]["rows"]}
     assert set(rows) == {"nvml", "rapl", "codecarbon", "estimate"}

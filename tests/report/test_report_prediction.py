@@ -12,10 +12,10 @@ from rich.console import Console
 
 from joulelab.energy.reading import Status
 from joulelab.report.page import report_data, write_report
-from joulelab.report.prediction_figure import prediction_figure
 from joulelab.report.prediction_quality import prediction_quality
 from joulelab.report.prediction_tables import (
     prediction_contents,
+    prediction_figure,
     prediction_finding,
     prediction_tables,
 )
@@ -122,7 +122,7 @@ def test_the_sentence_has_both_ranges_and_says_which_held(known):
     assert f"for the {len(known.runs)} runs that finished" in said
 
 
-def test_page_json_and_terminal_have_it(known):
+def test_page_json_and_terminal_have_it(known, undrawn):
     data = report_data(known)
     assert data["findings"][-1] == prediction_finding(known)
     rows = data["study_tables"]["prediction-time"]["rows"]

@@ -1,0 +1,279 @@
+"""How figures look, and how they are written to files: sizes, fonts, colours, formats.
+
+Colours are those of Okabe and Ito, which readers with any colour vision can tell apart; a marker or
+a dash always says the same as the colour. Nothing here touches matplotlib's global state.
+
+Three sizes::
+
+    screen   7 in wide, 11 pt: the page, which scales it
+    column   3.5 in wide, 8 pt: a column of a two-column page of IEEE, printed as it is
+    page     7.16 in wide, 8 pt: both columns
+
+In print no text is smaller than 7 pt and no line thinner than 0.6 pt.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from joulelab.errors import UsageError
+from joulelab.files import write_whole
+
+# Okabe and Ito's palette without yellow, which print loses; in the order of contrast.
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+)
+GREY = "#767676"
+INK = "#222222"
+PALE = "#E2E2E2"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++")
+Dash = tuple[int, tuple[float, ...]]
+SOLID: Dash = (0, ())
+DASHED: Dash = (0, (5, 2))
+DOTTED: Dash = (0, (1, 2))
+DASHES: tuple[Dash, ...] = (
+    SOLID,
+    DASHED,
+    (0, (1.5, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (9, 3)),
+    (0, (2, 3)),
+)
+
+Width = Literal["screen", "column", "page"]
+Format = Literal["svg", "png", "pdf"]
+
+# Above so many points an SVG is slow to draw; they become an image within it.
+MOST_VECTOR_POINTS = 1500
+# A letter of DejaVu Sans is this wide on average, as a share of the size of the text.
+LETTER = 0.56
+POINTS_PER_IN = 72
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a figure of one width is drawn with.
+
+    Attributes:
+        width_in: width of the figure.
+        text_pt: size of labels.
+        small_pt: size of what stands at ticks, in legends and beside points.
+        line_pt: width of the lines that show something.
+        thin_pt: width of axes and grids.
+        marker_pt: size of markers.
+        dpi: of what is an image, whole or within a vector file.
+    """
+
+    width_in: float
+    text_pt: float
+    small_pt: float
+    line_pt: float
+    thin_pt: float
+    marker_pt: float
+    dpi: int
+
+    def letters(self, share: float) -> int:
+        """How many small letters fit into a share of the width."""
+        return int(share * self.width_in * POINTS_PER_IN / (LETTER * self.small_pt))
+
+    def wrapped(self, text: str, share: float) -> str:
+        """The text on as many lines as a share of the width asks for."""
+        return textwrap.fill(text, max(self.letters(share), 8))
+
+    def line_in(self, lines: float) -> float:
+        """The height of so many lines of small text."""
+        return lines * 1.3 * self.small_pt / POINTS_PER_IN
+
+
+SIZES: Mapping[Width, Size] = {
+    "screen": Size(7.0, 11.0, 10.0, 1.8, 0.8, 6.0, 160),
+    "column": Size(3.5, 8.0, 7.0, 1.1, 0.6, 3.5, 300),
+    "page": Size(7.16, 8.0, 7.0, 1.1, 0.6, 3.5, 300),
+}
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "axes.titleweight": "normal",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.0,
+    "lines.markeredgecolor": "white",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    # Whole outlines of the letters used, which printers ask for, in place of Type 3.
+    "pdf.fonttype": 42,
+    # The same figure gives the same file, so that two reports can be compared.
+    "svg.hashsalt": "joulelab",
+}
+# What a format writes of the moment it was drawn at, left out.
+_METADATA: Mapping[Format, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {},
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stands for one thing throughout a figure.
+
+    Attributes:
+        colour: of lines, markers and bars.
+        marker: as matplotlib names it.
+        dash: of lines; ``None`` where the points are not joined.
+        hatch: of bars.
+        hollow: whether markers are white inside.
+    """
+
+    colour: str
+    marker: str = "o"
+    dash: Dash | None = SOLID
+    hatch: str = ""
+    hollow: bool = False
+
+    def marks(self) -> dict[str, Any]:
+        """How its markers are drawn, in matplotlib's words."""
+        style = {"marker": self.marker, "color": self.colour}
+        if self.hollow:
+            style |= {"markerfacecolor": "white", "markeredgecolor": self.colour}
+        return style
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """A look for each label, in order of appearance.
+
+    Colours repeat after the seventh, with other markers.
+    """
+    several = len(COLOURS)
+    return {
+        name: Look(
+            COLOURS[i % several],
+            MARKERS[(i + i // several) % several],
+            DASHES[i % several],
+            HATCHES[i % several],
+        )
+        for i, name in enumerate(dict.fromkeys(labels))
+    }
+
+
+def shades(labels: Sequence[str]) -> dict[str, Look]:
+    """A look for each label of an order, such as years: the first is the darkest."""
+    # viridis without its palest end, which print loses.
+    places = np.linspace(0, 0.88, max(len(labels), 1))
+    colours = [mpl.colors.to_hex(colour) for colour in mpl.colormaps["viridis"](places)]
+    return {label: Look(colour) for label, colour in zip(labels, colours, strict=False)}
+
+
+@contextmanager
+def styled(width: Width = "screen") -> Iterator[Size]:
+    """Within it, figures are drawn in the report's style, at one of its sizes."""
+    size = SIZES[width]
+    sized = {
+        "figure.dpi": size.dpi,
+        "font.size": size.small_pt,
+        "axes.titlesize": size.text_pt,
+        "axes.labelsize": size.text_pt,
+        "xtick.labelsize": size.small_pt,
+        "ytick.labelsize": size.small_pt,
+        "legend.fontsize": size.small_pt,
+        "lines.linewidth": size.line_pt,
+        "lines.markersize": size.marker_pt,
+        "lines.markeredgewidth": 0.7 * size.thin_pt,
+        "axes.linewidth": size.thin_pt,
+        "grid.linewidth": size.thin_pt,
+        "xtick.major.width": size.thin_pt,
+        "ytick.major.width": size.thin_pt,
+        "xtick.minor.width": size.thin_pt,
+        "ytick.minor.width": size.thin_pt,
+        "hatch.linewidth": size.thin_pt,
+    }
+    with mpl.rc_context(STYLE | sized):
+        yield size
+
+
+def drawn(figure: Figure, kind: Format) -> bytes:
+    """The figure as a file's bytes; the same figure gives the same bytes.
+
+    The layout is found once and is the same in every format: finding it takes longer than drawing.
+    """
+    buffer = io.BytesIO()
+    with styled():
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)
+        figure.savefig(buffer, format=kind, dpi="figure", metadata=_METADATA[kind])
+    return buffer.getvalue()
+
+
+def save(
+    figure: Figure, folder: Path, name: str, kinds: Sequence[Format] = ("svg", "png")
+) -> bytes:
+    """Write the figure as ``<name>.svg`` and so on, and give back the bytes of the first format.
+
+    Args:
+        figure: as drawn.
+        folder: where to.
+        name: of the files, without their end.
+        kinds: the page needs SVG and PNG, a paper PDF and SVG.
+    """
+    written = [drawn(figure, kind) for kind in kinds]
+    for kind, content in zip(kinds, written, strict=True):
+        write_whole(folder / f"{name}.{kind}", content)
+    return written[0]
+
+
+def figure_format(path: Path) -> Format:
+    """The format of a figure, by the suffix of its file.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in get_args(Format):
+        known = ", ".join(f".{kind}" for kind in get_args(Format))
+        raise UsageError(f"{path}: unknown figure format", f"end the name in {known}")
+    return cast("Format", suffix)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write the figure to a file, as SVG, PNG or PDF by its suffix.
+
+    Raises:
+        UsageError: another suffix, or the file cannot be written.
+    """
+    content = drawn(figure, figure_format(path))
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}", "name another file"
+        ) from error
