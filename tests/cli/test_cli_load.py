@@ -21,7 +21,6 @@ from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 from joulelab.cli.load_report import LoadReport
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status
-from joulelab.energy.reading import Measurement, Reading, Status
 from joulelab.serving.http_results import Exchanges
 from joulelab.serving.images import shipped_photographs
 

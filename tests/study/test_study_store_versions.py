@@ -78,15 +78,15 @@ class InterruptAfterTwo(Listener):
 
 
 @pytest.fixture
-def old(tmp_path):
-    """A study of which version 1 has finished two runs; as it would have left the folder."""
-    return written_by(1, tmp_path)
+def old(finished_study):
+    """A study of which version 1 has finished two runs."""
+    return finished_study("version-1")
 
 
 @pytest.fixture(params=[1, 2])
-def older(request, tmp_path):
+def older(request, finished_study):
     """The same of each older version."""
-    return written_by(request.param, tmp_path)
+    return finished_study(f"version-{request.param}")
 
 
 def written_by(number, tmp_path):
@@ -184,8 +184,8 @@ def test_a_writer_brings_it_up_to_date_and_changes_nothing_else(older):
     assert after.ledger_frame().equals(tables[2])
 
 
-def test_a_folder_of_version_2_is_read_as_it_is(tmp_path):
-    old = written_by(2, tmp_path)
+def test_a_folder_of_version_2_is_read_as_it_is(finished_study):
+    old = finished_study("version-2")
     before = digest(old)
     frame = Results.open(old).to_frame()
     assert frame["scale"].tolist()[:2] == [1.0, 1.0]
@@ -205,8 +205,10 @@ def test_a_migrated_table_has_the_columns_of_a_fresh_one(older):
     assert found == {name: kind.partition(" ")[0] for name, kind in RUN_COLUMNS.items()}
 
 
-def test_a_study_of_an_older_version_goes_on(older, tmp_path):
-    old = older
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_study_of_an_older_version_goes_on(number, tmp_path):
+    # Half of it is run here, for losses differ in their last bits from processor to processor.
+    old = written_by(number, tmp_path)
     kept = Results.open(old).to_frame().iloc[:2]
     results = STUDY.run(old)
     assert version(old) == VERSION

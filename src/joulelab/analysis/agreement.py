@@ -60,6 +60,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -181,9 +182,11 @@ def limits_of_ratios(
         raise ValueError("a ratio needs positive values")
     one, other = np.log(one), np.log(other)
     logs = _limits(one - other, max(1.0, _size(one, other)), confidence)
-    middle = {name: _exp(getattr(logs.mean, name)) for name in ("value", "low", "high")}
+    middle: dict[str, Any] = {
+        name: _exp(getattr(logs.mean, name)) for name in ("value", "low", "high")
+    }
     ends = {f"{limit}{end}" for limit in ("lower", "upper") for end in ("", "_low", "_high")}
-    powers = {name: _exp(getattr(logs, name)) for name in ends}
+    powers: dict[str, Any] = {name: _exp(getattr(logs, name)) for name in ends}
     return replace(logs, mean=replace(logs.mean, **middle), **powers)
 
 

@@ -169,7 +169,9 @@ class Record:
         ended_s[np.isnan(ended_s)] = now_s - self.start_s
         return Exchanges(
             self.due_s[:begun],
-            *self._times_s[:, :begun],
+            self._begun_s[:begun],
+            self._sent_s[:begun],
+            ended_s,
             self._status[:begun],
             self._outcome[:begun],
             tuple(self._outcomes),

@@ -97,7 +97,7 @@ class Runner(RunRecorder):
         self.ledger.pause()
         outcome = executor.run(job, lambda _: None)
         self.ledger.switch("between")
-        self.ledger.book("waiting", outcome.waiting)
+        self._book_around(outcome)
         self.ledger.book("calibration", outcome.measurement, outcome.state)
         if outcome.state == "interrupted":
             raise KeyboardInterrupt
@@ -129,10 +129,16 @@ class Runner(RunRecorder):
             self._keep_requests(entry, runs[0], requests(outcome.result))
         error = outcome.details or outcome.error
         self.ledger.end(entry, outcome.state, outcome.measurement, error, stored)
-        self.ledger.book("waiting", outcome.waiting)
+        self._book_around(outcome)
         self._listener.finished(stored, self.ledger.total(outcome.measurement))
         if outcome.state == "interrupted":
             raise KeyboardInterrupt
+
+    def _book_around(self, outcome: Outcome[Result]) -> None:
+        """Book what an executor measured before and after a job."""
+        self.ledger.book("waiting", outcome.waiting)
+        if outcome.after is not None:
+            self.ledger.book("between", outcome.after)
 
     def _rows(
         self,

@@ -99,11 +99,13 @@ class Store:
                     f"another joulelab is running the study in {folder}",
                     "wait for it, or give this one another folder with --out",
                 )
-            try:
+            with contextlib.ExitStack() as undone:
+                undone.callback(lock.give_back)
                 _check_no_links(folder)
                 if not (folder / DATABASE).exists():
                     _check_empty(folder)
                 store = cls(folder, lock, connect(folder))
+                undone.callback(store.close)
                 store._create_tables()
                 if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
@@ -113,9 +115,7 @@ class Store:
                     write_whole(folder / "study.toml", study)
                     store._migrate()
                 store._note_interruptions()
-            except BaseException:
-                lock.give_back()
-                raise
+                undone.pop_all()
             return store
 
     def close(self) -> None:
