@@ -308,7 +308,7 @@ def test_without_energy_policies_are_compared_by_time(joulelab, tmp_path):
         (["resnet18", "--rate", "50", "--table", "nowhere.json"], "nowhere.json cannot be read"),
         (["resnet18", "--rate", "50", "--domain", "gpu:77"], "gpu:77 cannot be read here"),
         (["no_such_nets:tiny", "--rate", "50"], "there is no module no_such_nets"),
-        (["own_nets:", "--rate", "50"], "names no factory"),
+        (["own_nets:", "--rate", "50"], "names no function"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_before_anything_is_measured(

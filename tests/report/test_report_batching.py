@@ -12,6 +12,7 @@ from scipy import stats
 from served_study import served
 
 from joulelab.analysis.batching import MEANS, SUMS, response_column
+from joulelab.present.style import drawn
 from joulelab.report.batching import effects as batching_effects
 from joulelab.report.batching import pictures as batching_pictures
 from joulelab.report.batching import tables as batching
@@ -19,7 +20,6 @@ from joulelab.report.batching.findings import batching_findings
 from joulelab.report.batching.runs import histogram, ordinal, rate
 from joulelab.report.experiment import energy_basis, experiments
 from joulelab.report.pictures import Picture
-from joulelab.report.style import drawn
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_table
 from joulelab.serving.results import Served

@@ -8,13 +8,13 @@ import pytest
 from many_instruments import CODECARBON, GPU_SHARE, changed, read_by_many
 
 from joulelab.errors import UnknownNameError, UsageError
+from joulelab.present.style import drawn
 from joulelab.report.instruments.comparison import compare_instruments
 from joulelab.report.instruments.picture import bland_altman_picture, instrument_pictures
 from joulelab.report.instruments.readings import read_runs
 from joulelab.report.instruments.section import instrument_tables
 from joulelab.report.instruments.tables import agreement_table, read_table
 from joulelab.report.page import report_data, write_report
-from joulelab.report.style import drawn
 from joulelab.report.tables import Omitted
 
 MINUS = "\N{MINUS SIGN}"

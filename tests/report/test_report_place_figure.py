@@ -9,8 +9,7 @@ from matplotlib.text import Annotation
 
 from joulelab.energy.carbon.intensity import Intensity
 from joulelab.errors import UsageError
-from joulelab.report.place_figure import MOST_NAMED, place_figure
-from joulelab.report.place_picture import co2e_picture, place_finding
+from joulelab.report.place_picture import MOST_NAMED, co2e_picture, place_figure, place_finding
 from joulelab.report.places import Booked, Place, known_places
 from joulelab.report.tables import Omitted
 

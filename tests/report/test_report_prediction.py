@@ -12,10 +12,10 @@ from rich.console import Console
 
 from joulelab.energy.reading import Status
 from joulelab.report.page import report_data, write_report
-from joulelab.report.prediction_figure import prediction_figure
 from joulelab.report.prediction_quality import prediction_quality
 from joulelab.report.prediction_tables import (
     prediction_contents,
+    prediction_figure,
     prediction_finding,
     prediction_tables,
 )

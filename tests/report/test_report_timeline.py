@@ -4,18 +4,16 @@ import dataclasses
 import io
 
 import numpy as np
-import pandas as pd
 import pytest
 from rich.console import Console
 from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
 
 from joulelab.errors import UsageError
+from joulelab.present.style import drawn
 from joulelab.report.pictures import Picture
-from joulelab.report.style import drawn
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_table
 from joulelab.report.timeline.findings import timeline_findings
-from joulelab.report.timeline.front_figure import accuracy_energy_figure
 from joulelab.report.timeline.pictures import timeline_front_picture, timeline_picture
 from joulelab.report.timeline.points import network_points
 from joulelab.report.timeline.tables import (
@@ -241,22 +239,11 @@ def test_the_networks_on_the_front_and_off_the_trend_are_named(experiment):
     assert set(points.loc[points["on_front"], "model"]) <= names
 
 
-def test_the_front_goes_from_little_energy_to_much():
-    points = pd.DataFrame(
-        {
-            "model": ["a", "b"],
-            "year": [2012, 2012],
-            "best_j": [1.0, 2.0],
-            "accuracy": [0.5, 0.6],
-            "on_front": True,
-            "named": True,
-        }
-    )
-    axes = accuracy_energy_figure(points, "energy, {unit}").axes[0]
+def test_less_energy_stands_to_the_right_of_the_front(experiment):
+    axes = timeline_front_picture(experiment).figure.axes[0]
     low, high = axes.get_xlim()
     assert low > high
-    with pytest.raises(UsageError, match="network with energy"):
-        accuracy_energy_figure(points.assign(best_j=np.nan), "energy, {unit}")
+    assert "axis reversed" in axes.get_xlabel()
 
 
 def test_tables_fit_a_terminal(experiment):

@@ -8,16 +8,11 @@ import pytest
 from tiny_study import assert_same_results, layers_only, tiny
 
 from joulelab.errors import StoreMismatchError
-from joulelab.study.database import (
-    DATABASE,
-    KEYS_SINCE_VERSION_1,
-    RUN_COLUMNS,
-    VERSION,
-    columns_before,
-)
+from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, RUN_COLUMNS, VERSION, columns_before
 from joulelab.study.store import Store
 
 RUNS_IN_VERSION_1 = """CREATE TABLE runs (run_id TEXT PRIMARY KEY, position INTEGER NOT NULL,
@@ -202,7 +197,7 @@ def test_a_migrated_table_has_the_columns_of_a_fresh_one(older):
     with sqlite3.connect(older / DATABASE) as connection:
         found = {row[1]: row[2] for row in connection.execute("PRAGMA table_info(runs)")}
     connection.close()
-    assert found == {name: kind.partition(" ")[0] for name, kind in RUN_COLUMNS.items()}
+    assert found == {name: sql.partition(" ")[0] for name, (sql, _) in RUN_COLUMNS.items()}
 
 
 @pytest.mark.parametrize("number", [1, 2])

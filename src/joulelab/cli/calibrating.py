@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from joulelab.cli.measuring import check_picture
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.errors import StoreWriteError, UsageError
 from joulelab.settings import save_calibration, settings_path
@@ -18,9 +19,7 @@ from joulelab.study.results import Results
 if TYPE_CHECKING:
     from joulelab.report.instruments.comparison import Compared
     from joulelab.report.instruments.saving import NewFactor
-    from joulelab.report.style import Format
 
-FORMATS = (".png", ".svg", ".pdf")
 RESERVED = ("run",)
 
 
@@ -82,7 +81,7 @@ def print_instruments(folders: Sequence[Path], asked: Asked, *, as_json: bool) -
     from joulelab.report.instruments.comparison import compare_instruments
     from joulelab.report.instruments.saving import new_factors
 
-    _check_plot(asked.plot)
+    check_picture(asked.plot)
     sums = asked.sums()
     studies = [Results.open(folder) for folder in dict.fromkeys(folders)]
     compared = compare_instruments(
@@ -141,20 +140,15 @@ def _save(
     save_calibration([factor.setting for factor in factors], known)
 
 
-def _check_plot(path: Path | None) -> None:
-    if path is not None and path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: a figure is {', '.join(FORMATS)}", "end the name in one of them")
-
-
 def _draw(compared: Compared, path: Path) -> None:
+    from joulelab.present.style import drawn, figure_format
     from joulelab.report.instruments.picture import bland_altman_picture
-    from joulelab.report.style import drawn
 
     picture = bland_altman_picture(compared)
     if picture is None:
         raise UsageError("there is nothing to draw", "no two instruments could be compared")
     try:
-        path.write_bytes(drawn(picture.figure, cast("Format", path.suffix.lower()[1:])))
+        path.write_bytes(drawn(picture.figure, figure_format(path)))
     except OSError as error:
         raise StoreWriteError(
             f"{path} cannot be written: {error.strerror or error}", "name another file"

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from joulelab.analysis.comparison import Interval
 
 NOT_MEASURED = 4
-PICTURES = (".png", ".svg", ".pdf")
 NAMES = ("A", "B")
 
 
@@ -76,17 +75,15 @@ class Output:
 
 
 def check_picture(path: Path | None) -> None:
-    """Refuse the name of a picture that could not be drawn.
-
-    Args:
-        path: of the picture, if any.
+    """Refuse the name of a figure's file, if there is one, before anything is measured.
 
     Raises:
-        UsageError: its suffix is of no kind of picture.
+        UsageError: its suffix is not that of a figure.
     """
-    if path is not None and path.suffix.lower() not in PICTURES:
-        hint = f"end the name in {', '.join(PICTURES)}"
-        raise UsageError(f"{path}: no such kind of picture", hint)
+    if path is not None:
+        from joulelab.present.style import figure_format
+
+        figure_format(path)
 
 
 def measure_commands(

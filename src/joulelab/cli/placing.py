@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from joulelab.cli.measuring import check_picture
 from joulelab.cli.output import data_console, print_json
 from joulelab.cli.starting import Beginning, StartRequest
 from joulelab.energy.carbon.footprint import (
@@ -23,10 +24,7 @@ from joulelab.study.results import Results
 if TYPE_CHECKING:
     from joulelab.report.experiment import Experiment
     from joulelab.report.places import Booked, Place
-    from joulelab.report.style import Format
     from joulelab.report.tables import Omitted, Table
-
-KINDS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
 def print_places(
@@ -58,7 +56,7 @@ def print_places(
     from joulelab.report.places import named_places
 
     start.check()
-    kind = None if plot is None else picture_kind(plot)
+    check_picture(plot)
     pue = checked_pue(default_pue() if pue is None else pue)
     results = Results.open(folder)
     places = named_places(_named(named, needed=start.series is None))
@@ -66,8 +64,8 @@ def print_places(
     tables, remarks = _tables(bookings, places, pue)
     findings = _findings(bookings)
     begun = Beginning.search(results, start.series, start, pue) if start.series else None
-    if plot is not None and kind is not None:
-        _write_figure(plot, kind, bookings)
+    if plot is not None:
+        _write_figure(plot, bookings)
     if not as_json:
         _print(tables, findings, remarks, begun)
         return
@@ -152,15 +150,15 @@ def _findings(bookings: Sequence[Booked]) -> list[str]:
     return [f"{named.format(name)}{sentence}" for name, sentence in said if sentence]
 
 
-def _write_figure(path: Path, kind: Format, bookings: Sequence[Booked]) -> None:
+def _write_figure(path: Path, bookings: Sequence[Booked]) -> None:
     """Draw CO2e by place, a panel an experiment.
 
     Raises:
         UsageError: nothing is known that could be drawn, or the file cannot be written.
     """
+    from joulelab.present.style import write
     from joulelab.report.pictures import Picture
     from joulelab.report.place_picture import co2e_picture
-    from joulelab.report.style import drawn
 
     alone = len(bookings) == 1
     panels = {"" if alone else booked.name: booked for booked in bookings}
@@ -169,23 +167,7 @@ def _write_figure(path: Path, kind: Format, bookings: Sequence[Booked]) -> None:
     picture = co2e_picture(panels)
     if not isinstance(picture, Picture):
         raise UsageError(f"there is nothing to draw: {picture.reason}", "leave out --plot")
-    try:
-        path.write_bytes(drawn(picture.figure, kind))
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
-        ) from error
-
-
-def picture_kind(path: Path) -> Format:
-    """The format of a figure, by the end of its file's name.
-
-    Raises:
-        UsageError: it is none of the three.
-    """
-    if path.suffix.lower() not in KINDS:
-        raise UsageError(f"{path}: no such kind of picture", f"end it in {', '.join(KINDS)}")
-    return KINDS[path.suffix.lower()]
+    write(picture.figure, path)
 
 
 def _with_factor(found: Sequence[Experiment], by: str) -> list[Experiment]:

@@ -117,7 +117,7 @@ class Selection:
 
 
 def results_folders(folders: Sequence[Path]) -> list[Path]:
-    """Every results folder that is named, or lies in a folder that is named.
+    """Every results folder that is named, or is in a folder that is named.
 
     Args:
         folders: results folders, and folders of them.
@@ -129,7 +129,7 @@ def results_folders(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(
-                f"{folder} is no folder", "name results folders, or one that holds some"
+                f"{folder} is not a folder", "name results folders, or one that holds some"
             )
         inner = sorted(path.parent for path in folder.glob(f"*/{DATABASE}"))
         own = [folder] if (folder / DATABASE).is_file() else []

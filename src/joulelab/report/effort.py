@@ -10,8 +10,11 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.coupling import MOST, Coupling, coupling
+from joulelab.present.axes import Axis, Reference, percent_tick, tenfold
+from joulelab.present.intervals import intervals
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, ORANGE, VERMILLION, Look
 from joulelab.report.experiment import Experiment, once
-from joulelab.report.paper.load_figures import Cost, time_energy_figure, utilisation_figure
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, Table, no_energy, too_many_drawn
 
@@ -23,6 +26,12 @@ ESTIMATED = (
     "Energies here are estimated from the processor's time, and so follow time by construction."
 )
 LEAST_FOR_RHO = 3
+PAPER_LOAD = Reference("40 to 60 %, the paper", x=0.4, to=0.6, colour=ORANGE)
+"""The share of time in which the GPU of CAIN 2023 was busy."""
+PARTS, AGREES = "time and energy part", "time and energy agree"
+LOOKS = {AGREES: Look(BLUE, "o"), PARTS: Look(VERMILLION, "s")}
+MOST_NAMED = 6
+"""More names than that crowd the figure."""
 
 
 @once
@@ -70,7 +79,25 @@ def utilisation_picture(experiment: Experiment) -> Picture | Omitted:
     load = table.raw.reindex(columns=["configuration", "mean", *QUANTILES])
     named = str(experiment.runs["device"].iloc[0]) if "device" in experiment.runs else ""
     device = {"cuda": "GPU", "cpu": "processor"}.get(named.partition(":")[0], "device")
-    figure = utilisation_figure(load, device, "screen")
+    columns = {"p25": "inner_low", "p75": "inner_high", "p50": "second", "configuration": "row"}
+    figure = intervals(
+        load.rename(columns=columns),
+        Axis(
+            "mean",
+            f"utilisation of the {device}",
+            "p5",
+            "p95",
+            form=percent_tick,
+            limits=(0, 1),
+        ),
+        references=[PAPER_LOAD],
+        legend={
+            "interval": "5 to 95 % of the time",
+            "inner": "25 to 75 %",
+            "second": "median",
+            "value": "mean",
+        },
+    )
     low, high = load.iloc[0], load.iloc[-1]
     alt = (
         f"Mean utilisation from {formats.percent(low['mean'], 0)} ({low['configuration']}) to "
@@ -117,17 +144,28 @@ def time_energy_picture(experiment: Experiment) -> Picture | Omitted:
         return Omitted(key, title, found)
     if reason := too_many_drawn(len(found.table)):
         return Omitted(key, title, reason)
-    parts = _parts(found.table)
-    costs = [
-        Cost(
-            name=str(row["configuration"]),
-            duration_s=row["mean_duration_s"],
-            energy_j=row["mean_energy_j"],
-            parts=bool(apart),
-        )
-        for row, apart in zip(found.table.to_dict("records"), parts, strict=True)
-    ]
-    figure = time_energy_figure(costs, experiment.energy.label, width="screen")
+    power_w = float((found.table["mean_energy_j"] / found.table["mean_duration_s"]).median())
+    points = found.table.assign(
+        group=[PARTS if apart else AGREES for apart in _parts(found.table)],
+        name=_named(found.table, power_w),
+    )
+    values = points[["mean_duration_s", "mean_energy_j"]]
+    # One kind of scale on both axes, on which equal power is a straight line.
+    positive = bool((values > 0).all(axis=None))
+    wide = positive and any(tenfold(values[name]) for name in values)
+    line = Reference(f"equal power, {formats.watts(power_w)}", at=lambda seconds: power_w * seconds)
+    figure = scatter(
+        points,
+        Axis("mean_duration_s", "time of a run, s", scale="log" if wide else "linear"),
+        Axis(
+            "mean_energy_j",
+            experiment.energy.label,
+            units=formats.ENERGY,
+            scale="log" if wide else "linear",
+        ),
+        looks=LOOKS,
+        references=[line],
+    )
     note = (
         "On the line every second costs the same. Named: configurations whose power differs from "
         f"the others' by more than {formats.percent(APART, 0)}, surely."
@@ -198,6 +236,13 @@ def _parts(table: pd.DataFrame) -> pd.Series[bool]:
     high, low = table["power_ratio_low"] > 1 + APART, table["power_ratio_high"] < 1 - APART
     parts: pd.Series[bool] = high | low
     return parts
+
+
+def _named(table: pd.DataFrame, power_w: float) -> pd.Series[str]:
+    """Names of the configurations that part the furthest; the others have none."""
+    away = (table["mean_energy_j"] / (power_w * table["mean_duration_s"]) - 1).abs()
+    furthest = away[_parts(table)].nlargest(MOST_NAMED).index
+    return table["configuration"].where(table.index.isin(furthest), "")
 
 
 def _words(found: Coupling, experiment: Experiment) -> str:

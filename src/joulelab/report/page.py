@@ -11,6 +11,7 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.files import safe_name, write_whole
+from joulelab.present.style import save
 from joulelab.report import (
     claims,
     conditions,
@@ -31,7 +32,6 @@ from joulelab.report.prediction_tables import (
     prediction_tables,
 )
 from joulelab.report.rendering import check_no_links, writing
-from joulelab.report.style import save
 from joulelab.report.tables import Omitted, Table
 from joulelab.study.results import Results
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from joulelab import formats
 from joulelab.analysis.assumptions import qq
-from joulelab.analysis.convergence import running_best
+from joulelab.analysis.convergence import convergence, running_best
 from joulelab.analysis.trade_off import pareto
 from joulelab.analysis.variation import summarise_variation
-from joulelab.report import figures
+from joulelab.present.axes import Axis, Reference, percent_tick
+from joulelab.present.bars import histogram, stacked_bars
+from joulelab.present.curves import curves
+from joulelab.present.intervals import intervals
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLACK, SOLID, VERMILLION, Width
 from joulelab.report.experiment import Experiment
 from joulelab.report.findings import normality_finding, setting
 from joulelab.report.ledger import StudyEnergy
-from joulelab.report.paper.convergence_figure import Curve, convergence_figure
-from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
 from joulelab.report.tables import (
     STRATEGY,
     Omitted,
@@ -28,6 +34,8 @@ from joulelab.report.tables import (
     too_many_drawn,
     variations,
 )
+
+ACCURACY_AXIS = Axis("accuracy", "accuracy on the test images", bounds=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -55,31 +63,67 @@ def convergence_picture(experiment: Experiment) -> Picture | Omitted:
     table = optima(experiment)
     if isinstance(table, Omitted):
         return Omitted(key, title, table.reason)
-    others = [factor for factor in experiment.factors if factor != STRATEGY]
-    best = running_best(rounds(experiment), by=[*others, STRATEGY])
-    panels: dict[str, list[Curve]] = {}
-    for row in table.raw.to_dict("records"):
-        levels = {factor: row[factor] for factor in others}
-        here = (
-            best[[*others, STRATEGY]].eq(pd.Series({**levels, STRATEGY: row[STRATEGY]})).all(axis=1)
-        )
-        curve = Curve(
-            str(row[STRATEGY]), list(best.loc[here, "running_best"]), int(row["optimum_round"])
-        )
-        panels.setdefault(", ".join(setting(experiment, levels)), []).append(curve)
+    panels = convergence_panels(
+        experiment, rounds(experiment), lambda levels: ", ".join(setting(experiment, levels))
+    )
     note = (
         "Best accuracy up to each round; the marker is the round in which a strategy first had its "
         "optimum. A line that rises early has found good hyperparameters at little cost."
     )
-    said = [
-        f"{panel}: "
-        + ", ".join(
-            f"{c.label} {formats.accuracy(c.best[-1])} in round {c.optimum_round}" for c in lines
-        )
-        for panel, lines in panels.items()
-    ]
     figure = convergence_figure(panels, experiment.score, "screen")
-    return Picture(key, title, note, f"Best accuracy by round. {'; '.join(said)}.", figure)
+    alt = f"Best accuracy by round. {convergence_words(panels)}."
+    return Picture(key, title, note, alt, figure)
+
+
+def convergence_panels(
+    experiment: Experiment, found: pd.DataFrame, title: Callable[[dict[str, Any]], str]
+) -> dict[str, pd.DataFrame]:
+    """Best score so far by round of each strategy, by the title of its panel.
+
+    Args:
+        experiment: with strategies.
+        found: its scored rounds, or some of them.
+        title: of a panel, from the levels of the factors that its lines have in common.
+    """
+    others = [name for name in experiment.factors if name != STRATEGY and name in found]
+    by = [*others, STRATEGY]
+    optima = convergence(found, by=by).dropna(subset=["optimum_round"])
+    best = optima[[*by, "optimum_round"]].merge(running_best(found, by=by), on=by)
+    panels: dict[str, list[pd.DataFrame]] = {}
+    for levels, rows in best.groupby(by, sort=False, dropna=False):
+        at = dict(zip(by, levels, strict=True))
+        panels.setdefault(title({name: at[name] for name in others}), []).append(
+            rows.assign(line=str(at[STRATEGY]), place=range(1, len(rows) + 1))
+        )
+    return {
+        name: pd.concat(lines).assign(marked=lambda rows: rows["place"] == rows["optimum_round"])
+        for name, lines in panels.items()
+    }
+
+
+def convergence_figure(panels: Mapping[str, pd.DataFrame], score: str, width: Width) -> Figure:
+    """Draw what `convergence_panels` gives, the optimum marked."""
+    last = max(int(rows["place"].max()) for rows in panels.values())
+    return curves(
+        panels,
+        Axis("place", "round", whole=True, limits=(1, max(last, 2))),
+        Axis("running_best", f"best accuracy so far\n({score} of the repetitions)"),
+        step="post",
+        width=width,
+    )
+
+
+def convergence_words(panels: Mapping[str, pd.DataFrame]) -> str:
+    """What the panels of a convergence figure show, in words."""
+    ends = {name: rows.groupby("line", sort=False).tail(1) for name, rows in panels.items()}
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{row['line']} {formats.accuracy(row['running_best'])} in round {row['optimum_round']}"
+            for row in rows.to_dict("records")
+        )
+        for name, rows in ends.items()
+    )
 
 
 def energy_picture(experiment: Experiment) -> Picture | Omitted:
@@ -90,8 +134,7 @@ def energy_picture(experiment: Experiment) -> Picture | Omitted:
         return Omitted(key, title, table.reason)
     if reason := too_many_drawn(len(table.raw)):
         return Omitted(key, title, reason)
-    bars = table.raw.rename(columns={"std_j": "spread_j"})
-    least, most = bars.iloc[0], bars.iloc[-1]
+    least, most = table.raw.iloc[0], table.raw.iloc[-1]
     note = (
         f"Mean {experiment.energy.name} of a training over all its rounds and repetitions "
         f"({experiment.energy.status}){_bound(experiment)}."
@@ -100,9 +143,15 @@ def energy_picture(experiment: Experiment) -> Picture | Omitted:
         f"Mean energy from {formats.joules(least['mean_j'])} ({least['configuration']}) to "
         f"{formats.joules(most['mean_j'])} ({most['configuration']})."
     )
-    label = f"mean {experiment.energy.label}"
-    figure = figures.energy_bars(bars, label, "standard deviation of the runs")
-    return Picture(key, title, note, alt, figure)
+    rows = table.raw.assign(
+        row=table.raw["configuration"],
+        low_j=table.raw["mean_j"] - table.raw["std_j"],
+        high_j=table.raw["mean_j"] + table.raw["std_j"],
+    )
+    spread = "\nwhiskers: standard deviation of the runs" if (rows["std_j"] > 0).any() else ""
+    label = f"mean {experiment.energy.label}{spread}"
+    axis = Axis("mean_j", label, units=formats.ENERGY, low="low_j", high="high_j", from_zero=True)
+    return Picture(key, title, note, alt, intervals(rows, axis, said=formats.joules))
 
 
 def trade_off_picture(experiment: Experiment) -> Picture | Omitted:
@@ -137,8 +186,10 @@ def trade_off_picture(experiment: Experiment) -> Picture | Omitted:
         f"{formats.joules(one['energy_j'])} at accuracy {formats.accuracy(one['accuracy'])} to "
         f"{formats.joules(other['energy_j'])} at {formats.accuracy(other['accuracy'])}."
     )
-    cloud = Cloud(_by_energy(means), front)
-    figure = trade_off_figure({"": cloud}, experiment.energy.label, "screen")
+    counts = means["group"].map(means["group"].value_counts()).map(" ({:,})".format)
+    points = means.assign(group=means["group"] + counts, front=means["on_front"])
+    energy = Axis("energy_j", experiment.energy.label, units=formats.ENERGY, reversed=True)
+    figure = scatter(_by_energy(points), energy, ACCURACY_AXIS)
     return Picture(key, title, note, alt, figure)
 
 
@@ -162,6 +213,25 @@ def variation_picture(experiment: Experiment) -> Picture | Omitted:
     return Picture(key, title, note, f"Histogram. {said}.", figure)
 
 
+def variation_figure(samples: Mapping[str, Sequence[float]], energy: str, width: Width) -> Figure:
+    """A histogram of coefficients of variation.
+
+    Args:
+        samples: coefficients by data set, NaN where unknown.
+        energy: what varies, for instance ``"net energy (estimated)"``.
+        width: of the figure.
+    """
+    mean = float(np.nanmean(np.concatenate([np.asarray(one, float) for one in samples.values()])))
+    said = f"mean {formats.at_scale(mean, 0.01)} %"
+    return histogram(
+        samples,
+        Axis("cv", f"coefficient of variation of the {energy}", form=percent_tick),
+        "configurations",
+        references=[Reference(said, x=mean, colour=BLACK)],
+        width=width,
+    )
+
+
 def quantile_picture(experiment: Experiment) -> Picture | Omitted:
     """Q-Q plot of the energies."""
     key, title = "quantiles", "Distribution of the energies"
@@ -171,12 +241,17 @@ def quantile_picture(experiment: Experiment) -> Picture | Omitted:
     if points.reason:
         return Omitted(key, title, f"{points.reason}.")
     said = normality_finding(experiment)
-    figure = figures.quantile_plot(
-        list(points.points["quantile"]),
-        list(points.points["value"]),
-        points.slope,
-        points.intercept,
-        experiment.energy.label,
+    line = Reference(
+        "normal distribution",
+        at=lambda quantile: points.intercept + points.slope * quantile,
+        colour=VERMILLION,
+        dash=SOLID,
+    )
+    figure = scatter(
+        points.points,
+        Axis("quantile", "quantile of the standard normal distribution"),
+        Axis("value", experiment.energy.label, units=formats.ENERGY),
+        references=[line],
     )
     return Picture(key, title, f"Q-Q plot of all runs. {said}", f"Q-Q plot. {said}", figure)
 
@@ -190,10 +265,16 @@ def ledger_picture(energy: StudyEnergy) -> Picture | None:
         f"{row['kind']} {formats.percent((row['kept_j'] + row['lost_j']) / energy.gross_j, 0)}"
         for row in parts.to_dict("records")
     )
-    label = f"gross energy, {{unit}} ({energy.status})"
     note = "Gross energy by kind of work, idle power included."
     title = "Energy of the study by kind of work"
-    return Picture("ledger", title, note, f"Bars: {said}.", figures.ledger_bars(parts, label))
+    gross_j = energy.gross_j
+    figure = stacked_bars(
+        parts.assign(row=parts["kind"], sum_j=parts["kept_j"] + parts["lost_j"]),
+        Axis("sum_j", f"gross energy, {{unit}} ({energy.status})", units=formats.ENERGY),
+        {"kept": "kept_j", "failed or interrupted": "lost_j"},
+        lambda sum_j: f"{formats.joules(sum_j)}, {formats.percent(sum_j / gross_j, 0)}",
+    )
+    return Picture("ledger", title, note, f"Bars: {said}.", figure)
 
 
 def _by_energy(means: pd.DataFrame) -> pd.DataFrame:

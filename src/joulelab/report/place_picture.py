@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from joulelab import formats
 from joulelab.energy.reading import Status
+from joulelab.present.axes import Axis, tenfold
+from joulelab.present.curves import curves
+from joulelab.present.style import GREY, Look, looks
 from joulelab.report.pictures import Picture
-from joulelab.report.place_figure import MOST_NAMED, place_figure
 from joulelab.report.place_tables import co2e_means
 from joulelab.report.places import Booked
 from joulelab.report.tables import Omitted
 
 KEY = "place-picture"
+MOST_NAMED = 12
+"""Of more lines only the lowest and the highest are named; the others are grey."""
+ASIDE, MOST_ASIDE = 0.03, 0.28
+"""How far each line is moved at a place, and all of them, so that intervals can be told apart."""
 
 
 def co2e_picture(panels: Mapping[str, Booked]) -> Picture | Omitted:
@@ -46,6 +54,63 @@ def co2e_picture(panels: Mapping[str, Booked]) -> Picture | Omitted:
         )
     )
     return Picture(KEY, title, _note(every, by), alt.strip(), figure)
+
+
+def place_figure(frames: Mapping[str, pd.DataFrame], label: str) -> Figure:
+    """Draw CO2e by place, places and levels from least to most grams.
+
+    Grams are energy x intensity, so that on a logarithmic axis lines of places with one figure each
+    are parallel: their rise is what the place does, the distance between them what the level does.
+
+    Args:
+        frames: by title, columns ``level``, ``place``, ``co2e_g``, ``low_g`` and ``high_g`` (NaN
+            where there is no interval); a row whose grams are unknown or 0 is not drawn.
+        label: of the axis of grams, with ``{unit}`` in it.
+
+    Raises:
+        UsageError: nothing is known.
+    """
+    known = {title: rows[rows["co2e_g"] > 0] for title, rows in frames.items()}
+    known = {title: rows for title, rows in known.items() if len(rows)}
+    every = pd.concat([*known.values(), pd.DataFrame(columns=["co2e_g", "place", "level"])])
+    places, levels = _by_grams(every, "place"), _by_grams(every, "level")
+    shown = looks(levels)
+    few = len(levels) <= MOST_NAMED
+    named = levels if few else [levels[0], levels[-1]]
+    return curves(
+        {title: _lines(rows, places, set(named)) for title, rows in known.items()},
+        Axis("at", "", names=tuple(places), shared=True),
+        Axis(
+            "co2e_g",
+            label,
+            "low_g",
+            "high_g",
+            units=formats.MASS,
+            scale="auto",
+            from_zero=not tenfold(every["co2e_g"]),
+            shared=True,
+        ),
+        looks={level: shown[level] if level in named else Look(GREY) for level in levels},
+        columns=1,
+    )
+
+
+def _lines(rows: pd.DataFrame, places: list[str], named: set[str]) -> pd.DataFrame:
+    """The levels of a panel from least to most grams, each a little aside of the one before."""
+    levels = _by_grams(rows, "level")
+    aside = min(ASIDE * len(levels), MOST_ASIDE) / max(len(levels) - 1, 1)
+    order = rows["level"].map(levels.index)
+    at = rows["place"].map(places.index) + aside * (order - (len(levels) - 1) / 2)
+    names = rows["level"].where(rows["level"].isin(named), "")
+    lines = rows.assign(line=rows["level"], at=at, name=names, order=order)
+    return lines.sort_values(["order", "at"])
+
+
+def _by_grams(rows: pd.DataFrame, column: str) -> list[str]:
+    """Places, or levels, from least to most grams, by geometric means."""
+    means = rows.assign(log=np.log(rows["co2e_g"].astype(float)))
+    order = means.groupby(column, sort=False)["log"].mean().sort_values(kind="stable")
+    return [str(name) for name in order.index]
 
 
 def place_finding(booked: Booked) -> str:

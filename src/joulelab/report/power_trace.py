@@ -16,22 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from joulelab import formats
 from joulelab.energy.figure import longest_step_s
 from joulelab.energy.sample_buffer import Floats
-from joulelab.errors import TraceError
-from joulelab.report.style import WIDTH_IN, Look, looks, styled
+from joulelab.errors import TraceError, UsageError
+from joulelab.present.axes import Axis
+from joulelab.present.curves import curves
+from joulelab.present.panels import Panel
+from joulelab.present.style import write
 
 MOST_STEPS = 3000
 """More samples than that cannot be told apart in the width of a page."""
 COLUMNS = 700
 TIME_UNITS = ((3 * 3600.0, 3600.0, "h"), (600.0, 60.0, "min"), (0.0, 1.0, "s"))
 """From how many seconds on a unit is used, seconds in it, and its name."""
-PICTURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -85,47 +86,43 @@ def power_trace(columns: Mapping[str, Any], title: str = "") -> Figure:
     ends_s = [float(line.times_s[-1]) for line in lines]
     starts_s = [float(line.times_s[0]) for line in lines]
     length_s = max(ends_s, default=0.0) - min(starts_s, default=0.0)
-    size, unit = next((size, name) for least, size, name in TIME_UNITS if length_s >= least)
-    drawn = looks(line.domain for line in lines)
-    with styled():
-        figure = Figure(figsize=(WIDTH_IN, 3.4), layout="constrained")
-        axes = figure.subplots()
-        for line in lines:
-            _draw(axes, line, drawn[line.domain], size)
-        axes.set_xlabel(f"time since the opening ({unit})")
-        axes.set_ylabel("power (W)")
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-        if length_s > 0:
-            axes.set_xlim(min(starts_s) / size, max(ends_s) / size)
-        axes.grid(axis="y")
-        axes.set_title(title)
-        if lines:
-            figure.legend(loc="outside lower left", ncols=2)
-    return figure
+    unit_s, unit = next((size, name) for least, size, name in TIME_UNITS if length_s >= least)
+    limits = (min(starts_s) / unit_s, max(ends_s) / unit_s) if length_s > 0 else None
+    parts = [_points(line, unit_s) for line in lines]
+    nothing = pd.DataFrame(math.nan, [0], ["time", "power_w", "low_w", "high_w"])
+    return curves(
+        [Panel(pd.concat(parts) if parts else nothing, title, height=0.8)],
+        Axis("time", f"time since the opening ({unit})", limits=limits),
+        Axis(
+            "power_w",
+            "power (W)",
+            "low_w" if parts else "",
+            "high_w" if parts else "",
+            from_zero=True,
+        ),
+        step={
+            str(rows["line"].iloc[0]): "pre" if line.counter else "post"
+            for line, rows in zip(lines, parts, strict=True)
+            if len(line.times_s) <= MOST_STEPS
+        },
+    )
 
 
 def write_power_trace(path: Path, columns: Mapping[str, Any], title: str = "") -> None:
-    """Draw a power trace into a file, as PNG, SVG or PDF by the end of its name.
+    """Draw a power trace into a file, as PNG, SVG or PDF by the suffix of its name.
 
     Args:
         path: where to.
         columns: as for `power_trace`.
-        title: above the picture.
+        title: above the figure.
 
     Raises:
         TraceError: another suffix, or the file cannot be written.
     """
-    if path.suffix.lower() not in PICTURES:
-        raise TraceError(f"{path}: no such kind of picture", f"end it in {', '.join(PICTURES)}")
-    figure = power_trace(columns, title)
     try:
-        with styled():
-            figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise TraceError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
-        ) from error
+        write(power_trace(columns, title), path)
+    except UsageError as error:
+        raise TraceError(str(error.message), error.hint) from error
 
 
 def _lines(columns: Mapping[str, Any]) -> list[_Line]:
@@ -160,24 +157,19 @@ def _with_holes(times_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:
     )
 
 
-def _draw(axes: Axes, line: _Line, look: Look, size_s: float) -> None:
+def _points(line: _Line, unit_s: float) -> pd.DataFrame:
+    """A line as it is drawn: its samples, or of very many the columns of `_columns`."""
     told = f"mean {formats.watts(line.mean_w)}" if line.known else "not readable"
     label = f"{line.domain} ({line.source}), {told}"
-    times, power = line.times_s, line.power_w
-    style: dict[str, Any] = {
-        "color": look.colour,
-        "linestyle": look.dash,
-        "linewidth": 1.3,
-        "label": label,
-    }
-    if len(times) <= MOST_STEPS:
-        axes.step(times / size_s, power, where="pre" if line.counter else "post", **style)
-        return
-    edges, low, mean, high = _columns(line)
-    middles = (edges[:-1] + edges[1:]) / 2 / size_s
-    band = f"{line.domain}, lowest to highest within {formats.duration(float(edges[1] - edges[0]))}"
-    axes.fill_between(middles, low, high, color=look.colour, alpha=0.25, linewidth=0, label=band)
-    axes.plot(middles, mean, **style)
+    times_s, power_w = line.times_s, line.power_w
+    low_w = high_w = power_w
+    if len(times_s) > MOST_STEPS:
+        edges_s, low_w, power_w, high_w = _columns(line)
+        times_s = (edges_s[:-1] + edges_s[1:]) / 2
+        within = formats.duration(float(edges_s[1] - edges_s[0]))
+        label += f"; band: lowest to highest within {within}"
+    values = {"time": times_s / unit_s, "power_w": power_w, "low_w": low_w, "high_w": high_w}
+    return pd.DataFrame(values).assign(line=label, marked=False)
 
 
 def _columns(line: _Line) -> tuple[Floats, Floats, Floats, Floats]:

@@ -7,11 +7,14 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from joulelab import formats
+from joulelab.present.axes import Axis, Reference
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, VERMILLION, Look
 from joulelab.report.chapter import Shown
 from joulelab.report.pictures import Picture
-from joulelab.report.prediction_figure import LEAST, prediction_figure
 from joulelab.report.prediction_quality import (
     ENERGY,
     Compared,
@@ -24,6 +27,10 @@ from joulelab.study.results import Results
 MANY = 20
 """More configurations than that are not all shown."""
 WORST = 10
+LEAST, MOST_NAMED = 3, 6
+"""Fewer configurations are not drawn, and of more that are off only the furthest are named."""
+LOOKS = {"within its range": Look(BLUE, "o"), "outside its range": Look(VERMILLION, "D")}
+MARGIN = 1.25
 MUCH = 0.05
 """From this share of the time on, waiting for the device is worth a word."""
 RANGE, WITHIN = "95 % range", "within"
@@ -67,6 +74,38 @@ def prediction_picture(results: Results) -> Picture | None:
     )
     title = "Energy of a run, predicted and actual"
     return Picture("prediction-picture", title, note, f"Scatter. {said}.", figure)
+
+
+def prediction_figure(table: pd.DataFrame, energy: str) -> Figure:
+    """Draw actual against predicted energy; configurations far outside their range are named.
+
+    Args:
+        table: as of `joulelab.analysis.prediction.hindsight`.
+        energy: label of both axes, with ``{unit}`` in it.
+    """
+    rows = table[table["ratio"].notna()]
+    outside = ~rows["covered"].fillna(True).astype(bool)
+    furthest = np.log(rows["ratio"][outside]).abs().nlargest(MOST_NAMED).index
+    group = [list(LOOKS)[int(off)] for off in outside]
+    name = rows["configuration"].where(rows.index.isin(furthest), "")
+    values = rows[["predicted", "actual"]].to_numpy(float)
+    ends = (float(values.min()) / MARGIN, float(values.max()) * MARGIN)
+    return scatter(
+        rows.assign(group=group, name=name),
+        Axis(
+            "predicted",
+            f"predicted {energy}",
+            units=formats.ENERGY,
+            low="low",
+            high="high",
+            scale="log",
+            limits=ends,
+        ),
+        Axis("actual", f"actual {energy}", units=formats.ENERGY, scale="log", limits=ends),
+        looks=LOOKS,
+        references=[Reference("as predicted", at=lambda predicted: predicted)],
+        height_in=5.2,
+    )
 
 
 def prediction_finding(results: Results) -> str:

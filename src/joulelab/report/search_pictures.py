@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from joulelab import formats
+from joulelab.present.ranks import critical_difference_figure
 from joulelab.report.experiment import Experiment
-from joulelab.report.paper.rank_figure import critical_difference_figure
 from joulelab.report.pictures import Picture
 from joulelab.report.search_tables import alike, ranking
 from joulelab.report.tables import Omitted

@@ -117,24 +117,7 @@ class Preparation:
 
 
 class Executor(ABC, Generic[JobT, Result]):
-    """Carries out jobs of one workload, one measured job at a time on a device."""
-
-    @abstractmethod
-    def prepare(self, job: JobT) -> Preparation:
-        """What must be done once before a job; what it raises is an outcome, not an error."""
-
-    @abstractmethod
-    def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
-        """Carry out and measure a job; what it raises is an outcome, not an error.
-
-        Args:
-            job: what to do.
-            on_heartbeat: called every two seconds, from a thread of its own.
-        """
-
-
-class LocalExecutor(Executor[JobT, Result]):
-    """Works on this machine, with the recorder that it is given.
+    """Carries out jobs of one workload on this machine, one measured job at a time on a device.
 
     Args:
         recorder: started; its meters read the device that does the work.
@@ -175,7 +158,7 @@ class LocalExecutor(Executor[JobT, Result]):
         """The work itself, within the window."""
 
     def prepare(self, job: JobT) -> Preparation:
-        """Prepare on this machine, measured."""
+        """Do what must be done once before a job; what that raises is an outcome, not an error."""
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
         state: State = "finished"
@@ -195,7 +178,12 @@ class LocalExecutor(Executor[JobT, Result]):
         return Preparation(state, done, waiting.close(), measurement, error)
 
     def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
-        """Carry out and measure a job on this machine."""
+        """Carry out and measure a job; what it raises is an outcome, not an error.
+
+        Args:
+            job: what to do.
+            on_heartbeat: called every two seconds, from a thread of its own.
+        """
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
         with DeviceLock(self._domain) as lock:

@@ -25,7 +25,7 @@ import sqlite3
 import threading
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,8 @@ from joulelab.errors import (
     quoted,
 )
 from joulelab.files import FileLock, replacing, write_whole
-from joulelab.study.database import (
-    DATABASE,
-    KEYS_SINCE_VERSION_1,
-    MIGRATIONS,
-    TABLES,
-    VERSION,
-    connect,
-    explained,
-    version,
-)
+from joulelab.study.database import DATABASE, connect, explained, version
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
 from joulelab.study.store_reading import REQUESTS, check_folder, read_manifest, read_study
 
 
@@ -134,26 +126,15 @@ class Store:
 
     def plan(self, runs: Sequence[PlannedRun]) -> None:
         """Enter the planned runs; those that are there already stay as they are."""
+        names = [field.name for field in fields(PlannedRun)]
+        statement = (
+            f"INSERT OR IGNORE INTO runs ({', '.join(names)})"
+            f" VALUES ({', '.join(f':{name}' for name in names)})"
+        )
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO runs (run_id, position, block, experiment, kind,"
-                " configuration, factors, round, repetition, seed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        run.run_id,
-                        run.position,
-                        run.block,
-                        run.experiment,
-                        run.kind,
-                        run.configuration,
-                        json.dumps(dict(run.factors)),
-                        run.round,
-                        run.repetition,
-                        run.seed,
-                    )
-                    for run in runs
-                ],
+                statement,
+                [{**vars(run), "factors": json.dumps(dict(run.factors))} for run in runs],
             )
 
     def states(self) -> dict[str, str]:

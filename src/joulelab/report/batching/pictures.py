@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size, response_column
 from joulelab.analysis.trade_off import undominated
-from joulelab.report.batching.batch_size_figure import batch_size_figure
-from joulelab.report.batching.distribution_figure import batch_distribution_figure
-from joulelab.report.batching.front_figure import front_figure
+from joulelab.present.axes import Axis, Reference, time_tick
+from joulelab.present.bars import share_bars
+from joulelab.present.curves import curves
+from joulelab.present.panels import Panel
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, DOTTED, GREY, INK, SOLID, Look, looks
 from joulelab.report.batching.runs import (
     arrivals_name,
     asked_limit,
@@ -34,6 +38,8 @@ from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, no_energy
 
 MOST_PANELS = 12
+FIXED, SATURATED = "fixed(n)", "saturated"
+TIME = Axis("mean_s", "response time", high="tail_s", form=time_tick, scale="log", shared=True)
 
 
 def batch_size_picture(experiment: Experiment) -> Picture | Omitted:
@@ -43,9 +49,33 @@ def batch_size_picture(experiment: Experiment) -> Picture | Omitted:
     if not len(points) or points[["energy_j", "mean_s"]].isna().all(axis=None):
         return Omitted(key, title, _nothing(experiment))
     models = {str(model): rows for model, rows in points.groupby("model", sort=False)}
-    limit, _ = asked_limit(experiment)
-    label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
-    figure = batch_size_figure(models, label, tail_name(experiment), limit)
+    said = f"mean, whisker to the {tail_name(experiment)}"
+    panels: list[Panel] = []
+    for model, rows in models.items():
+        lines = rows.assign(
+            line=_group(rows), hollow=np.where(rows["saturated"], SATURATED, "")
+        ).sort_values(["fixed", "batch"], ascending=[False, True])
+        energies, times = lines.dropna(subset=["energy_j"]), lines.dropna(subset=["mean_s"])
+        panels += [
+            Panel(energies, model, height=0.8),
+            Panel(
+                times, said if not panels else "", y=TIME, references=_limit(experiment), height=0.8
+            ),
+        ]
+    figure = curves(
+        panels,
+        Axis("batch", "batch size", scale="doubling", shared=True),
+        Axis(
+            "energy_j",
+            _label(experiment),
+            units=formats.ENERGY,
+            low="low_j",
+            high="high_j",
+            from_zero=True,
+        ),
+        looks=_looks(points),
+        columns=2,
+    )
     note = (
         "Fixed batch sizes by their size, other policies at their mean batch. Left: means with "
         "their 95 % intervals, each model on a scale of its own from 0. Right: all models on one "
@@ -66,9 +96,32 @@ def front_picture(experiment: Experiment) -> Picture | Omitted:
         setting_name(experiment, levels): _efficient(rows)
         for levels, rows in by_setting(experiment, points)
     }
-    limit, _ = asked_limit(experiment)
-    label = f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
-    figure = front_figure(fronts, label, tail_name(experiment), limit)
+    panels = [
+        Panel(
+            rows.assign(
+                group=np.where(rows["saturated"], SATURATED, "kept up"),
+                front=rows["efficient"],
+                name=rows["policy"].where(rows["efficient"], ""),
+            ),
+            name,
+        )
+        for name, rows in fronts.items()
+    ]
+    figure = scatter(
+        panels,
+        replace(
+            TIME,
+            of="tail_s",
+            low="",
+            high="",
+            shared=False,
+            label=f"response time, {tail_name(experiment)}",
+        ),
+        Axis("energy_j", _label(experiment), units=formats.ENERGY, scale="auto"),
+        looks={SATURATED: Look(GREY, hollow=True), "kept up": Look(BLUE)},
+        references=[replace(one, x=one.y, y=None) for one in _limit(experiment)],
+        columns=2,
+    )
     note = (
         "Better is down and to the left. Joined and named are the policies that no other beats in "
         "both, by means over the repetitions; saturated ones do not take part."
@@ -95,13 +148,25 @@ def batch_distribution_picture(experiment: Experiment) -> Picture | Omitted:
         f"{name} mean {formats.significant(_mean(counts))}, largest {max(counts)}"
         for name, counts in shown.items()
     ]
-    figure = batch_distribution_figure(shown)
+    last = int(np.ceil(np.log2(max(size for counts in shown.values() for size in counts))))
+    figure = share_bars(
+        {name: _by_powers(counts, last) for name, counts in shown.items()},
+        "batch size, up to",
+        "batches",
+        {name: f"mean {formats.significant(_mean(counts))}" for name, counts in shown.items()},
+    )
     return Picture(key, title, note, f"Histograms of batches. {'; '.join(said)}.", figure)
 
 
 @once
 def cell_points(experiment: Experiment) -> pd.DataFrame:
-    """The cells as the figures show them: model, arrivals, and `batch_size_figure.POINTS`."""
+    """The cells as the figures show them.
+
+    Returns:
+        The factors, and columns ``series`` (arrivals, where they vary), ``fixed`` (whether the
+        policy is of fixed size), ``batch`` (its size), ``energy_j`` per request with its interval
+        ``low_j`` and ``high_j``, ``mean_s`` and ``tail_s`` of the response time, ``saturated``.
+    """
     if not len(experiment.runs):
         return pd.DataFrame()
     cells, column = cell_figures(experiment), each_column(experiment)
@@ -175,6 +240,51 @@ def _levels(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _mean(counts: dict[int, int]) -> float:
     return sum(size * count for size, count in counts.items()) / sum(counts.values())
+
+
+def _by_powers(counts: dict[int, int], last: int) -> dict[str, float]:
+    """Share of the batches whose size is at most 1, 2, 4 ... and above the one before."""
+    found = np.zeros(last + 1)
+    for size, count in counts.items():
+        found[int(np.ceil(np.log2(size)))] += count
+    return {str(2**power): float(share) for power, share in enumerate(found / found.sum())}
+
+
+def _group(cells: pd.DataFrame) -> pd.Series[str]:
+    """What a mark stands for: its policy, or all of fixed size, and the arrivals if several."""
+    policy = cells["policy"].where(~cells["fixed"].astype(bool), FIXED)
+    return (policy + ", " + cells["series"]).where(cells["series"] != "", policy)
+
+
+def _looks(cells: pd.DataFrame) -> dict[str, Look]:
+    """A marker for each policy; a colour and a dash for each arrival process, if several.
+
+    Only policies of fixed size are joined by a line.
+    """
+    ordered = cells.sort_values("fixed", ascending=False, kind="stable")
+    policies = ordered["policy"].where(~ordered["fixed"].astype(bool), FIXED)
+    by_policy, by_series = looks(policies), looks(ordered["series"])
+    several = len(by_series) > 1
+    return {
+        group: replace(
+            by_series[series] if several else by_policy[policy],
+            marker=by_policy[policy].marker,
+            dash=(by_series[series].dash if several else SOLID) if policy == FIXED else None,
+        )
+        for group, series, policy in zip(_group(ordered), ordered["series"], policies, strict=True)
+    }
+
+
+def _limit(experiment: Experiment) -> tuple[Reference, ...]:
+    """The limit of the response time, where the study asks for one."""
+    limit, _ = asked_limit(experiment)
+    if limit is None:
+        return ()
+    return (Reference(f"limit, {limit}", y=limit.seconds, colour=INK, dash=DOTTED),)
+
+
+def _label(experiment: Experiment) -> str:
+    return f"{{unit}} per request\n({_basis(experiment)}, {experiment.energy.status})"
 
 
 def _basis(experiment: Experiment) -> str:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from joulelab import formats
 from joulelab.analysis.agreement import Agreement, Limits
+from joulelab.present.axes import Axis, Reference
+from joulelab.present.panels import Panel
+from joulelab.present.scatter import scatter
+from joulelab.present.style import SOLID, VERMILLION
 from joulelab.report.instruments.comparison import Compared
 from joulelab.report.instruments.section import study_instruments
 from joulelab.report.pictures import Picture
-from joulelab.report.style import (
-    BLUE,
-    GREY,
-    MOST_VECTOR_POINTS,
-    SIZES,
-    VERMILLION,
-    Size,
-    energy_axis,
-    styled,
-)
 from joulelab.study.results import Results
 
 KEY, TITLE = "bland-altman", "Differences of the instruments (Bland and Altman)"
-PANEL_IN = 2.5
-WIDE = 10.0
-"""The largest mean over the smallest from which on the axis of energy is logarithmic."""
 
 
 def instrument_pictures(results: Results) -> list[Picture]:
@@ -60,68 +48,40 @@ def bland_altman_picture(compared: Compared) -> Picture | None:
 
 
 def _figure(found: Sequence[Agreement]) -> Figure:
-    with styled() as size:
-        figure = Figure(
-            figsize=(SIZES["screen"].width_in, 0.3 + PANEL_IN * len(found)), layout="constrained"
+    panels = []
+    for one in found:
+        rows = one.runs.assign(mean_j=(one.runs["measured"] + one.runs["reference"]) / 2)
+        difference = Axis(
+            "difference", f"difference to\n{one.reference}, {{unit}}", units=formats.ENERGY
         )
-        rows = figure.subplots(len(found), 2, squeeze=False)
-        for (left, right), one in zip(rows, found, strict=True):
-            left.set_title(one.measured)
-            _panel(left, one, "difference", size)
-            _panel(right, one, "ratio", size)
-    return figure
+        ratio = Axis("ratio", f"ratio to\n{one.reference}")
+        panels += [
+            Panel(rows, one.measured, y=difference, references=_lines(one.differences, 0.0)),
+            Panel(rows, y=ratio, references=_lines(one.ratios, 1.0)),
+        ]
+    mean = Axis("mean_j", "mean of both, {unit}", units=formats.ENERGY, scale="auto")
+    return scatter(panels, mean, Axis("ratio", ""), columns=2, height_in=2.5)
 
 
-def _panel(axes: Axes, found: Agreement, what: Literal["difference", "ratio"], size: Size) -> None:
-    runs = found.runs
-    mean_j = ((runs["measured"] + runs["reference"]) / 2).to_numpy(float)
-    values = runs[what].to_numpy(float)
-    limits = found.differences if what == "difference" else found.ratios
-    axes.plot(
-        mean_j,
-        values,
-        linestyle="none",
-        marker="o",
-        markersize=0.7 * size.marker_pt,
-        color=BLUE,
-        zorder=3,
-        rasterized=len(runs) > MOST_VECTOR_POINTS,
-    )
-    _lines(axes, limits, size)
-    if mean_j.max() > WIDE * mean_j.min():
-        axes.set_xscale("log")
-    energy_axis(axes, "x", "mean of both, {unit}", float(mean_j.max()))
-    if axes.get_xscale() == "linear":
-        axes.locator_params(axis="x", nbins=4)
-    equal = 0.0 if what == "difference" else 1.0
-    low, high = axes.get_ylim()
-    if low <= equal <= high:  # drawn from afar it would leave no room for the points
-        axes.axhline(equal, color=GREY, linewidth=size.thin_pt)
-    if what == "difference":
-        largest = max(abs(values).max(), *(abs(v) for v in _known(limits)), 0.0)
-        energy_axis(axes, "y", f"difference to\n{found.reference}, {{unit}}", float(largest))
-    else:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.tick(value)))
-        axes.set_ylabel(f"ratio to\n{found.reference}")
-    axes.grid()
-
-
-def _lines(axes: Axes, limits: Limits, size: Size) -> None:
-    """Mean and limits, with their intervals where there are any."""
-    axes.axhline(limits.mean.value, color=VERMILLION, linewidth=size.line_pt)
+def _lines(limits: Limits, equal: float) -> tuple[Reference, ...]:
+    """Mean and limits, with their intervals where there are any, and the line of no difference."""
     bands = (
         (limits.mean.low, limits.mean.high),
         (limits.lower_low, limits.lower_high),
         (limits.upper_low, limits.upper_high),
     )
-    for low, high in bands:
-        if np.isfinite([low, high]).all():
-            axes.axhspan(low, high, color=VERMILLION, alpha=0.13, linewidth=0)
-    for value in (limits.lower, limits.upper):
-        if np.isfinite(value):
-            axes.axhline(value, color=VERMILLION, linewidth=size.line_pt, linestyle=(0, (5, 2)))
-
-
-def _known(limits: Limits) -> list[float]:
-    ends = (limits.mean.value, limits.lower_low, limits.upper_high)
-    return [value for value in ends if np.isfinite(value)]
+    return (
+        *(
+            Reference(y=low, to=high, colour=VERMILLION)
+            for low, high in bands
+            if np.isfinite([low, high]).all()
+        ),
+        Reference(y=limits.mean.value, colour=VERMILLION, dash=SOLID),
+        *(
+            Reference(y=value, colour=VERMILLION)
+            for value in (limits.lower, limits.upper)
+            if np.isfinite(value)
+        ),
+        # Drawn from afar it would leave no room for the points.
+        Reference(y=equal, dash=SOLID, if_near=True),
+    )

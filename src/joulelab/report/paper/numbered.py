@@ -8,16 +8,22 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.convergence import convergence, running_best
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.files import safe_name
+from joulelab.present.axes import Axis
+from joulelab.present.dimension import Tried, dimension_figure
+from joulelab.present.scatter import scatter
 from joulelab.report.experiment import Experiment, whole_numbers
-from joulelab.report.paper.convergence_figure import Curve, convergence_figure
-from joulelab.report.paper.dimension_figure import effective_dimension_figure
-from joulelab.report.paper.figures import Cloud, trade_off_figure, variation_figure
 from joulelab.report.paper.kinds import COUNT, of_both_kinds
 from joulelab.report.paper.optima_table import more_first
-from joulelab.report.pictures import Picture
+from joulelab.report.pictures import (
+    ACCURACY_AXIS,
+    Picture,
+    convergence_figure,
+    convergence_panels,
+    convergence_words,
+    variation_figure,
+)
 from joulelab.report.tables import STRATEGY, Omitted, found_clusters, rounds
 from joulelab.tuning.effective_dimension import effective_dimension
 
@@ -74,26 +80,14 @@ def _convergence(search: Experiment) -> Iterator[Made]:
 
 def _convergence_of(search: Experiment, found: pd.DataFrame, key: str, title: str) -> Made:
     others = [name for name in search.factors if name not in (STRATEGY, COUNT)]
-    by = [*others, STRATEGY]
-    optima = convergence(found, by=by).dropna(subset=["optimum_round"])
-    if not len(optima):
-        return Omitted(key, title, "no round has a score yet.")
-    best = running_best(found, by=by)
-    panels: dict[str, list[Curve]] = {}
-    for row in optima.to_dict("records"):
-        here = (best[by] == pd.Series({name: row[name] for name in by})).all(axis=1)
-        panel = ", ".join(formats.level(row[name]) for name in others)
-        curve = Curve(
-            str(row[STRATEGY]), list(best.loc[here, "running_best"]), int(row["optimum_round"])
-        )
-        panels.setdefault(panel, []).append(curve)
-    said = "; ".join(
-        f"{panel}: "
-        + ", ".join(
-            f"{c.label} {formats.accuracy(c.best[-1])} in round {c.optimum_round}" for c in cs
-        )
-        for panel, cs in panels.items()
+    panels = convergence_panels(
+        search,
+        found,
+        lambda levels: ", ".join(formats.level(levels[name]) for name in others),
     )
+    if not panels:
+        return Omitted(key, title, "no round has a score yet.")
+    said = convergence_words(panels)
     note = "Best accuracy so far by round; the marker is the optimum round."
     figure = convergence_figure(panels, search.score, "page")
     return Picture(key, title, note, f"Best accuracy by round. {said}.", figure)
@@ -120,7 +114,7 @@ def _variation(layers: Sequence[Experiment]) -> Made:
 
 def _trade_off(layers: Sequence[Experiment]) -> Made:
     key, title = "figure-8", "Figure 8. Energy against accuracy"
-    clouds: dict[str, Cloud] = {}
+    clouds: dict[str, pd.DataFrame] = {}
     said = []
     for one in layers:
         found = found_clusters(one)
@@ -140,13 +134,16 @@ def _trade_off(layers: Sequence[Experiment]) -> Made:
             f"{factor.replace('_', ' ')} = {formats.level(level)}": mark
             for level, mark in ((found.low, "E\N{MINUS SIGN}"), (found.high, "E+"))
         }
-        clouds[one.dataset] = Cloud(points.sort_values("group", kind="stable"), None, marks)
+        points = points.assign(mark=points["group"].map(marks).fillna(""))
+        clouds[one.dataset] = points.sort_values("group", kind="stable")
         low, high = found.table.to_dict("records")
         said.append(f"{one.dataset}: {_cluster(low)}, {_cluster(high)}")
     if not clouds:
         return Omitted(key, title, "no experiment on layers has two levels whose runs have energy.")
     note = "A point a training; the energy axis is reversed, so that better is up and to the right."
-    figure = trade_off_figure(clouds, f"{_basis(layers)} of a training, {{unit}}", "page")
+    label = f"{_basis(layers)} of a training, {{unit}}"
+    axis = Axis("energy_j", label, units=formats.ENERGY, reversed=True)
+    figure = scatter(clouds, axis, ACCURACY_AXIS, width="page", columns=2, height_in=2.7)
     return Picture(key, title, note, f"Scatter. {'; '.join(said)}.", figure)
 
 
@@ -162,7 +159,19 @@ def _effective_dimension() -> Made:
         "matters: the grid tries 3 values of it, random search 27. Points by the strategies of "
         "joulelab."
     )
-    figure = effective_dimension_figure(found, "page")
+    searches = [
+        Tried(
+            f"{one.strategy} search",
+            one.points,
+            one.responses,
+            f"{formats.count(len(one.points), 'round')}\n"
+            f"{formats.count(one.distinct, 'value')} of x1\n"
+            f"best {formats.significant(one.best)}\n"
+            f"mean best {formats.significant(one.mean_best)}",
+        )
+        for one in (found.grid, found.random)
+    ]
+    figure = dimension_figure(searches, found.curve, "page")
     title = "Figure 9. Grid and random search with a low effective dimension"
     return Picture("figure-9", title, note, note, figure)
 

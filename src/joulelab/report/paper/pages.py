@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joulelab.files import safe_name, write_whole
+from joulelab.present.style import save
 from joulelab.report import claims
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper import latex, markdown
@@ -26,7 +27,6 @@ from joulelab.report.paper.table import PaperTable, spans
 from joulelab.report.paper.tables import paper_tables
 from joulelab.report.pictures import Picture
 from joulelab.report.rendering import page
-from joulelab.report.style import save
 from joulelab.report.tables import Omitted
 
 FIGURES = "paper"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
 from joulelab import formats
+from joulelab.analysis.trend import Trend
+from joulelab.present.axes import Axis, Floats, Reference, percent_tick, year_tick
+from joulelab.present.panels import Panel
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, GREY, SOLID, VERMILLION, Look, shades
 from joulelab.report.experiment import Experiment
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted
 from joulelab.report.timeline.findings import timeline_findings
-from joulelab.report.timeline.front_figure import accuracy_energy_figure
 from joulelab.report.timeline.points import (
     ACCURACY,
     BEST,
@@ -17,7 +27,16 @@ from joulelab.report.timeline.points import (
     network_points,
 )
 from joulelab.report.timeline.tables import network_table
-from joulelab.report.timeline.years_figure import Line, years_figure
+
+BEST_BATCH, BEST_ON_FRONT = "best batch", "best batch, on the Pareto front"
+LOOKS = {
+    "batch 1": Look(GREY, hollow=True),
+    BEST_BATCH: Look(BLUE),
+    BEST_ON_FRONT: Look(VERMILLION, "D"),
+}
+TOP_1 = Axis(ACCURACY, "published top-1", form=percent_tick, bounds=(0, 1))
+WITHIN_YEAR, ENDS = 0.28, 0.6
+"""How far from its year a point may be moved to either side, and room at the ends, in years."""
 
 
 def timeline_picture(experiment: Experiment) -> Picture | Omitted:
@@ -34,12 +53,7 @@ def timeline_picture(experiment: Experiment) -> Picture | Omitted:
         named=points[MODEL].isin(_named(experiment) | _furthest(experiment)),
         named_below=points[MODEL].isin(_named(experiment)),
     )
-    figure = years_figure(
-        points,
-        Line(energy.at, energy.reason),
-        Line(accuracy.at, accuracy.reason),
-        energy_label(experiment),
-    )
+    figure = _years_figure(points, energy, accuracy, energy_label(experiment))
     note = (
         "Each network at the year of its first public paper, moved sideways within the year where "
         "several share it: alone (hollow) and at its best batch size (filled). The line and its "
@@ -59,7 +73,16 @@ def timeline_front_picture(experiment: Experiment) -> Picture | Omitted:
     if not len(points):
         return Omitted(key, title, "no network has both an energy and a published accuracy.")
     named = points["on_front"] | points[MODEL].isin(_named(experiment) | _furthest(experiment))
-    figure = accuracy_energy_figure(points.assign(named=named), energy_label(experiment))
+    years = points["year"].astype(int).astype(str)
+    figure = scatter(
+        points.assign(
+            group=years, front=points["on_front"], name=points[MODEL].where(named, "")
+        ).sort_values("group"),
+        Axis(BEST, energy_label(experiment), units=formats.ENERGY, scale="log", reversed=True),
+        TOP_1,
+        looks=shades(sorted(years.unique())),
+        height_in=4.4,
+    )
     front = points[points["on_front"]].sort_values(BEST)
     note = (
         "Better is up and to the right: the energy axis is reversed. No other network beats one on "
@@ -71,6 +94,66 @@ def timeline_front_picture(experiment: Experiment) -> Picture | Omitted:
     ]
     alt = f"Scatter of {formats.count(len(points), 'network')}. The front: {', '.join(steps)}."
     return Picture(key, title, note, alt, figure)
+
+
+def _years_figure(points: pd.DataFrame, energy: Trend, accuracy: Trend, label: str) -> Figure:
+    """Energy per image above accuracy, by year, with both trends."""
+    known = points.dropna(subset=["year", BEST])
+    known = known.assign(
+        place=known["year"] + _aside(known),
+        group=np.where(known["on_front"], BEST_ON_FRONT, BEST_BATCH),
+        joined=known[MODEL],
+    )
+    alone = known.assign(**{BEST: known["single_j"]}, group="batch 1", named=False)
+    upper, lower = pd.concat([alone, known]), known.drop(columns="joined")
+    trends = [
+        () if one.reason else (_trend(one, form),)
+        for one, form in ((energy, lambda log: 10**log), (accuracy, lambda share: share))
+    ]
+    years = (float(known["year"].min()) - ENDS, float(known["year"].max()) + ENDS)
+    return scatter(
+        [
+            Panel(
+                upper.assign(name=upper[MODEL].where(upper["named"], "")),
+                references=trends[0],
+                height=1.5,
+            ),
+            Panel(
+                lower.assign(name=lower[MODEL].where(lower["named_below"], "")),
+                y=TOP_1,
+                references=trends[1],
+            ),
+        ],
+        Axis(
+            "place",
+            "year of the first public paper",
+            form=year_tick,
+            whole=True,
+            limits=years,
+            shared=True,
+        ),
+        Axis(BEST, label, units=formats.ENERGY, scale="log"),
+        looks=LOOKS,
+        columns=1,
+        height_in=2.5,
+    )
+
+
+def _trend(trend: Trend, form: Callable[[Floats], Floats]) -> Reference:
+    """A trend with its band, back in the unit that is shown."""
+    return Reference(
+        "trend, best batch",
+        at=lambda years: [form(ends) for ends in trend.at(years)],
+        colour=BLUE,
+        dash=SOLID,
+    )
+
+
+def _aside(rows: pd.DataFrame) -> pd.Series[float]:
+    """How far each point is moved within its year: those of a year stand apart, in their order."""
+    by_year = rows.groupby("year")[BEST]
+    order, several = by_year.rank(method="first") - 1, by_year.transform("size")
+    return WITHIN_YEAR * (2 * order / (several - 1).clip(lower=1) - 1) * (several > 1)
 
 
 def energy_label(experiment: Experiment) -> str:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 
 from joulelab import formats
+from joulelab.present.axes import Axis, tenfold
+from joulelab.present.intervals import intervals
+from joulelab.present.scatter import scatter
+from joulelab.present.style import BLUE, VERMILLION, Look
 from joulelab.report.experiment import Experiment
-from joulelab.report.pictures import Picture
+from joulelab.report.pictures import ACCURACY_AXIS, Picture
 from joulelab.report.tables import Omitted
 from joulelab.report.training_cost.configurations import (
+    BASE,
     DATASET,
+    NETWORK,
     configurations,
     label,
     short_datasets,
     varied,
 )
 from joulelab.report.training_cost.cost_tables import no_costs
-from joulelab.report.training_cost.energy_figure import network_energy_figure
-from joulelab.report.training_cost.trade_off_figure import network_trade_off_figure
+
+LOOKS = {"trained base": Look(VERMILLION, "o"), "frozen base": Look(BLUE, "D")}
 
 
 def cost_picture(experiment: Experiment) -> Picture | Omitted:
@@ -35,7 +44,19 @@ def cost_picture(experiment: Experiment) -> Picture | Omitted:
         f"From {formats.joules(least['energy_j'])} ({label(experiment, least, dataset=True)}) to "
         f"{formats.joules(most['energy_j'])} ({label(experiment, most, dataset=True)})."
     )
-    figure = network_energy_figure(_by_dataset(experiment, points), experiment.energy.label)
+    rows = points.assign(row=points[NETWORK], group=points[BASE] + " base")
+    logs = points.assign(log=np.log(points["energy_j"])).groupby(NETWORK, sort=False)["log"]
+    figure = intervals(
+        _by_dataset(experiment, rows),
+        replace(
+            _energy(experiment),
+            scale="auto",
+            from_zero=not tenfold(points["energy_j"]),
+            shared=True,
+        ),
+        looks=LOOKS,
+        order=[str(name) for name in logs.mean().sort_values(kind="stable").index],
+    )
     return Picture(key, title, note, alt, figure)
 
 
@@ -59,8 +80,27 @@ def accuracy_picture(experiment: Experiment) -> Picture | Omitted:
         for _, row in front.iterrows()
     ]
     alt = f"Scatter of {formats.count(len(points), 'configuration')}. Front: {'; '.join(steps)}."
-    figure = network_trade_off_figure(_by_dataset(experiment, points), experiment.energy.label)
+    best = points.groupby([NETWORK, DATASET])["accuracy"].transform("idxmax") == points.index
+    rows = points.assign(
+        group=points[BASE] + " base",
+        front=points["on_front"],
+        joined=points[NETWORK],
+        name=points[NETWORK].where(best, ""),
+    )
+    figure = scatter(
+        _by_dataset(experiment, rows),
+        replace(_energy(experiment), scale="auto", reversed=True),
+        replace(ACCURACY_AXIS, low="accuracy_low", high="accuracy_high"),
+        looks=LOOKS,
+        columns=1,
+        height_in=3.6,
+    )
     return Picture(key, title, note, alt, figure)
+
+
+def _energy(experiment: Experiment) -> Axis:
+    label = experiment.energy.label
+    return Axis("energy_j", label, units=formats.ENERGY, low="energy_low_j", high="energy_high_j")
 
 
 def _by_dataset(experiment: Experiment, points: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -46,28 +47,53 @@ def test_a_policy_of_ones_own_that_raises_is_told_with_its_line(session, serving
         session.serve(task)
 
 
-def test_a_server_that_leaves_is_told_with_its_status(session, serving_task):
-    task = serving_task("Failing", {"after": 3, "status": 7})
-    session.load(task)
-    with pytest.raises(
-        ServingError, match=r"server process ended with status 7 while .*Failing.* greedy\(8\)"
-    ):
-        session.serve(task)
-    assert session.pids == ()
-
-
-@pytest.mark.parametrize(("which", "noun"), [(0, "server"), (1, "producer")])
-def test_a_process_that_is_killed_is_told_and_the_other_is_ended(
-    session, serving_task, which, noun
-):
+def test_a_process_that_is_killed_is_told_and_the_other_is_ended(session, serving_task):
     task = serving_task(arrivals="uniform-jitter(20)", requests=200)
     session.load(task)
     pids = session.pids
-    words = f"the {noun} process was killed by SIGKILL while"
+    words = r"the producer process was killed by SIGKILL while .*null.* greedy\(8\)"
     with pytest.raises(ServingError, match=words):
-        session.serve(task, lambda done, of: os.kill(pids[which], signal.SIGKILL))
+        session.serve(task, lambda done, of: os.kill(pids[1], signal.SIGKILL))
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     assert session.pids == ()
+
+
+PROGRAM = """
+import sys
+from joulelab.serving.session import ServingSession
+from joulelab.serving.tasks import ImageSource, ModelSource, ServingTask
+
+model = ModelSource("serving_models:printing", path=(sys.argv[1],))
+images = ImageSource((sys.argv[2],), 32, 24)
+task = ServingTask(model, "greedy(8)", "poisson(50)", 100_000, images, seed=1, capacity=64)
+with ServingSession() as session:
+    session.load(task)
+    try:
+        session.serve(task, lambda done, of: print("serving", done, *session.pids, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted", *session.pids, flush=True)
+"""
+
+
+def test_an_interrupt_ends_both_processes(photographs):
+    """It is sent to the whole process group, as a terminal does."""
+    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), photographs.files[0]]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as program:
+        try:
+            for line in program.stdout:
+                word, done, *pids = line.split()
+                assert word == "serving", "the model printed to standard output"
+                if int(done):
+                    break
+            os.killpg(program.pid, signal.SIGINT)
+            said = [line for line in program.stdout if not line.startswith("serving")]
+        finally:
+            program.kill()
+    assert said == ["interrupted\n"]
+    assert len(pids) == 2
+    assert not [pid for pid in pids if psutil.pid_exists(int(pid))]
 
 
 def test_the_producer_needs_neither_torch_nor_pandas():

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from joulelab import formats
 from joulelab.errors import UsageError
-from joulelab.report.style import BLUE, GREY, VERMILLION, Size, Width, styled
+from joulelab.present.style import BLUE, GREY, VERMILLION, Size, Width, styled
 
 # Shares of the width: names on either side, and what stays free beside them.
 NAMES, GAP = 0.3, 0.012
@@ -65,21 +64,40 @@ def critical_difference_figure(
         end = bottom + (said.count("\n") + 1.3 if said else 0)
         top = AXIS_TEXT + (DIFFERENCE if critical_difference is not None else 0)
         figure = Figure(figsize=(size.width_in, size.line_in(top + end)))
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(end, -top))
-        axes.set_axis_off()
         last = max(len(mean_ranks), math.ceil(1 + (critical_difference or 0)))
-        axis = _RankAxis(last)
-        _axis(axes, axis, size)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=_across(last), ylim=(end, -top))
+        axes.set_axis_off()
+        _axis(axes, last, size)
         if critical_difference is not None:
-            _difference(axes, axis, critical_difference, size)
+            _difference(axes, critical_difference, size)
         for side, names in enumerate(sides):
-            _names(axes, axis, mean_ranks, names, first, right=bool(side), size=size)
+            _names(axes, mean_ranks, names, first, right=bool(side), size=size)
         for row, (best, worst) in enumerate(bars):
             at = FIRST_BAR + BETWEEN_BARS * row
-            ends = [axis.place(best) - GAP, axis.place(worst) + GAP]
+            ends = [best - _ranks(axes, GAP), worst + _ranks(axes, GAP)]
             axes.plot(ends, [at, at], color=VERMILLION, lw=2.4 * size.line_pt, label="bar")
-        axes.text(0.5, bottom, said, fontsize=size.small_pt, ha="center", va="top")
+        axes.text(
+            0.5,
+            bottom,
+            said,
+            transform=axes.get_yaxis_transform(),
+            ha="center",
+            va="top",
+        )
     return figure
+
+
+def _across(last: int) -> tuple[float, float]:
+    """The ranks at the left and right edge of a figure with room for names on both sides."""
+    beside = NAMES + 3 * GAP
+    room = beside * (last - 1) / (1 - 2 * beside)
+    return 1 - room, last + room
+
+
+def _ranks(axes: Axes, share: float) -> float:
+    """How many ranks a share of the width is."""
+    left, right = axes.get_xlim()
+    return share * (right - left)
 
 
 def joined(
@@ -102,18 +120,6 @@ def joined(
         for low, high in spans
         if not any((a, b) != (low, high) and a <= low and high <= b for a, b in spans)
     ]
-
-
-@dataclass(frozen=True)
-class _RankAxis:
-    """Ranks from 1 to `last` between the names on both sides."""
-
-    last: int
-
-    def place(self, rank: float) -> float:
-        """Where a rank stands across the figure, 0 to 1."""
-        first, final = NAMES + 3 * GAP, 1 - NAMES - 3 * GAP
-        return first + (final - first) * (rank - 1) / (self.last - 1)
 
 
 def _check(mean_ranks: Mapping[str, float], groups: Iterable[Iterable[str]]) -> None:
@@ -149,46 +155,25 @@ def _lines(text: str) -> float:
     return text.count("\n") + 1 + BETWEEN_NAMES
 
 
-def _axis(axes: Axes, axis: _RankAxis, size: Size) -> None:
-    ends = [axis.place(1), axis.place(axis.last)]
-    axes.plot(ends, [0, 0], color=GREY, linewidth=size.thin_pt)
-    for rank in MaxNLocator(8, integer=True).tick_values(1, axis.last):
-        if 1 <= rank <= axis.last:
-            place = axis.place(rank)
-            axes.plot([place, place], [0, -0.3], color=GREY, linewidth=size.thin_pt)
-            axes.text(
-                place, -0.4, formats.tick(rank), fontsize=size.small_pt, ha="center", va="bottom"
-            )
-    axes.text(ends[0] - 2 * GAP, -0.4, "mean rank", fontsize=size.small_pt, ha="right", va="bottom")
+def _axis(axes: Axes, last: int, size: Size) -> None:
+    axes.plot([1, last], [0, 0], color=GREY, linewidth=size.thin_pt)
+    ticks = [t for t in MaxNLocator(8, integer=True).tick_values(1, last) if 1 <= t <= last]
+    axes.vlines(ticks, -0.3, 0, color=GREY, linewidth=size.thin_pt)
+    texts = [(rank, formats.tick(rank), "center") for rank in ticks]
+    for rank, text, side in [*texts, (1 - _ranks(axes, 2 * GAP), "mean rank", "right")]:
+        axes.text(rank, -0.4, text, ha=side, va="bottom")
 
 
-def _difference(axes: Axes, axis: _RankAxis, difference: float, size: Size) -> None:
+def _difference(axes: Axes, difference: float, size: Size) -> None:
     """The critical difference as a length, above the axis."""
-    first, last = axis.place(1), axis.place(1 + difference)
     at = -AXIS_TEXT - 0.6
-    axes.errorbar(
-        (first + last) / 2,
-        at,
-        xerr=(last - first) / 2,
-        fmt="none",
-        ecolor=BLUE,
-        elinewidth=size.line_pt,
-        capsize=2,
-        capthick=size.line_pt,
-    )
-    axes.text(
-        first,
-        at - 0.4,
-        f"critical difference {formats.significant(difference)}",
-        fontsize=size.small_pt,
-        ha="left",
-        va="bottom",
-    )
+    axes.plot([1, 1 + difference], [at, at], color=BLUE, marker="|", mec=BLUE)
+    said = f"critical difference {formats.significant(difference)}"
+    axes.text(1, at - 0.4, said, va="bottom")
 
 
 def _names(
     axes: Axes,
-    axis: _RankAxis,
     mean_ranks: Mapping[str, float],
     names: Mapping[str, str],
     first: float,
@@ -196,22 +181,22 @@ def _names(
     size: Size,
 ) -> None:
     """A line from each rank down and outwards to its name; the outermost first, so none cross."""
-    edge, inwards = (1 - NAMES, -1) if right else (NAMES, 1)
+    left, end = axes.get_xlim()
+    edge = (end - _ranks(axes, NAMES)) if right else (left + _ranks(axes, NAMES))
+    inner = edge + (-1 if right else 1) * _ranks(axes, GAP)
     at = first
     for name, text in names.items():
         middle = at + (_lines(text) - BETWEEN_NAMES - 1) / 2
-        place = axis.place(mean_ranks[name])
+        rank = mean_ranks[name]
         axes.plot(
-            [place, place, edge + inwards * GAP],
+            [rank, rank, inner],
             [0, middle, middle],
             color=BLUE,
-            linewidth=size.line_pt,
             marker="o",
             markevery=[0],
             label=name,
             zorder=3,
         )
-        axes.text(
-            edge, middle, text, fontsize=size.small_pt, ha="left" if right else "right", va="center"
-        )
+        side = "left" if right else "right"
+        axes.text(edge, middle, text, ha=side, va="center")
         at += _lines(text)

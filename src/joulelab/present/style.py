@@ -1,4 +1,4 @@
-"""How figures look, and how they are written to files.
+"""How figures look, and how they are written to files: sizes, fonts, colours, formats.
 
 Colours are those of Okabe and Ito, which readers with any colour vision can tell apart; a marker or
 a dash always says the same as the colour. Nothing here touches matplotlib's global state.
@@ -20,14 +20,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from joulelab import formats
+from joulelab.errors import UsageError
 from joulelab.files import write_whole
 
 # Okabe and Ito's palette without yellow, which print loses; in the order of contrast.
@@ -45,9 +44,13 @@ INK = "#222222"
 PALE = "#E2E2E2"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++")
-DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
-    (0, ()),
-    (0, (5, 2)),
+Dash = tuple[int, tuple[float, ...]]
+SOLID: Dash = (0, ())
+DASHED: Dash = (0, (5, 2))
+DOTTED: Dash = (0, (1, 2))
+DASHES: tuple[Dash, ...] = (
+    SOLID,
+    DASHED,
     (0, (1.5, 1.5)),
     (0, (6, 2, 1.5, 2)),
     (0, (3, 1, 1, 1, 1, 1)),
@@ -105,7 +108,6 @@ SIZES: Mapping[Width, Size] = {
     "column": Size(3.5, 8.0, 7.0, 1.1, 0.6, 3.5, 300),
     "page": Size(7.16, 8.0, 7.0, 1.1, 0.6, 3.5, 300),
 }
-WIDTH_IN = SIZES["screen"].width_in
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "axes.titleweight": "normal",
@@ -120,6 +122,11 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.0,
+    "lines.markeredgecolor": "white",
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     # Whole outlines of the letters used, which printers ask for, in place of Type 3.
@@ -137,24 +144,53 @@ _METADATA: Mapping[Format, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker, dash and hatch that stand for one thing throughout a figure."""
+    """What stands for one thing throughout a figure.
+
+    Attributes:
+        colour: of lines, markers and bars.
+        marker: as matplotlib names it.
+        dash: of lines; ``None`` where the points are not joined.
+        hatch: of bars.
+        hollow: whether markers are white inside.
+    """
 
     colour: str
-    marker: str
-    dash: tuple[int, tuple[float, ...]]
-    hatch: str
+    marker: str = "o"
+    dash: Dash | None = SOLID
+    hatch: str = ""
+    hollow: bool = False
+
+    def marks(self) -> dict[str, Any]:
+        """How its markers are drawn, in matplotlib's words."""
+        style = {"marker": self.marker, "color": self.colour}
+        if self.hollow:
+            style |= {"markerfacecolor": "white", "markeredgecolor": self.colour}
+        return style
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """A look for each label, in order of appearance; they repeat after the seventh."""
-    names = enumerate(dict.fromkeys(labels))
+    """A look for each label, in order of appearance.
+
+    Colours repeat after the seventh, with other markers.
+    """
     several = len(COLOURS)
     return {
         name: Look(
-            COLOURS[i % several], MARKERS[i % several], DASHES[i % several], HATCHES[i % several]
+            COLOURS[i % several],
+            MARKERS[(i + i // several) % several],
+            DASHES[i % several],
+            HATCHES[i % several],
         )
-        for i, name in names
+        for i, name in enumerate(dict.fromkeys(labels))
     }
+
+
+def shades(labels: Sequence[str]) -> dict[str, Look]:
+    """A look for each label of an order, such as years: the first is the darkest."""
+    # viridis without its palest end, which print loses.
+    places = np.linspace(0, 0.88, max(len(labels), 1))
+    colours = [mpl.colors.to_hex(colour) for colour in mpl.colormaps["viridis"](places)]
+    return {label: Look(colour) for label, colour in zip(labels, colours, strict=False)}
 
 
 @contextmanager
@@ -163,7 +199,7 @@ def styled(width: Width = "screen") -> Iterator[Size]:
     size = SIZES[width]
     sized = {
         "figure.dpi": size.dpi,
-        "font.size": size.text_pt,
+        "font.size": size.small_pt,
         "axes.titlesize": size.text_pt,
         "axes.labelsize": size.text_pt,
         "xtick.labelsize": size.small_pt,
@@ -171,6 +207,7 @@ def styled(width: Width = "screen") -> Iterator[Size]:
         "legend.fontsize": size.small_pt,
         "lines.linewidth": size.line_pt,
         "lines.markersize": size.marker_pt,
+        "lines.markeredgewidth": 0.7 * size.thin_pt,
         "axes.linewidth": size.thin_pt,
         "grid.linewidth": size.thin_pt,
         "xtick.major.width": size.thin_pt,
@@ -181,30 +218,6 @@ def styled(width: Width = "screen") -> Iterator[Size]:
     }
     with mpl.rc_context(STYLE | sized):
         yield size
-
-
-def single(height_in: float, width: Width = "screen") -> tuple[Figure, Axes]:
-    """A figure with one pair of axes."""
-    figure = Figure(figsize=(SIZES[width].width_in, height_in), layout="constrained")
-    return figure, figure.subplots()
-
-
-def energy_axis(axes: Axes, which: Literal["x", "y"], label: str, largest_j: float) -> None:
-    """Label an axis that holds joules, in mJ, J, kJ or MJ, with ticks such as 1,500.
-
-    Args:
-        axes: whose axis.
-        which: of the two.
-        label: with ``{unit}`` where the unit belongs.
-        largest_j: the largest value shown, in joules.
-    """
-    known = formats.known(largest_j) and largest_j != 0
-    unit_j, unit = formats.scale(largest_j, formats.ENERGY) if known else (1.0, "J")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_label_text(label.format(unit=unit))
-    if axis.get_scale() == "linear":
-        axis.set_major_locator(MaxNLocator(6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: formats.tick(value / unit_j)))
 
 
 def drawn(figure: Figure, kind: Format) -> bytes:
@@ -236,3 +249,31 @@ def save(
     for kind, content in zip(kinds, written, strict=True):
         write_whole(folder / f"{name}.{kind}", content)
     return written[0]
+
+
+def figure_format(path: Path) -> Format:
+    """The format of a figure, by the suffix of its file.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in get_args(Format):
+        known = ", ".join(f".{kind}" for kind in get_args(Format))
+        raise UsageError(f"{path}: unknown figure format", f"end the name in {known}")
+    return cast("Format", suffix)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write the figure to a file, as SVG, PNG or PDF by its suffix.
+
+    Raises:
+        UsageError: another suffix, or the file cannot be written.
+    """
+    content = drawn(figure, figure_format(path))
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}", "name another file"
+        ) from error

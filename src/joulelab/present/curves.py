@@ -1,0 +1,197 @@
+"""Lines over rounds, time, batch sizes or places: the one figure of curves.
+
+::
+
+    curves(
+        best.assign(line=best["strategy"]),
+        x=Axis("round", "round", whole=True),
+        y=Axis("best", "best accuracy so far"),
+        step="post",
+    )
+
+Beside the two values, columns of these names say more of a point; each may be absent:
+
+======  =================================================================================
+line    which line it belongs to: its look, and its entry in the legend
+marked  whether it has a marker; every point has one where the column is absent
+hollow  why its marker is white inside, which the legend says; empty for a filled one
+name    of the line, written beside the axes at its last point; then there is no legend
+======  =================================================================================
+
+A line whose look has no dash is points alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+
+from joulelab.present.axes import Axis, Reference, draw_intervals
+from joulelab.present.labels import name_end, part
+from joulelab.present.panels import (
+    PANEL_HEIGHTS_IN,
+    Canvas,
+    Panel,
+    Panels,
+    as_panels,
+    complete,
+    group_looks,
+    parts,
+)
+from joulelab.present.style import GREY, SOLID, Look, Size, Width, styled
+
+ABSENT: Mapping[str, Any] = {"line": "", "marked": True, "hollow": "", "name": ""}
+"""What a point has where its column is absent."""
+NAMES = 0.23
+"""Share of the width for names beside the axes."""
+MOST_POINTS = 300
+"""Lines through more points are thin."""
+LARGER = 1.5
+"""How much larger markers that no line joins are: they stand below the others and still show."""
+
+Step = Literal["pre", "post"]
+
+
+def curves(
+    panels: Panels,
+    x: Axis,
+    y: Axis,
+    *,
+    looks: Mapping[str, Look] | None = None,
+    references: Sequence[Reference] = (),
+    step: Step | Mapping[str, Step] | None = None,
+    width: Width = "screen",
+    columns: int | None = None,
+) -> Figure:
+    """Draw lines with their markers, their bands or whiskers, and their names.
+
+    Args:
+        panels: the points in the order of their lines, with the columns above; a value that is
+            unknown is a gap. Intervals of `y` are whiskers where every point has a marker, else a
+            band.
+        x: what the level axis shows.
+        y: what the upright axis shows.
+        looks: of lines, where they should not be given in order.
+        references: lines and bands in all panels.
+        step: whether a value stands until the next point, or since the one before; of all lines or
+            by line.
+        width: of the figure.
+        columns: panels side by side.
+
+    Raises:
+        UsageError: there is no point.
+    """
+    shown = [complete(one, ABSENT) for one in as_panels(panels, x, y)]
+    by_line = group_looks(shown, "line", looks)
+    steps = step if isinstance(step, Mapping) else dict.fromkeys(by_line, step)
+    with styled(width) as size:
+        canvas = Canvas(shown, width, size, columns, _height_in(shown, width, size))
+        names = []
+        for axes, panel in canvas:
+            for line, rows in parts(panel.rows, "line"):
+                drawn = _curve(axes, panel, rows, by_line[line], steps.get(line), size)
+                drawn.set_label(line)
+                if line:
+                    canvas.entries.setdefault(line, _key(drawn, by_line[line]))
+            names.append(_name(axes, panel, by_line, size))
+            if not panel.rows[panel.axes[1].of].notna().any():
+                middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center"}
+                axes.text(0.5, 0.5, "no known value", color=GREY, **middle)
+        for reason in dict.fromkeys(why for one in shown for why in one.rows["hollow"] if why):
+            style = Look(GREY, hollow=True).marks()
+            canvas.entries[reason] = Line2D([], [], linestyle="none", **style)
+        if any(names):
+            canvas.entries.clear()
+        canvas.finish(references, "y" if x.names else "both")
+        for (axes, _), those in zip(canvas, names, strict=True):
+            part(axes, those)
+    return canvas.figure
+
+
+def _height_in(panels: Sequence[Panel], width: Width, size: Size) -> float | None:
+    """The height of a panel, so that all names have room one above another, and below it."""
+    written = [size.wrapped(name, NAMES) for one in panels for name in _ends(one)["name"]]
+    if not written:
+        return None
+    several = max(len(_ends(one)) for one in panels)
+    lines = several * max(name.count("\n") + 1 for name in written)
+    foot = max((len(name) for one in panels for name in one.axes[0].names), default=0)
+    least = PANEL_HEIGHTS_IN[width] + size.line_in(0.3 * foot)
+    return max(least, size.line_in(1.3 * lines + 3 + 0.3 * foot))
+
+
+def _ends(panel: Panel) -> pd.DataFrame:
+    """The last known point of each line that has a name."""
+    known = panel.rows.dropna(subset=[axis.of for axis in panel.axes])
+    return known[known["name"] != ""].groupby("line", sort=False).tail(1)
+
+
+def _curve(
+    axes: Axes, panel: Panel, rows: pd.DataFrame, look: Look, step: Step | None, size: Size
+) -> Line2D:
+    x, y = panel.axes
+    places, values = x.values(rows), y.values(rows)
+    marked = rows["marked"].to_numpy(bool)
+    empty = marked & (rows["hollow"] != "").to_numpy(bool)
+    if marked.all():
+        draw_intervals(axes, x, y, rows, look)
+    elif y.low or y.high:
+        below, above = y.reach(rows)
+        band: dict[str, Any] = {"color": look.colour, "alpha": 0.22, "linewidth": 0, "step": step}
+        axes.fill_between(places, values - below, values + above, **band)
+    beside = bool(panel.rows["name"].any())  # many lines, which are thin and pale
+    larger = 1.0 if look.dash else LARGER
+    if beside and not rows["name"].any():
+        larger = 0.5
+    style = look.marks() | {"markersize": larger * size.marker_pt}
+    (line,) = axes.plot(
+        places,
+        values,
+        **style
+        | {
+            "color": to_rgba(look.colour, 0.5 if beside else 1.0),
+            "markerfacecolor": look.colour,
+            "linestyle": "none" if look.dash is None else SOLID if beside else look.dash,
+            "linewidth": size.thin_pt if beside or len(rows) > MOST_POINTS else size.line_pt,
+            "drawstyle": f"steps-{step}" if step else "default",
+            "markevery": np.flatnonzero(marked & ~empty).tolist(),
+            "clip_on": not x.limits,
+            "zorder": 3 if look.dash else 2,
+        },
+    )
+    if empty.any():
+        style |= replace(look, hollow=True).marks()
+        axes.plot(places[empty], values[empty], linestyle="none", zorder=3, **style)
+    return line
+
+
+def _key(line: Line2D, look: Look) -> Line2D:
+    """How a line looks in the legend: with its marker, if any point has one."""
+    style = look.marks() | {"markersize": line.get_markersize()}
+    if not line.get_markevery():
+        style["marker"] = ""
+    return Line2D([], [], linestyle=look.dash or "none", linewidth=line.get_linewidth(), **style)
+
+
+def _name(axes: Axes, panel: Panel, looks: Mapping[str, Look], size: Size) -> list[Annotation]:
+    """Names beside the axes, from the last point of each line that has one."""
+    x, y = panel.axes
+    return [
+        name_end(
+            axes,
+            (float(row[x.of]), float(row[y.of])),
+            size.wrapped(row["name"], NAMES),
+            looks[row["line"]].colour,
+            size,
+        )
+        for row in _ends(panel).to_dict("records")
+    ]
