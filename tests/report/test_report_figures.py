@@ -1,11 +1,9 @@
-import itertools
-
 import matplotlib
 import numpy as np
 import pytest
 
-from joulelab.present.style import COLOURS, drawn, save
 from joulelab.analysis.assumptions import qq
+from joulelab.present.style import COLOURS, drawn, save
 from joulelab.report import pictures
 from joulelab.report.experiment import experiments
 from joulelab.report.ledger import study_energy

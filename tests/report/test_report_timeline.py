@@ -4,7 +4,6 @@ import dataclasses
 import io
 
 import numpy as np
-import pandas as pd
 import pytest
 from rich.console import Console
 from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
