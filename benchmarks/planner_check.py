@@ -35,12 +35,11 @@ from figures import machine, spread, table, versions
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
-from joulelab.energy.reading import Measurement, Total
-from joulelab.serving.images import shipped_photographs
 from joulelab.kinds.inference.batch_table import SizeProfile, batch_costs
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.models import find_model
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
+from joulelab.serving.images import shipped_photographs
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import most_per_s, simulate
 from joulelab.serving.policies import parse_policy

@@ -1,11 +1,15 @@
 """Fixtures that tests of several rooms share."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+from pinned import Golden
+from undrawn import undraw
 
 # A shell lets what it starts in the background ignore these two, and then no test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,3 +63,33 @@ def joulelab(monkeypatch, capsys):
         return ended.value.code, printed.out, printed.err
 
     return run
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write what is expected of the studies in tests/data anew",
+    )
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made and not drawn into files."""
+    undraw(monkeypatch)
+
+
+@pytest.fixture
+def golden(request):
+    """Compares with the golden files, or writes them anew."""
+    return Golden(ROOT / "tests" / "data" / "golden", update=request.config.option.update_golden)
+
+
+@pytest.fixture
+def finished_study(tmp_path):
+    """Copies a finished study of tests/data: its folder, which a test may change."""
+
+    def copy(name):
+        return Path(shutil.copytree(ROOT / "tests" / "data" / "studies" / name, tmp_path / name))
+
+    return copy

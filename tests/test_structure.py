@@ -37,7 +37,6 @@ MAY_IMPORT = {
 }
 ROOT_MODULES = {
     "errors",
-    "file_lock",
     "files",
     "formats",
     "image_limit",

@@ -26,7 +26,7 @@ _MEGA = 1e6
 
 
 class PlainDataError(ValueError):
-    """Text that is no such data, or a value in it that nothing can hold.
+    """Text that is not such data, or a value in it that nothing can hold.
 
     Attributes:
         message: what is wrong, without the place.
@@ -163,7 +163,7 @@ def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) 
     elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
         raise PlainDataError("a whole number has 64 bits at most", keys)
     elif isinstance(value, float) and finite and not math.isfinite(value):
-        raise PlainDataError(f"{value} is no finite number", keys)
+        raise PlainDataError(f"{value} is not a finite number", keys)
     elif isinstance(value, datetime.date | datetime.time):
         raise PlainDataError(f"{value.isoformat()} is a date or a time, and no key takes one", keys)
 
@@ -172,5 +172,5 @@ def _check_text(text: str, noun: str, keys: tuple[str, ...]) -> None:
     if "\0" in text:
         raise PlainDataError(f"{noun} {quoted(text)} has a NUL character in it", keys)
     if not text.isascii() and any(ord(one) in _SURROGATES for one in text):
-        said = f"{noun} {quoted(text)} is no text: half of a character is missing"
+        said = f"{noun} {quoted(text)} is not text: half of a character is missing"
         raise PlainDataError(said, keys)

@@ -91,7 +91,7 @@ def load_limits() -> Limits:
     """The limits of this machine: 200,000 runs and all of its memory, where the user says no other.
 
     Raises:
-        SettingsError: as `load_settings`, or a limit that is none.
+        SettingsError: as `load_settings`, or a limit that is not a number above 0.
     """
     import psutil
 
@@ -129,7 +129,7 @@ def load_settings() -> dict[str, Any]:
     """The tables ``meter`` (by name), ``carbon`` and ``limits``; empty where there is no file.
 
     Raises:
-        SettingsError: the file cannot be read, is no TOML, or has a table nobody knows.
+        SettingsError: the file cannot be read, is not TOML, or has an unknown table.
     """
     path = settings_path()
     if not _has_settings(path):
@@ -145,10 +145,10 @@ def load_settings() -> dict[str, Any]:
     for name, table in tables.items():
         if name not in _TABLES or not isinstance(table, Mapping):
             hint = suggestion(name, _TABLES) if name not in _TABLES else "write it as a table"
-            raise SettingsError(f"{path}: [{name}] is no table of settings", hint)
+            raise SettingsError(f"{path}: [{name}] is not a table of settings", hint)
     for name, table in tables.get("meter", {}).items():
         if not isinstance(table, Mapping):
-            raise SettingsError(f"{path}: meter.{name} is no table", f"write [meter.{name}]")
+            raise SettingsError(f"{path}: meter.{name} is not a table", f"write [meter.{name}]")
     return tables
 
 

@@ -196,7 +196,7 @@ def test_many_levels_take_memory_by_their_number_and_not_by_its_square():
         tracemalloc.stop()
         return most
 
-    assert peak(8_000) < 6 * peak(2_000)
+    assert peak(4_000) < 6 * peak(1_000)
 
 
 def test_negative_resamples_are_refused():

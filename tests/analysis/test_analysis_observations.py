@@ -42,7 +42,7 @@ def test_each_unit_becomes_one_row_with_the_means_of_its_members():
 
 def test_copies_of_a_measurement_no_longer_make_differences_significant():
     def p_values(collapse):
-        for seed in range(60):
+        for seed in range(30):
             runs = grouped(groups=8, members=8, seed=seed)
             yield kruskal(observations(runs, "group").table if collapse else runs, "network")["p"][
                 0

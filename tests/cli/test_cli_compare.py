@@ -49,13 +49,6 @@ def test_one_folder_is_wrong_usage(finished, joulelab):
     assert "DIR_B" in err
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made and not drawn into files, for that takes seconds."""
-    monkeypatch.setattr("joulelab.report.page.save", lambda *_: b"<svg/>")
-    monkeypatch.setattr("joulelab.report.paper.pages.save", lambda *_: b"<svg/>")
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_a_report_of_several_studies_is_written_beside_those_of_each(finished, tmp_path, joulelab):
     out = tmp_path / "together"

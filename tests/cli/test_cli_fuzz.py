@@ -12,15 +12,16 @@ from mutations import assert_in_words, copied, loosened, mutate_folder, refusal
 from tiny_study import TINY, tiny
 
 from joulelab.cli.app import app
+from undrawn import undraw
 
 CASES = settings(
-    max_examples=200,
+    max_examples=100,
     derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-THOUSANDS = settings(CASES, max_examples=2000)
+THOUSANDS = settings(CASES, max_examples=1000)
 SMALL = {
     "tuning": {**TINY["experiment"]["tuning"], "strategies": ["grid", "random"], "rounds": 2},
     "architecture": {**TINY["experiment"]["architecture"], "vary": {"relu": [False, True]}},
@@ -60,8 +61,7 @@ def whole(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_COLOR", "1")
         patch.chdir(folder.parent)
-        patch.setattr("joulelab.report.page.save", lambda *_: b"<svg/>")
-        patch.setattr("joulelab.report.paper.pages.save", lambda *_: b"<svg/>")
+        undraw(patch)
         tiny(experiment=SMALL).run(folder)
         yield folder
 

@@ -21,7 +21,6 @@ from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 from joulelab.cli.load_report import LoadReport
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status
-from joulelab.energy.reading import Measurement, Reading, Status
 from joulelab.serving.http_results import Exchanges
 from joulelab.serving.images import shipped_photographs
 
@@ -71,8 +70,8 @@ def test_json_is_alone_on_standard_output_and_has_the_measurement(joulelab):
 def report_of(idle_w):
     """A load of one request in one second in which 2 J were used."""
     reading = Reading("cpu:0", "rapl", Status.MEASURED, 2.0, 0.1, idle_w, 1.0)
-    once = np.zeros(1)
-    exchanges = Exchanges(once, once, once, once + 1, once, once, ("answered",))
+    once, none = np.zeros(1), np.zeros(1, int)
+    exchanges = Exchanges(once, once, once, once + 1, none, none, ("answered",))
     measurement = Measurement("", None, 1.0, (reading,), 2, 0.5)
     return LoadReport("http://a/", "poisson(1)", 0, 1.0, 1, exchanges, measurement, 0.1, True)
 
@@ -179,7 +178,7 @@ def test_too_few_connections_are_said(joulelab):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ftp://127.0.0.1", *QUICK), "no http:// or https:// URL"),
+        (("ftp://127.0.0.1", *QUICK), "not an http:// or https:// URL"),
         (("http://127.0.0.1:1", *QUICK, "--timeout", "10"), "write it with its unit"),
         (("http://127.0.0.1:1", *QUICK, "--p99", "0ms"), "--p99 '0ms' is no time"),
         (("http://127.0.0.1:1", *QUICK, "--header", "nothing"), "is no header"),

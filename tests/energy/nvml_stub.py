@@ -6,11 +6,13 @@ setting a variable changes the simulated hardware at once (see stub_nvml.c).
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -90,19 +92,89 @@ def stub_variables(folder: Path) -> dict[str, str]:
 
 
 def run_program(program: str, variables: dict[str, str]) -> dict[str, Any]:
-    """Run a program after `PRELUDE`, and give what it left in ``out``.
+    """Run a program after `PRELUDE` in a process of its own, and give what it left in ``out``.
 
     Args:
         program: Python; warnings are errors in it.
         variables: of its environment, on top of those of this process.
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"{PRELUDE}\n{program}\nprint(json.dumps(out))"],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    environment = {**os.environ, **variables}
+    fixed = {name: environment.get(name, "") for name in ("LD_LIBRARY_PATH", "PYTHONPATH")}
+    key = (os.getpid(), *fixed.values())
+    if key not in _LAUNCHERS:
+        _LAUNCHERS[key] = _Launcher(environment)
+    code, said, complaint = _LAUNCHERS[key].run(program, environment)
+    assert code == 0, complaint
+    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
     return answer
+
+
+LAUNCH = """
+import traceback, warnings
+import joulelab.energy.detection, joulelab.energy.conformance, joulelab.energy.monitor
+child = 0
+for job in iter(sys.stdin.readline, ""):
+    job = json.loads(job)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads of numpy's libraries, which do nothing here
+        child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    os._exit(0)
+for number, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY, job["said"]),
+                            (2, os.O_WRONLY, job["complaint"])):
+    os.dup2(os.open(path, flags), number)
+os.environ.clear()
+os.environ.update(job["environment"])
+exec(compile(job["program"], "<program>", "exec"))
+print(json.dumps(out))
+"""
+"""Forks a process for each program, with `PRELUDE` imported already, and ends it as Python does."""
+
+
+class _Launcher:
+    """A process that has imported what every program needs, and becomes one of them by a fork.
+
+    Args:
+        environment: of the process; the library and module paths in it cannot be changed later.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._folder = Path(tempfile.mkdtemp())
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", f"import sys\n{PRELUDE}\n{LAUNCH}"],
+            env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(self._close)
+
+    def run(self, program: str, environment: dict[str, str]) -> tuple[int, str, str]:
+        """The exit code of a program, and what it has written."""
+        said, complaint = self._folder / "said", self._folder / "complaint"
+        for file in (said, complaint):
+            file.write_text("")
+        job = {
+            "program": program,
+            "environment": environment,
+            "said": str(said),
+            "complaint": str(complaint),
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps(job)}\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        return code, said.read_text(), complaint.read_text()
+
+    def _close(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_LAUNCHERS: dict[tuple[object, ...], _Launcher] = {}

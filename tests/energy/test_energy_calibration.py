@@ -98,7 +98,7 @@ def test_a_key_that_is_no_domain_or_no_card_is_refused(settings):
     settings('[meter.estimate]\ncalibration = { "CPU 0" = 1.1 }\n')
     with pytest.raises(SettingsError, match="'CPU 0' is not the name of a domain"):
         find_meters(["estimate"])
-    with pytest.raises(SettingsError, match="'gpu:0' is no UUID"):
+    with pytest.raises(SettingsError, match="'gpu:0' is not the UUID"):
         factors_by_uuid({"gpu:0": 1.06})
 
 

@@ -62,6 +62,13 @@ def powercap(tmp_path, monkeypatch):
     return zone / "energy_uj"
 
 
+def rise(counter, microjoules):
+    """Write a counter at once: codecarbon may read it at any moment, and not while it is empty."""
+    whole = counter.with_name("next")
+    whole.write_text(microjoules)
+    whole.replace(counter)
+
+
 def codecarbon_threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
 
@@ -149,7 +156,7 @@ def test_powercap_is_measured_and_sums_to_what_the_counter_says(powercap, monkey
         assert "RAPL" in channels[domain].remark
         assert channels["dram:0"].status is Status.ESTIMATED
         assert by_domain(meter)[domain].value == 0.0
-        powercap.write_text("55000000")
+        rise(powercap, "55000000")
 
         def all_of_it():
             energy_j = by_domain(meter)[domain].value

@@ -138,7 +138,7 @@ def lost(plug: Plug) -> Sequence[Sample]:
         (channels(WALL, replace(POWER, kind="joules")), "kind 'joules'"),
         (channels(WALL, replace(POWER, relative_error=-0.1)), "relative_error"),
         (channels(WALL, replace(POWER, tick_s=-0.1)), "tick_s"),
-        (channels(WALL, replace(POWER, sensor=Sensor(seen=0.0))), "no sensor"),
+        (channels(WALL, replace(POWER, sensor=Sensor(seen=0.0))), "not a sensor"),
         (channels(WALL, replace(POWER, within=("wall",))), "contain itself"),
         (channels(WALL, replace(POWER, limit_w=0.0)), "limit_w 0.0 must be positive"),
         (channels(replace(WALL, range_j=math.inf), POWER), "range_j inf must be positive"),

@@ -61,8 +61,8 @@ def test_the_settings_file_reaches_the_meter_and_the_name_comes_before_it(settin
     ("text", "words"),
     [
         ("[meter.estimate]\ntpd_w = 50\n", "no setting 'tpd_w'"),
-        ("[metre.nvml]\n", r"\[metre\] is no table of settings"),
-        ("[meter]\nestimate = 3\n", "meter.estimate is no table"),
+        ("[metre.nvml]\n", r"\[metre\] is not a table of settings"),
+        ("[meter]\nestimate = 3\n", "meter.estimate is not a table"),
         ("not toml", "cannot be read"),
     ],
 )

@@ -3,14 +3,13 @@
 import itertools
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from fake_meter import FakeMeter, channel
+from nvml_stub import run_program
 from powercap_tree import Tree
 
 from joulelab.energy.detection import Detector
@@ -69,15 +68,16 @@ def tree(still: Tree) -> Iterator[Tree]:
         yield still
 
 
-AS_NOBODY = f"""
-import json, os, sys
+AS_NOBODY = """
 from contextlib import suppress
 from joulelab.energy.diagnosis import diagnose
+os.environ.pop("JOULELAB_SETTINGS", None)
+names = {names!r}
 with suppress(Exception):
-    diagnose(json.loads(sys.argv[1]), probe_s=0.0)  # Python itself may be closed to others
+    diagnose(names, probe_s=0.0)  # Python itself may be closed to others
 if os.getuid() == 0:
-    os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
-print(json.dumps(diagnose(json.loads(sys.argv[1]), probe_s=0.05).to_dict()))
+    os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
+out["found"] = diagnose(names, probe_s=0.05).to_dict()
 """
 
 
@@ -87,16 +87,8 @@ def diagnosis(tree, names=None):
     The settings file is none, so that the settings of this machine do not count.
     """
     hidden = {"CUDA_VISIBLE_DEVICES": "", "XDG_CONFIG_HOME": "/nowhere", "HOME": "/nowhere"}
-    environment = {key: value for key, value in os.environ.items() if key != "JOULELAB_SETTINGS"}
-    run = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, json.dumps(names)],
-        capture_output=True,
-        text=True,
-        env={**environment, **hidden, "JOULELAB_POWERCAP": str(tree.root)},
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    program = AS_NOBODY.format(names=names, nobody=NOBODY)
+    return run_program(program, hidden | {"JOULELAB_POWERCAP": str(tree.root)})["found"]
 
 
 def close(tree, *keys):

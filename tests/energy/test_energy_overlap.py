@@ -19,7 +19,7 @@ from joulelab.energy.meter import Detector, meters
 from joulelab.energy.monitor import Monitor, close_shared
 from joulelab.energy.overlap import Presence
 from joulelab.energy.recorder import Recorder
-from joulelab.study.executor import LocalExecutor
+from joulelab.study.executor import Executor
 
 
 class Gpus(Detector):
@@ -265,7 +265,7 @@ def test_who_began_first_is_told_of_one_that_has_come_and_gone(locks):
 
 
 def test_a_run_of_a_study_is_told_of_who_shares_its_device(locks):
-    class Work(LocalExecutor):
+    class Work(Executor):
         def _prepare(self, job):
             return False
 

@@ -352,13 +352,13 @@ def test_an_answer_that_does_not_come_in_time(kind, misbehaviour):
     ("misbehaviour", "expected"),
     [
         (endless, "too long"),
-        (says(b"SSH-2.0-OpenSSH_9.6\r\n"), "no HTTP"),
+        (says(b"SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP"),
         (says(b""), "cannot be reached"),
         (says(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"), "breaks off"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe\x00{"), "no JSON"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000), "no JSON"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"9" * 60_000), "no JSON"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\n1e99999999999999999999"), "no JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe\x00{"), "not JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000), "not JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n" + b"9" * 60_000), "not JSON"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\n1e99999999999999999999"), "not JSON"),
     ],
 )
 def test_what_is_no_answer_of_a_plug(kind, misbehaviour, expected):
@@ -374,9 +374,13 @@ def test_what_is_no_answer_of_a_plug(kind, misbehaviour, expected):
 @pytest.mark.parametrize(
     ("status", "text", "expected"),
     [
-        (200, "<html>\x1b[2J<b>Router</b></html>", "no JSON: '<html>\\x1b[2J<b>Router</b></html>'"),
-        (200, "[1, 2]", "no JSON object: '[1, 2]'"),
-        (200, '"x"', "no JSON object"),
+        (
+            200,
+            "<html>\x1b[2J<b>Router</b></html>",
+            "not JSON: '<html>\\x1b[2J<b>Router</b></html>'",
+        ),
+        (200, "[1, 2]", "not a JSON object: '[1, 2]'"),
+        (200, '"x"', "not a JSON object"),
         (500, "Internal", "HTTP status 500: 'Internal'"),
         (403, "no", "HTTP status 403"),
         (200, "{}", "has no "),
@@ -429,7 +433,7 @@ def test_a_socket_that_a_shelly_has_not():
 
 def test_a_tasmota_is_no_shelly_and_the_other_way_round():
     with FakeTasmota() as tasmota, FakeShelly() as shelly:
-        assert "no Shelly plug" in refusal(ShellyDetector, tasmota.address)[0]
+        assert "not a Shelly plug" in refusal(ShellyDetector, tasmota.address)[0]
         assert "HTTP status 404" in refusal(TasmotaDetector, shelly.address)[0]
 
 
@@ -488,7 +492,7 @@ def test_garbage_in_mid_run_is_a_reason_and_no_value(kind):
     plug, detector = kind
     with opened(detector, plug, lasting=False) as meter:
         answer, plug.reply = plug.reply, lambda *_: (200, "<html>rebooting", {})
-        eventually(lambda: "no JSON: '<html>rebooting'" in power(meter).reason)
+        eventually(lambda: "not JSON: '<html>rebooting'" in power(meter).reason)
         plug.reply = answer
         eventually(lambda: power(meter).value == 100.0)
 
@@ -630,9 +634,9 @@ def test_a_plug_on_ipv6():
 
 def test_a_window_over_a_constant_load_has_its_mean_power():
     """A counter that does not move in so short a window leaves the figure to power."""
-    with FakeTasmota(power_w=100) as plug, opened(TasmotaDetector, plug, poll_s=0.25) as meter:
+    with FakeTasmota(power_w=100) as plug, opened(TasmotaDetector, plug, poll_s=0.1) as meter:
         with Recorder([meter], interval_s=0.05) as recorder, recorder.open("w") as window:
-            time.sleep(0.8)
+            time.sleep(0.4)
         reading = window.measurement["wall"]
         assert reading.source == "tasmota-power"
         assert reading.mean_power_w == pytest.approx(100.0)
@@ -644,11 +648,11 @@ def test_the_counter_of_a_shelly_is_the_check_of_a_short_window():
     started_s = time.monotonic()
     with FakeShelly(total_j=lambda: 100.0 * (time.monotonic() - started_s)) as plug:
         with (
-            opened(ShellyDetector, plug, lasting=False, poll_s=0.25) as meter,
+            opened(ShellyDetector, plug, lasting=False, poll_s=0.1) as meter,
             Recorder([meter], interval_s=0.05) as recorder,
             recorder.open("w") as window,
         ):
-            time.sleep(2.5)
+            time.sleep(1.2)
         reading = window.measurement["wall"]
         assert reading.source == "shelly-power"
         true_j = 100.0 * window.measurement.duration_s

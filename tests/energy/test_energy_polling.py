@@ -3,15 +3,17 @@
 import os
 import threading
 import time
+import types
 import warnings
 
 import pytest
 from fake_meter import channel
 from fake_plug import eventually
 
+from joulelab.energy import polling
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.meter import Sample
-from joulelab.energy.polling import PollingMeter
+from joulelab.energy.polling import PollingMeter, deadlines
 from joulelab.energy.sample_buffer import SampleBuffer
 from joulelab.errors import MeterError
 
@@ -167,21 +169,27 @@ def test_an_answer_of_the_wrong_length_is_refused(opened):
     eventually(lambda: reason(meter) == "2 values for 1 channels")
 
 
-def test_questions_do_not_drift():
-    """Each takes a third of an interval; with a pause after each they would fall anywhere."""
-    calls = []
+def test_deadlines_do_not_drift_and_missed_ones_are_left_out(monkeypatch):
+    """What is done at each takes a third of an interval, and at the fifth two and a half."""
+    now_s, met = [100.0], []
 
-    def answer():
-        calls.append(time.monotonic())
-        time.sleep(0.06)
-        return 1.0
+    def wait(timeout_s):
+        now_s[0] += timeout_s
+        return len(met) == 12
 
-    meter = Slow(answer, poll_s=0.2)
-    eventually(lambda: len(calls) > 12)
-    meter.close()
-    phases = [(call - calls[0]) / 0.2 for call in calls]
-    off = sorted(abs(phase - round(phase)) for phase in phases)
-    assert off[len(off) // 2] < 0.2, "questions fall on multiples of the interval"
+    clock = types.SimpleNamespace(monotonic=lambda: now_s[0])
+    monkeypatch.setattr(polling, "time", clock)
+
+    def meet():
+        for tick in deadlines(0.2, types.SimpleNamespace(wait=wait)):
+            met.append((tick, now_s[0]))
+            now_s[0] += 0.5 if len(met) == 5 else 0.06
+
+    thread = threading.Thread(target=meet)  # it blocks signals in the thread that it is used in
+    thread.start()
+    thread.join()
+    assert [tick for tick, _ in met] == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13]
+    assert [at_s for _, at_s in met] == pytest.approx([100 + 0.2 * tick for tick, _ in met])
 
 
 def test_closing_interrupts_a_question_that_is_under_way(opened):

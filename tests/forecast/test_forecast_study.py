@@ -99,8 +99,8 @@ def test_without_stored_runs_a_plan_is_as_it_was(joulelab, file, tmp_path, monke
     [
         (["--untimed"], 2, "leave out --untimed"),
         (["--device", "H200"], 2, "--device is for --untimed"),
-        (["--untimed", "--from", "/nowhere"], 2, "/nowhere is no folder"),
-        (["--from", "/nowhere"], 2, "/nowhere is no folder"),
+        (["--untimed", "--from", "/nowhere"], 2, "/nowhere is not a folder"),
+        (["--from", "/nowhere"], 2, "/nowhere is not a folder"),
     ],
 )
 def test_mistakes_are_explained(joulelab, file, tmp_path, monkeypatch, options, code, told):

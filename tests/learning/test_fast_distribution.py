@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fast_training import threads
+from fast_training import engine_with, threads
 from scipy.stats import ks_2samp, mannwhitneyu
 
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
-from joulelab.learning.fast.engine import FastEngine
-from joulelab.learning.fast.schedule import ScheduleFile
+from joulelab.learning.fast.schedule import Arrangement, Schedule
 from joulelab.learning.images import load_images, thinned
 from joulelab.learning.reference import ReferenceEngine
 
@@ -37,7 +36,7 @@ def _accuracies(engine, task, images):
     return np.array([result.accuracy for result in results])
 
 
-def _check(task, images, values, test_images, learnt):
+def _check(task, images, values, test_images, learnt, file):
     """Compare accuracies.
 
     Args:
@@ -46,10 +45,12 @@ def _check(task, images, values, test_images, learnt):
         values: hyperparameters of all members.
         test_images: by how many of them a seed may differ from itself, on average.
         learnt: accuracy that all should reach on average, so that the comparison means something.
+        file: where the schedule is kept.
     """
     with threads(2):
         same = task.with_members(_members(0, values))
-        fast = _accuracies(FastEngine(schedules=ScheduleFile(None)), same, images)
+        engine = engine_with(Schedule(Arrangement.SHARES), same, images, file)
+        fast = _accuracies(engine, same, images)
     with threads(1):
         others = task.with_members(_members(100, values))
         reference = _accuracies(ReferenceEngine(), others, images)
@@ -77,7 +78,7 @@ def _check(task, images, values, test_images, learnt):
         pytest.param("SimpleCNN", "yarally2023", marks=pytest.mark.long),
     ],
 )
-def test_accuracies_on_digits_are_distributed_as_the_references(network, protocol):
+def test_accuracies_on_digits_are_distributed_as_the_references(network, protocol, tmp_path):
     """A seed differs from itself by 0.0 and 0.2 of 360 test images.
 
     SimpleCNN in eval mode, where running statistics are not those of the last step, differs by 2.6,
@@ -85,16 +86,27 @@ def test_accuracies_on_digits_are_distributed_as_the_references(network, protoco
     """
     images = thinned(load_images("digits"), 500, 360, seed=0)
     task = TrainingTask(network, {}, protocol, 5, 64, ())
-    _check(task, images, Hyperparameters(3e-3), test_images=0.5, learnt=0.5)
+    _check(
+        task,
+        images,
+        Hyperparameters(3e-3),
+        test_images=0.5,
+        learnt=0.5,
+        file=tmp_path / "file.json",
+    )
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("protocol", ["default", "yarally2023"])
 @pytest.mark.parametrize("network", ["DensePolyNN", "DenseLinearNN", "SimpleCNN"])
-def test_accuracies_after_25_epochs_are_distributed_as_the_references(data_dir, network, protocol):
+def test_accuracies_after_25_epochs_are_distributed_as_the_references(
+    data_dir, network, protocol, tmp_path
+):
     images = thinned(load_images("fashion-mnist", data_dir), 1000, 500, seed=0)
     task = TrainingTask(network, {}, protocol, 25, 128, ())
-    _check(task, images, Hyperparameters(), test_images=3.0, learnt=0.6)
+    _check(
+        task, images, Hyperparameters(), test_images=3.0, learnt=0.6, file=tmp_path / "file.json"
+    )
 
 
 @pytest.mark.long

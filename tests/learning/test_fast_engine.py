@@ -39,9 +39,11 @@ def _engine():
 
 
 @pytest.mark.parametrize("cores", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_it_keeps_the_promises_of_an_engine(cores):
+def test_it_keeps_the_promises_of_an_engine(cores, tmp_path):
+    """Its schedules are tried once and remembered."""
+    file = ScheduleFile(tmp_path / "schedules.json")
     with threads(cores):
-        check_engine(_engine, tolerance=TOLERANCE)
+        check_engine(lambda: FastEngine(schedules=file), tolerance=TOLERANCE)
 
 
 def test_it_is_registered_as_fast():

@@ -125,7 +125,7 @@ def test_batches_of_two_seeds_differ_under_the_papers_protocol(spy, digits):
 
 
 def test_the_default_protocol_evaluates_in_eval_mode_in_bounded_batches(spy, monkeypatch, digits):
-    monkeypatch.setattr("joulelab.learning.reference.EVALUATION_BATCH", 25)
+    monkeypatch.setattr("joulelab.learning.training_loop.EVALUATION_BATCH", 25)
     _train(replace(TASK, network="spy"), digits)
     assert [(len(images), training) for images, training in spy[10:]] == [
         (25, False),
@@ -135,7 +135,7 @@ def test_the_default_protocol_evaluates_in_eval_mode_in_bounded_batches(spy, mon
 
 
 def test_the_papers_protocol_evaluates_in_train_mode_on_one_batch(spy, monkeypatch, digits):
-    monkeypatch.setattr("joulelab.learning.reference.EVALUATION_BATCH", 25)
+    monkeypatch.setattr("joulelab.learning.training_loop.EVALUATION_BATCH", 25)
     _train(replace(TASK, network="spy", protocol="yarally2023"), digits)
     assert [(len(images), training) for images, training in spy[10:]] == [(60, True)]
 

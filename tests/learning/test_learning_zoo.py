@@ -40,6 +40,7 @@ ONE_OF_EACH = [
     "swin_v2_t",
     "maxvit_t",
 ]
+SLOW = {"convnext_base", "densenet121", "efficientnet_b0", "inception_v3", "maxvit_t", "swin_v2_t"}
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,9 @@ def test_weights_that_are_only_for_other_images_give_no_accuracy():
     assert zoo_figures("vit_h_14", "random", image_px=224).published_top1 is None
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.long] * (one in SLOW)) for one in ONE_OF_EACH]
+)
 def test_operations_are_twice_torchvisions_multiply_adds(name):
     published = models.get_model_weights(name)["IMAGENET1K_V1"]
     counted = forward_flops(name, published_weights(name)["IMAGENET1K_V1"].crop_px)

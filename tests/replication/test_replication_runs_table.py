@@ -80,7 +80,7 @@ def test_a_hyperparameter_that_is_named_is_a_factor_and_makes_no_rounds(table):
 @pytest.mark.parametrize("name", ["accuracy", "round", "energy_j"])
 def test_what_is_measured_is_no_factor(table, name):
     path = table([row | {"round": 0} for row in trainings()])
-    with pytest.raises(UsageError, match="is no factor"):
+    with pytest.raises(UsageError, match="is not a factor"):
         read_runs(path, "architecture", [name])
 
 
@@ -127,7 +127,7 @@ def test_columns_with_many_numbers_or_a_name_for_every_row_are_left_alone_and_na
     found = read_runs(table(rows), "architecture")
     assert found.factors == ("width",)
     assert found.remarks == (
-        "Taken for no factor: seed (24 different values) and id (24 different values); "
+        "Not taken for factors: seed (24 different values) and id (24 different values); "
         "--factor says otherwise.",
     )
     assert read_runs(table(rows), "architecture", ["id"]).factors == ("id",)
@@ -433,7 +433,7 @@ def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
     [
         ("energy_mj", None, "its unit may be mJ or MJ"),
         ("energy_mwh", None, "its unit may be mWh or MWh"),
-        ("energy (BTU)", None, "'BTU' is no unit of energy"),
+        ("energy (BTU)", None, "'BTU' is not a unit of energy"),
         ("energy_wh,gpu_energy_wh", None, "several columns with an energy"),
         ("energy_j,Energy-J", None, "have one name"),
         ("energy_kwh", "kJ", "--unit kJ, and the column 'energy_kwh' says kWh"),

@@ -250,7 +250,7 @@ def test_the_figure_shows_every_instrument_and_is_the_same_twice(many):
     assert drawn(picture.figure, "svg") == drawn(again.figure, "svg")
 
 
-def test_the_page_and_its_json_have_the_section(many):
+def test_the_page_and_its_json_have_the_section(many, undrawn):
     data = json.loads(json.dumps(report_data(many)))
     rows = {row["instrument"]: row for row in data["study_tables"]["agreement"]["rows"]}
     assert set(rows) == {"nvml", "rapl", "codecarbon", "estimate"}

@@ -122,7 +122,7 @@ def test_the_sentence_has_both_ranges_and_says_which_held(known):
     assert f"for the {len(known.runs)} runs that finished" in said
 
 
-def test_page_json_and_terminal_have_it(known):
+def test_page_json_and_terminal_have_it(known, undrawn):
     data = report_data(known)
     assert data["findings"][-1] == prediction_finding(known)
     rows = data["study_tables"]["prediction-time"]["rows"]

@@ -313,7 +313,7 @@ def test_tables_fit_into_the_terminal(experiment, width):
     assert "?channels" not in "".join(line for line in lines if line.startswith("vgg16"))
 
 
-def test_the_page_has_the_chapter(tmp_path):
+def test_the_page_has_the_chapter(tmp_path, undrawn):
     runs = whole(cost_runs(NETWORKS[:2]), experiment="training-cost", kind="training-cost", round=0)
     runs["run_id"], runs["position"] = [f"run-{n}" for n in range(len(runs))], range(len(runs))
     factors = {"training-cost": ["network", "base", "dataset"]}

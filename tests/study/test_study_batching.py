@@ -115,7 +115,7 @@ def test_loading_and_warming_up_are_booked_beside_the_windows(finished):
     assert windows == pytest.approx(finished.to_frame()["energy_gross_j"].sum())
 
 
-def test_its_report_has_a_page_and_nothing_of_the_paper_on_training(finished):
+def test_its_report_has_a_page_and_nothing_of_the_paper_on_training(finished, undrawn):
     page = write_report(finished).read_text("utf-8")
     assert "The policy to run for each model" in page
     assert "claims.html" not in page
@@ -211,7 +211,7 @@ def test_an_unreadable_image_is_counted(tmp_path):
 
 
 @pytest.mark.long
-def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_path):
+def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_path, undrawn):
     results = study("timeline").run(tmp_path / "out")
     runs = results.to_frame().set_index(["model", "batch_size"])
     assert list(runs["state"]) == ["finished"] * 4
@@ -245,7 +245,7 @@ def test_other_images_than_at_the_beginning_are_refused(tmp_path):
 
 
 @pytest.mark.long
-def test_one_study_may_train_and_serve(tmp_path):
+def test_one_study_may_train_and_serve(tmp_path, undrawn):
     experiments = {
         **layers_only(vary={"relu": [True]}, repetitions=1),
         "batching": {**BATCHING, "policies": ["fixed(4)"], "repetitions": 1},

@@ -11,7 +11,7 @@ from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.prediction import ModelProfile, loading_s, profile_model
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, Loaded, ServingTask
-from joulelab.study.workload import Calibrator
+from joulelab.study.runner import Calibrator
 
 
 def configurations(*models):

@@ -193,7 +193,7 @@ def test_a_value_is_quoted_as_python_writes_it_and_cut_in_its_middle():
         (b'name = "a\\u0000b"\n', "line 1: the text 'a\\x00b' has a NUL character"),
         (b"seed = 99999999999999999999\n", "line 1: a whole number has 64 bits at most"),
         (b"seed = " + b"9" * 5000, "too many digits"),
-        (b"seed = nan\n", "line 1: nan is no finite number"),
+        (b"seed = nan\n", "line 1: nan is not a finite number"),
         (b"seed = 1979-05-27T07:32:00Z\n", "1979-05-27T07:32:00+00:00 is a date"),
         (b"seed = " + b"[" * 100_000, "nests too deep"),
         (b"seed = " + b"[" * 40 + b"]" * 40, "nests deeper than 32"),
@@ -209,7 +209,7 @@ def test_a_text_that_nothing_can_hold_is_refused_with_its_place(tmp_path, text, 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("seed=inf", "--set seed: inf is no finite number"),
+        ("seed=inf", "--set seed: inf is not a finite number"),
         ("seed=" + "9" * 5000, "--set seed: a number in it has too many digits"),
         ("seed=" + "[" * 5000, "--set seed: it nests too deep"),
         (".".join("a" * 40) + "=1", "nests deeper than 32"),

@@ -10,7 +10,6 @@ import pytest
 
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status, Total
-from joulelab.energy.reading import Measurement, Reading, Status, Total
 from joulelab.kinds.training.executor import ImagesRequest, TrainingJob
 from joulelab.kinds.training.prediction import (
     Calibration,

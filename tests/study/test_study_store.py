@@ -24,8 +24,9 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
-from joulelab.study.database import DATABASE, VERSION
+from joulelab.study.database import DATABASE
 from joulelab.study.results import Results
+from joulelab.study.schema import VERSION
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.store_reading import is_running
 

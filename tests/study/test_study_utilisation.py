@@ -15,7 +15,7 @@ from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.utilisation import QUANTILES
-from joulelab.kinds.training.executor import ImagesRequest, LocalTrainingExecutor, TrainingJob
+from joulelab.kinds.training.executor import ImagesRequest, TrainingExecutor, TrainingJob
 from joulelab.learning.engine import Member, TrainingTask
 from joulelab.learning.flops import count_flops
 from joulelab.learning.images import ImageShape
@@ -142,13 +142,13 @@ def test_what_torchs_counter_does_not_know_is_missing_with_its_reason(tmp_path):
 
 def test_a_failed_run_has_a_load_and_no_operations(tmp_path, monkeypatch):
     study = study_of("utilisation-not-countable")
-    unbroken = LocalTrainingExecutor.run
+    unbroken = TrainingExecutor.run
 
     def broken(self, job, on_heartbeat):
         monkeypatch.setitem(failing, "on", job.task.max_steps is None)
         return unbroken(self, job, on_heartbeat)
 
-    monkeypatch.setattr(LocalTrainingExecutor, "run", broken)
+    monkeypatch.setattr(TrainingExecutor, "run", broken)
     frame = study.run(tmp_path / "out").to_frame()
     assert set(frame["state"]) == {"failed"}
     assert frame["flops"].isna().all()
@@ -158,12 +158,12 @@ def test_a_failed_run_has_a_load_and_no_operations(tmp_path, monkeypatch):
 
 
 def test_no_meter_no_load(tmp_path, monkeypatch):
-    unbroken = LocalTrainingExecutor.__init__
+    unbroken = TrainingExecutor.__init__
 
     def on_a_gpu_that_nobody_reads(self, recorder, domain, *rest):
         unbroken(self, recorder, "gpu:5", *rest)
 
-    monkeypatch.setattr(LocalTrainingExecutor, "__init__", on_a_gpu_that_nobody_reads)
+    monkeypatch.setattr(TrainingExecutor, "__init__", on_a_gpu_that_nobody_reads)
     frame = study_of("DensePolyNN").run(tmp_path / "out").to_frame()
     assert frame[["utilisation_mean", *COLUMNS]].isna().all(axis=None)
     assert frame["utilisation_source"].isna().all()
@@ -182,7 +182,7 @@ def test_a_gpus_load_is_that_of_a_window_longer_than_it_looks_back(pause_s, mean
     )
     request = ImagesRequest("digits", None, 100, 50, 1)
     with Recorder([Busy()], interval_s=0.05) as recorder:
-        executor = LocalTrainingExecutor(recorder, "gpu:0", 0.0, print)
+        executor = TrainingExecutor(recorder, "gpu:0", 0.0, print)
         outcome = executor.run(
             TrainingJob("one", "cpu", 1, task, request, "reference"), lambda _: None
         )
@@ -199,7 +199,7 @@ def test_planned_runs_say_nothing_yet(tmp_path):
 
     study = study_of("DensePolyNN")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("joulelab.study.runner.Runner.run", stop)
+        patch.setattr("joulelab.kinds.training.workload.TrainingWorkload.run", stop)
         with pytest.raises(Stop):
             study.run(tmp_path / "out")
     frame = Results.open(tmp_path / "out").to_frame()

@@ -194,7 +194,7 @@ def test_words_of_a_program_between_the_rows_are_left_out_where_that_was_asked_f
     assert read.numbers("power").values.tolist() == [1, 2, 3]
     assert read.lines == [2, 5, 6]
     assert read.remarks == (
-        "line 3 and 1 more line left out, no row: 'Unable to determine the handle: lost'",
+        "line 3 and 1 more line left out, not a row: 'Unable to determine the handle: lost'",
     )
     with pytest.raises(DatasetError, match="line 3: 1 value for 2 columns"):
         parse(text)

@@ -181,10 +181,17 @@ def limits_of_ratios(
         raise ValueError("a ratio needs positive values")
     one, other = np.log(one), np.log(other)
     logs = _limits(one - other, max(1.0, _size(one, other)), confidence)
-    middle = {name: _exp(getattr(logs.mean, name)) for name in ("value", "low", "high")}
-    ends = {f"{limit}{end}" for limit in ("lower", "upper") for end in ("", "_low", "_high")}
-    powers = {name: _exp(getattr(logs, name)) for name in ends}
-    return replace(logs, mean=replace(logs.mean, **middle), **powers)
+    mean = logs.mean
+    return replace(
+        logs,
+        mean=replace(mean, value=_exp(mean.value), low=_exp(mean.low), high=_exp(mean.high)),
+        lower=_exp(logs.lower),
+        lower_low=_exp(logs.lower_low),
+        lower_high=_exp(logs.lower_high),
+        upper=_exp(logs.upper),
+        upper_low=_exp(logs.upper_low),
+        upper_high=_exp(logs.upper_high),
+    )
 
 
 def proportional_bias(

@@ -1,4 +1,7 @@
-"""Are energies normally distributed? Shapiro-Wilk and the points of a Q-Q plot.
+"""What an analysis of variance assumes: normal residuals, and equal variances.
+
+Normality: Shapiro-Wilk and the points of a Q-Q plot
+----------------------------------------------------
 
 Shapiro-Wilk (Biometrika 52, 1965; Royston's algorithm AS R94, 1995, in scipy): W is the squared
 correlation, nearly, of the ordered values with the values that a normal sample would be expected to
@@ -15,7 +18,8 @@ Q-Q plot: the i-th smallest of n values against the normal quantile of Filliben'
 m_i = (i - 0.3175) / (n + 0.365), with m_n = 0.5^(1/n) and m_1 = 1 - m_n, and the least-squares line
 through the points; points on the line are normal.
 
-Do energies scatter alike in every configuration? The test of Brown and Forsythe.
+Equal variances: the test of Brown and Forsythe
+-----------------------------------------------
 
 ::
 
@@ -44,6 +48,8 @@ from joulelab.analysis.frames import ENERGY, complete, groups, names, require_co
 from joulelab.analysis.rounding import Values, constant, sample_std, without_noise
 
 COLUMNS = "n w p dropped note reason"
+FEWEST_GROUPS, FEWEST_RUNS = 2, 3
+"""The least of groups, and of runs in each."""
 ACCURATE_TO = 5000
 SMALLEST = 3
 NOTE = f"above {ACCURATE_TO} values p is not accurate; judge by W and the Q-Q plot"
@@ -193,10 +199,6 @@ def _undefined(values: npt.NDArray[np.floating]) -> str:
     if len(values) < SMALLEST:
         return f"fewer than {SMALLEST} values"
     return "all energies are the same" if constant(values) else ""
-
-
-FEWEST_GROUPS, FEWEST_RUNS = 2, 3
-"""The least of groups, and of runs in each."""
 
 
 @dataclass(frozen=True)

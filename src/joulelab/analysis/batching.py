@@ -1,4 +1,7 @@
-"""Batching: what a request costs, and how long it waits, by model, policy and arrivals.
+"""Batching: what a request costs, what batches save, and which policy to choose.
+
+Cells: energy and response by model, policy and arrivals
+--------------------------------------------------------
 
 A run is one window in which a server answers requests in batches, from the first request to the
 last answer. A **cell** is one model under one policy and one arrival process; its runs are its
@@ -14,7 +17,8 @@ maximum it is the largest, of counts the sum. A run that answered nothing has no
 A run is **saturated** where requests come faster than they are served. Its energy per request
 stands, but its response times grow with the length of the window and belong to no test.
 
-What batching saves: energy per image at batch size 1 and at the best batch size of each network.
+What batching saves: energy per image at batch size 1 and at the best one
+-------------------------------------------------------------------------
 
 The mean over repetitions with Student's interval, and the saving as a ratio of geometric means with
 Welch's (`joulelab.analysis.comparison`)::
@@ -25,7 +29,8 @@ The best size is the one with the least mean of those that were measured. Choosi
 measurements makes it look better than it is, by as much as chance moves the means: between sizes
 that are alike within their intervals, neither the size nor a saving near 0 means anything.
 
-Which batching policy takes the fewest joules per request, and still answers in time?
+The policy that takes the fewest joules per request, and still answers in time
+------------------------------------------------------------------------------
 
 For one model and one arrival process, with the runs of every policy. A policy **qualifies** if its
 energy per request is known, no run of it is known to be saturated, and it keeps the limit, where
@@ -65,6 +70,18 @@ from joulelab.analysis.comparison import (
 )
 from joulelab.analysis.frames import complete, groups, names, numbers, require_columns, results
 
+PERCENTILE = 99.0
+ALL = 100.0
+"""The percentile that is the maximum."""
+MATTERS = 0.01
+"""A share of the energy that is not worth more repetitions."""
+NEAR = 0.10
+"""So much more energy is little, where there is no limit and quicker answers are to be had."""
+BEST_BATCH = (
+    "model single_j single_low_j single_high_j best_size best_j best_low_j best_high_j saving "
+    "saving_low saving_high sizes n dropped"
+)
+NAN = math.nan
 FACTORS = ("model", "policy", "arrivals")
 NET_EACH, GROSS_EACH = "net_per_request_j", "gross_per_request_j"
 MEANS = (
@@ -184,13 +201,6 @@ def _cell(rows: pd.DataFrame) -> dict[str, object]:
     return cell
 
 
-BEST_BATCH = (
-    "model single_j single_low_j single_high_j best_size best_j best_low_j best_high_j saving "
-    "saving_low saving_high sizes n dropped"
-)
-NAN = math.nan
-
-
 def best_batch(
     runs: pd.DataFrame,
     energy: str = "energy_per_image_j",
@@ -250,15 +260,6 @@ def _of_model(samples: Mapping[int, list[float]]) -> dict[str, object]:
         low, high = (ratio.low, ratio.high) if best != 1 else (NAN, NAN)
         found |= {"saving": 1 - ratio.value, "saving_low": 1 - high, "saving_high": 1 - low}
     return found
-
-
-PERCENTILE = 99.0
-ALL = 100.0
-"""The percentile that is the maximum."""
-MATTERS = 0.01
-"""A share of the energy that is not worth more repetitions."""
-NEAR = 0.10
-"""So much more energy is little, where there is no limit and quicker answers are to be had."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""The score of a round over its repetitions.
+"""Convergence of a search: the score of a round, the optimum, and how sure it is.
+
+The score of a round
+--------------------
 
 A strategy proposes a round; the round is trained in several repetitions. Yarally et al. (CAIN 2023,
 section IV-C) log "the highest accuracy and the mean energy" of a round; in their published data the
 accuracy is the mean of the repetitions. Both are here.
 
-Convergence of a search: the best accuracy so far, the optimum and what it took to get there.
+The best accuracy so far, the optimum and what it took to get there
+-------------------------------------------------------------------
 
 ::
 
@@ -16,16 +20,16 @@ Convergence of a search: the best accuracy so far, the optimum and what it took 
 The **optimum accuracy** is the final best b_T, the **optimum round** the first round t with
 ``b_T - b_t <= tolerance``. Yarally et al. (CAIN 2023, section IV-D and Table III) print both; they
 also speak of "no substantial increase" after the optimum, which is what a tolerance above 0 says.
-How far the scatter of the repetitions moves the optimum: `joulelab.analysis.convergence`.
 
 On their Fashion-MNIST data this gives Table III but for two cells: DenseLinearNN with three
 hyperparameters has its optimum in round 52 under grid search (printed: 54) and in round 48 under
 Bayesian search (printed: 47).
 
-How sure is the optimum of a search, given how its repetitions scatter?
+How sure the optimum is, given how the repetitions scatter
+----------------------------------------------------------
 
 A round is scored over a handful of repetitions, and the optimum round is the first whose score
-reaches the best (`joulelab.analysis.convergence`). Other repetitions would have given other scores.
+reaches the best. Other repetitions would have given other scores.
 Here the repetitions of every round are drawn again with replacement, the rounds scored, and the
 optimum found again; the spread of those optima is the uncertainty::
 
@@ -65,6 +69,18 @@ from joulelab.analysis.resampling import batches, percentile_interval, require_c
 from joulelab.analysis.rounding import ROUNDING, Values
 from joulelab.errors import UsageError
 
+CONVERGENCE = (
+    "optimum_accuracy optimum_round accuracy_at_optimum energy_to_optimum_j energy_total_j "
+    "rounds dropped energy_dropped reason"
+)
+UNCERTAINTY = (
+    "optimum_round round_low round_median round_high optimum_accuracy accuracy_low "
+    "accuracy_high share_within repetitions dropped reason"
+)
+WINNERS = "optimum_accuracy wins share_best repetitions dropped reason"
+NO_ACCURACY = "no run has an accuracy"
+ONE_REPETITION = "every round has a single repetition"
+SOME_ONE_REPETITION = "a round has a single repetition: the intervals are too narrow"
 Score = Literal["mean", "max"]
 
 
@@ -210,12 +226,6 @@ def convergence(
     return results(rows, CONVERGENCE, columns, whole=["optimum_round"])
 
 
-CONVERGENCE = (
-    "optimum_accuracy optimum_round accuracy_at_optimum energy_to_optimum_j energy_total_j "
-    "rounds dropped energy_dropped reason"
-)
-
-
 def _optimum(rows: pd.DataFrame, tolerance: float, score: str, energy: str) -> dict[str, object]:
     counts = {
         "rounds": len(rows),
@@ -236,16 +246,6 @@ def _optimum(rows: pd.DataFrame, tolerance: float, score: str, energy: str) -> d
         "energy_to_optimum_j": rows[energy].iloc[: at + 1].sum(min_count=1),
         "reason": "",
     }
-
-
-UNCERTAINTY = (
-    "optimum_round round_low round_median round_high optimum_accuracy accuracy_low "
-    "accuracy_high share_within repetitions dropped reason"
-)
-WINNERS = "optimum_accuracy wins share_best repetitions dropped reason"
-NO_ACCURACY = "no run has an accuracy"
-ONE_REPETITION = "every round has a single repetition"
-SOME_ONE_REPETITION = "a round has a single repetition: the intervals are too narrow"
 
 
 def optimum_uncertainty(

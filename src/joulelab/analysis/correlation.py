@@ -1,4 +1,7 @@
-"""Lin's concordance correlation: how close do the readings of two instruments lie to x = y?
+"""Correlations with their intervals: Pearson, Lin, Spearman.
+
+Lin's concordance: how close do the readings of two instruments lie to x = y?
+-----------------------------------------------------------------------------
 
 With means m, variances v (divided by n), covariance c and Pearson's correlation r of n runs::
 
@@ -15,7 +18,8 @@ coefficient to evaluate reproducibility", Biometrics 45 (1989), with the correct
 Biometrics 56 (2000), written with C_b for rho_c / r, so that r may be 0. The interval of r is
 Fisher's, atanh(r) +- 1.96 / sqrt(n - 3).
 
-Spearman's correlation of two figures of networks, with an interval.
+Spearman's correlation of two figures of networks
+-------------------------------------------------
 
 ::
 
@@ -44,6 +48,7 @@ from joulelab.analysis.frames import complete
 from joulelab.analysis.line import too_few, unvaried
 from joulelab.analysis.rounding import Values, constant, without_noise
 
+FEWEST = 8
 NAN = math.nan
 FEWEST_RUNS = 3
 
@@ -136,10 +141,6 @@ def _undefined(x: Values, y: Values) -> str:
 
 def _correlation(x: Values, y: Values) -> float:
     return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
-
-
-FEWEST = 8
-NAN = math.nan
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v /
 with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter makes the
 slope somewhat too flat.
 
-Pairs in which the faster configuration takes more energy are **inversions**
-(`joulelab.analysis.coupling`).
-
-Where a clock misleads: pairs in which the faster configuration takes more energy.
+Inversions: where a clock misleads
+----------------------------------
 
 For configurations A and B, over the logarithms of their runs, each measure by Welch's t::
 
@@ -58,6 +56,9 @@ from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.posthoc import holm
 from joulelab.analysis.rounding import Values, constant, sample_std
 
+INVERSIONS = (
+    "faster slower duration_ratio energy_ratio duration_p_holm energy_p_holm n_faster n_slower"
+)
 TABLE = (
     "mean_duration_s mean_energy_j mean_power_w power_ratio power_ratio_low power_ratio_high "
     "rank_duration rank_energy mean_utilisation n"
@@ -84,7 +85,7 @@ class Coupling:
         slope: of the logarithm of energy on that of duration.
         slope_low: lower end of its interval.
         slope_high: upper end.
-        inversions: a row a pair, as `joulelab.analysis.coupling.inversions` gives them.
+        inversions: a row a pair, as `inversions` gives them.
         pairs: how many pairs were compared for that; 0 of more than `MOST` configurations.
         power_p: of Kruskal-Wallis, of power between configurations.
         power_eta_squared: its effect size.
@@ -236,11 +237,6 @@ def _slope(x: Values, y: Values) -> tuple[float, float, float]:
     line = stats.linregress(x, y)
     reach = float(stdtrit(len(x) - 2, (1 + CONFIDENCE) / 2)) * float(line.stderr)
     return float(line.slope), float(line.slope) - reach, float(line.slope) + reach
-
-
-INVERSIONS = (
-    "faster slower duration_ratio energy_ratio duration_p_holm energy_p_holm n_faster n_slower"
-)
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023,
 the number of their configurations, so that they print .155, .749 and .055 where the two levels of
 each factor give .157, .750 and .057. ``eta_k=8`` gives their figures.
 
-In what order do factors move energy? Effect sizes compared on the same resamples.
+The order of factors: effect sizes compared on the same resamples
+-----------------------------------------------------------------
 
 Intervals of two effects that overlap do not say that the effects may be equal: both move together
 from resample to resample. So the rounds of every configuration are drawn again, the eta squared of
-all factors (`joulelab.analysis.kruskal`) is taken of the same resample, and what is looked at is
-their difference::
+all factors is taken of the same resample, and what is looked at is their difference::
 
     gap = eta^2 of the factor before - eta^2 of the factor after
 

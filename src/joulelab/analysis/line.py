@@ -8,7 +8,8 @@ A slope whose interval leaves out 1 is a **proportional** error: a factor. An in
 interval leaves out 0 is a **constant** error: a part of the machine that one of the two does not
 see, or idle power that one of them subtracts. Only the first can be mended by a calibration factor.
 
-Deming regression: the straight line between two instruments that both have errors.
+Deming regression: both instruments have errors
+-----------------------------------------------
 
 With x_i the reference, y_i the instrument, n runs, and delta the variance of the errors of y over
 that of the errors of x (1: both scatter alike)::
@@ -24,9 +25,10 @@ proportional errors", Statistics in Medicine 9 (1990), and for the jackknife Cli
 (1993). The intervals stand about the estimate, not about the mean of the pseudo-values.
 
 Least squares of y on x takes x to be exact and so draws the line too flat. Deming regression is
-moved by outliers; `joulelab.analysis.line` is not.
+moved by outliers; that of Passing and Bablok is not.
 
-Passing-Bablok regression: the line between two instruments that no outlier can turn.
+Passing-Bablok regression: no outlier can turn the line
+-------------------------------------------------------
 
 With x_i the reference and y_i the instrument on n runs, over all pairs i < j::
 
@@ -62,6 +64,12 @@ from scipy.special import kolmogorov, ndtri, stdtrit
 from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.rounding import ROUNDING, Values, constant, without_noise
 
+DEMING = "Deming"
+FEWEST_DEMING = 4
+PASSING_BABLOK = "Passing-Bablok"
+FEWEST_PASSING_BABLOK = 3
+MOST = 5000
+"""There are n (n - 1) / 2 slopes; those of so many runs fill 100 MB."""
 NAN = math.nan
 
 
@@ -140,10 +148,6 @@ def too_few(n: int, fewest: int, what: str) -> str:
     return f"{n} run{'s' if n != 1 else ''}; {what} {fewest}" if n < fewest else ""
 
 
-DEMING = "Deming"
-FEWEST_DEMING = 4
-
-
 def deming(
     reference: Sequence[float] | Values,
     measured: Sequence[float] | Values,
@@ -200,12 +204,6 @@ def _line(x: Values, y: Values, delta: float) -> tuple[float, float]:
     excess = s_yy - delta * s_xx
     slope = (excess + math.hypot(excess, 2 * math.sqrt(delta) * s_xy)) / (2 * s_xy)
     return slope, float(y.mean() - slope * x.mean())
-
-
-PASSING_BABLOK = "Passing-Bablok"
-FEWEST_PASSING_BABLOK = 3
-MOST = 5000
-"""There are n (n - 1) / 2 slopes; those of so many runs fill 100 MB."""
 
 
 def passing_bablok(

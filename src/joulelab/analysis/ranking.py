@@ -1,6 +1,6 @@
 """Comparing treatments over blocks: which search strategy is best over networks and data sets?
 
-The treatments are ranked within each block, and Friedman's test (`joulelab.analysis.ranking`) asks
+The treatments are ranked within each block, and Friedman's test (below) asks
 whether their mean ranks differ by more than chance. Two of them differ at 1 - confidence if their
 mean ranks are apart by the critical difference of Nemenyi::
 
@@ -14,7 +14,8 @@ Holm for their number, does not (Benavoli, Corani and Mangili, JMLR 17, 2016). B
 The blocks are taken to be independent. Where they share something (a network, a data set) they say
 less than their number promises.
 
-Friedman's test on the ranks of k treatments within n blocks, and Kendall's W.
+Friedman's test on the ranks of k treatments within n blocks, and Kendall's W
+-----------------------------------------------------------------------------
 
 With r_ij the rank of treatment j in block i (ties get their mean rank) and R_j the sum over i::
 
@@ -57,6 +58,14 @@ PAIRS = (
     "first second mean_rank_difference nemenyi_p wilcoxon_p wilcoxon_p_holm wins_first "
     "wins_second ties effect effect_low effect_high n"
 )
+EXACT = "exact"
+DRAWN = "20,000 random permutations"
+DRAWS = 20_000
+# So many sums of ranks are followed up at a time.
+MOST_SUMS = 250_000
+MOST_TREATMENTS = 6
+BITS = 63
+"""Of a whole number, in which all sums of ranks of an arrangement are written."""
 LEAST = 2
 
 
@@ -274,16 +283,6 @@ def _pairs(
         )
     pairs = results(rows, PAIRS)
     return pairs.assign(wilcoxon_p_holm=holm(pairs["wilcoxon_p"].to_numpy(dtype=float)))
-
-
-EXACT = "exact"
-DRAWN = "20,000 random permutations"
-DRAWS = 20_000
-# So many sums of ranks are followed up at a time.
-MOST_SUMS = 250_000
-MOST_TREATMENTS = 6
-BITS = 63
-"""Of a whole number, in which all sums of ranks of an arrangement are written."""
 
 
 def block_ranks(values: Values, higher_is_better: bool = True) -> Values:

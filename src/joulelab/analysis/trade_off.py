@@ -1,11 +1,15 @@
-"""Pareto front: the configurations that no other beats in both energy and accuracy.
+"""Energy against accuracy: the Pareto front, and the low-energy and high-energy clusters.
+
+Pareto front: the configurations that no other beats in both
+------------------------------------------------------------
 
 A configuration is dominated if another one takes at most its energy and reaches at least its
 accuracy, and is better in one of the two. The front is the rest: going along it, accuracy costs
 energy. Here both are means over the runs of a configuration, which says nothing about chance;
 neighbours on the front may well be the same within the spread of their runs.
 
-The low-energy and the high-energy runs, and what accuracy each reaches.
+Clusters: the low-energy and the high-energy runs, and what accuracy each reaches
+---------------------------------------------------------------------------------
 
 E- and E+ are the runs at two levels of one factor, E+ those with the higher mean energy. Yarally et
 al. (CAIN 2023, Fig. 8 and Table V) take one and four convolutional layers; on Fashion-MNIST that is
@@ -43,6 +47,9 @@ from joulelab.analysis.frames import (
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
+
+LOW, HIGH = "E-", "E+"
+CLUSTERS = "cluster level energy_mean_j accuracy_mean accuracy_max accuracy_std n"
 
 
 def pareto(
@@ -119,10 +126,6 @@ def undominated(energy_j: Values, accuracy: Values) -> npt.NDArray[np.bool_]:
     on_front = np.zeros(len(energy_j), bool)
     on_front[order] = (ordered == best[of_energy]) & ~(before[of_energy] >= ordered)
     return on_front
-
-
-LOW, HIGH = "E-", "E+"
-CLUSTERS = "cluster level energy_mean_j accuracy_mean accuracy_max accuracy_std n"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ Networks are no random sample of all that were published, and those of a family 
 an interval says how far the slope depends on which of them happen to be compared, and is too narrow
 for anything beyond.
 
-Does energy grow faster over the years than accuracy, each relative to itself?
+Growth: does energy grow faster than accuracy, each relative to itself?
+-----------------------------------------------------------------------
 
 The slope b of a decimal logarithm over the years is a relative growth of 10^b - 1 a year, and so
 are the ends of its interval. The lines of energy E and of accuracy A go through the same networks,
@@ -29,10 +30,10 @@ and least squares are linear in the values, so that with slopes b_E and b_A::
 
     b_E - b_A  =  the slope of log10(E / A)
 
-One regression tests whether energy grows faster, with the correlation of the two accounted for
-(`joulelab.analysis.trend` has its variance).
+One regression tests whether energy grows faster, with the correlation of the two accounted for.
 
-The most accurate network of its time: what each new record of accuracy took in energy.
+Records: what the most accurate network of its time took in energy
+------------------------------------------------------------------
 
 A line through all networks mixes those that were made to be accurate with those that were made to
 be small. Records leave the small ones out: the most accurate network of each year, where it beats

@@ -1,4 +1,7 @@
-"""Cliff's delta: how often does a run of one level take more energy than a run of another?
+"""Two samples compared by their order: which is larger, how often, and by how much?
+
+Cliff's delta: unpaired samples
+-------------------------------
 
 For samples x of n runs and y of m runs, with d_ij = sign(y_j - x_i)::
 
@@ -27,7 +30,8 @@ runs. There the interval reaches from (b - z^2) / (b + z^2), with b the smaller 
 normal quantile, to 1 (Feng and Cliff); it is Wilson's bound of b successes out of b, carried over
 to the scale from -1 to 1. Runs are taken to be independent, those of a level alike.
 
-Two treatments over the same blocks: Wilcoxon's signed-rank test, exact, and its effect size.
+Wilcoxon's signed-rank test, exact, and its effect size: pairs
+--------------------------------------------------------------
 
 Over n differences d_i, those of 0 left out, with r_i the rank of |d_i| (ties get their mean rank)::
 
@@ -44,17 +48,17 @@ Over n differences d_i, those of 0 left out, with r_i the rank of |d_i| (ties ge
 Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1 (1945); r: Kerby, "The
 simple difference formula", Comprehensive Psychology 3 (2014). r is a U-statistic of the signs, s^2
 its variance (Hoeffding, Annals of Mathematical Statistics 19, 1948), and the asymmetric interval
-that of Feng and Cliff for its sibling of two samples (`joulelab.analysis.two_samples`). Of normal
-differences it holds the truth in 91 to 99 % of cases from 6 to 60 pairs; that of JASP and of R's
-effectsize, tanh(atanh(r) +- 1.96 s) with the s of no effect, in 77 to 95 %, the less often the
-larger r is (``benchmarks/coverage.py``). The p is exact up to 200 differences, with ties as
-without: the distribution of W+ is built up from one rank after the other. Above, it is scipy's
-normal approximation.
+that of Feng and Cliff for its unpaired sibling. Of normal differences it holds the truth in 91 to
+99 % of cases from 6 to 60 pairs; that of JASP and of R's effectsize, tanh(atanh(r) +- 1.96 s) with
+the s of no effect, in 77 to 95 %, the less often the larger r is (``benchmarks/coverage.py``). The
+p is exact up to 200 differences, with ties as without: the distribution of W+ is built up from one
+rank after the other. Above, it is scipy's normal approximation.
 
 If all differences have one sign the interval of r has no length, which would be too sure after few
 blocks; it then reaches from (n - z^2) / (n + z^2) to 1, as that of Cliff's delta does.
 
-The shift of paired differences that goes with Wilcoxon's signed-rank test.
+Hodges and Lehmann: the shift that goes with that test
+------------------------------------------------------
 
 ::
 
@@ -65,7 +69,7 @@ The shift of paired differences that goes with Wilcoxon's signed-rank test.
 with W+ the sum of the ranks of |d_i| over the positive differences, every pattern of signs alike.
 Hodges and Lehmann, "Estimates of location based on rank tests", Annals of Mathematical Statistics
 34 (1963). Ties and zeros aside, the bounds leave out 0 exactly where the test
-(`joulelab.analysis.two_samples.wilcoxon_p`) rejects it.
+(`wilcoxon_p`) rejects it.
 """
 
 from __future__ import annotations
@@ -86,6 +90,7 @@ from joulelab.analysis.resampling import require_chance
 from joulelab.analysis.rounding import Values, sample_std, without_noise
 from joulelab.errors import UsageError
 
+EXACT_TO = 200
 COLUMNS = "first second delta low high magnitude n_first n_second dropped reason"
 THRESHOLDS = ((0.474, "large"), (0.33, "medium"), (0.147, "small"))
 FEWEST = 2
@@ -251,9 +256,6 @@ def _delta_interval(
     of_all = (untied - n * m * delta**2) / ((n - 1) * (m - 1))
     variance = ((m - 1) * of_rows + (n - 1) * of_columns + of_all) / (n * m)
     return sign_interval(delta, min(n, m), variance, n + m - 2, confidence)
-
-
-EXACT_TO = 200
 
 
 def wilcoxon_p(differences: Values) -> float:

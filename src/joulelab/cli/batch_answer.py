@@ -9,9 +9,9 @@ from typing import Any
 from joulelab import formats
 from joulelab.energy.detection import ESTIMATE
 from joulelab.energy.reading import Status
-from joulelab.serving.planning.comparison import Account, Outcome, ResponseLimit
 from joulelab.kinds.inference.batch_table import BatchTable
 from joulelab.kinds.inference.batch_table_file import table_data
+from joulelab.serving.planning.comparison import Account, Outcome, ResponseLimit
 from joulelab.serving.planning.fleet import Fleet, Site
 from joulelab.serving.planning.plan import Plan
 from joulelab.serving.policies import parse_policy

@@ -9,8 +9,8 @@ from rich.table import Table
 from joulelab import formats
 from joulelab.cli.batch_answer import Answer, Scenario, power_in_words
 from joulelab.cli.output import data_console, print_json
-from joulelab.serving.planning.comparison import Account, Outcome
 from joulelab.kinds.inference.batch_table import READY, BatchTable
+from joulelab.serving.planning.comparison import Account, Outcome
 
 SHOWN = 4
 """Policies that hold the limit, the cheapest first, in a table of policies."""

@@ -16,9 +16,8 @@ from joulelab import formats
 from joulelab.cli.output import data_console, print_json, progress_console
 from joulelab.energy.reading import Status
 from joulelab.study.listener import Listener
-from joulelab.study.plan import Plan
+from joulelab.study.plan import DONE, Plan
 from joulelab.study.prediction import Cost, Prediction
-from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study

@@ -19,7 +19,6 @@ from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
-from joulelab.study.runner import DONE
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
@@ -170,12 +169,12 @@ class _Display(Listener):
             self.console.print(f"{done} of {total} runs, {energy}, {left} left", soft_wrap=True)
 
     def _done(self) -> int:
-        return sum(self._states.get(run.run_id) in DONE for run in self._plan.runs)
+        return len(self._plan.runs) - len(self._plan.left(self._states))
 
     def _left_s(self) -> float:
         """Predicted time of what is left, corrected by how the prediction has done so far."""
         if self._prediction is None:
             return float("nan")
-        left = [run for run in self._plan.runs if self._states.get(run.run_id) not in DONE]
+        left = self._plan.left(self._states)
         correction = self._taken_s / self._predicted_s if self._predicted_s else 1.0
         return self._prediction.total(left).duration_s * correction

@@ -16,13 +16,7 @@ from joulelab.energy.carbon.footprint import (
     footprint,
 )
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
-from joulelab.energy.figure import (
-    TWO,
-    Seen,
-    Surroundings,
-    readings_of,
-    seen,
-)
+from joulelab.energy.figure import TWO, Seen, Surroundings, readings_of, seen
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.energy.sample_buffer import ChannelSamples, Floats

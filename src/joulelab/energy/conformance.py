@@ -1,4 +1,4 @@
-"""Checks for a meter of one's own. They need no test framework.
+"""Checks for a meter of your own. They need no test framework.
 
     >>> from joulelab.energy.conformance import check_meter
     >>> check_meter(lambda: MyMeter("192.168.1.20"))
@@ -74,9 +74,9 @@ def _check_channel(channel: Channel) -> None:
         f"{where}: a channel is measured or estimated; what cannot be read is a Missing",
     )
     error = channel.relative_error
-    _require(math.isfinite(error) and error >= 0, f"{where}: relative_error {error} is no bound")
+    _require(math.isfinite(error) and error >= 0, f"{where}: relative_error {error} is not a bound")
     tick_s = channel.tick_s
-    _require(math.isfinite(tick_s) and tick_s >= 0, f"{where}: tick_s {tick_s} is no time")
+    _require(math.isfinite(tick_s) and tick_s >= 0, f"{where}: tick_s {tick_s} is not a time")
     for name, value in (("range_j", channel.range_j), ("limit_w", channel.limit_w)):
         fine = value is None or (math.isfinite(value) and value > 0)
         _require(fine, f"{where}: {name} {value} must be positive, or None where unknown")
@@ -84,7 +84,7 @@ def _check_channel(channel: Channel) -> None:
     times_s = (looks.update_s, looks.averaging_s)
     _require(
         all(math.isfinite(one) and one >= 0 for one in times_s) and 0 < looks.seen <= 1,
-        f"{where}: {looks} is no sensor",
+        f"{where}: {looks} is not a sensor",
     )
     _require(isinstance(channel.within, tuple), f"{where}: within must be a tuple of domains")
     _require(channel.domain not in channel.within, f"{where}: a domain does not contain itself")

@@ -10,10 +10,10 @@
 A counter is believed for steps of at most ``limit_w * HEADROOM`` times the time since the sample
 before, and for `LEAST_STEP_J` whatever the time: `limit_w` is what the domain can draw, its power
 limit where it says one, else `PACKAGE_LIMIT_W`. So it does not matter where in its range a counter
-was when it began anew, and a jump ahead is no energy either.
+was when it began anew, and a jump ahead is not energy either.
 
 Whoever reads a counter of ``range_j`` joules more seldom than every ``range_j / limit_w`` seconds
-cannot know how often it has wrapped in between. That is no fault of a sample, and the guard says
+cannot know how often it has wrapped in between. That is not a fault of a sample, and the guard says
 nothing of it: `joulelab.energy.standstill` looks for such gaps in windows, by the same figures in
 the channel.
 """

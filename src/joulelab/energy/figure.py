@@ -8,15 +8,15 @@
     counter   . . . . .                    . . . . .
               |-------------- measured -------------|     it has gone on counting
 
-What lies in a hole was not measured, whether its samples are missing or are no readings. Its energy
-is bridged half-way between idle power (the lowest seen, where that is unknown) and the highest
+What lies in a hole was not measured, whether samples are missing or are not readings. Its energy is
+bridged half-way between idle power (the lowest seen, where that is unknown) and the highest
 power that is known: the limit of the device, else the highest seen. The bound covers both ends: it
 goes down to 0 where idle power is unknown, and where no limit is known up to what no device of this
 kind exceeds.
 
 A counter needs no samples in between. It is not believed over a hole in which it counted more than
 the device can have drawn, nor over a sleep of the machine: clocks of windows stand still then, and
-what a counter has counted meanwhile is no part of them.
+what a counter has counted meanwhile is not a part of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TWO = 2
 EDGE_SHARE = 0.01
 """Of a window, so much between an edge and the nearest sample of a counter is made up for."""
 LEAST_SEEN_S = 1e-3
-"""Less than that around a sample is no measurement."""
+"""Less than that around a sample is not a measurement."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Seen:
 
 
 def longest_step_s(interval_s: float, duration_s: float) -> float:
-    """The longest time between two samples that is no hole, in seconds.
+    """The longest time between two samples that is not a hole, in seconds.
 
     Args:
         interval_s: intended time between two samples.
@@ -229,7 +229,7 @@ def figure(samples: ChannelSamples, around: Surroundings) -> Figure:
         reason = f"{channel.source} says {said.energy_j:.4g} J, and {IMPOSSIBLE}"
         return Figure(channel, None, None, reason, impossible=True)
     lost_s = around.duration_s - shown.seen_s
-    # Edges are sums of floats: what they differ by is no hole.
+    # Edges are sums of floats: what they differ by is not a hole.
     if said.energy_j is None or lost_s <= 1e-9 * around.duration_s:
         return said
     return _bridged(said, samples, shown, around)
@@ -274,7 +274,7 @@ def _edges_j(shown: Seen, channel: Channel, power_w: float) -> float:
 
 
 def _lacks_an_edge(samples: ChannelSamples) -> bool:
-    """Whether the first or the last sample is no reading."""
+    """Whether the first or the last sample is not a reading."""
     return bool(samples.unreadable) and bool(np.isnan(samples.values[[0, -1]]).any())
 
 
@@ -294,9 +294,7 @@ def _stretched(said: Figure, shown: Seen, around: Surroundings) -> Figure:
     mean_w, more_s = energy_j / between_s, shown.seen_s - between_s
     reach_w = max(mean_w, _highest(said.channel, around)[0] - mean_w)
     return replace(
-        said,
-        energy_j=energy_j + mean_w * more_s,
-        error_j=(said.error_j or 0.0) + reach_w * more_s,
+        said, energy_j=energy_j + mean_w * more_s, error_j=(said.error_j or 0.0) + reach_w * more_s
     )
 
 
@@ -348,7 +346,7 @@ def _with_neighbours(
     if after.any() and others_s[after][0] - times[-1] <= longest_s:
         times = np.concatenate((times, others_s[after]))
         values = np.concatenate((values, others_w[after]))
-    # An edge that only holds the value of the sample before it is no sample.
+    # An edge that only holds the value of the sample before it is not a sample.
     held = np.zeros(len(times), bool)
     held[1:-1] = np.isin(times[1:-1], edges_s) & (values[1:-1] == values[:-2])
     return times[~held], values[~held]

@@ -29,8 +29,7 @@ from pathlib import Path
 import psutil
 
 from joulelab.errors import DeviceBusyError, MeterError
-from joulelab.file_lock import FileLock
-from joulelab.files import state_folder
+from joulelab.files import FileLock, state_folder
 
 VARIABLE = "JOULELAB_LOCK_DIR"
 EVERYBODY = 0o666
@@ -213,7 +212,7 @@ def _make(folder: Path, mode: int) -> None:
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_mine(folder):
-        raise PermissionError(1, "is no folder that only you may write to", str(folder))
+        raise PermissionError(1, "is not a folder that only you may write to", str(folder))
 
 
 def _is_mine(folder: Path) -> bool:

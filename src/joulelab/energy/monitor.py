@@ -103,10 +103,7 @@ class Monitor:
         meters, strict = options.get("meters"), options.get("strict", False)
         names = [meters] if isinstance(meters, str) else meters
         self.recorder = open_recorder(
-            names,
-            interval_s=interval_s,
-            settings=options.get("settings"),
-            estimates=not strict,
+            names, interval_s=interval_s, settings=options.get("settings"), estimates=not strict
         )
         try:
             if strict:

@@ -22,7 +22,7 @@ number and those it was started from, its devices, when it began and when it end
 clock, which is one for the whole machine. Others read it, and nobody writes it but its process. A
 process that ends while another one measures leaves the file, to be read at the end of that; the
 next one of the same user clears it away. A process and those it was started from measure one within
-the other, which is no fault.
+the other, which is not a fault.
 """
 
 from __future__ import annotations
@@ -336,7 +336,7 @@ class Presence:
 
 
 def _stays(folder: Path) -> Iterator[tuple[Path, Stay]]:
-    """What processes say of themselves; what is no such file is passed over."""
+    """What processes say of themselves; what is not such a file is passed over."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX):

@@ -10,7 +10,7 @@ Nothing in a signal says which of the two it was. So a **witness** runs in the s
 that takes no signals: what waits for it was sent to the group. The kernel goes through a group from
 its youngest process, so what this process hears of, the witness has.
 
-A stop is no end: where this process was asked to stop (Ctrl-Z) and the command has stopped, this
+A stop is not an end: where this process is to stop (Ctrl-Z) and the command has stopped, this
 process stops too, so that the shell takes the terminal back; where the command does not mind, this
 process does not either. What continues the one continues the other.
 """
@@ -126,10 +126,7 @@ class _Witness:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                ["cat"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                ["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
         except OSError:
             self._process = None

@@ -106,7 +106,7 @@ def _sound(samples: ChannelSamples, beside: Sequence[ChannelSamples]) -> Channel
 def _without_zeros(samples: ChannelSamples) -> ChannelSamples:
     """Power without the times in which it was 0 W for longer than a sensor needs."""
     values, times_s = samples.values, samples.times_s
-    if values.all():  # NaN is no zero
+    if values.all():  # NaN is not zero
         return samples
     zero = values == 0
     if not (values > 0).any():

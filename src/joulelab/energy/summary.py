@@ -229,7 +229,7 @@ def _impossible(
     """What channels cannot have meant: all of what they say, or a sample of it."""
     whole = [f"{domain}: {said.reason}" for said in figures if said.impossible]
     parts = [
-        f"{domain}: {one.channel.source} {one.unreadable}: that is no reading"
+        f"{domain}: {one.channel.source} {one.unreadable}: that is not a reading"
         for one, said in zip(channel_samples, figures, strict=True)
         if IMPOSSIBLE in one.unreadable and not said.impossible
     ]
@@ -308,7 +308,7 @@ def _peak_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
 
 def _gap_s(channel_samples: Sequence[ChannelSamples], interval_s: float, flags: list[str]) -> float:
     """The longest gap among the channels that are read most often; each is held to its own rate."""
-    # Channels of one meter share their moments, unless a sample of one of them is no reading.
+    # Channels of one meter share their moments, unless a sample of one of them is not a reading.
     gaps = {
         id(one if one.unreadable else one.times_s): (one, longest_gap_s(readings_of(one)[0]))
         for one in channel_samples

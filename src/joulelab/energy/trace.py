@@ -104,11 +104,7 @@ class Integral:
 
 
 def integrate(
-    times_s: Series,
-    power_w: Series,
-    start_s: float,
-    end_s: float,
-    sensor: Sensor = IDEAL,
+    times_s: Series, power_w: Series, start_s: float, end_s: float, sensor: Sensor = IDEAL
 ) -> Integral | None:
     """Energy of a power trace between two moments.
 
@@ -237,11 +233,7 @@ def _near(values: Floats, reach: NDArray[np.int_]) -> Floats:
 
 
 def _edges_j(
-    times: Floats,
-    power: Floats,
-    hidden_w: Floats,
-    edges_s: tuple[float, float],
-    sensor: Sensor,
+    times: Floats, power: Floats, hidden_w: Floats, edges_s: tuple[float, float], sensor: Sensor
 ) -> float:
     """What a late value, or a mean, may do at both edges."""
     lag_s, at_edge_w, swings_w = sensor.lag_s, [], 0.0

@@ -35,7 +35,6 @@ from joulelab.analysis.prediction.before import (
     stored_runs,
 )
 from joulelab.analysis.prediction.scores import green_algorithms_j, tdp_j
-from joulelab.analysis.prediction.before import Learnt, Outside, Row, learn
 from joulelab.forecast.hardware import DesignPower
 from joulelab.forecast.history import Selection
 from joulelab.forecast.training_request import TrainingRequest

@@ -14,22 +14,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from joulelab.analysis.prediction.stored_runs import CATEGORIES, FEATURES
+from joulelab.analysis.prediction.before import CATEGORIES, FEATURES
 from joulelab.errors import JoulelabError, StoreError, UsageError, quoted
 from joulelab.forecast.hardware import Hardware, counted_domains
 from joulelab.forecast.training_request import DataShape, TrainingRequest, request_of, trainings
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec, TrainingKeys
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import networks
 from joulelab.study.results import Results
+from joulelab.study.spec import StudySpec
 from joulelab.study.store_reading import data_sets
 from joulelab.study.study_file import stored_spec
-from joulelab.study.training.experiment import TrainingConfiguration
-from joulelab.study.training.spec import TrainingStudySpec
 from joulelab.study.trust import functions_of, unapproved
 from joulelab.study.validation import any_name
 
@@ -117,7 +117,7 @@ class Selection:
 
 
 def results_folders(folders: Sequence[Path]) -> list[Path]:
-    """Every results folder that is named, or lies in a folder that is named.
+    """Every results folder that is named, or is in a folder that is named.
 
     Args:
         folders: results folders, and folders of them.
@@ -129,7 +129,7 @@ def results_folders(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(
-                f"{folder} is no folder", "name results folders, or one that holds some"
+                f"{folder} is not a folder", "name results folders, or one that holds some"
             )
         inner = sorted(path.parent for path in folder.glob(f"*/{DATABASE}"))
         own = [folder] if (folder / DATABASE).is_file() else []
@@ -164,7 +164,7 @@ class _Reading:
         try:
             results = Results.open(folder)
             runs, manifest = results.to_frame(), results.manifest
-            spec = stored_spec(results.spec)
+            spec = stored_spec(results.spec, TrainingExperimentSpec)  # type: ignore[type-abstract]
         except JoulelabError as error:
             kind = "a damaged store" if isinstance(error, StoreError) else "a study that fails"
             self.left_out[f"{kind} ({folder.name}: {error.message})"] += 1
@@ -223,7 +223,7 @@ class _Part:
     """The finished runs of one configuration."""
 
     runs: pd.DataFrame
-    spec: TrainingStudySpec
+    spec: TrainingKeys
     one: TrainingConfiguration
     data: Mapping[str, DataShape]
 
@@ -239,7 +239,7 @@ class _Part:
 
 
 def _by_configuration(
-    runs: pd.DataFrame, spec: TrainingStudySpec, manifest: Mapping[str, Any]
+    runs: pd.DataFrame, spec: StudySpec, manifest: Mapping[str, Any]
 ) -> Iterator[_Part]:
     data = {
         one["name"]: DataShape(
@@ -252,7 +252,7 @@ def _by_configuration(
         known = {one.key: one for one in trainings(spec)}
     for key, part in runs.groupby(["experiment", "configuration"], sort=False):
         if isinstance(key, tuple) and (one := known.get((str(key[0]), str(key[1])))):
-            yield _Part(part, spec, one, data)
+            yield _Part(part, cast(TrainingKeys, spec), one, data)
 
 
 def _hardware(manifest: Mapping[str, Any]) -> Hardware | None:

@@ -38,8 +38,8 @@ import numpy as np
 import numpy.typing as npt
 
 from joulelab.analysis.prediction.step import PhaseChange, StepPrediction, predict_step
-from joulelab.analysis.prediction.step import StepPrediction, predict_step
-from joulelab.analysis.prediction.traces import PowerTrace, Values
+from joulelab.analysis.prediction.traces import PowerTrace
+from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
 from joulelab.forecast.outcome import TrainingPrediction
 

@@ -19,7 +19,6 @@ from joulelab.errors import JoulelabError
 from joulelab.forecast.before import WORDS, too_few
 from joulelab.forecast.history import Selection
 from joulelab.forecast.training_request import data_shape, request_of
-from joulelab.forecast.study_requests import request_of
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
 from joulelab.study.plan import Plan
 from joulelab.study.spec import StudySpec

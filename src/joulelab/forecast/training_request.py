@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.errors import JoulelabError
+from joulelab.kinds.training.engine_choice import REFERENCE
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
 from joulelab.learning.flops import count_flops
-from joulelab.learning.image_settings import split_settings
-from joulelab.learning.images import ImageShape, load_images
+from joulelab.learning.images import ImageShape, load_images, split_settings
 from joulelab.learning.memory import MemoryCount, count_memory
 from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec
-from joulelab.study.training.engine_choice import REFERENCE
-from joulelab.study.training.experiment import TrainingConfiguration
-from joulelab.study.training.spec import TrainingStudySpec
 
 FEWEST_IMAGES = 2
 """In a batch, for BatchNorm."""
@@ -207,7 +205,7 @@ class TrainingRequest:
 
 
 def request_of(
-    spec: TrainingStudySpec,
+    spec: TrainingKeys,
     one: TrainingConfiguration,
     data: DataShape,
     engine: str = "",

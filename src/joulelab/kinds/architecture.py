@@ -14,9 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from joulelab.errors import quoted
 from joulelab.kinds.training.spec import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.learning.networks import networks as known_networks
-from joulelab.study.database import RUN_COLUMNS
 from joulelab.study.design import Factor, Level, derive_seed
 from joulelab.study.kind import Kind
+from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.spec import StudySpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies

@@ -14,16 +14,14 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.energy.carbon.footprint import TIMEZONE, carbon_intensity, checked_pue, names_series
 from joulelab.errors import UnknownNameError, quoted
-from joulelab.learning.networks import TORCHVISION
-from joulelab.learning.zoo import network_source
-from joulelab.study.design import Factor, Level, configuration_name
-from joulelab.study.validation import as_value_error, known_dataset, names_are_free, unique
 from joulelab.kinds.training.spec import (
     TrainingConfiguration,
     TrainingExperimentSpec,
     dataset_of,
     known_dataset,
 )
+from joulelab.learning.networks import TORCHVISION
+from joulelab.learning.zoo import network_source
 from joulelab.study.design import Factor, Level
 from joulelab.study.kind import Kind, located_path
 from joulelab.study.spec import StudySpec

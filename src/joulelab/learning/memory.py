@@ -86,30 +86,24 @@ def count_memory(
     """
     key = (*network_key(name, options), shape, classes, batch_size)
     if key not in _counted:
-        _counted[key] = _count(name, options, shape, classes, batch_size)
+        import torch
+
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network = build_network(name, shape, classes, options).train()
+            images = torch.empty(batch_size, shape.channels, shape.height, shape.width)
+            try:
+                _counted[key] = counted(network, images)
+            except JoulelabError:
+                raise
+            except Exception as error:  # a network of the user's may raise anything
+                raise JoulelabError(
+                    f"the memory of the network {name} cannot be counted: {error!r}",
+                    "it is counted on torch's meta device, where tensors have no contents",
+                ) from error
     return _counted[key]
 
 
 _counted: dict[tuple[Builder, str, ImageShape, int, int], MemoryCount] = {}
-
-
-def _count(
-    name: str, options: Mapping[str, Any], shape: ImageShape, classes: int, batch_size: int
-) -> MemoryCount:
-    import torch
-
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        network = build_network(name, shape, classes, options).train()
-        images = torch.empty(batch_size, shape.channels, shape.height, shape.width)
-        try:
-            return counted(network, images)
-        except JoulelabError:
-            raise
-        except Exception as error:  # a network of the user's may raise anything
-            raise JoulelabError(
-                f"the memory of the network {name} cannot be counted: {error!r}",
-                "it is counted on torch's meta device, where tensors have no contents",
-            ) from error
 
 
 def counted(network: nn.Module, images: Tensor) -> MemoryCount:

@@ -9,8 +9,7 @@ yarally2023                Yarally et al. (CAIN 2023): the files of a folder, bo
 yarally2023_data           their tables, checked and brought to one spelling
 yarally2023_tuning         tables I and III from them
 yarally2023_architecture   tables II, IV and V
-xu2023                     Xu et al. (HICSS 2023): architectures and regions
-xu2023_instruments         the same: CodeCarbon beside a wattmeter
+xu2023                     Xu et al. (HICSS 2023): architectures, regions, instruments
 delrey2023                 del Rey et al. (SEAA 2023): predictions on their power traces
 delrey2023_data            their traces and their table of runs
 codecarbon_rows            CodeCarbon's emissions.csv, whose readings go on counting

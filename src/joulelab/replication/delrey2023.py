@@ -24,10 +24,17 @@ from typing import TypeAlias
 import numpy as np
 
 from joulelab import formats
-from joulelab.analysis.prediction import baselines
-from joulelab.analysis.prediction.phase_change import FINE_TUNING
-from joulelab.analysis.prediction.scores import Predicted, Score, score
-from joulelab.analysis.prediction.step import predict_step
+from joulelab.analysis.prediction.scores import (
+    Predicted,
+    Score,
+    green_algorithms_j,
+    last_window_j,
+    mean_so_far_j,
+    random_window_j,
+    score,
+    tdp_j,
+)
+from joulelab.analysis.prediction.step import FINE_TUNING, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.replication.delrey2023_data import (
     TableRow,
@@ -97,23 +104,23 @@ def step(task: Task) -> Predicted:
 def random_window(task: Task) -> Predicted:
     """A window at a place that the name of the run draws: the same in every order of the runs."""
     draw = np.random.default_rng([SEED, zlib.crc32(task.run.name.encode())])
-    return _plain(task, baselines.random_window_j(task.seen, task.duration_s, draw))
+    return _plain(task, random_window_j(task.seen, task.duration_s, draw))
 
 
 def mean_so_far(task: Task) -> Predicted:
     """The mean power of everything seen."""
-    return _plain(task, baselines.mean_so_far_j(task.seen, task.duration_s))
+    return _plain(task, mean_so_far_j(task.seen, task.duration_s))
 
 
 def window(task: Task) -> Predicted:
     """The mean power of the last part of what was seen."""
-    return _plain(task, baselines.last_window_j(task.seen, task.duration_s))
+    return _plain(task, last_window_j(task.seen, task.duration_s))
 
 
 def tdp(task: Task) -> Predicted | None:
     """Power limit times time; None where the limit is not known."""
     limit = limit_w(task.run, task.table)
-    return None if limit is None else _plain(task, baselines.tdp_j(limit, task.duration_s))
+    return None if limit is None else _plain(task, tdp_j(limit, task.duration_s))
 
 
 def green_algorithms(task: Task) -> Predicted | None:
@@ -123,7 +130,7 @@ def green_algorithms(task: Task) -> Predicted | None:
     memory = memory_gb(task.run, task.table)
     if limit is None or usage is None or memory is None:
         return None
-    return _plain(task, baselines.green_algorithms_j(limit, usage, memory, task.duration_s))
+    return _plain(task, green_algorithms_j(limit, usage, memory, task.duration_s))
 
 
 METHODS: dict[str, Method] = {

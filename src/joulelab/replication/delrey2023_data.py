@@ -52,18 +52,14 @@ LONG_GAPS = 5.0
 
 RUNS_FILE = "runs.csv"
 NEAR = 0.02
-SECONDS_PER_HOUR = 3600.0
-JOULES_PER_MJ = 1e6
-MB_PER_GB = 1e3
-RUNS_COLUMNS = (
-    "training_environment",
-    "architecture",
-    "training_duration_(h)",
-    "max_power_limit_(w)",
-    "average_memory_used_(mb)",
-    "energy_(mj)",
-    "trained_epochs",
-)
+RUNS_COLUMNS = {
+    "training_duration_(h)": 3600.0,
+    "energy_(mj)": 1e6,
+    "max_power_limit_(w)": 1.0,
+    "average_memory_used_(mb)": 1e-3,
+    "trained_epochs": 1.0,
+}
+"""Numbers of the table of runs, in the order of `TableRow`, and what they are multiplied by."""
 ENVIRONMENTS = {
     "cloud": "cloud",
     "local-v2": "local ml engineer/gamer",
@@ -112,7 +108,7 @@ def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
 
     Raises:
         UsageError: there is no such folder, or no traces in it.
-        DatasetError: a file cannot be read, a value is no number, or a run is in it twice.
+        DatasetError: a file cannot be read, a value is not a number, or a run is in it twice.
     """
     files = [one for one in files_in(folder, WANTED) if one.suffix.casefold() in SUFFIXES]
     runs: dict[str, TrainingRun] = {}
@@ -229,20 +225,15 @@ def read_table_of_runs(folder: Path) -> list[TableRow]:
     if not path.is_file():
         return []
     table = read_table(path, DatasetError)
-    environment, model, duration_h, limit, memory_mb, energy_mj, epochs = table.require(
-        *RUNS_COLUMNS
+    environment, model, *columns = table.require(
+        "training_environment", "architecture", *RUNS_COLUMNS
     )
-    cells = zip(
-        [cell.casefold() for cell in table.texts(environment)],
-        [cell.casefold() for cell in table.texts(model)],
-        _numbers(table, duration_h, SECONDS_PER_HOUR),
-        _numbers(table, energy_mj, JOULES_PER_MJ),
-        _numbers(table, limit),
-        _numbers(table, memory_mb, 1.0 / MB_PER_GB),
-        _numbers(table, epochs),
-        strict=True,
+    names = (map(str.casefold, table.texts(name)) for name in (environment, model))
+    numbers = (
+        [None if math.isnan(value) else size * value for value in table.bounded(name, 0.0).tolist()]
+        for name, size in zip(columns, RUNS_COLUMNS.values(), strict=True)
     )
-    return [TableRow(*row) for row in cells]
+    return [TableRow(*row) for row in zip(*names, *numbers, strict=True)]
 
 
 def row_of(run: TrainingRun, rows: Sequence[TableRow]) -> TableRow | None:
@@ -303,8 +294,3 @@ def _distance(run: TrainingRun, row: TableRow) -> float | None:
         return None
     duration = abs(row.duration_s / run.trace.duration_s - 1.0)
     return max(duration, abs(row.energy_j / run.trace.energy_j - 1.0))
-
-
-def _numbers(table: Table, name: str, size: float = 1.0) -> list[float | None]:
-    values = table.bounded(name, 0.0).tolist()
-    return [None if math.isnan(value) else size * value for value in values]

@@ -263,7 +263,7 @@ def _require_factor(table: Table, name: str, energy: str | None) -> str:
     if found is None:
         raise _absent(table, name)
     if name in {"accuracy", "round", energy}:
-        raise UsageError(f"the column {name!r} is no factor", "name another one with --factor")
+        raise UsageError(f"the column {name!r} is not a factor", "name another one with --factor")
     return found
 
 
@@ -295,7 +295,7 @@ def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> An
     known = said if said in JOULES else _spelt(said)
     if unit is None and said and known not in JOULES:
         raise table.error(
-            f"its unit may be {said}" if " or " in said else f"{said!r} is no unit of energy",
+            f"its unit may be {said}" if " or " in said else f"{said!r} is not a unit of energy",
             f"say which it is: --unit {' or '.join(JOULES)}",
             column=name,
         )
@@ -399,7 +399,7 @@ def _found_factors(table: Table, energy: str | None, remarks: list[str]) -> list
     if results:
         remarks.append(f"Taken for results: {formats.listing(results)}; --factor says otherwise.")
     if alone:
-        remarks.append(f"Taken for no factor: {formats.listing(alone)}; --factor says otherwise.")
+        remarks.append(f"Not taken for factors: {formats.listing(alone)}; --factor says otherwise.")
     return found
 
 

@@ -13,7 +13,7 @@ Two ways in which the paper and its data differ run through these numbers:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -220,10 +220,8 @@ def _post_hoc(frame: pd.DataFrame) -> Recomputed:
     )
 
 
-def _rows_by(table: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
-    return {
-        str(row[column]): {str(key): row[key] for key in row} for row in table.to_dict("records")
-    }
+def _rows_by(table: pd.DataFrame, column: str) -> dict[Hashable, dict[Hashable, Any]]:
+    return table.set_index(column).to_dict("index")
 
 
 def _most_common(counts: pd.Series[int]) -> int | None:

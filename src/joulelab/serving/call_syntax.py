@@ -99,11 +99,13 @@ def parse_call(text: str, noun: str) -> Call:
         noun: what is named, for messages: ``"policy"``.
 
     Raises:
-        UsageError: this is no call; the message holds the text.
+        UsageError: this is not a call; the message holds the text.
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise UsageError(f"{quoted(text)} is no {noun}", "write NAME or NAME(argument, ...)")
+        raise UsageError(
+            f"no {noun} can be read from {quoted(text)}", "write NAME or NAME(argument, ...)"
+        )
     positional: list[Value] = []
     keywords: dict[str, Value] = {}
     for word in _arguments(match[2] or "", text):
@@ -179,7 +181,7 @@ def require(holds: bool, part: object, rule: str, hint: str = "") -> None:
 
 
 def parse_rate(text: str) -> float | None:
-    """Requests per second from a text; ``None`` where it is no rate.
+    """Requests per second from a text; ``None`` where it is not a rate.
 
     >>> parse_rate("50"), parse_rate("3/h") * 3600, parse_rate("86400 per day"), parse_rate("much")
     (50.0, 3.0, 1.0, None)
@@ -192,7 +194,7 @@ def parse_rate(text: str) -> float | None:
 
 
 def _arguments(inside: str, text: str) -> list[str]:
-    """What stands between the commas that are not in quotes."""
+    """The parts between commas that are not in quotes."""
     if not inside.strip():
         return []
     words, word, quote = [], "", ""
@@ -217,7 +219,7 @@ def _value(word: str, text: str) -> Value:
     if in_quotes and len(word) > 1 and word[-1] == word[0]:
         return word[1:-1]
     if in_quotes or not word:
-        raise UsageError(f"{text}: {quoted(word)} is no value", "write a number, or text")
+        raise UsageError(f"{text}: {quoted(word)} is not a value", "write a number, or text")
     if _WHOLE.fullmatch(word):
         return int(word)
     return float(word) if _NUMBER.fullmatch(word) else word

@@ -1,4 +1,4 @@
-"""Checks for a batching policy or an arrival process of one's own. They need no test framework.
+"""Checks for your own batching policy or arrival process. They need no test framework.
 
     >>> from joulelab.serving.conformance import check_arrivals, check_policy
     >>> from joulelab.serving.arrivals import parse_arrivals
@@ -155,7 +155,7 @@ def _compare(
 
 
 def _check_that_it_serves(policy: Policy, waiting: int) -> None:
-    """Asked whenever it wants to be, with nobody else arriving, it serves or waits for others."""
+    """Asked whenever it wants to be, with no further arrivals, it serves or waits for others."""
     wait_s = 0.0
     for _ in range(_MOST_ASKED):
         taken, patience_s = _answer(policy, waiting, wait_s)
@@ -164,7 +164,7 @@ def _check_that_it_serves(policy: Policy, waiting: int) -> None:
         wait_s += patience_s
     raise AssertionError(
         f"{policy}: with {waiting} waiting it was asked {_MOST_ASKED:,} times in {wait_s:g} s and "
-        "served nobody; let patience_s say when it will"
+        "served nothing; let patience_s say when it will"
     )
 
 

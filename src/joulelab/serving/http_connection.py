@@ -61,7 +61,7 @@ class Answer:
 
     @property
     def failure(self) -> str:
-        """Why this is no answer to count; empty if it is one."""
+        """Why this answer does not count; empty if it does."""
         if self.status in SUCCESS:
             return self.wrong
         if self.status in REDIRECT:

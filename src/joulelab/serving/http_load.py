@@ -62,7 +62,7 @@ class Limits:
         if not (self.timeout_s > 0 and math.isfinite(self.timeout_s)):
             raise UsageError(f"a timeout of {self.timeout_s:g} s is impossible", "write 10s")
         if self.connections < 1:
-            raise UsageError("without a connection there is no request", "allow at least 1")
+            raise UsageError("a load needs a connection", "allow at least 1")
 
 
 class HttpLoad:
@@ -116,8 +116,8 @@ class HttpLoad:
     ) -> Exchanges:
         """Send requests when they are due, and wait until each is answered or has failed.
 
-        Ctrl-C ends it: requests that were under way are counted as interrupted, and the rest do
-        not stand in the result.
+        Ctrl-C ends it: requests that were under way are counted as interrupted, and the rest
+        are left out of the result.
 
         Args:
             due_s: (n,) seconds, never decreasing; the first counts as 0.
@@ -125,7 +125,7 @@ class HttpLoad:
             progress: told about once a second how many have begun, and how many are under way.
 
         Raises:
-            UsageError: the times are not as they must be, those of an arrival process of one's own.
+            UsageError: the times decrease or are too few, as those of a faulty arrival process.
         """
         if due_s.shape != which.shape or not (np.diff(due_s) >= 0).all():
             raise UsageError(

@@ -131,8 +131,7 @@ class Record:
 
     def __post_init__(self) -> None:
         count = len(self.due_s)
-        self._times_s = np.full((3, count), np.nan)
-        self._begun_s, self._sent_s, self._ended_s = self._times_s
+        self._begun_s, self._sent_s, self._ended_s = np.full((3, count), np.nan)
         self._status = np.zeros(count, np.int16)
         self._outcome = np.zeros(count, np.int32)
 
@@ -169,7 +168,9 @@ class Record:
         ended_s[np.isnan(ended_s)] = now_s - self.start_s
         return Exchanges(
             self.due_s[:begun],
-            *self._times_s[:, :begun],
+            self._begun_s[:begun],
+            self._sent_s[:begun],
+            ended_s,
             self._status[:begun],
             self._outcome[:begun],
             tuple(self._outcomes),

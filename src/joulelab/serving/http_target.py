@@ -51,7 +51,7 @@ class Target:
         """Read a URL.
 
         Raises:
-            UsageError: it is no URL of an HTTP endpoint, or holds a password.
+            UsageError: it is not the URL of an HTTP endpoint, or holds a password.
         """
         example = "write it as http://127.0.0.1:8000/classify"
         try:
@@ -59,9 +59,9 @@ class Target:
             port = parts.port
             host = (parts.hostname or "").encode("idna").decode("ascii")
         except ValueError as error:
-            raise UsageError(f"{url!r} is no URL: {error}", example) from error
+            raise UsageError(f"{url!r} is not a URL: {error}", example) from error
         if parts.scheme not in PORTS or not host:
-            raise UsageError(f"{url!r} is no http:// or https:// URL", example)
+            raise UsageError(f"{url!r} is not an http:// or https:// URL", example)
         if parts.username is not None or parts.password is not None:
             hint = "send it with --header 'Authorization=...'"
             raise UsageError("a password in the URL would be seen by others", hint)
@@ -80,7 +80,7 @@ class Target:
         """The host's addresses in the order in which they are to be tried.
 
         Raises:
-            ServingError: nobody knows the host.
+            ServingError: the host is unknown.
         """
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)

@@ -59,7 +59,7 @@ def image_files(path: Path) -> tuple[Path, ...]:
         if one.is_file() and (mimetypes.guess_type(one.name)[0] or "").startswith("image/")
     )
     if not images:
-        raise UsageError(f"there is no image in {path}", "their names end in .jpg, .png ...")
+        raise UsageError(f"{path} has no image in it", "their names end in .jpg, .png ...")
     return images
 
 

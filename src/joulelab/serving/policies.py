@@ -70,7 +70,7 @@ class Fixed(Policy):
         wait_ms: how long the oldest request waits at most for the batch to fill, in milliseconds.
 
     Raises:
-        UsageError: n is no whole number of at least 1, or the wait is not above 0.
+        UsageError: n is not a whole number of at least 1, or the wait is not above 0.
     """
 
     n: int
@@ -115,7 +115,7 @@ class Greedy(Policy):
         most: the largest batch.
 
     Raises:
-        UsageError: it is no whole number of at least 1.
+        UsageError: it is not a whole number of at least 1.
     """
 
     most: int = 128
@@ -163,7 +163,7 @@ def parse_policy(text: str) -> Policy:
 
 
 def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
-    """What `Policy.take` answers, checked: a policy of one's own may answer anything.
+    """What `Policy.take` answers, checked: a user's policy may answer anything.
 
     Args:
         policy: is asked.
@@ -171,7 +171,7 @@ def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
         oldest_wait_s: how long the first of them has waited.
 
     Raises:
-        PluginError: the answer is no whole number from 0 to what waits and may go together.
+        PluginError: the answer is not a whole number from 0 to what waits and may go together.
     """
     taken = policy.take(waiting, oldest_wait_s)
     most = min(waiting, policy.largest)

@@ -136,8 +136,8 @@ class Child:
         return ServingError(f"the {self.noun} process {how} {self.doing}".strip(), hint)
 
 
-class Unforeseen(Exception):  # noqa: N818 - it is sent, and raised by nobody
-    """What nobody foresaw, and where it was raised; sent in place of a result."""
+class Unforeseen(Exception):  # noqa: N818 - it is sent and never raised
+    """An exception that was not foreseen, and where it was raised; sent in place of a result."""
 
 
 def begin(made: str, parent: str, connection: str, *descriptors: str) -> None:
@@ -188,12 +188,12 @@ def _end_with(parent: int) -> None:
 
 def _how_it_ended(status: int) -> tuple[str, str]:
     if status >= 0:
-        return f"ended with status {status}", "its last messages stand above"
+        return f"ended with status {status}", "see its last messages above"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    hint = "its last messages stand above"
+    hint = "see its last messages above"
     if name == "SIGKILL":
-        hint = "where nobody has killed it, memory has run out: try smaller batches"
+        hint = "if nobody killed it, memory has run out: try smaller batches"
     return f"was killed by {name}", hint

@@ -232,7 +232,7 @@ class ServingSession:
     def _processes_ended_by_errors(
         self, sparing: type[JoulelabError] | tuple[()] = ()
     ) -> Iterator[None]:
-        """End both processes where an error, or Ctrl-C, leaves them amid their work.
+        """End both processes where an error, or Ctrl-C, interrupts their work.
 
         Args:
             sparing: an error after which they are well.

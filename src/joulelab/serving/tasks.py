@@ -53,7 +53,7 @@ class ModelSource:
         """Import the factory and call it.
 
         Raises:
-            UsageError: the factory cannot be imported, or what it gives is no ``nn.Module``.
+            UsageError: the factory cannot be imported, or what it gives is not an ``nn.Module``.
             ServingError: the factory raises.
         """
         from torch import nn
@@ -70,7 +70,7 @@ class ModelSource:
             ) from error
         if not isinstance(model, nn.Module):
             raise UsageError(
-                f"the model {self} is a {type(model).__name__} and no torch.nn.Module",
+                f"the model {self} is a {type(model).__name__}, not a torch.nn.Module",
                 "let the factory return the network",
             )
         return model
@@ -87,7 +87,7 @@ class ModelSource:
             raise UsageError(
                 f"the model {quoted(self.factory)}: {name} cannot be imported: "
                 f"{type(error).__name__}: {one_line(error)}",
-                f"run python -c 'import {name}' in the folder it lies in",
+                f"run python -c 'import {name}' in its folder",
             ) from error
         for part in attribute.split("."):
             found = getattr(found, part, None)
@@ -108,7 +108,7 @@ class ImageSource:
         resize: length of the shorter side before cropping, in pixels.
         crop: height and width of what the model gets, in pixels.
         prepare: where images are decoded, resized, cropped and normalised: in the server's loop, or
-            in the producer before they are sent. It is done anew for every request.
+            in the producer before they are sent. It is done again for every request.
     """
 
     files: tuple[str, ...]
@@ -184,7 +184,7 @@ class ServingTask:
         capacity: places in the queue; a request that finds none is dropped.
         warm_up_batches: batches before the window.
         warm_up_size: images in each of them.
-        plugins: Python files with policies and arrival processes of one's own.
+        plugins: Python files with the user's policies and arrival processes.
         folder: where the relative path of a trace counts from.
     """
 
@@ -297,7 +297,7 @@ class BatchTask:
         _require_at_least(self.least_batches, most_batches=self.most_batches)
         _require_at_least(0, warm_up_batches=self.warm_up_batches, seed=self.seed)
         if not self.seconds >= 0:
-            raise UsageError(f"seconds = {self.seconds} is no duration", "give 0 or more")
+            raise UsageError(f"seconds = {self.seconds} is not a duration", "give 0 or more")
         if not 0 < self.load <= 1:
             raise UsageError(f"a load of {self.load} is impossible", "give a share, 1 at most")
         self.images.check()

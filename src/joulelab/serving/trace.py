@@ -78,7 +78,7 @@ class Trace(ArrivalProcess):
         folder: where a relative path counts from.
 
     Raises:
-        UsageError: the file cannot be read, has no such column, or a cell in it is no time; with
+        UsageError: the file cannot be read, has no such column, or a cell of it is not a time; with
             its line.
     """
 
@@ -249,7 +249,7 @@ def _times(table: Table, column: str | None) -> tuple[Times, float, list[str]]:
     if len(unknown):
         row = int(unknown[0])
         raise table.error(
-            f"{table.texts(name)[row][:40]!r} is no time",
+            f"{table.texts(name)[row][:40]!r} is not a time",
             "write seconds, or 2026-03-05T09:00:00Z",
             row,
             name,

@@ -51,8 +51,13 @@ class Ledger:
 
     def switch(self, kind: str) -> None:
         """Book what has happened until now, and from now on as `kind`."""
-        self.pause()
-        self._open = (kind, self._recorder.open(kind))
+        if self._open is None:
+            window = self._recorder.open(kind)
+        else:
+            before, ended = self._open
+            window = ended.lap(kind)
+            self._closed.append((before, ended.close()))
+        self._open = (kind, window)
         self._write()
 
     def adopt(self, kind: str, window: Window) -> None:

@@ -21,16 +21,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from joulelab.energy.recorder import Recorder
 from joulelab.errors import quoted
-from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration, Level, derive_seed
-from joulelab.study.executor import Job, LocalExecutor, Outcome, Progress
+from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.plan import Group
 from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
+from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
-from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+from joulelab.study.workload import Workload, WorkloadSummary
 
 BRIEF_S = 10.0
 """Time for timing calls at the beginning of a run, where predicting is not the purpose."""
@@ -116,7 +115,7 @@ class CallWorkload(Workload):
         duration_s = outcome.measurement.duration_s
         if outcome.result is None or duration_s <= 0:
             return Estimate.unknown(took_s)
-        total = counted(outcome.measurement, self.session.domains, self.session.device.domain)
+        total = self.session.counted(outcome.measurement)
         energy_j = total.net_j if total.net_j is not None else total.gross_j
         error_w = None if total.error_j is None else total.error_j / duration_s
         around_s = max(took_s - duration_s, 0.0)
@@ -140,18 +139,15 @@ class CallJob(Job):
     seed: int
 
 
-class _CallExecutor(LocalExecutor[CallJob, dict[str, Number]]):
-    """Calls in this process; after the first argument, those of `LocalExecutor`."""
+class _CallExecutor(Executor[CallJob, dict[str, Number]]):
+    """Calls in this process; after the first argument, those of `Executor`."""
 
     def __init__(
         self,
         prepare: Callable[[Mapping[str, Level], int], Call],
-        recorder: Recorder,
-        domain: str,
-        cool_down_s: float,
-        on_wait: Callable[[str], None],
+        *about: Any,  # noqa: ANN401 - those of `Executor`
     ) -> None:
-        super().__init__(recorder, domain, cool_down_s, on_wait)
+        super().__init__(*about)
         self._make = prepare
         self._ready: Call | None = None
 

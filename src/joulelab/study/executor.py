@@ -7,8 +7,9 @@ send them to another machine, where the meters are. An executor never touches th
 
     lock the device ─ open window ─ prepare ─ close window ─ unlock      once a group
       └ Preparation.waiting           └ Preparation.measurement
-    get ready ─ lock the device ─ wait until it is at idle ─ open window ─ carry out ─ close, unlock
-      └ Outcome.waiting                                        └ Outcome.measurement
+    get ready ─ lock the device ─ wait until it is idle ─ carry out ─ see who else measured, unlock
+      └ Outcome.waiting                                    │           └ Outcome.after
+                                                           └ Outcome.measurement
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Outcome(Generic[Result]):
         utilisation: how busy the device was over the same window.
         error: type and message, where it failed.
         details: the traceback.
+        after: of the time after the work, until the device is free for others again.
         locked_out_s: how long others held the device; a part of `waiting`.
     """
 
@@ -91,6 +93,7 @@ class Outcome(Generic[Result]):
     utilisation: Utilisation
     error: str | None = None
     details: str | None = None
+    after: Measurement | None = None
     locked_out_s: float = 0.0
 
 
@@ -114,24 +117,7 @@ class Preparation:
 
 
 class Executor(ABC, Generic[JobT, Result]):
-    """Carries out jobs of one workload, one measured job at a time on a device."""
-
-    @abstractmethod
-    def prepare(self, job: JobT) -> Preparation:
-        """What must be done once before a job; what it raises is an outcome, not an error."""
-
-    @abstractmethod
-    def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
-        """Carry out and measure a job; what it raises is an outcome, not an error.
-
-        Args:
-            job: what to do.
-            on_heartbeat: called every two seconds, from a thread of its own.
-        """
-
-
-class LocalExecutor(Executor[JobT, Result]):
-    """Works on this machine, with the recorder that it is given.
+    """Carries out jobs of one workload on this machine, one measured job at a time on a device.
 
     Args:
         recorder: started; its meters read the device that does the work.
@@ -172,11 +158,11 @@ class LocalExecutor(Executor[JobT, Result]):
         """The work itself, within the window."""
 
     def prepare(self, job: JobT) -> Preparation:
-        """Prepare on this machine, measured."""
+        """Do what must be done once before a job; what that raises is an outcome, not an error."""
+        waiting = self._recorder.open("waiting")
         self._get_ready(job)
         state: State = "finished"
         done, error = False, None
-        waiting = self._recorder.open("waiting")
         window = None
         try:
             with DeviceLock(self._domain) as lock:
@@ -192,7 +178,12 @@ class LocalExecutor(Executor[JobT, Result]):
         return Preparation(state, done, waiting.close(), measurement, error)
 
     def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
-        """Carry out and measure a job on this machine."""
+        """Carry out and measure a job; what it raises is an outcome, not an error.
+
+        Args:
+            job: what to do.
+            on_heartbeat: called every two seconds, from a thread of its own.
+        """
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
         with DeviceLock(self._domain) as lock:
@@ -202,20 +193,22 @@ class LocalExecutor(Executor[JobT, Result]):
             self._lay_out_if_possible(job)
             if self._cool_down_s:
                 wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
-            waited = waiting.close()
             with Presence([self._domain], job.label) as presence:
                 began_s = time.monotonic()
-                outcome = self._measured(job, waited, on_heartbeat)
+                outcome, after = self._measured(job, waiting, on_heartbeat)
                 measurement = presence.flagged(outcome.measurement, began_s)
-            return replace(outcome, measurement=measurement, locked_out_s=locked_out_s)
+        return replace(
+            outcome, measurement=measurement, after=after.close(), locked_out_s=locked_out_s
+        )
 
     def _measured(
-        self, job: JobT, waited: Measurement, on_heartbeat: Callable[[Heartbeat], None]
-    ) -> Outcome[Result]:
+        self, job: JobT, waiting: Window, on_heartbeat: Callable[[Heartbeat], None]
+    ) -> tuple[Outcome[Result], Window]:
+        """The work, and the window that follows it: no joule falls between the three."""
         state: State = "finished"
         result: Result | None = None
         error = details = None
-        window = self._recorder.open(job.label)
+        window = waiting.lap(job.label)
         try:
             with _heartbeats(window, on_heartbeat) as progress:
                 result = self._carry_out(job, progress)
@@ -228,19 +221,20 @@ class LocalExecutor(Executor[JobT, Result]):
             state = "failed"
             error = _message(raised)
             details = traceback.format_exc()
-        measurement = window.close()
+        after = window.lap("after")
         about = TraceAbout.of(self._recorder, job.label, window.started_at)
-        return Outcome(
+        outcome = Outcome(
             state,
             result if state == "finished" else None,
-            measurement,
-            waited,
+            window.close(),
+            waiting.close(),
             window.trace_columns(),
             about,
             utilisation(window.channel_samples, self._domain),
             error,
             details,
         )
+        return outcome, after
 
 
 def _message(raised: Exception) -> str:

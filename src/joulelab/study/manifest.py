@@ -14,11 +14,9 @@ from typing import Any
 import psutil
 
 import joulelab
-from joulelab.energy.recorder import Recorder
 from joulelab.errors import StoreMismatchError
 from joulelab.registry import load_plugin
-from joulelab.study.device import Device
-from joulelab.study.spec import StudySpec
+from joulelab.study.session import Session
 
 LIBRARIES = (
     "codecarbon",
@@ -32,15 +30,13 @@ LIBRARIES = (
 )
 
 
-def conditions(spec: StudySpec, device: Device, threads: int, recorder: Recorder) -> dict[str, Any]:
+def conditions(session: Session) -> dict[str, Any]:
     """What the results of a session depend on, whatever the workload, as plain data.
 
     Args:
-        spec: the study.
-        device: the one that works.
-        threads: torch's threads on the CPU.
-        recorder: its meters and what is missing.
+        session: its study, device and meters.
     """
+    spec, device = session.spec, session.device
     return {
         "joulelab": joulelab.__version__,
         "commit": source_commit(),
@@ -51,11 +47,11 @@ def conditions(spec: StudySpec, device: Device, threads: int, recorder: Recorder
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "device": {"name": device.name, "domain": device.domain, "model": device.model},
-        "threads": threads,
+        "threads": session.threads,
         "seed": spec.seed,
         "scale": spec.scale,
         "plugins": {file: load_plugin(Path(file)) for file in spec.plugins},
-        "energy": recorder.describe(),
+        "energy": session.recorder.describe(),
     }
 
 

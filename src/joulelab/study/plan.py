@@ -14,6 +14,8 @@ from joulelab.study.kind import ExperimentSpec
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 
+DONE = {"finished", "failed"}
+"""States of a run of which nothing is left to do."""
 GB = 10**9
 RUNS = "training"
 """The name under which the seed of every run is derived, whatever its kind: another name would give
@@ -59,6 +61,14 @@ class Plan:
     def runs(self) -> list[PlannedRun]:
         """Every run in order."""
         return [run for group in self.groups for run in group.runs]
+
+    def left(self, states: Mapping[str, str]) -> list[PlannedRun]:
+        """The runs that have not ended yet.
+
+        Args:
+            states: of runs, by their id.
+        """
+        return [run for run in self.runs if states.get(run.run_id) not in DONE]
 
 
 def make_plan(spec: StudySpec) -> Plan:

@@ -15,8 +15,8 @@ import pandas as pd
 from joulelab.errors import StoreCorruptError, StoreError
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.run_frames import RunFrames, read_frames
+from joulelab.study.schema import COLUMNS
 from joulelab.study.store_reading import (
-    COLUMNS,
     REQUESTS,
     OnDamage,
     data_sets,

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from joulelab.energy.utilisation import QUANTILES
-from joulelab.study.database import RUN_COLUMNS
+from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store_reading import OnDamage, RowAgreement, read_rows, refuse
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")

@@ -1,12 +1,9 @@
-"""The runner: takes the groups of a plan in order, and sees each through to the store.
+"""What a workload records with: jobs are carried out and measured, booked, and stored.
 
 ::
 
-    for each group:  workload.run ─┬─ calibrate, prepare ──────────────────────► ledger
-                               └─ attempt ─ executor.run ─ rows ─► runs table, ledger, trace
-
-A group whose runs are all stored is handed to its workload as well, which may have to replay it.
-Going on after an interruption is therefore the same as running the whole plan again.
+    workload.run ─┬─ calibrate, prepare ──────────────────────────► ledger
+                  └─ attempt ─ executor.run ─ rows ─► runs table, ledger, trace
 """
 
 from __future__ import annotations
@@ -19,89 +16,87 @@ from typing import Any, TypeVar
 
 from joulelab.energy.measurement import Measurement
 from joulelab.study.accounting import Ledger
-from joulelab.study.design import Configuration
-from joulelab.study.executor import Executor, Heartbeat, Job, Outcome, Preparation
+from joulelab.study.executor import Executor, Heartbeat, Job, Outcome, Preparation, State
 from joulelab.study.listener import Listener
-from joulelab.study.plan import Plan
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Row, RunRecorder, Workload
-
-DONE = {"finished", "failed"}
 
 JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
+Row = dict[str, Any]
 
 
-class Runner(RunRecorder):
-    """Runs what is left of a plan.
+class Calibrator:
+    """Carries out jobs that belong to no run, and books them where there is a ledger.
+
+    Args:
+        ledger: of the session; ``None`` where nothing is kept.
+    """
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self._books = ledger
+
+    def prepare(self, executor: Executor[JobT, Result], job: JobT) -> Preparation:
+        """Let an executor prepare for a job.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+        """
+        if self._books is not None:
+            self._books.pause()
+        prepared = executor.prepare(replace(job, label="calibration"))
+        idle = prepared.state == "finished" and not prepared.done
+        kind = "between" if idle else "calibration"
+        self._book(prepared.state, [("waiting", prepared.waiting), (kind, prepared.measurement)])
+        return prepared
+
+    def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
+        """Carry out a job that belongs to no run.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+        """
+        if self._books is not None:
+            self._books.pause()
+        outcome = executor.run(job, lambda _: None)
+        self._book(
+            outcome.state,
+            [
+                ("waiting", outcome.waiting),
+                ("calibration", outcome.measurement),
+                ("between", outcome.after),
+            ],
+        )
+        return outcome
+
+    def _book(self, state: State, parts: Sequence[tuple[str, Measurement | None]]) -> None:
+        """Book the parts of what an executor did; only the work itself may have failed."""
+        if self._books is not None:
+            self._books.switch("between")
+            for kind, measurement in parts:
+                if measurement is not None:
+                    became = state if kind == "calibration" else "finished"
+                    self._books.book(kind, measurement, became)
+        if state == "interrupted":
+            raise KeyboardInterrupt
+
+
+class RunRecorder(Calibrator):
+    """Carries out jobs for runs as well: books them, stores the runs, and tells the listener.
 
     Args:
         spec: the study.
-        plan: all of it.
         store: open for writing, the plan entered.
         ledger: of this session.
         listener: hears what happens.
     """
 
-    def __init__(
-        self, spec: StudySpec, plan: Plan, store: Store, ledger: Ledger, listener: Listener
-    ) -> None:
+    def __init__(self, spec: StudySpec, store: Store, ledger: Ledger, listener: Listener) -> None:
+        super().__init__(ledger)
         self.store = store
         self.ledger = ledger
         self._spec = spec
-        self._plan = plan
         self._listener = listener
-
-    def run(self, workload_of: Callable[[Configuration], Workload]) -> None:
-        """Run every group that is not stored yet.
-
-        Args:
-            workload_of: what does the runs of a configuration, loaded.
-
-        Raises:
-            KeyboardInterrupt: after what was under way has been booked.
-            StoreError: the store cannot be written; what was stored before is kept.
-        """
-        states = self.store.states()
-        for group in self._plan.groups:
-            pending = [run for run in group.runs if states[run.run_id] not in DONE]
-            workload_of(group.configuration).run(group, pending, self)
-
-    def left(self) -> list[Configuration]:
-        """The configurations that have runs left."""
-        states = self.store.states()
-        left = {
-            (run.experiment, run.configuration)
-            for run in self._plan.runs
-            if states[run.run_id] not in DONE
-        }
-        return [one for one in self._plan.configurations if one.key in left]
-
-    def prepare(self, executor: Executor[JobT, Result], job: JobT) -> Preparation:
-        """Let an executor prepare for a job, and book what that took."""
-        self.ledger.pause()
-        prepared = executor.prepare(replace(job, label="calibration"))
-        self.ledger.switch("between")
-        self.ledger.book("waiting", prepared.waiting)
-        if prepared.measurement is not None:
-            idle = prepared.state == "finished" and not prepared.done
-            kind = "between" if idle else "calibration"
-            self.ledger.book(kind, prepared.measurement, prepared.state)
-        if prepared.state == "interrupted":
-            raise KeyboardInterrupt
-        return prepared
-
-    def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
-        """Carry out a job that belongs to no run, and book it."""
-        self.ledger.pause()
-        outcome = executor.run(job, lambda _: None)
-        self.ledger.switch("between")
-        self.ledger.book("waiting", outcome.waiting)
-        self.ledger.book("calibration", outcome.measurement, outcome.state)
-        if outcome.state == "interrupted":
-            raise KeyboardInterrupt
-        return outcome
 
     def attempt(
         self,
@@ -112,7 +107,18 @@ class Runner(RunRecorder):
         rows: Callable[[Outcome[Result]], Sequence[Row]],
         requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """Carry out a job for some runs, and store what became of it."""
+        """Carry out a job for some runs, and store what became of it.
+
+        Args:
+            kind: of the entry in the ledger.
+            executor: of the job.
+            job: for all of the runs together.
+            runs: at least one.
+            rows: the columns of each run besides those that every run has, from the outcome of a
+                job that finished or failed.
+            requests: from the result a table with a row a request, as columns, to be kept beside
+                the run; ``None`` where there is none.
+        """
         self._listener.started(runs)
         entry = self.ledger.begin(kind, time.time(), runs)
 
@@ -130,6 +136,8 @@ class Runner(RunRecorder):
         error = outcome.details or outcome.error
         self.ledger.end(entry, outcome.state, outcome.measurement, error, stored)
         self.ledger.book("waiting", outcome.waiting)
+        if outcome.after is not None:
+            self.ledger.book("between", outcome.after)
         self._listener.finished(stored, self.ledger.total(outcome.measurement))
         if outcome.state == "interrupted":
             raise KeyboardInterrupt

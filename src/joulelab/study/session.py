@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, quoted
+from joulelab.study.accounting import counted
 from joulelab.study.device import Device, available_threads, find_device
-from joulelab.study.executor import LocalExecutor
+from joulelab.study.executor import Executor
 from joulelab.study.listener import Listener
 from joulelab.study.spec import StudySpec
 
-Made = TypeVar("Made", bound=LocalExecutor[Any, Any])
+Made = TypeVar("Made", bound=Executor[Any, Any])
 
 
 class Session:
@@ -59,6 +62,10 @@ class Session:
         return make(
             self.recorder, self.device.domain, self.spec.energy.cool_down_s, self.listener.doing
         )
+
+    def counted(self, measurement: Measurement) -> Total:
+        """The sum over the domains that count as the energy of a run."""
+        return counted(measurement, self.domains, self.device.domain)
 
     def measure_idle(self) -> dict[str, float]:
         """Idle power in watts by domain; empty where the study wants none."""

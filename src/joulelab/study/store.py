@@ -25,7 +25,7 @@ import sqlite3
 import threading
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +39,9 @@ from joulelab.errors import (
     TraceError,
     quoted,
 )
-from joulelab.file_lock import FileLock
-from joulelab.files import replacing, write_whole
-from joulelab.study.database import (
-    DATABASE,
-    KEYS_SINCE_VERSION_1,
-    MIGRATIONS,
-    TABLES,
-    VERSION,
-    connect,
-    explained,
-    version,
-)
+from joulelab.files import FileLock, replacing, write_whole
+from joulelab.study.database import DATABASE, connect, explained, version
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
 from joulelab.study.store_reading import REQUESTS, check_folder, read_manifest, read_study
 
 
@@ -100,11 +91,13 @@ class Store:
                     f"another joulelab is running the study in {folder}",
                     "wait for it, or give this one another folder with --out",
                 )
-            try:
+            with contextlib.ExitStack() as undone:
+                undone.callback(lock.give_back)
                 _check_no_links(folder)
                 if not (folder / DATABASE).exists():
                     _check_empty(folder)
                 store = cls(folder, lock, connect(folder))
+                undone.callback(store.close)
                 store._create_tables()
                 if store._query("SELECT 1 FROM runs LIMIT 1"):
                     _check_same(folder, study)
@@ -114,9 +107,7 @@ class Store:
                     write_whole(folder / "study.toml", study)
                     store._migrate()
                 store._note_interruptions()
-            except BaseException:
-                lock.give_back()
-                raise
+                undone.pop_all()
             return store
 
     def close(self) -> None:
@@ -135,26 +126,15 @@ class Store:
 
     def plan(self, runs: Sequence[PlannedRun]) -> None:
         """Enter the planned runs; those that are there already stay as they are."""
+        names = [field.name for field in fields(PlannedRun)]
+        statement = (
+            f"INSERT OR IGNORE INTO runs ({', '.join(names)})"
+            f" VALUES ({', '.join(f':{name}' for name in names)})"
+        )
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO runs (run_id, position, block, experiment, kind,"
-                " configuration, factors, round, repetition, seed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        run.run_id,
-                        run.position,
-                        run.block,
-                        run.experiment,
-                        run.kind,
-                        run.configuration,
-                        json.dumps(dict(run.factors)),
-                        run.round,
-                        run.repetition,
-                        run.seed,
-                    )
-                    for run in runs
-                ],
+                statement,
+                [{**vars(run), "factors": json.dumps(dict(run.factors))} for run in runs],
             )
 
     def states(self) -> dict[str, str]:

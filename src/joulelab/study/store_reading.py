@@ -14,19 +14,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from joulelab.errors import StoreCorruptError, StoreError, quoted
-from joulelab.file_lock import FileLock
+from joulelab.files import FileLock
 from joulelab.plain import PlainDataError, is_there, parse_json, parse_toml, read_text
-from joulelab.study.database import (
-    DATABASE,
-    RUN_COLUMNS,
-    check_version,
-    columns_before,
-    explained,
-    store_error,
-    version,
-)
+from joulelab.study.database import DATABASE, check_version, explained, store_error, version
 from joulelab.study.key_locations import error_keys
-from joulelab.study.stored import ROWS, LedgerRow, RoundRow, StoredManifest, StoredStudy
+from joulelab.study.schema import COLUMNS, ROWS, columns_before
+from joulelab.study.stored import StoredManifest, StoredStudy
 
 REQUESTS = "requests"
 """The folder with a file for each served window."""
@@ -35,11 +28,6 @@ MOST_BYTES = 1 << 28
 ROWS_AT_ONCE = 500
 LEAST_ROW_BYTES = 50
 RESTORE = "restore the folder from a copy; `joulelab export` writes the rows that can be read"
-COLUMNS = {
-    "runs": tuple(RUN_COLUMNS),
-    "rounds": tuple(RoundRow.__annotations__),
-    "ledger": tuple(LedgerRow.__annotations__),
-}
 ORDER = {
     "runs": ("position",),
     "rounds": ("experiment", "configuration", "round"),

@@ -7,27 +7,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
 from joulelab.study.accounting import Ledger
-from joulelab.study.executor import Executor, Job, Outcome, Preparation
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import check_same_plugins, conditions, new_session
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
-from joulelab.study.runner import DONE, Runner
+from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
 from joulelab.study.study_file import load_spec
 from joulelab.study.trust import STUDY, approve, code_in
-from joulelab.study.workload import Calibrator, Workloads
-
-JobT = TypeVar("JobT", bound=Job)
-Made = TypeVar("Made")
+from joulelab.study.workload import Workloads
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,7 @@ class Study:
             with Workloads(plan.configurations, session) as workloads:
                 workloads.load()
                 session.measure_idle()
-                prediction = workloads.predict(
-                    plan.configurations, UnrecordedCalibrator(), brief=False
-                )
+                prediction = workloads.predict(plan.configurations, Calibrator(), brief=False)
         listener.predicted(prediction)
         return plan, prediction
 
@@ -120,23 +114,23 @@ class Study:
             approve([code_in(folder / STUDY)])
             states = store.states()
             listener.laid_out(self.spec, plan, states)
-            if not all(states.get(run.run_id) in DONE for run in plan.runs):
+            if plan.left(states):
                 self._session(plan, store, listener)
         return Results.open(folder)
 
     def _session(self, plan: Plan, store: Store, listener: Listener) -> None:
         """What one process does: everything from measuring idle power to measuring it again."""
         with ExitStack() as stack:
-            recorder = stack.enter_context(self._recorder())
-            setup = recorder.open("setup")
+            meters = stack.enter_context(self._recorder())
+            setup = meters.open("setup")
             started_at = time.time()
-            session = Session(self.spec, self.data_dir, recorder, listener)
+            session = Session(self.spec, self.data_dir, meters, listener)
             workloads = stack.enter_context(Workloads(plan.configurations, session))
             basis = [one.basis for one in workloads.load()]
             manifest = store.manifest()
-            now = self._checked_conditions(workloads, session, recorder, store, manifest)
+            now = self._checked_conditions(workloads, session, store, manifest)
             store.plan(plan.runs)
-            ledger = Ledger(store, recorder, session.domains, session.device.domain)
+            ledger = Ledger(store, meters, session.domains, session.device.domain)
             ledger.adopt("setup", setup)
             sessions = [
                 *manifest.get("sessions", []),
@@ -148,12 +142,20 @@ class Study:
             ledger.switch("idle")
             sessions[-1]["idle_before_w"] = session.measure_idle()
             ledger.switch("between")
-            runner = Runner(self.spec, plan, store, ledger, listener)
-            prediction = workloads.predict(runner.left(), runner, brief=True)
-            sessions[-1]["prediction"] = _recorded(prediction, basis, plan, store, ledger)
+            recorder = RunRecorder(self.spec, store, ledger, listener)
+            left = plan.left(store.states())
+            keys = {(run.experiment, run.configuration) for run in left}
+            configurations = [one for one in plan.configurations if one.key in keys]
+            prediction = workloads.predict(configurations, recorder, brief=True)
+            predicted_at = time.time()
+            ledger.switch("between")  # what is compared with the prediction begins here
+            sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
             store.write_manifest({**store.manifest(), "sessions": sessions})
             listener.predicted(prediction)
-            runner.run(workloads.of)
+            pending = {run.run_id for run in left}
+            for group in plan.groups:
+                runs = [run for run in group.runs if run.run_id in pending]
+                workloads.of(group.configuration).run(group, runs, recorder)
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = session.measure_idle()
             ledger.close()
@@ -164,7 +166,6 @@ class Study:
         self,
         workloads: Workloads,
         session: Session,
-        recorder: Recorder,
         store: Store,
         manifest: Mapping[str, Any],
     ) -> dict[str, Any]:
@@ -173,10 +174,7 @@ class Study:
         Raises:
             StoreMismatchError: they would not fit those of earlier sessions.
         """
-        now = {
-            **conditions(self.spec, session.device, session.threads, recorder),
-            **workloads.conditions(),
-        }
+        now = {**conditions(session), **workloads.conditions()}
         if manifest:
             check_same_plugins(manifest, now)
         workloads.check_unchanged(manifest, store)
@@ -187,32 +185,3 @@ class Study:
         names = None if energy.meters == "auto" else list(energy.meters)
         settings = {"estimate": {"tdp_w": energy.tdp_w}} if energy.tdp_w else {}
         return open_recorder(names, interval_s=energy.interval_s, settings=settings)
-
-
-def _recorded(
-    prediction: Prediction, basis: Sequence[str], plan: Plan, store: Store, ledger: Ledger
-) -> dict[str, Any]:
-    """The prediction for the manifest; the ledger begins anew, so that it can be compared."""
-    states = store.states()
-    left = [run for run in plan.runs if states[run.run_id] not in DONE]
-    predicted_at = time.time()
-    ledger.switch("between")
-    return record(prediction, left, basis, predicted_at)
-
-
-class UnrecordedCalibrator(Calibrator):
-    """Carries out what a prediction is made from, where nothing is kept."""
-
-    def prepare(self, executor: Executor[JobT, Made], job: JobT) -> Preparation:
-        """Let the executor prepare; nothing is stored."""
-        prepared = executor.prepare(job)
-        if prepared.state == "interrupted":
-            raise KeyboardInterrupt
-        return prepared
-
-    def calibrate(self, executor: Executor[JobT, Made], job: JobT) -> Outcome[Made]:
-        """Carry out the job; nothing is stored."""
-        outcome = executor.run(job, lambda _: None)
-        if outcome.state == "interrupted":
-            raise KeyboardInterrupt
-        return outcome

@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from joulelab.errors import UnknownNameError, UsageError, quoted
-from joulelab.learning.images import datasets, split_settings
 from joulelab.registry import Registry
 
 T = TypeVar("T")

@@ -9,25 +9,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from joulelab.study.design import Configuration
-from joulelab.study.executor import Executor, Job, Outcome, Preparation
 from joulelab.study.kind import kinds
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction, merged
+from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-
-if TYPE_CHECKING:
-    from joulelab.study.accounting import Ledger
-
-JobT = TypeVar("JobT", bound=Job)
-Result = TypeVar("Result")
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,61 +47,6 @@ class WorkloadSummary:
     train_images: tuple[int, int] | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     by_configuration: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-
-
-class Calibrator(ABC):
-    """Carries out jobs that belong to no run, and books them where there is a ledger."""
-
-    @abstractmethod
-    def prepare(self, executor: Executor[JobT, Result], job: JobT) -> Preparation:
-        """Let an executor prepare for a job.
-
-        Raises:
-            KeyboardInterrupt: after what was under way has been booked.
-        """
-
-    @abstractmethod
-    def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
-        """Carry out a job that belongs to no run.
-
-        Raises:
-            KeyboardInterrupt: after what was under way has been booked.
-        """
-
-
-class RunRecorder(Calibrator):
-    """What the runner is to a workload: it books, stores, and tells the listener.
-
-    Attributes:
-        store: of the study.
-        ledger: of the session.
-    """
-
-    store: Store
-    ledger: Ledger
-
-    @abstractmethod
-    def attempt(
-        self,
-        kind: str,
-        executor: Executor[JobT, Result],
-        job: JobT,
-        runs: Sequence[PlannedRun],
-        rows: Callable[[Outcome[Result]], Sequence[Row]],
-        requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
-    ) -> None:
-        """Carry out a job for some runs, and store what became of it.
-
-        Args:
-            kind: of the entry in the ledger.
-            executor: of the job.
-            job: for all of the runs together.
-            runs: at least one.
-            rows: the columns of each run besides those that every run has, from the outcome of a
-                job that finished or failed.
-            requests: from the result a table with a row a request, as columns, to be kept beside
-                the run; ``None`` where there is none.
-        """
 
 
 class Workload(ABC):

@@ -92,7 +92,7 @@ def read_table(
         error_class: what is raised about the file and, later, about the table.
         ends_lines: a heading with this in it is of a program that ends every line, so that a last
             line without an end has been cut off, however many fields it has.
-        messages: leave out lines between the rows that are words and no row, as the errors are
+        messages: leave out lines between the rows that are words and not a row, as the errors are
             that a program writes into its log, and say so.
 
     Raises:
@@ -174,7 +174,7 @@ def decode(
         error_class: what is raised.
 
     Raises:
-        JoulelabError: of `error_class`: it is no text.
+        JoulelabError: of `error_class`: it is not text.
     """
     remarks: tuple[str, ...] = ()
     encoding = "utf-8-sig"
@@ -278,7 +278,7 @@ def _without_messages(
         return list(rows), []
     others = f" and {formats.count(len(out) - 1, 'more line')}" if len(out) > 1 else ""
     said = out[0].text.strip()[:60]
-    return kept, [f"line {out[0].number}{others} left out, no row: {said!r}"]
+    return kept, [f"line {out[0].number}{others} left out, not a row: {said!r}"]
 
 
 def _lines(text: str) -> list[_Line]:

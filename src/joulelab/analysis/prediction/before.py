@@ -1,19 +1,20 @@
 """The energy of a training that nobody has run, from runs that somebody has.
 
 del Rey et al. (SEAA 2023) call it PRE: a regression on what is known before a training. A run has
-the features f (`stored_runs.FEATURES`), of which logarithms are taken, and energy E, duration T and
+the features f (`FEATURES`), of which logarithms are taken, and energy E, duration T and
 steps S::
 
     ln (E / S) = F(ln f_1, ..., ln f_p)         and the same for T
 
 Steps are taken out first: twice as many epochs take twice the energy, as far as nothing else is
 known, and the regression has the rest to explain. Configurations of one group are never on both
-sides of a fold (`grouped_regression`).
+sides of a fold.
 
 The mean absolute errors of the methods are those of the groups left out, as shares of the truth,
 each group weighing the same; those of the baselines take the duration from the regression too.
 
-Regression whose error is that of a group it has never seen: ridge and kernel ridge.
+Regression whose error is that of a group it has never seen: ridge and kernel ridge
+-----------------------------------------------------------------------------------
 
 With features x (rows, p), standardised on the rows that are fitted, and targets y less their
 means, both are kernel ridge with a kernel k::
@@ -40,7 +41,8 @@ the outer folds, each left out::
 
     s^2 = sum r_j^2 / m         interval of a new row: y +- t(0.975, m - 1) s max(1, v(x) / V)^1/2
 
-Stored runs as a table to learn from: clean, and a row a configuration.
+Stored runs as a table to learn from: clean, and a row a configuration
+----------------------------------------------------------------------
 
 Runs of one configuration differ by chance only; they are one row with the mean of their logarithms,
 and their variance about it is kept for the interval of a single run. Configurations that differ in
@@ -58,9 +60,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
 
+LINEAR, KERNEL = "linear", "kernel"
+FEWEST_GROUPS = 6
+OUTER_FOLDS, INNER_FOLDS = 10, 3
+MOST_KERNEL_ROWS = 1000
+"""Above so many rows the kernel is left out: its cost grows with their cube."""
+SMALLEST_SPREAD = 1e-9
+FEATURES = (
+    "flops",
+    "flops_per_step",
+    "bytes",
+    "steps",
+    "images",
+    "batch_size",
+    "parameters",
+    "together",
+)
+"""Numbers above 0: of the whole training, but for those of a step."""
+CATEGORIES = ("engine", "precision", "protocol")
 OUTSIDE = 0.05
 """How far, as a share, a feature may lie outside of what was seen before it is said."""
 ENERGY, DURATION = 0, 1
@@ -248,14 +269,6 @@ def _mape(table: pd.DataFrame, log_errors: Values) -> float:
     shares = pd.Series(np.abs(np.expm1(log_errors))).groupby(table["group"].to_numpy()).mean()
     return float(shares.mean())
 
-
-LINEAR, KERNEL = "linear", "kernel"
-FEWEST_GROUPS = 6
-OUTER_FOLDS, INNER_FOLDS = 10, 3
-MOST_KERNEL_ROWS = 1000
-"""Above so many rows the kernel is left out: its cost grows with their cube."""
-CONFIDENCE = 0.95
-SMALLEST_SPREAD = 1e-9
 
 Groups = npt.NDArray[np.intp]
 
@@ -474,20 +487,6 @@ class _Fit:
         squares = (rows**2).sum(1)[:, None] + (others**2).sum(1) - 2 * size * line
         bend: Values = np.exp(-self._one.width / size * np.maximum(squares, 0.0))
         return line + bend
-
-
-FEATURES = (
-    "flops",
-    "flops_per_step",
-    "bytes",
-    "steps",
-    "images",
-    "batch_size",
-    "parameters",
-    "together",
-)
-"""Numbers above 0: of the whole training, but for those of a step."""
-CATEGORIES = ("engine", "precision", "protocol")
 
 
 @dataclass(frozen=True)

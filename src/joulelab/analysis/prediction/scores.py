@@ -1,4 +1,7 @@
-"""What a prediction has to beat: simpler ones, in watts for the time to come or joules for all.
+"""How good predictions of energy are: baselines to beat, scores, and hindsight.
+
+Baselines: simpler predictions
+------------------------------
 
 ::
 
@@ -10,7 +13,8 @@
 
 P power, t the time seen of the duration T, u utilisation, M memory. None of them has an interval.
 
-How good predictions of energy were, over several runs.
+Scores over several runs
+------------------------
 
 With the true energies E_i, the predicted ones P_i and their intervals [l_i, h_i]::
 
@@ -18,7 +22,8 @@ With the true energies E_i, the predicted ones P_i and their intervals [l_i, h_i
     MAPE     = mean |P_i - E_i| / E_i             a share of 1: every run counts alike
     coverage = share of the runs with l_i <= E_i <= h_i
 
-How good predictions with ranges were, once the truth is known.
+Hindsight: predictions with ranges, once the truth is known
+-----------------------------------------------------------
 
 Over n things that were predicted as p (range l to h) and turned out to be a::
 
@@ -43,6 +48,8 @@ from joulelab.analysis.frames import numbers
 from joulelab.analysis.prediction.traces import PowerTrace
 from joulelab.errors import UsageError
 
+JOULES_PER_KJ = 1e3
+NEEDED = ("predicted", "low", "high", "actual")
 MEMORY_W_PER_GB = 0.3725
 WINDOW_SHARE = 0.4
 """How much of what was seen a window takes: of a fifth of a run, what lies from 12 to 20 %."""
@@ -121,9 +128,6 @@ def _window_j(seen: PowerTrace, duration_s: float, begin_s: float, share: float)
     return seen.energy_j + window.mean_w * (duration_s - seen.duration_s)
 
 
-JOULES_PER_KJ = 1e3
-
-
 @dataclass(frozen=True)
 class Predicted:
     """One predicted energy beside the true one, in joules; ends are None without an interval."""
@@ -190,9 +194,6 @@ def score(method: str, fraction: float, predictions: Sequence[Predicted]) -> Sco
         float(np.mean(np.abs(errors_j) / true_j)),
         float(np.mean(covered)) if covered else None,
     )
-
-
-NEEDED = ("predicted", "low", "high", "actual")
 
 
 @dataclass(frozen=True)

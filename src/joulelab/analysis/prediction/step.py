@@ -4,15 +4,15 @@ With t what was seen of the duration T, E(t) its energy, and L the level of powe
 
     E = E(t) + L (T - t)
 
-del Rey et al. (SEAA 2023) take L from a window after the tenth epoch. Here the window is the
-stable part (`stable_point`): k blocks of whole epochs with means b_i. With relative scatter s of
-the blocks (shrunk towards a scatter s_0 that counts for nu_0 degrees of freedom, as few blocks say
-little about their own), and d a floor for the drift that no window shows::
+del Rey et al. (SEAA 2023) take L from a window after the tenth epoch. Here the window is the stable
+part (`joulelab.analysis.prediction.traces`): k blocks of whole epochs with means b_i. With relative
+scatter s of the blocks (shrunk towards a scatter s_0 that counts for nu_0 degrees of freedom, as
+few blocks say little about their own), and d a floor for the drift that no window shows::
 
     L    = mean b_i                                  s^2 = (nu_0 s_0^2 + (k-1) s_b^2) / (nu_0 + k-1)
     v^2  = s^2 / k + d^2                             relative variance of L
 
-If a phase has just ended at the level L_0 (`phase_change`), what is known before the new level is
+If a phase has just ended at the level L_0 (`PhaseChange`), what is known before the new level is
 seen is ln L ~ N(ln L_0 + mu, tau^2); both are weighted by their precisions 1/v^2 and 1/tau^2. If no
 change was noticed, one is ahead with the probability q, and L is a mixture::
 
@@ -24,13 +24,12 @@ blocks nearly independent. d is 0.005, about the root mean square of what s / sq
 errors on 40 runs of del Rey et al. What no interval knows of is what has not happened before:
 another program on the device, a longer pause.
 
-The interval of a quantity that is one of several things: a mixture of normal distributions.
-
-::
+The quantiles of a mixture of normal distributions are found by bisection::
 
     F(x) = sum_i w_i Phi((x - m_i) / s_i)          F(low) = (1 - c) / 2,  F(high) = (1 + c) / 2
 
-The change of phase that a training may still have before it, as a prior.
+The change of phase that a training may still have before it, as a prior
+------------------------------------------------------------------------
 
 Fine-tuning trains the new head first, with the base frozen, and the whole network after some
 epochs. The second phase draws more, for the backward pass runs through the whole network, but where
@@ -57,6 +56,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.prediction.traces import (
     PowerTrace,
     StablePart,
@@ -65,7 +65,6 @@ from joulelab.analysis.prediction.traces import (
 )
 from joulelab.errors import UsageError
 
-CONFIDENCE = 0.95
 DRIFT = 0.005
 SCATTER, SCATTER_WITHOUT_RHYTHM = 0.03, 0.1
 """s_0, where blocks hold whole epochs, and where they may hold any part of one."""

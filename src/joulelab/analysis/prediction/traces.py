@@ -1,4 +1,7 @@
-"""Power over time as arrays: its energy, and its mean over bins of equal length.
+"""Power over time: its energy, its rhythm, and the stable part of a training.
+
+Energy, and means over bins of equal length
+-------------------------------------------
 
 ::
 
@@ -8,7 +11,8 @@
 A gap between two samples is bridged by a straight line, as any other pair of neighbours is: nothing
 is invented beyond what the two ends say, and no time is left out.
 
-The rhythm of a training: how long an epoch is, from the power alone.
+Rhythm: how long an epoch is, from the power alone
+--------------------------------------------------
 
 Between two epochs the power dips or rises: validation, a checkpoint, the first batch of the next.
 With x_i the power of bin i less its mean, the rhythm is the lag of the first high peak of::
@@ -17,7 +21,8 @@ With x_i the power of bin i less its mean, the rhythm is the lag of the first hi
 
 A mean over whole periods is not biased by the part of an epoch at which the window happens to end.
 
-From where on a training draws what it will go on drawing: its stable point.
+Stable point: from where on a training draws what it will go on drawing
+-----------------------------------------------------------------------
 
 ::
 
@@ -40,7 +45,7 @@ The steps are those that one takes by eye.
    a first trough of its kind is what stands out there too, as the discord. Dips between epochs
    recur, and are none.
 3. What lies behind the last trough is cut, from now backwards, into blocks of whole epochs
-   (`rhythm`); they belong to the stable part as long as their means stay together. A single block
+   (`period`); they belong to the stable part as long as their means stay together. A single block
    that does not, while those before it do, was an interruption, and counts for nothing.
 
 A phase has changed where there was a trough, or where the stable part is at another level than what
@@ -57,6 +62,30 @@ import numpy.typing as npt
 from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
 
+SHORTEST = 4
+FEWEST_PERIODS = 2.5
+LEAST_CORRELATION = 0.3
+NEAR_THE_HIGHEST = 0.85
+"""The first peak that is nearly as high as the highest: the others are its multiples."""
+USUAL = 0.75
+MINUTE = 60
+"""Start-up is over at this share of the median power of so many bins that follow."""
+SETTLED = 20
+"""Bins after start-up in which no trough is looked for: first batches, first validation."""
+LOW = 5.0
+"""The low of what was seen is this percentile of its power."""
+TROUGH, RECORD = 0.85, 0.95
+"""A trough is below this share of the low, and below this share of the least so far."""
+LEAST_BLOCK = 15
+"""Bins of the shortest block, and of the shortest phase that has a level."""
+FEWEST, MANY = 4, 10
+"""Fewest blocks whose own scatter says how far they may lie apart; most without a rhythm."""
+BEHIND = 2
+"""Blocks that tell an interruption from a change of level."""
+TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
+"""Blocks are together within this share of their median, or so many times their scatter."""
+ANOTHER_LEVEL, FEW = 0.1, 0.25
+"""Another level is this far from the middle of the blocks before, and beyond most of them."""
 FEWEST_SAMPLES = 2
 LONGEST_BIN_S = 1.0
 FEWEST_BINS = 400
@@ -176,13 +205,6 @@ def bin_length_s(trace: PowerTrace, duration_s: float) -> float:
     return max(between_samples_s, min(LONGEST_BIN_S, duration_s / FEWEST_BINS))
 
 
-SHORTEST = 4
-FEWEST_PERIODS = 2.5
-LEAST_CORRELATION = 0.3
-NEAR_THE_HIGHEST = 0.85
-"""The first peak that is nearly as high as the highest: the others are its multiples."""
-
-
 def period(power_w: Values) -> int | None:
     """The length of the rhythm in bins; None where there is none, or fewer than 2.5 of it.
 
@@ -227,27 +249,6 @@ def autocorrelation(values: Values, lags: int) -> Values:
     if variance <= np.finfo(float).tiny:
         return np.zeros(lags)
     return np.asarray(products / (size - np.arange(lags)) / variance, dtype=float)
-
-
-USUAL = 0.75
-MINUTE = 60
-"""Start-up is over at this share of the median power of so many bins that follow."""
-SETTLED = 20
-"""Bins after start-up in which no trough is looked for: first batches, first validation."""
-LOW = 5.0
-"""The low of what was seen is this percentile of its power."""
-TROUGH, RECORD = 0.85, 0.95
-"""A trough is below this share of the low, and below this share of the least so far."""
-LEAST_BLOCK = 15
-"""Bins of the shortest block, and of the shortest phase that has a level."""
-FEWEST, MANY = 4, 10
-"""Fewest blocks whose own scatter says how far they may lie apart; most without a rhythm."""
-BEHIND = 2
-"""Blocks that tell an interruption from a change of level."""
-TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
-"""Blocks are together within this share of their median, or so many times their scatter."""
-ANOTHER_LEVEL, FEW = 0.1, 0.25
-"""Another level is this far from the middle of the blocks before, and beyond most of them."""
 
 
 @dataclass(frozen=True)

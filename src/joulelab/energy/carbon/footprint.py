@@ -105,7 +105,7 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
         MissingDependencyError: a place was named, and codecarbon is not installed.
     """
     if isinstance(where, bool):
-        raise UsageError(f"{where} is no carbon intensity", FORMS)
+        raise UsageError(f"{where} is not a carbon intensity", FORMS)
     if isinstance(where, int | float):
         return _given(float(where), has_unit=False)
     text = str(where).strip()
@@ -119,7 +119,7 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
         factor = 1000.0 if (number[2] or "").casefold() == "kg" else 1.0
         return _given(float(number[1]) * factor, has_unit=number[2] is not None)
     if re.match(r"[-+.]?\d", text):
-        raise UsageError(f"{text!r} is no carbon intensity", "write it in g/kWh: 412 g/kWh")
+        raise UsageError(f"{text!r} is not a carbon intensity", "write it in g/kWh: 412 g/kWh")
     return intensity_of_place(text)
 
 
@@ -140,7 +140,7 @@ def in_zone(place: str | None, zone: str | None) -> str | None:
         zone: as for `joulelab.tabular.local_time.read_zone`; nothing is changed where ``None``.
 
     Raises:
-        UsageError: the place is no file, or there is no such zone.
+        UsageError: the place is not a file, or there is no such zone.
     """
     if zone is None:
         return place

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
 from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
-from joulelab.tabular.numbers import MISSING
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
 from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
 
@@ -166,14 +165,14 @@ def _zoned(path: Path) -> str:
 
 
 def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> None:
-    """Refuse numbers that are no seconds since 1970, such as 20260305, or days."""
+    """Refuse numbers that are not seconds since 1970, such as 20260305, or days."""
     wrong = np.isfinite(since_1970_s) & ~(
         (since_1970_s >= YEAR_2000_S) & (since_1970_s < YEAR_2100_S)
     )
     if wrong.any():
         row = int(np.argmax(wrong))
         raise table.error(
-            f"{table.texts(name)[row][:40]!r} is no moment of this century",
+            f"{table.texts(name)[row][:40]!r} is not a moment of this century",
             "write it as 2024-05-01T13:00Z",
             row,
             name,
@@ -296,7 +295,7 @@ def _values(table: Table, column: _Column) -> NDArray[np.float64]:
     below = np.flatnonzero(values < 0)
     if len(below):
         raise table.error(
-            f"{values[below[0]]:g} g/kWh is no carbon intensity",
+            f"{values[below[0]]:g} g/kWh is not a carbon intensity",
             "write a number of at least 0; leave the cell empty where it is unknown",
             int(below[0]),
             column.name,

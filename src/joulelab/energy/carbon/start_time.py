@@ -15,7 +15,7 @@ and all of them are tried: the answer is exact for the series, not one of a grid
     g      ‾‾‾‾‾‾|______|‾‾‾‾‾‾|__________________|‾‾‾‾‾
                  ^ window begins at an edge       ^ window ends at an edge
 
-A start whose window reaches into a time of unknown intensity is no candidate.
+A start whose window reaches into a time of unknown intensity is not a candidate.
 """
 
 from __future__ import annotations

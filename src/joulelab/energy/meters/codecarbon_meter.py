@@ -108,10 +108,7 @@ class CodeCarbonMeter(OpenMeter):
 
     def describe(self) -> Mapping[str, str]:
         """Version, interval, and what each component is measured with."""
-        about = {
-            "codecarbon": self._tracker.version,
-            "measure_power_secs": f"{self._tick_s:g}",
-        }
+        about = {"codecarbon": self._tracker.version, "measure_power_secs": f"{self._tick_s:g}"}
         for component, channel in zip(self._read, self._channels, strict=True):
             about[f"{channel.domain} mode"] = component.mode
             if component.model:
@@ -251,7 +248,8 @@ class _Record:
 def _known_country(country: object) -> str:
     if not isinstance(country, str) or not re.fullmatch("[A-Za-z]{3}", country):
         raise SettingsError(
-            f"codecarbon: country = {country!r} is no ISO code of three letters", "as in USA, NLD"
+            f"codecarbon: country = {country!r} is not an ISO code of three letters",
+            "as in USA, NLD",
         )
     return country.upper()
 

@@ -11,7 +11,7 @@ What another meter reads is not estimated, unless the estimate is named beside t
 is read for comparison only, and is in no sum.
 
 TDP comes from codecarbon's table of processors, and only for a model that stands in it by name:
-the data sheet of another model is no estimate. Otherwise 4 W a logical processor are taken,
+the data sheet of another model is not an estimate. Otherwise 4 W a logical processor are taken,
 codecarbon's own default. The memory figure is that of Green Algorithms (Lannelongue et al.,
 Advanced Science 2021). Software estimates are off by up to 40 % (arXiv 2509.22092); on a virtual
 machine, which does not know its share of the processor, the bound is the figure itself.

@@ -308,7 +308,7 @@ def factors_by_uuid(calibration: object) -> dict[str, float]:
     for uuid in factors:
         if re.fullmatch(r"(gpu:)?\d+", uuid):
             raise SettingsError(
-                f"nvml: {CALIBRATION}: {uuid!r} is no UUID of a card",
+                f"nvml: {CALIBRATION}: {uuid!r} is not the UUID of a card",
                 'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; `nvidia-smi -L` has it',
             )
     return {plain_uuid(uuid): factor for uuid, factor in factors.items()}

@@ -42,10 +42,7 @@ INSTANT = "NVML_FI_DEV_POWER_INSTANT"
 AVERAGE = "NVML_FI_DEV_POWER_AVERAGE"
 ORDINARY = "nvmlDeviceGetPowerUsage"
 POWER_FIELDS = {"instant": INSTANT, "average": AVERAGE}
-_FIELD_IDS = {
-    INSTANT: pynvml.NVML_FI_DEV_POWER_INSTANT,
-    AVERAGE: pynvml.NVML_FI_DEV_POWER_AVERAGE,
-}
+_FIELD_IDS = {INSTANT: pynvml.NVML_FI_DEV_POWER_INSTANT, AVERAGE: pynvml.NVML_FI_DEV_POWER_AVERAGE}
 _UNSUPPORTED = (
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
@@ -319,7 +316,7 @@ def find_power_sensor(
         AVERAGE: AVERAGE_FIELD_S,
         ORDINARY: architecture.ordinary_s,
     }[field]
-    # A field that is new every update is no mean over much more, whoever has measured it.
+    # A field that is new every update is not a mean over much more, whoever has measured it.
     mean_s = architecture.update_s if averaging_s is None and field == INSTANT else averaging_s
     sensor = architecture.sensor(mean_s, nvidia_cards.idle_below_w(name))
     return PowerSensor(field, architecture.update_s, averaging_s, sensor)

@@ -118,7 +118,7 @@ class Plug(ABC):
             unit_j: the plug's unit of energy in joules.
 
         Raises:
-            MeterError: it is no number, or negative.
+            MeterError: it is not a number, or negative.
         """
         energy = number(value)
         if energy is None or energy < 0:

@@ -116,7 +116,7 @@ class PlugHttpClient:
             authorization: the header of that name.
 
         Raises:
-            MeterError: there is no answer in time, or it is no HTTP.
+            MeterError: there is no answer in time, or it is not HTTP.
         """
         request = (
             f"GET {path} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n"
@@ -142,7 +142,7 @@ class PlugHttpClient:
                 IncompleteRead: "its answer breaks off",
                 _TooLongError: "its answer is too long",
             }
-            default = "it answered with something that is no HTTP"
+            default = "it answered with something that is not HTTP"
             raise MeterError(
                 f"{self.address}: {what.get(type(error), default)}", NOT_THE_PLUG
             ) from None
@@ -168,20 +168,16 @@ class PlugHttpClient:
                 "name the address where the plug itself answers",
             )
         if answer.status not in SUCCESSES:
-            raise MeterError(
-                f"{self.address}: HTTP status {answer.status}: {said}",
-                NOT_THE_PLUG,
-            )
+            raise MeterError(f"{self.address}: HTTP status {answer.status}: {said}", NOT_THE_PLUG)
         try:
             table = json.loads(answer.text, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):
             raise MeterError(
-                f"{self.address}: it answered with something that is no JSON: {said}",
-                NOT_THE_PLUG,
+                f"{self.address}: it answered with something that is not JSON: {said}", NOT_THE_PLUG
             ) from None
         if not isinstance(table, dict):
             raise MeterError(
-                f"{self.address}: it answered with something that is no JSON object: {said}",
+                f"{self.address}: it answered with something that is not a JSON object: {said}",
                 NOT_THE_PLUG,
             )
         return table

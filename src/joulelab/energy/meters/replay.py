@@ -171,7 +171,7 @@ class ReplayDetector(Detector):
         """The meter; a `Missing` where no file is named.
 
         Raises:
-            TraceError: the file is no power trace.
+            TraceError: the file is not a power trace.
         """
         if not self.address:
             return [], [Missing("replay", "no recording is named", "write replay:FILE")]

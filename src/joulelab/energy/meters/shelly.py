@@ -22,14 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from joulelab.energy.meters.plug import (
-    Plug,
-    PlugAnswer,
-    PlugDetector,
-    PlugSettings,
-    known,
-    step,
-)
+from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, PlugSettings, known, step
 from joulelab.energy.meters.plug_http import Answer, Digest
 from joulelab.errors import MeterError, SettingsError
 
@@ -140,7 +133,7 @@ class ShellyPlug(Plug):
         address = self.http.address
         if not identity.get("model"):
             return MeterError(
-                f"{address}: it is no Shelly plug", "is this the address of the plug?"
+                f"{address}: it is not a Shelly plug", "is this the address of the plug?"
             )
         model = self.http.excerpt(str(identity["model"]))
         if identity["generation"] == 1:
@@ -172,7 +165,9 @@ class ShellyDetector(PlugDetector):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.switch, bool) or not isinstance(self.switch, int) or self.switch < 0:
-            raise SettingsError(f"shelly: switch = {self.switch!r} is no number", "0 is the first")
+            raise SettingsError(
+                f"shelly: switch = {self.switch!r} is not a number", "0 is the first"
+            )
 
     def plug(self) -> Plug:
         """The plug at the address of the settings."""

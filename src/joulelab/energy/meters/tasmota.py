@@ -25,14 +25,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from joulelab.energy.counter import SOCKET_LIMIT_W
-from joulelab.energy.meters.plug import (
-    Plug,
-    PlugAnswer,
-    PlugDetector,
-    known,
-    number,
-    step,
-)
+from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
 from joulelab.energy.meters.plug_http import SUCCESSES
 from joulelab.errors import MeterError
 

@@ -139,9 +139,7 @@ def _numbers(entries: Iterable[str], count: int) -> list[int]:
 
 
 def _named(
-    entries: Iterable[str],
-    cards: Sequence[Card],
-    card_of_instance: Callable[[str], int | None],
+    entries: Iterable[str], cards: Sequence[Card], card_of_instance: Callable[[str], int | None]
 ) -> Visible:
     found: list[int] = []
     named: list[str] = []

@@ -159,7 +159,7 @@ def check_name(table: Table, asked: str) -> None:
     family = asked.rpartition("/")[2].partition(":")[0]
     if not _DOMAIN.fullmatch(asked) or (":" not in asked and family not in WORDS):
         raise TraceError(
-            f"{table.path} has no column {asked!r}, and it is no name of a device",
+            f"{table.path} has no column {asked!r}, and it is not the name of a device",
             f"name a column, or one device as gpu:0 or wall; {table.known()}",
         )
 

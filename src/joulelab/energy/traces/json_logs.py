@@ -62,7 +62,7 @@ def read_json(path: Path, text: str) -> tuple[Table, str]:
     """The samples in a text, and the program that wrote them; empty where nobody knows.
 
     Raises:
-        TraceError: it is no JSON, or has no objects in it.
+        TraceError: it is not JSON, or has no objects in it.
     """
     import pandas as pd
 

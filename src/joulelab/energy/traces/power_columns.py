@@ -9,7 +9,7 @@ machine (`WORDS`), a number tells which of several. What is left is a label of s
     manner     instant, average, mean       ways to say the same: the first that has numbers counts
     label      node1                        columns that differ in it are of different things
 
-What is a limit, a maximum or a share is no power. Parts that contain others (package and cores, a
+What is a limit, a maximum or a share is not power. Parts that contain others (package and cores, a
 total and what it is the total of) say so, and no sum has both.
 """
 

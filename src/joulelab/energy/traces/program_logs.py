@@ -120,7 +120,7 @@ def read_log(path: Path, content: bytes) -> Log:
         content: of the file; not of Parquet.
 
     Raises:
-        TraceError: it is no table that can be read.
+        TraceError: it is not a table that can be read.
     """
     if b"<plist" in content[:1000]:
         return _property_lists(path, content)
@@ -162,7 +162,7 @@ def of_table(table: Table) -> Log:
 
 
 def _only(text: str, header: str, rows: _Rows) -> str:
-    """The text with the lines that are no rows blanked out: the others keep their numbers."""
+    """The text with the lines that are not rows blanked out: the others keep their numbers."""
     names = header.split()
     kept = []
     for line in text.split("\n"):

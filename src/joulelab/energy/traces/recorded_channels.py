@@ -120,7 +120,7 @@ def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Forei
         about: what joulelab knows of the file already.
 
     Raises:
-        TraceError: it is no power trace, or what it says cannot be told for sure.
+        TraceError: it is not a power trace, or what it says cannot be told for sure.
     """
     log = replace(log, table=with_dates(log.table))
     log, moments, guessed = in_order(log, *moments_of(log, options))
@@ -381,7 +381,7 @@ def _of_energy(
         )
     if reset >= 0:
         raise part.error(
-            f"the counter falls from {values[reset - 1]:g} to {values[reset]:g} J: that is no wrap",
+            f"the counter falls from {values[reset - 1]:g} to {values[reset]:g} J, not by a wrap",
             "was it reset? Cut the file in two there, and read each part",
             reset,
             column.name,

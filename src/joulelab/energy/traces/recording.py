@@ -153,7 +153,7 @@ def read_recording(
         interval_s: how far apart the rows of a file without times are.
 
     Raises:
-        TraceError: the file cannot be read, or is no power trace, or what it says is not sure.
+        TraceError: the file cannot be read, or is not a power trace, or what it says is not sure.
         UsageError: there is no such time zone, or an interval that is none.
     """
     path = Path(path).expanduser()
@@ -189,7 +189,7 @@ def read_recording(
 
 
 def _guessed(samples: ChannelSamples, why: str) -> ChannelSamples:
-    """Samples whose times are an assumption: what follows from them is no measurement."""
+    """Samples whose times are an assumption: what follows from them is not a measurement."""
     if not why:
         return samples
     channel = replace(samples.channel, status=Status.ESTIMATED, remark=why)

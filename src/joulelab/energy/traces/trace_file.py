@@ -87,7 +87,7 @@ class TraceAbout:
         """The inverse of `to_json`; keys of a newer version are left out.
 
         Raises:
-            ValueError: it is no such text.
+            ValueError: the text is something else.
         """
         from pydantic import TypeAdapter, ValidationError
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from joulelab.energy.recorder import Recorder
 from joulelab.kinds.inference.spec import Task
 from joulelab.serving.results import Batches, Served
 from joulelab.serving.session import ServingSession
 from joulelab.serving.tasks import Loaded, ServingTask
-from joulelab.study.executor import Job, LocalExecutor, Progress
+from joulelab.study.executor import Executor, Job, Progress
 
 
 @dataclass(frozen=True)
@@ -24,27 +22,19 @@ class ServingJob(Job):
     task: Task
 
 
-class LocalServingExecutor(LocalExecutor[ServingJob, Served | Batches]):
+class ServingExecutor(Executor[ServingJob, Served | Batches]):
     """Serves on this machine, in processes of its own that are kept between jobs.
 
     `prepare` loads the model and warms it up; `run` is the window alone. Where a model could not be
-    loaded, `run` fails with the reason. Arguments are as for `LocalExecutor`.
+    loaded, `run` fails with the reason. Arguments are as for `Executor`.
 
     Attributes:
         loaded: what the last `prepare` has loaded; ``None`` where it failed.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        domain: str,
-        cool_down_s: float,
-        on_wait: Callable[[str], None],
-    ) -> None:
-        super().__init__(recorder, domain, cool_down_s, on_wait)
-        self._session: ServingSession | None = None
-        self._trouble: Exception | None = None
-        self.loaded: Loaded | None = None
+    loaded: Loaded | None = None
+    _session: ServingSession | None = None
+    _trouble: Exception | None = None
 
     def close(self) -> None:
         """End the processes."""

@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from joulelab.learning.zoo import classifier_source
-from joulelab.serving.tasks import ModelSource
 from joulelab.learning.zoo import (
     AUTO,
     RANDOM,
@@ -17,6 +15,7 @@ from joulelab.learning.zoo import (
     weights_used,
     zoo_figures,
 )
+from joulelab.serving.tasks import ModelSource
 
 OWN_WEIGHTS = "as the factory gives them"
 RESIZE, CROP = 256, 224

@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.kinds.inference.batch_table import LOAD, SizeProfile, batch_costs, joint_status
-from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.spec import (
     BatchConfiguration,
     InferenceConfiguration,
@@ -33,9 +33,8 @@ from joulelab.serving.planning.simulation import simulate
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, ServingTask
-from joulelab.study.executor import Outcome
 from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction
-from joulelab.study.workload import Calibrator
+from joulelab.study.runner import Calibrator
 
 FEW = 4
 """Images in the larger of the two batches that are timed."""
@@ -75,9 +74,9 @@ class ModelProfile:
 
 def profile_model(
     job: ServingJob,
-    executor: LocalServingExecutor,
+    executor: ServingExecutor,
     calibrator: Calibrator,
-    total: Callable[[Outcome[Any]], Total],
+    counted: Callable[[Measurement], Total],
 ) -> ModelProfile:
     """Time a few batches of a model.
 
@@ -85,7 +84,7 @@ def profile_model(
         job: with any task of the model.
         executor: has it served.
         calibrator: books what is timed.
-        total: what of an outcome counts as its energy.
+        counted: what of a measurement counts as its energy.
     """
     first, load_s, sizes = executor.loaded is None, 0.0, []
     for size in (1, FEW):
@@ -98,7 +97,8 @@ def profile_model(
         outcome = calibrator.calibrate(executor, part)
         if not isinstance(outcome.result, Batches):
             break
-        sizes.append(SizeProfile.of(outcome.result, outcome.measurement.duration_s, total(outcome)))
+        measured = outcome.measurement
+        sizes.append(SizeProfile.of(outcome.result, measured.duration_s, counted(measured)))
     # One that did not fit in memory says nothing of its size.
     fitting = {one.size: one for one in sizes}
     return ModelProfile(None if first else load_s, tuple(fitting.values()))

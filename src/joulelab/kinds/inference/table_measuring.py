@@ -37,7 +37,7 @@ from joulelab.energy.reading import Total
 from joulelab.errors import ServingError
 from joulelab.formats import duration, share
 from joulelab.kinds.inference.batch_table import LOAD, SizeProfile
-from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask
 
@@ -84,10 +84,10 @@ class Windows:
     interrupted: bool
 
 
-class ServedAlone(LocalServingExecutor):
+class ServedAlone(ServingExecutor):
     """An executor whose errors are those of its caller, since there is nothing else to go on with.
 
-    Arguments are as for `LocalServingExecutor`.
+    Arguments are as for `ServingExecutor`.
     """
 
     def load(self, job: ServingJob) -> None:

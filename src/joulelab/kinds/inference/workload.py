@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from joulelab.energy.reading import Total
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
-from joulelab.kinds.inference.executor import LocalServingExecutor, ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
 from joulelab.kinds.inference.prediction import ModelProfile, predict, profile_model
@@ -31,14 +31,14 @@ from joulelab.serving.summary import (
     summary,
 )
 from joulelab.serving.tasks import ServingTask
-from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
+from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+from joulelab.study.workload import Workload, WorkloadSummary
 
 KIND = "serving"
 """Of its entries in the ledger."""
@@ -49,7 +49,7 @@ class InferenceWorkload(Workload):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._executor = session.executor(LocalServingExecutor)
+        self._executor = session.executor(ServingExecutor)
         self._images = RequestImages(session.data_dir, session.spec.seed)
         self._configurations: list[InferenceConfiguration] = []
         self._profiles: dict[tuple[Any, ...], ModelProfile] = {}
@@ -136,15 +136,13 @@ class InferenceWorkload(Workload):
         """Time a few batches of every model, and simulate the rest."""
         self.session.listener.doing("timing a few batches of every model, to predict the rest")
 
-        def total(outcome: Outcome[Any]) -> Total:
-            session = self.session
-            return counted(outcome.measurement, session.domains, session.device.domain)
-
         def profile(one: InferenceConfiguration) -> ModelProfile:
             key = (one.model, one.weights, one.images, type(one))
             if key not in self._profiles:
                 job = self._job(one, 0)
-                self._profiles[key] = profile_model(job, self._executor, calibrator, total)
+                self._profiles[key] = profile_model(
+                    job, self._executor, calibrator, self.session.counted
+                )
             return self._profiles[key]
 
         return predict(_inferences(configurations), profile, self._job)
@@ -155,7 +153,7 @@ class InferenceWorkload(Workload):
         for run in pending:
             job = self._job(one, run.seed)
             recorder.prepare(self._executor, job)
-            rows = _Rows(one, self._model(one), job.task.images.crop)
+            rows = partial(_rows, one, self._model(one), job.task.images.crop)
             recorder.attempt(KIND, self._executor, job, [run], rows, _requests)
 
     def _model(self, one: InferenceConfiguration) -> Model:
@@ -169,47 +167,42 @@ class InferenceWorkload(Workload):
         return ServingJob(label, self.session.device.name, self.session.threads, task)
 
 
-class _Rows:
+def _rows(
+    one: InferenceConfiguration, model: Model, image_px: int, outcome: Outcome[Served | Batches]
+) -> list[Row]:
     """The columns of one run, from what became of its window."""
+    figures = model.figures(image_px)
+    common: Row = {"dataset": one.images.name, "parameters": figures.get("parameters")}
+    result = outcome.result
+    if result is None:
+        return [common]
+    if isinstance(result, Served):
+        values = _of_window(one, result)
+        images = values["answered"]
+    else:
+        values = _of_batches(result)
+        images = values["images"]
+    each = figures.get("flops_per_image")
+    metrics = {
+        "values": {**figures, **values},
+        **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
+    }
+    return [{**common, "flops": images * each if each else None, "metrics": json.dumps(metrics)}]
 
-    def __init__(self, one: InferenceConfiguration, model: Model, image_px: int) -> None:
-        self._one, self._model, self._image_px = one, model, image_px
 
-    def __call__(self, outcome: Outcome[Served | Batches]) -> list[Row]:
-        figures = self._model.figures(self._image_px)
-        common: Row = {"dataset": self._one.images.name, "parameters": figures.get("parameters")}
-        result = outcome.result
-        if result is None:
-            return [common]
-        if isinstance(result, Served):
-            values = self._of_window(result)
-            images = values["answered"]
-        else:
-            values = _of_batches(result)
-            images = values["images"]
-        each = figures.get("flops_per_image")
-        metrics = {
-            "values": {**figures, **values},
-            **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
-        }
-        return [
-            {**common, "flops": images * each if each else None, "metrics": json.dumps(metrics)}
-        ]
-
-    def _of_window(self, served: Served) -> dict[str, Any]:
-        one = self._one
-        if not isinstance(one, WindowConfiguration):
-            raise TypeError(f"{one.name} is no window of requests")
-        offered = parse_arrivals(one.arrivals).rate_per_s
-        limit = {"limit_s": one.limit_s, "limit_percentile": one.limit_percentile}
-        return {
-            **summary(served, offered),
-            "saturation": saturation_in_words(served, offered),
-            "producer": producer_in_words(served),
-            "remarks": "; ".join(served.remarks),
-            "batch_histogram": json.dumps(dict(batch_histogram(served))),
-            **(limit if one.limit_s is not None else {}),
-        }
+def _of_window(one: InferenceConfiguration, served: Served) -> dict[str, Any]:
+    if not isinstance(one, WindowConfiguration):
+        raise TypeError(f"{one.name} is not a window of requests")
+    offered = parse_arrivals(one.arrivals).rate_per_s
+    limit = {"limit_s": one.limit_s, "limit_percentile": one.limit_percentile}
+    return {
+        **summary(served, offered),
+        "saturation": saturation_in_words(served, offered),
+        "producer": producer_in_words(served),
+        "remarks": "; ".join(served.remarks),
+        "batch_histogram": json.dumps(dict(batch_histogram(served))),
+        **(limit if one.limit_s is not None else {}),
+    }
 
 
 def _of_batches(batches: Batches) -> dict[str, Any]:

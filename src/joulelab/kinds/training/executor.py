@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from joulelab.energy.recorder import Recorder
 from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
 from joulelab.learning.flops import FlopCount, count_flops
 from joulelab.learning.images import Images, load_images, thinned
-from joulelab.study.executor import Executor, Job, LocalExecutor, Progress
+from joulelab.study.executor import Executor, Job, Progress
 
 
 @dataclass(frozen=True)
@@ -68,40 +67,10 @@ class Trained:
 
 
 class TrainingExecutor(Executor[TrainingJob, Trained]):
-    """Carries out trainings; an engine may prepare for a group, and split it."""
+    """Trains on this machine; arguments as for `Executor`."""
 
-    @abstractmethod
-    def obstacle(self, job: TrainingJob) -> str | None:
-        """Why the engine cannot train this, in words; ``None`` where it can.
-
-        Raises:
-            UsageError: what is asked for is impossible whatever the network.
-        """
-
-    @abstractmethod
-    def prepares(self, job: TrainingJob) -> bool:
-        """Whether the engine ever has anything to prepare."""
-
-    @abstractmethod
-    def flops(self, job: TrainingJob) -> FlopCount:
-        """Operations of one image in a training of the network."""
-
-    @abstractmethod
-    def split(self, job: TrainingJob) -> Sequence[TrainingTask]:
-        """The parts of a group that the engine trains together; `prepare` comes before."""
-
-
-class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecutor):
-    """Trains on this machine; arguments as for `LocalExecutor`."""
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        domain: str,
-        cool_down_s: float,
-        on_wait: Callable[[str], None],
-    ) -> None:
-        super().__init__(recorder, domain, cool_down_s, on_wait)
+    def __init__(self, *about: Any) -> None:  # noqa: ANN401 - those of `Executor`
+        super().__init__(*about)
         self._engines: dict[str, Engine] = {}
         self._images: dict[ImagesRequest, Images] = {}
 
@@ -115,7 +84,11 @@ class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecuto
         return self._images[request]
 
     def obstacle(self, job: TrainingJob) -> str | None:
-        """Why the engine cannot train this."""
+        """Why the engine cannot train this, in words; ``None`` where it can.
+
+        Raises:
+            UsageError: what is asked for is impossible whatever the network.
+        """
         return self._engine(job).obstacle(job.task, self.images(job.images), job.device)
 
     def prepares(self, job: TrainingJob) -> bool:
@@ -123,7 +96,7 @@ class LocalTrainingExecutor(LocalExecutor[TrainingJob, Trained], TrainingExecuto
         return type(self._engine(job)).prepare is not Engine.prepare
 
     def split(self, job: TrainingJob) -> Sequence[TrainingTask]:
-        """The parts of a group that the engine trains together."""
+        """The parts of a group that the engine trains together; `prepare` comes before."""
         return self._engine(job).split(job.task, self.images(job.images), job.device)
 
     def _get_ready(self, job: TrainingJob) -> None:

@@ -9,12 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, Field, field_validator
 
-from joulelab.learning.engine import check_hyperparameters
 from joulelab.errors import SpecError
 from joulelab.kinds.training.miniature import training_miniature
-from joulelab.learning.engine import Precision
+from joulelab.learning.engine import Precision, check_hyperparameters
 from joulelab.learning.engine import engines as known_engines
-from joulelab.learning.images import datasets
+from joulelab.learning.images import datasets, split_settings
 from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.study.design import Configuration, Level, Place
 from joulelab.study.kind import Count, ExperimentSpec

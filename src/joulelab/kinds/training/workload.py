@@ -24,7 +24,6 @@ from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, Traini
 from joulelab.kinds.training.data_sets import DataSets
 from joulelab.kinds.training.engine_choice import EngineChoice, check_same_engine, choose_engines
 from joulelab.kinds.training.executor import (
-    LocalTrainingExecutor,
     Trained,
     TrainingExecutor,
     TrainingJob,
@@ -36,14 +35,14 @@ from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo import RANDOM
-from joulelab.study.accounting import counted
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.plan import Group, check_memory
 from joulelab.study.prediction import Prediction
+from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Calibrator, Row, RunRecorder, Workload, WorkloadSummary
+from joulelab.study.workload import Workload, WorkloadSummary
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
@@ -84,7 +83,7 @@ class TrainingWorkload(Workload):
         from joulelab.learning.zoo_training import training_weights
 
         mine = _trainings(configurations)
-        executor = self.session.executor(LocalTrainingExecutor)
+        executor = self.session.executor(TrainingExecutor)
         self._executor = executor
         self._data = DataSets(self._spec, self.session.spec.seed, self.session.data_dir)
         for name in dict.fromkeys(one.dataset for one in mine):
@@ -191,8 +190,9 @@ class TrainingWorkload(Workload):
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
         """Train a few steps of every network, and extrapolate."""
-        session = self.session
-        session.listener.doing("training a few steps of every network, to predict time and energy")
+        self.session.listener.doing(
+            "training a few steps of every network, to predict time and energy"
+        )
         return predict(
             _trainings(configurations),
             lambda one: self._group_job(one, self.engines.of(one)),
@@ -200,7 +200,7 @@ class TrainingWorkload(Workload):
             lambda job: calibrator.calibrate(self._executor, job),
             lambda one: self._data.counted(one.dataset),
             self._executor.flops,
-            lambda outcome: counted(outcome.measurement, session.domains, session.device.domain),
+            lambda outcome: self.session.counted(outcome.measurement),
             RUN_LONG_S if brief else PLAN_LONG_S,
         )
 

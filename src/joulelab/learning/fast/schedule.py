@@ -36,8 +36,7 @@ from typing import Any
 import torch
 
 import joulelab
-from joulelab.file_lock import FileLock
-from joulelab.files import write_whole
+from joulelab.files import FileLock, write_whole
 from joulelab.learning.engine import Precision
 from joulelab.learning.fast.hardware import processor
 from joulelab.learning.fast.kernels import onednn_available

@@ -4,7 +4,7 @@ All meet the same windows (common random numbers), so that their differences are
 chance. Two that differ by less than `TIE` cost the same, since no measured table of costs is better
 than that; the simpler one, which comes first, is taken. Costs that were measured again differ by
 more, and policies whose costs lie within that spread of the least cannot be told apart. The
-quickest of them is the choice, for joules that nobody can show are no reason to let requests wait.
+quickest of them is the choice: a saving that cannot be shown is not worth a wait.
 
 A window begins with an empty queue, and near saturation the queue takes long to reach its usual
 length: the more so the larger the batches. Where arrivals come in bursts, few of them may lie in a
@@ -162,7 +162,7 @@ class Outcome:
 
     @property
     def response_s(self) -> float:
-        """Response time at the limit's percentile; infinite where the queue grows for ever."""
+        """Response time at the limit's percentile; infinite where the queue grows without bound."""
         return math.inf if self.saturated else self.pooled_percentile_s
 
     @property

@@ -55,7 +55,7 @@ class BatchCosts:
                 len(values) == len(self.sizes),
                 f"{len(self.sizes)} sizes, and {len(values)} {name}",
             )
-            _require(all(map(math.isfinite, values)), f"one of the {name} is no number")
+            _require(all(map(math.isfinite, values)), f"one of the {name} is not finite")
             least = min(values)
             _require(least > 0 or (name != "seconds" and least == 0), f"{name} of {least:g}")
         idle_w = self.idle_w
@@ -86,7 +86,7 @@ class BatchCosts:
         return None if self.joules is None else self._at(size, self.joules)
 
     def seconds_up_to(self, largest: int) -> NDArray[np.float64]:
-        """(largest + 1,) seconds by size; at size 0, which is no batch, NaN.
+        """(largest + 1,) seconds by size; NaN at size 0.
 
         Raises:
             UsageError: a size from 1 to `largest` is outside of what was measured.

@@ -48,7 +48,7 @@ _G_IN_KG = 1e3
 
 @dataclass(frozen=True)
 class Site:
-    """Where the fleet stands.
+    """The place of a fleet: its electricity and its cooling.
 
     Args:
         g_per_kwh: carbon intensity of its electricity in g CO2e per kWh; ``None``: unknown.
@@ -65,7 +65,7 @@ class Site:
         g_per_kwh = self.g_per_kwh
         if g_per_kwh is not None and not (isfinite(g_per_kwh) and g_per_kwh >= 0):
             raise UsageError(
-                f"{g_per_kwh:g} g/kWh is no carbon intensity", "write grams CO2e per kWh"
+                f"{g_per_kwh:g} g/kWh is not a carbon intensity", "write grams CO2e per kWh"
             )
         if not (isfinite(self.pue) and self.pue >= 1):
             raise UsageError(f"a PUE of {self.pue:g} is below 1", "write 1.2, or leave it out")

@@ -13,13 +13,13 @@ Candidates, from the simplest on; of two that cost the same, the first wins:
 
     fixed(1)             the baseline: no batching
     fixed(n)             n waits for n, each measured size (Yarally et al., SEAA 2023)
-    greedy(n)            the widest first: it has no number to tune, and the most room for a burst
+    greedy(n)            the widest first: nothing to tune, and the most room for a burst
     fixed(n, wait_ms)    for each size whose batch keeps the limit, shares of the time that the
                          limit leaves for waiting
-    your own             as given
+    own                  as given
 
 By default joules are gross: a server that waits burns its idle power too, and whoever runs it pays
-for that. How the choice is made stands in `comparison`.
+for that. `comparison` says how the choice is made.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def candidate_policies(
         own: further policies as text.
 
     Raises:
-        UsageError: one of one's own is impossible.
+        UsageError: a user's policy is impossible.
     """
     beyond_one = [size for size in costs.sizes if size > 1]
     waits = [

@@ -1,0 +1,236 @@
+"""The tables of the store: runs, rounds and ledger, with the SQL and the type of each column.
+
+What is read from a folder is checked by these types, for the folder may be a stranger's, or a disk
+may have lost a part of it. Numbers are what SQLite and JSON hold: an amount is finite, and an
+amount that nobody knows is null.
+
+A change that an older joulelab could not read raises `VERSION`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, Json, TypeAdapter
+from typing_extensions import TypedDict
+
+VERSION = 3
+
+KEYS_SINCE_VERSION_1 = {"precision": "fp32", "rounds_together": 1, "mix_engines": False}
+"""Keys that a study file of version 1 does not have, with what it meant."""
+
+LARGEST = 2**63 - 1
+
+
+Text = Annotated[str, Field(pattern=r"\A[^\x00]*\z")]
+"""Without NUL, which no file, no terminal and no figure can take."""
+Name = Annotated[Text, Field(min_length=1)]
+Whole = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Amount = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Level = Text | bool | Whole | Amount
+Plain = Text | bool | Whole | float | None
+Words = dict[Text, Text | None]
+
+
+Columns = dict[str, tuple[str, Any]]
+
+
+class _Reading(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    domain: Text
+    source: Text
+    status: Text
+    reason: Text
+    gross_j: Amount | None
+    duration_s: Positive
+    error_j: NotRequired[Amount | None]
+    idle_w: NotRequired[Amount | None]
+    check_j: NotRequired[Amount | None]
+    peak_power_w: NotRequired[Amount | None]
+    lost_s: NotRequired[Amount | None]
+    within: NotRequired[list[Text]]
+
+
+class _Measurement(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    readings: NotRequired[list[_Reading]]
+    others: NotRequired[list[_Reading]]
+    flags: NotRequired[list[Text]]
+
+
+class _Metrics(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    flops_reason: NotRequired[Text]
+    values: NotRequired[dict[Name, Plain | dict[Text, Plain]]]
+
+
+class _Busy(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    p5: NotRequired[Share | None]
+    p25: NotRequired[Share | None]
+    p50: NotRequired[Share | None]
+    p75: NotRequired[Share | None]
+    p95: NotRequired[Share | None]
+    source: NotRequired[Text | None]
+    reason: NotRequired[Text | None]
+
+
+RUN_COLUMNS: Columns = {
+    "run_id": ("TEXT PRIMARY KEY", Name),
+    "position": ("INTEGER NOT NULL", Count),
+    "block": ("INTEGER NOT NULL", Count),
+    "experiment": ("TEXT NOT NULL", Name),
+    "kind": ("TEXT NOT NULL", Name),
+    "configuration": ("TEXT NOT NULL", Text),
+    "factors": ("TEXT NOT NULL", Json[dict[Name, Level]]),
+    "round": ("INTEGER NOT NULL", Count),
+    "repetition": ("INTEGER NOT NULL", Count),
+    "seed": ("INTEGER NOT NULL", Whole),
+    "state": (
+        "TEXT NOT NULL DEFAULT 'planned'"
+        " CHECK (state IN ('planned', 'running', 'finished', 'failed'))",
+        Literal["planned", "running", "finished", "failed"],
+    ),
+    "attempts": ("INTEGER NOT NULL DEFAULT 0", Count),
+    "dataset": ("TEXT", Text | None),
+    "protocol": ("TEXT", Text | None),
+    "engine": ("TEXT", Text | None),
+    "precision": ("TEXT", Text | None),
+    "group_size": ("INTEGER", Annotated[int, Field(ge=1, le=LARGEST)] | None),
+    "device": ("TEXT", Text | None),
+    "scale": ("REAL", Positive | None),
+    "hyperparameters": ("TEXT", Json[dict[Name, Level]] | None),
+    "accuracy": ("REAL", Share | None),
+    "train_loss": ("REAL", float | None),
+    "diverged": ("INTEGER", Whole | None),
+    "steps": ("INTEGER", Count | None),
+    "parameters": ("INTEGER", Count | None),
+    "flops": ("REAL", Positive | None),
+    "placement": ("TEXT", Text | None),
+    "metrics": ("TEXT", Json[_Metrics] | None),
+    "energy_gross_j": ("REAL", Amount | None),
+    "energy_idle_j": ("REAL", Amount | None),
+    "energy_net_j": ("REAL", Amount | None),
+    "energy_error_j": ("REAL", Amount | None),
+    "energy_status": ("TEXT", Text | None),
+    "energy_source": ("TEXT", Text | None),
+    "energy_domains": ("TEXT", Text | None),
+    "utilisation_mean": ("REAL", Share | None),
+    "utilisation": ("TEXT", Json[_Busy] | None),
+    "measurement": ("TEXT", Json[_Measurement] | None),
+    "duration_s": ("REAL", Positive | None),
+    "started_at": ("REAL", Amount | None),
+    "error": ("TEXT", Text | None),
+}
+"""A row a run, the same columns for every kind of experiment; JSON where a value has parts."""
+
+ROUND_COLUMNS: Columns = {
+    "experiment": ("TEXT NOT NULL", Name),
+    "configuration": ("TEXT NOT NULL", Text),
+    "round": ("INTEGER NOT NULL", Count),
+    "hyperparameters": ("TEXT NOT NULL", Json[dict[Name, Level]]),
+    "score": ("REAL", Amount | None),
+}
+"""A row a round whose hyperparameters were proposed."""
+
+LEDGER_COLUMNS: Columns = {
+    "entry": ("INTEGER PRIMARY KEY", Count),
+    "session": ("INTEGER NOT NULL", Count),
+    "kind": ("TEXT NOT NULL", Text),
+    "state": (
+        "TEXT NOT NULL CHECK (state IN ('running', 'finished', 'failed', 'interrupted'))",
+        Literal["running", "finished", "failed", "interrupted"],
+    ),
+    "experiment": ("TEXT", Text | None),
+    "configuration": ("TEXT", Text | None),
+    "round": ("INTEGER", Count | None),
+    "runs": ("TEXT NOT NULL DEFAULT '[]'", Json[list[Text]]),
+    "started_at": ("REAL NOT NULL", Amount),
+    "duration_s": ("REAL", Positive | None),
+    "energy_gross_j": ("REAL", Amount | None),
+    "energy_error_j": ("REAL", Amount | None),
+    "energy_status": ("TEXT NOT NULL DEFAULT 'missing'", Text),
+    "measurement": ("TEXT", None),
+    "error": ("TEXT", Text | None),
+}
+"""A row an attempt, or another booked interval; `None` is the type of a column that is not read."""
+
+ADDED = {
+    2: {
+        # The only engine of version 1 had torch's defaults.
+        "precision": "CASE WHEN engine IS NULL THEN NULL WHEN device = 'cpu' THEN 'fp32'"
+        " ELSE 'torch-default' END",
+    },
+    3: {
+        # Nothing was thinned yet, nothing counted, and nobody asked how busy the device was.
+        "scale": "CASE WHEN engine IS NULL THEN NULL ELSE 1.0 END",
+        "flops": "NULL",
+        "utilisation_mean": "NULL",
+        "utilisation": "NULL",
+    },
+}
+"""Columns of runs that a version has added, each with what it is for older rows."""
+
+
+def columns_before(version: int) -> dict[str, str]:
+    """The columns that a store of this version lacks, each with what to select in its place."""
+    return {
+        name: value
+        for later, columns in ADDED.items()
+        if later > version
+        for name, value in columns.items()
+    }
+
+
+MIGRATIONS = {
+    version - 1: tuple(
+        statement
+        for name, value in columns.items()
+        for statement in (
+            f"ALTER TABLE runs ADD COLUMN {name} {RUN_COLUMNS[name][0]}",
+            f"UPDATE runs SET {name} = {value}",
+        )
+    )
+    for version, columns in ADDED.items()
+}
+"""What makes of each version the next."""
+
+
+def _create(table: str, columns: Columns, key: str = "") -> str:
+    of_each = ", ".join(f"{name} {sql}" for name, (sql, _) in columns.items())
+    return f"CREATE TABLE {table} ({of_each}{key}) STRICT"
+
+
+TABLES = (
+    _create("runs", RUN_COLUMNS),
+    "CREATE INDEX runs_by_round ON runs (experiment, configuration, round)",
+    _create("rounds", ROUND_COLUMNS, ", PRIMARY KEY (experiment, configuration, round)"),
+    _create("ledger", LEDGER_COLUMNS),
+)
+
+COLUMNS = {
+    table: {name: of for name, (_, of) in columns.items() if of is not None}
+    for table, columns in {
+        "runs": RUN_COLUMNS,
+        "rounds": ROUND_COLUMNS,
+        "ledger": LEDGER_COLUMNS,
+    }.items()
+}
+"""The columns of each table that are read, with their types."""
+
+
+def _rows(table: str) -> TypeAdapter[Any]:
+    row: Any = TypedDict(table, COLUMNS[table])  # type: ignore[misc]
+    setattr(row, "__pydantic_config__", ConfigDict(strict=True, extra="forbid"))  # noqa: B010
+    return TypeAdapter(list[row])
+
+
+ROWS = {table: _rows(table) for table in COLUMNS}
+"""For each table what checks a list of its rows, and parses the JSON in them."""
