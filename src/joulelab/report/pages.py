@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -208,14 +209,20 @@ def experiment_tables(experiment: Experiment) -> list[Part]:
 
 
 def brief_view(study: ReportedStudy) -> View:
-    """What a run ends with: what was found in three sentences, and the table that matters."""
-    *found, used = [*study_findings(study)][: MOST_SAID + 1]
-    parts: list[Part] = [*map(Remark, conditions.remarks(study)), *found, used]
+    """What a run ends with: what was found in three sentences, what it cost, and one table."""
+    parts: list[Part] = [*_answer(study), *map(Remark, conditions.remarks(study))]
     for one in study.experiments:
-        tables = [made for made in _lead(one) if isinstance(made, Table)]
-        if tables:
+        if tables := [made for made in _lead(one) if isinstance(made, Table)]:
             return View([*parts, _cut(tables[0])])
     return View(parts)
+
+
+def _answer(study: ReportedStudy) -> list[str]:
+    """What was found, in three sentences that each experiment has a part in, and what it cost."""
+    found = [list(report_of(one).findings(one)) for one in study.experiments]
+    turns = [said for turn in zip_longest(*found) for said in turn if said]
+    first = set(turns[:MOST_SAID])
+    return [*(said for one in found for said in one if said in first), study_finding(study)]
 
 
 def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
@@ -277,7 +284,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         body,
         draw=draw,
         summary=str(study.results.spec.get("summary", "")),
-        answer=study_findings(study),
+        answer=_answer(study),
         lead=lead,
         links=links,
     )
@@ -292,8 +299,8 @@ def _experiment_section(
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
     parts: list[Part] = [f"{factors}{ended}{failed}."]
-    if len(study.experiments) > 1:
-        parts += report.findings(experiment)
+    above = set(_answer(study))
+    parts += [said for said in report.findings(experiment) if said not in above]
     if diverged := int(runs["diverged"].sum()) if len(runs) else 0:
         parts.append(
             f"{formats.count(diverged, 'run')} diverged; their energy and accuracy are included."
@@ -303,8 +310,8 @@ def _experiment_section(
         parts.append(Omitted("all", "Results", "no run has finished yet."))
     else:
         # What stands at the top of the page need not be there twice.
-        above = report.lead if experiment is leading else ()
-        rest = [one for one in report.contents if one not in above]
+        lead = report.lead if experiment is leading else ()
+        rest = [one for one in report.contents if one not in lead]
         parts += [_named(experiment.name, one) for one in _joined(shown(rest, experiment))]
     return Section(f"Experiment {experiment.title}", parts)
 
