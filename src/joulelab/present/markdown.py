@@ -62,7 +62,8 @@ def _parts(title: str, parts: Sequence[Part], figures: str, level: int) -> Itera
         elif isinstance(part, Table):
             yield table(part)
         elif isinstance(part, Figure):
-            yield f"![{part.alt}]({figures}/{part.key}.svg)\n\n**{stopped(part.title)}** {part.note}"
+            picture = f"![{part.alt}]({figures}/{part.key}.svg)"
+            yield f"{picture}\n\n**{stopped(part.title)}** {part.note}"
         elif isinstance(part, Omitted):
             yield f"**{part.title}** is left out: {part.reason}"
         elif isinstance(part, Facts):

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -39,6 +40,7 @@ from joulelab.present import (
     shown,
 )
 from joulelab.present.data import SCHEMA_VERSION, tables_data
+from joulelab.present.terminal import WIDTH
 from joulelab.report import claims, conditions
 from joulelab.report.claims import Scope, scopes
 from joulelab.report.experiment import Experiment
@@ -63,8 +65,8 @@ STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_ru
 """What is shown of a study as a whole."""
 MOST_SAID = 3
 """Sentences on what was found, at the end of a run."""
-MOST_ROWS = 8
-"""Rows of the table at the end of a run."""
+MOST_LINES, FRAME, LEAST_ROWS = 20, 7, 2
+"""Lines at the end of a run: in all, around the table and for the path, and rows of the table."""
 REPRODUCE = (
     "`study.toml` in the folder of these results holds every setting. On the same data "
     "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
@@ -209,12 +211,23 @@ def experiment_tables(experiment: Experiment) -> list[Part]:
 
 
 def brief_view(study: ReportedStudy) -> View:
-    """What a run ends with: what was found in three sentences, what it cost, and one table."""
-    parts: list[Part] = [*_answer(study), *map(Remark, conditions.remarks(study))]
+    """What a run ends with, on one screen: what was found, what it cost, and one table."""
+    remarks = conditions.remarks(study)
+    *found, cost = _answer(study)
+    while len(found) > 1 and _lines([*found, cost, *remarks]) > MOST_LINES - LEAST_ROWS - FRAME:
+        found.pop()
+    said = [*found, cost, *remarks]
+    parts: list[Part] = [*found, cost, *map(Remark, remarks)]
     for one in study.experiments:
         if tables := [made for made in _lead(one) if isinstance(made, Table)]:
-            return View([*parts, _cut(tables[0])])
+            rows = max(MOST_LINES - FRAME - _lines(said), LEAST_ROWS)
+            return View([*parts, _cut(tables[0], rows)])
     return View(parts)
+
+
+def _lines(sentences: Sequence[str]) -> int:
+    """Lines that sentences take in a terminal."""
+    return sum(len(wrap(sentence, WIDTH)) for sentence in sentences)
 
 
 def _answer(study: ReportedStudy) -> list[str]:
@@ -232,14 +245,13 @@ def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
     return shown(report_of(experiment).lead, experiment)
 
 
-def _cut(table: Table) -> Table:
-    """The first rows of a table, and how many more there are."""
+def _cut(table: Table, most: int) -> Table:
+    """The first rows of a table, without its note, and how many more there are."""
     rows = table.frame if table.shown is None else pd.DataFrame(table.shown)
-    if len(rows) <= MOST_ROWS:
+    more = len(rows) - most
+    if more <= 0:
         return replace(table, note="")
-    return replace(
-        table, shown=rows.head(MOST_ROWS), note=f"and {len(rows) - MOST_ROWS:,} rows more"
-    )
+    return replace(table, shown=rows.head(most), note=f"and {formats.count(more, 'more row')}")
 
 
 def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
