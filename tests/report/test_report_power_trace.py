@@ -174,8 +174,10 @@ def test_a_short_peak_of_a_long_trace_is_seen():
     assert heights.max() == 500
 
 
-def test_a_trace_without_samples_is_an_empty_picture():
-    assert not power_trace(trace_columns([], 0.0)).axes[0].lines
+def test_a_trace_without_samples_is_an_empty_figure_that_says_so():
+    (axes,) = power_trace(trace_columns([], 0.0)).axes
+    assert [text.get_text() for text in axes.texts] == ["no known value"]
+    assert all(np.isnan(line.get_ydata()).all() for line in axes.lines)
 
 
 def test_a_channel_that_was_never_readable_is_named(tmp_path):

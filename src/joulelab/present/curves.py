@@ -144,7 +144,7 @@ def _curve(
     empty = marked & (rows["hollow"] != "").to_numpy(bool)
     if marked.all():
         draw_intervals(axes, x, y, rows, look)
-    elif y.low or y.high:
+    elif y.reach(rows).any():
         below, above = y.reach(rows)
         band: dict[str, Any] = {"color": look.colour, "alpha": 0.22, "linewidth": 0, "step": step}
         axes.fill_between(places, values - below, values + above, **band)

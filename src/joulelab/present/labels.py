@@ -216,7 +216,7 @@ def part(axes: Axes, names: Sequence[Annotation]) -> None:
     wanted = [float(to_axes.transform(name.xy)[1]) for name in names]
     # An annotation's own extent has its arrow in it.
     tall = max(super(Annotation, name).get_window_extent().height for name in names)
-    least = 1.02 * tall / axes.get_window_extent().height
+    least = 1.1 * tall / axes.get_window_extent().height
     for name, height in zip(names, spread(wanted, least), strict=True):
         name.set_position((1.03, height))
 
