@@ -24,8 +24,7 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
-from joulelab.study.database import DATABASE
-from joulelab.study.database import DATABASE, VERSION, connect
+from joulelab.study.database import DATABASE, connect
 from joulelab.study.results import Results
 from joulelab.study.schema import VERSION
 from joulelab.study.store import PlannedRun, Store
