@@ -101,7 +101,8 @@ def curves(
                 drawn = _curve(axes, panel, rows, by_line[line], steps.get(line), size)
                 drawn.set_label(line)
                 if line:
-                    canvas.entries.setdefault(line, _key(drawn, by_line[line]))
+                    key = _key(drawn, by_line[line], marked=bool(rows["marked"].any()))
+                    canvas.entries.setdefault(line, key)
             names.append(_name(axes, panel, by_line, size))
             if not panel.rows[panel.axes[1].of].notna().any():
                 middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center"}
@@ -160,6 +161,7 @@ def _curve(
         | {
             "color": to_rgba(look.colour, 0.5 if beside else 1.0),
             "markerfacecolor": look.colour,
+            "marker": look.marker if (marked & ~empty).any() else "",
             "linestyle": "none" if look.dash is None else SOLID if beside else look.dash,
             "linewidth": size.thin_pt if beside or len(rows) > MOST_POINTS else size.line_pt,
             "drawstyle": f"steps-{step}" if step else "default",
@@ -174,10 +176,10 @@ def _curve(
     return line
 
 
-def _key(line: Line2D, look: Look) -> Line2D:
+def _key(line: Line2D, look: Look, *, marked: bool) -> Line2D:
     """How a line looks in the legend: with its marker, if any point has one."""
     style = look.marks() | {"markersize": line.get_markersize()}
-    if not line.get_markevery():
+    if not marked:
         style["marker"] = ""
     return Line2D([], [], linestyle=look.dash or "none", linewidth=line.get_linewidth(), **style)
 
