@@ -56,7 +56,8 @@ NAMES = 0.23
 MOST_POINTS = 300
 """Lines through more points are thin."""
 LARGER = 1.5
-"""How much larger markers that no line joins are: they stand below the others and still show."""
+"""How much larger markers are that stand alone, or that no line joins: those lie below the others
+and still show."""
 
 Step = Literal["pre", "post"]
 
@@ -150,7 +151,7 @@ def _curve(
         band: dict[str, Any] = {"color": look.colour, "alpha": 0.22, "linewidth": 0, "step": step}
         axes.fill_between(places, values - below, values + above, **band)
     beside = bool(panel.rows["name"].any())  # many lines, which are thin and pale
-    larger = 1.0 if look.dash else LARGER
+    larger = 1.0 if look.dash and marked.all() else LARGER
     if beside and not rows["name"].any():
         larger = 0.5
     style = look.marks() | {"markersize": larger * size.marker_pt}
@@ -161,7 +162,7 @@ def _curve(
         | {
             "color": to_rgba(look.colour, 0.5 if beside else 1.0),
             "markerfacecolor": look.colour,
-            "marker": look.marker if (marked & ~empty).any() else "",
+            "marker": look.marker if (marked & ~empty).any() else "None",
             "linestyle": "none" if look.dash is None else SOLID if beside else look.dash,
             "linewidth": size.thin_pt if beside or len(rows) > MOST_POINTS else size.line_pt,
             "drawstyle": f"steps-{step}" if step else "default",
@@ -180,7 +181,7 @@ def _key(line: Line2D, look: Look, *, marked: bool) -> Line2D:
     """How a line looks in the legend: with its marker, if any point has one."""
     style = look.marks() | {"markersize": line.get_markersize()}
     if not marked:
-        style["marker"] = ""
+        style["marker"] = "None"
     return Line2D([], [], linestyle=look.dash or "none", linewidth=line.get_linewidth(), **style)
 
 
