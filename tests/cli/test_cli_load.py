@@ -335,7 +335,7 @@ def example_server(folder, policy):
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(400):
+        for _ in range(2400):
             assert process.poll() is None, process.stderr.read()
             try:
                 with urllib.request.urlopen(f"{url}/health") as health:

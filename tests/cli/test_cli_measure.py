@@ -89,12 +89,12 @@ def test_a_command_that_cannot_be_started_has_the_code_of_a_shell(name, code):
 def test_the_trace_and_its_picture_are_written(tmp_path):
     trace, plot = tmp_path / "t.parquet", tmp_path / "p.png"
     done = measure(
-        "--trace", trace, "--plot", plot, "--", PYTHON, "-c", "import time; time.sleep(1.2)"
+        "--trace", trace, "--plot", plot, "--", PYTHON, "-c", "import time; time.sleep(0.7)"
     )
     assert done.returncode == 0, done.stderr
     frame = pd.read_parquet(trace)
     assert set(frame["domain"]) == {"cpu:0", "dram:0"}
-    assert frame["t_s"].max() > 1.0
+    assert frame["t_s"].max() > 0.6
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
@@ -111,11 +111,9 @@ def test_repeated_runs_have_mean_deviation_and_interval():
 
 
 def test_two_commands_are_compared_in_blocks_of_random_order():
-    busy = "import time\nwhile time.process_time() < {}: pass"
-    first, second = (f'{PYTHON} -c "{busy.format(s)}"'.replace("\n", "; ") for s in (1, 1))
     first, second = (
         f"{PYTHON} -c \"exec('import time\\nwhile time.process_time() < {s}: pass')\""
-        for s in (0.6, 0.2)
+        for s in (0.4, 0.1)
     )
     done = measure("--json", "--repeat", "4", "--seed", "1", "--compare", first, second)
     data = json.loads(done.stdout)

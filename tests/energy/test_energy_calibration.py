@@ -7,8 +7,7 @@ from fake_meter import FakeMeter, channel
 from fake_plug import FakeShelly
 
 from joulelab.energy.conformance import check_meter
-from joulelab.energy.detection import find_meters, open_recorder
-from joulelab.energy.meters.calibrated import EVERY, CalibratedMeter
+from joulelab.energy.detection import EVERY, CalibratedMeter, find_meters, open_recorder
 from joulelab.energy.meters.nvml import factors_by_uuid
 from joulelab.errors import SettingsError
 from joulelab.settings import CalibrationFactor, kept_calibration, save_calibration

@@ -22,9 +22,8 @@ from joulelab.energy.reading import Reading, Status, total
 from joulelab.energy.recorder import Recorder
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import Conditions, summarise
-from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import Recording, read_recording
-from joulelab.energy.traces.trace_file import TraceAbout
+from joulelab.energy.traces.trace_file import LiveTrace, TraceAbout
 
 NAN = math.nan
 HOUR_S = 3600
@@ -346,7 +345,7 @@ def test_power_below_zero_is_no_reading_and_is_said():
         time.sleep(0.1)
     found = window.measurement
     assert found["gpu:0"].gross_j == pytest.approx(100 * found.duration_s)
-    assert any("says -5 W" in flag and "no reading" in flag for flag in found.flags)
+    assert any("says -5 W" in flag and "not a reading" in flag for flag in found.flags)
 
 
 @pytest.mark.parametrize("kind", ["power", "counter"])

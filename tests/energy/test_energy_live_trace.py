@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ from fake_meter import FakeMeter, channel
 
 from joulelab.energy.meter import Sample
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import read_recording
+from joulelab.energy.traces.trace_file import LiveTrace
 from joulelab.errors import MeterError, TraceError
 
 INTERVAL_S = 0.005
@@ -279,7 +280,7 @@ RECORDING_PROCESS = """
 import sys, time
 from pathlib import Path
 from fake_meter import FakeMeter, channel
-from joulelab.energy.traces.live_trace import LiveTrace
+from joulelab.energy.traces.trace_file import LiveTrace
 from joulelab.energy.recorder import Recorder
 meter = FakeMeter((channel(), lambda: 100 * time.monotonic()), (channel(kind="power"), lambda: 100))
 with Recorder([meter], interval_s=0.001) as recorder:
@@ -292,7 +293,8 @@ with Recorder([meter], interval_s=0.001) as recorder:
 
 
 def test_a_recording_that_is_killed_can_be_read(path, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}  # noqa: PTH120
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with subprocess.Popen(
         [sys.executable, "-c", RECORDING_PROCESS, str(path)],
         stdout=subprocess.PIPE,

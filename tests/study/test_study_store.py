@@ -24,7 +24,7 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
-from joulelab.study.database import DATABASE
+from joulelab.study.database import DATABASE, connect
 from joulelab.study.results import Results
 from joulelab.study.schema import VERSION
 from joulelab.study.store import PlannedRun, Store
@@ -200,6 +200,24 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(StoreMismatchError, match=r"thesis\.tex"):
         Store.open(tmp_path, STUDY)
+
+
+def test_a_store_that_is_refused_is_closed_and_free_for_others(tmp_path, monkeypatch):
+    with Store.open(tmp_path, STUDY) as store:
+        store.plan([planned()])
+    opened = []
+
+    def connected(folder):
+        opened.append(connect(folder))
+        return opened[-1]
+
+    monkeypatch.setattr("joulelab.study.store.connect", connected)
+    with pytest.raises(StoreMismatchError):
+        Store.open(tmp_path, STUDY.replace("epochs = 1", "epochs = 2"))
+    (connection,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+    assert not is_running(tmp_path)
 
 
 def test_a_store_of_a_newer_version_is_refused_by_writer_and_reader(tmp_path):

@@ -64,9 +64,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.special import ndtri, stdtr, stdtrit
 
-from joulelab.analysis.comparison import CONFIDENCE, Interval, mean_interval, ratio_interval
+from joulelab.analysis.comparison import (
+    CONFIDENCE,
+    Interval,
+    mean_interval,
+    ratio_interval,
+    t_p,
+    t_quantile,
+    z_quantile,
+)
 from joulelab.analysis.correlation import Correlation, concordance, pearson
 from joulelab.analysis.frames import numbers
 from joulelab.analysis.line import Line, deming, passing_bablok, too_few
@@ -220,8 +227,8 @@ def proportional_bias(
     # Readings on a line have no residuals but those of rounding.
     residual = without_noise(apart - apart.mean() - slope * centred, _size(one, other))
     error = math.sqrt(float((residual**2).sum()) / (n - 2) / spread)
-    reach = float(stdtrit(n - 2, (1 + CONFIDENCE) / 2)) * error
-    p = 2 * float(stdtr(n - 2, -abs(slope) / error)) if error else float(slope == 0)
+    reach = t_quantile(n - 2) * error
+    p = t_p(slope / error, n - 2) if error else float(slope == 0)
     return ProportionalBias("", slope, slope - reach, slope + reach, p)
 
 
@@ -233,7 +240,7 @@ def _limits(apart: Values, size: float, confidence: float) -> Limits:
     mean = mean_interval(apart.tolist(), confidence, size)
     if reason := too_few(mean.n, FEWEST, "limits of agreement need"):
         return Limits(mean, reason=reason)
-    z = float(ndtri((1 + confidence) / 2))
+    z = z_quantile(confidence)
     low, high = _ends_of_upper(mean.n, z, confidence)
     # The lower limit is the upper one, mirrored in the mean.
     return Limits(
@@ -255,7 +262,7 @@ def _ends_of_upper(n: int, z: float, confidence: float) -> tuple[float, float]:
         root = math.sqrt(n)
         low, high = (float(stats.nct.ppf(q, n - 1, z * root)) / root for q in tails)
         return low, high
-    reach = float(stdtrit(n - 1, tails[1])) * math.sqrt(1 / n + z**2 / (2 * (n - 1)))
+    reach = t_quantile(n - 1, confidence) * math.sqrt(1 / n + z**2 / (2 * (n - 1)))
     return z - reach, z + reach
 
 
@@ -315,7 +322,7 @@ def _through_origin(x: Values, y: Values, confidence: float) -> Interval:
         return Interval(slope, NAN, NAN, NAN, n, confidence)
     residual = without_noise(y - slope * x, float(y.max()))
     std = math.sqrt(float(residual @ residual) / (n - 1))
-    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * std / math.sqrt(float(x @ x))
+    reach = t_quantile(n - 1, confidence) * std / math.sqrt(float(x @ x))
     return Interval(slope, slope - reach, slope + reach, std, n, confidence)
 
 

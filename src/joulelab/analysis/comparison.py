@@ -45,6 +45,21 @@ POWER = 0.8
 LARGEST_LOGARITHM = 709.0
 
 
+def t_quantile(df: float, confidence: float = CONFIDENCE) -> float:
+    """How many standard errors an interval by Student's t reaches to each side."""
+    return float(stdtrit(df, (1 + confidence) / 2))
+
+
+def t_p(statistic: float, df: float) -> float:
+    """The two-sided p of a statistic by Student's t."""
+    return 2 * float(stdtr(df, -abs(statistic)))
+
+
+def z_quantile(confidence: float = CONFIDENCE) -> float:
+    """How many standard errors an interval by the normal distribution reaches to each side."""
+    return float(ndtri((1 + confidence) / 2))
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean, or a ratio, with its confidence interval.
@@ -125,8 +140,7 @@ def mean_interval(
     if len(sample) < LEAST:
         return Interval(mean, math.nan, math.nan, math.nan, len(sample), confidence)
     std = sample_std(sample, size)
-    quantile = float(stdtrit(len(sample) - 1, (1 + confidence) / 2))
-    reach = quantile * std / math.sqrt(len(sample))
+    reach = t_quantile(len(sample) - 1, confidence) * std / math.sqrt(len(sample))
     return Interval(mean, mean - reach, mean + reach, std, len(sample), confidence)
 
 
@@ -192,8 +206,8 @@ def difference_interval(
     shares = v_first / variance, v_second / variance
     df = 1 / (shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1))
     error = math.sqrt(variance)
-    reach = float(stdtrit(df, (1 + confidence) / 2)) * error
-    p = 2 * float(stdtr(df, -abs(apart) / error))
+    reach = t_quantile(df, confidence) * error
+    p = t_p(apart / error, df)
     return Unpaired(apart, apart - reach, apart + reach, one.n, other.n, df, p, confidence)
 
 
@@ -260,7 +274,7 @@ def repetitions_to_tell(
     apart = abs(math.log(ratio.value))
     if math.isnan(ratio.low) or not apart:
         return None
-    z = float(ndtri((1 + confidence) / 2))
+    z = z_quantile(confidence)
     variance = sum(sample_std(_logarithms(sample), 1.0) ** 2 for sample in (first, second))
     needed = (z + float(ndtri(power))) ** 2 * variance / apart**2 + z**2 / 4
     return max(LEAST, math.ceil(needed))

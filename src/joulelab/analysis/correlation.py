@@ -41,9 +41,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.special import ndtri
 
-from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.comparison import z_quantile
 from joulelab.analysis.frames import complete
 from joulelab.analysis.line import too_few, unvaried
 from joulelab.analysis.rounding import Values, constant, without_noise
@@ -131,7 +130,7 @@ def _error(r: float, bias: float, u2: float, n: int) -> float:
 def _fisher(value: float, error: float) -> tuple[float, float]:
     if not math.isfinite(error) or math.isclose(abs(value), 1.0):
         return NAN, NAN
-    reach = float(ndtri((1 + CONFIDENCE) / 2)) * error
+    reach = z_quantile() * error
     return math.tanh(math.atanh(value) - reach), math.tanh(math.atanh(value) + reach)
 
 

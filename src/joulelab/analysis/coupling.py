@@ -39,7 +39,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.comparison import CONFIDENCE, t_quantile
 from joulelab.analysis.correlation import rank_interval, spearman
 from joulelab.analysis.frames import (
     ENERGY,
@@ -235,7 +235,7 @@ def _undefined(seconds: Values, joules: Values) -> str:
 
 def _slope(x: Values, y: Values) -> tuple[float, float, float]:
     line = stats.linregress(x, y)
-    reach = float(stdtrit(len(x) - 2, (1 + CONFIDENCE) / 2)) * float(line.stderr)
+    reach = t_quantile(len(x) - 2) * float(line.stderr)
     return float(line.slope), float(line.slope) - reach, float(line.slope) + reach
 
 

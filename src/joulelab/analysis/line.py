@@ -59,9 +59,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import kolmogorov, ndtri, stdtrit
+from scipy.special import kolmogorov
 
-from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.comparison import CONFIDENCE, t_quantile, z_quantile
 from joulelab.analysis.rounding import ROUNDING, Values, constant, without_noise
 
 DEMING = "Deming"
@@ -180,7 +180,7 @@ def deming(
         return Line(DEMING, n, unvaried(x, y) or "the readings are not correlated")
     others = np.array([_line(np.delete(x, i), np.delete(y, i), delta) for i in range(n)])
     pseudo = n * np.array([slope, intercept]) - (n - 1) * others  # (runs, 2)
-    reach = float(stdtrit(n - 2, (1 + confidence) / 2)) * pseudo.std(axis=0, ddof=1) / math.sqrt(n)
+    reach = t_quantile(n - 2, confidence) * pseudo.std(axis=0, ddof=1) / math.sqrt(n)
     return Line(
         DEMING,
         n,
@@ -276,7 +276,7 @@ def _shifted_median(slopes: Values, shift: int) -> float:
 
 def _interval(slopes: Values, shift: int, n: int, confidence: float) -> tuple[float, float]:
     """The interval of the slope; NaN on a side where so few runs have none."""
-    reach = float(ndtri((1 + confidence) / 2)) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    reach = z_quantile(confidence) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     lowest = round((len(slopes) - reach) / 2)
     low, high = lowest + shift, len(slopes) - lowest + 1 + shift  # places counted from 1
     known = lowest >= 1

@@ -48,9 +48,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
-from joulelab.analysis.comparison import CONFIDENCE
+from joulelab.analysis.comparison import t_p, t_quantile
 from joulelab.analysis.frames import complete, numbers, results
 from joulelab.analysis.rounding import ROUNDING, Values, constant, without_noise
 
@@ -107,7 +107,7 @@ class Trend:
         design = np.stack([np.ones_like(apart), apart], axis=1)  # (points, 2)
         line = self.level + self.slope * apart
         variance = np.einsum("pi,ij,pj->p", design, self.covariance, design)
-        reach = _quantile(self.n - 2) * np.sqrt(variance) if not self.reason else NAN * line
+        reach = t_quantile(self.n - 2) * np.sqrt(variance) if not self.reason else NAN * line
         return line, line - reach, line + reach
 
 
@@ -149,12 +149,12 @@ def trend(points: pd.DataFrame, value: str, *, logarithm: bool = False) -> Trend
     coefficients, covariance, leverage = _line(years - mean_year, values)
     level, slope = map(float, coefficients)
     error = math.sqrt(covariance[1, 1])
-    reach = _quantile(len(rows) - 2) * error
+    reach = t_quantile(len(rows) - 2) * error
     return Trend(
         slope=slope,
         slope_low=slope - reach,
         slope_high=slope + reach,
-        p=_two_sided(slope / error, len(rows) - 2) if error else 0.0,
+        p=t_p(slope / error, len(rows) - 2) if error else 0.0,
         level=level,
         mean_year=mean_year,
         covariance=covariance,
@@ -213,14 +213,6 @@ def _residuals(rows: pd.DataFrame, value: str, line: Values, leverage: Values) -
             "outlier": adjusted < OUTLIER_P,
         }
     )
-
-
-def _quantile(df: int) -> float:
-    return float(stdtrit(df, (1 + CONFIDENCE) / 2))
-
-
-def _two_sided(statistic: float, df: int) -> float:
-    return 2 * float(stdtr(df, -abs(statistic)))
 
 
 @dataclass(frozen=True)

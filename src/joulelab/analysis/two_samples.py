@@ -82,9 +82,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.special import ndtri, stdtrit
 
-from joulelab.analysis.comparison import CONFIDENCE, Interval
+from joulelab.analysis.comparison import CONFIDENCE, Interval, t_quantile, z_quantile
 from joulelab.analysis.frames import ENERGY, complete, levels, results
 from joulelab.analysis.resampling import require_chance
 from joulelab.analysis.rounding import Values, sample_std, without_noise
@@ -216,7 +215,7 @@ def separated_bound(n: int, confidence: float = CONFIDENCE) -> float:
     >>> round(separated_bound(10), 3), round(separated_bound(1000), 3)
     (0.445, 0.992)
     """
-    z_squared = float(ndtri((1 + confidence) / 2)) ** 2
+    z_squared = z_quantile(confidence) ** 2
     return (n - z_squared) / (n + z_squared)
 
 
@@ -238,7 +237,7 @@ def sign_interval(
     if abs(value) == 1:
         bound = separated_bound(n, confidence)
         return (bound, 1.0) if value > 0 else (-1.0, -bound)
-    spread = float(stdtrit(df, (1 + confidence) / 2)) ** 2 * variance
+    spread = t_quantile(df, confidence) ** 2 * variance
     reach = math.sqrt(spread * ((1 - value**2) ** 2 + spread))
     middle, scale = value - value**3, 1 - value**2 + spread
     return (middle - reach) / scale, (middle + reach) / scale

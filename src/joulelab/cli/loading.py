@@ -27,7 +27,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Monitor, Options
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
-from joulelab.serving.http_load import HttpLoad, Limits, draw
+from joulelab.serving.http_load import HttpLoad, Limits
 from joulelab.serving.http_results import Exchanges
 from joulelab.serving.http_target import (
     WITH_BODY,
@@ -175,7 +175,7 @@ class _Schedule:
         """The times and requests of the load, or of the warm-up before it."""
         count = load.warm_up if warm_up else load.requests
         due_s = arrivals.times_s(count, np.random.default_rng((load.seed, 2 * warm_up)))
-        which = draw(count, requests, np.random.default_rng((load.seed, 2 * warm_up + 1)))
+        which = np.random.default_rng((load.seed, 2 * warm_up + 1)).integers(requests, size=count)
         return cls(due_s, which)
 
     @property

@@ -16,8 +16,8 @@ from joulelab.energy.booking import Booking
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.summary import trace_columns
-from joulelab.energy.traces.live_trace import LiveTrace
 from joulelab.energy.traces.recording import ReadSettings, read_recording
+from joulelab.energy.traces.trace_file import LiveTrace
 
 LAP_S = 1.0
 

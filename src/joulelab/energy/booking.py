@@ -1,4 +1,4 @@
-"""When the energy of a window was used, and the carbon dioxide equivalent of it."""
+"""When the energy of a window was used, and its carbon dioxide equivalent."""
 
 from __future__ import annotations
 

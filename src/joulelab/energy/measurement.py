@@ -16,6 +16,9 @@ from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, Total, family, 
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
 BOTH = 2
+LONGEST_LABEL = 60
+NET = 3
+TEXT_COLUMNS = ("domain", "source", "status")
 
 
 @dataclass(frozen=True)
@@ -178,11 +181,6 @@ class Measurement:
 
 def _allowed_w(idle_w: Sequence[float]) -> float:
     return max(IDLE_TOLERANCE_W, IDLE_TOLERANCE * max(idle_w))
-
-
-LONGEST_LABEL = 60
-NET = 3
-TEXT_COLUMNS = ("domain", "source", "status")
 
 
 @dataclass(frozen=True)

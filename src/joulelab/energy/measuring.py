@@ -7,12 +7,9 @@
     print(m)                                       train()
     m.energy_j, m["gpu:0"].net_j                   train.measurements[-1]
 
-    synchronise | open ... samples ... | synchronise, close        the edges of a window
-
 Windows may nest and overlap, and be opened in one thread and closed in another. A meter reads the
 machine and not the block: what else runs meanwhile, another thread or another task of the event
-loop, is in the figure. Where torch has work on a GPU, the device is synchronised at both edges, so
-that a window holds its own kernels and no others.
+loop, is in the figure.
 """
 # ruff: noqa: ANN401 - a decorated function takes and gives whatever it did before
 
@@ -29,6 +26,22 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.energy.same_form import around
 from joulelab.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+KEPT = 1000
+_REMADE: dict[type, Callable[[Any, Callable[..., Any]], Any]] = {
+    classmethod: lambda one, again: type(one)(again(one.__func__)),
+    staticmethod: lambda one, again: type(one)(again(one.__func__)),
+    property: lambda one, again: one.getter(again(one.fget)),
+    functools.cached_property: lambda one, again: type(one)(again(one.func)),
+    functools.partialmethod: lambda one, again: type(one)(
+        again(one.func), *one.args, **one.keywords
+    ),
+    MethodType: lambda one, again: MethodType(again(one.__func__), one.__self__),
+}
+"""What holds a function, as it stands in a class: made again around the measured one."""
 
 
 def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
@@ -57,13 +70,6 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
         Watts by domain.
     """
     return shared_monitor(**options).measure_idle(duration_s)
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-KEPT = 1000
 
 
 class Measured(Protocol[P, R_co]):
@@ -123,19 +129,6 @@ def measured(
         return decorator
     wrapper: Callable[..., Any] = _measured(function, label=label, options=options)
     return wrapper
-
-
-_REMADE: dict[type, Callable[[Any, Callable[..., Any]], Any]] = {
-    classmethod: lambda one, again: type(one)(again(one.__func__)),
-    staticmethod: lambda one, again: type(one)(again(one.__func__)),
-    property: lambda one, again: one.getter(again(one.fget)),
-    functools.cached_property: lambda one, again: type(one)(again(one.func)),
-    functools.partialmethod: lambda one, again: type(one)(
-        again(one.func), *one.args, **one.keywords
-    ),
-    MethodType: lambda one, again: MethodType(again(one.__func__), one.__self__),
-}
-"""What holds a function, as it stands in a class: made again around the measured one."""
 
 
 def _measured(function: Any, *, label: str | None, options: Options) -> Any:

@@ -16,7 +16,7 @@ the edges of windows, and does all arithmetic; a meter only reads.
 A sensor behind a network answers too late for this: such a meter asks in a thread of its own and
 `sample` gives the last answer, see `joulelab.energy.polling`.
 
-Your own meter subclasses `Meter` and passes `joulelab.energy.conformance`. A smart plug is a
+A meter of your own subclasses `Meter` and passes `joulelab.energy.conformance`. A smart plug is a
 meter with a ``wall`` channel; a tool that hands out cumulative energy is a meter with a counter.
 """
 

@@ -1,4 +1,13 @@
-"""What measurements of one process share: meters, their recorder, place, and locks of devices."""
+"""Blocks of code that are measured, and what they share in one process.
+
+::
+
+    Monitor     meters, their recorder, place, locks of devices     one for each set of options
+    Measuring   synchronise | open ... samples ... | synchronise, close        a window of a monitor
+
+Where torch has work on a GPU, the device is synchronised at both edges, so that a window holds its
+own kernels and no others.
+"""
 
 from __future__ import annotations
 
@@ -321,44 +330,6 @@ def picklable(options: Mapping[str, Any]) -> Options:
     return cast("Options", {key: value for key, value in options.items() if key != "on_wait"})
 
 
-_SHARED: dict[str, Monitor] = {}
-_SHARED_LOCK = threading.Lock()
-
-
-def shared_monitor(**options: Unpack[Options]) -> Monitor:
-    """The monitor of this process with these options; opened when it is first asked for.
-
-    Args:
-        options: see `Options`.
-    """
-    key = f"{os.getpid()} {sorted(options.items(), key=lambda item: item[0])!r}"
-    with _SHARED_LOCK:
-        if key not in _SHARED:
-            _SHARED[key] = Monitor(**options)
-        return _SHARED[key]
-
-
-def close_shared() -> None:
-    """Close every shared monitor; at the end of the program it happens by itself."""
-    with _SHARED_LOCK:
-        while _SHARED:
-            key, monitor = _SHARED.popitem()
-            if key.startswith(f"{os.getpid()} "):
-                monitor.close()
-
-
-def _forget_after_fork() -> None:
-    """A forked process has no sampling thread and opens meters of its own."""
-    global _SHARED_LOCK  # noqa: PLW0603 - the inherited one may be held by a thread that is gone
-    _SHARED_LOCK = threading.Lock()
-    _SHARED.clear()
-
-
-atexit.register(close_shared)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
-
-
 class Measuring:
     """A block of code that is being measured, or has been; made by `measure`.
 
@@ -604,3 +575,41 @@ def _synchronised() -> list[str]:
     except Exception as error:  # an error of the user's own kernel shows up here first
         return [f"the device could not be synchronised: {str(error).partition(chr(10))[0]}"]
     return []
+
+
+_SHARED: dict[str, Monitor] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_monitor(**options: Unpack[Options]) -> Monitor:
+    """The monitor of this process with these options; opened when it is first asked for.
+
+    Args:
+        options: see `Options`.
+    """
+    key = f"{os.getpid()} {sorted(options.items(), key=lambda item: item[0])!r}"
+    with _SHARED_LOCK:
+        if key not in _SHARED:
+            _SHARED[key] = Monitor(**options)
+        return _SHARED[key]
+
+
+def close_shared() -> None:
+    """Close every shared monitor; at the end of the program it happens by itself."""
+    with _SHARED_LOCK:
+        while _SHARED:
+            key, monitor = _SHARED.popitem()
+            if key.startswith(f"{os.getpid()} "):
+                monitor.close()
+
+
+def _forget_after_fork() -> None:
+    """A forked process has no sampling thread and opens meters of its own."""
+    global _SHARED_LOCK  # noqa: PLW0603 - the inherited one may be held by a thread that is gone
+    _SHARED_LOCK = threading.Lock()
+    _SHARED.clear()
+
+
+atexit.register(close_shared)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -175,10 +175,6 @@ def _forget_after_fork() -> None:
     _INNERMOST.set(None)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
-
-
 @dataclass(frozen=True)
 class Stay:
     """What a process says of its measuring.
@@ -373,3 +369,7 @@ def _started_by(pid: int) -> tuple[int, ...]:
     with suppress(psutil.Error):
         return tuple(process.pid for process in psutil.Process(pid).parents())
     return ()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

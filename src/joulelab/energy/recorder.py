@@ -36,9 +36,9 @@ from joulelab.errors import MeterError
 DEFAULT_INTERVAL_S = 0.1
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 _OF_THE_PROCESS = ("_recorder", "_closing")
-LOOK_S = 1.0
-TOLERANCE = 0.1
-LEAST_TOLERANCE_W = 2.0
+IDLE_LOOK_S = 1.0
+IDLE_TOLERANCE = 0.1
+IDLE_TOLERANCE_W = 2.0
 
 
 class Recorder:
@@ -343,7 +343,7 @@ def _slept_s() -> float:
 
 
 def wait_until_idle(
-    recorder: Recorder, device: str, *, limit_s: float, tolerance: float = TOLERANCE
+    recorder: Recorder, device: str, *, limit_s: float, tolerance: float = IDLE_TOLERANCE
 ) -> bool:
     """Wait until a device is back near the idle power that the recorder remembers.
 
@@ -368,7 +368,7 @@ def wait_until_idle(
     deadline_s = time.monotonic() + limit_s
     while wanted_w:
         window = recorder.open("cooling down")
-        time.sleep(LOOK_S)
+        time.sleep(IDLE_LOOK_S)
         readings = window.close().readings
         above = [
             reading.domain
@@ -376,7 +376,7 @@ def wait_until_idle(
             if reading.domain in wanted_w
             and reading.mean_power_w is not None
             and reading.mean_power_w - wanted_w[reading.domain]
-            > max(LEAST_TOLERANCE_W, tolerance * wanted_w[reading.domain])
+            > max(IDLE_TOLERANCE_W, tolerance * wanted_w[reading.domain])
         ]
         if not above:
             return True

@@ -44,7 +44,7 @@ WORDS = {LINEAR: "linear regression", KERNEL: "kernel regression"}
 TDP, GREEN = "TDP x time", "Green Algorithms"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What one method says of a training.
 
@@ -60,8 +60,8 @@ class Estimate:
 
     method: str
     energy_j: float
-    low_j: float | None
-    high_j: float | None
+    low_j: float | None = None
+    high_j: float | None = None
     duration_s: float
     mape: float | None
 
@@ -188,19 +188,19 @@ def predict_before(
     asked = pd.DataFrame([features])
     stored = stored_runs(selection.runs)
     learnt = learn(stored) if stored.enough else None
-    rows = _rows(learnt, asked)
-    taken = learnt.regression.method[0] if learnt else None
-    best = rows.get(learnt.regression.method[1]) if learnt else None
-    if duration_s is not None:
-        between: tuple[float | None, ...] = (duration_s, None, None)
-    elif best is not None:
-        between = (best.duration_s, best.duration_low_s, best.duration_high_s)
-    else:
-        between = (None, None, None)
-    estimates = [_regressed(method, row, learnt, taken) for method, row in rows.items()]
-    if between[0] is not None and power is not None:
+    rows: dict[str, Row] = {}
+    estimates: list[Estimate] = []
+    taken = low_s = high_s = None
+    if learnt is not None:
+        rows = {method: learnt.predict(asked, method)[0] for method in learnt.mape}
+        estimates = _regressed(learnt, rows)
+        taken, by_duration = learnt.regression.method
+        if duration_s is None:
+            best = rows[by_duration]
+            duration_s, low_s, high_s = best.duration_s, best.duration_low_s, best.duration_high_s
+    if duration_s is not None and power is not None:
         memory_gb = selection.hardware.memory_gb or request.memory().total / 1e9
-        estimates += _formulas(power, usage, memory_gb, between[0], learnt)
+        estimates += _formulas(power, usage, memory_gb, duration_s, learnt)
     return BeforePrediction(
         request=request,
         flops=features["flops"],
@@ -209,9 +209,9 @@ def predict_before(
         stored=stored,
         estimates=tuple(estimates),
         taken=WORDS[taken] if taken else None,
-        duration_s=between[0],
-        duration_low_s=between[1],
-        duration_high_s=between[2],
+        duration_s=duration_s,
+        duration_low_s=low_s,
+        duration_high_s=high_s,
         outside=rows[taken].outside if taken else (),
         seen=_seen(stored, features),
         power=power,
@@ -227,23 +227,20 @@ def too_few(stored: StoredRuns) -> str:
     return f"{stored.groups} {have} too few for a regression; it takes {FEWEST_GROUPS}"
 
 
-def _rows(learnt: Learnt | None, asked: pd.DataFrame) -> dict[str, Row]:
-    if learnt is None:
-        return {}
-    return {method: learnt.predict(asked, method)[0] for method in learnt.mape}
-
-
-def _regressed(method: str, row: Row, learnt: Learnt | None, taken: str | None) -> Estimate:
+def _regressed(learnt: Learnt, rows: Mapping[str, Row]) -> list[Estimate]:
     """The interval is that of the method that is taken; the other one has none."""
-    mine = method == taken
-    return Estimate(
-        WORDS[method],
-        row.energy_j,
-        row.energy_low_j if mine else None,
-        row.energy_high_j if mine else None,
-        row.duration_s,
-        learnt.mape[method][0] if learnt else None,
-    )
+    taken = learnt.regression.method[0]
+    return [
+        Estimate(
+            method=WORDS[method],
+            energy_j=row.energy_j,
+            low_j=row.energy_low_j if method == taken else None,
+            high_j=row.energy_high_j if method == taken else None,
+            duration_s=row.duration_s,
+            mape=learnt.mape[method][0],
+        )
+        for method, row in rows.items()
+    ]
 
 
 def _formulas(
@@ -255,12 +252,10 @@ def _formulas(
     }
     return [
         Estimate(
-            name,
-            energy_j,
-            None,
-            None,
-            duration_s,
-            learnt.baseline_mape(energy_j / duration_s) if learnt else None,
+            method=name,
+            energy_j=energy_j,
+            duration_s=duration_s,
+            mape=learnt.baseline_mape(energy_j / duration_s) if learnt else None,
         )
         for name, energy_j in energies_j.items()
     ]

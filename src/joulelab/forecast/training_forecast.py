@@ -172,7 +172,7 @@ class TrainingForecast:
             MeterError: it has not ended.
         """
         if self._result is None:
-            raise MeterError(f"the training {self.label!r} has not ended", "leave the block first")
+            raise self._not_ended()
         return self._result
 
     @property
@@ -183,8 +183,11 @@ class TrainingForecast:
             MeterError: it has not ended.
         """
         if self._whole is None or self._result is None:
-            raise MeterError(f"the training {self.label!r} has not ended", "leave the block first")
+            raise self._not_ended()
         return self._whole.result
+
+    def _not_ended(self) -> MeterError:
+        return MeterError(f"the training {self.label!r} has not ended", "leave the block first")
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the meters.

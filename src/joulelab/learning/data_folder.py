@@ -126,7 +126,6 @@ def _remove_empty_folders(folder: Path, present: set[Path]) -> None:
     if not folder.is_dir():
         return
     for entry in set(folder.iterdir()) - present:
-        inner = [path for path in entry.rglob("*") if path.is_dir()] if entry.is_dir() else []
-        for path in sorted([entry, *inner], reverse=True):
+        for path in sorted([entry, *entry.rglob("*")], reverse=True):
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()

@@ -338,15 +338,11 @@ def _check_in_one_place(folder: Path, files: Sequence[Path]) -> None:
     """Refuse ``train-0.parquet`` beside ``train/0000.parquet``: mostly the same images twice."""
     above = {_named(file.relative_to(folder).parent.as_posix()) is None for file in files}
     if len(above) > 1:
+        first_of_each = {file.parent: file.relative_to(folder) for file in reversed(files)}
         raise DatasetError(
-            f"{folder} has the same part in two places: {_some(_first_of_each(folder, files))}",
+            f"{folder} has the same part in two places: {_some(sorted(first_of_each.values()))}",
             "keep one of them",
         )
-
-
-def _first_of_each(folder: Path, files: Sequence[Path]) -> list[Path]:
-    by_folder = {file.parent: file.relative_to(folder) for file in reversed(files)}
-    return sorted(by_folder.values())
 
 
 def _check_complete(files: Sequence[Path]) -> None:

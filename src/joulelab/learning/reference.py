@@ -133,7 +133,10 @@ def _train_one(
             member.seed,
             reshuffle_each_epoch=protocol.reshuffle_each_epoch,
         )
-        draws = _draws(protocol, placed, member.seed)
+        draws = None
+        if protocol.augmentation is not None:
+            size = (images.shape.height, images.shape.width)
+            draws = AugmentationDraws(protocol.augmentation, len(placed.train), size, member.seed)
         losses: list[Tensor] = []
         steps = 0
         for epoch in range(1, task.epochs + 1):
@@ -161,14 +164,6 @@ def _train_one(
         precision=Precision.FP32 if device.type == "cpu" else Precision.TORCH_DEFAULT,
         parameters_total=sum(one.numel() for one in network.parameters()),
     )
-
-
-def _draws(protocol: Protocol, placed: PlacedImages, seed: int) -> AugmentationDraws | None:
-    if protocol.augmentation is None:
-        return None
-    shape = placed.images.shape
-    size = (shape.height, shape.width)
-    return AugmentationDraws(protocol.augmentation, len(placed.train), size, seed)
 
 
 def _train_epoch(

@@ -265,17 +265,3 @@ class _Sending:
     def _look(self) -> None:
         if self.begun == len(self._requests) and not self.under_way and not self._finished.done():
             self._finished.set_result(None)
-
-
-def draw(count: int, choices: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Which of several requests each one is.
-
-    Args:
-        count: how many are drawn.
-        choices: how many there are.
-        rng: the same generator draws the same.
-
-    Returns:
-        (count,) numbers from 0 to ``choices - 1``.
-    """
-    return rng.integers(choices, size=count)

@@ -68,9 +68,9 @@ def check_strategy(
     for where, space in spaces.items():
         for what, score in (
             ("", _smooth),
-            (" without any score", _no_score),
+            (" without any score", lambda number, values: None),
             (" with every other score missing", _every_other_score),
-            (" with equal scores", _equal_scores),
+            (" with equal scores", lambda number, values: 0.5),
         ):
             history = _run(make, space, seed, rounds, score, where + what)
             again = _run(make, space, seed, rounds, score, where + what)
@@ -151,16 +151,8 @@ def _smooth(number: int, values: Mapping[str, Value]) -> float:
     return math.exp(-sum((value - 0.3) ** 2 for value in numbers)) + 0.01 * math.sin(number)
 
 
-def _no_score(number: int, values: Mapping[str, Value]) -> None:
-    return None
-
-
 def _every_other_score(number: int, values: Mapping[str, Value]) -> float | None:
     return _smooth(number, values) if number % 2 else None
-
-
-def _equal_scores(number: int, values: Mapping[str, Value]) -> float:
-    return 0.5
 
 
 def _require(holds: bool, message: str) -> None:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from joulelab.energy.carbon.intensity import IntensitySeries
 from joulelab.errors import UsageError
-from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S
+from joulelab.tabular.moments import YEAR_2000_S, YEAR_2100_S, read_moments
 from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
 from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
 
@@ -122,8 +122,6 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         UsageError: the file cannot be read, has no such columns, has a row that cannot be right, or
             values that cannot be in the unit; the message has the line.
     """
-    from joulelab.tabular.moments import read_moments  # needs numpy
-
     content = read_bytes(path, UsageError)
     table, about = _table(path, content)
     table = with_dates(table)

@@ -9,6 +9,12 @@ machine (`WORDS`), a number tells which of several. What is left is a label of s
     manner     instant, average, mean       ways to say the same: the first that has numbers counts
     label      node1                        columns that differ in it are of different things
 
+Channels of one recording may overlap: each joule of them counts once (`without_overlaps`)::
+
+    total 40 W    cpu:0 40 W    gpu:0 0 W throughout      gpu:0 is not there; cpu:0 is within total
+    power 100 W   cpu 40 W      gpu 60 W                  power is the total of both: their sum says
+    gpu:0 row     cpu 50 W      gpu:1 row  cpu 50 W       cpu:0 stands in all rows, and is read once
+
 What is a limit, a maximum or a share is not power. Parts that contain others (package and cores, a
 total and what it is the total of) say so, and no sum has both.
 """

@@ -65,19 +65,15 @@ def libraries_set_to(precision: str, device: torch.device) -> Iterator[None]:
 @functools.cache
 def processor() -> str:
     """Model and instruction sets."""
-    lines = [line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features"))]
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        text = ""
+    kept = ("model name", "flags", "Features")
+    lines = sorted({line for line in text.splitlines() if line.startswith(kept)})
     return "\n".join(lines) or f"{platform.machine()} {platform.processor()}"
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself; False where that cannot be found out."""
+    """Whether the processor multiplies bfloat16 itself; False where that cannot be found out."""
     return not _BF16.isdisjoint(processor().split())
-
-
-def _cpuinfo() -> list[str]:
-    """The lines about the processors, each once."""
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
-    except OSError:
-        return []
-    return sorted(set(text.splitlines()))

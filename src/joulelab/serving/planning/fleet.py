@@ -17,7 +17,7 @@ then looks whether more of them need less after all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil, floor, isfinite
 from typing import Any
 
@@ -191,26 +191,18 @@ def fleet(
     return replace(found, baseline=before)
 
 
+@dataclass
 class _Search:
     """Fleets of one kind by their number of replicas; each number is tried once."""
 
-    def __init__(
-        self,
-        costs: BatchCosts,
-        arrivals: ArrivalProcess,
-        limit: ResponseLimit,
-        policies: Sequence[Policy],
-        site: Site,
-        trials: Trials,
-    ) -> None:
-        self._costs = costs
-        self._arrivals = arrivals
-        self._limit = limit
-        self._policies = policies
-        self._site = site
-        self._trials = trials
-        self._tried: dict[int, Fleet | None] = {}
-        self._quickest: Outcome | None = None
+    costs: BatchCosts
+    arrivals: ArrivalProcess
+    limit: ResponseLimit
+    policies: Sequence[Policy]
+    site: Site
+    trials: Trials
+    _tried: dict[int, Fleet | None] = field(default_factory=dict)
+    _quickest: Outcome | None = None
 
     def fewest_watts(self) -> Fleet:
         """The fleet that holds the limit with the least power; without energies, the smallest."""
@@ -227,18 +219,18 @@ class _Search:
         It is taken for granted that more of them hold it too; where some do not, what is found is
         a fleet that holds the limit all the same.
         """
-        rate_per_s = self._arrivals.rate_per_s
-        answered_per_s = max(most_per_s(policy, self._costs) for policy in self._policies)
+        rate_per_s = self.arrivals.rate_per_s
+        answered_per_s = max(most_per_s(policy, self.costs) for policy in self.policies)
         least = floor(rate_per_s / answered_per_s) + 1
         too_few, enough = least - 1, None
-        for factor in _GROWTH if min(self._costs.seconds) <= self._limit.seconds else ():
+        for factor in _GROWTH if min(self.costs.seconds) <= self.limit.seconds else ():
             enough = self._at(ceil(factor * least))
             if enough is not None:
                 break
             too_few = ceil(factor * least)
         if enough is None:
             raise UsageError(
-                f"no number of replicas keeps {self._limit}: {self._why_not()}",
+                f"no number of replicas keeps {self.limit}: {self._why_not()}",
                 "allow more time, or serve a faster model",
             )
         while enough.replicas - too_few > max(1, floor(_CLOSE * enough.replicas)):
@@ -257,26 +249,26 @@ class _Search:
         return self._tried[replicas]
 
     def _try(self, replicas: int) -> Fleet | None:
-        share_per_s = self._arrivals.rate_per_s / replicas
-        able = [one for one in self._policies if most_per_s(one, self._costs) > share_per_s]
-        requests = requests_in_window(self._arrivals, self._limit, self._trials)
-        share, remark = thinned(self._arrivals, replicas, requests)
-        comparison = Comparison(able, self._costs, share, self._limit, self._trials)
+        share_per_s = self.arrivals.rate_per_s / replicas
+        able = [one for one in self.policies if most_per_s(one, self.costs) > share_per_s]
+        requests = requests_in_window(self.arrivals, self.limit, self.trials)
+        share, remark = thinned(self.arrivals, replicas, requests)
+        comparison = Comparison(able, self.costs, share, self.limit, self.trials)
         # So many replicas have one idle power, whichever policy they follow.
-        best, _ = comparison.choose("time" if self._costs.joules is None else "net")
+        best, _ = comparison.choose("time" if self.costs.joules is None else "net")
         reached = [one for one in (self._quickest, *comparison.outcomes) if one is not None]
         self._quickest = min(reached, key=lambda one: one.response_s, default=None)
         if best is None:
             return None
         told = (*comparison.remarks, *([remark] if remark else []))
-        idle_w = self._costs.idle_w
-        return Fleet(self._arrivals.rate_per_s, replicas, best, idle_w, self._site, told)
+        idle_w = self.costs.idle_w
+        return Fleet(self.arrivals.rate_per_s, replicas, best, idle_w, self.site, told)
 
     def _why_not(self) -> str:
         if self._quickest is None:
-            return f"a batch takes {duration(min(self._costs.seconds))} at least"
+            return f"a batch takes {duration(min(self.costs.seconds))} at least"
         return (
             f"up to {max(self._tried):,} were tried, and the quickest policy, "
             f"{self._quickest.policy} at {significant(self._quickest.offered_per_s)}/s each, has "
-            f"{self._limit.name} {duration(self._quickest.response_s)}"
+            f"{self.limit.name} {duration(self._quickest.response_s)}"
         )

@@ -20,7 +20,7 @@ from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec, load_spec
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent / "study"
 BATCHING = {
     "kind": "batching",
     "models": ["served_models:sums"],
