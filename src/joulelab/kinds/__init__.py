@@ -1,1 +1,1 @@
-"""One module for each kind of experiment."""
+"""The shipped kinds of experiment: a module each, and what trainings, and inference, share."""

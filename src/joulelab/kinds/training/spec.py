@@ -1,4 +1,11 @@
-"""The keys of a study file that trains."""
+"""What experiments that train have in common, and those that search hyperparameters as well.
+
+::
+
+    TrainingKeys              keys of the whole study file: data set, epochs, engine ...
+    TrainingConfiguration     network, data set, fixed hyperparameters: each repetition by itself
+      SearchingConfiguration  and a strategy, which proposes rounds: the repetitions of one together
+"""
 
 from __future__ import annotations
 
