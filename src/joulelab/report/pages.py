@@ -323,7 +323,8 @@ def _experiment_section(
     else:
         # What stands at the top of the page need not be there twice.
         lead = report.lead if experiment is leading else ()
-        rest = [one for one in report.contents if one not in lead]
+        there = [one for one in lead if not isinstance(one.shown(experiment), Omitted)]
+        rest = [one for one in report.contents if one not in there]
         parts += [_named(experiment.name, one) for one in _joined(shown(rest, experiment))]
     return Section(f"Experiment {experiment.title}", parts)
 
