@@ -97,12 +97,12 @@ class CallWorkload(Workload):
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, self._job(one, seed))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[_name(one)] = self._estimate(outcome, took_s)
+            estimates[one.title] = self._estimate(outcome, took_s)
         mean_s = statistics.fmean(one.duration_s for one in estimates.values())
         for one in configurations:
-            estimates.setdefault(_name(one), Estimate.unknown(mean_s))
+            estimates.setdefault(one.title, Estimate.unknown(mean_s))
         return Prediction(
-            {one.key: _name(one) for one in configurations}, estimates, ASSUMED_SCATTER
+            {one.key: one.title for one in configurations}, estimates, ASSUMED_SCATTER
         )
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
@@ -122,8 +122,7 @@ class CallWorkload(Workload):
         return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
 
     def _job(self, one: Configuration, seed: int) -> CallJob:
-        label = f"{one.experiment}: {one.name}"
-        return CallJob(label, self.session.device.name, self.session.threads, one.levels, seed)
+        return CallJob(one.title, self.session.device.name, self.session.threads, one.levels, seed)
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,3 @@ def _rows(outcome: Outcome[dict[str, Number]]) -> list[Row]:
     accuracy = values.pop(ACCURACY, None)
     metrics = {"flops_reason": NOT_COUNTED, "values": values}
     return [{"accuracy": accuracy, "metrics": json.dumps(metrics)}]
-
-
-def _name(one: Configuration) -> str:
-    return f"{one.experiment}: {one.name}"

@@ -185,7 +185,7 @@ def check_memory(one: Configuration, needed: int) -> None:
     limits = load_limits()
     if needed > limits.memory_gb * GB:
         raise SpecError(
-            f"{one.experiment}: {one.name} needs {_many(needed // GB)} GB of memory at least; the "
+            f"{one.title} needs {_many(needed // GB)} GB of memory at least; the "
             f"limit is {limits.memory_gb:,.1f} GB",
             f"take smaller batches, images or networks, or {limits.raised('memory_gb')}",
         )
