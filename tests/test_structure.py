@@ -40,6 +40,7 @@ ROOT_MODULES = {
     "files",
     "formats",
     "image_limit",
+    "lazy",
     "plain",
     "registry",
     "settings",

@@ -24,7 +24,7 @@ from joulelab.study.study_file import check_spec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_kind.py"
 RUNS = 6
-SECOND = 'noun, seconds = "sorting", 1.0'
+SECOND = "seconds = 1.0"
 STUDY = """
 plugins = ["own_kind.py"]
 

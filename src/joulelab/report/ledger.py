@@ -11,7 +11,7 @@ from joulelab import formats
 from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, table, words
 from joulelab.present.axes import Axis
-from joulelab.present.bars import stacked_bars
+from joulelab.present.bar_plots import stacked_bars
 from joulelab.present.parts import Row, Tone
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.study.results import Results

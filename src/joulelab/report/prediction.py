@@ -22,7 +22,7 @@ from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
 from joulelab.present.axes import Axis, Reference
 from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import BLUE, VERMILLION, Look
 from joulelab.report.ledger import ReportedStudy
 from joulelab.study.predicted_runs import predicted_runs

@@ -22,7 +22,7 @@ from joulelab.analysis.frames import ENERGY
 from joulelab.analysis.ranking import Ranking, rank_treatments
 from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
 from joulelab.present.axes import Axis
-from joulelab.present.curves import curves
+from joulelab.present.curve_plot import curves
 from joulelab.present.parts import Width
 from joulelab.present.ranks import critical_difference_figure
 from joulelab.report.effects import RESAMPLES, SIGNIFICANT_P, STRATEGY, sentence

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from joulelab.errors import quoted
 from joulelab.study.design import Configuration, Level, derive_seed
 from joulelab.study.executor import Executor, Job, Outcome, Progress
+from joulelab.study.kind import kinds
 from joulelab.study.plan import Group
 from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
@@ -49,9 +50,6 @@ class CallWorkload(Workload):
 
     uses_gpu: ClassVar[bool] = False
 
-    noun: ClassVar[str] = "run"
-    """What a run is called, in plans and in the ledger."""
-
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._executor = session.executor(partial(_CallExecutor, self.prepare))
@@ -75,7 +73,7 @@ class CallWorkload(Workload):
         several = "s" * (len(configurations) != 1)
         return WorkloadSummary(
             means=f"called on {self.session.device.name}",
-            noun=self.noun,
+            noun=_noun(configurations[0]),
             extent=f"of {len(configurations):,} configuration{several}",
             basis="one call of each configuration, as long as time allows",
         )
@@ -109,7 +107,7 @@ class CallWorkload(Workload):
         """Call the function for each run."""
         for run in pending:
             job = self._job(group.configuration, run.seed)
-            recorder.attempt(self.noun, self._executor, job, [run], _rows)
+            recorder.attempt(_noun(group.configuration), self._executor, job, [run], _rows)
 
     def _estimate(self, outcome: Outcome[dict[str, Number]], took_s: float) -> Estimate:
         duration_s = outcome.measurement.duration_s
@@ -185,3 +183,8 @@ def _rows(outcome: Outcome[dict[str, Number]]) -> list[Row]:
     accuracy = values.pop(ACCURACY, None)
     metrics = {"flops_reason": NOT_COUNTED, "values": values}
     return [{"accuracy": accuracy, "metrics": json.dumps(metrics)}]
+
+
+def _noun(one: Configuration) -> str:
+    """What a run of its kind is called."""
+    return kinds.get(one.kind).spec.noun

@@ -49,6 +49,9 @@ class ExperimentSpec(BaseModel, ABC):
     data_keys: ClassVar[frozenset[str]] = frozenset()
     """Keys whose values name data and never code, even where they contain a colon."""
 
+    noun: ClassVar[str] = "run"
+    """What one run is called in plans, in the ledger and in reports."""
+
     kind: str
     repetitions: Count
     exclude: list[dict[str, Level]] = Field(default_factory=list)
@@ -191,6 +194,10 @@ kinds: Registry[Kind] = Registry(
         ),
     },
 )
+
+
+register = kinds.register
+"""Registers a kind from outside: ``register("name")(Kind(...))``."""
 
 
 def kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked data

@@ -180,6 +180,8 @@ class InferenceSpec(ExperimentSpec):
             data set by name.
     """
 
+    noun: ClassVar[str] = "window"
+
     data_keys: ClassVar[frozenset[str]] = frozenset({"images", "arrivals"})
 
     models: Annotated[list[str], Field(min_length=1)]

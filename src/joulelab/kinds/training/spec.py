@@ -176,6 +176,8 @@ class TrainingExperimentSpec(ExperimentSpec):
         fixed: hyperparameters that are not searched; PyTorch's defaults where not given.
     """
 
+    noun: ClassVar[str] = "training"
+
     study_keys: ClassVar[type[BaseModel]] = TrainingKeys
 
     fixed: dict[str, float] = Field(default_factory=dict)

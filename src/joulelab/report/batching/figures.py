@@ -16,11 +16,11 @@ from joulelab.analysis.batching import fixed_size, response_column
 from joulelab.analysis.trade_off import undominated
 from joulelab.present import Figure, Unavailable, figure, once_each
 from joulelab.present.axes import Axis, Reference, time_tick
-from joulelab.present.bars import share_bars
-from joulelab.present.curves import curves
+from joulelab.present.bar_plots import share_bars
+from joulelab.present.curve_plot import curves
 from joulelab.present.panels import Panel
 from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import BLUE, DOTTED, GREY, INK, SOLID, Look, looks
 from joulelab.report.batching.runs import (
     arrivals_name,

@@ -14,7 +14,7 @@ from joulelab.present import Figure, Unavailable, figure
 from joulelab.present.axes import Axis, Floats, Reference, percent_tick, year_tick
 from joulelab.present.panels import Panel
 from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import BLUE, GREY, SOLID, VERMILLION, Look, shades
 from joulelab.report.experiment import Experiment
 from joulelab.report.timeline.findings import timeline_findings
