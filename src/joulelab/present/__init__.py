@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from joulelab.lazy import importer
-from joulelab.present.declared import Declared, Unavailable, figure, once_each, shown, table
+from joulelab.present.declared import (
+    Declared,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    shown,
+    table,
+)
 from joulelab.present.parts import (
     Column,
     Facts,
@@ -46,11 +53,11 @@ __all__ = [
     "Table",
     "Unavailable",
     "View",
+    "cached_per_subject",
     "curves",
     "figure",
     "histogram",
     "intervals",
-    "once_each",
     "scatter",
     "shown",
     "stacked_bars",

@@ -12,7 +12,16 @@ from joulelab.analysis.assumptions import normality, qq
 from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.trade_off import Clusters, clusters, pareto
 from joulelab.analysis.variation import summarise_variation, variation
-from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present import (
+    Column,
+    Figure,
+    Table,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    table,
+    words,
+)
 from joulelab.present.axes import Axis, Reference, percent_tick
 from joulelab.present.bar_plots import histogram
 from joulelab.present.interval_plot import intervals
@@ -69,7 +78,7 @@ def increases(experiment: Experiment) -> Table:
     return Table(rows, columns, note)
 
 
-@once_each
+@cached_per_subject
 def found_clusters(experiment: Experiment) -> Clusters:
     """E- and E+ by the factor that moves the energy most.
 

@@ -10,7 +10,16 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.coupling import MOST, Coupling, coupling
-from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present import (
+    Column,
+    Figure,
+    Table,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    table,
+    words,
+)
 from joulelab.present.axes import Axis, Reference, percent_tick, tenfold
 from joulelab.present.interval_plot import intervals
 from joulelab.present.scatter_plot import scatter
@@ -203,7 +212,7 @@ def _flops_words(raw: pd.DataFrame) -> str:
     return said
 
 
-@once_each
+@cached_per_subject
 def _coupling(experiment: Experiment) -> Coupling:
     """Time and energy of the configurations.
 

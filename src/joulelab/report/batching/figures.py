@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size, response_column
 from joulelab.analysis.trade_off import undominated
-from joulelab.present import Figure, Unavailable, figure, once_each
+from joulelab.present import Figure, Unavailable, cached_per_subject, figure
 from joulelab.present.axes import Axis, Reference, time_tick
 from joulelab.present.bar_plots import share_bars
 from joulelab.present.curve_plot import curves
@@ -170,7 +170,7 @@ def batch_distribution(experiment: Experiment) -> Figure:
     return Figure(draw, note, f"Histograms of batches. {'; '.join(said)}.")
 
 
-@once_each
+@cached_per_subject
 def cell_points(experiment: Experiment) -> pd.DataFrame:
     """The cells as the figures show them.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from joulelab import formats
-from joulelab.present import Figure, Table, Unavailable, figure, once_each, table
+from joulelab.present import Figure, Table, Unavailable, cached_per_subject, figure, table
 from joulelab.report.experiment import Experiment
 from joulelab.report.places import (
     CONFIGURATION,
@@ -53,7 +53,7 @@ class AskedPlaces:
     unknown: tuple[str, ...]
 
 
-@once_each
+@cached_per_subject
 def asked_places(experiment: Experiment) -> AskedPlaces | None:
     """The places in the experiment's table of the study file; ``None`` where it names none."""
     table = experiment.table
