@@ -16,9 +16,9 @@ from tiny_study import TINY
 from joulelab.errors import SpecError, UsageError
 from joulelab.registry import load_plugin
 from joulelab.study.design import Factor
-from joulelab.study.kind import ExperimentSpec, Kind, kinds
 from joulelab.study.plan import make_plan
 from joulelab.study.results import Results
+from joulelab.study.spec import ExperimentSpec, Kind, kinds
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
 

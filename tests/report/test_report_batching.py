@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.pictures import Picture
+from joulelab.report.tables import Omitted, Table
+from joulelab.report.text import print_table
 from rich.console import Console
 from scipy import stats
 from served_study import served
@@ -19,9 +22,6 @@ from joulelab.report.batching import tables as batching
 from joulelab.report.batching.findings import batching_findings
 from joulelab.report.batching.runs import histogram, ordinal, rate
 from joulelab.report.experiment import energy_basis, experiments
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import print_table
 from joulelab.serving.results import Served
 from joulelab.serving.summary import batch_histogram, summary
 

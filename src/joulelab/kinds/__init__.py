@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from joulelab.report.report import Report, sentences
     from joulelab.study.call_workload import Call, CallWorkload
     from joulelab.study.design import Configuration, Factor, Level
-    from joulelab.study.kind import ExperimentSpec, Kind, kinds, register
+    from joulelab.study.spec import ExperimentSpec, Kind, kinds, register
     from joulelab.study.workload import Workload
 
 __all__ = [
@@ -42,15 +42,15 @@ __getattr__ = importer(
         "CallWorkload": "joulelab.study.call_workload",
         "Configuration": "joulelab.study.design",
         "Experiment": "joulelab.report.experiment",
-        "ExperimentSpec": "joulelab.study.kind",
+        "ExperimentSpec": "joulelab.study.spec",
         "Factor": "joulelab.study.design",
-        "Kind": "joulelab.study.kind",
+        "Kind": "joulelab.study.spec",
         "Level": "joulelab.study.design",
         "Report": "joulelab.report.report",
         "Workload": "joulelab.study.workload",
         "energy_column": "joulelab.report.experiment",
-        "kinds": "joulelab.study.kind",
-        "register": "joulelab.study.kind",
+        "kinds": "joulelab.study.spec",
+        "register": "joulelab.study.spec",
         "sentences": "joulelab.report.report",
     },
 )

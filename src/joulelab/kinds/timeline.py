@@ -15,8 +15,7 @@ from pydantic import Field, field_validator
 from joulelab.kinds.inference.spec import BatchConfiguration, ImagesSetting, InferenceSpec
 from joulelab.learning.zoo import representatives
 from joulelab.study.design import Factor, Level
-from joulelab.study.kind import Count, Kind
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import unique
 
 

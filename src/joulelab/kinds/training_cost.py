@@ -23,8 +23,7 @@ from joulelab.kinds.training.spec import (
 from joulelab.learning.networks import TORCHVISION
 from joulelab.learning.zoo import network_source
 from joulelab.study.design import Factor, Level
-from joulelab.study.kind import Kind, located_path
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Kind, StudySpec, located_path
 from joulelab.study.validation import as_value_error, names_are_free, unique
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"

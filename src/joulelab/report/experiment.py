@@ -16,8 +16,8 @@ from joulelab.analysis.observations import observations
 from joulelab.energy.reading import Status
 from joulelab.errors import PluginError, UnknownNameError
 from joulelab.present import Unavailable
-from joulelab.study.kind import kinds
 from joulelab.study.results import Results
+from joulelab.study.spec import kinds
 from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")

@@ -6,7 +6,7 @@ from joulelab.errors import PluginError, UnknownNameError
 from joulelab.report import effects, energy
 from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report
-from joulelab.study.kind import kinds
+from joulelab.study.spec import kinds
 
 GENERAL = Report(
     contents=(

@@ -24,13 +24,14 @@ from typing import Any, ClassVar
 from joulelab.errors import quoted
 from joulelab.study.design import Configuration, Level, derive_seed
 from joulelab.study.executor import Executor, Job, Outcome, Progress
-from joulelab.study.kind import kinds
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
 from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
+from joulelab.study.spec import kinds
 from joulelab.study.store import PlannedRun
-from joulelab.study.workload import Workload, WorkloadSummary
+from joulelab.study.workload import Workload
 
 BRIEF_S = 10.0
 """Time for timing calls at the beginning of a run, where predicting is not the purpose."""

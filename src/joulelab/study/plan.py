@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
 from joulelab.study.design import Configuration, Place, block_order, derive_seed, full_factorial
-from joulelab.study.kind import ExperimentSpec
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
 DONE = {"finished", "failed"}

@@ -15,8 +15,8 @@ from joulelab.kinds.inference.models import CROP, RESIZE, Model
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
 from joulelab.study.design import Configuration
-from joulelab.study.kind import ExperimentSpec, located_path
 from joulelab.study.miniature import LEAST_REPETITIONS, IsSet, miniature, thinned_count
+from joulelab.study.spec import ExperimentSpec, located_path
 from joulelab.study.validation import unique
 
 Task = ServingTask | BatchTask

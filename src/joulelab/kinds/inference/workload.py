@@ -33,13 +33,14 @@ from joulelab.serving.summary import (
 from joulelab.serving.tasks import ServingTask
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Workload, WorkloadSummary
+from joulelab.study.workload import Workload
 
 KIND = "serving"
 """Of its entries in the ledger."""

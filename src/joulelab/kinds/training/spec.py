@@ -23,8 +23,7 @@ from joulelab.learning.engine import engines as known_engines
 from joulelab.learning.images import datasets, split_settings
 from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.study.design import Configuration, Level, Place
-from joulelab.study.kind import Count, ExperimentSpec
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Count, ExperimentSpec, StudySpec
 from joulelab.study.validation import as_value_error, known
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import Strategy, strategies

@@ -37,13 +37,14 @@ from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo import RANDOM
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group, check_memory
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Workload, WorkloadSummary
+from joulelab.study.workload import Workload
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
