@@ -83,5 +83,5 @@ class ArchitectureSpec(SearchingExperimentSpec):
 ARCHITECTURE = Kind(
     ArchitectureSpec,
     "joulelab.kinds.training.workload:TrainingWorkload",
-    "joulelab.report.training:ARCHITECTURE",
+    "joulelab.kinds.training.report:ARCHITECTURE",
 )

@@ -92,5 +92,5 @@ class TuningSpec(SearchingExperimentSpec):
 TUNING = Kind(
     TuningSpec,
     "joulelab.kinds.training.workload:TrainingWorkload",
-    "joulelab.report.training:TUNING",
+    "joulelab.kinds.training.report:TUNING",
 )

@@ -286,15 +286,15 @@ kinds: Registry[Kind] = Registry(
             "a full factorial design over a network's layers: which layer costs what?",
         ),
         "training-cost": (
-            "joulelab.kinds.training_cost:TRAINING_COST",
+            "joulelab.kinds.training_cost.spec:TRAINING_COST",
             "networks x frozen or trained x data sets: what does a training cost, and where?",
         ),
         "batching": (
-            "joulelab.kinds.batching:BATCHING",
+            "joulelab.kinds.batching.spec:BATCHING",
             "models x batching policies x arrival processes: how should a server batch?",
         ),
         "timeline": (
-            "joulelab.kinds.timeline:TIMELINE",
+            "joulelab.kinds.timeline.spec:TIMELINE",
             "networks by year x batch sizes: what does an image cost, and what is it worth?",
         ),
     },

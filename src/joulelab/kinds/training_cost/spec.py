@@ -175,5 +175,5 @@ def _located(place: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
 TRAINING_COST = Kind(
     TrainingCostSpec,
     "joulelab.kinds.training.workload:TrainingWorkload",
-    "joulelab.report.training_cost.report:TRAINING_COST",
+    "joulelab.kinds.training_cost.report:TRAINING_COST",
 )

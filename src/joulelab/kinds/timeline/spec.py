@@ -67,5 +67,5 @@ class TimelineSpec(InferenceSpec):
 TIMELINE = Kind(
     TimelineSpec,
     "joulelab.kinds.inference.workload:InferenceWorkload",
-    "joulelab.report.timeline.report:TIMELINE",
+    "joulelab.kinds.timeline.report:TIMELINE",
 )

@@ -147,5 +147,5 @@ def _located_trace(text: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked 
 BATCHING = Kind(
     BatchingSpec,
     "joulelab.kinds.inference.workload:InferenceWorkload",
-    "joulelab.report.batching.report:BATCHING",
+    "joulelab.kinds.batching.report:BATCHING",
 )

@@ -12,6 +12,13 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from joulelab import formats
+from joulelab.kinds.training_cost.configurations import (
+    BASE,
+    DATASET,
+    NETWORK,
+    short_datasets,
+    varied,
+)
 from joulelab.present import Figure, Table, Unavailable, cached_per_subject, figure, table
 from joulelab.report.experiment import Experiment
 from joulelab.report.places import (
@@ -25,13 +32,6 @@ from joulelab.report.places import (
     known_places,
     place_finding,
     place_table,
-)
-from joulelab.report.training_cost.configurations import (
-    BASE,
-    DATASET,
-    NETWORK,
-    short_datasets,
-    varied,
 )
 
 MOST_CONFIGURATIONS = 12

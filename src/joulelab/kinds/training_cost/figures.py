@@ -9,15 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
-from joulelab.present import Figure, Unavailable, figure
-from joulelab.present.axes import Axis, tenfold
-from joulelab.present.interval_plot import intervals
-from joulelab.present.parts import Width
-from joulelab.present.scatter_plot import scatter
-from joulelab.present.style import BLUE, VERMILLION, Look
-from joulelab.report.energy import ACCURACY_AXIS
-from joulelab.report.experiment import Experiment
-from joulelab.report.training_cost.configurations import (
+from joulelab.kinds.training_cost.configurations import (
     BASE,
     DATASET,
     NETWORK,
@@ -26,6 +18,14 @@ from joulelab.report.training_cost.configurations import (
     short_datasets,
     varied,
 )
+from joulelab.present import Figure, Unavailable, figure
+from joulelab.present.axes import Axis, tenfold
+from joulelab.present.interval_plot import intervals
+from joulelab.present.parts import Width
+from joulelab.present.scatter_plot import scatter
+from joulelab.present.style import BLUE, VERMILLION, Look
+from joulelab.report.energy import ACCURACY_AXIS
+from joulelab.report.experiment import Experiment
 
 LOOKS = {"trained base": Look(VERMILLION, "o"), "frozen base": Look(BLUE, "D")}
 
