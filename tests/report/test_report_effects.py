@@ -9,6 +9,7 @@ import pytest
 from reported_study import drawn
 from scipy import stats
 
+from joulelab.kinds.training.report import ARCHITECTURE
 from joulelab.present import latex
 from joulelab.report.effects import (
     FIXED,
@@ -25,7 +26,6 @@ from joulelab.report.experiment import experiment_of_table, experiments
 from joulelab.report.paper_tables import PaperStudies
 from joulelab.report.paper_tables import factor_effects as table_iv
 from joulelab.report.resource_use import time_energy_points
-from joulelab.report.training import ARCHITECTURE
 from shown import bold, reason, seen
 
 LEVELS = [(relu, size) for relu in (False, True) for size in (1, 2, 3, 4, 5)]

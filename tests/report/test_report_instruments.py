@@ -5,9 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from joulelab.report.ledger import ReportedStudy
-from joulelab.report.pages import report_data, write_report
-from shown import reason, seen
 from many_instruments import CODECARBON, GPU_SHARE, changed, read_by_many
 
 from joulelab.errors import UnknownNameError, UsageError
@@ -18,6 +15,9 @@ from joulelab.report.instruments.picture import bland_altman
 from joulelab.report.instruments.readings import read_runs
 from joulelab.report.instruments.section import INSTRUMENTS, instruments_agree
 from joulelab.report.instruments.tables import agreement_table, read_table
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data, write_report
+from shown import reason, seen
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -114,9 +114,7 @@ def test_a_file_that_a_stranger_has_named_is_not_read(file, tmp_path):
     assert f"Nothing is booked at  {tmp_path}/{file}" in unknown
 
 
-def test_whether_a_study_is_the_users_own_is_known_by_its_folder_and_file(
-    finished_study, tmp_path
-):
+def test_whether_a_study_is_the_users_own_is_known_by_its_folder_and_file(finished_study, tmp_path):
     own = finished_study("architecture")
     approve([code_in(own / STUDY)])
     assert [one.own for one in experiments(Results.open(own))] == [True]

@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from reported_study import FakeResults
+
+from joulelab.energy.reading import Status
 from joulelab.present import Table, shown, terminal
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import report_data, study_view, write_report
@@ -16,12 +19,9 @@ from joulelab.report.prediction import (
     prediction_points,
     prediction_quality,
 )
-from shown import reason, seen
-from reported_study import FakeResults
-
-from joulelab.energy.reading import Status
 from joulelab.study.prediction import Estimate, Prediction, record
 from joulelab.study.store import PlannedRun
+from shown import reason, seen
 
 BASIS = "a few steps of each network"
 

@@ -11,13 +11,11 @@ from scipy import stats
 from served_study import served
 
 from joulelab.analysis.batching import MEANS, SUMS, response_column
-from joulelab.present import Table, terminal
-from joulelab.present.style import drawn
-from joulelab.report.batching.figures import batch_distribution, batch_sizes, front
-from joulelab.report.batching.findings import batching_findings
-from joulelab.report.batching.report import BATCHING
-from joulelab.report.batching.runs import histogram, ordinal, rate
-from joulelab.report.batching.tables import (
+from joulelab.kinds.batching.figures import batch_distribution, batch_sizes, front
+from joulelab.kinds.batching.findings import batching_findings
+from joulelab.kinds.batching.report import BATCHING
+from joulelab.kinds.batching.runs import histogram, ordinal, rate
+from joulelab.kinds.batching.tables import (
     chosen_policies,
     energy_effects,
     energy_of_cells,
@@ -27,10 +25,13 @@ from joulelab.report.batching.tables import (
     response_interactions,
     response_of_cells,
 )
+from joulelab.present import Table, terminal
+from joulelab.present.style import drawn
 from joulelab.report.experiment import energy_basis, experiments
 from joulelab.serving.results import Served
 from joulelab.serving.summary import batch_histogram, summary
 from shown import bold, reason, seen
+
 
 def experiment_of(folder, **options):
     return experiments(served(folder, **options))[0]

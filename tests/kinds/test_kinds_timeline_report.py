@@ -4,15 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from joulelab.report.timeline.figures import accuracy_front, over_the_years
 from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
 
 from joulelab.errors import UsageError
+from joulelab.kinds.timeline.figures import accuracy_front, over_the_years
+from joulelab.kinds.timeline.findings import timeline_findings
+from joulelab.kinds.timeline.points import network_points
+from joulelab.kinds.timeline.report import TIMELINE
+from joulelab.kinds.timeline.tables import correlations, distances, networks, trends
 from joulelab.present.style import drawn
-from joulelab.report.timeline.findings import timeline_findings
-from joulelab.report.timeline.points import network_points
-from joulelab.report.timeline.report import TIMELINE
-from joulelab.report.timeline.tables import correlations, distances, networks, trends
 from shown import bold, reason, seen
 
 OFF = "shufflenet_v2_x0_5"

@@ -5,15 +5,12 @@ import pytest
 from reported_study import FakeResults, ledger_of, readings_of, whole
 from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
 
-from joulelab.present import shown, terminal
-from joulelab.report.ledger import ReportedStudy
-from joulelab.report.pages import experiment_tables, write_report
-from joulelab.report.training_cost.configurations import configurations, per_kwh, short_datasets
-from joulelab.report.training_cost.figures import energies, trade_off
-from joulelab.report.training_cost.findings import cost_findings
-from joulelab.report.training_cost.places import emissions_by_place
-from joulelab.report.training_cost.report import TRAINING_COST
-from joulelab.report.training_cost.tables import (
+from joulelab.kinds.training_cost.configurations import configurations, per_kwh, short_datasets
+from joulelab.kinds.training_cost.figures import energies, trade_off
+from joulelab.kinds.training_cost.findings import cost_findings
+from joulelab.kinds.training_cost.places import emissions_by_place
+from joulelab.kinds.training_cost.report import TRAINING_COST
+from joulelab.kinds.training_cost.tables import (
     base_effect,
     bases,
     cost_table,
@@ -23,6 +20,9 @@ from joulelab.report.training_cost.tables import (
     proxies,
     sizes,
 )
+from joulelab.present import shown, terminal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import experiment_tables, write_report
 from shown import reason, seen
 
 PLACES = ["100", "970", "300"]
