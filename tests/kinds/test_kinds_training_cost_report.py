@@ -308,7 +308,7 @@ def test_tables_have_the_short_names_of_data_sets(experiment):
     assert "?channels" not in "".join(line for line in text.splitlines() if line[:5] == "vgg16")
 
 
-def test_the_page_has_the_chapter(tmp_path, undrawn):
+def test_the_page_has_the_chapter(tmp_path, unpictured):
     runs = whole(cost_runs(NETWORKS[:2]), experiment="training-cost", kind="training-cost", round=0)
     runs["run_id"], runs["position"] = [f"run-{n}" for n in range(len(runs))], range(len(runs))
     factors = {"training-cost": ["network", "base", "dataset"]}

@@ -251,7 +251,7 @@ def test_the_figure_shows_every_instrument_and_is_the_same_twice(many):
     assert drawn(figure, "svg") == drawn(picture.draw("screen"), "svg")
 
 
-def test_the_page_and_its_json_have_the_section(many, undrawn):
+def test_the_page_and_its_json_have_the_section(many, unpictured):
     data = json.loads(json.dumps(report_data(ReportedStudy(many))))
     rows = {row["instrument"]: row for row in data["study_tables"]["agreement"]["rows"]}
     assert set(rows) == {"nvml", "rapl", "codecarbon", "estimate"}

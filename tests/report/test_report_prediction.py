@@ -127,7 +127,7 @@ def test_the_sentence_has_both_ranges_and_says_which_held(known):
     assert f"for the {len(known.runs)} runs that finished" in said
 
 
-def test_page_json_and_terminal_have_it(known, undrawn):
+def test_page_json_and_terminal_have_it(known, unpictured):
     study = ReportedStudy(known)
     data = report_data(study)
     assert data["findings"][-1] == finding(known)
