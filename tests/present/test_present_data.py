@@ -6,7 +6,7 @@ import pandas as pd
 
 from joulelab.present import Column, Omitted, Section, Table, View, data, words
 
-ROWS = [{"name": "a", "j": 1 / 3}, {"name": "b", "j": float("nan")}]
+ROWS = [{"name": "a", "j": 1234567.000125}, {"name": "b", "j": float("nan")}]
 COLUMNS = [words("name", form=str), Column("j")]
 TABLE = Table(ROWS, COLUMNS, key="energy", title="Energy")
 
@@ -14,7 +14,7 @@ TABLE = Table(ROWS, COLUMNS, key="energy", title="Energy")
 def test_numbers_are_not_rounded_and_what_is_not_finite_is_null():
     for rows in (ROWS, pd.DataFrame(ROWS)):
         found = data.rows_data(Table(rows, COLUMNS))
-        assert found == [{"name": "a", "j": 1 / 3}, {"name": "b", "j": None}]
+        assert found == [{"name": "a", "j": 1234567.000125}, {"name": "b", "j": None}]
     assert data.plain({1: (float("inf"), [-float("inf"), 2])}) == {"1": [None, [None, 2]]}
 
 
@@ -51,4 +51,4 @@ def test_json_is_indented_and_csv_has_a_line_of_headings():
     text = data.to_json({"a": [1]})
     assert json.loads(text) == {"a": [1]}
     assert len(text.splitlines()) == 5
-    assert data.to_csv(ROWS).splitlines() == ["name,j", "a,0.3333333333333333", "b,"]
+    assert data.to_csv(ROWS).splitlines() == ["name,j", "a,1234567.000125", "b,"]
