@@ -64,7 +64,7 @@ class Axis:
         bounds: what the values cannot leave, such as 0 to 1 of a share; the axis hardly does.
         limits: first and last value shown; by the values where there are none.
         room: around the values, as a share of what they span.
-        beyond: how far intervals beyond the values are in view, as a share of the values' span.
+        beyond: how far intervals beyond the values are in view, as a share of their span.
         shared: one scale for all panels.
         names: of the values 0, 1, 2 ..., in place of numbers.
     """
