@@ -1,11 +1,37 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and how options are declared and read.
+
+A command with many options is a dataclass: its docstring is the help, its fields are the options,
+and `command` names the function that takes it, whose module is imported only when it is run::
+
+    @command(commands, "load", "joulelab.cli.loading:run_load")
+    @dataclass(frozen=True, kw_only=True)
+    class Load(MeterOptions):
+        url: Annotated[str, typer.Argument(metavar="URL")]
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from inspect import Parameter, Signature, get_annotations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+from joulelab.cli.signals import for_the_main_thread
+from joulelab.errors import UsageError, quoted
+from joulelab.registry import imported, load_plugin
+
+if TYPE_CHECKING:
+    from joulelab.energy.monitor import Options
+    from joulelab.energy.traces.recording import ReadSettings
+
+Settings = TypeVar("Settings")
+UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_WRITTEN = re.compile(rf"\s*([0-9.]+(?:e[+-]?\d+)?)\s*({'|'.join(UNITS_S)})\s*", re.ASCII)
 
 StudyName = Annotated[
     str,
@@ -58,6 +84,15 @@ Domains = Annotated[
 ]
 Interval = Annotated[
     float, typer.Option("--interval", metavar="SECONDS", help="Time between two samples.")
+]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        "--idle",
+        metavar="SECONDS",
+        help="How long idle power is measured before and after; 0 for not at all. As long as the "
+        "sensors need where not given.",
+    ),
 ]
 Place = Annotated[
     str | None,
@@ -114,3 +149,161 @@ RowInterval = Annotated[
     float | None,
     typer.Option("--interval", metavar="SECONDS", help="Between rows, where they have no times."),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterOptions:
+    """What measures, and where the electricity is from."""
+
+    meter: Meters = None
+    domain: Domains = None
+    interval: Interval = 0.1
+    place: Place = None
+    timezone: Timezone = None
+    pue: Pue = None
+    plugin: Plugins = None
+    json: Json = False
+
+    def located(self) -> str | None:
+        """The place, in its time zone."""
+        from joulelab.energy.carbon.footprint import in_zone
+
+        return in_zone(self.place, self.timezone)
+
+    @property
+    def monitor(self) -> Options:
+        """The same for `joulelab.energy.monitor.Monitor`."""
+        return {
+            "meters": self.meter or None,
+            "domains": self.domain or None,
+            "interval_s": self.interval,
+            "place": self.located(),
+            "pue": self.pue,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """How a trace is read."""
+
+    where: Where = ""
+    time: TimeColumn = ""
+    power: PowerColumns = None
+    device: DeviceColumn = ""
+    timezone: TraceTimezone = None
+    interval: RowInterval = None
+
+    @property
+    def settings(self) -> ReadSettings:
+        """The same for `joulelab.energy.traces.recording.read_recording`."""
+        return {
+            "where": self.where,
+            "time_column": self.time,
+            "power_column": self.power or [],
+            "device": self.device,
+            "timezone": self.timezone or "",
+            "interval_s": self.interval,
+        }
+
+
+def command(
+    commands: typer.Typer, name: str, runs: str
+) -> Callable[[type[Settings]], type[Settings]]:
+    """Make a command of the dataclass below.
+
+    Its own fields come first in the help, then those that it inherits. Plug-ins that it names are
+    loaded before it is run.
+
+    Args:
+        commands: where the command is added.
+        name: of the command.
+        runs: ``"module:function"`` that takes the dataclass and returns the exit code.
+    """
+
+    def declare(settings: type[Settings]) -> type[Settings]:
+        hints = get_type_hints(settings, include_extras=True)
+        defaults = {one.name: one.default for one in fields(settings)}  # type: ignore[arg-type]
+        names = [one for part in settings.__mro__ for one in get_annotations(part)]
+
+        def run(**given: Any) -> None:  # noqa: ANN401 - an option each
+            with for_the_main_thread():
+                function = imported(runs)
+            for path in given.get("plugin") or ():
+                load_plugin(path)
+            raise typer.Exit(function(settings(**given)))
+
+        run.__doc__ = settings.__doc__
+        run.__annotations__ = hints
+        run.__signature__ = Signature(  # type: ignore[attr-defined]
+            [
+                Parameter(
+                    one,
+                    Parameter.KEYWORD_ONLY,
+                    default=Parameter.empty if defaults[one] is MISSING else defaults[one],
+                    annotation=hints[one],
+                )
+                for one in names
+            ]
+        )
+        commands.command(name)(run)
+        return settings
+
+    return declare
+
+
+def parse_duration_s(text: str, option: str) -> float:
+    """Seconds from a number and its unit, as ``200ms``, ``10s``, ``2min`` or ``6h``.
+
+    Args:
+        text: as the user wrote it.
+        option: that it was given for, named in the error.
+
+    Raises:
+        UsageError: there is no number or no unit, or the time is not above 0.
+    """
+    written = _WRITTEN.fullmatch(text)
+    try:
+        seconds = float(written[1]) * UNITS_S[written[2]] if written else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError(
+            f"{option} {text!r} is not a time",
+            f"write it with its unit: {option} 200ms, {option} 2s",
+        )
+    return seconds
+
+
+def parse_pairs(written: Sequence[str] | None, option: str) -> dict[str, str]:
+    """Values by name, from ``NAME=VALUE``.
+
+    Args:
+        written: as the user wrote them.
+        option: that they were given for, named in the error.
+
+    Raises:
+        UsageError: there is no name, or no value.
+    """
+    pairs = {}
+    for text in written or ():
+        name, equals, value = text.partition("=")
+        if not name.strip() or not equals:
+            raise UsageError(
+                f"{option} {quoted(text)} has no name or no value",
+                f"write it as {option} 'name=value'",
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file whose folder does not exist, before anything is measured.
+
+    Args:
+        path: of the file that will be written.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}", "make it first")
