@@ -417,10 +417,10 @@ def _rates(answer: Answer) -> Table:
     columns = [
         Column("rate", form=lambda rate: f"{formats.significant(rate)}/s"),
         words("policy"),
-        Column(COST_HEADINGS[first.account], "cost", _or_dash(cost)),
+        Column(COST_HEADINGS[first.account], "cost", formats.or_dash(cost)),
         Column("batch 1", form=lambda value: "saturated" if value is None else cost(value)),
         Column("saving", form=_whole_percent),
-        Column(first.limit.name, "response_s", _or_dash(formats.duration)),
+        Column(first.limit.name, "response_s", formats.or_dash(formats.duration)),
         Column("load", form=_whole_percent),
     ]
     return Table(rows, columns)
@@ -508,7 +508,3 @@ def _duration_or_grows(seconds: float) -> str:
 
 def _whole_percent(share: float | None) -> str:
     return formats.percent(share, 0)
-
-
-def _or_dash(form: Callable[[float | None], str]) -> Callable[[float | None], str]:
-    return lambda value: formats.DASH if value is None else form(value)

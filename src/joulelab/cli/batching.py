@@ -206,7 +206,9 @@ def _table(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]
 def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
     """Measure batches of a model on this machine; a Ctrl-C keeps what there is."""
     patience = Patience(
-        parse_duration_s(asked.patience, "--patience"), asked.largest, limit.seconds if limit else None
+        parse_duration_s(asked.patience, "--patience"),
+        asked.largest,
+        limit.seconds if limit else None,
     )
     model = find_model(asked.model or "", asked.weights)
     _check_module(model)

@@ -6,7 +6,9 @@ and `command` names the function that takes it, whose module is imported only wh
     @command(commands, "load", "joulelab.cli.loading:run_load")
     @dataclass(frozen=True, kw_only=True)
     class Load(MeterOptions):
-        url: Annotated[str, typer.Argument(metavar="URL")]
+        url: str = argument(..., "http:// or https://.")
+        timeout: str = option("10s", "For one request, such as 10s.", "TIME")
+        place: Place = None
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from inspect import Parameter, Signature, get_annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -151,6 +153,30 @@ RowInterval = Annotated[
 ]
 
 
+def argument(default: Any, help_: str) -> Any:  # noqa: ANN401 - as of `field`
+    """A field that is an argument of the command.
+
+    Args:
+        default: ``...`` where it must be given.
+        help_: what it is.
+    """
+    given = {"argument": {"help": help_}}
+    return field(default=MISSING if default is ... else default, metadata=given)
+
+
+def option(default: Any, help_: str, metavar: str | None = None, **limits: float) -> Any:  # noqa: ANN401
+    """A field that is an option of the command, with the same name.
+
+    Args:
+        default: ``...`` where it must be given.
+        help_: what it is.
+        metavar: stands for its value in the help; its type where not given.
+        limits: ``min`` and ``max`` of a number.
+    """
+    given = {"option": {"help": help_, "metavar": metavar, **limits}}
+    return field(default=MISSING if default is ... else default, metadata=given)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeterOptions:
     """What measures, and where the electricity is from."""
@@ -222,8 +248,8 @@ def command(
 
     def declare(settings: type[Settings]) -> type[Settings]:
         hints = get_type_hints(settings, include_extras=True)
-        defaults = {one.name: one.default for one in fields(settings)}  # type: ignore[arg-type]
-        names = [one for part in settings.__mro__ for one in get_annotations(part)]
+        own_first = [name for part in settings.__mro__ for name in get_annotations(part)]
+        declared = {one.name: one for one in fields(settings)}  # type: ignore[arg-type]
 
         def run(**given: Any) -> None:  # noqa: ANN401 - an option each
             with for_the_main_thread():
@@ -233,22 +259,25 @@ def command(
             raise typer.Exit(function(settings(**given)))
 
         run.__doc__ = settings.__doc__
-        run.__annotations__ = hints
         run.__signature__ = Signature(  # type: ignore[attr-defined]
-            [
-                Parameter(
-                    one,
-                    Parameter.KEYWORD_ONLY,
-                    default=Parameter.empty if defaults[one] is MISSING else defaults[one],
-                    annotation=hints[one],
-                )
-                for one in names
-            ]
+            [_parameter(declared[name], hints[name]) for name in own_first]
         )
         commands.command(name)(run)
         return settings
 
     return declare
+
+
+def _parameter(one: Field[Any], hint: Any) -> Parameter:  # noqa: ANN401 - a type, or Annotated
+    """A field of a command's dataclass as a parameter that typer reads."""
+    if "argument" in one.metadata:
+        metavar = one.name.upper()
+        hint = Annotated[hint, typer.Argument(metavar=metavar, **one.metadata["argument"])]
+    elif "option" in one.metadata:
+        name = f"--{one.name.strip('_').replace('_', '-')}"
+        hint = Annotated[hint, typer.Option(name, **one.metadata["option"])]
+    default = Parameter.empty if one.default is MISSING else one.default
+    return Parameter(one.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 def parse_duration_s(text: str, option: str) -> float:

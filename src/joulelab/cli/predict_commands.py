@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from joulelab.cli.options import DataDir, Domains, Json, Plugins, TraceOptions, command
+from joulelab.cli.options import (
+    DataDir,
+    Domains,
+    Json,
+    Plugins,
+    TraceOptions,
+    argument,
+    command,
+    option,
+)
 
 commands = typer.Typer()
 predict = typer.Typer(
@@ -28,24 +36,12 @@ class Step(TraceOptions):
     with times and watts; it begins where the training does.
     """
 
-    trace: Annotated[
-        Path, typer.Argument(metavar="TRACE", help="Power of the training so far: Parquet or CSV.")
-    ]
-    epochs_done: Annotated[float | None, typer.Option(metavar="K", help="Epochs in the trace.")] = (
-        None
-    )
-    epochs: Annotated[
-        float | None, typer.Option(metavar="N", help="Epochs of the whole training.")
-    ] = None
-    duration: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Of the whole training, in place of epochs."),
-    ] = None
+    trace: Path = argument(..., "Power of the training so far: Parquet or CSV.")
+    epochs_done: float | None = option(None, "Epochs in the trace.", "K")
+    epochs: float | None = option(None, "Epochs of the whole training.", "N")
+    duration: float | None = option(None, "Of the whole training, in place of epochs.", "SECONDS")
     domain: Domains = None
-    fine_tuning: Annotated[
-        bool,
-        typer.Option("--fine-tuning", help="It begins with a frozen base, and thaws it later."),
-    ] = False
+    fine_tuning: bool = option(False, "It begins with a frozen base, and thaws it later.")
     json: Json = False
 
 
@@ -58,60 +54,28 @@ class Before:
     formulas: design power times time, and that of Green Algorithms.
     """
 
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="NETWORK", help="resnet18, a registered network, or your module:function."
-        ),
-    ]
-    dataset: Annotated[
-        str, typer.Option(metavar="NAME", help="cifar10, digits?channels=3&side=32 ...")
-    ]
-    epochs: Annotated[int, typer.Option(metavar="N", help="Of the training.")]
-    batch_size: Annotated[int, typer.Option(metavar="B", help="Images in a step.")] = 512
-    train_images: Annotated[
-        float | None, typer.Option(metavar="N", help="Number of images, or a share below 1.")
-    ] = None
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of the network; repeatable."),
-    ] = None
-    base: Annotated[
-        str | None, typer.Option(help="Of torchvision's networks: trained or frozen.")
-    ] = None
-    head: Annotated[
-        str | None, typer.Option(help="Of torchvision's networks: linear or xu2023.")
-    ] = None
-    engine: Annotated[str, typer.Option(help="Engine that trains it.")] = "reference"
-    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32"
-    protocol: Annotated[str, typer.Option(help="Conventions of the training.")] = "default"
-    together: Annotated[
-        int, typer.Option(metavar="N", help="Trainings in a group, which share its cost.")
-    ] = 1
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="auto, cpu, cuda:0, or hardware of stored runs, such as H200."
-        ),
-    ] = "auto"
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="On this machine's CPU; else one a core.")
-    ] = None
-    from_: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from", metavar="DIR", help="Results to learn from; else joulelab-out; repeatable."
-        ),
-    ] = None
-    duration: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Where it is known, such as 2h.")
-    ] = None
-    tdp: Annotated[
-        float | None, typer.Option(metavar="WATTS", help="Design power of the device.")
-    ] = None
-    usage: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of design power, for Green Algorithms.")
-    ] = 1.0
+    network: str = argument(..., "resnet18, a registered network, or your module:function.")
+    dataset: str = option(..., "cifar10, digits?channels=3&side=32 ...", "NAME")
+    epochs: int = option(..., "Of the training.", "N")
+    batch_size: int = option(512, "Images in a step.", "B")
+    train_images: float | None = option(None, "Number of images, or a share below 1.", "N")
+    option_: list[str] | None = option(None, "An option of the network; repeatable.", "KEY=VALUE")
+    base: str | None = option(None, "Of torchvision's networks: trained or frozen.")
+    head: str | None = option(None, "Of torchvision's networks: linear or xu2023.")
+    engine: str = option("reference", "Engine that trains it.")
+    precision: str = option("fp32", "fp32, tf32 or bf16.")
+    protocol: str = option("default", "Conventions of the training.")
+    together: int = option(1, "Trainings in a group, which share its cost.", "N")
+    device: str = option(
+        "auto", "auto, cpu, cuda:0, or hardware of stored runs, such as H200.", "NAME"
+    )
+    threads: int | None = option(None, "On this machine's CPU; else one a core.", "N")
+    from_: list[Path] | None = option(
+        None, "Results to learn from; else joulelab-out; repeatable.", "DIR"
+    )
+    duration: str | None = option(None, "Where it is known, such as 2h.", "TIME")
+    tdp: float | None = option(None, "Design power of the device.", "WATTS")
+    usage: float = option(1.0, "Of design power, for Green Algorithms.", "SHARE")
     data_dir: DataDir = None
     plugin: Plugins = None
     json: Json = False

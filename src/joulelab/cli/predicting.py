@@ -146,7 +146,7 @@ def _network(asked: Before) -> tuple[str, dict[str, Any]]:
         # Weights cost nothing to train with, whichever they are: the same run is found again.
         options |= {"weights": "auto", "base": asked.base or "trained"}
         options |= {"head": asked.head or "linear"}
-    for key, value in parse_pairs(asked.option, "--option").items():
+    for key, value in parse_pairs(asked.option_, "--option").items():
         options[key] = override_value(value, f"--option {key}")
     return network, options
 
@@ -157,7 +157,12 @@ def _parts_before(network: str, found: BeforePrediction) -> list[Part]:
     columns = [
         words("method", bold="taken"),
         Column("energy", "energy_j", formats.joules, bold="taken"),
-        Column("95 % interval", ("low_j", "high_j"), _energy_interval, bold="taken"),
+        Column(
+            "95 % interval",
+            ("low_j", "high_j"),
+            formats.or_dash(formats.joules_range),
+            bold="taken",
+        ),
         Column("duration", "duration_s", formats.duration, bold="taken"),
         Column("CV error", "mape", formats.percent, bold="taken"),
     ]
@@ -235,10 +240,6 @@ def _basis(found: BeforePrediction) -> Iterator[str]:
         yield f"design power {formats.watts(found.power.power_w)} ({found.power.source})"
 
 
-def _energy_interval(low_j: float | None, high_j: float | None) -> str:
-    return formats.DASH if low_j is None else formats.joules_range(low_j, high_j)
-
-
 @dataclass(frozen=True)
 class Predicted:
     """What is predicted of one channel of a trace."""
@@ -291,7 +292,7 @@ def run_step(asked: Step) -> int:
     rows = [one.to_dict() for one in found]
     flags = (*_holes(measurement), *measurement.flags)
     lengths = {"seen_s": seen_s, "duration_s": duration_s}
-    seen = f"{formats.duration(seen_s)} of {formats.duration(duration_s)} seen"
+    seen = f"{asked.trace}: {formats.duration(seen_s)} of {formats.duration(duration_s)} seen"
     doubts = (*filter(None, (one.doubt() for one in found)), *(f"note: {flag}" for flag in flags))
     columns = [
         words("domain"),
@@ -299,10 +300,10 @@ def run_step(asked: Step) -> int:
         Column("95 % interval", ("low_j", "high_j"), formats.joules_range),
         Column("so far", "seen_j", formats.joules),
         Column("to come", "level_w", formats.watts),
-        Column("stable from", "stable_s", _duration_or_dash),
+        Column("stable from", "stable_s", formats.or_dash(formats.duration)),
     ]
     view = View(
-        [f"{asked.trace}: {seen}", Table(rows, columns), *map(Remark, doubts)],
+        [Table(rows, columns, title=seen), *map(Remark, doubts)],
         {"file": str(asked.trace), **lengths, "predictions": rows, "flags": list(flags)},
     )
     show(view, as_json=asked.json)
@@ -401,7 +402,3 @@ def _holes(measurement: Measurement) -> list[str]:
         for reading in measurement.readings
         if reading.lost_s
     ]
-
-
-def _duration_or_dash(seconds: float | None) -> str:
-    return formats.DASH if seconds is None else formats.duration(seconds)

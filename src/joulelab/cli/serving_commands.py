@@ -5,26 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from joulelab.cli.energy_commands import Busy
-from joulelab.cli.options import DataDir, Idle, MeterOptions, command
+from joulelab.cli.options import DataDir, Idle, MeterOptions, argument, command, option
 
 commands = typer.Typer()
 
-ARRIVALS = typer.Option(
-    metavar="PROCESS",
-    help="poisson(50), uniform-jitter(50, 0.2), bursty(50), trace(FILE.csv): requests per second, "
-    "or their times.",
+ARRIVALS = (
+    "poisson(50), uniform-jitter(50, 0.2), bursty(50), trace(FILE.csv): requests per second, or "
+    "their times.",
+    "PROCESS",
 )
-P99 = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME", help="Response time that 99 of 100 requests must keep, such as 200ms."
-    ),
-]
+P99 = ("Response time that 99 of 100 requests must keep, such as 200ms.", "TIME")
 
 
 class Method(StrEnum):
@@ -52,52 +46,28 @@ class Load(MeterOptions):
     Exit code 1: nothing was answered; 4: some failed, or --p99 was missed.
     """
 
-    url: Annotated[str, typer.Argument(metavar="URL", help="http:// or https://.")]
-    arrivals: Annotated[str, ARRIVALS]
-    requests: Annotated[int, typer.Option(min=1, metavar="N", help="How many; never more.")]
-    image: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What is sent: a file, or a folder of images; scikit-learn's two photographs "
-            "where not given.",
-        ),
-    ] = None
-    method: Annotated[Method, typer.Option(help="HTTP method.")] = Method.POST
-    field: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Send the file as this field of a form; else it is the body."
-        ),
-    ] = ""
-    header: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="One more header; repeatable.")
-    ] = None
-    expect: Annotated[Expected, typer.Option(help="With json, any other body has failed.")] = (
-        Expected.ANYTHING
+    url: str = argument(..., "http:// or https://.")
+    arrivals: str = option(..., *ARRIVALS)
+    requests: int = option(..., "How many; never more.", "N", min=1)
+    image: Path | None = option(
+        None,
+        "What is sent: a file, or a folder of images; scikit-learn's two photographs "
+        "where not given.",
+        "FILE",
     )
-    timeout: Annotated[
-        str, typer.Option(metavar="TIME", help="For one request, such as 500ms or 10s.")
-    ] = "10s"
-    p99: P99 = None
-    concurrency: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Most requests under way, a connection each."),
-    ] = 256
-    warm_up: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Requests before, which do not count.")
-    ] = 0
-    seed: Annotated[int, typer.Option(min=0, help="Of arrivals and the order of images.")] = 0
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Put a heavy load on another machine all the same.")
-    ] = False
+    method: Method = option(Method.POST, "HTTP method.")
+    field: str = option("", "Send the file as this field of a form; else it is the body.", "NAME")
+    header: list[str] | None = option(None, "One more header; repeatable.", "NAME=VALUE")
+    expect: Expected = option(Expected.ANYTHING, "With json, any other body has failed.")
+    timeout: str = option("10s", "For one request, such as 500ms or 10s.", "TIME")
+    p99: str | None = option(None, *P99)
+    concurrency: int = option(256, "Most requests under way, a connection each.", "N", min=1)
+    warm_up: int = option(0, "Requests before, which do not count.", "N", min=0)
+    seed: int = option(0, "Of arrivals and the order of images.", min=0)
+    yes: bool = option(False, "Put a heavy load on another machine all the same.")
     idle: Idle = None
-    busy: Annotated[Busy, typer.Option(help="What to do while another program measures here.")] = (
-        Busy.WAIT
-    )
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Every request, .parquet or .csv.")
-    ] = None
+    busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
+    out: Path | None = option(None, "Every request, .parquet or .csv.", "FILE")
 
 
 @command(commands, "batch", "joulelab.cli.batching:run_batch")
@@ -109,72 +79,37 @@ class Batch(MeterOptions):
     be held, or more arrives than can be answered.
     """
 
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="A network of torchvision, or your own module:factory from the current folder.",
-        ),
-    ] = None
-    rate: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PER_S",
-            help="Requests per second; several with commas, or repeated. Poisson arrivals, or "
-            "those of --arrivals at this rate.",
-        ),
-    ] = None
-    arrivals: Annotated[str | None, ARRIVALS] = None
-    p99: P99 = None
-    p95: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise for 95 of 100.")] = None
-    p50: Annotated[str | None, typer.Option(metavar="TIME", help="Likewise for 50 of 100.")] = None
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(metavar="POLICY", help='One more policy, as "fixed(8, 50)"; repeatable.'),
-    ] = None
-    replicas: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Servers that share each rate.")
-    ] = 1
-    fleet: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PER_S", help="How many servers a rate like 100000 needs, with their power."
-        ),
-    ] = None
-    patience: Annotated[
-        str, typer.Option(metavar="TIME", help="For measuring, such as 60s or 5min.")
-    ] = "60s"
-    largest: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Largest batch to try.")
-    ] = None
-    images: Annotated[str, typer.Option(help="photographs, folder:PATH, or a data set.")] = (
-        "photographs"
+    model: str | None = argument(
+        None, "A network of torchvision, or your own module:factory from the current folder."
     )
-    ready: Annotated[
-        bool, typer.Option("--ready", help="Serve prepared tensors instead of images.")
-    ] = False
-    crop: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="PIXELS", help="Side of the model's input; as published where not given."
-        ),
-    ] = None
-    weights: Annotated[
-        str, typer.Option(help="auto, random, pretrained, or a name of torchvision.")
-    ] = "auto"
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:INDEX.")] = "auto"
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Of torch on the CPU; else all cores."),
-    ] = None
-    table: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Plan from a saved table; nothing is run."),
-    ] = None
-    save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the measured table, JSON.")
-    ] = None
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of arrivals, images and the order of measuring.")
-    ] = 0
+    rate: list[str] | None = option(
+        None,
+        "Requests per second; several with commas, or repeated. Poisson arrivals, or "
+        "those of --arrivals at this rate.",
+        "PER_S",
+    )
+    arrivals: str | None = option(None, *ARRIVALS)
+    p99: str | None = option(None, *P99)
+    p95: str | None = option(None, "Likewise for 95 of 100.", "TIME")
+    p50: str | None = option(None, "Likewise for 50 of 100.", "TIME")
+    policy: list[str] | None = option(
+        None, 'One more policy, as "fixed(8, 50)"; repeatable.', "POLICY"
+    )
+    replicas: int = option(1, "Servers that share each rate.", "N", min=1)
+    fleet: str | None = option(
+        None, "How many servers a rate like 100000 needs, with their power.", "PER_S"
+    )
+    patience: str = option("60s", "For measuring, such as 60s or 5min.", "TIME")
+    largest: int | None = option(None, "Largest batch to try.", "N", min=1)
+    images: str = option("photographs", "photographs, folder:PATH, or a data set.")
+    ready: bool = option(False, "Serve prepared tensors instead of images.")
+    crop: int | None = option(
+        None, "Side of the model's input; as published where not given.", "PIXELS", min=1
+    )
+    weights: str = option("auto", "auto, random, pretrained, or a name of torchvision.")
+    device: str = option("auto", "auto, cpu, cuda, or cuda:INDEX.")
+    threads: int | None = option(None, "Of torch on the CPU; else all cores.", "N", min=1)
+    table: Path | None = option(None, "Plan from a saved table; nothing is run.", "FILE")
+    save: Path | None = option(None, "Keep the measured table, JSON.", "FILE")
+    seed: int = option(0, "Of arrivals, images and the order of measuring.", min=0)
     data_dir: DataDir = None
