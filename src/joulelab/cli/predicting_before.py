@@ -13,8 +13,8 @@ from rich.table import Table
 
 from joulelab import formats
 from joulelab.cli.durations import parse_duration_s
+from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import data_console, print_json
-from joulelab.cli.results_folder import OUTPUT_FOLDER
 from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.forecast.before import BeforePrediction, Estimate, predict_before, too_few
 from joulelab.forecast.hardware import Hardware, design_power
