@@ -288,7 +288,6 @@ LINES = (
     "status nowhere",
     "status",
     "report {version-1}",
-    "report {version-1} {version-2} --out {out} --json",
     "report {empty}",
     "report",
     "export {version-1}",

@@ -24,7 +24,7 @@ def test_the_figure_is_written_in_the_format_of_its_name(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([*HERE, "--plot", "x.gif"], "end it in .png, .svg, .pdf"),
+        ([*HERE, "--plot", "x.gif"], "end the name in .png, .svg, .pdf"),
         ([*HERE, "--plot", "/nowhere/x.png"], "cannot be written"),
     ],
 )

@@ -10,15 +10,21 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+from tiny_study import TINY
 
+from joulelab.errors import SpecError, UsageError
 from joulelab.registry import load_plugin
-from joulelab.study.kind import kinds
+from joulelab.study.design import Factor
+from joulelab.study.plan import make_plan
 from joulelab.study.results import Results
+from joulelab.study.spec import ExperimentSpec, Kind, kinds
 from joulelab.study.study import Study
+from joulelab.study.study_file import check_spec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_kind.py"
 RUNS = 6
-SECOND = 'noun, seconds = "sorting", 1.0'
+SECOND = "seconds = 1.0"
 STUDY = """
 plugins = ["own_kind.py"]
 
@@ -180,4 +186,37 @@ def test_a_function_that_returns_what_cannot_be_stored_is_a_failed_run(study_fil
         kinds._registered.pop("wrong", None)
     frame = results.to_frame()
     assert list(frame["state"]) == ["failed"] * RUNS
-    assert "'sorts' is of type list" in frame.loc[0, "error"] or "sorts" in frame.loc[0, "error"]
+    assert "is of type list; return numbers" in frame.loc[0, "error"]
+
+
+def test_a_kind_adds_keys_to_the_whole_study_file_and_checks_them():
+    class Keys(BaseModel):
+        words: int = 3
+
+    class Spec(ExperimentSpec):
+        """Keyed: nothing but keys."""
+
+        study_keys = Keys
+
+        def factors(self):
+            return (Factor("word", ("a", "b")),)
+
+        def check(self, study):
+            if study.words > 5:
+                raise UsageError("words is more than 5", "give fewer")
+
+    kinds.register("keyed")(Kind(Spec, "nowhere:Nothing"))
+    try:
+        data = {"name": "s", "experiment": {"one": {"kind": "keyed", "repetitions": 2}}}
+        spec = check_spec(data)
+        assert spec.to_dict()["words"] == 3
+        assert [run.run_id for run in make_plan(spec).runs][:2] == ["one/a/0/0", "one/b/0/0"]
+        with pytest.raises(SpecError, match="words is more than 5"):
+            check_spec({**data, "words": 6})
+        with pytest.raises(SpecError, match="unknown key 'wrds'"):
+            check_spec({**data, "wrds": 6})
+        both = {**TINY, "experiment": {**TINY["experiment"], **data["experiment"]}, "words": 4}
+        told = check_spec(both).to_dict()
+        assert (told["words"], told["epochs"]) == (4, TINY["epochs"])
+    finally:
+        kinds._registered.pop("keyed")

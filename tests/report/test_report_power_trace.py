@@ -202,7 +202,7 @@ def test_the_end_of_the_name_says_the_kind_of_picture(tmp_path, suffix, begins):
 
 @pytest.mark.parametrize("name", ["power", "power.txt", "power.png.gz"])
 def test_another_kind_of_picture_is_refused(tmp_path, name):
-    with pytest.raises(TraceError, match=r"(?s)unknown figure format.*\.svg, \.png, \.pdf"):
+    with pytest.raises(TraceError, match=r"(?s)unknown figure format.*\.png, \.svg, \.pdf"):
         write_power_trace(tmp_path / name, columns(("gpu:0", "x", TIMES, [5] * 4, False)))
     assert not list(tmp_path.iterdir())
 

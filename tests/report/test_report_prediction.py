@@ -7,10 +7,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from reported_study import FakeResults
-from rich.console import Console
-
-from joulelab.energy.reading import Status
 from joulelab.report.page import report_data, write_report
 from joulelab.report.prediction_quality import prediction_quality
 from joulelab.report.prediction_tables import (
@@ -21,6 +17,10 @@ from joulelab.report.prediction_tables import (
 )
 from joulelab.report.tables import Omitted
 from joulelab.report.text import print_summary
+from reported_study import FakeResults
+from rich.console import Console
+
+from joulelab.energy.reading import Status
 from joulelab.study.prediction import Estimate, Prediction, record
 from joulelab.study.store import PlannedRun
 
@@ -232,6 +232,6 @@ def test_a_figure_of_nothing_is_refused_and_one_of_few_is_left_out(study):
 def test_points_outside_their_range_are_named_in_the_figure(known):
     table = tables(known)["prediction-energy"].raw
     figure = prediction_figure(table, "net energy, {unit} (estimated)")
-    texts = {text.get_text() for text in figure.axes[0].texts}
+    texts = {" ".join(text.get_text().split()) for text in figure.axes[0].texts}
     worst = table.loc[np.log(table["ratio"]).abs().idxmax(), "configuration"]
     assert worst in texts

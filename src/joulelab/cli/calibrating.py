@@ -76,13 +76,13 @@ def instruments(folders: Sequence[Path], asked: Asked) -> View:
         UsageError: fewer than two instruments have read the runs, or a name is wrong.
         SettingsError: the settings file cannot be read or written.
     """
+    from joulelab.present.style import figure_format
     from joulelab.report.instruments.comparison import compare_instruments
     from joulelab.report.instruments.saving import new_factors
     from joulelab.report.instruments.tables import agreement_table, read_table
-    from joulelab.report.writing import check_figure_name
 
     if asked.plot is not None:
-        check_figure_name(asked.plot)
+        figure_format(asked.plot)
     sums = asked.sums()
     studies = [Results.open(folder) for folder in dict.fromkeys(folders)]
     compared = compare_instruments(
@@ -136,9 +136,9 @@ def _save(factors: Sequence[NewFactor], doubts: Sequence[str], studies: Sequence
 
 
 def _draw(compared: Compared, path: Path) -> None:
+    from joulelab.present.style import write
     from joulelab.report.instruments.picture import bland_altman
-    from joulelab.report.writing import write_figure
 
     if not compared.agreements:
         raise UsageError("there is nothing to draw", "no two instruments could be compared")
-    write_figure(bland_altman(compared), path)
+    write(bland_altman(compared).draw("screen"), path)

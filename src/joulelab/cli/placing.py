@@ -47,12 +47,12 @@ def places(
             not fit before its deadline.
         StoreError: the folder has no study in it, or it cannot be read.
     """
+    from joulelab.present.style import figure_format
     from joulelab.report.places import named_places
-    from joulelab.report.writing import check_figure_name
 
     start.check()
     if plot is not None:
-        check_figure_name(plot)
+        figure_format(plot)
     pue = checked_pue(default_pue() if pue is None else pue)
     results = Results.open(folder)
     known = named_places(_named(named, needed=start.series is None))
@@ -139,15 +139,15 @@ def _write_figure(path: Path, bookings: Sequence[Booked]) -> None:
     Raises:
         UsageError: nothing is known that could be drawn, or the file cannot be written.
     """
+    from joulelab.present.style import write
     from joulelab.report.places import co2e_figure
-    from joulelab.report.writing import write_figure
 
     alone = len(bookings) == 1
     panels = {"" if alone else booked.name: booked for booked in bookings}
     if not panels:
         raise UsageError("there is nothing to draw: no place is named", "--place NLD --place TWN")
     try:
-        write_figure(co2e_figure(panels), path)
+        write(co2e_figure(panels).draw("screen"), path)
     except Unavailable as error:
         raise UsageError(f"there is nothing to draw: {error.reason}", "leave out --plot") from None
 

@@ -41,7 +41,7 @@ FEWEST_DECADES = 0.6
 MULTIPLES = ((2.0, (1.0,)), (1.0, (1.0, 3.0)), (0.0, (1.0, 2.0, 5.0)))
 """Over so many decades, ticks at which multiples of powers of ten."""
 MILLISECONDS_BELOW_S = 0.1
-UPRIGHT = 0.9
+UPRIGHT = 0.8
 """Of the room of a name below the axis, what it may take before it is written aslant."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from joulelab.present.parts import Figure, Part, Section, Table
+from joulelab.present.parts import Figure, Part, Section, Table, stopped
 
 if TYPE_CHECKING:
     from jinja2.runtime import Macro
@@ -95,6 +95,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["kind_of"] = lambda part: type(part).__name__
+    environment.filters["stopped"] = stopped
     return environment
 
 

@@ -22,7 +22,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from joulelab.present.parts import Cell, Table
+from joulelab.present.parts import Cell, Table, stopped
 
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 SIGNS = {".": "Point", "-": "Minus"}
@@ -151,7 +151,7 @@ def _table(table: Table, commands: Mapping[tuple[str, ...], str]) -> str:
     lines = [
         f"\\begin{{{environment}}}[t]",
         r"\centering",
-        f"\\caption{{{escape(title)}. {escape(table.note)}}}",
+        f"\\caption{{{escape(stopped(title))} {escape(table.note)}}}",
         f"\\label{{tab:joulelab-{table.key.removeprefix('table-')}}}",
         r"\sbox0{%",
         f"\\begin{{tabular}}{{{''.join('l' if one.words else 'r' for one in table.columns)}}}",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from joulelab.present.parts import Cell, Facts, Figure, Omitted, Part, Remark, Section, Table
+from joulelab.present.parts import (
+    Cell,
+    Facts,
+    Figure,
+    Omitted,
+    Part,
+    Remark,
+    Section,
+    Table,
+    stopped,
+)
 
 
 def escape(text: str) -> str:
@@ -23,7 +33,7 @@ def table(made: Table) -> str:
         for column, heading in zip(made.columns, made.headings(), strict=True)
     ]
     lines = [
-        *([f"**{escape(made.title)}.**", ""] if made.title else []),
+        *([f"**{escape(stopped(made.title))}**", ""] if made.title else []),
         _line([escape(heading) for heading in headings]),
         _line([":---" if column.words else "---:" for column in made.columns]),
         *(_line([_cell(cell) for cell in row]) for row in made.cells()),
@@ -52,7 +62,8 @@ def _parts(title: str, parts: Sequence[Part], figures: str, level: int) -> Itera
         elif isinstance(part, Table):
             yield table(part)
         elif isinstance(part, Figure):
-            yield f"![{part.alt}]({figures}/{part.key}.svg)\n\n**{part.title}.** {part.note}"
+            picture = f"![{part.alt}]({figures}/{part.key}.svg)"
+            yield f"{picture}\n\n**{stopped(part.title)}** {part.note}"
         elif isinstance(part, Omitted):
             yield f"**{part.title}** is left out: {part.reason}"
         elif isinstance(part, Facts):

@@ -191,6 +191,11 @@ class Table:
         return {key: formats.scale(largest[key] or 1.0, units) for key, units in families.items()}
 
 
+def stopped(title: str) -> str:
+    """A title before its note: with a full stop, unless it ends in a mark of its own."""
+    return title if title[-1:] in {"?", "!", "."} else f"{title}."
+
+
 def records(rows: pd.DataFrame | Sequence[Row]) -> Sequence[Row]:
     """A mapping a row."""
     if isinstance(rows, Sequence):

@@ -59,8 +59,7 @@ DASHES: tuple[Dash, ...] = (
     (0, (2, 3)),
 )
 
-
-Format = Literal["svg", "png", "pdf"]
+Format = Literal["png", "svg", "pdf"]
 
 # Above so many points an SVG is slow to draw; they become an image within it.
 MOST_VECTOR_POINTS = 1500

@@ -64,7 +64,7 @@ def print_part(part: Part, console: Console, *, notes: bool = True, first: bool 
         for name, value in part.pairs:
             console.print(Text(f"{name:{longest}}  {value}"), soft_wrap=True)
     elif isinstance(part, str):
-        console.print(Text(part), soft_wrap=True)
+        console.print(Text(part), width=width)
 
 
 def renderable(table: Table, width: int = WIDTH) -> RenderableType:

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -38,6 +40,7 @@ from joulelab.present import (
     shown,
 )
 from joulelab.present.data import SCHEMA_VERSION, tables_data
+from joulelab.present.terminal import WIDTH
 from joulelab.report import claims, conditions
 from joulelab.report.claims import Scope, scopes
 from joulelab.report.experiment import Experiment
@@ -62,8 +65,8 @@ STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_ru
 """What is shown of a study as a whole."""
 MOST_SAID = 3
 """Sentences on what was found, at the end of a run."""
-MOST_ROWS = 8
-"""Rows of the table at the end of a run."""
+MOST_LINES, FRAME, LEAST_ROWS = 20, 7, 2
+"""Lines at the end of a run: in all, around the table and for the path, and rows of the table."""
 REPRODUCE = (
     "`study.toml` in the folder of these results holds every setting. On the same data "
     "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
@@ -208,14 +211,31 @@ def experiment_tables(experiment: Experiment) -> list[Part]:
 
 
 def brief_view(study: ReportedStudy) -> View:
-    """What a run ends with: what was found in three sentences, and the table that matters."""
-    *found, used = [*study_findings(study)][: MOST_SAID + 1]
-    parts: list[Part] = [*map(Remark, conditions.remarks(study)), *found, used]
+    """What a run ends with, on one screen: what was found, what it cost, and one table."""
+    remarks = conditions.remarks(study)
+    *found, cost = _answer(study)
+    while len(found) > 1 and _lines([*found, cost, *remarks]) > MOST_LINES - LEAST_ROWS - FRAME:
+        found.pop()
+    said = [*found, cost, *remarks]
+    parts: list[Part] = [*found, cost, *map(Remark, remarks)]
     for one in study.experiments:
-        tables = [made for made in _lead(one) if isinstance(made, Table)]
-        if tables:
-            return View([*parts, _cut(tables[0])])
+        if tables := [made for made in _lead(one) if isinstance(made, Table)]:
+            rows = max(MOST_LINES - FRAME - _lines(said), LEAST_ROWS)
+            return View([*parts, _cut(tables[0], rows)])
     return View(parts)
+
+
+def _lines(sentences: Sequence[str]) -> int:
+    """Lines that sentences take in a terminal."""
+    return sum(len(wrap(sentence, WIDTH)) for sentence in sentences)
+
+
+def _answer(study: ReportedStudy) -> list[str]:
+    """What was found, in three sentences that each experiment has a part in, and what it cost."""
+    found = [list(report_of(one).findings(one)) for one in study.experiments]
+    turns = [said for turn in zip_longest(*found) for said in turn if said]
+    first = set(turns[:MOST_SAID])
+    return [*(said for one in found for said in one if said in first), study_finding(study)]
 
 
 def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
@@ -225,14 +245,13 @@ def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
     return shown(report_of(experiment).lead, experiment)
 
 
-def _cut(table: Table) -> Table:
-    """The first rows of a table, and how many more there are."""
+def _cut(table: Table, most: int) -> Table:
+    """The first rows of a table, without its note, and how many more there are."""
     rows = table.frame if table.shown is None else pd.DataFrame(table.shown)
-    if len(rows) <= MOST_ROWS:
+    more = len(rows) - most
+    if more <= 0:
         return replace(table, note="")
-    return replace(
-        table, shown=rows.head(MOST_ROWS), note=f"and {len(rows) - MOST_ROWS:,} rows more"
-    )
+    return replace(table, shown=rows.head(most), note=f"and {formats.count(more, 'more row')}")
 
 
 def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
@@ -277,7 +296,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         body,
         draw=draw,
         summary=str(study.results.spec.get("summary", "")),
-        answer=study_findings(study),
+        answer=_answer(study),
         lead=lead,
         links=links,
     )
@@ -292,8 +311,8 @@ def _experiment_section(
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
     parts: list[Part] = [f"{factors}{ended}{failed}."]
-    if len(study.experiments) > 1:
-        parts += report.findings(experiment)
+    above = set(_answer(study))
+    parts += [said for said in report.findings(experiment) if said not in above]
     if diverged := int(runs["diverged"].sum()) if len(runs) else 0:
         parts.append(
             f"{formats.count(diverged, 'run')} diverged; their energy and accuracy are included."
@@ -303,8 +322,8 @@ def _experiment_section(
         parts.append(Omitted("all", "Results", "no run has finished yet."))
     else:
         # What stands at the top of the page need not be there twice.
-        above = report.lead if experiment is leading else ()
-        rest = [one for one in report.contents if one not in above]
+        lead = report.lead if experiment is leading else ()
+        rest = [one for one in report.contents if one not in lead]
         parts += [_named(experiment.name, one) for one in _joined(shown(rest, experiment))]
     return Section(f"Experiment {experiment.title}", parts)
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from joulelab.errors import StoreWriteError, UsageError
+from joulelab.errors import StoreWriteError
 from joulelab.files import links_within, safe_name, write_whole
 from joulelab.present import Figure, Part, Section, Table, latex
-from joulelab.present.style import Format, drawn, save
-
-FORMATS: dict[str, Format] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+from joulelab.present.style import save
 
 
 def check_no_links(folder: Path) -> None:
@@ -71,29 +69,3 @@ def tables_of(parts: Sequence[Part]) -> Iterator[Table]:
             yield from tables_of(part.parts)
         elif isinstance(part, Table) and part.key:
             yield part
-
-
-def check_figure_name(path: Path) -> Format:
-    """The format of a figure, by the end of its file's name.
-
-    Raises:
-        UsageError: it is none of the three.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: not a kind of figure", f"end it in {', '.join(FORMATS)}")
-    return FORMATS[path.suffix.lower()]
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure into a file that the user has named.
-
-    Raises:
-        UsageError: its name has no such end, or it cannot be written.
-    """
-    picture = drawn(figure.draw(figure.drawn_for), check_figure_name(path))
-    try:
-        path.write_bytes(picture)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
-        ) from error

@@ -31,23 +31,23 @@ class Ledger:
         store: where entries are kept.
         recorder: measures what happens on this machine between the executor's jobs.
         domains: which domains count; ``None`` for the automatic choice.
-        training: domain of the device that trains: ``"gpu:<n>"`` or ``"cpu"``.
+        device: domain of the device that does the work: ``"gpu:<n>"`` or ``"cpu"``.
     """
 
     def __init__(
-        self, store: Store, recorder: Recorder, domains: Sequence[str] | None, training: str
+        self, store: Store, recorder: Recorder, domains: Sequence[str] | None, device: str
     ) -> None:
         self.store = store
         self.session = store.session()
         self._recorder = recorder
         self._domains = domains
-        self._training = training
+        self._device = device
         self._open: tuple[str, Window] | None = None
         self._closed: list[tuple[str, Measurement]] = []
 
     def total(self, measurement: Measurement) -> Total:
         """The sum over the domains that count."""
-        return counted(measurement, self._domains, self._training)
+        return counted(measurement, self._domains, self._device)
 
     def switch(self, kind: str) -> None:
         """Book what has happened until now, and from now on as `kind`."""
@@ -107,7 +107,7 @@ class Ledger:
         self.store.end(entry, state, measurement, self.total(measurement), error, rows)
 
 
-def counted(measurement: Measurement, domains: Sequence[str] | None, training: str) -> Total:
+def counted(measurement: Measurement, domains: Sequence[str] | None, device: str) -> Total:
     """The sum over the domains that count as the energy of a run.
 
     Args:
@@ -116,7 +116,7 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
             than the one that trains left out; what is estimated only where nothing is measured on
             the device that trains. Where that device itself cannot be read, the sum is missing:
             the energy of the rest would be taken for the whole.
-        training: domain of the device that trains: ``"gpu:<n>"`` or ``"cpu"``.
+        device: domain of the device that does the work: ``"gpu:<n>"`` or ``"cpu"``.
     """
     readings = [_whole(reading) for reading in measurement.readings]
     if domains is not None:
@@ -125,9 +125,9 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
     own = [
         reading
         for reading in readings
-        if not reading.domain.startswith("gpu") or reading.domain == training
+        if not reading.domain.startswith("gpu") or reading.domain == device
     ]
-    covering = [reading for reading in own if _covers(reading.domain, training)]
+    covering = [reading for reading in own if _covers(reading.domain, device)]
     if not covering:
         return total([])
     lost = [reading for reading in covering if reading.status is Status.MISSING]
@@ -135,7 +135,7 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, training: s
     measured = [reading for reading in known if reading.status is Status.MEASURED]
     if any(_family(reading.domain) in CONTAINERS for reading in measured):
         lost = []
-    sensed = any(_covers(reading.domain, training) for reading in measured)
+    sensed = any(_covers(reading.domain, device) for reading in measured)
     return total([*(measured if sensed else known), *lost])
 
 
@@ -146,9 +146,9 @@ def _whole(reading: Reading) -> Reading:
     return replace(reading, status=Status.MISSING, gross_j=None, error_j=None)
 
 
-def _covers(domain: str, training: str) -> bool:
+def _covers(domain: str, device: str) -> bool:
     """Whether a domain contains the device that trains."""
-    return domain == training or _family(domain) in {training, *CONTAINERS}
+    return domain == device or _family(domain) in {device, *CONTAINERS}
 
 
 def _family(domain: str) -> str:

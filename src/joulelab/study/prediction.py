@@ -1,7 +1,7 @@
 """What a study will cost: time and energy of its runs, with ranges.
 
 Runs of the same cost share an `Estimate`; each workload says how it comes to one
-(`joulelab.kinds.training.prediction`, `joulelab.kinds.inference.prediction`).
+(`Workload.predict`).
 
 A range is to hold the truth in 95 of 100 cases. With k the estimates, R_k the runs of each, T_k the
 time of one and v_k its variance,
@@ -17,6 +17,21 @@ throttles after minutes, or that others use later, can still leave the range.
 
 For energy the scatter of power is added to v_k, and on both sides of the range the error bound of
 the meters, in proportion to time: that of an estimate is tens of per cent.
+
+A session keeps what it predicted at its start as plain data in the manifest.
+
+::
+
+    sessions[k].prediction
+      predicted_at     seconds since the epoch; what the ledger books from here on was predicted
+      basis            in words, one for each workload
+      runs, total      of all runs that were left, as they were shown
+      configurations   runs left and cost of one run of each, and the name of its estimate
+      estimates        what ranges of any set of runs follow from
+      drift            that all estimates share
+
+It is written before the first run, so a session that is killed has one too. Infinite degrees of
+freedom are null, since JSON has no infinity. Folders of an older joulelab have no prediction.
 """
 
 from __future__ import annotations
@@ -39,6 +54,7 @@ ASSUMED_SCATTER = 0.2
 
 PROBABILITY = 0.975
 NORMAL_QUANTILE = 1.96
+FREEDOMS = ("freedom", "power_freedom")
 
 
 @dataclass(frozen=True)
@@ -251,9 +267,6 @@ def _quantile(freedom: float) -> float:
     from scipy.stats import t
 
     return float(t.ppf(PROBABILITY, freedom))
-
-
-FREEDOMS = ("freedom", "power_freedom")
 
 
 @dataclass(frozen=True)

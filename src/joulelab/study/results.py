@@ -30,6 +30,7 @@ from joulelab.study.store_reading import (
 
 TICK_NS = 100_000_000
 """Longer than the clock of a file system ticks, in nanoseconds."""
+SECONDS = ("due_s", "sent_s", "started_s", "answered_s")
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,6 @@ class Results:
 
     def _rows(self, table: str) -> list[dict[str, Any]]:
         return [row for rows in read_rows(self.folder, table, self._on_damage) for row in rows]
-
-
-SECONDS = ("due_s", "sent_s", "started_s", "answered_s")
 
 
 def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -1,4 +1,8 @@
-"""Reading a results folder, also while another process writes to it."""
+"""Reading a results folder, also while another process writes to it.
+
+What is read is checked by itself (`joulelab.study.schema`, `joulelab.study.stored`), and rows are
+checked against the study file and against each other (`RowAgreement`).
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Runs that answer requests: their images, jobs, executor, prediction, and the workload itself."""
+"""Runs that answer requests: their images, jobs, executor, prediction, and the workload."""

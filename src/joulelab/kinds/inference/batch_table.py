@@ -1,4 +1,11 @@
-"""What batches cost on this machine by their size, with everything that the figures depend on.
+"""What batches cost on this machine by their size: time and energy of batches, one after another.
+
+For a size b, n batches are computed within one measured window of T seconds with energy E:
+
+    s(b) = T_1 + ... + T_n / n        the mean of the batches' own times
+    c(b) = E_net / n                  joules above idle, so that what lies between batches counts
+
+Several windows of one size are pooled as if they had been one.
 
 A table has a row a window; rows of one size are pooled (`BatchTable.sizes`), and the planner takes
 the pooled ones (`BatchTable.costs`). `batch_table_file` writes a table and reads it back.
@@ -19,6 +26,10 @@ from joulelab.serving.results import Batches
 LOAD = 0.5
 """Share of the time that batches take where those of a queue are timed: a batch after a wait takes
 longer than one that follows another, for caches are cold and threads asleep."""
+TO_TELL = 2.8
+"""Standard errors that a difference must have to be found four times in five, at p below .05."""
+READY = "ready"
+"""In place of the name of images: tensors lay ready on the device."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +177,6 @@ def _added(energies: Sequence[Total], status: Status) -> Total:
         tuple(dict.fromkeys(name for one in energies for name in one.sources)),
         total([one.idle_error_j for one in energies]),
     )
-
-
-TO_TELL = 2.8
-"""Standard errors that a difference must have to be found four times in five, at p below .05."""
-READY = "ready"
-"""In place of the name of images: tensors lay ready on the device."""
 
 
 @dataclass(frozen=True)

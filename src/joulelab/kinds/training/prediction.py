@@ -3,6 +3,24 @@
 What is timed is a whole part of a group, as large as those of the study: its members share its cost
 as they will share its energy. Net power is that of the longer trainings. The hyperparameters hardly
 matter to either (Yarally et al., CAIN 2023, section VI-A), so one calibration serves all rounds.
+
+A calibration times trainings of a few optimiser steps several times.
+
+::
+
+    short (warms up, not counted) ─ short ─ long ─ short ─ long ─ short ─ long
+
+A training of n steps takes fixed + n * step seconds; the fixed part builds the network and
+evaluates it. With s the mean time of the short trainings, of a steps, and l that of the long ones,
+of b steps, the line through both gives for N steps
+
+    T = (1 - w) s + w l,  w = (N - a) / (b - a),  var T = (1 - w)^2 var s + w^2 var l.
+
+The two kinds take turns, so that a machine that slows down meets both alike.
+
+A calibration evaluates 500 test images at the most, and no more than four batches, or evaluating
+them would take longer than all of its steps. The others cost a share of a training image each: the
+forward pass alone. They are as so many more steps in N.
 """
 
 from __future__ import annotations
@@ -38,6 +56,9 @@ ENOUGH_MORE, MOST_GROWTH = 1.5, 12
 TEST_IMAGES, TEST_BATCHES = 500, 4
 FORWARD_AND_BACKWARD = 3
 """How many times the products of a forward pass a step on the same images has."""
+PLAN_LONG_S = 0.3
+RUN_LONG_S = 0.04
+"""Long trainings are longer where predicting is the purpose, and not the beginning of a run."""
 
 
 @dataclass(frozen=True)
@@ -227,11 +248,6 @@ def _of_mean(timings: Sequence[Timing], weight: float, scatter: float) -> tuple[
     if len(times) > 1:
         return weight**2 * statistics.variance(times) / len(times), len(times) - 1
     return (weight * scatter * times[0]) ** 2, math.inf
-
-
-PLAN_LONG_S = 0.3
-RUN_LONG_S = 0.04
-"""Long trainings are longer where predicting is the purpose, and not the beginning of a run."""
 
 
 def predict(

@@ -57,7 +57,8 @@ NAMES = 0.23
 MOST_POINTS = 300
 """Lines through more points are thin."""
 LARGER = 1.5
-"""How much larger markers that no line joins are: they stand below the others and still show."""
+"""How much larger markers are that stand alone, or that no line joins: those lie below the others
+and still show."""
 
 Step = Literal["pre", "post"]
 
@@ -102,7 +103,8 @@ def curves(
                 drawn = _curve(axes, panel, rows, by_line[line], steps.get(line), size)
                 drawn.set_label(line)
                 if line:
-                    canvas.entries.setdefault(line, _key(drawn, by_line[line]))
+                    key = _key(drawn, by_line[line], marked=bool(rows["marked"].any()))
+                    canvas.entries.setdefault(line, key)
             names.append(_name(axes, panel, by_line, size))
             if not panel.rows[panel.axes[1].of].notna().any():
                 middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center"}
@@ -150,7 +152,7 @@ def _curve(
         band: dict[str, Any] = {"color": look.colour, "alpha": 0.22, "linewidth": 0, "step": step}
         axes.fill_between(places, values - below, values + above, **band)
     beside = bool(panel.rows["name"].any())  # many lines, which are thin and pale
-    larger = 1.0 if look.dash else LARGER
+    larger = 1.0 if look.dash and marked.all() else LARGER
     if beside and not rows["name"].any():
         larger = 0.5
     style = look.marks() | {"markersize": larger * size.marker_pt}
@@ -161,6 +163,7 @@ def _curve(
         | {
             "color": to_rgba(look.colour, 0.5 if beside else 1.0),
             "markerfacecolor": look.colour,
+            "marker": look.marker if (marked & ~empty).any() else "None",
             "linestyle": "none" if look.dash is None else SOLID if beside else look.dash,
             "linewidth": size.thin_pt if beside or len(rows) > MOST_POINTS else size.line_pt,
             "drawstyle": f"steps-{step}" if step else "default",
@@ -175,11 +178,11 @@ def _curve(
     return line
 
 
-def _key(line: Line2D, look: Look) -> Line2D:
+def _key(line: Line2D, look: Look, *, marked: bool) -> Line2D:
     """How a line looks in the legend: with its marker, if any point has one."""
     style = look.marks() | {"markersize": line.get_markersize()}
-    if not line.get_markevery():
-        style["marker"] = ""
+    if not marked:
+        style["marker"] = "None"
     return Line2D([], [], linestyle=look.dash or "none", linewidth=line.get_linewidth(), **style)
 
 

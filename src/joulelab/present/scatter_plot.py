@@ -146,6 +146,7 @@ def _front(axes: Axes, panel: Panel, size: Size) -> Line2D:
         marker="o",
         markersize=1.7 * size.marker_pt,
         markerfacecolor="none",
+        markeredgecolor=BLACK,
         markeredgewidth=1.2 * size.thin_pt,
         label=FRONT,
         zorder=4,
