@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulelab import formats
+from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say
 from joulelab.errors import StoreWriteError
 from joulelab.files import replacing
@@ -24,7 +25,7 @@ MOST_SAID = 20
 """Rows that are left out of an export, and named one by one."""
 PARTLY = 4
 STATES = ("planned", "running", "finished", "failed")
-JOINT_FOLDER = Path("joulelab-out") / "paper"
+JOINT_FOLDER = OUTPUT_FOLDER / "paper"
 
 
 def status(folder: Path) -> View:

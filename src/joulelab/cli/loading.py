@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.cli.energy_commands import WHOLE_MACHINE
+from joulelab.cli.measuring import one_measurement
 from joulelab.cli.options import check_folder, parse_duration_s, parse_pairs
 from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.serving_commands import Expected, Load
@@ -317,7 +318,7 @@ class LoadReport:
             *self.sentences(),
             self._facts(),
             *([self._times()] if self.summary.answered else ()),
-            str(self.measurement),
+            *one_measurement(self.measurement),
             OF_THIS_MACHINE if self.loopback else OF_THE_GENERATOR,
         ]
 

@@ -25,6 +25,7 @@ import typer
 
 from joulelab.cli.signals import for_the_main_thread
 from joulelab.errors import UsageError, quoted
+from joulelab.files import shortened
 from joulelab.registry import imported, load_plugin
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings")
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _WRITTEN = re.compile(rf"\s*([0-9.]+(?:e[+-]?\d+)?)\s*({'|'.join(UNITS_S)})\s*", re.ASCII)
+OUTPUT_FOLDER = Path("joulelab-out")
+"""Results are written there, and looked for, when no folder is named."""
+LONGEST_NAME = 120
 
 StudyName = Annotated[
     str,
@@ -336,3 +340,22 @@ def check_folder(path: Path) -> None:
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}", "make it first")
+
+
+def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
+    """The results folder where none is given: the same for the same command.
+
+    Args:
+        study: as on the command line; a results folder is its own.
+        overrides: each ``--set``; they tell one variant of a study from another.
+        scale: of a miniature.
+    """
+    path = Path(study).expanduser()
+    if path.is_dir():
+        return path
+    of_scale = [] if scale is None else [f"scale-{scale:g}"]
+    settings = [re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides]
+    name = "-".join([path.stem, *of_scale, *settings])
+    if len(name) > LONGEST_NAME:
+        name = shortened(name, "\n".join([path.stem, *of_scale, *overrides]), LONGEST_NAME)
+    return OUTPUT_FOLDER / name

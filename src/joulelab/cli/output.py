@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from joulelab.present import View
 
 
-def show(view: View, *, as_json: bool, notes: bool = True) -> None:
+def show(view: View, *, as_json: bool, notes: bool = True, aside: bool = False) -> None:
     """Show what the user asked for, on standard output.
 
     Args:
         view: the answer.
         as_json: as one JSON object instead of text.
         notes: whether the notes of tables stand underneath.
+        aside: text goes to standard error, because a command that is measured has the other.
     """
     if as_json:
         from joulelab.present import data
@@ -29,7 +30,7 @@ def show(view: View, *, as_json: bool, notes: bool = True) -> None:
         return
     from joulelab.present.terminal import print_view
 
-    print_view(view, data_console(), notes=notes)
+    print_view(view, progress_console() if aside else data_console(), notes=notes)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:

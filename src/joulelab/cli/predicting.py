@@ -14,10 +14,9 @@ import numpy as np
 from joulelab import formats
 from joulelab.analysis.prediction.step import FINE_TUNING, StepPrediction, predict_step
 from joulelab.analysis.prediction.traces import PowerTrace
-from joulelab.cli.options import parse_duration_s, parse_pairs
+from joulelab.cli.options import OUTPUT_FOLDER, parse_duration_s, parse_pairs
 from joulelab.cli.output import show
 from joulelab.cli.predict_commands import Before, Step
-from joulelab.cli.results_folder import OUTPUT_FOLDER
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.traces.recording import Recording, read_recording
