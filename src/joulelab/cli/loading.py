@@ -22,13 +22,13 @@ from joulelab import formats
 from joulelab.cli.energy_commands import WHOLE_MACHINE
 from joulelab.cli.measuring import one_measurement
 from joulelab.cli.options import check_folder, parse_duration_s, parse_pairs
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.output import progress_console, say, show, write_frame
 from joulelab.cli.serving_commands import Expected, Load
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.command import cool_down, idle_duration_s
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Measuring, Monitor
-from joulelab.errors import JoulelabError, ServingError, UsageError
+from joulelab.errors import ServingError, UsageError
 from joulelab.present import Column, Facts, Part, Remark, Table, View, words
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.http_load import HttpLoad, Limits
@@ -42,7 +42,6 @@ HEAVY_PER_S, HEAVY_REQUESTS = 200.0, 10_000
 """What is sent to another machine without being asked twice."""
 MOST_REQUESTS = 10_000_000
 COOL_DOWN_S = 30.0
-PARQUET, CSV = ".parquet", ".csv"
 OF_THIS_MACHINE = (
     "The energy is that of this machine: of the server too if it runs here, and of what else runs."
 )
@@ -94,7 +93,10 @@ def run_load(asked: Load) -> int:
     report = LoadReport(asked, arrivals, exchanges, measurement, busy_s, loopback, limit)
     show(View(report.parts(), report.to_dict), as_json=asked.json)
     if asked.out is not None:
-        _write_table(asked.out, exchanges)
+        import pandas as pd
+
+        rows = pd.DataFrame(exchanges.columns())
+        write_frame(rows, asked.out, asked.out.suffix.lower().removeprefix("."))
     return report.exit_code
 
 
@@ -364,22 +366,6 @@ def _check_table(path: Path | None) -> None:
     """Refuse a table of requests that could not be written, before anything is sent."""
     if path is None:
         return
-    if path.suffix.lower() not in (PARQUET, CSV):
+    if path.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"{path}: a table of requests is Parquet or CSV", "end it in .parquet")
     check_folder(path)
-
-
-def _write_table(path: Path, exchanges: Exchanges) -> None:
-    """Write a row a request; what is unknown is empty."""
-    import pandas as pd
-
-    frame = pd.DataFrame(exchanges.columns())
-    try:
-        if path.suffix.lower() == CSV:
-            frame.to_csv(path, index=False)
-        else:
-            frame.to_parquet(path, index=False)
-    except OSError as error:
-        raise JoulelabError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file with --out"
-        ) from error
