@@ -4,7 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-from joulelab.report.page import report_data
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data
 
 from joulelab.study.results import Results
 
@@ -33,7 +34,7 @@ def exported(finished, tmp_path, joulelab):
 @pytest.fixture(scope="module")
 def reported(finished):
     """What ``joulelab report --json`` says of the study."""
-    return report_data(Results.open(finished))
+    return report_data(ReportedStudy(Results.open(finished)))
 
 
 def rows_of(tables, key):

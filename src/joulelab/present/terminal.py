@@ -34,17 +34,18 @@ def print_view(view: View, console: Console, *, notes: bool = True) -> None:
         console: where to print.
         notes: whether the notes of tables stand underneath.
     """
-    for part in view.parts:
-        print_part(part, console, notes=notes)
+    for number, part in enumerate(view.parts):
+        print_part(part, console, notes=notes, first=not number)
 
 
-def print_part(part: Part, console: Console, *, notes: bool = True) -> None:
+def print_part(part: Part, console: Console, *, notes: bool = True, first: bool = False) -> None:
     """Print one part of a view; a figure is only named, for a terminal does not draw it.
 
     Args:
         part: what is shown.
         console: where to print.
         notes: whether the notes of tables stand underneath.
+        first: nothing stands above it, and no blank line either.
     """
     width = min(WIDTH, console.width)
     if isinstance(part, Section):
@@ -53,7 +54,7 @@ def print_part(part: Part, console: Console, *, notes: bool = True) -> None:
         for inner in part.parts:
             print_part(inner, console, notes=notes)
     elif isinstance(part, Table):
-        _print_table(part, console, width, notes=notes)
+        _print_table(part, console, width, notes=notes, above=int(not first))
     elif isinstance(part, Omitted):
         console.print(Text(f"{part.title} is left out: {part.reason}", style="dim"), width=width)
     elif isinstance(part, Remark):
@@ -86,23 +87,26 @@ def to_text(*parts: Part) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _print_table(table: Table, console: Console, width: int, *, notes: bool) -> None:
+def _print_table(table: Table, console: Console, width: int, *, notes: bool, above: int) -> None:
     cells = len(table.rows if table.shown is None else table.shown)
     if table.folded and cells > LONG:
-        console.print(Padding(Text(table.title, style="italic"), (1, 0, 0, 0)), width=width)
+        console.print(Padding(Text(table.title, style="italic"), (above, 0, 0, 0)), width=width)
         console.print(Text(f"{cells} rows; --json has them."), width=width)
     else:
         below = int(notes and bool(table.note))
-        console.print(Padding(_drawn(table, width), (1, 0, below, 0)), width=width)
+        console.print(Padding(_drawn(table, width), (above, 0, below, 0)), width=width)
     if notes and table.note:
         console.print(Text(table.note, style="dim"), width=width)
 
 
-def _drawn(table: Table, room: int) -> RichTable:
+def _drawn(table: Table, room: int) -> RenderableType:
+    """The title, which may be wider than the table, and the table."""
+    grid = _grid(table, room)
+    return Group(Text(table.title, style="italic"), grid) if table.title else grid
+
+
+def _grid(table: Table, room: int) -> RichTable:
     drawn = RichTable(
-        title=Text(table.title) if table.title else None,
-        title_justify="left",
-        title_style="italic",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -140,17 +144,21 @@ def _text(cell: Cell, *, bold: bool) -> Text:
 def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> list[int]:
     """Widths that break no number and, unless a word alone is too long, no word.
 
+    Headings go on in the next line before cells do, which are many.
+
     Args:
         columns: heading, cells, and whether these are words, which may go on in the next line.
         room: for all columns without the gaps between them.
     """
-    widths, least = [], []
+    widths, of_cells, least = [], [], []
     for heading, cells, words in columns:
         whole = [word for cell in cells for word in cell.split()] if words else cells
         widths.append(max(map(cell_len, [*cells, heading])))
         least.append(max(map(cell_len, [*whole, *heading.split()]), default=1))
+        of_cells.append(max([least[-1], *map(cell_len, cells)]))
     while sum(widths) > room:
-        broad = [at for at in range(len(widths)) if widths[at] > least[at]]
+        broad = [at for at in range(len(widths)) if widths[at] > of_cells[at]]
+        broad = broad or [at for at in range(len(widths)) if widths[at] > least[at]]
         # Where nothing else is left, the longest words are broken.
         broad = broad or [at for at in range(len(widths)) if columns[at][2] and widths[at] > 1]
         if not broad:
