@@ -107,7 +107,7 @@ def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
     out, _, result = finished
     assert result.returncode == 0, result.stderr
     assert "plan of tiny" in result.stderr
-    assert f"report: {out / 'report' / 'index.html'}" in result.stdout
+    assert f"report  {out / 'report' / 'index.html'}" in result.stdout
     assert (out / "report" / "index.html").is_file()
     assert "estimated" in result.stdout
 

@@ -27,7 +27,7 @@ def test_the_doctor_begins_with_a_verdict_and_says_what_is_there(joulelab, tmp_p
     assert code == 0, err
     assert out.startswith("estimated: no sensor can be read")
     assert "nvidia-ml-py" in out
-    assert f"no RAPL in {tmp_path}" in out
+    assert "no RAPL in" in out
     assert "shelly" in out
 
 

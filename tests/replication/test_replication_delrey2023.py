@@ -242,7 +242,9 @@ def test_the_terminal_shows_every_method_and_both_windows(folder, joulelab):
 
 def test_the_conclusion_names_the_best_method_of_each_fraction(folder):
     _, best = best_methods(replicate(folder).scores)
-    assert [seen for seen, _ in best.pairs] == [f"{100 * one:.0f} % of the run" for one in FRACTIONS]
+    assert [seen for seen, _ in best.pairs] == [
+        f"{100 * one:.0f} % of the run" for one in FRACTIONS
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import typer
 from joulelab import formats
 from joulelab.cli.options import Json
 from joulelab.cli.output import say, show, show_rows
-from joulelab.present import Column, Remark, Table, View, words
+from joulelab.present import Column, Facts, Remark, Table, View, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +212,7 @@ def _analysis(table: RunsTable, kind: Kind, out: Path | None) -> View:
             *map(Remark, experiment.energy.remarks),
             *experiment_tables(experiment),
             *map(details, found),
-            *([f"report: {page}"] if page else []),
+            *([Facts([("report", str(page))])] if page else []),
         ],
         lambda: {
             "file": str(table.path),

@@ -11,6 +11,10 @@ from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say, write_frame
 from joulelab.present import Column, Table, View, words
+from joulelab.cli.output import say
+from joulelab.errors import StoreWriteError
+from joulelab.files import replacing
+from joulelab.present import Column, Facts, Table, View, words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
@@ -78,7 +82,9 @@ def reported(study: ReportedStudy, make: Callable[[ReportedStudy], View]) -> Vie
 
     page = write_report(study)
     told = {"folder": str(study.results.folder), "report": str(page)}
-    return View([*make(study).parts, f"report: {page}"], lambda: {**told, **report_data(study)})
+    return View(
+        [*make(study).parts, Facts([("report", str(page))])], lambda: {**told, **report_data(study)}
+    )
 
 
 def joint_report(folders: Sequence[Path], out: Path | None) -> View:
@@ -101,7 +107,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
     found = claimed(every)
     return View(
-        [*map(overview, found), *(f"report: {written}" for written in (*pages, page))],
+        [*map(overview, found), Facts([("report", str(written)) for written in (*pages, page)])],
         {"report": str(page), "reports": pages, "claims": data(found)},
     )
 

@@ -7,6 +7,7 @@ to few are left out where not all of them fit.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -21,6 +22,8 @@ from joulelab.present.parts import Cell, Facts, Omitted, Part, Remark, Section, 
 WIDTH = 80
 GAP = 2
 """Blanks between two columns."""
+LEAST = 20
+"""Columns that text is given where a long name leaves fewer."""
 LONG = 20
 """Rows from which on a table that may be folded is."""
 STYLES = {"good": "green", "doubtful": "yellow", "bad": "red", "": ""}
@@ -38,7 +41,14 @@ def print_view(view: View, console: Console, *, notes: bool = True) -> None:
         print_part(part, console, notes=notes, first=not number)
 
 
-def print_part(part: Part, console: Console, *, notes: bool = True, first: bool = False) -> None:
+def print_part(
+    part: Part,
+    console: Console,
+    *,
+    notes: bool = True,
+    first: bool = False,
+    width: int | None = None,
+) -> None:
     """Print one part of a view; a figure is only named, for a terminal does not draw it.
 
     Args:
@@ -46,13 +56,14 @@ def print_part(part: Part, console: Console, *, notes: bool = True, first: bool 
         console: where to print.
         notes: whether the notes of tables stand underneath.
         first: nothing stands above it, and no blank line either.
+        width: columns; those of the console, at most 80, where not given.
     """
-    width = min(WIDTH, console.width)
+    width = width or min(WIDTH, console.width)
     if isinstance(part, Section):
         console.print()
         console.print(Text(part.title, style="bold"), width=width)
         for inner in part.parts:
-            print_part(inner, console, notes=notes)
+            print_part(inner, console, notes=notes, width=width)
     elif isinstance(part, Table):
         _print_table(part, console, width, notes=notes, above=int(not first))
     elif isinstance(part, Omitted):
@@ -62,9 +73,20 @@ def print_part(part: Part, console: Console, *, notes: bool = True, first: bool 
     elif isinstance(part, Facts):
         longest = max((cell_len(name) for name, _ in part.pairs), default=0)
         for name, value in part.pairs:
-            console.print(Text(f"{name:{longest}}  {value}"), soft_wrap=True)
+            indented = textwrap.indent(
+                _wrapped(value, width - longest - GAP), " " * (longest + GAP)
+            )
+            console.print(Text(f"{name:{longest + GAP}}{indented.lstrip()}"), soft_wrap=True)
     elif isinstance(part, str):
-        console.print(Text(part), width=width)
+        console.print(Text(_wrapped(part, width)), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Text in lines of whole words: a path, or a command to copy, is never broken."""
+    return "\n".join(
+        textwrap.fill(line, max(width, LEAST), break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
 
 
 def renderable(table: Table, width: int = WIDTH) -> RenderableType:
@@ -83,7 +105,7 @@ def to_text(*parts: Part) -> str:
             if part.note:
                 console.print(Text(part.note))
         else:
-            print_part(part, console)
+            print_part(part, console, width=console.width)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
