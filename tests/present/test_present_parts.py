@@ -50,7 +50,7 @@ def test_columns_with_the_same_units_share_that_of_the_largest_number():
 
 def test_columns_of_other_units_and_without_any_are_left_alone():
     table = a_table(
-        [{"net": 15_000.0, "co2e_g": 2.0, "n": 2000}],
+        [{"net": 150_000.0, "co2e_g": 2.0, "n": 2000}],
         Column("net", units=formats.ENERGY),
         Column("co2e_g", units=formats.MASS),
         Column("n", form=str),
@@ -60,12 +60,12 @@ def test_columns_of_other_units_and_without_any_are_left_alone():
 
 
 def test_a_total_counts_for_the_unit_and_is_the_last_row():
-    rows = [{"net": 6000.0}, {"net": 7000.0}]
+    rows = [{"net": 60_000.0}, {"net": 70_000.0}]
     column = Column("net", units=formats.ENERGY)
     assert a_table(rows, column).headings() == ["net (J)"]
-    table = a_table(rows, column, total={"net": 13_000.0})
+    table = a_table(rows, column, total={"net": 130_000.0})
     assert table.headings() == ["net (kJ)"]
-    assert [float(text) for (text,) in texts(table)] == [6.0, 7.0, 13.0]
+    assert [float(text) for (text,) in texts(table)] == [60.0, 70.0, 130.0]
     assert len(table.frame) == 2, "it is not among the data"
 
 
