@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
+    import pandas as pd
     from rich.console import Console
 
     from joulelab.present import View
@@ -38,6 +40,40 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     from joulelab.present import data
 
     sys.stdout.write(f"{data.to_json([data.plain(dict(row)) for row in rows])}\n")
+
+
+def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool = True) -> None:
+    """Write a table to a file.
+
+    Args:
+        frame: a row each; what is unknown is empty.
+        path: of the file.
+        file_format: ``"csv"`` or ``"parquet"``.
+        own: the user has named the path, which may be a pipe or a link.
+
+    Raises:
+        StoreWriteError: the file cannot be written.
+    """
+    from pyarrow import ArrowException
+
+    from joulelab.errors import StoreWriteError
+    from joulelab.files import replacing
+
+    try:
+        with path.open("wb") if own else replacing(path) as file:
+            if file_format == "csv":
+                frame.to_csv(file, index=False)
+            else:
+                frame.to_parquet(file, index=False)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror or error}", "give another file with --out"
+        ) from error
+    except (ArrowException, UnicodeError, ValueError) as error:
+        raise StoreWriteError(
+            f"{path} cannot be written as {file_format}: {error}",
+            "Parquet needs one type a column: export it as CSV",
+        ) from error
 
 
 def say(what: str, style: str = "") -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.cli.durations import parse_duration_s
+from joulelab.cli.options import parse_duration_s
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.energy.carbon.intensity import moment
 from joulelab.energy.carbon.intensity_file import read_intensity
