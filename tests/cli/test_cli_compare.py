@@ -60,7 +60,7 @@ def test_a_report_of_several_studies_is_written_beside_those_of_each(finished, t
         f"report  {own}",
         f"report  {out / 'paper.html'}",
     ]
-    assert "claims, tuning on digits (1)" in printed
+    assert "Claims, tuning on digits (1)" in printed
     assert max(map(len, printed.split("report  ")[0].splitlines())) <= 80
     assert "digits (2)" in (out / "paper.html").read_text("utf-8")
 
