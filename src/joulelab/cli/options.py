@@ -247,7 +247,7 @@ def command(
     Args:
         commands: where the command is added.
         name: of the command.
-        runs: ``"module:function"`` that takes the dataclass and returns the exit code.
+        runs: ``"module:function"`` that takes the dataclass; it may return an exit code.
     """
 
     def declare(settings: type[Settings]) -> type[Settings]:
@@ -260,7 +260,7 @@ def command(
                 function = imported(runs)
             for path in given.get("plugin") or ():
                 load_plugin(path)
-            raise typer.Exit(function(settings(**given)))
+            raise typer.Exit(function(settings(**given)) or 0)
 
         run.__doc__ = settings.__doc__
         run.__signature__ = Signature(  # type: ignore[attr-defined]
