@@ -150,9 +150,7 @@ def by_title(pairs):
 
 
 def _of_class(element, tag, name):
-    return (
-        one for one in element.all(tag) if name in one.attributes.get("class", "").split()
-    )
+    return (one for one in element.all(tag) if name in one.attributes.get("class", "").split())
 
 
 def _titled(caption):

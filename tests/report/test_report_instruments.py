@@ -11,9 +11,8 @@ from joulelab.errors import UnknownNameError, UsageError
 from joulelab.present import shown
 from joulelab.present.style import drawn
 from joulelab.report.instruments.comparison import compare_instruments
-from joulelab.report.instruments.picture import bland_altman
 from joulelab.report.instruments.readings import read_runs
-from joulelab.report.instruments.section import INSTRUMENTS, instruments_agree
+from joulelab.report.instruments.section import INSTRUMENTS, bland_altman, instruments_agree
 from joulelab.report.instruments.tables import agreement_table, read_table
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import report_data, write_report

@@ -5,18 +5,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from joulelab.present import Table
-from joulelab.report.ledger import ReportedStudy
-from joulelab.report.pages import (
-    MOST_LINES,
-    brief_view,
-    report_data,
-    study_view,
-    write_report,
-)
 from reported_study import drawn, ledger_of, readings_of
 
 from joulelab.errors import StoreWriteError
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import (
+    report_data,
+    write_report,
+)
 
 
 class Page(HTMLParser):

@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING
 from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say, write_frame
-from joulelab.present import Column, Table, View, words
-from joulelab.cli.output import say
-from joulelab.errors import StoreWriteError
-from joulelab.files import replacing
 from joulelab.present import Column, Facts, Table, View, words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
