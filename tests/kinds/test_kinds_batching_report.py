@@ -12,8 +12,7 @@ from served_study import served
 
 from joulelab.analysis.batching import MEANS, SUMS, response_column
 from joulelab.kinds.batching.figures import batch_distribution, batch_sizes, front
-from joulelab.kinds.batching.findings import batching_findings
-from joulelab.kinds.batching.report import BATCHING
+from joulelab.kinds.batching.report import BATCHING, batching_findings
 from joulelab.kinds.batching.runs import histogram, ordinal, rate
 from joulelab.kinds.batching.tables import (
     chosen_policies,

@@ -7,9 +7,8 @@ from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
 
 from joulelab.kinds.training_cost.configurations import configurations, per_kwh, short_datasets
 from joulelab.kinds.training_cost.figures import energies, trade_off
-from joulelab.kinds.training_cost.findings import cost_findings
 from joulelab.kinds.training_cost.places import emissions_by_place
-from joulelab.kinds.training_cost.report import TRAINING_COST
+from joulelab.kinds.training_cost.report import TRAINING_COST, cost_findings
 from joulelab.kinds.training_cost.tables import (
     base_effect,
     bases,

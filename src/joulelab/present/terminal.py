@@ -67,7 +67,7 @@ def print_part(
     elif isinstance(part, Table):
         _print_table(part, console, width, notes=notes, above=int(not first))
     elif isinstance(part, Omitted):
-        console.print(Text(f"{part.title} is left out: {part.reason}", style="dim"), width=width)
+        console.print(Text(f"{part.title} {part.verb}: {part.reason}", style="dim"), width=width)
     elif isinstance(part, Remark):
         console.print(Text(part.text, style=STYLES[part.tone]), soft_wrap=True)
     elif isinstance(part, Facts):

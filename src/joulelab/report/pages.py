@@ -268,9 +268,9 @@ def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
             parts.append(one)
         elif one.reason in titles:
             named = titles.pop(one.reason)
-            if (more := len(named) - MOST_TITLES) > 0:
-                named = [*named[:MOST_TITLES], f"and {more} more"]
-            parts.append(replace(one, title="; ".join(named)))
+            more = len(named) - MOST_TITLES
+            few = [*named[:MOST_TITLES], *([f"{more} more"] if more > 0 else [])]
+            parts.append(replace(one, title=formats.listing(few), several=len(named) > 1))
     return parts
 
 
