@@ -46,14 +46,6 @@ def check_figure(path: Path | None) -> None:
         figure_format(path)
 
 
-def write_figure(path: Path | None, columns: dict[str, Any], title: str) -> None:
-    """Draw a power trace into a file, if one is wanted; see `write_power_trace`."""
-    if path is not None:
-        from joulelab.report.power_trace import write_power_trace
-
-        write_power_trace(path, columns, title)
-
-
 def run_measure(asked: Measure) -> int:
     """Run, measure and report commands.
 
@@ -128,7 +120,10 @@ def _measure(commands: Sequence[Command], options: Options, design: Design, aske
     show(measured.view(last.exit_code), as_json=asked.json, aside=True)
     if asked.trace is not None:
         write_trace(asked.trace, last.window.trace_columns(), about)
-    write_figure(asked.plot, last.window.trace_columns(), design.label)
+    if asked.plot is not None:
+        from joulelab.report.power_trace import write_power_trace
+
+        write_power_trace(asked.plot, last.window.trace_columns(), design.label)
     if last.exit_code == 0 and asked.strict and (why := measured.not_measured()):
         say(f"--strict: {why}")
         return NOT_MEASURED

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from joulelab import formats
-from joulelab.cli.measuring import check_figure, one_measurement, write_figure
+from joulelab.cli.measuring import check_figure, one_measurement
 from joulelab.cli.output import data_console, progress_console, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
@@ -99,7 +99,11 @@ def run_trace(asked: Trace) -> int:
     if booking is not None:
         begin_s = read.start_s if asked.from_ is None else asked.from_
         measurement = booking.book(measurement, read.channel_samples, begin_s)
-    write_figure(asked.plot, trace_columns(read.channel_samples, 0.0), measurement.label)
+    if asked.plot is not None:
+        from joulelab.report.power_trace import write_power_trace
+
+        columns = trace_columns(read.channel_samples, 0.0)
+        write_power_trace(asked.plot, columns, measurement.label)
     used = View(
         one_measurement(measurement),
         lambda: {"file": str(asked.file), "measurement": measurement_data(measurement)},
