@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.cli.energy_commands import WHOLE_MACHINE
 from joulelab.cli.measuring import one_measurement
 from joulelab.cli.options import check_folder, parse_duration_s, parse_pairs
 from joulelab.cli.output import progress_console, say, show, write_frame
+from joulelab.cli.recording import WHOLE_MACHINE
 from joulelab.cli.serving_commands import Expected, Load
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.command import cool_down, idle_duration_s
