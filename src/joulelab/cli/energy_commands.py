@@ -24,8 +24,8 @@ from joulelab.cli.options import (
 from joulelab.cli.output import show
 
 commands = typer.Typer()
-FOR = "Stop by itself; else Ctrl-C stops it."
-FIGURE = "Figure of it, .png, .svg or .pdf."
+FOR = "Stop after this time; Ctrl-C stops it if omitted."
+FIGURE = "Figure of the power, .png, .svg or .pdf."
 
 
 class Busy(StrEnum):
@@ -44,16 +44,16 @@ class Measure(MeterOptions):
     The command keeps its output and its exit code. The table goes to standard error.
     """
 
-    command: list[str] | None = argument(None, "What to run.", "[--] COMMAND ...")
+    command: list[str] | None = argument(None, "Command to run.", "[--] COMMAND ...")
     idle: Idle = None
     strict: bool = option(False, "No estimates: measured, or an error.")
     busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
-    repeat: int = option(1, "How often to run it.", min=1)
+    repeat: int = option(1, "Number of runs.", min=1)
     compare: tuple[str, str] | None = option(
-        None, "Two command lines to compare, interleaved.", '"A" "B"'
+        None, "Two command lines to compare, run in turn.", '"A" "B"'
     )
-    warmup: int = option(0, "Runs before, that do not count.", min=0)
-    seed: int = option(0, "Of the order of compared commands.")
+    warmup: int = option(0, "Runs before, which do not count.", min=0)
+    seed: int = option(0, "Seed of the order of compared commands.")
     cool_down: float = option(30.0, "Longest wait for idle power between runs.", "SECONDS")
     label: str = option("", "A name for the result.")
     trace: Path | None = option(None, "Power trace, .parquet or .csv.", "FILE")
@@ -73,12 +73,12 @@ def doctor(meter: Meters = None, json: Json = False) -> None:
 class Record:
     """Record power into a file until stopped."""
 
-    out: Path = option(..., "Where to, .parquet or .csv.", "FILE")
+    out: Path = option(..., "File to write, .parquet or .csv.", "FILE")
     meter: Meters = None
     interval: Interval = 0.1
     for_: float | None = option(None, FOR, "SECONDS")
     label: str = option("", "A name for the trace.")
-    force: bool = option(False, "Write over a file that is there.")
+    force: bool = option(False, "Overwrite an existing file.")
     json: Json = False
 
 
@@ -104,8 +104,8 @@ class Trace(TraceOptions):
     """
 
     file: Path = argument(..., "A recorded trace, or another program's log.")
-    from_: float | None = option(None, "From this moment on.", "SECONDS")
-    to: float | None = option(None, "Until this moment.", "SECONDS")
+    from_: float | None = option(None, "Start of the part that counts.", "SECONDS")
+    to: float | None = option(None, "End of the part that counts.", "SECONDS")
     place: Place = None
     pue: Pue = None
     plot: Path | None = option(None, FIGURE, "FILE")
