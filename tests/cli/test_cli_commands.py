@@ -19,7 +19,8 @@ from grouping_engine import NAME, GroupingEngine
 from tiny_study import TINY, as_toml, layers_only, tiny
 
 from joulelab import __version__
-from joulelab.cli.planning import print_plan
+from joulelab.cli.output import show
+from joulelab.cli.planning import timed
 from joulelab.cli.running import run_study
 from joulelab.registry import load_plugin
 
@@ -106,8 +107,11 @@ def test_list_does_not_import_torch():
 def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
     out, _, result = finished
     assert result.returncode == 0, result.stderr
-    assert "plan of tiny" in result.stderr
-    assert f"report  {out / 'report' / 'index.html'}" in result.stdout
+    assert "Plan of tiny" in result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[-1] == f"report  {out / 'report' / 'index.html'}"
+    assert len(lines) <= 20, "the end of a run is one screen"
+    assert max(map(len, lines[:-1])) <= 80, "but for a path, which is never broken"
     assert (out / "report" / "index.html").is_file()
     assert "estimated" in result.stdout
 
@@ -169,13 +173,13 @@ def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(
     monkeypatch.setattr(GroupingEngine, "obstacle", too_deep)
     changes = {"engine": NAME, "experiment": layers_only(vary={"conv_layers": [1, 2]})}
     assert run_study(tiny(**changes), tmp_path / "out", as_json=False) == 0
-    progress = capsys.readouterr().err
+    progress = " ".join(capsys.readouterr().err.split())
     remark = f"the {NAME} engine cannot train layers: conv_layers=2 (too deep): the whole study is"
     assert remark in progress
-    assert "plan of tiny (reference engine, fp32)" in progress
-    print_plan(tiny(**changes, mix_engines=True), as_json=True)
+    assert "Plan of tiny (reference engine, fp32)" in progress
+    show(timed(tiny(**changes, mix_engines=True)), as_json=True)
     printed = capsys.readouterr()
-    assert "(too deep): the reference engine trains that" in printed.err
+    assert "(too deep): the reference engine trains that" in " ".join(printed.err.split())
     data = json.loads(printed.out)
     assert [one["engine"] for one in data["configurations"]] == [NAME, "reference"]
     assert data["precision"] == "fp32"
