@@ -1,4 +1,4 @@
-"""Commands on data: two studies, anybody's table, a published study, another tool's readings."""
+"""Commands on data: two studies, any table, a published study, another tool's readings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from joulelab import formats
 from joulelab.cli.options import Json
 from joulelab.cli.output import say, show, show_rows
-from joulelab.present import Column, Facts, Remark, Table, View, words
+from joulelab.present import Column, Facts, Remark, Section, Table, View, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ class Kind(StrEnum):
 @commands.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results folder of a study.")],
-    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="That of another.")],
+    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="Results folder of another.")],
     json: Json = False,
 ) -> None:
     """Compare two studies: accuracy and energy of each configuration, and which claims agree."""
@@ -82,41 +82,44 @@ def compare(
 @commands.command()
 def analyze(
     kind: Annotated[
-        Kind, typer.Argument(metavar="KIND", help="architecture or tuning: which experiment it is.")
+        Kind, typer.Argument(metavar="KIND", help="architecture or tuning: the kind of experiment.")
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a header.")],
     factor: Annotated[
         list[str] | None,
         typer.Option(
-            "--factor", metavar="COLUMN", help="This column is a factor; repeatable. Else found."
+            "--factor",
+            metavar="COLUMN",
+            help="A column that is a factor; repeatable; found by itself if omitted.",
         ),
     ] = None,
     energy: Annotated[
         str | None,
-        typer.Option("--energy", metavar="COLUMN", help="Column with the energy, else energy_j."),
+        typer.Option("--energy", metavar="COLUMN", help="Column of energies; energy_j if omitted."),
     ] = None,
     unit: Annotated[
         Unit | None,
         typer.Option(
-            "--unit", help="Of the energy, where its heading does not say so; else joules."
+            "--unit",
+            help="Unit of the energies if their heading does not name one; joules if omitted.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write pages, tables and figures there."),
+        typer.Option("--out", metavar="DIR", help="Folder for pages, tables and figures."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Analyse anybody's table of runs as a study of joulelab is analysed.
+    """Analyse any table of runs as joulelab analyses a study.
 
-    architecture: a row a training, with the columns energy_j (joules) and accuracy (0 to 1), and a
-    column for each factor, of any name and with any levels, such as linear_layers, conv_layers,
-    relu_layers.
+    architecture: a row for each training, with the columns energy_j (joules) and accuracy (0 to 1),
+    and a column for each factor, of any name and with any levels, such as linear_layers,
+    conv_layers, relu_layers.
 
-    tuning: a row a round, or a row a repetition, with the columns strategy, round and accuracy, and
-    a column for each further factor, such as network and hyperparameters; energy_j where known.
+    tuning: a row for each round or repetition, with the columns strategy, round and accuracy, and a
+    column for each further factor, such as network and hyperparameters; energy_j where known.
 
-    Columns that are no factors: round, repetition, configuration, best_accuracy, duration_s,
+    Columns that are not factors: round, repetition, configuration, best_accuracy, duration_s,
     utilisation_mean, flops, learning_rate, beta1, beta2, epsilon, weight_decay. Without a column
     round, equal hyperparameters make a round. Empty cells are missing values. Columns of numbers
     that vary within a combination of the others are results. Energies of 0 or below are left out.
@@ -133,24 +136,22 @@ def replicate(
         str,
         typer.Argument(metavar="STUDY", help="yarally2023, xu2023 or delrey2023."),
     ],
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="The folder with its raw data.")
-    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with its raw data.")],
     json: Json = False,
 ) -> None:
     """Recompute the numbers of a published study from its raw data, and say which agree.
 
     yarally2023 takes whichever of these files are there, DATASET being fashion-mnist or cifar10.
 
-    architecture-DATASET.csv, a row a training, with the columns linear_layers, conv_layers,
+    architecture-DATASET.csv, a row for each training, with the columns linear_layers, conv_layers,
     relu_layers, learning_rate, beta1, beta2, energy_j and accuracy.
 
-    tuning-DATASET.csv, a row a round, with the columns network, strategy, hyperparameters, round
-    and accuracy; best_accuracy and energy_j where there are.
+    tuning-DATASET.csv, a row for each round, with the columns network, strategy, hyperparameters,
+    round and accuracy; best_accuracy and energy_j if present.
 
     xu2023 takes kaggle-DATASET-REGION.csv, the rows of CodeCarbon, and instruments-DATASET.csv, a
-    row a training that CodeCarbon and a wattmeter have read; DATASET is cifar10 or mnist, REGION
-    oregon, south-carolina or taipei.
+    row for each training that CodeCarbon and a wattmeter have read; DATASET is cifar10 or mnist,
+    REGION oregon, south-carolina or taipei.
 
     delrey2023 takes tables of power traces, CSV or Parquet, with the columns run, environment,
     model, t_s, power_w and utilisation_pct; and runs.csv where it is there.
@@ -173,7 +174,7 @@ def import_readings(
         Tool, typer.Argument(metavar="TOOL", help="codecarbon: whose readings they are.")
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file: emissions.csv.")],
-    csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
     json: Json = False,
 ) -> None:
     """Read another tool's energies, training by training.
@@ -198,7 +199,7 @@ def import_readings(
 
 def _analysis(table: RunsTable, kind: Kind, out: Path | None) -> View:
     """The statistics of a table, and the pages, tables and figures of the paper if wanted."""
-    from joulelab.report.claims import data, details
+    from joulelab.report.claims import data, details, overview
     from joulelab.report.kinds import report_of
     from joulelab.report.pages import claimed, experiment_tables, write_side_pages
 
@@ -210,8 +211,9 @@ def _analysis(table: RunsTable, kind: Kind, out: Path | None) -> View:
         [
             f"{name}: {formats.count(rows, 'row')}, factors {formats.listing(factors)}",
             *map(Remark, experiment.energy.remarks),
+            *map(overview, found),
             *experiment_tables(experiment),
-            *map(details, found),
+            Section("Claims in detail", [*map(details, found)]),
             *([Facts([("report", str(page))])] if page else []),
         ],
         lambda: {

@@ -9,7 +9,15 @@ from pathlib import Path
 import typer
 
 from joulelab.cli.energy_commands import Busy
-from joulelab.cli.options import DataDir, Idle, MeterOptions, argument, command, option
+from joulelab.cli.options import (
+    DataDir,
+    Idle,
+    MeterOptions,
+    Plugins,
+    argument,
+    command,
+    option,
+)
 
 commands = typer.Typer()
 
@@ -67,6 +75,7 @@ class Load(MeterOptions):
     yes: bool = option(False, "Put a heavy load on another machine all the same.")
     idle: Idle = None
     busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
+    plugin: Plugins = None
     out: Path | None = option(None, "Every request, .parquet or .csv.", "FILE")
 
 
@@ -113,3 +122,4 @@ class Batch(MeterOptions):
     save: Path | None = option(None, "Keep the measured table, JSON.", "FILE")
     seed: int = option(0, "Of arrivals, images and the order of measuring.", min=0)
     data_dir: DataDir = None
+    plugin: Plugins = None
