@@ -275,7 +275,7 @@ def renamed(finished, folder, names):
 
 
 def test_the_names_of_experiments_may_be_of_any_length_and_kind(
-    finished, tmp_path, joulelab, unpictured
+    finished, tmp_path, joulelab, undrawn
 ):
     names = {"layers": f"Größe/../{'x' * 300}"}
     folder = renamed(finished[0], tmp_path / "out", names)
