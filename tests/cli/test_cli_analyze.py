@@ -141,7 +141,7 @@ def test_a_table_without_energy_says_why_and_has_the_search(tmp_path, joulelab):
     assert "Optimum accuracy and round of each strategy" in text
 
 
-def test_pages_are_written_where_they_are_wanted(table, tmp_path, joulelab, undrawn):
+def test_pages_are_written_where_they_are_wanted(table, tmp_path, joulelab, unpictured):
     out = tmp_path / "pages"
     code, printed, _ = joulelab("analyze", "architecture", table, "--out", out)
     assert code == 0

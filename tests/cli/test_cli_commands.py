@@ -116,7 +116,7 @@ def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
     assert "estimated" in result.stdout
 
 
-def test_running_it_again_does_nothing_and_says_so(finished, joulelab, undrawn):
+def test_running_it_again_does_nothing_and_says_so(finished, joulelab, unpictured):
     out, study, _ = finished
     before = (out / "runs.sqlite").read_bytes()
     code, _, err = joulelab("run", study, "--out", out)
@@ -125,7 +125,7 @@ def test_running_it_again_does_nothing_and_says_so(finished, joulelab, undrawn):
     assert (out / "runs.sqlite").read_bytes() == before
 
 
-def test_a_results_folder_is_a_study_to_go_on_with(finished, joulelab, undrawn):
+def test_a_results_folder_is_a_study_to_go_on_with(finished, joulelab, unpictured):
     out, _, _ = finished
     code, printed, err = joulelab("run", out, "--json")
     assert code == 0, err
@@ -167,7 +167,7 @@ def test_plan_predicts_without_leaving_anything(tmp_path, joulelab, monkeypatch)
 
 
 def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(
-    tmp_path, capsys, monkeypatch, undrawn
+    tmp_path, capsys, monkeypatch, unpictured
 ):
     monkeypatch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
     monkeypatch.setattr(GroupingEngine, "obstacle", too_deep)
@@ -189,7 +189,7 @@ def too_deep(engine, task, images, device):
     return "too deep" if task.network_options["conv_layers"] > 1 else None
 
 
-def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab, undrawn):
+def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab, unpictured):
     (tmp_path / "parts.py").write_text(
         "from joulelab.learning.networks import networks\n"
         "from torch import nn\n\n\n"
@@ -275,7 +275,7 @@ def renamed(finished, folder, names):
 
 
 def test_the_names_of_experiments_may_be_of_any_length_and_kind(
-    finished, tmp_path, joulelab, undrawn
+    finished, tmp_path, joulelab, unpictured
 ):
     names = {"layers": f"Größe/../{'x' * 300}"}
     folder = renamed(finished[0], tmp_path / "out", names)

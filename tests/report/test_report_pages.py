@@ -9,15 +9,19 @@ from reported_study import drawn, ledger_of, readings_of
 
 from joulelab.cli.output import show
 from joulelab.errors import StoreWriteError
-from joulelab.present import terminal
+from joulelab.present import Figure, shown, terminal
+from joulelab.report.kinds import report_of
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import (
     MOST_LINES,
+    STUDY,
     brief_view,
     report_data,
     study_view,
     write_report,
 )
+from joulelab.report.prediction import PREDICTION
+from joulelab.study.results import Results
 
 
 class Page(HTMLParser):
@@ -362,3 +366,16 @@ def test_nothing_is_made_up_of_a_study_without_a_finished_run(study):
     text = text_of(study)
     assert text.count("No run has finished yet") == 2
     assert "No energy is known" not in text
+
+
+@pytest.mark.parametrize(
+    "name", ["tuning", "architecture", "batching", "timeline", "training-cost"]
+)
+def test_every_figure_of_a_finished_study_can_be_drawn(name, finished_study):
+    study = ReportedStudy(Results.open(finished_study(name)))
+    made = shown([*STUDY, *PREDICTION], study)
+    for one in study.experiments:
+        made += shown(report_of(one).contents, one)
+    figures = [one for one in made if isinstance(one, Figure)]
+    assert len(figures) >= 2
+    assert all(one.draw(one.drawn_for).axes for one in figures)
