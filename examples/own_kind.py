@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
-
 from joulelab.report.chapter import Chapter
-from joulelab.report.experiment import Experiment
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, Table, no_energy
+from matplotlib.figure import Figure
+
+from joulelab.report.experiment import Experiment
 from joulelab.study.call_workload import Call, CallWorkload
 from joulelab.study.design import Factor, Level
 from joulelab.study.kind import ExperimentSpec, Kind, kinds

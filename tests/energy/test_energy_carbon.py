@@ -356,12 +356,15 @@ def test_rows_may_stand_in_any_order(tmp_path):
         ("time,g_per_kwh\n2024-05-01,1\n2024-05-02,-2\n", "line 3, column g_per_kwh: -2 g/kWh"),
         ("time,g_per_kwh\n2024-05-01,1\n\n2024-05-02,low\n", "line 4, column g_per_kwh: 'low'"),
         ("time,g_per_kwh\n2024-05-01,1\n", "a series needs two rows"),
-        ("time,g_per_kwh\n2024-05-01,9\n,8\n", "line 3: there is no time"),
+        ("time,g_per_kwh\n2024-05-01,9\n,8\n", "line 3: the time is missing"),
         ("time,g_per_kwh\n20240501,1\n", "line 2, column time: '20240501' is not a moment of this"),
-        ("time,g_per_kwh\n45413.5,1\n45413.54,1\n", "'45413.5' is not a moment of this century"),
+        (
+            "time,g_per_kwh\n45413.5,1\n45413.54,1\n",
+            "'45413.5' is not a time of this century",
+        ),
         (
             "time,g_per_kwh\n2024-05-01T12:00Z,1\n2024-05-01T14:00+02:00,1\n",
-            "line 2 and line 3: both are for 2024-05-01T12:00:00",
+            "line 2 and line 3: both have the time 2024-05-01T12:00:00",
         ),
         ("time,zone id,g_per_kwh\n2024-05-01,NL,1\n2024-05-02,BE,1\n", "has 2 zones"),
     ],

@@ -50,14 +50,14 @@ def told(measuring):
 def beside(*labels):
     names = ", ".join(map(repr, labels))
     return (
-        f"overlaps {names} on gpu:0, gpu:1: the energy of that time is in each of them, and they "
-        "do not add up"
+        f"overlaps {names} on gpu:0, gpu:1: the energy of that time is in each of them: do not add "
+        "them up"
     )
 
 
 def within(*labels):
     names = ", ".join(map(repr, labels))
-    return f"{names} within it overlap: their energies do not add up"
+    return f"{names} within it overlap: do not add up their energies"
 
 
 def test_one_within_another_is_no_fault():

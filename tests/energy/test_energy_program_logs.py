@@ -292,7 +292,7 @@ def test_intervals_that_perf_did_not_count_are_not_measured(read):
     ("content", "said"),
     [
         ("     45.20 Joules power/energy-pkg/\n\n  1.001 seconds time elapsed\n", "no time bef"),
-        (PERF + PERF, "stands there twice"),
+        (PERF + PERF, "occurs twice"),
         ("*** Sampled system activity (Thu Mar  5 10:00:01 2026 +0100) (9ms elapsed) ***\n", "no "),
         ('{"id":0,"apower":45.0}\n{"id":0,"apower":45.0}\n', "no column of time"),
         ('{"ts": 1, "apower": }\n{"ts": 2, "apower": 45}\n', "line 1: no JSON"),

@@ -352,7 +352,7 @@ def test_domains_may_stand_in_a_column(read):
 
 
 def test_a_time_that_is_missing_is_refused_with_its_row(refusal):
-    assert "line 3: there is no time" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
+    assert "line 3: the time is missing" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
 
 
 def test_a_power_that_is_missing_is_bridged(read):

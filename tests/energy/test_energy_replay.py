@@ -227,8 +227,8 @@ def test_a_file_of_several_runs_is_refused_by_name_too(path):
     ("name", "error", "message"),
     [
         ("replay:{}.parquet", TraceError, "does not exist"),
-        ("replay", MeterError, r"(?s)no recording is named.*write replay:FILE"),
-        ("replay:", MeterError, "no recording is named"),
+        ("replay", MeterError, r"(?s)no recording was given.*write replay:FILE"),
+        ("replay:", MeterError, "no recording was given"),
         ("replay:{}?where=run=8", TraceError, r"(?s)no row with run=8.*there are 6, 7"),
         ("replay:{}?loop=no", SettingsError, r"(?s)loop = 'no'.*true or false"),
         ("replay:{}?loop=1", SettingsError, "loop = 1"),

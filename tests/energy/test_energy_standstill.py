@@ -126,7 +126,7 @@ def test_power_of_0_watts_throughout_is_no_measurement(domain):
     counted = measured(power(0, times_s, domain), counter(90 * times_s, times_s, domain))
     assert counted[domain].gross_j == pytest.approx(900)
     assert counted.flags == (
-        f"{domain}: fake-power said 0 W throughout, and nothing that is on draws nothing",
+        f"{domain}: fake-power reported 0 W throughout, although whatever is on draws power",
     )
 
 

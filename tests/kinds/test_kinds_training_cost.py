@@ -56,7 +56,7 @@ def mistake(**changes):
     [
         ({"networks": ["vgg61"]}, "vgg1"),
         ({"networks": ["mymodels:"]}, "module:function"),
-        ({"networks": ["resnet18", "resnet18"]}, "stands there twice"),
+        ({"networks": ["resnet18", "resnet18"]}, "occurs twice"),
         ({"bases": ["frozn"]}, "frozen"),
         ({"head": "xu2032"}, "xu2023"),
         ({"datasets": ["digitz"]}, "digits"),

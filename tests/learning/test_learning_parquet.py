@@ -243,7 +243,7 @@ def test_a_file_that_is_cut_short_is_named(folder, keep):
     path.write_bytes(path.read_bytes()[:keep])
     message, hint = _two_lines(folder)
     assert str(path) in message
-    assert hint == "delete it and fetch it again"
+    assert hint == "delete it and download it again"
 
 
 def test_a_file_with_overwritten_pages_is_named(folder):

@@ -97,7 +97,7 @@ def test_a_compressed_file_that_is_cut_short_is_named(folder, keep):
     path.write_bytes(path.read_bytes()[:keep])
     message, hint = _two_lines(folder)
     assert str(path) in message
-    assert hint == "delete it and fetch it again"
+    assert hint == "delete it and download it again"
 
 
 def test_a_compressed_file_with_flipped_bytes_is_named(folder):
@@ -282,7 +282,7 @@ def test_incomplete_files_of_cifar_are_not_downloaded_over(unplugged, tmp_path):
     (folder / "data_batch_1").write_bytes(b"cut short")
     message, hint = _two_lines(tmp_path, "cifar10")
     assert str(folder) in message
-    assert "fetch it again" in hint
+    assert "download it again" in hint
     assert not unplugged
 
 

@@ -309,7 +309,7 @@ def test_a_cell_that_is_not_what_it_should_be_is_named(table, column, cell, said
         ("width,energy_j,accuracy\n", "has a header and no row"),
         ("width,energy_j\n1,2\n", "there is no column 'accuracy'"),
         ("width,energy_j,accuracy\n1,2\n3,4,1\n", "line 2: 2 values for 3 columns"),
-        ("width,width,energy_j,accuracy\n1,3,2,0.5\n", "the column 'width' stands there twice"),
+        ("width,width,energy_j,accuracy\n1,3,2,0.5\n", "the column 'width' occurs twice"),
     ],
 )
 def test_a_file_that_is_no_table_of_runs_is_refused(table, text, said):

@@ -207,7 +207,7 @@ def test_a_missing_column_is_named_and_the_nearest_suggested(architecture):
 def test_a_column_that_occurs_twice_is_refused(architecture):
     path = architecture()
     path.write_text(path.read_text().replace("beta2", "beta1"))
-    assert refused(read_architecture, path).startswith(": the column 'beta1' stands there twice")
+    assert refused(read_architecture, path).startswith(": the column 'beta1' occurs twice")
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_a_column_of_moments_alone_is_one_column():
 
 def test_a_name_that_stands_there_twice_is_refused_where_the_cells_differ():
     assert parse("a,p,p\n1,2,2\n").column("p") == "p"
-    with pytest.raises(DatasetError, match="stands there twice"):
+    with pytest.raises(DatasetError, match="occurs twice"):
         parse("a,p,p\n1,2,3\n").column("p")
 
 

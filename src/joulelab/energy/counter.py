@@ -91,7 +91,7 @@ class Counter:
         if self._lost:
             return Sample(None, self._lost)
         if not math.isfinite(value_j) or value_j < 0:
-            return Sample(None, f"{self._name} says {value_j:g} J, which cannot be")
+            return Sample(None, f"{self._name} says {value_j:g} J, which is impossible")
         last_j, last_s = self._last or (value_j, at_s)
         step_j = value_j - last_j
         wraps = step_j < 0 and math.isfinite(self._range_j)
@@ -116,6 +116,6 @@ class Counter:
         how = "fell" if value_j < last_j else "jumped"
         return (
             f"{self._name} {how} from {last_j:.6g} to {value_j:.6g} J within {passed_s:.2g} s, "
-            f"which {self._limit_w:.4g} W cannot do: it was started anew or reset, and what it "
-            "lost is unknown"
+            f"which {self._limit_w:.4g} W cannot explain: it was restarted or reset, and lost an "
+            "unknown amount"
         )

@@ -68,7 +68,7 @@ class Choice:
         settings = {key: _literal(value) for key, value in parse_qsl(query, True)}
         if "password" in settings:
             raise SettingsError(
-                f"a password in the name of a meter ({name}) would be seen by others",
+                f"a password in the name of a meter ({name}) would be visible to others",
                 f"put it into {settings_path()} or JOULELAB_{name.upper()}_PASSWORD",
             )
         return cls(name, settings | ({"address": address} if address else {}))
@@ -214,7 +214,7 @@ def _detected(
         raise
     except Exception as error:  # a meter from outside may raise anything
         reason = f"its detector raised {type(error).__name__}: {error}"
-        return [], [Missing(choice.name, reason, "mend or uninstall the package that brings it")]
+        return [], [Missing(choice.name, reason, "fix or uninstall the package that provides it")]
 
 
 def _detector(
@@ -232,7 +232,7 @@ def _detector(
             where = "" if name in choice.settings else f" ({settings_path()})"
             raise SettingsError(
                 f"the meter {choice.name!r} has no setting {name!r}{where}",
-                suggestion(name, [*known, CALIBRATION]) or f"it takes {CALIBRATION} alone",
+                suggestion(name, [*known, CALIBRATION]) or f"its only setting is {CALIBRATION}",
             )
     return detector(**given, **more)
 
@@ -294,10 +294,10 @@ def _literal(text: str) -> str | int | float | bool:
 
 
 def _nothing(name: str, missing: Sequence[Missing]) -> MeterError:
-    why = missing[0] if missing else Missing("", "there is no such device here")
+    why = missing[0] if missing else Missing("", "this machine has no such device")
     return MeterError(
         f"the meter {name!r} cannot read anything: {why.reason}",
-        why.remedy or "`joulelab doctor` says what can be read here",
+        why.remedy or "`joulelab doctor` lists what can be read here",
     )
 
 

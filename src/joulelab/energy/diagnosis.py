@@ -138,13 +138,16 @@ def _remedy(kind: str) -> str:
     if kind in MAY_BE_OFF:
         return ""
     if kind == "wall":
-        return "is this computer behind the plug, and does the plug's own page show its power?"
+        return (
+            "check that this computer is plugged into it and that the plug's own web page "
+            "shows the power"
+        )
     if Processor.here().virtual:
         return (
-            "in a virtual machine counters may be there and not move: measure on the host, or by "
-            "a plug, with shelly:ADDRESS among the meters"
+            "counters in a virtual machine may exist but stand still: measure on the host, or with "
+            "a plug (shelly:ADDRESS among the meters)"
         )
-    return "measure by another instrument; a smart plug reads the whole machine"
+    return "use another instrument; a smart plug measures the whole machine"
 
 
 def _verdict(measurement: Measurement) -> tuple[str, str]:
@@ -158,7 +161,7 @@ def _verdict(measurement: Measurement) -> tuple[str, str]:
     ]
     by_model = f"{_names(estimated)} from processor time and memory"
     if not measured and not estimated:
-        return "missing", f"no sensor says anything that can be; {_names(missing)} not"
+        return "missing", f"no sensor gives a plausible reading; {_names(missing)} not"
     if not measured:
         return "estimated", f"no sensor can be read; {by_model}"
     told = [f"{_names(measured)} by sensors"]

@@ -247,7 +247,7 @@ def _counted(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figu
             steps_j = steps_j[~shown.blind]
         backwards, energy_j = bool((steps_j < 0).any()), float(steps_j.sum())
     if backwards:
-        return Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
+        return Figure(channel, None, None, f"{channel.source}: the counter went backwards")
     duration_s = around.duration_s
     error_j = _own_error_j(channel, energy_j, shown.seen_s) + channel.resolution_j
     error_j += _edges_j(shown, channel, _edge_power_w(around, energy_j))
@@ -407,7 +407,7 @@ def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]
         highest_w = max(limit_w, seen_w)
         return highest_w, highest_w * (1 + channel.relative_error), words
     most_w = max(highest_possible_w(channel.domain), seen_w * (1 + channel.relative_error))
-    words = f"{most_w:.4g} W (no limit is known, the highest seen is {seen_w:.4g} W)"
+    words = f"{most_w:.4g} W (limit unknown; highest seen: {seen_w:.4g} W)"
     return seen_w, most_w, words
 
 

@@ -120,7 +120,7 @@ class _Held:
             who = f"process {pid}" if pid else "another process"
             busy = f"{who}{what} is measuring on {self._device}"
             if not wait:
-                raise DeviceBusyError(busy, "wait for it to end, or stop it")
+                raise DeviceBusyError(busy, "wait until it ends, or stop it")
             if on_wait is not None:
                 on_wait(f"{busy}; waiting for it")
             turn.take()
@@ -165,10 +165,10 @@ class _Held:
         raise self._no_lock(failures)
 
     def _no_lock(self, failures: Sequence[OSError]) -> MeterError:
-        why = "; ".join(map(_in_words, failures)) or "there is no folder for it"
+        why = "; ".join(map(_in_words, failures)) or "no folder is usable"
         return MeterError(
             f"{self._device} cannot be locked: {why}",
-            f"name a folder in {VARIABLE} that you may write to",
+            f"set {VARIABLE} to a folder that you can write to",
         )
 
 
@@ -212,7 +212,7 @@ def _make(folder: Path, mode: int) -> None:
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_mine(folder):
-        raise PermissionError(1, "is not a folder that only you may write to", str(folder))
+        raise PermissionError(1, "is not a folder that only you can write to", str(folder))
 
 
 def _is_mine(folder: Path) -> bool:
@@ -245,7 +245,7 @@ def _say_once(failure: str, folder: Path) -> None:
     if failure not in _SAID:
         _SAID.add(failure)
         log.warning(
-            "the lock %s: another in %s is used, which keeps out nobody who can use the first",
+            "lock %s; using one in %s instead, which does not exclude users of the first",
             failure,
             folder,
         )

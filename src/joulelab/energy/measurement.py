@@ -390,7 +390,7 @@ def _notes(measurement: Measurement, total: Total) -> list[str]:
         + (
             reading.reason.removeprefix(f"{reading.source}: ")
             if reading.gross_j is None
-            else "for comparison, not in the sum"
+            else "for comparison only, not in the sum"
         )
         for reading in measurement.others
     ]

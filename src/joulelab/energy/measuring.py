@@ -139,9 +139,9 @@ def _measured(function: Any, *, label: str | None, options: Options) -> Any:
     if isinstance(function, type) or not callable(function):
         what = "a class" if isinstance(function, type) else f"of type {type(function).__name__}"
         raise UsageError(
-            f"{reprlib.repr(function)} cannot be measured: it is {what} and no function",
+            f"{reprlib.repr(function)} cannot be measured: it is {what}, not a function",
             "decorate the functions or methods that do the work; "
-            'options are given by name: @joulelab.measured(label="epoch")',
+            'pass options by name: @joulelab.measured(label="epoch")',
         )
     results: deque[Measurement] = deque(maxlen=KEPT)
     named = function.func if isinstance(function, functools.partial) else function

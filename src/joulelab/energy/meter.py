@@ -272,7 +272,7 @@ meters: Registry[type[Detector]] = Registry(
         ),
         "codecarbon": (
             "joulelab.energy.meters.codecarbon_meter:CodeCarbonDetector",
-            "what codecarbon says, offline: codecarbon?country=NLD",
+            "readings of codecarbon, offline: codecarbon?country=NLD",
         ),
         "shelly": (
             "joulelab.energy.meters.shelly:ShellyDetector",
@@ -288,7 +288,7 @@ meters: Registry[type[Detector]] = Registry(
         ),
         "estimate": (
             "joulelab.energy.meters.estimate:EstimateDetector",
-            "processor time x TDP and memory, where there is no sensor; always marked estimated",
+            "processor time x TDP and memory, where no sensor exists; always marked estimated",
         ),
     },
 )

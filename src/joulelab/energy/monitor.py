@@ -211,7 +211,7 @@ class Monitor:
             notes += [one.note for one in each if one.domains == common]
             if common and not any(one.domains == common for one in each):
                 listed = ", ".join(sorted(common))
-                notes.append(f"hidden from all that was measured, and not counted: {listed}")
+                notes.append(f"hidden from the measured program, not counted: {listed}")
         return Hidden(frozenset(gone), "; ".join(dict.fromkeys(filter(None, notes))))
 
     def finish(
@@ -250,7 +250,7 @@ class Monitor:
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise MeterError(
             "a monitor has open meters and cannot be pickled or copied",
-            "pickle its measurements; open another monitor where you measure",
+            "pickle its measurements, and open a monitor in the process that measures",
         )
 
     def __enter__(self) -> Monitor:
@@ -306,7 +306,7 @@ def check_measured(recorder: Recorder) -> None:
         why = [f"{one.domain}: {one.reason}" for one in recorder.missing]
         raise MeterError(
             "nothing can be measured here" + (f" ({'; '.join(why)})" if why else ""),
-            "`joulelab doctor` says what would help; without --strict there are estimates",
+            "`joulelab doctor` says what would help; without --strict energy is estimated",
         )
 
 
@@ -386,7 +386,7 @@ class Measuring:
             MeterError: it is open already, or the meters cannot be opened.
         """
         if self._opened is not None:
-            raise MeterError(f"{self.label!r} is being measured already", "stop it first")
+            raise MeterError(f"{self.label!r} is already being measured", "stop it first")
         monitor = self._monitor()
         self._flags = monitor.occupy(self.label)
         try:
@@ -507,7 +507,7 @@ class Measuring:
         if self._opened is not None:
             raise MeterError(
                 f"{self.label!r} is still being measured and cannot be pickled or copied",
-                "leave the block first, or take so_far(), which can",
+                "leave the block first, or use so_far(), which can be",
             )
         if self._result is not None:
             self._trace_about()

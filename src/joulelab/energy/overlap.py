@@ -101,11 +101,11 @@ class Span:
             on = sorted(set().union(*(self.devices & other.devices for other in self._beside)))
             flags.append(
                 f"overlaps {_named(list(self._beside))} on {', '.join(on)}: the energy of that "
-                "time is in each of them, and they do not add up"
+                "time is in each of them: do not add them up"
             )
         if self._within:
             flags.append(
-                f"{_named(list(self._within))} within it overlap: their energies do not add up"
+                f"{_named(list(self._within))} within it overlap: do not add up their energies"
             )
         return flags
 
@@ -292,8 +292,8 @@ class Presence:
         ):
             numbers = ", ".join(str(pid) for pid in sorted({one.pid for one in started}))
             flags.append(
-                f"processes {numbers} within it measured at the same time: their energies do not "
-                "add up"
+                f"processes {numbers} within it measured at the same time: do not add up their "
+                "energies"
             )
         return flags
 

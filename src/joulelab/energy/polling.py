@@ -124,7 +124,7 @@ class PollingMeter(Meter):
         if self._closed:
             reason = "closed"
         elif os.getpid() != self._process:
-            reason = "it is read by the process that this one was forked from"
+            reason = "it belongs to the parent process, from which this one was forked"
         elif not latest.samples:
             reason = latest.failure or "no answer yet"
         elif age_s > self.max_age_s:

@@ -116,7 +116,7 @@ class Recorder:
         """
         self._check_process()
         if self._closed:
-            raise MeterError("the recorder is closed", "open windows while it records")
+            raise MeterError("the recorder is closed", "open windows only while it records")
         started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
             starts = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
@@ -236,8 +236,8 @@ class Recorder:
         """The sampling thread does not live on in a forked process, and the lock may be held."""
         if os.getpid() != self._process:
             raise MeterError(
-                "the recorder belongs to the process that this one was forked from",
-                "measure in one of the two only",
+                "the recorder belongs to the parent process, from which this one was forked",
+                "measure in one of the two processes only",
             )
 
 
@@ -287,7 +287,7 @@ class Window:
         if self.measurement is None:
             raise MeterError(
                 f"the window {self.label!r} is open and cannot be pickled or copied",
-                "close it first, or take so_far(), which can",
+                "close it first, or use so_far(), which can be",
             )
         return {key: value for key, value in vars(self).items() if key not in _OF_THE_PROCESS}
 
@@ -308,16 +308,16 @@ class Window:
             label: of the next window; that of this one where not given.
 
         Raises:
-            MeterError: the window is closed already.
+            MeterError: the window is already closed.
         """
         with self._closing:
             if self.measurement is not None:
-                raise MeterError("the window is closed already", "open another one")
+                raise MeterError("the window is already closed", "open a new one")
             self.measurement, self._samples, following = self._recorder._measure(
                 self, close=True, label=self.label if label is None else label
             )
         if following is None:
-            raise AssertionError("a lap has a following window")
+            raise AssertionError("only a window that is followed by another can end as a lap")
         return following
 
     def so_far(self) -> Measurement:

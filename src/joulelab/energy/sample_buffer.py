@@ -19,7 +19,7 @@ from joulelab.energy.meter import Channel, Meter, Sample
 from joulelab.energy.trace import power_of_counter
 
 Floats = NDArray[np.float64]
-IMPOSSIBLE = "an energy below 0 cannot be"
+IMPOSSIBLE = "an energy below 0 is impossible"
 NO_STATE: Mapping[str, Floats] = {}
 SLEPT_S = 0.5
 """A clock that stood still for so long between two samples did so because the machine slept."""

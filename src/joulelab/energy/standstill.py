@@ -110,7 +110,9 @@ def _without_zeros(samples: ChannelSamples) -> ChannelSamples:
         return samples
     zero = values == 0
     if not (values > 0).any():
-        return _unread(samples, zero, "said 0 W throughout, and nothing that is on draws nothing")
+        return _unread(
+            samples, zero, "reported 0 W throughout, although whatever is on draws power"
+        )
     if _is_a_part(samples.channel):
         return samples
     least_s = max(STILL_S, STILL_TICKS * samples.channel.tick_s)
@@ -122,7 +124,7 @@ def _without_zeros(samples: ChannelSamples) -> ChannelSamples:
         bad[first:after] = True
     longest_s = max(length_s for _, _, length_s in runs)
     return _unread(
-        samples, bad, f"said 0 W for {longest_s:.1f} s, and nothing that is on draws nothing"
+        samples, bad, f"said 0 W for {longest_s:.1f} s, although whatever is on draws power"
     )
 
 
@@ -191,7 +193,7 @@ def _why(channel: Channel, still_s: float, drawn_w: float | None, *, moved: bool
         return f"has not moved in {still_s:.2g} s: {TOO_SHORT}"
     drawn = f" while {drawn_w:.3g} W were drawn" if drawn_w else ""
     off = family(channel.domain) in MAY_BE_OFF
-    why = ": the part was off, or it is not counted here" if off else drawn
+    why = ": the part was off, or this counter does not cover it" if off else drawn
     return f"stood still for {still_s:.1f} s{why}"
 
 

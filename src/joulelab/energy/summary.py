@@ -229,7 +229,7 @@ def _impossible(
     """What channels cannot have meant: all of what they say, or a sample of it."""
     whole = [f"{domain}: {said.reason}" for said in figures if said.impossible]
     parts = [
-        f"{domain}: {one.channel.source} {one.unreadable}: that is not a reading"
+        f"{domain}: {one.channel.source} {one.unreadable}: this is not a reading"
         for one, said in zip(channel_samples, figures, strict=True)
         if IMPOSSIBLE in one.unreadable and not said.impossible
     ]

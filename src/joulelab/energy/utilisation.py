@@ -139,11 +139,11 @@ def utilisation(channel_samples: Sequence[ChannelSamples], device: str) -> Utili
             return Utilisation(domain, source, busy.mean, busy.quantiles, busy.samples, seen)
     if speaking:
         channel = speaking[0].channel
-        reason = f"{channel.source} did not say it within the window"
+        reason = f"{channel.source} did not report it within the window"
         return Utilisation(channel.domain, channel.source, None, reason=reason)
     if own:
         sources = ", ".join(dict.fromkeys(samples.channel.source for samples in own))
-        return Utilisation(device, None, None, reason=f"{sources} does not say it of {device}")
+        return Utilisation(device, None, None, reason=f"{sources} does not report it for {device}")
     return Utilisation(device, None, None, reason=f"no meter reads {device}")
 
 

@@ -148,7 +148,7 @@ def in_zone(place: str | None, zone: str | None) -> str | None:
     place = str(default_place() or "") if place is None else place
     if not names_series(place):
         raise UsageError(
-            f"--timezone {zone} is for a file of intensity over time, and there is none",
+            f"--timezone {zone} needs a file with carbon intensity over time",
             "name it: --place grid.csv",
         )
     return place.partition(TIMEZONE)[0] + TIMEZONE + zone
@@ -219,7 +219,8 @@ def checked_pue(pue: float) -> float:
     if not (math.isfinite(pue) and pue >= 1):
         raise UsageError(
             f"a PUE of {pue:g} is not possible",
-            "it is the energy of the whole data centre over that of its computers: at least 1",
+            "PUE is the energy of the data centre divided by the energy of its computers: 1 or "
+            "more",
         )
     return float(pue)
 
@@ -270,7 +271,7 @@ def _settings() -> Mapping[str, Any]:
 def _given(g_per_kwh: float, *, has_unit: bool) -> Intensity:
     if 0 < g_per_kwh < 1 and not has_unit:
         raise UsageError(
-            f"{g_per_kwh:g} g/kWh is less than any grid has",
-            f"write {g_per_kwh:g} kg/kWh, or if it is meant so {g_per_kwh:g} g/kWh",
+            f"{g_per_kwh:g} g/kWh is less than that of any grid",
+            f"write {g_per_kwh:g} kg/kWh; if you do mean it, {g_per_kwh:g} g/kWh",
         )
     return Intensity(g_per_kwh, "", GIVEN)

@@ -111,8 +111,8 @@ class IntensitySeries:
             )
         if len(self.times_s) < 2:  # noqa: PLR2004 - a step has two ends
             raise UsageError(
-                f"{self.source}: a series needs two rows, here is {len(self.times_s)}",
-                "for one figure give the number itself, in g/kWh",
+                f"{self.source}: a series needs at least two rows, not {len(self.times_s)}",
+                "for a constant intensity pass the number itself, in g/kWh",
             )
         if any(later <= earlier for earlier, later in pairwise(self.times_s)):
             raise UsageError(f"{self.source}: the times of a series must increase")
@@ -209,7 +209,7 @@ def mean_intensity(
     if isinstance(intensity, Intensity):
         return intensity.g_per_kwh, ""
     if started_at is None:
-        return None, "the intensity changes over time, and when the energy was used is unknown"
+        return None, "the intensity changes over time, but the time of the energy use is unknown"
     end_s = started_at + duration_s
     # A window of no length at all is a moment.
     spans = intensity.spans(started_at, end_s) or [
@@ -233,7 +233,9 @@ def _shares(spans: Sequence[Span], started_at: float, profile: Profile | None) -
         times_s, energy_j = profile
         falls = any(after < before for before, after in pairwise(energy_j))
         if not len(times_s) or len(times_s) != len(energy_j) or falls:
-            raise ValueError("a profile has as many energies as times, and its energy never falls")
+            raise ValueError(
+                "a profile needs one energy for each time, and its energy must not fall"
+            )
         edges = [spans[0].start_s, *(span.end_s for span in spans)]
         drawn = [_drawn_j(times_s, energy_j, edge - started_at) for edge in edges]
         used = [after - before for before, after in pairwise(drawn)]
@@ -267,5 +269,5 @@ def _unknown(series: IntensitySeries, span: Span) -> str:
     if span.end_s <= series.start_s or span.start_s >= series.end_s:
         known = f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}"
     else:
-        known = "there is a hole in it"
+        known = "it has a gap"
     return f"{series.source}: no intensity for {moment(span.start_s)}; {known}"

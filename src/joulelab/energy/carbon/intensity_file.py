@@ -137,7 +137,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
         raise UsageError(
             f"{path}, column {time}: {moments.remarks[-1].removesuffix(': taken as such')}: "
             "they are not UTC",
-            f"name the zone: {_zoned(path)}",
+            f"name the time zone: {_zoned(path)}",
         )
     _check_years(table, time, moments.since_1970_s)
     values = _values(table, column)
@@ -170,7 +170,7 @@ def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> 
     if wrong.any():
         row = int(np.argmax(wrong))
         raise table.error(
-            f"{table.texts(name)[row][:40]!r} is not a moment of this century",
+            f"{table.texts(name)[row][:40]!r} is not a time of this century",
             "write it as 2024-05-01T13:00Z",
             row,
             name,
@@ -189,7 +189,7 @@ def _table(path: Path, content: bytes) -> tuple[Table, Mapping[str, Any]]:
     try:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "fetch it again") from None
+        raise UsageError(f"{path} cannot be read: {error}", "download it again") from None
     rows = _rows(loaded)
     if not rows:
         raise UsageError(f"{path} has no list of rows with a time", _HINT)
@@ -238,9 +238,9 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
         ]
         if len(those) > 1:
             raise UsageError(
-                f"{table.path} has {len(those)} columns that may be the carbon intensity: "
+                f"{table.path} has {len(those)} columns that may hold the carbon intensity: "
                 f"{', '.join(those)[:200]}",
-                "call the one that counts g_per_kwh, or leave the others out",
+                "rename the right one to g_per_kwh, or remove the others",
             )
         name = those[0] if those else None
     if name is None:
@@ -251,7 +251,7 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
     if factor is None and _SOME_UNIT.search(text):
         raise UsageError(
             f"{table.path}: the unit of {name!r} is not known",
-            "write g, kg, t or lb for each kWh or MWh: carbon_intensity (kg/MWh)",
+            "write g, kg, t or lb per kWh or MWh: carbon_intensity (kg/MWh)",
         )
     if factor is None and marginal and "moer" in text:
         return _Column(name, POUNDS_PER_MWH, has_unit=True, marginal=True)
@@ -300,14 +300,15 @@ def _values(table: Table, column: _Column) -> NDArray[np.float64]:
         )
     if known.max() < LEAST_G_PER_KWH and not column.has_unit and not units:
         raise table.error(
-            f"no value is above {known.max():g}: no grid has so few g/kWh",
-            f"they are likely kg/kWh (or t/MWh): call the column {column.name} (kg/kWh)",
+            f"no value is above {known.max():g}: no grid has so little g/kWh",
+            f"they are probably kg/kWh (or t/MWh): rename the column to {column.name} (kg/kWh)",
             column=column.name,
         )
     if known.max() > MOST_G_PER_KWH:
         raise table.error(
-            f"{known.max():,.0f} g/kWh is more than any power station has",
-            f"the unit is likely another: call the column {column.name} (mg/kWh) or (g/MWh), or "
+            f"{known.max():,.0f} g/kWh is more than any power station emits",
+            f"the unit is probably different: rename the column to {column.name} (mg/kWh) or "
+            "(g/MWh), or "
             "mend the row",
             int(np.nanargmax(values)),
             column.name,
@@ -349,7 +350,7 @@ def _place(table: Table, about: Mapping[str, Any]) -> str:
         if len(zones) > 1:
             raise UsageError(
                 f"{table.path} has {len(zones)} zones: {zones[0]!r}, {zones[1]!r} ...",
-                "one file is for one zone; leave the rows of the others out",
+                "keep the rows of one zone only",
             )
         return zones[0]
     meta = about.get("meta")
@@ -373,18 +374,19 @@ def _series(
     """The rows in order of time."""
     without = np.flatnonzero(~np.isfinite(times_s))
     if len(without):
-        raise table.error("there is no time", "write it as 2024-05-01T13:00Z", int(without[0]))
+        raise table.error("the time is missing", "write it as 2024-05-01T13:00Z", int(without[0]))
     order = np.argsort(times_s, kind="stable")
     same = np.flatnonzero(np.diff(times_s[order]) == 0)
     if len(same):
         first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
         moment = datetime.fromtimestamp(float(times_s[first]), UTC).isoformat()
         raise UsageError(
-            f"{table.path}, {table.line(first)} and {table.line(second)}: both are for {moment}",
-            "each moment may stand there once; name the zone of times in local time: "
+            f"{table.path}, {table.line(first)} and {table.line(second)}: both have the time "
+            f"{moment}",
+            "each time may occur once; if times are local, name their time zone: "
             f"{_zoned(table.path)}",
         )
-    remark = "marginal intensity: what one more kWh causes, and not the average" if marginal else ""
+    remark = "marginal intensity (emissions of one more kWh), not the average" if marginal else ""
     return IntensitySeries(
         times_s=tuple(times_s[order].tolist()),
         g_per_kwh=tuple(None if math.isnan(g) else g for g in values[order].tolist()),

@@ -101,7 +101,7 @@ def _country(code: str) -> Intensity:
 def _region(country: str, name: str) -> Intensity:
     known = regions(country)
     if not known:
-        raise _no_figure(f"the parts of {_country_name(country)}", f"take the country, {country}")
+        raise _no_figure(f"the parts of {_country_name(country)}", f"use the country, {country}")
     region = _among(known, name)
     if region is None:
         noun = f"part of {_country_name(country)}"
@@ -115,7 +115,7 @@ def _cloud(place: str) -> Intensity:
     if provider not in known:
         raise _no_figure(
             f"the cloud {provider!r}, only for {', '.join(sorted(known))}",
-            "take the country or region in which the data centre stands, for instance IRL",
+            "use the country or region of the data centre, for instance IRL",
         )
     region = _among(known[provider], name)
     if region is None:
@@ -183,7 +183,7 @@ def _pycountry() -> Any:  # noqa: ANN401 - a module without types
     except ImportError as error:
         raise MissingDependencyError(
             "names of countries come from pycountry, which is not installed",
-            "pip install pycountry, or write the country with three letters: NLD",
+            "pip install pycountry, or use the three-letter code: NLD",
         ) from error
     return pycountry
 
@@ -275,7 +275,7 @@ def _states(_: str) -> Iterator[Region]:
                 f"{name}, USA",
                 source,
                 year,
-                "chimneys of the power stations, no life cycle",
+                "direct emissions of the power stations, not life cycle",
             ),
         )
 
@@ -291,7 +291,7 @@ def _provinces(_: str) -> Iterator[Region]:
                 f"{name}, Canada",
                 _source("energy mix of Canadian provinces"),
                 int(path.parent.name),  # the table itself has no year
-                "burning of coal, oil and gas, no life cycle",
+                "combustion of coal, oil and gas, not life cycle",
             ),
         )
 
@@ -308,7 +308,7 @@ def _chinese_provinces(_: str) -> Iterator[Region]:
                 f"{name}, China",
                 _source("Ministry of Ecology and Environment of China"),
                 row["year"],
-                "carbon dioxide alone, no life cycle",
+                "carbon dioxide only, not life cycle",
             ),
         )
 
@@ -351,8 +351,7 @@ def _data() -> Path:
     package = importlib.util.find_spec("codecarbon")
     if package is None or package.origin is None:
         raise MissingDependencyError(
-            "carbon intensity of a place comes from the tables of codecarbon, which is not "
-            "installed",
+            "the carbon intensity of a place needs codecarbon, which is not installed",
             "pip install codecarbon, or give a number in g/kWh",
         )
     return Path(package.origin).parent / "data"

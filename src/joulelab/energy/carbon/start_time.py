@@ -105,9 +105,9 @@ def best_start(
     if not found:
         raise UsageError(
             f"{series.source}: no start between {moment(earliest_s)} and {moment(latest_s)} has a "
-            "known intensity all the time",
-            f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}, and may have "
-            "holes; take another time, or a shorter duration",
+            "known intensity throughout",
+            f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}and may have gaps; "
+            "choose another time or a shorter duration",
         )
     least = min(mean for _, mean in found)
     most = max(mean for _, mean in found)
@@ -188,7 +188,8 @@ def _check(duration_s: float, earliest_s: float, deadline_s: float) -> None:
         raise UsageError("the first start and the deadline must be finite")
     if deadline_s - earliest_s < duration_s - SLACK_S:
         raise UsageError(
-            f"work of {duration_s:,.0f} s is not finished {deadline_s - earliest_s:,.0f} s after "
+            f"work of {duration_s:,.0f} s does not finish within {deadline_s - earliest_s:,.0f} s "
+            "after "
             "its first possible start",
-            "give it a later deadline, or a shorter duration",
+            "give a later deadline or a shorter duration",
         )

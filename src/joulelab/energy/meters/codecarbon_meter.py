@@ -92,7 +92,7 @@ class CodeCarbonMeter(OpenMeter):
         self._tracker = Tracker(_known_country(country), self._tick_s, self._record.take)
         try:
             if not self._record.ready.wait(self._tick_s + START_S):
-                why = self._tracker.complaint or "it does not say why"
+                why = self._tracker.complaint or "no reason given"
                 raise MeterError(f"codecarbon does not measure: {why}")
             self._record.wait_for_line()
             self._read = readable(self._tracker.components)
@@ -231,7 +231,7 @@ class _Record:
         if sample.value is None:
             self._broken.setdefault(name, sample.reason)
         elif still:
-            why = f"stood still for {still_s:.1f} s: a sensor that it cannot read counts as 0 W"
+            why = f"stood still for {still_s:.1f} s: it counts a sensor that it cannot read as 0 W"
             self._broken.setdefault(name, f"codecarbon's total for {name} {why} there")
         return highest_j if sample.value is None else sample.value
 
@@ -278,10 +278,10 @@ def _unseen_gpus() -> list[Missing]:
         return []
     if shutil.which("nvidia-smi") is None:
         why = "codecarbon reads GPUs only where the command nvidia-smi is, and it is not in PATH"
-        return [Missing("gpu", why, "put it into PATH, or use the meter nvml")]
+        return [Missing("gpu", why, "add it to PATH, or use the meter nvml")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     why = f"codecarbon reads none of {count} GPUs (CUDA_VISIBLE_DEVICES={visible!r})"
-    return [Missing("gpu", why, "name GPUs there, or use the meter nvml")]
+    return [Missing("gpu", why, "list GPUs there, or use the meter nvml")]
 
 
 def readable(components: Iterable[Component]) -> list[Component]:

@@ -97,7 +97,7 @@ class Tracker:
                 self._tracker = _make(library, country, interval_s, _Handler(take))
                 self._tracker.start()
             if not any(_timers(self._tracker)):
-                why = self.complaint or "it does not say why"
+                why = self.complaint or "no reason given"
                 raise MeterError(f"codecarbon {self.version} did not start: {why}", _REMEDY)
             self.components = tuple(_components(self._tracker, self.version))
         except BaseException:
@@ -239,8 +239,8 @@ def _components(tracker: object, version: str) -> Iterator[Component]:
     hardware = getattr(tracker, "_hardware", None)
     if not hardware:
         raise MeterError(
-            f"codecarbon {version} does not say what it measures with: measured and estimated "
-            "values cannot be told apart",
+            f"codecarbon {version} does not report its instruments: measured and estimated values "
+            "cannot be distinguished",
             _REMEDY,
         )
     for part in hardware:

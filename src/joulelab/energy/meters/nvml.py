@@ -47,7 +47,7 @@ PCI_DEVICES = Path("/sys/bus/pci/devices")
 DEVICES = Path("/dev")
 
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
-_SEE = "see what nvidia-smi says"
+_SEE = "check the output of nvidia-smi"
 _REMEDIES = {
     pynvml.NVML_ERROR_NO_PERMISSION: "let this user read and write /dev/nvidia*",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated: restart the machine",
@@ -60,7 +60,7 @@ _REMEDIES = {
 }
 _NO_DRIVER = Missing(
     "gpu",
-    "an NVIDIA GPU is there, and no driver for it",
+    "this machine has an NVIDIA GPU but no driver for it",
     "install NVIDIA's driver: nvidia-smi must work; a container needs --gpus all",
 )
 
@@ -100,7 +100,7 @@ class NvmlMeter(OpenMeter):
             pynvml_open = True
             self._gpus = [Gpu(index, factors, field) for index in _existing(indices)]
             if not self._gpus:
-                raise MeterError("there is no NVIDIA GPU to read", "name at least one index")
+                raise MeterError("no NVIDIA GPU can be read", "give at least one index")
             self._about = {
                 "driver": str(pynvml.nvmlSystemGetDriverVersion()),
                 "nvml": str(pynvml.nvmlSystemGetNVMLVersion()),
@@ -139,13 +139,13 @@ class NvmlMeter(OpenMeter):
             seen = Visible(None, f"NVML: {error}")
         setting = f"{VISIBLE}={said}"
         if seen.indices is None:
-            return Hidden(note=f"all GPUs count: what {setting} hides cannot be told: {seen.why}")
+            return Hidden(note=f"all GPUs count: what {setting} hides is unknown: {seen.why}")
         gone = [gpu.domain for gpu in self._gpus if gpu.index not in seen.indices]
         if not gone:
             return Hidden()
         listed = ", ".join(gone)
         return Hidden(
-            frozenset(gone), f"{setting} hides from what was measured, and not counted: {listed}"
+            frozenset(gone), f"{setting} hides from the measured program, not counted: {listed}"
         )
 
     def describe(self) -> Mapping[str, str]:
@@ -308,8 +308,9 @@ def factors_by_uuid(calibration: object) -> dict[str, float]:
     for uuid in factors:
         if re.fullmatch(r"(gpu:)?\d+", uuid):
             raise SettingsError(
-                f"nvml: {CALIBRATION}: {uuid!r} is not the UUID of a card",
-                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; `nvidia-smi -L` has it',
+                f"nvml: {CALIBRATION}: {uuid!r} is not the UUID of a GPU",
+                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; '
+                "`nvidia-smi -L` lists it",
             )
     return {plain_uuid(uuid): factor for uuid, factor in factors.items()}
 
@@ -346,7 +347,7 @@ def gpu_numbers(gpus: object) -> tuple[int, ...] | None:
     numbers = [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
     if not numbers or len(numbers) < len(parts) or min(numbers) < 0:
         raise SettingsError(
-            f"nvml: gpus = {gpus!r} does not number GPUs",
-            "give the numbers of `nvidia-smi -L`, for instance gpus = [0, 2] or nvml?gpus=0,2",
+            f"nvml: gpus = {gpus!r} is not a list of GPU indices",
+            "use the indices of `nvidia-smi -L`, for instance gpus = [0, 2] or nvml?gpus=0,2",
         )
     return tuple(sorted(set(numbers)))

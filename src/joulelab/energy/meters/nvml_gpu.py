@@ -87,8 +87,8 @@ class Gpu:
         mig = optional(pynvml.nvmlDeviceGetMigMode, self._handle)
         if mig is not None and mig[0]:
             raise MeterError(
-                f"{self.domain} is split by MIG: its sensors are those of the whole card",
-                f"sudo nvidia-smi -i {index} -mig 0 joins it again; or use a smart plug",
+                f"{self.domain} is split by MIG: its sensors measure the whole card",
+                f"sudo nvidia-smi -i {index} -mig 0 undoes the split; or use a smart plug",
             )
         name = str(pynvml.nvmlDeviceGetName(self._handle))
         uuid = str(pynvml.nvmlDeviceGetUUID(self._handle))
@@ -259,7 +259,7 @@ class PowerSensor:
         """Which part of the time the sensor sees, in words."""
         update = f"{self.update_s * 1e3:g} ms"
         if self.averaging_s is None:
-            return f"taken to be new every {update}, mean over an unknown time"
+            return f"assumed to be updated every {update}, averaged over an unknown time"
         if self.averaging_s < self.update_s:
             return f"{self.averaging_s * 1e3:g} ms of every {update}"
         return f"mean of {self.averaging_s * 1e3:g} ms, new every {update}"

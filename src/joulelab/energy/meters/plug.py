@@ -105,7 +105,7 @@ class Plug(ABC):
             raise self.refused("power", value)
         if power_w < 0:
             raise MeterError(
-                f"{self.http.address}: it says {power_w:g} W: power flows back through it",
+                f"{self.http.address}: it says {power_w:g} W: power flows back through the plug",
                 "measure the computer alone, without a solar panel or battery on the same plug",
             )
         return power_w
@@ -130,7 +130,7 @@ class Plug(ABC):
         said = self.http.excerpt(str(value))
         return MeterError(
             f"{self.http.address}: it says {said} as its {what}",
-            "look at the plug's own web page, and start the plug anew",
+            "check the plug's own web page and restart the plug",
         )
 
 
@@ -183,7 +183,7 @@ class PlugMeter(PollingMeter):
         if self._counter is None:
             return [power]
         if answer.energy_j is None:
-            return [power, Sample(None, "the plug did not say its energy")]
+            return [power, Sample(None, "the plug did not report its energy")]
         return [power, self._counter.take(answer.energy_j, answer.asked_s)]
 
     def _channel(self, kind: str, step_j: float) -> Channel:
@@ -259,7 +259,7 @@ class PlugDetector(Detector):
                 f"name it: {self.kind}:192.168.1.20, or address in the table [meter.{self.kind}] "
                 "of the settings file"
             )
-            return [], [Missing(domain, "the plug's address is not given", remedy)]
+            return [], [Missing(domain, "the plug's address is missing", remedy)]
         plug = self.plug()
         try:
             first = plug.ask()
@@ -323,7 +323,7 @@ class PlugSettings:
     def reached(self) -> Address:
         """The address, where it is known to be given."""
         if self.address is None:
-            raise SettingsError("the plug's address is not given")
+            raise SettingsError("the plug's address is missing")
         return self.address
 
 
@@ -336,9 +336,9 @@ def _address(kind: str, value: object) -> Address | None:
         # A user and password before the host, or a query behind it, are not for the screen.
         shown = f" {text!r}" if _PRINTABLE.fullmatch(text) else ""
         raise SettingsError(
-            f"{kind}: the address{shown} is not that of a plug",
-            "write host or host:port, IPv6 as [fe80::1]; http only; a password is a setting of "
-            "its own",
+            f"{kind}: the address{shown} is not valid",
+            "write host or host:port, IPv6 as [fe80::1]; http only; a password is a separate "
+            "setting",
         )
     return address
 

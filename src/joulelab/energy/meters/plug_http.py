@@ -41,7 +41,7 @@ EXCERPT = 60
 SUCCESSES = range(200, 300)
 REDIRECTIONS = range(300, 400)
 _HOST = re.compile(r"(?:http://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?/?")
-NOT_THE_PLUG = "is this the address of the plug?"
+NOT_THE_PLUG = "check that this is the address of the plug"
 _LAST_PORT = 65535
 _FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"\\\x00-\x1f]*)"|([^\s,"]+))')
 
@@ -129,13 +129,13 @@ class PlugHttpClient:
         except TimeoutError:
             raise MeterError(
                 f"{self.address}: no answer within {self.timeout_s:g} s",
-                "is it in reach, and is the address right? timeout_s gives it longer",
+                "check the network and the address; a higher timeout_s waits longer",
             ) from None
         except OSError as error:  # a connection that was closed without an answer is one, too
             why = error.strerror or str(error) or type(error).__name__
             raise MeterError(
                 f"{self.address} cannot be reached: {why}",
-                "is the plug in its socket and in the network, and is the address right?",
+                "check that the plug has power, is in the network and has this address",
             ) from None
         except (HTTPException, _TooLongError) as error:
             what = {
@@ -164,8 +164,8 @@ class PlugHttpClient:
         said = self.excerpt(answer.text)
         if answer.status in REDIRECTIONS:
             raise MeterError(
-                f"{self.address}: it sends on to another address (HTTP {answer.status})",
-                "name the address where the plug itself answers",
+                f"{self.address}: it redirects to another address (HTTP {answer.status})",
+                "use the address at which the plug itself answers",
             )
         if answer.status not in SUCCESSES:
             raise MeterError(f"{self.address}: HTTP status {answer.status}: {said}", NOT_THE_PLUG)
@@ -211,7 +211,7 @@ class PlugHttpClient:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
-            raise OSError("there can be no such name") from None
+            raise OSError("such a name is not possible") from None
         for family, kind, protocol, _, where in found:
             connection = socket.socket(family, kind, protocol)
             try:

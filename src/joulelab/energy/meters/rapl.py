@@ -56,7 +56,7 @@ from joulelab.errors import MeterError
 TICK_S = 0.001
 RELATIVE_ERROR = 0.05
 REMARK = (
-    "RAPL: 5 % is an assumption, its makers state no bound; it follows a wattmeter closely (Khan "
+    "RAPL: 5 % is an assumption, the vendors state no bound; it follows a wattmeter closely (Khan "
     "et al., ACM TOMPECS 2018)"
 )
 DRAM_RELATIVE_ERROR = 1.57
@@ -72,7 +72,7 @@ POWERCAP = Path("/sys/class/powercap")
 POWERCAP_VARIABLE = "JOULELAB_POWERCAP"
 NAME, ENERGY, RANGE = "name", "energy_uj", "max_energy_range_uj"
 FOR_GOOD = (
-    "until the machine starts anew; for good by a udev rule or a line in /etc/sysfs.d, see "
+    "until the next reboot; for a permanent change use a udev rule or a line in /etc/sysfs.d, see "
     "docs/energy.md"
 )
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::\d+)?")
@@ -332,7 +332,7 @@ def closed_zones(root: Path) -> list[Missing]:
         closed = [root]
     if closed:
         remedy = _chmod("a+rx", closed)
-        reason = f"no permission to look into {_listed(closed)}"
+        reason = f"no permission to list {_listed(closed)}"
         return [Missing("cpu", reason, f"{remedy} ({FOR_GOOD})")]
     # A zone of its own is a processor, or the platform; what a part of one is nobody knows.
     return [
@@ -351,9 +351,9 @@ def no_permission(folder: Path) -> tuple[str, str]:
     on_the_way, files = _closed(folder)
     if not on_the_way and not files:
         return (
-            f"{folder} may not be read, whatever the modes of its files say",
-            f"a container or a security module forbids it: mount the folder read-only and name it "
-            f"in {POWERCAP_VARIABLE}",
+            f"{folder} cannot be read, whatever the modes of its files",
+            "a container or a security module denies access: mount the folder read-only and set "
+            f"its path in {POWERCAP_VARIABLE}",
         )
     # What lies behind a closed folder cannot be seen: all of it is named.
     reason = (
@@ -372,18 +372,18 @@ def absent(root: Path) -> Missing:
         root: the powercap folder.
     """
     if platform.system() != "Linux":
-        return Missing("cpu", f"RAPL is read under Linux, and this is {platform.system()}")
+        return Missing("cpu", f"RAPL can be read on Linux only, this is {platform.system()}")
     if Processor.here().virtual:
         return Missing(
             "cpu",
             f"no RAPL in {root}: a virtual machine does not see its host's counters",
-            "measure on the host, or by a plug, with shelly:ADDRESS among the meters",
+            "measure on the host, or with a plug (shelly:ADDRESS among the meters)",
         )
     return Missing(
         "cpu",
         f"no RAPL in {root}",
-        "sudo modprobe intel_rapl_msr (AMD too); in a container mount the folder read-only and "
-        f"name it in {POWERCAP_VARIABLE}",
+        "sudo modprobe intel_rapl_msr (AMD too); in a container mount the folder read-only and set "
+        "its path in {POWERCAP_VARIABLE}",
     )
 
 

@@ -94,7 +94,7 @@ class ReplayMeter(OpenMeter):
             return Sample(None, "the recording of this channel begins later")
         position = max(int(np.searchsorted(samples.times_s, at_s, "right")) - 1, 0)
         if self._in_hole(samples, position, at_s):
-            return Sample(None, "the recording has a hole")
+            return Sample(None, "the recording has a gap")
         value = float(samples.values[position])
         if math.isnan(value):
             return Sample(None, samples.unreadable)
@@ -174,7 +174,7 @@ class ReplayDetector(Detector):
             TraceError: the file is not a power trace.
         """
         if not self.address:
-            return [], [Missing("replay", "no recording is named", "write replay:FILE")]
+            return [], [Missing("replay", "no recording was given", "write replay:FILE")]
         # Settings in a name are read as TOML would: where=7 is a number here.
         recording = read_recording(
             str(self.address),

@@ -40,7 +40,7 @@ def checked_number(
     if (number >= least if least else number > 0) and number <= most:
         return number
     bounds = f"from {least:g} to {most:g}" if least else f"above 0, at most {most:g}"
-    raise SettingsError(f"{name} = {value!r} cannot be right", f"{what} {bounds}")
+    raise SettingsError(f"{name} = {value!r} is not possible", f"{what} {bounds}")
 
 
 def check_truth(name: str, value: object) -> None:

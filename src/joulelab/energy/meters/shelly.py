@@ -78,8 +78,8 @@ class ShellyPlug(Plug):
     def _read(self, status: Mapping[str, Any], asked_s: float) -> PlugAnswer:
         if "apower" not in status:
             raise MeterError(
-                f"{self.http.address}: its answer has no apower: is it a plug with metering?",
-                "a Shelly plug of the second generation or later, that measures power",
+                f"{self.http.address}: its answer has no apower: not a plug with metering?",
+                "use a Shelly plug of the second generation or later that measures power",
             )
         energy, heat = status.get("aenergy"), status.get("temperature")
         total = energy.get("total") if isinstance(energy, dict) else None
@@ -104,8 +104,8 @@ class ShellyPlug(Plug):
                 raise MeterError(f"{self.http.address}: it asks for a password", PASSWORD_HINT)
             if not self._digest.accept(answer.challenges):
                 raise MeterError(
-                    f"{self.http.address}: it asks for a password in a way that is not known",
-                    "plugs do so by digest authentication with SHA-256: is this one?",
+                    f"{self.http.address}: its way of asking for a password is not supported",
+                    "plugs use digest authentication with SHA-256; check that this is a plug",
                 )
             answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
@@ -114,9 +114,9 @@ class ShellyPlug(Plug):
         if answer.status == TOO_MANY:
             self._digest.forget()  # to repeat what it has refused would keep it refusing
             raise MeterError(
-                f"{self.http.address}: it refuses for a while: too many questions, or too "
-                "many with a wrong password",
-                "wait a minute; who else asks it?",
+                f"{self.http.address}: it refuses requests for now: too many requests, or too many "
+                "wrong passwords",
+                "wait a minute, and check what else polls it",
             )
         return answer
 
@@ -132,18 +132,16 @@ class ShellyPlug(Plug):
             identity = {}
         address = self.http.address
         if not identity.get("model"):
-            return MeterError(
-                f"{address}: it is not a Shelly plug", "is this the address of the plug?"
-            )
+            return MeterError(f"{address}: it is not a Shelly plug", "check the address")
         model = self.http.excerpt(str(identity["model"]))
         if identity["generation"] == 1:
             return MeterError(
                 f"{address}: {model} is a Shelly of the first generation, which is not supported",
-                "a plug of the second generation or later (Plus, Gen3, Gen4)",
+                "use a plug of the second generation or later (Plus, Gen3, Gen4)",
             )
         return MeterError(
             f"{address}: {model} has no socket {self._switch} that measures",
-            "switch=0 is the first; is it a plug with metering?",
+            "the first is switch=0; check that it is a plug with metering",
         )
 
 

@@ -34,7 +34,7 @@ UNAUTHORIZED = 401
 PASSWORD_HINT = (
     "password in the table [meter.tasmota] of the settings file, or JOULELAB_TASMOTA_PASSWORD"
 )
-API_HINT = "is this the address of the plug? SetOption128 1 in its console lets it answer questions"
+API_HINT = "check the address; SetOption128 1 in the plug's console enables its web commands"
 _SINGLE_BITS = 2.0**29
 """A float of 32 bits has 29 bits less than one of 64."""
 
@@ -60,8 +60,8 @@ class TasmotaPlug(Plug):
         energy = status.get("ENERGY") if isinstance(status, dict) else None
         if not isinstance(energy, dict) or "Power" not in energy:
             raise MeterError(
-                f"{self.http.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
-                "with metering?",
+                f"{self.http.address}: its answer has no ENERGY.Power: not a Tasmota plug with "
+                "metering?",
                 API_HINT,
             )
         if isinstance(energy["Power"], list):

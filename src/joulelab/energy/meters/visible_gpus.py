@@ -87,11 +87,12 @@ def visible(
     if set(numbers) in (set(), set(range(len(cards)))):
         return Visible(everything if numbers else frozenset())
     if any(card.split for card in cards):
-        return Visible(None, "with a card that is split by MIG its numbers are of instances")
+        return Visible(None, "with a GPU split by MIG its numbers count instances")
     if environment.get(ORDER) != BY_BUS and len({card.name for card in cards}) > 1:
         return Visible(
             None,
-            f"CUDA counts the fastest first, and the models differ: set {ORDER}={BY_BUS}, or name "
+            f"CUDA numbers the fastest GPU first, and the models differ: set {ORDER}={BY_BUS}, or "
+            "name "
             "UUIDs",
         )
     ordered = sorted(cards, key=lambda card: (card.bus, card.index))
@@ -156,7 +157,7 @@ def _named(
             split = [card.index for card in cards if card.split]
             held_by = card_of_instance(entry)
             if held_by is None and len(split) != 1:
-                return Visible(None, f"no card is known to hold the instance {entry}")
+                return Visible(None, f"no known GPU holds the instance {entry}")
             index = split[0] if held_by is None else held_by
         else:
             break

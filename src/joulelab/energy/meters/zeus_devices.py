@@ -74,9 +74,7 @@ class Maker:
 
 
 NVIDIA = Maker("NVIDIA", nvidia_cards.RELATIVE_ERROR, "13 % is the worst card of arXiv 2312.02741")
-AMD = Maker(
-    "AMD", nvidia_cards.RELATIVE_ERROR, "AMD states no bound; 13 % is that of NVIDIA's cards"
-)
+AMD = Maker("AMD", nvidia_cards.RELATIVE_ERROR, "AMD states no bound; 13 % as for NVIDIA's cards")
 
 
 class Device(ABC):
@@ -182,7 +180,7 @@ def power_sample(domain: str, read_mw: Callable[[], float]) -> Sample:
     except Exception as error:  # of Zeus, or of a library or driver below it
         return Sample(None, f"{domain}: Zeus: {first_line(error)}")
     if not math.isfinite(value_mw) or value_mw < 0:
-        return Sample(None, f"{domain}: Zeus says {value_mw:g} mW, which cannot be")
+        return Sample(None, f"{domain}: Zeus says {value_mw:g} mW, which is impossible")
     return Sample(value_mw / 1e3)
 
 
@@ -257,7 +255,7 @@ class AppleDevice(Device):
         self._soc = soc
         values = _apple_values(soc.get_total_energy_consumption())
         if not values:
-            raise MeterError("Zeus reads no energy of this Apple chip", "it reads M1 and later")
+            raise MeterError("Zeus reads no energy of this Apple chip", "it supports M1 and later")
         self._counters = {domain: counter(domain) for domain in values}
         contained = {family: within for _, family, within in _APPLE}
         self.channels = tuple(
@@ -269,7 +267,7 @@ class AppleDevice(Device):
                 relative_error=estimate.RELATIVE_ERROR,
                 tick_s=TICK_S,
                 within=(*contained[domain.partition(":")[0]], "wall"),
-                remark="Apple's own counter by Zeus; Apple states no bound, 40 % as of estimates",
+                remark="Apple's own counter by Zeus; Apple states no bound, 40 % as for estimates",
                 resolution_j=STEP_J,
             )
             for domain in values
@@ -314,7 +312,7 @@ class JetsonDevice(Device):
         if not channels:
             raise MeterError(
                 "Zeus finds no rail of an INA3221 on this Jetson",
-                "`tegrastats` must show power; the kernel module is ina3221",
+                "`tegrastats` must show power; load the kernel module ina3221",
             )
         self.channels = tuple(channels)
 

@@ -205,7 +205,7 @@ def _open_jetson() -> Opened:
     discover = getattr(jetson, "_discover_available_metrics", None)
     if discover is None:
         raise MeterError(
-            f"zeus {_version('zeus')} does not hand out the rails of a Jetson",
+            f"zeus {_version('zeus')} does not expose the rails of a Jetson",
             "pip install 'zeus>=0.16,<0.17'",
         )
     return [JetsonDevice(discover(jetson.__new__(jetson)))], []

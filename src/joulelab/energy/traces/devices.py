@@ -159,7 +159,7 @@ def check_name(table: Table, asked: str) -> None:
     family = asked.rpartition("/")[2].partition(":")[0]
     if not _DOMAIN.fullmatch(asked) or (":" not in asked and family not in WORDS):
         raise TraceError(
-            f"{table.path} has no column {asked!r}, and it is not the name of a device",
+            f"{table.path} has no column {asked!r}, and no device of that name",
             f"name a column, or one device as gpu:0 or wall; {table.known()}",
         )
 
@@ -189,7 +189,8 @@ def _check_instances(table: Table, name: str) -> None:
     instances = [text for text in dict.fromkeys(table.texts(name)) if text]
     if len(instances) > 1:
         raise table.error(
-            f"there are {len(instances)} MIG instances, and each says the power of its whole GPU",
+            f"there are {len(instances)} MIG instances, and each reports the power of its whole "
+            "GPU",
             f"read one instance of each GPU: --where {name}={instances[0]} "
             f"(where={name}={instances[0]})",
             column=name,

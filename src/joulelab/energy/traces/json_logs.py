@@ -88,7 +88,7 @@ def read_json(path: Path, text: str) -> tuple[Table, str]:
         rows.append(row)
         lines.append(line)
     if not rows:
-        raise TraceError(f"{path} has no sample", "a log in JSON has an object a sample")
+        raise TraceError(f"{path} has no sample", "a JSON log has one object for each sample")
     frame = pd.DataFrame.from_records(rows).fillna("")
     headings = {name: Heading(name, units.get(name, "")) for name in frame.columns}
     return Table(path, frame, headings, lines, tuple(remarks), TraceError), program
@@ -117,7 +117,7 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, Any, str]]:
                 return
             reason = str(error).partition(":")[0]
             raise TraceError(
-                f"{path}, line {line}: no JSON: {reason}", "mend that line, or take it out"
+                f"{path}, line {line}: not JSON: {reason}", "fix or remove that line"
             ) from None
         yield line, said, prefix
         at = text.find("{", after)

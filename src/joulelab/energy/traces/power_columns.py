@@ -335,8 +335,8 @@ def _as_total(table: Table, whole: Taken, taken: Sequence[Taken]) -> Taken:
         return whole.of(f"{host}/{TOTAL}" if host else TOTAL)
     names = ", ".join(dict.fromkeys(one.column.name for one in taken))
     raise TraceError(
-        f"{table.path} has several columns of power, and does not say what contains what: {names}",
-        "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
+        f"{table.path} has several power columns, and it is unclear which contain which: {names}",
+        "select those that count with --power COLUMN (power=COLUMN), each as often as needed",
     )
 
 
@@ -354,8 +354,8 @@ def _once(table: Table, taken: Sequence[Taken]) -> list[Taken]:
         if not np.allclose(theirs, own, rtol=SUMMING, equal_nan=True):
             raise TraceError(
                 f"{table.path} has {one.domain} twice, with different power",
-                "name the column that tells them apart by --device COLUMN, or those that count by "
-                "--power COLUMN (power=COLUMN)",
+                "name the column that identifies the device with --device COLUMN, or the power "
+                "columns that count with --power COLUMN (power=COLUMN)",
             )
     return list(kept.values())
 
@@ -367,6 +367,6 @@ def _without_zeros(taken: Sequence[Taken], flags: list[str]) -> list[Taken]:
         return list(taken)
     for one in (one for one, nothing in zip(taken, zero, strict=True) if nothing):
         flags.append(
-            f"{one.domain} is 0 W throughout, which nothing is that is switched on: left out"
+            f"{one.domain} is 0 W throughout, which is impossible for a device that is on: left out"
         )
     return [one for one, nothing in zip(taken, zero, strict=True) if not nothing]

@@ -37,7 +37,7 @@ DMON_S = 1.0
 """How far apart the rows of nvidia-smi dmon are where nobody says otherwise."""
 ELAPSED = "elapsed [s]"
 HEADLESS = (
-    "it has no header: record without noheader, or write one: timestamp, power.draw [W]; columns "
+    "it has no header: record without noheader, or add one: timestamp, power.draw [W]; columns "
     "without a name are 1, 2, ... (--time 1 --power 2)"
 )
 
@@ -239,8 +239,8 @@ def _perf(path: Path, text: str) -> Log:
         row = rows.setdefault(time_s, {})
         if name in row:
             raise TraceError(
-                f"{path}, line {number}: {event[0]} at {time_s:g} s stands there twice",
-                "are these two recordings? Cut the file in two, and read each part",
+                f"{path}, line {number}: {event[0]} at {time_s:g} s occurs twice",
+                "if these are two recordings, split the file and read each part",
             )
         lines.setdefault(time_s, number)
         row[name] = _perf_number(said["joules"], said["time"])
@@ -279,7 +279,7 @@ def _powermetrics(path: Path, text: str) -> Log:
             elapsed_s = float(elapsed) / 1000
         except ValueError:
             raise TraceError(
-                f"{path}, line {line}: a sample without its time", "cut that sample out"
+                f"{path}, line {line}: a sample without a time", "remove that sample"
             ) from None
         end_s = _end_s(end_s, stamp.timestamp(), elapsed_s)
         row = {f"{name} (mW)": watts for name, watts in reversed(_LINE_OF_POWER.findall(part))}
@@ -331,7 +331,7 @@ def _property_lists(path: Path, content: bytes) -> Log:
 def _of_samples(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[int]) -> Log:
     if not any(len(row) > 1 for row in rows.values()):
         raise TraceError(
-            f"{path} has no power in it",
+            f"{path} has no power readings",
             "record it: sudo powermetrics --samplers cpu_power,gpu_power,ane_power -i 1000",
         )
     return Log(

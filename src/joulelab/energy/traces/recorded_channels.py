@@ -185,8 +185,8 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
         still = len(known) > 1 and not np.ptp(known)
         if still and column.kind != "power" and not reading.log.joules:
             reading.flags.append(
-                f"{domain}: {column.name} does not rise: a counter that stands still, or energies "
-                "of single intervals, which nothing says: left out"
+                f"{domain}: {column.name} does not rise: either a counter that stands still or "
+                "energies of single intervals: left out"
             )
             continue
         samples = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
@@ -290,7 +290,7 @@ def _checked(
             if _zeus_milliwatts(reading, column):
                 return values / 1e3, unreadable
             raise part.error(
-                f"{values[row]:g} W is more than any device draws: is it another unit?",
+                f"{values[row]:g} W is more than any device draws: wrong unit?",
                 "write the unit into the heading, for instance power_mw",
                 row,
                 column.name,
@@ -342,17 +342,17 @@ def _judged(
     together = max(together, 2)
     if verdict is Verdict.PERHAPS_ONE:
         reading.flags.append(
-            f"{domain}: {together} rows after one another may be one device or {together}: taken "
-            f"as one, though nothing shows that; --device {domain} says that it is one"
+            f"{domain}: {together} consecutive rows may be one device or {together}: taken as one "
+            f"without evidence; --device {domain} confirms it"
         )
         return Status.ESTIMATED, float(together - 1)
     first, last = part.line(0), part.line(min(together, len(part)) - 1).rpartition(" ")[2]
     what = "seems to have several GPUs" if verdict is Verdict.SEVERAL else "may have several GPUs"
     raise TraceError(
-        f"{part.path}, {first} to {last}: it {what}, or other devices, and no column that tells "
-        "them apart",
-        "record index too: nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv; or name "
-        "the column by --device COLUMN, or the device, if it is one, by --device gpu:0",
+        f"{part.path}, {first} to {last}: it {what} or other devices, but no column identifies "
+        "them",
+        "record the index too: nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv; or "
+        "name the column with --device COLUMN, or a single device with --device gpu:0",
     )
 
 
@@ -377,12 +377,12 @@ def _of_energy(
     counted, wraps, reset = unwrapped(times_s, values)
     if wraps:
         reading.flags.append(
-            f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter undone"
+            f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter corrected"
         )
     if reset >= 0:
         raise part.error(
             f"the counter falls from {values[reset - 1]:g} to {values[reset]:g} J, not by a wrap",
-            "was it reset? Cut the file in two there, and read each part",
+            "if it was reset, split the file there and read each part",
             reset,
             column.name,
         )
@@ -414,10 +414,10 @@ def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values:
     if "consumption" in name:
         return False
     raise TraceError(
-        f"{part.path}: {column.name} may be a counter, or energies of single intervals: it does "
-        f"not rise all the time, or rises slowly, or has fewer than {SURE_RISES} rows",
-        "call it cumulative_energy (J) if it counts, or name a column of power by --power COLUMN "
-        "(power=COLUMN)",
+        f"{part.path}: {column.name} may be a counter or energies of single intervals: it does not "
+        f"always rise, or rises slowly, or has fewer than {SURE_RISES} rows",
+        "rename it to cumulative_energy (J) if it is a counter, or select a power column with "
+        "--power COLUMN (power=COLUMN)",
     )
 
 

@@ -106,13 +106,13 @@ class Recording:
         start_s = first_s if start_s is None else start_s
         end_s = last_s if end_s is None else end_s
         if first_s == last_s:
-            raise TraceError("the recording has one sample only", "energy needs two at least")
+            raise TraceError("the recording has only one sample", "energy needs at least two")
         within = first_s - interval_s <= start_s < end_s <= last_s + interval_s
         start_s, end_s = max(start_s, first_s), min(end_s, last_s)
         if not within or start_s >= end_s:
             raise TraceError(
-                f"there is nothing between {start_s:g} s and {end_s:g} s",
-                f"the recording goes from {first_s:g} s to {last_s:g} s",
+                f"the recording has nothing between {start_s:g} s and {end_s:g} s",
+                f"it covers {first_s:g} s to {last_s:g} s",
             )
         cut = [_cut(samples, start_s, end_s) for samples in self.channel_samples]
         began_at = self.about.started_at
@@ -214,7 +214,7 @@ def _cut(samples: ChannelSamples, start_s: float, end_s: float) -> ChannelSample
     if between and (positions % 1 != 0).any():
         channel = replace(channel, tick_s=max(channel.tick_s, samples.interval_s))
     ends = "the recording of this channel is shorter"
-    unreadable = samples.unreadable or ("the recording has a hole" if in_hole.any() else ends)
+    unreadable = samples.unreadable or ("the recording has a gap" if in_hole.any() else ends)
     return replace(
         samples,
         channel=channel,

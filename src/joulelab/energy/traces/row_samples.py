@@ -66,20 +66,20 @@ def check_order(table: Table, times_s: Floats) -> None:
     """
     if not np.isfinite(times_s).all():
         row = int(np.argmin(np.isfinite(times_s)))
-        raise table.error("there is no time", "mend that row, or take it out", row)
+        raise table.error("the time is missing", "fix or remove that row", row)
     if len(times_s) > 1 and not np.ptp(times_s):
         raise table.error("all rows have the same time", "name another column: --time COLUMN", 0)
     back = np.flatnonzero(np.diff(times_s) < 0) + 1
     if not len(back):
         return
     hint = (
-        "was the clock set, or summer time over (--timezone names the zone)? Else cut the file in "
-        "two there, and read each part"
+        "if summer time ended there, name the zone with --timezone; else split the file there and "
+        "read each part"
     )
     if name := _recordings(table, back):
         column = table.frame[name]
         hint = (
-            f"it holds {column.nunique()} recordings: name one of them, where={name}=VALUE, of "
+            f"it holds {column.nunique()} recordings: select one with where={name}=VALUE, of "
             f"{listed(column)}"
         )
     step_s = times_s[back[0] - 1] - times_s[back[0]]

@@ -111,8 +111,8 @@ def moments_of(log: Log, options: TableOptions) -> tuple[Moments, str]:
     if options.interval_s is not None:
         return Moments(seconds), ""
     return Moments(seconds), (
-        f"it has no times: rows are taken to be {interval_s:g} s apart, as {log.program} writes "
-        "them by default; --interval SECONDS says otherwise, -o DT records times"
+        f"it has no times: rows are assumed to be {interval_s:g} s apart, the default of "
+        f"{log.program}; --interval SECONDS overrides it, -o DT records times"
     )
 
 
@@ -126,8 +126,8 @@ def _check_unit(table: Table, name: str, moments: Moments) -> None:
     if usual < HARDLY_S or minutes:
         return
     raise table.error(
-        f"rows are {usual:g} apart, and nothing says of what: seconds, milliseconds?",
-        f"write the unit into the heading: {name}_ms, {name}_ns, {name}_s",
+        f"rows are {usual:g} apart in an unknown unit: seconds, milliseconds?",
+        f"add the unit to the heading: {name}_ms, {name}_ns, {name}_s",
         0,
         name,
     )
@@ -138,7 +138,7 @@ def in_order(log: Log, moments: Moments, guessed: str) -> tuple[Log, Moments, st
     steps = np.diff(moments.seconds)
     if not (steps <= 0).all() or int((steps < 0).sum()) < BACKWARDS:
         return log, moments, guessed
-    table = log.table.rows(slice(None, None, -1)).remarked("the newest row stands first: reversed")
+    table = log.table.rows(slice(None, None, -1)).remarked("rows are newest first: reversed")
     backwards = replace(moments, seconds=moments.seconds[::-1])
     return replace(log, table=table), backwards, guessed
 
@@ -182,8 +182,8 @@ def chosen_columns(log: Log, options: TableOptions) -> list[PowerColumn]:
     if plain and (len(columns) > len(plain) or len({one.label for one in plain}) > 1):
         names = ", ".join(one.name for one in columns)
         raise TraceError(
-            f"{table.path} has several columns of power, and does not say of what: {names[:200]}",
-            "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
+            f"{table.path} has several power columns, and does not say of what: {names[:200]}",
+            "select those that count with --power COLUMN (power=COLUMN), each as often as needed",
         )
     return [replace(one, label="") for one in plain] or _labelled(table, columns)
 
@@ -212,8 +212,8 @@ def _labelled(table: Table, columns: Sequence[PowerColumn]) -> list[PowerColumn]
         if not all(any(map(str.isdigit, label)) for label in labels):
             names = ", ".join(one.name for one in parts)
             raise TraceError(
-                f"{table.path} has several columns of the power of one part: {names}",
-                "name those that count by --power COLUMN (power=COLUMN)",
+                f"{table.path} has several power columns of the same part: {names}",
+                "select those that count with --power COLUMN (power=COLUMN)",
             )
         kept += parts
     return kept if shown else [replace(one, label="") for one in kept]
@@ -225,5 +225,5 @@ def _no_column(table: Table, asked: str, what: str) -> TraceError:
     if not table.has_header:
         hint = HEADLESS
     elif what == "time" and not asked:
-        hint += "; or say how far apart its rows are by --interval SECONDS"
+        hint += "; or give the interval between rows with --interval SECONDS"
     return TraceError(f"{table.path} has no column {missing}", hint)

@@ -108,7 +108,7 @@ class TraceAbout:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(
-                f"what belongs to the trace cannot be understood: {where}: {first['msg']}"
+                f"the metadata of the trace is not valid: {where}: {first['msg']}"
             ) from error
 
 
@@ -124,7 +124,7 @@ def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> No
         TraceError: another suffix, or the file cannot be written.
     """
     suffix = check_suffix(path)
-    with _whole_or_nothing(path, "name another file") as part:
+    with _whole_or_nothing(path, "choose another file") as part:
         if suffix == CSV:
             text = io.TextIOWrapper(part, "utf-8", newline="", write_through=True)
             CsvWriter(text, about).write(columns)
@@ -167,7 +167,9 @@ def parquet_from_csv(source: Path, target: Path) -> None:
                 for batch in batches:
                     writer.write_table(pa.table(batch.columns, schema=schema))
         except pa.ArrowInvalid as error:
-            raise TraceError(f"{source} cannot be read: {error}", "it is left as it is") from error
+            raise TraceError(
+                f"{source} cannot be read: {error}", "it was left unchanged"
+            ) from error
 
 
 @contextmanager
@@ -213,7 +215,7 @@ def check_suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (PARQUET, CSV):
         raise TraceError(
-            f"{path}: a trace is Parquet or CSV", f"end the name in {PARQUET} or {CSV}"
+            f"{path}: a trace must be Parquet or CSV", f"end the name in {PARQUET} or {CSV}"
         )
     return suffix
 
@@ -255,7 +257,7 @@ def read_own(path: Path, content: bytes) -> OwnTrace:
         reason = str(error).partition("\n")[0]
         raise TraceError(f"{path} cannot be read: {reason}", "the file is damaged") from error
     if frame.empty:
-        raise TraceError(f"{path} has no sample", "it has a header and nothing below it")
+        raise TraceError(f"{path} has no sample", "it has a header but no rows")
     headings = {name: Heading(name) for name in frame.columns}
     table = Table(path, frame, headings, range(3, len(frame) + 3), error_class=TraceError)
     return OwnTrace(table.remarked(*((CUT,) if len(whole) < len(rest) else ())), about)
@@ -311,7 +313,7 @@ def own_samples(trace: OwnTrace) -> tuple[ChannelSamples, ...]:
             values = np.where(values < 0, np.nan, values)
         state = {name: part.numbers(name).values for name in STATE_COLUMNS if name in frame.columns}
         known = {name: column for name, column in state.items() if not np.isnan(column).all()}
-        lost = "the file says no value" if np.isnan(values).any() else ""
+        lost = "the file has no value" if np.isnan(values).any() else ""
         interval_s = max(about.interval_s or 0.0, typical_s(times_s))
         channel_samples.append(ChannelSamples(channel, times_s, values, interval_s, lost, known))
     return tuple(channel_samples)
@@ -406,12 +408,12 @@ class LiveTrace:
             return
         if self._path.exists():
             raise TraceError(
-                f"{self._path} exists already", "name another file, or --force to write over it"
+                f"{self._path} exists already", "choose another file, or overwrite it with --force"
             )
         if self._journal.exists():
             raise TraceError(
-                f"{self._journal} is a recording that was cut short",
-                f"`joulelab trace {self._journal}` reads it; --force writes over it",
+                f"{self._journal} is an unfinished recording",
+                f"`joulelab trace {self._journal}` reads it; --force overwrites it",
             )
 
     def _opened(self, *, force: bool) -> io.FileIO:
@@ -423,7 +425,7 @@ class LiveTrace:
             return io.FileIO(self._journal, "w" if force and named else "x")
         except OSError as error:
             raise TraceError(
-                f"{self._journal} cannot be written: {error.strerror}", "name another file"
+                f"{self._journal} cannot be written: {error.strerror}", "choose another file"
             ) from error
 
     def _keep(self, done: Window) -> Measurement:
@@ -452,7 +454,7 @@ class LiveTrace:
                 self._file.truncate()
             raise TraceError(
                 f"{self._journal} cannot be written: {error.strerror}",
-                "what was recorded until then is in it",
+                "it holds everything recorded until then",
             ) from error
 
     def _continued(self, done: Window) -> dict[str, Any]:
