@@ -81,7 +81,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        super().__init__(f"no {noun} is called {quoted(name)}", suggestion(name, names))
+        super().__init__(f"unknown {noun} {quoted(name)}", suggestion(name, names))
 
 
 class PluginError(UsageError):
@@ -95,8 +95,8 @@ class UntrustedCodeError(UsageError):
         self.study = study
         self.code = code
         super().__init__(
-            f"{study} names code that you have not run yet: {', '.join(map(str, code))}",
-            "read it first: --trust then runs it; --plugin FILE names a file that may run",
+            f"{study} uses code that you have not run yet: {', '.join(map(str, code))}",
+            "read it first; --trust then runs it, --plugin FILE allows a single file",
         )
 
 

@@ -82,7 +82,9 @@ def state_folder() -> Path:
     try:
         return Path.home() / ".local" / "state"
     except RuntimeError as error:
-        raise FileNotFoundError(errno.ENOENT, "is no folder: you have no home", "~") from error
+        raise FileNotFoundError(
+            errno.ENOENT, "is not a folder: you have no home folder", "~"
+        ) from error
 
 
 def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
@@ -109,7 +111,7 @@ def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
     if stat.S_ISREG(about.st_mode) and about.st_nlink <= 1:
         return number
     os.close(number)
-    raise OSError(errno.EPERM, "is not an ordinary file with one name", str(path))
+    raise OSError(errno.EPERM, "is not a regular file with a single link", str(path))
 
 
 @contextmanager
@@ -279,7 +281,7 @@ class FileLock:
             with suppress(FileNotFoundError):
                 return self._found()
             if not self._make:
-                raise FileNotFoundError(2, "there is no such file", str(self.path))
+                raise FileNotFoundError(2, "no such file", str(self.path))
             with suppress(FileExistsError):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
                 file = open_regular(self.path, flags, 0o666 if self._mode is None else self._mode)

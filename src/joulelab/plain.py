@@ -161,16 +161,16 @@ def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) 
     elif isinstance(value, str):
         _check_text(value, "the text", keys)
     elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        raise PlainDataError("a whole number has 64 bits at most", keys)
+        raise PlainDataError("a whole number has at most 64 bits", keys)
     elif isinstance(value, float) and finite and not math.isfinite(value):
         raise PlainDataError(f"{value} is not a finite number", keys)
     elif isinstance(value, datetime.date | datetime.time):
-        raise PlainDataError(f"{value.isoformat()} is a date or a time, and no key takes one", keys)
+        raise PlainDataError(f"{value.isoformat()} is a date or a time, which no key accepts", keys)
 
 
 def _check_text(text: str, noun: str, keys: tuple[str, ...]) -> None:
     if "\0" in text:
-        raise PlainDataError(f"{noun} {quoted(text)} has a NUL character in it", keys)
+        raise PlainDataError(f"{noun} {quoted(text)} contains a NUL character", keys)
     if not text.isascii() and any(ord(one) in _SURROGATES for one in text):
-        said = f"{noun} {quoted(text)} is not text: half of a character is missing"
+        said = f"{noun} {quoted(text)} is not valid text: it has half of a surrogate pair"
         raise PlainDataError(said, keys)

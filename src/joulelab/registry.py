@@ -61,7 +61,7 @@ class Registry(Generic[T]):
             taken = name in self._builtin or name in self._entry_points()
             if taken or self._registered.get(name, (part, ""))[0] is not part:
                 raise PluginError(
-                    f"a {self.noun} called {quoted(name)} exists already", "give yours another name"
+                    f"a {self.noun} called {quoted(name)} exists already", "choose another name"
                 )
             self._registered[name] = (part, _origin(part))
             return part
@@ -108,7 +108,7 @@ class Registry(Generic[T]):
         except Exception as error:
             raise PluginError(
                 f"the {self.noun} {point.name!r} from {point.value} cannot be imported: {error}",
-                "mend or uninstall the package that brings it",
+                "fix or uninstall the package that provides it",
             ) from error
         return part
 
@@ -139,11 +139,12 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
     except OSError as error:
         raise PluginError(
             f"the plug-in {path} cannot be read: {error.strerror}",
-            "name an existing Python file; a path in a study file counts from that file's folder",
+            "give an existing Python file; a path in a study file is relative to that file's "
+            "folder",
         ) from error
     digest = hashlib.sha256(source).hexdigest()
     if sha256 not in (None, digest):
-        raise PluginError(f"the plug-in {path} has changed just now", "look at it, and try again")
+        raise PluginError(f"the plug-in {path} has just changed", "read it and try again")
     module_name = f"joulelab_plugin_{digest[:16]}"
     if module_name in sys.modules:
         return digest

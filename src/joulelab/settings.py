@@ -135,7 +135,7 @@ def load_settings() -> dict[str, Any]:
     if not _has_settings(path):
         if os.environ.get(VARIABLE):
             raise SettingsError(
-                f"{path}, named in {VARIABLE}, does not exist", f"make it, or unset {VARIABLE}"
+                f"{path}(from {VARIABLE}) does not exist", f"create it, or unset {VARIABLE}"
             )
         return {}
     try:
@@ -179,7 +179,7 @@ def save_calibration(
     path, expected = settings_path(), _calibrations(factors, known or {})
     if path.parts[:1] == ("~",):
         raise SettingsError(
-            f"{path} cannot be written: you have no home folder", f"name a file in {VARIABLE}"
+            f"{path} cannot be written: you have no home folder", f"set {VARIABLE} to a file"
         )
     try:
         document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
@@ -195,7 +195,7 @@ def save_calibration(
         raise SettingsError(f"{path} cannot be read: {error}", "it must be TOML") from error
     if any(written["meter"][name]["calibration"] != now for name, now in expected.items()):
         raise SettingsError(
-            f"{path} is written in a way in which calibration cannot be put into it",
+            f"{path} has a form into which calibration cannot be written",
             "write each meter as a table of its own, [meter.nvml]",
         )
     try:
@@ -206,7 +206,7 @@ def save_calibration(
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror or error}",
-            f"make it writable, or name another file in {VARIABLE}",
+            f"make it writable, or set {VARIABLE} to another file",
         ) from error
     return path
 

@@ -144,11 +144,11 @@ def test_a_place_may_be_written_in_several_ways(text, place):
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("Nederland", "no place is called 'Nederland'", "did you mean 'Netherlands'?"),
-        ("Atlantis", "no place is called 'Atlantis'", ""),
-        ("xqzw", "no place is called 'xqzw'", "write a country (NLD, Netherlands)"),
-        ("", "no place is called ''", "write a country"),
-        ("USA-Texsa", "no part of United States is called 'Texsa'", "did you mean 'Texas'?"),
+        ("Nederland", "unknown place 'Nederland'", "did you mean 'Netherlands'?"),
+        ("Atlantis", "unknown place 'Atlantis'", ""),
+        ("xqzw", "unknown place 'xqzw'", "write a country (NLD, Netherlands)"),
+        ("", "unknown place ''", "write a country"),
+        ("USA-Texsa", "unknown part of United States 'Texsa'", "did you mean 'Texas'?"),
         ("gcp:europe-west44", "no region of gcp", "did you mean 'europe-west4'?"),
     ],
 )
@@ -350,7 +350,7 @@ def test_rows_may_stand_in_any_order(tmp_path):
         ("", "is empty"),
         ("time,power\n1,2\n", "no column of carbon intensities; there are time, power"),
         ("hour,g_per_kwh\n1,2\n", "no column of times; there are hour, g_per_kwh"),
-        ("time,g_per_kwh\n", "a header and no row"),
+        ("time,g_per_kwh\n", "a header but no rows"),
         ("time,g_per_kwh\n2024-05-01,\n", "no row with a carbon intensity"),
         ("time,g_per_kwh\n2024-05-01,1\nnoon,2\n", "line 3, column time: 'noon' is neither"),
         ("time,g_per_kwh\n2024-05-01,1\n2024-05-02,-2\n", "line 3, column g_per_kwh: -2 g/kWh"),
@@ -514,7 +514,7 @@ def test_times_without_an_offset_are_of_the_zone_that_is_named(tmp_path):
     grid = carbon_intensity(in_zone(str(path), "Europe/Berlin"))
     assert grid.times_s[0] == NOON
     assert "UTC" not in grid.source
-    with pytest.raises(UsageError, match="no time zone 'Mars'"):
+    with pytest.raises(UsageError, match="unknown time zone 'Mars'"):
         in_zone(str(path), "Mars")
     with pytest.raises(UsageError, match="is for a file of intensity over time"):
         in_zone("NLD", "UTC")

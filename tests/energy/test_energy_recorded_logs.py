@@ -94,7 +94,7 @@ VARIANTS = {
 def test_a_log_has_its_energy_however_it_was_written(read, variant):
     recording = read(VARIANTS[variant])
     if "killed" not in variant and "no end" not in variant:
-        zone = "times without a zone are taken as local time (Etc/UTC); --timezone names another"
+        zone = "times without a zone are read as local time (Etc/UTC); --timezone names another"
         assert recording.flags == (() if variant == "zone" else (zone,))
     assert energies(recording) == {"gpu:0": pytest.approx(450.5)}
 
@@ -376,7 +376,7 @@ def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("timestamp, power.draw [W]\n", "a header and no row"),
+        ("timestamp, power.draw [W]\n", "a header but no rows"),
         (bytes(range(256)) * 40, "neither Parquet nor text"),
         (b"\x1f\x8b\x08\x00" + bytes(20), "unpack it first"),
         (b"PAR1 and then nothing of the kind", "cannot be read"),
@@ -385,7 +385,7 @@ def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
         ('# joulelab {"channels": 7}\nt_s\n0\n', "cannot be understood"),
         ("# joulelab []\nt_s\n0\n", "cannot be understood"),
         ('# joulelab {"meters": []}\nt_s\n0\n', "cannot be understood"),
-        ("<html><body>Not found</body></html>\n", "a header and no row"),
+        ("<html><body>Not found</body></html>\n", "a header but no rows"),
         ("a,b\n1,2\n", "no column of time"),
     ],
 )
@@ -435,7 +435,7 @@ def test_a_file_that_may_not_be_read_is_refused():
             [sys.executable, "-c", AS_NOBODY, str(path)], capture_output=True, text=True, check=True
         )
     assert run.stdout == (
-        f"{path} cannot be read: Permission denied\nname a file that you may read\n"
+        f"{path} cannot be read: Permission denied\ngive a file that you can read\n"
     )
 
 

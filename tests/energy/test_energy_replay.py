@@ -234,7 +234,7 @@ def test_a_file_of_several_runs_is_refused_by_name_too(path):
         ("replay:{}?loop=1", SettingsError, "loop = 1"),
         ("replay:{}?interval=soon", SettingsError, r"(?s)interval is 'soon'.*interval=1"),
         ("replay:{}?where=run=7&interval=2", UsageError, r"(?s)has times in t_s.*--interval"),
-        ("replay:{}?where=run=7&timezone=Mars", UsageError, "no time zone 'Mars'"),
+        ("replay:{}?where=run=7&timezone=Mars", UsageError, "unknown time zone 'Mars'"),
         ("replay:{}?tempo=2", SettingsError, "no setting 'tempo'"),
         ("replay:{}?where=run=7&power=watts", TraceError, "no column 'watts'"),
         ("replay:{}?where=7", TraceError, "where=COLUMN=VALUE"),

@@ -94,7 +94,7 @@ def test_a_data_set_that_changes_between_loads_is_found():
         pixels = GOOD.train.images + next(counter)
         return replace(GOOD, train=replace(GOOD.train, images=pixels))
 
-    with pytest.raises(AssertionError, match="a second load gives other images"):
+    with pytest.raises(AssertionError, match="a second load gives different images"):
         check_dataset("made")
 
 

@@ -128,5 +128,5 @@ def test_a_study_file_may_name_a_data_set_with_settings():
     for name in ("digits?side=32", "torchvision:MNIST?channels=3&side=48"):
         assert known(datasets, name) == name
         assert split_settings(name)[1].side
-    with pytest.raises(ValueError, match="no data set is called"):
+    with pytest.raises(ValueError, match="unknown data set"):
         known(datasets, "digit?side=32")

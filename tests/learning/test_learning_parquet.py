@@ -79,7 +79,7 @@ def test_another_part_stands_in_for_test_and_is_said(folder, part):
     (folder / TEST).rename(folder / "birds" / f"{part}-00000-of-00001.parquet")
     images = load_images("hf-parquet:birds", folder)
     assert len(images.test) == 4
-    assert images.notes == (f"there is no test part: accuracy is computed on {part}",)
+    assert images.notes == (f"it has no test part: accuracy is computed on {part}",)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_layouts_of_the_hub_are_found(tmp_path, layout):
     images = load_images(f"hf-parquet:{tmp_path}")
     assert (len(images.train), len(images.test)) == (3, 2)
     left_out = layout.format(part="validation")
-    assert images.notes == (f"1 Parquet file of no part that is used left out: {left_out}",)
+    assert images.notes == (f"1 Parquet file outside the used parts left out: {left_out}",)
 
 
 def test_several_configurations_are_listed_and_one_can_be_named(tmp_path):
@@ -129,7 +129,7 @@ def test_a_part_that_lies_in_two_places_is_refused(folder):
     _write(folder / "birds/train/0000.parquet", [_encode(PIXELS[0])], [0])
     message, hint = _two_lines(folder)
     assert message == (
-        f"{folder / 'birds'} has the same part in two places: "
+        f"{folder / 'birds'} has the same part twice: "
         "train/0000.parquet, train-00000-of-00002.parquet"
     )
     assert hint == "keep one of them"
@@ -138,7 +138,7 @@ def test_a_part_that_lies_in_two_places_is_refused(folder):
 def test_two_editions_of_a_part_are_refused(folder):
     (folder / TRAIN).with_name("train-00000-of-00001.parquet").write_bytes(b"")
     message, _ = _two_lines(folder)
-    assert message.startswith(f"{folder / 'birds'} has files of two editions: train-*-of-0000")
+    assert message.startswith(f"{folder / 'birds'} has files of two versions: train-*-of-0000")
 
 
 def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
@@ -152,7 +152,7 @@ def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
     assert images.test.labels.tolist() == [1, 0, 0]
     assert images.classes == 3
     assert images.notes == (
-        "labels brought into the order of the class names of train-00000-of-00002.parquet: "
+        "labels mapped to the class order of train-00000-of-00002.parquet: "
         "train-00001-of-00002.parquet, test-00000-of-00001.parquet",
     )
 
@@ -183,7 +183,7 @@ def test_files_without_names_of_classes_are_said(folder):
     _write(folder / TRAIN, [_encode(PIXELS[0])], [0], metadata=_named("owl", "robin", "wren"))
     (note,) = load_images("hf-parquet:birds", folder).notes
     assert note == (
-        "no class names, labels taken as they are: train-00001-of-00002.parquet, "
+        "no class names, labels used as they are: train-00001-of-00002.parquet, "
         "test-00000-of-00001.parquet"
     )
 
@@ -261,7 +261,7 @@ def test_a_corrupt_image_is_named_by_file_and_row(folder):
         _write(folder / TEST, [_encode(PIXELS[0]), damaged], [0, 1])
         message, hint = _two_lines(folder)
         assert f"{folder / TEST}, row 1, cannot be decoded" in message
-        assert "fetch the file again" in hint
+        assert "download the file again" in hint
 
 
 def test_a_missing_part_says_the_layout(folder):

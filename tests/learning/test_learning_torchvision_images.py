@@ -120,7 +120,7 @@ def test_an_unpacked_file_that_is_cut_short_says_by_how_much(folder, small):
     path = folder / "FashionMNIST" / "raw" / TRAIN_LABELS
     path.write_bytes(_idx(small[TRAIN_LABELS])[:-3])
     message, _ = _two_lines(folder)
-    assert message == f"{path} holds 17 values where its header says 20"
+    assert message == f"{path} holds 17 values, but its header says 20"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\x08", b"\0\0\x08\x03\0\0"])
@@ -239,7 +239,7 @@ def test_an_unknown_class_names_the_nearest(tmp_path):
 
 def test_a_class_without_two_parts_is_refused(tmp_path):
     message, hint = _two_lines(tmp_path, "torchvision:FakeData")
-    assert "FakeData does not come in a training and a test part" in message
+    assert "FakeData is not split into a training and a test part" in message
     assert "docs/own-data-set.md" in hint
 
 

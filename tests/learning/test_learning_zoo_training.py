@@ -294,7 +294,7 @@ def test_images_that_do_not_fit_are_refused_with_the_settings_that_would(shape, 
         ({"model": "resnet18", "bases": "frozen"}, "no option 'bases'"),
         ({"model": "resnet18", "base": "frosen"}, "base = 'frosen'"),
         ({"model": "resnet18", "head": "deep"}, "head = 'deep'"),
-        ({"model": "resnet19"}, "no torchvision classifier is called 'resnet19'"),
+        ({"model": "resnet19"}, "unknown torchvision classifier 'resnet19'"),
         ({"model": "resnet18", "weights": "IMAGENET1K_V9"}, "no set of weights of resnet18"),
     ],
 )

@@ -181,4 +181,4 @@ def test_an_offset_that_was_written_is_kept_and_the_order_is_that_of_the_file(re
 
 def test_time_that_the_tracker_did_not_count_is_said(read):
     found = read(RUNS, *runs((600, 600, 0.1), (7800, 1800, 0.3)))
-    assert "1 h 40 min more by the clock than was counted: the machine was" in found.remarks[0]
+    assert "1 h 40 min more on the clock than was counted: the machine was" in found.remarks[0]

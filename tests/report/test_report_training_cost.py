@@ -170,7 +170,7 @@ def test_a_saving_along_the_front_that_may_be_chance_is_said_to_be():
     sentences = cost_findings(cost_experiment(runs.assign(energy_net_j=shaky)))
     fronts = [one for one in sentences if " is the most accurate" in one and " less" in one]
     assert fronts
-    assert all("less, which may be chance, at " in one for one in fronts)
+    assert all("less, a difference that may be chance, at " in one for one in fronts)
 
 
 def test_a_frozen_base_is_compared_at_equal_network_and_data_set(experiment):
@@ -244,11 +244,11 @@ def test_few_configurations_are_booked_one_by_one():
 def test_a_place_that_is_not_known_is_said_and_the_others_are_booked():
     made = cost_experiment(cost_runs(NETWORKS[:2]), places=["NLDX", "100", "300"])
     tables = by_key(made)
-    assert "no place is called 'NLDX'" in tables["places"].note
+    assert "unknown place 'NLDX'" in tables["places"].note
     assert tables["place-co2e"].raw["place"].nunique() == 2
     assert "NLDX" in said(made)
     alone = cost_experiment(cost_runs(NETWORKS[:2]), places=["NLDX"])
-    assert "no place is called 'NLDX'" in by_key(alone)["places"].reason
+    assert "unknown place 'NLDX'" in by_key(alone)["places"].reason
     assert "place-co2e" not in by_key(alone)
 
 

@@ -83,7 +83,7 @@ def test_where_no_fleet_can_do_without_batching_it_is_said():
     made = sized("poisson(2000)", odd, ResponseLimit(95, 0.05), candidates=["fixed(4)"])
     assert made.baseline is None
     assert made.saving is None
-    assert "without batching, no number of replicas keeps p95 within 50.0 ms" in made.remarks
+    assert "without batching, no number of replicas meets p95 within 50.0 ms" in made.remarks
 
 
 def test_without_energies_the_fewest_replicas_are_found_and_no_power_is_made_up():

@@ -126,7 +126,7 @@ def test_arguments_that_do_not_fit_are_refused_by_name(parts, text, message, hin
 
 
 def test_an_unknown_name_and_a_broken_class_are_told_apart(parts):
-    with pytest.raises(UnknownNameError, match="no part is called 'prat'"):
+    with pytest.raises(UnknownNameError, match="unknown part 'prat'"):
         build(parts, "prat(1)")
     with pytest.raises(PluginError, match="RuntimeError: out of order"):
         build(parts, "part(9)")

@@ -99,8 +99,8 @@ LARGE = b"P5 10000 9000 255\n"
 @pytest.mark.parametrize(
     ("prepare", "content", "reason"),
     [
-        ("server", b"this is no image", "no image in a format that Pillow reads"),
-        ("producer", b"this is no image", "no image in a format that Pillow reads"),
+        ("server", b"this is no image", "not an image format that Pillow reads"),
+        ("producer", b"this is no image", "not an image format that Pillow reads"),
         ("server", LARGE, "Image size (90000000 pixels) exceeds limit of 89478485 pixels"),
         ("producer", LARGE, "Image size (90000000 pixels) exceeds limit of 89478485 pixels"),
     ],

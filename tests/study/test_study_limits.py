@@ -191,7 +191,7 @@ def test_a_value_is_quoted_as_python_writes_it_and_cut_in_its_middle():
         (b"name = 'caf\xe9'\n", "line 1 is not UTF-8"),
         (b"\n\nname = 'a\0b'\n", "line 3"),
         (b'name = "a\\u0000b"\n', "line 1: the text 'a\\x00b' has a NUL character"),
-        (b"seed = 99999999999999999999\n", "line 1: a whole number has 64 bits at most"),
+        (b"seed = 99999999999999999999\n", "line 1: a whole number has at most 64 bits"),
         (b"seed = " + b"9" * 5000, "too many digits"),
         (b"seed = nan\n", "line 1: nan is not a finite number"),
         (b"seed = 1979-05-27T07:32:00Z\n", "1979-05-27T07:32:00+00:00 is a date"),

@@ -127,11 +127,11 @@ def mean_interval(
         size: of what the values were computed from, where they are differences of larger ones.
 
     Raises:
-        ValueError: there is no value, one is not finite, or the confidence is no share.
+        ValueError: no values given, one is not finite, or the confidence is no share.
     """
     sample = np.asarray(values, float)
     if not len(sample):
-        raise ValueError("there is no value")
+        raise ValueError("no values given")
     if not np.isfinite(sample).all():
         raise ValueError("a mean needs finite values")
     if not 0 < confidence < 1:
@@ -159,7 +159,7 @@ def ratio_interval(
             or the confidence is no share.
     """
     if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} values are no pairs")
+        raise ValueError(f"{len(first)} and {len(second)} values cannot be paired")
     if not all(0 < value < math.inf for value in (*first, *second)):
         raise ValueError("a ratio needs positive values")
     one, other = _logarithms(first), _logarithms(second)

@@ -294,7 +294,7 @@ def optimum_uncertainty(
     """
     _check(score, tolerance, resamples)
     if within is not None and within < 1:
-        raise UsageError(f"there is no round {within}", "rounds are counted from 1")
+        raise UsageError(f"no such round: {within}", "rounds are counted from 1")
     columns = names(by)
     require_columns(runs, [*columns, "round"])
     rng = np.random.default_rng(seed)

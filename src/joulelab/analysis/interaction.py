@@ -90,9 +90,9 @@ def interactions(
     """
     columns = names(factors)
     if not columns or len(set(columns)) < len(columns):
-        raise UsageError(f"{columns} are no factors", "name one or more, each once")
+        raise UsageError(f"{columns} are not factors", "name one or more, each once")
     if most < 1:
-        raise UsageError(f"there are no effects of order {most}", "give 1 or more")
+        raise UsageError(f"no effects of order {most}", "give 1 or more")
     whole = complete(runs, [value], columns)
     design = _design(whole.rows, columns)
     y = whole.rows[value].to_numpy(dtype=float)

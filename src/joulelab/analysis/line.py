@@ -233,7 +233,7 @@ def passing_bablok(
         return Line(PASSING_BABLOK, n, reason)
     slopes, shift = _slopes(x, y)
     if not len(slopes) or shift + len(slopes) // 2 >= len(slopes):
-        return Line(PASSING_BABLOK, n, "the readings do not rise together")
+        return Line(PASSING_BABLOK, n, "the readings are not positively correlated")
     slope = _shifted_median(slopes, shift)
     if not math.isfinite(slope):
         return Line(PASSING_BABLOK, n, "the reference reads the same in most runs")

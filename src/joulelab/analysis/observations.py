@@ -93,7 +93,7 @@ def observations(
     means = [energy, *(name for name in names(also) if name in runs and name != energy)]
     if not columns or set(columns) & set(means):
         raise UsageError(
-            f"{columns} name no measured unit", "name columns that are not averaged themselves"
+            f"{columns} do not identify a measured unit", "name columns that are not averaged"
         )
     frame = runs.assign(**{name: numbers(runs, name) for name in means})
     whole = frame.dropna(subset=columns)

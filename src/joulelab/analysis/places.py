@@ -101,7 +101,7 @@ def place_effects(
     _check_choice(names, places)
     total = float(((logs - logs.mean()) ** 2).sum())
     if constant(logs, 1.0):
-        raise UsageError("the grams are the same everywhere: there is no variance to share out")
+        raise UsageError("the grams are the same everywhere: there is no variance to divide")
     by_place, by_run = logs.mean(axis=0), logs.mean(axis=1)  # (places,), (runs,)
     index = np.array([names.index(name) for name in configurations])
     counts = np.bincount(index)  # (configurations,)
@@ -134,7 +134,7 @@ def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> Values:
         raise ValueError(f"grams of shape {values.shape} for {runs} runs at {places} places")
     if not (np.isfinite(values) & (values > 0)).all():
         raise UsageError(
-            "logarithms need positive grams", "leave out what is 0, negative or unknown"
+            "logarithms need positive grams", "leave out values that are 0, negative or unknown"
         )
     logarithms: Values = np.log(values)
     return logarithms
@@ -142,15 +142,15 @@ def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> Values:
 
 def _check_choice(configurations: Sequence[str], places: Sequence[str]) -> None:
     if len(set(places)) != len(places):
-        raise UsageError("a place is named twice", "name each place once")
+        raise UsageError("a place occurs twice", "name each place once")
     if len(places) < LEAST:
         raise UsageError(
-            "one place only: how much a place matters cannot be said", "name two or more places"
+            "only one place: its influence cannot be computed", "name two or more places"
         )
     if len(configurations) < LEAST:
         raise UsageError(
-            "one configuration only: there is nothing to compare places with",
-            "take a study with two or more configurations",
+            "only one configuration: nothing to compare places with",
+            "use a study with two or more configurations",
         )
 
 

@@ -1,4 +1,4 @@
-"""Commands on data: two studies, anybody's table, a published study, another tool's readings."""
+"""Commands on data: compare, analyze, replicate and import."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ class Kind(StrEnum):
 @commands.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results folder of a study.")],
-    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="That of another.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="DIR_B", help="Results folder of another study.")
+    ],
     json: Json = False,
 ) -> None:
-    """Compare two studies: accuracy and energy of each configuration, and which claims agree."""
+    """Compare two studies: accuracy and energy by configuration, and which claims agree."""
     from joulelab.cli.comparing import comparison
 
     show(comparison(first, second), as_json=json)
@@ -56,44 +58,45 @@ def compare(
 @commands.command()
 def analyze(
     kind: Annotated[
-        Kind, typer.Argument(metavar="KIND", help="architecture or tuning: which experiment it is.")
+        Kind, typer.Argument(metavar="KIND", help="Kind of experiment: architecture or tuning.")
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a header.")],
     factor: Annotated[
         list[str] | None,
         typer.Option(
-            "--factor", metavar="COLUMN", help="This column is a factor; repeatable. Else found."
+            "--factor", metavar="COLUMN", help="A factor column; repeatable. Detected by default."
         ),
     ] = None,
     energy: Annotated[
         str | None,
-        typer.Option("--energy", metavar="COLUMN", help="Column with the energy, else energy_j."),
+        typer.Option("--energy", metavar="COLUMN", help="Energy column; default: energy_j."),
     ] = None,
     unit: Annotated[
         Unit | None,
         typer.Option(
-            "--unit", help="Of the energy, where its heading does not say so; else joules."
+            "--unit", help="Unit of energy, unless the heading gives it; default: joules."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write pages, tables and figures there."),
+        typer.Option("--out", metavar="DIR", help="Folder for pages, tables and figures."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Analyse anybody's table of runs as a study of joulelab is analysed.
+    """Analyse any table of runs like a study of joulelab.
 
-    architecture: a row a training, with the columns energy_j (joules) and accuracy (0 to 1), and a
-    column for each factor, of any name and with any levels, such as linear_layers, conv_layers,
+    architecture: one row per training, with the columns energy_j (joules), accuracy (0 to 1) and
+    one column per factor, with any name and levels, such as linear_layers, conv_layers,
     relu_layers.
 
-    tuning: a row a round, or a row a repetition, with the columns strategy, round and accuracy, and
-    a column for each further factor, such as network and hyperparameters; energy_j where known.
+    tuning: one row per round or per repetition, with the columns strategy, round, accuracy and one
+    column per further factor, such as network and hyperparameters; energy_j where known.
 
-    Columns that are no factors: round, repetition, configuration, best_accuracy, duration_s,
+    Columns that are not factors: round, repetition, configuration, best_accuracy, duration_s,
     utilisation_mean, flops, learning_rate, beta1, beta2, epsilon, weight_decay. Without a column
-    round, equal hyperparameters make a round. Empty cells are missing values. Columns of numbers
-    that vary within a combination of the others are results. Energies of 0 or below are left out.
+    round, rows with equal hyperparameters form a round. Empty cells are missing values. Numeric
+    columns that vary within a combination of the others are results. Energies of 0 or below are
+    left out.
     """
     from joulelab.cli.analyzing import analysis
 
@@ -106,27 +109,25 @@ def replicate(
         str,
         typer.Argument(metavar="STUDY", help="yarally2023, xu2023 or delrey2023."),
     ],
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="The folder with its raw data.")
-    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with the raw data.")],
     json: Json = False,
 ) -> None:
-    """Recompute the numbers of a published study from its raw data, and say which agree.
+    """Recompute the numbers of a published study from its raw data and show which agree.
 
-    yarally2023 takes whichever of these files are there, DATASET being fashion-mnist or cifar10.
+    yarally2023 reads the files it finds of the following, with DATASET fashion-mnist or cifar10.
 
-    architecture-DATASET.csv, a row a training, with the columns linear_layers, conv_layers,
+    architecture-DATASET.csv: one row per training, with the columns linear_layers, conv_layers,
     relu_layers, learning_rate, beta1, beta2, energy_j and accuracy.
 
-    tuning-DATASET.csv, a row a round, with the columns network, strategy, hyperparameters, round
-    and accuracy; best_accuracy and energy_j where there are.
+    tuning-DATASET.csv: one row per round, with the columns network, strategy, hyperparameters,
+    round and accuracy, and optionally best_accuracy and energy_j.
 
-    xu2023 takes kaggle-DATASET-REGION.csv, the rows of CodeCarbon, and instruments-DATASET.csv, a
-    row a training that CodeCarbon and a wattmeter have read; DATASET is cifar10 or mnist, REGION
-    oregon, south-carolina or taipei.
+    xu2023 reads kaggle-DATASET-REGION.csv, rows of CodeCarbon, and instruments-DATASET.csv, one row
+    per training measured by CodeCarbon and a wattmeter. DATASET is cifar10 or mnist, REGION oregon,
+    south-carolina or taipei.
 
-    delrey2023 takes tables of power traces, CSV or Parquet, with the columns run, environment,
-    model, t_s, power_w and utilisation_pct; and runs.csv where it is there.
+    delrey2023 reads tables of power traces, CSV or Parquet, with the columns run, environment,
+    model, t_s, power_w and utilisation_pct, and optionally runs.csv.
     """
     from joulelab.cli.replicating import print_replication
 
@@ -135,18 +136,18 @@ def replicate(
 
 @commands.command("import")
 def import_readings(
-    tool: Annotated[
-        Tool, typer.Argument(metavar="TOOL", help="codecarbon: whose readings they are.")
+    tool: Annotated[Tool, typer.Argument(metavar="TOOL", help="The tool: codecarbon.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The tool's file, such as emissions.csv.")
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file: emissions.csv.")],
-    csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
     json: Json = False,
 ) -> None:
-    """Read another tool's energies, training by training.
+    """Import energies measured by another tool, one per training.
 
-    codecarbon: the rows of an emissions.csv go on counting within a run_id, so that a row holds all
-    trainings before it too. Differences are taken within each run_id, in order of time; what the
-    rows add up to as they stand is said on standard error, and so are energies below zero.
+    codecarbon: the rows of an emissions.csv are cumulative within a run_id: each row includes all
+    earlier trainings. The import takes differences within each run_id, in order of time. Standard
+    error shows the sum of the unchanged rows and any energy below zero.
     """
     from joulelab.cli.importing import Shape, print_emissions
 

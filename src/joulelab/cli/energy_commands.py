@@ -1,4 +1,4 @@
-"""Commands that read sensors: measure, diagnose, record, watch, and read what was recorded."""
+"""Commands that read sensors: measure, doctor, record, watch and trace."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 WHOLE_MACHINE: Options = {"settings": {"estimate": {"scope": "machine"}}}
-"""Where nothing of ours is run, an estimate of our own process would be one of nothing."""
+"""These commands run no program, so an estimate covers the whole machine, not this process."""
 
 
 class Busy(StrEnum):
-    """What to do while another program measures on a device."""
+    """What to do if another program is measuring on a device."""
 
     WAIT = "wait"
     REFUSE = "refuse"
@@ -49,7 +49,7 @@ class Busy(StrEnum):
 @commands.command(context_settings={"allow_interspersed_args": False})
 def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[--] COMMAND ...", help="What to run.")
+        list[str] | None, typer.Argument(metavar="[--] COMMAND ...", help="Command to run.")
     ] = None,
     meter: Meters = None,
     domain: Domains = None,
@@ -59,48 +59,50 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
         typer.Option(
             "--idle",
             metavar="SECONDS",
-            help="How long idle power is measured before and after; 0 for not at all. "
-            "As long as the sensors need where not given.",
+            help="Time to measure idle power before and after; 0 to skip. Default: as long as the "
+            "sensors need.",
         ),
     ] = None,
     place: Place = None,
     timezone: Timezone = None,
     pue: Pue = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="No estimates: measured, or an error.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail rather than estimate.")] = False,
     busy: Annotated[
-        Busy, typer.Option("--busy", help="What to do while another program measures here.")
+        Busy, typer.Option("--busy", help="What to do if another program is measuring.")
     ] = Busy.WAIT,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, help="How often to run it.")] = 1,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Number of runs.")] = 1,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            "--compare", metavar='"A" "B"', help="Two command lines to compare, interleaved."
+            "--compare", metavar='"A" "B"', help="Two command lines to compare, run interleaved."
         ),
     ] = None,
     warmup: Annotated[
-        int, typer.Option("--warmup", min=0, help="Runs before, that do not count.")
+        int, typer.Option("--warmup", min=0, help="Number of warm-up runs, not counted.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of compared commands.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed for the order of compared commands.")
+    ] = 0,
     cool_down: Annotated[
         float,
         typer.Option(
-            "--cool-down", metavar="SECONDS", help="Longest wait for idle power between runs."
+            "--cool-down",
+            metavar="SECONDS",
+            help="Longest wait between runs for power to return to idle.",
         ),
     ] = 30.0,
-    label: Annotated[str, typer.Option("--label", help="A name for the result.")] = "",
+    label: Annotated[str, typer.Option("--label", help="Name of the result.")] = "",
     trace: Annotated[
         Path | None,
-        typer.Option("--trace", metavar="FILE", help="Power trace, .parquet or .csv."),
+        typer.Option("--trace", metavar="FILE", help="Write the power trace, .parquet or .csv."),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Picture of it, .png, .svg or .pdf."),
+        typer.Option("--plot", metavar="FILE", help="Write a figure of power, .png, .svg or .pdf."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure what a command uses: joulelab measure -- python train.py.
+    """Measure the energy of a command: joulelab measure -- python train.py.
 
     The command keeps its output and its exit code. The table goes to standard error.
     """
@@ -133,7 +135,7 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
 
 @commands.command()
 def doctor(meter: Meters = None, json: Json = False) -> None:
-    """Say what can be measured here, how well, and what would make more measurable."""
+    """Show what can be measured here, how accurately, and how to measure more."""
     from joulelab.cli.examining import diagnosis
 
     show(diagnosis(meter), as_json=json)
@@ -141,20 +143,20 @@ def doctor(meter: Meters = None, json: Json = False) -> None:
 
 @commands.command()
 def record(
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to, .parquet or .csv.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Output file, .parquet or .csv.")
+    ],
     meter: Meters = None,
     interval: Interval = 0.1,
     seconds: Annotated[
         float | None,
-        typer.Option("--for", metavar="SECONDS", help="Stop by itself; else Ctrl-C stops it."),
+        typer.Option("--for", metavar="SECONDS", help="Stop after this time; default: at Ctrl-C."),
     ] = None,
-    label: Annotated[str, typer.Option("--label", help="A name for the trace.")] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over a file that is there.")
-    ] = False,
+    label: Annotated[str, typer.Option("--label", help="Name of the trace.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     json: Json = False,
 ) -> None:
-    """Record power into a file until stopped."""
+    """Record power to a file until stopped."""
     from joulelab.cli.recording import record_trace
 
     options = _options(meter, None, interval, None, None) | WHOLE_MACHINE
@@ -166,14 +168,14 @@ def watch(
     meter: Meters = None,
     interval: Interval = 0.1,
     every: Annotated[
-        float, typer.Option("--every", metavar="SECONDS", help="Time between two views.")
+        float, typer.Option("--every", metavar="SECONDS", help="Time between updates.")
     ] = 1.0,
     seconds: Annotated[
         float | None,
-        typer.Option("--for", metavar="SECONDS", help="Stop by itself; else Ctrl-C stops it."),
+        typer.Option("--for", metavar="SECONDS", help="Stop after this time; default: at Ctrl-C."),
     ] = None,
 ) -> None:
-    """Show live power by domain, until stopped."""
+    """Show live power by domain until stopped."""
     from joulelab.cli.watching import watch_power
 
     watch_power(_options(meter, None, interval, None, None) | WHOLE_MACHINE, every, seconds)
@@ -183,7 +185,7 @@ def watch(
 def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A recorded trace, or another program's log."),
+        typer.Argument(metavar="FILE", help="A recorded trace, or a log of another program."),
     ],
     where: Where = "",
     time: TimeColumn = "",
@@ -192,24 +194,24 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     timezone: TraceTimezone = None,
     interval: RowInterval = None,
     start: Annotated[
-        float | None, typer.Option("--from", metavar="SECONDS", help="From this moment on.")
+        float | None, typer.Option("--from", metavar="SECONDS", help="Start of the part to read.")
     ] = None,
     end: Annotated[
-        float | None, typer.Option("--to", metavar="SECONDS", help="Until this moment.")
+        float | None, typer.Option("--to", metavar="SECONDS", help="End of the part to read.")
     ] = None,
     place: Place = None,
     pue: Pue = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Picture of it, .png, .svg or .pdf."),
+        typer.Option("--plot", metavar="FILE", help="Write a figure of power, .png, .svg or .pdf."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was used in a recorded trace: joulelab's, or a log of another program.
+    """Show the energy in a recorded trace of joulelab or a log of another program.
 
-    Known are nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
+    Supported: nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
     PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
-    power in it.
+    power.
     """
     from joulelab.cli.recording import Part, print_recording
 
@@ -226,12 +228,12 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
 
 def _commands(command: list[str] | None, compare: tuple[str, str] | None) -> list[Command]:
     if compare is not None and command:
-        raise UsageError("--compare has its two commands already", "leave out the third")
+        raise UsageError("--compare takes exactly two commands", "remove the third")
     if compare is not None:
         return list(compare)
     if not command:
         raise UsageError(
-            "no command is named", "joulelab measure -- python train.py, or --compare A B"
+            "no command given", "joulelab measure -- python train.py, or --compare A B"
         )
     return [command]
 

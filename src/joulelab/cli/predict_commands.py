@@ -1,4 +1,4 @@
-"""Commands that say what something will take before it is paid for."""
+"""Commands that predict the energy of a training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from joulelab.cli.options import (
 commands = typer.Typer()
 predict = typer.Typer(
     name="predict",
-    help="What a training will take, before or while it runs.",
+    help="Predict the energy of a training, before or while it runs.",
     no_args_is_help=True,
 )
 commands.add_typer(predict)
@@ -32,18 +32,23 @@ commands.add_typer(predict)
 @predict.command()
 def step(  # noqa: PLR0913, PLR0917 - an option of the command each
     trace: Annotated[
-        Path, typer.Argument(metavar="TRACE", help="Power of the training so far: Parquet or CSV.")
+        Path,
+        typer.Argument(metavar="TRACE", help="Power trace of the training so far, Parquet or CSV."),
     ],
     epochs_done: Annotated[
-        float | None, typer.Option("--epochs-done", metavar="K", help="Epochs in the trace.")
+        float | None,
+        typer.Option("--epochs-done", metavar="K", help="Number of epochs in the trace."),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option("--epochs", metavar="N", help="Epochs of the whole training.")
+        float | None,
+        typer.Option("--epochs", metavar="N", help="Number of epochs of the whole training."),
     ] = None,
     duration: Annotated[
         float | None,
         typer.Option(
-            "--duration", metavar="SECONDS", help="Of the whole training, in place of epochs."
+            "--duration",
+            metavar="SECONDS",
+            help="Duration of the whole training, instead of epochs.",
         ),
     ] = None,
     domain: Domains = None,
@@ -55,14 +60,16 @@ def step(  # noqa: PLR0913, PLR0917 - an option of the command each
     interval: RowInterval = None,
     fine_tuning: Annotated[
         bool,
-        typer.Option("--fine-tuning", help="It begins with a frozen base, and thaws it later."),
+        typer.Option(
+            "--fine-tuning", help="The training starts with a frozen base and unfreezes it later."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Predict the energy of a whole training from its power so far, with a 95 % interval.
 
-    TRACE is what `joulelab record` has written, a log that `joulelab trace` reads, or any table
-    with times and watts; it begins where the training does.
+    TRACE is a file of `joulelab record`, a log that `joulelab trace` reads, or any table with times
+    and watts. It must start with the training.
     """
     from joulelab.cli.predicting_step import Whole, print_step
 
@@ -95,33 +102,36 @@ def before(  # noqa: PLR0913, PLR0917 - an option of the command each
         str,
         typer.Option("--dataset", metavar="NAME", help="cifar10, digits?channels=3&side=32 ..."),
     ],
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Of the training.")],
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Number of epochs.")],
     batch_size: Annotated[
-        int, typer.Option("--batch-size", metavar="B", help="Images in a step.")
+        int, typer.Option("--batch-size", metavar="B", help="Images per step.")
     ] = 512,
     train_images: Annotated[
         float | None,
-        typer.Option("--train-images", metavar="N", help="So many of them, or a share below 1."),
+        typer.Option(
+            "--train-images", metavar="N", help="Number of training images, or a share below 1."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(
-            "--option", metavar="KEY=VALUE", help="An option of the network; may be repeated."
-        ),
+        typer.Option("--option", metavar="KEY=VALUE", help="Option of the network; repeatable."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option("--base", help="Of torchvision's networks: trained or frozen.")
+        str | None, typer.Option("--base", help="Base of torchvision networks: trained or frozen.")
     ] = None,
     head: Annotated[
-        str | None, typer.Option("--head", help="Of torchvision's networks: linear or xu2023.")
+        str | None, typer.Option("--head", help="Head of torchvision networks: linear or xu2023.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="That trains it.")] = "reference",
-    precision: Annotated[str, typer.Option("--precision", help="fp32, tf32 or bf16.")] = "fp32",
-    protocol: Annotated[
-        str, typer.Option("--protocol", help="Conventions of the training.")
-    ] = "default",
+    engine: Annotated[str, typer.Option("--engine", help="Training engine.")] = "reference",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Arithmetic: fp32, tf32 or bf16.")
+    ] = "fp32",
+    protocol: Annotated[str, typer.Option("--protocol", help="Training protocol.")] = "default",
     together: Annotated[
-        int, typer.Option("--together", metavar="N", help="Trainings in a group, which share it.")
+        int,
+        typer.Option(
+            "--together", metavar="N", help="Number of trainings that run together as a group."
+        ),
     ] = 1,
     device: Annotated[
         str,
@@ -131,31 +141,37 @@ def before(  # noqa: PLR0913, PLR0917 - an option of the command each
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", help="On this machine's CPU; else one a core."),
+        typer.Option("--threads", metavar="N", help="CPU threads; default: one per core."),
     ] = None,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
-            "--from", metavar="DIR", help="Results to learn from; else joulelab-out; repeatable."
+            "--from",
+            metavar="DIR",
+            help="Results folders to learn from; default: joulelab-out; repeatable.",
         ),
     ] = None,
     duration: Annotated[
-        str | None, typer.Option("--duration", metavar="TIME", help="Where it is known: 2h.")
+        str | None, typer.Option("--duration", metavar="TIME", help="Duration, if known: 2h.")
     ] = None,
     tdp: Annotated[
-        float | None, typer.Option("--tdp", metavar="WATTS", help="Design power of the device.")
+        float | None,
+        typer.Option("--tdp", metavar="WATTS", help="Thermal design power of the device."),
     ] = None,
     usage: Annotated[
-        float, typer.Option("--usage", metavar="SHARE", help="Of it, for Green Algorithms.")
+        float,
+        typer.Option(
+            "--usage", metavar="SHARE", help="Utilisation of the device, for Green Algorithms."
+        ),
     ] = 1.0,
     data_dir: DataDir = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Predict the energy of a training that has not begun, from your own stored runs.
+    """Predict the energy of a training before it starts, from your stored runs.
 
-    A regression on the runs of the same hardware, cross-validated by configuration, beside two
-    formulas: design power times time, and that of Green Algorithms.
+    Shows a regression on runs of the same hardware, cross-validated by configuration, and two
+    formulas: design power x time, and Green Algorithms.
     """
     from joulelab.cli.predicting_before import Asked, print_before
 

@@ -1,4 +1,4 @@
-"""Commands about inference: which batching policy to run, and load on a server of one's own."""
+"""Commands for inference: plan batching, and measure a server under load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ commands = typer.Typer()
 
 
 class Method(StrEnum):
-    """Methods of requests that are sent."""
+    """HTTP methods."""
 
     POST = "POST"
     PUT = "PUT"
@@ -36,7 +36,7 @@ class Method(StrEnum):
 
 
 class Expected(StrEnum):
-    """What the body of an answer must be."""
+    """Required type of a response body."""
 
     ANYTHING = "anything"
     JSON = "json"
@@ -44,7 +44,7 @@ class Expected(StrEnum):
 
 @commands.command()
 def load(  # noqa: PLR0913, PLR0917 - an option of the command each
-    url: Annotated[str, typer.Argument(metavar="URL", help="http:// or https://.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL, http:// or https://.")],
     arrivals: Annotated[
         str,
         typer.Option(
@@ -55,57 +55,63 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         ),
     ],
     requests: Annotated[
-        int, typer.Option("--requests", min=1, metavar="N", help="How many; never more.")
+        int,
+        typer.Option("--requests", min=1, metavar="N", help="Number of requests; never exceeded."),
     ],
     image: Annotated[
         Path | None,
         typer.Option(
             "--image",
             metavar="FILE",
-            help="What is sent: a file, or a folder of images; scikit-learn's two photographs "
-            "where not given.",
+            help="File or folder of images to send; default: scikit-learn's two photographs.",
         ),
     ] = None,
-    method: Annotated[Method, typer.Option("--method", help="Of the requests.")] = Method.POST,
+    method: Annotated[Method, typer.Option("--method", help="HTTP method.")] = Method.POST,
     field: Annotated[
         str,
         typer.Option(
             "--field",
             metavar="NAME",
-            help="Send the file as this field of a form; else it is the body itself.",
+            help="Send the file as this form field; default: as the body.",
         ),
     ] = "",
     header: Annotated[
         list[str] | None,
-        typer.Option("--header", metavar="NAME=VALUE", help="One more header; repeatable."),
+        typer.Option("--header", metavar="NAME=VALUE", help="Additional header; repeatable."),
     ] = None,
     expect: Annotated[
-        Expected, typer.Option("--expect", help="With json, any other body has failed.")
+        Expected,
+        typer.Option("--expect", help="With json, any other response body counts as a failure."),
     ] = Expected.ANYTHING,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="TIME", help="For one request: 500ms, 10s.")
+        str, typer.Option("--timeout", metavar="TIME", help="Timeout per request: 500ms, 10s.")
     ] = "10s",
     p99: Annotated[
         str | None,
         typer.Option(
-            "--p99", metavar="TIME", help="Response time that 99 of 100 requests must keep: 200ms."
+            "--p99", metavar="TIME", help="Limit on the 99th percentile of response time: 200ms."
         ),
     ] = None,
     concurrency: Annotated[
         int,
         typer.Option(
-            "--concurrency", min=1, metavar="N", help="Most requests under way, a connection each."
+            "--concurrency",
+            min=1,
+            metavar="N",
+            help="Maximum number of open requests, one connection each.",
         ),
     ] = 256,
     warm_up: Annotated[
         int,
-        typer.Option("--warm-up", min=0, metavar="N", help="Requests before, that do not count."),
+        typer.Option(
+            "--warm-up", min=0, metavar="N", help="Number of warm-up requests, not counted."
+        ),
     ] = 0,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of the arrivals and the order of images.")
+        int, typer.Option("--seed", min=0, help="Seed for arrivals and the order of images.")
     ] = 0,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Put a heavy load on another machine all the same.")
+        bool, typer.Option("--yes", help="Allow a heavy load on another machine.")
     ] = False,
     meter: Meters = None,
     domain: Domains = None,
@@ -115,27 +121,29 @@ def load(  # noqa: PLR0913, PLR0917 - an option of the command each
         typer.Option(
             "--idle",
             metavar="SECONDS",
-            help="How long idle power is measured before and after; 0 for not at all. "
-            "As long as the sensors need where not given.",
+            help="Time to measure idle power before and after; 0 to skip. Default: as long as the "
+            "sensors need.",
         ),
     ] = None,
     place: Place = None,
     timezone: Timezone = None,
     pue: Pue = None,
     busy: Annotated[
-        Busy, typer.Option("--busy", help="What to do while another program measures here.")
+        Busy, typer.Option("--busy", help="What to do if another program is measuring.")
     ] = Busy.WAIT,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Every request, .parquet or .csv."),
+        typer.Option(
+            "--out", metavar="FILE", help="Write a table of all requests, .parquet or .csv."
+        ),
     ] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Send requests to an HTTP server of your own and measure this machine meanwhile.
+    """Send requests to your HTTP server and measure this machine meanwhile.
 
-    At most the rate and the count asked for are sent, each when it is due, however slow the server.
-    Exit code 1: nothing was answered; 4: some failed, or --p99 was missed.
+    Each request is sent when due, however slow the server; rate and count are never exceeded. Exit
+    code 1: no request was answered; 4: some failed, or --p99 was missed.
     """
     from joulelab.cli.signals import for_the_main_thread
 
@@ -182,7 +190,7 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="A network of torchvision, or your own module:factory from the current folder.",
+            help="A torchvision network, or your own module:factory from the current folder.",
         ),
     ] = None,
     rate: Annotated[
@@ -190,8 +198,8 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
         typer.Option(
             "--rate",
             metavar="PER_S",
-            help="Requests per second; several with commas, or repeated. Poisson arrivals, or "
-            "those of --arrivals at this rate.",
+            help="Requests per second; several with commas, or repeated. Arrivals are Poisson, or "
+            "--arrivals rescaled to this rate.",
         ),
     ] = None,
     arrivals: Annotated[
@@ -206,70 +214,80 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
     p99: Annotated[
         str | None,
         typer.Option(
-            "--p99", metavar="TIME", help="Response time that 99 of 100 requests must keep: 200ms."
+            "--p99", metavar="TIME", help="Limit on the 99th percentile of response time: 200ms."
         ),
     ] = None,
     p95: Annotated[
-        str | None, typer.Option("--p95", metavar="TIME", help="Likewise for 95 of 100.")
+        str | None, typer.Option("--p95", metavar="TIME", help="Limit on the 95th percentile.")
     ] = None,
     p50: Annotated[
-        str | None, typer.Option("--p50", metavar="TIME", help="Likewise for every second one.")
+        str | None, typer.Option("--p50", metavar="TIME", help="Limit on the median.")
     ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            "--policy", metavar="POLICY", help='One more to consider: "fixed(8, 50)"; repeatable.'
+            "--policy", metavar="POLICY", help='Additional policy: "fixed(8, 50)"; repeatable.'
         ),
     ] = None,
     replicas: Annotated[
-        int, typer.Option("--replicas", min=1, metavar="N", help="Servers that share each rate.")
+        int,
+        typer.Option(
+            "--replicas", min=1, metavar="N", help="Number of servers that share each rate."
+        ),
     ] = 1,
     fleet: Annotated[
         str | None,
         typer.Option(
             "--fleet",
             metavar="PER_S",
-            help="How many servers a rate like 100000 needs, with their power.",
+            help="Compute how many servers each rate needs, and their power.",
         ),
     ] = None,
     patience: Annotated[
-        str, typer.Option("--patience", metavar="TIME", help="For measuring: 60s, 5min.")
+        str,
+        typer.Option("--patience", metavar="TIME", help="Time budget for measuring: 60s, 5min."),
     ] = "60s",
     largest: Annotated[
-        int | None, typer.Option("--largest", min=1, metavar="N", help="No batch beyond it.")
+        int | None, typer.Option("--largest", min=1, metavar="N", help="Largest batch size.")
     ] = None,
     images: Annotated[
         str,
         typer.Option("--images", help="photographs, folder:PATH, or a data set."),
     ] = "photographs",
     ready: Annotated[
-        bool, typer.Option("--ready", help="Tensors that lie ready, instead of images.")
+        bool, typer.Option("--ready", help="Use prepared tensors instead of images.")
     ] = False,
     crop: Annotated[
         int | None,
         typer.Option(
-            "--crop", min=1, metavar="PIXELS", help="Side of what the model is given; as published."
+            "--crop",
+            min=1,
+            metavar="PIXELS",
+            help="Input size of the model in pixels; default: as published.",
         ),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="auto, random, pretrained, or a name of torchvision.")
+        str, typer.Option("--weights", help="auto, random, pretrained, or a torchvision name.")
     ] = "auto",
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda, or cuda:INDEX.")
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Of torch on the CPU; else all cores."),
+        typer.Option(
+            "--threads", min=1, metavar="N", help="CPU threads of torch; default: all cores."
+        ),
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--table", metavar="FILE", help="Plan from a saved table; nothing is run."),
+        typer.Option("--table", metavar="FILE", help="Plan from a saved table, without measuring."),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", metavar="FILE", help="Keep the measured table, JSON.")
+        Path | None, typer.Option("--save", metavar="FILE", help="Save the measured table as JSON.")
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Of arrivals, images and the order of measuring.")
+        int,
+        typer.Option("--seed", min=0, help="Seed for arrivals, images and the order of measuring."),
     ] = 0,
     meter: Meters = None,
     domain: Domains = None,
@@ -281,10 +299,10 @@ def batch(  # noqa: PLR0913, PLR0917 - an option of the command each
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Find the batching policy with the fewest joules: measure batches here, then plan.
+    """Find the batching policy with the lowest energy: measure batches here, then plan.
 
-    Without a limit the fewest joules win, however long requests wait. Exit code 4: the limit cannot
-    be held, or more arrives than can be answered.
+    Without a limit the lowest energy wins, however long requests wait. Exit code 4: the limit
+    cannot be met, or requests arrive faster than they can be served.
     """
     from joulelab.cli.signals import for_the_main_thread
 

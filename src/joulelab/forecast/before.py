@@ -222,9 +222,9 @@ def predict_before(
 def too_few(stored: StoredRuns) -> str:
     """Why there is no regression, in words."""
     if not stored.runs:
-        return "no stored run can be learnt from"
+        return "no stored run can be used"
     have = "configuration is" if stored.groups == 1 else "configurations are"
-    return f"{stored.groups} {have} too few for a regression; it takes {FEWEST_GROUPS}"
+    return f"{stored.groups} {have} too few for a regression; it needs {FEWEST_GROUPS}"
 
 
 def _regressed(learnt: Learnt, rows: Mapping[str, Row]) -> list[Estimate]:

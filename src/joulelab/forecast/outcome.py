@@ -67,7 +67,7 @@ class TrainingPrediction:
     @property
     def _remark(self) -> str:
         if not self.stable:
-            return "; little but a guess yet"
+            return "; still little more than a guess"
         if self.change_ahead > UNCERTAIN:
             chance = formats.percent(self.change_ahead, 0)
             return f"; the power may still change as the base thaws ({chance})"
@@ -138,8 +138,8 @@ class ForecastResult:
         yield f"{self.label}: {energy}{why} in {formats.duration(self.duration_s)}"
         if self.done != self.epochs:
             yield (
-                f"{self.done} of the {self.epochs} epochs announced were done: no prediction "
-                "of the whole can be compared with it"
+                f"{self.done} of the {self.epochs} announced epochs were done: predictions of the "
+                "whole training cannot be compared with it"
             )
             return
         for one in self.chosen():

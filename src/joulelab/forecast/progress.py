@@ -174,10 +174,10 @@ def counted_epochs(epochs: object) -> int:
     """The number of epochs that a user has announced.
 
     Raises:
-        UsageError: not a whole number of at least 1.
+        UsageError: not give a whole number of at least 1.
     """
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise UsageError(f"epochs={epochs!r} is not possible", "a whole number of at least 1")
+        raise UsageError(f"epochs={epochs!r} is not possible", "give a whole number of at least 1")
     return epochs
 
 

@@ -24,7 +24,7 @@ from joulelab.study.plan import Plan
 from joulelab.study.spec import StudySpec
 
 Key = tuple[str, str]
-NOT_TRAINED = "not all of its runs are trainings, and the regression is on trainings"
+NOT_TRAINED = "not all of its runs are trainings; the regression needs trainings"
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,12 @@ class TrainingForecast:
         """Begin to measure, for where a ``with`` does not fit.
 
         Raises:
-            MeterError: it has begun already, or the meters cannot be opened.
+            MeterError: it has already begun, or the meters cannot be opened.
         """
         if self._monitor is not None or self._result is not None:
             raise MeterError(
-                f"the forecast of {self.label!r} has begun already",
-                "make another TrainingForecast for another training",
+                f"the forecast of {self.label!r} has already begun",
+                "create a new TrainingForecast for another training",
             )
         monitor = shared_monitor(**self._options)
         _predict_once()
@@ -199,7 +199,7 @@ class TrainingForecast:
             raise MeterError(
                 f"the training {self.label!r} is still being measured and cannot be pickled or "
                 "copied",
-                "leave the block first, or take `predictions`, which can",
+                "leave the block first, or use `predictions`, which can be",
             )
         return {**vars(self), "_monitor": None, "_options": picklable(self._options)}
 

@@ -101,18 +101,16 @@ class TrainingCostSpec(TrainingExperimentSpec):
     def _consistent(self) -> TrainingCostSpec:
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(
-                    f"network_options names {quoted(name)}, which is not among networks"
-                )
+                raise ValueError(f"network_options names {quoted(name)}, which is not in networks")
         if self.bases == [FROZEN] and (without := self._without_base()):
             raise ValueError(
-                f"{without[0]} is no network of torchvision, and has no base to be frozen; "
-                'leave it out, or add "trained" to bases'
+                f"{without[0]} is not a torchvision network and has no base to freeze; "
+                'remove it, or add "trained" to bases'
             )
         return self
 
     def _without_base(self) -> list[str]:
-        """Networks that cannot be parted into a base and a head."""
+        """Networks that cannot be split into a base and a head."""
         return [name for name in self.networks if _source(name)[0] != TORCHVISION]
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:

@@ -115,9 +115,9 @@ def check_dataset(name: str, data_dir: Path | None = None) -> None:
     present = set(images.train.labels.tolist())
     missing = sorted(set(range(images.classes)) - present)
     _require(not missing, f"no training image has the labels {missing}")
-    _require(images.name == name, f"it calls itself {images.name!r}, not {name!r}")
+    _require(images.name == name, f"its name is {images.name!r}, not {name!r}")
     again = load_images(name, data_dir)
-    _require(images.checksum() == again.checksum(), "a second load gives other images")
+    _require(images.checksum() == again.checksum(), "a second load gives different images")
 
 
 def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: float = 0.0) -> None:
@@ -158,7 +158,7 @@ def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> lis
     obstacle = engine.obstacle(task, images, device)
     _require(obstacle is None, f"it cannot train {task.network}: {obstacle}")
     engine.prepare(task, images, device)
-    _require(not engine.prepare(task, images, device), "it prepares for the same task twice")
+    _require(not engine.prepare(task, images, device), "it prepares the same task twice")
     parts = list(engine.split(task, images, device))
     members = tuple(member for part in parts for member in part.members)
     _require(members == task.members, f"split gives {members} for {task.members}")
@@ -196,7 +196,7 @@ def _check_limits(
     first, diverged, last = _run(engine, task.with_members(members), images, device)
     _require(diverged.diverged, "a training with a learning rate of 1e30 is not called diverged")
     _require(math.isnan(diverged.train_losses[-1]), "its last loss is not NaN")
-    _check_same([healthy[0], healthy[2]], [first, last], tolerance, "beside one that diverges")
+    _check_same([healthy[0], healthy[2]], [first, last], tolerance, "next to one that diverges")
 
 
 def _check_same(

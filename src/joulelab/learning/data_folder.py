@@ -31,7 +31,7 @@ def data_folder(data_dir: Path | None) -> Path:
     folder = data_dir.expanduser()
     if not folder.is_dir():
         raise DatasetError(
-            f"the data folder {folder} is not there",
+            f"the data folder {folder} does not exist",
             "give --data-dir (or JOULELAB_DATA) an existing folder",
         )
     return folder
@@ -73,7 +73,7 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
         if candidate.is_dir():
             return candidate
     raise DatasetError(
-        f"there is no folder {' or '.join(map(str, dict.fromkeys(candidates)))}",
+        f"no folder {' or '.join(map(str, dict.fromkeys(candidates)))}",
         "check the path; a relative one counts from --data-dir, then from the current folder",
     )
 
@@ -86,7 +86,7 @@ def standing_in(part: str) -> tuple[str, ...]:
     """
     if part.lower() not in IN_PLACE_OF_TEST:
         return ()
-    return (f"there is no test part: accuracy is computed on {part}",)
+    return (f"it has no test part: accuracy is computed on {part}",)
 
 
 @contextmanager
@@ -115,7 +115,8 @@ def downloading(name: str, folder: Path, needs: str) -> Iterator[None]:
         what = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             f"{name} is not in {folder} and cannot be downloaded there: {what}",
-            f"give --data-dir a folder that has {needs}, or that can be written, with a network",
+            f"give --data-dir a folder that has {needs}, or a writable one while connected to the "
+            "network",
         ) from error
     finally:
         socket.setdefaulttimeout(before)

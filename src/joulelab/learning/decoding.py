@@ -160,9 +160,9 @@ def _undecodable(part: EncodedPart, row: int, error: Exception) -> DatasetError:
     what = " ".join(str(error).split()) or type(error).__name__
     return DatasetError(
         f"{part.place(row)} cannot be decoded: {what}",
-        "make the image smaller, or leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS"
+        "make the image smaller or remove it; the limit is PIL.Image.MAX_IMAGE_PIXELS"
         if isinstance(error, TOO_LARGE)
-        else "fetch the file again, or leave the image out",
+        else "download the file again, or remove the image",
     )
 
 
@@ -173,7 +173,7 @@ def _differing(
     return DatasetError(
         f"{part.place(row)} has {height}x{width} pixels, and {place} has "
         f"{first_height}x{first_width}",
-        f"bring all images to one size: add ?size={min(first_height, first_width)} to the data set",
+        f"resize all images: add ?size={min(first_height, first_width)} to the data set",
     )
 
 

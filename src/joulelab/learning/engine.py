@@ -254,11 +254,11 @@ engines: Registry[type[Engine]] = Registry(
     {
         "reference": (
             "joulelab.learning.reference:ReferenceEngine",
-            "one repetition after the other, the loop of the paper, plain and readable",
+            "one repetition after the other: the training loop of the paper",
         ),
         "fast": (
             "joulelab.learning.fast.engine:FastEngine",
-            "the repetitions of a round together, in whatever way is fastest on this machine",
+            "the repetitions of a round together, the fastest way on this machine",
         ),
     },
 )

@@ -162,7 +162,7 @@ def _count(name: str, options: Mapping[str, Any], shape: ImageShape, classes: in
         if any(
             few * BATCHES[1] != many * BATCHES[0] for few, many in zip(small, large, strict=True)
         ):
-            return FlopCount(None, "its operations do not grow with the batch, image by image")
+            return FlopCount(None, "its operations are not proportional to the batch size")
         operations, frozen = small
         return _known(operations // BATCHES[0], frozen // BATCHES[0])
 

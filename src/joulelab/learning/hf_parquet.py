@@ -125,8 +125,8 @@ class _ClassNames:
             return labels
         if len({*names}) < len(names) or len({*self.names}) < len(self.names):
             raise DatasetError(
-                f"{file} names other classes than {self._file}, and one of them a class twice",
-                "write both with the same names of classes",
+                f"{file} names other classes than {self._file}, and one file names a class twice",
+                "write both with the same class names",
             )
         self._reordered.append(file)
         number = {name: label for label, name in enumerate(self.names)}
@@ -140,7 +140,7 @@ class _ClassNames:
                 raise DatasetError(
                     f"{file}, row {row}, is of the class {names[label]!r}, which {self._file} does "
                     "not have",
-                    "write both with the same names of classes",
+                    "write both with the same class names",
                 )
         return [number[names[label]] for label in labels]
 
@@ -150,10 +150,10 @@ class _ClassNames:
         if self._reordered:
             which = _some(file.relative_to(folder) for file in self._reordered)
             first = self._file.relative_to(folder).as_posix()
-            notes.append(f"labels brought into the order of the class names of {first}: {which}")
+            notes.append(f"labels mapped to the class order of {first}: {which}")
         if self.names and self._unnamed:
             which = _some(file.relative_to(folder) for file in self._unnamed)
-            notes.append(f"no class names, labels taken as they are: {which}")
+            notes.append(f"no class names, labels used as they are: {which}")
         return notes
 
 
@@ -176,7 +176,7 @@ class _EncodedRows(EncodedPart):
             labels = table[label_column].to_pylist()
             if None in labels:
                 raise DatasetError(
-                    f"{file}, row {labels.index(None)}, has no label", "leave such rows out"
+                    f"{file}, row {labels.index(None)}, has no label", "remove such rows"
                 )
             self.labels += classes.in_order(file, _names(table.schema, label_column), labels)
 
@@ -202,7 +202,7 @@ def _read(file: Path) -> tuple[pa.Table, str, str]:
     except (pa.ArrowException, OSError) as error:
         what = " ".join(str(error).split())
         raise DatasetError(
-            f"{file} is cut short or corrupt: {what}", "delete it and fetch it again"
+            f"{file} is cut short or corrupt: {what}", "delete it and download it again"
         ) from error
 
 
@@ -286,7 +286,7 @@ def _find_parts(folder: Path) -> _PartFiles:
     notes = [*standing_in(test)]
     if left_out:
         count = formats.count(len(left_out), "Parquet file")
-        notes.append(f"{count} of no part that is used left out: {_some(sorted(left_out))}")
+        notes.append(f"{count} outside the used parts left out: {_some(sorted(left_out))}")
     return _PartFiles(here[train], here[test], tuple(notes))
 
 
@@ -340,7 +340,7 @@ def _check_in_one_place(folder: Path, files: Sequence[Path]) -> None:
     if len(above) > 1:
         first_of_each = {file.parent: file.relative_to(folder) for file in reversed(files)}
         raise DatasetError(
-            f"{folder} has the same part in two places: {_some(sorted(first_of_each.values()))}",
+            f"{folder} has the same part twice: {_some(sorted(first_of_each.values()))}",
             "keep one of them",
         )
 
@@ -360,12 +360,12 @@ def _check_complete(files: Sequence[Path]) -> None:
     if len(names) < len(series):
         both = ", ".join(f"{name}-*-of-{count}" for _, name, count in series)
         raise DatasetError(
-            f"{next(iter(series))[0]} has files of two editions: {both}", "remove one of them"
+            f"{next(iter(series))[0]} has files of two versions: {both}", "remove one of them"
         )
     for (place, name, count), numbers in series.items():
         if missing := set(range(int(count))) - numbers:
             first = place / f"{name}-{min(missing):0{len(count)}}-of-{count}.parquet"
             raise DatasetError(
                 f"{first} is missing; {len(numbers)} of {int(count)} files are there",
-                "fetch the data set again",
+                "download the data set again",
             )

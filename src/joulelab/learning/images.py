@@ -156,8 +156,8 @@ class ImageSettings:
             return images
         if images.shape[1] != GREY:
             raise UsageError(
-                f"images of {images.shape[1]} channels cannot get {self.channels}",
-                "leave the setting channels out",
+                f"images of {images.shape[1]} channels cannot be converted to {self.channels}",
+                "remove the setting channels",
             )
         return images.repeat(1, self.channels, 1, 1)
 
@@ -170,7 +170,7 @@ class ImageSettings:
             raise DatasetError(
                 f"{count:,} images of {self.words} take {needed / _GB:.1f} GB, and "
                 f"{free / _GB:.1f} GB are free",
-                "choose a smaller side",
+                "choose a smaller size",
             )
 
 
@@ -201,7 +201,7 @@ def split_settings(name: str) -> tuple[str, ImageSettings]:
         if key not in SETTINGS:
             others.append(pair)
         elif key in values:
-            raise UsageError(f"{key} stands twice in {quoted(name)}", "give each setting once")
+            raise UsageError(f"{key} occurs twice in {quoted(name)}", "give each setting once")
         else:
             values[key] = _checked(name, key, value)
     if others and ":" not in base:

@@ -56,7 +56,8 @@ networks: Registry[Builder] = Registry(
         ),
         FACTORY: (
             "joulelab.learning.networks:own_network",
-            "a function of your own (option factory, module:function; others go to it)",
+            "a function of yours (option factory, module:function; further options are passed to "
+            "it)",
         ),
     },
 )
@@ -95,7 +96,7 @@ def _call_builder(
         raise TrainingError(
             f"the network {name} cannot be built for {_words(shape)} and {classes} classes: "
             f"{type(error).__name__}: {error}",
-            "look at the network's options, or at its code if it is your own",
+            "check the network's options, or its code if it is yours",
         ) from error
 
 
@@ -131,12 +132,12 @@ def verify_buildable(
         except (RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(
                 f"the network {label} cannot process {_words(shape)}: {error}",
-                "look at the network's options, or at its code if it is your own",
+                "check the network's options, or its code if it is yours",
             ) from error
     if tuple(logits.shape) != (2, classes):
         raise TrainingError(
-            f"the network {label} turns 2 images into a tensor of shape {tuple(logits.shape)}",
-            f"it must give one logit for each class: shape (2, {classes})",
+            f"the network {label} returns for 2 images a tensor of shape {tuple(logits.shape)}",
+            f"it must return one logit per class: shape (2, {classes})",
         )
     return count_parameters(network)
 
@@ -255,7 +256,7 @@ def split_factory(text: str, noun: str, example: str) -> tuple[str, str]:
     module, _, attribute = text.partition(":")
     if not (module.strip() and attribute.strip()):
         raise UsageError(
-            f"the {noun} {quoted(text)} names no function",
+            f"the {noun} {quoted(text)} does not name a function",
             f"write module:function, as in {example}",
         )
     return module, attribute

@@ -113,7 +113,7 @@ def _load_idx(name: str, class_name: str, folder: Path) -> Images:
         # torchvision would fetch all four and overwrite those that differ from its checksums.
         raise DatasetError(
             f"{raw} has no file {missing[0]} or {missing[0]}.gz",
-            f"fetch it again, or give --data-dir a folder that has all of {class_name}/raw/",
+            f"download it again, or give --data-dir a folder that has all of {class_name}/raw/",
         )
     train, test = (_idx_split(raw, *_IDX_FILES[first : first + 2]) for first in (0, 2))
     return Images(name, train, test, _IDX_LABELS, source=str(raw))
@@ -125,12 +125,12 @@ def _idx_split(raw: Path, image_name: str, label_name: str) -> Split:
     if len(pixels) != len(labels):
         raise DatasetError(
             f"{image_file} has {len(pixels)} images and {label_file} has {len(labels)} labels",
-            "delete both and fetch them again",
+            "delete both and download them again",
         )
     if labels.size and labels.max() >= _IDX_LABELS:
         raise DatasetError(
-            f"{label_file} has a label {labels.max()}, and there are {_IDX_LABELS} classes",
-            "delete it and fetch it again",
+            f"{label_file} has a label {labels.max()}, but there are {_IDX_LABELS} classes",
+            "delete it and download it again",
         )
     return Split(
         torch.from_numpy(pixels)[:, None],  # (N, 1, H, W)
@@ -164,7 +164,7 @@ def _idx_values(path: Path, dimensions: int) -> NDArray[np.uint8]:
     expected = math.prod(shape)
     if len(content) - header != expected:
         raise _damaged(
-            path, f"holds {len(content) - header} values where its header says {expected}"
+            path, f"holds {len(content) - header} values, but its header says {expected}"
         )
     # A copy, because an array over bytes cannot be written to, and torch insists that it can.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
@@ -185,7 +185,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _damaged(path: Path, what: str) -> DatasetError:
-    return DatasetError(f"{path} {what}", "delete it and fetch it again")
+    return DatasetError(f"{path} {what}", "delete it and download it again")
 
 
 def _dataset_class(class_name: str) -> Any:  # noqa: ANN401 - torchvision has no types
@@ -219,8 +219,8 @@ def _both_parts(
     train, test = [_first_part(cls, folder, one) for one in choices] or (None, None)
     if train is None or test is None:
         raise DatasetError(
-            f"torchvision's {cls.__name__} does not come in a training and a test part",
-            "split it in a data set of your own: docs/own-data-set.md",
+            f"torchvision's {cls.__name__} is not split into a training and a test part",
+            "split it in a custom data set: docs/own-data-set.md",
         )
     return train, test
 
@@ -241,7 +241,7 @@ def _first_part(
             if own_folder and (folder / own_folder).exists():
                 raise DatasetError(
                     f"{folder / own_folder} is incomplete, or differs from torchvision's checksums",
-                    "delete the folder and fetch it again",
+                    "delete the folder and download it again",
                 ) from None
             needs = f"the files of torchvision's {cls.__name__}"
             with downloading(f"torchvision:{cls.__name__}", folder, needs):
@@ -286,5 +286,5 @@ class _Items(EncodedPart):
         except TOO_LARGE as error:
             raise DatasetError(
                 f"{self.place(row)} cannot be decoded: {error}",
-                "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
+                "remove it; the limit is PIL.Image.MAX_IMAGE_PIXELS",
             ) from error

@@ -172,7 +172,7 @@ def failures_explained(shape: tuple[int, ...]) -> Iterator[None]:
             raise
         raise TrainingError(
             f"the network fails on a batch of shape {shape}: {error}",
-            "choose another batch_size if the batch is too small, else look at the network",
+            "choose a larger batch_size if the batch is too small, else check the network",
         ) from error
 
 
@@ -238,6 +238,6 @@ def checked_device(name: str) -> torch.device:
     if device.type == "cuda":
         index = device.index or 0
         if index >= torch.cuda.device_count():
-            raise UsageError(f"there is no device {name} here", 'choose another, such as "cpu"')
+            raise UsageError(f"this machine has no device {name}", 'choose another, such as "cpu"')
         return torch.device("cuda", index)
     return torch.device("cpu")

@@ -130,7 +130,7 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
     # The table answers for what it has without torchvision, which takes seconds to load.
     if text not in zoo() and text not in (known := classifier_names()):
         nearest = UnknownNameError("torchvision classifier", text, known)
-        own = "a factory of your own is written module:function"
+        own = "write your own factory as module:function"
         raise UsageError(nearest.message, f"{nearest.hint}; {own}")
     return FACTORY, {"name": text, "weights": weights}
 
@@ -231,7 +231,7 @@ def damage_explained(name: str, entry: WeightsEnum) -> Iterator[None]:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise DatasetError(
             f"the weights {weights_file(entry)} of {name} cannot be read: {first}",
-            "replace the file with a whole one, or ask for weights random",
+            "replace the file, or use random weights",
         ) from error
 
 
@@ -315,11 +315,11 @@ def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
         return None
     if not wanted:
         raise UsageError(
-            f"{name} has no weights {FIRST} or {SECOND}", f"name one of {', '.join(entries)}"
+            f"{name} has no weights {FIRST} or {SECOND}", f"choose one of {', '.join(entries)}"
         )
     raise DatasetError(
         f"weights {wanted[0].name} of {name} are not on this machine: no {weights_file(wanted[0])}",
-        "put the file there (joulelab never downloads weights), or ask for weights random",
+        "put the file there (joulelab never downloads weights), or use random weights",
     )
 
 
@@ -343,7 +343,7 @@ def _torchvision_models() -> Any:  # noqa: ANN401 - torchvision has no types
     except Exception as error:  # what is raised depends on where two versions do not fit
         raise MissingDependencyError(
             f"torchvision cannot be imported: {type(error).__name__}: {error}",
-            "install the torchvision that belongs to your torch",
+            "install the torchvision version that matches your torch",
         ) from error
     return models
 

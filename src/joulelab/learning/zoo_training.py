@@ -188,11 +188,11 @@ def _features(model: str, weights: str, head: str, shape: ImageShape) -> int:
         squares = (ImageShape(_CHANNELS, side, side) for side in SIDES)
         side = next((one.height for one in squares if _passed(body, one)[0] is not None), None)
         settings += [f"side={side}"] if side else []
-    because = f": {reason}" if reason else f", only of {_CHANNELS} channels"
+    because = f": {reason}" if reason else f", only images with {_CHANNELS} channels"
     raise TrainingError(
         f"the network {model} cannot process images of {shape.channels}x{shape.height}x"
         f"{shape.width}{because}",
-        f"add ?{'&'.join(settings)} to the name of the data set",
+        f"add ?{'&'.join(settings)} to the data set's name",
     )
 
 
@@ -205,7 +205,7 @@ def _passed(body: nn.Module, shape: ImageShape) -> tuple[int | None, str]:
     except (RuntimeError, ValueError, AssertionError) as error:
         return None, " ".join(str(error).split())
     count = features[0].numel()
-    return (count, "") if count else (None, "nothing is left of them")
+    return (count, "") if count else (None, "they would be reduced to nothing")
 
 
 @cache

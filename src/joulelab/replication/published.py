@@ -202,7 +202,7 @@ def files_in(folder: Path, wanted: str) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(
-            f"the folder {folder} cannot be read: {error.strerror}", f"name one with {wanted}"
+            f"the folder {folder} cannot be read: {error.strerror}", f"give one with {wanted}"
         ) from error
 
 
@@ -239,11 +239,11 @@ def find_files(
         if named in files:
             raise UsageError(
                 f"{files[named]} and {path.name} are the same table of {' in '.join(known)}",
-                "leave only one of them in the folder",
+                "keep only one of them in the folder",
             )
         files[named] = path
     if not files:
-        raise UsageError(f"no file of the study in {folder}", f"looked for {wanted}")
+        raise UsageError(f"no data of this study in {folder}", f"looked for {wanted}")
     return files, remarks
 
 
@@ -322,13 +322,13 @@ def difference(text: str, value: Value) -> str:
     >>> difference("1674", 1690.74)
     'the data give 1.0 % more'
     >>> difference("0.826", 0.82664)
-    'printed cut off, not rounded'
+    'printed truncated, not rounded'
     """
     printed = _decimal(text)
     if isinstance(value, str) or printed is None or not printed:
-        return f"the data give {value}" if isinstance(value, str) else "outside of what is printed"
+        return f"the data give {value}" if isinstance(value, str) else "outside the printed range"
     if cut_off(text, value):
-        return "printed cut off, not rounded"
+        return "printed truncated, not rounded"
     share = value / float(printed) - 1
     return f"the data give {formats.percent(abs(share))} {'more' if share > 0 else 'less'}"
 

@@ -83,13 +83,13 @@ REGIONS = ("oregon", "south-carolina", "taipei")
 ARCHITECTURES = ("VGG16", "VGG19", "ResNet50")
 LAST = ARCHITECTURES[-1]
 TRAININGS = 45
-AS_THEY_STAND = "Readings as they stand"
+AS_THEY_STAND = "Readings as recorded"
 PER_TRAINING = "Readings per training"
 MEAN = "Mean energy of a training, kWh"
 INTENSITY = "Carbon intensity, kg/kWh"
 READINGS = {"energy": "energy_j", "emissions": "emissions_g"}
 CUMULATIVE = "cumulative_"
-FIRST_READING = "the first of the three was taken as it stands, and so holds all of VGG19 too"
+FIRST_READING = "the first of the three was used as recorded, so it includes all of VGG19"
 BOTH = "CodeCarbon / wattmeter"
 SOUND = "CodeCarbon / wattmeter, sound readings"
 RATIO = "ratio"
@@ -99,7 +99,7 @@ WH_J = 3600.0
 ENDS = "end of its 95 % interval"
 CODECARBON, WATTMETER = "codecarbon_j", "wattmeter_j"
 PARTS = {f"codecarbon_{part}_kwh": f"codecarbon_{part}_j" for part in ("cpu", "gpu", "ram")}
-CORRECTED = "readings of CodeCarbon go on counting within a run_id; per training it is this"
+CORRECTED = "readings of CodeCarbon are cumulative within a run_id; this is per training"
 
 
 def replicate(folder: Path) -> Replication:
@@ -191,8 +191,8 @@ def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[st
     each, rest = divmod(len(rows), len(ARCHITECTURES))
     if rest:
         raise DatasetError(
-            f"{path} has {len(rows)} rows, which are not {len(ARCHITECTURES)} architectures with "
-            "as many trainings each",
+            f"{path} has {len(rows)} rows, not {len(ARCHITECTURES)} architectures with equally "
+            "many trainings",
             f"needed: the trainings of {formats.listing(ARCHITECTURES)}, in this order",
         )
     run_ids = rows["run_id"].to_list()
@@ -201,8 +201,8 @@ def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[st
             raise DatasetError(
                 f"{path}, line {rows['line'].iloc[row]}: the run_id changes within the "
                 f"{each} trainings of {ARCHITECTURES[row // each]}",
-                "the architecture of a row is known by its place; put the rows of each "
-                f"architecture together: {formats.listing(ARCHITECTURES)}",
+                "the position of a row gives its architecture; put the rows of each architecture "
+                f"together: {formats.listing(ARCHITECTURES)}",
             )
     names = list(np.repeat(ARCHITECTURES, each))
     _check_durations(path, rows, names, remarks)
@@ -216,13 +216,13 @@ def _check_durations(path: Path, rows: pd.DataFrame, names: list[str], remarks: 
     for other in ARCHITECTURES[:-1]:
         if most[LAST] < least[other]:
             raise DatasetError(
-                f"{path}: every training in the place of {LAST} is shorter than those in that of "
-                f"{other}, and it takes longer",
-                f"the rows are in another order; needed: {formats.listing(ARCHITECTURES)}",
+                f"{path}: every training at the position of {LAST} is shorter than those of "
+                f"{other}, but {LAST} takes longer",
+                f"the rows are in the wrong order; needed: {formats.listing(ARCHITECTURES)}",
             )
         if median[LAST] <= median[other]:
             remarks.append(
-                f"{path.name}: the trainings in the place of {LAST} are not the longest; their "
+                f"{path.name}: the trainings at the position of {LAST} are not the longest; their "
                 "architecture is doubtful"
             )
 
@@ -303,7 +303,7 @@ def point_biserial(rows: pd.DataFrame, column: str) -> tuple[float, str]:
     """
     first = rows["dataset"] == DATASETS[0]
     if rows["dataset"].nunique() < len(DATASETS):
-        return math.nan, "there is only one data set"
+        return math.nan, "only one data set"
     share = float(first.mean())
     apart = float(rows.loc[first, column].mean() - rows.loc[~first, column].mean())
     spread = float(rows[column].std(ddof=0))

@@ -110,8 +110,8 @@ def _design(frame: pd.DataFrame) -> Cells:
         how = "rows a round"
     else:
         repetitions = repetitions_behind(frame["accuracy"].dropna().tolist())
-        how = "told from the accuracies, which are means over that many test runs of 10,000 images"
-    unknown = "the accuracies do not tell of how many trainings they are the mean"
+        how = "inferred from the accuracies: means over that many test runs of 10,000 images"
+    unknown = "the accuracies do not show how many trainings they average"
     return {
         ("Table I", "configurations"): Recomputed(len(searches)),
         ("Table I", "rounds"): Recomputed(rounds, uneven),
@@ -250,7 +250,7 @@ def _count(bests: pd.DataFrame, one: str, other: str, margin: float = 0.0) -> Re
     where = gaps[gaps > -margin]
     listed = "; ".join(f"{name} {formats.points(float(gap))}" for name, gap in where.items())
     measure = (
-        f"less than {formats.percent(margin, 0)} below, for the paper does not say how near; "
+        f"less than {formats.percent(margin, 0)} below, as the paper does not define near; "
         if margin
         else ""
     )

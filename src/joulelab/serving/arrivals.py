@@ -190,16 +190,16 @@ arrivals: Registry[type[ArrivalProcess]] = Registry(
     {
         "uniform-jitter": (
             "joulelab.serving.arrivals:UniformJitter",
-            "uniform-jitter(f, jitter=0.2): a steady beat, each gap a little off",
+            "uniform-jitter(f, jitter=0.2): regular arrivals with jittered gaps",
         ),
         "poisson": ("joulelab.serving.arrivals:Poisson", "poisson(f): independent arrivals"),
         "bursty": (
             "joulelab.serving.arrivals:Bursty",
-            "bursty(f, on_s=1, off_s=1): Poisson arrivals that are switched on and off",
+            "bursty(f, on_s=1, off_s=1): Poisson arrivals switched on and off",
         ),
         "trace": (
             "joulelab.serving.trace:Trace",
-            "trace(file.csv, rate_per_s, column): the times in a file, at another rate if given",
+            "trace(file.csv, rate_per_s, column): times from a file, rescaled to a rate if given",
         ),
     },
 )

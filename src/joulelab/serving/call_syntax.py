@@ -103,9 +103,7 @@ def parse_call(text: str, noun: str) -> Call:
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise UsageError(
-            f"no {noun} can be read from {quoted(text)}", "write NAME or NAME(argument, ...)"
-        )
+        raise UsageError(f"not a valid {noun}: {quoted(text)}", "write NAME or NAME(argument, ...)")
     positional: list[Value] = []
     keywords: dict[str, Value] = {}
     for word in _arguments(match[2] or "", text):
@@ -113,12 +111,12 @@ def parse_call(text: str, noun: str) -> Call:
         if named is None:
             if keywords:
                 raise UsageError(
-                    f"{text}: {word} has no name and comes after an argument that has one",
-                    "put arguments without a name first",
+                    f"{text}: {word} is a positional argument after a named one",
+                    "put positional arguments first",
                 )
             positional.append(_value(word, text))
         elif named[1] in keywords:
-            raise UsageError(f"{text}: {named[1]} is given twice", "leave one of them out")
+            raise UsageError(f"{text}: {named[1]} is given twice", "remove one of them")
         else:
             keywords[named[1]] = _value(named[2], text)
     return Call(match[1], tuple(positional), keywords)
@@ -155,8 +153,8 @@ def build(registry: Registry[type[T]], text: str, **given: object) -> T:
         raise UsageError(f"{shown}: {error}", _signature_text(call.name, parameters)) from error
     except Exception as error:
         raise PluginError(
-            f"{shown} cannot be made: {type(error).__name__}: {error}",
-            f"mend the {registry.noun}'s class",
+            f"{shown} cannot be created: {type(error).__name__}: {error}",
+            f"fix the class of the {registry.noun}",
         ) from error
     if isinstance(part, BuiltFromCall):
         # A frozen part may not be changed by anybody else.
@@ -210,7 +208,7 @@ def _arguments(inside: str, text: str) -> list[str]:
     if quote:
         raise UsageError(f"{text}: a quote is not closed", f"end the text with {quote}")
     if not all(words):
-        raise UsageError(f"{text}: an argument is empty", "take one comma away")
+        raise UsageError(f"{text}: an argument is empty", "remove one comma")
     return words
 
 

@@ -62,7 +62,9 @@ def check_policy(make: Callable[[], Policy]) -> None:
     try:
         read_back = parse_policy(text)
     except JoulelabError as error:
-        raise AssertionError(f"its text {text!r} names no policy: {error.message}") from error
+        raise AssertionError(
+            f"its text {text!r} does not name a policy: {error.message}"
+        ) from error
     again = [_answer(read_back, *situation) for situation in situations]
     _compare(situations, answers, again, f"the policy that its text {text!r} names")
 
@@ -85,8 +87,8 @@ def check_arrivals(make: Callable[[], ArrivalProcess], folder: Path | None = Non
     for other, whose in ((process, "asked again"), (make(), "made anew")):
         _require(
             bool((_checked_times(other, count) == times_s).all()),
-            f"{process} {whose} with the same seed gives other times; draw from the generator that "
-            "is passed, and keep no state",
+            f"{process} {whose} with the same seed gives other times; draw only from the generator "
+            "passed in, and keep no state",
         )
     _check_the_end(process)
     _check_rate(process, times_s)
@@ -104,7 +106,7 @@ def check_arrivals(make: Callable[[], ArrivalProcess], folder: Path | None = Non
         read_back = parse_arrivals(text, folder)
     except JoulelabError as error:
         raise AssertionError(
-            f"its text {text!r} names no arrival process: {error.message}"
+            f"its text {text!r} does not name an arrival process: {error.message}"
         ) from error
     _require(
         bool((_checked_times(read_back, count) == times_s).all()),
@@ -128,8 +130,8 @@ def _answer(policy: Policy, waiting: int, wait_s: float) -> tuple[int, float]:
         return taken, 0.0
     _require(
         waiting < policy.largest,
-        f"{policy}: {where} gave 0 although a batch of {policy.largest} is there; waiting longer "
-        "gains nothing",
+        f"{policy}: {where} gave 0 although a full batch of {policy.largest} is waiting; waiting "
+        "longer gains nothing",
     )
     patience_s = policy.patience_s(waiting, wait_s)
     _require(
@@ -149,8 +151,9 @@ def _compare(
     for (waiting, wait_s), first, second in zip(situations, answers, again, strict=True):
         _require(
             first == second,
-            f"{who} answers take({waiting}, {wait_s:g}) otherwise: {second[0]}, not {first[0]}; "
-            "let it decide from its arguments alone",
+            f"{who} answers take({waiting}, {wait_s:g}) differently the second time: {second[0]}, "
+            f"not {first[0]}; "
+            "it must decide from its arguments alone",
         )
 
 
@@ -164,7 +167,7 @@ def _check_that_it_serves(policy: Policy, waiting: int) -> None:
         wait_s += patience_s
     raise AssertionError(
         f"{policy}: with {waiting} waiting it was asked {_MOST_ASKED:,} times in {wait_s:g} s and "
-        "served nothing; let patience_s say when it will"
+        "served nothing; patience_s must say when it will"
     )
 
 
@@ -172,7 +175,7 @@ def _checked_times(process: ArrivalProcess, count: int) -> NDArray[np.float64]:
     times_s = process.times_s(count, np.random.default_rng(7))
     _require(
         isinstance(times_s, np.ndarray) and times_s.dtype == np.float64,
-        f"{process}: times_s gives no array of float64",
+        f"{process}: times_s does not return an array of float64",
     )
     _require(
         times_s.shape == (count,),
@@ -194,7 +197,7 @@ def _check_the_end(process: ArrivalProcess) -> None:
     except UsageError:
         return
     raise AssertionError(
-        f"{process}: has {process.most} arrivals at most, and gives one more; raise a UsageError"
+        f"{process}: has {process.most} arrivals at most, but returns one more; raise a UsageError"
     )
 
 

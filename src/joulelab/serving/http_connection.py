@@ -295,13 +295,13 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS connection: {error.reason or error.strerror}"
-    return f"no connection: {error.strerror or error}"
+        return f"TLS connection failed: {error.reason or error.strerror}"
+    return f"connection failed: {error.strerror or error}"
 
 
 def _advice(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "have SSL_CERT_FILE name the file with the certificate to trust"
+        return "set SSL_CERT_FILE to the file with the certificate to trust"
     if isinstance(error, ssl.SSLError):
-        return "does the server speak https at this port?"
-    return "start the server first, and look at the host and port of the URL"
+        return "check that the server uses https on this port"
+    return "start the server first, and check the host and port of the URL"

@@ -129,7 +129,7 @@ class HttpLoad:
         """
         if due_s.shape != which.shape or not (np.diff(due_s) >= 0).all():
             raise UsageError(
-                f"the due times of {len(which)} requests decrease, or are not as many",
+                f"the due times of {len(which)} requests decrease or differ in number",
                 "joulelab.serving.conformance.check_arrivals checks an arrival process",
             )
         return self._runner.run(self._send(due_s - due_s[:1], which, progress))

@@ -308,7 +308,7 @@ class LoadSummary:
         held_back = self.reasons.get(LATE, 0)
         why = f"; {formats.count(held_back, 'request')} held back as too late" if held_back else ""
         return (
-            f"the generator did not keep its rate: {per_s(self.paced_per_s)} of "
+            f"the load generator did not keep its rate: {per_s(self.paced_per_s)} of "
             f"{per_s(self.due_per_s)} due, up to {formats.duration(self.late.max_s)} late{why}"
         )
 
@@ -334,7 +334,7 @@ def _saturation(exchanges: Exchanges, offered_per_s: float, served_per_s: float 
     backlog = int((exchanges.ended_s > end_s).sum())
     second, last = (_under_way(exchanges, k * end_s / 4, (k + 1) * end_s / 4) for k in (1, 3))
     if backlog > BACKLOG * count and last > GROWTH * second + GROWTH_REQUESTS:
-        return f"{rates}: saturated, the queue grew as long as requests came"
+        return f"{rates}: saturated, the queue grew while requests arrived"
     return ""
 
 

@@ -64,7 +64,7 @@ class Target:
             raise UsageError(f"{url!r} is not an http:// or https:// URL", example)
         if parts.username is not None or parts.password is not None:
             hint = "send it with --header 'Authorization=...'"
-            raise UsageError("a password in the URL would be seen by others", hint)
+            raise UsageError("a password in the URL would be visible to others", hint)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not path.isascii() or any(character.isspace() for character in path):
             raise UsageError(f"{url!r} has characters that need escaping", "write %20 for a space")
@@ -87,7 +87,7 @@ class Target:
         except OSError as error:
             raise ServingError(
                 f"{self.url}: the host {self.host!r} is unknown ({error.strerror})",
-                "look at the spelling, or write the address itself",
+                "check the spelling, or use the IP address",
             ) from error
         return list(dict.fromkeys(str(place[4][0]) for place in found))
 
@@ -141,7 +141,7 @@ class Content:
             UsageError: a file cannot be read, all together are too large, or a header is malformed.
         """
         if self.method not in METHODS:
-            raise UsageError(f"no method is called {self.method!r}", f"one of {', '.join(METHODS)}")
+            raise UsageError(f"unknown method {self.method!r}", f"one of {', '.join(METHODS)}")
         if self.method not in WITH_BODY:
             return [self._request(target, b"", "")]
         bodies = [self._body(path, content) for path, content in _contents(self.files)]
@@ -167,7 +167,7 @@ class Content:
             headers["content-length"] = str(len(body))
         for name, value in (self.headers or {}).items():
             if name.lower() in ("content-length", "transfer-encoding"):
-                raise UsageError(f"the header {name} follows from the body", "leave it out")
+                raise UsageError(f"the header {name} is set from the body", "remove it")
             headers[name.lower()] = value
         try:
             head = h11.Request(
@@ -186,8 +186,8 @@ def _contents(files: Sequence[Path]) -> list[tuple[Path, bytes]]:
             size += path.stat().st_size
             if size > MOST_BYTES:
                 raise UsageError(
-                    f"{len(files)} files are larger than {MOST_BYTES >> 20} MiB together",
-                    "they are kept in memory: name fewer",
+                    f"{len(files)} files exceed {MOST_BYTES >> 20} MiB together",
+                    "they are kept in memory: send fewer",
                 )
             read.append((path, path.read_bytes()))
         except OSError as error:

@@ -52,14 +52,14 @@ def image_files(path: Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     if not path.is_dir():
-        raise UsageError(f"{path} does not exist", "name an image, or a folder with images")
+        raise UsageError(f"{path} does not exist", "give an image, or a folder with images")
     images = tuple(
         one
         for one in sorted(path.iterdir())
         if one.is_file() and (mimetypes.guess_type(one.name)[0] or "").startswith("image/")
     )
     if not images:
-        raise UsageError(f"{path} has no image in it", "their names end in .jpg, .png ...")
+        raise UsageError(f"{path} contains no images", "file names must end in .jpg, .png ...")
     return images
 
 
@@ -74,7 +74,7 @@ def shipped_photographs() -> tuple[Path, ...]:
         found = sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
         if found:
             return tuple(found)
-    raise UsageError("scikit-learn's photographs are not installed", "name an image or a folder")
+    raise UsageError("scikit-learn's photographs are not installed", "give an image or a folder")
 
 
 class ImageFiles:
@@ -124,7 +124,7 @@ def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) ->
         with large_images_refused:
             pixels = _cropped(encoded, resize, crop)  # (crop, crop, 3), uint8
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("no image in a format that Pillow reads") from error
+        raise UnreadableImageError("not an image format that Pillow reads") from error
     except Exception as error:  # each of Pillow's decoders has its own way to say "damaged"
         what = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(what) from error

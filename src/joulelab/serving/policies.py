@@ -83,7 +83,7 @@ class Fixed(Policy):
             wait is None or (math.isfinite(wait) and wait > 0),
             self,
             "wait_ms must be a number above 0",
-            "to serve whatever waits at once, write greedy",
+            "to serve waiting requests at once, write greedy",
         )
 
     @property
@@ -142,11 +142,11 @@ policies: Registry[type[Policy]] = Registry(
     {
         "fixed": (
             "joulelab.serving.policies:Fixed",
-            "fixed(n): batches of n; fixed(n, wait_ms): or what waits after so long",
+            "fixed(n): batches of n; fixed(n, wait_ms): smaller ones after that wait",
         ),
         "greedy": (
             "joulelab.serving.policies:Greedy",
-            "greedy(most=128): whatever waits as soon as the server is free",
+            "greedy(most=128): all waiting requests as soon as the server is free",
         ),
     },
 )
@@ -178,8 +178,8 @@ def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
     if type(taken) is not int or not 0 <= taken <= most:
         raise PluginError(
             f"{policy}: take({waiting}, {oldest_wait_s:.6g}) gave {taken!r}, with {waiting} "
-            f"waiting and batches of {policy.largest} at most",
-            f"let it give a whole number from 0 to {most}",
+            f"waiting and batches of at most {policy.largest}",
+            f"it must return a whole number from 0 to {most}",
         )
     return taken
 

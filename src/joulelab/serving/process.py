@@ -73,7 +73,8 @@ class Child:
         except OSError as error:
             self.connection.close()
             raise ServingError(
-                f"the {noun} process cannot be started: {error}", "see what the system is short of"
+                f"the {noun} process cannot be started: {error}",
+                "check the system's memory and process limits",
             ) from error
         finally:
             theirs.close()
@@ -109,7 +110,7 @@ class Child:
             raise result
         if isinstance(result, Unforeseen):
             failed = f"the {self.noun} process failed {self.doing}: {result}"
-            raise ServingError(failed, "mend that, if it is yours; else report it")
+            raise ServingError(failed, "fix it if it is your code; else report it")
         return result
 
     def close(self) -> None:
@@ -188,12 +189,12 @@ def _end_with(parent: int) -> None:
 
 def _how_it_ended(status: int) -> tuple[str, str]:
     if status >= 0:
-        return f"ended with status {status}", "see its last messages above"
+        return f"ended with status {status}", "see its messages above"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    hint = "see its last messages above"
+    hint = "see its messages above"
     if name == "SIGKILL":
-        hint = "if nobody killed it, memory has run out: try smaller batches"
+        hint = "unless someone killed it, memory ran out: try smaller batches"
     return f"was killed by {name}", hint

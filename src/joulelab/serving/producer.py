@@ -55,8 +55,8 @@ class Producer:
         self._due_s = np.asarray(task.due_s(), np.float64)
         if self._due_s.shape != (task.requests,) or (np.diff(self._due_s, prepend=0.0) < 0).any():
             raise UsageError(
-                f"{task.arrivals} does not give {task.requests} ascending times",
-                "check_arrivals of joulelab.serving.conformance says more",
+                f"{task.arrivals} does not return {task.requests} increasing times",
+                "joulelab.serving.conformance.check_arrivals shows why",
             )
         self._images = task.images.drawn(task.requests, task.seed)
         self._source, self._read = task.images, ImageFiles(task.images.files).read
@@ -74,7 +74,7 @@ class Producer:
         Returns:
             What was sent when, in seconds from the start.
         """
-        assert self._memory is not None, "load comes before send"
+        assert self._memory is not None, "call load before send"
         queue = SendingEnd(self._memory, self._geometry, self._bell)
         sent_s = np.full(len(self._due_s), np.nan)
         unreadable: dict[int, str] = {}
@@ -99,5 +99,5 @@ class Producer:
             prepare(encoded, source.resize, source.crop, self._prepared)
             return self._prepared.data.cast("B")
         if len(encoded) > self._geometry.payload_bytes:
-            raise UnreadableImageError("the file has grown since the queue was made")
+            raise UnreadableImageError("the file has grown since the queue was created")
         return encoded

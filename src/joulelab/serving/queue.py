@@ -87,8 +87,8 @@ class Geometry:
             raise UsageError(
                 f"a queue of {self.capacity:,} places of {self.place_bytes / _MEBI:.3g} MiB takes "
                 f"{self.total_bytes / _MEBI:,.0f} MiB, and {available_bytes / _MEBI:,.0f} MiB of "
-                "memory are free",
-                f"give it at most {max(0, room // self.place_bytes):,} places (capacity)",
+                "memory is free",
+                f"set capacity to at most {max(0, room // self.place_bytes):,}",
             )
 
 

@@ -58,8 +58,8 @@ class ServedModel:
             self._module.to(device)
         except RuntimeError as error:
             raise UsageError(
-                f"the model {source} cannot be brought to {device}: {one_line(error)}",
-                "choose a device that is there and has room",
+                f"the model {source} cannot be moved to {device}: {one_line(error)}",
+                "choose an existing device with enough memory",
             ) from error
 
     @property
@@ -123,7 +123,7 @@ class ServedModel:
                 raise ServingError(
                     f"the model {self.source} failed on a batch of {len(images)}: "
                     f"{type(error).__name__}: {one_line(error)}",
-                    f"call it with a tensor {tuple(images.shape)} by itself to see where",
+                    f"call it with a tensor {tuple(images.shape)} directly to see where",
                 ) from error
             return False
         return True
@@ -131,7 +131,7 @@ class ServedModel:
     def _halve(self, size: int) -> None:
         if size == 1:
             raise ServingError(
-                f"a single image does not fit in the memory of {self._device} beside the model "
+                f"a single image does not fit in the memory of {self._device} next to the model "
                 f"{self.source}",
                 "use a smaller model or a device with more memory",
             )
@@ -163,7 +163,7 @@ def usable_device(name: str) -> torch.device:
         first = str(error).splitlines()[0]
         raise UsageError(
             f"the device {quoted(name)} cannot be used: {first}",
-            "choose cpu, or cuda:0 where there is",
+            "choose cpu, or cuda:0 if there is one",
         ) from error
     return device
 

@@ -73,8 +73,8 @@ class Server:
 
     def serve(self) -> Answers:
         """Serve one window."""
-        assert self._model is not None, "load comes before serve"
-        assert self._buffer is not None, "load comes before serve"
+        assert self._model is not None, "call load before serve"
+        assert self._buffer is not None, "call load before serve"
         self._model.clear_remarks()
         queue = ReceivingEnd(self._memory, self._geometry, self._bell)
         return ServingWindow(queue, self._policy, self._model, self._buffer).serve()
@@ -88,7 +88,7 @@ class Server:
 
     def run_batches(self) -> Batches:
         """Answer batches of one size, one after the other."""
-        assert self._model is not None, "load_batches comes before run_batches"
+        assert self._model is not None, "call load_batches before run_batches"
         return run_batches(self._batch_task, self._model, self._device, self._memory)
 
     def _map(self, size_bytes: int) -> None:
@@ -291,7 +291,7 @@ class _Batches:
         row = 0
         while row < size:
             if not self._readable:
-                raise ServingError("none of the images can be read", "name files of images")
+                raise ServingError("none of the images can be read", "give image files")
             position = self._readable[int(self._generator.integers(len(self._readable)))]
             try:
                 self._buffer.prepare(row, self._read(position))

@@ -60,7 +60,7 @@ class ServingSession:
         if threads < 1:
             raise UsageError(f"threads = {threads} is impossible", "give 1 or more")
         if os.name != "posix":
-            raise UsageError("the queue needs Linux or macOS", "run it there, or in WSL")
+            raise UsageError("the queue needs Linux or macOS", "run it there or in WSL")
         self.device = device
         self.threads = threads
         self._server: Child | None = None
@@ -109,8 +109,8 @@ class ServingSession:
         """
         self._check_loaded(task)
         server, producer = self._server, self._producer
-        assert server is not None, "made by load"
-        assert producer is not None, "made by load"
+        assert server is not None, "created by load"
+        assert producer is not None, "created by load"
         with self._processes_ended_by_errors():
             start_s = time.monotonic() + LEAD_S
             answers, sendings = self._ask(
@@ -133,7 +133,7 @@ class ServingSession:
             ServingError: the model fails, or the process dies.
         """
         self._check_loaded(task)
-        assert self._server is not None, "made by load"
+        assert self._server is not None, "created by load"
         began_s = time.monotonic()
 
         def show(done: int) -> None:
@@ -201,7 +201,7 @@ class ServingSession:
             show: of a window, or of batches: called now and then with how far the server is; the
                 error of one child ends it. Elsewhere an error waits for what the others answer.
         """
-        assert self._files is not None, "made with the server"
+        assert self._files is not None, "created with the server"
         if show is not None:
             self._files.header.reset()
         for child, (name, *arguments) in requests.items():
@@ -226,7 +226,7 @@ class ServingSession:
 
     def _check_loaded(self, task: ServingTask | BatchTask) -> None:
         if self._loaded is None or self._loaded != task:
-            raise UsageError("this task is not loaded", "call load with the same task before")
+            raise UsageError("this task is not loaded", "call load with the same task first")
 
     @contextmanager
     def _processes_ended_by_errors(

@@ -66,7 +66,7 @@ class ModelSource:
         except Exception as error:
             raise ServingError(
                 f"the model {self} cannot be built: {type(error).__name__}: {one_line(error)}",
-                "call the factory with these options by itself to see where",
+                "call the factory directly with these options to see where",
             ) from error
         if not isinstance(model, nn.Module):
             raise UsageError(
@@ -78,7 +78,7 @@ class ModelSource:
     def _import(self) -> Callable[..., Any]:
         name, _, attribute = self.factory.partition(":")
         if not name or not attribute:
-            raise UsageError(f"the model {quoted(self.factory)} names no factory", _HINT)
+            raise UsageError(f"the model {quoted(self.factory)} does not name a factory", _HINT)
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
         importlib.invalidate_caches()
         try:
@@ -143,7 +143,7 @@ class ImageSource:
             UsageError: there are no files, one does not exist, or a size is impossible.
         """
         if not self.files:
-            raise UsageError("there are no images to send", "name at least one file")
+            raise UsageError("no images to send", "give at least one file")
         if not 1 <= self.crop <= self.resize:
             raise UsageError(
                 f"images of {self.resize} pixels cannot be cropped to {self.crop}",
@@ -166,7 +166,7 @@ class ImageSource:
         except OSError as error:
             raise UsageError(
                 f"the image {error.filename} cannot be read: {error.strerror}",
-                "name existing files that may be read",
+                "give existing, readable files",
             ) from error
 
 
@@ -211,8 +211,8 @@ class ServingTask:
         policy = parse_policy(self.policy)
         if self.capacity < policy.largest and policy.take(self.capacity, 0.0) == 0:
             raise UsageError(
-                f"{policy} waits for {policy.largest} requests, and the queue has "
-                f"{self.capacity} places",
+                f"{policy} waits for {policy.largest} requests, but the queue has {self.capacity} "
+                "places",
                 f"give it at least {policy.largest} (capacity)",
             )
         return policy
@@ -299,7 +299,7 @@ class BatchTask:
         if not self.seconds >= 0:
             raise UsageError(f"seconds = {self.seconds} is not a duration", "give 0 or more")
         if not 0 < self.load <= 1:
-            raise UsageError(f"a load of {self.load} is impossible", "give a share, 1 at most")
+            raise UsageError(f"a load of {self.load} is impossible", "give a share of at most 1")
         self.images.check()
 
 

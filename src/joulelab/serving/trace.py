@@ -63,7 +63,7 @@ ENDS, LASTED = "end_timestamp", "duration"
 """Azure Functions writes when an invocation ended, and how long it took."""
 _LOGGED = re.compile(r"\[(\d{1,2}/[A-Za-z]{3}/\d{4}:\d{2}:\d{2}:\d{2}(?: [+-]\d{4})?)\]")
 _LOOKED_AT = 20
-EXAMPLE = "name one: trace(file.csv, column=timestamp)"
+EXAMPLE = "choose one: trace(file.csv, column=timestamp)"
 
 Times = NDArray[np.float64]
 
@@ -125,8 +125,8 @@ class Trace(ArrivalProcess):
         """
         if count > self.most:
             raise UsageError(
-                f"{self}: {count} arrivals were asked for, and the file has {self.most}",
-                f"ask for {self.most} requests at most",
+                f"{self}: {count} arrivals were requested, but the file has {self.most}",
+                f"request at most {self.most}",
             )
         return self._times_s[:count].copy()
 
@@ -147,9 +147,9 @@ def _at_rate(path: Path, times_s: Times, asked_per_s: float | None) -> tuple[flo
         return asked_per_s, times_s
     if not lasts_s > 0:
         raise UsageError(
-            f"the trace {path} has {formats.count(len(times_s), 'arrival')} at one moment: that is "
-            "no rate",
-            "give a file with more; a single arrival needs a rate: trace(file.csv, rate_per_s=1)",
+            f"the trace {path} has {formats.count(len(times_s), 'arrival')} at a single time: the "
+            "rate is undefined",
+            "use a file with more; a single arrival needs a rate: trace(file.csv, rate_per_s=1)",
         )
     recorded_per_s = len(times_s) / lasts_s
     if asked_per_s is None:
@@ -163,7 +163,7 @@ def _recorded(path: Path, column: str | None) -> tuple[Times, tuple[str, ...]]:
         stat = path.stat()
     except OSError as error:
         raise UsageError(
-            f"the trace {path} cannot be read: {error.strerror}", "name an existing file"
+            f"the trace {path} cannot be read: {error.strerror}", "give an existing file"
         ) from error
     return _read(path.absolute(), column, stat.st_mtime_ns, stat.st_size)
 
@@ -188,7 +188,9 @@ def _read(path: Path, column: str | None, *_: int) -> tuple[Times, tuple[str, ..
     apart_s = spread(times_s, resolution_s) if times_s[-1] > times_s[0] else times_s
     if apart_s is not times_s:
         cut = "seconds" if resolution_s == 1 else "minutes"
-        remarks.append(f"times are cut to whole {cut}: arrivals of one are spread over it")
+        remarks.append(
+            f"times are cut to whole {cut}: arrivals with the same time are spread over it"
+        )
     times_s = apart_s - apart_s[0]
     times_s.setflags(write=False)
     return times_s, tuple(f"{path.name}: {remark}" for remark in remarks)
@@ -270,6 +272,6 @@ def _columns(table: Table, asked: str | None) -> tuple[str, str | None]:
     if ends is not None and lasted is not None:
         return ends, lasted
     raise UsageError(
-        f"{table.path}: {len(table.headings)} columns, and none is called t_s; {table.known()}",
+        f"{table.path}: {len(table.headings)} columns, none called t_s; {table.known()}",
         EXAMPLE,
     )

@@ -77,7 +77,7 @@ class CallWorkload(Workload):
             means=f"called on {self.session.device.name}",
             noun=self.noun,
             extent=f"of {len(configurations):,} configuration{several}",
-            basis="one call of each configuration, as long as time allows",
+            basis="one call of each configuration, while time allows",
         )
 
     def predict(
@@ -173,7 +173,10 @@ def _number(name: str, value: Any) -> Number:  # noqa: ANN401 - whatever a funct
         plain = float(plain)
     if not name or not (plain is None or isinstance(plain, str | bool | int | float)):
         kind = type(value).__name__
-        raise TypeError(f"{quoted(name)} is of type {kind}; return numbers and short texts by name")
+        raise TypeError(
+            f"{quoted(name)} is of type {kind}; return a mapping of names to numbers and short "
+            "strings"
+        )
     if name == ACCURACY and not (plain is None or 0 <= float(plain) <= 1):
         raise ValueError(f"an accuracy of {plain} is not possible: it is between 0 and 1")
     return plain.replace("\0", "") if isinstance(plain, str) else plain

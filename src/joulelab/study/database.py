@@ -54,14 +54,14 @@ def check_version(connection: sqlite3.Connection, folder: Path) -> None:
     found = version(connection)
     if found < 0:
         raise StoreCorruptError(
-            f"{folder / DATABASE} has the store version {found}, which there never was",
+            f"{folder / DATABASE} has the store version {found}, which does not exist",
             "restore it from a copy",
         )
     if found > VERSION:
         raise StoreVersionError(
             f"{folder} was written by a newer joulelab (store version {found}; this one reads "
             f"{VERSION})",
-            "upgrade joulelab, or give another folder with --out",
+            "upgrade joulelab, or choose another folder with --out",
         )
 
 
@@ -75,7 +75,8 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreWriteError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}",
-            "free space or mend the permissions, then run the same command again: nothing is lost",
+            "free disk space or fix the permissions, then run the same command again: nothing is "
+            "lost",
         ) from error
 
 
@@ -91,13 +92,13 @@ def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return StoreWriteError(
             f"{path} cannot be written: {error}",
-            "free disk space, then run the same command again: what had finished is kept",
+            "free disk space, then run the same command again: finished runs are kept",
         )
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return StoreWriteError(f"{path} cannot be opened: {error}", "mend the permissions")
+        return StoreWriteError(f"{path} cannot be opened: {error}", "fix the permissions")
     if code == sqlite3.SQLITE_BUSY:
-        return StoreBusyError(f"{path} is locked: {error}", "close the program that holds it")
+        return StoreBusyError(f"{path} is locked: {error}", "close the program that locks it")
     return StoreCorruptError(
         f"{path} is damaged: {error}",
-        "nothing was changed; restore it from a copy, or start anew with --out",
+        "nothing was changed; restore it from a copy, or start over with --out",
     )

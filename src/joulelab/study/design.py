@@ -90,11 +90,11 @@ def full_factorial(
         for name, level in rule.items():
             if name not in levels:
                 raise SpecError(
-                    f"exclude names {quoted(name)}, which is no factor", suggestion(name, levels)
+                    f"exclude names {quoted(name)}, which is not a factor", suggestion(name, levels)
                 )
             if _identity(level) not in map(_identity, levels[name]):
                 raise SpecError(
-                    f"exclude names {name} = {quoted(level)}, which is no level of it",
+                    f"exclude names {name} = {quoted(level)}, which is not one of its levels",
                     "levels: " + ", ".join(map(str, levels[name])),
                 )
     rules: dict[tuple[str, ...], set[tuple[object, ...]]] = {}

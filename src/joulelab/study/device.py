@@ -45,7 +45,7 @@ def find_device(name: str) -> Device:
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise SpecError(
             f"device = {quoted(name)}: torch sees {torch.cuda.device_count()} CUDA devices here",
-            'set device = "auto" to use whatever is there',
+            'set device = "auto" to use what is available',
         )
     properties = torch.cuda.get_device_properties(index)
     from joulelab.energy.meters.nvml import gpu_index

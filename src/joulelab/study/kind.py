@@ -171,15 +171,16 @@ kinds: Registry[Kind] = Registry(
     {
         "tuning": (
             "joulelab.kinds.tuning:TUNING",
-            "strategies x networks x numbers of hyperparameters: which strategy, at what cost?",
+            "strategies x networks x numbers of hyperparameters: which strategy is best, and at "
+            "what cost?",
         ),
         "architecture": (
             "joulelab.kinds.architecture:ARCHITECTURE",
-            "a full factorial design over a network's layers: which layer costs what?",
+            "a full factorial design over a network's layers: what does each layer cost?",
         ),
         "training-cost": (
             "joulelab.kinds.training_cost:TRAINING_COST",
-            "networks x frozen or trained x data sets: what does a training cost, and where?",
+            "networks x frozen or trained base x data sets: what does a training cost, and where?",
         ),
         "batching": (
             "joulelab.kinds.batching:BATCHING",
@@ -187,7 +188,7 @@ kinds: Registry[Kind] = Registry(
         ),
         "timeline": (
             "joulelab.kinds.timeline:TIMELINE",
-            "networks by year x batch sizes: what does an image cost, and what is it worth?",
+            "networks by year x batch sizes: what does an image cost, for what accuracy?",
         ),
     },
 )

@@ -65,7 +65,7 @@ def check_same_plugins(before: Mapping[str, Any], now: Mapping[str, Any]) -> Non
         if before["plugins"].get(file, digest) != digest:
             raise StoreMismatchError(
                 f"the plug-in {file} has changed since the study began",
-                "restore it, or give another folder with --out",
+                "restore it, or choose another folder with --out",
             )
 
 

@@ -61,8 +61,9 @@ def check_scale(scale: float) -> float:
     """
     if not 0 < scale < 1:
         raise UsageError(
-            f"a scale of {scale:g} is not possible: it is a share of the work, between 0 and 1",
-            "try 0.001, or leave it out for the whole study",
+            f"a scale of {scale:g} is not possible: the scale is a share of the work, between 0 "
+            "and 1",
+            "try 0.001, or omit it to run the whole study",
         )
     return scale
 
@@ -122,8 +123,8 @@ def miniature(
         }
     if not whole:
         raise UsageError(
-            f"there is nothing to thin to a scale of {scale:g}",
-            "leave out the scale, or what sets repetitions and requests",
+            f"nothing can be scaled down to {scale:g}",
+            "omit the scale, or the keys that set repetitions and requests",
         )
     small["miniature"] = miniature_table(scale, kept_work / whole_work, whole)
     return small
@@ -169,12 +170,14 @@ def thinned_value(study: Mapping[str, Any], key: str, whole: Number) -> Number:
     try:
         value: Number = value_at(study, key)
     except (KeyError, TypeError):
-        raise ValueError(f"miniature names {quoted(key)}, which the study does not have") from None
+        raise ValueError(
+            f"miniature has {quoted(key)}, a key that the study does not have"
+        ) from None
     for one in (value, whole):
         if isinstance(one, bool) or not isinstance(one, int | float):
             if key in ("train_images", "test_images") and isinstance(one, str):
                 continue
-            raise ValueError(f"{quoted(key)} is {quoted(one)}, which is no number")
+            raise ValueError(f"{quoted(key)} is {quoted(one)}, which is not a number")
     return value
 
 

@@ -120,8 +120,8 @@ def configurations_of(
     names = Counter(one.name for one in configurations)
     if twice := next((one for one, count in names.items() if count > 1), None):
         raise SpecError(
-            f"{name}: two configurations are called {quoted(twice)}",
-            "levels of a factor must differ when they are written with six digits",
+            f"{name}: two configurations have the name {quoted(twice)}",
+            "levels of a factor must differ in their first six digits",
         )
     return configurations
 
@@ -166,9 +166,9 @@ def check_size(spec: StudySpec) -> None:
             made_of = [f"{_many(math.prod(levels))} configurations"]
             made_of += [f"{_many(count)} {what}" for what, count in counts.items()]
             raise SpecError(
-                f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; at "
-                f"most {limits.runs:,} are laid out",
-                f"take fewer of them, or {limits.raised('runs')}",
+                f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; the "
+                f"limit is {limits.runs:,}",
+                f"use fewer, or {limits.raised('runs')}",
             )
 
 
@@ -185,9 +185,9 @@ def check_memory(one: Configuration, needed: int) -> None:
     limits = load_limits()
     if needed > limits.memory_gb * GB:
         raise SpecError(
-            f"{one.experiment}: {one.name} needs {_many(needed // GB)} GB of memory at least; the "
+            f"{one.experiment}: {one.name} needs {_many(needed // GB)} GB of memory or more; the "
             f"limit is {limits.memory_gb:,.1f} GB",
-            f"take smaller batches, images or networks, or {limits.raised('memory_gb')}",
+            f"use smaller batches, images or networks, or {limits.raised('memory_gb')}",
         )
 
 

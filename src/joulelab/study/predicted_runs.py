@@ -99,7 +99,7 @@ def _of_session(
                 raise StoreCorruptError(
                     f"manifest.json: the prediction of session {said.session} does not have the "
                     f"configuration of {quoted(name)}, which the session has run",
-                    "restore the file, or take the key `prediction` out of its session",
+                    "restore the file, or remove the key `prediction` from that session",
                 )
             net_j = run["energy_net_j"]
             rows.append(

@@ -202,10 +202,10 @@ def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.Dat
         run_id = (table.schema.metadata or {}).get(b"run_id", b"").decode()
         seconds = [table.schema.field(name) for name in SECONDS]
         if wrong := [one.name for one in seconds if not pa.types.is_floating(one.type)]:
-            raise ValueError(f"the column {wrong[0]} holds no numbers")
+            raise ValueError(f"the column {wrong[0]} does not hold numbers")
         frame = table.to_pandas()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         message = f"{path} cannot be read: {error}"
-        on_damage(StoreCorruptError(message, "restore it from a copy, or take it away"))
+        on_damage(StoreCorruptError(message, "restore it from a copy, or remove it"))
     else:
         yield run_id, frame

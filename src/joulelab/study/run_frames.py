@@ -22,7 +22,7 @@ from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store_reading import OnDamage, RowAgreement, read_rows, refuse
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
-NOT_ASKED = "the joulelab that ran it did not ask"
+NOT_ASKED = "not recorded by the joulelab version that ran it"
 NOT_FINISHED = "the training did not finish"
 _IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
 _PARSED = ("factors", "hyperparameters", "metrics", "utilisation", "measurement")

@@ -88,8 +88,8 @@ class Store:
             lock = FileLock(folder / ".lock")
             if not lock.try_to_take():
                 raise StoreBusyError(
-                    f"another joulelab is running the study in {folder}",
-                    "wait for it, or give this one another folder with --out",
+                    f"another joulelab is already running the study in {folder}",
+                    "wait for it, or choose another folder with --out",
                 )
             with contextlib.ExitStack() as undone:
                 undone.callback(lock.give_back)
@@ -384,16 +384,16 @@ def _check_no_links(folder: Path) -> None:
     written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", REQUESTS)
     if links := [name for name in written if (folder / name).is_symlink()]:
         raise StoreWriteError(
-            f"{folder / links[0]} is a link, and would be written to where it leads",
-            "put what it leads to in its place, if the study is yours",
+            f"{folder / links[0]} is a link: writing would change its target",
+            "if the study is yours, replace the link with its target",
         )
 
 
 def _check_empty(folder: Path) -> None:
     if others := sorted(p.name for p in folder.iterdir() if p.name not in {".lock", "study.toml"}):
         raise StoreMismatchError(
-            f"{folder} holds other files ({', '.join(others[:3])} ...) and no study",
-            "give an empty or a new folder with --out",
+            f"{folder} holds other files ({', '.join(others[:3])} ...) but no study",
+            "choose an empty or a new folder with --out",
         )
 
 
@@ -403,7 +403,7 @@ def _check_same(folder: Path, study: str) -> None:
     if stored != wanted:
         raise StoreMismatchError(
             f"{folder} holds a different study: {_difference(stored, wanted)}",
-            "run it with the same settings, or give another folder with --out",
+            "run it with the same settings, or choose another folder with --out",
         )
 
 

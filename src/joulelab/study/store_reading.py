@@ -59,7 +59,9 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     path = folder / DATABASE
     if not path.is_file():
-        raise StoreError(f"{folder} holds no study", "name a folder of `joulelab run`")
+        raise StoreError(
+            f"{folder} does not hold a study", "give a folder written by `joulelab run`"
+        )
     # A WAL database in a folder that cannot be written can be read only as immutable.
     immutable = "" if os.access(folder, os.W_OK) else "&immutable=1"
     with explained(folder):
@@ -77,7 +79,7 @@ def _check_tables(connection: sqlite3.Connection, folder: Path) -> None:
     names = ", ".join(f"'{name}'" for name in COLUMNS)
     query = f"SELECT name FROM sqlite_master WHERE type != 'table' AND name IN ({names})"
     if found := connection.execute(query).fetchone():
-        raise StoreCorruptError(f"{folder / DATABASE}: {found[0]} is no table", RESTORE)
+        raise StoreCorruptError(f"{folder / DATABASE}: {found[0]} is not a table", RESTORE)
 
 
 def read_rows(
@@ -258,7 +260,7 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) -> dict[str, Any]:
     if is_there(path) and not path.is_file():  # reading a pipe would wait for who writes to it
-        raise StoreCorruptError(f"{path} cannot be read: it is no ordinary file", RESTORE)
+        raise StoreCorruptError(f"{path} cannot be read: it is not a regular file", RESTORE)
     try:
         data = parse(read_text(path, MOST_BYTES))
     except PlainDataError as error:
@@ -343,11 +345,11 @@ class RowAgreement:
             return f"{said}, and {quoted(self._kinds[experiment])} in study.toml"
         place = (*key, row["round"], row["repetition"])
         if place in self._places or row["run_id"] in self._ids:
-            return "another run has its name, or its round and repetition"
+            return "another run has the same id, or the same round and repetition"
         if list(row["factors"]) != self.factors.setdefault(experiment, list(row["factors"])):
-            return f"its factors are not those of the other runs of {quoted(experiment)}"
+            return f"its factors differ from those of the other runs of {quoted(experiment)}"
         if row["factors"] != self._levels.setdefault(key, row["factors"]):
-            return "its levels are not those of the other runs of its configuration"
+            return "its levels differ from those of the other runs of its configuration"
         self._ids.add(row["run_id"])
         self._places.add(place)
         return ""

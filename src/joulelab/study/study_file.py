@@ -56,7 +56,7 @@ def study_path(study: str | Path) -> Path:
     path = expanded(study)
     if is_there(path) and path.is_dir():
         if not (path / "study.toml").is_file():
-            raise SpecError(f"{path} is a folder without a study.toml", "name a study file")
+            raise SpecError(f"{path} is a folder without a study.toml", "give a study file")
         return path / "study.toml"
     if path.suffix == SUFFIX or is_there(path):
         return path
@@ -120,10 +120,10 @@ def load_spec(
     if scale is None:
         return spec
     if spec.miniature is not None or expanded(study).is_dir():
-        made = "a miniature already" if spec.miniature is not None else "a study that was begun"
+        made = "a miniature already" if spec.miniature is not None else "a study in progress"
         raise UsageError(
-            f"{path} is {made}, and cannot be thinned",
-            "leave out --scale to go on with it, or thin the study file it was made from",
+            f"{path} is {made}, and cannot be scaled down",
+            "omit --scale to continue it, or scale the study file it was made from",
         )
     return _thinned(spec, scale, overridden, locations)
 
@@ -173,9 +173,9 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except PlainDataError as error:
         place = KeyLocations(path, text, ()).place(error.keys)
         if text:
-            raise SpecError(f"{place}: {error.message}", "mend that line") from None
+            raise SpecError(f"{place}: {error.message}", "fix that line") from None
         message = f"the study file {path} cannot be read: {error.message}"
-        raise SpecError(message, "name a study file, which is TOML in UTF-8") from None
+        raise SpecError(message, "give a study file, which is TOML in UTF-8") from None
 
 
 def _thinned(
@@ -189,8 +189,9 @@ def _thinned(
     ways = {type(experiment).miniature for experiment in spec.experiments().values()}
     if len(ways) > 1:
         raise UsageError(
-            f"the experiments of {spec.name} are thinned in different ways, and not as one study",
-            "put them into a study file for each kind",
+            f"the experiments of {spec.name} are scaled down in different ways, so they cannot "
+            "share a study",
+            "write one study file for each kind",
         )
     return check_spec(ways.pop()(spec.to_dict(), configurations, scale, overridden), locations)
 

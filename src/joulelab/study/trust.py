@@ -146,7 +146,7 @@ def approve(code: Iterable[Code]) -> None:
         with os.fdopen(number, "a", encoding="utf-8") as file:
             file.write("".join(lines))
     except OSError as error:
-        log.info("what has run cannot be kept: %s", error)
+        log.info("the list of trusted code cannot be saved: %s", error)
 
 
 def _file() -> Path:

@@ -50,7 +50,7 @@ def unique(values: list[T]) -> list[T]:
     seen: set[tuple[type, object]] = set()
     for value in values:
         if (one := (type(value), value)) in seen:
-            raise ValueError(f"{quoted(value)} stands there twice")
+            raise ValueError(f"{quoted(value)} occurs twice")
         seen.add(one)
     return values
 

@@ -63,7 +63,7 @@ def read_zone(text: str) -> tzinfo:
         return ZoneInfo(_ZONES.get(text.casefold(), text))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
-            f"there is no time zone {text[:40]!r}", "write Europe/Berlin, UTC, +02:00 or local"
+            f"unknown time zone {text[:40]!r}", "write Europe/Berlin, UTC, +02:00 or local"
         ) from None
 
 
@@ -131,7 +131,7 @@ def offsets_s(
         late[start:end] = _utc_offset_s(moment, zone, fold=1)
         if asked and early[start] < late[start]:
             raise table.error(
-                f"there was no {moment:%Y-%m-%d %H:%M} in {zone}: summer time began",
+                f"{moment:%Y-%m-%d %H:%M} does not exist in {zone}: summer time began",
                 "name the zone in which the times were written",
                 int(good[start]),
                 name,
@@ -198,7 +198,7 @@ def unnamed_changes(
             kind = "begins" if change_s > 0 else "ends"
             remarks.append(
                 f"times jump by an hour at {after:%Y-%m-%d %H:%M}, where summer time {kind} in "
-                f"{zone}: taken as such"
+                f"{zone}: accepted"
             )
     return offsets, remarks
 

@@ -149,8 +149,8 @@ def read_moments(
             then unknown, and said.
 
     Raises:
-        JoulelabError: a text in it is neither seconds nor a moment, or may be read in two ways, or
-            there is no such moment in the zone.
+        JoulelabError: a text in it is neither seconds nor a date and time, or may be read in two
+            ways, or there is no such moment in the zone.
     """
     import pandas as pd
 
@@ -277,7 +277,7 @@ def _of_texts(
     if undecided and not any_day:
         row = int(np.argmax(stamps.str.fullmatch(_SLASHED_DAY + ".*").to_numpy()))
         raise table.error(
-            f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be told",
+            f"{str(stamps.iloc[row])[:40]!r} has day and month in an ambiguous order",
             "write 2026-03-05 for the fifth of March",
             row,
             name,
@@ -312,7 +312,10 @@ def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[st
     if wrong.any():
         row = int(np.argmax(wrong))
         raise table.error(
-            f"{str(texts.iloc[row])[:40]!r} is neither seconds nor a moment", EXAMPLE, row, name
+            f"{str(texts.iloc[row])[:40]!r} is neither seconds nor a date and time",
+            EXAMPLE,
+            row,
+            name,
         )
     return best
 
@@ -343,7 +346,7 @@ def _day_and_month(stamps: pd.Series[str]) -> str | None:
 def _since_some_day(naive_s: Floats, first: str) -> Moments:
     """Seconds since the first of moments of which nobody can tell the day from the month."""
     known = _since_first(naive_s)
-    remark = f"{first.split(maxsplit=1)[0]} may be either of two days: when it began is unknown"
+    remark = f"{first.split(maxsplit=1)[0]} may be either of two days: the start is unknown"
     return replace(known, epoch_s=None, remarks=(remark,))
 
 
@@ -412,7 +415,7 @@ def _local(
     used = named or assumed or local_zone()
     told = "" if named is not None else str(used)
     taken = str(used) if assumed is not None else f"local time ({used})"
-    remarks = [] if named is not None else [f"times without a zone are taken as {taken}"]
+    remarks = [] if named is not None else [f"times without a zone are read as {taken}"]
     changes: list[str] = []
     good = np.flatnonzero(np.isfinite(naive_s))
     if not len(good):

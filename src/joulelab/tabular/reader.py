@@ -43,7 +43,7 @@ BLANKS = " "
 DELIMITERS = (",", ";", "\t", "|", BLANKS)
 LOOKED_AT = 200
 """Lines that decide on the delimiter."""
-WHAT = "a table is Parquet or a text with a delimiter"
+WHAT = "a table must be Parquet or delimited text"
 _FOR_EXCEL = re.compile(r'^"?sep=.?"?(?=\n)')
 _LOST = re.compile(r"[^\n\0]*\0{8,}")
 """What was not yet on the disk when a machine went down, and the line before that it ends."""
@@ -114,13 +114,13 @@ def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise error_class(f"{path} does not exist", "name a file that is there") from None
+        raise error_class(f"{path} does not exist", "give an existing file") from None
     except OSError as error:
         raise error_class(
-            f"{path} cannot be read: {error.strerror or error}", "name a file that you may read"
+            f"{path} cannot be read: {error.strerror or error}", "give a file that you can read"
         ) from error
     if not content.strip():
-        raise error_class(f"{path} is empty", "name a file with a header and rows")
+        raise error_class(f"{path} is empty", "give a file with a header and rows")
     return content
 
 
@@ -185,7 +185,7 @@ def decode(
     except UnicodeDecodeError:
         # Every byte means something there; what is binary has others that no text has.
         text = content.decode("cp1252", errors="replace")
-        remarks = ("it is not UTF-8, and was read in Windows' Western code page",)
+        remarks = ("it is not UTF-8; it was read as Windows-1252",)
         if any(ord(letter) < ord(" ") and letter not in "\t\n\r\f" for letter in text):
             text = "\0"
     if "\0" * 8 in text:
@@ -238,7 +238,7 @@ def _layout(
             rows = rows[:-1]
             remarks.append(CUT)
     if not rows:
-        raise error_class(f"{path} has a header and no row", "record, or export, it again")
+        raise error_class(f"{path} has a header but no rows", "record or export it again")
     return _Layout(delimiter, header, units, rows, has_header, tuple(remarks))
 
 
@@ -260,7 +260,7 @@ def _check_headers(
         if cells[0].casefold() == first and not any(_is_value(cell) for cell in cells):
             raise error_class(
                 f"{path}, line {line.number}: a second header, with other columns than the first",
-                "cut the file in two before that line, and read each part",
+                "split the file before that line, and read each part",
             )
 
 
@@ -397,7 +397,7 @@ def _frame(path: Path, layout: _Layout, error_class: type[JoulelabError]) -> pd.
     except ValueError as error:  # pandas' own are among them
         reason = str(error).partition("\n")[0].strip()
         raise error_class(
-            f"{path} cannot be read: {reason}", "is a quotation mark missing?"
+            f"{path} cannot be read: {reason}", "check for a missing quotation mark"
         ) from None
 
 
@@ -451,10 +451,10 @@ def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
             frame = _without_index(file.read().to_pandas())
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        hint = "a Parquet file that was cut short cannot be read"
+        hint = "the Parquet file is truncated"
         raise error_class(f"{path} cannot be read: {reason}", hint) from error
     if frame.empty:
-        raise error_class(f"{path} has columns and no row", "record, or export, it again")
+        raise error_class(f"{path} has columns but no rows", "record or export it again")
     frame.columns = [str(name) for name in frame.columns]
     headings = {name: Heading.of(name) for name in frame.columns}
     return Table(path, frame, headings, error_class=error_class)

@@ -4,7 +4,7 @@ A column of numbers may have units in its cells, in its heading, or in its name.
 ``220.31 W``, ``97 %``, ``[N/A]`` and ``12,5`` become numbers, or NaN where there was none to give.
 A text that ought to be a number and is not is refused, with its line: half of it would be a number
 too. A comma between digits is the decimal mark where the rest of the column, or of the file, shows
-it; ``1,234`` alone in a column can be read in two ways and is refused.
+it; ``1,234`` alone in a column is ambiguous and is refused.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class Table:
         )
         if name in self.twice:
             raise self.error(
-                f"the column {name!r} stands there twice, with different cells",
-                "leave one of them out, or give it another name",
+                f"the column {name!r} occurs twice, with different cells",
+                "remove one of them, or rename it",
             )
         return name
 
@@ -161,9 +161,7 @@ class Table:
             column = self.column(name)
             if column is None:
                 near = suggestion(name, [heading.name for heading in self.headings.values()])
-                raise self.error(
-                    f"there is no column {name!r}", f"{near}; needed: {', '.join(names)}"
-                )
+                raise self.error(f"no column {name!r}", f"{near}; needed: {', '.join(names)}")
             found.append(column)
         return found
 
@@ -191,7 +189,7 @@ class Table:
 
         Raises:
             JoulelabError: it is in a unit that is not among `units`, a text in it is not a number,
-                or can be read in two ways.
+                or is ambiguous.
         """
         import numpy as np
         import pandas as pd
@@ -214,7 +212,7 @@ class Table:
             bad = known.index(None)
             raise self.error(
                 f"{stripped[bad][:40]!r} is not a number",
-                "write 12.5; units may be left out",
+                "write 12.5; units are optional",
                 int(np.argmax(codes == bad)),
                 name,
             )
@@ -250,7 +248,7 @@ class Table:
             bounds = f"from {least:g}" + ("" if math.isinf(most) else f" to {most:g}")
             raise self.error(
                 f"{self.texts(name)[row][:40]!r} is not a {kind} {bounds}",
-                "mend the cell, or leave it empty where the value is unknown",
+                "fix the cell, or leave it empty if the value is unknown",
                 row,
                 name,
             )
@@ -282,16 +280,14 @@ class Table:
         asked, equals, value = (part.strip() for part in text.partition("="))
         name = self.column(asked) if equals else None
         if name is None:
-            raise self.error(
-                f"there is no column {asked!r}", f"write where=COLUMN=VALUE; {self.known()}"
-            )
+            raise self.error(f"no column {asked!r}", f"write where=COLUMN=VALUE; {self.known()}")
         column = self.frame[name]
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             chosen = (column == pd.to_numeric(value, errors="coerce")).to_numpy()
         else:
             chosen = (column.astype(str).str.strip() == value).to_numpy()
         if not chosen.any():
-            raise self.error(f"there is no row with {asked}={value}", f"there are {listed(column)}")
+            raise self.error(f"no row with {asked}={value}", f"there are {listed(column)}")
         return self.rows(chosen)
 
     def known(self) -> str:
@@ -379,8 +375,8 @@ def _factor(table: Table, name: str, units: Mapping[str, float]) -> float:
         if factor is not None:
             return factor
         raise table.error(
-            f"{heading.name} is in {heading.unit!r}, which is not a unit known for it",
-            f"known are {', '.join(units)}",
+            f"{heading.name} is in {heading.unit!r}, an unknown unit for it",
+            f"known: {', '.join(units)}",
         )
     return units.get(re.split(r"[\s_/]", heading.name.casefold())[-1], 1.0)
 
@@ -403,8 +399,8 @@ def _with_points(table: Table, name: str, texts: list[str], codes: NDArray[np.in
             return [text.replace(",", "") for text in texts]
         row = int(np.argmax(codes == texts.index(commas[0])))
         raise table.error(
-            f"{commas[0][:40]!r} can be read in two ways",
-            "write it with a decimal point, and without a mark between thousands",
+            f"{commas[0][:40]!r} is ambiguous",
+            "write it with a decimal point and without thousands separators",
             row,
             name,
         )

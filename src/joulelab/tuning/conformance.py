@@ -77,7 +77,7 @@ def check_strategy(
             _require(
                 again == history,
                 f"{where}{what}: two strategies with the same seed and scores propose different "
-                "values; draw from self.generator(number) only",
+                "values; draw random numbers only from self.generator(number)",
             )
             _check_replay(make, space, seed, history, where + what)
             if make(space, seed=seed, rounds=rounds).proposes_ahead:
@@ -106,8 +106,8 @@ def _run(
     for number, (values, _) in enumerate(history):
         _require(
             strategy.propose(number) == values,
-            f"{where}: propose({number}) gives other values once later rounds are known; "
-            "let it depend on the rounds before it alone",
+            f"{where}: propose({number}) gives other values once later rounds are known; it must "
+            "depend only on earlier rounds",
         )
     return history
 
@@ -122,7 +122,8 @@ def _check_replay(
         _require(
             strategy.propose(resumed_at) == expected,
             f"{where}: resumed at round {resumed_at}, from observe alone, the strategy proposes "
-            "other values than unbroken; keep no state between rounds but what observe is given",
+            "other values than without interruption; keep no state between rounds except what "
+            "observe receives",
         )
 
 
@@ -133,7 +134,7 @@ def _check_ahead(
     proposals = [strategy.propose(number) for number in range(len(history))]
     _require(
         proposals == [values for values, _ in history],
-        f"{where}: proposes_ahead is set, but proposals depend on what was observed",
+        f"{where}: proposes_ahead is set, but proposals depend on observed scores",
     )
 
 

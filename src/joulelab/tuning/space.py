@@ -86,7 +86,7 @@ class Continuous(_Bounded):
             raise self._impossible(name, "the bounds are too far apart")
         lowest, highest = self.attained_bounds()
         if lowest > highest:
-            raise self._impossible(name, "no number lies between the bounds")
+            raise self._impossible(name, "no number is between the bounds")
 
     def attained_bounds(self) -> tuple[float, float]:
         """The least and the greatest value that can be proposed.
@@ -219,7 +219,7 @@ class Categorical:
             if not isinstance(choice, float | int | str) or _infinite(choice):
                 raise UsageError(
                     f"{name}: {quoted(choice)} among the choices is not possible",
-                    "a choice is a text, a finite number, or true or false",
+                    "a choice is a string, a finite number, or true or false",
                 )
         if len({_identity(choice) for choice in self.choices}) < len(self.choices):
             raise UsageError(
@@ -346,7 +346,7 @@ class SearchSpace:
         """
         if not 1 <= count <= len(self.variables):
             raise UsageError(
-                f"{count} variables were asked for and the space has {len(self.variables)}",
+                f"{count} variables were requested, but the space has {len(self.variables)}",
                 "variables: " + ", ".join(self.variables),
             )
         return SearchSpace(dict(itertools.islice(self.variables.items(), count)))
@@ -381,7 +381,7 @@ def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
     if kind is None:
         raise UsageError(f"{name}: the key 'type' is missing", "types: " + ", ".join(_TYPES))
     if not isinstance(kind, str) or kind not in _TYPES:
-        raise UsageError(f"{name}: no type is called {quoted(kind)}", suggestion(str(kind), _TYPES))
+        raise UsageError(f"{name}: unknown type {quoted(kind)}", suggestion(str(kind), _TYPES))
     keys = {field.name: field.default is MISSING for field in fields(_TYPES[kind])}
     for key in arguments:
         if key not in keys:

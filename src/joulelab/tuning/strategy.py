@@ -134,8 +134,8 @@ class Grid(_WithoutScores):
         """
         if number >= self.size:
             raise UsageError(
-                f"the grid has {self.size} points and round {number + 1} was asked for",
-                f"set rounds to {self.size} at most, or search more variables",
+                f"the grid has {self.size} points, but round {number + 1} was requested",
+                f"set rounds to at most {self.size}, or search more variables",
             )
         while len(self._order) <= number:
             self._order.append(self._swap(len(self._order)))
@@ -170,7 +170,10 @@ strategies: Registry[type[Strategy]] = Registry(
     "strategy",
     "joulelab.strategies",
     {
-        "grid": ("joulelab.tuning.strategy:Grid", "a grid's points in random order, each once"),
+        "grid": (
+            "joulelab.tuning.strategy:Grid",
+            "the points of a grid in random order, each once",
+        ),
         "random": ("joulelab.tuning.strategy:Random", "uniform draws from the space"),
         "bayesian-pi": (
             "joulelab.tuning.bayesian:BayesianPI",

@@ -40,8 +40,8 @@ HALF = 0.55
 """E- over E+ below this is half, in the paper's sense: 0.51 and 0.60 on its two data sets."""
 RESAMPLES = 1000
 BEYOND_TIME = (
-    "Estimated energy follows time by construction: the spread is that of time, to which other "
-    "programs add, and a power that hyperparameters move would not be in it."
+    "Estimated energy follows time by construction: the spread is the spread of time, which other "
+    "programs increase, and an effect of hyperparameters on power would not show."
 )
 
 
@@ -238,7 +238,7 @@ def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) ->
             f"({formats.interval(change.low, change.high, formats.points)})."
         )
     elif len(means):
-        said = "A mean energy is not positive, so that there is no ratio."
+        said = "A mean energy is not positive, so the ratio is undefined."
     return Claim(
         "energy-can-be-halved",
         "A smaller network takes half the energy.",
@@ -303,5 +303,5 @@ def _apart(split: tuple[Clusters, pd.DataFrame]) -> str:
     """Why there is nothing to compare; empty where there is."""
     found, means = split
     if found.reason:
-        return f"There are no two clusters: {found.reason}."
+        return f"Two clusters cannot be formed: {found.reason}."
     return "" if len(means) else "No round has runs in both clusters."

@@ -181,7 +181,8 @@ def _within(found: Searches) -> Claim:
             verdict = below(effect)
         else:
             said += (
-                f" A search of {found.length} rounds cannot tell: below {FEWEST_ROUNDS} rounds, an "
+                f" A search of {found.length} rounds is too short to decide: below {FEWEST_ROUNDS} "
+                "rounds, an "
                 f"optimum in any round alike lies within {WITHIN} on average."
             )
     return Claim(

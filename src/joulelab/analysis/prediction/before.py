@@ -180,7 +180,7 @@ def fit_by_group(features: Values, targets: Values, groups: Sequence[object]) ->
     count = int(numbers.max()) + 1 if len(numbers) else 0
     if count < FEWEST_GROUPS:
         raise UsageError(
-            f"{count} groups are too few for a regression", f"{FEWEST_GROUPS} are the fewest"
+            f"{count} groups are too few for a regression", f"{FEWEST_GROUPS} is the minimum"
         )
     grid = LINEAR_GRID if len(numbers) > MOST_KERNEL_ROWS else LINEAR_GRID + KERNEL_GRID
     methods = tuple(dict.fromkeys(one.method for one in grid))

@@ -383,7 +383,7 @@ def absent(root: Path) -> Missing:
         "cpu",
         f"no RAPL in {root}",
         "sudo modprobe intel_rapl_msr (AMD too); in a container mount the folder read-only and set "
-        "its path in {POWERCAP_VARIABLE}",
+        f"its path in {POWERCAP_VARIABLE}",
     )
 
 

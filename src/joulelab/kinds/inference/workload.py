@@ -66,7 +66,7 @@ class InferenceWorkload(Workload):
             SpecError: a model, or an image, that does not exist.
             DatasetError: images or weights cannot be had.
         """
-        self.session.listener.doing("looking for models and images")
+        self.session.listener.doing("loading models and images")
         self._configurations = _inferences(configurations)
         for one in self._configurations:
             try:
@@ -86,8 +86,8 @@ class InferenceWorkload(Workload):
         if random:
             which = "all models" if len(random) == len(models) else ", ".join(random)
             remark = (
-                f"{which} have random weights, because pretrained ones do not lie here: their "
-                "energy and time are those of any weights"
+                f"{which} have random weights, because pretrained ones are not on this machine: "
+                "energy and time do not depend on the weights"
             )
         names = ", ".join(dict.fromkeys(one.images.name for one in mine))
         return WorkloadSummary(
@@ -118,16 +118,16 @@ class InferenceWorkload(Workload):
         before = manifest.get("images")
         if before and before["checksum"] != now["images"]["checksum"]:
             raise StoreMismatchError(
-                f"the images {', '.join(now['images']['names'])} are not those that the study "
+                f"the images {', '.join(now['images']['names'])} differ from those that the study "
                 "began with",
-                "go on with the same images, or give another folder with --out",
+                "continue with the same images, or choose another folder with --out",
             )
         for model, weights in now["weights"].items():
             earlier = manifest.get("weights", {}).get(model, weights)
             if earlier != weights:
                 raise StoreMismatchError(
-                    f"{model} has the weights {weights} here, and the study began with {earlier}",
-                    "set weights to those, or give another folder with --out",
+                    f"{model} has the weights {weights} here, but the study began with {earlier}",
+                    "set weights to those, or choose another folder with --out",
                 )
 
     def predict(
@@ -185,7 +185,7 @@ def _rows(
     each = figures.get("flops_per_image")
     metrics = {
         "values": {**figures, **values},
-        **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
+        **({} if each else {"flops_reason": "not counted for custom models"}),
     }
     return [{**common, "flops": images * each if each else None, "metrics": json.dumps(metrics)}]
 

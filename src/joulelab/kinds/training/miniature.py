@@ -119,8 +119,8 @@ def training_miniature(
     }
     if not whole:
         raise UsageError(
-            f"there is nothing to thin to a scale of {scale:g}",
-            "leave out the scale, or what sets rounds, repetitions, epochs and images",
+            f"nothing can be scaled down to {scale:g}",
+            "omit the scale, or the keys that set rounds, repetitions, epochs and images",
         )
     thin["miniature"] = miniature_table(scale, share, whole)
     return thin

@@ -106,7 +106,7 @@ class FastEngine(ReferenceEngine):
         obstacle = self.obstacle(task, images, device)
         if obstacle is not None:
             log.warning(
-                "the fast engine cannot train %s: %s; the reference engine does",
+                "the fast engine cannot train %s: %s; the reference engine trains it",
                 task.network,
                 obstacle,
             )

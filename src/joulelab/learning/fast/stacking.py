@@ -176,7 +176,7 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
     except Exception as error:  # tracing runs the user's code
         raise _untraceable(error) from error
     if traced.code != evaluated.code:
-        raise NotStackableError("its forward is another one in eval mode")
+        raise NotStackableError("its forward differs in eval mode")
     for node in traced.graph.find_nodes(op="call_module"):
         _of_module(str(node.target), traced.get_submodule(str(node.target)))
     try:
@@ -198,7 +198,7 @@ class _Tracer(fx.Tracer):
     def create_proxy(self, *args: Any, **kwargs: Any) -> fx.Proxy:  # noqa: ANN401
         """One step of the forward."""
         if not torch.is_grad_enabled():
-            raise NotStackableError("its forward turns gradients off")
+            raise NotStackableError("its forward disables gradients")
         return super().create_proxy(*args, **kwargs)
 
 
@@ -230,10 +230,10 @@ def _check_layers_do_nothing_unseen(network: nn.Module) -> None:
         if any(hooks):
             raise NotStackableError(f"{kind} has a hook")
         if type(module).train is not nn.Module.train:
-            raise NotStackableError(f"{kind} has a train() of its own")
+            raise NotStackableError(f"{kind} overrides train()")
         for own, parameter in module.named_parameters(name, recurse=False):
             if parameter in owners:
-                raise NotStackableError(f"{own} and {owners[parameter]} are one parameter")
+                raise NotStackableError(f"{own} and {owners[parameter]} are the same parameter")
             if parameter._backward_hooks:
                 raise NotStackableError(f"the parameter {own} has a hook")
             owners[parameter] = own
@@ -257,7 +257,7 @@ class _Translator:
                 images = node.name
             elif node.op == "output":
                 if not isinstance(node.args[0], fx.Node):
-                    raise NotStackableError("it gives more than one output")
+                    raise NotStackableError("it has more than one output")
                 logits = node.args[0].name
             elif _shape(node):
                 layer = self._layer(node)
@@ -287,7 +287,7 @@ class _Translator:
         changed: Any = node.args[0]
         while isinstance(changed, fx.Node):
             if not later.isdisjoint(changed.users):
-                raise NotStackableError(f"{node.name} changes in place what is read again")
+                raise NotStackableError(f"{node.name} changes in place a tensor that is read again")
             changed = changed.args[0] if self._is_view(changed) else None
 
     def _is_view(self, node: fx.Node) -> bool:

@@ -89,10 +89,10 @@ def thinned(whole: ArrivalProcess, replicas: int, requests: int) -> tuple[Arriva
         return share, ""
     if type(whole) is UniformJitter:
         return Poisson(share_per_s), (
-            f"{whole} split among {replicas:,} is taken for Poisson arrivals, which it comes close "
-            "to when split among many"
+            f"{whole} split among {replicas:,} is approximated by Poisson arrivals, which it "
+            "approaches when split among many"
         )
     return whole.at_rate(share_per_s), (
-        f"each of {replicas:,} replicas is given {whole} slowed down to "
-        f"{significant(share_per_s)}/s: split at random, each would get too few arrivals"
+        f"each of {replicas:,} replicas gets {whole} slowed down to "
+        f"{significant(share_per_s)}/s: a random split would give each too few arrivals"
     )

@@ -69,7 +69,7 @@ class ResponseLimit:
         if not 0 < self.percentile < 100:  # noqa: PLR2004
             raise UsageError(
                 f"a limit for p{self.percentile:g}: the percentile must be above 0 and below 100",
-                "a maximum cannot be promised; write 99 or 99.9",
+                "a maximum cannot be guaranteed; write 99 or 99.9",
             )
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise UsageError(
@@ -369,11 +369,11 @@ def _remarks(windows_s: Sequence[NDArray[np.float64]], unlike_per_s: Sequence[fl
     if unlike_per_s:
         least, greatest = significant(min(unlike_per_s)), significant(max(unlike_per_s))
         remarks.append(
-            f"windows came at {least} to {greatest}/s by chance: few bursts lie in a window; the "
-            f"choice was confirmed in windows {LONGER} times as long, the other figures were not"
+            f"windows came at {least} to {greatest}/s by chance: a window holds few bursts; the "
+            f"choice was confirmed in windows {LONGER} times as long, the other numbers were not"
         )
     if len(windows_s) > 1 and all((one == windows_s[0]).all() for one in windows_s[1:]):
-        remarks.append("every window has the same arrivals: their spread says nothing")
+        remarks.append("all windows have the same arrivals: their spread is meaningless")
     return remarks
 
 

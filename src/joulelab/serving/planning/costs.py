@@ -43,7 +43,7 @@ class BatchCosts:
 
     def __post_init__(self) -> None:
         rising = all(a < b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
-        _require(bool(self.sizes) and rising and self.sizes[0] >= 1, "sizes must ascend from 1")
+        _require(bool(self.sizes) and rising and self.sizes[0] >= 1, "sizes must increase from 1")
         for name, values in (
             ("seconds", self.seconds),
             ("joules", self.joules),
@@ -115,9 +115,9 @@ class BatchCosts:
     def _check(self, size: int) -> None:
         if not self.sizes[0] <= size <= self.largest:
             raise UsageError(
-                f"no costs are known of a batch of {size}: "
+                f"no measured costs for a batch of {size}: "
                 f"{self.sizes[0]} to {self.largest} were measured",
-                f"measure that size too, or use batches of {self.largest} at most",
+                f"measure that size too, or use batches of at most {self.largest}",
             )
 
 

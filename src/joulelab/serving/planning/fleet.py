@@ -68,7 +68,7 @@ class Site:
                 f"{g_per_kwh:g} g/kWh is not a carbon intensity", "write grams CO2e per kWh"
             )
         if not (isfinite(self.pue) and self.pue >= 1):
-            raise UsageError(f"a PUE of {self.pue:g} is below 1", "write 1.2, or leave it out")
+            raise UsageError(f"a PUE of {self.pue:g} is below 1", "write 1.2, or omit it")
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def fleet(
         alone = [parse_policy(BASELINE)]
         before = _Search(costs, arrivals, limit, alone, site, trials).fewest_watts()
     except UsageError:
-        remark = f"without batching, no number of replicas keeps {limit}"
+        remark = f"without batching, no number of replicas meets {limit}"
         return replace(found, remarks=(*found.remarks, remark))
     return replace(found, baseline=before)
 
@@ -230,7 +230,7 @@ class _Search:
             too_few = ceil(factor * least)
         if enough is None:
             raise UsageError(
-                f"no number of replicas keeps {self.limit}: {self._why_not()}",
+                f"no number of replicas meets {self.limit}: {self._why_not()}",
                 "allow more time, or serve a faster model",
             )
         while enough.replicas - too_few > max(1, floor(_CLOSE * enough.replicas)):
@@ -266,7 +266,7 @@ class _Search:
 
     def _why_not(self) -> str:
         if self._quickest is None:
-            return f"a batch takes {duration(min(self.costs.seconds))} at least"
+            return f"a batch takes at least {duration(min(self.costs.seconds))}"
         return (
             f"up to {max(self._tried):,} were tried, and the quickest policy, "
             f"{self._quickest.policy} at {significant(self._quickest.offered_per_s)}/s each, has "

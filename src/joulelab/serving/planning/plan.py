@@ -101,14 +101,14 @@ class Plan:
         if self.best is None:
             quickest = self.quickest
             if quickest is None:
-                return f"{at} every policy is saturated: more arrives than can be answered"
-            told = f"{at} no policy keeps {self.limit}"
+                return f"{at} every policy is saturated: requests arrive faster than served"
+            told = f"{at} no policy meets {self.limit}"
             return f"{told}; the quickest is {quickest.policy}: {self._figures(quickest)}"
         told = f"{at} {self.best.policy} needs {self._figures(self.best)}"
         if self.least is not None and self.undecided is not None:
-            told += f"; {self.least.policy} {self._figures(self.least)}, which may be chance"
+            told += f"; {self.least.policy} {self._figures(self.least)}, perhaps by chance"
         elif self.best.policy == self.baseline.policy:
-            return f"{told}: no batching that keeps {self.limit} saves more"
+            return f"{told}: no batching that meets {self.limit} saves more"
         if self.best.policy == self.baseline.policy:
             return told
         told += f"; batch 1 {self._figures(self.baseline)}"
@@ -134,7 +134,7 @@ class Plan:
 
     def _figures(self, outcome: Outcome) -> str:
         value = outcome.mean_per_request(self.account)
-        cost = f"{duration(value)} of a server" if self.account == "time" else joules(value)
+        cost = f"{duration(value)} of server time" if self.account == "time" else joules(value)
         if outcome.saturated:
             return f"{cost} a request, and cannot keep up"
         if not isfinite(outcome.response_s):
@@ -241,9 +241,9 @@ def candidate_policies(
 
 def _known_account(account: Account, costs: BatchCosts) -> tuple[Account, list[str]]:
     if account != "time" and costs.joules is None:
-        return "time", ["no energy was measured: policies are compared by seconds of a server"]
+        return "time", ["no energy was measured: policies are compared by seconds of server time"]
     if account == "gross" and costs.idle_w is None:
-        return "net", ["idle power is not known: policies are compared by energy above idle"]
+        return "net", ["idle power is unknown: policies are compared by energy above idle"]
     return account, []
 
 
@@ -252,6 +252,6 @@ def _baseline_remarks(baseline: Outcome) -> list[str]:
         return []
     return [
         f"batch 1 cannot keep up: offered {significant(baseline.offered_per_s)}/s, at most "
-        f"{significant(baseline.most_per_s)}/s can be answered; its joules are those of a server "
-        "that is always busy"
+        f"{significant(baseline.most_per_s)}/s can be served; its joules are for a server that is "
+        "always busy"
     ]

@@ -242,20 +242,20 @@ def _check(
     times_s: NDArray[np.float64], replicas: int, dispatch: str, capacity: int | None
 ) -> None:
     rules = {
-        "there must be at least one arrival": len(times_s) > 0,
-        "arrivals must be 0 or later, finite and never decrease, and not all be at 0": bool(
+        "at least one arrival is needed": len(times_s) > 0,
+        "arrivals must be finite, 0 or later, never decrease, and not all be 0": bool(
             len(times_s)
             and np.isfinite(times_s).all()
             and (np.diff(times_s, prepend=0.0) >= 0).all()
             and times_s[-1] > 0
         ),
-        f"{replicas} replicas: there must be at least one": replicas >= 1,
+        f"{replicas} replicas: at least one is needed": replicas >= 1,
         f"dispatch {dispatch!r} must be shared or split": dispatch in ("shared", "split"),
-        f"a queue of {capacity} places must have at least one": capacity is None or capacity >= 1,
+        f"a queue of {capacity} places: at least one is needed": capacity is None or capacity >= 1,
     }
     for rule, holds in rules.items():
         if not holds:
-            raise UsageError(f"simulation: {rule}", "mend the argument")
+            raise UsageError(f"simulation: {rule}", "correct the argument")
 
 
 @dataclass(frozen=True)
