@@ -45,7 +45,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import the public names only when they are asked for: torch and pandas are heavy."""
+    """Import public names on first use: torch and pandas are slow to import."""
     if name in _LAZY:
         import importlib
 

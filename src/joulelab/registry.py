@@ -1,11 +1,11 @@
 """Registries of named parts: networks, data sets, strategies, meters, engines, study kinds.
 
-A part gets its name in one of three ways, and all three are looked up alike:
+A part is registered in one of three ways; the lookup is the same:
 
 - built in: named in the registry's own table, imported only when it is asked for;
 - from an installed package: an entry point in the group ``joulelab.<plural>``;
-- from a file of the user's: ``@networks.register("wide-mlp")`` in a Python file that a study names
-  under ``plugins``, or that ``--plugin`` names.
+- from a user's file: ``@networks.register("wide-mlp")`` in a Python file that a study names under
+  ``plugins``, or that ``--plugin`` names.
 """
 
 from __future__ import annotations
@@ -121,11 +121,11 @@ class Registry(Generic[T]):
 
 
 def load_plugin(path: Path, sha256: str | None = None) -> str:
-    """Import a Python file that registers parts of one's own; a second call changes nothing.
+    """Import a Python file that registers parts; a second call has no effect.
 
     Args:
         path: the file.
-        sha256: what it must have, where somebody has approved of the file as it was.
+        sha256: expected hash, if the user approved the file in that state.
 
     Returns:
         The SHA-256 of the file, in hexadecimal, so that a study can tell whether it has changed.
@@ -154,7 +154,7 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        # What was hashed is what runs, and not what a folder __pycache__ beside it has.
+        # Run what was hashed, not a stale file from __pycache__.
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[module_name]
@@ -174,7 +174,7 @@ def imported(reference: str) -> Any:  # noqa: ANN401 - whatever stands there
 
 
 def _described(part: object) -> object:
-    """What documents a part: the part, or the class that it names in ``described_by``."""
+    """The object that documents a part: itself, or the class in its ``described_by``."""
     return getattr(part, "described_by", part)
 
 

@@ -1,10 +1,9 @@
-"""Checks for a meter of your own. They need no test framework.
+"""Checks for custom meters. They need no test framework.
 
     >>> from joulelab.energy.conformance import check_meter
     >>> check_meter(lambda: MyMeter("192.168.1.20"))
 
-`check_meter` returns nothing where all is well, and raises an ``AssertionError`` that says what is
-not.
+`check_meter` returns nothing if all is well, else raises an ``AssertionError`` with the problem.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from joulelab.energy.reading import Status
 def check_meter(
     make: Callable[[], Meter], samples: int = 5, between: Callable[[], None] | None = None
 ) -> None:
-    """Check that a meter keeps the contract of `joulelab.energy.meter`.
+    """Check that a meter fulfils the contract of `joulelab.energy.meter`.
 
     Args:
         make: opens the meter; called once. The meter is closed here.
         samples: how often the open meter is read.
-        between: called between two samples, for instance to move a simulated sensor; a pause of
-            20 ms where not given.
+        between: called between two samples, for instance to move a simulated sensor; default: a
+            pause of 20 ms.
 
     Raises:
         AssertionError: a property does not hold; the message says which, and of which channel.
@@ -125,7 +124,7 @@ def _check_sample(channel: Channel, sample: Sample) -> None:
 
 
 def _advanced(channel: Channel, last: float | None, sample: Sample) -> float | None:
-    """The highest known value of a counter, which the next one must not fall short of."""
+    """The highest known value of a counter; the next one must not be lower."""
     if channel.kind != "counter" or sample.value is None:
         return last
     _require(
@@ -154,6 +153,6 @@ def _pause() -> None:
 
 
 def _require(condition: bool, message: str) -> None:
-    """An assertion that also holds under ``python -O``."""
+    """An assertion that also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)

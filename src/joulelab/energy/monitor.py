@@ -1,12 +1,12 @@
-"""Blocks of code that are measured, and what they share in one process.
+"""Measured blocks of code, and the monitor they share in a process.
 
 ::
 
-    Monitor     meters, their recorder, place, locks of devices     one for each set of options
+    Monitor meters, their recorder, place, locks of devices one for each set of options
     Measuring   synchronise | open ... samples ... | synchronise, close        a window of a monitor
 
-Where torch has work on a GPU, the device is synchronised at both edges, so that a window holds its
-own kernels and no others.
+If torch has work on a GPU, the device is synchronised at both edges, so a window contains exactly
+its own kernels.
 """
 
 from __future__ import annotations
@@ -43,25 +43,24 @@ Busy = Literal["share", "wait", "refuse"]
 
 LONGEST_INTERVAL_S = 60.0
 KEPT_S = 0.5
-"""How long devices stay taken after the last window."""
+"""How long devices stay locked after the last window."""
 
 
 class Options(TypedDict, total=False):
-    """How a monitor measures; every key may be left out.
+    """How a monitor measures; all keys are optional.
 
     Attributes:
-        meters: names, as ``"nvml"`` or ``"shelly:192.168.1.20"``; all that work here where not
-            given.
-        domains: those that count as the energy of a window; all that are known where not given.
-        interval_s: time between two samples in seconds; 0.1 where not given.
-        place: where the electricity is from: a country, a region, grams of CO2e per kWh, or a CSV
-            of them over time; the user's settings where not given.
-        pue: power usage effectiveness of the building; the user's settings where not given.
-        strict: no estimates: measured, or an error.
-        busy: what to do while another program measures on a device: ``"share"`` it and flag the
-            result (the default), ``"wait"`` for it, or ``"refuse"``.
-        settings: of meters, by name, on top of those of the settings file.
-        on_wait: told, in words, who is being waited for.
+        meters: names such as ``"nvml"`` or ``"shelly:192.168.1.20"``; default: all that work here.
+        domains: domains that count as the energy of a window; default: all known ones.
+        interval_s: time between samples in seconds; default 0.1.
+        place: origin of the electricity: a country, a region, grams of CO2e per kWh, or a CSV file
+            of these over time; default: the user's settings.
+        pue: power usage effectiveness of the data centre; default: the user's settings.
+        strict: raise an error rather than estimate.
+        busy: what to do if another program measures on a device: ``"share"`` it and flag the result
+            (the default), ``"wait"`` for it, or ``"refuse"``.
+        settings: of meters, by name, overriding the settings file.
+        on_wait: called with a description of the process waited for.
     """
 
     meters: Sequence[str] | str | None
@@ -76,18 +75,18 @@ class Options(TypedDict, total=False):
 
 
 class Monitor:
-    """Meters that are open, and what is to be said of their measurements.
+    """Open meters, and the annotation of their measurements.
 
-    `joulelab.measure` makes one for each set of options and keeps it until the program ends; make
-    one yourself to decide when meters are opened and closed: ``with Monitor(...) as monitor``.
+    `joulelab.measure` creates one for each set of options and keeps it until the program ends;
+    create one yourself to control when meters are opened and closed: ``with Monitor(...) as
+    monitor``.
 
     Args:
         options: see `Options`.
 
     Raises:
-        MeterError: a meter that was named finds nothing to read; with ``strict``, nothing can be
-            measured.
-        UsageError: no such meter, setting or place.
+        MeterError: a named meter cannot read anything; with ``strict``, nothing can be measured.
+        UsageError: unknown meter, setting or place.
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
@@ -140,10 +139,10 @@ class Monitor:
         return Measuring(lambda: self, label)
 
     def measure_idle(self, duration_s: float = 2.0) -> dict[str, float]:
-        """Measure idle power while the caller does nothing, so that windows have net energy.
+        """Measure idle power while the caller waits, so that windows have net energy.
 
         Args:
-            duration_s: how long, in seconds.
+            duration_s: duration in seconds.
 
         Returns:
             Watts by domain.
@@ -151,16 +150,16 @@ class Monitor:
         return dict(self.recorder.measure_idle(duration_s))
 
     def occupy(self, label: str) -> list[str]:
-        """Take the devices for one more window.
+        """Lock the devices for one more window.
 
         Args:
-            label: told to those who wait for it.
+            label: shown to waiting processes.
 
         Returns:
-            What is to be flagged: who else measures on them.
+            Flags: who else measures on them.
 
         Raises:
-            DeviceBusyError: somebody does, and it is to be refused.
+            DeviceBusyError: another process does, and ``busy`` is ``"refuse"``.
         """
         with self._guard:
             if not self._taken:
@@ -172,15 +171,15 @@ class Monitor:
             return list(self._occupied)
 
     def vacate(self) -> None:
-        """Say that a window has closed.
+        """Note that a window has closed.
 
-        The devices are given back a moment after the last one, by the recorder's thread: a program
-        that measures step after step would else spend milliseconds on locks at each.
+        The recorder's thread releases the devices a moment after the last window closes: a program
+        that measures step after step would otherwise spend milliseconds on locks each time.
         """
         with self._guard:
             self._windows -= 1
             self._free_since_s = time.monotonic()
-            # Shared devices are looked at anew, and a thread that seldom wakes gives nothing back.
+            # Shared devices are checked again, and a thread that rarely wakes releases nothing.
             if not self._windows and (self._occupied or self.recorder.interval_s > KEPT_S):
                 self._release()
 
@@ -191,11 +190,11 @@ class Monitor:
 
     @property
     def devices(self) -> frozenset[str]:
-        """On which it measures, as far as that counts."""
+        """The devices on which it measures, as far as they count."""
         return frozenset(devices(self.recorder, self.domains))
 
     def hidden_from(self, environments: Sequence[Mapping[str, str]]) -> Hidden:
-        """What no program with one of these environments can use; it does not count.
+        """Domains that no program with one of these environments can use; they do not count.
 
         Args:
             environments: of the programs that are measured.
@@ -221,13 +220,13 @@ class Monitor:
         flags: Sequence[str] = (),
         hidden: Hidden | None = None,
     ) -> Measurement:
-        """A measurement of this monitor's recorder with what it lacks: domains, flags, CO2e.
+        """A measurement of this monitor's recorder completed with domains, flags and CO2e.
 
         Args:
-            measurement: of `window`, so far or whole.
-            window: whose power trace spreads the energy over time.
-            flags: more remarks on its quality.
-            hidden: what does not count, where domains are not named.
+            measurement: of `window`, partial or complete.
+            window: its power trace gives the course of energy over time.
+            flags: additional remarks on its quality.
+            hidden: what does not count unless domains are named.
         """
         hidden = hidden or Hidden()
         said = [*flags, *self._presence.flags(window.started_s), hidden.note]
@@ -297,7 +296,7 @@ class Monitor:
 
 
 def check_measured(recorder: Recorder) -> None:
-    """Refuse a machine on which nothing can be measured.
+    """Raise if nothing can be measured on this machine.
 
     Raises:
         MeterError: no channel is measured.

@@ -1,22 +1,22 @@
-"""NVIDIA GPUs by NVML: the driver's energy counter, and its power beside it as a check.
+"""NVIDIA GPUs by NVML: the driver's energy counter, with its power as a check.
 
 Volta and later count millijoules since the driver was loaded; the counter moves about every 100 ms.
-Older ones (Pascal) have power only. Power is the instantaneous field where the driver has it,
-because the ordinary one is a mean over a whole second on recent cards and has changed its meaning
-between drivers; which one was read is in the channel's remark and in `describe`, and what each one
-averages in `joulelab.energy.meters.nvml_gpu`.
+Older GPUs (Pascal) have power only. The instantaneous power field is used if the driver has it,
+because the ordinary field is a mean over a whole second on recent cards and has changed its meaning
+between drivers. The channel's remark and `describe` give the field;
+`joulelab.energy.meters.nvml_gpu` explains what each field averages.
 
 ::
 
     [meter.nvml]
     calibration = { "GPU-5e1f..." = 1.06 }    # wattmeter / NVML, by UUID; or a number for all
-    power_field = "average"                   # "instant" where not given
-    gpus = [0, 2]                             # all where not given; also nvml?gpus=0,2
+    power_field = "average"                   # default "instant"
+    gpus = [0, 2]                             # default: all; also nvml?gpus=0,2
 
 GPU n is domain ``gpu:n`` with NVML's n, which no CUDA_VISIBLE_DEVICES renumbers; `gpu_index` finds
-it for a device of another library. Those that the variable hides from what is measured are read,
-and do not count unless they are named. A GPU that is split by MIG is refused: its sensors are those
-of the whole card, and no part of that can be told to be the part that trains.
+it for a device of another library. GPUs that the variable hides from the measured program are read,
+but do not count unless named. A GPU that is split by MIG is refused: its sensors cover the whole
+card, and the share of one instance is unknown.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class NvmlMeter(OpenMeter):
 
     Args:
         indices: NVML's numbers of the GPUs; all where ``None``.
-        calibration: by UUID, with or without the prefix ``GPU-``, what to multiply energy and power
-            of a card by: wattmeter / NVML; one number for all. Cards not in it are not calibrated.
+        calibration: factor wattmeter / NVML for energy and power by UUID, with or without the
+            prefix ``GPU-``, or one number for all. Other cards are not calibrated.
         power_field: ``"instant"`` or ``"average"``, for cards whose driver has that field.
-        all_count: whether these GPUs count although CUDA_VISIBLE_DEVICES hides them: the user has
-            named them.
+        all_count: whether these GPUs count even if CUDA_VISIBLE_DEVICES hides them, because the
+            user named them.
 
     Raises:
-        SettingsError: a factor is not positive, or there is no such field.
+        SettingsError: a factor is not positive, or the field is unknown.
         MeterError: NVML or one of the GPUs cannot be read.
     """
 
@@ -112,11 +112,11 @@ class NvmlMeter(OpenMeter):
                 raise MeterError(f"NVML cannot be read: {error}", _remedy(error)) from error
             raise
         super().__init__([channel for gpu in self._gpus for channel in gpu.channels])
-        # Half of what the quickest sensor takes, so that none of its values is passed over.
+        # Half the update interval of the fastest sensor, so that no value is missed.
         self.interval_s = min(gpu.update_s for gpu in self._gpus) / 2
 
     def read(self) -> Sequence[Sample]:
-        """Read every GPU once: all counters first, because edges of windows are theirs."""
+        """Read every GPU once: counters first, because they define the edges of windows."""
         energies = [gpu.energy() for gpu in self._gpus]
         powers = [gpu.power() for gpu in self._gpus]
         samples: list[Sample] = []
@@ -128,7 +128,7 @@ class NvmlMeter(OpenMeter):
         return samples
 
     def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
-        """The GPUs that CUDA_VISIBLE_DEVICES hides, unless the user has named those to read."""
+        """The GPUs that CUDA_VISIBLE_DEVICES hides, unless the user named GPUs."""
         said = environment.get(VISIBLE)
         if said is None or self._all_count or self.unreadable:
             return Hidden()
@@ -156,21 +156,21 @@ class NvmlMeter(OpenMeter):
         return about
 
     def release(self) -> None:
-        """Let go of NVML."""
-        # NVML that has broken down meanwhile has nothing left to release.
+        """Shut NVML down."""
+        # If NVML has failed meanwhile, there is nothing to release.
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
 
 @dataclass
 class NvmlDetector(Detector):
-    """Finds the NVIDIA GPUs that can be read.
+    """Detects the NVIDIA GPUs that can be read.
 
     Args:
         calibration: as for `NvmlMeter`.
         power_field: as for `NvmlMeter`.
         gpus: NVML's numbers of the GPUs to read, as a list or as in ``"0,2"``; all where ``None``.
-        pci_devices: where Linux lists the cards of the machine.
+        pci_devices: folder in which Linux lists PCI devices.
 
     Raises:
         SettingsError: one of them cannot be right.
@@ -187,13 +187,13 @@ class NvmlDetector(Detector):
         self._indices = gpu_numbers(self.gpus)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """One meter for all readable GPUs; nothing at all where there is neither GPU nor driver.
+        """One meter for all readable GPUs; empty without GPU and driver.
 
         Raises:
             MeterError: the settings name a GPU that does not exist.
         """
         try:
-            # Open until the meter is: a driver that nobody holds may forget what it has counted.
+            # Keep NVML open until the meter is: an unused driver may reset its counters.
             with _session():
                 return self._detect(_existing(self._indices))
         except pynvml.NVMLError as error:
@@ -221,7 +221,7 @@ def gpu_index(uuid: str) -> int | None:
         uuid: with or without the prefix ``GPU-``, as other libraries give it.
 
     Returns:
-        ``None`` where no GPU has it, or NVML does not work.
+        ``None`` if no GPU has it, or NVML does not work.
     """
     with suppress(pynvml.NVMLError), _session():
         for index in range(pynvml.nvmlDeviceGetCount()):
@@ -233,7 +233,7 @@ def gpu_index(uuid: str) -> int | None:
 
 
 def _existing(indices: Sequence[int] | None) -> Sequence[int]:
-    """Those indices, or all that there are."""
+    """The given indices, or all."""
     count: int = pynvml.nvmlDeviceGetCount()
     for index in indices or ():
         if not 0 <= index < count:
@@ -299,8 +299,8 @@ def factors_by_uuid(calibration: object) -> dict[str, float]:
         One number by `settings.EVERY`.
 
     Raises:
-        SettingsError: it is neither, a factor is not a positive number, or a card is named by its
-            number, which may be another card's tomorrow.
+        SettingsError: it is neither, a factor is not a positive number, or a card is given by
+            index, which may change.
     """
     if calibration is None:
         return {}
@@ -319,7 +319,7 @@ def known_power_field(name: object) -> str:
     """A key of `POWER_FIELDS`.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: it is not one.
     """
     if not isinstance(name, str) or name not in POWER_FIELDS:
         raise SettingsError(
@@ -335,7 +335,7 @@ def gpu_numbers(gpus: object) -> tuple[int, ...] | None:
         gpus: ``None``, a number, numbers, or a text such as ``"0,2"``.
 
     Raises:
-        SettingsError: it is something else, or names no GPU.
+        SettingsError: it is something else, or does not name a GPU.
     """
     if gpus is None:
         return None

@@ -35,11 +35,11 @@ PASSWORD_HINT = (
 
 
 class ShellyPlug(Plug):
-    """Asks a Shelly plug.
+    """Client for a Shelly plug.
 
     Args:
         settings: where and how it is asked.
-        switch: number of the socket, where it has several.
+        switch: number of the socket, if it has several.
     """
 
     kind: ClassVar[str] = "shelly"
@@ -56,7 +56,7 @@ class ShellyPlug(Plug):
         self._digest = Digest("admin", settings.password)
 
     def ask(self) -> PlugAnswer:
-        """What the socket measures now."""
+        """The current readings of the socket."""
         asked_s, deadline_s = time.monotonic(), self.http.deadline_s()
         for component in self._components:
             path = f"/rpc/{component}.GetStatus?id={self._switch}"
@@ -96,10 +96,10 @@ class ShellyPlug(Plug):
         )
 
     def _get(self, path: str, deadline_s: float) -> Answer:
-        """An answer to a question that may need the password."""
+        """The answer to a request that may need the password."""
         answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
-            # The first question, or a nonce that is stale by now.
+            # The first request, or a stale nonce.
             if not self.settings.password:
                 raise MeterError(f"{self.http.address}: it asks for a password", PASSWORD_HINT)
             if not self._digest.accept(answer.challenges):
@@ -112,7 +112,7 @@ class ShellyPlug(Plug):
             self._digest.forget()
             raise MeterError(f"{self.http.address}: wrong password", PASSWORD_HINT)
         if answer.status == TOO_MANY:
-            self._digest.forget()  # to repeat what it has refused would keep it refusing
+            self._digest.forget()  # repeating a refused request would extend the refusal
             raise MeterError(
                 f"{self.http.address}: it refuses requests for now: too many requests, or too many "
                 "wrong passwords",
@@ -147,13 +147,13 @@ class ShellyPlug(Plug):
 
 @dataclass
 class ShellyDetector(PlugDetector):
-    """Finds a Shelly plug.
+    """Detects a Shelly plug.
 
     Args:
-        switch: number of the socket, where the plug has several.
+        switch: number of the socket, if the plug has several.
 
     Raises:
-        SettingsError: a setting cannot be right.
+        SettingsError: a setting is not valid.
     """
 
     kind: ClassVar[str] = "shelly"
