@@ -213,7 +213,7 @@ def test_a_limit_that_cannot_be_held_names_the_quickest_policy(joulelab, table):
     assert code == data["exit_code"] == 4
     (found,) = data["plans"]
     assert (found["best"], found["saving"], found["replicas_needed"]) == (None, None, None)
-    assert "no policy keeps p99 within 4.00 ms; the quickest is " in found["in_words"]
+    assert "no policy meets p99 within 4.00 ms; the quickest is " in found["in_words"]
     assert "no number of replicas meets p99 within 4.00 ms" in found["in_words"]
 
 
@@ -308,7 +308,7 @@ def test_without_energy_policies_are_compared_by_time(joulelab, tmp_path):
         (["resnet18", "--rate", "50", "--table", "nowhere.json"], "nowhere.json cannot be read"),
         (["resnet18", "--rate", "50", "--domain", "gpu:77"], "gpu:77 cannot be read here"),
         (["no_such_nets:tiny", "--rate", "50"], "there is no module no_such_nets"),
-        (["own_nets:", "--rate", "50"], "names no function"),
+        (["own_nets:", "--rate", "50"], "does not name a function"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_before_anything_is_measured(

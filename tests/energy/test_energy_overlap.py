@@ -44,7 +44,7 @@ def window(label, **options):
 
 def told(measuring):
     """The remarks on windows that share their energy with others."""
-    return [flag for flag in measuring.result.flags if "add up" in flag]
+    return [flag for flag in measuring.result.flags if "add them up" in flag or "add up" in flag]
 
 
 def beside(*labels):

@@ -65,7 +65,7 @@ def mistake(**changes):
         ({"places": ["Frnace"]}, "France"),
         ({"places": [0.139]}, "0.139 kg/kWh"),
         ({"pue": 0.9}, "at least 1"),
-        ({"network_options": {"resnet18": {}}}, "not among networks"),
+        ({"network_options": {"resnet18": {}}}, "not in networks"),
         ({"fixed": {"beta1": 1.5}}, "beta1"),
         ({"rounds": 3}, "unknown key"),
     ],

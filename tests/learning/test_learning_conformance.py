@@ -77,7 +77,7 @@ def test_a_correct_data_set_passes():
         (replace(GOOD, test=replace(GOOD.test, labels=torch.tensor([1]))), "2 test images"),
         (replace(GOOD, test=replace(GOOD.test, images=GOOD.test.images[..., :2])), "test images"),
         (replace(GOOD, classes=3), r"no training image has the labels \[2\]"),
-        (replace(GOOD, name="other"), "calls itself 'other'"),
+        (replace(GOOD, name="other"), "its name is 'other'"),
     ],
 )
 def test_a_broken_data_set_is_found(images, complaint):

@@ -130,7 +130,7 @@ def test_a_damaged_image_is_named(birds):
     path.write_bytes(path.read_bytes()[:-60])
     message, hint = _two_lines(birds)
     assert f"{path} cannot be decoded" in message
-    assert "leave the image out" in hint
+    assert "remove the image" in hint
 
 
 def test_an_empty_file_is_named_even_if_it_is_the_first(birds):

@@ -120,7 +120,7 @@ def test_a_part_of_which_a_file_is_missing_is_refused(folder):
     missing.unlink()
     message, hint = _two_lines(folder)
     assert message == f"{missing} is missing; 1 of 2 files are there"
-    assert "fetch" in hint
+    assert "download" in hint
     (folder / TRAIN).rename(folder / "birds/train-00000-of-00002-3c4f1d2e3fbc2a7a.parquet")
     assert _two_lines(folder)[0] == message
 
@@ -167,7 +167,7 @@ def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
         ),
         (("wren", "owl"), 2, "row 1, has the label 2, and there are 2 classes"),
         (("wren", "owl"), -1, "row 1, has the label -1"),
-        (("owl", "owl", "wren"), 1, "names other classes than {first}, and one of them a class"),
+        (("owl", "owl", "wren"), 1, "names other classes than {first}, and one file names a class"),
     ],
 )
 def test_classes_that_cannot_be_brought_into_one_order_are_refused(folder, names, label, words):

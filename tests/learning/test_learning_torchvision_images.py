@@ -150,7 +150,7 @@ def test_a_label_out_of_range_is_noticed(folder, small):
     path = folder / "FashionMNIST" / "raw" / TEST_LABELS
     path.write_bytes(_idx(small[TEST_LABELS] + 1))
     message, _ = _two_lines(folder)
-    assert message == f"{path} has a label 10, and there are 10 classes"
+    assert message == f"{path} has a label 10, but there are 10 classes"
 
 
 def test_one_missing_file_is_named_and_the_others_are_left_alone(folder):
@@ -273,7 +273,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_error(tmp_path, monkeypatch
     monkeypatch.delenv("JOULELAB_DATA", raising=False)
     message, hint = _two_lines(None, "fashion-mnist")
     assert "cannot be downloaded there" in message
-    assert "can be written" in hint
+    assert "a writable one" in hint
 
 
 def test_incomplete_files_of_cifar_are_not_downloaded_over(unplugged, tmp_path):

@@ -127,13 +127,13 @@ def test_columns_with_many_numbers_or_a_name_for_every_row_are_left_alone_and_na
     found = read_runs(table(rows), "architecture")
     assert found.factors == ("width",)
     assert found.remarks == (
-        "Not taken for factors: seed (24 different values) and id (24 different values); "
-        "--factor says otherwise.",
+        "Not treated as factors: seed (24 different values) and id (24 different values); "
+        "--factor overrides this.",
     )
     assert read_runs(table(rows), "architecture", ["id"]).factors == ("id",)
     few = read_runs(table(rows[:20]), "architecture")
     assert few.factors == ("width", "id"), "20 different words may be levels"
-    assert few.remarks == ("Taken for results: seed; --factor says otherwise.",)
+    assert few.remarks == ("Treated as results: seed; --factor overrides this.",)
 
 
 def test_a_factor_with_one_level_is_said_to_be_without_effect(table):
@@ -374,7 +374,7 @@ def test_a_run_table_of_experiment_runner_has_factors_and_results_and_unfinished
     assert found.remarks == (
         "1 unfinished run left out (__done is not DONE).",
         "CPU Energy is assumed to be in joules; --unit overrides this.",
-        "Taken for results: inference_time and memory_usage; --factor says otherwise.",
+        "Treated as results: inference_time and memory_usage; --factor overrides this.",
     )
     with pytest.raises(UsageError, match=r"no row of .* is DONE"):
         read_runs(table(RUN_TABLE.replace("DONE", "TODO")), "architecture", energy="CPU Energy")
@@ -435,7 +435,7 @@ def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
         ("energy_mwh", None, "its unit may be mWh or MWh"),
         ("energy (BTU)", None, "'BTU' is not a unit of energy"),
         ("energy_wh,gpu_energy_wh", None, "several columns with an energy"),
-        ("energy_j,Energy-J", None, "have one name"),
+        ("energy_j,Energy-J", None, "have the same name"),
         ("energy_kwh", "kJ", "--unit kJ, and the column 'energy_kwh' says kWh"),
     ],
 )

@@ -196,9 +196,9 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, column):
     ("column", "cell", "what"),
     [
         ("energy_consumed", "much", "'much' is not a number"),
-        ("energy_consumed", "", "no values given"),
-        ("timestamp", "yesterday or so", "neither seconds nor a moment"),
-        ("run_id", "", "no values given"),
+        ("energy_consumed", "", "the value is missing"),
+        ("timestamp", "yesterday or so", "neither seconds nor a date and time"),
+        ("run_id", "", "the value is missing"),
     ],
 )
 def test_a_wrong_cell_is_named_with_its_line(tmp_path, column, cell, what):
@@ -250,7 +250,7 @@ def test_mean_energies_are_of_trainings_also_the_first_after_another_architectur
     for place, architecture in enumerate(ARCHITECTURES):
         of = known["cifar10", "taipei"][3 * place : 3 * place + 3]
         assert found[f"taipei.{architecture}"].value == pytest.approx(np.mean(of))
-    assert "holds all of VGG19 too" in found["taipei.ResNet50"].note
+    assert "includes all of VGG19" in found["taipei.ResNet50"].note
     assert set(found) == {f"{r}.{a}" for r in ("oregon", "taipei") for a in ARCHITECTURES}
 
 
@@ -276,7 +276,7 @@ def test_a_run_id_that_architectures_share_is_reported(study):
 def test_rows_whose_places_do_not_tell_the_architecture_are_refused(tmp_path):
     path = tmp_path / "kaggle-cifar10-oregon.csv"
     write(path, cumulative_rows(energies(0)[:8], trackers=[3, 5]))
-    with pytest.raises(DatasetError, match="8 rows, which are not 3 architectures"):
+    with pytest.raises(DatasetError, match="8 rows, not 3 architectures"):
         replicate(tmp_path)
 
     write(path, cumulative_rows(energies(0), trackers=[2, 7]))
@@ -376,7 +376,7 @@ def test_names_of_files_may_be_written_in_several_ways(tmp_path):
 
 
 def test_a_folder_without_the_files_or_with_one_twice_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no file of the study"):
+    with pytest.raises(UsageError, match="no data of this study"):
         found_files(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
         found_files(tmp_path / "nowhere")

@@ -195,7 +195,7 @@ def test_a_generator_that_is_late_sends_no_burst_and_says_so(monkeypatch):
         assert len(server.requests) == 100 - held_back
     assert 0 < held_back < 100
     said = LoadSummary.of(exchanges, 100).generator_in_words
-    assert said.startswith("the generator did not keep its rate")
+    assert said.startswith("the load generator did not keep its rate")
     assert f"{held_back} requests held back as too late" in said
 
 
@@ -419,7 +419,7 @@ def test_times_that_are_none_are_refused(due_s):
         target = Target.parse(server.url)
         with (
             HttpLoad(target, target.addresses(), Content().prepared(target)) as load,
-            pytest.raises(UsageError, match="decrease, or are not as many"),
+            pytest.raises(UsageError, match="decrease or differ in number"),
         ):
             load.send(np.array(due_s), np.zeros(3, np.int64))
         assert not server.requests

@@ -86,7 +86,7 @@ def test_where_nothing_holds_the_limit_the_quickest_is_named():
     assert made.saving is None
     assert made.quickest.response_s == min(one.response_s for one in made.outcomes)
     assert made.in_words().startswith(
-        f"at 100/s no policy keeps p99 within 5.10 ms; the quickest is {made.quickest.policy}: "
+        f"at 100/s no policy meets p99 within 5.10 ms; the quickest is {made.quickest.policy}: "
     )
 
 
@@ -95,7 +95,7 @@ def test_saturation_of_everything_and_of_the_baseline_are_said():
     assert everything.best is None
     assert everything.quickest is None
     assert everything.in_words() == (
-        "at 5,000/s every policy is saturated: requests arrive faster than they can be served"
+        "at 5,000/s every policy is saturated: requests arrive faster than served"
     )
     made = planned("poisson(600)")
     assert made.baseline.saturated
@@ -122,7 +122,7 @@ def test_without_energies_the_plan_is_by_time_and_says_so():
     assert made.baseline.mean_per_request("time") == pytest.approx(0.005)
     assert made.saving > 0
     assert " J" not in made.in_words()
-    assert "ms of a server a request" in made.in_words()
+    assert "ms of server time a request" in made.in_words()
 
 
 def test_the_account_can_be_chosen():
@@ -236,7 +236,7 @@ def test_a_trace_is_one_window_taken_whole(tmp_path):
     made = plan(COSTS, trace, LIMIT, candidates=["greedy(4)"], trials=Trials(windows=2))
     assert made.rate_per_s == pytest.approx(700 / 6.99)
     assert made.remarks == ("all windows have the same arrivals: their spread is meaningless",)
-    with pytest.raises(UsageError, match="701 arrivals were asked for"):
+    with pytest.raises(UsageError, match="701 arrivals were requested"):
         plan(COSTS, trace, LIMIT, trials=Trials(requests=701))
 
 

@@ -208,7 +208,7 @@ def test_a_policy_without_patience_does_not_stop_the_clock():
     ("times_s", "options", "message"),
     [
         ([], {}, "at least one arrival"),
-        ([0.0, 0.0], {}, "not all be at 0"),
+        ([0.0, 0.0], {}, "not all be 0"),
         ([0.2, 0.1], {}, "never decrease"),
         ([math.nan], {}, "finite"),
         ([0.1], {"replicas": 0}, "0 replicas"),

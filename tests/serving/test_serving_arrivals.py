@@ -229,8 +229,8 @@ def test_a_trace_has_only_so_many_arrivals(tmp_path):
         ("a,b\n1,2\n", "2 columns, none called t_s"),
         ("t_s\n", "a header but no rows"),
         ("", "is empty"),
-        ("0\n0\n", "has 2 arrivals at one moment"),
-        ("5\n", "has 1 arrival at one moment"),
+        ("0\n0\n", "has 2 arrivals at a single time"),
+        ("5\n", "has 1 arrival at a single time"),
     ],
 )
 def test_a_bad_trace_is_refused_with_file_and_line(tmp_path, content, message):

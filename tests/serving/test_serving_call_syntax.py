@@ -31,11 +31,11 @@ def test_a_call_is_taken_apart(text, call):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no policy can be read from ''"),
-        ("fixed(3", "no policy can be read from"),
-        ("3", "no policy can be read from"),
+        ("", "not a valid policy: ''"),
+        ("fixed(3", "not a valid policy:"),
+        ("3", "not a valid policy:"),
         ("fixed(3,)", "an argument is empty"),
-        ("fixed(wait_ms=3, 2)", "comes after an argument that has one"),
+        ("fixed(wait_ms=3, 2)", "is a positional argument after"),
         ("fixed(n=3, n=4)", "n is given twice"),
         ("trace('a.csv)", "a quote is not closed"),
         ("fixed(n=)", "is not a value"),

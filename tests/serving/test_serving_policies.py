@@ -33,15 +33,15 @@ def test_the_text_of_a_policy_has_one_form(short, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fixed(0)", "fixed(0): n must be give a whole number of at least 1"),
-        ("fixed(-3)", "fixed(-3): n must be give a whole number of at least 1"),
+        ("fixed(0)", "fixed(0): n must be a whole number of at least 1"),
+        ("fixed(-3)", "fixed(-3): n must be a whole number of at least 1"),
         ("fixed(2.5)", "fixed(2.5): n must be a whole number, not 2.5"),
         ("fixed", "fixed: missing a required argument: 'n'"),
         ("fixed(8, 0)", "fixed(8, wait_ms=0): wait_ms must be a number above 0"),
         ("fixed(8, -1)", "fixed(8, wait_ms=-1): wait_ms must be a number above 0"),
         ("fixed(8, wait=5)", "fixed(8, wait=5): has no parameter 'wait'"),
         ("fixed(8, 50ms)", "fixed(8, 50ms): wait_ms must be a number, not '50ms'"),
-        ("greedy(0)", "greedy(0): most must be give a whole number of at least 1"),
+        ("greedy(0)", "greedy(0): most must be a whole number of at least 1"),
         ("greedy(8, 9)", "greedy(8, 9): too many positional arguments"),
     ],
 )

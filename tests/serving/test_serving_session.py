@@ -161,7 +161,7 @@ def test_a_request_that_cannot_be_carried_out_leaves_the_processes_alone(session
     session.load(serving_task())
     pids = session.pids
     for wrong, words in (
-        ({"policy": "fixed(65)"}, "waits for 65 requests, and the queue has 64 places"),
+        ({"policy": "fixed(65)"}, "waits for 65 requests, but the queue has 64 places"),
         ({"policy": "fxied(2)"}, "fxied"),
         ({"requests": 0}, "requests = 0"),
         ({"capacity": 2**40}, "free"),

@@ -214,7 +214,7 @@ def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
     remarks = list(table.remarks)
     again = table.frame.duplicated().to_numpy()
     if again.any():
-        remarks.append(f"{formats.count(int(again.sum()), 'row')} that occur twice left out")
+        remarks.append(f"{formats.count(int(again.sum()), 'duplicate row')} left out")
         table = table.rows(~again)
     stamps = table.texts(columns["timestamp"])
     moments = read_moments(table, columns["timestamp"], UTC)

@@ -135,7 +135,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
     moments = read_moments(table, time, zone, assumed=UTC)
     if moments.changes:
         raise UsageError(
-            f"{path}, column {time}: {moments.remarks[-1].removesuffix(': taken as such')}: "
+            f"{path}, column {time}: {moments.remarks[-1].removesuffix(': accepted')}: "
             "they are not UTC",
             f"name the time zone: {_zoned(path)}",
         )

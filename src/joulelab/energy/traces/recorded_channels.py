@@ -142,7 +142,7 @@ def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Forei
     channel_samples = without_overlaps(table, taken, reading.flags)
     source = channel_samples[0].channel.source
     meters = {source: reading.described} if reading.described else {}
-    remarks = [f"{one}; --timezone names another" if "taken as" in one else one
+    remarks = [f"{one}; --timezone names another" if "read as" in one else one
                for one in moments.remarks]  # fmt: skip
     return Foreign(
         replace(about, started_at=moments.epoch_s, meters=meters),
