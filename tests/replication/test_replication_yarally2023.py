@@ -359,7 +359,7 @@ def test_a_row_a_repetition_is_averaged(tmp_path, both):
         if key[0] == "Table III":
             assert found[key] == pytest.approx(single[key]), key
     assert found["Table I", "repetitions"] == 2
-    assert any("taken for its repetitions" in remark for remark in alone.remarks)
+    assert any("treated as its repetitions" in remark for remark in alone.remarks)
 
 
 @pytest.mark.parametrize("name", ["CIFAR-10", "Cifar_10", "cifar10"])
