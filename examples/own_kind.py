@@ -11,23 +11,19 @@ For a study file with ``plugins = ["own_kind.py"]`` and::
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from joulelab.report.chapter import Chapter
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table, no_energy
-from matplotlib.figure import Figure
 
-from joulelab.report.experiment import Experiment
-from joulelab.study.call_workload import Call, CallWorkload
-from joulelab.study.design import Factor, Level
-from joulelab.study.kind import ExperimentSpec, Kind, kinds
+from joulelab import kinds
+from joulelab.kinds import Call, CallWorkload, Experiment, ExperimentSpec, Factor, Kind, Level
+from joulelab.present import Axis, Column, Figure, Table, curves, figure, table, words
 
 
 class SortingSpec(ExperimentSpec):
     """Sorting: algorithms x numbers of values."""
 
+    noun: ClassVar[str] = "sorting"
     algorithms: list[Literal["quicksort", "heapsort", "stable"]]
     sizes: list[int]
 
@@ -39,7 +35,7 @@ class SortingSpec(ExperimentSpec):
 class SortingWorkload(CallWorkload):
     """Sorts the same random values again and again for a second."""
 
-    noun, seconds = "sorting", 1.0
+    seconds = 1.0
 
     def prepare(self, levels: Mapping[str, Level], seed: int) -> Call:
         """Draw the values; the call sorts copies of them."""
@@ -55,26 +51,22 @@ class SortingWorkload(CallWorkload):
         return sort
 
 
-def costs(one: Experiment) -> Table | Omitted:
-    """Energy of sorting a value, by configuration."""
-    key, title = "sorting-cost", "Energy of sorting a value, in nJ"
-    if (omitted := no_energy(one, key, title)) is not None:
-        return omitted
-    runs = one.runs.assign(nj=1e9 * one.runs[one.energy.column] / one.runs["values_sorted"])
-    raw = runs.groupby(["algorithm", "size"], as_index=False)["nj"].mean()
-    return Table(key, title, "Means.", raw, raw.round(1).astype(str), ("algorithm",))
+@table("sorting-cost", "Energy of sorting a value")
+def costs(one: Experiment) -> Table:
+    """Mean energy of sorting a value, by configuration."""
+    runs = one.runs.assign(nj=1e9 * one.runs[kinds.energy_column(one)] / one.runs["values_sorted"])
+    rows = runs.groupby(["algorithm", "size"], as_index=False)["nj"].mean()
+    columns = [words("algorithm"), Column("size"), Column("energy, nJ", "nj", "{:.2f}".format)]
+    return Table(rows, columns, "Means over the repetitions.")
 
 
-def curves(one: Experiment) -> Picture | Omitted:
+@figure("sorting-curves", "Energy of sorting a value")
+def curves_by_size(one: Experiment) -> Figure:
     """The same as curves over the number of values."""
-    if isinstance(table := costs(one), Omitted):
-        return table
-    axes = Figure(layout="constrained").subplots()
-    for algorithm, rows in table.raw.groupby("algorithm"):
-        axes.loglog(rows["size"], rows["nj"], "o-", label=algorithm)
-    axes.legend(*axes.get_legend_handles_labels(), title="nJ a value, by number of values")
-    return Picture("sorting-curves", table.title, table.note, "Curves by algorithm.", axes.figure)
+    lines = costs(one).frame.rename(columns={"algorithm": "line"})
+    size, energy = Axis("size", "values", scale="log"), Axis("nj", "nJ a value", scale="log")
+    return Figure(lambda width: curves(lines, size, energy, width=width), "", "By size.")
 
 
-REPORT = Chapter(lambda e: [costs(e)], lambda e: [costs(e), curves(e)], lambda _: [], ())
+REPORT = kinds.Report(contents=[costs, curves_by_size], lead=[curves_by_size, costs])
 kinds.register("sorting")(Kind(SortingSpec, SortingWorkload, REPORT))

@@ -1,6 +1,7 @@
 """The one direction of imports."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ ROOT_MODULES = {
     "files",
     "formats",
     "image_limit",
+    "lazy",
     "plain",
     "registry",
     "settings",
@@ -66,6 +68,25 @@ def test_a_room_imports_only_what_it_may(room):
         if other not in allowed
     }
     assert not wrong
+
+
+def imported_modules(path, modules):
+    """The modules of the package that a file imports anywhere in it, for types alone too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("joulelab"):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            yield from (name for name in names if name in modules)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    modules = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+        # The face of a package names what is public, and imports it when it is asked for.
+        if path.name != "__init__.py"
+    }
+    graph = {name: set(imported_modules(path, modules)) for name, path in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_energy_room_never_imports_torch():

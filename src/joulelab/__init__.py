@@ -12,7 +12,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from joulelab.lazy import importer
 
 if TYPE_CHECKING:
     from joulelab.energy.measuring import measure, measure_idle, measured
@@ -33,21 +35,16 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_LAZY = {
-    "Monitor": "joulelab.energy.monitor",
-    "Results": "joulelab.study.results",
-    "Study": "joulelab.study.study",
-    "TrainingForecast": "joulelab.forecast.training_forecast",
-    "measure": "joulelab.energy.measuring",
-    "measure_idle": "joulelab.energy.measuring",
-    "measured": "joulelab.energy.measuring",
-}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import public names on first use: torch and pandas are slow to import."""
-    if name in _LAZY:
-        import importlib
-
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'joulelab' has no attribute {name!r}")
+# torch and pandas are heavy.
+__getattr__ = importer(
+    __name__,
+    {
+        "Monitor": "joulelab.energy.monitor",
+        "Results": "joulelab.study.results",
+        "Study": "joulelab.study.study",
+        "TrainingForecast": "joulelab.forecast.training_forecast",
+        "measure": "joulelab.energy.measuring",
+        "measure_idle": "joulelab.energy.measuring",
+        "measured": "joulelab.energy.measuring",
+    },
+)

@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-
 from joulelab.report.page import report_data
+
 from joulelab.study.results import Results
 
 ENERGY_TABLES = (

@@ -4,11 +4,11 @@ import json
 import tomllib
 
 import pytest
+from joulelab.report.page import report_data
 from tiny_study import layers_only, tiny
 
 from joulelab.energy.meter import meters
 from joulelab.registry import load_plugin
-from joulelab.report.page import report_data
 from joulelab.study.results import Results
 
 METERS = '''

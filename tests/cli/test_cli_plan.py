@@ -15,10 +15,10 @@ from joulelab import formats
 from joulelab.cli.planning import print_plan, show_plan
 from joulelab.cli.results_folder import default_folder
 from joulelab.energy.reading import Status
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.study import Study
 from joulelab.study.study_file import load_spec
-from joulelab.study.workload import WorkloadSummary
 
 
 def shown(spec, seconds, train_images=None, **changes):

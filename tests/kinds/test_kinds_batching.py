@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from joulelab.report.page import write_report
 from PIL import Image
 from tiny_study import TINY, layers_only
 
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
-from joulelab.report.page import write_report
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study

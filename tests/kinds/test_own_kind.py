@@ -16,15 +16,15 @@ from tiny_study import TINY
 from joulelab.errors import SpecError, UsageError
 from joulelab.registry import load_plugin
 from joulelab.study.design import Factor
-from joulelab.study.kind import ExperimentSpec, Kind, kinds
 from joulelab.study.plan import make_plan
 from joulelab.study.results import Results
+from joulelab.study.spec import ExperimentSpec, Kind, kinds
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_kind.py"
 RUNS = 6
-SECOND = 'noun, seconds = "sorting", 1.0'
+SECOND = "seconds = 1.0"
 STUDY = """
 plugins = ["own_kind.py"]
 

@@ -15,15 +15,13 @@ from joulelab.learning.zoo import (
     classifier_names,
     classifier_source,
     find_weights,
-    forward_flops,
-    parameter_count,
     published_weights,
     representatives,
     weights_file,
     weights_used,
     zoo,
-    zoo_figures,
 )
+from joulelab.learning.zoo_figures import forward_flops, parameter_count, zoo_figures
 
 PAPER = ["alexnet", "densenet121", "shufflenet_v2_x0_5", "vit_b_16", "convnext_base"]
 SMALL = "shufflenet_v2_x0_5"

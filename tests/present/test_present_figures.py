@@ -15,14 +15,14 @@ from matplotlib.text import Text
 from joulelab import formats
 from joulelab.errors import UsageError
 from joulelab.present.axes import Axis, Reference, percent_tick, time_tick
-from joulelab.present.bars import histogram, share_bars, stacked_bars
-from joulelab.present.curves import curves
+from joulelab.present.bar_plots import histogram, share_bars, stacked_bars
+from joulelab.present.curve_plot import curves
 from joulelab.present.dimension import Tried, dimension_figure
-from joulelab.present.intervals import intervals
+from joulelab.present.interval_plot import intervals
 from joulelab.present.labels import spread
 from joulelab.present.panels import Panel, lettered
 from joulelab.present.ranks import critical_difference_figure, joined
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import GREY, SIZES, Look, drawn, looks
 from joulelab.tuning.effective_dimension import effective_dimension
 

@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.pictures import Picture
+from joulelab.report.tables import Omitted, Table
+from joulelab.report.text import print_table
 from rich.console import Console
 from scipy import stats
 from served_study import served
 
 from joulelab.analysis.batching import MEANS, SUMS, response_column
+from joulelab.kinds.batching import effects as batching_effects
+from joulelab.kinds.batching import pictures as batching_pictures
+from joulelab.kinds.batching import tables as batching
+from joulelab.kinds.batching.findings import batching_findings
+from joulelab.kinds.batching.runs import histogram, ordinal, rate
 from joulelab.present.style import drawn
-from joulelab.report.batching import effects as batching_effects
-from joulelab.report.batching import pictures as batching_pictures
-from joulelab.report.batching import tables as batching
-from joulelab.report.batching.findings import batching_findings
-from joulelab.report.batching.runs import histogram, ordinal, rate
 from joulelab.report.experiment import energy_basis, experiments
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import print_table
 from joulelab.serving.results import Served
 from joulelab.serving.summary import batch_histogram, summary
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from joulelab.report.tables import Omitted
 from reported_study import drawn
 from scipy import stats
 
 from joulelab.report import design_tables
 from joulelab.report.experiment import experiments
-from joulelab.report.tables import Omitted
 
 ALL = (
     design_tables.assumptions,

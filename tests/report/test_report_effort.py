@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from joulelab.report.pictures import Picture
+from joulelab.report.tables import Omitted
 from reported_study import drawn
 from scipy import stats
 
 from joulelab.report import effort
 from joulelab.report.experiment import experiments
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted
 
 
 @pytest.fixture(scope="module")

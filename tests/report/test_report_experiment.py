@@ -2,6 +2,8 @@
 
 import pandas as pd
 import pytest
+from joulelab.report.factor_effects import pairs
+from joulelab.report.tables import Table, variations
 from reported_study import drawn, readings_of
 
 from joulelab.report.experiment import (
@@ -12,8 +14,6 @@ from joulelab.report.experiment import (
     trained_by,
     training_remarks,
 )
-from joulelab.report.factor_effects import pairs
-from joulelab.report.tables import Table, variations
 
 
 def test_flagged_measurements_are_counted_and_one_is_shown():

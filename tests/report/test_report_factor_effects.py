@@ -5,11 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-
-from joulelab.report import factor_effects
 from joulelab.report.design_tables import dominances, factor_interactions
 from joulelab.report.effort import time_energy_picture
-from joulelab.report.experiment import experiment_of_table
 from joulelab.report.factor_effects import FIXED, effects, factor_levels, pairs
 from joulelab.report.findings import training_findings
 from joulelab.report.paper import latex
@@ -17,6 +14,9 @@ from joulelab.report.paper.tables import paper_tables
 from joulelab.report.pictures import energy_picture
 from joulelab.report.tables import Omitted
 from joulelab.report.training_chapter import training_tables
+
+from joulelab.report import factor_effects
+from joulelab.report.experiment import experiment_of_table
 
 LEVELS = [(relu, size) for relu in (False, True) for size in (1, 2, 3, 4, 5)]
 

@@ -1,14 +1,14 @@
 import matplotlib
 import numpy as np
 import pytest
+from joulelab.report.paper.numbered import paper_figures
+from joulelab.report.tables import Omitted
 
 from joulelab.analysis.assumptions import qq
 from joulelab.present.style import COLOURS, drawn, save
 from joulelab.report import pictures
 from joulelab.report.experiment import experiments
 from joulelab.report.ledger import study_energy
-from joulelab.report.paper.numbered import paper_figures
-from joulelab.report.tables import Omitted
 
 MAKERS = (
     pictures.convergence_picture,

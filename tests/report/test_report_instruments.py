@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.page import report_data, write_report
+from joulelab.report.tables import Omitted
 from many_instruments import CODECARBON, GPU_SHARE, changed, read_by_many
 
 from joulelab.errors import UnknownNameError, UsageError
@@ -14,8 +16,6 @@ from joulelab.report.instruments.picture import bland_altman_picture, instrument
 from joulelab.report.instruments.readings import read_runs
 from joulelab.report.instruments.section import instrument_tables
 from joulelab.report.instruments.tables import agreement_table, read_table
-from joulelab.report.page import report_data, write_report
-from joulelab.report.tables import Omitted
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -8,12 +8,12 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from reported_study import drawn
-
-from joulelab.report.experiment import experiments
 from joulelab.report.paper import latex
 from joulelab.report.paper.table import Cell, Column, PaperTable
 from joulelab.report.paper.tables import paper_tables
+from reported_study import drawn
+
+from joulelab.report.experiment import experiments
 
 USED = re.compile(r"\\JL[A-Za-z]+")
 

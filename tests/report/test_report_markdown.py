@@ -4,12 +4,12 @@ import re
 
 import pandas as pd
 import pytest
-from reported_study import drawn
-
-from joulelab.report.experiment import experiments
 from joulelab.report.paper import markdown
 from joulelab.report.paper.table import Cell, Column, PaperTable
 from joulelab.report.paper.tables import paper_tables
+from reported_study import drawn
+
+from joulelab.report.experiment import experiments
 
 
 def cells(line):

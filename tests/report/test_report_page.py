@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from joulelab.report.page import report_data, write_report
 from reported_study import drawn, ledger_of, readings_of
 
 from joulelab.errors import StoreWriteError
-from joulelab.report.page import report_data, write_report
 
 
 class Page(HTMLParser):

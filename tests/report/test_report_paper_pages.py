@@ -6,15 +6,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from reported_study import drawn
-
-from joulelab.report.experiment import experiments
 from joulelab.report.page import (
     report_data,
     write_joint_report,
     write_report,
     write_tables_report,
 )
+from reported_study import drawn
+
+from joulelab.report.experiment import experiments
 
 
 class Page(HTMLParser):

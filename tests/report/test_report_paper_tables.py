@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from reported_study import FakeResults, drawn, ledger_of, readings_of
-
-from joulelab import formats
-from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.trade_off import clusters
-from joulelab.report.experiment import experiments
 from joulelab.report.paper.numbered import paper_figures
 from joulelab.report.paper.table import Column, PaperTable, spans
 from joulelab.report.paper.tables import HYPERPARAMETERS, paper_tables
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted
 from joulelab.report.told_apart import told_apart
+from reported_study import FakeResults, drawn, ledger_of, readings_of
+
+from joulelab import formats
+from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.trade_off import clusters
+from joulelab.report.experiment import experiments
 
 NUMBERS = ["I", "II", "III", "IV", "V"]
 

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.place_picture import MOST_NAMED, co2e_picture, place_figure, place_finding
+from joulelab.report.tables import Omitted
 from matplotlib.text import Annotation
 
 from joulelab.energy.carbon.intensity import Intensity
 from joulelab.errors import UsageError
-from joulelab.report.place_picture import MOST_NAMED, co2e_picture, place_figure, place_finding
 from joulelab.report.places import Booked, Place, known_places
-from joulelab.report.tables import Omitted
 
 INTENSITIES = {"Poland": 662.0, "Sweden": 41.0, "Netherlands": 268.0}
 PLACES = tuple(Place(name, Intensity(g, name, "test")) for name, g in INTENSITIES.items())

@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.place_tables import co2e_table, effect_table
+from joulelab.report.tables import Omitted
 from tiny_study import layers_only, tiny
 
 from joulelab.energy.carbon.intensity import Intensity, IntensitySeries
 from joulelab.errors import UsageError
 from joulelab.report.experiment import EnergyBasis, Experiment, experiments
-from joulelab.report.place_tables import co2e_table, effect_table
 from joulelab.report.places import Place, book, known_places, named_places
-from joulelab.report.tables import Omitted
 from joulelab.study.results import Results
 
 NOON = 1714564800.0  # 2024-05-01T12:00Z

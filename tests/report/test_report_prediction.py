@@ -7,10 +7,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from reported_study import FakeResults
-from rich.console import Console
-
-from joulelab.energy.reading import Status
 from joulelab.report.page import report_data, write_report
 from joulelab.report.prediction_quality import prediction_quality
 from joulelab.report.prediction_tables import (
@@ -21,6 +17,10 @@ from joulelab.report.prediction_tables import (
 )
 from joulelab.report.tables import Omitted
 from joulelab.report.text import print_summary
+from reported_study import FakeResults
+from rich.console import Console
+
+from joulelab.energy.reading import Status
 from joulelab.study.prediction import Estimate, Prediction, record
 from joulelab.study.store import PlannedRun
 

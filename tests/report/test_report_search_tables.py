@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.search_pictures import rank_picture
+from joulelab.report.search_tables import alike, friedman_words, ranking, ranks, uncertainty
+from joulelab.report.tables import Omitted
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
 from joulelab.analysis.convergence import optimum_uncertainty, winners
 from joulelab.analysis.ranking import Ranking
 from joulelab.report.experiment import experiments
-from joulelab.report.search_pictures import rank_picture
-from joulelab.report.search_tables import alike, friedman_words, ranking, ranks, uncertainty
-from joulelab.report.tables import Omitted
 
 
 @pytest.fixture(scope="module")

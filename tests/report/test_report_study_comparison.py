@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.tables import Omitted, Table
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
 from joulelab.report.study_comparison import compare_studies
-from joulelab.report.tables import Omitted, Table
 
 
 def times(study, factor):

@@ -1,12 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from joulelab.report.tables import Omitted, Table
 
 from joulelab.analysis.kruskal import kruskal
 from joulelab.report import factor_effects, tables
 from joulelab.report.experiment import experiments
 from joulelab.report.ledger import domains_table, ledger_table, states_table, study_energy
-from joulelab.report.tables import Omitted, Table
 
 ALL = (
     tables.optima,

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from joulelab.report.tables import Omitted, Table
+from joulelab.report.text import LONG, print_summary, print_table
+from joulelab.report.training_chapter import training_tables
 from reported_study import ledger_of
 from rich.console import Console
 
 from joulelab import formats
 from joulelab.report.experiment import experiments
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import LONG, print_summary, print_table
-from joulelab.report.training_chapter import training_tables
 
 
 def printed(study, width=80):

@@ -5,24 +5,24 @@ import io
 
 import numpy as np
 import pytest
+from joulelab.kinds.timeline.pictures import timeline_front_picture, timeline_picture
+from joulelab.report.pictures import Picture
+from joulelab.report.tables import Omitted, Table
+from joulelab.report.text import print_table
 from rich.console import Console
 from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
 
 from joulelab.errors import UsageError
-from joulelab.present.style import drawn
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import print_table
-from joulelab.report.timeline.findings import timeline_findings
-from joulelab.report.timeline.pictures import timeline_front_picture, timeline_picture
-from joulelab.report.timeline.points import network_points
-from joulelab.report.timeline.tables import (
+from joulelab.kinds.timeline.findings import timeline_findings
+from joulelab.kinds.timeline.points import network_points
+from joulelab.kinds.timeline.tables import (
     correlation_table,
     distance_table,
     network_table,
     timeline_tables,
     trend_table,
 )
+from joulelab.present.style import drawn
 
 OFF = "shufflenet_v2_x0_5"
 

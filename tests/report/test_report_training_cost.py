@@ -4,27 +4,27 @@ import io
 
 import numpy as np
 import pytest
-from reported_study import FakeResults, ledger_of, readings_of, whole
-from rich.console import Console
-from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
-
+from joulelab.kinds.training_cost.base_table import base_effect, base_table
+from joulelab.kinds.training_cost.chapter import cost_contents, cost_tables
+from joulelab.kinds.training_cost.cost_tables import (
+    cost_table,
+    efficiency_table,
+    size_table,
+)
+from joulelab.kinds.training_cost.dataset_table import dataset_correlation, dataset_table
+from joulelab.kinds.training_cost.pictures import accuracy_picture, cost_picture
+from joulelab.kinds.training_cost.proxy_table import proxy_table
 from joulelab.report.chapter import chapter, trainings
 from joulelab.report.page import write_report
 from joulelab.report.pictures import Picture
 from joulelab.report.tables import Omitted, Table
 from joulelab.report.text import print_tables
-from joulelab.report.training_cost.base_table import base_effect, base_table
-from joulelab.report.training_cost.chapter import cost_contents, cost_tables
-from joulelab.report.training_cost.configurations import configurations, per_kwh, short_datasets
-from joulelab.report.training_cost.cost_tables import (
-    cost_table,
-    efficiency_table,
-    size_table,
-)
-from joulelab.report.training_cost.dataset_table import dataset_correlation, dataset_table
-from joulelab.report.training_cost.findings import cost_findings
-from joulelab.report.training_cost.pictures import accuracy_picture, cost_picture
-from joulelab.report.training_cost.proxy_table import proxy_table
+from reported_study import FakeResults, ledger_of, readings_of, whole
+from rich.console import Console
+from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
+
+from joulelab.kinds.training_cost.configurations import configurations, per_kwh, short_datasets
+from joulelab.kinds.training_cost.findings import cost_findings
 
 PLACES = ["100", "970", "300"]
 

@@ -17,7 +17,7 @@ from joulelab.present import Facts, Section, View
 from joulelab.registry import Part, Registry, load_plugin
 from joulelab.serving.arrivals import arrivals
 from joulelab.serving.policies import policies
-from joulelab.study.kind import kinds
+from joulelab.study.spec import kinds
 from joulelab.study.study_file import shipped_studies
 from joulelab.tuning.strategy import strategies
 

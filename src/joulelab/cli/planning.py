@@ -12,13 +12,12 @@ from joulelab.cli import planning_history
 from joulelab.cli.output import say
 from joulelab.energy.reading import Status
 from joulelab.present import Column, Part, Remark, Table, View, words
-from joulelab.study.listener import Listener
+from joulelab.study.listener import Listener, WorkloadSummary
 from joulelab.study.plan import DONE, Plan
 from joulelab.study.prediction import Cost, Prediction
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
-from joulelab.study.workload import WorkloadSummary
 
 LONG_S = 24 * 3600.0
 MINIATURE_S = 1800.0

@@ -14,8 +14,8 @@ from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
 from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.present import Column, Table, View, words
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.study import Study
-from joulelab.study.workload import WorkloadSummary
 
 
 def untimed(study: Study, folders: Sequence[Path] | None, device: str) -> View:

@@ -19,13 +19,12 @@ from joulelab.energy.reading import Status, Total
 from joulelab.present import View
 from joulelab.present.terminal import print_view
 from joulelab.study.executor import Heartbeat
-from joulelab.study.listener import Listener
+from joulelab.study.listener import Listener, WorkloadSummary
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
-from joulelab.study.workload import WorkloadSummary
 
 SOME_RUNS_FAILED = 3
 QUIET_LINE_S = 10.0

@@ -1,1 +1,56 @@
-"""The shipped kinds of experiment: a module each, and what trainings, and inference, share."""
+"""Kinds of experiment: what each varies, how it is carried out, and what its report shows.
+
+A kind is one entry in a registry, from here or from anywhere: `Kind(spec, workload, report)`. What
+its author needs is named here and in `joulelab.present`; ``examples/own_kind.py`` is one in a file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from joulelab.lazy import importer
+
+if TYPE_CHECKING:
+    from joulelab.report.experiment import Experiment, energy_column
+    from joulelab.report.report import Report, sentences
+    from joulelab.study.call_workload import Call, CallWorkload
+    from joulelab.study.design import Configuration, Factor, Level
+    from joulelab.study.spec import ExperimentSpec, Kind, kinds, register
+    from joulelab.study.workload import Workload
+
+__all__ = [
+    "Call",
+    "CallWorkload",
+    "Configuration",
+    "Experiment",
+    "ExperimentSpec",
+    "Factor",
+    "Kind",
+    "Level",
+    "Report",
+    "Workload",
+    "energy_column",
+    "kinds",
+    "register",
+    "sentences",
+]
+
+__getattr__ = importer(
+    __name__,
+    {
+        "Call": "joulelab.study.call_workload",
+        "CallWorkload": "joulelab.study.call_workload",
+        "Configuration": "joulelab.study.design",
+        "Experiment": "joulelab.report.experiment",
+        "ExperimentSpec": "joulelab.study.spec",
+        "Factor": "joulelab.study.design",
+        "Kind": "joulelab.study.spec",
+        "Level": "joulelab.study.design",
+        "Report": "joulelab.report.report",
+        "Workload": "joulelab.study.workload",
+        "energy_column": "joulelab.report.experiment",
+        "kinds": "joulelab.study.spec",
+        "register": "joulelab.study.spec",
+        "sentences": "joulelab.report.report",
+    },
+)

@@ -15,9 +15,8 @@ from joulelab.errors import quoted
 from joulelab.kinds.training.spec import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, derive_seed
-from joulelab.study.kind import Kind
 from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Kind, StudySpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
@@ -84,5 +83,5 @@ class ArchitectureSpec(SearchingExperimentSpec):
 ARCHITECTURE = Kind(
     ArchitectureSpec,
     "joulelab.kinds.training.workload:TrainingWorkload",
-    "joulelab.report.training:ARCHITECTURE",
+    "joulelab.kinds.training.report:ARCHITECTURE",
 )

@@ -15,8 +15,7 @@ from joulelab.errors import quoted
 from joulelab.kinds.training.spec import SearchingConfiguration, SearchingExperimentSpec
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name, derive_seed
-from joulelab.study.kind import Count, Kind
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import known, unique
 from joulelab.tuning.strategy import strategies as known_strategies
 
@@ -91,5 +90,5 @@ class TuningSpec(SearchingExperimentSpec):
 TUNING = Kind(
     TuningSpec,
     "joulelab.kinds.training.workload:TrainingWorkload",
-    "joulelab.report.training:TUNING",
+    "joulelab.kinds.training.report:TUNING",
 )

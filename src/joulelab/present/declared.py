@@ -37,7 +37,7 @@ class Unavailable(Exception):  # noqa: N818 - it is a signal, not a failure
         self.reason = reason
 
 
-def once_each(make: Callable[[Subject], Made]) -> Callable[[Subject], Made]:
+def cached_per_subject(make: Callable[[Subject], Made]) -> Callable[[Subject], Made]:
     """Make something of a subject only the first time it is asked for, even that it cannot be.
 
     A report shows most of what it finds in several places, and a bootstrap takes its time. The
@@ -83,7 +83,7 @@ class Declared(Generic[Subject, Shown]):
         self.key = key
         self.title = title
         self.folded = folded
-        self._make = once_each(make)
+        self._make = cached_per_subject(make)
         self.__doc__ = make.__doc__
 
     def __call__(self, subject: Subject) -> Shown:

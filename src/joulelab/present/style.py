@@ -234,16 +234,14 @@ def drawn(figure: Figure, kind: Format) -> bytes:
     return buffer.getvalue()
 
 
-def save(
-    figure: Figure, folder: Path, name: str, kinds: Sequence[Format] = ("svg", "png")
-) -> bytes:
+def save(figure: Figure, folder: Path, name: str, kinds: Sequence[Format]) -> bytes:
     """Write the figure as ``<name>.svg`` and so on, and give back the bytes of the first format.
 
     Args:
         figure: as drawn.
         folder: where to.
         name: of the files, without their end.
-        kinds: the page needs SVG and PNG, a paper PDF and SVG.
+        kinds: formats of the files.
     """
     written = [drawn(figure, kind) for kind in kinds]
     for kind, content in zip(kinds, written, strict=True):

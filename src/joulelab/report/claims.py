@@ -14,7 +14,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, Verdict
-from joulelab.present import Facts, Part, Remark, Section, Table, once_each, words
+from joulelab.present import Facts, Part, Remark, Section, Table, cached_per_subject, words
 from joulelab.present.parts import Tone
 from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
@@ -62,7 +62,7 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     return found
 
 
-@once_each
+@cached_per_subject
 def _layers(experiment: Experiment) -> Scope:
     from joulelab.analysis.claims.architecture import architecture_claims
 

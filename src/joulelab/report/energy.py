@@ -12,12 +12,21 @@ from joulelab.analysis.assumptions import normality, qq
 from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.trade_off import Clusters, clusters, pareto
 from joulelab.analysis.variation import summarise_variation, variation
-from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present import (
+    Column,
+    Figure,
+    Table,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    table,
+    words,
+)
 from joulelab.present.axes import Axis, Reference, percent_tick
-from joulelab.present.bars import histogram
-from joulelab.present.intervals import intervals
+from joulelab.present.bar_plots import histogram
+from joulelab.present.interval_plot import intervals
 from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import BLACK, SOLID, VERMILLION
 from joulelab.report.effects import FIXED, SIGNIFICANT_P, STRATEGY, effects, sentence
 from joulelab.report.experiment import Experiment, energy_column
@@ -41,6 +50,11 @@ def check_drawn(count: int) -> None:
         )
 
 
+def _energy_of(experiment: Experiment) -> str:
+    """``net energy of a training (estimated)``."""
+    return f"{experiment.energy.name} of {experiment.each} ({experiment.energy.status})"
+
+
 @table("increase", "Mean increase in energy by factor")
 def increases(experiment: Experiment) -> Table:
     """How much more energy the upper level of each factor costs."""
@@ -58,13 +72,13 @@ def increases(experiment: Experiment) -> Table:
         Column("increase", "increase_percent", lambda percent: formats.change(percent / 100)),
     ]
     note = (
-        f"Mean {experiment.energy.name} of a training ({experiment.energy.status}) at the two "
-        "levels, over all levels of the other factors. Names are in the order of their energy."
+        f"Mean {_energy_of(experiment)} at the two levels, over all levels of the other factors. "
+        "Names are in the order of their energy."
     )
     return Table(rows, columns, note)
 
 
-@once_each
+@cached_per_subject
 def found_clusters(experiment: Experiment) -> Clusters:
     """E- and E+ by the factor that moves the energy most.
 
@@ -95,7 +109,7 @@ def cluster_table(experiment: Experiment) -> Table:
     ]
     note = (
         f"The clusters are the levels of {found.factor}, the factor that moves the energy most. "
-        f"Energy is {experiment.energy.name} of a training ({experiment.energy.status}); accuracy "
+        f"Energy is {_energy_of(experiment)}; accuracy "
         "(acc.) is that of single trainings."
     )
     if found.between:
@@ -116,7 +130,7 @@ def variations(experiment: Experiment) -> Table:
         Column("CV", "cv", formats.percent),
     ]
     note = (
-        f"{experiment.energy.name.capitalize()} of a training ({experiment.energy.status}). The "
+        f"{_energy_of(experiment).capitalize()}. The "
         "coefficient of variation (CV) is the standard deviation over the mean, over all rounds "
         "and repetitions."
     )
@@ -133,7 +147,7 @@ def energy_by_configuration(experiment: Experiment) -> Figure:
     check_drawn(len(rows))
     least, most = rows.iloc[0], rows.iloc[-1]
     note = (
-        f"Mean {experiment.energy.name} of a training over all its rounds and repetitions "
+        f"Mean {experiment.energy.name} of {experiment.each} over all its rounds and repetitions "
         f"({experiment.energy.status}){_bound(experiment)}."
     )
     alt = (
@@ -146,7 +160,7 @@ def energy_by_configuration(experiment: Experiment) -> Figure:
         high_j=rows["mean_j"] + rows["std_j"],
     )
     spread = "\nwhiskers: standard deviation of the runs" if (rows["std_j"] > 0).any() else ""
-    label = f"mean {experiment.energy.label}{spread}"
+    label = f"mean {experiment.energy_label}{spread}"
     axis = Axis("mean_j", label, units=formats.ENERGY, low="low_j", high="high_j", from_zero=True)
     return Figure(lambda width: intervals(bars, axis, said=formats.joules, width=width), note, alt)
 
@@ -198,7 +212,7 @@ def trade_off(experiment: Experiment) -> Figure:
     # The groups of little energy first.
     order = points.groupby("group")["energy_j"].mean().rank()
     points = points.sort_values("group", key=lambda group: group.map(order), kind="stable")
-    axis = Axis("energy_j", experiment.energy.label, units=formats.ENERGY, reversed=True)
+    axis = Axis("energy_j", experiment.energy_label, units=formats.ENERGY, reversed=True)
     return Figure(lambda width: scatter(points, axis, ACCURACY_AXIS, width=width), note, alt)
 
 
@@ -258,7 +272,7 @@ def quantile_plot(experiment: Experiment) -> Figure:
         lambda width: scatter(
             points.points,
             Axis("quantile", "quantile of the standard normal distribution"),
-            Axis("value", experiment.energy.label, units=formats.ENERGY),
+            Axis("value", experiment.energy_label, units=formats.ENERGY),
             references=[line],
             width=width,
         ),

@@ -14,9 +14,10 @@ from joulelab.analysis.convergence import Score
 from joulelab.analysis.negative_energy import in_words, without_negative_energy
 from joulelab.analysis.observations import observations
 from joulelab.energy.reading import Status
+from joulelab.errors import PluginError, UnknownNameError
 from joulelab.present import Unavailable
-from joulelab.study.kind import kinds
 from joulelab.study.results import Results
+from joulelab.study.spec import kinds
 from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
@@ -44,11 +45,6 @@ class EnergyBasis:
         """``net energy`` or ``gross energy``; of a table from elsewhere just ``energy``."""
         return {NET: "net energy", GROSS: "gross energy"}.get(str(self.column), "energy")
 
-    @property
-    def label(self) -> str:
-        """For an axis, the unit left open: ``net energy of a training, {unit} (estimated)``."""
-        return f"{self.name} of a training, {{unit}} ({self.status})"
-
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
@@ -67,6 +63,7 @@ class Experiment:
         dataset: registered name, or that of the file.
         table: the experiment's own table in the study file; empty for one from elsewhere.
         own: the user has run this very study in this folder, and not somebody else.
+        noun: what a run is: ``training``, ``window``.
         impossible: number of runs whose energy was of 0 or below, and is taken for unknown.
     """
 
@@ -82,12 +79,23 @@ class Experiment:
     dataset: str = ""
     table: Mapping[str, Any] = field(default_factory=dict)
     own: bool = True
+    noun: str = "training"
     impossible: int = 0
 
     @property
     def title(self) -> str:
         """The name, and the kind where the name does not say it."""
         return self.name if self.name == self.kind else f"{self.name} ({self.kind})"
+
+    @property
+    def each(self) -> str:
+        """One run in words: ``a training``."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+
+    @property
+    def energy_label(self) -> str:
+        """For an axis, the unit left open: ``net energy of a training, {unit} (estimated)``."""
+        return f"{self.energy.name} of {self.each}, {{unit}} ({self.energy.status})"
 
     @cached_property
     def measured(self) -> pd.DataFrame:
@@ -147,10 +155,19 @@ def experiments(results: Results) -> list[Experiment]:
                 dataset=str(results.spec.get("dataset", "")),
                 table=table,
                 own=own,
+                noun=_noun(str(table.get("kind", ""))),
                 impossible=impossible,
             )
         )
     return found
+
+
+def _noun(kind: str) -> str:
+    """What a run of a kind is called."""
+    try:
+        return kinds.get(kind).spec.noun
+    except (UnknownNameError, PluginError):
+        return "run"
 
 
 def _load_kinds(study: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from joulelab.errors import PluginError, UnknownNameError
 from joulelab.report import effects, energy
 from joulelab.report.experiment import Experiment
-from joulelab.report.report import Report, sentences
-from joulelab.study.kind import kinds
+from joulelab.report.report import Report
+from joulelab.study.spec import kinds
 
 GENERAL = Report(
     contents=(
@@ -19,7 +19,6 @@ GENERAL = Report(
         effects.configuration_pairs,
     ),
     lead=(energy.energy_by_configuration, energy.variations),
-    findings=sentences(energy.effect_finding),
 )
 """Of energy alone: where the kind is not known here, or has nothing to show of its own."""
 

@@ -11,13 +11,14 @@ from joulelab import formats
 from joulelab.energy.reading import Status
 from joulelab.present import Column, Figure, Table, Unavailable, figure, table, words
 from joulelab.present.axes import Axis
-from joulelab.present.bars import stacked_bars
+from joulelab.present.bar_plots import stacked_bars
 from joulelab.present.parts import Row, Tone
 from joulelab.report.experiment import Experiment, experiments
 from joulelab.study.results import Results
 
 LONG = 10
-WORK = ("training", "serving")
+AROUND = ("setup", "idle", "calibration", "between", "waiting", "tuner")
+"""What a study books that is not a run."""
 TONES: dict[str, Tone] = {
     "measured": "good",
     "estimated": "doubtful",
@@ -285,8 +286,8 @@ def study_finding(study: ReportedStudy) -> str:
         return f"The energy of the study is {energy.words}."
     sums = energy.parts.set_index("kind")
     share = ""
-    for kind in WORK:
-        if kind in sums.index and energy.gross_j > 0:
+    for kind in sorted(set(sums.index) - {*AROUND}, reverse=True):
+        if energy.gross_j > 0:
             work_j = float(sums["kept_j"][kind] + sums["lost_j"][kind])
             share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {kind}"
     lost_j = float(energy.parts["lost_j"].sum())

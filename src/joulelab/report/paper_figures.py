@@ -14,7 +14,7 @@ from joulelab.files import safe_name
 from joulelab.present import Figure, Omitted, Unavailable, figure
 from joulelab.present.axes import Axis
 from joulelab.present.dimension import Tried, dimension_figure
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.report.effects import STRATEGY
 from joulelab.report.energy import ACCURACY_AXIS, found_clusters, variation_figure
 from joulelab.report.experiment import Experiment, whole_numbers

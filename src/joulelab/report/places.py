@@ -34,7 +34,7 @@ from joulelab.energy.reading import Status
 from joulelab.errors import JoulelabError, UsageError
 from joulelab.present import Column, Figure, Table, Unavailable, words
 from joulelab.present.axes import Axis, tenfold
-from joulelab.present.curves import curves
+from joulelab.present.curve_plot import curves
 from joulelab.present.parts import Width
 from joulelab.present.style import GREY, Look, looks
 from joulelab.report.experiment import AVERAGED, GROSS, Experiment

@@ -24,7 +24,7 @@ from joulelab.energy.figure import longest_step_s
 from joulelab.energy.sample_buffer import Floats
 from joulelab.errors import TraceError, UsageError
 from joulelab.present.axes import Axis
-from joulelab.present.curves import curves
+from joulelab.present.curve_plot import curves
 from joulelab.present.panels import Panel
 from joulelab.present.style import write
 

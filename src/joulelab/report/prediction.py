@@ -19,10 +19,19 @@ from matplotlib.figure import Figure as Drawing
 from joulelab import formats
 from joulelab.analysis.prediction.scores import Hindsight, hindsight
 from joulelab.energy.reading import Status
-from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present import (
+    Column,
+    Figure,
+    Table,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    table,
+    words,
+)
 from joulelab.present.axes import Axis, Reference
 from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import BLUE, VERMILLION, Look
 from joulelab.report.ledger import ReportedStudy
 from joulelab.study.predicted_runs import predicted_runs
@@ -151,7 +160,7 @@ class PredictionQuality:
     energy: Compared | None
 
 
-@once_each
+@cached_per_subject
 def prediction_quality(study: ReportedStudy) -> PredictionQuality:
     """Compare what was predicted with what came of it.
 

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from joulelab.present import Declared, Omitted, Table, Unavailable
 from joulelab.present.data import tables_data
+from joulelab.report.energy import effect_finding
 from joulelab.report.experiment import Experiment
 
 Finding = Callable[[Experiment], str | Sequence[str]]
@@ -77,13 +78,16 @@ class Report:
         contents: tables and figures in the order of the page; the tables are in JSON too.
         lead: the figure and the table that matter most: at the top of the page, and the table at
             the end of a run as well.
-        findings: sentences, the most important first.
+        findings: sentences, the most important first; which factor moves the energy, where not
+            given.
         side_pages: pages beside the report that its experiments stand on.
     """
 
     contents: Sequence[Declared[Experiment, Any]]
     lead: Sequence[Declared[Experiment, Any]] = ()
-    findings: Callable[[Experiment], Sequence[str]] = lambda _: ()
+    findings: Callable[[Experiment], Sequence[str]] = field(
+        default_factory=lambda: sentences(effect_finding)
+    )
     side_pages: tuple[SidePage, ...] = ()
 
     def tables(self, experiment: Experiment) -> list[Table | Omitted]:

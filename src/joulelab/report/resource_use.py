@@ -10,10 +10,19 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.coupling import MOST, Coupling, coupling
-from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present import (
+    Column,
+    Figure,
+    Table,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    table,
+    words,
+)
 from joulelab.present.axes import Axis, Reference, percent_tick, tenfold
-from joulelab.present.intervals import intervals
-from joulelab.present.scatter import scatter
+from joulelab.present.interval_plot import intervals
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import BLUE, ORANGE, VERMILLION, Look
 from joulelab.report.energy import check_drawn
 from joulelab.report.experiment import Experiment, energy_column
@@ -152,7 +161,7 @@ def time_energy_points(experiment: Experiment) -> Figure:
             Axis("mean_duration_s", "time of a run, s", scale="log" if wide else "linear"),
             Axis(
                 "mean_energy_j",
-                experiment.energy.label,
+                experiment.energy_label,
                 units=formats.ENERGY,
                 scale="log" if wide else "linear",
             ),
@@ -203,7 +212,7 @@ def _flops_words(raw: pd.DataFrame) -> str:
     return said
 
 
-@once_each
+@cached_per_subject
 def _coupling(experiment: Experiment) -> Coupling:
     """Time and energy of the configurations.
 

@@ -20,9 +20,18 @@ from joulelab.analysis.convergence import (
 )
 from joulelab.analysis.frames import ENERGY
 from joulelab.analysis.ranking import Ranking, rank_treatments
-from joulelab.present import Column, Figure, Table, Unavailable, figure, once_each, table, words
+from joulelab.present import (
+    Column,
+    Figure,
+    Table,
+    Unavailable,
+    cached_per_subject,
+    figure,
+    table,
+    words,
+)
 from joulelab.present.axes import Axis
-from joulelab.present.curves import curves
+from joulelab.present.curve_plot import curves
 from joulelab.present.parts import Width
 from joulelab.present.ranks import critical_difference_figure
 from joulelab.report.effects import RESAMPLES, SIGNIFICANT_P, STRATEGY, sentence
@@ -34,7 +43,7 @@ def other_factors(experiment: Experiment) -> list[str]:
     return [factor for factor in experiment.factors if factor != STRATEGY]
 
 
-@once_each
+@cached_per_subject
 def rounds(experiment: Experiment) -> pd.DataFrame:
     """Score and mean energy of every round, with a column for each factor."""
     runs, energy = experiment.runs, experiment.energy.column or ENERGY
@@ -203,7 +212,7 @@ def ranking(experiments: Sequence[Experiment]) -> Ranking:
     return made
 
 
-@once_each
+@cached_per_subject
 def own_ranking(experiment: Experiment) -> Ranking:
     """The strategies of one experiment, ranked."""
     return ranking([experiment])

@@ -9,7 +9,7 @@ from pathlib import Path
 from joulelab.errors import StoreWriteError
 from joulelab.files import links_within, safe_name, write_whole
 from joulelab.present import Figure, Part, Section, Table, latex
-from joulelab.present.style import save
+from joulelab.present.style import Format, save
 
 
 def check_no_links(folder: Path) -> None:
@@ -42,14 +42,21 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def drawer(folder: Path) -> Callable[[Figure], bytes]:
-    """Draws figures into files of a folder, as SVG and PDF, and gives the SVG."""
+def drawer(
+    folder: Path, kinds: Sequence[Format] = ("svg", "pdf", "png")
+) -> Callable[[Figure], bytes]:
+    """Draws figures into files of a folder, and gives the SVG.
+
+    Args:
+        folder: where to.
+        kinds: of files; the first is SVG.
+    """
     folder.mkdir(exist_ok=True)
     files: dict[str, str] = {}
 
     def draw(figure: Figure) -> bytes:
         file = safe_name(figure.key, files)
-        return save(figure.draw(figure.drawn_for), folder, file, ("svg", "pdf"))
+        return save(figure.draw(figure.drawn_for), folder, file, kinds)
 
     return draw
 

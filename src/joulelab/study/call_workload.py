@@ -24,12 +24,14 @@ from typing import Any, ClassVar
 from joulelab.errors import quoted
 from joulelab.study.design import Configuration, Level, derive_seed
 from joulelab.study.executor import Executor, Job, Outcome, Progress
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
 from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
+from joulelab.study.spec import kinds
 from joulelab.study.store import PlannedRun
-from joulelab.study.workload import Workload, WorkloadSummary
+from joulelab.study.workload import Workload
 
 BRIEF_S = 10.0
 """Time for timing calls at the beginning of a run, where predicting is not the purpose."""
@@ -48,9 +50,6 @@ class CallWorkload(Workload):
     """
 
     uses_gpu: ClassVar[bool] = False
-
-    noun: ClassVar[str] = "run"
-    """What a run is called, in plans and in the ledger."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -75,7 +74,7 @@ class CallWorkload(Workload):
         several = "s" * (len(configurations) != 1)
         return WorkloadSummary(
             means=f"called on {self.session.device.name}",
-            noun=self.noun,
+            noun=_noun(configurations[0]),
             extent=f"of {len(configurations):,} configuration{several}",
             basis="one call of each configuration, while time allows",
         )
@@ -97,19 +96,19 @@ class CallWorkload(Workload):
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, self._job(one, seed))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[_name(one)] = self._estimate(outcome, took_s)
+            estimates[one.title] = self._estimate(outcome, took_s)
         mean_s = statistics.fmean(one.duration_s for one in estimates.values())
         for one in configurations:
-            estimates.setdefault(_name(one), Estimate.unknown(mean_s))
+            estimates.setdefault(one.title, Estimate.unknown(mean_s))
         return Prediction(
-            {one.key: _name(one) for one in configurations}, estimates, ASSUMED_SCATTER
+            {one.key: one.title for one in configurations}, estimates, ASSUMED_SCATTER
         )
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Call the function for each run."""
         for run in pending:
             job = self._job(group.configuration, run.seed)
-            recorder.attempt(self.noun, self._executor, job, [run], _rows)
+            recorder.attempt(_noun(group.configuration), self._executor, job, [run], _rows)
 
     def _estimate(self, outcome: Outcome[dict[str, Number]], took_s: float) -> Estimate:
         duration_s = outcome.measurement.duration_s
@@ -122,8 +121,7 @@ class CallWorkload(Workload):
         return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
 
     def _job(self, one: Configuration, seed: int) -> CallJob:
-        label = f"{one.experiment}: {one.name}"
-        return CallJob(label, self.session.device.name, self.session.threads, one.levels, seed)
+        return CallJob(one.title, self.session.device.name, self.session.threads, one.levels, seed)
 
 
 @dataclass(frozen=True)
@@ -191,5 +189,6 @@ def _rows(outcome: Outcome[dict[str, Number]]) -> list[Row]:
     return [{"accuracy": accuracy, "metrics": json.dumps(metrics)}]
 
 
-def _name(one: Configuration) -> str:
-    return f"{one.experiment}: {one.name}"
+def _noun(one: Configuration) -> str:
+    """What a run of its kind is called."""
+    return kinds.get(one.kind).spec.noun

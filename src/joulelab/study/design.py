@@ -53,6 +53,11 @@ class Configuration:
         """Experiment and name: unique within the study."""
         return self.experiment, self.name
 
+    @property
+    def title(self) -> str:
+        """The same in words: ``tuning: grid, SimpleCNN``."""
+        return f"{self.experiment}: {self.name}"
+
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
         """For each block the groups in it, in order, each as rounds and repetitions.
 

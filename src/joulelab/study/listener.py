@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from joulelab.energy.reading import Total
     from joulelab.study.executor import Heartbeat
     from joulelab.study.plan import Plan
     from joulelab.study.prediction import Prediction
     from joulelab.study.spec import StudySpec
     from joulelab.study.store import PlannedRun
-    from joulelab.study.workload import WorkloadSummary
+
+
+@dataclass(frozen=True)
+class WorkloadSummary:
+    """What a session will work with, in words and as data.
+
+    Attributes:
+        means: for the title of a plan: ``fast engine, fp32``.
+        noun: what a run is: ``training``.
+        extent: what all runs have in common: ``of 25 epochs on digits (1,500 training ...)``.
+        basis: what a prediction is made from: ``a few steps of each network``.
+        remark: where something is not as it was asked for; ``None`` where it is.
+        train_images: how many training images are used and how many there are; ``None`` where
+            nothing is trained.
+        data: for JSON.
+        by_configuration: for JSON, by experiment and configuration.
+    """
+
+    means: str
+    noun: str
+    extent: str
+    basis: str
+    remark: str | None = None
+    train_images: tuple[int, int] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    by_configuration: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Listener:

@@ -69,6 +69,25 @@ def check_same_plugins(before: Mapping[str, Any], now: Mapping[str, Any]) -> Non
             )
 
 
+def check_same_weights(before: Mapping[str, Any], weights: Mapping[str, str]) -> None:
+    """Refuse to go on with other weights than those that the study began with.
+
+    Args:
+        before: the manifest so far.
+        weights: of each network now.
+
+    Raises:
+        StoreMismatchError: says which has changed.
+    """
+    for network, now in weights.items():
+        begun = before.get("weights", {}).get(network, now)
+        if begun != now:
+            raise StoreMismatchError(
+                f"{network} has the weights {now} here, and the study began with {begun}",
+                "set weights to those, or give another folder with --out",
+            )
+
+
 def new_session(number: int, started_at: float, now: dict[str, Any]) -> dict[str, Any]:
     """The entry of a session in the manifest; `ended_at` is added when it ends in order."""
     return {

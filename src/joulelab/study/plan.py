@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
 from joulelab.study.design import Configuration, Place, block_order, derive_seed, full_factorial
-from joulelab.study.kind import ExperimentSpec
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
 DONE = {"finished", "failed"}
@@ -185,7 +184,7 @@ def check_memory(one: Configuration, needed: int) -> None:
     limits = load_limits()
     if needed > limits.memory_gb * GB:
         raise SpecError(
-            f"{one.experiment}: {one.name} needs {_many(needed // GB)} GB of memory or more; the "
+            f"{one.title} needs {_many(needed // GB)} GB of memory or more; the "
             f"limit is {limits.memory_gb:,.1f} GB",
             f"use smaller batches, images or networks, or {limits.raised('memory_gb')}",
         )

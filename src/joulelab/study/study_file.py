@@ -27,10 +27,9 @@ from joulelab.plain import (
 from joulelab.registry import load_plugin
 from joulelab.study.database import DATABASE
 from joulelab.study.key_locations import KeyLocations, override_key
-from joulelab.study.kind import ExperimentSpec, kind_of
 from joulelab.study.miniature import check_scale
 from joulelab.study.plan import check_size, configurations_of
-from joulelab.study.spec import StudySpec, study_class
+from joulelab.study.spec import ExperimentSpec, StudySpec, kind_of, study_class
 from joulelab.study.trust import STUDY, approve, check_approved, code_of
 from joulelab.study.validation import any_name
 

@@ -25,7 +25,7 @@ from typing import Any
 from joulelab.errors import PluginError, UnknownNameError, UntrustedCodeError
 from joulelab.files import open_regular, state_folder
 from joulelab.registry import load_plugin
-from joulelab.study.kind import kind_of
+from joulelab.study.spec import kind_of
 
 VARIABLE = "JOULELAB_APPROVED"
 STUDY = "study.toml"

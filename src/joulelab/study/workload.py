@@ -10,43 +10,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
 from joulelab.study.design import Configuration
-from joulelab.study.kind import kinds
+from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction, merged
 from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
+from joulelab.study.spec import kinds
 from joulelab.study.store import PlannedRun, Store
-
-
-@dataclass(frozen=True)
-class WorkloadSummary:
-    """What a session will work with, in words and as data.
-
-    Attributes:
-        means: for the title of a plan: ``fast engine, fp32``.
-        noun: what a run is: ``training``.
-        extent: what all runs have in common: ``of 25 epochs on digits (1,500 training ...)``.
-        basis: what a prediction is made from: ``a few steps of each network``.
-        remark: where something is not as it was asked for; ``None`` where it is.
-        train_images: how many training images are used and how many there are; ``None`` where
-            nothing is trained.
-        data: for JSON.
-        by_configuration: for JSON, by experiment and configuration.
-    """
-
-    means: str
-    noun: str
-    extent: str
-    basis: str
-    remark: str | None = None
-    train_images: tuple[int, int] | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
-    by_configuration: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Workload(ABC):

@@ -120,8 +120,7 @@ def predict(
     profiles = {one.key: profile(one) for one in configurations}
     loads_s = loading_s(configurations, profiles)
     for one in configurations:
-        name = f"{one.experiment}: {one.name}"
-        keys[one.key] = name
+        keys[one.key] = name = one.title
         job = job_of(one, 0)
         estimates[name] = _estimate(one, profiles[one.key], loads_s[one.key], job)
     return Prediction(keys, estimates, LEAST_DRIFT)

@@ -15,8 +15,8 @@ from joulelab.kinds.inference.models import CROP, RESIZE, Model
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.tasks import BatchTask, ImageSource, ServingTask
 from joulelab.study.design import Configuration
-from joulelab.study.kind import ExperimentSpec, located_path
 from joulelab.study.miniature import LEAST_REPETITIONS, IsSet, miniature, thinned_count
+from joulelab.study.spec import ExperimentSpec, located_path
 from joulelab.study.validation import unique
 
 Task = ServingTask | BatchTask
@@ -179,6 +179,8 @@ class InferenceSpec(ExperimentSpec):
         images: ``"photographs"`` (the two that come with scikit-learn), ``"folder:<path>"``, or a
             data set by name.
     """
+
+    noun: ClassVar[str] = "window"
 
     data_keys: ClassVar[frozenset[str]] = frozenset({"images", "arrivals"})
 

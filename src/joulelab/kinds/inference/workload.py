@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,12 +33,14 @@ from joulelab.serving.summary import (
 from joulelab.serving.tasks import ServingTask
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
+from joulelab.study.listener import WorkloadSummary
+from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Workload, WorkloadSummary
+from joulelab.study.workload import Workload
 
 KIND = "serving"
 """Of its entries in the ledger."""
@@ -51,7 +53,7 @@ class InferenceWorkload(Workload):
         super().__init__(session)
         self._executor = session.executor(ServingExecutor)
         self._images = RequestImages(session.data_dir, session.spec.seed)
-        self._configurations: list[InferenceConfiguration] = []
+        self._configurations: Sequence[InferenceConfiguration] = ()
         self._profiles: dict[tuple[Any, ...], ModelProfile] = {}
 
     def close(self) -> None:
@@ -67,14 +69,13 @@ class InferenceWorkload(Workload):
             DatasetError: images or weights cannot be had.
         """
         self.session.listener.doing("loading models and images")
-        self._configurations = _inferences(configurations)
+        self._configurations = cast(Sequence[InferenceConfiguration], configurations)
         for one in self._configurations:
             try:
                 task = self._job(one, 0).task
                 task.check()
             except UsageError as error:
-                where = f"{one.experiment}: {one.name}"
-                raise SpecError(f"{where}: {error.message}", error.hint) from error
+                raise SpecError(f"{one.title}: {error.message}", error.hint) from error
         return self._summary()
 
     def _summary(self) -> WorkloadSummary:
@@ -122,13 +123,7 @@ class InferenceWorkload(Workload):
                 "began with",
                 "continue with the same images, or choose another folder with --out",
             )
-        for model, weights in now["weights"].items():
-            earlier = manifest.get("weights", {}).get(model, weights)
-            if earlier != weights:
-                raise StoreMismatchError(
-                    f"{model} has the weights {weights} here, but the study began with {earlier}",
-                    "set weights to those, or choose another folder with --out",
-                )
+        check_same_weights(manifest, now["weights"])
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
@@ -145,11 +140,12 @@ class InferenceWorkload(Workload):
                 )
             return self._profiles[key]
 
-        return predict(_inferences(configurations), profile, self._job)
+        mine = cast(Sequence[InferenceConfiguration], configurations)
+        return predict(mine, profile, self._job)
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Load the model, warm it up, and serve each run."""
-        (one,) = _inferences([group.configuration])
+        one = cast(InferenceConfiguration, group.configuration)
         for run in pending:
             job = self._job(one, run.seed)
             recorder.prepare(self._executor, job)
@@ -163,8 +159,7 @@ class InferenceWorkload(Workload):
         task = one.task(self._model(one), self._images.files(one.images.name), seed)
         if isinstance(task, ServingTask):
             task = replace(task, plugins=tuple(self.session.spec.plugins))
-        label = f"{one.experiment}: {one.name}"
-        return ServingJob(label, self.session.device.name, self.session.threads, task)
+        return ServingJob(one.title, self.session.device.name, self.session.threads, task)
 
 
 def _rows(
@@ -226,10 +221,6 @@ def _requests(result: Served | Batches) -> Mapping[str, Any] | None:
     columns = asdict(result)
     names = ("due_s", "sent_s", "started_s", "answered_s", "batch", "dropped")
     return {name: columns[name] for name in names}
-
-
-def _inferences(configurations: Sequence[Configuration]) -> list[InferenceConfiguration]:
-    return [one for one in configurations if isinstance(one, InferenceConfiguration)]
 
 
 def _extent(configurations: Sequence[InferenceConfiguration]) -> str:

@@ -172,7 +172,7 @@ def _named(
         if len(those) == sum(one.network == network for one in configurations):
             said.append(f"{network} ({reason})")
             continue
-        names = "; ".join(f"{one.experiment}: {one.name}" for one in those[:MOST_NAMED])
+        names = "; ".join(one.title for one in those[:MOST_NAMED])
         more = f" and {len(those) - MOST_NAMED} more" if len(those) > MOST_NAMED else ""
         said.append(f"{names}{more} ({reason})")
     return " and ".join(said)

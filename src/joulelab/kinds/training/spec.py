@@ -23,8 +23,7 @@ from joulelab.learning.engine import engines as known_engines
 from joulelab.learning.images import datasets, split_settings
 from joulelab.learning.protocol import protocols as known_protocols
 from joulelab.study.design import Configuration, Level, Place
-from joulelab.study.kind import Count, ExperimentSpec
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Count, ExperimentSpec, StudySpec
 from joulelab.study.validation import as_value_error, known
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import Strategy, strategies
@@ -175,6 +174,8 @@ class TrainingExperimentSpec(ExperimentSpec):
     Attributes:
         fixed: hyperparameters that are not searched; PyTorch's defaults where not given.
     """
+
+    noun: ClassVar[str] = "training"
 
     study_keys: ClassVar[type[BaseModel]] = TrainingKeys
 

@@ -20,7 +20,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any, cast
 
-from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, TrainingError
+from joulelab.errors import JoulelabError, SpecError, TrainingError
 from joulelab.kinds.training.data_sets import DataSets
 from joulelab.kinds.training.engine_choice import EngineChoice, check_same_engine, choose_engines
 from joulelab.kinds.training.executor import (
@@ -37,12 +37,14 @@ from joulelab.learning.networks import verify_buildable
 from joulelab.learning.zoo import RANDOM
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
+from joulelab.study.listener import WorkloadSummary
+from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group, check_memory
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Workload, WorkloadSummary
+from joulelab.study.workload import Workload
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
@@ -82,7 +84,7 @@ class TrainingWorkload(Workload):
         """
         from joulelab.learning.zoo_training import training_weights
 
-        mine = _trainings(configurations)
+        mine = cast(Sequence[TrainingConfiguration], configurations)
         executor = self.session.executor(TrainingExecutor)
         self._executor = executor
         self._data = DataSets(self._spec, self.session.spec.seed, self.session.data_dir)
@@ -96,8 +98,7 @@ class TrainingWorkload(Workload):
                     one.network, images.shape, images.classes, one.network_options
                 )
             except TrainingError as error:
-                where = f"{one.experiment}: {one.name}"
-                raise SpecError(f"{where}: {error.message}", error.hint) from error
+                raise SpecError(f"{one.title}: {error.message}", error.hint) from error
             if self.session.device.name == PROCESSOR:
                 self._check_memory(one, images, parameters)
             if weights := training_weights(one.network, one.network_options):
@@ -175,13 +176,7 @@ class TrainingWorkload(Workload):
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
         """Refuse other data or weights, and other engines where the study does not mix them."""
         self._data.check_unchanged(manifest)
-        for network, weights in self._weights.items():
-            begun = manifest.get("weights", {}).get(network, weights)
-            if begun != weights:
-                raise StoreMismatchError(
-                    f"{network} has the weights {weights} here, but the study began with {begun}",
-                    "set weights to those, or choose another folder with --out",
-                )
+        check_same_weights(manifest, self._weights)
         if not self._spec.mix_engines:
             finished = list(dict.fromkeys(store.finished_values("engine")))
             check_same_engine(store.folder, manifest, finished, self.engines)
@@ -194,7 +189,7 @@ class TrainingWorkload(Workload):
             "training a few steps of every network, to predict time and energy"
         )
         return predict(
-            _trainings(configurations),
+            cast(Sequence[TrainingConfiguration], configurations),
             lambda one: self._group_job(one, self.engines.of(one)),
             lambda job: self._parts(job, calibrator),
             lambda job: calibrator.calibrate(self._executor, job),
@@ -257,7 +252,7 @@ class TrainingWorkload(Workload):
         numbers = sorted({run.round for run in pending})
         rounds = "-".join(str(number + 1) for number in sorted({numbers[0], numbers[-1]}))
         members = [_member(one, values[run.round], run.seed) for run in pending]
-        label = f"{one.experiment}: {one.name}, {rounds}"
+        label = f"{one.title}, {rounds}"
         job = self._job(one, members, label, self.engines.of(one))
         runs_of: dict[Member, list[PlannedRun]] = {}
         for member, run in zip(members, pending, strict=True):
@@ -302,10 +297,6 @@ class TrainingWorkload(Workload):
 def _network_in_words(one: TrainingConfiguration) -> str:
     """What the study calls the network."""
     return str(one.levels.get("network", one.network))
-
-
-def _trainings(configurations: Sequence[Configuration]) -> list[TrainingConfiguration]:
-    return [one for one in configurations if isinstance(one, TrainingConfiguration)]
 
 
 def _member(one: TrainingConfiguration, values: Mapping[str, Any], seed: int) -> Member:

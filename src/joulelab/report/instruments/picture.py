@@ -13,7 +13,7 @@ from joulelab.present import Figure
 from joulelab.present.axes import Axis, Reference
 from joulelab.present.panels import Panel
 from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
+from joulelab.present.scatter_plot import scatter
 from joulelab.present.style import SOLID, VERMILLION
 from joulelab.report.instruments.comparison import Compared
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from joulelab.errors import UsageError
-from joulelab.present import Figure, Table, Unavailable, figure, once_each, table
+from joulelab.present import Figure, Table, Unavailable, cached_per_subject, figure, table
 from joulelab.report.instruments.comparison import Compared, compare_read
 from joulelab.report.instruments.picture import bland_altman
 from joulelab.report.instruments.readings import read_runs
@@ -11,7 +11,7 @@ from joulelab.report.instruments.tables import agreement_table, read_table
 from joulelab.report.ledger import ReportedStudy
 
 
-@once_each
+@cached_per_subject
 def study_instruments(study: ReportedStudy) -> Compared:
     """The comparison of the instruments.
 

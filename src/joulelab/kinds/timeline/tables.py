@@ -12,9 +12,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.correlation import rank_correlation
 from joulelab.analysis.trend import OUTLIER_P, Trend, yearly
-from joulelab.present import Column, Table, Unavailable, table, words
-from joulelab.report.experiment import Experiment, energy_column
-from joulelab.report.timeline.points import (
+from joulelab.kinds.timeline.points import (
     ACCURACY,
     BEST,
     MODEL,
@@ -27,6 +25,8 @@ from joulelab.report.timeline.points import (
     sizes_words,
     weights_words,
 )
+from joulelab.present import Column, Table, Unavailable, table, words
+from joulelab.report.experiment import Experiment, energy_column
 
 MILLION = 1e6
 FIGURES = {SINGLE: "energy, batch 1", BEST: "energy, best batch"}

@@ -23,8 +23,7 @@ from joulelab.kinds.training.spec import (
 from joulelab.learning.networks import TORCHVISION
 from joulelab.learning.zoo import network_source
 from joulelab.study.design import Factor, Level
-from joulelab.study.kind import Kind, located_path
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Kind, StudySpec, located_path
 from joulelab.study.validation import as_value_error, names_are_free, unique
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
@@ -174,5 +173,5 @@ def _located(place: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked data
 TRAINING_COST = Kind(
     TrainingCostSpec,
     "joulelab.kinds.training.workload:TrainingWorkload",
-    "joulelab.report.training_cost.report:TRAINING_COST",
+    "joulelab.kinds.training_cost.report:TRAINING_COST",
 )

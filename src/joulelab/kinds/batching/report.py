@@ -1,8 +1,8 @@
 """What a batching experiment shows."""
 
-from joulelab.report.batching.figures import batch_distribution, batch_sizes, front
-from joulelab.report.batching.findings import batching_findings
-from joulelab.report.batching.tables import (
+from joulelab.kinds.batching.figures import batch_distribution, batch_sizes, front
+from joulelab.kinds.batching.findings import batching_findings
+from joulelab.kinds.batching.tables import (
     chosen_policies,
     energy_effects,
     energy_interactions,

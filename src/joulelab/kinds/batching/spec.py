@@ -20,8 +20,7 @@ from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.call_syntax import call_text, parse_call
 from joulelab.serving.policies import parse_policy
 from joulelab.study.design import Factor, Level
-from joulelab.study.kind import Count, Kind, located_path
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Count, Kind, StudySpec, located_path
 from joulelab.study.validation import unique
 
 Texts = Annotated[list[str], Field(min_length=1)]
@@ -148,5 +147,5 @@ def _located_trace(text: Any, folder: Path) -> Any:  # noqa: ANN401 - unchecked 
 BATCHING = Kind(
     BatchingSpec,
     "joulelab.kinds.inference.workload:InferenceWorkload",
-    "joulelab.report.batching.report:BATCHING",
+    "joulelab.kinds.batching.report:BATCHING",
 )

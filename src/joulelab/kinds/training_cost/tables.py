@@ -35,11 +35,7 @@ from joulelab.analysis.comparison import (
 from joulelab.analysis.correlation import FEWEST as FEWEST_FOR_RHO
 from joulelab.analysis.correlation import rank_correlation
 from joulelab.analysis.negative_energy import in_words
-from joulelab.present import Column, Table, Unavailable, once_each, table, words
-from joulelab.report import effects, resource_use
-from joulelab.report.experiment import Experiment
-from joulelab.report.resource_use import LEAST_FOR_RHO
-from joulelab.report.training_cost.configurations import (
+from joulelab.kinds.training_cost.configurations import (
     BASE,
     DATASET,
     FACTORS,
@@ -56,6 +52,10 @@ from joulelab.report.training_cost.configurations import (
     sound,
     varied,
 )
+from joulelab.present import Column, Table, Unavailable, cached_per_subject, table, words
+from joulelab.report import effects, resource_use
+from joulelab.report.experiment import Experiment
+from joulelab.report.resource_use import LEAST_FOR_RHO
 
 MILLION = 1e6
 NAMES = {NETWORK: "network", BASE: "base", DATASET: "data set"}
@@ -297,7 +297,7 @@ class BaseEffect:
     pairs: int
 
 
-@once_each
+@cached_per_subject
 def base_pairs(experiment: Experiment) -> pd.DataFrame:
     """A row a network and data set of which both bases were measured, least increase first."""
     costs(experiment)
@@ -317,7 +317,7 @@ def base_pairs(experiment: Experiment) -> pd.DataFrame:
     return table.sort_values("ratio", kind="stable", ignore_index=True)
 
 
-@once_each
+@cached_per_subject
 def base_effect(experiment: Experiment) -> BaseEffect:
     """What training the base costs on average.
 
@@ -367,7 +367,7 @@ class DatasetCorrelation:
     pairs: int
 
 
-@once_each
+@cached_per_subject
 def dataset_correlation(experiment: Experiment) -> DatasetCorrelation:
     """How far the data set goes with the energy.
 

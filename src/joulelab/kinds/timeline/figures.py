@@ -10,15 +10,8 @@ from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.trend import Trend
-from joulelab.present import Figure, Unavailable, figure
-from joulelab.present.axes import Axis, Floats, Reference, percent_tick, year_tick
-from joulelab.present.panels import Panel
-from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
-from joulelab.present.style import BLUE, GREY, SOLID, VERMILLION, Look, shades
-from joulelab.report.experiment import Experiment
-from joulelab.report.timeline.findings import timeline_findings
-from joulelab.report.timeline.points import (
+from joulelab.kinds.timeline.findings import timeline_findings
+from joulelab.kinds.timeline.points import (
     ACCURACY,
     BEST,
     MODEL,
@@ -26,7 +19,14 @@ from joulelab.report.timeline.points import (
     energy_trend,
     network_points,
 )
-from joulelab.report.timeline.tables import networks
+from joulelab.kinds.timeline.tables import networks
+from joulelab.present import Figure, Unavailable, figure
+from joulelab.present.axes import Axis, Floats, Reference, percent_tick, year_tick
+from joulelab.present.panels import Panel
+from joulelab.present.parts import Width
+from joulelab.present.scatter_plot import scatter
+from joulelab.present.style import BLUE, GREY, SOLID, VERMILLION, Look, shades
+from joulelab.report.experiment import Experiment
 
 BEST_BATCH, BEST_ON_FRONT = "best batch", "best batch, on the Pareto front"
 LOOKS = {

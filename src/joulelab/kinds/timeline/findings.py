@@ -8,10 +8,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.trend import Trend, accuracy_records, yearly
-from joulelab.present import Unavailable
-from joulelab.report.effects import SIGNIFICANT_P
-from joulelab.report.experiment import Experiment
-from joulelab.report.timeline.points import (
+from joulelab.kinds.timeline.points import (
     BEST,
     MODEL,
     accuracy_trend,
@@ -21,7 +18,10 @@ from joulelab.report.timeline.points import (
     sizes_words,
     weights_words,
 )
-from joulelab.report.timeline.tables import correlations, networks, points_interval
+from joulelab.kinds.timeline.tables import correlations, networks, points_interval
+from joulelab.present import Unavailable
+from joulelab.report.effects import SIGNIFICANT_P
+from joulelab.report.experiment import Experiment
 
 MOST_NAMED = 8
 LEAST_RECORDS = 2

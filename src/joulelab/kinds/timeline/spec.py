@@ -15,8 +15,7 @@ from pydantic import Field, field_validator
 from joulelab.kinds.inference.spec import BatchConfiguration, ImagesSetting, InferenceSpec
 from joulelab.learning.zoo import representatives
 from joulelab.study.design import Factor, Level
-from joulelab.study.kind import Count, Kind
-from joulelab.study.spec import StudySpec
+from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import unique
 
 
@@ -68,5 +67,5 @@ class TimelineSpec(InferenceSpec):
 TIMELINE = Kind(
     TimelineSpec,
     "joulelab.kinds.inference.workload:InferenceWorkload",
-    "joulelab.report.timeline.report:TIMELINE",
+    "joulelab.kinds.timeline.report:TIMELINE",
 )

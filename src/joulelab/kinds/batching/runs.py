@@ -25,7 +25,7 @@ from joulelab.analysis.batching import (
     response_column,
 )
 from joulelab.analysis.frames import groups
-from joulelab.present import Unavailable, once_each
+from joulelab.present import Unavailable, cached_per_subject
 from joulelab.report.effects import Outcome
 from joulelab.report.experiment import NET, Experiment, energy_column
 
@@ -37,13 +37,13 @@ REMARKS = ("remarks", "producer")
 REASONS = (("dropped_full", "queue full"), ("unreadable", "unreadable image"))
 
 
-@once_each
+@cached_per_subject
 def requests(experiment: Experiment) -> pd.DataFrame:
     """The finished runs with what a request cost in each."""
     return per_request(experiment.measured)
 
 
-@once_each
+@cached_per_subject
 def cell_figures(experiment: Experiment) -> pd.DataFrame:
     """A row a model, policy and arrival process; see `joulelab.analysis.batching.cells`."""
     return cells(requests(experiment), experiment.factors)
@@ -85,7 +85,7 @@ def response_times(experiment: Experiment) -> Outcome:
     return Outcome(steady, varied, RESPONSE, "mean response time", "mean response times")
 
 
-@once_each
+@cached_per_subject
 def asked_limit(experiment: Experiment) -> tuple[Limit | None, str]:
     """The limit of the response time, if there is one, and in a sentence why it cannot be kept.
 
@@ -137,7 +137,7 @@ def settings_of(experiment: Experiment) -> list[str]:
     return [factor for factor in experiment.factors if factor != "policy"]
 
 
-@once_each
+@cached_per_subject
 def choices(experiment: Experiment) -> list[tuple[dict[str, Any], Choice]]:
     """For each model and arrival process the policy to run.
 
@@ -183,7 +183,7 @@ def by_cell(
         yield dict(zip(factors, levels, strict=True)), there[levels]
 
 
-@once_each
+@cached_per_subject
 def rate_names(experiment: Experiment) -> dict[str, str]:
     """A short name for each arrival process: its rate, ``16/s``, where no other has the same."""
     if "arrivals" not in experiment.runs or "offered_per_s" not in experiment.runs:

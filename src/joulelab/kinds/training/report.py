@@ -41,6 +41,5 @@ TUNING = Report(
 ARCHITECTURE = Report(
     contents=ENERGY,
     lead=(energy.trade_off, energy.cluster_table),
-    findings=sentences(energy.effect_finding),
     side_pages=PAPER_PAGES,
 )

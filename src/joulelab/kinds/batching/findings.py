@@ -6,8 +6,7 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.analysis.batching import MATTERS, Choice, Limit, PolicyFigures
-from joulelab.present import Declared, Table, Unavailable
-from joulelab.report.batching.runs import (
+from joulelab.kinds.batching.runs import (
     asked_limit,
     choices,
     limit_note,
@@ -15,12 +14,13 @@ from joulelab.report.batching.runs import (
     setting_name,
     tail_name,
 )
-from joulelab.report.batching.tables import (
+from joulelab.kinds.batching.tables import (
     energy_effects,
     energy_range,
     model_by_policy,
     response_effects,
 )
+from joulelab.present import Declared, Table, Unavailable
 from joulelab.report.effects import FIXED, SIGNIFICANT_P
 from joulelab.report.experiment import Experiment
 

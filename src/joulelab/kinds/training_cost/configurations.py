@@ -30,7 +30,7 @@ from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_inter
 from joulelab.analysis.negative_energy import negative_energy, without_negative_energy
 from joulelab.analysis.trade_off import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
-from joulelab.present import Unavailable, once_each
+from joulelab.present import Unavailable, cached_per_subject
 from joulelab.report.experiment import Experiment, energy_column
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
@@ -42,7 +42,7 @@ SIZES = ("flops", "flops_trainable", "parameters_total", "parameters")
 Values = npt.NDArray[np.float64]
 
 
-@once_each
+@cached_per_subject
 def sound(experiment: Experiment) -> Experiment:
     """The same with energies of 0 or below taken for unknown: no training takes none."""
     column, runs = experiment.energy.column, experiment.runs
@@ -51,7 +51,7 @@ def sound(experiment: Experiment) -> Experiment:
     return replace(experiment, runs=without_negative_energy(runs, column)[0])
 
 
-@once_each
+@cached_per_subject
 def impossible_energies(experiment: Experiment) -> pd.DataFrame:
     """The energies of 0 or below; see `joulelab.analysis.negative_energy.negative_energy`."""
     column, runs = experiment.energy.column, experiment.runs
@@ -65,7 +65,7 @@ def impossible_energies(experiment: Experiment) -> pd.DataFrame:
     return negative_energy(runs.assign(which=which), column, "which")
 
 
-@once_each
+@cached_per_subject
 def configurations(experiment: Experiment) -> pd.DataFrame:
     """A row a configuration of an experiment in which an energy is known, by ascending energy.
 

@@ -1,15 +1,14 @@
 """What an experiment on the cost of training shows."""
 
-from joulelab.report.report import Report
-from joulelab.report.training_cost.figures import energies, trade_off
-from joulelab.report.training_cost.findings import cost_findings
-from joulelab.report.training_cost.places import (
+from joulelab.kinds.training_cost.figures import energies, trade_off
+from joulelab.kinds.training_cost.findings import cost_findings
+from joulelab.kinds.training_cost.places import (
     effects_of_place,
     emissions,
     emissions_by_place,
     intensities,
 )
-from joulelab.report.training_cost.tables import (
+from joulelab.kinds.training_cost.tables import (
     bases,
     configuration_pairs,
     cost_table,
@@ -24,6 +23,7 @@ from joulelab.report.training_cost.tables import (
     time_energy,
     utilisations,
 )
+from joulelab.report.report import Report
 
 TRAINING_COST = Report(
     contents=(

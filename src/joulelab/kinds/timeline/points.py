@@ -16,7 +16,7 @@ from joulelab.analysis.batching import best_batch
 from joulelab.analysis.frames import numbers, require_columns
 from joulelab.analysis.trade_off import undominated
 from joulelab.analysis.trend import Growth, Trend, growth, trend
-from joulelab.present import once_each
+from joulelab.present import cached_per_subject
 from joulelab.report.experiment import Experiment
 
 KIND = "timeline"
@@ -34,7 +34,7 @@ _FIGURES = {
 _WORDS = ("source", "weights")
 
 
-@once_each
+@cached_per_subject
 def network_points(experiment: Experiment) -> pd.DataFrame:
     """A row a network, the oldest first.
 
@@ -70,26 +70,26 @@ def network_points(experiment: Experiment) -> pd.DataFrame:
     return points.sort_values(["year", BEST], kind="stable", ignore_index=True)
 
 
-@once_each
+@cached_per_subject
 def energy_trend(experiment: Experiment) -> Trend:
     """The decimal logarithm of energy per image over the years, at the best batch size."""
     return trend(network_points(experiment), BEST, logarithm=True)
 
 
-@once_each
+@cached_per_subject
 def single_trend(experiment: Experiment) -> Trend:
     """The same at batch size 1."""
     return trend(network_points(experiment), SINGLE, logarithm=True)
 
 
-@once_each
+@cached_per_subject
 def accuracy_trend(experiment: Experiment) -> Trend:
     """Published top-1 accuracy over the years, of the networks whose energy is known."""
     points = network_points(experiment)
     return trend(points[points[BEST].notna()], ACCURACY)
 
 
-@once_each
+@cached_per_subject
 def relative_growth(experiment: Experiment) -> Growth:
     """Energy per image at the best batch size against accuracy, relative to themselves."""
     return growth(network_points(experiment), BEST, ACCURACY)

@@ -14,15 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size, response_column
 from joulelab.analysis.trade_off import undominated
-from joulelab.present import Figure, Unavailable, figure, once_each
-from joulelab.present.axes import Axis, Reference, time_tick
-from joulelab.present.bars import share_bars
-from joulelab.present.curves import curves
-from joulelab.present.panels import Panel
-from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
-from joulelab.present.style import BLUE, DOTTED, GREY, INK, SOLID, Look, looks
-from joulelab.report.batching.runs import (
+from joulelab.kinds.batching.runs import (
     arrivals_name,
     asked_limit,
     by_cell,
@@ -36,6 +28,14 @@ from joulelab.report.batching.runs import (
     setting_name,
     tail_name,
 )
+from joulelab.present import Figure, Unavailable, cached_per_subject, figure
+from joulelab.present.axes import Axis, Reference, time_tick
+from joulelab.present.bar_plots import share_bars
+from joulelab.present.curve_plot import curves
+from joulelab.present.panels import Panel
+from joulelab.present.parts import Width
+from joulelab.present.scatter_plot import scatter
+from joulelab.present.style import BLUE, DOTTED, GREY, INK, SOLID, Look, looks
 from joulelab.report.experiment import NET, Experiment, energy_column
 
 MOST_PANELS = 12
@@ -170,7 +170,7 @@ def batch_distribution(experiment: Experiment) -> Figure:
     return Figure(draw, note, f"Histograms of batches. {'; '.join(said)}.")
 
 
-@once_each
+@cached_per_subject
 def cell_points(experiment: Experiment) -> pd.DataFrame:
     """The cells as the figures show them.
 

@@ -10,11 +10,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.negative_energy import in_words
-from joulelab.present import Unavailable
-from joulelab.report.energy import effect_finding
-from joulelab.report.experiment import Experiment
-from joulelab.report.report import sentences
-from joulelab.report.training_cost.configurations import (
+from joulelab.kinds.training_cost.configurations import (
     BASE,
     DATASET,
     configurations,
@@ -27,13 +23,17 @@ from joulelab.report.training_cost.configurations import (
     sound,
     varied,
 )
-from joulelab.report.training_cost.places import place_findings
-from joulelab.report.training_cost.tables import (
+from joulelab.kinds.training_cost.places import place_findings
+from joulelab.kinds.training_cost.tables import (
     base_effect,
     better_proxy,
     dataset_correlation,
     weights_words,
 )
+from joulelab.present import Unavailable
+from joulelab.report.energy import effect_finding
+from joulelab.report.experiment import Experiment
+from joulelab.report.report import sentences
 
 MOST_STEPS = 3
 ONE_RUN = (

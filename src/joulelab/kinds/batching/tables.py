@@ -18,8 +18,7 @@ from joulelab.analysis.batching import NET_EACH, Choice
 from joulelab.analysis.comparison import ratio_of_means
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.posthoc import dunn, min_attainable_p
-from joulelab.present import Column, Table, Unavailable, table, words
-from joulelab.report.batching.runs import (
+from joulelab.kinds.batching.runs import (
     absences,
     arrivals_name,
     arrivals_note,
@@ -40,6 +39,7 @@ from joulelab.report.batching.runs import (
     settings_of,
     tail_name,
 )
+from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.effects import ETA, SIGNIFICANT_P, Outcome, effects_on, interactions_on
 from joulelab.report.experiment import Experiment
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from joulelab import formats
-from joulelab.present import Figure, Table, Unavailable, figure, once_each, table
+from joulelab.kinds.training_cost.configurations import (
+    BASE,
+    DATASET,
+    NETWORK,
+    short_datasets,
+    varied,
+)
+from joulelab.present import Figure, Table, Unavailable, cached_per_subject, figure, table
 from joulelab.report.experiment import Experiment
 from joulelab.report.places import (
     CONFIGURATION,
@@ -25,13 +32,6 @@ from joulelab.report.places import (
     known_places,
     place_finding,
     place_table,
-)
-from joulelab.report.training_cost.configurations import (
-    BASE,
-    DATASET,
-    NETWORK,
-    short_datasets,
-    varied,
 )
 
 MOST_CONFIGURATIONS = 12
@@ -53,7 +53,7 @@ class AskedPlaces:
     unknown: tuple[str, ...]
 
 
-@once_each
+@cached_per_subject
 def asked_places(experiment: Experiment) -> AskedPlaces | None:
     """The places in the experiment's table of the study file; ``None`` where it names none."""
     table = experiment.table

@@ -9,15 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
-from joulelab.present import Figure, Unavailable, figure
-from joulelab.present.axes import Axis, tenfold
-from joulelab.present.intervals import intervals
-from joulelab.present.parts import Width
-from joulelab.present.scatter import scatter
-from joulelab.present.style import BLUE, VERMILLION, Look
-from joulelab.report.energy import ACCURACY_AXIS
-from joulelab.report.experiment import Experiment
-from joulelab.report.training_cost.configurations import (
+from joulelab.kinds.training_cost.configurations import (
     BASE,
     DATASET,
     NETWORK,
@@ -26,6 +18,14 @@ from joulelab.report.training_cost.configurations import (
     short_datasets,
     varied,
 )
+from joulelab.present import Figure, Unavailable, figure
+from joulelab.present.axes import Axis, tenfold
+from joulelab.present.interval_plot import intervals
+from joulelab.present.parts import Width
+from joulelab.present.scatter_plot import scatter
+from joulelab.present.style import BLUE, VERMILLION, Look
+from joulelab.report.energy import ACCURACY_AXIS
+from joulelab.report.experiment import Experiment
 
 LOOKS = {"trained base": Look(VERMILLION, "o"), "frozen base": Look(BLUE, "D")}
 
@@ -36,8 +36,8 @@ def energies(experiment: Experiment) -> Figure:
     points = costs(experiment).dropna(subset=["energy_j"])
     least, most = points.iloc[0], points.iloc[-1]
     note = (
-        f"Mean {experiment.energy.name} of a training ({experiment.energy.status}) with the 95 % "
-        "interval over runs, where there is one."
+        f"Mean {experiment.energy.name} of {experiment.each} ({experiment.energy.status}) with the "
+        "95 % interval over runs, where there is one."
     )
     alt = (
         f"From {formats.joules(least['energy_j'])} ({label(experiment, least, dataset=True)}) to "
@@ -104,7 +104,7 @@ def trade_off(experiment: Experiment) -> Figure:
 
 
 def _energy(experiment: Experiment) -> Axis:
-    label = experiment.energy.label
+    label = experiment.energy_label
     return Axis("energy_j", label, units=formats.ENERGY, low="energy_low_j", high="energy_high_j")
 
 
