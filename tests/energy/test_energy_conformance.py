@@ -149,7 +149,10 @@ def lost(plug: Plug) -> Sequence[Sample]:
         (sampling(lambda plug: [Sample(math.nan), Sample(1.0)]), "finite"),
         (sampling(lambda plug: [Sample(1.0), Sample(-1.0)]), "not negative"),
         (sampling(lambda plug: [Sample(None), Sample(1.0)]), "needs a reason"),
-        (sampling(lambda plug: [Sample(1.0), Sample(1.0, "", {"utilisation": 55})]), "between 0 and 1"),
+        (
+            sampling(lambda plug: [Sample(1.0), Sample(1.0, "", {"utilisation": 55})]),
+            "between 0 and 1",
+        ),
         (sampling(lambda plug: [Sample(1.0), Sample(1.0, "", {"clock_mhz": math.inf})]), "clock"),
         (Backwards, "ran backwards"),
         (BackwardsAfterAGap, "from 10.0 to 9.0"),

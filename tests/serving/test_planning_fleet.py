@@ -68,7 +68,9 @@ def test_a_tighter_limit_needs_more_watts():
 
 
 def test_a_limit_below_the_time_of_a_batch_cannot_be_kept():
-    with pytest.raises(UsageError, match=r"meets p99 within 4.00 ms: a batch takes at least 5.00 ms"):
+    with pytest.raises(
+        UsageError, match=r"meets p99 within 4.00 ms: a batch takes at least 5.00 ms"
+    ):
         sized("poisson(100)", limit=ResponseLimit(99, 0.004))
 
 

@@ -197,9 +197,7 @@ def test_a_study_file_that_does_not_fit_is_named_by_its_key(folder, old, new, sa
 def test_what_a_miniature_was_thinned_from_is_checked_with_it(folder):
     with (folder / "study.toml").open("a") as file:
         file.write("\n[miniature]\nscale = 0.5\nshare = 0.5\nwhole = { rounds = 3 }\n")
-    with pytest.raises(
-        StoreCorruptError, match="has 'rounds', a key that the study does not have"
-    ):
+    with pytest.raises(StoreCorruptError, match="has 'rounds', a key that the study does not have"):
         _ = Results.open(folder).spec
 
 

@@ -83,8 +83,8 @@ def check_same_weights(before: Mapping[str, Any], weights: Mapping[str, str]) ->
         begun = before.get("weights", {}).get(network, now)
         if begun != now:
             raise StoreMismatchError(
-                f"{network} has the weights {now} here, and the study began with {begun}",
-                "set weights to those, or give another folder with --out",
+                f"{network} has the weights {now} here, but the study began with {begun}",
+                "set weights to those, or choose another folder with --out",
             )
 
 

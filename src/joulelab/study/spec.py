@@ -279,15 +279,16 @@ kinds: Registry[Kind] = Registry(
     {
         "tuning": (
             "joulelab.kinds.tuning:TUNING",
-            "strategies x networks x numbers of hyperparameters: which strategy, at what cost?",
+            "strategies x networks x numbers of hyperparameters: which strategy is best, and at "
+            "what cost?",
         ),
         "architecture": (
             "joulelab.kinds.architecture:ARCHITECTURE",
-            "a full factorial design over a network's layers: which layer costs what?",
+            "a full factorial design over a network's layers: what does each layer cost?",
         ),
         "training-cost": (
             "joulelab.kinds.training_cost.spec:TRAINING_COST",
-            "networks x frozen or trained x data sets: what does a training cost, and where?",
+            "networks x frozen or trained base x data sets: what does a training cost, and where?",
         ),
         "batching": (
             "joulelab.kinds.batching.spec:BATCHING",
@@ -295,7 +296,7 @@ kinds: Registry[Kind] = Registry(
         ),
         "timeline": (
             "joulelab.kinds.timeline.spec:TIMELINE",
-            "networks by year x batch sizes: what does an image cost, and what is it worth?",
+            "networks by year x batch sizes: what does an image cost, for what accuracy?",
         ),
     },
 )

@@ -167,7 +167,7 @@ def _open_amd(prefix: str) -> Opened:
 
 @functools.cache
 def _amd_gpus() -> object:
-    """AMD's GPUs; opened once, because opening takes half a second per counter to compare it with power.
+    """AMD's GPUs; opened once, because that takes half a second per counter.
 
     Never released: that would shut amdsmi down for other users in this process.
     """
