@@ -310,18 +310,18 @@ def check_measured(recorder: Recorder) -> None:
 
 
 def devices(recorder: Recorder, domains: Collection[str] | None = None) -> list[str]:
-    """The devices that the domains belong to, in one order for everybody: no deadlock.
+    """The devices of the domains, in a fixed order to avoid deadlock.
 
     Args:
-        recorder: whose domains.
-        domains: only these; all that it reads where ``None``.
+        recorder: whose domains are used.
+        domains: only these; ``None`` for all that it reads.
     """
     domains = {channel.domain for channel in recorder.channels} if domains is None else domains
     return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
 
 
 def picklable(options: Mapping[str, Any]) -> Options:
-    """Options for another process: whom to tell who is being waited for stays in this one.
+    """Options for another process, without the callback `on_wait`.
 
     Args:
         options: see `Options`.
@@ -330,17 +330,17 @@ def picklable(options: Mapping[str, Any]) -> Options:
 
 
 class Measuring:
-    """A block of code that is being measured, or has been; made by `measure`.
+    """A measured block of code, running or finished; created by `measure`.
 
     Args:
-        monitor: gives whose meters measure it.
+        monitor: returns the monitor that measures it.
         label: what is measured, for the result.
-        environments: of the programs that are measured, to tell which GPUs are theirs; that of this
-            process where not given.
+        environments: of the measured programs, which determine their GPUs; default: that of this
+            process.
 
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
-    second ``with`` on the same object measures anew. It can be pickled and copied before and after
-    the block; a copy has the result and the samples, and opens meters of its own to measure anew.
+    second ``with`` on the same object measures again. It can be pickled and copied before and after
+    the block; a copy has the result and the samples, and opens its own meters to measure again.
     """
 
     def __init__(
@@ -373,16 +373,16 @@ class Measuring:
         try:
             self.stop()
         except Exception as own:
-            # The error of the block matters more than that of measuring it.
+            # The error of the block is more important than a measurement error.
             if error is None:
                 raise
             error.add_note(f"measuring {self.label!r} failed too: {own}")
 
     def start(self) -> None:
-        """Open the window, for where a ``with`` does not fit.
+        """Open the window, for use without ``with``.
 
         Raises:
-            MeterError: it is open already, or the meters cannot be opened.
+            MeterError: it is already open, or the meters cannot be opened.
         """
         if self._opened is not None:
             raise MeterError(f"{self.label!r} is already being measured", "stop it first")
@@ -399,7 +399,7 @@ class Measuring:
         self._span = overlap.begin(self.label, monitor.devices)
 
     def stop(self) -> Measurement:
-        """Close the window and give its result; a second call gives the same.
+        """Close the window and return its result; a second call returns the same.
 
         Raises:
             MeterError: it was never opened.
@@ -456,7 +456,7 @@ class Measuring:
 
     @property
     def net_error_j(self) -> float | None:
-        """Bound of the error of `net_j` in joules: that of `energy_j` and that of idle energy."""
+        """Bound of the error of `net_j` in joules: of `energy_j` plus idle energy."""
         return self.result.total.net_error_j
 
     @property
@@ -478,27 +478,27 @@ class Measuring:
         return self.result[domain]
 
     def trace(self) -> pd.DataFrame:
-        """The samples of the finished block, a row a sample and channel.
+        """The samples of the finished block, one row per sample and channel.
 
-        Columns: as of `joulelab.energy.summary.trace_columns`.
+        Columns as in `joulelab.energy.summary.trace_columns`.
         """
         import pandas as pd
 
         return pd.DataFrame(self.window.trace_columns())
 
     def save_trace(self, path: str | Path) -> None:
-        """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
+        """Write the samples of the finished block as Parquet or CSV, by file suffix."""
         write_trace(Path(path), self.window.trace_columns(), self._trace_about())
 
     def _trace_about(self) -> TraceAbout:
-        """What goes with the samples; the meters are asked when it is first needed."""
+        """Metadata of the samples; the meters are read when first needed."""
         if self._about is None:
             window, recorder = self.window, self._monitor().recorder
             self._about = TraceAbout.of(recorder, window.label, window.started_at)
         return self._about
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the meters, the windows beside it, and the environments, which hold secrets.
+        """Everything but the meters, the other windows, and the environments, which hold secrets.
 
         Raises:
             MeterError: the block has not finished.
@@ -536,12 +536,12 @@ class Measuring:
         return f"<joulelab.measure({self.label!r}): {state}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for a notebook."""
         return measurement_html(self._result) if self._result else f"<code>{self!r}</code>"
 
 
 def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monitor]:
-    """How a copy, perhaps in another process, comes by meters."""
+    """Gets the monitor of a copy, possibly in another process."""
     if isinstance(monitor, functools.partial) and monitor.func is shared_monitor:
         return functools.partial(shared_monitor, **picklable(monitor.keywords))
     return functools.partial(_without_meters, label)
@@ -554,9 +554,9 @@ def _without_meters(label: str) -> Monitor:
 
 
 def _synchronised() -> list[str]:
-    """Wait until the GPU has done what torch has asked of it; says what went wrong, if anything.
+    """Wait until the GPU has finished torch's work; returns an error message, if any.
 
-    torch is not imported for this: who has not imported it has no work on a GPU through it.
+    torch is not imported for this: if it is not imported, it has no work on a GPU.
     """
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
@@ -565,13 +565,13 @@ def _synchronised() -> list[str]:
     try:
         if cuda.is_initialized():
             for index in range(cuda.device_count()):
-                # A look at a device that is not in use would put a context onto it.
+                # Synchronising an unused device would create a context on it.
                 if index == cuda.current_device() or cuda.memory_reserved(index):
                     cuda.synchronize(index)
         mps = getattr(torch, "mps", None)
         if mps is not None and torch.backends.mps.is_available():
             mps.synchronize()
-    except Exception as error:  # an error of the user's own kernel shows up here first
+    except Exception as error:  # an error in the user's kernel shows up here first
         return [f"the device could not be synchronised: {str(error).partition(chr(10))[0]}"]
     return []
 
@@ -581,7 +581,7 @@ _SHARED_LOCK = threading.Lock()
 
 
 def shared_monitor(**options: Unpack[Options]) -> Monitor:
-    """The monitor of this process with these options; opened when it is first asked for.
+    """The monitor of this process with these options; opened on first use.
 
     Args:
         options: see `Options`.
@@ -594,7 +594,7 @@ def shared_monitor(**options: Unpack[Options]) -> Monitor:
 
 
 def close_shared() -> None:
-    """Close every shared monitor; at the end of the program it happens by itself."""
+    """Close all shared monitors; happens automatically at program exit."""
     with _SHARED_LOCK:
         while _SHARED:
             key, monitor = _SHARED.popitem()
@@ -603,7 +603,7 @@ def close_shared() -> None:
 
 
 def _forget_after_fork() -> None:
-    """A forked process has no sampling thread and opens meters of its own."""
+    """A forked process has no sampling thread and opens its own meters."""
     global _SHARED_LOCK  # noqa: PLW0603 - the inherited one may be held by a thread that is gone
     _SHARED_LOCK = threading.Lock()
     _SHARED.clear()
