@@ -69,7 +69,7 @@ def at_scale(value: float | None, size: float) -> str:
 
     Args:
         value: in the base unit.
-        size: of the unit, as `scale` gives it.
+        size: of the unit, from `scale`.
     """
     if not known(value):
         return DASH

@@ -63,7 +63,7 @@ def print_emissions(path: Path, shape: Shape) -> None:
 
 
 def _differences(read: CodeCarbonRows) -> pd.DataFrame:
-    """The trainings, without the readings as they stand."""
+    """The trainings, without the readings unchanged."""
     kept = [name for name in read.trainings if not str(name).startswith("cumulative_")]
     return read.trainings[kept].assign(impossible=read.is_impossible())
 

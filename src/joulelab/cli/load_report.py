@@ -212,7 +212,7 @@ def check_table(path: Path | None) -> None:
         path: of the table, if any.
 
     Raises:
-        UsageError: another suffix, or there is no such folder.
+        UsageError: another suffix, or the folder does not exist.
     """
     if path is None:
         return
@@ -223,7 +223,7 @@ def check_table(path: Path | None) -> None:
 
 
 def write_table(path: Path, exchanges: Exchanges) -> None:
-    """Write a row a request; what is unknown is empty.
+    """Write one row per request; what is unknown is empty.
 
     Args:
         path: ends in ``.parquet`` or ``.csv``.

@@ -63,7 +63,7 @@ class Load:
         seed: of arrivals and images.
         heavy: a heavy load on another machine is meant.
         idle_s: how long idle power is measured; negative for as long as the sensors need.
-        out: file for a row a request.
+        out: file for one row per request.
         as_json: JSON instead of tables.
     """
 

@@ -63,7 +63,7 @@ class Output:
             runs: how many there will be.
 
         Raises:
-            UsageError: a suffix nobody knows, or several runs for one trace.
+            UsageError: a suffix unknown, or several runs for one trace.
         """
         if self.trace is not None:
             check_suffix(self.trace)

@@ -82,7 +82,7 @@ def print_step(
     fine_tuning: bool,
     as_json: bool,
 ) -> None:
-    """Print the predicted energy of a training, a row a channel of its trace.
+    """Print the predicted energy of a training, one row per channel of its trace.
 
     Args:
         path: of the trace so far.

@@ -50,7 +50,7 @@ class Hardware:
         """The one that the conditions of a session name; ``None`` where they do not.
 
         Args:
-            conditions: as `joulelab.study.manifest.conditions` gives them.
+            conditions: from `joulelab.study.manifest.conditions`.
         """
         device = conditions.get("device") or {}
         if not device.get("name"):

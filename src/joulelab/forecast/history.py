@@ -44,7 +44,7 @@ class History:
     """Finished trainings of any hardware.
 
     Attributes:
-        runs: a row a run: the features, ``hardware`` (number in `machines`), ``counts`` (which
+        runs: one row per run: the features, ``hardware`` (number in `machines`), ``counts`` (which
             domains), both energies in joules and ``duration_s``.
         machines: every hardware that occurs.
         studies: folders with a finished training that was taken.

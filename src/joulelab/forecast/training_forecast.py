@@ -177,7 +177,7 @@ class TrainingForecast:
 
     @property
     def measurement(self) -> Measurement:
-        """The whole training as `joulelab.measure` gives it: by domain, with what is to be said.
+        """The whole training from `joulelab.measure`: by domain, with what is to be said.
 
         Raises:
             MeterError: it has not ended.

@@ -1,9 +1,9 @@
 """The zoo: torchvision's image classifiers, their papers, their weights, and how they are built.
 
-``zoo.csv`` beside this file has a row a network. The **year** is when the first public paper on the
-family appeared, as a preprint or in proceedings, whichever came first: not the year of the weights,
-nor of the code. ``representative`` marks the small and the large members of every family that a
-comparison over time takes unless others are named.
+``zoo.csv`` beside this file has one row per network. The **year** is when the first public paper on
+the family appeared, as a preprint or in proceedings, whichever came first: not the year of the
+weights, nor of the code. ``representative`` marks the small and the large members of every family
+that a comparison over time takes unless others are named.
 
 Nothing is ever downloaded. torchvision ships the figures of all weights with the package; a weights
 file is used where it exists already, in ``checkpoints`` of torch's folder for hub files, which is

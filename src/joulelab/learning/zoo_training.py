@@ -227,7 +227,7 @@ def body_of(network: nn.Module, head: str) -> nn.Module:
     """What of a network stays beneath a new head; the network is changed.
 
     Args:
-        network: of torchvision, as `joulelab.learning.zoo` gives it.
+        network: of torchvision, from `joulelab.learning.zoo`.
         head: which head it will get.
     """
     old, last = _last_layer(network)
@@ -246,7 +246,7 @@ def head_for(network: nn.Module, head: str, features: int, classes: int) -> nn.M
     """The new head of a network, before `body_of` has cut it.
 
     Args:
-        network: of torchvision, as `joulelab.learning.zoo` gives it.
+        network: of torchvision, from `joulelab.learning.zoo`.
         head: which.
         features: that the body gives for one image; not used where the last layer alone is new.
         classes: number of logits.

@@ -74,7 +74,7 @@ class Trap:
         trackers: run_ids.
         shared: for each run_id with several cumulative rows, how many it has.
         energy_j: what the trainings took together, impossible ones left out.
-        naive_energy_j: what the rows as they stand add up to.
+        naive_energy_j: what the rows unchanged add up to.
         left_out: how many trainings have an impossible energy.
     """
 
@@ -110,10 +110,10 @@ class CodeCarbonRows:
 
     Attributes:
         path: of the file.
-        trainings: a row a row of the file, in its order: ``line``, ``timestamp`` (with its offset
-            if one was written), ``run_id``, ``place`` (within the run_id, from 1), ``rule`` (text;
-            see `joulelab.replication.codecarbon_rules.Rule`), the columns of `COUNTED` that the
-            file has, as the rule has them, and the same as they stand with ``cumulative_`` before
+        trainings: one row per row of the file, in its order: ``line``, ``timestamp`` (with its
+            offset if one was written), ``run_id``, ``place`` (within the run_id, from 1), ``rule``
+            (text; see `joulelab.replication.codecarbon_rules.Rule`), the columns of `COUNTED` that
+            the file has, as the rule has them, and the same unchanged with ``cumulative_`` before
             them; ``task`` and ``region`` where there are such (text). What is missing is NaN.
         impossible: energies at or below zero: ``run`` (line and run_id), ``column``, ``value``.
         trap: what a naive reading would have made of it.
@@ -209,7 +209,7 @@ def _is_header(line: str) -> bool:
 
 
 def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
-    """The rows as they stand, in this program's units, each once."""
+    """The rows unchanged, in this program's units, each once."""
     columns = dict(zip(NEEDED, table.require(*NEEDED), strict=True))
     remarks = list(table.remarks)
     again = table.frame.duplicated().to_numpy()

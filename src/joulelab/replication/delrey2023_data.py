@@ -1,6 +1,6 @@
 """The raw data of del Rey et al. (SEAA 2023): power traces, and the table of runs.
 
-A trace is Parquet or CSV, a row a sample::
+A trace is Parquet or CSV, one row per sample::
 
     run           name of a training run
     environment   machine, model: network                        optional

@@ -1,8 +1,8 @@
 """Published studies: the numbers they print, the same from the raw data, and whether they agree.
 
-What a study prints is in a table of this package, ``printed/<study>.csv``: a row a cell, a column a
-data set, empty where nothing is printed. `replicate` of the study's module takes a folder with the
-authors' files and gives a `Replication`.
+What a study prints is in a table of this package, ``printed/<study>.csv``: one row per cell, a
+column a data set, empty where nothing is printed. `replicate` of the study's module takes a folder
+with the authors' files and gives a `Replication`.
 
 A number is kept as it is printed, for the digits say how precise it is. It agrees with a recomputed
 one that rounds to it at as many decimals, half up or half to even::
@@ -196,7 +196,7 @@ def files_in(folder: Path, wanted: str) -> list[Path]:
         wanted: which files it should have, for messages.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: the folder does not exist.
     """
     try:
         return sorted(folder.iterdir())

@@ -2,8 +2,8 @@
 
 ::
 
-    architecture   a row a training:  energy_j, accuracy, and factors of any name
-    tuning         a row a round or a training:  strategy, round, accuracy, and further factors
+    architecture   one row per training:  energy_j, accuracy, and factors of any name
+    tuning         one row per round or a training:  strategy, round, accuracy, and further factors
 
 Known columns that are no factors: ``round``, ``repetition``, ``configuration``, ``best_accuracy``,
 ``duration_s``, ``utilisation_mean``, ``flops``, and the hyperparameters ``learning_rate``,
@@ -82,7 +82,7 @@ JOULES = {
     "uJ": 1e-6,
     "Ws": 1.0,
 }
-"""What a unit of energy is in joules; mJ and MJ are told apart by their letters."""
+"""What a unit of energy is in joules; mJ and MJ are distinguished by their letters."""
 EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
 """What in small letters may be either of two units."""
 IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
@@ -104,8 +104,8 @@ class RunsTable:
 
     Attributes:
         path: of the file.
-        frame: a row a run: ``round`` (from 0), ``accuracy`` (0 to 1), the factors, the energy and
-            whatever measures there are.
+        frame: one row per run: ``round`` (from 0), ``accuracy`` (0 to 1), the factors, the energy
+            and whatever measures there are.
         factors: columns with levels.
         energy: column in joules; ``None`` where there is none.
         remarks: what was left out or understood in some way, in sentences.

@@ -2,11 +2,11 @@
 
 ::
 
-    architecture-<data set>.csv   a row a training
+    architecture-<data set>.csv   one row per training
         linear_layers, conv_layers, relu_layers     the configuration
         learning_rate, beta1, beta2                 the hyperparameter set: it tells rounds apart
         energy_j, accuracy
-    tuning-<data set>.csv         a row a round: means over its repetitions
+    tuning-<data set>.csv         one row per round: means over its repetitions
         network, strategy, hyperparameters          the configuration; 3 or 5 hyperparameters
         round, accuracy
         best_accuracy, energy_j, learning_rate ...  used where they are there
@@ -63,7 +63,7 @@ class RawData:
 
     Attributes:
         path: of the file.
-        frame: a row a training or a round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
+        frame: one row per training or a round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
             order of first appearance within a configuration; missing where a hyperparameter is),
             ``energy_j`` and ``accuracy`` (0 to 1). Tuning: `SEARCH`, ``round`` (from 0),
             ``accuracy``, ``best_accuracy`` and ``energy_j``.

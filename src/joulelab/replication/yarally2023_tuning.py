@@ -89,7 +89,7 @@ def repetitions_behind(accuracies: Sequence[float]) -> int | None:
 
 
 def _curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a round, with its score, the running best and the best that the authors logged."""
+    """One row per round, with its score, the running best and the best that the authors logged."""
     rounds = score_rounds(frame, SEARCH, accuracy="accuracy", energy="energy_j")
     key = [*SEARCH, "round"]
     logged = frame.groupby(key)["best_accuracy"].max().reset_index()
@@ -229,14 +229,14 @@ def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
 
 
 def _by_setting(curves: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A row a search: its optimum, and its ``setting`` in words."""
+    """One row per search: its optimum, and its ``setting`` in words."""
     optima = convergence(curves, SEARCH)
     settings = name + optima["network"] + " " + optima["hyperparameters"].astype(str)
     return optima.assign(setting=settings)
 
 
 def _by_strategy(optima: pd.DataFrame, what: str) -> pd.DataFrame:
-    """A row a setting, a column a strategy."""
+    """One row per setting, a column a strategy."""
     wide = optima.pivot_table(index="setting", columns="strategy", values=what, sort=False)
     return wide.reindex(columns=list(STRATEGIES.values())).astype(float)
 

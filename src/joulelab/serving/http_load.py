@@ -70,7 +70,7 @@ class HttpLoad:
 
     Args:
         target: the endpoint.
-        addresses: of its host, as `Target.addresses` gives them: the name is asked for once.
+        addresses: of its host, from `Target.addresses`: the name is asked for once.
         requests: what is sent; each request of a load is one of them.
         limits: see `Limits`.
     """

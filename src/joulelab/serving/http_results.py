@@ -101,7 +101,7 @@ class Exchanges:
         return {self.outcomes[number]: count for number, count in counts.most_common()}
 
     def columns(self) -> dict[str, Any]:
-        """The requests as columns of equal length, a row a request."""
+        """The requests as columns of equal length, one row per request."""
         response_s = np.where(self.answered, self.ended_s - self.due_s, np.nan)
         return {
             "request": np.arange(len(self)),

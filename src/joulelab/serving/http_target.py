@@ -37,7 +37,7 @@ class Target:
         scheme: ``http`` or ``https``.
         host: name or address.
         port: of its server.
-        path: with the query, as it stands in the first line of a request.
+        path: with the query, unchanged in the first line of a request.
     """
 
     url: str

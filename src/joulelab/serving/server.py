@@ -55,7 +55,7 @@ class Server:
         """Fix the device and the number of torch's threads.
 
         Raises:
-            UsageError: there is no such device.
+            UsageError: the device does not exist.
         """
         load_decoders()
         torch.set_num_threads(threads)

@@ -60,12 +60,12 @@ Run = Mapping[Hashable, Any]
 def predicted_runs(
     manifest: Mapping[str, Any], runs: pd.DataFrame, ledger: pd.DataFrame
 ) -> pd.DataFrame:
-    """A row a run that a session with a prediction has finished, or that failed in it.
+    """One row per run that a session with a prediction has finished, or that failed in it.
 
     Args:
         manifest: of the study.
-        runs: a row a run.
-        ledger: a row a booked interval.
+        runs: one row per run.
+        ledger: one row per booked interval.
 
     Returns:
         Columns: identity, the session, the state; time of the run with what surrounds it and

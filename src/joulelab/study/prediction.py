@@ -335,7 +335,7 @@ def session_predictions(manifest: Mapping[str, Any]) -> list[SessionPrediction]:
     """The predictions of those sessions that made one, in order.
 
     Args:
-        manifest: as `joulelab.study.store_reading.read_manifest` gives it.
+        manifest: from `joulelab.study.store_reading.read_manifest`.
     """
     # A session killed before its first entry in the ledger gave its number to the next one.
     sessions = {one.get("session"): one for one in manifest.get("sessions", [])}

@@ -89,7 +89,7 @@ class Results:
         return tuple(self._damage)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a run, in the order of the plan.
+        """One row per run, in the order of the plan.
 
         Columns: identity, the factors, the five hyperparameters as proposed (missing where they
         were not searched), seed, state, accuracy (0 to 1), FLOPs, energies in joules, mean and
@@ -100,7 +100,7 @@ class Results:
         return self._frames().runs.copy()
 
     def energy_frame(self) -> pd.DataFrame:
-        """A row a finished or failed run, domain and instrument: source, status, energies in J.
+        """One row per finished or failed run, domain and instrument: source, status, energies in J.
 
         Where several instruments read a domain, one reading is what counts; ``beside`` is true of
         the others.
@@ -108,7 +108,7 @@ class Results:
         return self._frames().readings.copy()
 
     def rounds_frame(self) -> pd.DataFrame:
-        """A row a proposed round: its hyperparameters, and its score once all runs have ended."""
+        """One row per proposed round: its hyperparameters, and its score once all runs have ended."""
         rows = self._rows("rounds")
         for row in rows:
             row.update(row.pop("hyperparameters"))
@@ -116,12 +116,12 @@ class Results:
         return pd.DataFrame(rows, columns=None if rows else empty)
 
     def ledger_frame(self) -> pd.DataFrame:
-        """A row a booked interval: every attempt, and all that lies between them."""
+        """One row per booked interval: every attempt, and all that lies between them."""
         rows = [{**row, "runs": json.dumps(row["runs"])} for row in self._rows("ledger")]
         return pd.DataFrame(rows, columns=None if rows else list(COLUMNS["ledger"]))
 
     def predictions_frame(self) -> pd.DataFrame:
-        """A row a run that ended in a session that had predicted it: predicted, and as it was.
+        """One row per run that ended in a session that had predicted it: predicted, and as it was.
 
         Columns: ``run_id``, ``session``, ``experiment``, ``configuration``, ``state``; time with
         what surrounds the run and net energy of the run, as predicted for one run with its range
@@ -131,7 +131,7 @@ class Results:
         return predicted_runs(self.manifest, self._frames().runs, self.ledger_frame())
 
     def requests_frame(self) -> pd.DataFrame:
-        """A row a request of every served window that is stored, in the order of the plan.
+        """One row per request of every served window that is stored, in the order of the plan.
 
         Columns: ``run_id``; seconds from the start of the window at which the request was due, was
         sent (entered the queue), was taken from it, and was answered; the number of its batch; and
@@ -185,7 +185,7 @@ class Results:
 
 
 def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The run that a file belongs to, and a row a request; nothing where it is damaged.
+    """The run that a file belongs to, and one row per request; nothing where it is damaged.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""From the table of runs to two data frames: a row a run, and a row a run and domain.
+"""From the table of runs to two data frames: one row per run, and one row per run and domain.
 
 The table is read once, some hundred rows at a time: tens of thousands of runs take seconds, and
 little more memory than the frames themselves.
@@ -51,8 +51,8 @@ class RunFrames:
     """What is made of the runs.
 
     Attributes:
-        runs: a row a run, in the order of the plan.
-        readings: a row a run and domain, of those that were measured.
+        runs: one row per run, in the order of the plan.
+        readings: one row per run and domain, of those that were measured.
         factors: names of the factors of each experiment.
     """
 
@@ -145,7 +145,7 @@ class _RunTable:
         )
 
     def runs(self) -> pd.DataFrame:
-        """A row a run."""
+        """One row per run."""
         factors = self._factors.whole()
         columns = {**self._plain, **self._proposed.whole()}
         own = [name for name in columns if name not in {*self._plain, *HYPERPARAMETERS}]
@@ -168,7 +168,7 @@ class _RunTable:
         return pd.concat([frame[_ordered(frame, own, list(values))], domains], axis=1)
 
     def readings(self) -> pd.DataFrame:
-        """A row a run and domain."""
+        """One row per run and domain."""
         runs = np.frombuffer(self._runs_read, np.int64)
         amounts = {name: _floats(self._readings[name]) for name in _AMOUNTS}
         gross_j, duration_s = amounts["gross_j"], amounts["duration_s"]

@@ -116,8 +116,8 @@ class RunRecorder(Calibrator):
             runs: at least one.
             rows: the columns of each run besides those that every run has, from the outcome of a
                 job that finished or failed.
-            requests: from the result a table with a row a request, as columns, to be kept beside
-                the run; ``None`` where there is none.
+            requests: from the result a table with one row per request, as columns, to be kept
+                beside the run; ``None`` where there is none.
         """
         self._listener.started(runs)
         entry = self.ledger.begin(kind, time.time(), runs)

@@ -2,7 +2,7 @@
 
 What is read from a folder is checked by these types, for the folder may be a stranger's, or a disk
 may have lost a part of it. Numbers are what SQLite and JSON hold: an amount is finite, and an
-amount that nobody knows is null.
+unknown amount is null.
 
 A change that an older joulelab could not read raises `VERSION`.
 """
@@ -129,7 +129,7 @@ RUN_COLUMNS: Columns = {
     "started_at": ("REAL", Amount | None),
     "error": ("TEXT", Text | None),
 }
-"""A row a run, the same columns for every kind of experiment; JSON where a value has parts."""
+"""One row per run, the same columns for every kind of experiment; JSON where a value has parts."""
 
 ROUND_COLUMNS: Columns = {
     "experiment": ("TEXT NOT NULL", Name),
@@ -138,7 +138,7 @@ ROUND_COLUMNS: Columns = {
     "hyperparameters": ("TEXT NOT NULL", Json[dict[Name, Level]]),
     "score": ("REAL", Amount | None),
 }
-"""A row a round whose hyperparameters were proposed."""
+"""One row per round whose hyperparameters were proposed."""
 
 LEDGER_COLUMNS: Columns = {
     "entry": ("INTEGER PRIMARY KEY", Count),
@@ -160,7 +160,7 @@ LEDGER_COLUMNS: Columns = {
     "measurement": ("TEXT", None),
     "error": ("TEXT", Text | None),
 }
-"""A row an attempt, or another booked interval; `None` is the type of a column that is not read."""
+"""One row per attempt or other booked interval; `None` is the type of a column not read."""
 
 ADDED = {
     2: {

@@ -112,7 +112,7 @@ class ExperimentSpec(BaseModel, ABC):
         """Make the paths in an unchecked table absolute, in place; most kinds have none.
 
         Args:
-            table: as it stands in the study file.
+            table: unchanged in the study file.
             folder: of the study file.
         """
 
@@ -179,7 +179,7 @@ class StudySpec(BaseModel):
         device: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda:<index>"``.
         threads: threads that torch computes with on the CPU, or ``"auto"``: one for each core.
         seed: everything random follows from it.
-        plugins: Python files with parts of one's own; a path counts from the study file's folder.
+        plugins: Python files with parts of the user; a path counts from the study file's folder.
         energy: how joules are read.
         experiment: the experiments by name.
         miniature: what a whole study has, where this one was thinned.

@@ -54,7 +54,7 @@ class Study:
         Args:
             study: for instance ``"quickstart"`` or ``"mine.toml"``.
             overrides: ``"key=value"`` each, as for ``joulelab run --set``.
-            plugins: Python files with parts of one's own.
+            plugins: Python files with parts of the user.
             data_dir: where data sets lie; ``JOULELAB_DATA`` where not given.
             scale: the share of the work that a miniature of the study does, between 0 and 1; what
                 `overrides` set is not thinned.

@@ -79,9 +79,9 @@ def load_spec(
         study: a shipped name, the path of a study file, or a results folder.
         overrides: ``"key=value"``, the key with dots between tables, the value as in TOML (a bare
             word is a string).
-        plugins: further files with parts of one's own, from the current folder.
+        plugins: further files with parts of the user, from the current folder.
         scale: the share of the work that a miniature does, between 0 and 1; what `overrides` set
-            is not thinned. ``None`` for the study as it stands.
+            is not thinned. ``None`` for the study unchanged.
         trust: run whatever code the study of a results folder names.
 
     Raises:

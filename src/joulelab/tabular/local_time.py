@@ -52,7 +52,7 @@ def read_zone(text: str) -> tzinfo:
         text: ``Europe/Berlin``, ``UTC``, ``+02:00``, or ``local`` for that of this machine.
 
     Raises:
-        UsageError: there is no such zone.
+        UsageError: the zone does not exist.
     """
     offset = _OFFSETS.fullmatch(text.strip())
     if offset:
@@ -174,7 +174,7 @@ def unnamed_changes(
     Args:
         naive_s: (n,) as for `offsets_s`.
         good: likewise.
-        offsets: (n,) as `offsets_s` gives them.
+        offsets: (n,) from `offsets_s`.
 
     Returns:
         (n,) offsets that explain them, and a sentence about each.

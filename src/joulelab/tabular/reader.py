@@ -9,7 +9,7 @@
                           a comment with as many names, perhaps followed by one of units
       rows                a header that stands there again (an appended file) is left out
       half a line         at the end, where the writer was killed, is left out
-    cells                 text, as it stands; numbers and times are read when they are asked for
+    cells                 text, unchanged; numbers and times are read when they are asked for
 
 The delimiter is what cuts the lines into equal numbers of fields: comma, semicolon, tab, bar, or
 blanks. Every row keeps its line number, so that an error can name it.

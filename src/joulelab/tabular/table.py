@@ -45,7 +45,7 @@ class Heading:
     """The heading of a column.
 
     Attributes:
-        text: as it stands in the file; the column's name in `Table.frame`.
+        text: unchanged in the file; the column's name in `Table.frame`.
         unit: what stands in brackets at its end, or in a line of units below it; else empty.
     """
 

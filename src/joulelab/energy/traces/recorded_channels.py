@@ -304,7 +304,7 @@ def _checked(
 
 
 def _zeus_milliwatts(reading: _Reading, column: PowerColumn) -> bool:
-    """Whether a table has the format of Zeus's first power monitor: Time,Power in whole milliwatts."""
+    """Whether a table is from Zeus's first power monitor: Time,Power in whole milliwatts."""
     if list(reading.table.headings) != ["Time", "Power"] or column.name != "Power":
         return False
     reading.flags.append("Time,Power in thousands: read as Zeus' monitor writes it, in milliwatts")
@@ -326,7 +326,7 @@ def _judged(
     *,
     sure: bool,
 ) -> tuple[Status, float]:
-    """Status and error if the rows belong, or may belong, to one device; `sure` if the file says so.
+    """Status and error if the rows may belong to one device; `sure` if the file says so.
 
     Raises:
         TraceError: they belong to several devices, or it is unclear.

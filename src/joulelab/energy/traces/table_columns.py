@@ -57,7 +57,7 @@ HARDLY_S = 100.0
 """Power logs have shorter intervals than this, or whole minutes."""
 MINUTES = 1 / 60
 BACKWARDS = 3
-"""Number of steps back, with none forward, that means reverse order; a single one may be a clock change."""
+"""Steps back, with none forward, that mean reverse order; a single one may be a clock change."""
 
 
 @dataclass(frozen=True)

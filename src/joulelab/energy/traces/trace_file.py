@@ -8,7 +8,7 @@ or in the first line of a CSV file after ``# joulelab``.
 
 A trace can be written while it is recorded (`LiveTrace`)::
 
-    lap 1       lap 2       lap 3            contiguous windows: no sample and no energy between them
+    lap 1       lap 2       lap 3            contiguous windows: nothing is lost between them
     [  .  .  . ][  .  .  . ][  .  .  . ]
               write write each lap is on disk before the next is over
 

@@ -215,7 +215,7 @@ def _of_batches(batches: Batches) -> dict[str, Any]:
 
 
 def _requests(result: Served | Batches) -> Mapping[str, Any] | None:
-    """A row a request, as columns; ``None`` where there was no queue."""
+    """One row per request, as columns; ``None`` where there was no queue."""
     if not isinstance(result, Served):
         return None
     columns = asdict(result)

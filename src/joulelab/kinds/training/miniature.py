@@ -72,7 +72,7 @@ def training_miniature(
     """A study with a share of its work.
 
     Args:
-        study: every key with its value, as `StudySpec.to_dict` gives it.
+        study: every key with its value, from `StudySpec.to_dict`.
         configurations: how many there are of each experiment.
         scale: the share, between 0 and 1.
         overridden: keys that stay as they are, or tables of such keys, each in its parts.

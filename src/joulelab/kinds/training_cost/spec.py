@@ -36,7 +36,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
     """Keys of an experiment of kind ``training-cost``.
 
     Attributes:
-        networks: torchvision's classifiers, registered networks, and functions of one's own as
+        networks: torchvision's classifiers, registered networks, and the user's functions as
             ``module:function``; levels of the factor ``network``.
         bases: ``"trained"`` and ``"frozen"``: whether everything but the head of torchvision's
             networks is trained; levels of the factor ``base``. Other networks are trained only.

@@ -3,7 +3,7 @@
 All meet the same windows (common random numbers), so that their differences are not those of
 chance. Two that differ by less than `TIE` cost the same, since no measured table of costs is better
 than that; the simpler one, which comes first, is taken. Costs that were measured again differ by
-more, and policies whose costs lie within that spread of the least cannot be told apart. The
+more, and policies whose costs lie within that spread of the least cannot be distinguished. The
 quickest of them is the choice: a saving that cannot be shown is not worth a wait.
 
 A window begins with an empty queue, and near saturation the queue takes long to reach its usual

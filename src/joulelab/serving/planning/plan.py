@@ -164,7 +164,7 @@ def plan(
             is not known, the next of these is taken, with a remark.
         trials: windows, requests, replicas; see `Trials`.
         spread: share by which costs differ when they are measured again; policies within it of the
-            least cannot be told apart, and the quickest of them is chosen.
+            least cannot be distinguished, and the quickest of them is chosen.
 
     Raises:
         UsageError: a policy is impossible, or may serve batches whose costs are not known.
