@@ -36,7 +36,7 @@ from joulelab.learning.images import Images
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""What the name of an image file ends in, in lower case."""
+"""Suffixes of image files, in lower case."""
 
 _LAYOUT = "the layout is train/<class>/*.png and test/<class>/*.png"
 
@@ -45,8 +45,8 @@ def load(argument: str, data_dir: Path | None) -> Images:
     """Images from folders of classes.
 
     Args:
-        argument: the folder, with ``?size=<pixels>`` to bring all images to one size.
-        data_dir: what a relative folder counts from, if it is there.
+        argument: the folder, with ``?size=<pixels>`` to resize all images.
+        data_dir: base of a relative folder, if it exists.
 
     Raises:
         DatasetError: another layout, a damaged file, or images of differing sizes; says which.
@@ -88,7 +88,7 @@ class _Part(EncodedPart):
         labels: one for each image.
 
     Raises:
-        DatasetError: a class that is not among those.
+        DatasetError: an unknown class.
     """
 
     def __init__(self, folder: Path, classes: list[str]) -> None:
@@ -123,7 +123,7 @@ class _Part(EncodedPart):
         return str(self._files[row])
 
     def notes(self) -> list[str]:
-        """What was found in subfolders of class folders, and what was left out."""
+        """Remarks on subfolders of class folders, and on skipped files."""
         notes = []
         if self._nested:
             images = formats.count(self._nested, "image")
@@ -137,7 +137,7 @@ class _Part(EncodedPart):
         return notes
 
     def _images(self, folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-        """Image files in a folder and those within it; a link back to one above is left out."""
+        """Image files in a folder and its subfolders, without links to a parent folder."""
         here = (*above, folder.resolve())
         for entry in sorted(folder.iterdir()):
             if _hidden(entry):

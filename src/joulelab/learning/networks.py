@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 TORCHVISION, FACTORY = "torchvision", "factory"
-"""The registered networks whose option ``model``, or ``factory``, says which network it is."""
+"""The registered networks whose option ``model`` or ``factory`` selects the network."""
 
 _EXAMPLE = "mymodels:small"
 
 MOST_LAYERS = 1000
-"""Of the networks that come with joulelab: a layer is built before its size is known."""
+"""Limit of the built-in networks, because layers are built before their size is known."""
 
 Builder = Callable[..., "nn.Module"]
 """``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
@@ -86,13 +86,13 @@ def build_network(
 def _call_builder(
     name: str, builder: Builder, shape: ImageShape, classes: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    """Call a builder; an error says which network it was."""
+    """Call a builder; errors name the network."""
     _check_option_names(name, builder, options)
     try:
         return builder(shape, classes, **options)
     except JoulelabError:
         raise
-    except Exception as error:  # a network of the user's may raise anything
+    except Exception as error:  # a user's network may raise anything
         raise TrainingError(
             f"the network {name} cannot be built for {_words(shape)} and {classes} classes: "
             f"{type(error).__name__}: {error}",
@@ -103,10 +103,10 @@ def _call_builder(
 def verify_buildable(
     name: str, shape: ImageShape, classes: int, options: Mapping[str, Any] | None = None
 ) -> int:
-    """Find out, without training or allocating anything, whether a network fits images.
+    """Check, without training or allocating anything, whether a network fits images.
 
     The network is built on torch's meta device, where tensors have shapes and no contents, and two
-    images are passed through it. torch's global generator is left as it was.
+    images are passed through it. torch's global generator is unchanged.
 
     Args:
         name: registered name.
@@ -118,8 +118,8 @@ def verify_buildable(
         The number of trainable parameters.
 
     Raises:
-        UnknownNameError, UsageError, TrainingError: as `build_network`; a TrainingError also where
-            the output does not have one logit for each class.
+        UnknownNameError, UsageError, TrainingError: as `build_network`; a TrainingError also if the
+            output does not have one logit per class.
     """
     import torch
 
@@ -143,7 +143,7 @@ def verify_buildable(
 
 
 def network_label(name: str, options: Mapping[str, Any]) -> str:
-    """What a user calls a network: ``vgg16``, not ``torchvision``.
+    """The user's name of a network: ``vgg16``, not ``torchvision``.
 
     >>> network_label("torchvision", {"model": "vgg16"}), network_label("SimpleCNN", {})
     ('vgg16', 'SimpleCNN')
@@ -157,7 +157,7 @@ def network_label(name: str, options: Mapping[str, Any]) -> str:
 
 
 def network_key(name: str, options: Mapping[str, Any]) -> tuple[Builder, str]:
-    """What one network with its options is remembered by.
+    """A cache key of a network with its options.
 
     Args:
         name: registered name.
@@ -172,7 +172,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def check_count(option: str, value: object) -> int:
-    """The value of an option that counts layers.
+    """Check an option that counts layers.
 
     Raises:
         UsageError: not a whole number from 1 to `MOST_LAYERS`.
@@ -218,7 +218,7 @@ def own_network(
 ) -> nn.Module:
     """The registered network ``factory``: import the user's builder and call it.
 
-    The module is looked for in the current folder before all others.
+    The current folder is searched first.
 
     Args:
         shape: of one image.
@@ -227,8 +227,8 @@ def own_network(
         options: for the builder.
 
     Raises:
-        UsageError: the builder cannot be imported, lacks an option or has none of that name, or
-            what it gives is not an ``nn.Module``.
+        UsageError: the builder cannot be imported, lacks an option, has no such option, or does not
+            return an ``nn.Module``.
         TrainingError: it raises.
     """
     from torch import nn
@@ -246,8 +246,8 @@ def split_factory(text: str, noun: str, example: str) -> tuple[str, str]:
     """Module and attribute of a factory, ``module:attribute``.
 
     Args:
-        text: what the user wrote.
-        noun: what the factory makes, in the error.
+        text: the user's text.
+        noun: noun for its result, in the error.
         example: of a factory, in the error.
 
     Raises:
@@ -270,7 +270,7 @@ def _imported(factory: str) -> Builder:
     importlib.invalidate_caches()
     try:
         found: Any = importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except Exception as error:  # a user's module may raise anything on import
         raise UsageError(
             f"the network {quoted(factory)}: {name} cannot be imported: "
             f"{type(error).__name__}: {' '.join(str(error).split())}",

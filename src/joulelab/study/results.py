@@ -108,7 +108,7 @@ class Results:
         return self._frames().readings.copy()
 
     def rounds_frame(self) -> pd.DataFrame:
-        """One row per proposed round: its hyperparameters, and its score once all runs have ended."""
+        """One row per proposed round: its hyperparameters, and its score once all runs are done."""
         rows = self._rows("rounds")
         for row in rows:
             row.update(row.pop("hyperparameters"))
