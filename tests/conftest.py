@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pinned import Golden
-from undrawn import undraw
+from undrawn import undraw, unpicture
 
 # A shell lets what it starts in the background ignore these two, and then no test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -77,6 +77,12 @@ def pytest_addoption(parser):
 def undrawn(monkeypatch):
     """Figures are made and not drawn into files."""
     undraw(monkeypatch)
+
+
+@pytest.fixture
+def unpictured(monkeypatch):
+    """Pages of a report have empty pictures; what the figures show is tested apart."""
+    unpicture(monkeypatch)
 
 
 @pytest.fixture

@@ -132,14 +132,10 @@ def words_of_page(html):
     reader.feed(html)
     page = reader.open[0]
     return {
-        "tables": by_title((titled(one, "caption"), _table(one)) for one in page.all("table")),
-        "figures": by_title(
-            (titled(one, "figcaption"), _figure(one)) for one in page.all("figure")
-        ),
-        "omitted": sorted(
-            one.text for one in page.all("p") if one.attributes.get("class") == "omitted"
-        ),
-        "notices": [one.text for one in page.all("p") if one.attributes.get("class") == "notice"],
+        "tables": by_title(map(_table, _of_class(page, "div", "sheet"))),
+        "figures": by_title(map(_figure, page.all("figure"))),
+        "omitted": sorted(one.text for one in _of_class(page, "p", "omitted")),
+        "notices": [one.text for one in _of_class(page, "p", "notice")],
         "terms": [[pair.tag, pair.text] for pair in page.all("dt", "dd")],
     }
 
@@ -153,18 +149,22 @@ def by_title(pairs):
     return found
 
 
-def titled(element, tag):
-    (caption,) = element.all(tag)
+def _of_class(element, tag, name):
+    return (one for one in element.all(tag) if name in one.attributes.get("class", "").split())
+
+
+def _titled(caption):
     return next(caption.all("strong")).text
 
 
-def _table(table):
+def _table(sheet):
+    (table,), (caption,) = sheet.all("table"), _of_class(sheet, "p", "caption")
     rows = [[cell.text for cell in row.all("th", "td")] for row in table.all("tr")]
     heads = sum(1 for head in table.all("thead") for _ in head.all("tr"))
-    (caption,) = table.all("caption")
-    return {"caption": caption.text, "headings": rows[:heads], "cells": rows[heads:]}
+    content = {"caption": caption.text, "headings": rows[:heads], "cells": rows[heads:]}
+    return _titled(caption), content
 
 
 def _figure(figure):
     (caption,), (image,) = figure.all("figcaption"), figure.all("img")
-    return {"caption": caption.text, "alt": image.attributes["alt"]}
+    return _titled(caption), {"caption": caption.text, "alt": image.attributes["alt"]}

@@ -240,3 +240,8 @@ def level(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
+
+
+def or_dash(form: Callable[..., str]) -> Callable[..., str]:
+    """A format that writes a dash in place of what is unknown."""
+    return lambda *values: form(*values) if all(map(known, values)) else DASH

@@ -4,8 +4,9 @@ import json
 
 import pandas as pd
 import pytest
-from joulelab.report.page import report_data
 
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data
 from joulelab.study.results import Results
 
 ENERGY_TABLES = (
@@ -33,7 +34,7 @@ def exported(finished, tmp_path, joulelab):
 @pytest.fixture(scope="module")
 def reported(finished):
     """What ``joulelab report --json`` says of the study."""
-    return report_data(Results.open(finished))
+    return report_data(ReportedStudy(Results.open(finished)))
 
 
 def rows_of(tables, key):
@@ -144,7 +145,7 @@ def test_pages_are_written_where_they_are_wanted(table, tmp_path, joulelab, undr
     out = tmp_path / "pages"
     code, printed, _ = joulelab("analyze", "architecture", table, "--out", out)
     assert code == 0
-    assert printed.splitlines()[-1] == f"report: {out / 'paper.html'}"
+    assert printed.splitlines()[-1] == f"report  {out / 'paper.html'}"
     for name in ("paper.html", "paper.md", "claims.html", "claims.md", "paper/tables.tex"):
         assert (out / name).stat().st_size > 0
     assert "layers.csv" in (out / "paper.html").read_text("utf-8")

@@ -107,7 +107,7 @@ def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
     out, _, result = finished
     assert result.returncode == 0, result.stderr
     assert "plan of tiny" in result.stderr
-    assert f"report: {out / 'report' / 'index.html'}" in result.stdout
+    assert f"report  {out / 'report' / 'index.html'}" in result.stdout
     assert (out / "report" / "index.html").is_file()
     assert "estimated" in result.stdout
 
@@ -243,7 +243,7 @@ def test_debug_shows_the_traceback():
 
 
 def test_the_same_command_goes_on_in_the_same_folder(tmp_path):
-    from joulelab.cli.results_folder import default_folder
+    from joulelab.cli.options import default_folder
 
     plain = default_folder("quickstart", [])
     variant = default_folder("quickstart", ["dataset=cifar10"])
@@ -314,7 +314,7 @@ def test_nothing_is_written_where_a_link_in_a_results_folder_leads(
 
 
 def test_long_overrides_that_differ_at_the_end_have_folders_of_their_own():
-    from joulelab.cli.results_folder import default_folder
+    from joulelab.cli.options import default_folder
 
     long = [f"summary={'x' * 150}"]
     folders = {default_folder("quickstart", [*long, f"seed={seed}"]) for seed in (1, 2)}

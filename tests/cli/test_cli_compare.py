@@ -56,12 +56,12 @@ def test_a_report_of_several_studies_is_written_beside_those_of_each(finished, t
     assert (code, err) == (0, "")
     own = finished / "report" / "index.html"
     assert printed.splitlines()[-3:] == [
-        f"report: {own}",
-        f"report: {own}",
-        f"report: {out / 'paper.html'}",
+        f"report  {own}",
+        f"report  {own}",
+        f"report  {out / 'paper.html'}",
     ]
     assert "claims, tuning on digits (1)" in printed
-    assert max(map(len, printed.split("report: ")[0].splitlines())) <= 80
+    assert max(map(len, printed.split("report  ")[0].splitlines())) <= 80
     assert "digits (2)" in (out / "paper.html").read_text("utf-8")
 
 

@@ -18,9 +18,11 @@ import pandas as pd
 import pytest
 from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 
-from joulelab.cli.load_report import LoadReport
+from joulelab.cli.loading import LoadReport
+from joulelab.cli.serving_commands import Load
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status
+from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.http_results import Exchanges
 from joulelab.serving.images import shipped_photographs
 
@@ -40,8 +42,8 @@ def test_a_load_that_went_well(joulelab, tmp_path):
     assert "requests   20: 20 answered, 0 failed" in out
     assert "p99 within 5 s held: 100.0 % of 20 requests" in out
     assert "from due" in out
-    assert "energy per answered request:" in out
-    assert "unknown net (estimated)" in out
+    assert out.startswith("20 of 20 requests answered; energy per answered request: ")
+    assert "unknown net (estimated)" in " ".join(out.splitlines()[:2])
     assert "The energy is that of this machine" in out
     assert max(len(line) for line in out.splitlines() if "│" in line or "─" in line) <= 80
 
@@ -73,7 +75,8 @@ def report_of(idle_w):
     once, none = np.zeros(1), np.zeros(1, int)
     exchanges = Exchanges(once, once, once, once + 1, none, none, ("answered",))
     measurement = Measurement("", None, 1.0, (reading,), 2, 0.5)
-    return LoadReport("http://a/", "poisson(1)", 0, 1.0, 1, exchanges, measurement, 0.1, True)
+    asked = Load(url="http://a/", arrivals="poisson(1)", requests=1)
+    return LoadReport(asked, parse_arrivals(asked.arrivals), exchanges, measurement, 0.1, True)
 
 
 def test_net_energy_below_0_is_said_to_say_nothing():
@@ -180,8 +183,8 @@ def test_too_few_connections_are_said(joulelab):
     [
         (("ftp://127.0.0.1", *QUICK), "not an http:// or https:// URL"),
         (("http://127.0.0.1:1", *QUICK, "--timeout", "10"), "write it with its unit"),
-        (("http://127.0.0.1:1", *QUICK, "--p99", "0ms"), "--p99 '0ms' is no time"),
-        (("http://127.0.0.1:1", *QUICK, "--header", "nothing"), "is no header"),
+        (("http://127.0.0.1:1", *QUICK, "--p99", "0ms"), "--p99 '0ms' is not a time"),
+        (("http://127.0.0.1:1", *QUICK, "--header", "nothing"), "--header 'nothing' has no name"),
         (("http://127.0.0.1:1", *QUICK, "--image", "/no/such"), "/no/such does not exist"),
         (("http://127.0.0.1:1", *QUICK, "--method", "GET", "--field", "f"), "carries no image"),
         (("http://127.0.0.1:1", *QUICK, "--out", "x.txt"), "Parquet or CSV"),

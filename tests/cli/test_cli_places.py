@@ -190,9 +190,9 @@ def test_without_a_duration_it_is_the_study_s_own(study, joulelab, grid):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--duration", "6"], "--duration '6' is no time"),
-        (["--duration", "6h", "--within", "2h"], "does not finish within"),
-        (["--duration", "1h", "--from", "noon"], "--from 'noon' is no time"),
+        (["--duration", "6"], "--duration '6' is not a time"),
+        (["--duration", "6h", "--within", "2h"], "is not finished"),
+        (["--duration", "1h", "--from", "noon"], "--from 'noon' is not a time"),
         (["--duration", "1h", "--from", "2030-01-01"], "ends 2024-05-01 16:00 UTC"),
     ],
 )

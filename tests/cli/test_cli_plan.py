@@ -12,8 +12,8 @@ from rich.console import Console
 from tiny_study import layers_only, tiny
 
 from joulelab import formats
+from joulelab.cli.options import default_folder
 from joulelab.cli.planning import print_plan, show_plan
-from joulelab.cli.results_folder import default_folder
 from joulelab.energy.reading import Status
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.prediction import Estimate, Prediction

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from joulelab.cli.predict_commands import commands
-from joulelab.cli.predicting_step import Whole
+from joulelab.cli.predict_commands import Step, commands
+from joulelab.cli.predicting import whole_duration_s
 from joulelab.errors import TraceError, UsageError
 
 LEVEL_W, SECONDS = 128.0, 400
@@ -85,17 +85,17 @@ def test_a_guess_is_called_one(tmp_path):
         {},
         {"epochs": 50.0},
         {"epochs_done": 5.0},
-        {"epochs_done": 5.0, "epochs": 50.0, "duration_s": 9.0},
-        {"epochs": 50.0, "duration_s": 900.0},
+        {"epochs_done": 5.0, "epochs": 50.0, "duration": 9.0},
+        {"epochs": 50.0, "duration": 900.0},
         {"epochs_done": 0.0, "epochs": 50.0},
         {"epochs_done": 60.0, "epochs": 50.0},
-        {"duration_s": 399.0},
-        {"duration_s": float("inf")},
+        {"duration": 399.0},
+        {"duration": float("inf")},
     ],
 )
 def test_a_whole_that_is_not_known_is_refused(given):
     with pytest.raises(UsageError):
-        Whole(**given).duration_of(float(SECONDS))
+        whole_duration_s(Step(trace="power.csv", **given), float(SECONDS))
 
 
 def test_a_domain_that_is_not_in_the_trace_names_those_that_are(trace):

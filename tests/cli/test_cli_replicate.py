@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from raw_files import architecture_rows, tuning_rows, write, write_pair
 
-from joulelab.cli.replicating import conclusion, notes, print_replication
-from joulelab.errors import UnknownNameError
-from joulelab.replication.published import Comparison, Published, Recomputed, Replication
+from joulelab.cli.replicating import conclusion, notes
+from joulelab.present.terminal import to_text
+from joulelab.replication.published import Comparison, Published, Recomputed
 
 KEYS = ["table", "dataset", "cell", "published", "recomputed", "agrees", "note"]
 
@@ -42,7 +42,7 @@ def test_json_is_a_bare_list_on_standard_output_and_nothing_else_is(joulelab, tm
     assert err == "architecture-cifar10.csv: accuracies in the file are in per cent\n"
 
 
-def test_the_tables_fit_into_80_columns_and_end_with_the_count(joulelab, pair):
+def test_the_tables_fit_into_80_columns_and_begin_with_the_count(joulelab, pair):
     code, out, err = joulelab("replicate", "yarally2023", "--data", pair)
     assert code == 0, err
     assert "\x1b" not in out
@@ -51,10 +51,12 @@ def test_the_tables_fit_into_80_columns_and_end_with_the_count(joulelab, pair):
     for title in ("Table I, cifar10", "Table III, cifar10", "Section VI-B, cifar10"):
         assert title in out
     assert "Table IV, fashion-mnist" not in out
-    (row,) = [line for line in out.splitlines() if "E-.mean_energy_j" in line][:1]
+    (row,) = [line for line in out.splitlines() if "E-.mean_energy_j " in line]
     assert row.split() == ["E-.mean_energy_j", "2758", "557.5", "no"]
-    last = out[out.rindex("published numbers agree") - 10 :]
-    assert "of 81 published numbers agree; the others: Table I (cifar10)" in last
+    first, *rest = out.splitlines()
+    assert first.endswith("of 81 published numbers agree.")
+    assert "The others" in rest[1]
+    assert "Table I, cifar10" in "".join(rest[2:8])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +97,8 @@ def test_help_names_the_files_and_their_columns(joulelab):
 
 def test_neither_torch_nor_a_plotting_library_is_loaded(pair):
     program = (
-        "import sys\nfrom pathlib import Path\n"
-        "from joulelab.cli.replicating import print_replication\n"
-        f"print_replication('yarally2023', Path({str(pair)!r}), as_json=True)\n"
+        "import sys\nfrom joulelab.cli.app import app\n"
+        f"app(['replicate', 'yarally2023', '--data', {str(pair)!r}], standalone_mode=False)\n"
         "heavy = {'torch', 'matplotlib', 'seaborn', 'sklearn'} & set(sys.modules)\n"
         "print(sorted(heavy), file=sys.stderr)\n"
     )
@@ -107,9 +108,10 @@ def test_neither_torch_nor_a_plotting_library_is_loaded(pair):
     assert done.stderr == "[]\n"
 
 
-def test_an_unknown_study_is_found_out_before_the_folder_is_looked_at(tmp_path):
-    with pytest.raises(UnknownNameError):
-        print_replication("xu2032", tmp_path / "nowhere", as_json=True)
+def test_an_unknown_study_is_found_out_before_the_folder_is_looked_at(joulelab, tmp_path):
+    code, _, err = joulelab("replicate", "xu2032", "--data", tmp_path / "nowhere")
+    assert code == 2
+    assert "did you mean 'xu2023'?" in err
 
 
 def test_a_note_that_several_cells_share_is_printed_once():
@@ -124,22 +126,24 @@ def test_the_conclusion_counts_what_agrees_and_names_the_rest():
         compared("also", "0.5", 0.3),
         compared("hours", "85", None, "no times", dataset="all"),
     )
-    assert conclusion(Replication("a study", lines)) == (
-        "1 of 4 published numbers agrees; the others: Table I (cifar10) wrong, also; "
-        "not to be recomputed: Table I (all) hours."
-    )
-    assert conclusion(Replication("a study", lines[:1])) == "1 of 1 published number agrees."
+    count, others = conclusion(lines)
+    assert count == "1 of 4 published numbers agrees."
+    assert [one.split() for one in to_text(others).splitlines()[3:]] == [
+        ["Table", "I,", "cifar10", "wrong,", "also", "differs"],
+        ["Table", "I,", "all", "hours", "cannot", "be", "recomputed"],
+    ]
+    assert conclusion(lines[:1]) == ["1 of 1 published number agrees."]
 
 
-def test_the_document_shows_what_the_authors_data_give(data_dir, capsys):
+def test_the_document_shows_what_the_authors_data_give(data_dir, joulelab):
     folder = data_dir / "yarally2023"
     if not (folder / "architecture-fashion-mnist.csv").is_file():
         pytest.skip(f"no published measurements in {folder}")
     document = (Path(__file__).parents[2] / "docs" / "replication.md").read_text()
     fences = re.findall(r"^```text\n(.*?)^```", document, re.S | re.M)
     (shown,) = [one for one in fences if "Table IV, fashion-mnist" in one]
-    print_replication("yarally2023", folder, as_json=False)
-    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    _, out, _ = joulelab("replicate", "yarally2023", "--data", folder)
+    printed = [line.rstrip() for line in out.splitlines()]
     first = printed.index("Table IV, fashion-mnist")
     assert printed[first : first + len(shown.splitlines())] == shown.splitlines()
     counts = re.findall(r"(\d+ of \d+ published numbers agree)", document)

@@ -14,7 +14,6 @@ from joulelab.energy.measurement import (
     Measurement,
     measurement_data,
     measurement_table,
-    measurement_text,
 )
 from joulelab.energy.meter import Sample
 from joulelab.energy.meters.replay import ReplayMeter
@@ -80,7 +79,7 @@ def test_an_hour_without_rows_is_bridged_and_no_measurement(tmp_path):
     assert reading.gross_j + reading.error_j >= 12_000 + 1000 * HOUR_S
     for part in ("no reading for 3600.0 s", "12,000 J in 120.0 s", "highest seen: 100 W"):
         assert part in reading.reason
-    assert "partly estimated" in measurement_text(found)
+    assert "partly estimated" in str(found)
     assert measurement_data(found)["readings"][0]["seen_j"] == reading.seen_j
 
 
@@ -266,7 +265,7 @@ def test_net_energy_inherits_the_bounds_of_gross_and_idle():
     reading = found["gpu:0"]
     assert (reading.error_j, reading.idle_error_j) == (pytest.approx(100), pytest.approx(30))
     assert reading.net_error_j == found.total.net_error_j == pytest.approx(130)
-    assert "net ± (J)" in measurement_table(found).header
+    assert "net ± (J)" in measurement_table(found).headings()
     assert measurement_data(found)["total"]["net_error_j"] == pytest.approx(130)
     between = found.with_idle({"gpu:0": 20.0}, {"gpu:0": 24.0}, {"gpu:0": 3.0}, {"gpu:0": 4.0})
     assert between["gpu:0"].idle_error_w == pytest.approx(4 + 2)

@@ -26,9 +26,9 @@ def test_the_methods_stand_side_by_side_with_their_errors(before):
     rows = {line.split("  ")[0].strip(): line for line in out.splitlines() if "%" in line}
     methods = ("linear regression", "kernel regression", "TDP x time", "Green Algorithms")
     assert all(any(row.startswith(f"{method}") for row in rows) for method in methods)
-    assert "in cross-validation" in out
+    assert "in cross-validation" in " ".join(out.split())
     assert "gross" in out
-    assert max(map(len, out.split("prediction:")[0].splitlines())) <= 80
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_json_has_all_of_it(before):
@@ -117,7 +117,7 @@ def test_hardware_of_stored_runs_can_be_asked_for(before, trained, tmp_path):
         ("SimpleCNN", ["--precision", "fp33"], "fp32"),
         ("SimpleCNN", ["--engine", "fastest"], "fast"),
         ("SimpleCNN", ["--option", "conv_layer=1"], "conv_layers"),
-        ("SimpleCNN", ["--option", "conv_layers"], "key=value"),
+        ("SimpleCNN", ["--option", "conv_layers"], "name=value"),
         ("SimpleCNN", ["--base", "frozen"], "--base"),
         ("SimpleCNN", ["--tdp", "-1"], "--tdp"),
         ("SimpleCNN", ["--usage", "1.5", "--tdp", "9"], "utilisation"),

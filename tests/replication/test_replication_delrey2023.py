@@ -11,8 +11,7 @@ import pytest
 from joulelab.analysis.prediction.scores import Predicted, score
 from joulelab.analysis.prediction.step import PhaseChange, predict_step
 from joulelab.analysis.prediction.traces import find_stable_part
-from joulelab.cli.replicating import print_replication
-from joulelab.cli.replicating_predictions import conclusion
+from joulelab.cli.replicating import best_methods
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.delrey2023 import (
     FRACTIONS,
@@ -226,25 +225,26 @@ def test_a_folder_without_traces_names_what_was_looked_for(tmp_path):
         replicate(tmp_path / "nowhere")
 
 
-def test_json_is_a_list_of_scores(folder, capsys):
-    print_replication("delrey2023", folder, as_json=True)
-    rows = json.loads(capsys.readouterr().out)
+def test_json_is_a_list_of_scores(folder, joulelab):
+    _, out, _ = joulelab("replicate", "delrey2023", "--data", folder, "--json")
+    rows = json.loads(out)
     assert len(rows) == len(METHODS) * len(FRACTIONS)
     assert list(rows[0]) == ["method", "fraction", "n", "rmse_kj", "mape", "coverage"]
     assert next(row for row in rows if row["method"] == "tdp")["coverage"] is None
 
 
-def test_the_terminal_shows_every_method_and_both_windows(folder, capsys):
-    print_replication("delrey2023", folder, as_json=False)
-    out = capsys.readouterr().out
-    assert all(out.count(f" {name} ") >= len(FRACTIONS) for name in METHODS)
+def test_the_terminal_shows_every_method_and_both_windows(folder, joulelab):
+    _, out, _ = joulelab("replicate", "delrey2023", "--data", folder)
+    assert all(out.count(f"\n{name} ") >= len(FRACTIONS) for name in METHODS)
     assert "7.34" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
 def test_the_conclusion_names_the_best_method_of_each_fraction(folder):
-    study = replicate(folder)
-    assert "at 10 % of the run" in conclusion(study.scores)
+    _, best = best_methods(replicate(folder).scores)
+    assert [seen for seen, _ in best.pairs] == [
+        f"{100 * one:.0f} % of the run" for one in FRACTIONS
+    ]
 
 
 @pytest.fixture(scope="module")

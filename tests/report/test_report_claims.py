@@ -12,9 +12,11 @@ from joulelab.analysis.claims.architecture import architecture_claims
 from joulelab.analysis.claims.claim import Claim, Effect, Verdict
 from joulelab.analysis.claims.search import search_claims
 from joulelab.analysis.convergence import score_rounds
+from joulelab.present import markdown
 from joulelab.report import claims
-from joulelab.report.claims import CLASSES, Scope, effect_words, scopes
+from joulelab.report.claims import TONES, Scope, effect_words, scopes
 from joulelab.report.experiment import experiments
+from shown import seen
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_estimated_energies_of_a_study_stand_in_its_verdicts(tmp_path):
     (data,) = [row for row in claims.data([scope]) if row["claim"] == "energy-can-be-halved"]
     assert data["verdict"].endswith(" on estimated energy")
     assert data["basis"] == "estimated"
-    assert "on estimated energy" in claims.markdown([scope], "Mine")
+    assert any("on estimated energy" in cell for cell in seen(claims.evidence(scope))["verdict"])
     assert scope.claims[0].judgement == "cannot be decided on estimated energy"
 
 
@@ -152,20 +154,35 @@ def test_a_verdict_in_words(verdict, n, unit, words):
     assert claim(verdict=verdict, n=n, unit=unit).words == words
 
 
-def test_every_verdict_has_a_class_of_its_own():
-    assert set(CLASSES) == set(Verdict)
-    assert len(set(CLASSES.values())) == 3
+def test_every_verdict_has_a_tone_of_its_own():
+    assert set(TONES) == set(Verdict)
+    assert len(set(TONES.values())) == 3
 
 
-def test_markdown_has_a_row_a_claim_and_escapes_what_would_end_a_cell():
-    text = claims.markdown([Scope("tuning", (claim(),), ("A remark.",))], "Mine")
-    assert text.splitlines()[:4] == ["# Mine: claims", "", "## tuning", ""]
-    assert "A remark." in text
-    row = text.splitlines()[-1]
+def test_evidence_has_a_row_a_claim_and_escapes_what_would_end_a_cell():
+    row = markdown.table(claims.evidence(Scope("tuning", (claim(),)))).splitlines()[-1]
     assert row == (
         "| It is so \\| or not. Seen. | **holds** | ratio: 0.512 (95 % interval 0.500 to 0.530) "
         "| A test |"
     )
+
+
+def test_an_overview_has_a_line_a_claim_with_its_verdict():
+    made = claims.overview(Scope("tuning", (claim(), claim(verdict=Verdict.FAILS))))
+    assert made.title == "Claims, tuning"
+    assert seen(made)["verdict"].tolist() == ["holds", "does not hold"]
+    assert [row[1].tone for row in made.cells()] == ["good", "bad"]
+
+
+def test_details_say_rule_source_and_evidence_of_each_claim():
+    section = claims.details(Scope("tuning", (claim(),), ("A remark.",)))
+    remark, one = section.parts
+    assert remark == "A remark."
+    assert one.title == "It is so | or not."
+    verdict, said, facts = one.parts
+    assert (verdict.text, verdict.tone, said) == ("holds", "good", "Seen.")
+    assert [name for name, _ in facts.pairs] == ["Effect", "Test", "Evidence", "Rule", "Source"]
+    assert ("Evidence", "n = 6 rounds") in facts.pairs
 
 
 def test_unknown_numbers_are_null_in_the_data():

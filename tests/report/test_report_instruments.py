@@ -5,17 +5,18 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from joulelab.report.page import report_data, write_report
-from joulelab.report.tables import Omitted
 from many_instruments import CODECARBON, GPU_SHARE, changed, read_by_many
 
 from joulelab.errors import UnknownNameError, UsageError
+from joulelab.present import shown
 from joulelab.present.style import drawn
 from joulelab.report.instruments.comparison import compare_instruments
-from joulelab.report.instruments.picture import bland_altman_picture, instrument_pictures
 from joulelab.report.instruments.readings import read_runs
-from joulelab.report.instruments.section import instrument_tables
+from joulelab.report.instruments.section import INSTRUMENTS, bland_altman, instruments_agree
 from joulelab.report.instruments.tables import agreement_table, read_table
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data, write_report
+from shown import reason, seen
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -123,7 +124,7 @@ def test_another_reference_may_be_named_and_a_wrong_one_is_refused(many):
 
 def test_the_ratio_the_line_and_the_factor_are_those_of_the_instruments(many):
     compared = compare_instruments([many], only=["codecarbon", "nvml"])
-    (row,) = agreement_table(compared).raw.query("instrument == 'codecarbon'").to_dict("records")
+    (row,) = agreement_table(compared).frame.query("instrument == 'codecarbon'").to_dict("records")
     assert row["n"] == 12
     assert row["ratio_low"] < CODECARBON < row["ratio_high"]
     assert row["factor"] == pytest.approx(1 / row["ratio"])
@@ -195,9 +196,9 @@ def test_one_run_has_a_ratio_and_no_statistics(tmp_path):
     found = compared.agreements["nvml"]
     assert found.ratios.mean.value == pytest.approx(GPU_SHARE)
     assert "nvml: one run: a ratio, and no statistics." in said(compared)
-    shown = dict(agreement_table(compared).shown.itertuples(index=False))
-    assert shown["ratio"] == "0.600"
-    assert "needs 3" in shown["Passing-Bablok slope"]
+    column = dict(seen(agreement_table(compared)).itertuples(index=False))
+    assert column["ratio"] == "0.600"
+    assert "needs 3" in column["Passing-Bablok slope"]
 
 
 def test_several_studies_are_one_table(tmp_path):
@@ -211,8 +212,7 @@ def test_several_studies_are_one_table(tmp_path):
 
 def test_one_instrument_alone_has_no_section_and_an_error_with_what_to_do(many):
     many.readings = many.readings[many.readings["source"] == "shelly-power"]
-    assert instrument_tables(many) == []
-    assert instrument_pictures(many) == []
+    assert shown(INSTRUMENTS, ReportedStudy(many)) == []
     with pytest.raises(UsageError, match="only shelly has read these runs") as caught:
         compare_instruments([many])
     assert "energy.meters" in caught.value.hint
@@ -226,7 +226,7 @@ def test_nothing_measured_is_said(many):
 
 def test_a_study_that_has_not_begun_has_no_section(many):
     many.runs, many.readings = many.runs.iloc[:0], many.readings.iloc[:0]
-    assert instrument_tables(many) == []
+    assert shown(INSTRUMENTS, ReportedStudy(many)) == []
 
 
 def test_a_calibrated_instrument_is_said_to_be_so(tmp_path):
@@ -237,47 +237,45 @@ def test_a_calibrated_instrument_is_said_to_be_so(tmp_path):
         compared
     )
     table = read_table(compared)
-    assert table.shown.set_index("instrument")["calibrated"]["nvml"] == "gpu:0 1.06"
+    assert seen(table).set_index("instrument")["calibrated"]["nvml"] == "gpu:0 1.06"
 
 
 def test_the_figure_shows_every_instrument_and_is_the_same_twice(many):
     compared = compare_instruments([many], only=["nvml", "codecarbon"])
-    picture = bland_altman_picture(compared)
-    titles = [axes.get_title(loc="left") for axes in picture.figure.axes]
+    picture = bland_altman(compared)
+    figure = picture.draw("screen")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [title for title in titles if title] == ["nvml", "codecarbon"]
     assert "codecarbon: ratio 0.5" in picture.alt
-    again = bland_altman_picture(compared)
-    assert drawn(picture.figure, "svg") == drawn(again.figure, "svg")
+    assert drawn(figure, "svg") == drawn(picture.draw("screen"), "svg")
 
 
-def test_the_page_and_its_json_have_the_section(many, undrawn):
-    data = json.loads(json.dumps(report_data(many)))
+def test_the_page_and_its_json_have_the_section(many, unpictured):
+    data = json.loads(json.dumps(report_data(ReportedStudy(many))))
     rows = {row["instrument"]: row for row in data["study_tables"]["agreement"]["rows"]}
     assert set(rows) == {"nvml", "rapl", "codecarbon", "estimate"}
     assert rows["nvml"]["ratio"] == pytest.approx(GPU_SHARE)
-    page = write_report(many).read_text()
+    page = write_report(ReportedStudy(many)).read_text()
     assert "Agreement with shelly" in page
     assert "Differences of the instruments" in page
 
 
-def test_the_comparison_is_made_once_and_again_when_the_readings_change(many):
-    def nvml():
-        (_, table) = instrument_tables(many)
-        return table.raw.set_index("instrument")["ratio"]["nvml"]
+def test_the_comparison_is_made_once_of_a_study_as_it_stands(many):
+    def nvml(study):
+        return instruments_agree(study).frame.set_index("instrument")["ratio"]["nvml"]
 
-    first = nvml()
-    assert nvml() == first
+    before = ReportedStudy(many)
+    first = nvml(before)
     changed(many, 0, "nvml-counter", gross_j=1.0)
-    assert nvml() != first
+    assert nvml(before) == first
+    assert nvml(ReportedStudy(many)) != first
 
 
 def test_all_impossible_leaves_a_sentence_for_a_table(many):
     many.readings["gross_j"] = many.readings["gross_j"].where(
         many.readings["source"] != "shelly-power", -1.0
     )
-    table = agreement_table(compare_instruments([many]))
-    assert isinstance(table, Omitted)
-    assert "12 impossible energies" in table.reason
+    assert "12 impossible energies" in reason(agreement_table, compare_instruments([many]))
 
 
 def test_readings_that_were_stored_before_there_were_several_are_read(many):

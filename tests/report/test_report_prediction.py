@@ -1,28 +1,27 @@
 """What the report says of the prediction at the start of a study."""
 
-import io
 import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from joulelab.report.page import report_data, write_report
-from joulelab.report.prediction_quality import prediction_quality
-from joulelab.report.prediction_tables import (
-    prediction_contents,
-    prediction_figure,
-    prediction_finding,
-    prediction_tables,
-)
-from joulelab.report.tables import Omitted
-from joulelab.report.text import print_summary
 from reported_study import FakeResults
-from rich.console import Console
 
 from joulelab.energy.reading import Status
+from joulelab.present import Table, shown, terminal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data, study_view, write_report
+from joulelab.report.prediction import (
+    PREDICTION,
+    prediction_finding,
+    prediction_in_all,
+    prediction_points,
+    prediction_quality,
+)
 from joulelab.study.prediction import Estimate, Prediction, record
 from joulelab.study.store import PlannedRun
+from shown import reason, seen
 
 BASIS = "a few steps of each network"
 
@@ -88,11 +87,17 @@ def known(study: FakeResults) -> FakeResults:
 
 
 def tables(results):
-    return {one.key: one for one in prediction_tables(results)}
+    return {
+        one.key: one for one in shown(PREDICTION, ReportedStudy(results)) if isinstance(one, Table)
+    }
+
+
+def finding(results):
+    return prediction_finding(ReportedStudy(results))
 
 
 def test_the_prediction_of_all_runs_is_compared_with_all_of_them(known):
-    row = tables(known)["prediction"].raw.set_index("measure")
+    row = tables(known)["prediction"].frame.set_index("measure")
     count = len(known.runs)
     assert row.loc["time", "predicted"] == pytest.approx(2.0 * count)
     assert row.loc["time", "actual"] == pytest.approx(2.0 * count)
@@ -103,60 +108,61 @@ def test_the_prediction_of_all_runs_is_compared_with_all_of_them(known):
 
 
 def test_configurations_are_compared_one_by_one(known):
-    raw = tables(known)["prediction-energy"].raw.set_index(["experiment", "configuration"])
+    raw = tables(known)["prediction-energy"].frame.set_index(["experiment", "configuration"])
     means = known.runs.groupby(["experiment", "configuration"])["energy_net_j"].mean()
     assert len(raw) == len(means)
     assert np.allclose(raw["actual"], means.loc[raw.index])
     assert np.allclose(raw["ratio"], means.loc[raw.index] / 40.0)
-    summary = tables(known)["prediction"].raw.set_index("measure").loc["energy"]
+    summary = tables(known)["prediction"].frame.set_index("measure").loc["energy"]
     assert summary["median_ratio"] == pytest.approx((means / 40.0).median())
     assert summary["mape"] == pytest.approx(((means - 40.0).abs() / means).mean())
     assert summary["covered"] == raw["covered"].sum() < summary["ranged"] == len(means)
 
 
 def test_the_sentence_has_both_ranges_and_says_which_held(known):
-    said = prediction_finding(known)
+    said = finding(known)
     assert said.startswith("Predicted at the start: 2 min 24 s (118 s to ")
     assert "they took 2 min 24 s (within the range) and used" in said
     assert said.endswith("(outside the range).")
     assert f"for the {len(known.runs)} runs that finished" in said
 
 
-def test_page_json_and_terminal_have_it(known, undrawn):
-    data = report_data(known)
-    assert data["findings"][-1] == prediction_finding(known)
+def test_page_json_and_terminal_have_it(known, unpictured):
+    study = ReportedStudy(known)
+    data = report_data(study)
+    assert data["findings"][-1] == finding(known)
     rows = data["study_tables"]["prediction-time"]["rows"]
     assert rows[0]["ratio"] == pytest.approx(1.0)
     assert rows[0]["covered"] is True
-    page = write_report(known).read_text()
+    page = write_report(study).read_text()
     assert "How good the prediction was" in page
     assert "Energy of a run, predicted and actual" in page
-    console = Console(width=80, record=True, file=io.StringIO())
-    print_summary(known, console)
-    text = console.export_text()
+    text = terminal.to_text(*study_view(study).parts)
     assert "How good the prediction was" in text
-    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_a_folder_without_a_prediction_says_so_and_has_no_sentence(study):
-    (table,) = prediction_tables(booked(study))
-    assert isinstance(table, Omitted)
-    assert "kept its prediction" in table.reason
-    assert prediction_finding(study) == ""
-    assert report_data(study)["study_tables"]["prediction"]["omitted"] == table.reason
+    found = ReportedStudy(booked(study))
+    why = reason(prediction_in_all, found)
+    assert "kept its prediction" in why
+    assert reason(prediction_finding, found) == why
+    data = report_data(found)
+    assert data["study_tables"]["prediction"]["omitted"] == why
+    assert not any(said.startswith("Predicted") for said in data["findings"])
 
 
 def test_before_the_first_run_has_ended_there_is_nothing_to_compare(known):
     known.runs["state"] = "planned"
     known.ledger = known.ledger.iloc[:0]
-    assert prediction_quality(known) == "no predicted run has finished yet."
+    why = reason(prediction_quality, ReportedStudy(known))
+    assert why == "no predicted run has finished yet."
 
 
 def test_runs_that_failed_or_are_left_count_on_neither_side(study):
     study.runs.loc[0, "state"] = "failed"
     study.runs.loc[1, "state"] = "planned"
     known = predicted(booked(study))
-    total = tables(known)["prediction"].raw.set_index("measure").loc["time"]
+    total = tables(known)["prediction"].frame.set_index("measure").loc["time"]
     assert total["runs"] == len(known.runs) - 2
     assert total["predicted"] == pytest.approx(2.0 * total["runs"])
     note = tables(known)["prediction"].note
@@ -172,7 +178,7 @@ def test_long_waits_for_the_device_are_said_and_short_ones_are_not(known):
     )
     said = "Of the time 100 s passed waiting for the device"
     assert said in tables(known)["prediction"].note
-    assert said in prediction_finding(known)
+    assert said in finding(known)
 
 
 def test_each_session_answers_for_its_own_runs(study):
@@ -181,17 +187,16 @@ def test_each_session_answers_for_its_own_runs(study):
     predicted(study, duration_s=1.0)
     predicted(study, duration_s=2.0, session=2, rows=study.runs.iloc[half:])
     rest = len(study.runs) - half
-    total = tables(study)["prediction"].raw.set_index("measure").loc["time"]
+    total = tables(study)["prediction"].frame.set_index("measure").loc["time"]
     assert total["predicted"] == pytest.approx(half + 2.0 * rest)
     assert total["sessions"] == 2
-    shown = tables(study)["prediction-time"].shown
-    assert set(shown["session"]) == {"1", "2"}
-    assert "at the start of 2 sessions" in prediction_finding(study)
+    assert set(seen(tables(study)["prediction-time"])["session"]) == {"1", "2"}
+    assert "at the start of 2 sessions" in finding(study)
 
 
 def test_runs_of_sessions_that_kept_no_prediction_are_counted(study):
     known = predicted(booked(study, lambda number: 2 if number < 5 else 1))
-    quality = prediction_quality(known)
+    quality = prediction_quality(ReportedStudy(known))
     assert (quality.runs, quality.unpredicted) == (len(study.runs) - 5, 5)
     assert "5 finished runs of sessions that kept no prediction" in tables(known)["prediction"].note
 
@@ -200,14 +205,14 @@ def test_energy_that_could_not_be_predicted_leaves_the_time(study):
     known = predicted(booked(study), power_w=None)
     assert set(tables(known)) == {"prediction", "prediction-time"}
     assert "Energy could not be predicted" in tables(known)["prediction"].note
-    assert "used" not in prediction_finding(known)
-    assert len(prediction_contents(known)) == 3, "and no figure"
+    assert "used" not in finding(known)
+    assert reason(prediction_points, ReportedStudy(known)) == "", "and no figure"
 
 
 def test_energies_that_are_unknown_leave_both_sides(study):
     study.runs.loc[:3, ["energy_net_j", "energy_gross_j"]] = math.nan
     known = predicted(booked(study))
-    total = tables(known)["prediction"].raw.set_index("measure")
+    total = tables(known)["prediction"].frame.set_index("measure")
     assert total.loc["energy", "runs"] == len(known.runs) - 4
     assert total.loc["energy", "predicted"] == pytest.approx(40.0 * (len(known.runs) - 4))
     assert "The energy of 4 runs is unknown" in tables(known)["prediction"].note
@@ -217,21 +222,21 @@ def test_of_many_configurations_the_worst_are_shown_and_all_are_in_the_data(stud
     study.runs["configuration"] = [f"c{number}" for number in range(len(study.runs))]
     known = predicted(booked(study))
     table = tables(known)["prediction-energy"]
-    assert len(table.raw) == len(study.runs)
-    assert len(table.shown) == 10
-    worst = table.raw.loc[np.log(table.raw["ratio"]).abs().idxmax()]
-    assert table.shown["configuration"][0].endswith(worst["configuration"])
+    assert len(table.frame) == len(study.runs)
+    assert len(seen(table)) == 10
+    worst = table.frame.loc[np.log(table.frame["ratio"]).abs().idxmax()]
+    assert seen(table)["configuration"][0].endswith(worst["configuration"])
 
 
 def test_a_figure_of_nothing_is_refused_and_one_of_few_is_left_out(study):
     study.runs = study.runs[study.runs["configuration"] == study.runs["configuration"][0]]
     known = predicted(booked(study.__class__(**{**vars(study), "by_experiment": {"tuning": []}})))
-    assert prediction_contents(known)[1] is None
+    assert reason(prediction_points, ReportedStudy(known)) == ""
 
 
 def test_points_outside_their_range_are_named_in_the_figure(known):
-    table = tables(known)["prediction-energy"].raw
-    figure = prediction_figure(table, "net energy, {unit} (estimated)")
+    table = tables(known)["prediction-energy"].frame
+    figure = prediction_points(ReportedStudy(known)).draw("screen")
     texts = {" ".join(text.get_text().split()) for text in figure.axes[0].texts}
     worst = table.loc[np.log(table["ratio"]).abs().idxmax(), "configuration"]
     assert worst in texts

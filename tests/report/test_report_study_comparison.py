@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from joulelab.report.tables import Omitted, Table
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
+from joulelab.present import Omitted, Table
 from joulelab.report.study_comparison import compare_studies
+from shown import seen
 
 
 def times(study, factor):
@@ -37,7 +38,7 @@ def other(tmp_path_factory):
 
 def by_configuration(table):
     assert isinstance(table, Table), table
-    return table.raw.set_index("configuration")
+    return table.frame.set_index("configuration")
 
 
 def test_a_study_is_the_same_as_itself(study):
@@ -45,21 +46,21 @@ def test_a_study_is_the_same_as_itself(study):
     assert isinstance(found.conditions, Omitted)
     assert found.remarks == ()
     tuning, layers = found.configurations
-    assert len(tuning.raw) == 4
-    assert len(layers.raw) == 8
+    assert len(tuning.frame) == 4
+    assert len(layers.frame) == 8
     for table in (tuning, layers):
-        assert table.raw[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(1)
-        assert (table.raw["difference"] == 0).all()
+        assert table.frame[["ratio", "ratio_low", "ratio_high"]].to_numpy() == pytest.approx(1)
+        assert (table.frame["difference"] == 0).all()
         assert "B takes 1.000 times the energy of A (95 % interval 1.000 to 1.000)" in table.note
-    assert (layers.raw[["difference_low", "difference_high"]] == 0).all(axis=None)
-    assert found.claims.raw["agree"].all()
+    assert (layers.frame[["difference_low", "difference_high"]] == 0).all(axis=None)
+    assert found.claims.frame["agree"].all()
     assert found.claims.note == "7 of 7 claims agree."
 
 
 def test_half_as_much_again_is_found_in_every_interval(study):
     found = compare_studies(study, times(study, 1.5))
     for table in found.configurations:
-        raw = table.raw
+        raw = table.frame
         assert raw["ratio"].to_numpy() == pytest.approx(1.5)
         assert (raw["ratio_low"] <= 1.5 + 1e-9).all()
         assert (raw["ratio_high"] >= 1.5 - 1e-9).all()
@@ -90,7 +91,7 @@ def test_intervals_are_those_of_t_tests_on_means_of_rounds(study, same):
     runs["energy_net_j"] *= random.normal(1, 0.05, len(runs))
     if not same:
         runs["learning_rate"] += 0.01
-    row = compare_studies(study, of(study, runs)).configurations[1].raw.iloc[0]
+    row = compare_studies(study, of(study, runs)).configurations[1].frame.iloc[0]
     a, b = (
         frame[frame["experiment"] == "layers"]
         .groupby(["linear_layers", "conv_layers", "relu", "round"])[["accuracy", "energy_net_j"]]
@@ -109,14 +110,14 @@ def test_intervals_are_those_of_t_tests_on_means_of_rounds(study, same):
 
 def test_hyperparameters_that_nobody_knows_are_not_the_same(study):
     unknown = of(study, study.runs.assign(learning_rate=np.nan))
-    known = compare_studies(study, times(study, 1.1)).configurations[1].raw
-    blind = compare_studies(unknown, times(unknown, 1.1)).configurations[1].raw
+    known = compare_studies(study, times(study, 1.1)).configurations[1].frame
+    blind = compare_studies(unknown, times(unknown, 1.1)).configurations[1].frame
     assert (known["ratio_high"] - known["ratio_low"]).to_numpy() == pytest.approx(0)
     assert (blind["ratio_high"] - blind["ratio_low"] > 0.001).all()
 
 
 def test_optima_of_a_search_are_compared_and_not_means(study, other):
-    row = compare_studies(study, other).configurations[0].raw.iloc[0]
+    row = compare_studies(study, other).configurations[0].frame.iloc[0]
     assert row["configuration"] == "hyperparameters=3, DensePolyNN, grid"
     for side, one in (("a", study), ("b", other)):
         runs = one.runs[(one.runs["strategy"] == "grid") & (one.runs["network"] == "DensePolyNN")]
@@ -128,7 +129,7 @@ def test_optima_of_a_search_are_compared_and_not_means(study, other):
 def test_levels_of_only_one_study_are_left_out_and_counted(study):
     fewer = of(study, study.runs[study.runs["conv_layers"] != 4])
     layers = compare_studies(study, fewer).configurations[1]
-    assert len(layers.raw) == 4
+    assert len(layers.frame) == 4
     assert "4 configurations of only one study left out." in layers.note
 
 
@@ -156,7 +157,7 @@ def test_measured_against_estimated_is_said(study):
     for table in found.configurations:
         assert "One study measured what the other estimated" in table.note
         assert "(estimated and measured)" in table.note
-    differing = found.conditions.raw.set_index("condition")
+    differing = found.conditions.frame.set_index("condition")
     assert "estimated (source: estimate)" in differing.loc["Energy", "A"]
     assert "measured (source: nvml)" in differing.loc["Energy", "B"]
     assert "One study measured" not in compare_studies(study, study).configurations[0].note
@@ -168,23 +169,23 @@ def test_without_an_energy_in_one_accuracies_are_compared_all_the_same(study):
     found = compare_studies(study, of(study, gone))
     for table in found.configurations:
         assert "No energy is known in one of the studies" in table.note
-        assert table.raw[["ratio", "energy_a_j", "energy_b_j"]].isna().all(axis=None)
-        assert table.raw["difference"].notna().all()
-        assert set(table.shown["energy A"]) == {"unknown"}
+        assert table.frame[["ratio", "energy_a_j", "energy_b_j"]].isna().all(axis=None)
+        assert table.frame["difference"].notna().all()
+        assert set(seen(table)["energy A"]) == {"unknown"}
 
 
 def test_net_is_not_compared_with_gross(study):
     gross = of(study, study.runs.assign(energy_net_j=np.nan))
     table = compare_studies(study, gross).configurations[1]
     assert "energy is gross energy" in table.note
-    assert table.raw["ratio"].to_numpy() == pytest.approx(1)
+    assert table.frame["ratio"].to_numpy() == pytest.approx(1)
 
 
 def test_energies_that_are_not_positive_have_no_ratio_and_that_is_said(study):
     runs = study.runs.copy()
     runs.loc[runs["experiment"].eq("layers") & runs["conv_layers"].eq(1), "energy_net_j"] = -1.0
     table = compare_studies(study, of(study, runs)).configurations[1]
-    assert table.raw["ratio"].isna().sum() == 4
+    assert table.frame["ratio"].isna().sum() == 4
     assert "No ratio for 4 configurations: a round has no energy above 0" in table.note
 
 
@@ -197,7 +198,7 @@ def test_an_experiment_of_only_one_study_is_named(study):
     found = compare_studies(study, layers)
     assert found.remarks == ("B has no experiment to compare tuning with.",)
     assert [table.key for table in found.configurations] == ["compared-layers"]
-    assert set(found.claims.raw["claim"]) == {
+    assert set(found.claims.frame["claim"]) == {
         "hyperparameters-do-not-move-energy",
         "convolutions-dominate",
         "energy-can-be-halved",
@@ -233,9 +234,9 @@ def test_several_experiments_of_a_kind_are_matched_by_their_names(study):
     found = compare_studies(a, b)
     assert [table.key for table in found.configurations] == ["compared-layers", "compared-deeper"]
     for table in found.configurations:
-        assert table.raw["ratio"].to_numpy() == pytest.approx(1)
-    assert len(found.claims.raw) == 8
-    assert found.claims.raw["statement"].str.startswith("deeper: ").sum() == 4
+        assert table.frame["ratio"].to_numpy() == pytest.approx(1)
+    assert len(found.claims.frame) == 8
+    assert found.claims.frame["statement"].str.startswith("deeper: ").sum() == 4
 
 
 def test_a_study_without_a_finished_run_is_named(study):
@@ -253,17 +254,18 @@ def test_claims_that_disagree_are_marked(study):
     layers = runs["experiment"] == "layers"
     runs.loc[layers, "energy_net_j"] = np.where(runs.loc[layers, "conv_layers"] == 1, 90.0, 100.0)
     found = compare_studies(study, of(study, runs)).claims
-    row = found.raw.set_index("claim").loc["energy-can-be-halved"]
+    row = found.frame.set_index("claim").loc["energy-can-be-halved"]
     assert row["verdict_a"] == "holds on estimated energy"
     assert (row["verdict_b"], row["agree"]) == ("does not hold on estimated energy", False)
     assert row["effect_b"] == pytest.approx(0.9)
-    shown = found.shown[found.shown["agree"] == "no"]
-    assert "A smaller network takes half the energy." in set(shown["claim"])
+    rows = seen(found)
+    differing = rows[rows["agree"] == "no"]
+    assert "A smaller network takes half the energy." in set(differing["claim"])
 
 
 def test_what_differs_is_named_with_both_sides(study):
     other = of(study, study.runs, manifest={**study.manifest, "python": "3.13.0", "cores": 4})
-    raw = compare_studies(study, other).conditions.raw.set_index("condition")
+    raw = compare_studies(study, other).conditions.frame.set_index("condition")
     assert set(raw.index) == {"Processor", "Versions"}
     assert "4 cores" in raw.loc["Processor", "B"]
     assert "3.12.1" in raw.loc["Versions", "A"]

@@ -1,16 +1,18 @@
-"""What ``joulelab batch`` has found: plans for each rate, a fleet, and what to say of them."""
+"""What ``joulelab batch`` has found: in sentences, as tables, and for programs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from joulelab import formats
 from joulelab.energy.detection import ESTIMATE
 from joulelab.energy.reading import Status
-from joulelab.kinds.inference.batch_table import BatchTable
+from joulelab.kinds.inference.batch_table import READY, BatchTable
 from joulelab.kinds.inference.batch_table_file import table_data
+from joulelab.present import Column, Remark, Section, Table, View, words
 from joulelab.serving.planning.comparison import Account, Outcome, ResponseLimit
 from joulelab.serving.planning.fleet import Fleet, Site
 from joulelab.serving.planning.plan import Plan
@@ -22,8 +24,14 @@ MATTERS = 0.01
 MOST_TIMES = 100
 """Longer measuring is not counted out to the reader."""
 KILOWATTS_W = 1e4
-"""From how many watts on power is told in kilowatts."""
-
+"""From how many watts on power is given in kilowatts."""
+SHOWN = 4
+"""Policies that hold the limit, the cheapest first, in a table of policies."""
+COST_HEADINGS: dict[Account, str] = {
+    "gross": "J/request",
+    "net": "net J/request",
+    "time": "time/request",
+}
 _LONG_WAIT_S = 1e9
 
 
@@ -32,6 +40,8 @@ class Scenario:
     """One rate, and what to do about it.
 
     Attributes:
+        model: what is served.
+        limit: of the response time, if any.
         arrivals: at all replicas together, as text.
         rate_per_s: of them.
         replicas: that share it.
@@ -42,6 +52,8 @@ class Scenario:
             would have to take to decide; ``None`` where that is not known.
     """
 
+    model: str
+    limit: ResponseLimit | None
     arrivals: str
     rate_per_s: float
     replicas: int
@@ -50,43 +62,51 @@ class Scenario:
     needed: int | str | None
     times_to_tell: float | None = None
 
-    def in_words(self, model: str, limit: ResponseLimit | None) -> str:
-        """The choice, the baseline and the saving in one sentence.
-
-        Args:
-            model: what is served.
-            limit: of the response time, if any.
-        """
+    def in_words(self) -> str:
+        """The choice, the baseline and the saving in one sentence."""
         made = self.plan
         among = f" on {self.replicas:,} replicas" if self.replicas > 1 else ""
-        within = f" within {_limit_text(limit)}" if limit else ""
-        at = f"{model} at {self.arrivals}{among}{within}"
+        within = f" within {_limit_text(self.limit)}" if self.limit else ""
+        at = f"{self.model} at {self.arrivals}{among}{within}"
         if made.best is None:
-            return f"{at}: {self._why_none(limit)}"
-        cost = _cost(made.best, made.account)
-        answered = f"{made.limit.name} {formats.duration(made.best.response_s)}"
+            return f"{at}: {self._why_none()}"
         single = made.best.policy == made.baseline.policy
-        told = f"{at}: {'batch 1' if single else made.best.policy} needs {cost} per request"
-        told += f" ({answered})"
+        told = (
+            f"{at}: {'batch 1' if single else made.best.policy} needs {self._cost(made.best)} per "
+            f"request ({_reached(made.best)})"
+        )
         undecided = self._undecided()
         if single:
             return f"{told}; {undecided or 'no batching needs less'}"
         told += self._against_single()
         return f"{told}; {undecided}" if undecided else told
 
+    @property
+    def scatter(self) -> float | None:
+        """How far the cost of the choice moves between windows, as a share; ``None``: unknown."""
+        if self.plan.best is None:
+            return None
+        mean = self.plan.best.mean_per_request(self.plan.account)
+        ends = self.plan.best.spread_per_request(self.plan.account)
+        return (ends[1] - ends[0]) / 2 / mean if mean and ends else None
+
+    def _cost(self, outcome: Outcome) -> str:
+        cost = _cost(self.plan.account)(outcome.mean_per_request(self.plan.account))
+        return cost + {"time": " of a server", "net": " above idle", "gross": ""}[self.plan.account]
+
     def _against_single(self) -> str:
         """What batch 1 needs, and the saving where that is more than chance makes."""
         made = self.plan
-        before = _cost(made.baseline, made.account)
+        before = self._cost(made.baseline)
         if made.baseline.saturated:
             return (
                 f"; batch 1 ({before}) cannot keep up: at most "
                 f"{formats.significant(self.replicas * made.baseline.most_per_s)}/s"
             )
-        reached = f"{made.limit.name} {formats.duration(made.baseline.response_s)}"
+        before += f", {_reached(made.baseline)}"
         if made.saving is not None and made.saving < made.spread:
-            return f", which cannot be told from batch 1 ({before}, {reached})"
-        return f", {formats.percent(made.saving, 0)} less than batch 1 ({before}, {reached})"
+            return f", which cannot be told from batch 1 ({before})"
+        return f", {formats.percent(made.saving, 0)} less than batch 1 ({before})"
 
     def _undecided(self) -> str:
         """The policy with the fewest joules, where chance may have made them fewer."""
@@ -95,7 +115,7 @@ class Scenario:
             return ""
         said = (
             f"{made.least.policy} would need {formats.percent(made.undecided)} less "
-            f"({made.limit.name} {formats.duration(made.least.response_s)}), which may be chance: "
+            f"({_reached(made.least)}), which may be chance: "
             f"windows of one size differ by up to {formats.share(made.spread)}"
         )
         if made.undecided < MATTERS:
@@ -107,7 +127,7 @@ class Scenario:
             return f"{said}; more than {MOST_TIMES} times the --patience would be needed to tell"
         return f"{said}; about {max(times, 2)} times the --patience would tell"
 
-    def _why_none(self, limit: ResponseLimit | None) -> str:
+    def _why_none(self) -> str:
         quickest = self.plan.quickest
         if quickest is None:
             most_per_s = self.replicas * max(one.most_per_s for one in self.plan.outcomes)
@@ -118,36 +138,32 @@ class Scenario:
         else:
             told = (
                 f"no policy keeps {self.plan.limit}; the quickest is {quickest.policy}: "
-                f"{self.plan.limit.name} {formats.duration(quickest.response_s)}, "
-                f"{_cost(quickest, self.plan.account)} per request"
+                f"{_reached(quickest)}, {self._cost(quickest)} per request"
             )
         if isinstance(self.needed, int):
-            holding = f" with {limit}" if limit else ""
+            holding = f" with {self.limit}" if self.limit else ""
             return f"{told}; {formats.count(self.needed, 'replica')} would answer all{holding}"
         return f"{told}; {self.needed}" if self.needed else told
 
     def endless(self) -> str:
-        """Said of a choice that waits for ever when requests stop; empty of any other."""
+        """Of a choice that never answers a single last request; empty of any other."""
         made = self.plan
         if made.best is None or not _waits_for_ever(made.best):
             return ""
         told = f"{made.best.policy} waits without end when requests stop coming"
-        others = [one for one in made.outcomes if one.holds and not _waits_for_ever(one)]
-        costs = [one.mean_per_request(made.account) for one in others]
-        known = [(cost, one) for cost, one in zip(costs, others, strict=True) if cost is not None]
-        if not known:
+        safe = [one for one in _cheapest_first(made) if not _waits_for_ever(one)]
+        if not safe:
             return told
-        safe = min(known, key=lambda one: one[0])[1]
-        return f"{told}; {safe.policy} does not, for {_cost(safe, made.account)} per request"
+        return f"{told}; {safe[0].policy} does not, for {self._cost(safe[0])} per request"
 
-    def to_dict(self, model: str, limit: ResponseLimit | None) -> dict[str, Any]:
-        """Plain data; unknown figures are ``None``; arguments as of `in_words`."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; unknown figures are ``None``."""
         return self.plan.to_dict() | {
             "arrivals": self.arrivals,
             "rate_per_s": self.rate_per_s,
             "replicas": self.replicas,
-            "limit": None if limit is None else asdict(limit),
-            "in_words": self.in_words(model, limit),
+            "limit": None if self.limit is None else asdict(self.limit),
+            "in_words": self.in_words(),
             "power": None if self.shared is None else self.shared.to_dict(),
             "replicas_needed": self.needed if isinstance(self.needed, int) else None,
         }
@@ -187,7 +203,7 @@ class Answer:
 
     def sentences(self) -> list[str]:
         """A line for each rate, and for the fleet."""
-        said = [one.in_words(self.table.model, self.limit) for one in self.scenarios]
+        said = [one.in_words() for one in self.scenarios]
         if isinstance(self.fleet, str):
             said.append(f"fleet: {self.fleet}")
         elif self.fleet is not None:
@@ -198,7 +214,7 @@ class Answer:
         told = (
             f"{self.table.model} at {formats.significant(made.rate_per_s)}/s within "
             f"{_limit_text(made.outcome.limit)}: {formats.count(made.replicas, 'replica')} with "
-            f"{made.policy}: {power_in_words(made)}"
+            f"{made.policy}: {_power_in_words(made)}"
         )
         before = made.baseline
         if before is None or before is made:
@@ -231,18 +247,11 @@ class Answer:
                     "again on a quiet machine, with more --patience"
                 )
             said.append(told)
-        spreads = [
-            (high - low) / 2 / mean
-            for one in self.scenarios
-            if one.plan.best is not None
-            and (mean := one.plan.best.mean_per_request(one.plan.account))
-            and (ends := one.plan.best.spread_per_request(one.plan.account))
-            for low, high in (ends,)
-        ]
-        if spreads:
+        scatters = [one.scatter for one in self.scenarios if one.scatter is not None]
+        if scatters:
             said.append(
                 f"arrivals alone move the joules of a simulated window by "
-                f"{formats.share(max(spreads))}"
+                f"{formats.share(max(scatters))}"
             )
         return said
 
@@ -269,29 +278,16 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; unknown figures are ``None``."""
         fleet = self.fleet
-        table = table_data(self.table)
-        table["sizes"] = [
-            {
-                "size": one.size,
-                "batches": one.batches,
-                "seconds": one.seconds,
-                "images_per_s": one.size / one.seconds,
-                "net_j_per_image": one.net_j_per_image,
-                "gross_j_per_image": one.gross_j_per_image,
-                "error_j_per_image": one.error_j_per_image,
-                "status": str(one.energy.status),
-            }
-            for one in self.table.sizes
-        ]
+        sizes = {"sizes": size_rows(self.table)}
         return {
             "model": self.table.model,
-            "table": table,
+            "table": table_data(self.table) | sizes,
             "idle_w": self.table.costs.idle_w,
             "limit": None if self.limit is None else asdict(self.limit),
             "g_per_kwh": self.site.g_per_kwh,
             "place": self.place or None,
             "pue": self.site.pue,
-            "plans": [one.to_dict(self.table.model, self.limit) for one in self.scenarios],
+            "plans": [one.to_dict() for one in self.scenarios],
             "fleet": fleet.to_dict() if isinstance(fleet, Fleet) else None,
             "sentences": self.sentences(),
             "uncertainty": self.uncertainty(),
@@ -300,13 +296,175 @@ class Answer:
         }
 
 
-def power_in_words(made: Fleet) -> str:
-    """Power, energy of a request and of a day, and CO2e.
+def size_rows(table: BatchTable) -> list[dict[str, Any]]:
+    """What batches cost, one row per size.
 
     Args:
-        made: replicas under one policy.
+        table: of one model.
     """
-    told = f"{_power(made.power_w)}, {formats.joules(made.joules_per_request)} per request"
+    return [
+        {
+            "size": one.size,
+            "batches": one.batches,
+            "seconds": one.seconds,
+            "images_per_s": one.size / one.seconds,
+            "net_j_per_image": one.net_j_per_image,
+            "gross_j_per_image": one.gross_j_per_image,
+            "error_j_per_image": one.error_j_per_image,
+            "status": str(one.energy.status),
+        }
+        for one in table.sizes
+    ]
+
+
+def answer_view(answer: Answer) -> View:
+    """The sentences, what is doubtful, policies or rates, and the measured batches.
+
+    Args:
+        answer: what was found.
+    """
+    choices = _policies if len(answer.scenarios) == 1 else _rates
+    return View(
+        [
+            *answer.sentences(),
+            *_powers(answer),
+            *map(Remark, answer.warnings()),
+            *([choices(answer)] if answer.scenarios else ()),
+            _batches(answer),
+        ],
+        lambda: answer.to_dict() | {"exit_code": answer.exit_code},
+    )
+
+
+def _batches(answer: Answer) -> Section:
+    """What was measured, of what, and how sure it is."""
+    table = answer.table
+    windows = [window.size for window in table.windows]
+    columns = [
+        Column("batch", "size"),
+        Column("time", "seconds", formats.duration),
+        Column("images/s", "images_per_s", formats.significant),
+        Column("net", "net_j_per_image", units=formats.ENERGY),
+        Column("gross", "gross_j_per_image", units=formats.ENERGY),
+        Column("error bound", "error_j_per_image", units=formats.ENERGY),
+        Column("windows", lambda row: windows.count(row["size"])),
+    ]
+    threads = f", {formats.count(table.threads, 'thread')}" if table.device == "cpu" else ""
+    images = "prepared tensors" if table.images == READY else f"images: {table.images}"
+    about = f"weights: {table.weights}; {images}, {table.crop} px"
+    if table.costs.idle_w is not None:
+        about += f"; idle with the model loaded: {formats.watts(table.costs.idle_w)}"
+    heading = f"{table.model} on {table.machine}{threads}"
+    doubts = "\n".join(answer.uncertainty())
+    made = Table(size_rows(table), columns, doubts, title="Energy of an image by size of the batch")
+    return Section(heading, [about, made])
+
+
+def _policies(answer: Answer) -> Table:
+    """The policies worth seeing at a single rate."""
+    made = answer.scenarios[0].plan
+    rows = [
+        {
+            "policy": one.policy,
+            "cost": one.mean_per_request(made.account),
+            "response_s": one.response_s,
+            "mean_s": math.inf if one.saturated else _mean(one.response_means_s),
+            "batch": one.batch_mean,
+            "load": one.load,
+            "marks": ", ".join(_marks(one, made, answer)),
+        }
+        for one in _shown(made, answer.own)
+    ]
+    columns = [
+        words("policy"),
+        Column(COST_HEADINGS[made.account], "cost", _cost(made.account)),
+        Column(made.limit.name, "response_s", _duration_or_grows),
+        Column("mean", "mean_s", _duration_or_grows),
+        Column("batch", form=formats.significant),
+        Column("load", form=_whole_percent),
+        words("", "marks"),
+    ]
+    return Table(rows, columns)
+
+
+def _marks(one: Outcome, made: Plan, answer: Answer) -> list[str]:
+    marks = {
+        "best": one is made.best,
+        "fewest J?": one is made.least and one is not made.best,
+        "baseline": one is made.baseline,
+        "quickest": one is made.quickest,
+        "yours": one.policy in answer.own,
+        "too slow": answer.limit is not None and not one.holds,
+    }
+    return [mark for mark, holds in marks.items() if holds]
+
+
+def _shown(made: Plan, own: tuple[str, ...]) -> list[Outcome]:
+    """The cheapest that hold the limit, the baseline, the user's own, and the quickest."""
+    chosen = [made.best, made.least, *_cheapest_first(made)[:SHOWN], made.baseline]
+    chosen += [one for one in made.outcomes if one.policy in own]
+    chosen.append(made.quickest)
+    if made.best is None:
+        chosen.append(max(made.outcomes, key=lambda one: one.most_per_s))
+    return list({one.policy: one for one in chosen if one is not None}.values())
+
+
+def _rates(answer: Answer) -> Table:
+    """The choice at each of several rates."""
+    first = answer.scenarios[0].plan
+    cost = _cost(first.account)
+    rows = [_rate_row(one) for one in answer.scenarios]
+    columns = [
+        Column("rate", form=lambda rate: f"{formats.significant(rate)}/s"),
+        words("policy"),
+        Column(COST_HEADINGS[first.account], "cost", formats.or_dash(cost)),
+        Column("batch 1", form=lambda value: "saturated" if value is None else cost(value)),
+        Column("saving", form=_whole_percent),
+        Column(first.limit.name, "response_s", formats.or_dash(formats.duration)),
+        Column("load", form=_whole_percent),
+    ]
+    return Table(rows, columns)
+
+
+def _rate_row(scenario: Scenario) -> dict[str, Any]:
+    made, single = scenario.plan, scenario.plan.baseline
+    best = made.best
+    why_none = "saturated" if made.quickest is None else f"none keeps {made.limit}"
+    same = single.saturated or best is single
+    return {
+        "rate": scenario.rate_per_s,
+        "policy": why_none if best is None else best.policy,
+        "cost": None if best is None else best.mean_per_request(made.account),
+        "batch 1": None if single.saturated else single.mean_per_request(made.account),
+        "saving": None if same else made.saving,
+        "response_s": None if best is None else best.response_s,
+        "load": None if best is None else best.load,
+    }
+
+
+def _powers(answer: Answer) -> list[str]:
+    """Power of the servers at each rate, and the carbon intensity where a place is known."""
+    said = [
+        f"{formats.count(one.replicas, 'server')} at {formats.significant(one.rate_per_s)}/s: "
+        f"{_power_in_words(one.shared)}"
+        for one in answer.scenarios
+        if one.shared is not None and one.shared.power_w is not None
+    ]
+    if answer.site.g_per_kwh is not None:
+        of = f" ({answer.place})" if answer.place else ""
+        said.append(f"carbon intensity: {answer.site.g_per_kwh:g} g/kWh{of}")
+    return said
+
+
+def _power_in_words(made: Fleet) -> str:
+    """Power, energy of a request and of a day, and CO2e."""
+    if made.power_w is None:
+        power = "power unknown"
+    elif made.power_w >= KILOWATTS_W:
+        power = f"{formats.significant(made.power_w / 1e3)} kW"
+    else:
+        power = formats.watts(made.power_w)
+    told = f"{power}, {formats.joules(made.joules_per_request)} per request"
     if made.kwh_per_day is None:
         return told
     pue = f" at a PUE of {made.site.pue:g}" if made.site.pue > 1 else ""
@@ -316,14 +474,11 @@ def power_in_words(made: Fleet) -> str:
     return f"{told}, {formats.grams(1e3 * made.co2e_kg_per_day)} CO2e a day"
 
 
-def _power(power_w: float | None) -> str:
-    if power_w is None:
-        return "power unknown"
-    return (
-        f"{formats.significant(power_w / 1e3)} kW"
-        if power_w >= KILOWATTS_W
-        else formats.watts(power_w)
-    )
+def _cheapest_first(made: Plan) -> list[Outcome]:
+    """The policies that hold the limit and whose cost is known."""
+    costs = {one.policy: one.mean_per_request(made.account) for one in made.outcomes if one.holds}
+    known = [one for one in made.outcomes if costs.get(one.policy) is not None]
+    return sorted(known, key=lambda one: costs[one.policy] or 0.0)
 
 
 def _waits_for_ever(outcome: Outcome) -> bool:
@@ -335,8 +490,21 @@ def _limit_text(limit: ResponseLimit) -> str:
     return f"{limit.name} \N{LESS-THAN OR EQUAL TO} {formats.duration(limit.seconds)}"
 
 
-def _cost(outcome: Outcome, account: Account) -> str:
-    value = outcome.mean_per_request(account)
-    if account == "time":
-        return f"{formats.duration(value)} of a server"
-    return formats.joules(value) + (" above idle" if account == "net" else "")
+def _reached(outcome: Outcome) -> str:
+    return f"{outcome.limit.name} {formats.duration(outcome.response_s)}"
+
+
+def _cost(account: Account) -> Callable[[float | None], str]:
+    return formats.duration if account == "time" else formats.joules
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return sum(values) / len(values)
+
+
+def _duration_or_grows(seconds: float) -> str:
+    return "grows" if math.isinf(seconds) else formats.duration(seconds)
+
+
+def _whole_percent(share: float | None) -> str:
+    return formats.percent(share, 0)

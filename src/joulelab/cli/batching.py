@@ -2,117 +2,88 @@
 
 ::
 
-    check ─ measure the table, or read it ─ (save it) ─ plan each rate ─ print
-             study.inference.table_measuring             serving.planning
+    check ─ measure the table, or read it ─ (save it) ─ plan each rate ─ show
+             kinds.inference.table_measuring            serving.planning
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import importlib.util
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from joulelab.cli.batch_answer import Answer, Scenario
-from joulelab.cli.batch_measuring import Measured, doing, measure_table
-from joulelab.cli.batch_report import print_answer
-from joulelab.cli.output import progress_console
-from joulelab.energy.carbon.footprint import (
-    carbon_intensity,
-    checked_pue,
-    default_place,
-    default_pue,
-)
+from joulelab.cli.batch_answer import Answer, Scenario, answer_view
+from joulelab.cli.options import check_folder, parse_duration_s
+from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.serving_commands import Batch
+from joulelab.cli.signals import end_on_sigterm
+from joulelab.energy.booking import Booking
+from joulelab.energy.carbon.footprint import default_place, default_pue
 from joulelab.energy.carbon.intensity import Intensity, mean_intensity
+from joulelab.energy.detection import open_recorder
+from joulelab.energy.recorder import Recorder
 from joulelab.errors import UsageError
-from joulelab.kinds.inference.batch_table import BatchTable
+from joulelab.kinds.inference.batch_table import READY, BatchTable
 from joulelab.kinds.inference.batch_table_file import read_table, write_table
+from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.images import RequestImages
+from joulelab.kinds.inference.models import Model, find_model
+from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
+from joulelab.serving.call_syntax import parse_rate
 from joulelab.serving.planning.arrival_thinning import thinned
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
 from joulelab.serving.policies import parse_policy
+from joulelab.serving.tasks import BatchTask, ImageSource
+from joulelab.study.accounting import counted
+from joulelab.study.device import available_threads, find_device
+from joulelab.study.manifest import processor_model
 
 INTERRUPTED = 130
 NO_LIMIT = ResponseLimit(99, 1e9)
-"""What is planned with where any response time will do: its percentile is the one that is told."""
+"""What is planned with where any response time will do: its percentile is the one that is shown."""
 FEW_WINDOWS = Trials(windows=2)
-"""For a number of replicas that is only to be named."""
+"""For a number of replicas that is only named."""
+THINNED_REQUESTS = 5000
+"""Of a recorded trace, when replicas share it."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked.
-
-    Attributes:
-        model: a network of torchvision, or ``module:factory``; may be ``None`` with a table.
-        rates_per_s: of requests; those of the arrivals where empty.
-        arrivals: process as text; Poisson where ``None``.
-        limit: of the response time, if any.
-        own: policies beside the usual ones, as text.
-        replicas: that share each rate.
-        fleet_per_s: rate of a fleet of as many replicas as are needed, if one is asked for.
-        place: where the electricity is from; the user's own setting where ``None``.
-        pue: power usage effectiveness; the user's own setting where ``None``.
-        seed: of arrivals, images and the order of measuring.
-        table: file with a table to plan from, instead of measuring.
-        save: file for the table that was measured.
-        as_json: JSON instead of tables.
-        measured: how batches are measured.
-    """
-
-    model: str | None
-    rates_per_s: tuple[float, ...] = ()
-    arrivals: str | None = None
-    limit: ResponseLimit | None = None
-    own: tuple[str, ...] = ()
-    replicas: int = 1
-    fleet_per_s: float | None = None
-    place: str | None = None
-    pue: float | None = None
-    seed: int = 0
-    table: Path | None = None
-    save: Path | None = None
-    as_json: bool = False
-    measured: Measured = field(default_factory=Measured)
-
-
-def answer_question(question: Question) -> int:
-    """Measure or read the table, plan, and print.
+def run_batch(asked: Batch) -> int:
+    """Measure or read a table of batches, plan each rate, and show the answer.
 
     Args:
-        question: what is asked.
+        asked: the options of the command.
 
     Returns:
         0; 4 where a limit cannot be held or more arrives than can be answered; 130 after Ctrl-C.
 
     Raises:
-        UsageError: it cannot be answered as it is asked.
+        UsageError: an option is impossible.
         ServingError: the model fails.
         KeyboardInterrupt: Ctrl-C came before a batch of one image was measured.
     """
-    _check_files(question)
-    rates, whole = _arrivals(question)
-    for text in question.own:
+    _check(asked)
+    limit = _limit(asked)
+    rates, whole = _arrivals(asked, limit)
+    for text in asked.policy or ():
         parse_policy(text)
-    site, place = _site(question)
-    console = progress_console()
-    interrupted = False
-    if question.table is not None:
-        table = _read(question.table, question.model)
-    else:
-        assert question.model is not None, "checked by the command"
-        limit_s = None if question.limit is None else question.limit.seconds
-        table, interrupted = measure_table(
-            question.model, question.measured, limit_s, question.seed, console
-        )
-        if question.save is not None:
-            write_table(question.save, table)
-    with doing(console) as tell:
+    site, place = _site(asked)
+    table, interrupted = _table(asked, limit)
+    with _doing() as tell:
         tell("simulating policies")
-        planner = _Planner(question, table, site)
+        planner = _Planner(asked, limit, table, site)
         answer = Answer(
             table=table,
-            limit=question.limit,
+            limit=limit,
             site=site,
             place=place,
             scenarios=tuple(planner.scenario(arrivals) for arrivals in rates),
@@ -121,151 +92,289 @@ def answer_question(question: Question) -> int:
             remarks=planner.remarks,
             own=planner.own,
         )
-    print_answer(answer, as_json=question.as_json)
+    show(answer_view(answer), as_json=asked.json)
     return INTERRUPTED if interrupted else answer.exit_code
 
 
+@dataclass
 class _Planner:
     """Plans from one table.
 
     Attributes:
-        own: the user's policies, as text.
-        remarks: on what was left out.
+        asked: the options of the command.
+        limit: of the response time, if any.
+        table: what batches cost.
+        site: carbon intensity and PUE.
     """
 
-    def __init__(self, question: Question, table: BatchTable, site: Site) -> None:
-        self._question = question
-        self._table = table
-        self._costs = table.costs
-        self._spread = table.repeatability or 0.0
-        self._site = site
-        self._trials = Trials(seed=question.seed)
-        own = {text: parse_policy(text) for text in question.own}
-        able = (one for one in own.values() if one.largest <= table.largest)
-        self.own = tuple(dict.fromkeys(map(str, able)))
+    asked: Batch
+    limit: ResponseLimit | None
+    table: BatchTable
+    site: Site
+
+    def __post_init__(self) -> None:
+        self._costs = self.table.costs
+        self._kept = self.limit or NO_LIMIT
+        given = {text: parse_policy(text) for text in self.asked.policy or ()}
+        largest = self.table.largest
+        able = [str(one) for one in given.values() if one.largest <= largest]
+        self.own = tuple(dict.fromkeys(able))
         self.remarks = tuple(
-            f"{text} is left out: batches up to {table.largest} were measured; --largest "
+            f"{text} is left out: batches up to {largest} were measured; --largest "
             f"{one.largest} with more --patience measures further"
-            for text, one in own.items()
-            if one.largest > table.largest
+            for text, one in given.items()
+            if one.largest > largest
         )
-
-    @property
-    def _limit(self) -> ResponseLimit:
-        return self._question.limit or NO_LIMIT
-
-    @property
-    def _candidates(self) -> list[str] | None:
-        """Without a limit there is nothing that a longest wait would be for."""
-        if self._question.limit is not None:
-            return None
-        sizes = self._costs.sizes[1:]
-        return [f"fixed({size})" for size in sizes] + [f"greedy({size})" for size in sizes[::-1]]
 
     def scenario(self, arrivals: ArrivalProcess) -> Scenario:
         """The plan for one rate."""
-        replicas = self._question.replicas
-        share, remark = thinned(arrivals, replicas, 5000)
+        share, remark = thinned(arrivals, self.asked.replicas, THINNED_REQUESTS)
         made = plan(
             self._costs,
             share,
-            self._limit,
+            self._kept,
             self.own,
-            candidates=self._candidates,
-            trials=self._trials,
-            spread=self._spread,
+            candidates=self._candidates(),
+            trials=Trials(seed=self.asked.seed),
+            spread=self.table.repeatability or 0.0,
         )
-        said = (*arrivals.remarks, *([remark] if remark else []))
-        made = replace(made, remarks=(*made.remarks, *said))
-        shared = None if made.best is None else self._shared(arrivals.rate_per_s, made)
-        needed = None if made.best is not None else self._needed(arrivals)
-        times = self._table.times_to_tell(made.undecided) if made.undecided else None
-        return Scenario(str(arrivals), arrivals.rate_per_s, replicas, made, shared, needed, times)
+        remarks = (*made.remarks, *arrivals.remarks, *([remark] if remark else []))
+        made = replace(made, remarks=remarks)
+        return Scenario(
+            model=self.table.model,
+            limit=self.limit,
+            arrivals=str(arrivals),
+            rate_per_s=arrivals.rate_per_s,
+            replicas=self.asked.replicas,
+            plan=made,
+            shared=self._shared(arrivals.rate_per_s, made),
+            needed=None if made.best is not None else self._needed(arrivals),
+            times_to_tell=self.table.times_to_tell(made.undecided) if made.undecided else None,
+        )
 
     def fleet(self, arrivals: ArrivalProcess) -> Fleet | str:
         """The fleet with the fewest watts, or why there is none."""
         try:
-            return fleet(self._costs, arrivals, self._limit, self.own, site=self._site)
+            return fleet(self._costs, arrivals, self._kept, self.own, site=self.site)
         except UsageError as error:
             return error.message
 
-    def _shared(self, rate_per_s: float, made: Plan) -> Fleet:
-        """So many replicas under the chosen policy, each with its share of the rate."""
-        assert made.best is not None, "asked by scenario"
-        replicas, idle_w = self._question.replicas, self._costs.idle_w
-        before = None
-        if not made.baseline.saturated:
-            before = Fleet(rate_per_s, replicas, made.baseline, idle_w, self._site)
-        return Fleet(rate_per_s, replicas, made.best, idle_w, self._site, baseline=before)
+    def _candidates(self) -> list[str] | None:
+        """Without a limit no policy needs a longest wait."""
+        if self.limit is not None:
+            return None
+        sizes = self._costs.sizes[1:]
+        return [f"fixed({size})" for size in sizes] + [f"greedy({size})" for size in sizes[::-1]]
+
+    def _shared(self, rate_per_s: float, made: Plan) -> Fleet | None:
+        """The replicas under the chosen policy, if any, each with its share of the rate."""
+        if made.best is None:
+            return None
+        replicas = partial(
+            Fleet, rate_per_s, self.asked.replicas, idle_w=self._costs.idle_w, site=self.site
+        )
+        before = None if made.baseline.saturated else replicas(made.baseline)
+        return replicas(made.best, baseline=before)
 
     def _needed(self, arrivals: ArrivalProcess) -> int | str:
-        """How many replicas would hold the limit when they are greedy, or why none would."""
+        """How many greedy replicas would hold the limit, or why none would."""
         greedy = [f"greedy({self._costs.largest})", BASELINE]
-        limit = self._limit
-        trials = replace(FEW_WINDOWS, seed=self._question.seed)
+        trials = replace(FEW_WINDOWS, seed=self.asked.seed)
         try:
-            return fleet(self._costs, arrivals, limit, candidates=greedy, trials=trials).replicas
+            found = fleet(self._costs, arrivals, self._kept, candidates=greedy, trials=trials)
         except UsageError as error:
             return error.message
+        return found.replicas
 
 
-def _arrivals(question: Question) -> tuple[list[ArrivalProcess], ArrivalProcess | None]:
-    """At each rate, and at that of the fleet, if one is asked for."""
-    if question.fleet_per_s is not None and question.limit is None:
+def _table(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
+    """The table that was named, or one measured now; and whether Ctrl-C came before its end."""
+    if asked.table is None:
+        table, interrupted = _measure(asked, limit)
+        if asked.save is not None:
+            write_table(asked.save, table)
+        return table, interrupted
+    table = read_table(asked.table)
+    if asked.model not in (None, table.model):
         raise UsageError(
-            "--fleet needs a limit: without one, replicas would be run at the edge of what they "
-            "can answer",
+            f"{asked.table}: the table is of {table.model}, not of {asked.model}",
+            f"leave the model out, or measure {asked.model} without --table",
+        )
+    return table, False
+
+
+def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
+    """Measure batches of a model on this machine; a Ctrl-C keeps what there is."""
+    patience = Patience(
+        parse_duration_s(asked.patience, "--patience"),
+        asked.largest,
+        limit.seconds if limit else None,
+    )
+    model = find_model(asked.model or "", asked.weights)
+    _check_module(model)
+    crop = asked.crop or model.crop
+    resize = max(crop, round(model.resize * crop / model.crop))
+    threads = asked.threads or available_threads()
+    domains = asked.domain or None
+    end_on_sigterm()
+    with ExitStack() as stack:
+        images = RequestImages(asked.data_dir, asked.seed)
+        stack.callback(images.close)
+        source = ImageSource(images.files(asked.images), resize, crop)
+        task = BatchTask(model.source, source, 1, 0.0, with_images=not asked.ready)
+        task.check()
+        recorder = stack.enter_context(
+            open_recorder(asked.meter or None, interval_s=asked.interval)
+        )
+        _check_domains(recorder, domains)
+        tell = stack.enter_context(_doing())
+        tell("loading torch")
+        device = find_device(asked.device)
+        executor = ServedAlone(recorder, device.domain, 0.0, tell)
+        stack.callback(executor.close)
+        measuring = TableMeasuring(
+            executor,
+            ServingJob("loading", device.name, threads, task),
+            patience,
+            lambda measurement: counted(measurement, domains, device.domain),
+            tell,
+            asked.seed,
+        )
+        try:
+            windows = measuring.run()
+        except KeyboardInterrupt:
+            say("interrupted before batch 1 was measured: nothing to plan from")
+            raise
+    table = BatchTable(
+        model=model.name,
+        weights=model.weights,
+        machine=processor_model() if device.name == "cpu" else device.model,
+        device=device.name,
+        threads=threads,
+        images=READY if asked.ready else asked.images,
+        resize=resize,
+        crop=crop,
+        measured_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        windows=windows.profiles,
+        remarks=windows.remarks,
+    )
+    return table, windows.interrupted
+
+
+@contextmanager
+def _doing() -> Iterator[Callable[[str], None]]:
+    """Says on standard error what is going on: in place on a terminal, else a line each."""
+    console = progress_console()
+    if not console.is_terminal:
+        yield partial(say, style="dim")
+        return
+    with console.status("", refresh_per_second=1) as status:
+        yield status.update
+
+
+def _limit(asked: Batch) -> ResponseLimit | None:
+    """The limit of the response time."""
+    options = {99: asked.p99, 95: asked.p95, 50: asked.p50}
+    given = {percentile: text for percentile, text in options.items() if text is not None}
+    if len(given) > 1:
+        names = " and ".join(f"--p{percentile}" for percentile in given)
+        raise UsageError(f"{names}: a plan keeps one limit", "give the one that matters most")
+    for percentile, text in given.items():
+        return ResponseLimit(float(percentile), parse_duration_s(text, f"--p{percentile}"))
+    return None
+
+
+def _rate_per_s(text: str, option: str) -> float:
+    """A rate in requests per second: ``50``, ``1e5``, ``50/min``, ``1000000/day``."""
+    rate_per_s = parse_rate(text)
+    if rate_per_s is None or not (rate_per_s > 0 and math.isfinite(rate_per_s)):
+        raise UsageError(
+            f"{option} {text.strip()!r} is not a rate",
+            f"write requests per second, or with a unit: {option} 50, {option} 10,50,100, "
+            f"{option} 3000/min",
+        )
+    return rate_per_s
+
+
+def _arrivals(
+    asked: Batch, limit: ResponseLimit | None
+) -> tuple[list[ArrivalProcess], ArrivalProcess | None]:
+    """The arrivals at each rate, and at that of the fleet, if one is asked for."""
+    texts = [one for text in asked.rate or () for one in text.split(",")]
+    rates_per_s = [_rate_per_s(text, "--rate") for text in texts]
+    if asked.fleet is not None and limit is None:
+        raise UsageError(
+            "--fleet needs a limit: without one, replicas would run at the edge of what they can "
+            "answer",
             "give one: --p99 200ms",
         )
-    if question.arrivals is None and not question.rates_per_s and question.fleet_per_s is None:
+    if asked.arrivals is None and not rates_per_s and asked.fleet is None:
         raise UsageError(
             "at which rate do requests come?",
             'give --rate 50, --arrivals "trace(file.csv)", or --fleet 100000',
         )
-    shape = parse_arrivals(question.arrivals or "poisson(1)")
-    rates = [shape.at_rate(rate_per_s) for rate_per_s in question.rates_per_s]
-    if question.arrivals is not None and not rates and question.fleet_per_s is None:
-        rates = [shape]
-    whole = None if question.fleet_per_s is None else shape.at_rate(question.fleet_per_s)
-    return rates, whole
+    shape = parse_arrivals(asked.arrivals or "poisson(1)")
+    rates = [shape.at_rate(rate_per_s) for rate_per_s in rates_per_s]
+    if asked.fleet is not None:
+        return rates, shape.at_rate(_rate_per_s(asked.fleet, "--fleet"))
+    return rates or [shape], None
 
 
-def _check_files(question: Question) -> None:
-    if question.table is None and question.model is None:
+def _check(asked: Batch) -> None:
+    """Refuse what is impossible, before anything is measured."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked.device):
+        raise UsageError(
+            f"--device {asked.device!r} is not a device", "one of auto, cpu, cuda, cuda:INDEX"
+        )
+    parse_duration_s(asked.patience, "--patience")
+    if asked.table is None and asked.model is None:
         raise UsageError(
             "which model?", "name one: joulelab batch resnet18 --rate 50 --p99 200ms; or --table"
         )
-    if question.save is None:
+    if asked.save is None:
         return
-    if question.table is not None:
+    if asked.table is not None:
         raise UsageError("--save keeps what is measured, and --table measures nothing", "drop one")
-    if not question.save.absolute().parent.is_dir():
+    check_folder(asked.save)
+
+
+def _check_module(model: Model) -> None:
+    """Refuse a module that is not there before anything is started; it is not imported here."""
+    if ":" not in model.name:
+        return
+    module = model.name.partition(":")[0]
+    sys.path[:0] = [folder for folder in model.source.path if folder not in sys.path]
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
         raise UsageError(
-            f"{question.save}: there is no folder {question.save.parent}", "make it first"
+            f"the model {model.name!r}: there is no module {module} in {Path.cwd()}",
+            "run this in its folder, or install its package",
         )
 
 
-def _site(question: Question) -> tuple[Site, str]:
+def _check_domains(recorder: Recorder, domains: Sequence[str] | None) -> None:
+    readable = {channel.domain for channel in recorder.channels}
+    for domain in domains or ():
+        if domain not in readable:
+            raise UsageError(
+                f"--domain {domain} cannot be read here",
+                f"readable: {', '.join(sorted(readable)) or 'nothing'}",
+            )
+
+
+def _site(asked: Batch) -> tuple[Site, str]:
     """Carbon intensity and PUE, and of which place, in words; empty where it is unknown."""
-    pue = default_pue() if question.pue is None else checked_pue(question.pue)
-    where = default_place() if question.place is None else question.place
-    if where is None:
-        return Site(pue=pue), ""
-    intensity = carbon_intensity(where)
+    located = asked.located()
+    if (booking := Booking.of(located, asked.pue)) is None:
+        return Site(pue=default_pue() if asked.pue is None else asked.pue), ""
+    intensity = booking.intensity
     if isinstance(intensity, Intensity):
-        return Site(intensity.g_per_kwh, pue), intensity.place
+        return Site(intensity.g_per_kwh, booking.pue), intensity.place
     length_s = intensity.end_s - intensity.start_s
     g_per_kwh, reason = mean_intensity(intensity, intensity.start_s, length_s)
     if g_per_kwh is None:
-        raise UsageError(f"{where}: {reason}", "give the mean in g/kWh")
-    return Site(g_per_kwh, pue), f"{intensity.place}, mean over the file"
-
-
-def _read(path: Path, model: str | None) -> BatchTable:
-    table = read_table(path)
-    if model is not None and model != table.model:
-        raise UsageError(
-            f"{path}: the table is of {table.model}, not of {model}",
-            f"leave the model out, or measure {model} without --table",
-        )
-    return table
+        raise UsageError(f"{located or default_place()}: {reason}", "give the mean in g/kWh")
+    return Site(g_per_kwh, booking.pue), f"{intensity.place}, mean over the file"

@@ -137,7 +137,7 @@ def _save(factors: Sequence[NewFactor], doubts: Sequence[str], studies: Sequence
 
 def _draw(compared: Compared, path: Path) -> None:
     from joulelab.present.style import write
-    from joulelab.report.instruments.picture import bland_altman
+    from joulelab.report.instruments.section import bland_altman
 
     if not compared.agreements:
         raise UsageError("there is nothing to draw", "no two instruments could be compared")

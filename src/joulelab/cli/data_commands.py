@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from joulelab import formats
 from joulelab.cli.options import Json
-from joulelab.cli.output import show
+from joulelab.cli.output import say, show, show_rows
+from joulelab.present import Column, Facts, Remark, Table, View, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from joulelab.present.parts import Tone
+    from joulelab.replication.codecarbon_rows import CodeCarbonRows
+    from joulelab.replication.runs_table import RunsTable
+    from joulelab.report.experiment import Experiment
 
 commands = typer.Typer()
 
@@ -50,9 +63,22 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare two studies: accuracy and energy by configuration, and which claims agree."""
-    from joulelab.cli.comparing import comparison
+    from joulelab.present.data import tables_data
+    from joulelab.report.study_comparison import compare_studies
+    from joulelab.study.results import Results
 
-    show(comparison(first, second), as_json=json)
+    found = compare_studies(Results.open(first), Results.open(second))
+    tables = [found.conditions, *found.configurations, found.claims]
+    compared = View(
+        [f"A: {first}\nB: {second}", *tables, *map(Remark, found.remarks)],
+        {
+            "a": str(first),
+            "b": str(second),
+            "tables": tables_data(tables),
+            "remarks": list(found.remarks),
+        },
+    )
+    show(compared, as_json=json)
 
 
 @commands.command()
@@ -98,9 +124,10 @@ def analyze(
     columns that vary within a combination of the others are results. Energies of 0 or below are
     left out.
     """
-    from joulelab.cli.analyzing import analysis
+    from joulelab.replication.runs_table import read_runs
 
-    show(analysis(kind.value, file, factor or [], (energy, unit and unit.value), out), as_json=json)
+    table = read_runs(file, kind.value, factor or [], energy, unit and unit.value)
+    show(_analysis(table, kind, out), as_json=json)
 
 
 @commands.command()
@@ -129,9 +156,16 @@ def replicate(
     delrey2023 reads tables of power traces, CSV or Parquet, with the columns run, environment,
     model, t_s, power_w and utilisation_pct, and optionally runs.csv.
     """
-    from joulelab.cli.replicating import print_replication
+    from joulelab.cli import replicating
+    from joulelab.replication.published import published_studies
 
-    print_replication(study, data, as_json=json)
+    found = published_studies.get(study)(data)
+    for remark in found.remarks:
+        say(remark, "yellow")
+    if json:
+        show_rows(replicating.rows(found))
+    else:
+        show(replicating.view(found), as_json=False)
 
 
 @commands.command("import")
@@ -149,6 +183,118 @@ def import_readings(
     earlier trainings. The import takes differences within each run_id, in order of time. Standard
     error shows the sum of the unchanged rows and any energy below zero.
     """
-    from joulelab.cli.importing import Shape, print_emissions
+    from joulelab.analysis.negative_energy import in_words
+    from joulelab.replication.codecarbon_rows import read_emissions
 
-    print_emissions(file, Shape.JSON if json else Shape.CSV if csv else Shape.TABLE)
+    read = read_emissions(file)
+    for remark in (read.trap, *read.remarks):
+        say(f"{file}: {remark}", "yellow")
+    if len(read.impossible):
+        say(f"{file}: {in_words(read.impossible, formats.number)}", "bold yellow")
+    if csv and not json:
+        _differences(read).to_csv(sys.stdout, index=False, lineterminator="\n")
+    else:
+        show(View([_trainings(read)], lambda: _emissions_data(read)), as_json=json)
+
+
+def _analysis(table: RunsTable, kind: Kind, out: Path | None) -> View:
+    """The statistics of a table, and the pages, tables and figures of the paper if wanted."""
+    from joulelab.report.claims import data, details
+    from joulelab.report.kinds import report_of
+    from joulelab.report.pages import claimed, experiment_tables, write_side_pages
+
+    experiment = _experiment(table, kind)
+    found = claimed([experiment])
+    name, rows, factors = table.path.name, len(table.frame), list(table.factors)
+    page = write_side_pages(name, [experiment], out) if out is not None else None
+    return View(
+        [
+            f"{name}: {formats.count(rows, 'row')}, factors {formats.listing(factors)}",
+            *map(Remark, experiment.energy.remarks),
+            *experiment_tables(experiment),
+            *map(details, found),
+            *([Facts([("report", str(page))])] if page else []),
+        ],
+        lambda: {
+            "file": str(table.path),
+            "kind": kind.value,
+            "rows": rows,
+            "factors": factors,
+            "energy": table.energy,
+            "remarks": list(table.remarks),
+            "tables": report_of(experiment).data(experiment),
+            "claims": data(found),
+            **({"report": str(page)} if page else {}),
+        },
+    )
+
+
+def _experiment(table: RunsTable, kind: Kind) -> Experiment:
+    from joulelab.report.experiment import experiment_of_table
+
+    return experiment_of_table(
+        table.frame,
+        name=kind.value,
+        kind=kind.value,
+        dataset=table.path.stem.removeprefix(f"{kind}-"),
+        factors=table.factors,
+        energy=table.energy,
+        remarks=table.remarks,
+    )
+
+
+def _differences(read: CodeCarbonRows) -> pd.DataFrame:
+    """The trainings, without the readings unchanged."""
+    kept = [name for name in read.trainings if not str(name).startswith("cumulative_")]
+    return read.trainings[kept].assign(impossible=read.is_impossible())
+
+
+def _trainings(read: CodeCarbonRows) -> Table:
+    """The energy of each training; impossible ones stand out."""
+    rows = _differences(read)
+    energies = {
+        name: heading
+        for name, heading in {
+            "energy_j": "total",
+            "cpu_energy_j": "cpu",
+            "gpu_energy_j": "gpu",
+            "ram_energy_j": "ram",
+        }.items()
+        if name in rows
+    }
+    columns = [
+        words("ended", "timestamp", form="{:%Y-%m-%d %H:%M}".format),
+        # The first eight digits of a UUID tell trackers apart; JSON and CSV have all of them.
+        words("run_id", form=lambda run: str(run)[:8]),
+        Column("#", "place"),
+        Column("time", "duration_s", formats.duration),
+        *(Column(heading, name, units=formats.ENERGY) for name, heading in energies.items()),
+        Column("CO2e", "emissions_g", units=formats.MASS),
+        words("rule", _rule),
+    ]
+    return Table(rows, [replace(one, tone=_doubt) for one in columns])
+
+
+def _rule(training: Mapping[str, Any]) -> str:
+    task = training.get("task")
+    return f"{training['rule']}: {task}" if task else str(training["rule"])
+
+
+def _doubt(training: Mapping[str, Any]) -> Tone:
+    return "doubtful" if training["impossible"] else ""
+
+
+def _emissions_data(read: CodeCarbonRows) -> dict[str, Any]:
+    trainings = _differences(read)
+    trainings["timestamp"] = [one.isoformat() for one in trainings["timestamp"]]
+    return {
+        "file": str(read.path),
+        "rows": read.trap.rows,
+        "run_ids": read.trap.trackers,
+        "cumulative_run_ids": read.trap.shared,
+        "energy_j": read.trap.energy_j,
+        "naive_energy_j": read.trap.naive_energy_j,
+        "impossible": read.impossible.to_dict("records"),
+        "remarks": list(read.remarks),
+        "trainings": trainings.to_dict("records"),
+    }

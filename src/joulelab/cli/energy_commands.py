@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +23,7 @@ from joulelab.cli.options import (
     TraceTimezone,
     Where,
 )
-from joulelab.cli.output import show
+from joulelab.cli.output import say, show
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,24 +108,24 @@ def measure(  # noqa: PLR0913, PLR0917 - an option of the command each
     from joulelab.cli.signals import for_the_main_thread
 
     with for_the_main_thread():
-        from joulelab.cli.measuring import Output, measure_commands, stdout_of_commands
+        from joulelab.cli.measuring import Output, measure_commands
         from joulelab.energy.command import Design
         from joulelab.energy.signals import SURVIVED, signals_survived
 
     commands = _commands(command, compare)
+    output = Output(json, trace, plot)
     design = Design(
         repeat=repeat,
         warmup=warmup,
         seed=seed,
         cool_down_s=cool_down,
         label=label or (" ".join(command) if command else "A against B"),
-        stdout=stdout_of_commands(as_json=json),
+        stdout=output.stdout,
     )
     from joulelab.energy.carbon.footprint import in_zone
 
     options = _options(meter, domain, interval, in_zone(place, timezone), pue)
-    options |= {"strict": strict, "busy": busy.value, "on_wait": _say}
-    output = Output(json, trace, plot)
+    options |= {"strict": strict, "busy": busy.value, "on_wait": say}
     idle_s = -1.0 if idle is None else max(idle, 0.0)
     with signals_survived(SURVIVED):
         code = measure_commands(commands, options, design, idle_s, output)
@@ -157,10 +156,11 @@ def record(
     json: Json = False,
 ) -> None:
     """Record power to a file until stopped."""
-    from joulelab.cli.recording import record_trace
+    from joulelab.cli import recording
 
     options = _options(meter, None, interval, None, None) | WHOLE_MACHINE
-    record_trace(out, options, seconds, label or out.stem, force=force, as_json=json)
+    recorded = recording.record(out, options, seconds, label or out.stem, force=force)
+    show(recorded, as_json=json)
 
 
 @commands.command()
@@ -176,9 +176,9 @@ def watch(
     ] = None,
 ) -> None:
     """Show live power by domain until stopped."""
-    from joulelab.cli.watching import watch_power
+    from joulelab.cli import recording
 
-    watch_power(_options(meter, None, interval, None, None) | WHOLE_MACHINE, every, seconds)
+    recording.watch(_options(meter, None, interval, None, None) | WHOLE_MACHINE, every, seconds)
 
 
 @commands.command()
@@ -213,7 +213,8 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
     PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
     power.
     """
-    from joulelab.cli.recording import Part, print_recording
+    from joulelab.cli import recording
+    from joulelab.energy.booking import Booking
 
     settings: ReadSettings = {
         "where": where,
@@ -223,7 +224,8 @@ def trace(  # noqa: PLR0913, PLR0917 - an option of the command each
         "timezone": timezone or "",
         "interval_s": interval,
     }
-    print_recording(file, settings, Part(start, end), place, pue, plot, as_json=json)
+    read = recording.recording(file, settings, (start, end), Booking.of(place, pue), plot)
+    show(read, as_json=json)
 
 
 def _commands(command: list[str] | None, compare: tuple[str, str] | None) -> list[Command]:
@@ -252,7 +254,3 @@ def _options(
         "place": place,
         "pue": pue,
     }
-
-
-def _say(what: str) -> None:
-    print(what, file=sys.stderr)

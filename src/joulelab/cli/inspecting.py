@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulelab import formats
-from joulelab.cli.output import say
-from joulelab.errors import StoreWriteError
-from joulelab.files import replacing
-from joulelab.present import Column, Table, View, words
+from joulelab.cli.options import OUTPUT_FOLDER
+from joulelab.cli.output import say, write_frame
+from joulelab.present import Column, Facts, Table, View, words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from joulelab.report.ledger import ReportedStudy
 
 MOST_SAID = 20
 """Rows that are left out of an export, and named one by one."""
 PARTLY = 4
 STATES = ("planned", "running", "finished", "failed")
-JOINT_FOLDER = Path("joulelab-out") / "paper"
+JOINT_FOLDER = OUTPUT_FOLDER / "paper"
 
 
 def status(folder: Path) -> View:
@@ -81,7 +78,9 @@ def reported(study: ReportedStudy, make: Callable[[ReportedStudy], View]) -> Vie
 
     page = write_report(study)
     told = {"folder": str(study.results.folder), "report": str(page)}
-    return View([*make(study).parts, f"report: {page}"], lambda: {**told, **report_data(study)})
+    return View(
+        [*make(study).parts, Facts([("report", str(page))])], lambda: {**told, **report_data(study)}
+    )
 
 
 def joint_report(folders: Sequence[Path], out: Path | None) -> View:
@@ -104,7 +103,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
     found = claimed(every)
     return View(
-        [*map(overview, found), *(f"report: {written}" for written in (*pages, page))],
+        [*map(overview, found), Facts([("report", str(written)) for written in (*pages, page)])],
         {"report": str(page), "reports": pages, "claims": data(found)},
     )
 
@@ -139,30 +138,9 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         frame.to_csv(sys.stdout, index=False)
     else:
         path = out or folder / f"{table}.{file_format}"
-        _write(frame, path, file_format, own=out is not None)
+        write_frame(frame, path, file_format, own=out is not None)
         print(path)
     return _say_left_out(results.left_out)
-
-
-def _write(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool) -> None:
-    """Write a table; a path of the user's `own` may be a pipe or a link, one in the folder not."""
-    from pyarrow import ArrowException
-
-    try:
-        with path.open("wb") if own else replacing(path) as file:
-            if file_format == "csv":
-                frame.to_csv(file, index=False)
-            else:
-                frame.to_parquet(file, index=False)
-    except OSError as error:
-        raise StoreWriteError(
-            f"{path} cannot be written: {error.strerror or error}", "give another file with --out"
-        ) from error
-    except (ArrowException, UnicodeError, ValueError) as error:
-        raise StoreWriteError(
-            f"{path} cannot be written as {file_format}: {error}",
-            "Parquet needs one type a column: export it as CSV",
-        ) from error
 
 
 def _say_left_out(left_out: Sequence[str]) -> int:

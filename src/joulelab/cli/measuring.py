@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from joulelab import formats
-from joulelab.cli.output import print_json, progress_console
-from joulelab.energy.command import (
-    Command,
-    Design,
-    Trial,
-    cool_down,
-    idle_duration_s,
-    run_trials,
-)
+from joulelab.cli.output import say, show
+from joulelab.energy.command import Command, Design, Trial, cool_down, idle_duration_s, run_trials
 from joulelab.energy.measurement import (
-    TEXT_COLUMNS,
     Measurement,
     measurement_data,
-    measurement_heading,
-    measurement_table,
+    measurement_parts,
+    measurement_remarks,
 )
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Status
 from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
 from joulelab.errors import UsageError
+from joulelab.present import Column, Part, Table, View, words
 
 if TYPE_CHECKING:
     from joulelab.analysis.comparison import Interval
@@ -49,7 +39,7 @@ class Output:
     Attributes:
         as_json: JSON to standard output, and what the commands print to standard error.
         trace: file for the power trace.
-        plot: file for a picture of it.
+        plot: file for a figure of it.
     """
 
     as_json: bool = False
@@ -63,18 +53,23 @@ class Output:
             runs: how many there will be.
 
         Raises:
-            UsageError: a suffix unknown, or several runs for one trace.
+            UsageError: an unknown suffix, or several runs for one trace.
         """
         if self.trace is not None:
             check_suffix(self.trace)
-        check_picture(self.plot)
+        check_figure(self.plot)
         if runs > 1 and (self.trace or self.plot):
             raise UsageError(
                 "--trace and --plot are for a single run", "leave out --repeat and --compare"
             )
 
+    @property
+    def stdout(self) -> int | None:
+        """Where commands print: standard output, unless that is wanted for JSON."""
+        return sys.stderr.fileno() if self.as_json else None
 
-def check_picture(path: Path | None) -> None:
+
+def check_figure(path: Path | None) -> None:
     """Refuse the name of a figure's file, if there is one, before anything is measured.
 
     Raises:
@@ -84,6 +79,14 @@ def check_picture(path: Path | None) -> None:
         from joulelab.present.style import figure_format
 
         figure_format(path)
+
+
+def write_figure(path: Path | None, columns: dict[str, Any], title: str) -> None:
+    """Draw a power trace into a file, if one is wanted; see `write_power_trace`."""
+    if path is not None:
+        from joulelab.report.power_trace import write_power_trace
+
+        write_power_trace(path, columns, title)
 
 
 def measure_commands(
@@ -104,121 +107,126 @@ def measure_commands(
         and a sensor was lost.
     """
     output.check(len(commands) * (design.repeat + design.warmup))
-    console = progress_console()
+    measured = _Measured(commands, design)
     with Monitor(**options) as monitor:
         idle_s = idle_duration_s(monitor) if idle_s < 0 else idle_s
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
-        answer = _Answer(commands, design, output, console)
-        trials = run_trials(commands, monitor, design, answer.tell)
+        trials = run_trials(commands, monitor, design, measured.tell)
         if idle_s:
             cool_down(monitor, design.cool_down_s)
         last = trials[-1].run
-        counted = [trial for trial in trials if not trial.warmed_up]
         before_w, before_error_w = dict(monitor.recorder.idle_w), monitor.recorder.idle_error_w
         after_w = dict(monitor.recorder.measure_idle(idle_s)) if idle_s else {}
         errors_w = (before_error_w, monitor.recorder.idle_error_w)
-        answer.measured = [
+        measured.trials = [
             (trial, trial.run.measurement.with_idle(before_w, after_w, *errors_w))
-            for trial in counted
+            for trial in trials
+            if not trial.warmed_up
         ]
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
-    answer.print(last.exit_code)
+    show(measured.view(last.exit_code), as_json=output.as_json, aside=True)
     if output.trace is not None:
         write_trace(output.trace, last.window.trace_columns(), about)
-    if output.plot is not None:
-        from joulelab.report.power_trace import write_power_trace
-
-        write_power_trace(output.plot, last.window.trace_columns(), design.label)
-    if last.exit_code == 0 and options.get("strict") and (why := answer.not_measured()):
-        console.print(f"--strict: {why}", soft_wrap=True, markup=False)
+    write_figure(output.plot, last.window.trace_columns(), design.label)
+    if last.exit_code == 0 and options.get("strict") and (why := measured.not_measured()):
+        say(f"--strict: {why}")
         return NOT_MEASURED
     return last.exit_code
 
 
-class _Answer:
-    """What is said of trials, while they run and at the end."""
+def one_measurement(measurement: Measurement) -> list[Part]:
+    """One measurement, and how to learn its CO2e."""
+    return [*measurement_parts(measurement), *_place_hint([measurement])]
 
-    def __init__(
-        self, commands: Sequence[Command], design: Design, output: Output, console: Console
-    ) -> None:
-        self._commands = commands
-        self._design = design
-        self._output = output
-        self._console = console
-        self.measured: list[tuple[Trial, Measurement]] = []
+
+@dataclass
+class _Measured:
+    """What was measured of one command, or of two.
+
+    Attributes:
+        commands: as they were given.
+        design: how they were repeated.
+        trials: those that count, each with its measurement.
+    """
+
+    commands: Sequence[Command]
+    design: Design
+    trials: list[tuple[Trial, Measurement]] = field(default_factory=list)
 
     def tell(self, trial: Trial) -> None:
-        """A line for each of several runs."""
-        if len(self._commands) * (self._design.repeat + self._design.warmup) == 1:
+        """Say what each of several runs used."""
+        if len(self.commands) * (self.design.repeat + self.design.warmup) == 1:
             return
         measurement = trial.run.measurement
-        name = f"{NAMES[trial.number]} " if len(self._commands) > 1 else ""
+        name = f"{NAMES[trial.number]} " if len(self.commands) > 1 else ""
         which = "warm-up" if trial.warmed_up else f"run {trial.block + 1}"
         failed = f", exit code {trial.run.exit_code}" if trial.run.exit_code else ""
-        self._console.print(
+        say(
             f"{name}{which}: {formats.joules(measurement.energy_j)}, "
             f"{formats.duration(measurement.duration_s)}{failed}",
-            style="dim",
+            "dim",
         )
-
-    def all_measured(self) -> bool:
-        """Whether no figure is estimated or missing."""
-        return all(one.total.status is Status.MEASURED for _, one in self.measured)
 
     def not_measured(self) -> str:
         """Which domains that should count have no measured figure, in words; empty for none."""
-        lost = dict.fromkeys(one.domain for _, whole in self.measured for one in whole.lost)
+        lost = dict.fromkeys(one.domain for _, whole in self.trials for one in whole.lost)
         if lost:
             return f"not measured: {', '.join(lost)}; --domain names those that count"
-        return "" if self.all_measured() else "the sum is not measured"
+        return "" if self._status() is Status.MEASURED else "the sum is not measured"
 
-    def print(self, exit_code: int) -> None:
-        """The tables, or JSON."""
-        if self._output.as_json:
-            print_json(self._data(exit_code))
-        elif self._design.repeat == 1 and len(self._commands) == 1:
-            for _, measurement in self.measured:
-                print_measurement(measurement, self._console)
+    def view(self, exit_code: int) -> View:
+        """What all runs used, and which of two commands used less."""
+        if self.design.repeat == 1 and len(self.commands) == 1:
+            parts = [
+                part for _, measurement in self.trials for part in one_measurement(measurement)
+            ]
         else:
-            self._print_summary()
+            parts = list(self._summary())
+        return View(parts, lambda: self._data(exit_code))
 
-    def _print_summary(self) -> None:
-        for number, command in enumerate(self._commands):
-            runs = self._runs(number)
-            if runs:
-                name = f"{NAMES[number]}: " if len(self._commands) > 1 else ""
-                self._console.print(_summary_table(f"{name}{_line(command)}", runs))
-        for note in dict.fromkeys(note for _, one in self.measured for note in notes(one)):
-            self._console.print(note, style="dim", soft_wrap=True)
-        if len(self._commands) > 1:
-            self._console.print(self._sentence(), soft_wrap=True)
+    def _summary(self) -> Iterator[Part]:
+        if len(self.commands) > 1:
+            yield self._sentence()
+        for number, command in enumerate(self.commands):
+            name = f"{NAMES[number]}: " if len(self.commands) > 1 else ""
+            if runs := self._runs(number):
+                yield _summary_table(f"{name}{_line(command)}", runs)
+        every = [one for _, one in self.trials]
+        yield from dict.fromkeys(part for one in every for part in measurement_remarks(one))
+        yield from dict.fromkeys(
+            f"CO2e: {one.footprint.basis}" if one.co2e_g is not None else str(one.footprint)
+            for one in every
+            if one.footprint is not None
+        )
+        yield from _place_hint(every)
+
+    def _status(self) -> Status:
+        """That of the weakest of all runs."""
+        return Status.of_sum(one.total.status for _, one in self.trials)
 
     def _runs(self, number: int) -> list[Measurement]:
-        return [one for trial, one in self.measured if trial.number == number]
+        return [one for trial, one in self.trials if trial.number == number]
 
-    def _pairs(self, values: str) -> tuple[list[float], list[float]]:
-        """A figure of both commands in the blocks in which both have it."""
+    def _ratio(self, key: str) -> Interval | None:
+        """A quantity of A over that of B, from the blocks in which both have it."""
+        from joulelab.analysis.comparison import ratio_interval
+
         by_block: dict[int, dict[int, float]] = {}
-        for trial, measurement in self.measured:
-            value = figures(measurement)[values]
+        for trial, measurement in self.trials:
+            value = QUANTITIES[key].of(measurement)
             if value is not None and value > 0 and not trial.run.exit_code:
                 by_block.setdefault(trial.block, {})[trial.number] = value
         both = [block for block in by_block.values() if len(block) == len(NAMES)]
-        return [block[0] for block in both], [block[1] for block in both]
-
-    def _ratio(self, values: str) -> Interval | None:
-        from joulelab.analysis.comparison import ratio_interval
-
-        first, second = self._pairs(values)
-        return ratio_interval(first, second) if first else None
+        if not both:
+            return None
+        return ratio_interval([block[0] for block in both], [block[1] for block in both])
 
     def _sentence(self) -> str:
         ratio = self._ratio("gross_j")
         if ratio is None:
             return "A and B cannot be compared: there is no pair of runs with known energy"
-        worst = _worst([measurement for _, measurement in self.measured])
-        status = "" if self.all_measured() else f", {worst}"
+        status = "" if self._status() is Status.MEASURED else f", {self._status()}"
         if math.isnan(ratio.low):
             return (
                 f"A used {ratio.value:.3g} times the energy of B in one pair{status}; "
@@ -236,12 +244,14 @@ class _Answer:
         return text
 
     def _data(self, exit_code: int) -> dict[str, Any]:
-        commands = [_line(command) for command in self._commands]
+        commands = [_line(command) for command in self.commands]
         data: dict[str, Any] = {"exit_code": exit_code}
         if len(commands) == 1:
             data["command"] = commands[0]
-        if len(commands) == 1 and self._design.repeat == 1:
-            return data | {"measurement": measurement_data(self.measured[0][1])}
+        if len(commands) == 1 and self.design.repeat == 1:
+            # There is none where the command failed while it was run to warm up.
+            measurement = next((measurement_data(one) for _, one in self.trials), None)
+            return data | {"measurement": measurement}
         runs = [
             {
                 "command": NAMES[trial.number] if len(commands) > 1 else commands[0],
@@ -249,156 +259,107 @@ class _Answer:
                 "exit_code": trial.run.exit_code,
                 "measurement": measurement_data(measurement),
             }
-            for trial, measurement in self.measured
+            for trial, measurement in self.trials
         ]
-        data |= {"runs": runs, "seed": self._design.seed}
+        data |= {"runs": runs, "seed": self.design.seed}
         summaries = [_summary_data(self._runs(number)) for number in range(len(commands))]
         if len(commands) == 1:
             return data | {"summary": summaries[0]}
         return data | {
             "commands": dict(zip(NAMES, commands, strict=True)),
             "summary": dict(zip(NAMES, summaries, strict=True)),
-            "ratio": {name: _interval_data(self._ratio(name)) for name in FIGURES},
+            "ratio": {key: _interval_data(self._ratio(key)) for key in QUANTITIES},
             "sentence": self._sentence(),
         }
 
 
-FIGURES = {
-    "gross_j": ("gross", formats.joules),
-    "net_j": ("net", formats.joules),
-    "idle_j": ("idle", formats.joules),
-    "mean_power_w": ("mean power", formats.watts),
-    "duration_s": ("duration", formats.duration),
-    "co2e_g": ("CO2e", formats.grams),
+@dataclass(frozen=True)
+class _Quantity:
+    """What is summarised of several runs.
+
+    Attributes:
+        name: for people.
+        form: how a value is written.
+        of: from a measurement to the value; ``None`` where unknown.
+    """
+
+    name: str
+    form: Callable[[float | None], str]
+    of: Callable[[Measurement], float | None]
+
+    def interval(self, runs: Sequence[Measurement]) -> Interval | None:
+        """Mean and confidence over the runs in which it is known; ``None`` where in none."""
+        from joulelab.analysis.comparison import mean_interval
+
+        values = self.values(runs)
+        return mean_interval(values) if values else None
+
+    def values(self, runs: Sequence[Measurement]) -> list[float]:
+        """The known values."""
+        return [value for one in runs if (value := self.of(one)) is not None]
+
+
+QUANTITIES = {
+    "gross_j": _Quantity("gross", formats.joules, lambda one: one.total.gross_j),
+    "net_j": _Quantity("net", formats.joules, lambda one: one.total.net_j),
+    "idle_j": _Quantity("idle", formats.joules, lambda one: one.total.idle_j),
+    "mean_power_w": _Quantity("mean power", formats.watts, lambda one: one.mean_power_w),
+    "duration_s": _Quantity("duration", formats.duration, lambda one: one.duration_s),
+    "co2e_g": _Quantity("CO2e", formats.grams, lambda one: one.co2e_g),
 }
 
 
-def figures(measurement: Measurement) -> dict[str, float | None]:
-    """The figures of a whole measurement, by their names in JSON; ``None`` where unknown.
-
-    Args:
-        measurement: of one window.
-    """
-    total = measurement.total
-    mean_w = None
-    if total.gross_j is not None and measurement.duration_s > 0:
-        mean_w = total.gross_j / measurement.duration_s
-    return {
-        "gross_j": total.gross_j,
-        "net_j": total.net_j,
-        "idle_j": total.idle_j,
-        "mean_power_w": mean_w,
-        "duration_s": measurement.duration_s,
-        "co2e_g": measurement.co2e_g,
-    }
-
-
-def print_measurement(measurement: Measurement, console: Console) -> None:
-    """Draw the table of one measurement.
-
-    Args:
-        measurement: of one window.
-        console: where to.
-    """
-    drawn = measurement_table(measurement)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    numbers = [name for name in drawn.header if name not in TEXT_COLUMNS]
-    table.add_column("domain")
-    for name in numbers:
-        table.add_column(name.replace(" (", "\n("), justify="right", no_wrap=True)
-    for position, row in enumerate(drawn.rows):
-        cells = dict(zip(drawn.header, row, strict=True))
-        origin = ", ".join(filter(None, (cells["source"], cells["status"])))
-        table.add_row(
-            f"{cells['domain']}\n[dim]{origin}[/dim]",
-            *(cells[name] for name in numbers),
-            end_section=position == len(drawn.rows) - 1,
-        )
-    if drawn.sum:
-        cells = dict(zip(drawn.header, drawn.sum, strict=True))
-        name = f"{cells['domain']}\n[dim]{cells['status']}[/dim]"
-        table.add_row(name, *(cells[name] for name in numbers), style="bold")
-    console.print(measurement_heading(measurement), style="bold", soft_wrap=True, markup=False)
-    console.print(table)
-    for note in notes(measurement):
-        console.print(note, style="dim", soft_wrap=True)
-
-
-def notes(measurement: Measurement) -> list[str]:
-    """What is to be said of a measurement beside its table.
-
-    Args:
-        measurement: of one window.
-    """
-    said = list(measurement_table(measurement).notes)
-    if measurement.footprint is None:
-        said.append("CO2e unknown: name a place, for instance --place NLD")
-    return said
-
-
 def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
-    from joulelab.analysis.comparison import mean_interval
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    table.add_column("")
-    for name in ("mean", "sd", "95 % confidence", "least", "most", "n"):
-        table.add_column(name, justify="right")
-    for key, (label, show) in FIGURES.items():
-        values = [value for one in runs if (value := figures(one)[key]) is not None]
-        if not values:
+    """One row per quantity, each in units of its own."""
+    rows = []
+    for quantity in QUANTITIES.values():
+        interval, form = quantity.interval(runs), quantity.form
+        if interval is None:
             continue
-        interval = mean_interval(values)
-        known = len(values) > 1
-        between = f"{show(interval.low)} to {show(interval.high)}" if known else formats.DASH
-        table.add_row(
-            label,
-            show(interval.value),
-            show(interval.std) if known else formats.DASH,
-            between,
-            show(min(values)),
-            show(max(values)),
-            str(len(values)),
+        known = interval.n > 1
+        rows.append(
+            {
+                "": quantity.name,
+                "mean": form(interval.value),
+                "sd": form(interval.std) if known else formats.DASH,
+                "95 % confidence": _between(form(interval.low), form(interval.high))
+                if known
+                else formats.DASH,
+                "least": form(min(quantity.values(runs))),
+                "most": form(max(quantity.values(runs))),
+                "n": str(interval.n),
+            }
         )
-    return table
+    numbers = ("mean", "sd", "95 % confidence", "least", "most", "n")
+    return Table(
+        rows, [words(""), *(Column(name, wide=name == "n") for name in numbers)], title=title
+    )
+
+
+def _between(low: str, high: str) -> str:
+    """Two values with their units, as a range: ``0.53 to 0.84 J``, ``0.90 J to 1.21 kJ``."""
+    number, _, unit = low.partition(" ")
+    return f"{number} to {high}" if high.partition(" ")[2] == unit else f"{low} to {high}"
 
 
 def _summary_data(runs: Sequence[Measurement]) -> dict[str, Any]:
-    from joulelab.analysis.comparison import mean_interval
-
-    summary: dict[str, Any] = {"status": _worst(runs)}
-    for key in FIGURES:
-        values = [value for one in runs if (value := figures(one)[key]) is not None]
-        summary[key] = _interval_data(mean_interval(values) if values else None)
-    return summary
-
-
-def _worst(runs: Sequence[Measurement]) -> str | None:
-    return Status.of_sum(one.total.status for one in runs) if runs else None
+    status = Status.of_sum(one.total.status for one in runs) if runs else None
+    intervals = {key: _interval_data(one.interval(runs)) for key, one in QUANTITIES.items()}
+    return {"status": status, **intervals}
 
 
 def _interval_data(interval: Interval | None) -> dict[str, Any] | None:
     if interval is None:
         return None
-    return {
-        "value": interval.value,
-        "std": interval.std,
-        "low": interval.low,
-        "high": interval.high,
-        "confidence": interval.confidence,
-        "n": interval.n,
-    }
+    names = ("value", "std", "low", "high", "confidence", "n")
+    return {name: getattr(interval, name) for name in names}
+
+
+def _place_hint(measurements: Sequence[Measurement]) -> list[str]:
+    if all(one.footprint is not None for one in measurements):
+        return []
+    return ["CO2e unknown: name a place, for instance --place NLD"]
 
 
 def _line(command: Command) -> str:
-    import shlex
-
     return command if isinstance(command, str) else shlex.join(command)
-
-
-def stdout_of_commands(*, as_json: bool) -> int | None:
-    """Where commands print: standard output, unless that is wanted for JSON.
-
-    Args:
-        as_json: whether it is.
-    """
-    return sys.stderr.fileno() if as_json else None

@@ -1,11 +1,43 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and how options are declared and read.
+
+A command with many options is a dataclass: its docstring is the help, its fields are the options,
+and `command` names the function that takes it, whose module is imported only when it is run::
+
+    @command(commands, "load", "joulelab.cli.loading:run_load")
+    @dataclass(frozen=True, kw_only=True)
+    class Load(MeterOptions):
+        url: str = argument(..., "http:// or https://.")
+        timeout: str = option("10s", "For one request, such as 10s.", "TIME")
+        place: Place = None
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from inspect import Parameter, Signature, get_annotations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+from joulelab.cli.signals import for_the_main_thread
+from joulelab.errors import UsageError, quoted
+from joulelab.files import shortened
+from joulelab.registry import imported, load_plugin
+
+if TYPE_CHECKING:
+    from joulelab.energy.monitor import Options
+    from joulelab.energy.traces.recording import ReadSettings
+
+Settings = TypeVar("Settings")
+UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_WRITTEN = re.compile(rf"\s*([0-9.]+(?:e[+-]?\d+)?)\s*({'|'.join(UNITS_S)})\s*", re.ASCII)
+OUTPUT_FOLDER = Path("joulelab-out")
+"""Results are written there, and looked for, when no folder is named."""
+LONGEST_NAME = 120
 
 StudyName = Annotated[
     str,
@@ -58,6 +90,15 @@ Domains = Annotated[
 ]
 Interval = Annotated[
     float, typer.Option("--interval", metavar="SECONDS", help="Time between samples.")
+]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        "--idle",
+        metavar="SECONDS",
+        help="How long idle power is measured before and after; 0 for not at all. As long as the "
+        "sensors need where not given.",
+    ),
 ]
 Place = Annotated[
     str | None,
@@ -116,3 +157,207 @@ RowInterval = Annotated[
     float | None,
     typer.Option("--interval", metavar="SECONDS", help="Time between rows that have no times."),
 ]
+
+
+def argument(default: Any, help_: str) -> Any:  # noqa: ANN401 - as of `field`
+    """A field that is an argument of the command.
+
+    Args:
+        default: ``...`` where it must be given.
+        help_: what it is.
+    """
+    given = {"argument": {"help": help_}}
+    return field(default=MISSING if default is ... else default, metadata=given)
+
+
+def option(default: Any, help_: str, metavar: str | None = None, **limits: float) -> Any:  # noqa: ANN401
+    """A field that is an option of the command, with the same name.
+
+    Args:
+        default: ``...`` where it must be given.
+        help_: what it is.
+        metavar: stands for its value in the help; its type where not given.
+        limits: ``min`` and ``max`` of a number.
+    """
+    given = {"option": {"help": help_, "metavar": metavar, **limits}}
+    return field(default=MISSING if default is ... else default, metadata=given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterOptions:
+    """What measures, and where the electricity is from."""
+
+    meter: Meters = None
+    domain: Domains = None
+    interval: Interval = 0.1
+    place: Place = None
+    timezone: Timezone = None
+    pue: Pue = None
+    plugin: Plugins = None
+    json: Json = False
+
+    def located(self) -> str | None:
+        """The place, in its time zone."""
+        from joulelab.energy.carbon.footprint import in_zone
+
+        return in_zone(self.place, self.timezone)
+
+    @property
+    def monitor(self) -> Options:
+        """The same for `joulelab.energy.monitor.Monitor`."""
+        return {
+            "meters": self.meter or None,
+            "domains": self.domain or None,
+            "interval_s": self.interval,
+            "place": self.located(),
+            "pue": self.pue,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """How a trace is read."""
+
+    where: Where = ""
+    time: TimeColumn = ""
+    power: PowerColumns = None
+    device: DeviceColumn = ""
+    timezone: TraceTimezone = None
+    interval: RowInterval = None
+
+    @property
+    def settings(self) -> ReadSettings:
+        """The same for `joulelab.energy.traces.recording.read_recording`."""
+        return {
+            "where": self.where,
+            "time_column": self.time,
+            "power_column": self.power or [],
+            "device": self.device,
+            "timezone": self.timezone or "",
+            "interval_s": self.interval,
+        }
+
+
+def command(
+    commands: typer.Typer, name: str, runs: str
+) -> Callable[[type[Settings]], type[Settings]]:
+    """Make a command of the dataclass below.
+
+    Its own fields come first in the help, then those that it inherits. Plug-ins that it names are
+    loaded before it is run.
+
+    Args:
+        commands: where the command is added.
+        name: of the command.
+        runs: ``"module:function"`` that takes the dataclass and returns the exit code.
+    """
+
+    def declare(settings: type[Settings]) -> type[Settings]:
+        hints = get_type_hints(settings, include_extras=True)
+        own_first = [name for part in settings.__mro__ for name in get_annotations(part)]
+        declared = {one.name: one for one in fields(settings)}  # type: ignore[arg-type]
+
+        def run(**given: Any) -> None:  # noqa: ANN401 - an option each
+            with for_the_main_thread():
+                function = imported(runs)
+            for path in given.get("plugin") or ():
+                load_plugin(path)
+            raise typer.Exit(function(settings(**given)))
+
+        run.__doc__ = settings.__doc__
+        run.__signature__ = Signature(  # type: ignore[attr-defined]
+            [_parameter(declared[name], hints[name]) for name in own_first]
+        )
+        commands.command(name)(run)
+        return settings
+
+    return declare
+
+
+def _parameter(one: Field[Any], hint: Any) -> Parameter:  # noqa: ANN401 - a type, or Annotated
+    """A field of a command's dataclass as a parameter that typer reads."""
+    if "argument" in one.metadata:
+        metavar = one.name.upper()
+        hint = Annotated[hint, typer.Argument(metavar=metavar, **one.metadata["argument"])]
+    elif "option" in one.metadata:
+        name = f"--{one.name.strip('_').replace('_', '-')}"
+        hint = Annotated[hint, typer.Option(name, **one.metadata["option"])]
+    default = Parameter.empty if one.default is MISSING else one.default
+    return Parameter(one.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def parse_duration_s(text: str, option: str) -> float:
+    """Seconds from a number and its unit, as ``200ms``, ``10s``, ``2min`` or ``6h``.
+
+    Args:
+        text: as the user wrote it.
+        option: that it was given for, named in the error.
+
+    Raises:
+        UsageError: there is no number or no unit, or the time is not above 0.
+    """
+    written = _WRITTEN.fullmatch(text)
+    try:
+        seconds = float(written[1]) * UNITS_S[written[2]] if written else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise UsageError(
+            f"{option} {text!r} is not a time",
+            f"write it with its unit: {option} 200ms, {option} 2s",
+        )
+    return seconds
+
+
+def parse_pairs(written: Sequence[str] | None, option: str) -> dict[str, str]:
+    """Values by name, from ``NAME=VALUE``.
+
+    Args:
+        written: as the user wrote them.
+        option: that they were given for, named in the error.
+
+    Raises:
+        UsageError: there is no name, or no value.
+    """
+    pairs = {}
+    for text in written or ():
+        name, equals, value = text.partition("=")
+        if not name.strip() or not equals:
+            raise UsageError(
+                f"{option} {quoted(text)} has no name or no value",
+                f"write it as {option} 'name=value'",
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file whose folder does not exist, before anything is measured.
+
+    Args:
+        path: of the file that will be written.
+
+    Raises:
+        UsageError: the folder does not exist.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}", "make it first")
+
+
+def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
+    """The results folder where none is given: the same for the same command.
+
+    Args:
+        study: as on the command line; a results folder is its own.
+        overrides: each ``--set``; they tell one variant of a study from another.
+        scale: of a miniature.
+    """
+    path = Path(study).expanduser()
+    if path.is_dir():
+        return path
+    of_scale = [] if scale is None else [f"scale-{scale:g}"]
+    settings = [re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") for text in overrides]
+    name = "-".join([path.stem, *of_scale, *settings])
+    if len(name) > LONGEST_NAME:
+        name = shortened(name, "\n".join([path.stem, *of_scale, *overrides]), LONGEST_NAME)
+    return OUTPUT_FOLDER / name

@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
+    import pandas as pd
     from rich.console import Console
 
     from joulelab.present import View
 
 
-def show(view: View, *, as_json: bool, notes: bool = True) -> None:
+def show(view: View, *, as_json: bool, notes: bool = True, aside: bool = False) -> None:
     """Show what the user asked for, on standard output.
 
     Args:
         view: the answer.
         as_json: as one JSON object instead of text.
         notes: whether the notes of tables stand underneath.
+        aside: text goes to standard error, because a command that is measured has the other.
     """
     if as_json:
         from joulelab.present import data
@@ -29,7 +32,7 @@ def show(view: View, *, as_json: bool, notes: bool = True) -> None:
         return
     from joulelab.present.terminal import print_view
 
-    print_view(view, data_console(), notes=notes)
+    print_view(view, progress_console() if aside else data_console(), notes=notes)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -37,6 +40,40 @@ def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     from joulelab.present import data
 
     sys.stdout.write(f"{data.to_json([data.plain(dict(row)) for row in rows])}\n")
+
+
+def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool = True) -> None:
+    """Write a table to a file.
+
+    Args:
+        frame: a row each; what is unknown is empty.
+        path: of the file.
+        file_format: ``"csv"`` or ``"parquet"``.
+        own: the user has named the path, which may be a pipe or a link.
+
+    Raises:
+        StoreWriteError: the file cannot be written.
+    """
+    from pyarrow import ArrowException
+
+    from joulelab.errors import StoreWriteError
+    from joulelab.files import replacing
+
+    try:
+        with path.open("wb") if own else replacing(path) as file:
+            if file_format == "csv":
+                frame.to_csv(file, index=False)
+            else:
+                frame.to_parquet(file, index=False)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror or error}", "give another file with --out"
+        ) from error
+    except (ArrowException, UnicodeError, ValueError) as error:
+        raise StoreWriteError(
+            f"{path} cannot be written as {file_format}: {error}",
+            "Parquet needs one type a column: export it as CSV",
+        ) from error
 
 
 def say(what: str, style: str = "") -> None:

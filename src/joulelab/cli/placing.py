@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulelab.cli.starting import Beginning, StartRequest
+from joulelab.cli.starting import StartRequest, StudyStart
 from joulelab.energy.carbon.footprint import (
     VARIABLE,
     checked_pue,
@@ -60,7 +60,7 @@ def places(
     tables = _tables(bookings, known, pue)
     findings = _findings(bookings)
     remarks = [f"{booked.name}: {remark}" for booked in bookings for remark in booked.remarks]
-    begun = Beginning.search(results, start.series, start, pue) if start.series else None
+    begun = StudyStart.search(results, start.series, start, pue) if start.series else None
     if plot is not None:
         _write_figure(plot, bookings)
     return View(

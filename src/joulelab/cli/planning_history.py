@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.cli.predicting_before import stored_on
+from joulelab.cli.predicting import stored_on
 from joulelab.errors import UsageError
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast

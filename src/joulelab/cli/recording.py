@@ -1,43 +1,37 @@
-"""``joulelab record`` and ``joulelab trace``: write a power trace, and say what is in one."""
+"""``joulelab record``, ``trace`` and ``watch``: power over time, kept, read again, or watched."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from joulelab import formats
-from joulelab.cli.measuring import check_picture, print_measurement
-from joulelab.cli.output import data_console, print_json, progress_console
+from joulelab.cli.measuring import check_figure, one_measurement, write_figure
+from joulelab.cli.output import data_console, progress_console, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.recording import ReadSettings, read_recording
 from joulelab.energy.traces.trace_file import LiveTrace
+from joulelab.present import Column, Table, View, words
 
 LAP_S = 1.0
+HISTORY = 40
+"""Views of power that a line of blocks shows."""
+WIDE = 100
+"""Columns of a terminal from which on the whole line fits; half of it fits into 80."""
+LIVE_WIDTH = 9
+BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-@dataclass(frozen=True)
-class Part:
-    """Which part of a recording is meant.
-
-    Attributes:
-        start_s: seconds since the opening; the first sample where ``None``.
-        end_s: the last sample where ``None``.
-    """
-
-    start_s: float | None = None
-    end_s: float | None = None
-
-
-def record_trace(
-    path: Path, options: Options, seconds: float | None, label: str, *, force: bool, as_json: bool
-) -> None:
+def record(path: Path, options: Options, seconds: float | None, label: str, *, force: bool) -> View:
     """Write a live trace until stopped.
 
     Args:
@@ -46,28 +40,27 @@ def record_trace(
         seconds: how long; until Ctrl-C or SIGTERM where ``None``.
         label: of the trace.
         force: write over a file that is there.
-        as_json: say what was recorded in JSON.
     """
     end_on_sigterm()
-    console = progress_console()
     with (
         Monitor(**options) as monitor,
         LiveTrace(path, monitor.recorder, label, force=force) as trace,
         suppress(KeyboardInterrupt),
-        console.status("recording ...") as status,
+        progress_console().status("recording ...") as status,
     ):
         for _ in laps(seconds):
             measurement = trace.lap()
-            status.update(f"{formats.duration(trace.duration_s)}: {_power(measurement)}")
-    if as_json:
-        print_json({"file": str(path), "duration_s": trace.duration_s, "samples": trace.samples})
-    else:
-        samples = formats.count(trace.samples, "sample")
-        data_console().print(
-            f"{path}: {formats.duration(trace.duration_s)}, {samples}",
-            soft_wrap=True,
-            markup=False,
-        )
+            power = ", ".join(
+                f"{one.domain} {formats.watts(one.mean_power_w)}"
+                for one in measurement.readings
+                if one.mean_power_w is not None
+            )
+            status.update(f"{formats.duration(trace.duration_s)}: {power}")
+    samples = formats.count(trace.samples, "sample")
+    return View(
+        [f"{path}: {formats.duration(trace.duration_s)}, {samples}"],
+        {"file": str(path), "duration_s": trace.duration_s, "samples": trace.samples},
+    )
 
 
 def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
@@ -85,47 +78,149 @@ def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
         yield
 
 
-def print_recording(
+def recording(
     path: Path,
     settings: ReadSettings,
-    part: Part,
-    place: str | None,
-    pue: float | None,
+    part_s: tuple[float | None, float | None],
+    booking: Booking | None,
     plot: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Print what was used in a recorded trace.
+) -> View:
+    """What was used in a recorded trace.
 
     Args:
         path: of the trace.
         settings: how it is read.
-        part: of it.
-        place: as for `joulelab.energy.monitor.Options`.
-        pue: the same.
-        plot: file for a picture.
-        as_json: JSON instead of a table.
+        part_s: where the part that is meant begins and ends, in seconds since the opening; with
+            the first and the last sample where ``None``.
+        booking: what its energy is booked as, where that is asked for.
+        plot: file for a figure.
     """
-    check_picture(plot)
-    recording = read_recording(path, **settings)
-    booking = Booking.of(place, pue)
-    measurement = recording.measure(part.start_s, part.end_s)
+    check_figure(plot)
+    read = read_recording(path, **settings)
+    start_s, end_s = part_s
+    measurement = read.measure(start_s, end_s)
     if booking is not None:
-        start_s = recording.start_s if part.start_s is None else part.start_s
-        measurement = booking.book(measurement, recording.channel_samples, start_s)
-    if plot is not None:
-        from joulelab.report.power_trace import write_power_trace
-
-        write_power_trace(plot, trace_columns(recording.channel_samples, 0.0), measurement.label)
-    if as_json:
-        print_json({"file": str(path), "measurement": measurement_data(measurement)})
-    else:
-        print_measurement(measurement, data_console())
-
-
-def _power(measurement: Measurement) -> str:
-    return ", ".join(
-        f"{one.domain} {formats.watts(one.mean_power_w)}"
-        for one in measurement.readings
-        if one.mean_power_w is not None
+        begin_s = read.start_s if start_s is None else start_s
+        measurement = booking.book(measurement, read.channel_samples, begin_s)
+    write_figure(plot, trace_columns(read.channel_samples, 0.0), measurement.label)
+    return View(
+        one_measurement(measurement),
+        lambda: {"file": str(path), "measurement": measurement_data(measurement)},
     )
+
+
+def watch(options: Options, every_s: float, seconds: float | None) -> None:
+    """Show power until stopped: a table in a terminal, else a line for each view.
+
+    Args:
+        options: of the monitor.
+        every_s: time between two views.
+        seconds: how long; until Ctrl-C or SIGTERM where ``None``.
+    """
+    from rich.live import Live
+
+    from joulelab.present.terminal import renderable
+
+    end_on_sigterm()
+    console = data_console()
+    with Monitor(**options) as monitor, suppress(KeyboardInterrupt):
+        watched = _Watched()
+        window = monitor.recorder.open("watch")
+        with Live(console=console, auto_refresh=False, transient=False) as live:
+            for _ in laps(seconds, every_s):
+                done, window = window, window.lap()
+                watched.add(done.close())
+                if console.is_terminal:
+                    live.update(
+                        renderable(watched.table(console.width), console.width), refresh=True
+                    )
+                else:
+                    show(View([watched.line()]), as_json=False)
+        window.close()
+
+
+@dataclass
+class _Watched:
+    """What has been seen so far.
+
+    Attributes:
+        history_w: power in the last views, by domain.
+        energy_j: used so far, by domain.
+        duration_s: how long.
+        readings: of the last view.
+    """
+
+    history_w: dict[str, deque[float]] = field(default_factory=dict)
+    energy_j: dict[str, float] = field(default_factory=dict)
+    duration_s: float = 0.0
+    readings: Sequence[Reading] = ()
+
+    def add(self, measurement: Measurement) -> None:
+        """One more view."""
+        self.readings = measurement.readings
+        self.duration_s += measurement.duration_s
+        for reading in measurement.readings:
+            if reading.mean_power_w is None or reading.gross_j is None:
+                continue
+            history_w = self.history_w.setdefault(reading.domain, deque(maxlen=HISTORY))
+            history_w.append(reading.mean_power_w)
+            so_far_j = self.energy_j.get(reading.domain, 0.0)
+            self.energy_j[reading.domain] = so_far_j + reading.gross_j
+
+    def table(self, width: int) -> Table:
+        """For a terminal of so many columns."""
+        rows = []
+        views = HISTORY if width >= WIDE else HISTORY // 2
+        for reading in self.readings:
+            energy_j = self.energy_j.get(reading.domain)
+            missing = reading.status is Status.MISSING
+            history_w = list(self.history_w.get(reading.domain, ()))
+            rows.append(
+                {
+                    "domain": reading.domain,
+                    "now": reading.mean_power_w,
+                    "mean": None if energy_j is None else energy_j / self.duration_s,
+                    "energy": energy_j,
+                    "last views": sparkline(history_w[-views:]),
+                    "status": f"{reading.status}, {reading.source}"
+                    if not missing
+                    else f"missing: {reading.reason}",
+                }
+            )
+        columns = [
+            words("domain"),
+            Column("now", form=_steady(formats.watts)),
+            Column("mean", form=_steady(formats.watts)),
+            Column("energy", form=_steady(formats.joules)),
+            words("last views"),
+            words("status"),
+        ]
+        title = f"power for {formats.duration(self.duration_s)}, Ctrl-C ends it"
+        return Table(rows, columns, title=title)
+
+    def line(self) -> str:
+        """For a file or a pipe."""
+        shown = ", ".join(
+            f"{one.domain} {formats.watts(one.mean_power_w)}"
+            + ("" if one.status is Status.MEASURED else f" ({one.status})")
+            for one in self.readings
+        )
+        return f"{self.duration_s:.1f} s: {shown}"
+
+
+def _steady(form: Callable[[float | None], str]) -> Callable[[float | None], str]:
+    """A format of one width, so that a live table stays where it is."""
+    return lambda value: f"{form(value):>{LIVE_WIDTH}}"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Powers as blocks between nothing and the highest of them.
+
+    Args:
+        values: watts.
+    """
+    highest = max(values, default=0.0)
+    if highest <= 0:
+        return BLOCKS[0] * len(values)
+    steps = len(BLOCKS) - 1
+    return "".join(BLOCKS[round(steps * max(value, 0.0) / highest)] for value in values)

@@ -4,53 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from pathlib import Path
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from joulelab import formats
-from joulelab.cli.output import data_console, print_json_list, progress_console
-from joulelab.cli.replicating_predictions import print_predictions
+from joulelab.analysis.prediction.scores import Score
+from joulelab.present import Column, Facts, Part, Section, Table, View, words
+from joulelab.present.parts import Tone
 from joulelab.replication.delrey2023 import PredictionStudy
-from joulelab.replication.published import Comparison, Replication, decimals, published_studies
+from joulelab.replication.published import Comparison, Replication, decimals
 
-WIDTH = 80
 AGREES = {True: "yes", False: "no", None: formats.DASH}
-STYLES = {True: "green", False: "bold red", None: "dim"}
+TONES: dict[bool | None, Tone] = {True: "good", False: "bad", None: ""}
 
 
-def print_replication(study: str, folder: Path, *, as_json: bool) -> None:
-    """Print every published number beside the recomputed one.
+def rows(found: Replication) -> list[dict[str, object]]:
+    """Plain data: each published number beside the recomputed one; of predictions their scores."""
+    if isinstance(found, PredictionStudy):
+        return [one.to_dict() for one in found.scores]
+    return [one.to_dict() for one in found.comparisons]
 
-    Args:
-        study: the name of a published study.
-        folder: with its raw data.
-        as_json: a list of objects in JSON instead of tables.
-    """
-    replication = published_studies.get(study)(folder)
-    for remark in replication.remarks:
-        progress_console().print(remark, style="yellow", markup=False, soft_wrap=True)
-    if isinstance(replication, PredictionStudy):
-        print_predictions(replication, as_json=as_json)
-        return
-    if as_json:
-        print_json_list([one.to_dict() for one in replication.comparisons])
-        return
-    console = data_console()
-    console.print(Text(replication.title, style="bold"), width=_width(console))
-    for (table, dataset), group in groupby(
-        replication.comparisons, lambda one: (one.published.table, one.published.dataset)
-    ):
-        comparisons = list(group)
-        console.print()
-        console.print(_drawn(f"{table}, {dataset}", comparisons), width=_width(console))
-        for line in notes(comparisons):
-            console.print(Text(line, style="dim"), width=_width(console))
-    console.print()
-    console.print(Text(conclusion(replication)), width=_width(console))
+
+def view(found: Replication) -> View:
+    """How much agrees, or which predictions are best, and all numbers in tables."""
+    if isinstance(found, PredictionStudy):
+        return View([*best_methods(found.scores), Section(found.title, _prediction_tables(found))])
+    tables = [
+        _table(f"{table}, {dataset}", list(group))
+        for (table, dataset), group in groupby(found.comparisons, _place)
+    ]
+    return View([*conclusion(found.comparisons), Section(found.title, tables)])
+
+
+def conclusion(comparisons: Iterable[Comparison]) -> list[Part]:
+    """How many of the printed numbers agree, and which do not."""
+    printed = [one for one in comparisons if one.published.text]
+    agree = sum(one.agrees is True for one in printed)
+    sentence = (
+        f"{agree} of {formats.count(len(printed), 'published number')} "
+        f"{'agrees' if agree == 1 else 'agree'}."
+    )
+    others = [
+        {
+            "table": f"{table}, {dataset}",
+            "cells": ", ".join(one.published.cell for one in group),
+            "why": "differs" if agrees is False else "cannot be recomputed",
+        }
+        for agrees in (False, None)
+        for (table, dataset), group in groupby(
+            (one for one in printed if one.agrees is agrees), _place
+        )
+    ]
+    columns = [words("table"), words("cells"), words("why")]
+    return [sentence, *([Table(others, columns, title="The others")] if others else [])]
 
 
 def notes(comparisons: Iterable[Comparison]) -> list[str]:
@@ -62,54 +66,39 @@ def notes(comparisons: Iterable[Comparison]) -> list[str]:
     return [f"{', '.join(about)}: {note}" for note, about in cells.items()]
 
 
-def conclusion(replication: Replication) -> str:
-    """How many of the printed numbers agree, and which do not."""
-    everything = [one for one in replication.comparisons if one.published.text]
-    agree = [one for one in everything if one.agrees]
-    sentence = (
-        f"{len(agree)} of {formats.count(len(everything), 'published number')} "
-        f"{'agrees' if len(agree) == 1 else 'agree'}"
-    )
-    others = _listed(one for one in everything if one.agrees is False)
-    unknown = _listed(one for one in everything if one.agrees is None)
-    if others:
-        sentence += f"; the others: {others}"
-    return sentence + (f"; not to be recomputed: {unknown}" if unknown else "") + "."
+def best_methods(scores: Sequence[Score]) -> list[Part]:
+    """The best method at each fraction."""
+    best = []
+    for fraction, group in groupby(scores, lambda one: one.fraction):
+        mape, method = min((one.mape, one.method) for one in group if one.mape is not None)
+        best.append((f"{formats.percent(fraction, 0)} of the run", f"{method} ({_share(mape)})"))
+    return ["Least mean absolute error, by how much is seen:", Facts(best)]
 
 
-def _listed(comparisons: Iterable[Comparison]) -> str:
-    """Cells by table and data set."""
-    by_table = groupby(comparisons, lambda one: (one.published.table, one.published.dataset))
-    return "; ".join(
-        f"{table} ({dataset}) {', '.join(one.published.cell for one in group)}"
-        for (table, dataset), group in by_table
-    )
+def _place(comparison: Comparison) -> tuple[str, str]:
+    return comparison.published.table, comparison.published.dataset
 
 
-def _drawn(title: str, comparisons: Sequence[Comparison]) -> Table:
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="italic",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1),
-    )
-    table.add_column("cell", overflow="fold")
-    table.add_column("published", justify="right", no_wrap=True)
-    table.add_column("recomputed", justify="right", no_wrap=True)
-    table.add_column("agrees", no_wrap=True)
-    for one in comparisons:
-        table.add_row(
-            Text(one.published.cell),
-            Text(one.published.text or formats.DASH),
-            Text(_shown(one)),
-            Text(AGREES[one.agrees], style=STYLES[one.agrees]),
-        )
-    return table
+def _table(title: str, comparisons: Sequence[Comparison]) -> Table:
+    compared = [
+        {
+            "cell": one.published.cell,
+            "published": one.published.text or formats.DASH,
+            "recomputed": _recomputed(one),
+            "agrees": one.agrees,
+        }
+        for one in comparisons
+    ]
+    columns = [
+        words("cell"),
+        Column("published"),
+        Column("recomputed"),
+        words("agrees", form=AGREES.__getitem__, tone=lambda row: TONES[row["agrees"]]),
+    ]
+    return Table(compared, columns, "\n".join(notes(comparisons)), title=title)
 
 
-def _shown(comparison: Comparison) -> str:
+def _recomputed(comparison: Comparison) -> str:
     """The recomputed value, to a digit more than is printed, so that differences are seen."""
     value, text = comparison.value, comparison.published.text
     if value is None:
@@ -123,5 +112,43 @@ def _shown(comparison: Comparison) -> str:
     return formats.decimals(value, 0 if isinstance(value, int) else decimals(text) + 1)
 
 
-def _width(console: Console) -> int:
-    return min(WIDTH, console.width)
+def _prediction_tables(study: PredictionStudy) -> list[Table]:
+    columns = [
+        words("method"),
+        Column("runs", "n"),
+        Column("RMSE (kJ)", "rmse_kj", _kilojoules),
+        Column("MAPE", "mape", _share),
+        Column("95 % interval holds", "coverage", formats.percent),
+    ]
+    published = [
+        {
+            "method": one.published.cell,
+            "published": one.published.text,
+            "recomputed": _kilojoules(one.value) if isinstance(one.value, float) else "unknown",
+        }
+        for one in study.comparisons
+    ]
+    return [
+        *(
+            Table(
+                [one.to_dict() for one in scores],
+                columns,
+                title=f"The first {formats.percent(fraction, 0)} of each run seen",
+            )
+            for fraction, scores in groupby(study.scores, lambda one: one.fraction)
+        ),
+        Table(
+            published,
+            [words("method"), Column("published"), Column("recomputed")],
+            "\n".join(dict.fromkeys(one.note for one in study.comparisons)),
+            title="RMSE in kJ, as published and on these runs",
+        ),
+    ]
+
+
+def _kilojoules(value: float | None) -> str:
+    return formats.decimals(value, 2)
+
+
+def _share(value: float | None) -> str:
+    return formats.percent(value, 2)

@@ -1,4 +1,4 @@
-"""When to start a study: the options of ``joulelab places --start``, and what is said of it."""
+"""When to start a study: the options of ``joulelab places --start``, and the best start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.cli.durations import parse_duration_s
+from joulelab.cli.options import parse_duration_s
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.energy.carbon.intensity import moment
 from joulelab.energy.carbon.intensity_file import read_intensity
@@ -40,19 +40,18 @@ class StartRequest:
     timezone: str | None = None
 
     def check(self) -> None:
-        """Raise a UsageError where there is something about a start, but no intensities for it."""
+        """Raise a UsageError where a start is asked for without intensities to search."""
         given = {"--duration": self.duration, "--within": self.within, "--from": self.first}
-        if self.series is None:
-            for option, value in given.items():
-                if value is not None:
-                    raise UsageError(
-                        f"{option} says when to start, and there is no series to search",
-                        "give the intensities: --start intensity.csv",
-                    )
+        option = next((option for option, value in given.items() if value is not None), None)
+        if self.series is None and option is not None:
+            raise UsageError(
+                f"{option} needs a series of intensities to search for a start",
+                "name one: --start intensity.csv",
+            )
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StudyStart:
     """The best start of a study, with the grams that its own mean power would cause.
 
     Attributes:
@@ -72,12 +71,12 @@ class Beginning:
     estimated: float
 
     @classmethod
-    def search(cls, results: Results, path: Path, asked: StartRequest, pue: float) -> Beginning:
+    def search(cls, results: Results, path: Path, asked: StartRequest, pue: float) -> StudyStart:
         """Find the best start of a study.
 
         Args:
             results: of the study, for its duration and power.
-            path: of the CSV file of intensity over time.
+            path: of the file of intensity over time.
             asked: when it may be started.
             pue: power usage effectiveness.
 
@@ -87,28 +86,31 @@ class Beginning:
         zone = None if asked.timezone is None else read_zone(asked.timezone)
         series = read_intensity(path.expanduser(), zone)
         ledger = results.ledger_frame()
-        first_s = series.start_s if asked.first is None else _instant_s(asked.first, zone or UTC)
-        duration_s = float(ledger["duration_s"].sum()) if asked.duration is None else 0.0
+        duration_s = float(ledger["duration_s"].sum())
         if asked.duration is not None:
             duration_s = parse_duration_s(asked.duration, "--duration")
         if duration_s <= 0:
             raise UsageError("the study has not run yet: its duration is unknown", "--duration 6h")
-        if asked.within is None:
-            deadline_s = series.end_s
-            if first_s >= deadline_s:
-                raise UsageError(
-                    f"{series.source} ends {moment(deadline_s)}, not after --from",
-                    "take a series that reaches further",
-                )
-        else:
+        first_s = series.start_s if asked.first is None else _instant_s(asked.first, zone or UTC)
+        deadline_s = series.end_s
+        if asked.within is not None:
             deadline_s = first_s + parse_duration_s(asked.within, "--within")
+        elif first_s >= deadline_s:
+            raise UsageError(
+                f"{series.source} ends {moment(deadline_s)}, not after --from",
+                "take a series that ends later",
+            )
         booked = ledger[ledger["energy_gross_j"].notna() & (ledger["duration_s"] > 0)]
         energy_j = float(booked["energy_gross_j"].sum())
-        power_w = energy_j / float(booked["duration_s"].sum()) if energy_j > 0 else None
         best = best_start(series, duration_s, first_s, deadline_s)
-        estimated = series.estimated_share(best.start_s, best.start_s + duration_s)
-        beyond_s = max(deadline_s - series.end_s, 0.0)
-        return cls(best, power_w, pue, series.end_s, beyond_s, estimated)
+        return cls(
+            best,
+            power_w=energy_j / float(booked["duration_s"].sum()) if energy_j > 0 else None,
+            pue=pue,
+            series_end_s=series.end_s,
+            beyond_s=max(deadline_s - series.end_s, 0.0),
+            estimated=series.estimated_share(best.start_s, best.start_s + duration_s),
+        )
 
     def grams(self, g_per_kwh: float | None) -> float | None:
         """What the study causes at a mean intensity; ``None`` where its power is unknown."""
@@ -117,19 +119,18 @@ class Beginning:
         return self.power_w * self.best.duration_s / JOULES_IN_KWH * self.pue * g_per_kwh
 
     def sentences(self) -> Iterator[str]:
-        """What was found, for the terminal."""
+        """The best start, what it saves, and what is not known."""
         best = self.best
         yield (
-            f"Best start for {formats.duration(best.duration_s)} of work at constant power, "
-            f"starts from {moment(best.earliest_s)} to {moment(best.latest_s)}: "
-            f"{moment(best.start_s)}, {formats.significant(best.g_per_kwh)} g/kWh on average "
-            f"({best.source})."
+            f"Best start: {moment(best.start_s)}, {formats.significant(best.g_per_kwh)} g/kWh on "
+            f"average ({best.source}), for {formats.duration(best.duration_s)} of work at constant "
+            f"power that starts from {moment(best.earliest_s)} to {moment(best.latest_s)}."
         )
         yield self._against("starting at once", best.at_once_g_per_kwh, best.saved)
         worst = f"the worst start, {moment(best.worst_start_s)}"
         yield self._against(worst, best.worst_g_per_kwh, best.saved_of_worst)
         if self.power_w is None:
-            yield "Grams are unknown, for no energy of the study is; the shares need none."
+            yield "Grams are unknown because the energy of the study is; the shares do not need it."
         else:
             yield (
                 f"{formats.grams(self.grams(best.g_per_kwh))} CO2e at the study's mean gross power "
@@ -142,13 +143,13 @@ class Beginning:
         if best.unknown_share > 0:
             share = formats.share(best.unknown_share) if best.unknown_share < 1 else "Nearly all"
             yield (
-                f"{share} of the starts reach into a time of unknown "
-                "intensity and are left out; a better one may be among them."
+                f"{share} of the starts reach into a time of unknown intensity and are left out; "
+                "a better one may be among them."
             )
 
     def _against(self, what: str, g_per_kwh: float | None, saved: float | None) -> str:
         if g_per_kwh is None or saved is None:
-            return f"Against {what}: unknown, for there is no intensity for all of it."
+            return f"Against {what}: unknown, because the intensity is not known for all of it."
         grams, least = self.grams(g_per_kwh), self.grams(self.best.g_per_kwh)
         less = "" if grams is None or least is None else f", {formats.grams(grams - least)}"
         intensity = f"{formats.significant(g_per_kwh)} g/kWh"
@@ -159,8 +160,8 @@ class Beginning:
         best = self.best
         return {
             **asdict(best),
-            "start": _iso(best.start_s),
-            "worst_start": _iso(best.worst_start_s),
+            "start": datetime.fromtimestamp(best.start_s, UTC).isoformat(),
+            "worst_start": datetime.fromtimestamp(best.worst_start_s, UTC).isoformat(),
             "saved": best.saved,
             "saved_of_worst": best.saved_of_worst,
             "power_w": self.power_w,
@@ -177,9 +178,5 @@ def _instant_s(text: str, zone: tzinfo) -> float:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise UsageError(f"--from {text!r} is no time", "write 2024-05-01T12:00Z") from None
+        raise UsageError(f"--from {text!r} is not a time", "write 2024-05-01T12:00Z") from None
     return (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
-
-
-def _iso(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).isoformat()

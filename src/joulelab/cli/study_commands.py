@@ -20,6 +20,7 @@ from joulelab.cli.options import (
     StudyName,
     Timezone,
     Trust,
+    default_folder,
 )
 from joulelab.cli.output import show
 from joulelab.errors import UntrustedCodeError, UsageError
@@ -115,7 +116,6 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a study, or resume it where it was interrupted; then write its report."""
-    from joulelab.cli.results_folder import default_folder
     from joulelab.cli.running import run_study
 
     folder = out or default_folder(study, set_ or [], scale)

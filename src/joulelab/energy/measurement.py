@@ -6,19 +6,17 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any
 
 from joulelab import formats
 from joulelab.energy.carbon.footprint import Footprint
 from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, Total, family, plain_data, total
+from joulelab.present import Column, Part, Remark, Table, words
 
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
 BOTH = 2
 LONGEST_LABEL = 60
-NET = 3
-TEXT_COLUMNS = ("domain", "source", "status")
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,12 @@ class Measurement:
         return self.total.gross_j
 
     @property
+    def mean_power_w(self) -> float | None:
+        """Mean power in watts over the domains that count; ``None`` where unknown."""
+        gross_j = self.total.gross_j
+        return gross_j / self.duration_s if gross_j is not None and self.duration_s > 0 else None
+
+    @property
     def co2e_g(self) -> float | None:
         """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
         return self.footprint.grams if self.footprint else None
@@ -150,11 +154,16 @@ class Measurement:
         return replace(self, readings=tuple(readings), flags=tuple(flags))
 
     def __str__(self) -> str:
-        return measurement_text(self)
+        """The table of its domains, and remarks."""
+        from joulelab.present.terminal import to_text
+
+        return to_text(*measurement_parts(self))
 
     def _repr_html_(self) -> str:
         """HTML for a notebook."""
-        return measurement_html(self)
+        from joulelab.present.html import fragment
+
+        return fragment(*measurement_parts(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
@@ -182,37 +191,18 @@ def _allowed_w(idle_w: Sequence[float]) -> float:
     return max(IDLE_TOLERANCE_W, IDLE_TOLERANCE * max(idle_w))
 
 
-@dataclass(frozen=True)
-class Table:
-    """A measurement as text.
+def measurement_parts(measurement: Measurement) -> list[Part]:
+    """A measurement as people read it: the table of its domains, remarks, and CO2e.
 
-    Attributes:
-        header: names of the columns, with units.
-        rows: a row per domain, and a row per other instrument of it.
-        sum: a row for the sum over the domains that count, if there are several.
-        notes: what is missing, flagged and assumed, one line each.
+    Args:
+        measurement: of one window.
     """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    sum: tuple[str, ...] | None
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One domain, or the sum, in base units; ``None`` where unknown."""
-
-    domain: str
-    energy_j: tuple[float | None, ...]
-    power_w: tuple[float | None, ...]
-    co2e_g: float | None
-    status: str
-    source: str
+    footprint = [str(measurement.footprint)] if measurement.footprint else []
+    return [measurement_table(measurement), *measurement_remarks(measurement), *footprint]
 
 
 def measurement_table(measurement: Measurement) -> Table:
-    """A measurement as text, for terminal and notebook.
+    """A row for each domain and for each other instrument that reads one, and their sum.
 
     Args:
         measurement: of one window.
@@ -223,87 +213,49 @@ def measurement_table(measurement: Measurement) -> Table:
     rows = [_row(one, grams_in_joule if known else None) for one in measurement.readings]
     several = len(rows) > 1 and bool(total.domains)
     rows += [_row(one, None) for one in measurement.others]
-    whole = _sum(measurement, total)
-    energies = [abs(e) for row in (*rows, whole) for e in row.energy_j if e is not None]
-    masses = [row.co2e_g for row in (*rows, whole) if row.co2e_g is not None]
-    joule, joule_name = formats.scale(max(energies, default=1.0), formats.ENERGY)
-    gram, gram_name = formats.scale(max(masses, default=1.0), formats.MASS)
-    names = ("gross", "±", "idle", "net", "net ±")
+    whole = _row_of_sum(measurement, total)
+    columns = [
+        words("domain"),
+        Column("gross", "gross_j", units=formats.ENERGY),
+        Column("±", "error_j", units=formats.ENERGY),
+        Column("idle", "idle_j", units=formats.ENERGY),
+        Column("net", "net_j", units=formats.ENERGY),
+    ]
     # Show the bound of net energy if there is net energy.
-    shown = len(names) if any(row.energy_j[-1] is not None for row in (*rows, whole)) else NET + 1
-    header = ["domain", *(f"{name} ({joule_name})" for name in names[:shown])]
-    header += ["mean (W)", "peak (W)"]
-    header += [f"CO2e ({gram_name})"] if footprint else []
-
-    def cells(row: _Row) -> tuple[str, ...]:
-        return (
-            row.domain,
-            *(formats.at_scale(energy_j, joule) for energy_j in row.energy_j[:shown]),
-            *(formats.at_scale(power_w, 1.0) for power_w in row.power_w),
-            *((formats.at_scale(row.co2e_g, gram),) if footprint else ()),
-            row.status,
-            row.source,
-        )
-
-    return Table(
-        (*header, "status", "source"),
-        tuple(cells(row) for row in rows),
-        cells(whole) if several else None,
-        tuple(_notes(measurement, total)),
-    )
+    if any(row["net_error_j"] is not None for row in (*rows, whole)):
+        columns.append(Column("net ±", "net_error_j", units=formats.ENERGY))
+    columns += [Column("mean (W)", "mean_power_w", _watts), Column("peak (W)", "peak_w", _watts)]
+    if footprint is not None:
+        columns.append(Column("CO2e", "co2e_g", units=formats.MASS))
+    columns.append(words("source, status", ("source", "status"), form=_origin))
+    return Table(rows, columns, title=_heading(measurement), total=whole if several else None)
 
 
-def measurement_heading(measurement: Measurement) -> str:
-    """What was measured and for how long: ``epoch: 12.3 s, 124 samples``."""
-    label = textwrap.shorten(measurement.label, LONGEST_LABEL, placeholder=" ...")
-    label = f"{label}: " if label else ""
-    samples = formats.count(measurement.samples, "sample")
-    gap = f", longest gap {formats.duration(measurement.longest_gap_s)}"
-    return f"{label}{formats.duration(measurement.duration_s)}, {samples}{gap}"
-
-
-def measurement_text(measurement: Measurement) -> str:
-    """A measurement for a terminal without colours.
+def measurement_remarks(measurement: Measurement) -> list[Part]:
+    """What is missing, flagged, or not in the sum.
 
     Args:
         measurement: of one window.
     """
-    drawn = measurement_table(measurement)
-    rows = [drawn.header, *drawn.rows, *([drawn.sum] if drawn.sum else [])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(drawn.header))]
-    lines = [measurement_heading(measurement)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if name in TEXT_COLUMNS else cell.rjust(width)
-            for name, cell, width in zip(drawn.header, row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *drawn.notes])
-
-
-def measurement_html(measurement: Measurement) -> str:
-    """A measurement for a notebook.
-
-    Args:
-        measurement: of one window.
-    """
-    drawn = measurement_table(measurement)
-
-    def cells(row: Sequence[str], tag: str) -> str:
-        aligned = (
-            f'<{tag} style="text-align:{"left" if name in TEXT_COLUMNS else "right"}">'
-            f"{escape(cell)}</{tag}>"
-            for name, cell in zip(drawn.header, row, strict=True)
-        )
-        return f"<tr>{''.join(aligned)}</tr>"
-
-    body = "".join(cells(row, "td") for row in drawn.rows)
-    last = cells([f"{cell}" for cell in drawn.sum], "th") if drawn.sum else ""
-    notes = "".join(f"<div><small>{escape(note)}</small></div>" for note in drawn.notes)
-    return (
-        f"<div><b>{escape(measurement_heading(measurement))}</b></div><table><thead>"
-        f"{cells(drawn.header, 'th')}</thead><tbody>{body}{last}</tbody></table>{notes}"
-    )
+    counted = measurement.total.domains
+    doubts = [
+        f"{reading.domain}: {reading.reason}"
+        for reading in measurement.readings
+        if reading.status is Status.MISSING or reading.lost_s
+    ]
+    notes = []
+    for reading in measurement.readings:
+        if reading.gross_j is not None and reading.domain not in counted:
+            within = [domain for domain in reading.within if domain in counted]
+            why = f"is within {within[0]}" if within else "does not count"
+            notes.append(f"{reading.domain} {why}: it is not in the sum")
+    for reading in measurement.others:
+        reason = "for comparison only, not in the sum"
+        if reading.gross_j is None:
+            reason = reading.reason.removeprefix(f"{reading.source}: ")
+        notes.append(f"{reading.domain} of {reading.source}: {reason}")
+    flags = [f"note: {flag}" for flag in measurement.flags]
+    return [*map(Remark, doubts), *notes, *map(Remark, flags)]
 
 
 def measurement_data(measurement: Measurement) -> dict[str, Any]:
@@ -345,55 +297,58 @@ def measurement_data(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def _row(reading: Reading, grams_in_joule: float | None) -> _Row:
+def _heading(measurement: Measurement) -> str:
+    """The energy first: ``epoch: 125 J in 12.3 s; 124 samples, longest gap 0.10 s``."""
+    label = textwrap.shorten(measurement.label, LONGEST_LABEL, placeholder=" ...")
+    energy = formats.joules(measurement.energy_j)
+    return (
+        f"{f'{label}: ' if label else ''}"
+        f"{'energy unknown' if energy == formats.UNKNOWN else energy} "
+        f"in {formats.duration(measurement.duration_s)}; "
+        f"{formats.count(measurement.samples, 'sample')}, "
+        f"longest gap {formats.duration(measurement.longest_gap_s)}"
+    )
+
+
+def _row(reading: Reading, grams_in_joule: float | None) -> dict[str, Any]:
     grams = None
     if grams_in_joule is not None and reading.gross_j is not None:
         grams = reading.gross_j * grams_in_joule
-    return _Row(
-        reading.domain,
-        (reading.gross_j, reading.error_j, reading.idle_j, reading.net_j, reading.net_error_j),
-        (reading.mean_power_w, reading.peak_power_w),
-        grams,
-        str(reading.status),
-        "" if reading.source == "none" else reading.source,
-    )
+    return {
+        "domain": reading.domain,
+        "gross_j": reading.gross_j,
+        "error_j": reading.error_j,
+        "idle_j": reading.idle_j,
+        "net_j": reading.net_j,
+        "net_error_j": reading.net_error_j,
+        "mean_power_w": reading.mean_power_w,
+        "peak_w": reading.peak_power_w,
+        "co2e_g": grams,
+        "status": str(reading.status),
+        "source": "" if reading.source == "none" else reading.source,
+    }
 
 
-def _sum(measurement: Measurement, total: Total) -> _Row:
-    mean_w = None
-    if total.gross_j is not None and measurement.duration_s > 0:
-        mean_w = total.gross_j / measurement.duration_s
-    return _Row(
-        " + ".join(total.domains),
-        (total.gross_j, total.error_j, total.idle_j, total.net_j, total.net_error_j),
+def _row_of_sum(measurement: Measurement, total: Total) -> dict[str, Any]:
+    return {
+        "domain": " + ".join(total.domains),
+        "gross_j": total.gross_j,
+        "error_j": total.error_j,
+        "idle_j": total.idle_j,
+        "net_j": total.net_j,
+        "net_error_j": total.net_error_j,
+        "mean_power_w": measurement.mean_power_w,
         # The domains need not peak at the same moment.
-        (mean_w, None),
-        measurement.co2e_g,
-        str(total.status),
-        "",
-    )
+        "peak_w": None,
+        "co2e_g": measurement.co2e_g,
+        "status": str(total.status),
+        "source": "",
+    }
 
 
-def _notes(measurement: Measurement, total: Total) -> list[str]:
-    notes = []
-    for reading in measurement.readings:
-        if reading.status is Status.MISSING or reading.lost_s:
-            notes.append(f"{reading.domain}: {reading.reason}")
-    for reading in measurement.readings:
-        if reading.gross_j is not None and reading.domain not in total.domains:
-            within = [domain for domain in reading.within if domain in total.domains]
-            why = f"is within {within[0]}" if within else "does not count"
-            notes.append(f"{reading.domain} {why}: it is not in the sum")
-    notes += [
-        f"{reading.domain} of {reading.source}: "
-        + (
-            reading.reason.removeprefix(f"{reading.source}: ")
-            if reading.gross_j is None
-            else "for comparison only, not in the sum"
-        )
-        for reading in measurement.others
-    ]
-    notes += [f"note: {flag}" for flag in measurement.flags]
-    if measurement.footprint is not None:
-        notes.append(str(measurement.footprint))
-    return notes
+def _watts(power_w: float | None) -> str:
+    return formats.at_scale(power_w, 1.0)
+
+
+def _origin(source: str, status: str) -> str:
+    return f"{source}, {status}" if source else status

@@ -27,7 +27,7 @@ from joulelab.energy import overlap
 from joulelab.energy.booking import Booking
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.lock import DeviceLock
-from joulelab.energy.measurement import Measurement, measurement_html, measurement_text
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.overlap import Presence
 from joulelab.energy.reading import Reading, Status
@@ -529,7 +529,7 @@ class Measuring:
         return self._window
 
     def __str__(self) -> str:
-        return measurement_text(self._result) if self._result else repr(self)
+        return str(self._result) if self._result else repr(self)
 
     def __repr__(self) -> str:
         state = "open" if self._opened else "finished" if self._result else "not begun"
@@ -537,7 +537,7 @@ class Measuring:
 
     def _repr_html_(self) -> str:
         """HTML for a notebook."""
-        return measurement_html(self._result) if self._result else f"<code>{self!r}</code>"
+        return self._result._repr_html_() if self._result else f"<code>{self!r}</code>"
 
 
 def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monitor]:

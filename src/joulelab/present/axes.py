@@ -64,6 +64,7 @@ class Axis:
         bounds: what the values cannot leave, such as 0 to 1 of a share; the axis hardly does.
         limits: first and last value shown; by the values where there are none.
         room: around the values, as a share of what they span.
+        beyond: how far intervals beyond the values are in view, as a share of their span.
         shared: one scale for all panels.
         names: of the values 0, 1, 2 ..., in place of numbers.
     """
@@ -81,6 +82,7 @@ class Axis:
     bounds: tuple[float, float] | None = None
     limits: tuple[float, float] | None = None
     room: float = 0.07
+    beyond: float = BEYOND
     shared: bool = False
     names: tuple[str, ...] = ()
 
@@ -221,8 +223,11 @@ def _limits(axis: Axis, values: Floats, ends: Floats, *, logarithmic: bool) -> t
     if axis.from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
     span = (high - low) or (1.0 if logarithmic else 0.1 * abs(high) or 1.0)
-    near = ends[np.isfinite(ends)].clip(low - BEYOND * span, high + BEYOND * span)
-    reached = max(min(float(near.min()), low), low - BEYOND * span), float(max(near.max(), high))
+    near = ends[np.isfinite(ends)].clip(low - axis.beyond * span, high + axis.beyond * span)
+    reached = (
+        max(min(float(near.min()), low), low - axis.beyond * span),
+        float(max(near.max(), high)),
+    )
     room = axis.room * span
     first = 0.0 if axis.from_zero and low == 0.0 else reached[0] - room
     last = 0.0 if axis.from_zero and high == 0.0 else reached[1] + room

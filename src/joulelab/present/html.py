@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Draw = Callable[[Figure], bytes]
 """From a figure to SVG."""
+NOTEBOOK_STYLE = (
+    "<style>.joulelab th, .joulelab td { text-align: right; } "
+    ".joulelab th.text, .joulelab td.text { text-align: left; }</style>"
+)
 
 
 def page(
@@ -54,11 +58,11 @@ def page(
     )
 
 
-def fragment(table: Table) -> str:
-    """A table with title and note, for a notebook."""
+def fragment(*parts: Part) -> str:
+    """Parts without a page around them, for a notebook; figures are not among them."""
     module = _template("parts").make_module({"anchor": _anchors(), "image": None})
-    sheet: Macro = module.sheet  # type: ignore[attr-defined]  # a macro of the template
-    return str(sheet(table))
+    show: Macro = module.show  # type: ignore[attr-defined]  # a macro of the template
+    return f'<div class="joulelab">{NOTEBOOK_STYLE}{show(parts, 3)}</div>'
 
 
 def _anchors() -> Callable[[Table | Section], str]:

@@ -59,6 +59,8 @@ NAMES = 0.3
 """Share of the width for the names of the rows, of one panel or of the first of several."""
 APART = 0.36
 """How far apart the groups of a row stand, in rows."""
+IN_VIEW = 4.0
+"""Whiskers are in view up to so many times the span of the values, with what is written beside."""
 SAID = 0.16
 """Room to the right for what is said of each row, as a share of the axis."""
 
@@ -94,7 +96,10 @@ def intervals(
     require_drawable(sum(int(one.rows[x.of].notna().sum()) for one in shown), x)
     rows = list(order) or list(dict.fromkeys(name for one in shown for name in one.rows["row"]))
     if said is not None:
-        shown = [replace(one, x=replace(one.axes[0], room=max(x.room, SAID))) for one in shown]
+        shown = [
+            replace(one, x=replace(one.axes[0], room=max(x.room, SAID), beyond=IN_VIEW))
+            for one in shown
+        ]
     by_group = group_looks(shown, "group", looks)
     with styled(width) as size:
         names = [size.wrapped(name, NAMES) for name in rows]

@@ -65,7 +65,7 @@ def _parts(title: str, parts: Sequence[Part], figures: str, level: int) -> Itera
             picture = f"![{part.alt}]({figures}/{part.key}.svg)"
             yield f"{picture}\n\n**{stopped(part.title)}** {part.note}"
         elif isinstance(part, Omitted):
-            yield f"**{part.title}** is left out: {part.reason}"
+            yield f"**{part.title}** {part.verb}: {part.reason}"
         elif isinstance(part, Facts):
             yield "\n".join(f"- {name}: {value}" for name, value in part.pairs)
         else:

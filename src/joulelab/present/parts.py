@@ -229,11 +229,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Omitted:
-    """A table or figure that is left out, and why, in a sentence."""
+    """A table or figure that is left out, or several, and why, in a sentence."""
 
     key: str
     title: str
     reason: str
+    several: bool = False
+
+    @property
+    def verb(self) -> str:
+        """Between title and reason."""
+        return "are left out" if self.several else "is left out"
 
 
 @dataclass(frozen=True)

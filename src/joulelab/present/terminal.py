@@ -7,6 +7,7 @@ to few are left out where not all of them fit.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -21,6 +22,8 @@ from joulelab.present.parts import Cell, Facts, Omitted, Part, Remark, Section, 
 WIDTH = 80
 GAP = 2
 """Blanks between two columns."""
+LEAST = 20
+"""Columns that text is given where a long name leaves fewer."""
 LONG = 20
 """Rows from which on a table that may be folded is."""
 STYLES = {"good": "green", "doubtful": "yellow", "bad": "red", "": ""}
@@ -34,36 +37,56 @@ def print_view(view: View, console: Console, *, notes: bool = True) -> None:
         console: where to print.
         notes: whether the notes of tables stand underneath.
     """
-    for part in view.parts:
-        print_part(part, console, notes=notes)
+    for number, part in enumerate(view.parts):
+        print_part(part, console, notes=notes, first=not number)
 
 
-def print_part(part: Part, console: Console, *, notes: bool = True) -> None:
+def print_part(
+    part: Part,
+    console: Console,
+    *,
+    notes: bool = True,
+    first: bool = False,
+    width: int | None = None,
+) -> None:
     """Print one part of a view; a figure is only named, for a terminal does not draw it.
 
     Args:
         part: what is shown.
         console: where to print.
         notes: whether the notes of tables stand underneath.
+        first: nothing stands above it, and no blank line either.
+        width: columns; those of the console, at most 80, where not given.
     """
-    width = min(WIDTH, console.width)
+    width = width or min(WIDTH, console.width)
     if isinstance(part, Section):
         console.print()
         console.print(Text(part.title, style="bold"), width=width)
         for inner in part.parts:
-            print_part(inner, console, notes=notes)
+            print_part(inner, console, notes=notes, width=width)
     elif isinstance(part, Table):
-        _print_table(part, console, width, notes=notes)
+        _print_table(part, console, width, notes=notes, above=int(not first))
     elif isinstance(part, Omitted):
-        console.print(Text(f"{part.title} is left out: {part.reason}", style="dim"), width=width)
+        console.print(Text(f"{part.title} {part.verb}: {part.reason}", style="dim"), width=width)
     elif isinstance(part, Remark):
         console.print(Text(part.text, style=STYLES[part.tone]), soft_wrap=True)
     elif isinstance(part, Facts):
         longest = max((cell_len(name) for name, _ in part.pairs), default=0)
         for name, value in part.pairs:
-            console.print(Text(f"{name:{longest}}  {value}"), soft_wrap=True)
+            indented = textwrap.indent(
+                _wrapped(value, width - longest - GAP), " " * (longest + GAP)
+            )
+            console.print(Text(f"{name:{longest + GAP}}{indented.lstrip()}"), soft_wrap=True)
     elif isinstance(part, str):
-        console.print(Text(part), width=width)
+        console.print(Text(_wrapped(part, width)), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Text in lines of whole words: a path, or a command to copy, is never broken."""
+    return "\n".join(
+        textwrap.fill(line, max(width, LEAST), break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
 
 
 def renderable(table: Table, width: int = WIDTH) -> RenderableType:
@@ -82,27 +105,30 @@ def to_text(*parts: Part) -> str:
             if part.note:
                 console.print(Text(part.note))
         else:
-            print_part(part, console)
+            print_part(part, console, width=console.width)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _print_table(table: Table, console: Console, width: int, *, notes: bool) -> None:
+def _print_table(table: Table, console: Console, width: int, *, notes: bool, above: int) -> None:
     cells = len(table.rows if table.shown is None else table.shown)
     if table.folded and cells > LONG:
-        console.print(Padding(Text(table.title, style="italic"), (1, 0, 0, 0)), width=width)
+        console.print(Padding(Text(table.title, style="italic"), (above, 0, 0, 0)), width=width)
         console.print(Text(f"{cells} rows; --json has them."), width=width)
     else:
         below = int(notes and bool(table.note))
-        console.print(Padding(_drawn(table, width), (1, 0, below, 0)), width=width)
+        console.print(Padding(_drawn(table, width), (above, 0, below, 0)), width=width)
     if notes and table.note:
         console.print(Text(table.note, style="dim"), width=width)
 
 
-def _drawn(table: Table, room: int) -> RichTable:
+def _drawn(table: Table, room: int) -> RenderableType:
+    """The title, which may be wider than the table, and the table."""
+    grid = _grid(table, room)
+    return Group(Text(table.title, style="italic"), grid) if table.title else grid
+
+
+def _grid(table: Table, room: int) -> RichTable:
     drawn = RichTable(
-        title=Text(table.title) if table.title else None,
-        title_justify="left",
-        title_style="italic",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -140,17 +166,21 @@ def _text(cell: Cell, *, bold: bool) -> Text:
 def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> list[int]:
     """Widths that break no number and, unless a word alone is too long, no word.
 
+    Headings go on in the next line before cells do, which are many.
+
     Args:
         columns: heading, cells, and whether these are words, which may go on in the next line.
         room: for all columns without the gaps between them.
     """
-    widths, least = [], []
+    widths, of_cells, least = [], [], []
     for heading, cells, words in columns:
         whole = [word for cell in cells for word in cell.split()] if words else cells
         widths.append(max(map(cell_len, [*cells, heading])))
         least.append(max(map(cell_len, [*whole, *heading.split()]), default=1))
+        of_cells.append(max([least[-1], *map(cell_len, cells)]))
     while sum(widths) > room:
-        broad = [at for at in range(len(widths)) if widths[at] > least[at]]
+        broad = [at for at in range(len(widths)) if widths[at] > of_cells[at]]
+        broad = broad or [at for at in range(len(widths)) if widths[at] > least[at]]
         # Where nothing else is left, the longest words are broken.
         broad = broad or [at for at in range(len(widths)) if columns[at][2] and widths[at] > 1]
         if not broad:

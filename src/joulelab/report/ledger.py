@@ -228,10 +228,7 @@ def energy_by_domain(study: ReportedStudy) -> Table:
     )
     columns = [
         words("domain"),
-        words(
-            "source",
-            form=lambda source: formats.DASH if pd.isna(source) else source or formats.DASH,
-        ),
+        words("source", form=_known_word),
         words("status", tone=lambda row: TONES.get(str(row["status"]), "")),
         Column("runs", form="{:,}".format),
         Column("gross", "gross_j", formats.joules),

@@ -67,6 +67,8 @@ MOST_SAID = 3
 """Sentences on what was found, at the end of a run."""
 MOST_LINES, FRAME, LEAST_ROWS = 20, 7, 2
 """Lines at the end of a run: in all, around the table and for the path, and rows of the table."""
+MOST_TITLES = 4
+"""Named of what is left out for the same reason; the others are counted."""
 REPRODUCE = (
     "`study.toml` in the folder of these results holds every setting. On the same data "
     "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
@@ -265,7 +267,10 @@ def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
         if not isinstance(one, Omitted):
             parts.append(one)
         elif one.reason in titles:
-            parts.append(replace(one, title="; ".join(titles.pop(one.reason))))
+            named = titles.pop(one.reason)
+            more = len(named) - MOST_TITLES
+            few = [*named[:MOST_TITLES], *([f"{more} more"] if more > 0 else [])]
+            parts.append(replace(one, title=formats.listing(few), several=len(named) > 1))
     return parts
 
 
@@ -323,7 +328,8 @@ def _experiment_section(
     else:
         # What stands at the top of the page need not be there twice.
         lead = report.lead if experiment is leading else ()
-        rest = [one for one in report.contents if one not in lead]
+        there = [one for one in lead if not isinstance(one.shown(experiment), Omitted)]
+        rest = [one for one in report.contents if one not in there]
         parts += [_named(experiment.name, one) for one in _joined(shown(rest, experiment))]
     return Section(f"Experiment {experiment.title}", parts)
 

@@ -60,6 +60,8 @@ def rounds(experiment: Experiment) -> pd.DataFrame:
 def optima(experiment: Experiment) -> Table:
     """Table III: optimum accuracy, and the round in which each strategy reached it."""
     others = other_factors(experiment)
+    if not len(experiment.runs):
+        raise Unavailable("no run has finished yet.")
     if STRATEGY not in experiment.factors:
         raise Unavailable("strategies are not compared in this experiment.")
     rows = convergence(rounds(experiment), by=[*others, STRATEGY]).dropna(subset=["optimum_round"])

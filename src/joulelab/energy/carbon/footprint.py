@@ -74,11 +74,15 @@ class Footprint:
         """``1.24 g CO2e (Netherlands, 2023: 268 g/kWh, PUE 1.2; codecarbon ...)``."""
         if self.grams is None:
             return f"CO2e unknown: {self.reason}"
+        return f"{formats.grams(self.grams)} CO2e ({self.basis})"
+
+    @property
+    def basis(self) -> str:
+        """What the grams are computed from: ``Netherlands, 2023: 268 g/kWh, PUE 1.2; ...``."""
         where = self.place if self.year is None else f"{self.place}, {self.year}"
         intensity = f"{formats.significant(self.g_per_kwh)} g/kWh"
         factors = f"{where}: {intensity}" if where else intensity
-        pue = f"PUE {round(self.pue, 3)}"
-        return f"{formats.grams(self.grams)} CO2e ({factors}, {pue}; {self.source})"
+        return f"{factors}, PUE {round(self.pue, 3)}; {self.source}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""

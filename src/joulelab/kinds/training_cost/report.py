@@ -1,17 +1,43 @@
-"""What an experiment on the cost of training shows."""
+"""What an experiment on the cost of training shows: its findings, tables and figures."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from joulelab import formats
+from joulelab.analysis.comparison import ratio_of_means
+from joulelab.analysis.negative_energy import in_words
+from joulelab.kinds.training_cost.configurations import (
+    BASE,
+    DATASET,
+    configurations,
+    costs,
+    impossible_energies,
+    label,
+    repeated,
+    short_datasets,
+    shortened,
+    sound,
+    varied,
+)
 from joulelab.kinds.training_cost.figures import energies, trade_off
-from joulelab.kinds.training_cost.findings import cost_findings
 from joulelab.kinds.training_cost.places import (
     effects_of_place,
     emissions,
     emissions_by_place,
     intensities,
+    place_findings,
 )
 from joulelab.kinds.training_cost.tables import (
+    base_effect,
     bases,
+    better_proxy,
     configuration_pairs,
     cost_table,
+    dataset_correlation,
     dataset_effect,
     efficiency,
     factor_effects,
@@ -22,8 +48,145 @@ from joulelab.kinds.training_cost.tables import (
     sizes,
     time_energy,
     utilisations,
+    weights_words,
 )
-from joulelab.report.report import Report
+from joulelab.present import Unavailable
+from joulelab.report.energy import effect_finding
+from joulelab.report.experiment import Experiment
+from joulelab.report.report import Report, sentences
+
+MOST_STEPS = 3
+ONE_RUN = (
+    "Each configuration has one measurement: how far it varies from run to run is unknown, so that "
+    "there are no intervals and no tests; three repetitions or more allow both."
+)
+
+
+def cost_findings(experiment: Experiment) -> list[str]:
+    """Sentences on costs, bases, stand-ins for energy and places; what spoils them comes first."""
+    if not len(experiment.runs):
+        return []
+    found = impossible_energies(experiment)
+    said = [
+        weights_words(experiment) if experiment.energy.column is not None else "",
+        f"{in_words(found, formats.joules)}; left out of everything about energy."
+        if len(found)
+        else "",
+    ]
+    try:
+        costs(experiment)
+    except Unavailable:
+        return [sentence for sentence in said if sentence]
+    told = sentences(
+        lambda one: "" if repeated(one) else ONE_RUN,
+        lambda one: list(_fronts(one)),
+        _base,
+        _effects,
+        _dataset,
+        better_proxy,
+        place_findings,
+    )
+    return [*filter(None, said), *told(experiment)]
+
+
+def _fronts(experiment: Experiment) -> Iterator[str]:
+    """For each data set the most accurate configuration, and what less accuracy would save."""
+    points = configurations(experiment).dropna(subset=["energy_j", "accuracy"])
+    short = short_datasets(list(points[DATASET]))
+    for dataset, rows in points.groupby(DATASET, sort=False):
+        if len(rows) > 1:
+            front = rows[rows["on_front"]].sort_values("accuracy", ascending=False)
+            yield _front(experiment, front, short[str(dataset)])
+
+
+def _front(experiment: Experiment, front: pd.DataFrame, dataset: str) -> str:
+    best, others = front.iloc[0], front.iloc[1:]
+    reached = (
+        f"On {dataset}, {label(experiment, best)} is the most accurate, "
+        f"{formats.accuracy(best['accuracy'])} for {formats.joules(best['energy_j'])} "
+        f"({experiment.energy.status})"
+    )
+    if not len(others):
+        return f"{reached}, and takes the least energy too."
+    if len(others) > MOST_STEPS:
+        # The nearest ones, and the cheapest of all.
+        others = pd.concat([others.iloc[: MOST_STEPS - 1], others.iloc[[-1]]])
+    steps = [
+        f"{label(experiment, row)} takes "
+        f"{formats.percent(1 - row['energy_j'] / best['energy_j'])} less"
+        f"{_perhaps(experiment, row, best)} at "
+        f"{formats.points(row['accuracy'] - best['accuracy'])}"
+        for _, row in others.iterrows()
+    ]
+    return f"{reached}; {', '.join(steps)}."
+
+
+def _perhaps(experiment: Experiment, one: pd.Series[Any], other: pd.Series[Any]) -> str:
+    """That two configurations may take the same, where Welch's interval of their ratio says so."""
+    runs, energy = sound(experiment).measured, str(experiment.energy.column)
+    first, second = (
+        list(runs.loc[runs["configuration"] == row["configuration"], energy].dropna())
+        for row in (one, other)
+    )
+    ratio = ratio_of_means(first, second)
+    return ", which may be chance," if ratio.low <= 1 <= ratio.high else ""
+
+
+def _effects(experiment: Experiment) -> list[str]:
+    """Which factor moves the energy most; nothing without repetitions."""
+    if not repeated(experiment):
+        return []
+    short = short_datasets(list(configurations(experiment)[DATASET]))
+    return [shortened(effect_finding(sound(experiment)), short)]
+
+
+def _base(experiment: Experiment) -> str:
+    if BASE not in varied(experiment):
+        return ""
+    found = base_effect(experiment)
+    saved = 1 - 1 / found.ratio
+    word = "less" if saved >= 0 else "more"
+    pairs = (
+        f"over {found.pairs} pairs of one network and data set"
+        if found.pairs > 1
+        else "in the only pair of one network and data set"
+    )
+    reach = ""
+    if formats.known(found.ratio_low):
+        low, high = 1 - 1 / found.ratio_low, 1 - 1 / found.ratio_high
+        reach = f" (95 % interval of the saving {formats.interval(low, high, _share)}"
+        reach += ", which may be chance)" if low <= 0 <= high else ")"
+    return (
+        f"A frozen base takes {formats.percent(abs(saved))} {word} energy than a trained one"
+        f"{reach}, at {formats.points(-found.points)} of accuracy, {pairs}."
+    )
+
+
+def _dataset(experiment: Experiment) -> str:
+    found = dataset_correlation(experiment)
+    short = short_datasets([found.less, found.more])
+    p = formats.p_value(found.p)
+    said = (
+        f"Point-biserial correlation of energy with {short[found.more]} against "
+        f"{short[found.less]}: r = {formats.effect(found.r)} "
+        f"(p {p if p.startswith('<') else f'= {p}'}), {formats.share(found.r**2)} of the "
+        "variance of energy"
+    )
+    if not found.pairs:
+        return f"{said}."
+    reach = ""
+    if formats.known(found.ratio_low):
+        ends = formats.interval(found.ratio_low - 1, found.ratio_high - 1, formats.change)
+        reach = f" (95 % interval {ends})"
+    return (
+        f"{said}; at equal network and base {short[found.more]} takes "
+        f"{formats.change(found.ratio - 1)} energy{reach}."
+    )
+
+
+def _share(value: float) -> str:
+    return formats.signed(formats.percent(value))
+
 
 TRAINING_COST = Report(
     contents=(

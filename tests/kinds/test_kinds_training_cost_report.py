@@ -1,30 +1,28 @@
 """What training costs: tables, figures and sentences of the chapter."""
 
-import io
-
 import numpy as np
 import pytest
-from joulelab.kinds.training_cost.base_table import base_effect, base_table
-from joulelab.kinds.training_cost.chapter import cost_contents, cost_tables
-from joulelab.kinds.training_cost.cost_tables import (
-    cost_table,
-    efficiency_table,
-    size_table,
-)
-from joulelab.kinds.training_cost.dataset_table import dataset_correlation, dataset_table
-from joulelab.kinds.training_cost.pictures import accuracy_picture, cost_picture
-from joulelab.kinds.training_cost.proxy_table import proxy_table
-from joulelab.report.chapter import chapter, trainings
-from joulelab.report.page import write_report
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import print_tables
 from reported_study import FakeResults, ledger_of, readings_of, whole
-from rich.console import Console
 from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
 
 from joulelab.kinds.training_cost.configurations import configurations, per_kwh, short_datasets
-from joulelab.kinds.training_cost.findings import cost_findings
+from joulelab.kinds.training_cost.figures import energies, trade_off
+from joulelab.kinds.training_cost.places import emissions_by_place
+from joulelab.kinds.training_cost.report import TRAINING_COST, cost_findings
+from joulelab.kinds.training_cost.tables import (
+    base_effect,
+    bases,
+    cost_table,
+    dataset_correlation,
+    dataset_effect,
+    efficiency,
+    proxies,
+    sizes,
+)
+from joulelab.present import shown, terminal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import experiment_tables, write_report
+from shown import reason, seen
 
 PLACES = ["100", "970", "300"]
 
@@ -35,7 +33,7 @@ def experiment():
 
 
 def by_key(experiment):
-    return {one.key: one for one in cost_tables(experiment)}
+    return {one.key: one for one in TRAINING_COST.tables(experiment)}
 
 
 def said(experiment):
@@ -43,7 +41,7 @@ def said(experiment):
 
 
 def test_a_row_is_the_mean_of_the_runs_of_a_configuration(experiment):
-    raw = cost_table(experiment).raw
+    raw = cost_table(experiment).frame
     assert len(raw) == len(NETWORKS) * 2 * 2
     row = raw[raw["configuration"] == f"vgg16, frozen, {DATASETS[0]}"].iloc[0]
     runs = experiment.runs[experiment.runs["configuration"] == row["configuration"]]
@@ -72,10 +70,10 @@ def test_the_interval_of_accuracy_per_kwh_holds_the_true_ratio_about_as_often_as
 
 
 def test_accuracy_per_kwh_stands_with_its_interval_most_first(experiment):
-    table = efficiency_table(experiment)
-    assert table.raw["accuracy_per_kwh"].is_monotonic_decreasing
-    assert (table.raw["accuracy_per_kwh_low"] < table.raw["accuracy_per_kwh"]).all()
-    assert "no interval" not in set(table.shown["95 % interval"])
+    table = efficiency(experiment)
+    assert table.frame["accuracy_per_kwh"].is_monotonic_decreasing
+    assert (table.frame["accuracy_per_kwh_low"] < table.frame["accuracy_per_kwh"]).all()
+    assert "no interval" not in set(seen(table)["95 % interval"])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_data_sets_have_the_shortest_names_that_tell_them_apart(names, short):
 
 def test_an_interval_far_wider_than_the_points_goes_beyond_the_axes():
     runs = cost_runs(NETWORKS[:2], repetitions=2, scatter=1.0)
-    axes = accuracy_picture(cost_experiment(runs)).figure.axes[0]
+    axes = trade_off(cost_experiment(runs)).draw("screen").axes[0]
     low, high = axes.get_ylim()
     assert low > 0.6
     assert high < 1.05
@@ -120,7 +118,7 @@ def test_energies_of_0_or_below_are_named_and_left_out_of_everything():
     assert ours["energy_j"].to_list() == theirs["energy_j"].to_list()
     assert base_effect(spoiled).ratio == base_effect(clean).ratio
     assert dataset_correlation(spoiled) == dataset_correlation(clean)
-    of = [by_key(made)["kruskal"].raw["h"].to_list() for made in (spoiled, clean)]
+    of = [by_key(made)["kruskal"].frame["h"].to_list() for made in (spoiled, clean)]
     assert of[0] == of[1]
 
 
@@ -128,7 +126,6 @@ def test_one_run_of_each_configuration_allows_no_tests_and_that_is_said():
     single = cost_experiment(cost_runs(repetitions=1))
     made = by_key(single)
     for key in ("kruskal", "interactions", "posthoc", "point-biserial"):
-        assert isinstance(made[key], Omitted)
         assert "one measurement" in made[key].reason
     assert "no tests" in said(single)
     assert "Kruskal" not in said(single)
@@ -151,7 +148,7 @@ def test_random_weights_are_the_first_thing_that_is_said(experiment):
     assert cost_findings(some)[0].startswith("Weights: random for vgg16, because")
     published = cost_experiment(runs.assign(weights="IMAGENET1K_V1"))
     assert "Weights" not in said(published)
-    assert "weights" in size_table(some).shown
+    assert "weights" in seen(sizes(some))
 
 
 def test_what_less_accuracy_saves_goes_along_the_front(experiment):
@@ -170,7 +167,7 @@ def test_a_saving_along_the_front_that_may_be_chance_is_said_to_be():
     sentences = cost_findings(cost_experiment(runs.assign(energy_net_j=shaky)))
     fronts = [one for one in sentences if " is the most accurate" in one and " less" in one]
     assert fronts
-    assert all("less, a difference that may be chance, at " in one for one in fronts)
+    assert all("less, which may be chance, at " in one for one in fronts)
 
 
 def test_a_frozen_base_is_compared_at_equal_network_and_data_set(experiment):
@@ -183,8 +180,8 @@ def test_a_frozen_base_is_compared_at_equal_network_and_data_set(experiment):
     lacking = runs[~((runs["network"] == "vgg16") & (runs["base"] == "frozen"))]
     assert base_effect(cost_experiment(lacking)).pairs == 6
     one_base = cost_experiment(runs[runs["base"] == "trained"])
-    assert isinstance(base_table(one_base), Omitted)
-    assert "base" not in cost_table(one_base).shown
+    assert "no network was measured with both" in reason(bases, one_base)
+    assert "base" not in seen(cost_table(one_base))
     assert "base trained" in cost_table(one_base).note
 
 
@@ -198,16 +195,16 @@ def test_the_point_biserial_correlation_is_pearsons_with_0_and_1(experiment):
 
 
 @pytest.mark.parametrize(
-    ("datasets", "reason"),
+    ("datasets", "why"),
     [(DATASETS[:1], "here is 1"), ((*DATASETS, "fashion"), "here are 3")],
 )
-def test_another_number_of_data_sets_has_no_point_biserial_correlation(datasets, reason):
+def test_another_number_of_data_sets_has_no_point_biserial_correlation(datasets, why):
     made = cost_experiment(cost_runs(networks=NETWORKS[:2], datasets=datasets))
-    assert reason in dataset_table(made).reason
+    assert why in reason(dataset_effect, made)
 
 
 def test_total_flops_stand_for_energy_where_trainable_ones_do_not(experiment):
-    rows = proxy_table(experiment).raw.set_index("of")
+    rows = proxies(experiment).frame.set_index("of")
     assert rows["rho"]["flops"] > 0.95 > rows["rho"]["flops_trainable"]
     assert rows["spread"]["flops"] < rows["spread"]["flops_trainable"]
     assert rows["low"]["flops"] < rows["rho"]["flops"] < rows["high"]["flops"]
@@ -218,18 +215,18 @@ def test_total_flops_stand_for_energy_where_trainable_ones_do_not(experiment):
 
 def test_two_configurations_have_no_order_to_speak_of():
     few = cost_experiment(cost_runs(NETWORKS[:2], bases=("trained",), datasets=DATASETS[:1]))
-    assert "it needs 3 configurations" in proxy_table(few).reason
+    assert "it needs 3 configurations" in reason(proxies, few)
 
 
 def test_places_of_the_study_file_are_booked(experiment):
     made = by_key(experiment)
     assert "PUE 1.2" in made["places"].note
-    grams = made["place-co2e"].raw
+    grams = made["place-co2e"].frame
     assert set(grams.columns[:2]) == {"network", "place"}, "16 configurations are too many"
     vgg = experiment.runs[experiment.runs["network"] == "vgg16"]["energy_gross_j"].mean()
     row = grams[(grams["network"] == "vgg16") & (grams["place"] == "970 g/kWh")].iloc[0]
     assert row["co2e_g"] == pytest.approx(vgg / 3.6e6 * 970 * 1.2)
-    effects = made["place-effects"].raw.set_index("of")
+    effects = made["place-effects"].frame.set_index("of")
     assert effects["ratio"]["place"] == pytest.approx(9.7)
     parts = effects["eta_squared"][["network", "base", "dataset"]].sum()
     assert parts == pytest.approx(effects["eta_squared"]["configuration"], abs=1e-3)
@@ -238,18 +235,18 @@ def test_places_of_the_study_file_are_booked(experiment):
 
 def test_few_configurations_are_booked_one_by_one():
     few = cost_experiment(cost_runs(NETWORKS[:2]), places=PLACES)
-    assert "configuration" in by_key(few)["place-co2e"].raw
+    assert "configuration" in by_key(few)["place-co2e"].frame
 
 
 def test_a_place_that_is_not_known_is_said_and_the_others_are_booked():
     made = cost_experiment(cost_runs(NETWORKS[:2]), places=["NLDX", "100", "300"])
     tables = by_key(made)
-    assert "unknown place 'NLDX'" in tables["places"].note
-    assert tables["place-co2e"].raw["place"].nunique() == 2
+    assert "no place is called 'NLDX'" in tables["places"].note
+    assert tables["place-co2e"].frame["place"].nunique() == 2
     assert "NLDX" in said(made)
     alone = cost_experiment(cost_runs(NETWORKS[:2]), places=["NLDX"])
-    assert "unknown place 'NLDX'" in by_key(alone)["places"].reason
-    assert "place-co2e" not in by_key(alone)
+    assert "no place is called 'NLDX'" in by_key(alone)["places"].reason
+    assert by_key(alone)["place-co2e"].reason == by_key(alone)["places"].reason
 
 
 def test_without_places_there_is_nothing_about_them():
@@ -259,40 +256,42 @@ def test_without_places_there_is_nothing_about_them():
 
 def test_without_energies_it_is_said_why_once():
     none = cost_experiment(cost_runs(NETWORKS[:2]), column=None, places=PLACES)
-    (only,) = cost_tables(none)
-    assert only.reason == "No energy is known: no meter gave a value."
-    assert [one.reason for one in cost_contents(none)] == [only.reason]
+    why = "No energy is known: no meter gave a value."
+    assert {reason(one, none) for one in TRAINING_COST.contents[:4]} == {why}
+    (said_once,) = [one for one in experiment_tables(none) if getattr(one, "reason", "") == why]
+    assert said_once.title.startswith("What each configuration costs, and what it reaches; ")
     assert not cost_findings(none)
     wrong = cost_experiment(cost_runs(NETWORKS[:2]).assign(energy_net_j=-1.0))
     assert "no run has an energy above 0" in by_key(wrong)["training-cost"].reason
     assert "impossible energies" in said(wrong)
-    assert isinstance(cost_contents(wrong)[0], Omitted)
+    assert "no run has an energy above 0" in reason(energies, wrong)
 
 
 def test_without_runs_nothing_is_said():
     empty = cost_experiment(cost_runs().iloc[:0], places=PLACES)
-    (only,) = cost_tables(empty)
-    assert only.reason == "no run has finished yet."
+    assert {one.reason for one in shown(TRAINING_COST.contents, empty)} == {
+        "no run has finished yet."
+    }
+    assert experiment_tables(empty) == ["No run has finished yet."]
     assert not cost_findings(empty)
 
 
 def test_every_network_stands_in_the_figures(experiment):
-    energy, trade_off = cost_picture(experiment), accuracy_picture(experiment)
-    names = [tick.get_text() for tick in energy.figure.axes[0].get_yticklabels()]
+    energy, against = (make(experiment).draw("screen") for make in (energies, trade_off))
+    names = [tick.get_text() for tick in energy.axes[0].get_yticklabels()]
     assert names == ["SimpleCNN", "squeezenet1_1", "resnet18", "vgg16"], "least energy first"
-    assert [axes.get_title(loc="left") for axes in energy.figure.axes] == [
+    assert [axes.get_title(loc="left") for axes in energy.axes] == [
         "(a) digits",
         "(b) MNIST",
     ]
-    for axes in trade_off.figure.axes:
+    for axes in against.axes:
         assert {text.get_text() for text in axes.texts} == {name for name, *_ in NETWORKS}
         assert axes.xaxis_inverted()
-    assert "vgg16 (trained) on MNIST" in energy.alt
+    assert "vgg16 (trained) on MNIST" in energies(experiment).alt
 
 
 def test_a_figure_for_each_base_and_data_set_of_the_places(experiment):
-    pictures = {one.key: one for one in cost_contents(experiment) if isinstance(one, Picture)}
-    panels = pictures["place-picture"].figure.axes
+    panels = emissions_by_place(experiment).draw("screen").axes
     assert [axes.get_title(loc="left") for axes in panels] == [
         "(a) frozen, digits",
         "(b) frozen, MNIST",
@@ -302,31 +301,19 @@ def test_a_figure_for_each_base_and_data_set_of_the_places(experiment):
     assert len({axes.get_ylim() for axes in panels}) == 1, "they can be compared"
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_tables_fit_into_the_terminal(experiment, width):
-    console = Console(file=io.StringIO(), width=width)
-    print_tables(experiment, console)
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    text = "\n".join(lines)
+def test_tables_have_the_short_names_of_data_sets(experiment):
+    text = terminal.to_text(*experiment_tables(experiment))
     assert "squeezenet1_1  trained  digits" in text
-    assert "?channels" not in "".join(line for line in lines if line.startswith("vgg16"))
+    assert "?channels" not in "".join(line for line in text.splitlines() if line[:5] == "vgg16")
 
 
-def test_the_page_has_the_chapter(tmp_path, undrawn):
+def test_the_page_has_the_chapter(tmp_path, unpictured):
     runs = whole(cost_runs(NETWORKS[:2]), experiment="training-cost", kind="training-cost", round=0)
     runs["run_id"], runs["position"] = [f"run-{n}" for n in range(len(runs))], range(len(runs))
     factors = {"training-cost": ["network", "base", "dataset"]}
     results = FakeResults(tmp_path, runs, readings_of(runs), ledger_of(runs), factors)
-    page = write_report(results).read_text()
+    page = write_report(ReportedStudy(results)).read_text()
     assert "What each configuration costs, and what it reaches" in page
     assert "Weights: random" in page
     assert not (tmp_path / "report" / "claims.html").exists(), "claims of another paper"
     assert (tmp_path / "report" / "figures" / "training-cost-training-energy.svg").exists()
-
-
-def test_the_chapter_is_found_by_kind(experiment):
-    assert chapter(experiment).tables is cost_tables
-    assert not trainings([experiment])
-    assert all(isinstance(table, Table | Omitted) for table in cost_tables(experiment))
-    assert set(chapter(experiment).in_brief) <= set(by_key(experiment))

@@ -5,15 +5,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from joulelab.report.search_pictures import rank_picture
-from joulelab.report.search_tables import alike, friedman_words, ranking, ranks, uncertainty
-from joulelab.report.tables import Omitted
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
 from joulelab.analysis.convergence import optimum_uncertainty, winners
 from joulelab.analysis.ranking import Ranking
 from joulelab.report.experiment import experiments
+from joulelab.report.search import (
+    _alike,
+    convergence_curves,
+    friedman_words,
+    optima,
+    optimum_certainty,
+    rank_diagram,
+    ranking,
+    ranks,
+)
+from shown import bold, reason, seen
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +50,12 @@ def test_friedman_and_its_pairs_are_scipys(authors):
     assert made.blocks == 6
     assert made.chi2 == pytest.approx(stats.friedmanchisquare(*optima.to_numpy().T).statistic)
     table = ranks(authors)
-    row = table.raw.set_index(["first", "second"]).loc["bayesian", "grid"]
+    row = table.frame.set_index(["first", "second"]).loc["bayesian", "grid"]
     gain = optima["bayesian"] - optima["grid"]
     assert row["wilcoxon_p"] == pytest.approx(stats.wilcoxon(gain, method="exact").pvalue)
-    assert list(table.shown["wins"]) == ["6 : 0", "5 : 1", "1 : 5"]
+    assert list(seen(table)["wins"]) == ["6 : 0", "5 : 1", "1 : 5"]
     assert "Friedman over 6 configurations: χ²(2) = 8.333, p 0.012 (exact)" in table.note
-    assert table.bold == {(0, "Nemenyi p")}
+    assert bold(table) == {(0, "Nemenyi p")}
 
 
 def test_configurations_that_lack_a_strategy_are_said(authors):
@@ -71,14 +79,13 @@ def experiment_with(experiment, runs):
 
 def test_one_strategy_has_no_rank(tuning):
     alone = experiment_with(tuning, tuning.runs[tuning.runs["strategy"] == "grid"])
-    for made in (ranks(alone), rank_picture(alone)):
-        assert isinstance(made, Omitted)
-        assert made.reason == "fewer than 2 treatments."
+    for make in (ranks, rank_diagram):
+        assert reason(make, alone) == "fewer than 2 treatments."
 
 
 def test_one_configuration_has_no_rank(tuning):
     alone = experiment_with(tuning, tuning.runs[tuning.runs["network"] == "SimpleCNN"])
-    assert ranks(alone).reason == "a single block has a value of every treatment."
+    assert reason(ranks, alone) == "a single block has a value of every treatment."
 
 
 def test_experiments_are_ranked_over_all_their_configurations(tuning):
@@ -97,35 +104,74 @@ def test_experiments_are_ranked_over_all_their_configurations(tuning):
     ],
 )
 def test_bars_join_what_does_not_differ_and_none_lies_within_another(mean_ranks, groups):
-    assert alike(ranked(**mean_ranks)) == groups
+    assert _alike(ranked(**mean_ranks)) == groups
 
 
 def test_the_picture_says_in_words_what_it_shows(authors):
-    made = rank_picture(authors)
+    made = rank_diagram(authors)
     assert made.alt == "Mean ranks: bayesian 1.17, random 2.00 and grid 2.83."
     assert made.note.startswith("Rank 1 is best")
 
 
 def test_the_uncertainty_is_that_of_the_analysis(tuning):
-    table = uncertainty(tuning)
+    table = optimum_certainty(tuning)
     expected = optimum_uncertainty(
         tuning.runs, ["network", "hyperparameters", "strategy"], within=27, resamples=1000
     )
-    assert table.raw["round_high"].tolist() == expected["round_high"].tolist()
-    assert list(table.shown.columns[:2]) == ["network", "strategy"], "3 hyperparameters throughout"
-    assert (table.raw["accuracy_low"] <= table.raw["accuracy_high"]).all()
-    assert set(table.shown["within 27"]) == {"100 %"}
+    assert table.frame["round_high"].tolist() == expected["round_high"].tolist()
+    assert list(seen(table).columns[:2]) == ["network", "strategy"], "3 hyperparameters throughout"
+    assert (table.frame["accuracy_low"] <= table.frame["accuracy_high"]).all()
+    assert set(seen(table)["within 27"]) == {"100 %"}
     won = winners(tuning.runs, "strategy", ["network", "hyperparameters"], resamples=1000)
-    assert table.raw["share_best"].tolist() == won["share_best"].tolist()
-    of_setting = table.raw.groupby(["network", "hyperparameters"])["share_best"].sum()
+    assert table.frame["share_best"].tolist() == won["share_best"].tolist()
+    of_setting = table.frame.groupby(["network", "hyperparameters"])["share_best"].sum()
     assert of_setting.tolist() == pytest.approx([1.0] * len(of_setting))
 
 
 def test_single_repetitions_have_no_uncertainty(authors):
-    assert uncertainty(authors).reason == "every round has a single repetition."
+    assert reason(optimum_certainty, authors) == "every round has a single repetition."
 
 
 def test_without_a_score_the_reason_is_given(tuning):
-    assert isinstance(
-        uncertainty(experiment_with(tuning, tuning.runs.assign(accuracy=np.nan))), Omitted
+    unknown = experiment_with(tuning, tuning.runs.assign(accuracy=np.nan))
+    assert reason(optimum_certainty, unknown).endswith(".")
+    assert reason(optima, unknown) == "no round has a score yet."
+    assert reason(convergence_curves, unknown) == "no round has a score yet."
+
+
+def test_strategies_that_are_not_compared_have_no_optima(tmp_path):
+    layers = experiments(drawn(tmp_path))[1]
+    for make in (optima, convergence_curves):
+        assert reason(make, layers) == "strategies are not compared in this experiment."
+
+
+def test_table_iii_agrees_with_the_paper(authors):
+    found = optima(authors).frame.set_index(["network", "hyperparameters", "strategy"])
+    assert found.loc[("SimpleCNN", 5, "random"), "optimum_round"] == 29
+    assert found.loc[("SimpleCNN", 5, "random"), "optimum_accuracy"] == pytest.approx(
+        0.8879, abs=1e-4
     )
+    assert found.loc[("DensePolyNN", 3, "bayesian"), "optimum_round"] == 46
+    assert found.loc[("SimpleCNN", 3, "grid"), "optimum_round"] == 20
+
+
+def test_the_best_strategy_of_each_setting_is_bold(authors):
+    table = optima(authors)
+    best = {row for row, heading in bold(table) if heading == "accuracy"}
+    assert len(best) == 6
+    names = table.frame.loc[sorted(best), "strategy"].value_counts().to_dict()
+    assert names == {"bayesian": 5, "random": 1}
+
+
+def test_curves_count_rounds_from_1_and_mark_the_optimum(authors):
+    figure = convergence_curves(authors).draw("screen")
+    panel = next(
+        a for a in figure.axes if a.get_title(loc="left").endswith("SimpleCNN, 5 hyperparameters")
+    )
+    curve = next(line for line in panel.lines if line.get_label() == "bayesian")
+    rounds, best = curve.get_xdata(), curve.get_ydata()
+    assert (rounds[0], rounds[-1]) == (1, 64)
+    assert curve.get_markevery() == [19]
+    assert best[19] == pytest.approx(0.8876, abs=1e-4)
+    assert best[18] < best[19] == best[-1]
+    assert len(figure.axes) == 6

@@ -7,40 +7,29 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import print_table
-from rich.console import Console
 from scipy import stats
 from served_study import served
 
 from joulelab.analysis.batching import MEANS, SUMS, response_column
-from joulelab.kinds.batching import effects as batching_effects
-from joulelab.kinds.batching import pictures as batching_pictures
-from joulelab.kinds.batching import tables as batching
-from joulelab.kinds.batching.findings import batching_findings
+from joulelab.kinds.batching.figures import batch_distribution, batch_sizes, front
+from joulelab.kinds.batching.report import BATCHING, batching_findings
 from joulelab.kinds.batching.runs import histogram, ordinal, rate
+from joulelab.kinds.batching.tables import (
+    chosen_policies,
+    energy_effects,
+    energy_of_cells,
+    policy_effects,
+    policy_pairs,
+    response_effects,
+    response_interactions,
+    response_of_cells,
+)
+from joulelab.present import Table, terminal
 from joulelab.present.style import drawn
 from joulelab.report.experiment import energy_basis, experiments
 from joulelab.serving.results import Served
 from joulelab.serving.summary import batch_histogram, summary
-
-TABLES = (
-    batching.choice_table,
-    batching.energy_cells,
-    batching.response_cells,
-    batching_effects.energy_effects,
-    batching_effects.policy_effects,
-    batching_effects.energy_interactions,
-    batching_effects.response_effects,
-    batching_effects.response_interactions,
-    batching_effects.policy_pairs,
-)
-PICTURES = (
-    batching_pictures.batch_size_picture,
-    batching_pictures.front_picture,
-    batching_pictures.batch_distribution_picture,
-)
+from shown import bold, reason, seen
 
 
 def experiment_of(folder, **options):
@@ -86,8 +75,8 @@ def of_cell(experiment, model, policy):
 
 
 def test_the_energy_of_a_cell_is_the_mean_over_its_runs_of_joules_for_each_answer(whole):
-    table = batching.energy_cells(whole)
-    row = table.raw.set_index(["model", "policy"]).loc["alexnet", "fixed(8)"]
+    table = energy_of_cells(whole)
+    row = table.frame.set_index(["model", "policy"]).loc["alexnet", "fixed(8)"]
     runs = of_cell(whole, "alexnet", "fixed(8)")
     each = runs["energy_net_j"] / runs["answered"]
     assert row["net_per_request_j"] == pytest.approx(each.mean())
@@ -98,23 +87,23 @@ def test_the_energy_of_a_cell_is_the_mean_over_its_runs_of_joules_for_each_answe
     assert row["mean_power_w"] == pytest.approx(
         (runs["energy_gross_j"] / runs["duration_s"]).mean()
     )
-    assert len(table.raw) == 25
-    assert "arrivals" not in table.shown
+    assert len(table.frame) == 25
+    assert "arrivals" not in seen(table)
     assert "16/s is uniform-jitter(16, 0.2)" in table.note
 
 
 def test_the_least_energy_of_each_model_stands_out(whole):
-    table = batching.energy_cells(whole)
-    bold = {(table.raw["model"][row], table.raw["policy"][row]) for row, _ in table.bold}
-    assert {model for model, _ in bold} == set(whole.runs["model"])
-    for model, policy in bold:
-        rows = table.raw[table.raw["model"] == model].set_index("policy")
+    table = energy_of_cells(whole)
+    least = {(table.frame["model"][row], table.frame["policy"][row]) for row, _ in bold(table)}
+    assert {model for model, _ in least} == set(whole.runs["model"])
+    for model, policy in least:
+        rows = table.frame[table.frame["model"] == model].set_index("policy")
         assert rows["net_per_request_j"].idxmin() == policy
 
 
 def test_saturated_cells_are_said_in_words_and_marked(whole):
-    table = batching.response_cells(whole)
-    marked = table.shown.set_index(["model", "policy"])["grew"]
+    table = response_of_cells(whole)
+    marked = seen(table).set_index(["model", "policy"])["grew"]
     assert marked["convnext_base", "greedy(128)"] == "yes"
     assert marked["alexnet", "fixed(1)"] == "no"
     assert "convnext_base, fixed(1), 16/s: offered 16/s, served 5." in table.note
@@ -124,18 +113,18 @@ def test_saturated_cells_are_said_in_words_and_marked(whole):
 
 def test_a_cell_that_is_saturated_in_some_runs_says_in_how_many(small):
     first = (small.runs["repetition"] == 0) & (small.runs["policy"] == "fixed(8)")
-    table = batching.response_cells(changed(small, saturated=first.astype(int), saturation=""))
-    assert set(table.shown["grew"]) == {"no", "1 of 3"}
+    table = response_of_cells(changed(small, saturated=first.astype(int), saturation=""))
+    assert set(seen(table)["grew"]) == {"no", "1 of 3"}
     assert "requests came faster than they left (in 1 of 3 runs)" in table.note
 
 
 def test_unknown_saturation_is_not_called_none(small):
     short = "offered 16/s, served 15.9/s: the window is too short to tell"
     unsure = changed(small, saturated=None, saturation=short)
-    table = batching.response_cells(unsure)
-    assert set(table.shown["grew"]) == {"unknown"}
+    table = response_of_cells(unsure)
+    assert set(seen(table)["grew"]) == {"unknown"}
     assert f"Perhaps saturated: alexnet, fixed(1), 4/s: {short}; " in table.note
-    note = batching_effects.response_effects(unsure).note
+    note = response_effects(unsure).note
     assert "48 runs included of which nobody knows whether they kept up." in note
     assert "whether it keeps up could not be told in 3 of 3 runs." in batching_findings(unsure)[0]
 
@@ -153,7 +142,7 @@ def test_drops_have_their_reasons(small):
     )
     assert (
         "Dropped: alexnet, fixed(1), 16/s: 9, 0.59 % (queue full 4, unreadable image 2, "
-        "the model failed, or another reason 3)." in batching.response_cells(made).note
+        "the model failed, or another reason 3)." in response_of_cells(made).note
     )
 
 
@@ -161,7 +150,7 @@ def test_remarks_of_the_server_are_passed_on_with_their_cells(small):
     told = np.where(small.runs["policy"] == "greedy(128)", "batches of 128 halved to 64", "")
     made = changed(small, remarks=told)
     made = changed(made, producer=np.where(small.runs["position"] == 0, "sent 15/s of 16/s", None))
-    note = batching.energy_cells(made).note
+    note = energy_of_cells(made).note
     assert "sent 15/s of 16/s (alexnet, fixed(1), 16/s)" in note
     assert "batches of 128 halved to 64 (alexnet, greedy(128), 4/s; alexnet, greedy" in note
 
@@ -169,16 +158,16 @@ def test_remarks_of_the_server_are_passed_on_with_their_cells(small):
 def test_missing_and_failed_cells_are_named(small):
     runs = small.runs[~((small.runs["policy"] == "fixed(8)") & (small.runs["model"] == "alexnet"))]
     made = replace(with_runs(small, runs), failed=6)
-    note = batching.energy_cells(made).note
+    note = energy_of_cells(made).note
     assert "No run has finished of alexnet, fixed(8), 16/s; alexnet, fixed(8), 4/s." in note
     assert "6 failed runs left out." in note
-    assert len(batching.energy_cells(made).raw) == 14
+    assert len(energy_of_cells(made).frame) == 14
 
 
 def test_processes_of_one_rate_keep_their_whole_names(small):
     arrivals = small.runs["arrivals"].replace({"uniform-jitter(4, 0.2)": "poisson(16)"})
     made = changed(small, arrivals=arrivals, offered_per_s=16.0)
-    assert set(batching.energy_cells(made).shown["arrivals"]) == {
+    assert set(seen(energy_of_cells(made))["arrivals"]) == {
         "poisson(16)",
         "uniform-jitter(16, 0.2)",
     }
@@ -186,10 +175,10 @@ def test_processes_of_one_rate_keep_their_whole_names(small):
 
 def test_without_idle_power_the_gross_energy_decides(small):
     made = changed(small, energy_net_j=np.nan)
-    table = batching.energy_cells(made)
-    assert set(table.shown["net each"]) == {"unknown"}
+    table = energy_of_cells(made)
+    assert set(seen(table)["net each"]) == {"unknown"}
     assert "that of the gross energy" in table.note
-    choice = batching.choice_table(made).raw.iloc[0]
+    choice = chosen_policies(made).frame.iloc[0]
     runs = of_cell(made, "alexnet", choice["policy"])
     runs = runs[runs["arrivals"] == choice["arrivals"]]
     assert choice["energy_j"] == pytest.approx((runs["energy_gross_j"] / runs["answered"]).mean())
@@ -197,29 +186,29 @@ def test_without_idle_power_the_gross_energy_decides(small):
 
 
 def test_the_tests_count_runs_and_not_requests(whole):
-    raw = batching_effects.energy_effects(whole).raw.set_index("factor")
+    raw = energy_effects(whole).frame.set_index("factor")
     each = whole.runs["energy_net_j"] / whole.runs["answered"]
     expected = stats.kruskal(*(rows for _, rows in each.groupby(whole.runs["model"])))
     assert raw.loc["model", "h"] == pytest.approx(expected.statistic)
     assert raw.loc["model", "n"] == 75
     assert set(raw.index) == {"model", "policy"}
-    assert "energy per request" in batching_effects.energy_effects(whole).note
+    assert "energy per request" in energy_effects(whole).note
 
 
 def test_saturated_runs_are_left_out_of_tests_of_response_time_and_that_is_said(whole):
-    table = batching_effects.response_effects(whole)
+    table = response_effects(whole)
     steady = whole.runs[whole.runs["saturated"] == 0]
-    assert set(table.raw["n"]) == {len(steady)}
+    assert set(table.frame["n"]) == {len(steady)}
     assert f"{75 - len(steady)} saturated runs left out" in table.note
     expected = stats.kruskal(
         *(rows for _, rows in steady["response_mean_s"].groupby(steady["policy"]))
     )
-    row = table.raw.set_index("factor").loc["policy"]
+    row = table.frame.set_index("factor").loc["policy"]
     assert row["h"] == pytest.approx(expected.statistic)
 
 
 def test_the_policy_is_tested_within_each_model(whole):
-    raw = batching_effects.policy_effects(whole).raw.set_index("model")
+    raw = policy_effects(whole).frame.set_index("model")
     runs = whole.runs[whole.runs["model"] == "densenet121"]
     each = runs["energy_net_j"] / runs["answered"]
     expected = stats.kruskal(*(rows for _, rows in each.groupby(runs["policy"])))
@@ -229,9 +218,8 @@ def test_the_policy_is_tested_within_each_model(whole):
 
 
 def test_models_with_a_gap_are_left_out_of_the_interaction_on_response(whole):
-    table = batching_effects.response_interactions(whole)
-    assert isinstance(table, Table)
-    assert set(table.raw["n"]) == {30}
+    table = response_interactions(whole)
+    assert set(table.frame["n"]) == {30}
     assert "densenet121 left out: a policy has no run that kept up." in table.note
 
 
@@ -250,9 +238,9 @@ def test_policies_that_save_the_same_share_do_not_interact_with_the_model(small)
 
 
 def test_pairs_are_compared_within_a_model_and_rate(small):
-    table = batching_effects.policy_pairs(small)
-    assert len(table.raw) == 2 * 2 * 6
-    row = table.raw.iloc[0]
+    table = policy_pairs(small)
+    assert len(table.frame) == 2 * 2 * 6
+    row = table.frame.iloc[0]
     runs = of_cell(small, row["model"], row["first"])
     runs = runs[runs["arrivals"] == row["arrivals"]]
     assert row["mean_first_j"] == pytest.approx((runs["energy_net_j"] / runs["answered"]).mean())
@@ -261,8 +249,8 @@ def test_pairs_are_compared_within_a_model_and_rate(small):
 
 def test_too_few_repetitions_for_pairs_are_said(tmp_path):
     two = experiment_of(tmp_path, models=("alexnet",), repetitions=2)
-    table = batching_effects.policy_pairs(two)
-    assert (table.raw["p_adjusted"] >= 0.05).all()
+    table = policy_pairs(two)
+    assert (table.frame["p_adjusted"] >= 0.05).all()
     assert "too few repetitions" in table.note
     assert "the smallest possible: alexnet at 16/s 0.082" in table.note
 
@@ -293,7 +281,7 @@ def test_under_a_limit_the_best_in_time_and_the_price_of_it_are_named(whole):
         "82 % less than fixed(1), with a 99th percentile of 0.56 s (limit: p99 ≤ 1.00 s)" in first
     )
     assert "fixed(128) would need 61 % less but answers after 8.7" in first
-    table = batching.choice_table(limited)
+    table = chosen_policies(limited)
     assert "answer 99 % of the requests within 1.00 s in every run" in table.note
 
 
@@ -302,31 +290,31 @@ def test_a_limit_that_nobody_keeps_names_the_closest(small):
     first = batching_findings(limited)[0]
     assert "no policy keeps the limit, a 99th percentile of at most 1.00 ms" in first
     assert "comes closest with 5" in first
-    assert set(batching.choice_table(limited).shown["policy"]) == {"none"}
+    assert set(seen(chosen_policies(limited))["policy"]) == {"none"}
 
 
 def test_a_limit_on_a_percentile_that_nobody_measured_is_said(small):
     limited = changed(small, limit_s=1.0, limit_percentile=90)
     why = "The limit, a 90th percentile of at most 1.00 s, is not checked"
     assert any(why in sentence for sentence in batching_findings(limited))
-    assert why in batching.choice_table(limited).note
+    assert why in chosen_policies(limited).note
 
 
 def test_a_limit_on_the_median_counts_the_median(small):
     limited = changed(small, limit_s=1.0, limit_percentile=50)
-    assert "50th" in batching.choice_table(limited).shown
+    assert "50th" in seen(chosen_policies(limited))
     assert "with a 50th percentile of" in batching_findings(limited)[0]
 
 
 def test_a_limit_for_all_requests_counts_the_slowest(small):
     limited = changed(small, limit_s=1.0, limit_percentile=100)
-    assert "maximum" in batching.choice_table(limited).shown
-    best = batching.choice_table(limited).raw.iloc[0]
+    assert "maximum" in seen(chosen_policies(limited))
+    best = chosen_policies(limited).frame.iloc[0]
     runs = of_cell(small, best["model"], best["policy"])
     runs = runs[runs["arrivals"] == best["arrivals"]]
     assert best["response_s"] == pytest.approx(runs["response_max_s"].mean())
     assert "with a maximum of" in batching_findings(limited)[0]
-    assert "maximum" in batching_pictures.front_picture(limited).figure.axes[-1].get_xlabel()
+    assert "maximum" in front(limited).draw("screen").axes[-1].get_xlabel()
 
 
 def without_energy(e):
@@ -375,41 +363,36 @@ EDGES = {
 @pytest.mark.parametrize("edge", EDGES)
 def test_whatever_is_missing_is_said_and_nothing_is_made_up(tiny, edge):
     experiment = EDGES[edge](tiny)
-    console = Console(width=80, record=True)
-    for make in TABLES:
-        made = make(experiment)
-        if isinstance(made, Omitted):
-            assert re.fullmatch(r"\S.*[^.]\.", made.reason), made
-            continue
-        assert len(made.shown) == len(made.raw) > 0
-        assert (
-            not made.shown.map(lambda cell: str(cell) in ("nan", "None", ""))
-            .drop(columns=["as good"], errors="ignore")
-            .any(axis=None)
-        ), make
-        json.loads(made.raw.to_json(orient="records"))
-        print_table(made, console)
-    for picture in (make(experiment) for make in PICTURES):
-        assert picture.title
-        assert isinstance(picture, Picture) or picture.reason.endswith(".")
+    for make in BATCHING.contents:
+        made = make.shown(experiment)
+        if why := getattr(made, "reason", ""):
+            assert re.fullmatch(r"\S.*[^.]\.", why), made
+        elif isinstance(made, Table):
+            assert len(seen(made)) == len(made.frame) > 0
+            empty = seen(made).map(lambda cell: cell in ("nan", "None", ""))
+            assert not empty.drop(columns=["as good"], errors="ignore").any(axis=None), made.key
+            json.loads(made.frame.to_json(orient="records"))
+            assert terminal.to_text(made)
+        else:
+            assert made.alt
+            assert made.draw("screen").axes
     sentences = batching_findings(experiment)
     assert not re.search(r"\bnan\b|None|(?<!is )\bunknown\b|\binf\b", " ".join(sentences)), (
         sentences
     )
     assert all(sentence.endswith(".") for sentence in sentences)
-    assert max(map(len, console.export_text().splitlines()), default=0) <= 80
 
 
 def test_without_energies_response_times_are_shown_all_the_same(small):
     bare = without_energy(small)
-    assert isinstance(batching.response_cells(bare), Table)
-    assert isinstance(batching_effects.response_effects(bare), Table)
-    assert isinstance(batching_pictures.batch_size_picture(bare), Picture)
-    assert isinstance(batching.energy_cells(bare), Omitted)
+    assert len(response_of_cells(bare).frame) == 16
+    assert len(response_effects(bare).frame) == 3
+    assert batch_sizes(bare).draw("screen").axes
+    assert reason(energy_of_cells, bare).startswith("No energy is known")
 
 
 def test_the_figure_has_a_row_for_each_model_and_the_batch_on_a_scale_of_twos(small):
-    figure = batching_pictures.batch_size_picture(small).figure
+    figure = batch_sizes(small).draw("screen")
     assert len(figure.axes) == 4
     assert {axes.get_xscale() for axes in figure.axes} == {"log"}
     assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == [
@@ -423,7 +406,7 @@ def test_the_figure_has_a_row_for_each_model_and_the_batch_on_a_scale_of_twos(sm
 def test_saturated_marks_are_hollow(small):
     of_model = small.runs["model"] == "alexnet"
     made = changed(small, saturated=of_model.astype(int))
-    figure = batching_pictures.batch_size_picture(made).figure
+    figure = batch_sizes(made).draw("screen")
 
     def faces(axes):
         marked = [line for line in axes.lines if line.get_marker() not in ("None", "_", "|")]
@@ -434,15 +417,15 @@ def test_saturated_marks_are_hollow(small):
 
 
 def test_the_front_holds_the_policies_that_none_beats(whole):
-    picture = batching_pictures.front_picture(whole)
+    picture = front(whole)
     assert "densenet121 at 16/s: fixed(8), fixed(32), fixed(128), greedy(128)" in picture.alt
     assert "vit_b_16 at 16/s: none" in picture.alt
-    names = {text.get_text() for axes in picture.figure.axes for text in axes.texts}
+    names = {text.get_text() for axes in picture.draw("screen").axes for text in axes.texts}
     assert {"fixed(8)", "fixed(32)", "fixed(128)", "greedy(128)"} <= names
 
 
 def test_names_beside_points_do_not_cover_each_other(small):
-    figure = batching_pictures.front_picture(small).figure
+    figure = front(small).draw("screen")
     for axes in figure.axes:
         boxes = [text.get_window_extent() for text in axes.texts]
         for number, one in enumerate(boxes):
@@ -453,12 +436,12 @@ def test_names_beside_points_do_not_cover_each_other(small):
 
 
 def test_batches_of_all_repetitions_are_counted_together(small):
-    picture = batching_pictures.batch_distribution_picture(small)
+    picture = batch_distribution(small)
     greedy = of_cell(small, "alexnet", "greedy(128)")
     greedy = greedy[greedy["arrivals"] == "uniform-jitter(4, 0.2)"]
     sizes = [size for counts in greedy["batch_histogram"] for size in counts]
     assert f"alexnet, greedy(128), 4/s mean 1.00, largest {max(sizes)}" in picture.alt
-    assert len(picture.figure.axes) == 2 * 2 * 2
+    assert len(picture.draw("screen").axes) == 2 * 2 * 2
     assert "fixed(8)" not in picture.alt
 
 

@@ -1,28 +1,18 @@
 """Tables, findings and figures of energy per image over the years."""
 
 import dataclasses
-import io
 
 import numpy as np
 import pytest
-from joulelab.kinds.timeline.pictures import timeline_front_picture, timeline_picture
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted, Table
-from joulelab.report.text import print_table
-from rich.console import Console
 from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
 
 from joulelab.errors import UsageError
-from joulelab.kinds.timeline.findings import timeline_findings
+from joulelab.kinds.timeline.figures import accuracy_front, over_the_years
 from joulelab.kinds.timeline.points import network_points
-from joulelab.kinds.timeline.tables import (
-    correlation_table,
-    distance_table,
-    network_table,
-    timeline_tables,
-    trend_table,
-)
+from joulelab.kinds.timeline.report import TIMELINE, timeline_findings
+from joulelab.kinds.timeline.tables import correlations, distances, networks, trends
 from joulelab.present.style import drawn
+from shown import bold, reason, seen
 
 OFF = "shufflenet_v2_x0_5"
 
@@ -59,12 +49,11 @@ def test_energy_per_image_is_the_energy_of_a_run_over_its_images(experiment):
 
 
 def test_networks_stand_in_the_order_of_their_years(experiment):
-    table = network_table(experiment)
-    assert isinstance(table, Table)
-    assert len(table.raw) == len(NETWORKS)
-    years = table.shown["year"].to_list()
+    table = networks(experiment)
+    assert len(table.frame) == len(NETWORKS)
+    years = seen(table)["year"].to_list()
     assert years == sorted(years)
-    first = table.shown.iloc[0]
+    first = seen(table).iloc[0]
     assert (first["network"], first["year"], first["top-1"]) == ("alexnet", "2012", "56.5 %")
     assert first["FLOPs"] == "1.43 GFLOP"
     assert first["parameters, M"] == "61.1"
@@ -73,27 +62,27 @@ def test_networks_stand_in_the_order_of_their_years(experiment):
 
 
 def test_the_front_is_bold(experiment):
-    table = network_table(experiment)
-    bold = {table.raw["model"][row] for row, _ in table.bold}
-    assert {OFF, "efficientnet_v2_s"} <= bold
-    assert "vgg16" not in bold
+    table = networks(experiment)
+    front = {table.frame["model"][row] for row, _ in bold(table)}
+    assert {OFF, "efficientnet_v2_s"} <= front
+    assert "vgg16" not in front
 
 
 def test_one_repetition_has_no_interval_and_is_still_compared():
     found = timeline_experiment(timeline_runs(repetitions=1))
-    table = network_table(found)
-    assert set(table.shown["interval, best"]) == {"\N{EN DASH}"}
-    assert not isinstance(trend_table(found), Omitted)
+    table = networks(found)
+    assert set(seen(table)["interval, best"]) == {"\N{EN DASH}"}
+    assert len(trends(found).frame) == 3
 
 
 def test_a_trend_is_a_percentage_a_year_and_points_a_year():
-    table = trend_table(steep())
-    shown = table.shown.set_index("figure")
-    raw = table.raw.set_index("figure")
+    table = trends(steep())
+    rows = seen(table).set_index("figure")
+    raw = table.frame.set_index("figure")
     assert raw.loc["best_j", "low"] < 0.25 < raw.loc["best_j", "high"]
-    assert shown.loc["energy, best batch", "a year"].startswith("+")
-    assert shown.loc["published top-1", "a year"].endswith("points")
-    assert shown.loc["published top-1", "networks"] == str(len(NETWORKS))
+    assert rows.loc["energy, best batch", "a year"].startswith("+")
+    assert rows.loc["published top-1", "a year"].endswith("points")
+    assert rows.loc["published top-1", "networks"] == str(len(NETWORKS))
 
 
 def test_growth_that_is_sure_is_said_and_so_is_its_outlier():
@@ -103,9 +92,9 @@ def test_growth_that_is_sure_is_said_and_so_is_its_outlier():
     assert "energy grows faster (p < 0.001" in words
     assert f"{OFF} (0.0" in words
     assert "is an outlier" in words
-    table = distance_table(found)
-    assert {table.raw["model"][row] for row, _ in table.bold} == {OFF}
-    assert table.raw["ratio"].iloc[0] < 0.05
+    table = distances(found)
+    assert {table.frame["model"][row] for row, _ in bold(table)} == {OFF}
+    assert table.frame["ratio"].iloc[0] < 0.05
 
 
 def test_growth_that_chance_may_have_made_is_not_called_growth(experiment):
@@ -145,45 +134,45 @@ def test_images_of_another_size_than_the_accuracys_are_said():
 
 
 def test_correlation_is_by_flops_and_by_parameters(experiment):
-    raw = correlation_table(experiment).raw.set_index(["of", "energy"])
+    raw = correlations(experiment).frame.set_index(["of", "energy"])
     assert raw.loc[("flops", "best_j"), "rho"] > raw.loc[("parameters", "best_j"), "rho"] > 0.5
     assert raw.loc[("flops", "best_j"), "n"] == len(NETWORKS)
 
 
 @pytest.mark.parametrize(
-    ("networks", "words"),
+    ("some", "words"),
     [(NETWORKS[:5], "5 networks"), (NETWORKS[:13], "networks of 4 different years")],
 )
-def test_few_networks_are_shown_without_statistics(networks, words):
-    found = timeline_experiment(timeline_runs(networks))
-    assert len(network_table(found).raw) == len(networks)
-    assert words in trend_table(found).reason
-    assert words in distance_table(found).reason
+def test_few_networks_are_shown_without_statistics(some, words):
+    found = timeline_experiment(timeline_runs(some))
+    assert len(networks(found).frame) == len(some)
+    assert words in reason(trends, found)
+    assert words in reason(distances, found)
     assert f"No trend of energy over the years: {words}" in said(found)
-    assert isinstance(timeline_picture(found), Picture)
-    assert isinstance(timeline_front_picture(found), Picture)
+    assert over_the_years(found).alt
+    assert accuracy_front(found).alt
 
 
 def test_one_network_alone_is_shown():
     found = timeline_experiment(timeline_runs(NETWORKS[:1], repetitions=1))
     assert "Batching saves" in said(found)
-    for picture in (timeline_picture(found), timeline_front_picture(found)):
-        assert drawn(picture.figure, "svg").startswith(b"<?xml")
+    for make in (over_the_years, accuracy_front):
+        assert drawn(make(found).draw("screen"), "svg").startswith(b"<?xml")
 
 
 def test_without_energy_everything_is_left_out_with_the_reason():
     runs = timeline_runs(repetitions=1).assign(energy_net_j=np.nan)
     found = timeline_experiment(runs, column=None)
-    for made in (*timeline_tables(found), timeline_picture(found), timeline_front_picture(found)):
-        assert isinstance(made, Omitted)
-        assert "no meter gave a value" in made.reason
-    assert timeline_findings(found) == []
+    for make in TIMELINE.contents:
+        assert "no meter gave a value" in reason(make, found)
+    assert TIMELINE.findings(found) == []
 
 
 def test_before_the_first_run_nothing_is_said():
     found = timeline_experiment(timeline_runs().head(0))
-    assert all(isinstance(made, Omitted) for made in timeline_tables(found))
-    assert timeline_findings(found) == []
+    for make in TIMELINE.contents:
+        assert reason(make, found) == "no run has finished yet."
+    assert TIMELINE.findings(found) == []
 
 
 def test_a_network_without_energy_or_year_is_named_and_left_out():
@@ -191,39 +180,44 @@ def test_a_network_without_energy_or_year_is_named_and_left_out():
     runs.loc[runs["model"] == "alexnet", "energy_net_j"] = np.nan
     runs.loc[runs["model"] == "vgg11", ["year", "published_top1"]] = np.nan
     found = timeline_experiment(runs)
-    table = network_table(found)
-    row = table.shown.set_index("network")
+    table = networks(found)
+    row = seen(table).set_index("network")
     assert row.loc["alexnet", "at best batch"] == "unknown"
     assert row.loc["vgg11", "year"] == "unknown"
     assert "1 network without a figure of energy" in table.note
-    assert trend_table(found).raw.set_index("figure").loc["best_j", "n"] == len(NETWORKS) - 2
-    assert isinstance(timeline_picture(found), Picture)
+    assert trends(found).frame.set_index("figure").loc["best_j", "n"] == len(NETWORKS) - 2
+    assert over_the_years(found).draw("screen").axes
 
 
 def test_without_batch_1_there_is_no_saving():
     found = timeline_experiment(timeline_runs(sizes=(8, 32)))
-    assert network_table(found).raw["saving"].isna().all()
+    assert networks(found).frame["saving"].isna().all()
     assert "saves" not in said(found)
-    assert trend_table(found).raw["figure"].to_list() == ["best_j", "accuracy"]
-    assert isinstance(timeline_picture(found), Picture)
+    assert trends(found).frame["figure"].to_list() == ["best_j", "accuracy"]
+    assert over_the_years(found).draw("screen").axes
 
 
 def test_runs_of_another_kind_are_refused(experiment):
     other = dataclasses.replace(experiment, runs=experiment.runs.drop(columns="images"))
     with pytest.raises(UsageError, match="images"):
-        network_table(other)
+        networks(other)
 
 
-def test_an_unmeasured_status_stands_at_the_axis(experiment):
-    picture = timeline_picture(experiment)
-    assert picture.figure.axes[0].get_ylabel() == "net energy per image, J (estimated)"
-    assert picture.figure.axes[0].get_yscale() == "log"
-    assert "no clear trend" in picture.alt
+@pytest.fixture(scope="module")
+def drawings(experiment):
+    """Both figures, drawn once."""
+    return [make(experiment).draw("screen") for make in (over_the_years, accuracy_front)]
 
 
-def test_names_do_not_cover_each_other(experiment):
-    for picture in (timeline_picture(experiment), timeline_front_picture(experiment)):
-        figure = picture.figure
+def test_an_unmeasured_status_stands_at_the_axis(experiment, drawings):
+    axes = drawings[0].axes[0]
+    assert axes.get_ylabel() == "net energy per image, J (estimated)"
+    assert axes.get_yscale() == "log"
+    assert "no clear trend" in over_the_years(experiment).alt
+
+
+def test_names_do_not_cover_each_other(drawings):
+    for figure in drawings:
         figure.draw_without_rendering()
         for axes in figure.axes:
             boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
@@ -231,33 +225,24 @@ def test_names_do_not_cover_each_other(experiment):
                 assert not any(one.overlaps(other) for other in boxes[i + 1 :])
 
 
-def test_the_networks_on_the_front_and_off_the_trend_are_named(experiment):
-    names = {text.get_text() for text in timeline_picture(experiment).figure.axes[0].texts}
+def test_the_networks_on_the_front_and_off_the_trend_are_named(experiment, drawings):
+    names = {text.get_text() for text in drawings[0].axes[0].texts}
     assert {"alexnet", OFF, "vit_l_16", "efficientnet_v2_s"} <= names
-    names = {text.get_text() for text in timeline_front_picture(experiment).figure.axes[0].texts}
+    names = {text.get_text() for text in drawings[1].axes[0].texts}
     points = network_points(experiment)
     assert set(points.loc[points["on_front"], "model"]) <= names
 
 
-def test_less_energy_stands_to_the_right_of_the_front(experiment):
-    axes = timeline_front_picture(experiment).figure.axes[0]
+def test_less_energy_stands_to_the_right_of_the_front(drawings):
+    axes = drawings[1].axes[0]
     low, high = axes.get_xlim()
     assert low > high
     assert "axis reversed" in axes.get_xlabel()
 
 
-def test_tables_fit_a_terminal(experiment):
-    out = io.StringIO()
-    console = Console(file=out, width=80)
-    for table in timeline_tables(experiment):
-        print_table(table, console)
-    assert max(map(len, out.getvalue().splitlines())) <= 80
-    assert OFF in out.getvalue()
-
-
 def test_ticks_of_accuracy_are_not_rounded():
     found = timeline_experiment(timeline_runs(NETWORKS[:5], repetitions=1))
-    axes = timeline_picture(found).figure.axes[1]
+    axes = over_the_years(found).draw("screen").axes[1]
     ticks = axes.get_yticks()
     assert [float(label.get_text().removesuffix(" %")) for label in axes.get_yticklabels()] == (
         pytest.approx(list(100 * ticks))

@@ -1,0 +1,103 @@
+"""Commands whose options are the fields of a dataclass, and how options are read."""
+
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from joulelab.cli.options import (
+    Json,
+    Plugins,
+    argument,
+    check_folder,
+    command,
+    option,
+    parse_duration_s,
+    parse_pairs,
+)
+from joulelab.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    json: Json = False
+    plugin: Plugins = None
+
+
+@pytest.fixture
+def greeting(monkeypatch):
+    """A command, and what it was run with."""
+    commands, runs = typer.Typer(), []
+    module = ModuleType("greetings")
+    module.greet = lambda asked: runs.append(asked) or asked.times
+    monkeypatch.setitem(sys.modules, "greetings", module)
+
+    @command(commands, "greet", "greetings:greet")
+    @dataclass(frozen=True, kw_only=True)
+    class Greet(Shared):
+        """Greet somebody."""
+
+        name: str = argument(..., "Who.")
+        times: int = option(1, "How often.", "N", min=0)
+        from_: str | None = option(None, "Who greets.")
+        loud_: bool = option(False, "Shout.")
+
+    def run(*arguments):
+        return CliRunner().invoke(commands, list(map(str, arguments))), runs
+
+    return run
+
+
+def test_options_are_called_as_their_fields_and_the_function_gives_the_exit_code(greeting):
+    done, (asked,) = greeting("Ada", "--times", 3, "--from", "Charles", "--loud", "--json")
+    assert done.exit_code == 3
+    assert (asked.name, asked.times, asked.from_, asked.loud_) == ("Ada", 3, "Charles", True)
+    assert asked.json
+
+
+def test_what_must_be_given_and_limits_are_those_of_the_fields(greeting):
+    assert greeting()[0].exit_code == 2
+    assert greeting("Ada", "--times", -1)[0].exit_code == 2
+    assert greeting("Ada", "--no-loud")[0].exit_code == 2
+    done, runs = greeting("Ada", "--times", 0)
+    assert (done.exit_code, runs[-1].from_, runs[-1].loud_) == (0, None, False)
+
+
+def test_the_help_is_the_docstring_with_inherited_options_last(greeting):
+    shown = greeting("--help")[0].stdout
+    assert "Greet somebody." in shown
+    places = [shown.index(name) for name in ("--times", "--from", "--loud", "--json", "--plugin")]
+    assert places == sorted(places)
+
+
+def test_plug_ins_are_loaded_before_the_command_runs(greeting, tmp_path):
+    plugin = tmp_path / "broken.py"
+    plugin.write_text("raise RuntimeError('loaded')")
+    done, runs = greeting("Ada", "--plugin", plugin)
+    assert "loaded" in str(done.exception)
+    assert not runs
+
+
+def test_times_have_a_unit():
+    assert parse_duration_s(" 200ms", "--p99") == pytest.approx(0.2)
+    assert parse_duration_s("1.5 h", "--duration") == 5400
+    for text in ("200", "ms", "0s", "-1s", "1e999s", "1.2.3s", "1 week"):
+        with pytest.raises(UsageError, match="is not a time"):
+            parse_duration_s(text, "--p99")
+
+
+def test_pairs_have_a_name_and_a_value():
+    assert parse_pairs(["a = 1=2", "b="], "--header") == {"a": "1=2", "b": ""}
+    assert parse_pairs(None, "--header") == {}
+    for text in ("a", "=1", " =1"):
+        with pytest.raises(UsageError, match=r"--header '.*' has no name or no value"):
+            parse_pairs([text], "--header")
+
+
+def test_a_file_needs_its_folder(tmp_path):
+    check_folder(tmp_path / "a.csv")
+    with pytest.raises(UsageError, match="there is no folder"):
+        check_folder(tmp_path / "none" / "a.csv")
