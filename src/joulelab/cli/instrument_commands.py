@@ -38,7 +38,7 @@ def instruments(
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="FILE", help="Write Write Bland-Altman plots, .png, .svg or .pdf."
+            "--plot", metavar="FILE", help="Write Bland-Altman plots, .png, .svg or .pdf."
         ),
     ] = None,
     save: Annotated[

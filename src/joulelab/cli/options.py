@@ -96,8 +96,8 @@ Idle = Annotated[
     typer.Option(
         "--idle",
         metavar="SECONDS",
-        help="How long idle power is measured before and after; 0 for not at all. As long as the "
-        "sensors need where not given.",
+        help="Time to measure idle power before and after; 0 to skip. Default: as long as the "
+        "sensors need.",
     ),
 ]
 Place = Annotated[

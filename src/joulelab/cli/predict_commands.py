@@ -21,7 +21,7 @@ from joulelab.cli.options import (
 commands = typer.Typer()
 predict = typer.Typer(
     name="predict",
-    help="Predict the energy of a training, before it begins or while it runs.",
+    help="Predict the energy of a training, before or while it runs.",
     no_args_is_help=True,
 )
 commands.add_typer(predict)
@@ -62,14 +62,14 @@ class Before:
     dataset: str = option(..., "cifar10, digits?channels=3&side=32 ...", "NAME")
     epochs: int = option(..., "Number of epochs.", "N")
     batch_size: int = option(512, "Images per step.", "B")
-    train_images: float | None = option(None, "Number of images, or a share below 1.", "N")
-    option_: list[str] | None = option(None, "An option of the network; repeatable.", "KEY=VALUE")
+    train_images: float | None = option(None, "Number of training images, or a share below 1.", "N")
+    option_: list[str] | None = option(None, "Option of the network; repeatable.", "KEY=VALUE")
     base: str | None = option(None, "Base of torchvision networks: trained or frozen.")
     head: str | None = option(None, "Head of torchvision networks: linear or xu2023.")
     engine: str = option("reference", "Engine that trains it.")
     precision: str = option("fp32", "Arithmetic: fp32, tf32 or bf16.")
     protocol: str = option("default", "Training protocol.")
-    together: int = option(1, "Trainings in a group, which share its cost.", "N")
+    together: int = option(1, "Number of trainings in a group, which share its cost.", "N")
     device: str = option(
         "auto", "auto, cpu, cuda:0, or hardware of stored runs, such as H200.", "NAME"
     )
@@ -77,9 +77,9 @@ class Before:
     from_: list[Path] | None = option(
         None, "Results folders to learn from; default: joulelab-out; repeatable.", "DIR"
     )
-    duration: str | None = option(None, "Where it is known, such as 2h.", "TIME")
+    duration: str | None = option(None, "Duration, if known, such as 2h.", "TIME")
     tdp: float | None = option(None, "Thermal design power of the device.", "WATTS")
-    usage: float = option(1.0, "Of design power, for Green Algorithms.", "SHARE")
+    usage: float = option(1.0, "Used share of design power, for Green Algorithms.", "SHARE")
     data_dir: DataDir = None
     plugin: Plugins = None
     json: Json = False

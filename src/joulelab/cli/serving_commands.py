@@ -18,7 +18,7 @@ ARRIVALS = (
     "their times.",
     "PROCESS",
 )
-P99 = ("Response time that 99 of 100 requests must keep, such as 200ms.", "TIME")
+P99 = ("Limit on the 99th percentile of response time, such as 200ms.", "TIME")
 
 
 class Method(StrEnum):
@@ -55,18 +55,18 @@ class Load(MeterOptions):
         "FILE",
     )
     method: Method = option(Method.POST, "HTTP method.")
-    field: str = option("", "Send the file as this field of a form; else it is the body.", "NAME")
+    field: str = option("", "Send the file as this form field; default: as the body.", "NAME")
     header: list[str] | None = option(None, "Additional header; repeatable.", "NAME=VALUE")
     expect: Expected = option(
         Expected.ANYTHING, "With json, any other response body counts as a failure."
     )
-    timeout: str = option("10s", "For one request, such as 500ms or 10s.", "TIME")
+    timeout: str = option("10s", "Timeout per request, such as 500ms or 10s.", "TIME")
     p99: str | None = option(None, *P99)
     concurrency: int = option(
         256, "Maximum number of open requests, one connection each.", "N", min=1
     )
-    warm_up: int = option(0, "Requests before, which do not count.", "N", min=0)
-    seed: int = option(0, "Of arrivals and the order of images.", min=0)
+    warm_up: int = option(0, "Number of warm-up requests, not counted.", "N", min=0)
+    seed: int = option(0, "Seed for arrivals and the order of images.", min=0)
     yes: bool = option(False, "Allow a heavy load on another machine.")
     idle: Idle = None
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
@@ -94,20 +94,20 @@ class Batch(MeterOptions):
     arrivals: str | None = option(None, *ARRIVALS)
     p99: str | None = option(None, *P99)
     p95: str | None = option(None, "Limit on the 95th percentile.", "TIME")
-    p50: str | None = option(None, "Likewise for 50 of 100.", "TIME")
+    p50: str | None = option(None, "Limit on the median.", "TIME")
     policy: list[str] | None = option(
-        None, 'One more policy, as "fixed(8, 50)"; repeatable.', "POLICY"
+        None, 'Additional policy, such as "fixed(8, 50)"; repeatable.', "POLICY"
     )
     replicas: int = option(1, "Number of servers that share each rate.", "N", min=1)
     fleet: str | None = option(
         None, "Compute how many servers each rate needs, and their power.", "PER_S"
     )
-    patience: str = option("60s", "For measuring, such as 60s or 5min.", "TIME")
-    largest: int | None = option(None, "Largest batch to try.", "N", min=1)
+    patience: str = option("60s", "Time budget for measuring, such as 60s or 5min.", "TIME")
+    largest: int | None = option(None, "Largest batch size to try.", "N", min=1)
     images: str = option("photographs", "photographs, folder:PATH, or a data set.")
     ready: bool = option(False, "Serve prepared tensors instead of images.")
     crop: int | None = option(
-        None, "Side of the model's input; as published where not given.", "PIXELS", min=1
+        None, "Input size of the model in pixels; default: as published.", "PIXELS", min=1
     )
     weights: str = option("auto", "auto, random, pretrained, or a torchvision name.")
     device: str = option("auto", "auto, cpu, cuda, or cuda:INDEX.")
