@@ -1,4 +1,4 @@
-"""The SQLite database of a results folder: opening it, its version, and its errors in words."""
+"""The SQLite database of a results folder: opening, version and error messages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DATABASE = "runs.sqlite"
 
 
 def connect(folder: Path) -> sqlite3.Connection:
-    """A connection that writes; the database is made where it is not there.
+    """A writable connection; creates the database if missing.
 
     Raises:
-        sqlite3.Error: it is damaged, or cannot be opened; `explained` says it in words.
+        sqlite3.Error: it is damaged, or cannot be opened; `explained` converts it to a message.
         StoreVersionError: a newer joulelab wrote it.
     """
     connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
@@ -40,16 +40,16 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The version of the tables; 0 where there are none."""
+    """The version of the tables; 0 if there are none."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def check_version(connection: sqlite3.Connection, folder: Path) -> None:
-    """See that this joulelab can read the tables.
+    """Check that this joulelab can read the tables.
 
     Raises:
         StoreVersionError: a newer joulelab wrote them.
-        StoreCorruptError: nobody did.
+        StoreCorruptError: the version does not exist.
     """
     found = version(connection)
     if found < 0:
@@ -67,7 +67,7 @@ def check_version(connection: sqlite3.Connection, folder: Path) -> None:
 
 @contextlib.contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into a `StoreError` that says what to do."""
+    """Turn errors of SQLite and the file system into a `StoreError` with a hint."""
     try:
         yield
     except sqlite3.Error as error:
@@ -81,7 +81,7 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
-    """What SQLite says, in words.
+    """An SQLite error as a `StoreError`.
 
     Args:
         folder: with results.
