@@ -1,4 +1,4 @@
-"""Checks for your own batching policy or arrival process. They need no test framework.
+"""Checks for custom batching policies and arrival processes. They need no test framework.
 
     >>> from joulelab.serving.conformance import check_arrivals, check_policy
     >>> from joulelab.serving.arrivals import parse_arrivals
@@ -6,7 +6,7 @@
     >>> check_policy(lambda: parse_policy("fixed(32, wait_ms=50)"))
     >>> check_arrivals(lambda: parse_arrivals("poisson(50)"))
 
-Each returns nothing where all is well, and raises an ``AssertionError`` that says what is not.
+Each returns nothing if all is well, else raises an ``AssertionError`` with the problem.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.policies import Policy, ask, parse_policy
 
 WAITS_S = (0.0, 1e-6, 1e-3, 0.01, 0.0499, 0.05, 0.2, 1.0, 30.0, 1e5)
-"""How long the oldest request has waited, in the situations that a policy is asked about."""
+"""Waiting times of the oldest request in the tested situations."""
 
 ARRIVALS = 20_000
-"""Arrivals that a process is tried with, where it has so many."""
+"""Number of tested arrivals, if the process has so many."""
 
 _MOST_ASKED = 10_000
 _BLOCKS = 20
@@ -34,10 +34,10 @@ _SIGMAS = 6.0
 
 
 def check_policy(make: Callable[[], Policy]) -> None:
-    """Check that a policy answers what can be served, keeps no state, and never waits in vain.
+    """Check that a policy returns valid batches, keeps no state, and never waits in vain.
 
     Args:
-        make: called without arguments, gives a new policy; always the same one.
+        make: called without arguments, creates equal policies.
 
     Raises:
         AssertionError: a property does not hold; says which, and for which arguments.
@@ -50,7 +50,7 @@ def check_policy(make: Callable[[], Policy]) -> None:
     )
     situations = [(waiting, wait_s) for waiting in _numbers_waiting(largest) for wait_s in WAITS_S]
     answers = [_answer(policy, *situation) for situation in situations]
-    # The same questions in another order, to one that has been asked and to a new one.
+    # The same questions in a different order, to a used and to a new policy.
     backwards = situations[::-1]
     for other, whose in ((policy, "asked again"), (make(), "made anew")):
         again = [_answer(other, *situation) for situation in backwards][::-1]
@@ -70,11 +70,11 @@ def check_policy(make: Callable[[], Policy]) -> None:
 
 
 def check_arrivals(make: Callable[[], ArrivalProcess], folder: Path | None = None) -> None:
-    """Check that an arrival process is repeated by its seed and keeps its rate.
+    """Check that an arrival process is determined by its seed and keeps its rate.
 
     Args:
-        make: called without arguments, gives a new process; always the same one.
-        folder: where a relative path in its text counts from.
+        make: called without arguments, creates equal processes.
+        folder: base of a relative path in its text.
 
     Raises:
         AssertionError: a property does not hold; says which.
@@ -120,7 +120,7 @@ def _numbers_waiting(largest: int) -> list[int]:
 
 
 def _answer(policy: Policy, waiting: int, wait_s: float) -> tuple[int, float]:
-    """What it takes, and where that is nothing, how long it waits."""
+    """The number taken or, if 0, the time to wait."""
     where = f"take({waiting}, {wait_s:g})"
     try:
         taken = ask(policy, waiting, wait_s)
@@ -158,7 +158,7 @@ def _compare(
 
 
 def _check_that_it_serves(policy: Policy, waiting: int) -> None:
-    """Asked whenever it wants to be, with no further arrivals, it serves or waits for others."""
+    """Without further arrivals it serves eventually, or waits for more requests."""
     wait_s = 0.0
     for _ in range(_MOST_ASKED):
         taken, patience_s = _answer(policy, waiting, wait_s)
@@ -202,7 +202,7 @@ def _check_the_end(process: ArrivalProcess) -> None:
 
 
 def _check_rate(process: ArrivalProcess, times_s: NDArray[np.float64]) -> None:
-    """The mean gap against the rate, within what the scatter of its parts allows."""
+    """Compare the mean gap with the rate, within the scatter of its parts."""
     rate_per_s = process.rate_per_s
     _require(
         math.isfinite(rate_per_s) and rate_per_s > 0,

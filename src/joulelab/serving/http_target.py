@@ -1,8 +1,8 @@
-"""Where requests go, and what they carry: a URL, its addresses, and requests ready to be sent.
+"""HTTP targets and encoded requests: URL, addresses, requests ready to send.
 
 ::
 
-    URL  --parse-->  Target  --addresses-->  192.0.2.7, ...     asked for once, before the first
+    URL  --parse-->  Target  --addresses-->  192.0.2.7, ... resolved once, before the first
     files + method + headers  --prepared-->  Request, ...       encoded once, sent many times
 """
 
@@ -25,7 +25,7 @@ PORTS = {"http": 80, "https": 443}
 WITH_BODY = ("POST", "PUT", "PATCH")
 METHODS = ("GET", *WITH_BODY)
 MOST_BYTES = 512 * 1024 * 1024
-"""All files together: they are kept in memory, so that no request waits for a disk."""
+"""Total size of files, which are kept in memory so that no request waits for the disk."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Target:
         """Read a URL.
 
         Raises:
-            UsageError: it is not the URL of an HTTP endpoint, or holds a password.
+            UsageError: it is not a valid HTTP URL, or contains a password.
         """
         example = "write it as http://127.0.0.1:8000/classify"
         try:
@@ -72,12 +72,12 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header has them."""
+        """Host and port for the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def addresses(self) -> list[str]:
-        """The host's addresses in the order in which they are to be tried.
+        """The host's addresses in order of preference.
 
         Raises:
             ServingError: the host is unknown.
@@ -103,7 +103,7 @@ def is_loopback(addresses: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is ready to be sent, any number of times.
+    """An encoded request, reusable.
 
     Attributes:
         head: first line and headers.
@@ -116,14 +116,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Content:
-    """What is sent: how, with which headers, and of which files.
+    """Contents of requests: method, headers, files.
 
     Attributes:
         files: each is a body; none for a request without one.
         method: one of `METHODS`.
-        field: name of the form field that carries the file (multipart/form-data); the file is the
-            body itself where empty.
-        headers: more headers, by name; they replace those of ours.
+        field: name of the form field that carries the file (multipart/form-data); empty to send the
+            file as the body.
+        headers: additional headers by name; they override the defaults.
     """
 
     files: tuple[Path, ...] = ()

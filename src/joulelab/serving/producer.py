@@ -1,13 +1,13 @@
-"""The producer process: sends each request when it is due, whatever the server does.
+"""The producer process: sends each request when due, independent of the server.
 
 ::
 
     due_0          due_1          due_2              fixed before the window begins
-      | sent_0       |      sent_2| |                late by what the system's timer is late
+      | sent_0       |      sent_2| |                delay of the system's timer
       |<-- next payload placed -->| sleeps |
 
-It is an open loop: a request that comes late is sent at once and does not move those after it. What
-a request carries is put into its place in the queue before it is due. Nothing here imports torch.
+It is an open loop: a late request is sent at once and does not delay later ones. The payload is
+placed in the queue before the request is due. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Producer:
         self._memory: SharedMemory | None = None
 
     def load(self, task: ServingTask, geometry: Geometry) -> None:
-        """Fix when requests are due and what they carry.
+        """Fix due times and payloads of requests.
 
         Raises:
-            UsageError: the arrival process cannot give so many times.
+            UsageError: the arrival process has too few arrivals.
         """
         if self._memory is not None:
             self._memory.close()
@@ -72,7 +72,7 @@ class Producer:
             start_s: the start of the window on the monotonic clock.
 
         Returns:
-            What was sent when, in seconds from the start.
+            The sending times, in seconds from the start.
         """
         assert self._memory is not None, "call load before send"
         queue = SendingEnd(self._memory, self._geometry, self._bell)

@@ -1,4 +1,4 @@
-"""The model in the server process: built, warmed up, and asked in batches that fit in memory."""
+"""The model in the server process: building, warm-up, and batches that fit in memory."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ServedModel:
         device: where it runs.
 
     Attributes:
-        source: that it was built from.
-        limit: the largest batch that fits, where a larger one did not; else ``None``.
-        remarks: what has happened since `clear_remarks`.
+        source: its source.
+        limit: the largest batch that fits, if a larger one did not; else ``None``.
+        remarks: events since `clear_remarks`.
 
     Raises:
         UsageError: the model cannot be imported, or the device cannot be used.
@@ -64,11 +64,11 @@ class ServedModel:
 
     @property
     def parameters(self) -> int:
-        """How many the model has."""
+        """Number of parameters of the model."""
         return sum(parameter.numel() for parameter in self._module.parameters())
 
     def largest_of(self, asked: int) -> int:
-        """The batch that is used where another one is asked for; a smaller one is remarked."""
+        """The batch size used for a requested one; a reduction is remarked."""
         if self.limit is None or asked <= self.limit:
             return asked
         self._remark(asked)
@@ -89,7 +89,7 @@ class ServedModel:
                     pass
 
     def answer(self, images: Tensor) -> Iterator[Part]:
-        """Answer images, in several batches where one does not fit in memory.
+        """Answer images, in several batches if one does not fit in memory.
 
         Args:
             images: (n, 3, S, S), in host memory or on the device.
@@ -109,7 +109,7 @@ class ServedModel:
                 self._halve(size)
 
     def clear_remarks(self) -> None:
-        """Begin a window: nothing has happened yet."""
+        """Start a window: clear events."""
         self.remarks = []
 
     def _forward(self, images: Tensor) -> bool:
@@ -154,7 +154,7 @@ def usable_device(name: str) -> torch.device:
     """The device of a name.
 
     Raises:
-        UsageError: there is none of that name on this machine.
+        UsageError: it does not exist on this machine.
     """
     try:
         device = torch.device(name)
