@@ -47,7 +47,7 @@ def test_links_lead_somewhere(path):
 
 
 def options(command):
-    """Of a command, or of all commands of a group."""
+    """Options and arguments of a command, or of all commands of a group."""
     own = {option for parameter in command.params for option in parameter.opts}
     return own.union(*(options(one) for one in getattr(command, "commands", {}).values()))
 
@@ -59,6 +59,48 @@ def test_commands_and_their_options_exist(path):
     for name, rest in re.findall(rf"\bjoulelab ({names})\b([^\n`]*)", path.read_text()):
         own = rest.partition(" -- ")[0]
         assert set(re.findall(r"--[a-z0-9-]+", own)) <= known[name] | {"--help"}, rest
+
+
+def commands(command, path="joulelab"):
+    """Each command that can be run, by its full name."""
+    if not hasattr(command, "commands"):
+        yield path, command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from commands(one, f"{path} {name}")
+
+
+COMMANDS = dict(commands(get_command(app)))
+UNCLEAR = re.compile(
+    r"\b(?:is|are) no \b|one's own|\bnobody\b|\blies? (?:here|ready|there)|\bth(?:at|ose) of\b"
+    r"|told apart|\bOf it\b|to be had|as it stands|\banew\b|all the same"
+)
+"""Phrases that a reader has to puzzle out."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_reference_lists_exactly_the_options_of_a_command(name):
+    sections = re.split(r"^## ", (ROOT / "docs" / "command-line.md").read_text(), flags=re.M)
+    section = next((one for one in sections if one.startswith(f"{name}\n")), "")
+    listed = re.findall(r"^\| `(--[a-z0-9-]+)`", section, re.M)
+    assert sorted(listed) == sorted(one for one in options(COMMANDS[name]) if one[:2] == "--")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_plain_and_complete(name):
+    command = COMMANDS[name]
+    helped = {parameter.name: getattr(parameter, "help", "") for parameter in command.params}
+    assert command.help
+    assert all(helped.values()), helped
+    texts = [command.help, *helped.values()]
+    assert not [text for text in texts if UNCLEAR.search(" ".join(text.split()))]
+
+
+def test_every_environment_variable_is_documented():
+    code = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    read = set(re.findall(r"\bJOULELAB_[A-Z_]*[A-Z]\b", code))
+    reference = (ROOT / "docs" / "command-line.md").read_text()
+    assert len(read) >= 10
+    assert not [one for one in read if f"`{one}`" not in reference]
 
 
 def test_overrides_in_the_documents_are_accepted():

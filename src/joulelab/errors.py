@@ -6,8 +6,8 @@
     ├── UsageError                    exit code 2: the request cannot be carried out as written
     │   ├── SpecError                 a study file, or a ``--set``, with a wrong key or value
     │   ├── SettingsError             the settings file, or a setting of a meter, with a mistake
-    │   ├── UnknownNameError          a network, data set, strategy, meter ... nobody registered
-    │   ├── PluginError               a file of one's own parts that cannot be used
+    │   ├── UnknownNameError          an unknown network, data set, strategy, meter ...
+    │   ├── PluginError               a plug-in file that cannot be used
     │   └── UntrustedCodeError        a results folder names code that the user has not run yet
     ├── CommandError                  a command that cannot be started
     ├── DatasetError                  missing, cut short or corrupt data
@@ -25,8 +25,8 @@
     └── MissingDependencyError        an optional library is not installed
 
 A message is one line that says what and where; ``hint`` is the second line and says what to do.
-Both are short however long a value, a name or a path is that they are about: `quoted` shortens a
-value, and `JoulelabError` what is still too long.
+Both stay short even if they quote a long value, name or path: `quoted` shortens a value, and
+`JoulelabError` shortens whatever is still too long.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ class UnknownNameError(UsageError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        super().__init__(f"no {noun} is called {quoted(name)}", suggestion(name, names))
+        super().__init__(f"unknown {noun} {quoted(name)}", suggestion(name, names))
 
 
 class PluginError(UsageError):
-    """A file, or an installed package, with parts of one's own cannot be used."""
+    """A plug-in, a file or an installed package, cannot be used."""
 
 
 class UntrustedCodeError(UsageError):
@@ -95,8 +95,8 @@ class UntrustedCodeError(UsageError):
         self.study = study
         self.code = code
         super().__init__(
-            f"{study} names code that you have not run yet: {', '.join(map(str, code))}",
-            "read it first: --trust then runs it; --plugin FILE names a file that may run",
+            f"{study} uses code that you have not run yet: {', '.join(map(str, code))}",
+            "read it first; --trust then runs it, --plugin FILE allows a single file",
         )
 
 
@@ -141,7 +141,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """What lies in the results folder is damaged, or is not what belongs there."""
+    """Content of the results folder is damaged or does not belong there."""
 
 
 class StoreMismatchError(StoreError):
@@ -161,7 +161,7 @@ class MissingDependencyError(JoulelabError):
 
 
 class _Values(reprlib.Repr):
-    """Looks at no more of a value than is shown of it."""
+    """A `reprlib.Repr` that reads only as much of a value as it shows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ _VALUES = _Values()
 
 
 def quoted(value: object) -> str:
-    """A value as a message quotes it: as Python writes it, and never longer than `LONGEST_VALUE`.
+    """A value quoted for a message: its repr, at most `LONGEST_VALUE` characters long.
 
     >>> quoted("trained"), quoted([0.1, True])
     ("'trained'", '[0.1, True]')
@@ -191,9 +191,9 @@ def quoted(value: object) -> str:
 
 
 def fitted(text: str, longest: int) -> str:
-    """A text without its middle where it is too long, and with escapes for what cannot be printed.
+    """A text shortened in the middle if too long, with unprintable characters escaped.
 
-    A name from elsewhere may hold the sequences that move a terminal's cursor.
+    A foreign name may contain terminal control sequences.
 
     >>> fitted("abcdefghijklmnopqrstuvwxyz", 11)
     'abc ... xyz'
@@ -215,11 +215,11 @@ _GAP = " ... "
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The nearest of the known names, or all of them where none is near.
+    """The closest known name, or all of them if none is close.
 
     Args:
         name: what the user wrote.
-        known: what would have been right.
+        known: the valid names.
     """
     names = list(known)
     folded = {other.casefold(): other for other in names}

@@ -1,8 +1,8 @@
-"""Files where others may have been first: written whole, opened through no link, locked, named.
+"""Safe file access in shared folders: atomic writes, no symbolic links, locks, file names.
 
-What is written into a folder that somebody else can write to, or has sent, is never written through
-a link that is there: the new file is made beside the old one, and takes its place once it is whole.
-A lock on a file is held by one process, and the system releases it when its holder dies.
+In a folder that others can write to, or that came from others, joulelab never writes through an
+existing link: it writes a new file next to the old one and replaces the old one once the new one is
+complete. One process holds a file lock, and the system releases it when that process dies.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ else:
     import fcntl
 
 NAME_LENGTH = 80
-"""Of a file's name without its end: with a folder and an end it fits every file system."""
+"""Longest file name without suffix; with folder and suffix it fits every file system."""
 TRY_S = 0.05
-"""Time between two tries of who waits."""
+"""Time between two attempts to take a lock."""
 _BYTE = 1 << 30
 """Windows locks bytes and not files: this one, which is never written."""
 _WORDS = 4096
@@ -39,16 +39,15 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 def safe_name(text: str, taken: MutableMapping[str, str] | None = None) -> str:
-    """The name of a file for what a user has called something, without its end.
+    """A safe file name, without suffix, for a name chosen by a user.
 
-    What is fit for a name stays as it is, with a hyphen for each stretch of other characters. A
-    name that has lost letters, is too long or taken, or means a device on Windows, ends in a part
-    of the SHA-256 of the text.
+    Valid characters stay, each run of other characters becomes a hyphen. A name that lost letters,
+    is too long or taken, or is a device on Windows ends with part of the SHA-256 of the text.
 
     Args:
         text: as the user wrote it.
-        taken: names in the same folder, without regard to capitals, each with its text; this one is
-            entered. No two texts get the same name.
+        taken: names in the same folder, case-insensitive, each with its text; the new name is
+            added. Two texts never get the same name.
 
     >>> safe_name("layers-conv_layers by relu")
     'layers-conv-layers-by-relu'
@@ -72,7 +71,7 @@ def shortened(name: str, text: str, length: int) -> str:
 
 
 def state_folder() -> Path:
-    """Where what this user's programs keep for themselves lies: ``~/.local/state`` as a rule.
+    """The user's folder for program state, usually ``~/.local/state``.
 
     Raises:
         FileNotFoundError: the user has no home.
@@ -82,16 +81,18 @@ def state_folder() -> Path:
     try:
         return Path.home() / ".local" / "state"
     except RuntimeError as error:
-        raise FileNotFoundError(errno.ENOENT, "is no folder: you have no home", "~") from error
+        raise FileNotFoundError(
+            errno.ENOENT, "is not a folder: you have no home folder", "~"
+        ) from error
 
 
 def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
-    """Open a file that is not a link, a pipe or a device, and has one name only.
+    """Open a regular file with a single hard link.
 
     Args:
         path: of the file; folders in it may be links.
-        flags: as of ``os.open``; what is written over must be cut later, once it is known.
-        mode: of a file that is made.
+        flags: as for ``os.open``; do not truncate here, but once the file is known to be safe.
+        mode: of a new file.
 
     Returns:
         The descriptor.
@@ -109,23 +110,23 @@ def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
     if stat.S_ISREG(about.st_mode) and about.st_nlink <= 1:
         return number
     os.close(number)
-    raise OSError(errno.EPERM, "is not an ordinary file with one name", str(path))
+    raise OSError(errno.EPERM, "is not a regular file with a single link", str(path))
 
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = False, private: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write into, which takes the place of `path` once it is whole.
+    """A file to write to; it replaces `path` once complete.
 
     Args:
         path: of the file.
         sync: wait until it is on the disk.
-        private: only the user may read a new file, and one that is there keeps its mode.
+        private: only the user may read a new file; an existing one keeps its mode.
 
     Raises:
-        OSError: it cannot be written; what was there stays.
+        OSError: it cannot be written; the old file stays.
     """
     fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)  # of a process that was killed, or a link that somebody planted
+    fresh.unlink(missing_ok=True)  # left by a killed process, or a planted link
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS
     number = os.open(fresh, flags, 0o600 if private else 0o666)
     try:
@@ -144,7 +145,7 @@ def replacing(path: Path, *, sync: bool = False, private: bool = False) -> Itera
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Write a file; the old one stands until the new one is whole.
+    """Write a file; the old one stays until the new one is complete.
 
     Raises:
         OSError: the file cannot be written.
@@ -155,7 +156,7 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def links_within(folder: Path) -> list[Path]:
-    """Every link to a folder in a folder, and in the folders in it; none of them is followed."""
+    """All links to folders below a folder; none is followed."""
     return [
         Path(at) / name
         for at, folders, _ in os.walk(folder)
@@ -165,15 +166,15 @@ def links_within(folder: Path) -> list[Path]:
 
 
 class FileLock:
-    """A lock on a file of its own, in which its holder may leave word for others.
+    """A lock file, in which the holder can leave a note for others.
 
-    The file is opened through no link and has to be an ordinary one, with one name. It stays when
-    the lock is given back. A child that is forked from the holder does not hold it.
+    The file must be a regular file with a single link. It stays when the lock is released. A forked
+    child of the holder does not hold the lock.
 
     Args:
-        path: of the file; its folder must be there.
-        mode: of the file, where it is made, whatever the umask says; ``None`` for what that says.
-        make: make the file where it is not there.
+        path: of the file; its folder must exist.
+        mode: of a new file, regardless of the umask; ``None`` to follow the umask.
+        make: create the file if missing.
     """
 
     def __init__(self, path: Path, mode: int | None = None, *, make: bool = True) -> None:
@@ -193,7 +194,7 @@ class FileLock:
             os.close(self._opened())
 
     def try_to_take(self) -> bool:
-        """Take the lock if nobody holds it; whether it is held now.
+        """Take the lock if it is free; returns whether it is held now.
 
         Raises:
             OSError: the file cannot be opened, or is not an ordinary file.
@@ -205,12 +206,12 @@ class FileLock:
                 return False
             if _is_still(self.path, file):
                 self._file = file
-            else:  # somebody has deleted it meanwhile, and others would lock another
+            else:  # it was deleted meanwhile, and others would lock a different file
                 os.close(file)
         return True
 
     def take(self) -> None:
-        """Take the lock, and wait for its holder.
+        """Wait for the lock and take it.
 
         Raises:
             OSError: as for `try_to_take`.
@@ -219,22 +220,22 @@ class FileLock:
             time.sleep(TRY_S)
 
     def give_back(self) -> None:
-        """Release it; nothing happens where it is not held."""
+        """Release the lock, if held."""
         if self._file is not None:
             _unlock(self._file)
             self._forget()
 
     def leave_word(self, words: str) -> None:
-        """Write into the file, for those who wait; only the holder does."""
+        """Write a note for waiting processes; only the holder may call this."""
         if self._file is None:
             return
-        with suppress(OSError):  # of another user, who lets nobody write
+        with suppress(OSError):  # another user's file, not writable
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
             os.write(self._file, words.encode("utf-8", "replace")[:_WORDS])
 
     def words(self) -> str:
-        """What the holder has written; anybody may have, who may write the file."""
+        """The holder's note; anyone with write permission may have written it."""
         try:
             file = open_regular(self.path, os.O_RDONLY)
         except OSError:
@@ -245,9 +246,9 @@ class FileLock:
             os.close(file)
 
     def holder(self) -> int | None:
-        """The process that holds it, as the system says; ``None`` where it does not say.
+        """Process id of the holder according to the system; ``None`` if unknown.
 
-        Other than the words in the file, nobody can make this up.
+        Unlike the note in the file, this cannot be forged.
         """
         try:
             inode = str(self.path.stat(follow_symlinks=False).st_ino)
@@ -271,15 +272,15 @@ class FileLock:
         self.give_back()
 
     def _opened(self) -> int:
-        """The file; opened first and made only then.
+        """The file; opened, or created if missing.
 
-        Linux lets nobody open, in order to make it, what another has made in a folder for all.
+        Linux refuses to open with O_CREAT a file that another user made in a shared folder.
         """
         while True:
             with suppress(FileNotFoundError):
                 return self._found()
             if not self._make:
-                raise FileNotFoundError(2, "there is no such file", str(self.path))
+                raise FileNotFoundError(2, "no such file", str(self.path))
             with suppress(FileExistsError):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
                 file = open_regular(self.path, flags, 0o666 if self._mode is None else self._mode)
@@ -294,7 +295,7 @@ class FileLock:
             return open_regular(self.path, os.O_RDONLY)  # a lock needs no more
 
     def _forget(self) -> None:
-        """Close the file; in a forked child the parent goes on holding the lock."""
+        """Close the file; after a fork the parent keeps the lock."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)

@@ -1,4 +1,4 @@
-"""Figures in words: the one place where joules, shares, times and p-values are rounded."""
+"""Number formats: the only place where joules, shares, times and p-values are rounded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPERATIONS = (
     (1e9, 1e9, "GFLOP"),
     (0.0, 1e6, "MFLOP"),
 )
-"""From how much on a unit is used, how much one of it is, and its name."""
+"""Per unit: smallest value that uses it, its size, and its name."""
 SMALL = 0.1
 SMALLEST = 0.001
 TENS = 10
@@ -30,12 +30,12 @@ HUNDREDS = 100
 
 
 def known(value: float | None) -> TypeGuard[float]:
-    """Whether there is a number at all; pandas turns ``None`` into NaN."""
+    """Whether a value is a number; pandas turns ``None`` into NaN."""
     return value is not None and math.isfinite(value)
 
 
 def scale(largest: float, units: Units) -> tuple[float, str]:
-    """The unit in which the largest of some values reads well: its size, and its name.
+    """The unit that suits the largest of several values: its size and its name.
 
     Args:
         largest: in the base unit; the sign does not count.
@@ -45,7 +45,7 @@ def scale(largest: float, units: Units) -> tuple[float, str]:
 
 
 def joules(value: float | None) -> str:
-    """Energy: ``4.31 mJ``, ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; never 0 for none."""
+    """Energy: ``4.31 mJ``, ``8.57 J``, ``1,674 J``, ``125.3 kJ``, ``3.42 MJ``; missing is not 0."""
     if not known(value):
         return UNKNOWN
     size, unit = scale(value, ENERGY) if value else (1.0, "J")
@@ -56,7 +56,7 @@ def joules(value: float | None) -> str:
 
 
 def grams(value: float | None) -> str:
-    """Mass: ``0.0001 mg``, ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; never 0 for none."""
+    """Mass: ``0.0001 mg``, ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; missing is not 0."""
     if not known(value):
         return UNKNOWN
     size, unit = scale(value, MASS)
@@ -65,11 +65,11 @@ def grams(value: float | None) -> str:
 
 
 def at_scale(value: float | None, size: float) -> str:
-    """Three digits of a value in a unit that was chosen for several: ``13.5``, ``0.0135``.
+    """A value with three digits in a unit shared with others: ``13.5``, ``0.0135``.
 
     Args:
         value: in the base unit.
-        size: of the unit, as `scale` gives it.
+        size: of the unit, from `scale`.
     """
     if not known(value):
         return DASH
@@ -106,12 +106,12 @@ def number(value: float | None) -> str:
 
 
 def tick(value: float) -> str:
-    """A number at an axis, in full where six digits do: ``1,500``, ``0.25``."""
+    """A number on an axis, in full if six digits suffice: ``1,500``, ``0.25``."""
     return signed(f"{value:,.6g}")
 
 
 def decimals(value: float | None, places: int) -> str:
-    """A number with so many decimals, where another one it is compared with has them."""
+    """A number with a fixed number of decimals."""
     return signed(f"{value:,.{places}f}") if known(value) else DASH
 
 
@@ -121,7 +121,7 @@ def percent(value: float | None, decimals: int = 1) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share of 1 as a percentage of two digits, however small: ``0.012 %``, ``2.1 %``."""
+    """A share of 1 as a percentage with two digits, however small: ``0.012 %``, ``2.1 %``."""
     if not known(value):
         return DASH
     return f"{100 * value:.0f} %" if abs(value) >= SMALL else f"{100 * value:.2g} %"
@@ -152,12 +152,12 @@ def intervals(
 
 
 def between(form: Callable[[float], str]) -> Callable[[float | None, float | None], str]:
-    """A format for the two ends of an interval, as `interval` writes them."""
+    """A function that formats the two ends of an interval as `interval` does."""
     return lambda low, high: interval(low, high, form)
 
 
 def signed(text: str) -> str:
-    """The text with a proper minus sign in place of each hyphen."""
+    """The text with each hyphen replaced by a minus sign."""
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -186,7 +186,7 @@ def p_value(value: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Seconds as people say them: ``2.41 ms``, ``0.42 s``, ``4 min 05 s``, ``1 h 05 min``."""
+    """A duration in readable units: ``2.41 ms``, ``0.42 s``, ``4 min 05 s``, ``1 h 05 min``."""
     if not known(value):
         return UNKNOWN
     if value >= HOUR_S:
@@ -199,17 +199,17 @@ def duration(value: float | None) -> str:
 
 
 def joules_range(low: float | None, high: float | None) -> str:
-    """A range of energy in one unit: ``60.0 to 970 kJ``; ``up to 970 kJ`` where it begins at 0."""
+    """A range of energy in one unit: ``60.0 to 970 kJ``; ``up to 970 kJ`` if it starts at 0."""
     return _range(low, high, ENERGY, "J")
 
 
 def grams_range(low: float | None, high: float | None) -> str:
-    """A range of mass in one unit: ``1.20 to 3.15 mg``; ``up to 3.15 mg`` where it begins at 0."""
+    """A range of mass in one unit: ``1.20 to 3.15 mg``; ``up to 3.15 mg`` if it starts at 0."""
     return _range(low, high, MASS, "g")
 
 
 def _range(low: float | None, high: float | None, units: Units, base: str) -> str:
-    """A range of what is never below 0, in the unit of its upper end."""
+    """A range of a non-negative quantity, in the unit of its upper end."""
     if not known(low) or not known(high):
         return UNKNOWN
     size, unit = scale(high, units) if high else (1.0, base)

@@ -1,8 +1,8 @@
-"""No image has more pixels than Pillow's limit, ``PIL.Image.MAX_IMAGE_PIXELS``, 89 million.
+"""Images must not have more pixels than Pillow's limit, ``PIL.Image.MAX_IMAGE_PIXELS``, 89 million.
 
-A file of a few kB can be an image of many GB. Pillow refuses one of more than twice its limit, and
-only warns of one in between; here both are an error, wherever images are decoded. Who needs larger
-ones raises the limit, or sets it to ``None``.
+A file of a few kB can be an image of many GB. Pillow refuses images above twice its limit and only
+warns in between; joulelab treats both as errors wherever it decodes images. To use larger images,
+raise the limit or set it to ``None``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import warnings
 from PIL import Image
 
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-"""What opening, or decoding, such an image raises."""
+"""Exceptions raised when such an image is opened or decoded."""
 
 
 class _Refusing:
-    """Makes Pillow's warning an error in the whole process, as warnings have one filter for all.
+    """Turns Pillow's warning into an error, process-wide because warning filters are global.
 
-    The first thread that enters sets the filter, and the last one that leaves puts it back.
+    The first thread to enter sets the filter, the last one to leave restores it.
     """
 
     def __init__(self) -> None:
@@ -43,18 +43,18 @@ class _Refusing:
 
 
 large_images_refused = _Refusing()
-"""Within it, opening or decoding an image above the limit raises one of `TOO_LARGE`."""
+"""Inside the context, opening or decoding an image above the limit raises one of `TOO_LARGE`."""
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Refuse to make an image above the limit, for instance by resizing one of an odd shape.
+    """Refuse to create an image above the limit, for instance by resizing a very oblong one.
 
     Args:
         width: in pixels.
         height: in pixels.
 
     Raises:
-        DecompressionBombError: it would be above it.
+        DecompressionBombError: it would exceed the limit.
     """
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > limit:

@@ -1,9 +1,8 @@
-"""Plain data that others have written, TOML or JSON: read with limits, before anybody looks at it.
+"""Untrusted plain data, TOML or JSON, read with limits.
 
-A file is read up to a size; what nests deeper than `DEEPEST`, a whole number beyond 64 bits, and
-text that no file name and no terminal can take (NUL, half of a surrogate pair) are refused, each
-with the keys that lead to it. So nobody further on meets a value that Python, SQLite or a C library
-cannot hold.
+Refused are files above a size limit, nesting deeper than `DEEPEST`, integers beyond 64 bits, and
+text that file names and terminals cannot hold (NUL, half of a surrogate pair); the error names the
+keys that lead there. Later code never meets a value that Python, SQLite or a C library cannot hold.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 from joulelab.errors import quoted
 
 MOST_BYTES = 4 << 20
-"""Of a file that people write by hand, with all defaults written out."""
+"""Size limit of files written by hand, with all defaults written out."""
 DEEPEST = 32
 _LARGEST = 2**63
 _SURROGATES = range(0xD800, 0xE000)
@@ -26,12 +25,12 @@ _MEGA = 1e6
 
 
 class PlainDataError(ValueError):
-    """Text that is not such data, or a value in it that nothing can hold.
+    """The text is not valid data, or contains a value that is refused.
 
     Attributes:
         message: what is wrong, without the place.
-        keys: that lead to the value; empty where it is the text itself.
-        is_syntax: whether the text is not written as such data is.
+        keys: that lead to the value; empty for the text as a whole.
+        is_syntax: whether the syntax of the text is wrong.
     """
 
     def __init__(
@@ -44,11 +43,11 @@ class PlainDataError(ValueError):
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """The text of a file, without the mark that some editors put at its beginning.
+    """The text of a file, without a byte order mark.
 
     Args:
         path: of the file.
-        most: bytes that it may have.
+        most: largest size in bytes.
 
     Raises:
         PlainDataError: it cannot be read, is longer, or is not UTF-8; says so in words.
@@ -68,7 +67,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with the home folder in place of ``~``; as it stands where nobody has that home."""
+    """A path with ``~`` expanded; unchanged if that home does not exist."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -76,7 +75,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def as_path(path: str | Path) -> Path:
-    """A path that somebody has written, absolute, whether or not anything can be there.
+    """A user's path made absolute, whether or not it can exist.
 
     Args:
         path: ``~`` stands for the home folder.
@@ -89,7 +88,7 @@ def as_path(path: str | Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether something is at a path; not, where the path is impossible or may not be looked at."""
+    """Whether a path exists; false if it is impossible or not accessible."""
     try:
         return path.exists()
     except OSError:
@@ -104,8 +103,7 @@ def parse_toml(text: str, *, finite: bool = True) -> dict[str, Any]:
         finite: whether numbers must be.
 
     Raises:
-        PlainDataError: it is not valid, or holds what is refused; dates are too, for no key takes
-            one.
+        PlainDataError: it is not valid or contains refused values, which include dates.
     """
     try:
         tables = tomllib.loads(text)
@@ -126,7 +124,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON of any shape
         text: of a file, or of a cell.
 
     Raises:
-        PlainDataError: it is not valid, or holds what is refused.
+        PlainDataError: it is not valid or contains refused values.
     """
     try:
         value = json.loads(text)
@@ -139,7 +137,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - JSON of any shape
 
 
 def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) -> None:  # noqa: ANN401
-    """Refuse what nothing further on can hold.
+    """Refuse values that later code cannot hold.
 
     Args:
         value: plain data of any shape.
@@ -147,7 +145,7 @@ def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) 
         finite: whether numbers must be.
 
     Raises:
-        PlainDataError: with the keys that lead to what is refused.
+        PlainDataError: names the keys that lead to the refused value.
     """
     if len(keys) > DEEPEST:
         raise PlainDataError(f"it nests deeper than {DEEPEST} tables", keys[:1])
@@ -161,16 +159,16 @@ def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) 
     elif isinstance(value, str):
         _check_text(value, "the text", keys)
     elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        raise PlainDataError("a whole number has 64 bits at most", keys)
+        raise PlainDataError("a whole number has at most 64 bits", keys)
     elif isinstance(value, float) and finite and not math.isfinite(value):
         raise PlainDataError(f"{value} is not a finite number", keys)
     elif isinstance(value, datetime.date | datetime.time):
-        raise PlainDataError(f"{value.isoformat()} is a date or a time, and no key takes one", keys)
+        raise PlainDataError(f"{value.isoformat()} is a date or a time, which no key accepts", keys)
 
 
 def _check_text(text: str, noun: str, keys: tuple[str, ...]) -> None:
     if "\0" in text:
-        raise PlainDataError(f"{noun} {quoted(text)} has a NUL character in it", keys)
+        raise PlainDataError(f"{noun} {quoted(text)} contains a NUL character", keys)
     if not text.isascii() and any(ord(one) in _SURROGATES for one in text):
-        said = f"{noun} {quoted(text)} is not text: half of a character is missing"
+        said = f"{noun} {quoted(text)} is not valid text: it has half of a surrogate pair"
         raise PlainDataError(said, keys)

@@ -1,11 +1,11 @@
 """Registries of named parts: networks, data sets, strategies, meters, engines, study kinds.
 
-A part gets its name in one of three ways, and all three are looked up alike:
+A part is registered in one of three ways; the lookup is the same:
 
 - built in: named in the registry's own table, imported only when it is asked for;
 - from an installed package: an entry point in the group ``joulelab.<plural>``;
-- from a file of the user's: ``@networks.register("wide-mlp")`` in a Python file that a study names
-  under ``plugins``, or that ``--plugin`` names.
+- from a user's file: ``@networks.register("wide-mlp")`` in a Python file that a study names under
+  ``plugins``, or that ``--plugin`` names.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Registry(Generic[T]):
             taken = name in self._builtin or name in self._entry_points()
             if taken or self._registered.get(name, (part, ""))[0] is not part:
                 raise PluginError(
-                    f"a {self.noun} called {quoted(name)} exists already", "give yours another name"
+                    f"a {self.noun} called {quoted(name)} exists already", "choose another name"
                 )
             self._registered[name] = (part, _origin(part))
             return part
@@ -108,7 +108,7 @@ class Registry(Generic[T]):
         except Exception as error:
             raise PluginError(
                 f"the {self.noun} {point.name!r} from {point.value} cannot be imported: {error}",
-                "mend or uninstall the package that brings it",
+                "fix or uninstall the package that provides it",
             ) from error
         return part
 
@@ -121,11 +121,11 @@ class Registry(Generic[T]):
 
 
 def load_plugin(path: Path, sha256: str | None = None) -> str:
-    """Import a Python file that registers parts of one's own; a second call changes nothing.
+    """Import a Python file that registers parts; a second call has no effect.
 
     Args:
         path: the file.
-        sha256: what it must have, where somebody has approved of the file as it was.
+        sha256: expected hash, if the user approved the file in that state.
 
     Returns:
         The SHA-256 of the file, in hexadecimal, so that a study can tell whether it has changed.
@@ -139,11 +139,12 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
     except OSError as error:
         raise PluginError(
             f"the plug-in {path} cannot be read: {error.strerror}",
-            "name an existing Python file; a path in a study file counts from that file's folder",
+            "give an existing Python file; a path in a study file is relative to that file's "
+            "folder",
         ) from error
     digest = hashlib.sha256(source).hexdigest()
     if sha256 not in (None, digest):
-        raise PluginError(f"the plug-in {path} has changed just now", "look at it, and try again")
+        raise PluginError(f"the plug-in {path} has just changed", "read it and try again")
     module_name = f"joulelab_plugin_{digest[:16]}"
     if module_name in sys.modules:
         return digest
@@ -153,7 +154,7 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        # What was hashed is what runs, and not what a folder __pycache__ beside it has.
+        # Run what was hashed, not a stale file from __pycache__.
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[module_name]
@@ -173,7 +174,7 @@ def imported(reference: str) -> Any:  # noqa: ANN401 - whatever stands there
 
 
 def _described(part: object) -> object:
-    """What documents a part: the part, or the class that it names in ``described_by``."""
+    """The object that documents a part: itself, or the class in its ``described_by``."""
     return getattr(part, "described_by", part)
 
 

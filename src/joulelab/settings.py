@@ -1,4 +1,4 @@
-"""The user's own settings file: what belongs to this machine and not to a study.
+"""The user's settings file, for what belongs to this machine and not to a study.
 
 ::
 
@@ -17,12 +17,11 @@
     runs = 1_000_000
     memory_gb = 64
 
-The file is the one that `JOULELAB_SETTINGS` names, else ``~/.config/joulelab/settings.toml``; it
-is optional. A table under ``meter`` goes to the detector of that name; see
+The file is the one in `JOULELAB_SETTINGS`, else ``~/.config/joulelab/settings.toml``; it is
+optional. A table under ``meter`` goes to the detector of that name; see
 `joulelab.energy.detection`. `Limits` says what the limits are for.
 
-Only `save_calibration` writes it: what the user has written stays as it is, comments and order as
-well.
+Only `save_calibration` writes it; it keeps the user's text, comments and order.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class CalibrationFactor:
         meter: its name, as of its table.
         key: the domain; of nvml the UUID.
         factor: reference / meter, above 0.
-        comment: beside it: when, from what, and how sure.
+        comment: written next to it: when, from what, and how certain.
     """
 
     meter: str
@@ -66,9 +65,9 @@ class CalibrationFactor:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a study may lay out; it is checked by arithmetic, before anything is.
+    """Limits on the size of a study, checked by arithmetic before anything is built.
 
-    They belong to the machine and not to the study, for a study file may be anybody's.
+    They belong to the machine, not to the study: study files come from anywhere.
 
     Attributes:
         runs: of a study.
@@ -88,10 +87,10 @@ class Limits:
 
 
 def load_limits() -> Limits:
-    """The limits of this machine: 200,000 runs and all of its memory, where the user says no other.
+    """The limits of this machine; by default 200,000 runs and all of its memory.
 
     Raises:
-        SettingsError: as `load_settings`, or a limit that is not a number above 0.
+        SettingsError: as for `load_settings`, or a limit is not a number above 0.
     """
     import psutil
 
@@ -113,7 +112,7 @@ def load_limits() -> Limits:
 
 
 def settings_path() -> Path:
-    """The settings file, whether or not it exists; below ``~`` as it stands without a home."""
+    """Path of the settings file, whether or not it exists; ``~`` stays if there is no home."""
     if own := os.environ.get(VARIABLE):
         return expanded(own)
     base = os.environ.get("XDG_CONFIG_HOME") or expanded("~/.config")
@@ -135,7 +134,7 @@ def load_settings() -> dict[str, Any]:
     if not _has_settings(path):
         if os.environ.get(VARIABLE):
             raise SettingsError(
-                f"{path}, named in {VARIABLE}, does not exist", f"make it, or unset {VARIABLE}"
+                f"{path}(from {VARIABLE}) does not exist", f"create it, or unset {VARIABLE}"
             )
         return {}
     try:
@@ -164,7 +163,7 @@ def save_calibration(
 
     Args:
         factors: one for each meter and key.
-        known: keys of each meter: where there was one number for all of it, they keep it.
+        known: keys of each meter; a single number for the whole meter is kept for these keys.
 
     Returns:
         The file.
@@ -179,7 +178,7 @@ def save_calibration(
     path, expected = settings_path(), _calibrations(factors, known or {})
     if path.parts[:1] == ("~",):
         raise SettingsError(
-            f"{path} cannot be written: you have no home folder", f"name a file in {VARIABLE}"
+            f"{path} cannot be written: you have no home folder", f"set {VARIABLE} to a file"
         )
     try:
         document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
@@ -195,24 +194,24 @@ def save_calibration(
         raise SettingsError(f"{path} cannot be read: {error}", "it must be TOML") from error
     if any(written["meter"][name]["calibration"] != now for name, now in expected.items()):
         raise SettingsError(
-            f"{path} is written in a way in which calibration cannot be put into it",
+            f"{path} has a form into which calibration cannot be written",
             "write each meter as a table of its own, [meter.nvml]",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A link stays a link; a new file is private, for it may hold passwords.
+        # A link stays a link; a new file is private because it may hold passwords.
         with replacing(path.resolve(), private=True) as file:
             file.write(text.encode("utf-8"))
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror or error}",
-            f"make it writable, or name another file in {VARIABLE}",
+            f"make it writable, or set {VARIABLE} to another file",
         ) from error
     return path
 
 
 def kept_calibration(meter: str, known: Sequence[str] = ()) -> dict[str, float]:
-    """The factors that the settings file has for a meter, by domain or UUID.
+    """The factors of a meter in the settings file, by domain or UUID.
 
     Args:
         meter: its name.
@@ -226,7 +225,7 @@ def kept_calibration(meter: str, known: Sequence[str] = ()) -> dict[str, float]:
 
 
 def load_settings_if_any() -> dict[str, Any]:
-    """As `load_settings`; empty also where the file that was named is still to be written.
+    """As `load_settings`, but empty if the named file does not exist yet.
 
     Raises:
         SettingsError: as `load_settings`.

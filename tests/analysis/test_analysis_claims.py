@@ -490,7 +490,7 @@ def test_without_any_accuracy_there_are_no_clusters_but_the_energy_is_judged():
     assert found["hyperparameters-do-not-move-energy"].verdict is HOLDS
     for key in ("energy-can-be-halved", "diminishing-returns"):
         assert found[key].verdict is UNDECIDED
-        assert found[key].said.startswith("There are no two clusters: ")
+        assert found[key].said.startswith("Two clusters cannot be formed: ")
 
 
 def test_the_authors_own_data_decide_what_they_can(data_dir):

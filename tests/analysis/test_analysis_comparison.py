@@ -91,7 +91,7 @@ def test_values_of_very_different_size_have_a_ratio():
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ([1, 2], [1], "2 and 1 values are no pairs"),
+        ([1, 2], [1], "2 and 1 values cannot be paired"),
         ([], [], "no value"),
         ([1, 0], [1, 1], "positive"),
         ([1, 1], [1, -3], "positive"),

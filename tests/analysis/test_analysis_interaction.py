@@ -178,7 +178,7 @@ def test_a_single_level_leaves_the_effects_of_the_other_factors():
 
 @pytest.mark.parametrize("factors", [[], ["a", "a"]])
 def test_factors_are_named_once(factors):
-    with pytest.raises(UsageError, match="no factors"):
+    with pytest.raises(UsageError, match="are not factors"):
         interactions(ABC, factors, "y")
 
 

@@ -85,9 +85,9 @@ def test_a_common_factor_such_as_pue_changes_nothing():
 @pytest.mark.parametrize(
     ("grams", "configurations", "places", "said"),
     [
-        ([[1], [2]], ["a", "b"], ["x"], "one place only"),
-        ([[1, 2], [1, 2]], ["a", "a"], ["x", "y"], "one configuration only"),
-        ([[1, 2], [1, 2]], ["a", "b"], ["x", "x"], "named twice"),
+        ([[1], [2]], ["a", "b"], ["x"], "only one place"),
+        ([[1, 2], [1, 2]], ["a", "a"], ["x", "y"], "only one configuration"),
+        ([[1, 2], [1, 2]], ["a", "b"], ["x", "x"], "occurs twice"),
         ([[1, 0], [1, 2]], ["a", "b"], ["x", "y"], "positive"),
         ([[1, np.nan], [1, 2]], ["a", "b"], ["x", "y"], "positive"),
         ([[0.3, 0.3], [0.3, 0.3]], ["a", "b"], ["x", "y"], "no variance"),

@@ -136,7 +136,7 @@ def test_a_table_without_energy_says_why_and_has_the_search(tmp_path, joulelab):
     assert code == 0
     text = " ".join(out.split())
     assert "No energy is known: the table has none." in text
-    assert "Accuracies in the file are taken to be in per cent." in text
+    assert "Accuracies in the file are assumed to be in per cent." in text
     assert "left out: Accuracies" not in text
     assert "Optimum accuracy and round of each strategy" in text
 
@@ -188,7 +188,7 @@ def test_a_factor_with_one_level_leaves_out_what_needs_two(tmp_path, joulelab):
     [
         (None, [], 1, "does not exist"),
         ("", [], 1, "is empty"),
-        ("depth,energy_j\n1,2\n", [], 1, "there is no column 'accuracy'"),
+        ("depth,energy_j\n1,2\n", [], 1, "no column 'accuracy'"),
         ("depth,energy_j,accuracy\n1,much,0.5\n", [], 1, "line 2, column energy_j: 'much'"),
         ("depth,energy_j,accuracy\n1,2,-0.5\n", [], 1, "line 2, column accuracy: '-0.5'"),
         ("depth,energy_j,accuracy\n1,2,0.5\n", ["--factor", "dept"], 2, "did you mean 'depth'?"),

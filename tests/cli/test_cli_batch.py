@@ -177,7 +177,7 @@ def test_a_saving_that_may_be_chance_leaves_the_quickest_policy_to_be_run(joulel
     assert ", which cannot be told from batch 1 (1.40 J, p99 1" in said
     less = rf"; {re.escape(plan_unsure['least'])} would need 3\d\.\d % less \(p99 0\.1\d s\)"
     assert re.search(
-        less + r", which may be chance: windows of one size differ by up to 40 %", said
+        less + r", a difference that may be chance: windows of one size differ by up to 40 %", said
     )
     # Two windows each way by .4: s^2 = .32, and 2 * 2.8^2 * .32 / .35^2 / 2 = 20 times.
     assert re.search(r"; about 2\d times the --patience would tell$", said)
@@ -219,8 +219,8 @@ def test_a_limit_that_cannot_be_held_names_the_quickest_policy(joulelab, table):
     assert code == data["exit_code"] == 4
     (found,) = data["plans"]
     assert (found["best"], found["saving"], found["replicas_needed"]) == (None, None, None)
-    assert "no policy keeps p99 within 4.00 ms; the quickest is " in found["in_words"]
-    assert "no number of replicas keeps p99 within 4.00 ms" in found["in_words"]
+    assert "no policy meets p99 within 4.00 ms; the quickest is " in found["in_words"]
+    assert "no number of replicas meets p99 within 4.00 ms" in found["in_words"]
 
 
 def test_without_a_limit_the_fewest_joules_win_and_their_p99_is_told(joulelab, table):
@@ -316,7 +316,7 @@ def test_without_energy_policies_are_compared_by_time(joulelab, tmp_path):
         (["resnet18", "--rate", "50", "--table", "nowhere.json"], "nowhere.json cannot be read"),
         (["resnet18", "--rate", "50", "--domain", "gpu:77"], "gpu:77 cannot be read here"),
         (["no_such_nets:tiny", "--rate", "50"], "there is no module no_such_nets"),
-        (["own_nets:", "--rate", "50"], "names no function"),
+        (["own_nets:", "--rate", "50"], "does not name a function"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_before_anything_is_measured(

@@ -221,7 +221,7 @@ def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab, unpictured):
         (["run", "quikstart"], 2, "did you mean 'quickstart'?"),
         (["run", "quickstart", "--set", "epoch=3"], 2, "did you mean 'epochs'?"),
         (["run", "quickstart", "--set", "epochs=0"], 2, "epochs = 0 is not possible"),
-        (["status", "/nowhere"], 1, "holds no study"),
+        (["status", "/nowhere"], 1, "does not hold a study"),
         (["run", "quickstart", "--out", "/proc/joulelab"], 1, "cannot be written"),
         (["frobnicate"], 2, "No such command"),
         (["run", "quickstart", "--set", "dataset=folder:/nowhere", "--out", "OUT"], 1, "/nowhere"),

@@ -40,7 +40,7 @@ def test_the_tables_fit_into_80_columns(finished, joulelab):
 def test_a_folder_without_a_study_is_an_error_that_names_it(finished, tmp_path, joulelab):
     code, out, err = joulelab("compare", finished, tmp_path)
     assert (code, out) == (1, "")
-    assert f"{tmp_path} holds no study" in err
+    assert f"{tmp_path} does not hold a study" in err
 
 
 def test_one_folder_is_wrong_usage(finished, joulelab):

@@ -88,7 +88,7 @@ def test_a_file_of_something_else_and_an_unknown_tool_are_errors(joulelab, emiss
 
     code, _, err = joulelab("import", "codecarbon", other)
     assert code == 1
-    assert f"{other}: there is no column 'timestamp'" in err
+    assert f"{other}: no column 'timestamp'" in err
     code, _, err = joulelab("import", "abacus", emissions)
     assert code == 2
     assert "abacus" in err

@@ -153,9 +153,9 @@ def test_a_failing_run_ends_the_repetition_with_its_code():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "no command is named"),
-        (("--compare", "a", "b", "--", "c"), "--compare has its two commands already"),
-        (("--trace", "t.txt", "--", "true"), "a trace is Parquet or CSV"),
+        ((), "no command given"),
+        (("--compare", "a", "b", "--", "c"), "--compare takes exactly two commands"),
+        (("--trace", "t.txt", "--", "true"), "a trace must be Parquet or CSV"),
         (("--plot", "p.gif", "--", "true"), "unknown figure format"),
         (("--repeat", "2", "--trace", "t.csv", "--", "true"), "for a single run"),
         (("--meter", "nvlm", "--", "true"), "did you mean 'nvml'?"),

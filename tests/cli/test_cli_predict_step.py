@@ -76,7 +76,7 @@ def test_the_table_fits_a_terminal(trace):
 def test_a_guess_is_called_one(tmp_path):
     path = tmp_path / "short.csv"
     path.write_text("t_s,power_w\n0,100\n1,100\n2,100\n")
-    assert "little but a guess" in run(path, "--duration", 2000).stdout
+    assert "little more than a guess" in run(path, "--duration", 2000).stdout
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_a_mistake_in_a_file_is_two_lines_with_file_column_and_line(joulelab, tm
     assert out == ""
     assert err.splitlines() == [
         f"error: {path}, line 2, column accuracy: '?' is not a number",
-        "write 12.5; units may be left out",
+        "write 12.5; units are optional",
     ]
 
 

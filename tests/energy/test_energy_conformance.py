@@ -95,7 +95,7 @@ class ClosesOnce(Plug):
     def close(self):
         super().close()
         if self.closed > 1:
-            raise RuntimeError("closed already")
+            raise RuntimeError("already closed")
 
 
 class GoesOn(Plug):
@@ -133,7 +133,7 @@ def lost(plug: Plug) -> Sequence[Sample]:
     [
         (Nameless, "needs a name"),
         (channels(), "at least one channel"),
-        (channels(WALL, WALL), "one domain and source"),
+        (channels(WALL, WALL), "same domain and source"),
         (channels(WALL, replace(POWER, status=Status.MISSING)), "measured or estimated"),
         (channels(WALL, replace(POWER, kind="joules")), "kind 'joules'"),
         (channels(WALL, replace(POWER, relative_error=-0.1)), "relative_error"),
@@ -149,7 +149,10 @@ def lost(plug: Plug) -> Sequence[Sample]:
         (sampling(lambda plug: [Sample(math.nan), Sample(1.0)]), "finite"),
         (sampling(lambda plug: [Sample(1.0), Sample(-1.0)]), "not negative"),
         (sampling(lambda plug: [Sample(None), Sample(1.0)]), "needs a reason"),
-        (sampling(lambda plug: [Sample(1.0), Sample(1.0, "", {"utilisation": 55})]), "0 to 1"),
+        (
+            sampling(lambda plug: [Sample(1.0), Sample(1.0, "", {"utilisation": 55})]),
+            "between 0 and 1",
+        ),
         (sampling(lambda plug: [Sample(1.0), Sample(1.0, "", {"clock_mhz": math.inf})]), "clock"),
         (Backwards, "ran backwards"),
         (BackwardsAfterAGap, "from 10.0 to 9.0"),

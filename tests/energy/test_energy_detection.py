@@ -43,7 +43,7 @@ def test_a_name_nobody_has_is_refused_with_the_nearest():
 
 
 def test_a_password_in_the_name_of_a_meter_is_refused():
-    with pytest.raises(SettingsError, match="would be seen by others") as caught:
+    with pytest.raises(SettingsError, match="would be visible to others") as caught:
         Choice.parse("shelly:10.0.0.1?password=secret")
     assert "secret" not in str(caught.value)
     assert "JOULELAB_SHELLY_PASSWORD" in caught.value.hint

@@ -77,7 +77,7 @@ def test_an_hour_without_rows_is_bridged_and_no_measurement(tmp_path):
     # The card may have done nothing meanwhile, or more than it was ever seen to do.
     assert reading.gross_j - reading.error_j <= 12_000
     assert reading.gross_j + reading.error_j >= 12_000 + 1000 * HOUR_S
-    for part in ("no reading for 3600.0 s", "12,000 J in 120.0 s", "highest seen is 100 W"):
+    for part in ("no reading for 3600.0 s", "12,000 J in 120.0 s", "highest seen: 100 W"):
         assert part in reading.reason
     assert "partly estimated" in str(found)
     assert measurement_data(found)["readings"][0]["seen_j"] == reading.seen_j
@@ -193,7 +193,7 @@ def test_a_window_within_a_hole_knows_nothing_and_one_at_its_edge_a_part():
     whole = Recording(TraceAbout("", None), (with_a_hole(),))
     within = whole.measure(600, 700)["gpu:0"]
     assert (within.status, within.gross_j) == (Status.MISSING, None)
-    assert "hole" in within.reason
+    assert "gap" in within.reason
     part = whole.measure(30, 90)["gpu:0"]
     assert part.status is Status.PARTLY_ESTIMATED
     assert (part.seen_j, part.lost_s) == (pytest.approx(3000), pytest.approx(30))

@@ -208,7 +208,7 @@ def test_a_file_that_is_there_is_refused_unless_forced(path, recorder, meter):
 def test_a_journal_that_was_cut_short_is_refused_unless_forced(tmp_path, recorder, meter):
     journal = tmp_path / "live.parquet.part.csv"
     journal.write_text("# joulelab {}\n")
-    with pytest.raises(TraceError, match=r"(?s)cut short.*joulelab trace .*part\.csv.*--force"):
+    with pytest.raises(TraceError, match=r"(?s)unfinished.*joulelab trace .*part\.csv.*--force"):
         LiveTrace(tmp_path / "live.parquet", recorder, "")
     assert journal.read_text() == "# joulelab {}\n"
     record(tmp_path / "live.parquet", recorder, meter, laps=1, force=True)

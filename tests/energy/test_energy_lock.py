@@ -178,7 +178,7 @@ def test_a_folder_of_ones_own_that_others_may_write_to_is_not_used(lock_folder, 
     own = tmp_path / "run" / "joulelab-locks"
     own.mkdir()
     own.chmod(0o777)
-    with pytest.raises(MeterError, match="only you may write to"):
+    with pytest.raises(MeterError, match="only you can write to"):
         DeviceLock("cpu").acquire()
 
 

@@ -146,7 +146,7 @@ def test_what_is_not_measured_yet_says_so():
     m = steady("later")
     with pytest.raises(MeterError, match="'later' has not been measured yet"):
         _ = m.energy_j
-    with m, pytest.raises(MeterError, match="is being measured already"):
+    with m, pytest.raises(MeterError, match="is already being measured"):
         m.start()
     assert m.stop() is m.result
 

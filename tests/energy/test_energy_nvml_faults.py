@@ -248,7 +248,7 @@ out["refused"] = refused(NvmlMeter)
     )
     missing = [
         "gpu",
-        "an NVIDIA GPU is there, and no driver for it",
+        "this machine has an NVIDIA GPU but no driver for it",
         "install NVIDIA's driver: nvidia-smi must work; a container needs --gpus all",
     ]
     assert out["found"] == [[], [missing] if seen else []]

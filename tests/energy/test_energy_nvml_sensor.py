@@ -12,7 +12,7 @@ QUARTER = "25 ms of every 100 ms"
 SECOND = "mean of 1000 ms, new every 100 ms"
 TENTH = "mean of 100 ms, new every 100 ms"
 FIFTIETH = "10 ms of every 20 ms"
-UNKNOWN = "taken to be new every 100 ms, mean over an unknown time"
+UNKNOWN = "assumed to be updated every 100 ms, averaged over an unknown time"
 
 PASCAL, VOLTA, TURING, AMPERE, ADA, HOPPER, NEWER, OLD = 4, 5, 6, 7, 8, 9, 10, 3
 

@@ -119,7 +119,7 @@ def test_an_open_monitor_says_what_can_be_pickled_instead(again):
     copied = again(window)
     assert copied.close() == copied.so_far() == closed
     assert copied.trace_columns()["t_s"].tolist() == window.trace_columns()["t_s"].tolist()
-    with pytest.raises(MeterError, match="closed already"):
+    with pytest.raises(MeterError, match="already closed"):
         copied.lap()
 
 

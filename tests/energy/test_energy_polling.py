@@ -231,7 +231,7 @@ def test_a_forked_process_gets_no_frozen_value(opened):
     with os.fdopen(reading) as answer:
         said = answer.read()
     assert os.waitpid(child, 0)[1] == 0
-    assert said == "None it is read by the process that this one was forked from"
+    assert said == "None it belongs to the parent process, from which this one was forked"
     assert value(meter) == 4.0, "the child's close does not end the parent's asking"
     before = meter.asked
     eventually(lambda: meter.asked > before)

@@ -292,16 +292,16 @@ def test_intervals_that_perf_did_not_count_are_not_measured(read):
     ("content", "said"),
     [
         ("     45.20 Joules power/energy-pkg/\n\n  1.001 seconds time elapsed\n", "no time bef"),
-        (PERF + PERF, "stands there twice"),
+        (PERF + PERF, "occurs twice"),
         ("*** Sampled system activity (Thu Mar  5 10:00:01 2026 +0100) (9ms elapsed) ***\n", "no "),
         ('{"id":0,"apower":45.0}\n{"id":0,"apower":45.0}\n', "no column of time"),
-        ('{"ts": 1, "apower": }\n{"ts": 2, "apower": 45}\n', "line 1: no JSON"),
+        ('{"ts": 1, "apower": }\n{"ts": 2, "apower": 45}\n', "line 1: not JSON"),
         ("Delta,Time,CPU_ENERGY (J)\n" + "".join(
             f"200,{1772704800100 + 200 * n},{1000 + n if n < 4 else n}\n" for n in range(8)
         ), "line 6, column CPU_ENERGY .J.: the counter falls from 1003 to 4 J"),
         ("t_s,energy_j\n0,10\n1,10\n2,10\n3,10\n", "energy_j does not rise"),
-        ("t_s,energy_j\n0,5\n1,2\n2,6\n3,1\n", "energy_j may be a counter, or"),
-        ("t_s,energy_j\n0,10\n1,12\n2,15\n", "energy_j may be a counter, or"),
+        ("t_s,energy_j\n0,5\n1,2\n2,6\n3,1\n", "energy_j may be a counter or"),
+        ("t_s,energy_j\n0,10\n1,12\n2,15\n", "energy_j may be a counter or"),
     ],
 )  # fmt: skip
 def test_what_says_no_power_is_refused(read, content, said):

@@ -114,10 +114,10 @@ def test_a_heading_says_of_which_device_a_column_is(read, heading):
 @pytest.mark.parametrize(
     ("heading", "cells", "said"),
     [
-        ("t_s,power_w,cpu_power_w", "100,40", "does not say what contains what"),
+        ("t_s,power_w,cpu_power_w", "100,40", "unclear which contain which"),
         ("t_s,board power (W),psu power (W)", "100,120", "does not say of what"),
         ("t_s,VDD_IN (mW),VDD_CPU_GPU_CV (mW)", "5000,1000", "does not say of what"),
-        ("t_s,power_w,power_w", "100,60", "stands there twice"),
+        ("t_s,power_w,power_w", "100,60", "occurs twice"),
     ],
 )
 def test_columns_that_may_contain_each_other_are_refused(read, heading, cells, said):

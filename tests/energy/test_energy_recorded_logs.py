@@ -94,7 +94,7 @@ VARIANTS = {
 def test_a_log_has_its_energy_however_it_was_written(read, variant):
     recording = read(VARIANTS[variant])
     if "killed" not in variant and "no end" not in variant:
-        zone = "times without a zone are taken as local time (Etc/UTC); --timezone names another"
+        zone = "times without a zone are read as local time (Etc/UTC); --timezone names another"
         assert recording.flags == (() if variant == "zone" else (zone,))
     assert energies(recording) == {"gpu:0": pytest.approx(450.5)}
 
@@ -283,7 +283,7 @@ def test_times_come_in_many_forms(read, times, header):
 )
 def test_times_that_are_hardly_seconds_need_their_unit(read, refusal, name, first, step):
     rows = [f"{first + n * step},100" for n in range(61)]
-    assert "nothing says of what" in refusal("\n".join([f"{name},power_w", *rows, ""]))
+    assert "in an unknown unit" in refusal("\n".join([f"{name},power_w", *rows, ""]))
     unit, energy_j = {1000: ("ms", 6000), 100: ("s", 600_000), 10**9: ("ns", 6000)}[step]
     named = "\n".join([f"{name}_{unit},power_w", *rows, ""])
     assert energies(read(named, time_column=f"{name}_{unit}")) == {"gpu:0": pytest.approx(energy_j)}
@@ -301,7 +301,7 @@ RISING = "\n".join(["t_s,energy_j", *(f"{n},{100 + n}" for n in range(30)), ""])
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (RISING, "may be a counter, or energies of single intervals"),
+        (RISING, "may be a counter or energies of single intervals"),
         ("t_s,power_w" + "\n5,100" * 20 + "\n", "all rows have the same time"),
     ],
 )
@@ -352,7 +352,7 @@ def test_domains_may_stand_in_a_column(read):
 
 
 def test_a_time_that_is_missing_is_refused_with_its_row(refusal):
-    assert "line 3: there is no time" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
+    assert "line 3: the time is missing" in refusal("t_s,power_w\n0,10\n,20\n2,10\n")
 
 
 def test_a_power_that_is_missing_is_bridged(read):
@@ -360,7 +360,7 @@ def test_a_power_that_is_missing_is_bridged(read):
 
 
 def test_one_row_is_no_energy(read):
-    with pytest.raises(TraceError, match="one sample only"):
+    with pytest.raises(TraceError, match="only one sample"):
         read("t_s,power_w\n0,10\n").measure()
 
 
@@ -376,16 +376,16 @@ def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("timestamp, power.draw [W]\n", "a header and no row"),
+        ("timestamp, power.draw [W]\n", "a header but no rows"),
         (bytes(range(256)) * 40, "neither Parquet nor text"),
         (b"\x1f\x8b\x08\x00" + bytes(20), "unpack it first"),
         (b"PAR1 and then nothing of the kind", "cannot be read"),
         ("# joulelab {", "is empty"),
         ('# joulelab {"label": \nt_s\n0\n', "cannot be read"),
-        ('# joulelab {"channels": 7}\nt_s\n0\n', "cannot be understood"),
-        ("# joulelab []\nt_s\n0\n", "cannot be understood"),
-        ('# joulelab {"meters": []}\nt_s\n0\n', "cannot be understood"),
-        ("<html><body>Not found</body></html>\n", "a header and no row"),
+        ('# joulelab {"channels": 7}\nt_s\n0\n', "metadata of the trace is not valid"),
+        ("# joulelab []\nt_s\n0\n", "metadata of the trace is not valid"),
+        ('# joulelab {"meters": []}\nt_s\n0\n', "metadata of the trace is not valid"),
+        ("<html><body>Not found</body></html>\n", "a header but no rows"),
         ("a,b\n1,2\n", "no column of time"),
     ],
 )
@@ -398,7 +398,7 @@ def test_a_parquet_file_that_was_cut_short_is_refused(tmp_path, refusal):
     pd.DataFrame({"t_s": [0.0, 1.0], "power_w": [1.0, 1.0]}).to_parquet(whole)
     content = whole.read_bytes()
     for length in (4, 100, len(content) - 4):
-        assert "cut short" in refusal(content[:length])
+        assert "truncated" in refusal(content[:length])
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
@@ -435,7 +435,7 @@ def test_a_file_that_may_not_be_read_is_refused():
             [sys.executable, "-c", AS_NOBODY, str(path)], capture_output=True, text=True, check=True
         )
     assert run.stdout == (
-        f"{path} cannot be read: Permission denied\nname a file that you may read\n"
+        f"{path} cannot be read: Permission denied\ngive a file that you can read\n"
     )
 
 

@@ -290,7 +290,7 @@ def test_laps_meet_without_a_gap():
             laps.append(done.measurement)
         laps.append(lap.close())
         all_of_it = whole.close()
-        with pytest.raises(MeterError, match="closed already"):
+        with pytest.raises(MeterError, match="already closed"):
             lap.lap()
     for before, after in itertools.pairwise(laps):
         assert after.started_at == pytest.approx(before.started_at + before.duration_s, abs=0.01)

@@ -122,11 +122,11 @@ def test_power_of_0_watts_throughout_is_no_measurement(domain):
     times_s = seconds(10)
     one = reading(power(0, times_s, domain))
     assert (one.status, one.gross_j) == (Status.MISSING, None)
-    assert "said 0 W throughout" in one.reason
+    assert "reported 0 W throughout" in one.reason
     counted = measured(power(0, times_s, domain), counter(90 * times_s, times_s, domain))
     assert counted[domain].gross_j == pytest.approx(900)
     assert counted.flags == (
-        f"{domain}: fake-power said 0 W throughout, and nothing that is on draws nothing",
+        f"{domain}: fake-power reported 0 W throughout, although whatever is on draws power",
     )
 
 
@@ -166,7 +166,7 @@ def test_a_part_that_stands_still_is_unknown_and_neither_flagged_nor_lost():
         counter(0, times_s, "uncore:0", tick_s=0.001, within=("cpu:0",)),
     )
     assert whole["uncore:0"].status is Status.MISSING
-    assert "the part was off, or it is not counted here" in whole["uncore:0"].reason
+    assert "the part was off, or this counter does not cover it" in whole["uncore:0"].reason
     assert (whole.flags, whole.lost) == ((), ())
     assert whole.total.status is Status.MEASURED
 

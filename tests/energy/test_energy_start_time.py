@@ -112,7 +112,7 @@ def test_an_impossible_duration_is_refused(duration_s):
 
 
 def test_work_longer_than_the_time_for_it_is_refused():
-    with pytest.raises(UsageError, match="7,200 s is not finished 3,600 s after"):
+    with pytest.raises(UsageError, match="7,200 s does not finish within 3,600 s after"):
         best_start(series(400, 300), 2 * HOUR, NOON, NOON + HOUR)
 
 

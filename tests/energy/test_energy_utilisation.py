@@ -92,7 +92,7 @@ def test_all_processors_are_one_device():
 def test_a_sensor_that_does_not_say_it_is_named():
     silent = utilisation([samples("cpu:0", [0, 2], None, "rapl")], "cpu")
     assert silent.mean is None
-    assert silent.reason == "rapl does not say it of cpu"
+    assert silent.reason == "rapl does not report it for cpu"
     lost = utilisation([samples("gpu:0", [0, 2], [0.5, NAN])], "gpu:0")
     assert lost.mean is None
     assert "within the window" in lost.reason

@@ -155,7 +155,7 @@ with Monitor(meters=["nvml"]) as monitor:
     )
     everything = ["gpu:0", "gpu:1", "gpu:2"]
     assert out["all"] == [everything, [], []]
-    note = "CUDA_VISIBLE_DEVICES=1 hides from what was measured, and not counted: gpu:0, gpu:2"
+    note = "CUDA_VISIBLE_DEVICES=1 hides from the measured program, not counted: gpu:0, gpu:2"
     assert out["one"] == [["gpu:1"], ["gpu:0", "gpu:2"], [note]]
     assert out["named domains"] == [["gpu:0"], [], []]
     assert out["named gpus"] == [["gpu:0", "gpu:2"], [], []]
@@ -168,6 +168,6 @@ with Monitor(meters=["nvml"]) as monitor:
     assert out["both"] == [
         ["gpu:0", "gpu:1"],
         ["gpu:2"],
-        ["hidden from all that was measured, and not counted: gpu:2"],
+        ["hidden from the measured program, not counted: gpu:2"],
     ]
     assert out["after"] == [everything, [], []]

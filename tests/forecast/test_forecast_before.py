@@ -69,7 +69,7 @@ def test_without_stored_runs_the_formulas_are_left(joulelab, tmp_path, monkeypat
     arguments = ["predict", "before", "SimpleCNN", *ASKED, "--tdp", "65", "--device", "cpu"]
     code, out, _ = joulelab(*arguments)
     assert code == 0
-    assert "no regression: no stored run can be learnt from" in out
+    assert "no regression: no stored run can be used" in out
     assert "need --duration" in out
     code, out, _ = joulelab(*arguments, "--duration", "2h", "--json")
     (tdp, green) = json.loads(out)["estimates"]

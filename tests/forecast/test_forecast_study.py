@@ -98,7 +98,7 @@ def test_without_stored_runs_a_plan_is_as_it_was(joulelab, file, tmp_path, monke
     ("options", "code", "told"),
     [
         (["--untimed"], 2, "leave out --untimed"),
-        (["--device", "H200"], 2, "--device is for --untimed"),
+        (["--device", "H200"], 2, "--device needs --untimed"),
         (["--untimed", "--from", "/nowhere"], 2, "/nowhere is not a folder"),
         (["--from", "/nowhere"], 2, "/nowhere is not a folder"),
     ],

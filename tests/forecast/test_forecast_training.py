@@ -94,7 +94,7 @@ def test_even_power_is_foretold_exactly_and_the_interval_narrows():
 def test_after_the_first_epoch_it_is_said_to_be_a_guess():
     progress = Progress(20)
     progress.add(*epoch(100.0))
-    assert "little but a guess" in str(progress.predict())
+    assert "little more than a guess" in str(progress.predict())
     progress.add(*epoch(100.0))
     assert "guess" not in str(progress.predict())
 
@@ -194,7 +194,7 @@ def test_a_training_that_stops_early_is_not_compared(steady):
     with joulelab.TrainingForecast(5, meters=f"replay:{steady}") as forecast:
         forecast.epoch_done()
     assert not forecast.result().comparable
-    assert "1 of the 5 epochs announced were done" in str(forecast.result())
+    assert "1 of the 5 announced epochs were done" in str(forecast.result())
 
 
 def test_an_error_of_the_training_comes_through(steady):
@@ -213,9 +213,9 @@ def test_calls_in_the_wrong_order_are_explained(steady):
         forecast.result()
     with forecast:
         forecast.epoch_done()
-        with pytest.raises(MeterError, match="has begun already"):
+        with pytest.raises(MeterError, match="has already begun"):
             forecast.start()
-    with pytest.raises(MeterError, match="has begun already"):
+    with pytest.raises(MeterError, match="has already begun"):
         forecast.start()
 
 

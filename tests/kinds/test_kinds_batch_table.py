@@ -141,7 +141,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, text):
 
 def test_a_table_needs_batches_of_one_image(tmp_path):
     write_table(tmp_path / "table.json", table(window(2)))
-    with pytest.raises(UsageError, match="no batch of one image"):
+    with pytest.raises(UsageError, match="batches of one image are missing"):
         read_table(tmp_path / "table.json")
 
 
@@ -208,7 +208,7 @@ def test_measuring_ends_at_the_first_batch_that_outlasts_the_limit(measure):
 def test_measuring_ends_where_patience_does_and_says_what_would_reach_further(measure):
     found = measure("Slow", Patience(2.0), batch_s=0.0, image_s=0.03)
     assert sizes_of(found)[0] == 1
-    (remark,) = [one for one in found.remarks if "patience ended" in one]
+    (remark,) = [one for one in found.remarks if "patience ran out" in one]
     assert f"batches of {sizes_of(found)[-1]}: --patience" in remark
 
 
@@ -222,7 +222,7 @@ def test_batches_that_fail_are_left_out_and_said(measure):
     found = measure("Cramped", Patience(LONG), most=2, words="too many of them")
     assert sizes_of(found) == [1, 2]
     (remark,) = [one for one in found.remarks if "left out" in one]
-    assert "batches of 4 are left out" in remark
+    assert "batches of 4 left out" in remark
     assert "too many of them" in remark
 
 

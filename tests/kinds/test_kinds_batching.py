@@ -84,7 +84,7 @@ def test_a_window_is_a_run_with_what_was_measured_as_columns(finished):
     assert (runs["response_mean_s"] <= runs["response_max_s"]).all()
     assert (runs["energy_gross_j"] > 0).all()
     assert runs.loc[runs["policy"] == "fixed(4)", "batches"].eq(8).all(), "7 whole and a part"
-    assert set(runs["weights"]) == {"as the factory gives them"}
+    assert set(runs["weights"]) == {"as the factory returns them"}
     histogram = json.loads(runs.loc[runs["policy"] == "fixed(4)", "batch_histogram"].iloc[0])
     assert histogram == {"4": 7, "2": 1}
 
@@ -337,7 +337,7 @@ def test_what_is_set_in_a_miniature_of_windows_stays():
     thin = load_spec("timeline", ["experiment.timeline.seconds=7"], scale=0.4)
     assert thin.experiment["timeline"]["seconds"] == 7
     assert thin.experiment["timeline"]["repetitions"] == 2
-    with pytest.raises(UsageError, match="nothing to thin"):
+    with pytest.raises(UsageError, match="nothing can be scaled down"):
         load_spec(
             "timeline",
             ["experiment.timeline.seconds=7", "experiment.timeline.repetitions=3"],

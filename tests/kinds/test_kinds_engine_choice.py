@@ -66,7 +66,7 @@ def test_with_mix_engines_only_what_has_an_obstacle_is_left_to_the_reference_eng
     engine.obstacles = {"DensePolyNN": "Dropout is not supported"}
     engines, summary, results = run(tmp_path / "out", mix_engines=True)
     assert engines == {"DensePolyNN": ["reference"], "DenseLinearNN": [NAME]}
-    assert "must not be compared" in summary.remark
+    assert "do not compare" in summary.remark
     assert results.manifest["engines"]["configurations"]["tuning"] == {
         "random, DensePolyNN, hyperparameters=2": "reference",
         "random, DenseLinearNN, hyperparameters=2": NAME,
@@ -125,7 +125,7 @@ def test_a_study_is_not_resumed_with_another_engine(halfway, engine):
     before = Results.open(halfway).to_frame()
     with pytest.raises(StoreMismatchError, match=f"trained by the {NAME} engine, fp32") as refused:
         run(halfway)
-    assert "would be by the reference engine, fp32 (the " in refused.value.message
+    assert "would be trained by the reference engine, fp32 (the " in refused.value.message
     assert str(halfway) in refused.value.message
     assert "--out" in refused.value.hint
     assert Results.open(halfway).to_frame().equals(before)

@@ -56,7 +56,7 @@ def mistake(**changes):
     [
         ({"networks": ["vgg61"]}, "vgg1"),
         ({"networks": ["mymodels:"]}, "module:function"),
-        ({"networks": ["resnet18", "resnet18"]}, "stands there twice"),
+        ({"networks": ["resnet18", "resnet18"]}, "occurs twice"),
         ({"bases": ["frozn"]}, "frozen"),
         ({"head": "xu2032"}, "xu2023"),
         ({"datasets": ["digitz"]}, "digits"),
@@ -65,7 +65,7 @@ def mistake(**changes):
         ({"places": ["Frnace"]}, "France"),
         ({"places": [0.139]}, "0.139 kg/kWh"),
         ({"pue": 0.9}, "at least 1"),
-        ({"network_options": {"resnet18": {}}}, "not among networks"),
+        ({"network_options": {"resnet18": {}}}, "not in networks"),
         ({"fixed": {"beta1": 1.5}}, "beta1"),
         ({"rounds": 3}, "unknown key"),
     ],

@@ -407,12 +407,12 @@ REFUSED = {
     "two inputs": (TwoInputs, "more than one input"),
     "two outputs": (TwoOutputs, "more than one output"),
     "functional dropout": (FunctionalDropout, "the call of dropout"),
-    "other in eval mode": (OtherInEvalMode, "another one in eval mode"),
-    "own train": (OwnTrain, r"the network has a train\(\) of its own"),
+    "other in eval mode": (OtherInEvalMode, "differs in eval mode"),
+    "own train": (OwnTrain, r"the network overrides train\(\)"),
     "hook": (Hooked, "the layer linear has a hook"),
     "hook of a parameter": (ClippedGradient, r"the parameter linear\.weight has a hook"),
-    "tied": (Tied, r"second\.weight and first\.weight are one parameter"),
-    "in place": (ChangedInPlace, "activation changes in place what is read again"),
+    "tied": (Tied, r"second\.weight and first\.weight are the same parameter"),
+    "in place": (ChangedInPlace, "activation changes in place a tensor that is read again"),
     "in place through a view": (ChangedThroughAView, "activation changes in place"),
     "linear of images": (LinearOfImages, r"across takes a tensor of shape \(2, 4, 8, 8\)"),
 }
@@ -449,7 +449,7 @@ def test_the_reference_trains_what_cannot_be_stacked(what, caplog):
     assert {result.engine for result in results} == {"reference"}
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("the fast engine cannot train own: ")
-    assert line.endswith("; the reference engine does")
+    assert line.endswith("; the reference engine trains it")
     assert engine.obstacle(task, IMAGES, "cpu") in line
 
 

@@ -77,7 +77,7 @@ def test_a_correct_data_set_passes():
         (replace(GOOD, test=replace(GOOD.test, labels=torch.tensor([1]))), "2 test images"),
         (replace(GOOD, test=replace(GOOD.test, images=GOOD.test.images[..., :2])), "test images"),
         (replace(GOOD, classes=3), r"no training image has the labels \[2\]"),
-        (replace(GOOD, name="other"), "calls itself 'other'"),
+        (replace(GOOD, name="other"), "its name is 'other'"),
     ],
 )
 def test_a_broken_data_set_is_found(images, complaint):
@@ -94,7 +94,7 @@ def test_a_data_set_that_changes_between_loads_is_found():
         pixels = GOOD.train.images + next(counter)
         return replace(GOOD, train=replace(GOOD.train, images=pixels))
 
-    with pytest.raises(AssertionError, match="a second load gives other images"):
+    with pytest.raises(AssertionError, match="a second load gives different images"):
         check_dataset("made")
 
 

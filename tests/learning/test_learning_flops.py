@@ -248,7 +248,7 @@ def test_what_cannot_be_counted_is_unknown_and_says_why():
     for name, words in (
         ("flops-nowhere", "by design"),
         ("flops-no-products", "none of its operations"),
-        ("flops-between-images", "image by image"),
+        ("flops-between-images", "proportional to the batch"),
     ):
         count = count_flops(name, {}, SHAPE, 10)
         assert count.per_image is None

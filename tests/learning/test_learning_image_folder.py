@@ -55,8 +55,8 @@ def test_what_is_left_out_is_counted_and_said(birds):
     assert images.checksum() == whole.checksum()
     assert images.notes == (
         "train: left out: 2 hidden (.thumbnails ...), "
-        "3 not images by their names (robin/b.png.part ...)",
-        "test: left out: 1 outside the folders of classes (c.png)",
+        "3 without an image file extension (robin/b.png.part ...)",
+        "test: left out: 1 outside the class folders (c.png)",
     )
 
 
@@ -71,8 +71,8 @@ def test_images_in_folders_within_those_of_classes_belong_to_them_and_are_said(b
     assert images.train.labels.tolist() == [0, 0, 1, 1, 1, 1, 1]
     assert np.array_equal(images.train.images[2], PIXELS[0].transpose(2, 0, 1))
     assert images.notes == (
-        "train: 3 images in folders within those of classes",
-        "train: left out: 1 links to a folder above (wren/2020/back)",
+        "train: 3 images in subfolders of class folders",
+        "train: left out: 1 links to a parent folder (wren/2020/back)",
     )
 
 
@@ -111,7 +111,7 @@ def test_another_part_stands_in_for_test_and_is_said(birds, part):
     (birds / "test").rename(birds / part)
     images = load_images(f"folder:{birds}")
     assert len(images.test) == 2
-    assert images.notes == (f"there is no test part: accuracy is computed on {part}",)
+    assert images.notes == (f"it has no test part: accuracy is computed on {part}",)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -130,7 +130,7 @@ def test_a_damaged_image_is_named(birds):
     path.write_bytes(path.read_bytes()[:-60])
     message, hint = _two_lines(birds)
     assert f"{path} cannot be decoded" in message
-    assert "leave the image out" in hint
+    assert "remove the image" in hint
 
 
 def test_an_empty_file_is_named_even_if_it_is_the_first(birds):
@@ -177,7 +177,7 @@ def test_images_outside_folders_of_classes_say_the_layout(tmp_path):
     for part in ("train", "test"):
         _save(tmp_path / part / "1.png", PIXELS[0])
     message, hint = _two_lines(tmp_path)
-    assert "has no folders of classes" in message
+    assert "has no class folders" in message
     assert "train/<class>" in hint
 
 

@@ -84,7 +84,7 @@ def test_colour_becomes_grey_by_the_luminance_that_pillow_computes():
         ("digits?side=0", "side = '0'", "number of pixels"),
         ("digits?side=-8", "side = '-8'", "number of pixels"),
         ("digits?side=3.5", "side = '3.5'", "number of pixels"),
-        ("digits?side=8&side=9", "side stands twice", "once"),
+        ("digits?side=8&side=9", "side occurs twice", "once"),
         ("torchvision:MNIST?sise=32", "'sise=32' after the data set 'MNIST'", "'size'"),
         ("torchvision:MNIST?sides=32", "'sides=32' after the data set 'MNIST'", "'side'"),
     ],
@@ -110,7 +110,7 @@ def test_other_settings_are_left_to_a_loader_that_takes_an_argument(own_parts):
 
 
 def test_images_of_two_channels_cannot_become_colour():
-    with pytest.raises(UsageError, match="images of 2 channels cannot get 3"):
+    with pytest.raises(UsageError, match="images of 2 channels cannot be converted to 3"):
         ImageSettings(channels=3).of(torch.zeros(1, 2, 4, 4, dtype=torch.uint8))
 
 
@@ -121,12 +121,12 @@ def test_images_larger_than_the_memory_are_refused_before_they_are_made(monkeypa
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Little)
     with pytest.raises(DatasetError, match="10 images of 224x224 take") as raised:
         ImageSettings(side=224).of(torch.zeros(10, 1, 8, 8, dtype=torch.uint8))
-    assert "smaller side" in raised.value.hint
+    assert "smaller size" in raised.value.hint
 
 
 def test_a_study_file_may_name_a_data_set_with_settings():
     for name in ("digits?side=32", "torchvision:MNIST?channels=3&side=48"):
         assert known(datasets, name) == name
         assert split_settings(name)[1].side
-    with pytest.raises(ValueError, match="no data set is called"):
+    with pytest.raises(ValueError, match="unknown data set"):
         known(datasets, "digit?side=32")

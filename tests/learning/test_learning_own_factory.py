@@ -72,8 +72,8 @@ def test_such_a_network_is_trained_as_any_other():
 @pytest.mark.parametrize(
     ("factory", "says"),
     [
-        ("small", "names no function"),
-        (f"{MODULE}:", "names no function"),
+        ("small", "does not name a function"),
+        (f"{MODULE}:", "does not name a function"),
         (f"{MODULE}:large", "has no function 'large'"),
         (f"{MODULE}:nn.missing.Linear", "has no function"),
         ("joulelab_test_no_such_module:small", "cannot be imported: ModuleNotFoundError"),

@@ -79,7 +79,7 @@ def test_another_part_stands_in_for_test_and_is_said(folder, part):
     (folder / TEST).rename(folder / "birds" / f"{part}-00000-of-00001.parquet")
     images = load_images("hf-parquet:birds", folder)
     assert len(images.test) == 4
-    assert images.notes == (f"there is no test part: accuracy is computed on {part}",)
+    assert images.notes == (f"it has no test part: accuracy is computed on {part}",)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_layouts_of_the_hub_are_found(tmp_path, layout):
     images = load_images(f"hf-parquet:{tmp_path}")
     assert (len(images.train), len(images.test)) == (3, 2)
     left_out = layout.format(part="validation")
-    assert images.notes == (f"1 Parquet file of no part that is used left out: {left_out}",)
+    assert images.notes == (f"1 Parquet file outside the used parts left out: {left_out}",)
 
 
 def test_several_configurations_are_listed_and_one_can_be_named(tmp_path):
@@ -120,7 +120,7 @@ def test_a_part_of_which_a_file_is_missing_is_refused(folder):
     missing.unlink()
     message, hint = _two_lines(folder)
     assert message == f"{missing} is missing; 1 of 2 files are there"
-    assert "fetch" in hint
+    assert "download" in hint
     (folder / TRAIN).rename(folder / "birds/train-00000-of-00002-3c4f1d2e3fbc2a7a.parquet")
     assert _two_lines(folder)[0] == message
 
@@ -129,7 +129,7 @@ def test_a_part_that_lies_in_two_places_is_refused(folder):
     _write(folder / "birds/train/0000.parquet", [_encode(PIXELS[0])], [0])
     message, hint = _two_lines(folder)
     assert message == (
-        f"{folder / 'birds'} has the same part in two places: "
+        f"{folder / 'birds'} has the same part twice: "
         "train/0000.parquet, train-00000-of-00002.parquet"
     )
     assert hint == "keep one of them"
@@ -138,7 +138,7 @@ def test_a_part_that_lies_in_two_places_is_refused(folder):
 def test_two_editions_of_a_part_are_refused(folder):
     (folder / TRAIN).with_name("train-00000-of-00001.parquet").write_bytes(b"")
     message, _ = _two_lines(folder)
-    assert message.startswith(f"{folder / 'birds'} has files of two editions: train-*-of-0000")
+    assert message.startswith(f"{folder / 'birds'} has files of two versions: train-*-of-0000")
 
 
 def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
@@ -152,7 +152,7 @@ def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
     assert images.test.labels.tolist() == [1, 0, 0]
     assert images.classes == 3
     assert images.notes == (
-        "labels brought into the order of the class names of train-00000-of-00002.parquet: "
+        "labels mapped to the class order of train-00000-of-00002.parquet: "
         "train-00001-of-00002.parquet, test-00000-of-00001.parquet",
     )
 
@@ -167,7 +167,7 @@ def test_labels_are_brought_into_one_order_by_the_names_of_the_classes(folder):
         ),
         (("wren", "owl"), 2, "row 1, has the label 2, and there are 2 classes"),
         (("wren", "owl"), -1, "row 1, has the label -1"),
-        (("owl", "owl", "wren"), 1, "names other classes than {first}, and one of them a class"),
+        (("owl", "owl", "wren"), 1, "names other classes than {first}, and one file names a class"),
     ],
 )
 def test_classes_that_cannot_be_brought_into_one_order_are_refused(folder, names, label, words):
@@ -183,7 +183,7 @@ def test_files_without_names_of_classes_are_said(folder):
     _write(folder / TRAIN, [_encode(PIXELS[0])], [0], metadata=_named("owl", "robin", "wren"))
     (note,) = load_images("hf-parquet:birds", folder).notes
     assert note == (
-        "no class names, labels taken as they are: train-00001-of-00002.parquet, "
+        "no class names, labels used as they are: train-00001-of-00002.parquet, "
         "test-00000-of-00001.parquet"
     )
 
@@ -243,7 +243,7 @@ def test_a_file_that_is_cut_short_is_named(folder, keep):
     path.write_bytes(path.read_bytes()[:keep])
     message, hint = _two_lines(folder)
     assert str(path) in message
-    assert hint == "delete it and fetch it again"
+    assert hint == "delete it and download it again"
 
 
 def test_a_file_with_overwritten_pages_is_named(folder):
@@ -261,7 +261,7 @@ def test_a_corrupt_image_is_named_by_file_and_row(folder):
         _write(folder / TEST, [_encode(PIXELS[0]), damaged], [0, 1])
         message, hint = _two_lines(folder)
         assert f"{folder / TEST}, row 1, cannot be decoded" in message
-        assert "fetch the file again" in hint
+        assert "download the file again" in hint
 
 
 def test_a_missing_part_says_the_layout(folder):

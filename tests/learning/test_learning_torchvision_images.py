@@ -97,7 +97,7 @@ def test_a_compressed_file_that_is_cut_short_is_named(folder, keep):
     path.write_bytes(path.read_bytes()[:keep])
     message, hint = _two_lines(folder)
     assert str(path) in message
-    assert hint == "delete it and fetch it again"
+    assert hint == "delete it and download it again"
 
 
 def test_a_compressed_file_with_flipped_bytes_is_named(folder):
@@ -120,7 +120,7 @@ def test_an_unpacked_file_that_is_cut_short_says_by_how_much(folder, small):
     path = folder / "FashionMNIST" / "raw" / TRAIN_LABELS
     path.write_bytes(_idx(small[TRAIN_LABELS])[:-3])
     message, _ = _two_lines(folder)
-    assert message == f"{path} holds 17 values where its header says 20"
+    assert message == f"{path} holds 17 values, but its header says 20"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\x08", b"\0\0\x08\x03\0\0"])
@@ -150,7 +150,7 @@ def test_a_label_out_of_range_is_noticed(folder, small):
     path = folder / "FashionMNIST" / "raw" / TEST_LABELS
     path.write_bytes(_idx(small[TEST_LABELS] + 1))
     message, _ = _two_lines(folder)
-    assert message == f"{path} has a label 10, and there are 10 classes"
+    assert message == f"{path} has a label 10, but there are 10 classes"
 
 
 def test_one_missing_file_is_named_and_the_others_are_left_alone(folder):
@@ -239,7 +239,7 @@ def test_an_unknown_class_names_the_nearest(tmp_path):
 
 def test_a_class_without_two_parts_is_refused(tmp_path):
     message, hint = _two_lines(tmp_path, "torchvision:FakeData")
-    assert "FakeData does not come in a training and a test part" in message
+    assert "FakeData is not split into a training and a test part" in message
     assert "docs/own-data-set.md" in hint
 
 
@@ -273,7 +273,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_error(tmp_path, monkeypatch
     monkeypatch.delenv("JOULELAB_DATA", raising=False)
     message, hint = _two_lines(None, "fashion-mnist")
     assert "cannot be downloaded there" in message
-    assert "can be written" in hint
+    assert "a writable one" in hint
 
 
 def test_incomplete_files_of_cifar_are_not_downloaded_over(unplugged, tmp_path):
@@ -282,7 +282,7 @@ def test_incomplete_files_of_cifar_are_not_downloaded_over(unplugged, tmp_path):
     (folder / "data_batch_1").write_bytes(b"cut short")
     message, hint = _two_lines(tmp_path, "cifar10")
     assert str(folder) in message
-    assert "fetch it again" in hint
+    assert "download it again" in hint
     assert not unplugged
 
 

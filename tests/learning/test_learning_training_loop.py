@@ -112,9 +112,9 @@ class DropsOut(GradientsOff):
 @pytest.mark.parametrize(
     ("network", "says"),
     [
-        (GradientsOff, "turns gradients off"),
+        (GradientsOff, "disables gradients"),
         (GradientsCut, "detach"),
-        (DropsOut, "another one in eval mode"),
+        (DropsOut, "differs in eval mode"),
     ],
 )
 def test_the_fast_engine_refuses_what_it_would_train_otherwise(digits, network, says, own_parts):

@@ -294,8 +294,8 @@ def test_images_that_do_not_fit_are_refused_with_the_settings_that_would(shape, 
         ({"model": "resnet18", "bases": "frozen"}, "no option 'bases'"),
         ({"model": "resnet18", "base": "frosen"}, "base = 'frosen'"),
         ({"model": "resnet18", "head": "deep"}, "head = 'deep'"),
-        ({"model": "resnet19"}, "no torchvision classifier is called 'resnet19'"),
-        ({"model": "resnet18", "weights": "IMAGENET1K_V9"}, "no set of weights of resnet18"),
+        ({"model": "resnet19"}, "unknown torchvision classifier 'resnet19'"),
+        ({"model": "resnet18", "weights": "IMAGENET1K_V9"}, "unknown set of weights of resnet18"),
     ],
 )
 def test_an_impossible_option_is_refused(options, says):
@@ -320,7 +320,7 @@ def test_an_unknown_network_is_refused_with_the_nearest_of_all_kinds(text, near)
 
 @pytest.mark.parametrize("text", [":small", "mymodels:", ":"])
 def test_half_of_a_function_is_refused(text):
-    with pytest.raises(UsageError, match="names no function"):
+    with pytest.raises(UsageError, match="does not name a function"):
         network_source(text)
 
 

@@ -100,7 +100,7 @@ def test_tasks_whose_names_are_gone_are_refused_where_nothing_tells_them_apart(r
     header, *rows = (line.partition(",")[2] for line in (TASKS, *(
         f"p{n},2024-06-01T10:00:0{n // 3},a,{(n + 1) / 10},.1,{n + 1}e-7" for n in range(4)
     )))  # fmt: skip
-    with pytest.raises(DatasetError, match="line 3: it may go on counting"):
+    with pytest.raises(DatasetError, match="line 3: it may continue from"):
         read(header, *rows)
 
 
@@ -123,7 +123,7 @@ def test_interleaved_trackers_of_one_id_are_refused(read):
 
 
 def test_energy_that_nothing_can_have_used_in_that_time_is_refused(read):
-    with pytest.raises(DatasetError, match="line 3: it does not go on from the row before"):
+    with pytest.raises(DatasetError, match="line 3: it does not continue from the previous row"):
         read(RUNS, *runs((600, 600, 0.1), (601, 600, 0.12)))
 
 
@@ -140,7 +140,7 @@ def test_without_ids_trackers_are_told_apart_by_what_they_count(read):
 def test_without_ids_what_may_be_either_is_refused(read, header):
     ids = "," if header == NAMELESS else ",the-same,.1,"
     rows = [row.replace(",a,", ids) for row in runs((600, 600, 0.1), (7800, 1800, 0.3))]
-    with pytest.raises(DatasetError, match="line 3: it may go on counting"):
+    with pytest.raises(DatasetError, match="line 3: it may continue from"):
         read(header, *rows)
 
 
@@ -162,7 +162,7 @@ def test_a_row_that_stands_there_twice_counts_once(read):
     row, other = runs((60, 60, 0.1), (120, 120, 0.3))
     found = read(RUNS, row, row, other)
     assert found.trap.energy_j == pytest.approx(0.3 * KWH)
-    assert "1 row that stand" in found.remarks[0]
+    assert "1 duplicate row left" in found.remarks[0]
 
 
 def test_an_offset_that_was_written_is_kept_and_the_order_is_that_of_the_file(read):
@@ -181,4 +181,4 @@ def test_an_offset_that_was_written_is_kept_and_the_order_is_that_of_the_file(re
 
 def test_time_that_the_tracker_did_not_count_is_said(read):
     found = read(RUNS, *runs((600, 600, 0.1), (7800, 1800, 0.3)))
-    assert "1 h 40 min more by the clock than was counted: the machine was" in found.remarks[0]
+    assert "1 h 40 min more on the clock than was counted: the machine was" in found.remarks[0]

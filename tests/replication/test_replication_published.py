@@ -72,7 +72,7 @@ def test_any_other_value_does_not(text, value):
 
 
 def test_a_number_that_was_cut_off_is_called_so():
-    assert compared("0.884", 0.884725).note == "printed cut off, not rounded"
+    assert compared("0.884", 0.884725).note == "printed truncated, not rounded"
 
 
 def test_a_difference_nobody_explained_is_put_into_figures():

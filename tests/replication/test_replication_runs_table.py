@@ -127,20 +127,20 @@ def test_columns_with_many_numbers_or_a_name_for_every_row_are_left_alone_and_na
     found = read_runs(table(rows), "architecture")
     assert found.factors == ("width",)
     assert found.remarks == (
-        "Not taken for factors: seed (24 different values) and id (24 different values); "
-        "--factor says otherwise.",
+        "Not treated as factors: seed (24 different values) and id (24 different values); "
+        "--factor overrides this.",
     )
     assert read_runs(table(rows), "architecture", ["id"]).factors == ("id",)
     few = read_runs(table(rows[:20]), "architecture")
     assert few.factors == ("width", "id"), "20 different words may be levels"
-    assert few.remarks == ("Taken for results: seed; --factor says otherwise.",)
+    assert few.remarks == ("Treated as results: seed; --factor overrides this.",)
 
 
 def test_a_factor_with_one_level_is_said_to_be_without_effect(table):
     found = read_runs(table([row | {"pooling": "max"} for row in trainings()]), "architecture")
-    assert found.remarks == ("Constant, and so without an effect: pooling.",)
+    assert found.remarks == ("Constant, so without effect: pooling.",)
     alone = read_runs(table(trainings(width=[1])), "architecture")
-    assert alone.remarks == ("Constant, and so without an effect: width.",)
+    assert alone.remarks == ("Constant, so without effect: width.",)
 
 
 def test_a_table_without_a_factor_is_wrong_usage(table):
@@ -264,8 +264,8 @@ def test_missing_energies_and_accuracies_stay_missing_and_are_counted(table):
     assert np.isnan(found.frame["energy_j"][:2]).all()
     assert np.isnan(found.frame["accuracy"][2])
     assert found.remarks == (
-        "1 row without accuracy left out of what needs it.",
-        "2 rows without energy_j left out of what needs it.",
+        "1 row without accuracy left out where it is needed.",
+        "2 rows without energy_j left out where it is needed.",
     )
 
 
@@ -273,7 +273,7 @@ def test_accuracies_of_which_most_are_above_1_are_in_per_cent(table):
     rows = [row | {"accuracy": 0.9 if n == 0 else 85.5} for n, row in enumerate(trainings())]
     found = read_runs(table(rows), "architecture")
     assert found.frame["accuracy"].tolist() == pytest.approx([0.009, *[0.855] * 7])
-    assert found.remarks == ("Accuracies in the file are taken to be in per cent.",)
+    assert found.remarks == ("Accuracies in the file are assumed to be in per cent.",)
 
 
 def test_one_accuracy_above_1_is_a_mistake_with_its_line(table):
@@ -306,10 +306,10 @@ def test_a_cell_that_is_not_what_it_should_be_is_named(table, column, cell, said
     ("text", "said"),
     [
         ("", "is empty"),
-        ("width,energy_j,accuracy\n", "has a header and no row"),
-        ("width,energy_j\n1,2\n", "there is no column 'accuracy'"),
+        ("width,energy_j,accuracy\n", "has a header but no rows"),
+        ("width,energy_j\n1,2\n", "no column 'accuracy'"),
         ("width,energy_j,accuracy\n1,2\n3,4,1\n", "line 2: 2 values for 3 columns"),
-        ("width,width,energy_j,accuracy\n1,3,2,0.5\n", "the column 'width' stands there twice"),
+        ("width,width,energy_j,accuracy\n1,3,2,0.5\n", "the column 'width' occurs twice"),
     ],
 )
 def test_a_file_that_is_no_table_of_runs_is_refused(table, text, said):
@@ -373,8 +373,8 @@ def test_a_run_table_of_experiment_runner_has_factors_and_results_and_unfinished
     assert len(found.frame) == 7
     assert found.remarks == (
         "1 unfinished run left out (__done is not DONE).",
-        "CPU Energy is taken to be in joules; --unit says otherwise.",
-        "Taken for results: inference_time and memory_usage; --factor says otherwise.",
+        "CPU Energy is assumed to be in joules; --unit overrides this.",
+        "Treated as results: inference_time and memory_usage; --factor overrides this.",
     )
     with pytest.raises(UsageError, match=r"no row of .* is DONE"):
         read_runs(table(RUN_TABLE.replace("DONE", "TODO")), "architecture", energy="CPU Energy")
@@ -435,7 +435,7 @@ def test_an_energy_may_be_in_any_unit(table, heading, unit, joules):
         ("energy_mwh", None, "its unit may be mWh or MWh"),
         ("energy (BTU)", None, "'BTU' is not a unit of energy"),
         ("energy_wh,gpu_energy_wh", None, "several columns with an energy"),
-        ("energy_j,Energy-J", None, "have one name"),
+        ("energy_j,Energy-J", None, "have the same name"),
         ("energy_kwh", "kJ", "--unit kJ, and the column 'energy_kwh' says kWh"),
     ],
 )

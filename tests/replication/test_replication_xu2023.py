@@ -188,7 +188,7 @@ def test_version_1_calls_the_run_id_experiment_id_and_has_no_parts(tmp_path):
 def test_a_missing_column_is_named_with_the_file(tmp_path, column):
     rows = [{k: v for k, v in row.items() if k != column} for row in cumulative_rows(energies(0))]
     path = write(tmp_path / "emissions.csv", rows)
-    with pytest.raises(DatasetError, match=f"emissions.csv: there is no column '{column}'"):
+    with pytest.raises(DatasetError, match=f"emissions.csv: no column '{column}'"):
         read_emissions(path)
 
 
@@ -196,9 +196,9 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, column):
     ("column", "cell", "what"),
     [
         ("energy_consumed", "much", "'much' is not a number"),
-        ("energy_consumed", "", "there is no value"),
-        ("timestamp", "yesterday or so", "neither seconds nor a moment"),
-        ("run_id", "", "there is no value"),
+        ("energy_consumed", "", "the value is missing"),
+        ("timestamp", "yesterday or so", "neither seconds nor a date and time"),
+        ("run_id", "", "the value is missing"),
     ],
 )
 def test_a_wrong_cell_is_named_with_its_line(tmp_path, column, cell, what):
@@ -218,7 +218,7 @@ def test_the_statistics_are_those_of_the_trainings_and_beside_them_of_the_rows(s
     intensity = np.repeat([INTENSITY[region] for _, region in known], 9)
     is_cifar = np.repeat([dataset == "cifar10" for dataset, _ in known], 9)
     for table, values in (
-        ("Readings as they stand", rows),
+        ("Readings as recorded", rows),
         ("Readings per training", per_training),
     ):
         found = cells(folder, table)
@@ -250,7 +250,7 @@ def test_mean_energies_are_of_trainings_also_the_first_after_another_architectur
     for place, architecture in enumerate(ARCHITECTURES):
         of = known["cifar10", "taipei"][3 * place : 3 * place + 3]
         assert found[f"taipei.{architecture}"].value == pytest.approx(np.mean(of))
-    assert "holds all of VGG19 too" in found["taipei.ResNet50"].note
+    assert "includes all of VGG19" in found["taipei.ResNet50"].note
     assert set(found) == {f"{r}.{a}" for r in ("oregon", "taipei") for a in ARCHITECTURES}
 
 
@@ -276,7 +276,7 @@ def test_a_run_id_that_architectures_share_is_reported(study):
 def test_rows_whose_places_do_not_tell_the_architecture_are_refused(tmp_path):
     path = tmp_path / "kaggle-cifar10-oregon.csv"
     write(path, cumulative_rows(energies(0)[:8], trackers=[3, 5]))
-    with pytest.raises(DatasetError, match="8 rows, which are not 3 architectures"):
+    with pytest.raises(DatasetError, match="8 rows, not 3 architectures"):
         replicate(tmp_path)
 
     write(path, cumulative_rows(energies(0), trackers=[2, 7]))
@@ -376,7 +376,7 @@ def test_names_of_files_may_be_written_in_several_ways(tmp_path):
 
 
 def test_a_folder_without_the_files_or_with_one_twice_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="no file of the study"):
+    with pytest.raises(UsageError, match="no data of this study"):
         found_files(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
         found_files(tmp_path / "nowhere")
@@ -397,7 +397,7 @@ def test_the_command_prints_every_number_as_json(study):
     keys = [(line["table"], line["dataset"], line["cell"]) for line in lines]
     assert len(set(keys)) == len(keys)
     assert {line["table"] for line in lines} == {
-        "Readings as they stand",
+        "Readings as recorded",
         "Readings per training",
         "Mean energy of a training, kWh",
         "Carbon intensity, kg/kWh",
@@ -461,7 +461,7 @@ def test_with_all_five_published_files_every_statistic_as_they_stand_agrees(data
     count = len(list(folder.glob("kaggle-*.csv")))
     if count < 5:
         pytest.skip(f"{count} of the 5 published files of rows in {folder}")
-    assert all(one.agrees for one in cells(folder, "Readings as they stand").values())
+    assert all(one.agrees for one in cells(folder, "Readings as recorded").values())
     corrected = cells(folder, "Readings per training")
     assert corrected["energy.architecture.H"].value == pytest.approx(0.50, abs=0.005)
     assert corrected["emissions.region.H"].value == pytest.approx(34.9, abs=0.05)

@@ -320,7 +320,7 @@ def test_without_hyperparameters_there_are_no_rounds_but_all_else(tmp_path):
     for cell in ("rounds", "repetitions"):
         one = found["Table II", cell]
         assert one.value is None
-        assert "rounds cannot be told apart" in one.note
+        assert "rounds cannot be identified" in one.note
     assert found["Table IV", "relu.H"].value == pytest.approx(H["relu"])
 
 
@@ -343,7 +343,7 @@ def test_accuracies_that_are_rounded_do_not_tell_the_repetitions(tmp_path):
     write(tmp_path / "tuning-cifar10.csv", rows)
     one = cells(tmp_path, "cifar10")["Table I", "trainings_per_configuration"]
     assert (one.value, one.agrees) == (None, None)
-    assert "do not tell" in one.note
+    assert "do not show" in one.note
 
 
 def test_a_row_a_repetition_is_averaged(tmp_path, both):
@@ -359,7 +359,7 @@ def test_a_row_a_repetition_is_averaged(tmp_path, both):
         if key[0] == "Table III":
             assert found[key] == pytest.approx(single[key]), key
     assert found["Table I", "repetitions"] == 2
-    assert any("taken for its repetitions" in remark for remark in alone.remarks)
+    assert any("treated as its repetitions" in remark for remark in alone.remarks)
 
 
 @pytest.mark.parametrize("name", ["CIFAR-10", "Cifar_10", "cifar10"])

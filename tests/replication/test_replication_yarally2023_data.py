@@ -150,7 +150,7 @@ def test_a_row_without_a_hyperparameter_keeps_its_energy_and_has_no_round(archit
     assert raw.frame["round"].isna().sum() == 1
     assert raw.frame["energy_j"].notna().all()
     assert raw.remarks == (
-        "architecture-cifar10.csv: 1 row without a hyperparameter, and so of no known round",
+        "architecture-cifar10.csv: 1 row without a hyperparameter, so the round is unknown",
     )
 
 
@@ -161,7 +161,7 @@ def test_a_row_without_a_hyperparameter_keeps_its_energy_and_has_no_round(archit
         ("energy_j", "inf", "'inf' is not a number"),
         ("accuracy", "good", "'good' is not a number"),
         ("accuracy", "-0.1", "'-0.1' is not a number from 0 to 100"),
-        ("accuracy", "1.7", "1.7 is above 1, and most accuracies are shares of 1"),
+        ("accuracy", "1.7", "1.7 is above 1, but most accuracies are shares of 1"),
         ("linear_layers", "3.5", "'3.5' is not a whole number from 0"),
         ("conv_layers", "-1", "'-1' is not a whole number from 0"),
         ("relu_layers", "perhaps", "'perhaps' is not a number of layers"),
@@ -201,13 +201,13 @@ def test_a_missing_column_is_named_and_the_nearest_suggested(architecture):
     path = architecture(rows)
     with pytest.raises(DatasetError, match="did you mean 'energy'") as caught:
         read_architecture(path)
-    assert caught.value.message == f"{path}: there is no column 'energy_j'"
+    assert caught.value.message == f"{path}: no column 'energy_j'"
 
 
 def test_a_column_that_occurs_twice_is_refused(architecture):
     path = architecture()
     path.write_text(path.read_text().replace("beta2", "beta1"))
-    assert refused(read_architecture, path).startswith(": the column 'beta1' stands there twice")
+    assert refused(read_architecture, path).startswith(": the column 'beta1' occurs twice")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_half_a_line_at_the_end_is_left_out_and_said(architecture):
     [
         (b"", " is empty"),
         (b"\n\n", " is empty"),
-        (b"linear_layers,conv_layers\n", " has a header and no row"),
+        (b"linear_layers,conv_layers\n", " has a header but no rows"),
         (b"\x89PNG\x00", " is neither Parquet nor text"),
         (b"PAR1\x00\x9c", " cannot be read: Parquet file size is 6 bytes"),
     ],

@@ -239,7 +239,7 @@ def test_a_folder_that_may_not_be_written_is_said():
         Path(folder).chmod(0o755)
         assert sorted(os.listdir(folder)) == ["first.png"]  # noqa: PTH208
     path = Path(folder, "second.png")
-    assert run.stdout == f"{path} cannot be written: Permission denied\nname another file\n"
+    assert run.stdout == f"{path} cannot be written: Permission denied\nchoose another file\n"
 
 
 def test_a_real_run_is_drawn_whole(data_dir, tmp_path):

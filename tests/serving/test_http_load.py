@@ -195,7 +195,7 @@ def test_a_generator_that_is_late_sends_no_burst_and_says_so(monkeypatch):
         assert len(server.requests) == 100 - held_back
     assert 0 < held_back < 100
     said = LoadSummary.of(exchanges, 100).generator_in_words
-    assert said.startswith("the generator did not keep its rate")
+    assert said.startswith("the load generator did not keep its rate")
     assert f"{held_back} requests held back as too late" in said
 
 
@@ -323,7 +323,7 @@ def test_a_malformed_header_is_refused(headers):
 
 
 def test_a_folder_gives_its_images_and_nothing_else(tmp_path):
-    with pytest.raises(UsageError, match="has no image in it"):
+    with pytest.raises(UsageError, match="contains no images"):
         image_files(tmp_path)
     for name in ("b.jpg", "a.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
@@ -394,7 +394,7 @@ def test_a_queue_that_grows_is_saturation_and_a_steady_one_is_not():
     # Served at 20 a second: the k-th answer comes at k / 20.
     growing = LoadSummary.of(exchanges_of(due_s, np.arange(1, 1001) / 20 - due_s), 50)
     assert growing.saturation == (
-        "offered 50.0/s, served 20.0/s: saturated, the queue grew as long as requests came"
+        "offered 50.0/s, served 20.0/s: saturated, the queue grew while requests arrived"
     )
 
 
@@ -419,7 +419,7 @@ def test_times_that_are_none_are_refused(due_s):
         target = Target.parse(server.url)
         with (
             HttpLoad(target, target.addresses(), Content().prepared(target)) as load,
-            pytest.raises(UsageError, match="decrease, or are not as many"),
+            pytest.raises(UsageError, match="decrease or differ in number"),
         ):
             load.send(np.array(due_s), np.zeros(3, np.int64))
         assert not server.requests

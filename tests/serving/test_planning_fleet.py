@@ -68,7 +68,9 @@ def test_a_tighter_limit_needs_more_watts():
 
 
 def test_a_limit_below_the_time_of_a_batch_cannot_be_kept():
-    with pytest.raises(UsageError, match=r"keeps p99 within 4.00 ms: a batch takes 5.00 ms"):
+    with pytest.raises(
+        UsageError, match=r"meets p99 within 4.00 ms: a batch takes at least 5.00 ms"
+    ):
         sized("poisson(100)", limit=ResponseLimit(99, 0.004))
 
 
@@ -83,7 +85,7 @@ def test_where_no_fleet_can_do_without_batching_it_is_said():
     made = sized("poisson(2000)", odd, ResponseLimit(95, 0.05), candidates=["fixed(4)"])
     assert made.baseline is None
     assert made.saving is None
-    assert "without batching, no number of replicas keeps p95 within 50.0 ms" in made.remarks
+    assert "without batching, no number of replicas meets p95 within 50.0 ms" in made.remarks
 
 
 def test_without_energies_the_fewest_replicas_are_found_and_no_power_is_made_up():
@@ -128,7 +130,7 @@ def test_a_share_keeps_the_times_of_the_whole():
 def test_what_cannot_be_split_exactly_is_said(tmp_path):
     many, remark = thinned(UniformJitter(1e6), 10_000, 1000)
     assert many == Poisson(100)
-    assert "is taken for Poisson arrivals" in remark
+    assert "is approximated by Poisson arrivals" in remark
     (tmp_path / "a.csv").write_text("\n".join(str(k / 100) for k in range(1, 20_001)))
     trace = parse_arrivals("trace(a.csv)", tmp_path)
     few, remark = thinned(trace, 4, 1000)

@@ -86,7 +86,7 @@ def test_where_nothing_holds_the_limit_the_quickest_is_named():
     assert made.saving is None
     assert made.quickest.response_s == min(one.response_s for one in made.outcomes)
     assert made.in_words().startswith(
-        f"at 100/s no policy keeps p99 within 5.10 ms; the quickest is {made.quickest.policy}: "
+        f"at 100/s no policy meets p99 within 5.10 ms; the quickest is {made.quickest.policy}: "
     )
 
 
@@ -95,7 +95,7 @@ def test_saturation_of_everything_and_of_the_baseline_are_said():
     assert everything.best is None
     assert everything.quickest is None
     assert everything.in_words() == (
-        "at 5,000/s every policy is saturated: more arrives than can be answered"
+        "at 5,000/s every policy is saturated: requests arrive faster than served"
     )
     made = planned("poisson(600)")
     assert made.baseline.saturated
@@ -108,7 +108,7 @@ def test_saturation_of_everything_and_of_the_baseline_are_said():
 def test_without_idle_power_the_plan_is_by_net_joules_and_says_so():
     made = planned("poisson(100)", BatchCosts(SIZES, SECONDS, COSTS.joules))
     assert made.account == "net"
-    assert made.remarks == ("idle power is not known: policies are compared by energy above idle",)
+    assert made.remarks == ("idle power is unknown: policies are compared by energy above idle",)
     assert made.baseline.gross_j_per_request is None
     assert made.saving > 0
 
@@ -122,7 +122,7 @@ def test_without_energies_the_plan_is_by_time_and_says_so():
     assert made.baseline.mean_per_request("time") == pytest.approx(0.005)
     assert made.saving > 0
     assert " J" not in made.in_words()
-    assert "ms of a server a request" in made.in_words()
+    assert "ms of server time a request" in made.in_words()
 
 
 def test_the_account_can_be_chosen():
@@ -137,7 +137,7 @@ def test_of_policies_that_cost_the_same_the_simpler_is_taken():
     flat = BatchCosts(SIZES, tuple(0.001 * s for s in SIZES), tuple(0.1 * s for s in SIZES), 10.0)
     made = planned("uniform-jitter(50, 0)", flat, account="net")
     assert made.best.policy == BASELINE
-    assert made.in_words().endswith(": no batching that keeps p99 within 0.20 s saves more")
+    assert made.in_words().endswith(": no batching that meets p99 within 0.20 s saves more")
 
 
 def test_a_bounded_queue_that_drops_does_not_hold_the_limit():
@@ -174,7 +174,7 @@ def test_a_policy_of_ones_own_joins_or_is_refused_by_name():
     assert made.outcomes[-1].policy == "fixed(8, wait_ms=1)"
     with pytest.raises(UnknownNameError):
         planned("poisson(100)", own=["eager(8)"])
-    with pytest.raises(UsageError, match="no costs are known of a batch of 64"):
+    with pytest.raises(UsageError, match="no measured costs for a batch of 64"):
         planned("poisson(100)", own=["greedy(64)"])
 
 
@@ -235,8 +235,8 @@ def test_a_trace_is_one_window_taken_whole(tmp_path):
     trace = parse_arrivals("trace(a.csv)", tmp_path)
     made = plan(COSTS, trace, LIMIT, candidates=["greedy(4)"], trials=Trials(windows=2))
     assert made.rate_per_s == pytest.approx(700 / 6.99)
-    assert made.remarks == ("every window has the same arrivals: their spread says nothing",)
-    with pytest.raises(UsageError, match="701 arrivals were asked for"):
+    assert made.remarks == ("all windows have the same arrivals: their spread is meaningless",)
+    with pytest.raises(UsageError, match="701 arrivals were requested"):
         plan(COSTS, trace, LIMIT, trials=Trials(requests=701))
 
 

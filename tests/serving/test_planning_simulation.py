@@ -173,9 +173,9 @@ def test_without_energies_nothing_is_made_up():
 
 
 def test_sizes_without_costs_are_not_guessed():
-    with pytest.raises(UsageError, match="no costs are known of a batch of 9: 1 to 8 were"):
+    with pytest.raises(UsageError, match="no measured costs for a batch of 9: 1 to 8 were"):
         simulate(np.array([0.1]), Greedy(9), COSTS)
-    with pytest.raises(UsageError, match="no costs are known of a batch of 1: 2 to 8 were"):
+    with pytest.raises(UsageError, match="no measured costs for a batch of 1: 2 to 8 were"):
         simulate(np.array([0.1]), Greedy(8), BatchCosts((2, 8), (0.1, 0.2)))
 
 
@@ -208,7 +208,7 @@ def test_a_policy_without_patience_does_not_stop_the_clock():
     ("times_s", "options", "message"),
     [
         ([], {}, "at least one arrival"),
-        ([0.0, 0.0], {}, "not all be at 0"),
+        ([0.0, 0.0], {}, "not all be 0"),
         ([0.2, 0.1], {}, "never decrease"),
         ([math.nan], {}, "finite"),
         ([0.1], {"replicas": 0}, "0 replicas"),
@@ -233,9 +233,9 @@ def test_costs_between_measured_sizes_are_on_the_line():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((), ()), "sizes must ascend from 1"),
-        (((2, 1), (1.0, 1.0)), "sizes must ascend from 1"),
-        (((0, 1), (1.0, 1.0)), "sizes must ascend from 1"),
+        (((), ()), "sizes must increase from 1"),
+        (((2, 1), (1.0, 1.0)), "sizes must increase from 1"),
+        (((0, 1), (1.0, 1.0)), "sizes must increase from 1"),
         (((1, 2), (1.0,)), "2 sizes, and 1 seconds"),
         (((1,), (0.0,)), "seconds of 0"),
         (((1,), (math.nan,)), "one of the seconds is not finite"),

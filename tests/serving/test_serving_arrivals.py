@@ -176,7 +176,7 @@ def test_arrivals_out_of_order_are_sorted_and_whole_seconds_spread_and_both_said
     assert np.diff(trace.times_s(6, generator())) == pytest.approx([0.5] * 5)
     assert trace.remarks == (
         "a.csv: 1 arrival out of order: sorted",
-        "a.csv: times are cut to whole seconds: arrivals of one are spread over it",
+        "a.csv: times are cut to whole seconds: arrivals with the same time are spread over it",
     )
 
 
@@ -226,11 +226,11 @@ def test_a_trace_has_only_so_many_arrivals(tmp_path):
         ("t_s\n1\nnan\n", "line 3, column t_s: 'nan' is not a time"),
         ("t_s,a\n1,x\n,y\n", "line 3, column t_s: '' is not a time"),
         ("a,t_s\nx,1\ny\n", "line 3: 1 value for 2 columns"),
-        ("a,b\n1,2\n", "2 columns, and none is called t_s"),
-        ("t_s\n", "a header and no row"),
+        ("a,b\n1,2\n", "2 columns, none called t_s"),
+        ("t_s\n", "a header but no rows"),
         ("", "is empty"),
-        ("0\n0\n", "has 2 arrivals at one moment"),
-        ("5\n", "has 1 arrival at one moment"),
+        ("0\n0\n", "has 2 arrivals at a single time"),
+        ("5\n", "has 1 arrival at a single time"),
     ],
 )
 def test_a_bad_trace_is_refused_with_file_and_line(tmp_path, content, message):

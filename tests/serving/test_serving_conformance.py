@@ -113,15 +113,15 @@ class Endless(Waiting):
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        (Unbounded, r"take\(5, 0\) gave 5, with 5 waiting and batches of 4 at most"),
+        (Unbounded, r"take\(5, 0\) gave 5, with 5 waiting and batches of at most 4"),
         (Fractional, r"take\(1, 0\) gave 1.0"),
         (Counting, "asked again in another order answers"),
         (Learning, "asked again in another order answers"),
-        (Stubborn, r"take\(4, 0\) gave 0 although a batch of 4 is there"),
+        (Stubborn, r"take\(4, 0\) gave 0 although a full batch of 4 is waiting"),
         (Impatient, "gave 0.0 after a take of 0"),
         (Undecided, "with 1 waiting it was asked 10,000 times in 10 s and served nothing"),
         (Endless, "largest is inf"),
-        (Waiting, "its text 'Waiting' names no policy"),
+        (Waiting, "its text 'Waiting' does not name a policy"),
     ],
 )
 def test_a_broken_rule_of_policies_is_named(policy, message):
@@ -199,13 +199,13 @@ class Countless(Beat):
     ("process", "message"),
     [
         (Backwards, "never decrease"),
-        (Whole, "no array of float64"),
+        (Whole, "not return an array of float64"),
         (Short, r"times_s\(20000\) gives the shape \(19999,\)"),
         (Unseeded, "with the same seed gives other times"),
         (Late, r"arrivals came at 9.091/s, and rate_per_s is 10"),
         (OneRate, r"at_rate\(2.5\) has rate 10"),
-        (Countless, "has 10 arrivals at most, and gives one more"),
-        (Beat, r"its text 'beat\(10\)' names no arrival process"),
+        (Countless, "has 10 arrivals at most, but returns one more"),
+        (Beat, r"its text 'beat\(10\)' does not name an arrival process"),
     ],
 )
 def test_a_broken_rule_of_arrivals_is_named(process, message):

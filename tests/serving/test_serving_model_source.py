@@ -23,8 +23,8 @@ def test_a_source_is_named_with_its_options():
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
-        ("serving_models", "names no factory"),
-        ("serving_models:", "names no factory"),
+        ("serving_models", "does not name a factory"),
+        ("serving_models:", "does not name a factory"),
         ("no_such_module:net", "no_such_module cannot be imported: ModuleNotFoundError"),
         ("serving_models:absent", "has no such function"),
         ("serving_models:not_a_model", "is a int, not a torch.nn.Module"),

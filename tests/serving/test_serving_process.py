@@ -115,7 +115,7 @@ def test_a_process_that_is_killed_is_told(child):
     os.kill(target.pid, signal.SIGKILL)
     with pytest.raises(ServingError, match="target process was killed by SIGKILL") as raised:
         target.receive()
-    assert "memory has run out" in raised.value.hint
+    assert "memory ran out" in raised.value.hint
     with pytest.raises(ServingError, match="target process was killed by SIGKILL"):
         target.request("sleep")
 

@@ -99,8 +99,8 @@ LARGE = b"P5 10000 9000 255\n"
 @pytest.mark.parametrize(
     ("prepare", "content", "reason"),
     [
-        ("server", b"this is no image", "no image in a format that Pillow reads"),
-        ("producer", b"this is no image", "no image in a format that Pillow reads"),
+        ("server", b"this is no image", "not an image format that Pillow reads"),
+        ("producer", b"this is no image", "not an image format that Pillow reads"),
         ("server", LARGE, "Image size (90000000 pixels) exceeds limit of 89478485 pixels"),
         ("producer", LARGE, "Image size (90000000 pixels) exceeds limit of 89478485 pixels"),
     ],
@@ -161,7 +161,7 @@ def test_a_request_that_cannot_be_carried_out_leaves_the_processes_alone(session
     session.load(serving_task())
     pids = session.pids
     for wrong, words in (
-        ({"policy": "fixed(65)"}, "waits for 65 requests, and the queue has 64 places"),
+        ({"policy": "fixed(65)"}, "waits for 65 requests, but the queue has 64 places"),
         ({"policy": "fxied(2)"}, "fxied"),
         ({"requests": 0}, "requests = 0"),
         ({"capacity": 2**40}, "free"),

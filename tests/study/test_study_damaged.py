@@ -68,8 +68,8 @@ READINGS = {
         ("runs", "measurement", '\'{"flags": "x"}\'', "measurement.flags = 'x'"),
         ("runs", "kind", "'batching'", "its kind is 'batching', and 'tuning' in study.toml"),
         ("runs", "experiment", "'tunin'", "study.toml has no experiment 'tunin'"),
-        ("runs", "factors", "'{\"x\": 1}'", "its factors are not those of the other runs"),
-        ("runs", "run_id", "(SELECT run_id FROM runs)", "another run has its name"),
+        ("runs", "factors", "'{\"x\": 1}'", "its factors differ from those of the other runs"),
+        ("runs", "run_id", "(SELECT run_id FROM runs)", "another run has the same id"),
         ("rounds", "score", "'x'", "score = 'x'"),
         ("rounds", "hyperparameters", "'{\"beta1\": null}'", "hyperparameters.beta1 = None"),
         ("ledger", "runs", "'{}'", "runs = {}"),
@@ -167,7 +167,7 @@ def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(folder, name):
         answer = thread.submit(read, folder)
         wait([answer], 10)
         os.close(writer)
-        with pytest.raises(StoreCorruptError, match=f"{name} cannot be read: it is no ordinary"):
+        with pytest.raises(StoreCorruptError, match=f"{name} cannot be read: it is not a regular"):
             answer.result()
 
 
@@ -197,7 +197,7 @@ def test_a_study_file_that_does_not_fit_is_named_by_its_key(folder, old, new, sa
 def test_what_a_miniature_was_thinned_from_is_checked_with_it(folder):
     with (folder / "study.toml").open("a") as file:
         file.write("\n[miniature]\nscale = 0.5\nshare = 0.5\nwhole = { rounds = 3 }\n")
-    with pytest.raises(StoreCorruptError, match="names 'rounds', which the study does not have"):
+    with pytest.raises(StoreCorruptError, match="has 'rounds', a key that the study does not have"):
         _ = Results.open(folder).spec
 
 

@@ -40,7 +40,7 @@ def test_an_exclusion_of_an_unknown_level_lists_the_levels():
 
 
 def test_a_level_of_one_is_not_the_level_on():
-    with pytest.raises(SpecError, match="no level"):
+    with pytest.raises(SpecError, match="not one of its levels"):
         full_factorial(LAYERS, [{"relu": 1}])
 
 

@@ -124,7 +124,7 @@ def test_a_resolved_miniature_is_a_study_that_means_the_same_and_is_not_thinned_
 
 def test_the_folder_of_a_whole_study_is_not_thinned(tmp_path):
     (tmp_path / "study.toml").write_text(load_spec("quickstart").to_toml())
-    with pytest.raises(UsageError, match="was begun") as caught:
+    with pytest.raises(UsageError, match="in progress") as caught:
         Study.load(tmp_path, scale=0.5)
     assert "--scale" in caught.value.hint
 
@@ -132,7 +132,7 @@ def test_the_folder_of_a_whole_study_is_not_thinned(tmp_path):
 def test_a_study_with_nothing_left_to_thin_is_refused():
     overrides = ["epochs=1", "train_images=50"]
     overrides += [f"experiment.{e}.{k}=1" for e in ("tuning", "architecture") for k in KEYS]
-    with pytest.raises(UsageError, match="nothing to thin"):
+    with pytest.raises(UsageError, match="nothing can be scaled down"):
         load_spec("quickstart", overrides, scale=0.5)
 
 

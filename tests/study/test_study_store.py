@@ -139,7 +139,7 @@ def test_a_transaction_that_raises_leaves_nothing_behind(tmp_path):
 def test_a_second_writer_is_refused(tmp_path):
     with Store.open(tmp_path, STUDY):
         assert is_running(tmp_path)
-        with pytest.raises(StoreBusyError, match="another joulelab is running"):
+        with pytest.raises(StoreBusyError, match="another joulelab is already running"):
             Store.open(tmp_path, STUDY)
     assert not is_running(tmp_path)
 
@@ -255,7 +255,7 @@ def test_a_damaged_study_file_is_named(tmp_path):
 
 
 def test_a_folder_without_a_study_is_refused_by_readers(tmp_path):
-    with pytest.raises(StoreError, match="holds no study"):
+    with pytest.raises(StoreError, match="does not hold a study"):
         Results.open(tmp_path)
 
 

@@ -90,7 +90,7 @@ def test_a_row_keeps_the_line_on_which_it_stands():
         ("a,b\n1,2\n3\n4,5\n", "line 3: 1 value for 2 columns"),
         ("a,b\n1,2\n3,4,5\n4,5\n", "line 3: 3 values for 2 columns"),
         ("a,b\n1,2\n3,4,5,6\n4,5\n", "line 3: 4 values for 2 columns"),
-        ("a,b\n", "a header and no row"),
+        ("a,b\n", "a header but no rows"),
         ("\n \n", "log.csv has no row"),
         (b"\x1f\x8b\x08\x00\x00", "neither Parquet nor text"),
     ],
@@ -109,7 +109,7 @@ def test_an_empty_file_and_no_file_are_told_apart(tmp_path):
 
 
 def test_a_number_that_can_be_read_in_two_ways_is_refused():
-    with pytest.raises(DatasetError, match=r"'1,234' can be read in two ways"):
+    with pytest.raises(DatasetError, match=r"'1,234' is ambiguous"):
         parse("a\tpower\n1\t1,234\n2\t2,345\n").rows([0, 1]).numbers("power")
 
 
@@ -176,7 +176,7 @@ def test_a_column_of_moments_alone_is_one_column():
 
 def test_a_name_that_stands_there_twice_is_refused_where_the_cells_differ():
     assert parse("a,p,p\n1,2,2\n").column("p") == "p"
-    with pytest.raises(DatasetError, match="stands there twice"):
+    with pytest.raises(DatasetError, match="occurs twice"):
         parse("a,p,p\n1,2,3\n").column("p")
 
 

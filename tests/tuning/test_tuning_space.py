@@ -67,7 +67,7 @@ def test_the_first_variables_make_a_space(adam):
 
 @pytest.mark.parametrize("count", [0, 6])
 def test_more_variables_than_there_are_are_refused(adam, count):
-    with pytest.raises(UsageError, match=f"{count} variables were asked for and the space has 5"):
+    with pytest.raises(UsageError, match=f"{count} variables were requested, but the space has 5"):
         adam.first(count)
 
 
@@ -112,7 +112,7 @@ NUMBER = {"type": "continuous", "low": 0.0, "high": 1.0}
     ("entry", "message", "hint"),
     [
         ({**NUMBER, "hihg": 2}, "unknown key 'hihg'", "'high'"),
-        ({**NUMBER, "type": "contiuous"}, "no type is called 'contiuous'", "'continuous'"),
+        ({**NUMBER, "type": "contiuous"}, "unknown type 'contiuous'", "'continuous'"),
         ({"low": 0.0, "high": 1.0}, "the key 'type' is missing", "continuous"),
         ({"type": "continuous", "low": 0.0}, "the key 'high' is missing", "high"),
         ({**NUMBER, "low": 1.0}, "low = 1.0, high = 1.0", "below"),
@@ -128,7 +128,7 @@ NUMBER = {"type": "continuous", "low": 0.0, "high": 1.0}
             {**NUMBER, "low": 1.0, "high": 1.0000000000000002, "high_exclusive": True}
             | {"low_exclusive": True},
             "high = 1.0000000000000002",
-            "no number lies between",
+            "no number is between",
         ),
         ({"type": "integer", "low": 1, "high": 2.5}, "high = 2.5", "whole number"),
         ({"type": "integer", "low": 5, "high": 4}, "low = 5, high = 4", "below"),
@@ -137,7 +137,7 @@ NUMBER = {"type": "continuous", "low": 0.0, "high": 1.0}
         ({"type": "categorical", "choices": []}, "choices is empty", "at least one"),
         ({"type": "categorical", "choices": "adam"}, "choices = 'adam'", "list"),
         ({"type": "categorical", "choices": ["a", "a"]}, "duplicates", "once"),
-        ({"type": "categorical", "choices": [[1]]}, "[1]", "a text"),
+        ({"type": "categorical", "choices": [[1]]}, "[1]", "a string"),
         (3, "x = 3", "type ="),
     ],
 )

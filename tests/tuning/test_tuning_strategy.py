@@ -93,7 +93,7 @@ def test_every_point_of_the_grid_is_proposed_once(adam):
 
 
 def test_a_grid_that_is_used_up_says_so(adam):
-    message = "the grid has 125 points and round 126 was asked for"
+    message = "the grid has 125 points, but round 126 was requested"
     with pytest.raises(UsageError, match=re.escape(message)):
         Grid(adam.first(3), seed=4, rounds=200).propose(125)
 

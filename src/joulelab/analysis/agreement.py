@@ -1,6 +1,6 @@
-r"""Do two instruments agree on the same runs, and by what factor is one of them off?
+r"""Agreement of two instruments on the same runs, and the calibration factor.
 
-Everything that is asked of two instruments, over the runs that both have read::
+Statistics of two instruments, over the runs that both have measured::
 
     ratio               measured / reference, geometric mean    joulelab.analysis.comparison
     r, rho_c            correlation, and concordance            joulelab.analysis.correlation
@@ -8,10 +8,10 @@ Everything that is asked of two instruments, over the runs that both have read::
     line                Passing-Bablok, and Deming              joulelab.analysis.line
     calibration factor  reference / measured                    below
 
-Which to read: a high r only says that more energy reads as more. The **ratio** and its limits say
-what a reading is worth; the **line** says whether a factor is all that is wrong. Readings at or
-below zero cannot be energies: they are named and left out (`joulelab.analysis.negative_energy`). A
-single run has a ratio and no statistics.
+Interpretation: a high r only means that readings increase with energy. The **ratio** and its limits
+give the accuracy of a reading; the **line** shows whether a factor alone corrects it. Readings at
+or below zero cannot be energies: they are listed and dropped (`joulelab.analysis.negative_energy`).
+A single run has a ratio but no statistics.
 
 **Limits of agreement**: 95 % of the differences of two instruments lie between them.
 
@@ -26,33 +26,32 @@ With x_i the reading of the instrument and y_i that of the reference on the same
     approximate:   L +- t(n - 1) s sqrt(1 / n + z^2 / (2 (n - 1)))
 
 T(q; df, c) is the quantile of the noncentral t distribution. The exact intervals of the limits are
-those of Carkeet, Optometry and Vision Science 92 (2015), for each limit by itself; they are used to
-`MOST_EXACT` runs, and from there on the approximation of Bland and Altman, Statistical Methods in
-Medical Research 8 (1999), which is within a thousandth of s then. Below a few dozen runs it is too
-narrow on the outer side.
+those of Carkeet, Optometry and Vision Science 92 (2015), for each limit separately; they are used
+up to `MOST_EXACT` runs, and above that the approximation of Bland and Altman, Statistical Methods
+in Medical Research 8 (1999), which is then within a thousandth of s. For fewer than a few dozen
+runs it is too narrow on the outer side.
 
-Limits of differences take the differences to scatter alike at every size. Where an instrument is
-off by a factor they grow with the size, and the limits of ratios are the ones to read. Whether they
-do is tested by the slope of d on the mean of both instruments (`proportional_bias`)::
+Limits of differences assume the same scatter at every size. If an instrument is off by a factor,
+differences grow with the size; then use the limits of ratios. The slope of d on the mean of both
+instruments tests this (`proportional_bias`)::
 
     d_i = a + b (x_i + y_i) / 2              p of b = 0, Student's t with n - 2
 
-Bland and Altman, Lancet 327 (1986), and 1999 section 3. The slope is also moved, a little, by
-instruments that scatter unequally.
+Bland and Altman, Lancet 327 (1986), and 1999 section 3. Unequal scatter of the instruments also
+moves the slope a little.
 
-A **calibration factor** is that by which an instrument's energy is multiplied to give the
-reference's::
+A **calibration factor** converts an instrument's energy to the reference's::
 
     factor               exp(mean(ln(reference_i / measured_i)) +- t(n - 1) s / sqrt(n))
     through the origin   sum(x_i y_i) / sum(x_i^2),  x measured, y reference
                          +- t(n - 1) sqrt(sum(e_i^2) / (n - 1) / sum(x_i^2))
 
 The first, a ratio of geometric means, gives every run the same weight and suits errors that grow
-with the energy, as those of sensors do. The second lets the largest runs decide, and is right where
-errors are of the same size in joules. Where the two disagree, or the line between the instruments
-has a constant part, one factor is not enough (`joulelab.analysis.line`).
+with energy, as sensor errors do. The second is dominated by the largest runs, and suits errors of
+constant size in joules. If the two disagree, or the line between the instruments has a constant
+part, one factor is not enough (`joulelab.analysis.line`).
 
-The factor is what the setting ``calibration`` of a meter takes: reference / meter.
+The factor is the value of a meter's setting ``calibration``: reference / meter.
 """
 
 from __future__ import annotations
@@ -96,8 +95,8 @@ class Limits:
 
     Attributes:
         mean: with its interval; on ratios the geometric mean.
-        method: how the intervals of the limits were made: `EXACT` or `APPROXIMATE`.
-        reason: why there are no limits; empty where there are.
+        method: method of the limits' intervals: `EXACT` or `APPROXIMATE`.
+        reason: why there are no limits; otherwise empty.
         lower: limit of agreement; NaN with fewer than three runs.
         lower_low: lower end of the interval of that limit.
         lower_high: upper end.
@@ -119,10 +118,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class ProportionalBias:
-    """Whether the difference grows with the size of what is measured.
+    """Whether the difference grows with the measured size.
 
     Attributes:
-        reason: why there is no slope; empty where there is one.
+        reason: why there is no slope; otherwise empty.
         slope: of the difference on the mean of both instruments; NaN where `reason` says why.
         low: lower end of its interval.
         high: upper end.
@@ -137,7 +136,7 @@ class ProportionalBias:
 
     @property
     def found(self) -> bool:
-        """Whether the slope differs from 0, p < .05: then ratios are to be read."""
+        """Whether the slope differs from 0, p < .05: then use the ratios."""
         return self.p < ALPHA
 
 
@@ -150,11 +149,11 @@ def limits_of_differences(
 
     Args:
         measured: readings of the instrument, shape (n,), n at least 1.
-        reference: those of the reference on the same runs, shape (n,).
+        reference: readings of the reference on the same runs, shape (n,).
         confidence: of the intervals, and the share of differences between the limits.
 
     Raises:
-        ValueError: there is no value, or one is not finite.
+        ValueError: no values, or one is not finite.
 
     >>> limits = limits_of_differences([10.0, 12.0, 14.0, 15.0], [9.0, 12.0, 15.0, 13.0])
     >>> round(limits.mean.value, 2), round(limits.lower, 2), round(limits.upper, 2)
@@ -173,11 +172,11 @@ def limits_of_ratios(
 
     Args:
         measured: readings of the instrument, shape (n,), n at least 1, positive.
-        reference: those of the reference on the same runs, shape (n,), positive.
+        reference: readings of the reference on the same runs, shape (n,), positive.
         confidence: of the intervals, and the share of ratios between the limits.
 
     Raises:
-        ValueError: there is no value, or one is not positive and finite.
+        ValueError: no values, or one is not positive and finite.
 
     >>> limits = limits_of_ratios([5.0, 6.0, 7.2], [10.0, 10.0, 10.0])
     >>> round(limits.mean.value, 3), round(limits.lower, 3), round(limits.upper, 3)
@@ -204,11 +203,11 @@ def limits_of_ratios(
 def proportional_bias(
     measured: Sequence[float] | Values, reference: Sequence[float] | Values
 ) -> ProportionalBias:
-    """Whether the difference of two instruments grows with the size of what they measure.
+    """Test whether the difference of two instruments grows with the measured size.
 
     Args:
         measured: readings of the instrument, shape (n,).
-        reference: those of the reference on the same runs, shape (n,).
+        reference: readings of the reference on the same runs, shape (n,).
 
     >>> proportional_bias([1.0, 2.1, 2.9, 4.1], [2.0, 4.0, 6.0, 8.0]).found
     True
@@ -222,9 +221,9 @@ def proportional_bias(
     centred = mean - mean.mean()
     spread = float((centred**2).sum())
     if constant(apart, _size(one, other)):
-        apart = np.zeros(n)  # in the same place everywhere, whatever rounding makes of it
+        apart = np.zeros(n)  # the same everywhere, despite rounding
     slope = float((centred * apart).sum()) / spread
-    # Readings on a line have no residuals but those of rounding.
+    # Readings on a line have only rounding residuals.
     residual = without_noise(apart - apart.mean() - slope * centred, _size(one, other))
     error = math.sqrt(float((residual**2).sum()) / (n - 2) / spread)
     reach = t_quantile(n - 2) * error
@@ -272,7 +271,7 @@ def _exp(value: float) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The factor of an instrument, found in two ways.
+    """The calibration factor of an instrument, by two methods.
 
     Attributes:
         factor: reference / measured as a ratio of geometric means; what a meter's setting takes.
@@ -284,7 +283,7 @@ class Calibration:
 
     @property
     def ways_agree(self) -> bool:
-        """Whether each of the two lies in the interval of the other; False without intervals."""
+        """Whether each of the two is in the other's interval; False without intervals."""
         one, other = self.factor, self.through_origin
         if constant([one.value, other.value]):
             return not math.isnan(one.low)
@@ -296,7 +295,7 @@ def calibrate(
     reference: Sequence[float] | Values,
     confidence: float = CONFIDENCE,
 ) -> Calibration:
-    """The factor by which readings of an instrument become those of the reference.
+    """The factor that converts an instrument's readings to the reference's.
 
     Args:
         measured: energies from the instrument, shape (n,), positive; in the unit of the reference.
@@ -304,7 +303,7 @@ def calibrate(
         confidence: of the intervals.
 
     Raises:
-        ValueError: there is no run, or a value is not positive and finite.
+        ValueError: no runs, or a value is not positive and finite.
 
     >>> found = calibrate([100.0, 200.0, 300.0], [106.0, 212.0, 318.0])
     >>> round(found.factor.value, 3), round(found.through_origin.value, 3), found.factor.n
@@ -332,21 +331,21 @@ class Agreement:
 
     Attributes:
         measured: name of the instrument's column.
-        reference: that of the reference.
-        runs: a row a run that counts: ``run``, ``measured``, ``reference``, ``ratio`` (measured /
-            reference) and ``difference`` (measured - reference).
+        reference: name of the reference's column.
+        runs: one row per run that counts: ``run``, ``measured``, ``reference``, ``ratio`` (measured
+            / reference) and ``difference`` (measured - reference).
         pearson: correlation of the readings.
         concordance: Lin's coefficient.
         differences: mean difference and limits of agreement, in the unit of the readings.
         ratios: the same of measured / reference; its mean is the ratio of geometric means.
         proportional: whether the difference grows with the energy.
-        passing_bablok: measured = intercept + slope * reference, whatever the outliers.
-        deming: the same, by squares.
+        passing_bablok: measured = intercept + slope * reference, robust to outliers.
+        deming: the same, by least squares.
         calibration: reference / measured.
-        impossible: readings at or below zero: ``run``, ``column``, ``value``. Their runs are left
-            out.
-        dropped: runs without a reading of one of the two, left out too.
-        reason: why there are no statistics; empty where there are.
+        impossible: readings at or below zero: ``run``, ``column``, ``value``. Their runs are
+            dropped.
+        dropped: runs without a reading of one of the two, also dropped.
+        reason: why there are no statistics; otherwise empty.
     """
 
     measured: str
@@ -366,7 +365,7 @@ class Agreement:
 
     @property
     def n(self) -> int:
-        """How many runs count."""
+        """Number of runs that count."""
         return len(self.runs)
 
 
@@ -380,15 +379,15 @@ def agreement(
     """Compare an instrument with a reference over the same runs.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         measured: column with the energies of the instrument.
-        reference: column with those of the reference, in the same unit.
-        run: column that names a run; without it, the index does.
-        parts: further columns that a sound reading needs above zero, such as the parts that the
-            instrument's energy is the sum of. A part that is missing does not matter.
+        reference: column with the energies of the reference, in the same unit.
+        run: column with the name of a run; default: the index.
+        parts: further columns that must be above zero for a valid reading, such as the parts of the
+            instrument's energy. Missing parts are ignored.
 
     Raises:
-        UsageError: a column is absent or does not hold numbers, or no run has two sound readings.
+        UsageError: a column is absent or does not hold numbers, or no run has two valid readings.
 
     >>> runs = pd.DataFrame({"codecarbon_j": [50.0, 61.0, 69.0, 81.0, -3.0],
     ...     "wall_j": [100.0, 120.0, 140.0, 160.0, 150.0]})
@@ -436,22 +435,22 @@ def agreement(
 def agreements(
     runs: pd.DataFrame, instruments: Iterable[str], reference: str, run: str | None = None
 ) -> pd.DataFrame:
-    """Several instruments against one reference: a row an instrument.
+    """Several instruments against one reference: one row per instrument.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         instruments: columns with their energies.
         reference: column of the reference, in the same unit.
-        run: column that names a run; without it, the index does.
+        run: column with the name of a run; default: the index.
 
     Returns:
         ``instrument``, ``n``, ``impossible`` (readings), ``dropped``, ``ratio`` with ``ratio_low``
         and ``ratio_high``, ``limit_low`` and ``limit_high`` (of the ratio), ``r``, ``concordance``,
         ``slope`` with ends and ``intercept`` with ends (Passing-Bablok), ``linearity_p``,
-        ``factor`` with ends, and ``reason``. What is not defined is NaN.
+        ``factor`` with ends, and ``reason``. Undefined values are NaN.
 
     Raises:
-        UsageError: as `agreement`.
+        UsageError: as for `agreement`.
 
     >>> runs = pd.DataFrame({"nvml_j": [90.0, 91.0, 92.0], "wall_j": [100.0, 101.0, 102.0]})
     >>> agreements(runs, ["nvml_j"], "wall_j")[["instrument", "n", "ratio"]].round(3)

@@ -1,18 +1,17 @@
-"""What an analysis of variance assumes: normal residuals, and equal variances.
+"""Assumptions of the analysis of variance: normal residuals and equal variances.
 
 Normality: Shapiro-Wilk and the points of a Q-Q plot
 ----------------------------------------------------
 
-Shapiro-Wilk (Biometrika 52, 1965; Royston's algorithm AS R94, 1995, in scipy): W is the squared
-correlation, nearly, of the ordered values with the values that a normal sample would be expected to
-have; W = 1 is perfectly normal, and a small p speaks against normality.
+Shapiro-Wilk (Biometrika 52, 1965; Royston's algorithm AS R94, 1995, in scipy): W is approximately
+the squared correlation of the ordered values with the expected values of a normal sample; W = 1 is
+perfectly normal, and a small p is evidence against normality.
 
 Its limits at large n: above 5000 values the p of the algorithm is not accurate, and long before
-that the test finds deviations too small to matter. There W, and above all the Q-Q plot, say more
-than p. `normality` repeats that in ``note`` where it applies. Energies of several configurations
-taken together are a mixture, and hardly ever normal, even where those of each configuration are.
-What an analysis of variance asks of them is that the **residuals** are normal: what is left of each
-run when the mean of its configuration is taken away.
+that the test detects deviations too small to matter. Then judge by W and the Q-Q plot rather than
+p; `normality` says so in ``note``. Energies of several configurations together are a mixture and
+rarely normal, even if each configuration is. The analysis of variance only requires normal
+**residuals**: each run minus the mean of its configuration.
 
 Q-Q plot: the i-th smallest of n values against the normal quantile of Filliben's estimate
 m_i = (i - 0.3175) / (n + 0.365), with m_n = 0.5^(1/n) and m_1 = 1 - m_n, and the least-squares line
@@ -27,10 +26,10 @@ Equal variances: the test of Brown and Forsythe
     W    = (n - k) / (k - 1) * sum_i n_i (z_i. - z_..)^2 / sum_ij (z_ij - z_i.)^2
 
 compared with F(k - 1, n - k): an analysis of variance of the distances from the median, for k
-groups and n runs. Two runs are as far from their median, so that groups of two say nothing and are
-left out. Brown and Forsythe, "Robust tests for the equality of variances", Journal of the
-American Statistical Association 69 (1974). A small p speaks against equal variances, as analysis of
-variance wants them; tests of ranks want them less.
+groups and n runs. Two runs have equal distances from their median, so groups of two carry no
+information and are dropped. Brown and Forsythe, "Robust tests for the equality of variances",
+Journal of the American Statistical Association 69 (1974). A small p is evidence against the equal
+variances that an analysis of variance assumes; rank tests need them less.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from joulelab.analysis.rounding import Values, constant, sample_std, without_noi
 
 COLUMNS = "n w p dropped note reason"
 FEWEST_GROUPS, FEWEST_RUNS = 2, 3
-"""The least of groups, and of runs in each."""
+"""Minimum number of groups, and of runs in each."""
 ACCURATE_TO = 5000
 SMALLEST = 3
 NOTE = f"above {ACCURATE_TO} values p is not accurate; judge by W and the Q-Q plot"
@@ -62,12 +61,12 @@ class QQ:
     Attributes:
         points: columns ``quantile`` (of the standard normal distribution) and ``value`` (in joules,
             ascending).
-        slope: in joules; of normal values about their standard deviation.
+        slope: in joules; for normal values about their standard deviation.
         intercept: in joules; the mean.
         r: correlation of values and quantiles; 1 is perfectly normal.
         n: number of points.
         dropped: number of runs without an energy.
-        reason: why slope, intercept and r are missing; empty where they are not.
+        reason: why slope, intercept and r are missing; otherwise empty.
     """
 
     points: pd.DataFrame
@@ -85,17 +84,17 @@ def normality(
     """Shapiro-Wilk test of the energies, of all runs or of each configuration.
 
     Args:
-        runs: a row a run.
-        by: the columns that make a configuration; none for all runs together.
+        runs: one row per run.
+        by: the columns that identify a configuration; none for all runs together.
         energy: column in joules.
-        residuals: test what is left of all runs together when the mean of each configuration is
-            taken away, in place of the energies of each one.
+        residuals: test all runs minus the mean of their configuration together, instead of each
+            configuration's energies.
 
     Returns:
-        A row a configuration: the columns of `by`, ``n``, ``w``, ``p``, ``dropped`` (runs without
-        an energy), ``note`` (a limit of the test that applies) and ``reason`` (why there is none).
-        With residuals a single row without the columns of `by`; a configuration with a single run
-        has no residual, and that run is left out and counted in ``dropped``.
+        One row per configuration: the columns of `by`, ``n``, ``w``, ``p``, ``dropped`` (runs
+        without an energy), ``note`` (a limit of the test that applies) and ``reason`` (why there is
+        none). With residuals a single row without the columns of `by`; a configuration with a
+        single run has no residual, and its run is counted in ``dropped``.
 
     Raises:
         UsageError: a column is absent, or the energies are not numbers.
@@ -107,7 +106,7 @@ def normality(
         n      w      p
     0  11  0.789  0.007
 
-    Two configurations that are far apart are no normal sample, but what scatters about them may be:
+    Two distant configurations are not a normal sample, but their residuals may be:
 
     >>> runs = pd.DataFrame({"conv_layers": [1] * 5 + [4] * 5,
     ...     "energy_net_j": [851.0, 857, 855, 853, 859, 1652, 1660, 1655, 1664, 1657]})
@@ -131,7 +130,7 @@ def qq(runs: pd.DataFrame, energy: str = ENERGY) -> QQ:
     """The points of a normal Q-Q plot of the energies, with the least-squares line.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         energy: column in joules.
 
     Raises:
@@ -170,13 +169,13 @@ def qq(runs: pd.DataFrame, energy: str = ENERGY) -> QQ:
 
 
 def _residuals(runs: pd.DataFrame, columns: list[str], energy: str) -> pd.Series[float]:
-    """The energies less the mean of their configuration, of configurations with several runs."""
+    """Energies minus the mean of their configuration, for configurations with several runs."""
     rows = complete(runs, [energy]).rows
     if not columns or rows.empty:
         return rows[energy] - rows[energy].mean()
     grouped = rows.groupby(columns, dropna=False, observed=True)[energy]
     left = rows[energy] - grouped.transform("mean")
-    # The mean of equal energies can miss them by their last digit, which is no scatter.
+    # The mean of equal energies can differ in the last digit, which is not scatter.
     left[:] = without_noise(left, float(rows[energy].abs().max()))
     return left[grouped.transform("size") > 1]
 
@@ -187,7 +186,7 @@ def _shapiro(energies: pd.Series[float]) -> dict[str, object]:
     reason = _undefined(values)
     if not reason:
         with warnings.catch_warnings():
-            # The note says it, and a warning in the middle of a report helps nobody.
+            # The note says it; a warning in the middle of a report does not help.
             warnings.filterwarnings("ignore", message=".*For N > 5000")
             result = stats.shapiro(values)
         w, p = float(result.statistic), float(result.pvalue)
@@ -203,16 +202,16 @@ def _undefined(values: npt.NDArray[np.floating]) -> str:
 
 @dataclass(frozen=True)
 class Variances:
-    """Whether groups scatter alike.
+    """Whether groups have equal variances.
 
     Attributes:
-        w: the statistic; NaN where there is none.
-        p: of equal variances.
+        w: the statistic; NaN if undefined.
+        p: of the hypothesis of equal variances.
         ratio: largest standard deviation over the smallest; infinite where that is 0.
         n: runs in groups of three or more.
-        k: such groups.
+        k: number of such groups.
         dropped: runs without an energy or a group, and those in smaller groups.
-        reason: why there is no test; empty where there is.
+        reason: why there is no test; otherwise empty.
     """
 
     w: float
@@ -227,11 +226,11 @@ class Variances:
 def equal_variances(
     runs: pd.DataFrame, by: str | Sequence[str] = "configuration", energy: str = ENERGY
 ) -> Variances:
-    """Test whether the energies of all groups scatter alike.
+    """Test whether the energies of all groups have equal variances.
 
     Args:
-        runs: a row a run.
-        by: the columns that make the groups.
+        runs: one row per run.
+        by: the columns that identify the groups.
         energy: column in joules.
 
     Raises:
@@ -266,7 +265,7 @@ def equal_variances(
 
 
 def _alike(samples: Sequence[Values]) -> bool:
-    """Whether the distances from the median differ in no group: nothing to compare them with."""
+    """Whether the distances from the median differ in no group: nothing to compare."""
     return all(
         constant(np.abs(sample - np.median(sample)), float(np.abs(sample).max()))
         for sample in samples

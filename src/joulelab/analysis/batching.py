@@ -1,53 +1,52 @@
-"""Batching: what a request costs, what batches save, and which policy to choose.
+"""Batching: energy per request, savings of batches, and the choice of a policy.
 
 Cells: energy and response by model, policy and arrivals
 --------------------------------------------------------
 
 A run is one window in which a server answers requests in batches, from the first request to the
 last answer. A **cell** is one model under one policy and one arrival process; its runs are its
-repetitions, and a run is one observation, however many requests it answered. Of a run::
+repetitions, and a run is one observation, however many requests it answered. For a run::
 
     energy per request = energy of the window / requests answered       net and gross
     mean power         = gross energy / duration of the window
     response time      = from entering the queue to the answer; mean, percentiles, maximum
 
-Figures of a cell are means over its runs, with Student's interval for energy per request; of the
-maximum it is the largest, of counts the sum. A run that answered nothing has no energy per request.
+Values of a cell are means over its runs, with Student's interval for energy per request; the
+largest for the maximum, the sum for counts. A run without answers has no energy per request.
 
-A run is **saturated** where requests come faster than they are served. Its energy per request
-stands, but its response times grow with the length of the window and belong to no test.
+A run is **saturated** if requests arrive faster than they are served. Its energy per request is
+valid, but its response times grow with the length of the window and are not tested.
 
-What batching saves: energy per image at batch size 1 and at the best one
+Savings: energy per image at batch size 1 and at the best size
 -------------------------------------------------------------------------
 
 The mean over repetitions with Student's interval, and the saving as a ratio of geometric means with
 Welch's (`joulelab.analysis.comparison`)::
 
-    saving = 1 - E_best / E_1            E_1, E_best   joules an image at 1 and at the best size
+    saving = 1 - E_best / E_1            E_1, E_best joules per image at 1 and at the best size
 
-The best size is the one with the least mean of those that were measured. Choosing it on the same
-measurements makes it look better than it is, by as much as chance moves the means: between sizes
-that are alike within their intervals, neither the size nor a saving near 0 means anything.
+The best size is the measured one with the lowest mean. Choosing it on the same data makes it look
+better than it is, by the random error of the means: among sizes with overlapping intervals, neither
+the size nor a saving near 0 is meaningful.
 
-The policy that takes the fewest joules per request, and still answers in time
+The policy with the lowest energy per request that still answers in time
 ------------------------------------------------------------------------------
 
 For one model and one arrival process, with the runs of every policy. A policy **qualifies** if its
-energy per request is known, no run of it is known to be saturated, and it keeps the limit, where
-there is one, in every run: the percentile of the response times is at most the limit, and the share
-of dropped requests no larger than what the percentile leaves (1 % at the 99th), since a dropped
-request is never answered.
+energy per request is known, no run of it is known to be saturated, and it meets the limit, if any,
+in every run: the percentile of the response times is at most the limit, and the share of dropped
+requests no larger than what the percentile leaves (1 % at the 99th), since a dropped request is
+never answered.
 
-One of those that qualify has the least mean energy, and some are **alike**: the interval of the
-ratio of geometric means (Welch, `joulelab.analysis.comparison`) holds 1, so that these runs cannot
-tell which of the two takes less. The best policy is the quickest of these: joules that nobody can
-show are no reason to let requests wait. How many repetitions would decide is worked out from what
-the runs differ and scatter by.
+One qualified policy has the lowest mean energy, and some are **alike**: the interval of the ratio
+of geometric means (Welch, `joulelab.analysis.comparison`) contains 1, so these runs cannot show
+which one uses less. The best policy is the fastest of these: an unproven saving does not justify
+waiting. The number of repetitions that would decide is computed from the difference and the scatter
+of the runs.
 
-It is compared with a **baseline**, the smallest fixed batch there is, or the smallest mean batch
-where no policy is of fixed size; where that is the best itself, with the policy that takes most.
-The best of several is chosen on the same data that say how good it is, so that its lead is rather
-too large than too small.
+It is compared with a **baseline**: the smallest fixed batch, or the smallest mean batch if no
+policy has a fixed size; if that is the best itself, the policy with the highest energy. The best is
+chosen on the same data that measure it, so its advantage tends to be overestimated.
 """
 
 from __future__ import annotations
@@ -74,9 +73,9 @@ PERCENTILE = 99.0
 ALL = 100.0
 """The percentile that is the maximum."""
 MATTERS = 0.01
-"""A share of the energy that is not worth more repetitions."""
+"""Share of energy below which more repetitions are not worthwhile."""
 NEAR = 0.10
-"""So much more energy is little, where there is no limit and quicker answers are to be had."""
+"""Extra energy that is acceptable for faster answers if there is no limit."""
 BEST_BATCH = (
     "model single_j single_low_j single_high_j best_size best_j best_low_j best_high_j saving "
     "saving_low saving_high sizes n dropped"
@@ -103,10 +102,10 @@ _FIXED = re.compile(r"fixed\(\s*(?:n\s*=\s*)?(\d+)\s*\)")
 
 
 def fixed_size(policy: str) -> int | None:
-    """The batch size of a policy that always waits for so many; ``None`` for any other policy.
+    """The batch size of a policy that always waits for it; ``None`` for any other policy.
 
     Args:
-        policy: as a study file writes it.
+        policy: as in a study file.
 
     >>> fixed_size("fixed(16)"), fixed_size("fixed(n=32)"), fixed_size("fixed(32, wait_ms=50)")
     (16, 32, None)
@@ -116,15 +115,15 @@ def fixed_size(policy: str) -> int | None:
 
 
 def per_request(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with what a request cost in each: a copy with further columns.
+    """The runs with the cost per request: a copy with additional columns.
 
     Args:
-        runs: a row a run; a measure that the table lacks counts as unknown.
+        runs: one row per run; a missing column counts as unknown.
 
     Returns:
         All columns, those of this module as floats, and ``net_per_request_j``,
-        ``gross_per_request_j``, ``mean_power_w`` (gross) and ``saturated`` (1, 0, or NaN where
-        nobody knows). Unknown is NaN.
+        ``gross_per_request_j``, ``mean_power_w`` (gross) and ``saturated`` (1 or 0). Unknown is
+        NaN.
 
     Raises:
         UsageError: a column holds something that is not a number.
@@ -149,14 +148,14 @@ def cells(runs: pd.DataFrame, by: str | Sequence[str] = FACTORS) -> pd.DataFrame
     """Energy and response of every cell.
 
     Args:
-        runs: a row a run, as `per_request` gives them.
+        runs: one row per run, from `per_request`.
         by: the columns that make a cell; ``policy`` is one of them.
 
     Returns:
-        A row a cell, in the order of the levels, arrivals by rate and batches by size: the columns
-        of `by`, ``n`` (runs), ``net_per_request_j`` and ``gross_per_request_j``, each with ``_low``
-        and ``_high`` (95 %, NaN with fewer than two runs) and ``_n`` (runs that have it), the means
-        (`MEANS`), ``response_max_s``, ``requests``, ``answered`` and ``dropped`` (sums),
+        One row per cell, in the order of the levels, arrivals by rate and batches by size: the
+        columns of `by`, ``n`` (runs), ``net_per_request_j`` and ``gross_per_request_j``, each with
+        ``_low`` and ``_high`` (95 %, NaN with fewer than two runs) and ``_n`` (runs that have it),
+        the means (`MEANS`), ``response_max_s``, ``requests``, ``answered`` and ``dropped`` (sums),
         ``saturated`` and ``saturation_unknown`` (runs), and ``batch_size``: of a fixed policy its
         size, of any other its mean batch.
 
@@ -194,7 +193,7 @@ def _cell(rows: pd.DataFrame) -> dict[str, object]:
         cell[f"{name}_n"] = len(known)
     cell |= {name: float(rows[name].mean()) for name in MEANS}
     cell["response_max_s"] = float(rows["response_max_s"].max())
-    # A sum over runs of which one is unknown is unknown.
+    # A sum with an unknown run is unknown.
     cell |= {name: float(rows[name].sum(skipna=False)) for name in SUMS}
     cell["saturated"] = int(np.count_nonzero(rows["saturated"] > 0))
     cell["saturation_unknown"] = int(rows["saturated"].isna().sum())
@@ -207,20 +206,20 @@ def best_batch(
     model: str = "model",
     size: str = "batch_size",
 ) -> pd.DataFrame:
-    """Energy per image of each network alone and at its best batch size.
+    """Energy per image of each network at batch size 1 and at its best batch size.
 
     Args:
-        runs: a row a run.
-        energy: column in joules an image; a run with 0 or less, which noise can give to net energy,
-            is left out.
+        runs: one row per run.
+        energy: column in joules per image; runs with 0 or less, possible for noisy net energy, are
+            dropped.
         model: column with the network.
         size: column with the batch size.
 
     Returns:
-        A row a network, in order of appearance: ``model``, ``single_j`` (at batch size 1; missing
-        where that was not measured, and the saving with it), ``best_size``, ``best_j``, ``saving``
-        (a share), each with ``_low`` and ``_high`` (95 %; missing without repetitions), ``sizes``
-        (how many were measured), ``n`` (runs) and ``dropped``.
+        One row per network, in order of appearance: ``model``, ``single_j`` (at batch size 1; if
+        not measured, missing like the saving), ``best_size``, ``best_j``, ``saving`` (a share),
+        each with ``_low`` and ``_high`` (95 %; missing without repetitions), ``sizes`` (number
+        measured), ``n`` (runs) and ``dropped``.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -256,7 +255,7 @@ def _of_model(samples: Mapping[int, list[float]]) -> dict[str, object]:
     found["best_size"] = best
     if 1 in samples:
         ratio = ratio_of_means(samples[best], samples[1])
-        # Nothing is saved for sure where 1 itself is the best.
+        # The saving has no interval if 1 is the best size.
         low, high = (ratio.low, ratio.high) if best != 1 else (NAN, NAN)
         found |= {"saving": 1 - ratio.value, "saving_low": 1 - high, "saving_high": 1 - low}
     return found
@@ -264,7 +263,7 @@ def _of_model(samples: Mapping[int, list[float]]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Limit:
-    """How soon which share of the requests must be answered.
+    """A limit on response time: percentile and seconds.
 
     Attributes:
         seconds: of the response time.
@@ -280,7 +279,7 @@ class Limit:
         return response_column(self.percentile)
 
     def __str__(self) -> str:
-        """With its percentile: ``p99 <= 0.20 s``."""
+        """The limit in words: ``p99 <= 0.20 s``."""
         name = "maximum" if self.percentile == ALL else f"p{self.percentile:g}"
         return f"{name} \N{LESS-THAN OR EQUAL TO} {formats.duration(self.seconds)}"
 
@@ -305,11 +304,11 @@ class PolicyFigures:
         energy_j: per request.
         low_j: lower end of the interval of `energy_j`; NaN with fewer than two runs.
         high_j: upper end.
-        response_s: mean over the runs of the percentile asked for.
+        response_s: mean over the runs of the requested percentile.
         runs: how many.
-        unsure: runs of which nobody knows whether they were saturated.
+        unsure: number of runs for which saturation is unknown.
         hindrance: why it does not qualify: ``"saturated"``, ``"too slow"``, ``"drops requests"``,
-            ``"response unknown"``; empty where it does.
+            ``"response unknown"``; otherwise empty.
     """
 
     policy: str
@@ -324,23 +323,24 @@ class PolicyFigures:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to run for one model and one arrival process.
+    """The recommended policy for one model and one arrival process.
 
     Attributes:
-        best: the quickest of those that qualify and cannot be told from the one that takes least;
-            ``None`` where none qualifies.
-        least: the one that takes least among those that qualify; `best` where that is told from
-            all others, or is the quickest.
-        repetitions: of both that would tell `best` from `least`, if they differ as they do here;
-            ``None`` where they are one, or nothing is known of their scatter.
-        baseline: what it is compared with; ``None`` where no energy is known.
-        ratio: energy per request of the best over that of the baseline; ``None`` where there is
-            no best, no other policy, or an energy is not above 0.
-        alike: the others of those that qualify and cannot be told apart by their energy, `least`
-            among them.
-        cheaper: the one that would take least and does not qualify; ``None`` where that qualifies.
-        quick: the quickest that qualifies within a tenth of the best's energy, where it is another.
-        policies: all of them with a known energy, by batch size.
+        best: the fastest of the qualified policies that cannot be distinguished from the lowest
+            energy; ``None`` if none qualifies.
+        least: the qualified policy with the lowest energy; equal to `best` if that is
+            distinguishable from all others or the fastest.
+        repetitions: repetitions of both that would distinguish `best` from `least`, given the
+            observed difference; ``None`` if they are the same, or their scatter is unknown.
+        baseline: the policy it is compared with; ``None`` if no energy is known.
+        ratio: energy per request of the best over the baseline's; ``None`` if there is no best, no
+            other policy, or an energy is not above 0.
+        alike: the other qualified policies that cannot be distinguished by energy, including
+            `least`.
+        cheaper: the policy with lower energy that does not qualify; ``None`` if the lowest
+            qualifies.
+        quick: the fastest qualified policy within a tenth of the best's energy, if different.
+        policies: all policies with a known energy, by batch size.
     """
 
     best: PolicyFigures | None
@@ -355,12 +355,12 @@ class Choice:
 
     @property
     def saving(self) -> float:
-        """Share of the baseline's energy that the best saves; below 0 where it takes more."""
+        """Share of the baseline's energy that the best saves; below 0 if it uses more."""
         return 1 - self.ratio.value if self.ratio else math.nan
 
     @property
     def reach(self) -> float:
-        """Share of the energy of the policy that takes most which the one that takes least saves.
+        """Saving of the lowest compared with the highest energy, as a share.
 
         NaN with fewer than two policies, or where an energy is not above 0.
         """
@@ -371,17 +371,17 @@ class Choice:
 
 
 def choose(runs: pd.DataFrame, energy: str, limit: Limit | None = None) -> Choice:
-    """The policy to run, for one model and one arrival process.
+    """Choose the policy for one model and one arrival process.
 
     Args:
-        runs: a row a run, as `joulelab.analysis.batching.per_request` gives them.
+        runs: one row per run, from `joulelab.analysis.batching.per_request`.
         energy: column in joules per request.
-        limit: of the response time; without one every policy is quick enough.
+        limit: of the response time; without one every policy is fast enough.
 
     Raises:
-        UsageError: a column is absent, that of the limit among them.
+        UsageError: a column is absent, including the limit's.
 
-    Worked example: batches of 64 take least but answer late, so that batches of 8 are best.
+    Worked example: batches of 64 use the least energy but answer late, so batches of 8 are best.
 
     >>> from joulelab.analysis.batching import per_request
     >>> runs = per_request(pd.DataFrame({"policy": ["fixed(1)", "fixed(8)", "fixed(64)"],
@@ -457,9 +457,9 @@ def _hindrance(rows: pd.DataFrame, response: str, limit: Limit | None) -> str:
 def _baseline(
     policies: Sequence[PolicyFigures], best: PolicyFigures | None
 ) -> PolicyFigures | None:
-    """The smallest fixed size, else the smallest mean batch: either way the first of them.
+    """The baseline: the smallest fixed size, else the smallest mean batch; the first in order.
 
-    Where that is the best itself, the policy that takes most.
+    If that is the best itself, the policy with the highest energy.
     """
     fixed = [one for one in policies if fixed_size(one.policy) is not None]
     first = next(iter(fixed or policies), None)
@@ -473,7 +473,7 @@ def _response(one: PolicyFigures) -> float:
 def _samples(
     runs: pd.DataFrame, energy: str, one: PolicyFigures | None, other: PolicyFigures | None
 ) -> tuple[list[float], list[float]] | None:
-    """The energies of two policies; ``None`` where they are one, or an energy is not above 0."""
+    """The energies of two policies; ``None`` if they are the same, or an energy is not above 0."""
     if one is None or other is None or one.policy == other.policy:
         return None
     first, second = (list(runs.loc[runs["policy"] == p.policy, energy]) for p in (one, other))

@@ -1,4 +1,4 @@
-"""Means with confidence intervals, and how many times the energy of B was used by A.
+"""Means, ratios and differences with confidence intervals.
 
 ::
 
@@ -10,12 +10,11 @@
     ratio of     exp(the difference of the logarithms)
     means:
 
-The ratio is **paired**: A and B run once in each block, side by side in time, so that what drifts
-(temperature, other users of the machine) falls on both; the ratio is taken within the block. The
-difference and the ratio of means are **unpaired**: of samples of any size and spread that have no
-blocks in common (Welch, Biometrika 34, 1947). Logarithms make the answer the same whichever of the
-two is called A, inverted; a ratio of means is that of geometric means. The intervals are Student's
-t: they take the values, or their logarithms, to scatter normally.
+The ratio is **paired**: A and B run once in each block, close in time, so drift (temperature, other
+users of the machine) affects both; the ratio is taken within the block. The difference and the
+ratio of means are **unpaired**: samples of any size and spread without common blocks (Welch,
+Biometrika 34, 1947). With logarithms, swapping A and B inverts the result; ratios of means use
+geometric means. The intervals are Student's t: they assume normal values, or logarithms.
 
     >>> mean = mean_interval([98.0, 100.0, 102.0])     # s = 2, t(2) = 4.303
     >>> round(mean.low, 2), mean.value, round(mean.high, 2)
@@ -46,7 +45,7 @@ LARGEST_LOGARITHM = 709.0
 
 
 def t_quantile(df: float, confidence: float = CONFIDENCE) -> float:
-    """How many standard errors an interval by Student's t reaches to each side."""
+    """Half-width of a Student's t interval in standard errors."""
     return float(stdtrit(df, (1 + confidence) / 2))
 
 
@@ -56,7 +55,7 @@ def t_p(statistic: float, df: float) -> float:
 
 
 def z_quantile(confidence: float = CONFIDENCE) -> float:
-    """How many standard errors an interval by the normal distribution reaches to each side."""
+    """Half-width of a normal interval in standard errors."""
     return float(ndtri((1 + confidence) / 2))
 
 
@@ -68,8 +67,8 @@ class Interval:
         value: the mean, or the ratio.
         low: lower end of the interval; NaN with fewer than two values.
         high: upper end.
-        std: sample standard deviation (n - 1) of the values, of a ratio that of the logarithms.
-        n: how many values, or pairs.
+        std: sample standard deviation (n - 1) of the values; for a ratio, of the logarithms.
+        n: number of values, or pairs.
         confidence: of the interval.
     """
 
@@ -94,10 +93,10 @@ class Unpaired:
         value: the difference, or the ratio.
         low: lower end of the interval; NaN where a sample has fewer than two values.
         high: upper end.
-        n_first: how many values the first sample has.
-        n_second: how many the second has.
-        df: degrees of freedom of Welch; NaN without an interval, or where nothing scatters.
-        p: of the hypothesis that the means are the same; NaN where df is.
+        n_first: size of the first sample.
+        n_second: size of the second sample.
+        df: degrees of freedom of Welch; NaN without an interval or without scatter.
+        p: of the hypothesis of equal means; NaN if df is.
         confidence: of the interval.
     """
 
@@ -119,19 +118,19 @@ class Unpaired:
 def mean_interval(
     values: Sequence[float], confidence: float = CONFIDENCE, size: float = 0.0
 ) -> Interval:
-    """The mean of some values, by Student's t.
+    """The mean with a Student's t interval.
 
     Args:
-        values: (n,), at least one. Values that are equal but for rounding do not scatter.
+        values: (n,), at least one. Values that differ only by rounding have no scatter.
         confidence: of the interval, between 0 and 1.
-        size: of what the values were computed from, where they are differences of larger ones.
+        size: magnitude of the original values, if these are differences of larger ones.
 
     Raises:
-        ValueError: there is no value, one is not finite, or the confidence is no share.
+        ValueError: no values given, one is not finite, or the confidence is not between 0 and 1.
     """
     sample = np.asarray(values, float)
     if not len(sample):
-        raise ValueError("there is no value")
+        raise ValueError("no values given")
     if not np.isfinite(sample).all():
         raise ValueError("a mean needs finite values")
     if not 0 < confidence < 1:
@@ -147,7 +146,7 @@ def mean_interval(
 def ratio_interval(
     first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
 ) -> Interval:
-    """How many times the second the first is, from pairs.
+    """Ratio of first to second, paired.
 
     Args:
         first: (n,), positive.
@@ -156,10 +155,10 @@ def ratio_interval(
 
     Raises:
         ValueError: no pairs, lists of different length, a value that is not positive and finite,
-            or the confidence is no share.
+            or the confidence is not between 0 and 1.
     """
     if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} values are no pairs")
+        raise ValueError(f"{len(first)} and {len(second)} values cannot be paired")
     if not all(0 < value < math.inf for value in (*first, *second)):
         raise ValueError("a ratio needs positive values")
     one, other = _logarithms(first), _logarithms(second)
@@ -181,7 +180,7 @@ def difference_interval(
     confidence: float = CONFIDENCE,
     size: float = 0.0,
 ) -> Unpaired:
-    """By how much the mean of the first is above that of the second, unpaired, by Welch.
+    """Difference of the means, unpaired, by Welch.
 
     Args:
         first: (n,), at least one, finite.
@@ -190,7 +189,8 @@ def difference_interval(
         size: as of `mean_interval`.
 
     Raises:
-        ValueError: a sample is empty, a value is not finite, or the confidence is no share.
+        ValueError: a sample is empty, a value is not finite, or the confidence is not between 0 and
+            1.
     """
     one, other = (mean_interval(sample, confidence, size) for sample in (first, second))
     apart = one.value - other.value
@@ -202,7 +202,7 @@ def difference_interval(
     if not variance:
         nan = math.nan
         return Unpaired(apart, apart, apart, one.n, other.n, nan, nan, confidence)
-    # Shares of the variance, not the variances: the squares of tiny ones would be 0.
+    # Shares of the variance, not variances: squares of tiny ones would be 0.
     shares = v_first / variance, v_second / variance
     df = 1 / (shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1))
     error = math.sqrt(variance)
@@ -214,7 +214,7 @@ def difference_interval(
 def ratio_of_means(
     first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
 ) -> Unpaired:
-    """How many times the geometric mean of the second that of the first is, unpaired.
+    """Ratio of the geometric means, first over second, unpaired.
 
     Args:
         first: (n,), at least one, positive.
@@ -222,8 +222,8 @@ def ratio_of_means(
         confidence: of the interval, between 0 and 1.
 
     Raises:
-        ValueError: a sample is empty, a value is not positive and finite, or the confidence is no
-            share.
+        ValueError: a sample is empty, a value is not positive and finite, or the confidence is not
+            between 0 and 1.
 
     >>> ratio = ratio_of_means([2.0, 8.0], [1.0, 1.0, 1.0])      # sqrt(2 * 8) / 1
     >>> round(ratio.value, 3), ratio.n_first, ratio.n_second
@@ -244,23 +244,23 @@ def repetitions_to_tell(
     power: float = POWER,
     confidence: float = CONFIDENCE,
 ) -> int | None:
-    """How many values of each sample would tell their geometric means apart, if they differ so far.
+    """Sample size that would distinguish the geometric means, given the observed difference.
 
     ::
 
         n = (z_confidence + z_power)^2 (s_a^2 + s_b^2) / d^2 + z_confidence^2 / 4      of logarithms
 
     The normal approximation, with Guenther's correction for t (The American Statistician 35, 1981).
-    The difference d is that of the samples, so that this is a guess and no promise.
+    d is the observed difference, so the result is only a rough guide.
 
     Args:
         first: (n,), positive.
         second: (m,), positive.
         power: chance of finding the difference, between 0 and 1.
-        confidence: of the interval that is to leave out 1.
+        confidence: of the interval that must exclude 1.
 
     Returns:
-        At least 2; ``None`` where a sample has fewer than two values, or the means are the same.
+        At least 2; ``None`` if a sample has fewer than two values, or the means are equal.
 
     Raises:
         ValueError: a sample is empty, or a value is not positive and finite.
@@ -285,10 +285,10 @@ def _logarithms(values: Sequence[float]) -> list[float]:
 
 
 def _size_of_logarithms(*samples: Sequence[float]) -> float:
-    """Rounding moves a logarithm by its own last digit, or by that of its value: 1e-16 of 1."""
+    """Rounding changes a logarithm by its own last digit, or by the value's: 1e-16 of 1."""
     return max([1.0, *(abs(value) for sample in samples for value in sample)])
 
 
 def _power_of_e(logarithm: float) -> float:
-    """The exponential, infinite where it is too large: two wild values can reach that far."""
+    """The exponential, infinite if too large, which extreme values can cause."""
     return math.inf if logarithm > LARGEST_LOGARITHM else math.exp(logarithm)

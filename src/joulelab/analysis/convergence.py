@@ -1,13 +1,13 @@
-"""Convergence of a search: the score of a round, the optimum, and how sure it is.
+"""Convergence of a search: scores of rounds, the optimum, and its uncertainty.
 
 The score of a round
 --------------------
 
 A strategy proposes a round; the round is trained in several repetitions. Yarally et al. (CAIN 2023,
 section IV-C) log "the highest accuracy and the mean energy" of a round; in their published data the
-accuracy is the mean of the repetitions. Both are here.
+accuracy is the mean of the repetitions. Both are supported.
 
-The best accuracy so far, the optimum and what it took to get there
+The best accuracy so far, the optimum, and the energy to reach it
 -------------------------------------------------------------------
 
 ::
@@ -19,31 +19,30 @@ The best accuracy so far, the optimum and what it took to get there
 
 The **optimum accuracy** is the final best b_T, the **optimum round** the first round t with
 ``b_T - b_t <= tolerance``. Yarally et al. (CAIN 2023, section IV-D and Table III) print both; they
-also speak of "no substantial increase" after the optimum, which is what a tolerance above 0 says.
-
-On their Fashion-MNIST data this gives Table III but for two cells: DenseLinearNN with three
+also speak of "no substantial increase" after the optimum, which corresponds to a tolerance above 0.
+On their Fashion-MNIST data this reproduces Table III except for two cells: DenseLinearNN with three
 hyperparameters has its optimum in round 52 under grid search (printed: 54) and in round 48 under
 Bayesian search (printed: 47).
 
-How sure the optimum is, given how the repetitions scatter
+Uncertainty of the optimum from the scatter of repetitions
 ----------------------------------------------------------
 
 A round is scored over a handful of repetitions, and the optimum round is the first whose score
 reaches the best. Other repetitions would have given other scores.
-Here the repetitions of every round are drawn again with replacement, the rounds scored, and the
-optimum found again; the spread of those optima is the uncertainty::
+The repetitions of every round are resampled with replacement, the rounds scored, and the optimum
+found again; the spread of these optima is the uncertainty::
 
     round        1              2              3
     accuracies   .80 .82 .84    .85 .86 .90    .84 .87 .87
     drawn        .80 .84 .84    .85 .85 .86    .87 .87 .84     score .827 .853 .860 -> round 3
     drawn again  .82 .82 .80    .90 .86 .90    .84 .84 .87     score .813 .887 .850 -> round 2
 
-It is the scatter of the repetitions alone: the hyperparameters of the rounds stay as they are, so
-that nothing is said of what another search would have proposed. Two things to know about it. The
-best of several noisy scores is too high, in the data, and in the resamples once more, so that the
-interval of the optimum accuracy lies high. And the mean of R values drawn again varies less than
-that of R new ones, by the factor (R - 1) / R of its variance: the intervals are somewhat narrow
-for few repetitions, and have no length for one.
+This covers only the scatter of repetitions: the hyperparameters of the rounds stay fixed, so it
+does not cover what another search would have proposed. Two limitations: the best of several noisy
+scores is biased upwards, in the data and again in the resamples, so the interval of the optimum
+accuracy is too high; and the mean of R resampled values varies less than the mean of R new ones, by
+the factor (R - 1) / R of its variance, so the intervals are somewhat narrow for few repetitions,
+and have zero width for one.
 """
 
 from __future__ import annotations
@@ -94,20 +93,20 @@ def score_rounds(
     """Score and mean energy of every round.
 
     Args:
-        runs: a row a run, with a column ``round`` that counts from 0.
-        by: the columns that make a configuration.
+        runs: one row per run, with a column ``round`` that counts from 0.
+        by: the columns that identify a configuration.
         score: the mean or the maximum of the accuracies of the repetitions.
-        accuracy: column of the accuracy, 0 to 1; missing where a run failed.
+        accuracy: column of the accuracy, 0 to 1; missing if a run failed.
         energy: column in joules.
 
     Returns:
-        A row a (configuration, round), sorted: the columns of `by`, ``round`` (from 0), ``score``,
-        ``energy_mean_j`` (over the runs that did not fail), ``n`` (runs with an accuracy),
-        ``energy_n`` (those of them with an energy) and ``dropped`` (runs without an accuracy).
-        A round in which every run failed keeps its row, with a missing score.
+        One row per (configuration, round), sorted: the columns of `by`, ``round`` (from 0),
+        ``score``, ``energy_mean_j`` (over the runs that did not fail), ``n`` (runs with an
+        accuracy), ``energy_n`` (of these, with an energy) and ``dropped`` (runs without an
+        accuracy). A round in which every run failed keeps its row, with a missing score.
 
     Raises:
-        UsageError: a column is absent, or the score has another name.
+        UsageError: a column is absent, or the score is unknown.
 
     >>> runs = pd.DataFrame({"configuration": "a", "round": [0, 0, 1, 1],
     ...     "accuracy": [0.80, 0.90, 0.70, None], "energy_net_j": [10.0, 12.0, 11.0, None]})
@@ -143,9 +142,9 @@ def running_best(
     """The best score up to and including each round.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
-        by: the columns that make a configuration.
-        score: column of the accuracy of a round; a missing one leaves the best as it was.
+        rounds: one row per round, from `joulelab.analysis.convergence.score_rounds`.
+        by: the columns that identify a configuration.
+        score: column of the accuracy of a round; a missing one keeps the best.
 
     Returns:
         The rounds sorted by configuration and round, with the columns ``round_number`` (from 1) and
@@ -189,19 +188,19 @@ def convergence(
     """Optimum accuracy, optimum round and the energy spent up to it, for every configuration.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
-        by: the columns that make a configuration.
-        tolerance: how far below the final best the optimum may lie, in accuracy (0 to 1).
+        rounds: one row per round, from `joulelab.analysis.convergence.score_rounds`.
+        by: the columns that identify a configuration.
+        tolerance: how far below the final best the optimum may be, in accuracy (0 to 1).
         score: column of the accuracy of a round.
         energy: column of the energy of a round in joules; with ``energy_mean_j`` the energies below
-            are those of one repetition of every round.
+            are for one repetition of every round.
 
     Returns:
-        A row a configuration: the columns of `by`, ``optimum_accuracy`` (the final best),
+        One row per configuration: the columns of `by`, ``optimum_accuracy`` (the final best),
         ``optimum_round`` (from 1), ``accuracy_at_optimum`` (the best by then; lower than the
         optimum accuracy only with a tolerance), ``energy_to_optimum_j`` (the optimum round
         included), ``energy_total_j``, ``rounds``, ``dropped`` (rounds without a score),
-        ``energy_dropped`` (rounds without an energy, which both sums leave out) and ``reason``.
+        ``energy_dropped`` (rounds without an energy, excluded from both sums) and ``reason``.
 
     Raises:
         UsageError: a column is absent, a round occurs twice, or the tolerance is negative.
@@ -236,7 +235,7 @@ def _optimum(rows: pd.DataFrame, tolerance: float, score: str, energy: str) -> d
     best = rows["running_best"].to_numpy()
     if not len(best) or np.isnan(best[-1]):
         return {**counts, "reason": "no round has a score"}
-    # Differences of decimal accuracies are off by some 1e-17, which must not cost a round.
+    # Differences of decimal accuracies are off by about 1e-17, which must not cost a round.
     at = int(np.argmax(best[-1] - best <= tolerance + ROUNDING))
     return {
         **counts,
@@ -261,29 +260,29 @@ def optimum_uncertainty(
     """Optimum round and accuracy of every configuration, with 95 % intervals over repetitions.
 
     Args:
-        runs: a row a run, with a column ``round`` that counts from 0.
-        by: the columns that make a configuration.
+        runs: one row per run, with a column ``round`` that counts from 0.
+        by: the columns that identify a configuration.
         score: the mean or the maximum of the accuracies of the repetitions of a round.
-        tolerance: how far below the final best the optimum may lie, in accuracy (0 to 1).
-        within: a round (from 1), for the share of resamples that have their optimum by then.
+        tolerance: how far below the final best the optimum may be, in accuracy (0 to 1).
+        within: a round (from 1), to compute the share of resamples with their optimum by then.
         resamples: of the bootstrap.
         seed: of the bootstrap.
-        accuracy: column of the accuracy, 0 to 1; missing where a run failed.
+        accuracy: column of the accuracy, 0 to 1; missing if a run failed.
 
     Returns:
-        A row a configuration: the columns of `by`, ``optimum_round`` (of the data, from 1),
+        One row per configuration: the columns of `by`, ``optimum_round`` (of the data, from 1),
         ``round_low``, ``round_median``, ``round_high``, ``optimum_accuracy`` (of the data),
         ``accuracy_low``, ``accuracy_high``, ``share_within`` (missing without `within`),
         ``repetitions`` (the smallest number of a round that has any), ``dropped`` (runs without an
-        accuracy) and ``reason``. With a single repetition in every round nothing can be drawn
-        again and what comes from resamples is missing; with one in some rounds it is there, and the
-        reason says that the intervals are too narrow.
+        accuracy) and ``reason``. With a single repetition in every round resampling is impossible
+        and its columns are missing; with one in some rounds they are present, and the reason says
+        that the intervals are too narrow.
 
     Raises:
-        UsageError: a column is absent, the score has another name, a tolerance or resamples below
-            0, or `within` below 1.
+        UsageError: a column is absent, the score is unknown, the tolerance or the resamples are
+            below 0, or `within` is below 1.
 
-    Worked example: round 2 is the better one by its mean, but only as long as its 0.90 is drawn.
+    Worked example: round 2 is better by its mean, but only in resamples that draw its best value.
 
     >>> runs = pd.DataFrame({"configuration": "a", "round": [0, 0, 1, 1],
     ...     "accuracy": [0.80, 0.80, 0.70, 0.96]})
@@ -294,7 +293,7 @@ def optimum_uncertainty(
     """
     _check(score, tolerance, resamples)
     if within is not None and within < 1:
-        raise UsageError(f"there is no round {within}", "rounds are counted from 1")
+        raise UsageError(f"no such round: {within}", "rounds are counted from 1")
     columns = names(by)
     require_columns(runs, [*columns, "round"])
     rng = np.random.default_rng(seed)
@@ -320,24 +319,24 @@ def winners(
     """How often each treatment has the best optimum accuracy of its block.
 
     Args:
-        runs: a row a run, with a column ``round`` that counts from 0.
-        treatment: column of what is compared, for instance the strategy.
-        blocks: the columns that make a block, for instance network and data set.
+        runs: one row per run, with a column ``round`` that counts from 0.
+        treatment: column of the compared treatments, for instance the strategy.
+        blocks: the columns that identify a block, for instance network and data set.
         score: the mean or the maximum of the accuracies of the repetitions of a round.
         resamples: of the bootstrap over the repetitions of each round.
         seed: of the bootstrap.
-        accuracy: column of the accuracy, 0 to 1; missing where a run failed.
+        accuracy: column of the accuracy, 0 to 1; missing if a run failed.
 
     Returns:
-        A row a (block, treatment): the columns of `blocks`, that of `treatment`,
+        One row per (block, treatment): the columns of `blocks`, that of `treatment`,
         ``optimum_accuracy`` (of the data), ``wins`` (whether it is the best of its block there,
         ties included), ``share_best`` (of the resamples; those with a tie are split evenly, so that
-        the shares of a block add up to 1), ``repetitions``, ``dropped`` and ``reason``, as
-        `optimum_uncertainty` gives them. Where a treatment has no accuracy, or no round of any of
-        them has two repetitions, the block has no shares.
+        the shares of a block add up to 1), ``repetitions``, ``dropped`` and ``reason``, from
+        `optimum_uncertainty`. If a treatment has no accuracy, or no round of any has two
+        repetitions, the block has no shares.
 
     Raises:
-        UsageError: a column is absent, the score has another name, or the resamples are negative.
+        UsageError: a column is absent, the score is unknown, or the resamples are negative.
 
     >>> runs = pd.DataFrame({"network": "n", "strategy": ["grid"] * 2 + ["random"] * 2, "round": 0,
     ...     "accuracy": [0.80, 0.84, 0.81, 0.82]})
@@ -380,10 +379,10 @@ class _Search:
     """The accuracies of one configuration.
 
     Attributes:
-        rounds: (rounds,), the numbers, from 1, of the rounds that have an accuracy, ascending.
+        rounds: (rounds,), the numbers, from 1, of rounds with an accuracy, ascending.
         accuracies: (rounds, most repetitions), each row filled up with NaN.
-        sizes: (rounds,), how many accuracies there are.
-        dropped: runs without one.
+        sizes: (rounds,), number of accuracies.
+        dropped: runs without an accuracy.
     """
 
     rounds: npt.NDArray[np.int64]
@@ -427,14 +426,14 @@ def _drawn(search: _Search, score: Score, resamples: int, rng: np.random.Generat
     row = np.arange(shape[0])[:, None]
     parts = [np.empty((0, shape[0]))]
     for batch in batches(resamples, search.accuracies.size):
-        # Which repetition stands at each place; the places beyond a round's last count for nothing.
+        # Index of the repetition at each position; positions beyond a round's last are ignored.
         chosen = (rng.random((batch, *shape)) * search.sizes[:, None]).astype(np.intp)
         parts.append(_score(search.accuracies[row, chosen], search.sizes, score))
     return np.concatenate(parts)
 
 
 def _score(accuracies: Values, sizes: npt.NDArray[np.int64], score: Score) -> Values:
-    """Mean or maximum over the last axis, of which each round fills as many places as its size."""
+    """Mean or maximum over the last axis, of which each round uses as many entries as its size."""
     there = np.arange(accuracies.shape[-1]) < sizes[:, None]
     if score == "max":
         return np.asarray(np.where(there, accuracies, -np.inf).max(axis=-1, initial=-np.inf))
@@ -446,7 +445,7 @@ def _optima(scores: Values, tolerance: float) -> tuple[npt.NDArray[np.intp], Val
 
     Args:
         scores: (resamples, rounds).
-        tolerance: how far below the final best the optimum may lie.
+        tolerance: how far below the final best the optimum may be.
     """
     if not scores.shape[1]:
         return np.zeros(len(scores), np.intp), np.full(len(scores), np.nan)
@@ -480,7 +479,7 @@ def _uncertainty(
 
 
 def _shares_of_best(optima: Values) -> Values:
-    """In what share of the resamples each treatment is best, from shape (resamples, treatments)."""
+    """Share of resamples in which each treatment is best, from shape (resamples, treatments)."""
     if not len(optima):
         return np.full(optima.shape[1], np.nan)
     best = optima >= optima.max(axis=1, keepdims=True) - ROUNDING

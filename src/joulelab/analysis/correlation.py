@@ -1,6 +1,6 @@
 """Correlations with their intervals: Pearson, Lin, Spearman.
 
-Lin's concordance: how close do the readings of two instruments lie to x = y?
+Lin's concordance: how close are the readings of two instruments to x = y?
 -----------------------------------------------------------------------------
 
 With means m, variances v (divided by n), covariance c and Pearson's correlation r of n runs::
@@ -12,13 +12,13 @@ With means m, variances v (divided by n), covariance c and Pearson's correlation
                             + 2 rho_c^2 C_b (1 - rho_c) u^2 / (1 - rho_c^2)^2
                             - rho_c^2 C_b^2 u^4 / (2 (1 - rho_c^2)^2) )
 
-r asks whether the readings lie on some line, C_b whether that line is x = y: an instrument that
-sees half of the energy in every run has r = 1 and a rho_c near 0. Lin, "A concordance correlation
+r measures whether the readings are on some line, C_b whether that line is x = y: an instrument that
+reads half of the energy in every run has r = 1 and rho_c near 0. Lin, "A concordance correlation
 coefficient to evaluate reproducibility", Biometrics 45 (1989), with the correction of s_z in
 Biometrics 56 (2000), written with C_b for rho_c / r, so that r may be 0. The interval of r is
 Fisher's, atanh(r) +- 1.96 / sqrt(n - 3).
 
-Spearman's correlation of two figures of networks
+Spearman's correlation of two properties of networks
 -------------------------------------------------
 
 ::
@@ -27,9 +27,9 @@ Spearman's correlation of two figures of networks
     z       atanh(rho) +- 1.96 sqrt((1 + rho^2 / 2) / (n - 3)),  the interval is tanh of it
 
 Bonett and Wright, "Sample size requirements for estimating Pearson, Kendall and Spearman
-correlations", Psychometrika 65 (2000). A percentile bootstrap draws some of a few dozen networks
-twice, and such ties pull strong correlations down. Where both orders agree entirely the formula has
-no end and there is no interval.
+correlations", Psychometrika 65 (2000). A percentile bootstrap of a few dozen networks draws some
+twice, and such ties reduce strong correlations. If both orders agree entirely the formula diverges
+and there is no interval.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Correlation:
         value: from -1 to 1; NaN where `reason` says why.
         low: lower end of the interval; NaN with too few runs, or where the value is 1 or -1.
         high: upper end.
-        n: how many runs.
-        reason: why there is no correlation; empty where there is one.
+        n: number of runs.
+        reason: why there is no correlation; otherwise empty.
     """
 
     value: float
@@ -76,7 +76,7 @@ def pearson(first: Sequence[float] | Values, second: Sequence[float] | Values) -
 
     Args:
         first: readings of one instrument, shape (n,).
-        second: those of the other on the same runs, shape (n,).
+        second: readings of the other on the same runs, shape (n,).
 
     >>> found = pearson([1.0, 2.0, 3.0, 4.0, 5.0], [1.1, 1.9, 3.2, 3.8, 5.0])
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
@@ -95,9 +95,9 @@ def concordance(first: Sequence[float] | Values, second: Sequence[float] | Value
 
     Args:
         first: readings of one instrument, shape (n,).
-        second: those of the other on the same runs, in the same unit, shape (n,).
+        second: readings of the other on the same runs, in the same unit, shape (n,).
 
-    Half of the energy in every run is correlated perfectly, and does not agree at all:
+    Reading half of the energy in every run gives perfect correlation but no agreement:
 
     >>> round(concordance([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]).value, 3)
     0.364
@@ -144,14 +144,14 @@ def _correlation(x: Values, y: Values) -> float:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """How far two figures put networks into the same order.
+    """How far two properties order networks equally.
 
     Attributes:
         rho: from -1 to 1; NaN where `reason` says why.
         low: lower end of its 95 % interval; NaN also where rho is 1 or -1.
         high: upper end.
-        n: networks with both figures.
-        reason: why there is no correlation; empty where there is one.
+        n: networks with both properties.
+        reason: why there is no correlation; otherwise empty.
     """
 
     rho: float
@@ -165,8 +165,8 @@ def rank_correlation(points: pd.DataFrame, first: str, second: str) -> RankCorre
     """Spearman's rho of two columns over the rows that have both.
 
     Args:
-        points: a row a network.
-        first: a column of numbers.
+        points: one row per network.
+        first: a numeric column.
         second: another one.
 
     Raises:
@@ -189,7 +189,7 @@ def rank_correlation(points: pd.DataFrame, first: str, second: str) -> RankCorre
 
 
 def spearman(first: Values, second: Values) -> float:
-    """Spearman's rho; exactly 1 or -1 where the orders are the same or opposite.
+    """Spearman's rho; exactly 1 or -1 if the orders are equal or opposite.
 
     Args:
         first: (n,), not all the same.

@@ -1,7 +1,7 @@
-"""Does time stand for energy? Where the power of two configurations differs, it does not.
+"""Does time predict energy? Not if the power of configurations differs.
 
-Energy is power times time. If every configuration draws the same power, the faster one is the more
-frugal one and a clock is all that is needed (Yarally et al., CAIN 2023, section VII-C). Over the
+Energy is power times time. If every configuration draws the same power, the faster one also uses
+less energy, and a clock suffices (Yarally et al., CAIN 2023, section VII-C). Over the
 configurations c with mean energies E_c, mean durations T_c and powers P = E / T of their runs::
 
     rho     Spearman's correlation of T_c and E_c             1: the same order by time as by energy
@@ -9,23 +9,21 @@ configurations c with mean energies E_c, mean durations T_c and powers P = E / T
     ratio   geometric mean power of c over that of all configurations, each counted once
     H, p    Kruskal-Wallis of P between the configurations
 
-The interval of rho is that of `joulelab.analysis.correlation` (from eight configurations on),
-that of the slope is Student's t with k - 2 degrees of freedom, and that of a ratio comes from
+The interval of rho is from `joulelab.analysis.correlation` (from eight configurations on), the
+interval of the slope is Student's t with k - 2 degrees of freedom, and the interval of a ratio is
 Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v / k^2 of the others,
-with v = s^2 / n of each. The mean durations are taken as exact, so that their scatter makes the
-slope somewhat too flat.
+with v = s^2 / n of each. The mean durations are treated as exact, so their scatter makes the slope
+somewhat too flat.
 
-Inversions: where a clock misleads
-----------------------------------
+Inversions: where time misleads ----------------------------------
 
 For configurations A and B, over the logarithms of their runs, each measure by Welch's t::
 
     t = (m_A - m_B) / sqrt(v_A + v_B)          v = s^2 / n
 
 with p adjusted by Holm over all pairs of configurations, for durations and for energies. A pair is
-an **inversion** where both p are below 0.05 and A is faster and takes more energy, or the other way
-round. Two tests that must both reject need no further adjustment for being two (Berger,
-Technometrics 24, 1982).
+an **inversion** if both p are below 0.05 and the faster one uses more energy. Two tests that must
+both reject need no further adjustment (Berger, Technometrics 24, 1982).
 """
 
 from __future__ import annotations
@@ -65,32 +63,32 @@ TABLE = (
 )
 LEAST = 3
 MOST = 1500
-"""The pairs of so many configurations, and their tests, fill 100 MB."""
+"""The pairs of this many configurations, and their tests, take 100 MB."""
 
 
 @dataclass(frozen=True)
 class Coupling:
-    """How far the duration of a run tells its energy.
+    """How well the duration of a run predicts its energy.
 
     Attributes:
-        table: a row a configuration: its columns, ``mean_duration_s``, ``mean_energy_j``,
-            ``mean_power_w`` (of the one over the other), ``power_ratio`` with ``power_ratio_low``
-            and ``power_ratio_high`` (missing where a configuration has a single run),
-            ``rank_duration`` (1 is the fastest), ``rank_energy`` (1 takes least),
-            ``mean_utilisation`` (missing where it was not asked for or not measured) and ``n``.
+        table: one row per configuration: its columns, ``mean_duration_s``, ``mean_energy_j``,
+            ``mean_power_w`` (energy over duration), ``power_ratio`` with ``power_ratio_low`` and
+            ``power_ratio_high`` (missing if a configuration has a single run), ``rank_duration`` (1
+            is the fastest), ``rank_energy`` (1 is the lowest), ``mean_utilisation`` (missing if not
+            requested or not measured) and ``n``.
         spearman: correlation of mean durations and mean energies by rank.
-        spearman_low: lower end of its interval; missing for fewer than eight configurations, and
-            where both orders are the same.
+        spearman_low: lower end of its interval; missing for fewer than eight configurations, and if
+            both orders are equal.
         spearman_high: upper end.
         slope: of the logarithm of energy on that of duration.
         slope_low: lower end of its interval.
         slope_high: upper end.
-        inversions: a row a pair, as `inversions` gives them.
-        pairs: how many pairs were compared for that; 0 of more than `MOST` configurations.
+        inversions: one row per pair, from `inversions`.
+        pairs: number of compared pairs; 0 for more than `MOST` configurations.
         power_p: of Kruskal-Wallis, of power between configurations.
         power_eta_squared: its effect size.
         dropped: runs without an energy or a duration above 0.
-        reason: why rho or the slope is missing; empty where neither is.
+        reason: why rho or the slope is missing; otherwise empty.
     """
 
     table: pd.DataFrame
@@ -115,14 +113,14 @@ def coupling(
     duration: str = "duration_s",
     utilisation: str | None = None,
 ) -> Coupling:
-    """Compare the order of configurations by time with that by energy.
+    """Compare the order of configurations by time and by energy.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         by: the columns that make a configuration.
-        energy: column in joules; a run with 0 or less has no power to speak of and is left out.
+        energy: column in joules; runs with 0 or less are dropped.
         duration: column in seconds.
-        utilisation: column with how busy the device was, for the table.
+        utilisation: column with the utilisation of the device, for the table.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -210,12 +208,15 @@ def _table(
 
 
 def _ratios(power: Logs) -> tuple[Values, Values, Values]:
-    """Each geometric mean over that of all, with the interval of Welch."""
+    """Each geometric mean relative to that of all, with Welch's interval."""
     k = len(power.mean)
     if not k:
         return power.mean, power.mean, power.mean
     apart = power.mean - power.mean.mean()
-    own, others = (1 - 1 / k) ** 2, 1 / k**2  # what a variance weighs in its own, and in the rest
+    own, others = (
+        (1 - 1 / k) ** 2,
+        1 / k**2,
+    )  # weights of a variance in its own ratio, and in the others
     variance = (own - others) * power.variance + others * power.variance.sum()
     with np.errstate(invalid="ignore", divide="ignore"):  # no scatter, or a single run
         squares = power.variance**2 / (power.n - 1)
@@ -275,20 +276,20 @@ def logarithms(parts: Sequence[pd.DataFrame], column: str) -> Logs:
 def inversions(
     runs: pd.DataFrame, by: str | Sequence[str], energy: str = ENERGY, duration: str = "duration_s"
 ) -> pd.DataFrame:
-    """The pairs of configurations of which the faster one takes more energy.
+    """The pairs of configurations whose faster one uses more energy.
 
     Args:
-        runs: a row a run; one without an energy and a duration above 0 is left out.
+        runs: one row per run; runs without an energy and a duration above 0 are dropped.
         by: the columns that make a configuration.
         energy: column in joules.
         duration: column in seconds.
 
     Returns:
-        A row an inversion: ``faster`` (which takes more energy), ``slower`` (levels, or as text
+        One row per inversion: ``faster`` (which takes more energy), ``slower`` (levels, or as text
         ``a=1, b=2`` where `by` names several columns), ``duration_ratio`` (below 1) and
-        ``energy_ratio`` (above 1), both of geometric means, ``duration_p_holm``,
-        ``energy_p_holm``, ``n_faster`` and ``n_slower``. A configuration with a single run, and
-        two that do not scatter at all, have no test and are no inversion.
+        ``energy_ratio`` (above 1), both of geometric means, ``duration_p_holm``, ``energy_p_holm``,
+        ``n_faster`` and ``n_slower``. Configurations with a single run, and pairs without scatter,
+        have no test and are not inversions.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.

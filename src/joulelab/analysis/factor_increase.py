@@ -1,13 +1,13 @@
-"""By how much does a factor raise energy?
+"""By how much a factor increases energy.
 
 ::
 
     increase = 100 * (m_high / m_low - 1)  percent
 
-with m_low and m_high the mean energies of all runs at the two levels, whatever their other factors
-(Yarally et al., CAIN 2023, section VI-B: 2.7 % for ReLU, 4.9 % for 3 to 7 linear layers, 95.3 % for
-1 to 4 convolutional layers on Fashion-MNIST). That isolates the factor only where every combination
-with the other factors has as many runs at the one level as at the other.
+with m_low and m_high the mean energies of all runs at the two levels, regardless of the other
+factors (Yarally et al., CAIN 2023, section VI-B: 2.7 % for ReLU, 4.9 % for 3 to 7 linear layers,
+95.3 % for 1 to 4 convolutional layers on Fashion-MNIST). This isolates the factor only if every
+combination with the other factors has equally many runs at both levels.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def factor_increase(
     """Increase in mean energy from the lowest to the highest level of every factor, in percent.
 
     Args:
-        runs: a row a run.
-        factors: columns with the levels. Names (text) have no order: there the lowest level is the
-            one with the lowest mean energy.
+        runs: one row per run.
+        factors: columns with the levels. Text has no order: the lowest level is then the one with
+            the lowest mean energy.
         energy: column in joules.
-        between: for a factor, the two levels to compare in place of the lowest and the highest.
+        between: the two levels of a factor to compare, instead of the lowest and the highest.
 
     Returns:
-        A row a factor: ``factor``, the levels ``low`` and ``high``, their mean energies
-        ``low_mean_j`` and ``high_mean_j``, ``increase_percent`` (negative where the higher level
-        takes less), their runs ``n_low`` and ``n_high``, ``dropped`` (runs without an energy or a
-        level) and ``reason``.
+        One row per factor: ``factor``, the levels ``low`` and ``high``, their mean energies
+        ``low_mean_j`` and ``high_mean_j``, ``increase_percent`` (negative if the higher level uses
+        less), their runs ``n_low`` and ``n_high``, ``dropped`` (runs without an energy or a level)
+        and ``reason``.
 
     Raises:
         UsageError: a column is absent, or the energies are not numbers.

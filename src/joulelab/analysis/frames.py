@@ -1,7 +1,7 @@
 """Frames of runs and of results: columns, missing values, groups of rows, levels of a factor.
 
-A frame of runs has a row a run. A run without a value that a statistic needs is left out and
-counted. A frame of results has the same columns whether or not it has a row.
+A frame of runs has one row per run. A run without a value that a statistic needs is dropped and
+counted. A frame of results has the same columns even without rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError, suggestion
 
 ENERGY = "energy_net_j"
-"""The column that holds the energy of a run unless the caller names another one."""
+"""The default column of a run's energy."""
 
 Level: TypeAlias = bool | int | float | str
 
@@ -28,7 +28,7 @@ class Complete:
 
     Attributes:
         rows: a copy, with a fresh index; the numeric columns asked for are floats.
-        dropped: number of rows left out.
+        dropped: number of dropped rows.
     """
 
     rows: pd.DataFrame
@@ -44,7 +44,7 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str]) -> None:
     """Check that a frame has all the columns.
 
     Raises:
-        UsageError: it lacks one.
+        UsageError: a column is absent.
     """
     for column in columns:
         if column not in frame.columns:
@@ -54,7 +54,7 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str]) -> None:
 
 
 def numbers(frame: pd.DataFrame, column: str) -> Values:
-    """A column as floats, shape (rows,); whatever is missing or infinite is NaN.
+    """A column as floats, shape (rows,); missing and infinite values are NaN.
 
     Raises:
         UsageError: the column is absent or holds something that is not a number.
@@ -70,12 +70,12 @@ def numbers(frame: pd.DataFrame, column: str) -> Values:
 
 
 def complete(frame: pd.DataFrame, numeric: Sequence[str], present: Sequence[str] = ()) -> Complete:
-    """Leave out the rows in which a value is missing, and count them.
+    """Drop the rows with missing values, and count them.
 
     Args:
-        frame: a row a run.
+        frame: one row per run.
         numeric: columns that must hold a finite number.
-        present: columns that must hold anything at all, for instance a factor.
+        present: columns that must not be missing, for instance a factor.
 
     Raises:
         UsageError: a column is absent, or a numeric one holds something else.
@@ -99,9 +99,9 @@ def results(
     """A frame of results.
 
     Args:
-        rows: values by column. A column that a row lacks is missing there.
+        rows: values by column; absent columns are missing values.
         columns: names of the columns, separated by spaces.
-        keys: columns in front of those, for instance the ones that make a group.
+        keys: columns before those, for instance the ones that identify a group.
         whole: columns of whole numbers that may be missing.
 
     >>> results([{"factor": "relu", "h": 4.0, "df": 1}], "factor h df", whole=["df"])
@@ -117,8 +117,8 @@ def groups(
 ) -> Iterator[tuple[dict[str, Level], pd.DataFrame]]:
     """The rows of each combination of levels, in order, with those levels by column.
 
-    A missing level is a level like any other, so that no row is lost. Without columns there is one
-    group: the whole frame.
+    A missing level counts as a level, so no row is lost. Without columns there is one group: the
+    whole frame.
 
     Raises:
         UsageError: the frame lacks a column.
@@ -133,7 +133,7 @@ def groups(
 
 
 def label(key: Mapping[str, Level]) -> Level:
-    """The name of a configuration: its level, or as text all of them where there are several.
+    """The name of a configuration: its level, or a text with all levels if there are several.
 
     >>> label({"conv_layers": 4}), label({"conv_layers": 4, "relu": True})
     (4, 'conv_layers=4, relu=True')
@@ -158,11 +158,11 @@ def levels(column: pd.Series[Any]) -> list[Level]:
 def extremes(frame: pd.DataFrame, factor: str, energy: str) -> tuple[Level, Level]:
     """The lowest and the highest level of a factor.
 
-    Numbers and truth values are ordered by size. Names have no order, so there the lowest is the
-    level with the lowest mean energy and the highest the one with the highest.
+    Numbers and truth values are ordered by size. Text has no order: the lowest level is then the
+    one with the lowest mean energy, and the highest the one with the highest.
 
     Args:
-        frame: a row a run, without missing values; at least one row.
+        frame: one row per run, without missing values; at least one row.
         factor: column of the levels.
         energy: column in joules.
 

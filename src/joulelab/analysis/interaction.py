@@ -1,8 +1,8 @@
-"""Do factors act together? Main effects and interactions, by ANOVA and by aligned ranks.
+"""Main effects and interactions of factors, by ANOVA and by aligned ranks.
 
 A full-factorial analysis of variance over all factors, with sum contrasts and type III sums of
-squares, so that each effect is one of **unweighted** means of cells (a cell: one level of every
-factor). With m the means of the C cells, n_c their runs and K the contrasts of an effect::
+squares, so each effect is one of **unweighted** cell means (a cell: one level of every factor).
+With m the means of the C cells, n_c their runs and K the contrasts of an effect::
 
     SS   = (K m)' (K diag(1 / n_c) K')^-1 (K m)         K = kron over the factors of
                                                            contrasts, for those of the effect
@@ -11,21 +11,22 @@ factor). With m the means of the C cells, n_c their runs and K the contrasts of 
     F    = (SS / df) / (SS_e / df_e)                    df = product of L - 1 over the effect
     partial eta^2 = SS / (SS + SS_e)
 
-The **aligned rank transform** makes that free of distributions, one effect at a time: from each
-value the estimates of all other effects are taken away, what is left is ranked, and the ANOVA of
-the ranks is read in the row of that effect alone. For an effect of the factors S::
+The **aligned rank transform** makes this distribution-free, one effect at a time: the estimates of
+all other effects are subtracted from each value, the remainder is ranked, and only that effect's
+row of the ANOVA of the ranks is used. For an effect of the factors S::
 
     aligned = y - mean of its cell + sum over T in S of (-1)^(|S| - |T|) * mean of T
 
-where "mean of T" is that of all runs with the same levels of the factors T, and of all runs for the
-empty T. The aligned values of an effect add up to 0. Wobbrock, Findlater, Gergle and Higgins, "The
-aligned rank transform for nonparametric factorial analyses using only ANOVA procedures", CHI 2011.
+where "mean of T" is the mean of all runs with the same levels of the factors T, and of all runs for
+the empty T. The aligned values of an effect add up to 0. Wobbrock, Findlater, Gergle and Higgins,
+"The aligned rank transform for nonparametric factorial analyses using only ANOVA procedures", CHI
+2011.
 
-Limits. Aligning takes the effects to add up, and wants cells of about equal size: in unequal ones
-the means of T mix effects. Ranks of values that scatter in proportion to their size, as energies
-do, can show interactions that are not there (Tsandilas and Casiez, "The illusory promise of the
-aligned rank transform"). And factors that each **multiply** the energy do interact in joules: to
-ask whether they do more than multiply, name a column with logarithms.
+Limits. Alignment assumes additive effects and cells of about equal size: with unequal cells the
+means of T mix effects. Ranks of values whose scatter is proportional to their size, such as
+energies, can show spurious interactions (Tsandilas and Casiez, "The illusory promise of the aligned
+rank transform"). And factors that each **multiply** the energy do interact in joules: to test for
+more than that, use a column of logarithms.
 """
 
 from __future__ import annotations
@@ -59,22 +60,22 @@ def interactions(
     """Every main effect and interaction of some factors on energy.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         factors: columns with the levels.
         value: column in joules, or any other measure.
         most: the largest order of an effect that is reported; the model always has all of them.
 
     Returns:
-        A row an effect, main effects first: ``effect`` (its factors, joined by a multiplication
-        sign), ``order``, ``df``, ``df_residual``, ``art_f``, ``art_p``,
-        ``art_partial_eta_squared`` (of the aligned ranks), ``anova_f``, ``anova_p``,
-        ``anova_partial_eta_squared`` (of the values), ``n``, ``dropped`` (runs without a value or a
-        level) and ``reason``: a cell without a run, one run in every cell, a single level, values
-        that do not scatter. A factor with a single level leaves the effects of the others.
+        One row per effect, main effects first: ``effect`` (its factors, joined by a multiplication
+        sign), ``order``, ``df``, ``df_residual``, ``art_f``, ``art_p``, ``art_partial_eta_squared``
+        (of the aligned ranks), ``anova_f``, ``anova_p``, ``anova_partial_eta_squared`` (of the
+        values), ``n``, ``dropped`` (runs without a value or a level) and ``reason``: a cell without
+        a run, one run in every cell, a single level, values that do not scatter. A factor with a
+        single level does not affect the effects of the others.
 
     Raises:
-        UsageError: a column is absent, a factor is named twice, there is none, the values are not
-            numbers, or `most` is below 1.
+        UsageError: a column is absent, a factor occurs twice, there are no factors, the values are
+            not numbers, or `most` is below 1.
 
     Worked example: the means of the cells are 10, 20, 20 and 50; linear layers raise the energy by
     (50 - 10) / 2 = 20 on average, and by 20 more with 4 convolutions, so SS = 800, 800 and 200.
@@ -90,15 +91,15 @@ def interactions(
     """
     columns = names(factors)
     if not columns or len(set(columns)) < len(columns):
-        raise UsageError(f"{columns} are no factors", "name one or more, each once")
+        raise UsageError(f"{columns} are not factors", "name one or more, each once")
     if most < 1:
-        raise UsageError(f"there are no effects of order {most}", "give 1 or more")
+        raise UsageError(f"no effects of order {most}", "give 1 or more")
     whole = complete(runs, [value], columns)
     design = _design(whole.rows, columns)
     y = whole.rows[value].to_numpy(dtype=float)
     reason = _undefined(design, y, columns)
     if not reason:
-        y = y - y.mean()  # so that no digits are lost where the mean is large
+        y = y - y.mean()  # to keep precision if the mean is large
     rows = []
     for order in range(1, min(most, len(columns)) + 1):
         for effect in itertools.combinations(range(len(columns)), order):
@@ -121,7 +122,7 @@ def align(
     """The values of complete runs, aligned for one effect, shape (runs,), before they are ranked.
 
     Args:
-        runs: a row a run, nothing missing.
+        runs: one row per run, nothing missing.
         factors: all factors of the design.
         effect: those of the effect.
         value: column of the values.
@@ -136,7 +137,7 @@ def align(
 
 @dataclass(frozen=True)
 class _Design:
-    """Which level of every factor each run has.
+    """The levels of every run.
 
     Attributes:
         levels: the levels of each factor.
@@ -151,7 +152,7 @@ class _Design:
         return tuple(len(found) for found in self.levels)
 
     def groups(self, factors: Sequence[int]) -> npt.NDArray[np.int64]:
-        """A number for each combination of levels of some factors, shape (runs,)."""
+        """An index of the combination of levels of some factors, shape (runs,)."""
         number = np.zeros(self.codes.shape[1], np.int64)
         for factor in factors:
             number = number * len(self.levels[factor]) + self.codes[factor]
@@ -173,7 +174,7 @@ def _undefined(design: _Design, y: Values, factors: Sequence[str]) -> str:
     cells = np.unique(design.groups(range(len(factors))))
     possible = math.prod(design.shape)
     if len(cells) < possible:
-        # The first number that is passed over.
+        # The first missing index.
         gap = int(np.argmax(np.append(cells, -1) != np.arange(len(cells) + 1)))
         empty = np.unravel_index(gap, design.shape)
         words = [
@@ -234,5 +235,5 @@ def _anova(design: _Design, y: Values, effect: tuple[int, ...]) -> tuple[float, 
 
 
 def _means(y: Values, groups: npt.NDArray[np.int64]) -> Values:
-    """The mean of the group of each value, shape (runs,)."""
+    """The group mean of each value, shape (runs,)."""
     return np.asarray((np.bincount(groups, y) / np.maximum(np.bincount(groups), 1))[groups])

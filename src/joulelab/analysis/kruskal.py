@@ -1,4 +1,4 @@
-"""Kruskal-Wallis: does a factor move energy, and how strongly?
+"""Kruskal-Wallis test: effect of a factor on energy.
 
 For a factor with k levels and n runs, all energies ranked together (ties get their mean rank)::
 
@@ -11,33 +11,33 @@ with R_i the sum of the ranks of level i and n_i its number of runs. Kruskal and
 ranks in one-criterion variance analysis", JASA 47 (1952); eta^2 and epsilon^2, which is H / (n - 1)
 and lies between 0 and 1: Tomczak and Tomczak, "The need to report effect size estimates revisited",
 Trends in Sport Sciences 21 (2014). Magnitude, of eta^2: small from 0.01, medium from 0.06, large
-from 0.14; below that negligible. eta^2 is below 0 when the levels differ less than chance would
-have it.
+from 0.14; below that negligible. eta^2 is below 0 if the levels differ less than expected by
+chance.
 
-The intervals are those of a percentile bootstrap that draws the runs of each level again. No level
-can differ less than not at all, so that chance in a resample adds to an effect and hardly ever
-takes from it: near 0 the resamples lie too high by about (k - 1) / (n - k), the interval can lie
-above the effect itself, and it need not hold the 0 of a factor that does nothing. There p answers,
-and not the interval. A resample holds some runs twice: H and its C are those of the values drawn,
-these ties included, as R's ``boot`` of ``kruskal.test`` has it. Levels that do not overlap at all
-are in the same order in every resample, and only such ties would move the interval: there is none
-then, because ranks cannot say how far apart they are.
+The intervals are from a percentile bootstrap that resamples the runs of each level. Differences
+cannot be below zero, so chance in a resample mostly increases an effect: near 0 the resamples are
+too high by about (k - 1) / (n - k), the interval can be above the effect itself, and need not
+contain 0 for a factor without effect. Then use p, not the interval. A resample contains some runs
+twice: H and C include these ties, like R's ``boot`` of ``kruskal.test``. Levels that do not overlap
+have the same order in every resample, and only such ties would change the interval: then there is
+no interval, because ranks cannot show the distance.
 
-The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) put in 8,
-the number of their configurations, so that they print .155, .749 and .055 where the two levels of
-each factor give .157, .750 and .057. ``eta_k=8`` gives their figures.
+The k of eta^2 is the number of levels of the factor. Yarally et al. (CAIN 2023, Table IV) used 8,
+the number of their configurations, and print .155, .749 and .055 where the two levels of each
+factor give .157, .750 and .057. ``eta_k=8`` reproduces their values.
 
 The order of factors: effect sizes compared on the same resamples
 -----------------------------------------------------------------
 
-Intervals of two effects that overlap do not say that the effects may be equal: both move together
-from resample to resample. So the rounds of every configuration are drawn again, the eta squared of
-all factors is taken of the same resample, and what is looked at is their difference::
+Overlapping intervals of two effects do not mean that the effects may be equal: both vary together
+between resamples. So the rounds of every configuration are resampled, eta squared of all factors is
+computed on the same resample, and their differences are evaluated::
 
     gap = eta^2 of the factor before - eta^2 of the factor after
 
-A round of a configuration, the mean of its repetitions, is the unit: repetitions with the same
-hyperparameters resemble each other. Where configurations have a single round, it is the run.
+The unit is a round of a configuration, the mean of its repetitions, because repetitions with the
+same hyperparameters are not independent. If configurations have a single round, the unit is the
+run.
 """
 
 from __future__ import annotations
@@ -73,22 +73,21 @@ def kruskal(
     """Kruskal-Wallis test and effect size of every factor on energy.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         factors: columns with the levels.
         energy: column in joules.
-        eta_k: the k of eta squared where it is to be another than the number of levels, to
-            reproduce a publication. H, df and p never depend on it.
-        resamples: of the bootstrap, 1000 for instance; with 0 there are no intervals.
+        eta_k: the k of eta squared if different from the number of levels, to reproduce a
+            publication. H, df and p do not depend on it.
+        resamples: of the bootstrap, for instance 1000; 0 for no intervals.
         seed: of the bootstrap.
 
     Returns:
-        A row a factor, in the order given: ``factor``, ``h``, ``df``, ``p`` (0 where it is below
-        the smallest float), ``n``, ``k`` (levels), ``eta_k``, ``eta_squared``, ``magnitude``,
+        One row per factor, in the order given: ``factor``, ``h``, ``df``, ``p`` (0 if below the
+        smallest float), ``n``, ``k`` (levels), ``eta_k``, ``eta_squared``, ``magnitude``,
         ``epsilon_squared``, ``eta_low``, ``eta_high``, ``epsilon_low`` and ``epsilon_high`` (95 %;
         missing without resamples, and for levels that are separate), ``separate`` (whether no
-        levels overlap), ``dropped`` (runs without an energy or a level) and ``reason``.
-        With a single level, or energies that are all the same, the statistics are missing and the
-        reason is given.
+        levels overlap), ``dropped`` (runs without an energy or a level) and ``reason``. With a
+        single level, or equal energies, the statistics are missing and the reason is given.
 
     Raises:
         UsageError: a column is absent, the energies are not numbers, or the resamples are negative.
@@ -103,7 +102,7 @@ def kruskal(
     0  conv_layers  3.857   1        0.714     large
     """
     require_chance(resamples)
-    # Each factor has the same chance, whatever other factors are asked for.
+    # Each factor gets the same random numbers, whatever other factors are requested.
     rows = (_test(runs, factor, energy, eta_k, resamples, seed) for factor in names(factors))
     return results(rows, COLUMNS, whole=["df"])
 
@@ -153,15 +152,15 @@ def resampled_h(
     resamples: int,
     rng: np.random.Generator,
 ) -> Values:
-    """H of several factors on the same resamples, which draw each stratum again.
+    """H of several factors on the same resamples, stratified.
 
     Args:
         values: energies, shape (n,).
-        levels_of: for each factor the number of the level of every value, from 0, shape (n,). All
-            values of a stratum have the same levels.
-        strata: the number of the stratum of every value, shape (n,).
-        resamples: how many.
-        rng: the source of chance.
+        levels_of: for each factor the level index of every value, from 0, shape (n,). All values of
+            a stratum have the same levels.
+        strata: the stratum index of every value, shape (n,).
+        resamples: number of resamples.
+        rng: the random generator.
 
     Returns:
         Shape (resamples, factors).
@@ -202,7 +201,7 @@ def ends_of_ties(ordered: Values, strata: npt.NDArray[np.intp] | int = 0) -> npt
 
     Args:
         ordered: shape (n,), ascending within each stratum.
-        strata: the number of the stratum of each; values of two are never tied.
+        strata: the stratum index of each; values of different strata are never tied.
 
     >>> ends_of_ties(np.array([3.0, 5.0, 5.0])).tolist()
     [1, 3]
@@ -217,10 +216,10 @@ def resampled_ranks(counts: Values, ends: npt.NDArray[np.intp]) -> tuple[Values,
     Args:
         counts: how often each of the sorted values was drawn, shape (resamples, n); every row sums
             to the same.
-        ends: as `ends_of_ties` gives them.
+        ends: from `ends_of_ties`.
 
     Returns:
-        Shapes (resamples, n) and (resamples,); C is 0 where all that was drawn is the same.
+        Shapes (resamples, n) and (resamples,); C is 0 if all drawn values are equal.
 
     >>> ranks, correction = resampled_ranks(np.array([[2.0, 0.0, 1.0]]), np.array([1, 2, 3]))
     >>> ranks[0, [0, 2]], correction        # 1 - (2^3 - 2) / (3^3 - 3)
@@ -243,7 +242,7 @@ def resampled_ranks(counts: Values, ends: npt.NDArray[np.intp]) -> tuple[Values,
 def _h_of_ranks(
     ranks: Values, of_level: Sequence[npt.NDArray[np.intp]], correction: Values
 ) -> Values:
-    """H of each resample, from the ranks of what was drawn, summed by value: (resamples, n)."""
+    """H of each resample, from the ranks of the drawn values, summed by value: (resamples, n)."""
     n = ranks.shape[1]
     sums = np.stack([ranks[:, members].sum(axis=1) for members in of_level], axis=1)
     sizes = np.array([len(members) for members in of_level])
@@ -289,7 +288,7 @@ def _test(
 
 
 def separate(samples: Sequence[Values]) -> bool:
-    """Whether no two samples overlap, or touch, and some has two values.
+    """Whether no two samples overlap or touch, and at least one has two values.
 
     >>> separate([np.array([1.0, 2.0]), np.array([3.0])])
     True
@@ -312,16 +311,16 @@ def _undefined(samples: Sequence[Values]) -> str:
 
 @dataclass(frozen=True)
 class Order:
-    """Factors in an order, and how far each is above the next.
+    """Factors in order, and the gap of each to the next.
 
     Attributes:
-        effects: a row a factor: ``factor``, ``eta_squared``, its ``low`` and ``high`` (95 %), ``h``
-            and ``p``.
-        gaps: a row a pair of neighbours: ``before``, ``after``, ``gap``, ``low``, ``high``, which
-            are one where no two configurations overlap.
-        n: how many units there are.
+        effects: one row per factor: ``factor``, ``eta_squared``, its ``low`` and ``high`` (95 %),
+            ``h`` and ``p``.
+        gaps: one row per pair of neighbours: ``before``, ``after``, ``gap``, ``low``, ``high``,
+            which are equal if no two configurations overlap.
+        n: number of units.
         dropped: runs without an energy, a level or a round.
-        reason: why there is nothing to compare; empty where there is.
+        reason: why there is nothing to compare; otherwise empty.
     """
 
     effects: pd.DataFrame
@@ -339,12 +338,12 @@ def effect_order(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Order:
-    """How far the effect of each factor on energy is above that of the next.
+    """The gaps between the effects of factors on energy, in a given order.
 
     Args:
-        runs: a row a run, with a column ``round``.
-        factors: columns with the levels, in the order that is asked about.
-        configuration: column of the configurations; their rounds are drawn again.
+        runs: one row per run, with a column ``round``.
+        factors: columns with the levels, in the order to test.
+        configuration: column of the configurations, whose rounds are resampled.
         energy: column in joules.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -378,7 +377,7 @@ def effect_order(
     etas = (h - sizes + 1) / (n - sizes)  # (resamples, factors)
     found = [eta_squared(one["h"], n, one["k"]) for one in table.to_dict("records")]
     if separate([part.to_numpy(float) for _, part in rows.groupby(configuration)[energy]]):
-        etas[:] = found  # the order is the same in every resample, but for runs drawn twice
+        etas[:] = found  # the order is the same in every resample, except for runs drawn twice
     effects = pd.DataFrame({"factor": list(factors), "eta_squared": found})
     effects[["low", "high"]] = [percentile_interval(column) for column in etas.T]
     effects["h"], effects["p"] = table["h"], table["p"]

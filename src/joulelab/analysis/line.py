@@ -1,18 +1,18 @@
-"""A line between two instruments, whichever way it was found, and what it says of them.
+"""Lines between two instruments: Deming and Passing-Bablok regression.
 
 ::
 
     measured = intercept + slope * reference
 
-A slope whose interval leaves out 1 is a **proportional** error: a factor. An intercept whose
-interval leaves out 0 is a **constant** error: a part of the machine that one of the two does not
-see, or idle power that one of them subtracts. Only the first can be mended by a calibration factor.
+A slope whose interval excludes 1 is a **proportional** error: a factor. An intercept whose interval
+excludes 0 is a **constant** error: a part of the machine that one of the two does not measure, or
+idle power that one of them subtracts. A calibration factor corrects only the first.
 
 Deming regression: both instruments have errors
 -----------------------------------------------
 
 With x_i the reference, y_i the instrument, n runs, and delta the variance of the errors of y over
-that of the errors of x (1: both scatter alike)::
+that of the errors of x (1: equal variances)::
 
     b = (s_yy - delta s_xx + sqrt((s_yy - delta s_xx)^2 + 4 delta s_xy^2)) / (2 s_xy)
     a = m_y - b m_x
@@ -22,30 +22,30 @@ that of the errors of x (1: both scatter alike)::
 s are sums of squares and products about the means m. Deming, "Statistical Adjustment of Data"
 (1943); Linnet, "Estimation of the linear relationship between the measurements of two methods with
 proportional errors", Statistics in Medicine 9 (1990), and for the jackknife Clinical Chemistry 39
-(1993). The intervals stand about the estimate, not about the mean of the pseudo-values.
+(1993). The intervals are centred at the estimate, not at the mean of the pseudo-values.
 
-Least squares of y on x takes x to be exact and so draws the line too flat. Deming regression is
-moved by outliers; that of Passing and Bablok is not.
+Least squares of y on x treats x as exact, so its line is too flat. Deming regression is sensitive
+to outliers; Passing-Bablok regression is not.
 
-Passing-Bablok regression: no outlier can turn the line
+Passing-Bablok regression: robust to outliers
 -------------------------------------------------------
 
 With x_i the reference and y_i the instrument on n runs, over all pairs i < j::
 
-    S_ij = (y_j - y_i) / (x_j - x_i)      0/0 is left out, and so is exactly -1; N slopes are left
+    S_ij = (y_j - y_i) / (x_j - x_i)      0/0 and exactly -1 are excluded; N slopes remain
     K    = how many S_ij < -1             the median is shifted by K
     b    = S_((N + 1) / 2 + K), or the mean of the two slopes in the middle
     C    = z sqrt(n (n - 1) (2 n + 5) / 18),   M = round((N - C) / 2)
     b from S_(M + K) to S_(N - M + 1 + K)
     a    = median(y_i - b x_i), from median(y_i - b_high x_i) to median(y_i - b_low x_i)
 
-Both instruments may have errors, of any distribution. The shift makes the line the same, inverted,
-whichever of the two is called x, if the true slope is near 1; for slopes far from 1 it is still a
-line through the middle of the slopes, and no longer exactly invertible.
+Both instruments may have errors, of any distribution. The shift makes the line symmetric in x and y
+if the true slope is near 1; for other slopes it is still a median line, but not exactly invertible.
 
-**Cusum test of linearity.** l points lie above the line and L below. In the order of their places
-along the line, above counts sqrt(L / l) and below -sqrt(l / L); the largest sum on the way, divided
-by sqrt(L + 1), is Kolmogorov's under a straight line. With p < .05 the points bend around the line.
+**Cusum test of linearity.** l points are above the line and L below. In order along the line, a
+point above counts sqrt(L / l) and a point below -sqrt(l / L); the largest partial sum, divided by
+sqrt(L + 1), has Kolmogorov's distribution for a straight line. With p < .05 the relation is not
+linear.
 
 Passing and Bablok, "A new biometrical procedure for testing the equality of measurements from two
 different analytical methods", J. Clin. Chem. Clin. Biochem. 21 (1983).
@@ -69,7 +69,7 @@ FEWEST_DEMING = 4
 PASSING_BABLOK = "Passing-Bablok"
 FEWEST_PASSING_BABLOK = 3
 MOST = 5000
-"""There are n (n - 1) / 2 slopes; those of so many runs fill 100 MB."""
+"""There are n (n - 1) / 2 slopes; those of this many runs take 100 MB."""
 NAN = math.nan
 
 
@@ -78,16 +78,16 @@ class Line:
     """A line with the intervals of its slope and intercept.
 
     Attributes:
-        method: by which it was found.
-        n: how many runs.
-        reason: why there is no line; empty where there is one.
+        method: regression method.
+        n: number of runs.
+        reason: why there is no line; otherwise empty.
         slope: NaN where `reason` says why.
-        slope_low: lower end of its interval; NaN where so few runs give none.
+        slope_low: lower end of its interval; NaN if there are too few runs.
         slope_high: upper end.
         intercept: in the unit of the readings.
         intercept_low: lower end of its interval.
         intercept_high: upper end.
-        linearity_p: of the hypothesis that the points lie about a straight line; NaN without test.
+        linearity_p: of the hypothesis of a straight line; NaN without test.
 
     >>> line = Line("Deming", 20, slope=0.5, slope_low=0.45, slope_high=0.55, intercept=3.0,
     ...     intercept_low=-2.0, intercept_high=8.0)
@@ -122,11 +122,11 @@ class Line:
 
 
 def unvaried(reference: npt.ArrayLike, measured: npt.ArrayLike) -> str:
-    """Why readings have neither a line nor a correlation; empty where both instruments vary.
+    """Why readings have neither a line nor a correlation; empty if both instruments vary.
 
     Args:
-        reference: readings of the one, shape (n,).
-        measured: of the other.
+        reference: readings of one instrument, shape (n,).
+        measured: readings of the other.
 
     >>> unvaried([1.0, 2.0, 3.0], [0.1 + 0.2, 0.3, 0.3])
     'the instrument reads the same in all runs'
@@ -140,7 +140,7 @@ def unvaried(reference: npt.ArrayLike, measured: npt.ArrayLike) -> str:
 
 
 def too_few(n: int, fewest: int, what: str) -> str:
-    """Why so few runs do not do; empty where they do.
+    """Why there are too few runs; otherwise empty.
 
     >>> too_few(1, 4, "a line needs")
     '1 run; a line needs 4'
@@ -194,7 +194,7 @@ def deming(
 
 
 def _line(x: Values, y: Values, delta: float) -> tuple[float, float]:
-    """Slope and intercept; NaN where the readings of one do not vary, or the covariance is 0."""
+    """Slope and intercept; NaN if the readings of one do not vary, or the covariance is 0."""
     if constant(x) or constant(y):
         return NAN, NAN
     from_x, from_y = x - x.mean(), y - y.mean()
@@ -233,7 +233,7 @@ def passing_bablok(
         return Line(PASSING_BABLOK, n, reason)
     slopes, shift = _slopes(x, y)
     if not len(slopes) or shift + len(slopes) // 2 >= len(slopes):
-        return Line(PASSING_BABLOK, n, "the readings do not rise together")
+        return Line(PASSING_BABLOK, n, "the readings are not positively correlated")
     slope = _shifted_median(slopes, shift)
     if not math.isfinite(slope):
         return Line(PASSING_BABLOK, n, "the reference reads the same in most runs")
@@ -253,13 +253,13 @@ def passing_bablok(
 
 
 def _slopes(x: Values, y: Values) -> tuple[Values, int]:
-    """The sorted slopes of all pairs, and how many of them are below -1."""
+    """The sorted slopes of all pairs, and the number below -1."""
     first, second = np.triu_indices(len(x), 1)
     x, y = without_noise(x), without_noise(y)
     dx, dy = x[second] - x[first], y[second] - y[first]
     rounding = ROUNDING / 10 * max(np.abs(x).max(), np.abs(y).max())
     with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = dy / dx  # one above the other: infinite, with the sign of dy
+        slopes = dy / dx  # vertical: infinite, with the sign of dy
     upright = dx == 0
     slopes[upright] = np.copysign(math.inf, dy[upright])
     slopes = np.sort(slopes[((dx != 0) | (dy != 0)) & (np.abs(dx + dy) > rounding)])
@@ -275,7 +275,7 @@ def _shifted_median(slopes: Values, shift: int) -> float:
 
 
 def _interval(slopes: Values, shift: int, n: int, confidence: float) -> tuple[float, float]:
-    """The interval of the slope; NaN on a side where so few runs have none."""
+    """The interval of the slope; NaN on a side if there are too few runs."""
     reach = z_quantile(confidence) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     lowest = round((len(slopes) - reach) / 2)
     low, high = lowest + shift, len(slopes) - lowest + 1 + shift  # places counted from 1
@@ -287,8 +287,8 @@ def _interval(slopes: Values, shift: int, n: int, confidence: float) -> tuple[fl
 
 
 def _cusum_p(x: Values, y: Values, intercept: float, slope: float) -> float:
-    """Chance of so large a sum; NaN where the slope is not positive, or all lie on one side."""
-    # What rounding leaves of a point on the line is neither above nor below.
+    """P of the sum; NaN if the slope is not positive, or all points are on one side."""
+    # A point on the line up to rounding is neither above nor below.
     apart = without_noise(y - intercept - slope * x, float(np.abs(y).max()))
     above, below = int((apart > 0).sum()), int((apart < 0).sum())
     if slope <= 0 or not above or not below:

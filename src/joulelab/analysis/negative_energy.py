@@ -1,8 +1,8 @@
-"""Readings that cannot be: energies below zero, of zero, or infinite, by run and column.
+"""Impossible readings: energies at or below zero, or infinite, by run and column.
 
-A training takes energy, so that a reading of 0 or less is a fault of the instrument: a counter that
-ran over, a difference of two counters of which one was reset, a model of a processor that had no
-data. Such readings are named and left out. An average over them would look like a measurement.
+A training uses energy, so a reading of 0 or less is an instrument error: a counter overflow, a
+difference of counters with a reset in between, a processor model without data. Such readings are
+listed and dropped; an average over them would look like a measurement.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from joulelab.analysis.rounding import Values
 
 MOST_NAMED = 5
 BEYOND = 1e100
-"""No energy in any unit, and its square is no number any more."""
+"""Above any energy in any unit; its square overflows."""
 
 
 def negative_energy(
     runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
 ) -> pd.DataFrame:
-    """Every energy that is at or below zero, infinite, or beyond all bounds.
+    """All energies that are at or below zero, infinite, or impossibly large.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         energies: columns of energies in any unit. A missing value is not impossible.
-        run: column that names a run; without it, its place in the index does.
+        run: column with the name of a run; default: the index.
 
     Returns:
-        A row a reading: ``run`` (text), ``column`` and ``value``; in the order of the runs.
+        One row per reading: ``run`` (text), ``column`` and ``value``; in the order of the runs.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -51,7 +51,7 @@ def negative_energy(
         for values in [_with_infinities(runs, column)]
         for place in np.flatnonzero((values <= 0) | (values > BEYOND))
     ]
-    # Sorting is stable: the columns of a run stay in the order in which they were asked for.
+    # Sorting is stable: the columns of a run keep the requested order.
     rows = [row[1:] for row in sorted(found, key=lambda row: row[0])]
     return pd.DataFrame(rows, columns=["run", "column", "value"])
 
@@ -59,7 +59,7 @@ def negative_energy(
 def without_negative_energy(
     runs: pd.DataFrame, energies: str | Sequence[str], run: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Runs with every impossible energy taken for unknown, and what was so.
+    """Runs with impossible energies set to unknown, and the list of these.
 
     Args:
         runs: as for `negative_energy`.
@@ -91,11 +91,11 @@ def _with_infinities(runs: pd.DataFrame, column: str) -> Values:
 
 
 def in_words(found: pd.DataFrame, form: Callable[[float], str] = formats.number) -> str:
-    """What `negative_energy` found, in one line; empty if nothing.
+    """The findings of `negative_energy` in one line; empty if none.
 
     Args:
         found: its rows.
-        form: writes a value, `joulelab.formats.joules` for instance.
+        form: formats a value, `joulelab.formats.joules` for instance.
 
     >>> in_words(pd.DataFrame({"run": ["VGG16 1"], "column": ["cpu_kwh"], "value": [-0.06]}))
     '1 impossible energy: VGG16 1, cpu_kwh \N{MINUS SIGN}0.06'

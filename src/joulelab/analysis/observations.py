@@ -1,9 +1,9 @@
-"""Runs that were measured together count once.
+"""Merge runs that were measured together into one observation.
 
 Repetitions that are trained together as one group share one measurement: the energy of the group,
-divided equally. Their energies are copies of each other, and a test that counts them as n
-independent runs finds significance where there is none (pseudoreplication: Hurlbert, Ecological
-Monographs 54, 1984). Here the runs of each measured unit become one observation::
+divided equally. Their energies are copies of each other, and a test that treats them as n
+independent runs finds false significance (pseudoreplication: Hurlbert, Ecological Monographs 54,
+1984). This module turns the runs of each measured unit into one observation::
 
     group  energy_net_j  accuracy             group  energy_net_j  accuracy  members
     0             100.0      0.80             0             100.0      0.81        2
@@ -11,7 +11,7 @@ Monographs 54, 1984). Here the runs of each measured unit become one observation
     1             104.0      0.78
     1             104.0      0.80
 
-Accuracies are not copies: a test of accuracy belongs on the runs, a test of energy here.
+Accuracies are not copies: test accuracy on runs, energy on observations.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ class Observations:
     """One row a measured unit.
 
     Attributes:
-        table: the columns of the runs, in their order, and ``members``: how many runs were measured
-            together. Energy and what else was asked for are means over the members, of the rest it
-            is the value of the first run that has one.
-        runs: how many runs there were.
-        dropped: runs that name no unit.
-        mixed: the columns, other than means, in which the members of a unit differ, so that the
-            first value speaks for others too; a factor among them means that the unit is named
-            wrongly.
-        unequal: units whose members have different energies, so that they were not measured as one.
+        table: the columns of the runs, in their order, and ``members``: number of runs measured
+            together. Energy and other requested columns are means over the members; other columns
+            have the first known value.
+        runs: number of runs.
+        dropped: runs without a unit.
+        mixed: the columns, other than means, in which the members of a unit differ; a factor among
+            them means that the unit is wrong.
+        unequal: units whose members have different energies, so were not measured together.
     """
 
     table: pd.DataFrame
@@ -53,7 +52,7 @@ class Observations:
     unequal: int
 
     def __str__(self) -> str:
-        """How many runs became how many observations, in words."""
+        """The numbers of runs and observations, in words."""
         text = (
             f"{formats.count(self.runs, 'run')} became "
             f"{formats.count(len(self.table), 'observation')}"
@@ -64,18 +63,17 @@ class Observations:
 def observations(
     runs: pd.DataFrame, unit: str | Sequence[str], energy: str = ENERGY, also: Sequence[str] = ALSO
 ) -> Observations:
-    """One observation of each unit that was measured as one.
+    """One observation per unit measured together.
 
     Args:
-        runs: a row a run.
-        unit: the columns that name what was measured together, for instance configuration, round
-            and group. A run in which one of them is missing is dropped.
+        runs: one row per run.
+        unit: the columns that identify a unit measured together, for instance configuration, round
+            and group. Runs with a missing one are dropped.
         energy: column in joules.
-        also: other columns that are averaged over the members; those that the runs lack are passed
-            over.
+        also: other columns to average over the members; absent ones are ignored.
 
     Raises:
-        UsageError: a column is absent, a column to be averaged does not hold numbers or names the
+        UsageError: a column is absent, a column to average does not hold numbers or identifies the
             unit, or there is no unit.
 
     >>> runs = pd.DataFrame({"network": "CNN", "group": [0, 0, 1],
@@ -93,7 +91,7 @@ def observations(
     means = [energy, *(name for name in names(also) if name in runs and name != energy)]
     if not columns or set(columns) & set(means):
         raise UsageError(
-            f"{columns} name no measured unit", "name columns that are not averaged themselves"
+            f"{columns} do not identify a measured unit", "name columns that are not averaged"
         )
     frame = runs.assign(**{name: numbers(runs, name) for name in means})
     whole = frame.dropna(subset=columns)

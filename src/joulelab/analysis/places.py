@@ -1,4 +1,4 @@
-"""Configurations against places: which of the two moves the grams of CO2 equivalent more.
+"""Effects of configurations and places on grams of CO2 equivalent.
 
 ::
 
@@ -10,14 +10,14 @@
     SS_runs          = P sum_r (mean of r - mean of its c)^2
     eta squared      = SS / SS_total
 
-Every run is booked at every place, so the two factors are crossed and the parts add up, whatever
-the n_c. Grams are energy x PUE x intensity: on logarithms the energy and the intensity of a place
-that is one figure add, so place and configuration do not interact, SS_rest is 0, and the effect of
-a place is exact: it is that of its intensity, with no error of measurement. Only over a series of
-intensities, where runs of different hours meet different figures, is SS_rest above 0.
+Every run is evaluated at every place, so the two factors are crossed and the parts add up for any
+n_c. Grams are energy x PUE x intensity: on a log scale the energy and a constant intensity add, so
+place and configuration do not interact, SS_rest is 0, and the effect of a place is exact, without
+measurement error. SS_rest is above 0 only for a series of intensities, where runs of different
+hours have different values.
 
-These are shares of the variance of this study at these places, not properties of the world: there
-is no p of a list of places that somebody chose. PUE, a factor common to all, changes none of them.
+These are shares of the variance of this study at these places, not general properties: a p for a
+chosen list of places would be meaningless. PUE is a common factor and changes none of them.
 Classical two-way analysis of variance: Fisher, Statistical Methods for Research Workers, 1925; eta
 squared: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
 """
@@ -39,24 +39,24 @@ LEAST = 2
 
 @dataclass(frozen=True)
 class PlaceEffects:
-    """How much of the variance of ln(grams) lies between places, and between configurations.
+    """Shares of the variance of ln(grams) between places and between configurations.
 
     Attributes:
         places: names, in the order given.
         configurations: names, in the order in which they occur.
-        runs: how many runs there are.
+        runs: number of runs.
         eta_place: share of the variance between places, 0 to 1.
         eta_configuration: share between configurations.
         eta_runs: share between runs of one configuration.
-        eta_rest: what runs of different hours add over a series of intensities; 0 else.
-        place_ratio: geometric mean of the place of most grams over that of the least.
-        highest_place: the place of most grams.
-        lowest_place: the place of least.
-        configuration_ratio: the same of configurations.
-        dearest: the configuration of most grams.
-        cheapest: the configuration of least.
-        repeated: some configuration has two runs, so that its spread from run to run is not all
-            counted as that of configurations.
+        eta_rest: share due to runs at different hours with a series of intensities; otherwise 0.
+        place_ratio: geometric mean of the highest place over the lowest.
+        highest_place: the place with the most grams.
+        lowest_place: the place with the fewest.
+        configuration_ratio: the same for configurations.
+        dearest: the configuration with the most grams.
+        cheapest: the configuration with the fewest.
+        repeated: whether a configuration has at least two runs, so that run-to-run spread is
+            separate from configurations.
     """
 
     places: tuple[str, ...]
@@ -78,16 +78,16 @@ class PlaceEffects:
 def place_effects(
     grams: npt.ArrayLike, configurations: Sequence[str], places: Sequence[str]
 ) -> PlaceEffects:
-    """Split the variance of ln(grams) into that of places, configurations and runs.
+    """Split the variance of ln(grams) into places, configurations and runs.
 
     Args:
         grams: CO2 equivalent of each run at each place, (runs, places), positive, in any one unit.
-        configurations: to which configuration each run belongs, (runs,).
+        configurations: configuration of each run, (runs,).
         places: names, (places,).
 
     Raises:
-        UsageError: there is one place or one configuration only, a value is not positive and
-            finite, or all are the same, so that there is no variance.
+        UsageError: only one place or one configuration, a value is not positive and finite, or all
+            are equal.
         ValueError: the lengths do not fit together.
 
     >>> found = place_effects([[1.0, 4.0], [2.0, 8.0]], ["small", "large"], ["here", "there"])
@@ -101,7 +101,7 @@ def place_effects(
     _check_choice(names, places)
     total = float(((logs - logs.mean()) ** 2).sum())
     if constant(logs, 1.0):
-        raise UsageError("the grams are the same everywhere: there is no variance to share out")
+        raise UsageError("the grams are the same everywhere: there is no variance to divide")
     by_place, by_run = logs.mean(axis=0), logs.mean(axis=1)  # (places,), (runs,)
     index = np.array([names.index(name) for name in configurations])
     counts = np.bincount(index)  # (configurations,)
@@ -134,7 +134,7 @@ def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> Values:
         raise ValueError(f"grams of shape {values.shape} for {runs} runs at {places} places")
     if not (np.isfinite(values) & (values > 0)).all():
         raise UsageError(
-            "logarithms need positive grams", "leave out what is 0, negative or unknown"
+            "logarithms need positive grams", "leave out values that are 0, negative or unknown"
         )
     logarithms: Values = np.log(values)
     return logarithms
@@ -142,18 +142,18 @@ def _logarithms(grams: npt.ArrayLike, runs: int, places: int) -> Values:
 
 def _check_choice(configurations: Sequence[str], places: Sequence[str]) -> None:
     if len(set(places)) != len(places):
-        raise UsageError("a place is named twice", "name each place once")
+        raise UsageError("a place occurs twice", "name each place once")
     if len(places) < LEAST:
         raise UsageError(
-            "one place only: how much a place matters cannot be said", "name two or more places"
+            "only one place: its influence cannot be computed", "name two or more places"
         )
     if len(configurations) < LEAST:
         raise UsageError(
-            "one configuration only: there is nothing to compare places with",
-            "take a study with two or more configurations",
+            "only one configuration: nothing to compare places with",
+            "use a study with two or more configurations",
         )
 
 
 def _ratio(logarithms: Values) -> float:
-    """The largest over the smallest of what these are the logarithms of."""
+    """The ratio of the largest to the smallest value, from logarithms."""
     return math.exp(float(np.ptp(logarithms)))

@@ -9,20 +9,20 @@ runs and mean ranks r_a and r_b::
 
 Dunn, "Multiple comparisons using rank sums", Technometrics 6 (1964). Holm's step-down adjustment
 (Scandinavian Journal of Statistics 6, 1979): the i-th smallest of m p-values times m - i + 1, never
-below the one before it, at most 1. Both are written out: scikit-posthocs and statsmodels, which
-have them too, take seconds to load.
+below the previous one, at most 1. Both are implemented here, because scikit-posthocs and
+statsmodels take seconds to load.
 
-The ranks are those among all groups, so that a pair of groups that do not overlap at all need not
-differ "significantly" if other groups lie far from them, or if there are few runs.
+Ranks are taken over all groups, so two groups that do not overlap need not differ "significantly"
+if other groups are far away, or if there are few runs.
 
-A pair of groups is furthest apart in rank where one holds the lowest ranks and the other the
-highest. For groups of n_a and n_b among n runs without ties, and m pairs of groups::
+Two groups are furthest apart if one has the lowest ranks and the other the highest. For groups of
+n_a and n_b among n runs without ties, and m pairs of groups::
 
     z = (n - (n_a + n_b) / 2) / sqrt(n (n + 1) / 12 * (1 / n_a + 1 / n_b))
     p = m * 2 * (1 - Phi(z))                       Holm multiplies the smallest p by m
 
-Where this **minimum attainable p** is above the level of significance, no data whatsoever can show
-a difference: that no pair differs then says nothing of the groups.
+If this **minimum attainable p** is above the significance level, no data can show a difference:
+that no pair differs is then uninformative.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ def dunn(
     """Dunn's test of every pair of groups.
 
     Args:
-        runs: a row a run.
-        by: the column that makes the groups; of several columns, each combination is a group.
+        runs: one row per run.
+        by: the column that identifies the groups; with several columns, each combination is a
+            group.
         energy: column in joules.
 
     Returns:
-        A row a pair of groups: ``first`` and ``second`` (the level, or as text ``a=1, b=2`` where
-        `by` names several columns), their runs, mean energies and mean ranks, ``p``,
+        One row per pair of groups: ``first`` and ``second`` (the level, or as text ``a=1, b=2``
+        where `by` names several columns), their runs, mean energies and mean ranks, ``p``,
         ``p_adjusted`` (Holm), ``dropped`` (runs without an energy or a group, over all groups) and
-        ``reason``. No row with fewer than two groups; with energies that are all the same both p
-        are missing.
+        ``reason``. No rows with fewer than two groups; with equal energies both p are missing.
 
     Raises:
         UsageError: a column is absent, or the energies are not numbers.
@@ -100,7 +100,7 @@ def dunn(
 
 
 def _rank_variance(ranks: pd.Series[float]) -> float:
-    """Of a rank, less what ties take away: the first factor under the root."""
+    """Variance of a rank corrected for ties: the first factor under the root."""
     n, ties = len(ranks), ranks.value_counts().to_numpy(float)
     return n * (n + 1) / 12 - float((ties**3 - ties).sum()) / (12 * max(n - 1, 1))
 
@@ -109,7 +109,7 @@ def holm(p: Values) -> Values:
     """Holm's step-down adjustment: the i-th smallest of m times m - i + 1, never falling, to 1.
 
     Args:
-        p: (m,); NaN where there is no test, which is not counted and stays NaN.
+        p: (m,); NaN without a test, which is not counted and stays NaN.
 
     Holm, Scandinavian Journal of Statistics 6 (1979).
 

@@ -74,18 +74,18 @@ class Ranking:
     """Treatments over blocks: which ranks best, and is that more than chance?
 
     Attributes:
-        treatments: a row a treatment, the best first: ``treatment``, ``mean_rank`` (1 is best),
+        treatments: one row per treatment, the best first: ``treatment``, ``mean_rank`` (1 is best),
             ``wins`` (blocks in which it is best; a tie counts for each of the tied) and ``n``
             (blocks in which it has a value, used or not).
-        pairs: a row a pair of treatments: ``first``, ``second``, ``mean_rank_difference`` (below 0
-            where `first` ranks better), ``nemenyi_p``, ``wilcoxon_p``, ``wilcoxon_p_holm``,
-            ``wins_first``, ``wins_second``, ``ties`` (blocks), ``effect`` (matched-pairs
-            rank-biserial correlation; above 0 where `first` is better, missing where all are tied),
-            ``effect_low``, ``effect_high`` and ``n`` (blocks).
+        pairs: one row per pair of treatments: ``first``, ``second``, ``mean_rank_difference``
+            (below 0 where `first` ranks better), ``nemenyi_p``, ``wilcoxon_p``,
+            ``wilcoxon_p_holm``, ``wins_first``, ``wins_second``, ``ties`` (blocks), ``effect``
+            (matched-pairs rank-biserial correlation; above 0 where `first` is better, missing where
+            all are tied), ``effect_low``, ``effect_high`` and ``n`` (blocks).
         blocks: how many blocks were used: those in which every treatment has a value.
         dropped: how many were not.
         confidence: of the intervals and the critical difference.
-        reason: why there is no test; empty where there is.
+        reason: why there is no test; otherwise empty.
         chi2: Friedman's statistic, corrected for ties.
         df: its degrees of freedom; none where there is no test.
         p: from the chi-square distribution.
@@ -132,7 +132,7 @@ def rank_treatments(
     """Rank treatments within blocks and test whether, and which of them, differ.
 
     Args:
-        frame: a row a (block, treatment); the values of several rows are averaged.
+        frame: one row per (block, treatment); the values of several rows are averaged.
         treatment: column of what is compared, for instance the strategy.
         blocks: the columns that make a block, for instance network and data set.
         value: column of what is compared by, for instance the optimum accuracy.

@@ -71,15 +71,15 @@ def stratified(
     """Test and effect size of every factor on energy, the others held fixed.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         factors: columns with the levels; those other than the tested one make the strata.
         energy: column in joules.
         resamples: of the bootstrap; with 0 there are no intervals.
         seed: of the bootstrap.
 
     Returns:
-        A row a factor, in the order given: ``factor``, ``q``, ``df``, ``p``, ``n`` and ``k`` (runs
-        and levels that take part), ``strata``, ``eta_squared``, ``magnitude``,
+        One row per factor, in the order given: ``factor``, ``q``, ``df``, ``p``, ``n`` and ``k``
+        (runs and levels that take part), ``strata``, ``eta_squared``, ``magnitude``,
         ``epsilon_squared``, ``eta_low`` and ``eta_high`` (95 %), ``separate`` (whether levels
         overlap in no stratum, so that there is no interval), ``alone`` (runs of strata with a
         single level, which say nothing), ``dropped`` (runs without an energy or a level) and
@@ -111,14 +111,14 @@ def level_pairs(
     """Which levels of a factor differ, the other factors held fixed: every pair by the same test.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         factors: columns with the levels.
         energy: column in joules.
 
     Returns:
-        A row a pair of levels of one factor: ``factor``, ``first``, ``second``, the mean energies
-        of both in the strata that have both, ``epsilon_squared``, ``p``, ``p_adjusted`` (Holm, over
-        the pairs of that factor), ``n``, ``strata`` and ``reason``.
+        One row per pair of levels of one factor: ``factor``, ``first``, ``second``, the mean
+        energies of both in the strata that have both, ``epsilon_squared``, ``p``, ``p_adjusted``
+        (Holm, over the pairs of that factor), ``n``, ``strata`` and ``reason``.
 
     Raises:
         UsageError: a column is absent, or the energies are not numbers.

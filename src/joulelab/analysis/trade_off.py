@@ -61,13 +61,13 @@ def pareto(
     """Mean energy and accuracy of every configuration, and whether it is on the Pareto front.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         by: the columns that make a configuration.
         energy: column in joules; less is better.
         accuracy: column, 0 to 1; more is better.
 
     Returns:
-        A row a configuration, by ascending energy: the columns of `by`, ``energy_mean_j``,
+        One row per configuration, by ascending energy: the columns of `by`, ``energy_mean_j``,
         ``accuracy_mean``, ``n``, ``dropped`` (runs without an energy or an accuracy) and
         ``on_front``. A configuration without a complete run has no means and is not on the front;
         of configurations that are the same in both, all are.
@@ -164,7 +164,7 @@ def clusters(
     """Split the runs into a low-energy and a high-energy cluster.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         factors: the factor that makes the clusters. Of several, the one with the largest eta
             squared on energy does (the first of equals).
         levels: its two levels; by default the lowest and the highest, and where the levels are

@@ -73,12 +73,12 @@ class Trend:
         level: a, the value of the line in the mean year.
         mean_year: m.
         covariance: V, of level and slope, shape (2, 2).
-        residuals: a row a network in the order given: ``model``, ``year``, ``value``, ``trend``
+        residuals: one row per network in the order given: ``model``, ``year``, ``value``, ``trend``
             (the line there), ``residual``, ``studentised``, ``p_adjusted`` and ``outlier``.
         n: networks with a year and a value.
         years: how many different years they are of.
         dropped: networks without.
-        reason: why there is no line; empty where there is one.
+        reason: why there is no line; otherwise empty.
     """
 
     slope: float
@@ -115,7 +115,7 @@ def trend(points: pd.DataFrame, value: str, *, logarithm: bool = False) -> Trend
     """The straight line through a figure of networks over the years.
 
     Args:
-        points: a row a network: ``model``, ``year`` and the figure.
+        points: one row per network: ``model``, ``year`` and the figure.
         value: its column.
         logarithm: whether its decimal logarithm is taken; what is not above 0 is left out then.
 
@@ -233,7 +233,7 @@ class Growth:
         accuracy: its growth.
         p: of the hypothesis that energy grows no faster, one-sided.
         n: networks with a year, an energy and an accuracy.
-        reason: why there is no test; empty where there is one.
+        reason: why there is no test; otherwise empty.
     """
 
     energy: YearlyGrowth
@@ -247,8 +247,8 @@ def growth(points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accu
     """Relative growth a year of energy and of accuracy, and whether the first is the larger.
 
     Args:
-        points: a row a network: ``model``, ``year``, an energy in joules and an accuracy, 0 to 1;
-            a network without one of them, or with 0, is left out.
+        points: one row per network: ``model``, ``year``, an energy in joules and an accuracy, 0 to
+            1; a network without one of them, or with 0, is left out.
         energy: column.
         accuracy: column.
 
@@ -281,7 +281,7 @@ def yearly(line: Trend) -> YearlyGrowth:
     """Relative growth a year from the line through a decimal logarithm.
 
     Args:
-        line: as `joulelab.analysis.trend.trend` gives it with ``logarithm=True``.
+        line: from `joulelab.analysis.trend.trend` with ``logarithm=True``.
     """
     return YearlyGrowth(
         *(float(10**end - 1) for end in (line.slope, line.slope_low, line.slope_high))
@@ -294,8 +294,8 @@ def accuracy_records(
     """The networks that were more accurate than all of the years before, and the best of theirs.
 
     Args:
-        points: a row a network: ``model``, ``year``, an energy and an accuracy; one without any of
-            them is left out.
+        points: one row per network: ``model``, ``year``, an energy and an accuracy; one without any
+            of them is left out.
         energy: column in joules; of two with the same accuracy the frugal one counts.
         accuracy: column.
 

@@ -106,7 +106,7 @@ class Dominance:
         n_first: values of the first sample.
         n_second: values of the second.
         magnitude: negligible, small, medium or large; empty where there is no delta.
-        reason: why delta or its interval is NaN; empty where neither is.
+        reason: why delta or its interval is NaN; otherwise empty.
     """
 
     value: float
@@ -166,12 +166,12 @@ def dominance(runs: pd.DataFrame, by: str, energy: str = ENERGY) -> pd.DataFrame
     """Cliff's delta of every pair of levels of one column.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         by: column of the levels.
         energy: column in joules, or any other measure.
 
     Returns:
-        A row a pair of levels, in their order: ``first``, ``second``, ``delta`` (above 0 where
+        One row per pair of levels, in their order: ``first``, ``second``, ``delta`` (above 0 where
         `second` takes more energy than `first`), ``low``, ``high``, ``magnitude``, ``n_first``,
         ``n_second``, ``dropped`` (runs without an energy or a level, over all levels) and
         ``reason``. No row with fewer than two levels.

@@ -65,7 +65,7 @@ def variation(
     """Coefficient of variation of energy for every configuration.
 
     Args:
-        runs: a row a run.
+        runs: one row per run.
         by: the columns that make a configuration.
         over: ``"runs"`` for the spread of all runs; ``"rounds"`` for that of the means of the
             rounds, which leaves out the spread from repetition to repetition.
@@ -74,8 +74,8 @@ def variation(
             ``over="rounds"`` only.
 
     Returns:
-        A row a configuration: the columns of `by`, ``n`` (runs or rounds), ``mean_j``, ``std_j``,
-        ``cv``, ``dropped`` (runs without an energy) and ``reason``.
+        One row per configuration: the columns of `by`, ``n`` (runs or rounds), ``mean_j``,
+        ``std_j``, ``cv``, ``dropped`` (runs without an energy) and ``reason``.
 
     Raises:
         UsageError: a column is absent, or `over` is something else.

@@ -26,7 +26,8 @@ NAME_SHOWN = 40
 
 app = typer.Typer(
     name="joulelab",
-    help="A laboratory for energy-efficient deep learning: designed experiments, in joules.",
+    help="A laboratory for energy-efficient deep learning: designed experiments, measured in "
+    "joules.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -53,7 +54,7 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """A laboratory for energy-efficient deep learning: designed experiments, in joules."""
+    """A laboratory for energy-efficient deep learning: designed experiments, measured in joules."""
     if debug:
         os.environ["JOULELAB_DEBUG"] = "1"
 
@@ -87,7 +88,7 @@ def main() -> NoReturn:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             name = f"{str(error.filename)[:NAME_SHOWN]}..."
-            _explain(UsageError(f"{name} cannot be: {error.strerror}", "name another file"))
+            _explain(UsageError(f"{name} is not possible: {error.strerror}", "choose another file"))
             sys.exit(UsageError.exit_code)
         # A mistake of joulelab itself: still two lines, and not a screen of them.
         if os.environ.get("JOULELAB_DEBUG"):

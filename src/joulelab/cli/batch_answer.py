@@ -297,7 +297,7 @@ class Answer:
 
 
 def size_rows(table: BatchTable) -> list[dict[str, Any]]:
-    """What batches cost, a row a size.
+    """What batches cost, one row per size.
 
     Args:
         table: of one model.

@@ -1,4 +1,4 @@
-"""Commands on data: two studies, any table, a published study, another tool's readings."""
+"""Commands on data: compare, analyze, replicate and import."""
 
 from __future__ import annotations
 
@@ -57,10 +57,12 @@ class Kind(StrEnum):
 @commands.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results folder of a study.")],
-    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="Results folder of another.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="DIR_B", help="Results folder of another study.")
+    ],
     json: Json = False,
 ) -> None:
-    """Compare two studies: accuracy and energy of each configuration, and which claims agree."""
+    """Compare two studies: accuracy and energy by configuration, and which claims agree."""
     from joulelab.present.data import tables_data
     from joulelab.report.study_comparison import compare_studies
     from joulelab.study.results import Results
@@ -82,26 +84,23 @@ def compare(
 @commands.command()
 def analyze(
     kind: Annotated[
-        Kind, typer.Argument(metavar="KIND", help="architecture or tuning: the kind of experiment.")
+        Kind, typer.Argument(metavar="KIND", help="Kind of experiment: architecture or tuning.")
     ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file with a header.")],
     factor: Annotated[
         list[str] | None,
         typer.Option(
-            "--factor",
-            metavar="COLUMN",
-            help="A column that is a factor; repeatable; found by itself if omitted.",
+            "--factor", metavar="COLUMN", help="A factor column; repeatable. Detected by default."
         ),
     ] = None,
     energy: Annotated[
         str | None,
-        typer.Option("--energy", metavar="COLUMN", help="Column of energies; energy_j if omitted."),
+        typer.Option("--energy", metavar="COLUMN", help="Energy column; default: energy_j."),
     ] = None,
     unit: Annotated[
         Unit | None,
         typer.Option(
-            "--unit",
-            help="Unit of the energies if their heading does not name one; joules if omitted.",
+            "--unit", help="Unit of energy, unless the heading gives it; default: joules."
         ),
     ] = None,
     out: Annotated[
@@ -110,19 +109,20 @@ def analyze(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Analyse any table of runs as joulelab analyses a study.
+    """Analyse any table of runs like a study of joulelab.
 
-    architecture: a row for each training, with the columns energy_j (joules) and accuracy (0 to 1),
-    and a column for each factor, of any name and with any levels, such as linear_layers,
-    conv_layers, relu_layers.
+    architecture: one row per training, with the columns energy_j (joules), accuracy (0 to 1) and
+    one column per factor, with any name and levels, such as linear_layers, conv_layers,
+    relu_layers.
 
-    tuning: a row for each round or repetition, with the columns strategy, round and accuracy, and a
-    column for each further factor, such as network and hyperparameters; energy_j where known.
+    tuning: one row per round or per repetition, with the columns strategy, round, accuracy and one
+    column per further factor, such as network and hyperparameters; energy_j where known.
 
     Columns that are not factors: round, repetition, configuration, best_accuracy, duration_s,
     utilisation_mean, flops, learning_rate, beta1, beta2, epsilon, weight_decay. Without a column
-    round, equal hyperparameters make a round. Empty cells are missing values. Columns of numbers
-    that vary within a combination of the others are results. Energies of 0 or below are left out.
+    round, rows with equal hyperparameters form a round. Empty cells are missing values. Numeric
+    columns that vary within a combination of the others are results. Energies of 0 or below are
+    left out.
     """
     from joulelab.replication.runs_table import read_runs
 
@@ -136,25 +136,25 @@ def replicate(
         str,
         typer.Argument(metavar="STUDY", help="yarally2023, xu2023 or delrey2023."),
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with its raw data.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder with the raw data.")],
     json: Json = False,
 ) -> None:
-    """Recompute the numbers of a published study from its raw data, and say which agree.
+    """Recompute the numbers of a published study from its raw data and show which agree.
 
-    yarally2023 takes whichever of these files are there, DATASET being fashion-mnist or cifar10.
+    yarally2023 reads the files it finds of the following, with DATASET fashion-mnist or cifar10.
 
-    architecture-DATASET.csv, a row for each training, with the columns linear_layers, conv_layers,
+    architecture-DATASET.csv: one row per training, with the columns linear_layers, conv_layers,
     relu_layers, learning_rate, beta1, beta2, energy_j and accuracy.
 
-    tuning-DATASET.csv, a row for each round, with the columns network, strategy, hyperparameters,
-    round and accuracy; best_accuracy and energy_j if present.
+    tuning-DATASET.csv: one row per round, with the columns network, strategy, hyperparameters,
+    round and accuracy, and optionally best_accuracy and energy_j.
 
-    xu2023 takes kaggle-DATASET-REGION.csv, the rows of CodeCarbon, and instruments-DATASET.csv, a
-    row for each training that CodeCarbon and a wattmeter have read; DATASET is cifar10 or mnist,
-    REGION oregon, south-carolina or taipei.
+    xu2023 reads kaggle-DATASET-REGION.csv, rows of CodeCarbon, and instruments-DATASET.csv, one row
+    per training measured by CodeCarbon and a wattmeter. DATASET is cifar10 or mnist, REGION oregon,
+    south-carolina or taipei.
 
-    delrey2023 takes tables of power traces, CSV or Parquet, with the columns run, environment,
-    model, t_s, power_w and utilisation_pct; and runs.csv where it is there.
+    delrey2023 reads tables of power traces, CSV or Parquet, with the columns run, environment,
+    model, t_s, power_w and utilisation_pct, and optionally runs.csv.
     """
     from joulelab.cli import replicating
     from joulelab.replication.published import published_studies
@@ -170,18 +170,18 @@ def replicate(
 
 @commands.command("import")
 def import_readings(
-    tool: Annotated[
-        Tool, typer.Argument(metavar="TOOL", help="codecarbon: whose readings they are.")
+    tool: Annotated[Tool, typer.Argument(metavar="TOOL", help="The tool: codecarbon.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The tool's file, such as emissions.csv.")
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file: emissions.csv.")],
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV to standard output.")] = False,
     json: Json = False,
 ) -> None:
-    """Read another tool's energies, training by training.
+    """Import energies measured by another tool, one per training.
 
-    codecarbon: the rows of an emissions.csv go on counting within a run_id, so that a row holds all
-    trainings before it too. Differences are taken within each run_id, in order of time; what the
-    rows add up to as they stand is said on standard error, and so are energies below zero.
+    codecarbon: the rows of an emissions.csv are cumulative within a run_id: each row includes all
+    earlier trainings. The import takes differences within each run_id, in order of time. Standard
+    error shows the sum of the unchanged rows and any energy below zero.
     """
     from joulelab.analysis.negative_energy import in_words
     from joulelab.replication.codecarbon_rows import read_emissions
@@ -245,7 +245,7 @@ def _experiment(table: RunsTable, kind: Kind) -> Experiment:
 
 
 def _differences(read: CodeCarbonRows) -> pd.DataFrame:
-    """The trainings, without the readings as they stand."""
+    """The trainings, without the readings unchanged."""
     kept = [name for name in read.trainings if not str(name).startswith("cumulative_")]
     return read.trainings[kept].assign(impossible=read.is_impossible())
 

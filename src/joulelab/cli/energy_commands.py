@@ -1,4 +1,4 @@
-"""Commands that read sensors: measure, diagnose, record, watch, and read what was recorded."""
+"""Commands that read sensors: measure, doctor, record, watch and trace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIGURE = "Figure of the power, .png, .svg or .pdf."
 
 
 class Busy(StrEnum):
-    """What to do while another program measures on a device."""
+    """What to do if another program is measuring on a device."""
 
     WAIT = "wait"
     REFUSE = "refuse"
@@ -62,7 +62,7 @@ class Measure(MeterOptions):
 
 @commands.command()
 def doctor(meter: Meters = None, json: Json = False) -> None:
-    """Say what can be measured here, how well, and what would make more measurable."""
+    """Show what can be measured here, how accurately, and how to measure more."""
     from joulelab.cli.examining import diagnosis
 
     show(diagnosis(meter), as_json=json)
@@ -98,9 +98,9 @@ class Watch:
 class Trace(TraceOptions):
     """Say what was used in a recorded trace: joulelab's, or a log of another program.
 
-    Known are nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
+    Supported: nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
     PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
-    power in it.
+    power.
     """
 
     file: Path = argument(..., "A recorded trace, or another program's log.")

@@ -71,7 +71,7 @@ def reported(study: ReportedStudy, make: Callable[[ReportedStudy], View]) -> Vie
     """Write the report of a study, and show it.
 
     Args:
-        study: as it stands.
+        study: unchanged.
         make: what is shown of it.
     """
     from joulelab.report.pages import report_data, write_report

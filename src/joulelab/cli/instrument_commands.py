@@ -1,4 +1,4 @@
-"""The command that holds the instruments of a study against each other."""
+"""The command that compares the instruments of a study."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def instruments(
     reference: Annotated[
         str | None,
         typer.Option(
-            "--reference", metavar="NAME", help="Hold the others against it; else what sees most."
+            "--reference",
+            metavar="NAME",
+            help="Reference instrument; default: the one that covers most.",
         ),
     ] = None,
     instrument: Annotated[
@@ -29,23 +31,26 @@ def instruments(
         typer.Option(
             "--instrument",
             metavar="NAME[=SOURCE+SOURCE]",
-            help="Only this one, or a sum: sensors=nvml+rapl; may be repeated.",
+            help="Only this instrument, or a sum: sensors=nvml+rapl; repeatable.",
         ),
     ] = None,
     domain: Domains = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Bland-Altman plots, .png, .svg or .pdf."),
+        typer.Option(
+            "--plot", metavar="FILE", help="Write Bland-Altman plots, .png, .svg or .pdf."
+        ),
     ] = None,
     save: Annotated[
         bool,
-        typer.Option("--save", help="Keep the calibration factors in the settings file."),
+        typer.Option("--save", help="Save the calibration factors to the settings file."),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Say how far several meters agree on the same runs, and by what factor one is off.
+    """Show how well meters agree on the same runs, and their calibration factors.
 
-    Run the study with several first: --set 'energy.meters=["nvml", "codecarbon", "shelly:HOST"]'.
+    First run the study with several meters: --set 'energy.meters=["nvml", "codecarbon",
+    "shelly:HOST"]'.
     """
     from joulelab.cli import calibrating
 

@@ -305,7 +305,7 @@ QUANTITIES = {
 
 
 def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
-    """A row a quantity, each in units of its own."""
+    """One row per quantity, each in units of its own."""
     rows = []
     for quantity in QUANTITIES.values():
         interval, form = quantity.interval(runs), quantity.form

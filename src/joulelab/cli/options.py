@@ -42,7 +42,7 @@ LONGEST_NAME = 120
 StudyName = Annotated[
     str,
     typer.Argument(
-        metavar="STUDY", help="A shipped study, a study file, or a results folder to go on with."
+        metavar="STUDY", help="A shipped study, a study file, or a results folder to resume."
     ),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The results folder of a study.")]
@@ -52,13 +52,13 @@ Overrides = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="A Python file with parts of your own."),
+    typer.Option("--plugin", metavar="FILE", help="Python file with your own parts."),
 ]
 Trust = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Run the code that the study of a results folder names, though you have not yet.",
+        help="Run the code of a results folder's study without asking.",
     ),
 ]
 Scale = Annotated[
@@ -66,20 +66,20 @@ Scale = Annotated[
     typer.Option(
         "--scale",
         metavar="S",
-        help="A miniature that does this share of the work, for instance 0.001; it is printed "
-        "and kept what was thinned. What --set sets is not.",
+        help="Scale the study down to this share of the work, for instance 0.001. The reductions "
+        "are printed and stored; keys given with --set stay as they are.",
     ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where data sets lie; else JOULELAB_DATA."),
+    typer.Option("--data-dir", metavar="DIR", help="Folder of data sets; default: JOULELAB_DATA."),
 ]
 Meters = Annotated[
     list[str] | None,
     typer.Option(
         "--meter",
         metavar="NAME",
-        help="Only this meter, for instance nvml or shelly:192.168.1.20; may be repeated.",
+        help="Only this meter, for instance nvml or shelly:192.168.1.20; repeatable.",
     ),
 ]
 Domains = Annotated[
@@ -89,15 +89,15 @@ Domains = Annotated[
     ),
 ]
 Interval = Annotated[
-    float, typer.Option("--interval", metavar="SECONDS", help="Time between two samples.")
+    float, typer.Option("--interval", metavar="SECONDS", help="Time between samples.")
 ]
 Idle = Annotated[
     float | None,
     typer.Option(
         "--idle",
         metavar="SECONDS",
-        help="How long idle power is measured before and after; 0 for not at all. As long as the "
-        "sensors need where not given.",
+        help="Time to measure idle power before and after; 0 to skip. Default: as long as the "
+        "sensors need.",
     ),
 ]
 Place = Annotated[
@@ -105,7 +105,7 @@ Place = Annotated[
     typer.Option(
         "--place",
         metavar="PLACE",
-        help="Where the electricity is from: NLD, USA-CA, 412 (g/kWh), or a file over time.",
+        help="Origin of the electricity: NLD, USA-CA, 412 (g/kWh), or a file over time.",
     ),
 ]
 Timezone = Annotated[
@@ -113,25 +113,27 @@ Timezone = Annotated[
     typer.Option(
         "--timezone",
         metavar="ZONE",
-        help="Of times without an offset in the file of --place: Europe/Berlin, +02:00, local; "
-        "UTC where not given.",
+        help="Time zone of the --place file, for times without an offset: Europe/Berlin, +02:00, "
+        "local; default: UTC.",
     ),
 ]
 Pue = Annotated[
-    float | None, typer.Option("--pue", help="Power usage effectiveness of the building.")
+    float | None, typer.Option("--pue", help="Power usage effectiveness of the data centre.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 Where = Annotated[
     str,
-    typer.Option("--where", metavar="COLUMN=VALUE", help="One of several recordings in the file."),
+    typer.Option(
+        "--where", metavar="COLUMN=VALUE", help="Select one of several recordings in the file."
+    ),
 ]
 TimeColumn = Annotated[
-    str, typer.Option("--time", metavar="COLUMN", help="The column of times, if not found by name.")
+    str, typer.Option("--time", metavar="COLUMN", help="Time column, if not found by name.")
 ]
 PowerColumns = Annotated[
     list[str] | None,
     typer.Option(
-        "--power", metavar="COLUMN", help="A column of power, if not found by name; repeatable."
+        "--power", metavar="COLUMN", help="Power column, if not found by name; repeatable."
     ),
 ]
 DeviceColumn = Annotated[
@@ -139,7 +141,7 @@ DeviceColumn = Annotated[
     typer.Option(
         "--device",
         metavar="COLUMN|NAME",
-        help="The column that tells devices apart; or the one device it is of, as gpu:0 or wall.",
+        help="Column that identifies the device; or the only device, such as gpu:0 or wall.",
     ),
 ]
 TraceTimezone = Annotated[
@@ -147,13 +149,13 @@ TraceTimezone = Annotated[
     typer.Option(
         "--timezone",
         metavar="ZONE",
-        help="Of times without an offset in the trace: Europe/Berlin, UTC, +02:00; that of this "
-        "machine where not given. A file of --place has its own: grid.csv?timezone=ZONE.",
+        help="Time zone of the trace, for times without an offset: Europe/Berlin, UTC, +02:00; "
+        "default: this machine's. For the --place file: grid.csv?timezone=ZONE.",
     ),
 ]
 RowInterval = Annotated[
     float | None,
-    typer.Option("--interval", metavar="SECONDS", help="Between rows, where they have no times."),
+    typer.Option("--interval", metavar="SECONDS", help="Time between rows that have no times."),
 ]
 
 
@@ -338,7 +340,7 @@ def check_folder(path: Path) -> None:
         path: of the file that will be written.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: the folder does not exist.
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}", "make it first")

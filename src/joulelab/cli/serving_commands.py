@@ -26,11 +26,11 @@ ARRIVALS = (
     "their times.",
     "PROCESS",
 )
-P99 = ("Response time that 99 of 100 requests must keep, such as 200ms.", "TIME")
+P99 = ("Limit on the 99th percentile of response time, such as 200ms.", "TIME")
 
 
 class Method(StrEnum):
-    """Methods of requests that are sent."""
+    """HTTP methods."""
 
     POST = "POST"
     PUT = "PUT"
@@ -39,7 +39,7 @@ class Method(StrEnum):
 
 
 class Expected(StrEnum):
-    """What the body of an answer must be."""
+    """Required type of a response body."""
 
     ANYTHING = "anything"
     JSON = "json"
@@ -50,29 +50,32 @@ class Expected(StrEnum):
 class Load(MeterOptions):
     """Send requests to your own HTTP server and measure this machine meanwhile.
 
-    At most the rate and the count asked for are sent, each when it is due, however slow the server.
-    Exit code 1: nothing was answered; 4: some failed, or --p99 was missed.
+    Each request is sent when due, however slow the server; rate and count are never exceeded. Exit
+    code 1: no request was answered; 4: some failed, or --p99 was missed.
     """
 
-    url: str = argument(..., "http:// or https://.")
+    url: str = argument(..., "URL, http:// or https://.")
     arrivals: str = option(..., *ARRIVALS)
-    requests: int = option(..., "How many; never more.", "N", min=1)
+    requests: int = option(..., "Number of requests; never exceeded.", "N", min=1)
     image: Path | None = option(
         None,
-        "What is sent: a file, or a folder of images; scikit-learn's two photographs "
-        "where not given.",
+        "File or folder of images to send; default: scikit-learn's two photographs.",
         "FILE",
     )
     method: Method = option(Method.POST, "HTTP method.")
-    field: str = option("", "Send the file as this field of a form; else it is the body.", "NAME")
-    header: list[str] | None = option(None, "One more header; repeatable.", "NAME=VALUE")
-    expect: Expected = option(Expected.ANYTHING, "With json, any other body has failed.")
-    timeout: str = option("10s", "For one request, such as 500ms or 10s.", "TIME")
+    field: str = option("", "Send the file as this form field; default: as the body.", "NAME")
+    header: list[str] | None = option(None, "Additional header; repeatable.", "NAME=VALUE")
+    expect: Expected = option(
+        Expected.ANYTHING, "With json, any other response body counts as a failure."
+    )
+    timeout: str = option("10s", "Timeout per request, such as 500ms or 10s.", "TIME")
     p99: str | None = option(None, *P99)
-    concurrency: int = option(256, "Most requests under way, a connection each.", "N", min=1)
-    warm_up: int = option(0, "Requests before, which do not count.", "N", min=0)
-    seed: int = option(0, "Of arrivals and the order of images.", min=0)
-    yes: bool = option(False, "Put a heavy load on another machine all the same.")
+    concurrency: int = option(
+        256, "Maximum number of open requests, one connection each.", "N", min=1
+    )
+    warm_up: int = option(0, "Number of warm-up requests, not counted.", "N", min=0)
+    seed: int = option(0, "Seed for arrivals and the order of images.", min=0)
+    yes: bool = option(False, "Allow a heavy load on another machine.")
     idle: Idle = None
     busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
     plugin: Plugins = None
@@ -82,44 +85,44 @@ class Load(MeterOptions):
 @command(commands, "batch", "joulelab.cli.batching:run_batch")
 @dataclass(frozen=True, kw_only=True)
 class Batch(MeterOptions):
-    """Find the batching policy with the fewest joules: measure batches here, then plan.
+    """Find the batching policy with the lowest energy: measure batches here, then plan.
 
-    Without a limit the fewest joules win, however long requests wait. Exit code 4: the limit cannot
-    be held, or more arrives than can be answered.
+    Without a limit the lowest energy wins, however long requests wait. Exit code 4: the limit
+    cannot be met, or requests arrive faster than they can be served.
     """
 
     model: str | None = argument(
-        None, "A network of torchvision, or your own module:factory from the current folder."
+        None, "A torchvision network, or your own module:factory from the current folder."
     )
     rate: list[str] | None = option(
         None,
-        "Requests per second; several with commas, or repeated. Poisson arrivals, or "
-        "those of --arrivals at this rate.",
+        "Requests per second; several with commas, or repeated. Arrivals are Poisson, or "
+        "--arrivals rescaled to this rate.",
         "PER_S",
     )
     arrivals: str | None = option(None, *ARRIVALS)
     p99: str | None = option(None, *P99)
-    p95: str | None = option(None, "Likewise for 95 of 100.", "TIME")
-    p50: str | None = option(None, "Likewise for 50 of 100.", "TIME")
+    p95: str | None = option(None, "Limit on the 95th percentile.", "TIME")
+    p50: str | None = option(None, "Limit on the median.", "TIME")
     policy: list[str] | None = option(
-        None, 'One more policy, as "fixed(8, 50)"; repeatable.', "POLICY"
+        None, 'Additional policy, such as "fixed(8, 50)"; repeatable.', "POLICY"
     )
-    replicas: int = option(1, "Servers that share each rate.", "N", min=1)
+    replicas: int = option(1, "Number of servers that share each rate.", "N", min=1)
     fleet: str | None = option(
-        None, "How many servers a rate like 100000 needs, with their power.", "PER_S"
+        None, "Compute how many servers each rate needs, and their power.", "PER_S"
     )
-    patience: str = option("60s", "For measuring, such as 60s or 5min.", "TIME")
-    largest: int | None = option(None, "Largest batch to try.", "N", min=1)
+    patience: str = option("60s", "Time budget for measuring, such as 60s or 5min.", "TIME")
+    largest: int | None = option(None, "Largest batch size to try.", "N", min=1)
     images: str = option("photographs", "photographs, folder:PATH, or a data set.")
     ready: bool = option(False, "Serve prepared tensors instead of images.")
     crop: int | None = option(
-        None, "Side of the model's input; as published where not given.", "PIXELS", min=1
+        None, "Input size of the model in pixels; default: as published.", "PIXELS", min=1
     )
-    weights: str = option("auto", "auto, random, pretrained, or a name of torchvision.")
+    weights: str = option("auto", "auto, random, pretrained, or a torchvision name.")
     device: str = option("auto", "auto, cpu, cuda, or cuda:INDEX.")
-    threads: int | None = option(None, "Of torch on the CPU; else all cores.", "N", min=1)
-    table: Path | None = option(None, "Plan from a saved table; nothing is run.", "FILE")
-    save: Path | None = option(None, "Keep the measured table, JSON.", "FILE")
-    seed: int = option(0, "Of arrivals, images and the order of measuring.", min=0)
+    threads: int | None = option(None, "CPU threads of torch; default: all cores.", "N", min=1)
+    table: Path | None = option(None, "Plan from a saved table, without measuring.", "FILE")
+    save: Path | None = option(None, "Save the measured table as JSON.", "FILE")
+    seed: int = option(0, "Seed for arrivals, images and the order of measuring.", min=0)
     data_dir: DataDir = None
     plugin: Plugins = None

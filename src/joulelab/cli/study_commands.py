@@ -1,4 +1,4 @@
-"""Commands on studies: what there is, what it would take, running it, and what was found."""
+"""Commands on studies: list, plan, run, status, report, places and export."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Format(StrEnum):
 
 
 class Table(StrEnum):
-    """What an export holds."""
+    """Tables that can be exported."""
 
     RUNS = "runs"
     ENERGY = "energy"
@@ -51,7 +51,7 @@ class Table(StrEnum):
 
 @commands.command("list")
 def list_(plugin: Plugins = None, json: Json = False) -> None:
-    """List studies, networks, data sets, strategies, meters and more, a line each."""
+    """List studies, networks, data sets, strategies, meters and more, one per line."""
     from joulelab.cli import listing
 
     show(listing.parts(plugin or []), as_json=json)
@@ -70,21 +70,23 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
         typer.Option(
             "--from",
             metavar="DIR",
-            help="Stored runs to learn from; else joulelab-out; repeatable.",
+            help="Stored runs to learn from; default: joulelab-out; repeatable.",
         ),
     ] = None,
     untimed: Annotated[
-        bool, typer.Option("--untimed", help="From stored runs alone; nothing is timed.")
+        bool, typer.Option("--untimed", help="Predict from stored runs only, without timing.")
     ] = False,
     device: Annotated[
         str,
         typer.Option(
-            "--device", metavar="NAME", help="With --untimed: hardware of stored runs, as H200."
+            "--device",
+            metavar="NAME",
+            help="With --untimed: hardware of the stored runs, such as H200.",
         ),
     ] = "auto",
     json: Json = False,
 ) -> None:
-    """Show what a study would run, and predict its time and energy; nothing is kept."""
+    """Show what a study would run and predict its time and energy, without storing anything."""
     loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     if untimed:
         from joulelab.cli import planning_history
@@ -92,7 +94,9 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
         show(planning_history.untimed(loaded, from_, device), as_json=json)
         return
     if device != "auto":
-        raise UsageError("--device is for --untimed", "set the study's own: --set device=cuda:0")
+        raise UsageError(
+            "--device needs --untimed", "to set the study's device: --set device=cuda:0"
+        )
     from joulelab.cli import planning
 
     show(planning.timed(loaded, from_), as_json=json)
@@ -111,7 +115,7 @@ def run(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Run a study, or go on with it where it was interrupted; then write its report."""
+    """Run a study, or resume it where it was interrupted; then write its report."""
     from joulelab.cli.running import run_study
 
     folder = out or default_folder(study, set_ or [], scale)
@@ -121,7 +125,7 @@ def run(
 
 @commands.command()
 def status(folder: Folder, json: Json = False) -> None:
-    """Say how far a study is, also while it runs."""
+    """Show the progress of a study, also while it runs."""
     from joulelab.cli import inspecting
 
     show(inspecting.status(folder), as_json=json)
@@ -134,14 +138,14 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Where several studies together are written."),
+        typer.Option("--out", metavar="DIR", help="Output folder of the joint report."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write the report of a study anew, finished or not, and print its tables.
+    """Rewrite the report of a study, finished or not, and print its tables.
 
-    Of several studies, for instance on two data sets, the claims, tables and figures of the paper
-    are written together as well.
+    For several studies, for instance on two data sets, also write a joint report with the claims,
+    tables and figures of the paper.
     """
     from joulelab.cli import inspecting
 
@@ -158,7 +162,7 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
         typer.Option(
             "--place",
             metavar="PLACE",
-            help="NLD, USA-CA, 412 (g/kWh), or a file over time; may be repeated.",
+            help="NLD, USA-CA, 412 (g/kWh), or a file over time; repeatable.",
         ),
     ] = None,
     timezone: Timezone = None,
@@ -168,29 +172,31 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     pue: Pue = None,
     start: Annotated[
         Path | None,
-        typer.Option("--start", metavar="FILE", help="Find the best hour to start in this series."),
+        typer.Option("--start", metavar="FILE", help="Find the best start time in this series."),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option("--duration", metavar="TIME", help="How long it takes: 6h; else as it took."),
+        typer.Option(
+            "--duration", metavar="TIME", help="Duration of the work: 6h; default: as measured."
+        ),
     ] = None,
     within: Annotated[
         str | None,
-        typer.Option("--within", metavar="TIME", help="Finished so long after --from: 24h."),
+        typer.Option("--within", metavar="TIME", help="Deadline after --from: 24h."),
     ] = None,
     from_: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="TIME", help="First start, ISO 8601; else as the series begins."
+            "--from", metavar="TIME", help="Earliest start, ISO 8601; default: start of the series."
         ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Figure by place, .png, .svg or .pdf."),
+        typer.Option("--plot", metavar="FILE", help="Write a figure by place, .png, .svg or .pdf."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what a study's energy would mean in CO2e at other places, or at other hours."""
+    """Show the CO2e of a study's energy in other places or at other hours."""
     from joulelab.cli import placing
     from joulelab.cli.starting import StartRequest
     from joulelab.energy.carbon.footprint import in_zone, names_series
@@ -204,17 +210,15 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
 def export(
     folder: Folder,
     format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
-    table: Annotated[Table, typer.Option("--table", help="What to export.")] = Table.RUNS,
+    table: Annotated[Table, typer.Option("--table", help="Table to export.")] = Table.RUNS,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="FILE", help="Where to; CSV goes to standard output without it."
-        ),
+        typer.Option("--out", metavar="FILE", help="Output file; CSV defaults to standard output."),
     ] = None,
 ) -> None:
-    """Write the runs, or another table, of a study as CSV or Parquet.
+    """Write the runs or another table of a study as CSV or Parquet.
 
-    Rows that are damaged are left out, and named; the exit code is then 4.
+    Damaged rows are skipped and listed, and the exit code is 4.
     """
     from joulelab.cli.inspecting import export_table
 
@@ -230,7 +234,7 @@ def _load(
     *,
     trust: bool,
 ) -> Study:
-    """Load a study; on a terminal, the user is asked about code that he has not run yet."""
+    """Load a study; on a terminal, ask before running new code."""
     from joulelab.study.study import Study
 
     wanted = (study, overrides or [], plugins or [], data_dir, scale)
@@ -242,7 +246,7 @@ def _load(
         listed = "\n".join(f"  {one}" for one in error.code)
         from joulelab.study.trust import approve_refused
 
-        typer.echo(f"{error.study} names code that you have not run yet:\n{listed}", err=True)
+        typer.echo(f"{error.study} uses code that you have not run yet:\n{listed}", err=True)
         if not typer.confirm("Run it?", err=True):
             raise
         approve_refused(error)

@@ -1,4 +1,4 @@
-"""How joules are read: meters, the recorder thread, windows, idle power.
+"""Energy measurement: meters, the recorder thread, windows, idle power.
 
-This room knows nothing of training or of studies and never imports torch.
+This package does not know about training or studies and never imports torch.
 """

@@ -1,4 +1,4 @@
-"""When the energy of a window was used, and its carbon dioxide equivalent."""
+"""The course of a window's energy over time, and its carbon dioxide equivalent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from joulelab.energy.sample_buffer import ChannelSamples, Floats
 
 @dataclass(frozen=True)
 class Booking:
-    """How energy becomes carbon dioxide: where the electricity is from, and the building's share.
+    """How energy converts to carbon dioxide: carbon intensity and power usage effectiveness.
 
     Attributes:
         intensity: constant, or over time.
@@ -36,14 +36,14 @@ class Booking:
 
     @classmethod
     def of(cls, place: str | float | None, pue: float | None) -> Booking | None:
-        """What the user has named, or set; ``None`` where no place is known.
+        """The user's choice or settings; ``None`` if no place is known.
 
         Args:
             place: as for `Options`.
             pue: as for `Options`.
 
         Raises:
-            UsageError: there is no such place, or no such PUE.
+            UsageError: the place is unknown, or the PUE is impossible.
         """
         pue = default_pue() if pue is None else checked_pue(pue)
         place = default_place() if place is None else place
@@ -59,8 +59,8 @@ class Booking:
 
         Args:
             measurement: of one window.
-            channel_samples: its samples, which spread its energy over time.
-            start_s: its opening on their clock.
+            channel_samples: its samples, which give the course of its energy.
+            start_s: its start on the clock of the samples.
         """
         total, profile = measurement.total, None
         if isinstance(self.intensity, IntensitySeries):
@@ -84,13 +84,13 @@ def energy_profile(
     start_s: float,
     end_s: float | None = None,
 ) -> tuple[list[float], list[float]] | None:
-    """When the energy of a sum was used, as `joulelab.energy.carbon.footprint` takes it.
+    """The course of a sum's energy over time, as `joulelab.energy.carbon.footprint` takes it.
 
-    What was bridged is spread evenly over the holes.
+    Bridged energy is spread evenly over the gaps.
 
     Args:
         channel_samples: samples of every channel.
-        total: whose parts count.
+        total: the sum.
         start_s: the opening of the window on the monotonic clock.
         end_s: its closing; the last sample where not given.
 
@@ -106,7 +106,7 @@ def energy_profile(
     for samples in channel_samples:
         channel = samples.channel
         counts = channel.domain in total.domains and channel.source in total.sources
-        # Two instruments of one domain may both be among the sources: one course of it is enough.
+        # Two instruments of the same domain may both be sources; one of them suffices.
         if not counts or channel.comparison or channel.domain in by_domain:
             continue
         if len(readings_of(samples)[0]) >= TWO:
@@ -126,13 +126,13 @@ def energy_profile(
 
 
 def _between(curves: Sequence[tuple[Floats, Floats]], edges_s: tuple[float, float]) -> float:
-    """By how much some curves rise together between two moments."""
+    """The joint rise of several curves between two times."""
     rises = [np.diff(np.interp(edges_s, moments, values))[0] for moments, values in curves]
     return math.fsum(map(float, rises))
 
 
 def _course(samples: ChannelSamples, shown: Seen) -> tuple[Floats, Floats]:
-    """Moments, and the joules that a channel has seen until each of them."""
+    """Times, and the joules that a channel has seen until each."""
     times, values = shown.times_s, shown.values
     counts = samples.channel.kind == "counter"
     steps_j = np.diff(values) if counts else values[:-1] * np.diff(times)
@@ -142,7 +142,7 @@ def _course(samples: ChannelSamples, shown: Seen) -> tuple[Floats, Floats]:
 
 
 def _holes(shown: Seen, edges_s: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Moments, and the seconds until each of them that nothing was seen of."""
+    """Times, and the unseen seconds until each."""
     times = np.concatenate((edges_s[:1], shown.times_s, edges_s[1:]))
     steps_s = np.diff(times)
     lost = np.zeros(len(steps_s), bool)

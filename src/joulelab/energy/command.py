@@ -1,4 +1,4 @@
-"""Measuring commands: any program, with its output, its exit code and its signals left alone.
+"""Measure commands: any program, with its output, exit code and signals unchanged.
 
 ::
 
@@ -8,14 +8,14 @@
     kill joulelab       passed on to the command, whatever the signal, once
     Ctrl-Z, fg          both stop, both go on; the time between is in the window
 
-Commands can be repeated and compared, in an order that is randomised in blocks::
+Commands can be repeated and compared, in randomised blocks::
 
-    block 1   B A      each command once in each block, in an order of the seed's
+    block 1   B A      each command once per block, in an order drawn from the seed
     block 2   A B      before each run: wait until measured devices are back at idle power
     block 3   A B
 
-The environment that a command gives to what it starts tells which GPUs it can use, as far as the
-words of the command say it; what a script sets within itself is not seen::
+The environment of a started program tells which GPUs it can use. It is read from the command line;
+what a script sets internally is not seen::
 
     env A=1 python train.py             A is 1
     nice -n 5 env -u A python train.py  A is not set
@@ -51,7 +51,7 @@ STARTERS = {
     *("chrt", "exec", "ionice", "nice", "nohup", "numactl", "setsid", "srun", "stdbuf", "sudo"),
     *("taskset", "time", "timeout"),
 }
-"""Programs that start the one in their arguments."""
+"""Programs that start the program in their arguments."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _WITH_VALUE = {"-u", "--unset", "-C", "--chdir"}
 _SEPARATORS = set("();<>|&")
@@ -59,12 +59,12 @@ BUILT_IN = {
     *("[", ":", "cd", "echo", "exit", "false", "printf", "pwd", "set", "test", "true", "ulimit"),
     *("umask", "wait"),
 }
-"""What a shell does by itself."""
+"""Shell builtins."""
 SMALL = {
     *("awk", "cat", "cp", "cut", "date", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sleep"),
     *("sort", "tail", "tee", "touch", "tr", "uniq", "wc"),
 }
-"""Programs that use no GPU: beside others in a line their environment matters to nobody."""
+"""Programs that use no GPU: their environment does not matter."""
 Environment = Mapping[str, str]
 Command = str | Sequence[str]
 IDLE_TICKS = 20
@@ -77,9 +77,9 @@ class CommandRun:
 
     Attributes:
         command: what was run, a line for the shell or a program with its arguments.
-        exit_code: its own, or 128 and the number of the signal that ended it.
+        exit_code: of the command, or 128 plus the number of the signal that ended it.
         measurement: of the time from its start to its end.
-        window: that it was measured in, with the power trace.
+        window: the measured window, with the power trace.
     """
 
     command: str | Sequence[str]
@@ -95,13 +95,13 @@ def run_command(
 
     Args:
         command: a line for the shell, or a program with its arguments.
-        monitor: whose meters measure it.
+        monitor: the monitor that measures it.
         label: of the measurement.
-        stdout: file descriptor for what it prints; that of this process where not given.
+        stdout: file descriptor for its output; default: standard output of this process.
 
     Raises:
-        CommandError: there is no such program, or it cannot be started.
-        DeviceBusyError: another program measures on a device, and it is to be refused.
+        CommandError: the program does not exist or cannot be started.
+        DeviceBusyError: another program measures on a device and ``busy`` is ``"refuse"``.
     """
     measuring = Measuring(lambda: monitor, label, environments_of(command))
     with signals_passed_on() as passer, measuring:
@@ -125,11 +125,11 @@ def run_command(
 def environments_of(
     command: str | Sequence[str], environment: Environment | None = None
 ) -> list[Environment]:
-    """The environments of the programs that a command starts; one where they are all the same.
+    """The distinct environments of the programs that a command starts.
 
     Args:
         command: a line for the shell, or a program with its arguments.
-        environment: in which it is started; that of this process where not given.
+        environment: of the command; default: that of this process.
     """
     given = dict(os.environ) if environment is None else dict(environment)
     found = _of_line(command, given) if isinstance(command, str) else _of_words(command, given)
@@ -137,8 +137,8 @@ def environments_of(
 
 
 def _of_line(line: str, environment: Environment) -> list[Environment]:
-    """What the simple commands of a line are given, in order; exported variables last."""
-    if "$(" in line or "`" in line:  # only the shell knows what comes of it
+    """The environments of the simple commands of a line, in order; exported variables last."""
+    if "$(" in line or "`" in line:  # only the shell can evaluate it
         return [{name: own for name, own in environment.items() if f"{name}=" not in line}]
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
@@ -167,7 +167,7 @@ def _of_line(line: str, environment: Environment) -> list[Environment]:
 
 
 def _of_words(words: Sequence[str], environment: Environment) -> list[Environment]:
-    """What a program is given, through the programs that only start another one."""
+    """The environment of a program, through wrappers that only start another program."""
     for position, word in enumerate(words):
         name = PurePath(word).name
         if name == "env":
@@ -183,7 +183,7 @@ def _of_words(words: Sequence[str], environment: Environment) -> list[Environmen
 
 
 def _through_env(words: list[str], environment: Environment) -> tuple[Environment, list[str]]:
-    """The environment that env makes, and the program that it starts."""
+    """The environment that env sets, and the program that it starts."""
     own = dict(environment)
     while words:
         word = words.pop(0)
@@ -209,7 +209,7 @@ def _assigned(
 ) -> tuple[dict[str, str], list[str]]:
     """The environment with the assignments before a command, and the command.
 
-    One whose value only the shell knows is taken away: nothing is known of it.
+    A variable whose value only the shell can evaluate is removed as unknown.
     """
     own, rest = dict(environment), list(words)
     while rest and (match := _ASSIGNMENT.fullmatch(rest[0])):
@@ -223,7 +223,7 @@ def _assigned(
 
 
 def _split(words: Iterable[str]) -> list[list[str]]:
-    """The simple commands between the separators of a shell, without files that it opens."""
+    """The simple commands between shell separators, without redirections."""
     commands: list[list[str]] = [[]]
     opens = False
     for word in words:
@@ -243,8 +243,8 @@ class Trial:
     Attributes:
         number: of the command, from 0.
         block: from 0.
-        run: what came of it.
-        warmed_up: whether it was only to warm up, and does not count.
+        run: the result.
+        warmed_up: whether it is a warm-up run, which does not count.
     """
 
     number: int
@@ -259,11 +259,12 @@ class Design:
 
     Attributes:
         repeat: how often each command counts.
-        warmup: runs of each command before, that do not count.
-        seed: of the order within blocks.
+        warmup: number of warm-up runs of each command, not counted.
+        seed: for the order within blocks.
         cool_down_s: the longest wait for idle power before each run.
         label: of the measurements.
-        stdout: file descriptor for what commands print; that of this process where ``None``.
+        stdout: file descriptor for the commands' output; ``None`` for standard output of this
+            process.
     """
 
     repeat: int = 1
@@ -274,10 +275,10 @@ class Design:
     stdout: int | None = None
 
     def blocks(self, commands: int) -> list[list[int]]:
-        """The order of commands in each block, those to warm up with first.
+        """The order of commands in each block, warm-up blocks first.
 
         Args:
-            commands: how many there are.
+            commands: number of commands.
         """
         shuffle = random.Random(self.seed)
         return [shuffle.sample(range(commands), commands) for _ in range(self.warmup + self.repeat)]
@@ -289,16 +290,16 @@ def run_trials(
     design: Design,
     on_trial: Callable[[Trial], None] = lambda _: None,
 ) -> list[Trial]:
-    """Run commands as designed; the first that fails is the last.
+    """Run commands as designed; stop at the first failure.
 
     Args:
         commands: lines for the shell, or programs with their arguments.
-        monitor: whose meters measure them.
+        monitor: the monitor that measures them.
         design: how they are repeated.
-        on_trial: told of each run that has ended.
+        on_trial: called after each run.
 
     Returns:
-        Every run, those to warm up with among them.
+        All runs, warm-up runs included.
     """
     trials: list[Trial] = []
     for block, order in enumerate(design.blocks(len(commands))):
@@ -322,7 +323,7 @@ def cool_down(monitor: Monitor, limit_s: float) -> bool:
         limit_s: the longest wait for each device.
 
     Returns:
-        Whether all of them were in time.
+        Whether all devices got there in time.
     """
     waited = [
         wait_until_idle(monitor.recorder, device, limit_s=limit_s)
@@ -332,10 +333,10 @@ def cool_down(monitor: Monitor, limit_s: float) -> bool:
 
 
 def idle_duration_s(monitor: Monitor) -> float:
-    """How long idle power needs to be measured: 20 ticks of the slowest sensor, within bounds.
+    """Time needed to measure idle power: 20 ticks of the slowest sensor, within bounds.
 
     Args:
-        monitor: whose channels say how often they tick.
+        monitor: whose channels give their tick.
     """
     slowest_s = max((channel.tick_s for channel in monitor.recorder.channels), default=0.0)
     return min(max(IDLE_TICKS * slowest_s, SHORTEST_IDLE_S), LONGEST_IDLE_S)

@@ -1,10 +1,9 @@
-"""Checks for a meter of your own. They need no test framework.
+"""Checks for custom meters. They need no test framework.
 
     >>> from joulelab.energy.conformance import check_meter
     >>> check_meter(lambda: MyMeter("192.168.1.20"))
 
-`check_meter` returns nothing where all is well, and raises an ``AssertionError`` that says what is
-not.
+`check_meter` returns nothing if all is well, else raises an ``AssertionError`` with the problem.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from joulelab.energy.reading import Status
 def check_meter(
     make: Callable[[], Meter], samples: int = 5, between: Callable[[], None] | None = None
 ) -> None:
-    """Check that a meter keeps the contract of `joulelab.energy.meter`.
+    """Check that a meter fulfils the contract of `joulelab.energy.meter`.
 
     Args:
         make: opens the meter; called once. The meter is closed here.
         samples: how often the open meter is read.
-        between: called between two samples, for instance to move a simulated sensor; a pause of
-            20 ms where not given.
+        between: called between two samples, for instance to move a simulated sensor; default: a
+            pause of 20 ms.
 
     Raises:
         AssertionError: a property does not hold; the message says which, and of which channel.
@@ -50,11 +49,14 @@ def _checked_channels(meter: Meter) -> tuple[Channel, ...]:
     name = getattr(meter, "name", None)
     _require(isinstance(name, str) and bool(name), "a meter needs a name: name = 'my-meter'")
     channels = tuple(meter.channels)
-    _require(bool(channels), "a meter needs at least one channel; nothing to read is a Missing")
+    _require(
+        bool(channels),
+        "a meter needs at least one channel; return Missing where nothing can be read",
+    )
     for channel in channels:
         _check_channel(channel)
     keys = [(channel.domain, channel.source) for channel in channels]
-    _require(len(set(keys)) == len(keys), f"two channels have one domain and source: {keys}")
+    _require(len(set(keys)) == len(keys), f"two channels have the same domain and source: {keys}")
     hidden = meter.hidden_from({})
     _require(
         not hidden.domains, f"hidden_from() hides {set(hidden.domains)} although nothing is set"
@@ -71,12 +73,12 @@ def _check_channel(channel: Channel) -> None:
     _require(channel.kind in ("counter", "power"), f"{where}: kind {channel.kind!r} is unknown")
     _require(
         channel.status in (Status.MEASURED, Status.ESTIMATED),
-        f"{where}: a channel is measured or estimated; what cannot be read is a Missing",
+        f"{where}: a channel is measured or estimated; return Missing for what cannot be read",
     )
     error = channel.relative_error
     _require(math.isfinite(error) and error >= 0, f"{where}: relative_error {error} is not a bound")
     tick_s = channel.tick_s
-    _require(math.isfinite(tick_s) and tick_s >= 0, f"{where}: tick_s {tick_s} is not a time")
+    _require(math.isfinite(tick_s) and tick_s >= 0, f"{where}: tick_s {tick_s} is not possible")
     for name, value in (("range_j", channel.range_j), ("limit_w", channel.limit_w)):
         fine = value is None or (math.isfinite(value) and value > 0)
         _require(fine, f"{where}: {name} {value} must be positive, or None where unknown")
@@ -87,7 +89,7 @@ def _check_channel(channel: Channel) -> None:
         f"{where}: {looks} is not a sensor",
     )
     _require(isinstance(channel.within, tuple), f"{where}: within must be a tuple of domains")
-    _require(channel.domain not in channel.within, f"{where}: a domain does not contain itself")
+    _require(channel.domain not in channel.within, f"{where}: a domain cannot contain itself")
 
 
 def _sample(meter: Meter, channels: Sequence[Channel], state: str) -> Sequence[Sample]:
@@ -112,15 +114,17 @@ def _check_sample(channel: Channel, sample: Sample) -> None:
         _require(bool(sample.reason.strip()), f"{where}: a value of None needs a reason")
     else:
         fine = math.isfinite(sample.value) and sample.value >= 0
-        _require(fine, f"{where}: {sample.value} must be finite and not negative; unknown is None")
+        _require(
+            fine, f"{where}: {sample.value} must be finite and not negative; use None where unknown"
+        )
     for key, value in sample.state.items():
         _require(math.isfinite(value), f"{where}: {key} of {value} is not finite; leave it out")
     utilisation = sample.state.get("utilisation", 0.0)
-    _require(0 <= utilisation <= 1, f"{where}: utilisation {utilisation} is not within 0 to 1")
+    _require(0 <= utilisation <= 1, f"{where}: utilisation {utilisation} is not between 0 and 1")
 
 
 def _advanced(channel: Channel, last: float | None, sample: Sample) -> float | None:
-    """The highest known value of a counter, which the next one must not fall short of."""
+    """The highest known value of a counter; the next one must not be lower."""
     if channel.kind != "counter" or sample.value is None:
         return last
     _require(
@@ -149,6 +153,6 @@ def _pause() -> None:
 
 
 def _require(condition: bool, message: str) -> None:
-    """An assertion that also holds under ``python -O``."""
+    """An assertion that also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)

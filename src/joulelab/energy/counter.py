@@ -1,21 +1,20 @@
-"""The guard of every counter of energy: what it has counted, through wraps, and not over a reset.
+"""The guard of energy counters: it corrects wraps and detects resets.
 
 ::
 
-    range   |--------------.------.--------|      a step back that the domain can have drawn in
+    range |--------------.------.--------| a step back that the domain can have drawn in
                           last   wrap -> value    that time is a wrap and is undone;
     range   |----.---------------.---------|      one that it cannot is a reset: what the counter
                value           last               lost is unknown, for good
 
-A counter is believed for steps of at most ``limit_w * HEADROOM`` times the time since the sample
-before, and for `LEAST_STEP_J` whatever the time: `limit_w` is what the domain can draw, its power
-limit where it says one, else `PACKAGE_LIMIT_W`. So it does not matter where in its range a counter
-was when it began anew, and a jump ahead is not energy either.
+Steps are accepted up to ``limit_w * HEADROOM`` times the time since the last sample, and up to
+`LEAST_STEP_J` in any time. `limit_w` is the highest power of the domain: its power limit if known,
+else `PACKAGE_LIMIT_W`. So resets are detected wherever in its range the counter was, and jumps
+ahead do not count as energy.
 
-Whoever reads a counter of ``range_j`` joules more seldom than every ``range_j / limit_w`` seconds
-cannot know how often it has wrapped in between. That is not a fault of a sample, and the guard says
-nothing of it: `joulelab.energy.standstill` looks for such gaps in windows, by the same figures in
-the channel.
+If a counter of ``range_j`` joules is read less often than every ``range_j / limit_w`` seconds, the
+number of wraps is unknown. The guard does not check that: `joulelab.energy.standstill` looks for
+such gaps in windows, with the same numbers of the channel.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from collections.abc import Callable
 from joulelab.energy.meter import Sample
 
 PACKAGE_LIMIT_W = 1500.0
-"""More than any processor package or accelerator card draws."""
+"""Above the power of any processor package or accelerator card."""
 SOCKET_LIMIT_W = 4000.0
-"""What a socket gives: 16 A at 250 V."""
+"""Maximum of a wall socket: 16 A at 250 V."""
 _BEHIND_A_SOCKET = ("wall", "psys")
 LEAST_STEP_J = 100.0
-"""So much any counter may move at once: some tick late, at full power."""
+"""Step always accepted: some counters tick late, at full power."""
 HEADROOM = 1.2
-"""A device at its power limit overshoots it, and its counter may be 13 % off."""
+"""A device can overshoot its power limit, and its counter may be 13 % off."""
 
 
 def highest_possible_w(domain: str) -> float:
-    """More than a domain draws of which nobody says how much that is, in watts.
+    """Upper bound of the power of a domain without a known limit, in watts.
 
     >>> highest_possible_w("gpu:0"), highest_possible_w("wall")
     (1500.0, 4000.0)
@@ -47,14 +46,14 @@ def highest_possible_w(domain: str) -> float:
 
 
 class Counter:
-    """What a counter of energy says, unwrapped; once it was reset, why it says nothing more.
+    """An energy counter without wraps; after a reset it only gives the reason.
 
     Args:
         name: of the counter, for its reasons.
-        limit_w: the highest power of what it counts, in watts; a function that says it now, where
-            it can be set. That is asked when a step looks impossible.
-        range_j: after how many joules it begins again at 0; infinite where it never does.
-        tick_s: for how long its value may have stood before it was read, in seconds.
+        limit_w: the highest power of the domain in watts, or a function that returns the current
+            limit; called when a step looks impossible.
+        range_j: joules after which it wraps to 0; infinite if never.
+        tick_s: how old its value may be when read, in seconds.
         step_j: its smallest step in joules.
     """
 
@@ -81,17 +80,17 @@ class Counter:
         """Take a new value.
 
         Args:
-            value_j: what the counter says, in joules.
-            at_s: the moment on the monotonic clock.
+            value_j: reading of the counter in joules.
+            at_s: time on the monotonic clock.
 
         Returns:
-            The value with all wraps since the first one added, which never falls. Without a value,
-            and from then on always, where it was reset: its reason says from what to what.
+            The value with all wraps added, which never falls. After a reset all samples have no
+            value but a reason.
         """
         if self._lost:
             return Sample(None, self._lost)
         if not math.isfinite(value_j) or value_j < 0:
-            return Sample(None, f"{self._name} says {value_j:g} J, which cannot be")
+            return Sample(None, f"{self._name} says {value_j:g} J, which is impossible")
         last_j, last_s = self._last or (value_j, at_s)
         step_j = value_j - last_j
         wraps = step_j < 0 and math.isfinite(self._range_j)
@@ -116,6 +115,6 @@ class Counter:
         how = "fell" if value_j < last_j else "jumped"
         return (
             f"{self._name} {how} from {last_j:.6g} to {value_j:.6g} J within {passed_s:.2g} s, "
-            f"which {self._limit_w:.4g} W cannot do: it was started anew or reset, and what it "
-            "lost is unknown"
+            f"which {self._limit_w:.4g} W cannot explain: it was restarted or reset, and lost an "
+            "unknown amount"
         )

@@ -1,8 +1,8 @@
-"""Which meters work on this machine, and a recorder over them.
+"""Detection of the meters that work on this machine, and a recorder for them.
 
 Meters are named as ``name``, ``name:address`` or ``name:address?setting=value&...``: ``"nvml"``,
-``"shelly:192.168.1.20"``, ``"replay:trace.csv?loop=true"``. What is not said there comes from
-the table ``[meter.<name>]`` of the user's settings file.
+``"shelly:192.168.1.20"``, ``"replay:trace.csv?loop=true"``. Other settings come from the table
+``[meter.<name>]`` of the user's settings file.
 
 Every meter takes the setting ``calibration``::
 
@@ -11,11 +11,11 @@ Every meter takes the setting ``calibration``::
     calibration = { "cpu:0" = 1.06, wall = 0.99 } # or by domain
 
 A factor is reference / meter, from a comparison with a better instrument on the same runs
-(``joulelab instruments``). Energy and power of the domain are multiplied by it; domains without one
-stay as they are. The channel's bound of the error stays too, as a share of the energy: what the
-factor takes away is how far the meter was from that reference over those runs, and neither the
-reference's own error nor the scatter of the comparison is known here. The meter ``nvml`` has
-factors by UUID and multiplies by itself (`joulelab.energy.meters.nvml`).
+(``joulelab instruments``). Energy and power of the domain are multiplied by it; domains without a
+factor stay unchanged. The channel's relative error bound stays too: the factor removes the
+deviation from that reference in those runs, but neither the error of the reference nor the scatter
+of the comparison is known. The meter ``nvml`` has factors by UUID and multiplies by itself
+(`joulelab.energy.meters.nvml`).
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from joulelab.settings import load_settings, settings_path
 
 ESTIMATE = "estimate"
 QUICK_S = 0.01
-"""A counter that is new as often is looked at before anything is measured ..."""
+"""A counter with a tick up to this is checked before measuring ..."""
 LOOK_S = 0.05
-"""... for so long at the most, until it moves."""
+"""... for at most this long, until it moves."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A meter as the user has named it.
+    """A meter as named by the user.
 
     Attributes:
-        name: under which its detector is registered.
-        settings: the address and other settings that were given with the name.
+        name: registered name of its detector.
+        settings: the address and other settings given with the name.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Choice:
 
         Raises:
             UnknownNameError: no meter has that name.
-            SettingsError: a password is among the settings: names are seen in lists of processes
-                and kept in studies.
+            SettingsError: a password is among the settings: names are visible in process lists and
+                stored in studies.
         """
         whole, _, query = text.partition("?")
         name, _, address = whole.partition(":")
         if name not in meters.names():
-            meters.get(name)  # raises, and says which name is near
+            meters.get(name)  # raises, and suggests the closest name
         settings = {key: _literal(value) for key, value in parse_qsl(query, True)}
         if "password" in settings:
             raise SettingsError(
-                f"a password in the name of a meter ({name}) would be seen by others",
+                f"a password in the name of a meter ({name}) would be visible to others",
                 f"put it into {settings_path()} or JOULELAB_{name.upper()}_PASSWORD",
             )
         return cls(name, settings | ({"address": address} if address else {}))
@@ -76,7 +76,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Found:
-    """What can be read here, and what cannot."""
+    """What can and cannot be read here."""
 
     meters: tuple[Meter, ...]
     missing: tuple[Missing, ...]
@@ -99,8 +99,8 @@ def open_recorder(
 
     Raises:
         UnknownNameError: no meter has that name.
-        SettingsError: a setting of a meter cannot be right.
-        MeterError: a meter that was asked for by name finds nothing to read.
+        SettingsError: a setting of a meter is not valid.
+        MeterError: a meter requested by name cannot read anything.
     """
     found = find_meters(names, settings=settings, estimates=estimates)
     return Recorder(found.meters, interval_s=interval_s, missing=found.missing)
@@ -116,15 +116,15 @@ def find_meters(
 
     Args:
         names: only these meters; ``None`` for all that need no address. The estimate reads only
-            the domains that none among them reads; where it is named, the others for comparison.
-        settings: by name of the meter, on top of those of the settings file.
-        estimates: whether the estimate may fill in what no sensor reads.
+            domains that no other meter reads; if named, it reads the others for comparison.
+        settings: by name of the meter, overriding those of the settings file.
+        estimates: whether domains without a sensor may be estimated.
 
     Raises:
         UnknownNameError: no meter has that name.
-        SettingsError: a setting of a meter cannot be right.
-        MeterError: a meter that was asked for by name finds nothing to read, or two meters would
-            read one domain by the same means.
+        SettingsError: a setting of a meter is not valid.
+        MeterError: a meter requested by name cannot read anything, or two meters read the same
+            domain by the same means.
     """
     found: list[Meter] = []
     missing: list[Missing] = []
@@ -141,8 +141,8 @@ def find_meters(
                 raise _nothing(choice.name, its_missing)
         estimate = next((choice for choice in choices if choice.name == ESTIMATE), None)
         if estimates and estimate is not None:
-            # Last, because it fills in only what no other meter reads; of the rest it is there to
-            # be compared, where it was named.
+            # Last, because it covers only what no other meter reads; if named, it reads the rest
+            # for comparison.
             still = _standing_still(found)
             measured = [
                 channel.domain
@@ -166,16 +166,16 @@ def _automatic() -> list[Choice]:
         try:
             automatic = meters.get(name).automatic
         except JoulelabError:
-            automatic = True  # a broken package is reported where its meter is asked for
+            automatic = True  # a broken package is reported when its meter is requested
         if automatic:
             choices.append(Choice(name))
     return choices
 
 
 def _standing_still(found: Sequence[Meter]) -> set[str]:
-    """Domains whose quick counters do not move, as RAPL's in a virtual machine that shows them.
+    """Domains whose fast counters stand still, as RAPL's in some virtual machines.
 
-    They stay among the channels, to be missing with their reason; but the estimate may have them.
+    The channels stay and report missing with a reason, but the estimate may read the domains.
     """
     moved: set[str] = set()
     quick = {
@@ -194,7 +194,7 @@ def _standing_still(found: Sequence[Meter]) -> set[str]:
 
 
 def _values(found: Sequence[Meter], domains: set[str]) -> dict[str, list[float | None]]:
-    """What the quick counters of some domains say now; meters without one are not asked."""
+    """Readings of the fast counters of some domains; other meters are not read."""
     values: dict[str, list[float | None]] = {domain: [] for domain in domains}
     for meter in found:
         if any(channel.domain in domains for channel in meter.channels):
@@ -212,9 +212,9 @@ def _detected(
         return _calibrated(found, choice, settings), missing
     except JoulelabError:
         raise
-    except Exception as error:  # a meter from outside may raise anything
+    except Exception as error:  # a meter from a plug-in may raise anything
         reason = f"its detector raised {type(error).__name__}: {error}"
-        return [], [Missing(choice.name, reason, "mend or uninstall the package that brings it")]
+        return [], [Missing(choice.name, reason, "fix or uninstall the package that provides it")]
 
 
 def _detector(
@@ -232,7 +232,7 @@ def _detector(
             where = "" if name in choice.settings else f" ({settings_path()})"
             raise SettingsError(
                 f"the meter {choice.name!r} has no setting {name!r}{where}",
-                suggestion(name, [*known, CALIBRATION]) or f"it takes {CALIBRATION} alone",
+                suggestion(name, [*known, CALIBRATION]) or f"its only setting is {CALIBRATION}",
             )
     return detector(**given, **more)
 
@@ -240,7 +240,7 @@ def _detector(
 def _calibrated(
     found: Sequence[Meter], choice: Choice, settings: Mapping[str, Mapping[str, Any]]
 ) -> list[Meter]:
-    """Meters whose readings are multiplied as the settings say, unless they do so themselves."""
+    """Meters with calibration factors from the settings, unless they apply these themselves."""
     factors = _factors(choice, settings)
     if not factors or CALIBRATION in inspect.signature(meters.get(choice.name)).parameters:
         return list(found)
@@ -257,7 +257,7 @@ def _factors(choice: Choice, settings: Mapping[str, Mapping[str, Any]]) -> dict[
 
 
 def _where(choice: Choice, setting: str) -> str:
-    """Where a setting is from, for messages."""
+    """Origin of a setting, for messages."""
     named = setting in choice.settings
     return f"{choice.name}:" if named else f"{settings_path()}: [meter.{choice.name}]"
 
@@ -280,7 +280,7 @@ def _check_distinct(found: Sequence[Meter]) -> None:
 
 
 def _literal(text: str) -> str | int | float | bool:
-    """A value as TOML would read it, without the quotation marks of a text; 0123 is a text."""
+    """A value parsed as TOML, with unquoted strings allowed; 0123 is a string."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -294,18 +294,18 @@ def _literal(text: str) -> str | int | float | bool:
 
 
 def _nothing(name: str, missing: Sequence[Missing]) -> MeterError:
-    why = missing[0] if missing else Missing("", "there is no such device here")
+    why = missing[0] if missing else Missing("", "this machine has no such device")
     return MeterError(
         f"the meter {name!r} cannot read anything: {why.reason}",
-        why.remedy or "`joulelab doctor` says what can be read here",
+        why.remedy or "`joulelab doctor` lists what can be read here",
     )
 
 
 class CalibratedMeter(Meter):
-    """Another meter, its energies and powers multiplied.
+    """A meter with energies and powers multiplied by factors.
 
     Args:
-        meter: whose readings; closed with this one.
+        meter: the original meter; closed with this one.
         factors: by domain, or by `EVERY`.
     """
 
@@ -320,11 +320,11 @@ class CalibratedMeter(Meter):
 
     @property
     def channels(self) -> Sequence[Channel]:
-        """Those of the meter; a remark says by what they are multiplied."""
+        """The meter's channels; a remark gives the factor."""
         return self._channels
 
     def sample(self) -> Sequence[Sample]:
-        """What the meter says, multiplied."""
+        """The meter's samples, multiplied."""
         samples = self._meter.sample()
         return [
             sample if sample.value is None else replace(sample, value=sample.value * factor)
@@ -332,15 +332,15 @@ class CalibratedMeter(Meter):
         ]
 
     def approach_edge(self) -> None:
-        """Tell the meter."""
+        """Forward to the meter."""
         self._meter.approach_edge()
 
     def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
-        """As of the meter."""
+        """As for the meter."""
         return self._meter.hidden_from(environment)
 
     def describe(self) -> Mapping[str, str]:
-        """What the meter says of itself, and the factors."""
+        """The meter's description, and the factors."""
         factors = {
             f"{channel.domain} {CALIBRATION}": f"{factor:g}"
             for channel, factor in zip(self._channels, self._factors, strict=True)

@@ -1,4 +1,4 @@
-"""What can be measured on this machine, how well, and what would make more measurable."""
+"""What can be measured on this machine, how accurately, and how to measure more."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Finding:
     Attributes:
         meter: its meter.
         channel: what it reads.
-        power_w: mean power while nothing was asked of the machine, or ``None``.
+        power_w: mean power at idle, or ``None``.
     """
 
     meter: str
@@ -47,10 +47,10 @@ class Diagnosis:
     Attributes:
         machine: operating system, processor, Python, in words.
         libraries: version of each library that reads sensors; ``None`` where not installed.
-        meters: what each meter says of itself: devices, drivers.
+        meters: descriptions of the meters: devices, drivers.
         findings: what can be read.
-        missing: what cannot, why, and what would help.
-        unused: meters that are used only by name, with a line about each.
+        missing: what cannot be read, why, and what would help.
+        unused: meters used only by name, with one line about each.
         verdict: ``"measured"``, ``"partly estimated"``, ``"estimated"`` or ``"missing"``.
         reason: of the verdict.
     """
@@ -70,15 +70,15 @@ class Diagnosis:
 
 
 def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Diagnosis:
-    """Look at this machine.
+    """Diagnose this machine.
 
     Args:
         names: only these meters, as for `find_meters`.
-        probe_s: how long power is measured, in seconds.
+        probe_s: duration of the power measurement in seconds.
 
     Raises:
         UsageError: no such meter or setting.
-        MeterError: a meter that was named finds nothing to read.
+        MeterError: a named meter cannot read anything.
     """
     found = find_meters(names, settings={"estimate": {"scope": "machine"}})
     with Recorder(found.meters, missing=found.missing) as recorder:
@@ -107,7 +107,7 @@ def diagnose(names: Sequence[str] | None = None, probe_s: float = PROBE_S) -> Di
 
 
 def _alone(window: Window) -> dict[tuple[str, str], Reading]:
-    """What each channel by itself says, by domain and source."""
+    """The reading of each channel alone, by domain and source."""
     readings = {}
     for samples in window.channel_samples:
         key = (samples.channel.domain, samples.channel.source)
@@ -121,9 +121,9 @@ def _alone(window: Window) -> dict[tuple[str, str], Reading]:
 def _not_believed(
     alone: Mapping[tuple[str, str], Reading], measurement: Measurement
 ) -> list[Missing]:
-    """Channels that are there and answer, but not with a figure.
+    """Channels that answer, but without a number.
 
-    One that was too short a time to move is none, where another channel of its domain counts.
+    A channel that had too little time to move is left out if another channel of its domain counts.
     """
     known = {reading.domain for reading in measurement.readings if reading.gross_j is not None}
     return [
@@ -134,17 +134,20 @@ def _not_believed(
 
 
 def _remedy(kind: str) -> str:
-    """What to do where a sensor of that kind of domain answers with what cannot be."""
+    """What to do if a sensor of such a domain gives impossible readings."""
     if kind in MAY_BE_OFF:
         return ""
     if kind == "wall":
-        return "is this computer behind the plug, and does the plug's own page show its power?"
+        return (
+            "check that this computer is plugged into it and that the plug's own web page "
+            "shows the power"
+        )
     if Processor.here().virtual:
         return (
-            "in a virtual machine counters may be there and not move: measure on the host, or by "
-            "a plug, with shelly:ADDRESS among the meters"
+            "counters in a virtual machine may exist but stand still: measure on the host, or with "
+            "a plug (shelly:ADDRESS among the meters)"
         )
-    return "measure by another instrument; a smart plug reads the whole machine"
+    return "use another instrument; a smart plug measures the whole machine"
 
 
 def _verdict(measurement: Measurement) -> tuple[str, str]:
@@ -158,7 +161,7 @@ def _verdict(measurement: Measurement) -> tuple[str, str]:
     ]
     by_model = f"{_names(estimated)} from processor time and memory"
     if not measured and not estimated:
-        return "missing", f"no sensor says anything that can be; {_names(missing)} not"
+        return "missing", f"no sensor gives a plausible reading; {_names(missing)} not"
     if not measured:
         return "estimated", f"no sensor can be read; {by_model}"
     told = [f"{_names(measured)} by sensors"]
@@ -172,7 +175,7 @@ def _with_status(readings: Sequence[Reading], *statuses: Status) -> list[str]:
 
 
 def _container(domain: str) -> str:
-    """The domain of which a core is a part, and which counts it."""
+    """The domain that contains a core and counts it."""
     family, _, number = domain.partition(":")
     return f"{CONTAINERS.get(family, '')}:{number}"
 

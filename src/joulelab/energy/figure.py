@@ -1,22 +1,21 @@
-"""What one channel says of a window: joules, how far they may be off, and what it did not see.
+"""The energy of one channel in a window: joules, error bound, and unseen time.
 
 ::
 
-    power     . . . . .                    . . . . .      a hole: longer than three intervals,
+    power     . . . . .                    . . . . .      a gap: longer than three intervals,
               |measured|------ hole ------|measured|      and than a second
                         between idle power and the highest that is known
     counter   . . . . .                    . . . . .
               |-------------- measured -------------|     it has gone on counting
 
-What lies in a hole was not measured, whether samples are missing or are not readings. Its energy is
-bridged half-way between idle power (the lowest seen, where that is unknown) and the highest
-power that is known: the limit of the device, else the highest seen. The bound covers both ends: it
-goes down to 0 where idle power is unknown, and where no limit is known up to what no device of this
-kind exceeds.
+Gaps were not measured, whether samples are missing or unreadable. Their energy is bridged with the
+mean of idle power (if unknown, the lowest seen) and the highest known power: the device's limit,
+else the highest seen. The error bound covers both ends: down to 0 if idle power is unknown, and,
+without a known limit, up to what no device of this kind exceeds.
 
-A counter needs no samples in between. It is not believed over a hole in which it counted more than
-the device can have drawn, nor over a sleep of the machine: clocks of windows stand still then, and
-what a counter has counted meanwhile is not a part of them.
+A counter needs no samples in between. It is not used across a gap in which it counted more than the
+device can draw, nor across a sleep of the machine: the clock of windows stops then, and what a
+counter counts meanwhile is not part of the window.
 """
 
 from __future__ import annotations
@@ -40,23 +39,23 @@ COARSE_TICKS = 20
 GAP_INTERVALS = 3
 GAP_S = 1.0
 GAP_SHARE = 0.25
-"""Of a window that is shorter than some seconds, so much unseen is a hole."""
+"""Share of a short window that counts as a gap if unseen."""
 TWO = 2
 EDGE_SHARE = 0.01
-"""Of a window, so much between an edge and the nearest sample of a counter is made up for."""
+"""Share of a window that is extrapolated between an edge and the nearest counter sample."""
 LEAST_SEEN_S = 1e-3
-"""Less than that around a sample is not a measurement."""
+"""A shorter time around a sample is not a measurement."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is known of a domain in a window beside the samples of one channel.
+    """What is known about a domain in a window besides the samples of one channel.
 
     Attributes:
-        edges_s: opening and closing on the monotonic clock.
+        edges_s: start and end on the monotonic clock.
         channel_samples: samples of every channel of the domain.
         idle_w: power at idle in watts, or ``None``.
-        idle_error_w: bound of its error.
+        idle_error_w: its error bound.
     """
 
     edges_s: tuple[float, float]
@@ -72,11 +71,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Figure:
-    """What one channel says of the window; `energy_j` is None where it does not know.
+    """The result of one channel for the window; `energy_j` is None if unknown.
 
-    `lost_s` is the time in which it said nothing, and `seen_j` what it said in the rest. A counter
-    is coarse that made few steps, or whose sensor ticked a few times only, and power is whose
-    values are means over longer than the window. What was below zero is impossible, and not known.
+    `lost_s` is the time without readings, and `seen_j` the energy in the rest. A counter is coarse
+    if it made few steps or its sensor ticked only a few times; power is coarse if its values are
+    means over more than the window. Energy below zero is impossible and treated as unknown.
     """
 
     channel: Channel
@@ -90,7 +89,7 @@ class Figure:
 
     @property
     def rank(self) -> tuple[bool, bool, bool, bool, float]:
-        """The best one first: known, measured, whole, a counter; else that of the least error."""
+        """Sort key, best first: known, measured, without gaps, a counter; then smallest error."""
         counts = self.channel.kind == "counter" and not self.coarse
         return (
             self.energy_j is None,
@@ -102,7 +101,7 @@ class Figure:
 
     @property
     def status(self) -> Status:
-        """Measured only where all was seen."""
+        """Measured only if there are no gaps."""
         if not self.lost_s or self.channel.status is not Status.MEASURED:
             return self.channel.status
         return Status.ESTIMATED if self.seen_j is None else Status.PARTLY_ESTIMATED
@@ -110,13 +109,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Seen:
-    """The readings among the samples of a channel, and the parts of the window that they show.
+    """The valid readings of a channel, and the parts of the window they cover.
 
     Attributes:
         times_s: (n,) of the readings.
         values: (n,), none of them NaN.
-        edges_s: first and last moment that are shown: those of the window, or of the readings.
-        blind: (n - 1,), the steps between readings that show nothing.
+        edges_s: first and last time covered: of the window, or of the readings.
+        blind: (n - 1,), the steps between readings that are gaps.
     """
 
     times_s: Floats
@@ -126,12 +125,12 @@ class Seen:
 
     @property
     def seen_s(self) -> float:
-        """How much of the window is shown, in seconds."""
+        """Covered time of the window in seconds."""
         whole_s = self.edges_s[1] - self.edges_s[0]
         return whole_s if self.blind is None else whole_s - self._blind_s
 
     def pieces(self) -> list[tuple[int, int, float, float]]:
-        """First and last reading of each part without a blind step, and its edges."""
+        """First and last reading of each part without a gap, and its edges."""
         last = len(self.times_s) - 1
         if self.blind is None:
             return [(0, last, *self.edges_s)]
@@ -149,11 +148,11 @@ class Seen:
 
 
 def longest_step_s(interval_s: float, duration_s: float) -> float:
-    """The longest time between two samples that is not a hole, in seconds.
+    """The longest time between two samples that is not a gap, in seconds.
 
     Args:
         interval_s: intended time between two samples.
-        duration_s: length of the window: a good part of a short one is a hole as well.
+        duration_s: length of the window: in a short one, a large share is also a gap.
     """
     return max(GAP_INTERVALS * interval_s * (1 + 1e-9), min(GAP_S, GAP_SHARE * duration_s))
 
@@ -164,7 +163,7 @@ def in_seconds(duration_s: float) -> str:
 
 
 def readings_of(samples: ChannelSamples) -> tuple[Floats, Floats]:
-    """Moments and values of the samples that are readings."""
+    """Times and values of the valid samples."""
     if not samples.unreadable:
         return samples.times_s, samples.values
     good = ~np.isnan(samples.values)
@@ -172,7 +171,7 @@ def readings_of(samples: ChannelSamples) -> tuple[Floats, Floats]:
 
 
 def seen(samples: ChannelSamples, around: Surroundings) -> Seen:
-    """Which parts of a window the samples of a channel show; it has two readings at least.
+    """The parts of a window that a channel with at least two readings covers.
 
     Args:
         samples: samples of one channel.
@@ -209,7 +208,7 @@ def _believed(
 
 
 def figure(samples: ChannelSamples, around: Surroundings) -> Figure:
-    """What a channel says of the window: whole, with a part unseen, or nothing.
+    """The result of a channel for the window: complete, with gaps, or missing.
 
     Args:
         samples: its samples.
@@ -229,7 +228,7 @@ def figure(samples: ChannelSamples, around: Surroundings) -> Figure:
         reason = f"{channel.source} says {said.energy_j:.4g} J, and {IMPOSSIBLE}"
         return Figure(channel, None, None, reason, impossible=True)
     lost_s = around.duration_s - shown.seen_s
-    # Edges are sums of floats: what they differ by is not a hole.
+    # Edges are sums of floats: tiny differences are not gaps.
     if said.energy_j is None or lost_s <= 1e-9 * around.duration_s:
         return said
     return _bridged(said, samples, shown, around)
@@ -237,7 +236,7 @@ def figure(samples: ChannelSamples, around: Surroundings) -> Figure:
 
 def _counted(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
     channel, values = samples.channel, shown.values
-    # Two samples are the ordinary case of a short window, and need no array arithmetic.
+    # Two samples are the usual case of a short window and need no arrays.
     if len(values) == TWO and shown.blind is None:
         backwards = bool(values[1] < values[0])
         energy_j = float(values[1] - values[0])
@@ -247,7 +246,7 @@ def _counted(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figu
             steps_j = steps_j[~shown.blind]
         backwards, energy_j = bool((steps_j < 0).any()), float(steps_j.sum())
     if backwards:
-        return Figure(channel, None, None, f"{channel.source}: the counter ran backwards")
+        return Figure(channel, None, None, f"{channel.source}: the counter went backwards")
     duration_s = around.duration_s
     error_j = _own_error_j(channel, energy_j, shown.seen_s) + channel.resolution_j
     error_j += _edges_j(shown, channel, _edge_power_w(around, energy_j))
@@ -255,16 +254,16 @@ def _counted(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figu
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
     said = Figure(channel, energy_j, error_j, coarse=coarse)
-    # What an estimate counts is this process's own work, which reading its edges is not.
+    # An estimate counts this process's work, to which reading the edges does not belong.
     measured = channel.status is Status.MEASURED
     short = measured and shown.seen_s - _between_s(shown) > EDGE_SHARE * duration_s
     return _stretched(said, shown, around) if short else said
 
 
 def _edges_j(shown: Seen, channel: Channel, power_w: float) -> float:
-    """What a counter may have left out, or counted too much, at edges at which it did not move."""
+    """What a counter may have missed or counted too much at edges where it did not move."""
     stood_s = 0.0
-    # Processor time, of which estimates are made, stands still with the process.
+    # Estimates use processor time, which stops with the process.
     if channel.status is Status.MEASURED and len(shown.values) > TWO:
         moved = np.flatnonzero(np.diff(shown.values))
         if len(moved):
@@ -287,7 +286,7 @@ def _between_s(shown: Seen) -> float:
 
 
 def _stretched(said: Figure, shown: Seen, around: Surroundings) -> Figure:
-    """A channel that could not be read at an edge, for a moment: its mean power stands there."""
+    """A channel that was briefly unreadable at an edge: use its mean power there."""
     between_s, energy_j = _between_s(shown), said.energy_j or 0.0
     if between_s <= 0:
         return said
@@ -299,7 +298,7 @@ def _stretched(said: Figure, shown: Seen, around: Surroundings) -> Figure:
 
 
 def _integrated(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
-    """The energy of what was seen of a power trace."""
+    """The energy of the covered part of a power trace."""
     channel, sensor = samples.channel, samples.channel.looks
     energy_j = error_j = 0.0
     for first, last, start_s, end_s in _readable_pieces(samples, shown):
@@ -312,7 +311,7 @@ def _integrated(samples: ChannelSamples, shown: Seen, around: Surroundings) -> F
         if len(times) <= TWO or sensor.idle_error == 0:
             own_j = _own_error_j(channel, part.energy_j, end_s - start_s)
         else:
-            # It is a greater share of less power.
+            # At lower power it is a larger share.
             own_j = held_j(times, channel.own_error_w(values), start_s, end_s)
         error_j += part.error_j + own_j
     coarse = around.duration_s < sensor.averaging_s
@@ -321,7 +320,7 @@ def _integrated(samples: ChannelSamples, shown: Seen, around: Surroundings) -> F
 
 
 def _readable_pieces(samples: ChannelSamples, shown: Seen) -> list[tuple[int, int, float, float]]:
-    """The pieces that are shown, without edges at which a sensor could not be read."""
+    """The covered pieces, without edges at which the sensor was unreadable."""
     if not _lacks_an_edge(samples):
         return shown.pieces()
     first_s, last_s = float(shown.times_s[0]), float(shown.times_s[-1])
@@ -334,7 +333,7 @@ def _readable_pieces(samples: ChannelSamples, shown: Seen) -> list[tuple[int, in
 def _with_neighbours(
     samples: ChannelSamples, times: Floats, values: Floats, edges_s: tuple[float, float]
 ) -> tuple[Floats, Floats]:
-    """Readings with those of a recording just outside the window, where no hole is between."""
+    """Readings, plus those of a recording just outside the window if there is no gap between."""
     if samples.outside is None:
         return times, values
     longest_s = longest_step_s(samples.interval_s, edges_s[1] - edges_s[0])
@@ -353,7 +352,7 @@ def _with_neighbours(
 
 
 def _own_error_j(channel: Channel, energy_j: float, duration_s: float) -> float:
-    """The sensor's own error at the mean power of a while."""
+    """The sensor's error at the mean power of a period."""
     error_j = channel.relative_error * abs(energy_j)
     sensor = channel.sensor
     if sensor is None or not sensor.idle_error:
@@ -362,7 +361,7 @@ def _own_error_j(channel: Channel, energy_j: float, duration_s: float) -> float:
 
 
 def _bridged(said: Figure, samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
-    """A figure with what it did not see: half-way between idle power and the highest known."""
+    """The result with gaps bridged by the mean of idle power and the highest known power."""
     channel, lost_s = said.channel, around.duration_s - shown.seen_s
     highest_w, most_w, most = _highest(channel, around)
     powers = _powers(around)
@@ -395,7 +394,7 @@ def _bridged(said: Figure, samples: ChannelSamples, shown: Seen, around: Surroun
 
 
 def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]:
-    """The highest power that is known, the highest that is possible, and what that is."""
+    """The highest known power, the highest possible power, and its description."""
     powers = _powers(around)
     seen_w = float(powers.max()) if len(powers) else 0.0
     limits = [samples.state.get("power_limit_w", np.empty(0)) for samples in around.channel_samples]
@@ -407,12 +406,12 @@ def _highest(channel: Channel, around: Surroundings) -> tuple[float, float, str]
         highest_w = max(limit_w, seen_w)
         return highest_w, highest_w * (1 + channel.relative_error), words
     most_w = max(highest_possible_w(channel.domain), seen_w * (1 + channel.relative_error))
-    words = f"{most_w:.4g} W (no limit is known, the highest seen is {seen_w:.4g} W)"
+    words = f"{most_w:.4g} W (limit unknown; highest seen: {seen_w:.4g} W)"
     return seen_w, most_w, words
 
 
 def _powers(around: Surroundings) -> Floats:
-    """What is known of the power of a domain: samples, else steps of its counters."""
+    """The known powers of a domain: samples, else steps of its counters."""
     of_power = [
         values
         for samples in around.channel_samples
@@ -426,7 +425,7 @@ def _powers(around: Surroundings) -> Floats:
     for samples in around.channel_samples:
         times, values = readings_of(samples)
         steps_s, steps_j = np.diff(times), np.diff(values)
-        # A step across a sleep has the energy of the sleep, one that is too short hardly a tick.
+        # A step across a sleep includes the energy of the sleep; a too short one has hardly a tick.
         usual = (steps_s >= samples.interval_s / 2) & (steps_j >= 0)
         usual &= steps_s <= longest_step_s(samples.interval_s, around.duration_s)
         for woken_s, _ in samples.sleeps:
@@ -436,7 +435,7 @@ def _powers(around: Surroundings) -> Floats:
 
 
 def _edge_power_w(around: Surroundings, energy_j: float) -> float:
-    """The power at both edges together, or twice the mean where power is not sampled."""
+    """The sum of the power at both edges, or twice the mean if power is not sampled."""
     for samples in around.channel_samples:
         if samples.channel.kind == "power":
             both_w = float(samples.values[0] + samples.values[-1])

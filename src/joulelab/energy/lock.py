@@ -1,18 +1,18 @@
 """A lock per device: two measured runs on one device never overlap.
 
-The operating system holds it and releases it when its holder dies, however it dies. Every device
-has two files, ``joulelab-gpu-0.lock`` and ``joulelab-gpu-0.next``::
+The operating system releases a lock when its holder dies. Each device has two files,
+``joulelab-gpu-0.lock`` and ``joulelab-gpu-0.next``::
 
-    take .next ─ wait for .lock ─ give .next back ─ measure ─ give .lock back
+    take .next ─ wait for .lock ─ release .next ─ measure ─ release .lock
 
-Who waits for the device holds ``.next``, so that who has just measured and wants to go on stands
-behind him: one who takes the lock again at once would win it each time.
+A waiting process holds ``.next``, so a process that has just measured and wants to continue queues
+behind it; otherwise it would win the lock every time.
 
-They lie where every user of the machine can lock them, in a folder in which nobody can remove or
-replace what another has made: ``/run/lock``, else ``/tmp``, where it belongs to root and has the
-sticky bit. A lock is opened through no link, and what is in it is only word for those who wait:
-whether the holder is a program that has started this one, the system says. Where a lock cannot be
-had there, it is one of the user's own, and that is said.
+The files are in a folder where all users can lock them but cannot remove or replace the files of
+others: ``/run/lock``, else ``/tmp`` if it belongs to root and has the sticky bit. Links are not
+followed. The content of a lock is only a note for waiting processes; whether the holder is an
+ancestor of this process is asked of the system. If such a folder is not usable, a folder of the
+user is used, with a warning.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ log = logging.getLogger(__name__)
 
 
 class DeviceLock:
-    """The lock of one device of this machine, for all users of it.
+    """The lock of one device of this machine, shared by all its users.
 
-    A process holds it once, however often it asks: windows within one program may overlap. So do a
-    process and those it was started from: `joulelab measure -- joulelab run ...` must not wait for
-    itself.
+    The lock is reentrant within a process, because its windows may overlap, and shared with
+    ancestor processes: `joulelab measure -- joulelab run ...` must not wait for itself.
 
     Args:
         device: its domain, for instance ``"gpu:0"`` or ``"cpu"``.
-        label: what is measured, for those who wait.
+        label: what is measured, shown to waiting processes.
     """
 
     def __init__(self, device: str, label: str = "") -> None:
@@ -57,15 +56,15 @@ class DeviceLock:
         self._holds = False
 
     def acquire(self, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> None:
-        """Take the lock; a second call does nothing.
+        """Take the lock; a second call has no effect.
 
         Args:
-            wait: wait for the holder, or refuse at once.
-            on_wait: told, in words, who is being waited for.
+            wait: wait for the holder, or raise at once.
+            on_wait: called with a description of the holder.
 
         Raises:
-            DeviceBusyError: somebody else measures on the device, and `wait` is false.
-            MeterError: there is no folder in which it can be locked.
+            DeviceBusyError: another process measures on the device, and `wait` is false.
+            MeterError: no usable folder for locks.
         """
         if self._holds:
             return
@@ -77,7 +76,7 @@ class DeviceLock:
             self._holds = True
 
     def release(self) -> None:
-        """Give the lock back; nothing happens if it is not held."""
+        """Release the lock, if held."""
         if not self._holds:
             return
         self._holds = False
@@ -95,7 +94,7 @@ class DeviceLock:
 
 
 class _Held:
-    """What this process has of one device's lock."""
+    """This process's state of one device's lock."""
 
     def __init__(self, device: str) -> None:
         self.taking = threading.RLock()
@@ -113,14 +112,14 @@ class _Held:
             if turn.try_to_take() and lock.try_to_take():
                 self._keep(lock, label)
                 return
-            # Of a lock that changes hands just now nobody knows the holder.
+            # While a lock changes hands its holder is unknown.
             pid, what = _holder(lock)
             if pid in _ancestors():
                 return
             who = f"process {pid}" if pid else "another process"
             busy = f"{who}{what} is measuring on {self._device}"
             if not wait:
-                raise DeviceBusyError(busy, "wait for it to end, or stop it")
+                raise DeviceBusyError(busy, "wait until it ends, or stop it")
             if on_wait is not None:
                 on_wait(f"{busy}; waiting for it")
             turn.take()
@@ -133,7 +132,8 @@ class _Held:
 
     def give_back(self) -> None:
         if self._lock is not None:
-            # Emptied first: who finds the lock held and no name waits, and asks no dead process.
+            # Emptied first: a process that finds the lock held without a note waits, and does not
+            # report a dead holder.
             self._lock.leave_word("")
             self._lock.give_back()
             self._lock = None
@@ -143,7 +143,7 @@ class _Held:
         self._lock = lock
 
     def _files(self) -> tuple[FileLock, FileLock]:
-        """The lock and the turn, in the first folder where both can be opened.
+        """The lock and the queue file, in the first folder where both can be opened.
 
         Raises:
             MeterError: there is none.
@@ -165,22 +165,22 @@ class _Held:
         raise self._no_lock(failures)
 
     def _no_lock(self, failures: Sequence[OSError]) -> MeterError:
-        why = "; ".join(map(_in_words, failures)) or "there is no folder for it"
+        why = "; ".join(map(_in_words, failures)) or "no folder is usable"
         return MeterError(
             f"{self._device} cannot be locked: {why}",
-            f"name a folder in {VARIABLE} that you may write to",
+            f"set {VARIABLE} to a folder that you can write to",
         )
 
 
 def shared_folder() -> Path | None:
-    """The folder in which users tell each other who measures; ``None`` where there is none."""
+    """The shared folder for lock notes; ``None`` if there is none."""
     if own := os.environ.get(VARIABLE):
         return Path(own) if os.path.isdir(own) else None  # noqa: PTH112 - Path raises on odd names
     return next(filter(_is_shared, SHARED), None)
 
 
 def _folders() -> Iterator[tuple[Path, int]]:
-    """Where the lock may lie, the best first, each with the mode of its files."""
+    """Candidate folders of the lock, best first, with the mode of the files."""
     if own := os.environ.get(VARIABLE):
         yield Path(own), EVERYBODY
     else:
@@ -191,9 +191,9 @@ def _folders() -> Iterator[tuple[Path, int]]:
 
 
 def _is_shared(folder: Path) -> bool:
-    """Whether everybody may make files in it, and nobody remove those of others.
+    """Whether all users can create files in it, but cannot remove those of others.
 
-    Every user comes to the same answer, and so to the same folder.
+    All users get the same answer, hence the same folder.
     """
     try:
         about = folder.lstat()
@@ -204,7 +204,7 @@ def _is_shared(folder: Path) -> bool:
 
 
 def _make(folder: Path, mode: int) -> None:
-    """Make a folder that the user has named, or his own; see that the latter is his own."""
+    """Create the folder that the user has set, or the user's own; check the owner of the latter."""
     if folder in SHARED:
         return
     if mode == EVERYBODY:
@@ -212,21 +212,21 @@ def _make(folder: Path, mode: int) -> None:
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_mine(folder):
-        raise PermissionError(1, "is not a folder that only you may write to", str(folder))
+        raise PermissionError(1, "is not a folder that only you can write to", str(folder))
 
 
 def _is_mine(folder: Path) -> bool:
     about = folder.lstat()
-    if not hasattr(os, "getuid"):  # Windows, where homes are one's own
+    if not hasattr(os, "getuid"):  # Windows, where home folders are private
         return stat.S_ISDIR(about.st_mode)
     only_mine = about.st_uid == os.getuid() and not about.st_mode & 0o022
     return only_mine and stat.S_ISDIR(about.st_mode)
 
 
 def _holder(lock: FileLock) -> tuple[int | None, str]:
-    """Process of the holder, and in brackets what it measures, as far as that can be believed.
+    """Process id of the holder, and in brackets what it measures, if that can be trusted.
 
-    Where others may write to the lock, so may they what is in it.
+    If others can write to the lock, its note cannot be trusted.
     """
     told, _, label = lock.words().partition("\n")
     named = int(told) if re.fullmatch("[0-9]{1,9}", told) else None
@@ -245,7 +245,7 @@ def _say_once(failure: str, folder: Path) -> None:
     if failure not in _SAID:
         _SAID.add(failure)
         log.warning(
-            "the lock %s: another in %s is used, which keeps out nobody who can use the first",
+            "lock %s; using one in %s instead, which does not exclude users of the first",
             failure,
             folder,
         )

@@ -1,4 +1,4 @@
-"""All readings of one window, their sum, and how people read it: a table of domains, and notes."""
+"""All readings of one window, their sum, and their display: a table of domains, and notes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ class Measurement:
 
     Attributes:
         label: what was measured.
-        started_at: wall-clock time of the opening, seconds since the epoch (for people, never
-            for arithmetic: durations come from the monotonic clock); ``None`` where a recording
-            does not say.
+        started_at: wall-clock time of the opening, seconds since the epoch (for display only:
+            durations come from the monotonic clock); ``None`` if a recording does not say.
         duration_s: length of the window in seconds of the monotonic clock.
         readings: one for each domain.
         samples: number of samples within the window.
-        longest_gap_s: longest time between two neighbouring samples.
-        flags: remarks on the quality, for instance ``"no sample for 0.80 s"``.
-        domains: those that count as the energy of the window; ``None`` for all that are known.
-        footprint: carbon dioxide equivalent of that energy, where the place is known.
-        others: what other instruments say of domains that are read already, or that are read for
-            comparison only: each domain and instrument once, in no sum, without idle power.
-        left_out: domains that do not count unless they are named, because what was measured cannot
-            use them: GPUs that are hidden from it.
+        longest_gap_s: longest time between two consecutive samples.
+        flags: remarks on quality, for instance ``"no sample for 0.80 s"``.
+        domains: domains that count as the energy of the window; ``None`` for all that are known.
+        footprint: carbon dioxide equivalent of that energy, if the place is known.
+        others: readings of other instruments of the same domains, or for comparison only: each
+            domain and instrument once, not in any sum, without idle power.
+        left_out: domains that do not count unless named, because the measured program cannot use
+            them: GPUs that are hidden from it.
     """
 
     label: str
@@ -62,10 +61,10 @@ class Measurement:
 
     @property
     def total(self) -> Total:
-        """The sum over the domains that count, each joule once.
+        """The sum over the domains that count, without double counting.
 
-        Where the user has named the domains, one of unknown energy makes the sum unknown; else the
-        sum is over what is known, and its ``domains`` say what that is.
+        If the user has named the domains, one unknown energy makes the sum unknown; otherwise the
+        sum is over the known domains, listed in its ``domains``.
         """
         if self.domains is None:
             return total(
@@ -77,10 +76,10 @@ class Measurement:
 
     @property
     def lost(self) -> tuple[Reading, ...]:
-        """Those that should count and have no figure, though there is a sensor.
+        """Domains that should count and have a sensor, but no number.
 
-        Parts of a domain that is known are none, nor what may have been off, nor a platform of
-        which parts are known: firmware often shows its counter and does not count.
+        Not included: parts of a known domain, domains that may have been off, and a platform with
+        known parts, because firmware often exposes a counter that does not count.
         """
         known = {reading.domain for reading in self.readings if reading.gross_j is not None}
         platforms = {
@@ -131,13 +130,13 @@ class Measurement:
         after_w: Mapping[str, float],
         *errors_w: Mapping[str, float],
     ) -> Measurement:
-        """The same with idle power as the mean of that before and that after the window.
+        """The same with idle power as the mean of before and after the window.
 
         Args:
             before_w: idle power in watts by domain, measured before it.
             after_w: the same, measured after it.
-            errors_w: bounds of their errors by domain; the greatest counts. What the two differ by
-                is added: nobody knows which of them it was meanwhile.
+            errors_w: their error bounds by domain; the larger counts. The difference of the two is
+                added, because idle power during the window is unknown.
         """
         flags = list(self.flags)
         readings = []
@@ -161,7 +160,7 @@ class Measurement:
         return to_text(*measurement_parts(self))
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for a notebook."""
         from joulelab.present.html import fragment
 
         return fragment(*measurement_parts(self))
@@ -222,7 +221,7 @@ def measurement_table(measurement: Measurement) -> Table:
         Column("idle", "idle_j", units=formats.ENERGY),
         Column("net", "net_j", units=formats.ENERGY),
     ]
-    # The bound of net energy stands where there is net energy.
+    # Show the bound of net energy if there is net energy.
     if any(row["net_error_j"] is not None for row in (*rows, whole)):
         columns.append(Column("net ±", "net_error_j", units=formats.ENERGY))
     columns += [Column("mean (W)", "mean_power_w", _watts), Column("peak (W)", "peak_w", _watts)]
@@ -251,7 +250,7 @@ def measurement_remarks(measurement: Measurement) -> list[Part]:
             why = f"is within {within[0]}" if within else "does not count"
             notes.append(f"{reading.domain} {why}: it is not in the sum")
     for reading in measurement.others:
-        reason = "for comparison, not in the sum"
+        reason = "for comparison only, not in the sum"
         if reading.gross_j is None:
             reason = reading.reason.removeprefix(f"{reading.source}: ")
         notes.append(f"{reading.domain} of {reading.source}: {reason}")
@@ -260,7 +259,7 @@ def measurement_remarks(measurement: Measurement) -> list[Part]:
 
 
 def measurement_data(measurement: Measurement) -> dict[str, Any]:
-    """A measurement as plain data with what follows from it: net energy, mean power, the sum.
+    """A measurement as plain data with derived values: net energy, mean power, the sum.
 
     Args:
         measurement: of one window.

@@ -1,4 +1,4 @@
-"""Measuring a block of code or a function, in one line.
+"""Measure a block of code or a function with one line.
 
 ::
 
@@ -8,8 +8,7 @@
     m.energy_j, m["gpu:0"].net_j                   train.measurements[-1]
 
 Windows may nest and overlap, and be opened in one thread and closed in another. A meter reads the
-machine and not the block: what else runs meanwhile, another thread or another task of the event
-loop, is in the figure.
+machine, not the block: other threads or tasks of the event loop that run meanwhile are included.
 """
 # ruff: noqa: ANN401 - a decorated function takes and gives whatever it did before
 
@@ -41,7 +40,7 @@ _REMADE: dict[type, Callable[[Any, Callable[..., Any]], Any]] = {
     ),
     MethodType: lambda one, again: MethodType(again(one.__func__), one.__self__),
 }
-"""What holds a function, as it stands in a class: made again around the measured one."""
+"""Descriptors that wrap a function in a class; they are rebuilt around the measured one."""
 
 
 def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
@@ -53,18 +52,18 @@ def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
             their meters.
 
     Raises:
-        MeterError: at the opening, where meters cannot be opened or, with ``strict=True``, nothing
-            can be measured.
+        MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
+            measured.
     """
     return Measuring(functools.partial(shared_monitor, **options), label)
 
 
 def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[str, float]:
-    """Measure idle power while the caller does nothing, so that later windows have net energy.
+    """Measure idle power while the caller waits, so that later windows have net energy.
 
     Args:
-        duration_s: how long, in seconds.
-        options: those of the measurements that it is for.
+        duration_s: duration in seconds.
+        options: options of the later measurements.
 
     Returns:
         Watts by domain.
@@ -76,7 +75,7 @@ class Measured(Protocol[P, R_co]):
     """A function whose calls are measured.
 
     Attributes:
-        measurements: of its last calls, the newest at the end, at most 1,000.
+        measurements: of its last calls, newest last, at most 1,000.
     """
 
     measurements: deque[Measurement]
@@ -110,15 +109,14 @@ def measured(
 ) -> Callable[..., Any]:
     """A decorator that measures every call of a function.
 
-    Nothing else can be told from outside: kind, parameters, attributes, what is sent and thrown in,
-    what comes out and when it is cleaned up stay as they are. Coroutines and generators are
-    measured from their first step until they have finished, with whatever else runs while they
-    wait. The results lie in ``function.measurements``.
+    Otherwise the function behaves as before: kind, parameters, attributes, values sent and thrown
+    in, results and cleanup. Coroutines and generators are measured from their first step until they
+    finish, including whatever runs while they wait. The results are in ``function.measurements``.
 
     Args:
         function: what to measure: a function of any kind, a class or static method or a property
             (over or under their decorators), a `functools.partial`, or an object with ``__call__``.
-        label: for the results; the function's name where not given.
+        label: for the results; default: the function's name.
         options: as for `measure`.
 
     Raises:
@@ -139,9 +137,9 @@ def _measured(function: Any, *, label: str | None, options: Options) -> Any:
     if isinstance(function, type) or not callable(function):
         what = "a class" if isinstance(function, type) else f"of type {type(function).__name__}"
         raise UsageError(
-            f"{reprlib.repr(function)} cannot be measured: it is {what} and no function",
+            f"{reprlib.repr(function)} cannot be measured: it is {what}, not a function",
             "decorate the functions or methods that do the work; "
-            'options are given by name: @joulelab.measured(label="epoch")',
+            'pass options by name: @joulelab.measured(label="epoch")',
         )
     results: deque[Measurement] = deque(maxlen=KEPT)
     named = function.func if isinstance(function, functools.partial) else function

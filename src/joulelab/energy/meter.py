@@ -1,10 +1,10 @@
 """The interface of a meter, and the registry of meters.
 
-A meter reads one or more *channels*, each a domain by one means. There are two kinds of channel: a
-``counter`` says how many joules have flowed since some fixed moment and never runs backwards (a
-wrap of the sensor is undone inside the meter, by `joulelab.energy.counter`), ``power`` says the
-power of the moment in watts. The recorder calls `sample` from its own thread at a fixed rate and at
-the edges of windows, and does all arithmetic; a meter only reads.
+A meter reads one or more *channels*, each a domain read by one means. There are two kinds of
+channel: a ``counter`` gives the joules since some fixed time and never goes backwards (the meter
+corrects wraps of the sensor with `joulelab.energy.counter`); ``power`` gives the current power in
+watts. The recorder calls `sample` from its own thread at a fixed rate and at the edges of windows,
+and does all arithmetic; a meter only reads.
 
 ::
 
@@ -13,11 +13,11 @@ the edges of windows, and does all arithmetic; a meter only reads.
     meter.sample() -> one Sample for each channel; an unreadable channel has a reason, never a 0
     meter.close()
 
-A sensor behind a network answers too late for this: such a meter asks in a thread of its own and
-`sample` gives the last answer, see `joulelab.energy.polling`.
+A networked sensor is too slow for this: such a meter polls in its own thread and `sample` returns
+the last answer, see `joulelab.energy.polling`.
 
-A meter of your own subclasses `Meter` and passes `joulelab.energy.conformance`. A smart plug is a
-meter with a ``wall`` channel; a tool that hands out cumulative energy is a meter with a counter.
+A custom meter subclasses `Meter` and passes `joulelab.energy.conformance`. A smart plug is a meter
+with a ``wall`` channel; a tool that reports cumulative energy is a meter with a counter.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ class Channel:
         kind: ``"counter"`` (cumulative joules) or ``"power"`` (watts).
         status: measured, or estimated.
         relative_error: bound of the sensor's own error as a fraction of the energy.
-        tick_s: how often the sensor takes a new value, in seconds; an edge of a window is
-            uncertain by one tick at the power of that moment.
-        resolution_j: the smallest step of a counter in joules; power is the better figure for a
-            window in which the counter has made few steps.
+        tick_s: update interval of the sensor in seconds; an edge of a window is uncertain by one
+            tick at the power of that time.
+        resolution_j: the smallest step of a counter in joules; if the counter made few steps in a
+            window, power is better.
         within: the domains that contain this one.
-        remark: what a reader of the result should know, for instance where a figure is from.
-        comparison: read only to be held against others: its energy is never a part of a sum.
-        calibration: what its energy and power have been multiplied by already.
-        range_j: after how many joules the counter begins again at 0; ``None`` where it never does.
-        limit_w: the highest power that the domain can draw in watts, by its power limit or its
-            name; ``None`` where nobody says. Holes are bridged by it, and with `range_j` it tells
-            how seldom a counter may be read before a wrap passes unseen.
-        sensor: how the sensor looks at the device; ``None``: it is new every `tick_s`.
+        remark: a note for readers of the result, for instance the origin of a number.
+        comparison: read only for comparison: its energy is never part of a sum.
+        calibration: factor already applied to its energy and power.
+        range_j: joules after which the counter wraps to 0; ``None`` if never.
+        limit_w: the highest power of the domain in watts, from its power limit or its name;
+            ``None`` if unknown. It bridges gaps, and with `range_j` it gives the longest time
+            between readings without a missed wrap.
+        sensor: how the sensor samples the device; ``None``: a new value every `tick_s`.
     """
 
     domain: str
@@ -77,14 +77,14 @@ class Channel:
 
     @property
     def looks(self) -> Sensor:
-        """How its sensor looks at the device, as the bound of an integral takes it."""
+        """How its sensor samples the device, as needed for the bound of an integral."""
         return self.sensor or Sensor(self.tick_s)
 
     def own_error_w(self, power_w: Floats) -> Floats:
-        """Bound of the sensor's own error at some powers: more than its share at idle.
+        """Bound of the sensor's error at some powers: at idle more than its share.
 
         Args:
-            power_w: (n,), as the sensor says them.
+            power_w: (n,), as reported by the sensor.
         """
         error_w = self.relative_error * np.abs(power_w)
         if self.sensor is None or not self.sensor.idle_error:
@@ -95,14 +95,14 @@ class Channel:
 
 @dataclass(frozen=True)
 class Sample:
-    """The value of one channel at one moment.
+    """The value of one channel at one time.
 
     Attributes:
         value: cumulative joules for a counter, watts for power, ``None`` where unreadable.
         reason: why the value is ``None``.
-        state: what else the sensor says: ``utilisation`` (0 to 1, of the time before the sample),
-            ``temperature_c``, ``clock_mhz``, ``power_limit_w``. Where several channels read one
-            domain, it goes with the first.
+        state: other readings of the sensor: ``utilisation`` (0 to 1, of the time before the
+            sample), ``temperature_c``, ``clock_mhz``, ``power_limit_w``. If several channels read
+            the same domain, the first has it.
     """
 
     value: float | None
@@ -112,7 +112,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Missing:
-    """A domain that exists or may exist, and cannot be read here.
+    """A domain that exists or may exist, but cannot be read here.
 
     Attributes:
         domain: the domain, or a family of domains such as ``"gpu"``.
@@ -127,11 +127,11 @@ class Missing:
 
 @dataclass(frozen=True)
 class Hidden:
-    """What a program with some environment cannot use, of what a meter reads.
+    """The domains of a meter that a program with a given environment cannot use.
 
     Attributes:
-        domains: they do not count, unless they are named.
-        note: in words, which and why; or why nothing could be told.
+        domains: they do not count unless named.
+        note: which and why, in words; or why that is unknown.
     """
 
     domains: frozenset[str] = frozenset()
@@ -143,8 +143,8 @@ class Meter(ABC):
 
     Attributes:
         name: of the instrument.
-        interval_s: the shortest time in seconds after which another sample says something new; the
-            recorder does not read more often, the edges of windows excepted.
+        interval_s: the shortest useful time between samples in seconds; the recorder does not read
+            more often, except at the edges of windows.
     """
 
     name: str
@@ -153,21 +153,21 @@ class Meter(ABC):
     @property
     @abstractmethod
     def channels(self) -> Sequence[Channel]:
-        """What this meter reads; the same for all its life."""
+        """The channels of this meter; they never change."""
 
     @abstractmethod
     def sample(self) -> Sequence[Sample]:
         """Read every channel once, in the order of `channels`, within a few milliseconds.
 
         A channel that cannot be read now has ``value=None`` and a reason; this never raises for a
-        sensor that has gone.
+        sensor that disappeared.
         """
 
     def approach_edge(self) -> None:  # noqa: B027 - a sensor has nothing to look for
-        """A window opens or closes with the next sample: look for what is too dear at every one."""
+        """Prepare a sample at the edge of a window: update what is too slow to read every time."""
 
     def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
-        """What a program with this environment cannot use, as a GPU by CUDA_VISIBLE_DEVICES.
+        """Domains that a program cannot use, such as a GPU hidden by CUDA_VISIBLE_DEVICES.
 
         Args:
             environment: variables of the program that is measured.
@@ -183,16 +183,15 @@ class Meter(ABC):
 
 
 class OpenMeter(Meter):
-    """A meter that can be read from when it is made until it is closed.
+    """A meter that can be read from construction until it is closed.
 
-    A subclass has `read`, and `release` where it holds something.
+    A subclass implements `read`, and `release` if it holds resources.
 
     Args:
         channels: what it reads.
 
     Attributes:
-        library: what the process that opened the meter has open for it, where a forked process
-            cannot read it; empty where it can.
+        library: library opened by this process that a forked process cannot use; empty if it can.
     """
 
     library: ClassVar[str] = ""
@@ -204,18 +203,18 @@ class OpenMeter(Meter):
 
     @property
     def channels(self) -> Sequence[Channel]:
-        """What this meter reads."""
+        """The channels of this meter."""
         return self._channels
 
     @property
     def unreadable(self) -> str:
-        """Why it cannot be read any more; empty while it can."""
+        """Why it can no longer be read; empty while it can."""
         if self.library and os.getpid() != self._process:
             return f"{self.library} was opened before the fork, in another process"
         return "closed" if self._closed else ""
 
     def sample(self) -> Sequence[Sample]:
-        """What `read` gives, or samples with the reason why there is nothing to read."""
+        """The result of `read`, or samples with the reason why nothing can be read."""
         if reason := self.unreadable:
             return [Sample(None, reason) for _ in self._channels]
         return self.read()
@@ -225,26 +224,26 @@ class OpenMeter(Meter):
         """Read every channel once; see `Meter.sample`."""
 
     def close(self) -> None:
-        """Release what is held; what a forked process inherited is not its own to release."""
+        """Release resources, except in a forked process, which does not own them."""
         if not self.unreadable:
             self.release()
         self._closed = True
 
     def release(self) -> None:
-        """Release what the meter holds; called once."""
+        """Release resources; called once."""
 
 
 class Detector(ABC):
-    """Finds out whether an instrument can be read on this machine; this is what is registered.
+    """Detects whether an instrument can be read on this machine; detectors are what is registered.
 
     Settings are keyword arguments of the constructor. They come from the table ``[meter.<name>]``
     of the user's settings file and from ``<name>:<address>?<setting>=<value>`` where meters are
     named; the part before the question mark is the setting ``address``. The constructor raises
-    `SettingsError` for a value that cannot be right.
+    `SettingsError` for an invalid value.
 
     Attributes:
-        automatic: whether the instrument is looked for where no meters are named. An instrument
-            that needs an address, or that costs much to ask, is used only by name.
+        automatic: whether the instrument is used if no meters are named. An instrument that needs
+            an address or is expensive to read is used only by name.
     """
 
     automatic: ClassVar[bool] = True
@@ -272,7 +271,7 @@ meters: Registry[type[Detector]] = Registry(
         ),
         "codecarbon": (
             "joulelab.energy.meters.codecarbon_meter:CodeCarbonDetector",
-            "what codecarbon says, offline: codecarbon?country=NLD",
+            "readings of codecarbon, offline: codecarbon?country=NLD",
         ),
         "shelly": (
             "joulelab.energy.meters.shelly:ShellyDetector",
@@ -288,7 +287,7 @@ meters: Registry[type[Detector]] = Registry(
         ),
         "estimate": (
             "joulelab.energy.meters.estimate:EstimateDetector",
-            "processor time x TDP and memory, where there is no sensor; always marked estimated",
+            "processor time x TDP and memory, where no sensor exists; always marked estimated",
         ),
     },
 )

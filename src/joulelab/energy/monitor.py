@@ -1,12 +1,12 @@
-"""Blocks of code that are measured, and what they share in one process.
+"""Measured blocks of code, and the monitor they share in a process.
 
 ::
 
-    Monitor     meters, their recorder, place, locks of devices     one for each set of options
+    Monitor meters, their recorder, place, locks of devices one for each set of options
     Measuring   synchronise | open ... samples ... | synchronise, close        a window of a monitor
 
-Where torch has work on a GPU, the device is synchronised at both edges, so that a window holds its
-own kernels and no others.
+If torch has work on a GPU, the device is synchronised at both edges, so a window contains exactly
+its own kernels.
 """
 
 from __future__ import annotations
@@ -43,25 +43,24 @@ Busy = Literal["share", "wait", "refuse"]
 
 LONGEST_INTERVAL_S = 60.0
 KEPT_S = 0.5
-"""How long devices stay taken after the last window."""
+"""How long devices stay locked after the last window."""
 
 
 class Options(TypedDict, total=False):
-    """How a monitor measures; every key may be left out.
+    """How a monitor measures; all keys are optional.
 
     Attributes:
-        meters: names, as ``"nvml"`` or ``"shelly:192.168.1.20"``; all that work here where not
-            given.
-        domains: those that count as the energy of a window; all that are known where not given.
-        interval_s: time between two samples in seconds; 0.1 where not given.
-        place: where the electricity is from: a country, a region, grams of CO2e per kWh, or a CSV
-            of them over time; the user's settings where not given.
-        pue: power usage effectiveness of the building; the user's settings where not given.
-        strict: no estimates: measured, or an error.
-        busy: what to do while another program measures on a device: ``"share"`` it and flag the
-            result (the default), ``"wait"`` for it, or ``"refuse"``.
-        settings: of meters, by name, on top of those of the settings file.
-        on_wait: told, in words, who is being waited for.
+        meters: names such as ``"nvml"`` or ``"shelly:192.168.1.20"``; default: all that work here.
+        domains: domains that count as the energy of a window; default: all known ones.
+        interval_s: time between samples in seconds; default 0.1.
+        place: origin of the electricity: a country, a region, grams of CO2e per kWh, or a CSV file
+            of these over time; default: the user's settings.
+        pue: power usage effectiveness of the data centre; default: the user's settings.
+        strict: raise an error rather than estimate.
+        busy: what to do if another program measures on a device: ``"share"`` it and flag the result
+            (the default), ``"wait"`` for it, or ``"refuse"``.
+        settings: of meters, by name, overriding the settings file.
+        on_wait: called with a description of the process waited for.
     """
 
     meters: Sequence[str] | str | None
@@ -76,18 +75,18 @@ class Options(TypedDict, total=False):
 
 
 class Monitor:
-    """Meters that are open, and what is to be said of their measurements.
+    """Open meters, and the annotation of their measurements.
 
-    `joulelab.measure` makes one for each set of options and keeps it until the program ends; make
-    one yourself to decide when meters are opened and closed: ``with Monitor(...) as monitor``.
+    `joulelab.measure` creates one for each set of options and keeps it until the program ends;
+    create one yourself to control when meters are opened and closed: ``with Monitor(...) as
+    monitor``.
 
     Args:
         options: see `Options`.
 
     Raises:
-        MeterError: a meter that was named finds nothing to read; with ``strict``, nothing can be
-            measured.
-        UsageError: no such meter, setting or place.
+        MeterError: a named meter cannot read anything; with ``strict``, nothing can be measured.
+        UsageError: unknown meter, setting or place.
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
@@ -140,10 +139,10 @@ class Monitor:
         return Measuring(lambda: self, label)
 
     def measure_idle(self, duration_s: float = 2.0) -> dict[str, float]:
-        """Measure idle power while the caller does nothing, so that windows have net energy.
+        """Measure idle power while the caller waits, so that windows have net energy.
 
         Args:
-            duration_s: how long, in seconds.
+            duration_s: duration in seconds.
 
         Returns:
             Watts by domain.
@@ -151,16 +150,16 @@ class Monitor:
         return dict(self.recorder.measure_idle(duration_s))
 
     def occupy(self, label: str) -> list[str]:
-        """Take the devices for one more window.
+        """Lock the devices for one more window.
 
         Args:
-            label: told to those who wait for it.
+            label: shown to waiting processes.
 
         Returns:
-            What is to be flagged: who else measures on them.
+            Flags: who else measures on them.
 
         Raises:
-            DeviceBusyError: somebody does, and it is to be refused.
+            DeviceBusyError: another process does, and ``busy`` is ``"refuse"``.
         """
         with self._guard:
             if not self._taken:
@@ -172,15 +171,15 @@ class Monitor:
             return list(self._occupied)
 
     def vacate(self) -> None:
-        """Say that a window has closed.
+        """Note that a window has closed.
 
-        The devices are given back a moment after the last one, by the recorder's thread: a program
-        that measures step after step would else spend milliseconds on locks at each.
+        The recorder's thread releases the devices a moment after the last window closes: a program
+        that measures step after step would otherwise spend milliseconds on locks each time.
         """
         with self._guard:
             self._windows -= 1
             self._free_since_s = time.monotonic()
-            # Shared devices are looked at anew, and a thread that seldom wakes gives nothing back.
+            # Shared devices are checked again, and a thread that rarely wakes releases nothing.
             if not self._windows and (self._occupied or self.recorder.interval_s > KEPT_S):
                 self._release()
 
@@ -191,11 +190,11 @@ class Monitor:
 
     @property
     def devices(self) -> frozenset[str]:
-        """On which it measures, as far as that counts."""
+        """The devices on which it measures, as far as they count."""
         return frozenset(devices(self.recorder, self.domains))
 
     def hidden_from(self, environments: Sequence[Mapping[str, str]]) -> Hidden:
-        """What no program with one of these environments can use; it does not count.
+        """Domains that no program with one of these environments can use; they do not count.
 
         Args:
             environments: of the programs that are measured.
@@ -211,7 +210,7 @@ class Monitor:
             notes += [one.note for one in each if one.domains == common]
             if common and not any(one.domains == common for one in each):
                 listed = ", ".join(sorted(common))
-                notes.append(f"hidden from all that was measured, and not counted: {listed}")
+                notes.append(f"hidden from the measured program, not counted: {listed}")
         return Hidden(frozenset(gone), "; ".join(dict.fromkeys(filter(None, notes))))
 
     def finish(
@@ -221,13 +220,13 @@ class Monitor:
         flags: Sequence[str] = (),
         hidden: Hidden | None = None,
     ) -> Measurement:
-        """A measurement of this monitor's recorder with what it lacks: domains, flags, CO2e.
+        """A measurement of this monitor's recorder completed with domains, flags and CO2e.
 
         Args:
-            measurement: of `window`, so far or whole.
-            window: whose power trace spreads the energy over time.
-            flags: more remarks on its quality.
-            hidden: what does not count, where domains are not named.
+            measurement: of `window`, partial or complete.
+            window: its power trace gives the course of energy over time.
+            flags: additional remarks on its quality.
+            hidden: what does not count unless domains are named.
         """
         hidden = hidden or Hidden()
         said = [*flags, *self._presence.flags(window.started_s), hidden.note]
@@ -250,7 +249,7 @@ class Monitor:
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise MeterError(
             "a monitor has open meters and cannot be pickled or copied",
-            "pickle its measurements; open another monitor where you measure",
+            "pickle its measurements, and open a monitor in the process that measures",
         )
 
     def __enter__(self) -> Monitor:
@@ -297,7 +296,7 @@ class Monitor:
 
 
 def check_measured(recorder: Recorder) -> None:
-    """Refuse a machine on which nothing can be measured.
+    """Raise if nothing can be measured on this machine.
 
     Raises:
         MeterError: no channel is measured.
@@ -306,23 +305,23 @@ def check_measured(recorder: Recorder) -> None:
         why = [f"{one.domain}: {one.reason}" for one in recorder.missing]
         raise MeterError(
             "nothing can be measured here" + (f" ({'; '.join(why)})" if why else ""),
-            "`joulelab doctor` says what would help; without --strict there are estimates",
+            "`joulelab doctor` says what would help; without --strict energy is estimated",
         )
 
 
 def devices(recorder: Recorder, domains: Collection[str] | None = None) -> list[str]:
-    """The devices that the domains belong to, in one order for everybody: no deadlock.
+    """The devices of the domains, in a fixed order to avoid deadlock.
 
     Args:
-        recorder: whose domains.
-        domains: only these; all that it reads where ``None``.
+        recorder: whose domains are used.
+        domains: only these; ``None`` for all that it reads.
     """
     domains = {channel.domain for channel in recorder.channels} if domains is None else domains
     return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
 
 
 def picklable(options: Mapping[str, Any]) -> Options:
-    """Options for another process: whom to tell who is being waited for stays in this one.
+    """Options for another process, without the callback `on_wait`.
 
     Args:
         options: see `Options`.
@@ -331,17 +330,17 @@ def picklable(options: Mapping[str, Any]) -> Options:
 
 
 class Measuring:
-    """A block of code that is being measured, or has been; made by `measure`.
+    """A measured block of code, running or finished; created by `measure`.
 
     Args:
-        monitor: gives whose meters measure it.
+        monitor: returns the monitor that measures it.
         label: what is measured, for the result.
-        environments: of the programs that are measured, to tell which GPUs are theirs; that of this
-            process where not given.
+        environments: of the measured programs, which determine their GPUs; default: that of this
+            process.
 
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
-    second ``with`` on the same object measures anew. It can be pickled and copied before and after
-    the block; a copy has the result and the samples, and opens meters of its own to measure anew.
+    second ``with`` on the same object measures again. It can be pickled and copied before and after
+    the block; a copy has the result and the samples, and opens its own meters to measure again.
     """
 
     def __init__(
@@ -374,19 +373,19 @@ class Measuring:
         try:
             self.stop()
         except Exception as own:
-            # The error of the block matters more than that of measuring it.
+            # The error of the block is more important than a measurement error.
             if error is None:
                 raise
             error.add_note(f"measuring {self.label!r} failed too: {own}")
 
     def start(self) -> None:
-        """Open the window, for where a ``with`` does not fit.
+        """Open the window, for use without ``with``.
 
         Raises:
-            MeterError: it is open already, or the meters cannot be opened.
+            MeterError: it is already open, or the meters cannot be opened.
         """
         if self._opened is not None:
-            raise MeterError(f"{self.label!r} is being measured already", "stop it first")
+            raise MeterError(f"{self.label!r} is already being measured", "stop it first")
         monitor = self._monitor()
         self._flags = monitor.occupy(self.label)
         try:
@@ -400,7 +399,7 @@ class Measuring:
         self._span = overlap.begin(self.label, monitor.devices)
 
     def stop(self) -> Measurement:
-        """Close the window and give its result; a second call gives the same.
+        """Close the window and return its result; a second call returns the same.
 
         Raises:
             MeterError: it was never opened.
@@ -457,7 +456,7 @@ class Measuring:
 
     @property
     def net_error_j(self) -> float | None:
-        """Bound of the error of `net_j` in joules: that of `energy_j` and that of idle energy."""
+        """Bound of the error of `net_j` in joules: of `energy_j` plus idle energy."""
         return self.result.total.net_error_j
 
     @property
@@ -479,27 +478,27 @@ class Measuring:
         return self.result[domain]
 
     def trace(self) -> pd.DataFrame:
-        """The samples of the finished block, a row a sample and channel.
+        """The samples of the finished block, one row per sample and channel.
 
-        Columns: as of `joulelab.energy.summary.trace_columns`.
+        Columns as in `joulelab.energy.summary.trace_columns`.
         """
         import pandas as pd
 
         return pd.DataFrame(self.window.trace_columns())
 
     def save_trace(self, path: str | Path) -> None:
-        """Write the samples of the finished block as Parquet or CSV, by the end of the name."""
+        """Write the samples of the finished block as Parquet or CSV, by file suffix."""
         write_trace(Path(path), self.window.trace_columns(), self._trace_about())
 
     def _trace_about(self) -> TraceAbout:
-        """What goes with the samples; the meters are asked when it is first needed."""
+        """Metadata of the samples; the meters are read when first needed."""
         if self._about is None:
             window, recorder = self.window, self._monitor().recorder
             self._about = TraceAbout.of(recorder, window.label, window.started_at)
         return self._about
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the meters, the windows beside it, and the environments, which hold secrets.
+        """Everything but the meters, the other windows, and the environments, which hold secrets.
 
         Raises:
             MeterError: the block has not finished.
@@ -507,7 +506,7 @@ class Measuring:
         if self._opened is not None:
             raise MeterError(
                 f"{self.label!r} is still being measured and cannot be pickled or copied",
-                "leave the block first, or take so_far(), which can",
+                "leave the block first, or use so_far(), which can be",
             )
         if self._result is not None:
             self._trace_about()
@@ -537,12 +536,12 @@ class Measuring:
         return f"<joulelab.measure({self.label!r}): {state}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """HTML for a notebook."""
         return self._result._repr_html_() if self._result else f"<code>{self!r}</code>"
 
 
 def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monitor]:
-    """How a copy, perhaps in another process, comes by meters."""
+    """Gets the monitor of a copy, possibly in another process."""
     if isinstance(monitor, functools.partial) and monitor.func is shared_monitor:
         return functools.partial(shared_monitor, **picklable(monitor.keywords))
     return functools.partial(_without_meters, label)
@@ -555,9 +554,9 @@ def _without_meters(label: str) -> Monitor:
 
 
 def _synchronised() -> list[str]:
-    """Wait until the GPU has done what torch has asked of it; says what went wrong, if anything.
+    """Wait until the GPU has finished torch's work; returns an error message, if any.
 
-    torch is not imported for this: who has not imported it has no work on a GPU through it.
+    torch is not imported for this: if it is not imported, it has no work on a GPU.
     """
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
@@ -566,13 +565,13 @@ def _synchronised() -> list[str]:
     try:
         if cuda.is_initialized():
             for index in range(cuda.device_count()):
-                # A look at a device that is not in use would put a context onto it.
+                # Synchronising an unused device would create a context on it.
                 if index == cuda.current_device() or cuda.memory_reserved(index):
                     cuda.synchronize(index)
         mps = getattr(torch, "mps", None)
         if mps is not None and torch.backends.mps.is_available():
             mps.synchronize()
-    except Exception as error:  # an error of the user's own kernel shows up here first
+    except Exception as error:  # an error in the user's kernel shows up here first
         return [f"the device could not be synchronised: {str(error).partition(chr(10))[0]}"]
     return []
 
@@ -582,7 +581,7 @@ _SHARED_LOCK = threading.Lock()
 
 
 def shared_monitor(**options: Unpack[Options]) -> Monitor:
-    """The monitor of this process with these options; opened when it is first asked for.
+    """The monitor of this process with these options; opened on first use.
 
     Args:
         options: see `Options`.
@@ -595,7 +594,7 @@ def shared_monitor(**options: Unpack[Options]) -> Monitor:
 
 
 def close_shared() -> None:
-    """Close every shared monitor; at the end of the program it happens by itself."""
+    """Close all shared monitors; happens automatically at program exit."""
     with _SHARED_LOCK:
         while _SHARED:
             key, monitor = _SHARED.popitem()
@@ -604,7 +603,7 @@ def close_shared() -> None:
 
 
 def _forget_after_fork() -> None:
-    """A forked process has no sampling thread and opens meters of its own."""
+    """A forked process has no sampling thread and opens its own meters."""
     global _SHARED_LOCK  # noqa: PLW0603 - the inherited one may be held by a thread that is gone
     _SHARED_LOCK = threading.Lock()
     _SHARED.clear()

@@ -1,4 +1,4 @@
-"""NVIDIA's cards: how the power sensor of each generation works, how far off it is, and the limit.
+"""NVIDIA's cards: power sensors by generation, their errors, and power limits.
 
 ::
 
@@ -13,18 +13,18 @@
     GA10x, Ada            100 ms    100 ms   1000 ms
     Hopper                100 ms     25 ms   1000 ms     sees a quarter of the time
 
-Measured in arXiv 2312.02741; that the average field is a mean over one second, as is
-nvmlDeviceGetPowerUsage from GA10x on, is NVIDIA's word in nvml.h. An architecture that nobody has
-measured is taken to be new every 100 ms, to see a quarter of the time, and to have the mean that
-nvml.h promises; so is a card that a log does not name, whose mean may be over a second.
+Measured in arXiv 2312.02741; nvml.h states that the average field, and nvmlDeviceGetPowerUsage from
+GA10x on, are means over one second. For an unmeasured architecture we assume an update every 100
+ms, sampling of a quarter of the time, and the mean that nvml.h states; the same for a card that a
+log does not name, whose mean may be over a second.
 
-The gain belongs to the single card: against a wattmeter A100 were -5.7 % off, two RTX 3090 -2 and
--5.6 %, an RTX 2080 Ti -8 %, an RTX 2060 Super +13 %, a P100 +0.7 % (the same source). So every card
-that was not calibrated has the worst of these. At idle an RTX 4090 said 26 % too little: a share of
-what is there at idle, and no more than that in watts under load.
+The gain differs between individual cards: against a wattmeter A100 were off by -5.7 %, two RTX 3090
+-2 and -5.6 %, an RTX 2080 Ti -8 %, an RTX 2060 Super +13 %, a P100 +0.7 % (same source). So every
+uncalibrated card gets the worst of these. At idle an RTX 4090 read 26 % too little: this share
+applies to idle power, and under load no more than the same watts.
 
-Limits are the board powers of NVIDIA's data sheets. GeForce cards of other makers have more: an RTX
-3090 of 350 W was seen at 440 W on its rails, so that 1.4 times the limit is taken for possible.
+Limits are the board powers of NVIDIA's data sheets. GeForce cards of other vendors have higher
+limits: an RTX 3090 of 350 W reached 440 W on its rails, so 1.4 times the limit counts as possible.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from joulelab.energy.trace import Sensor
 RELATIVE_ERROR = 0.13
 """The worst card of arXiv 2312.02741 against a wattmeter."""
 CALIBRATED_RELATIVE_ERROR = 0.05
-"""NVIDIA's own figure, of a card that was compared with a wattmeter."""
+"""NVIDIA's specification, for a card calibrated against a wattmeter."""
 IDLE_ERROR = 0.36
-"""26 % of the truth are 35 % of what was said."""
+"""26 % of the true value are 35 % of the reading."""
 GEFORCE_IDLE_W = 40.0
 IDLE_W = 60.0
 AVERAGE_FIELD_S = 1.0
@@ -55,8 +55,8 @@ class Architecture:
     Attributes:
         name: NVIDIA's.
         update_s: time between two values in seconds.
-        instant_s: over how long the instant field is a mean; ``None`` where nobody has measured it.
-        ordinary_s: over how long nvmlDeviceGetPowerUsage is one.
+        instant_s: averaging time of the instant field; ``None`` if never measured.
+        ordinary_s: averaging time of nvmlDeviceGetPowerUsage.
     """
 
     name: str
@@ -66,15 +66,15 @@ class Architecture:
 
     @property
     def seen(self) -> float:
-        """The share of the time that the sensor sees; a quarter where nobody knows."""
+        """The share of time that the sensor samples; a quarter if unknown."""
         return WORST_SEEN if self.instant_s is None else min(1.0, self.instant_s / self.update_s)
 
     def sensor(self, averaging_s: float | None, idle_below_w: float = IDLE_W) -> Sensor:
         """The sensor behind one of its fields.
 
         Args:
-            averaging_s: over how long the field is a mean; ``None``: over a second at the worst.
-            idle_below_w: what such a card says at idle at the most.
+            averaging_s: averaging time of the field; ``None``: a second at worst.
+            idle_below_w: highest idle reading of such a card.
         """
         mean_s = AVERAGE_FIELD_S if averaging_s is None else averaging_s
         known = averaging_s is not None
@@ -165,7 +165,7 @@ _LIMITS_W: Sequence[tuple[str, float]] = (
 
 
 def architecture_of(name: str) -> Architecture:
-    """The generation of a card by its name; `UNKNOWN` where the name says nothing.
+    """The generation of a card by its name; `UNKNOWN` if the name is not known.
 
     >>> architecture_of("NVIDIA A100-SXM4-80GB").name, architecture_of("RTX 6000 Ada").name
     ('Ampere GA100', 'Ada')
@@ -174,7 +174,7 @@ def architecture_of(name: str) -> Architecture:
 
 
 def idle_below_w(name: str) -> float:
-    """What a card says at idle at the most, in watts.
+    """Highest idle reading of a card, in watts.
 
     Args:
         name: of the card; empty where unknown.
@@ -183,7 +183,7 @@ def idle_below_w(name: str) -> float:
 
 
 def highest_w(name: str) -> float | None:
-    """The most that a card of this name may draw, in watts; ``None`` where the name says nothing.
+    """The highest power of a card of this name in watts; ``None`` if the name is not known.
 
     >>> highest_w("Tesla T4"), highest_w("NVIDIA GeForce RTX 3090"), highest_w("")
     (70.0, 525.0, None)
@@ -200,7 +200,7 @@ def logged_sensor(column: str, name: str = "") -> Sensor:
     Args:
         column: ``power.draw``, ``power.draw.average`` or ``power.draw.instant``; another one may be
             any of them.
-        name: of the card; empty where the log does not say.
+        name: of the card; empty if the log does not say.
     """
     card = architecture_of(name)
     if column.endswith(".average"):

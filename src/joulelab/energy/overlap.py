@@ -1,28 +1,27 @@
 """Measurements that overlap on a device: within this process, and with other processes.
 
-Within one process each window is told of the others::
+Within one process each window learns of the others::
 
-    outer   [------------------------------]     contains the others: no fault, and it is told that
+    outer   [------------------------------]     contains the others: fine, but it learns that
     a          [-----------]                     two within it overlap
     b                 [-----------]              overlaps a: the joules of that time are in both
 
-A window within another one is its part: one that was opened inside the block of the other, or in a
-task that was started there, and closed before it. All others that are open at the same time hold
-the same joules twice, and so does the sum of their energies. Threads begin with no block around
-them: windows of several threads overlap, that of the thread which has started them among them.
+A window is inside another one if it was opened in the other's block, or in a task started there,
+and closed before it. All other windows open at the same time share joules, so the sum of their
+energies counts these twice. Threads start without an enclosing block: their windows overlap, also
+with the one of the thread that started them.
 
-Between processes a small file of each process tells the others::
+Between processes, each process has a small file that the others read::
 
     A   [------------------------]          shares the device; learns of B when it closes, although
     B          [--------]                   B came later and has gone before
 
-A device's lock is held by one process. Those that share it with the holder, and those that the
-holder has started, do not hold it, so each process has a file of its own beside the locks: its
-number and those it was started from, its devices, when it began and when it ended, on the monotonic
-clock, which is one for the whole machine. Others read it, and nobody writes it but its process. A
-process that ends while another one measures leaves the file, to be read at the end of that; the
-next one of the same user clears it away. A process and those it was started from measure one within
-the other, which is not a fault.
+Only one process holds a device's lock. Processes that share the device, and child processes of the
+holder, do not hold it. So each process has its own file next to the locks: its pid and those of its
+ancestors, its devices, and its start and end on the machine-wide monotonic clock. Only that process
+writes the file; others read it. A process that ends while another one measures leaves its file for
+the other to read; the next process of the same user removes it. A process and its ancestors may
+measure at the same time: the one is inside the other.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ from joulelab.energy.lock import shared_folder
 from joulelab.energy.measurement import Measurement
 
 NAMED = 3
-"""So many windows are named in a remark, the rest is counted."""
-# Weak, so that a block which nobody can leave any more, of a generator that refused to be closed,
-# is open no longer.
+"""Number of windows named in a remark; the rest is counted."""
+# Weak references: a block that can no longer be left, for instance of a generator that refused to
+# close, does not stay open.
 _OPEN: list[weakref.ref[Span]] = []
 _GUARD = threading.Lock()
 _INNERMOST: ContextVar[weakref.ref[Span] | None] = ContextVar("innermost window", default=None)
@@ -57,7 +56,7 @@ PREFIX, SUFFIX = "joulelab-window-", ".json"
 LONGEST = 4096
 LONGEST_LABEL = 80
 SETTLED_NS = 100_000_000
-"""Longer than a file system takes to give a folder a new time of change."""
+"""Longer than the time resolution of folder changes on a file system."""
 _NUMBERS = count()
 
 
@@ -80,14 +79,14 @@ class Span:
 
     @property
     def around(self) -> Iterator[Span]:
-        """The windows that contain this one, the next one first."""
+        """The enclosing windows, innermost first."""
         span = self.outer
         while span is not None:
             yield span
             span = span.outer
 
     def overlaps(self, other: Span) -> None:
-        """Two windows have found each other; those around both are told."""
+        """Register the overlap of two windows, also with the windows around both."""
         self._beside[other] = other._beside[self] = None
         both = set(self.around) & set(other.around)
         for outer in both:
@@ -95,17 +94,17 @@ class Span:
 
     @property
     def flags(self) -> list[str]:
-        """What is to be said of it until now."""
+        """Remarks so far."""
         flags = []
         if self._beside:
             on = sorted(set().union(*(self.devices & other.devices for other in self._beside)))
             flags.append(
                 f"overlaps {_named(list(self._beside))} on {', '.join(on)}: the energy of that "
-                "time is in each of them, and they do not add up"
+                "time is in each of them: do not add them up"
             )
         if self._within:
             flags.append(
-                f"{_named(list(self._within))} within it overlap: their energies do not add up"
+                f"{_named(list(self._within))} within it overlap: do not add up their energies"
             )
         return flags
 
@@ -132,17 +131,17 @@ def begin(label: str, devices: frozenset[str]) -> Span:
 
 
 def end(span: Span) -> None:
-    """A window closes; a second call does nothing.
+    """A window closes; a second call has no effect.
 
     Args:
-        span: as `begin` gave it.
+        span: the result of `begin`.
     """
     with _GUARD:
         if span.closed:
             return
         span.closed = True
         for other in _open():
-            # It was opened within this one, and goes on after it.
+            # It was opened inside this one and is still open.
             if span in other.around and other.devices & span.devices:
                 span.overlaps(other)
     if _innermost() is span:
@@ -150,7 +149,7 @@ def end(span: Span) -> None:
 
 
 def _open() -> list[Span]:
-    """The windows that are open now; called under the guard."""
+    """The open windows; call with the lock held."""
     _OPEN[:] = [one for one in _OPEN if (span := one()) is not None and not span.closed]
     return [span for one in _OPEN if (span := one()) is not None]
 
@@ -168,7 +167,7 @@ def _named(spans: list[Span]) -> str:
 
 
 def _forget_after_fork() -> None:
-    """The windows of the process that this one was forked from are not its own."""
+    """Windows of the parent process do not belong to a forked process."""
     global _GUARD  # noqa: PLW0603 - the inherited one may be held by a thread that is gone
     _GUARD = threading.Lock()
     _OPEN.clear()
@@ -177,15 +176,15 @@ def _forget_after_fork() -> None:
 
 @dataclass(frozen=True)
 class Stay:
-    """What a process says of its measuring.
+    """A process's record of its measurement.
 
     Attributes:
-        pid: its number.
-        started_by: numbers of the processes that it was started from.
+        pid: process id.
+        started_by: pids of its ancestors.
         label: what it measures.
         devices: on which.
         began_s: on the monotonic clock.
-        ended_s: the same; ``None`` while it goes on.
+        ended_s: the same; ``None`` while it runs.
     """
 
     pid: int
@@ -197,21 +196,21 @@ class Stay:
 
     @property
     def lasts(self) -> bool:
-        """Whether it goes on; one whose process has died does not."""
+        """Whether it still runs; false if its process died."""
         return self.ended_s is None and psutil.pid_exists(self.pid)
 
     def since(self, moment_s: float) -> bool:
-        """Whether it went on at that moment or after it, as far as that is known."""
+        """Whether it ran at that time or later, as far as known."""
         return self.lasts or max(self.began_s, self.ended_s or 0.0) >= moment_s
 
     def meets(self, other: Stay) -> bool:
-        """Whether two stays on one device had a moment in common."""
+        """Whether two measurements on a device overlapped in time."""
         first, second = sorted((self, other), key=lambda stay: stay.began_s)
         return bool({*self.devices} & {*other.devices}) and first.since(second.began_s)
 
 
 class Presence:
-    """This process, for as long as it measures on some devices; also a context manager.
+    """Record of this process while it measures on some devices; also a context manager.
 
     Args:
         devices: as `joulelab.energy.lock` names them.
@@ -233,7 +232,7 @@ class Presence:
         self.leave()
 
     def enter(self) -> None:
-        """Say that it begins; where no file can be had others do not learn of it."""
+        """Record the start; if no file can be written, others do not learn of it."""
         label = "".join(one for one in self.label if one.isprintable())[:LONGEST_LABEL]
         self._stay = Stay(
             os.getpid(), _started_by(os.getpid()), label, self.devices, time.monotonic()
@@ -243,14 +242,14 @@ class Presence:
             name = f"{PREFIX}{os.getpid()}-{next(_NUMBERS)}{SUFFIX}"
             self._path = folder / name
             with suppress(OSError):
-                self._path.unlink()  # of a process of this number that died long ago
+                self._path.unlink()  # of a dead process with the same pid
             self._write(self._path, self._stay)
 
     def leave(self, ended_s: float | None = None) -> None:
-        """Say that it has ended.
+        """Record the end.
 
         Args:
-            ended_s: when that was, on the monotonic clock; just now where not given.
+            ended_s: time of the end on the monotonic clock; default: now.
         """
         path, stay, self._path, self._stay = self._path, self._stay, None, None
         if path is None or stay is None or stay.pid != os.getpid():
@@ -268,10 +267,10 @@ class Presence:
                     other_path.unlink()
 
     def flags(self, since_s: float) -> list[str]:
-        """Who else has measured on one of the devices.
+        """Other processes that measured on one of the devices.
 
         Args:
-            since_s: from this moment on, on the monotonic clock.
+            since_s: since this time on the monotonic clock.
         """
         own = self._stay
         if own is None or self._path is None:
@@ -292,13 +291,13 @@ class Presence:
         ):
             numbers = ", ".join(str(pid) for pid in sorted({one.pid for one in started}))
             flags.append(
-                f"processes {numbers} within it measured at the same time: their energies do not "
-                "add up"
+                f"processes {numbers} within it measured at the same time: do not add up their "
+                "energies"
             )
         return flags
 
     def _others(self, folder: Path) -> list[Stay]:
-        """What other processes say; a folder in which nobody was is looked into when it changes."""
+        """Records of other processes; an empty folder is read again when it changes."""
         with suppress(OSError):
             changed_ns = folder.stat().st_mtime_ns
             if changed_ns == self._empty_since_ns:
@@ -310,11 +309,11 @@ class Presence:
         return []
 
     def flagged(self, measurement: Measurement, since_s: float) -> Measurement:
-        """A measurement with what is to be said of others.
+        """A measurement with remarks on other processes.
 
         Args:
             measurement: of a window.
-            since_s: its opening on the monotonic clock.
+            since_s: its start on the monotonic clock.
         """
         flags = dict.fromkeys((*measurement.flags, *self.flags(since_s)))
         return replace(measurement, flags=tuple(flags))
@@ -332,7 +331,7 @@ class Presence:
 
 
 def _stays(folder: Path) -> Iterator[tuple[Path, Stay]]:
-    """What processes say of themselves; what is not such a file is passed over."""
+    """Records of processes; other files are skipped."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.name.endswith(SUFFIX):
@@ -360,7 +359,7 @@ def _read(path: str) -> Stay | None:
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    # A clock that begins anew with the machine: what lies ahead is from before.
+    # The clock restarts with the machine: times in the future are from before.
     return stay if stay.began_s <= time.monotonic() and stay.pid > 0 else None
 
 

@@ -1,7 +1,7 @@
-"""A meter for a sensor that answers late: over a network, or by way of a slow tool.
+"""A meter for slow sensors: over a network, or through a slow tool.
 
-The recorder wants a sample within milliseconds, at the edges of a window too. So such a meter asks
-in a thread of its own and `sample` gives the last answer at once, while it is young enough.
+The recorder needs a sample within milliseconds, also at the edges of a window. So such a meter
+polls in its own thread, and `sample` returns the last answer at once while it is recent enough.
 
 ::
 
@@ -9,10 +9,10 @@ in a thread of its own and `sample` gives the last answer at once, while it is y
     sample      none    old old old old    new new new new too old too old too old         new
               |-- poll_s -------|-- poll_s -------|
 
-Deadlines do not drift: question k is due at start + k * poll_s, and one that comes too late is left
-out. A failure ends nothing: the next question is asked when it is due, so a sensor that comes back
-is read again. No answer is handed out that was asked for longer ago than `max_age_s`: this, and how
-often the sensor itself takes a new value, is the ``tick_s`` of the channels.
+Deadlines do not drift: request k is due at start + k * poll_s; late ones are skipped. Failures do
+not stop polling: the next request is sent when due, so a sensor that returns is read again. Answers
+older than `max_age_s` since their request are not used: this plus the update interval of the sensor
+is the ``tick_s`` of the channels.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _FOR_THE_MAIN_THREAD = {
 
 
 def deadlines(interval_s: float, stop: threading.Event) -> Iterator[int]:
-    """Wait for one deadline after the other, in the thread that is to meet them.
+    """Wait for successive deadlines in the calling thread.
 
-    They do not drift: deadline k is at start + k * interval_s, and those that were missed meanwhile
-    are left out. The first one, 0, is the start itself.
+    Deadlines do not drift: deadline k is at start + k * interval_s, and missed ones are skipped.
+    Deadline 0 is the start.
 
     Args:
         interval_s: between two deadlines, in seconds.
         stop: ends the waiting.
     """
     if hasattr(signal, "pthread_sigmask"):
-        # Signals are for the main thread, which they wake from its waiting.
+        # Signals are for the main thread, whose waiting they interrupt.
         signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_MAIN_THREAD)
     start_s, tick = time.monotonic(), 0
     while not stop.wait(max(0.0, start_s + tick * interval_s - time.monotonic())):
@@ -58,7 +58,7 @@ def deadlines(interval_s: float, stop: threading.Event) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class _Latest:
-    """The last answer, when it was asked for, and why there has been none since."""
+    """The last answer, the time of its request, and why there is no newer one."""
 
     samples: Sequence[Sample] = ()
     asked_s: float = 0.0
@@ -66,24 +66,24 @@ class _Latest:
 
 
 class PollingMeter(Meter):
-    """Asks a slow sensor in the background; a subclass says how.
+    """Polls a slow sensor in the background; subclasses define how.
 
-    A subclass has `channels` and `ask`, and calls `start_polling` when it is ready to be asked.
-    `interrupt` and `describe` are up to it.
+    A subclass implements `channels` and `ask`, and calls `start_polling` when ready. `interrupt`
+    and `describe` are optional.
 
     Args:
-        poll_s: time between two questions in seconds.
-        max_age_s: how old an answer may be that is still given, in seconds; twice `poll_s` where
-            not given, so that one question that is answered late or refused leaves no hole.
+        poll_s: time between requests in seconds.
+        max_age_s: largest age of a used answer in seconds; default: twice `poll_s`, so one late or
+            failed request does not leave a gap.
     """
 
     def __init__(self, poll_s: float, max_age_s: float | None = None) -> None:
         self.poll_s = poll_s
         self.max_age_s = AGE_POLLS * poll_s if max_age_s is None else max_age_s
-        # Read twice as often as it asks, so that no answer is passed over.
+        # Read twice as often as it polls, so that no answer is missed.
         self.interval_s = poll_s / 2
-        # One thread writes it, any thread reads it, always as a whole: this needs no lock, and so
-        # a process that was forked meanwhile finds none held.
+        # One thread writes it and any thread reads it, always as a whole: no lock is needed, so a
+        # forked process never finds one held.
         self._latest = _Latest()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -92,25 +92,25 @@ class PollingMeter(Meter):
 
     @abstractmethod
     def ask(self) -> Sequence[Sample]:
-        """Ask the sensor, for as long as it takes; always called by one and the same thread.
+        """Poll the sensor, however long it takes; always called from the same thread.
 
         Returns:
             One sample for each channel, in the order of `channels`.
 
         Raises:
-            MeterError: there is no answer; its message becomes the reason of the samples. Any other
-                exception does the same, with its name.
+            MeterError: no answer; its message becomes the reason of the samples. Other exceptions
+                have the same effect, with their name.
         """
 
     def interrupt(self) -> None:
-        """Make a question that is under way end soon; called by `close` from another thread."""
+        """Abort a running request; called by `close` from another thread."""
 
     def start_polling(self, first: Sequence[Sample] = (), asked_s: float | None = None) -> None:
-        """Begin to ask.
+        """Start polling.
 
         Args:
-            first: what the sensor has said, if it was asked already.
-            asked_s: when that was, on the monotonic clock; just now where not given.
+            first: an answer of the sensor, if already polled.
+            asked_s: its time on the monotonic clock; default: now.
         """
         if first:
             self._latest = _Latest(first, time.monotonic() if asked_s is None else asked_s)
@@ -118,13 +118,13 @@ class PollingMeter(Meter):
         self._thread.start()
 
     def sample(self) -> Sequence[Sample]:
-        """The last answer, at once; samples with a reason where it is too old."""
+        """The last answer, at once; samples with a reason if it is too old."""
         latest, reason = self._latest, ""
         age_s = time.monotonic() - latest.asked_s
         if self._closed:
             reason = "closed"
         elif os.getpid() != self._process:
-            reason = "it is read by the process that this one was forked from"
+            reason = "it belongs to the parent process, from which this one was forked"
         elif not latest.samples:
             reason = latest.failure or "no answer yet"
         elif age_s > self.max_age_s:
@@ -132,11 +132,11 @@ class PollingMeter(Meter):
         return [Sample(None, reason) for _ in self.channels] if reason else latest.samples
 
     def close(self) -> None:
-        """Stop asking; does not wait for an answer that is long in coming."""
+        """Stop polling; does not wait for a slow answer."""
         self._closed = True
         thread, self._thread = self._thread, None
         if thread is None or os.getpid() != self._process:
-            return  # the thread, and what it holds, are those of the process this was forked from
+            return  # the thread and its resources belong to the parent process
         self._stop.set()
         self.interrupt()
         thread.join(CLOSE_S)
@@ -153,6 +153,6 @@ class PollingMeter(Meter):
                 raise MeterError(f"{len(samples)} values for {len(self.channels)} channels")
         except MeterError as error:
             return replace(self._latest, failure=error.message)
-        except Exception as error:  # a broken question must not end the asking
+        except Exception as error:  # a failed request must not stop polling
             return replace(self._latest, failure=f"{type(error).__name__}: {error}")
         return _Latest(samples, asked_s)

@@ -1,16 +1,15 @@
-"""What a measurement says: readings by domain, and sums that never count a joule twice.
+"""Readings by domain, and sums without double counting.
 
 Domains are names such as ``gpu:0``, ``cpu:0``, ``core:0``, ``dram:0``, ``psys:0`` and ``wall``.
 Some contain others (``core:0`` is a part of ``cpu:0``, everything is a part of ``wall``); each
-reading names the domains that contain it, so that a sum can leave the contained ones out.
+reading lists the domains that contain it, so that a sum can exclude contained ones.
 
-Every reading has a status. *measured*: a sensor of the device said so, all the time. *partly
-estimated*: it did, but for a part of the window that had to be bridged. *estimated*: computed from
-something else (processor time, a data sheet). *missing*: unknown; the energy is ``None``, never 0,
-and ``reason`` says why.
+Every reading has a status. *measured*: read from a sensor throughout. *partly estimated*: read from
+a sensor, with gaps bridged. *estimated*: computed from other data (processor time, a data sheet).
+*missing*: unknown; the energy is ``None``, never 0, and ``reason`` says why.
 
-Several instruments may read one domain. One reading of it counts; those of the other instruments
-are kept beside it (`Measurement.others`), to be compared, and are in no sum.
+Several instruments may read the same domain. One reading counts; the others are kept for comparison
+(`Measurement.others`) and are not part of any sum.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from enum import StrEnum
 from typing import Any
 
 KINDS = ("-counter", "-power")
-"""How the sources of one instrument's several sensors of a domain end."""
+"""Suffixes of the sources of one instrument's sensors of a domain."""
 MAY_BE_OFF = {"core", "uncore", "ane", "gpusram", "ecluster", "pcluster"}
-"""Families of parts that can be switched off while the machine runs."""
+"""Families of parts that can be off while the machine runs."""
 
 
 class Status(StrEnum):
-    """How a figure of energy came about."""
+    """How an energy was obtained."""
 
     MEASURED = "measured"
     PARTLY_ESTIMATED = "partly estimated"
@@ -37,21 +36,21 @@ class Status(StrEnum):
 
     @classmethod
     def of_sum(cls, statuses: Iterable[Status]) -> Status:
-        """The status of one figure made of several: that of its weakest part.
+        """The status of a combined value: that of its weakest part.
 
         Args:
-            statuses: of the parts; missing where there is none.
+            statuses: of the parts; missing if there are none.
         """
         return max(statuses, key=list(cls).index, default=cls.MISSING)
 
     @classmethod
     def of_set(cls, statuses: Iterable[object]) -> str:
-        """One word for several figures that stand beside each other, as those of a study's runs.
+        """One status for several values side by side, such as the runs of a study.
 
-        That of all of them where they agree, else partly estimated; missing figures do not count.
+        Their common status if they agree, else partly estimated; missing values do not count.
 
         Args:
-            statuses: of the figures, as members or in words; missing where there is none.
+            statuses: of the values, as members or names; missing if there are none.
         """
         found = {str(status) for status in statuses} - {str(cls.MISSING)}
         if not found:
@@ -60,7 +59,7 @@ class Status(StrEnum):
 
 
 def instrument_of(source: str) -> str:
-    """The instrument that a source belongs to: its counter and its power are one instrument.
+    """The instrument of a source: its counter and its power are the same instrument.
 
     >>> instrument_of("nvml-power"), instrument_of("rapl")
     ('nvml', 'rapl')
@@ -69,15 +68,15 @@ def instrument_of(source: str) -> str:
 
 
 def family(domain: str) -> str:
-    """What kind of domain it is: ``"gpu"`` of ``"gpu:0"``."""
+    """The family of a domain: ``"gpu"`` of ``"gpu:0"``."""
     return domain.partition(":")[0]
 
 
 def plain_data(record: Any) -> Any:  # noqa: ANN401 - a dataclass, or a value in one
-    """Plain data, as JSON has it: a dataclass as a dictionary, a tuple as a list.
+    """Plain data for JSON: dataclasses as dictionaries, tuples as lists.
 
     Args:
-        record: a dataclass, with whatever it holds.
+        record: a dataclass, possibly nested.
     """
     if is_dataclass(record):
         return {one.name: plain_data(getattr(record, one.name)) for one in fields(record)}
@@ -91,19 +90,19 @@ class Reading:
     """The energy of one domain over one window.
 
     Attributes:
-        domain: what was read, for instance ``"gpu:0"``.
-        source: by which means: ``"nvml-counter"``, ``"nvml-power"``, ``"rapl"``, ``"estimate"`` ...
+        domain: the domain, for instance ``"gpu:0"``.
+        source: the means: ``"nvml-counter"``, ``"nvml-power"``, ``"rapl"``, ``"estimate"`` ...
         status: measured, partly estimated, estimated or missing.
         gross_j: energy in joules over the window, or ``None``.
         error_j: bound of the absolute error of `gross_j` in joules, or ``None`` where unknown.
-        idle_w: power of the domain at idle in watts, or ``None`` where it was not measured.
+        idle_w: power of the domain at idle in watts, or ``None`` if not measured.
         duration_s: length of the window in seconds.
-        reason: why the energy is missing, or a remark on a figure that is there.
+        reason: why the energy is missing, or a remark on it.
         within: the domains that contain this one.
-        peak_power_w: highest sampled power in watts, or ``None`` where power was not sampled.
-        check_j: the same energy by the second way (the power trace beside a counter), or ``None``.
-        lost_s: time of the window in which the sensor said nothing; it is bridged.
-        seen_j: energy in the rest of it, where a part was lost, or ``None``.
+        peak_power_w: highest sampled power in watts, or ``None`` if power was not sampled.
+        check_j: the same energy by a second sensor (power in addition to a counter), or ``None``.
+        lost_s: time of the window without readings, which is bridged.
+        seen_j: energy in the rest of the window if a part was lost, else ``None``.
         idle_error_w: bound of the absolute error of `idle_w` in watts, or ``None`` where unknown.
     """
 
@@ -131,7 +130,7 @@ class Reading:
 
     @property
     def idle_j(self) -> float | None:
-        """What the domain would have used at idle in the same time, in joules."""
+        """Energy of the domain at idle in the same time, in joules."""
         return None if self.idle_w is None else self.idle_w * self.duration_s
 
     @property
@@ -148,7 +147,7 @@ class Reading:
 
     @property
     def net_error_j(self) -> float | None:
-        """Bound of the absolute error of `net_j`: those of gross and idle, which it inherits."""
+        """Bound of the absolute error of `net_j`, from gross and idle energy."""
         if self.net_j is None or self.error_j is None or self.idle_error_j is None:
             return None
         return self.error_j + self.idle_error_j
@@ -189,13 +188,13 @@ class Total:
     """A sum over domains that do not overlap.
 
     Attributes:
-        status: measured only if every part is; missing, and the energies ``None``, if a part is or
-            there is none; else estimated if a part is; else partly estimated.
+        status: measured only if every part is; missing, with energies ``None``, if a part is
+            missing or there are no parts; else estimated if a part is; else partly estimated.
         gross_j: joules, or ``None``.
         idle_j: joules, or ``None`` where the idle power of a part is unknown.
         error_j: sum of the parts' bounds (they may err in the same direction), or ``None``.
-        domains: what was added up.
-        sources: by which means, each once.
+        domains: the domains added up.
+        sources: the means, each once.
         idle_error_j: the same sum of the bounds of idle energy, or ``None`` where one is unknown.
     """
 
@@ -223,14 +222,14 @@ class Total:
 
 
 def outermost(readings: Iterable[Reading]) -> tuple[Reading, ...]:
-    """Those that no other present reading contains; readings of unknown energy contain nothing."""
+    """The readings that no other one contains; readings of unknown energy contain nothing."""
     present = list(readings)
     known = {reading.domain for reading in present if reading.gross_j is not None}
     return tuple(reading for reading in present if not known.intersection(reading.within))
 
 
 def total(readings: Iterable[Reading]) -> Total:
-    """Add up readings, leaving out every domain that another one contains.
+    """Add up readings, excluding domains that another one contains.
 
     Args:
         readings: readings of one window.

@@ -7,14 +7,14 @@
     window b              [   .    .    .    .  ]            windows may overlap, nest, and come
                                                              from any thread
 
-Deadlines do not drift: sample k is due at start + k * interval, and one that comes too late is
-left out, not made up for. Opening and closing a window samples all meters at once, so a counter is
-exact at the edges and the time that measuring takes lies within the window. A meter whose sensor
-has nothing new so soon is read at every second, third ... deadline and at the edges.
+Deadlines do not drift: sample k is due at start + k * interval, and late ones are skipped. Opening
+and closing a window samples all meters, so a counter is exact at the edges and the measuring
+overhead is inside the window. A meter with a slower sensor is read at every second, third ...
+deadline and at the edges.
 
-All arithmetic is on the monotonic clock, which does not jump. It stands still while the machine
-sleeps: a window is what the machine was awake for, and what it used asleep is in no figure. So no
-step of a counter across a sleep is believed; the window is flagged, and *partly estimated*.
+All arithmetic is on the monotonic clock, which does not jump. It stops while the machine sleeps: a
+window covers the time awake, and excludes energy used asleep. So counter steps across a sleep are
+not used; the window is flagged, and *partly estimated*.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Recorder:
     """Samples meters in the background and measures windows.
 
     Args:
-        meters: closed with the recorder.
+        meters: the meters; closed with the recorder.
         interval_s: time between two samples in seconds.
-        missing: domains that cannot be read; each is in every measurement, with its reason.
+        missing: domains that cannot be read; listed in every measurement with their reason.
 
     Attributes:
-        idle_w: idle power in watts by domain, as `measure_idle` found it.
-        idle_error_w: bounds of its error.
+        idle_w: idle power in watts by domain, from `measure_idle`.
+        idle_error_w: its error bounds.
         when_unused: called from the recorder's thread at every deadline without an open window.
     """
 
@@ -77,13 +77,13 @@ class Recorder:
         self._process = os.getpid()
 
     def start(self) -> None:
-        """Begin to sample. A second call does nothing."""
+        """Start sampling. A second call has no effect."""
         if self._thread is None and not self._closed:
             self._thread = threading.Thread(target=self._run, name="joulelab-recorder", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Close open windows, stop sampling, close the meters. A second call does nothing."""
+        """Close open windows, stop sampling, close the meters. A second call has no effect."""
         for window in list(self._windows):
             window.close()
         self._closed = True
@@ -104,19 +104,18 @@ class Recorder:
 
     @property
     def channels(self) -> list[Channel]:
-        """Every channel of every meter."""
+        """All channels of all meters."""
         return [channel for meter in self.meters for channel in meter.channels]
 
     def open(self, label: str) -> Window:
         """Open a window; it is measured until it is closed.
 
         Raises:
-            MeterError: the recorder is closed, or belongs to the process that this one was forked
-                from.
+            MeterError: the recorder is closed, or belongs to the parent of this forked process.
         """
         self._check_process()
         if self._closed:
-            raise MeterError("the recorder is closed", "open windows while it records")
+            raise MeterError("the recorder is closed", "open windows only while it records")
         started_at, slept_s, started_s = time.time(), _slept_s(), time.monotonic()
         with self._lock:
             starts = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
@@ -125,18 +124,18 @@ class Recorder:
         return window
 
     def wait(self, duration_s: float) -> None:
-        """Do nothing for a while, or until the recorder is closed.
+        """Wait, at most until the recorder is closed.
 
         Args:
-            duration_s: how long, in seconds.
+            duration_s: duration in seconds.
         """
         self._stop.wait(duration_s)
 
     def measure_idle(self, duration_s: float) -> Mapping[str, float]:
-        """Measure for a while in which the caller does nothing, and remember the power.
+        """Measure power while the caller waits, and store it as idle power.
 
         Args:
-            duration_s: how long, in seconds.
+            duration_s: duration in seconds.
 
         Returns:
             Mean power in watts by domain; domains of unknown energy are absent.
@@ -151,7 +150,7 @@ class Recorder:
         return dict(self.idle_w)
 
     def described(self) -> dict[str, dict[str, str]]:
-        """What each meter says of itself, by name; two of one name are numbered."""
+        """The description of each meter by name; equal names are numbered."""
         told: dict[str, dict[str, str]] = {}
         for meter in self.meters:
             same = sum(name.partition(" ")[0] == meter.name for name in told)
@@ -159,7 +158,7 @@ class Recorder:
         return told
 
     def describe(self) -> dict[str, Any]:
-        """Meters, channels and what is missing, as plain data for the manifest of a study."""
+        """Meters, channels and missing domains as plain data for the manifest of a study."""
         return {
             "interval_s": self.interval_s,
             "meters": self.described(),
@@ -199,7 +198,7 @@ class Recorder:
     def _measure(
         self, window: Window, *, close: bool, label: str | None = None
     ) -> tuple[Measurement, list[ChannelSamples], Window | None]:
-        """The result of a window, its samples, and the next window where `label` names one."""
+        """The result of a window, its samples, and the next window if `label` is given."""
         self._check_process()
         with self._lock:
             slept_s = _slept_s()
@@ -233,23 +232,23 @@ class Recorder:
         return summarise(conditions, channel_samples), channel_samples, following
 
     def _check_process(self) -> None:
-        """The sampling thread does not live on in a forked process, and the lock may be held."""
+        """The sampling thread does not exist in a forked process, and the lock may be held."""
         if os.getpid() != self._process:
             raise MeterError(
-                "the recorder belongs to the process that this one was forked from",
-                "measure in one of the two only",
+                "the recorder belongs to the parent process, from which this one was forked",
+                "measure in one of the two processes only",
             )
 
 
 class Window:
-    """A measured interval. Made by `Recorder.open`; also a context manager that closes itself.
+    """A measured interval, created by `Recorder.open`; also a context manager that closes it.
 
     Attributes:
         label: what is measured.
         started_at: wall-clock time, seconds since the epoch.
-        started_s: the same moment on the monotonic clock.
-        starts: for each meter the number of the sample at the opening.
-        slept_s: how long the machine had slept, since it was started, at the opening.
+        started_s: the same time on the monotonic clock.
+        starts: number of the first sample of each meter.
+        slept_s: total sleep of the machine since boot, at the opening.
         measurement: the result, once closed.
     """
 
@@ -279,7 +278,7 @@ class Window:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """A closed window can be pickled and copied: it needs its recorder no more.
+        """A closed window can be pickled and copied: it no longer needs its recorder.
 
         Raises:
             MeterError: it is open.
@@ -287,7 +286,7 @@ class Window:
         if self.measurement is None:
             raise MeterError(
                 f"the window {self.label!r} is open and cannot be pickled or copied",
-                "close it first, or take so_far(), which can",
+                "close it first, or use so_far(), which can be",
             )
         return {key: value for key, value in vars(self).items() if key not in _OF_THE_PROCESS}
 
@@ -295,29 +294,29 @@ class Window:
         vars(self).update(state, _closing=threading.Lock())
 
     def close(self) -> Measurement:
-        """Close the window and give its result; a second call gives the same."""
+        """Close the window and return its result; a second call returns the same."""
         with self._closing:
             if self.measurement is None:
                 self.measurement, self._samples, _ = self._recorder._measure(self, close=True)
             return self.measurement
 
     def lap(self, label: str | None = None) -> Window:
-        """Close the window and open the next at the same moment, so that no joule falls between.
+        """Close the window and open the next at the same time, without a gap.
 
         Args:
-            label: of the next window; that of this one where not given.
+            label: of the next window; default: the label of this one.
 
         Raises:
-            MeterError: the window is closed already.
+            MeterError: the window is already closed.
         """
         with self._closing:
             if self.measurement is not None:
-                raise MeterError("the window is closed already", "open another one")
+                raise MeterError("the window is already closed", "open a new one")
             self.measurement, self._samples, following = self._recorder._measure(
                 self, close=True, label=self.label if label is None else label
             )
         if following is None:
-            raise AssertionError("a lap has a following window")
+            raise AssertionError("only a window that is followed by another can end as a lap")
         return following
 
     def so_far(self) -> Measurement:
@@ -336,7 +335,7 @@ class Window:
 
 
 def _slept_s() -> float:
-    """How long the machine has slept since it was started; 0 where no clock knows."""
+    """Total sleep of the machine since boot; 0 if no clock measures it."""
     if _BOOT_CLOCK is None:
         return 0.0
     return time.clock_gettime(_BOOT_CLOCK) - time.monotonic()
@@ -345,19 +344,19 @@ def _slept_s() -> float:
 def wait_until_idle(
     recorder: Recorder, device: str, *, limit_s: float, tolerance: float = IDLE_TOLERANCE
 ) -> bool:
-    """Wait until a device is back near the idle power that the recorder remembers.
+    """Wait until a device is back near the idle power stored in the recorder.
 
-    Domains that are only estimated are not waited for: an estimate follows this process, which is
-    waiting, and knows nothing of heat or of others.
+    Estimated domains are ignored: an estimate follows this process, which is waiting, and does not
+    reflect heat or other programs.
 
     Args:
         recorder: started, with idle power measured.
         device: ``"gpu:<n>"``, or ``"cpu"`` for every processor.
         limit_s: longest wait in seconds.
-        tolerance: how far above idle power is near enough, as a fraction (or 2 W if that is more).
+        tolerance: tolerance above idle power as a fraction (at least 2 W).
 
     Returns:
-        Whether idle power was reached in time; true at once where nothing is measured.
+        Whether idle power was reached in time; true at once if nothing is measured.
     """
     measured = {
         channel.domain

@@ -1,10 +1,10 @@
-"""A callable around another one that cannot be told from it, but by what is done around each call.
+"""A wrapper with the same form as the wrapped callable, which runs a context around each call.
 
-A wrapper of ``*args, **kwargs`` can be told: a coroutine or generator function takes wrong
-arguments and refuses them at its first step, frameworks that read its parameters see none. So the
-wrapper of a function is compiled, as `dataclasses` compiles ``__init__``, with the function's own
-parameters and as its own kind: plain, coroutine, generator or asynchronous generator. An object
-that can be called is stood for by one that passes on all but the call.
+A wrapper with ``*args, **kwargs`` behaves differently: wrong arguments of a coroutine or generator
+function are only refused at the first step, and frameworks see no parameters. So the wrapper of a
+function is compiled, as `dataclasses` compiles ``__init__``, with the function's parameters and
+kind: plain, coroutine, generator or asynchronous generator. A callable object is replaced by a
+proxy that forwards everything but the call.
 """
 # ruff: noqa: ANN401 - a wrapped callable takes and gives whatever it did before
 
@@ -20,7 +20,7 @@ from types import FunctionType, MethodType, SimpleNamespace, coroutine
 from typing import Any
 
 Window = Callable[[], AbstractContextManager[Any]]
-"""Gives what is entered before a call and left after it."""
+"""Returns the context manager around a call."""
 
 _PLAIN = """
 def call({parameters}):
@@ -32,10 +32,10 @@ async def call({parameters}):
     with {own}.window():
         return await {own}.function({arguments})
 """
-# What goes in and out passes through a box that lets go of it: a name would keep an item alive
-# until the next one, and an error in a circle with its traceback. An error is thrown on after its
-# handler has been left, so that the code inside sees no error that it did not see before. Not
-# `yield from`, which closes where GeneratorExit was thrown and never comes back.
+# Values pass through a box that releases them: a variable would keep an item alive until the next
+# one, and an error in a cycle with its traceback. An error is thrown on after its handler is left,
+# so the inner code sees no additional error context. Not `yield from`, which closes on
+# GeneratorExit and does not return.
 _GENERATOR = """
 def call({parameters}):
     with {own}.window():
@@ -69,18 +69,18 @@ async def call({parameters}):
                 box.append(inner.athrow(error))
 """
 _OWN = "__joulelab__"
-"""By this name compiled code knows what is not a parameter of the function."""
+"""Name in the compiled code for everything that is not a parameter of the function."""
 
 
 def around(function: Callable[..., Any], window: Window, again: Callable[[Any], Any]) -> Any:
     """A callable of the same form: kind, parameters, names, attributes.
 
     Args:
-        function: what is called; also an object with ``__call__``, or a `functools.partial`.
+        function: the function; also an object with ``__call__``, or a `functools.partial`.
         window: around each call; around a coroutine or generator from its first step to its end,
             also where it is closed, or thrown into, or collected.
-        again: gives the same anew for a copy of `function`, where that is an object; picklable if
-            what comes out is to be.
+        again: recreates the wrapper for a copy of `function` if that is an object; must be
+            picklable if the result is to be.
     """
     call = _call(function, window)
     return call if isinstance(function, FunctionType) else _standing_for(function, call, again)
@@ -111,7 +111,7 @@ def _around_function(function: FunctionType, window: Window) -> FunctionType:
 
 
 def _parameters(function: FunctionType) -> tuple[str, str]:
-    """How the parameters of a function are declared, without defaults, and how they are passed on.
+    """The parameter declarations of a function, without defaults, and the arguments to pass on.
 
     >>> def f(a, /, b, *c, d=1, **e): ...
     >>> _parameters(f)
@@ -141,10 +141,10 @@ def _parameters(function: FunctionType) -> tuple[str, str]:
 
 
 def _begin(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """The first step of an asynchronous generator that the event loop does not get to see.
+    """The first step of an asynchronous generator, hidden from the event loop.
 
-    The loop closes those that it has seen begin: the one around it, which closes this one. Were
-    both known to it, it would close both at once, and one of them in the middle of the other.
+    The loop closes generators that it saw start: the outer one, which closes this one. If it knew
+    both, it would close both at once, one in the middle of the other.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -165,7 +165,7 @@ _NOT_PASSED_ON = (_KEPT | frozenset(dir(object)) | {"__del__", "__getattr__"}) -
 
 
 class _Stand:
-    """Stands for an object that can be called: all but its call is passed on to it."""
+    """A proxy of a callable object that forwards everything but the call."""
 
     def __getattribute__(self, name: str) -> Any:
         own = object.__getattribute__
@@ -179,7 +179,7 @@ class _Stand:
 
 
 def _call(function: Any, window: Window) -> Callable[..., Any]:
-    """The measured call, of the kind of the Python function that is at the bottom of it."""
+    """The measured call, of the kind of the underlying Python function."""
     kind = type(function)
     if issubclass(kind, FunctionType):
         return _around_function(function, window)
@@ -202,13 +202,13 @@ def _call(function: Any, window: Window) -> Callable[..., Any]:
 
 
 def _standing_for(wrapped: Any, call: Callable[..., Any], again: Callable[[Any], Any]) -> Any:
-    """An object that stands for another one and has a call of its own."""
+    """A proxy with its own call."""
     kind = type(wrapped)
 
     def bound(self: object, instance: object, _: type | None = None) -> object:
         return self if instance is None else MethodType(self, instance)  # type: ignore[arg-type]
 
-    # Python looks for special methods in the class, where `__getattribute__` is not asked.
+    # Python looks up special methods in the class, bypassing `__getattribute__`.
     special: dict[str, Any] = {
         name: _passed_on(name) for name in dir(kind) if _is_special(kind, name)
     }

@@ -1,4 +1,4 @@
-"""What meters have said, kept as columns of numbers: 8 bytes a value, whatever the length.
+"""Samples of meters as columns of numbers: 8 bytes per value.
 
 A window of a week at ten samples a second has six million samples; as Python objects they would
 not fit into memory, and as columns they are numpy arrays without a copy of each value.
@@ -19,10 +19,10 @@ from joulelab.energy.meter import Channel, Meter, Sample
 from joulelab.energy.trace import power_of_counter
 
 Floats = NDArray[np.float64]
-IMPOSSIBLE = "an energy below 0 cannot be"
+IMPOSSIBLE = "an energy below 0 is impossible"
 NO_STATE: Mapping[str, Floats] = {}
 SLEPT_S = 0.5
-"""A clock that stood still for so long between two samples did so because the machine slept."""
+"""If a clock stopped for this long between two samples, the machine slept."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class ChannelSamples:
     """The samples of one channel within one window, the edges included.
 
     Attributes:
-        channel: which.
-        times_s: (n,), moments on the monotonic clock.
+        channel: the channel.
+        times_s: (n,), times on the monotonic clock.
         values: (n,), joules of a counter or watts; NaN where unreadable.
         interval_s: intended time between two samples.
-        unreadable: the last reason why a sample could not be read; empty where all could.
-        state: for each thing that the sensor says beside its value, (n,), NaN where unknown.
-        doubt: why a counter may have counted more than it says; empty where it may not.
-        unseen_j: how much more at the most.
-        sleeps: where the machine slept: the moment of the first sample after it, and seconds.
-        outside: of a recording, moments and values just before and after the window.
+        unreadable: the last reason why a sample could not be read; empty if all could.
+        state: other readings of the sensor by name, each (n,), NaN where unknown.
+        doubt: why a counter may have counted more than it shows; empty if it cannot.
+        unseen_j: upper bound of that extra energy.
+        sleeps: sleeps of the machine: time of the first sample after each, and seconds.
+        outside: for a recording: times and values just before and after the window.
     """
 
     channel: Channel
@@ -54,18 +54,18 @@ class ChannelSamples:
     unseen_j: float = 0.0
 
     def power_w(self) -> Floats:
-        """Power at each sample; for a counter the mean since the sample before."""
+        """Power at each sample; for a counter the mean since the previous sample."""
         if self.channel.kind == "power":
             return self.values
         return power_of_counter(self.times_s, self.values)
 
 
 class SampleBuffer:
-    """What one meter has said, from the oldest sample that an open window needs.
+    """The samples of one meter, from the oldest that an open window needs.
 
     Args:
-        meter: what is read.
-        interval_s: of the recorder; a meter that has nothing new so soon is read less often.
+        meter: the meter.
+        interval_s: of the recorder; a slower meter is read less often.
     """
 
     def __init__(self, meter: Meter, interval_s: float) -> None:
@@ -84,11 +84,11 @@ class SampleBuffer:
         return len(self._times)
 
     def record(self, *, at_edge: bool = False, slept_s: float = 0.0) -> int:
-        """Sample the meter and give the number of the sample.
+        """Sample the meter and return the number of the sample.
 
         Args:
             at_edge: a window opens or closes with this sample.
-            slept_s: how long the machine has slept since it was started.
+            slept_s: total sleep of the machine since boot.
         """
         try:
             if at_edge:
@@ -146,7 +146,7 @@ class _Track:
             reason = sample.reason if value is None else f"the sensor said {value:g}"
             if value is not None and math.isfinite(value):
                 reason = f"says {value:.4g} W, and {IMPOSSIBLE}"
-            # One entry for a whole series of samples with one reason, with its latest number.
+            # One entry per series of samples with the same reason, with its latest number.
             if self._reasons and self._reasons[-1][1] == reason:
                 self._reasons.pop()
             self._reasons.append((number, reason or "not readable"))
@@ -190,7 +190,7 @@ class _Track:
 
 
 def longest(channel_samples: Sequence[ChannelSamples]) -> int:
-    """The number of readings of the channel that was read most often."""
+    """The number of readings of the channel with the most readings."""
     return max((_count(samples) for samples in channel_samples), default=0)
 
 

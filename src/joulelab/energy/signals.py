@@ -1,18 +1,18 @@
-"""Signals of one process that another one is to have, as if the first were not there.
+"""Forward the signals of one process to another, as if the first did not exist.
 
 ::
 
-    to joulelab alone       kill PID                        passed on
+    to joulelab only kill PID forwarded
     to the process group    Ctrl-C, Ctrl-Z, kill -- -PGID,  the command has had it already
                             timeout, a cluster's scheduler
 
-Nothing in a signal says which of the two it was. So a **witness** runs in the same group, a ``cat``
-that takes no signals: what waits for it was sent to the group. The kernel goes through a group from
-its youngest process, so what this process hears of, the witness has.
+A signal does not say which of the two it was. So a **witness** runs in the same group, a ``cat``
+that blocks signals: signals pending for it were sent to the group. The kernel signals a group from
+its youngest process on, so a signal that reached this process has reached the witness.
 
-A stop is not an end: where this process is to stop (Ctrl-Z) and the command has stopped, this
-process stops too, so that the shell takes the terminal back; where the command does not mind, this
-process does not either. What continues the one continues the other.
+On a stop (Ctrl-Z), if the command has stopped, this process stops too, so that the shell takes the
+terminal back; if the command ignores it, so does this process. What continues one continues the
+other.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from typing import Any
 
 _CHUNK = 4096
 _POLL_S = 1.0
-"""How long nothing is heard before it is looked whether the command has ended all the same."""
+"""Time without signals after which to check whether the command has ended."""
 _HAS_STATES = hasattr(os, "waitid")
 _NOT_PASSED_ON = (
-    # They cannot be caught,
+    # Signals that cannot be caught,
     *("SIGKILL", "SIGSTOP"),
     # are about this process or its child,
     *("SIGCHLD", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"),
-    # are ignored by Python and come from what this process itself writes,
+    # are ignored by Python and caused by writes of this process,
     *("SIGPIPE", "SIGXFSZ"),
-    # or stop whoever is in the background and asks for the terminal: both, each by itself.
+    # or stop a background process that uses the terminal: each process by itself.
     *("SIGTTIN", "SIGTTOU"),
 )
 _BY_TERMINAL = ("SIGINT", "SIGQUIT", "SIGTSTP", "SIGWINCH")
-"""What a terminal sends; to its whole foreground group."""
+"""Signals of a terminal to its foreground process group."""
 
 
 def _numbers(names: tuple[str, ...]) -> set[int]:
@@ -49,20 +49,20 @@ def _numbers(names: tuple[str, ...]) -> set[int]:
 
 
 PASSED_ON = frozenset({int(one) for one in signal.valid_signals()} - _numbers(_NOT_PASSED_ON))
-"""Numbers of all signals that a command can be given."""
+"""All signals that can be forwarded to a command."""
 SURVIVED = PASSED_ON - _numbers(
     ("SIGHUP", "SIGINT", "SIGQUIT", "SIGABRT", "SIGTERM", "SIGXCPU", "SIGTSTP", "SIGCONT")
 )
-"""Those that are meant for the command, also if they come just after its end."""
+"""Signals meant for the command, even if they arrive just after its end."""
 CHILD = int(getattr(signal, "SIGCHLD", 0))
 STOP, CONTINUE = (int(getattr(signal, name, 0)) for name in ("SIGTSTP", "SIGCONT"))
 
 
 class Passer:
-    """Waits for a process and passes on to it what was sent to this one alone.
+    """Waits for a process and forwards to it signals sent to this process only.
 
     Args:
-        heard: descriptor from which the numbers of caught signals can be read, a byte each.
+        heard: file descriptor that delivers the numbers of caught signals, one byte each.
     """
 
     def __init__(self, heard: int) -> None:
@@ -72,7 +72,7 @@ class Passer:
         self._stopped = False
 
     def wait(self, process: subprocess.Popen[Any]) -> None:
-        """Return when the process has ended.
+        """Wait until the process has ended.
 
         Args:
             process: a child of this one.
@@ -86,11 +86,11 @@ class Passer:
                 os.kill(os.getpid(), signal.SIGSTOP)
 
     def close(self) -> None:
-        """Send the witness away."""
+        """End the witness."""
         self._witness.close()
 
     def _caught(self) -> list[int]:
-        """Numbers of the signals since the last look, in their order."""
+        """Signals since the last call, in order."""
         caught = bytearray()
         with suppress(BlockingIOError):
             while more := os.read(self._heard, _CHUNK):
@@ -98,7 +98,7 @@ class Passer:
         return [number for number in caught if number != CHILD]
 
     def _pass_on(self, numbers: list[int], process: subprocess.Popen[Any]) -> None:
-        # First the next witness, then whatever came until then: nothing falls between the two.
+        # First start the next witness, then read the signals so far, so none is lost in between.
         witness, self._witness = self._witness, _Witness()
         numbers += self._caught()
         with_command = witness.seen()
@@ -120,7 +120,7 @@ class Passer:
 
 
 class _Witness:
-    """A process of this one's group that takes no signals and ends with this one."""
+    """A process in this process's group that blocks signals and ends with this process."""
 
     def __init__(self) -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -134,9 +134,9 @@ class _Witness:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def seen(self) -> set[int]:
-        """Signals that its group was sent while it was there.
+        """Signals sent to its group during its life.
 
-        Where no system says which wait for a process, those that terminals send.
+        On systems that do not list pending signals, those that terminals send.
         """
         if self._process is not None:
             with suppress(OSError, KeyError, ValueError):
@@ -154,9 +154,9 @@ class _Witness:
 
 @contextmanager
 def signals_passed_on() -> Iterator[Passer]:
-    """Catch every signal that a command could be given, while it is being started and waited for.
+    """Catch all signals that can be forwarded, while the command is started and waited for.
 
-    What this process was told to ignore, as by ``nohup``, the command ignores too.
+    Signals that this process ignores, as under ``nohup``, the command ignores too.
     """
     heard, told = os.pipe()
     os.set_blocking(heard, False)
@@ -175,12 +175,12 @@ def signals_passed_on() -> Iterator[Passer]:
 
 @contextmanager
 def signals_survived(numbers: Iterable[int]) -> Iterator[None]:
-    """Nothing happens on these signals; those that are ignored, or not Python's, are left alone.
+    """Make these signals have no effect; ignored ones and non-Python handlers stay as they are.
 
     Args:
         numbers: of the signals.
     """
-    # Handlers, not SIG_IGN: the command would inherit that and be deaf to Ctrl-C.
+    # Handlers, not SIG_IGN: the command would inherit SIG_IGN and ignore Ctrl-C.
     before = {
         number: signal.signal(number, lambda *_: None)
         for number in numbers

@@ -1,26 +1,25 @@
-"""What a sensor says that cannot be, though it answers: a counter that stands still, power of 0 W.
+"""Implausible sensor readings: a counter that stands still, power of 0 W.
 
 ::
 
-    joules    .  '  '  '  '  ,----------------   frozen: what follows is not known
-    joules    ------------------------------     all zero, as in a virtual machine: nothing is known
-    joules    .  '  ,------.  '  '               stood still and caught up: all of it was counted
+    joules    .  '  '  '  '  ,----------------   frozen: what follows is unknown
+    joules    ------------------------------     all zero, as in a virtual machine: unknown
+    joules    .  '  ,------.  '  '               stood still and caught up: all energy counted
     watts     ~~~~~~~~~_________~~~~~~~~~~       0 W for a while: not read there
-    joules    .  '               '  '            so long a gap that it may have wrapped twice
+    joules    .  '               '  '            gap long enough for two wraps
 
-Whatever is switched on draws power, so a true 0 is impossible. Samples that cannot be right become
-unreadable here, with the reason, before anything is computed from a window: then another sensor of
-the domain counts, or what was seen and a bound for the rest, or nothing. A counter that has stood
-still, and does not make up for it, is not believed for the rest of the window: what it lost is
-unknown.
+A device that is on draws power, so a true 0 is impossible. Implausible samples become unreadable
+here, with the reason, before a window is evaluated: then another sensor of the domain counts, or
+the covered part with a bound for the rest, or nothing. A counter that stood still without catching
+up is unreadable for the rest of the window: the lost energy is unknown.
 
-How long a counter may stand still: ten ticks of its sensor, one second at the least, for as long as
-the least power that is plausible takes for five of its steps, and three times as long as it usually
-does. That power is half of what is said beside it, else `LEAST_W`. A window within which it has not
-moved at all is never 0 J, however short it is: that is too short to be measured with this counter.
+A counter may stand still for the longest of: ten ticks of its sensor, one second, the time for five
+of its steps at the lowest plausible power, and three times its usual standstill. That power is half
+the reading of another sensor, else `LEAST_W`. A window in which the counter did not move is never 0
+J, however short: it is too short for this counter.
 
-Parts that can be switched off while the machine runs (`MAY_BE_OFF`) may well have used nothing. It
-cannot be told from a counter that does not count, so they are missing too, but nothing is flagged.
+Parts that can be off while the machine runs (`MAY_BE_OFF`) may really have used nothing. That looks
+the same as a counter that does not count, so they are missing too, but not flagged.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ STILL_S = 1.0
 STILL_TICKS = 10
 STILL_STEPS = 5
 LEAST_W = 0.1
-"""The least that a processor, a memory or a card draws while it is switched on."""
+"""Lowest power of a processor, memory or card that is on."""
 OFTEN, LONGER = 4, 3
-"""A counter that has moved so often stands still when it takes so many times longer than usual."""
+"""With this many moves, a counter stands still if it takes this many times longer than usual."""
 CAUGHT_UP = 0.5
-"""The share of the usual power at which a counter's jump makes up for the time it stood still."""
+"""Share of the usual power from which on a counter's jump counts as catching up."""
 AS_READ = 1.5
-"""A counter that stands for less than so many samples has moved between all of them."""
+"""A standstill of fewer samples than this is normal."""
 TOO_SHORT = "too short a time for this counter"
 TWO = 2
 
@@ -54,14 +53,14 @@ Mask = NDArray[np.bool_]
 
 
 def believed(channel_samples: Sequence[ChannelSamples]) -> tuple[list[ChannelSamples], list[str]]:
-    """The samples of a window without those that cannot be right.
+    """The samples of a window, with implausible ones made unreadable.
 
     Args:
         channel_samples: samples of every channel.
 
     Returns:
-        The same with such samples unreadable; and what is to be flagged, where another sensor of
-        the instrument counts in place of this one, or a wrap may have passed unseen.
+        The same with such samples unreadable; and flags, if another sensor of the instrument is
+        used instead, or a wrap may have been missed.
     """
     kept, flags, counting = [], [], set()
     for samples in channel_samples:
@@ -74,7 +73,7 @@ def believed(channel_samples: Sequence[ChannelSamples]) -> tuple[list[ChannelSam
         where = f"{sound.channel.domain}: {sound.channel.source}"
         if sound.doubt:
             flags.append(f"{where}: {sound.doubt}")
-        # Where nothing of the instrument counts the reason stands with its reading.
+        # If no sensor of the instrument is usable, its reading has the reason.
         replaced = sound.unreadable != samples.unreadable and _worth_a_flag(sound)
         if replaced and _instrument(sound.channel) in counting:
             flags.append(f"{where} {sound.unreadable}")
@@ -83,14 +82,14 @@ def believed(channel_samples: Sequence[ChannelSamples]) -> tuple[list[ChannelSam
 
 def _sound(samples: ChannelSamples, beside: Sequence[ChannelSamples]) -> ChannelSamples:
     channel = samples.channel
-    # What is computed has no tick, and may be 0: processor time of a process that sleeps.
+    # Computed values have no tick and may be 0, such as the processor time of a sleeping process.
     if channel.status is Status.ESTIMATED and not channel.tick_s:
         return samples
     if channel.kind == "power":
         return _without_zeros(samples)
     values = samples.values
     if len(values) < TWO or (values[0] != values[-1] and _length_s(samples) < STILL_S):
-        return samples  # the ordinary case of a short window, without array arithmetic
+        return samples  # the usual case of a short window, without arrays
     good = np.flatnonzero(~np.isnan(values))
     if len(good) < TWO:
         return samples
@@ -104,13 +103,15 @@ def _sound(samples: ChannelSamples, beside: Sequence[ChannelSamples]) -> Channel
 
 
 def _without_zeros(samples: ChannelSamples) -> ChannelSamples:
-    """Power without the times in which it was 0 W for longer than a sensor needs."""
+    """Power without periods of 0 W longer than a sensor's update needs."""
     values, times_s = samples.values, samples.times_s
     if values.all():  # NaN is not zero
         return samples
     zero = values == 0
     if not (values > 0).any():
-        return _unread(samples, zero, "said 0 W throughout, and nothing that is on draws nothing")
+        return _unread(
+            samples, zero, "reported 0 W throughout, although whatever is on draws power"
+        )
     if _is_a_part(samples.channel):
         return samples
     least_s = max(STILL_S, STILL_TICKS * samples.channel.tick_s)
@@ -122,20 +123,20 @@ def _without_zeros(samples: ChannelSamples) -> ChannelSamples:
         bad[first:after] = True
     longest_s = max(length_s for _, _, length_s in runs)
     return _unread(
-        samples, bad, f"said 0 W for {longest_s:.1f} s, and nothing that is on draws nothing"
+        samples, bad, f"said 0 W for {longest_s:.1f} s, although whatever is on draws power"
     )
 
 
 def _frozen(
     times_s: Floats, values_j: Floats, channel: Channel, drawn_w: float | None
 ) -> tuple[Mask, float]:
-    """Which samples of a counter are not to be believed, and for how long it stood still.
+    """Which samples of a counter are invalid, and for how long it stood still.
 
     Args:
-        times_s: (n,), of the samples that could be read.
+        times_s: (n,), of the readable samples.
         values_j: (n,).
         channel: whose.
-        drawn_w: mean power by another sensor of the domain, in watts, where there is one.
+        drawn_w: mean power by another sensor of the domain in watts, if any.
     """
     bad = np.zeros(len(values_j), bool)
     still = np.diff(values_j) == 0
@@ -150,7 +151,7 @@ def _frozen(
         if still_s < least_s:
             continue
         if first == 0:
-            bad[: last + 1] = True  # and the jump that follows, part of which was before
+            bad[: last + 1] = True  # and the jump after it, which partly belongs to the standstill
             longest_s = still_s
             continue
         if last + 1 < len(values_j):
@@ -166,10 +167,10 @@ def _frozen(
 
 
 def _usual_s(times_s: Floats, still: Mask, channel: Channel) -> float:
-    """How long a counter usually shows one value.
+    """How long a counter usually shows the same value.
 
-    0 where it has not moved often enough to tell; and where it has at nearly every sample, so that
-    this is how seldom it is read, while it is known how often the sensor moves.
+    0 if it has not moved often enough; also 0 if it moved at nearly every sample, so that this is
+    the reading interval, while the sensor's tick is known.
     """
     moved_s = times_s[1:][~still]
     if len(moved_s) < OFTEN:
@@ -180,7 +181,7 @@ def _usual_s(times_s: Floats, still: Mask, channel: Channel) -> float:
 
 
 def _may_stand_s(channel: Channel, drawn_w: float | None) -> float:
-    """How long a counter may show one value while its sensor works."""
+    """How long a working counter may show the same value."""
     least_w = max(LEAST_W, (drawn_w or 0.0) / 2)
     step_s = STILL_STEPS * channel.resolution_j / least_w
     return max(STILL_S, STILL_TICKS * channel.tick_s, step_s)
@@ -191,12 +192,12 @@ def _why(channel: Channel, still_s: float, drawn_w: float | None, *, moved: bool
         return f"has not moved in {still_s:.2g} s: {TOO_SHORT}"
     drawn = f" while {drawn_w:.3g} W were drawn" if drawn_w else ""
     off = family(channel.domain) in MAY_BE_OFF
-    why = ": the part was off, or it is not counted here" if off else drawn
+    why = ": the part was off, or this counter does not cover it" if off else drawn
     return f"stood still for {still_s:.1f} s{why}"
 
 
 def _doubted(samples: ChannelSamples) -> ChannelSamples:
-    """A counter with gaps in which it may have wrapped more than once, with what that may be."""
+    """A counter with gaps long enough for more than one wrap, and the energy of these wraps."""
     channel, good = samples.channel, ~np.isnan(samples.values)
     if channel.kind != "counter" or not channel.range_j:
         return samples
@@ -208,7 +209,7 @@ def _doubted(samples: ChannelSamples) -> ChannelSamples:
     long = steps_s > wraps_s
     if not long.any():
         return samples
-    # Once at least: a device at its limit overshoots it.
+    # At least once: a device at its limit overshoots it.
     more = np.floor((limit_w * steps_s[long] - steps_j[long]) / channel.range_j)
     unseen_j = float(channel.range_j * np.maximum(more, 1).sum())
     doubt = (
@@ -219,7 +220,7 @@ def _doubted(samples: ChannelSamples) -> ChannelSamples:
 
 
 def _drawn_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
-    """The mean power that another sensor of the domain says; ``None`` where none says any."""
+    """The mean power of another sensor of the domain; ``None`` if there is none."""
     for samples in channel_samples:
         if samples.channel.kind == "power" and samples.channel.status is Status.MEASURED:
             positive = samples.values[samples.values > 0]
@@ -229,17 +230,17 @@ def _drawn_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
 
 
 def _runs(flagged: Mask, times_s: Floats, least_s: float) -> list[tuple[int, int, float]]:
-    """First index of each long run of true values, the index after it, and how long it is.
+    """First index of each long run of true values, the index after it, and its duration.
 
     Args:
         flagged: (n,), of samples or of the steps between them.
-        times_s: moments of the samples; a value stands until the next one.
-        least_s: how long a run is at the least.
+        times_s: times of the samples; a value holds until the next one.
+        least_s: shortest run.
     """
     edges = np.flatnonzero(np.diff(flagged.view(np.int8), prepend=0, append=0))
     first, after = edges[::2], edges[1::2]
     long_s = times_s[np.minimum(after, len(times_s) - 1)] - times_s[first]
-    # There are as many short ones as samples, and hardly a long one.
+    # Short runs are as many as samples, long ones are rare.
     enough = long_s >= least_s * (1 - 1e-9)
     columns = (first[enough].tolist(), after[enough].tolist(), long_s[enough].tolist())
     return list(zip(*columns, strict=True))
@@ -263,5 +264,5 @@ def _instrument(channel: Channel) -> tuple[str, str]:
 
 
 def _is_a_part(channel: Channel) -> bool:
-    """Whether it is a rail of a chip, which may be off while what contains it is on."""
+    """Whether it is a rail of a chip, which may be off while its container is on."""
     return family(channel.domain) in MAY_BE_OFF or any(one != "wall" for one in channel.within)

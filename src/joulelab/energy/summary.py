@@ -1,15 +1,15 @@
-"""From the samples of a window to its readings: one for each domain.
+"""Readings of a window, one per domain, from its samples.
 
-Where several channels read a domain, the best one is the figure: a measured counter, then measured
-power, then an estimate. A counter that has made few of its steps is passed over for power.
-Measured power beside a measured counter is the check, and a disagreement beyond a tenth and the
-error bound is flagged. What other instruments say of the domain is kept beside it, in no sum.
+If several channels read a domain, the best one counts: a measured counter, then measured power,
+then an estimate. Power is preferred to a counter with few steps. Measured power checks a measured
+counter: a difference above a tenth and above the error bound is flagged. Readings of other
+instruments are kept for comparison, not in any sum.
 
-An energy below zero is none: that channel's figure is missing, with its reason, and flagged. What a
-sensor cannot have meant is taken out before (`joulelab.energy.standstill`).
+Energy below zero is invalid: that channel's value is missing, with a reason, and flagged.
+Implausible readings are removed before (`joulelab.energy.standstill`).
 
-A sensor that falls silent within the window leaves a part of it unseen. That part is bridged, and
-the reading is *partly estimated* from then on: see `joulelab.energy.figure`.
+If a sensor fails within the window, the gap is bridged and the reading is *partly estimated*: see
+`joulelab.energy.figure`.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ STATE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Conditions:
-    """What belongs to a window beside its samples.
+    """A window without its samples.
 
     Attributes:
         label: of the window.
         started_at: wall-clock time of the opening.
-        edges_s: opening and closing on the monotonic clock.
+        edges_s: start and end on the monotonic clock.
         missing: domains that cannot be read at all.
         idle_w: idle power in watts by domain.
         interval_s: intended time between two samples.
-        flags: what the recorder has to say on the quality.
+        flags: the recorder's remarks on quality.
         idle_error_w: bounds of the error of `idle_w` by domain.
     """
 
@@ -78,7 +78,7 @@ def summarise(window: Conditions, channel_samples: Sequence[ChannelSamples]) -> 
     """All readings of a window.
 
     Args:
-        window: what belongs to it beside its samples.
+        window: the window.
         channel_samples: samples of every channel.
     """
     duration_s = window.edges_s[1] - window.edges_s[0]
@@ -90,7 +90,7 @@ def summarise(window: Conditions, channel_samples: Sequence[ChannelSamples]) -> 
     flags = [*window.flags, *doubts]
     readings = [_reading(domain, parts, window, flags) for domain, parts in by_domain.items()]
     others = _others(channel_samples, readings, window, flags)
-    # An estimate stands for all sockets at once: what it covers is not missing beside it.
+    # An estimate covers all sockets at once: what it covers is not missing.
     estimated = {
         family(part.channel.domain)
         for parts in by_domain.values()
@@ -121,7 +121,7 @@ def _others(
     window: Conditions,
     flags: list[str],
 ) -> list[Reading]:
-    """What instruments say of a domain whose reading is another's; of the flags the grave ones."""
+    """Readings of the other instruments of a domain, with their serious flags."""
     chosen = {(reading.domain, instrument_of(reading.source)) for reading in readings}
     aside: dict[tuple[str, str], list[ChannelSamples]] = {}
     for samples in channel_samples:
@@ -137,17 +137,16 @@ def _others(
 
 
 def trace_columns(channel_samples: Sequence[ChannelSamples], start_s: float) -> dict[str, Any]:
-    """The samples of a window as columns of equal length, a row a sample and channel.
+    """The samples of a window as columns of equal length, one row per sample and channel.
 
     Args:
         channel_samples: samples of every channel.
-        start_s: the moment that counts as 0. The time that the machine slept meanwhile counts:
-            the trace has a hole there.
+        start_s: time that becomes 0. Sleep of the machine counts: the trace has a gap there.
 
     Returns:
         ``t_s``, ``domain``, ``source``, ``power_w``, ``energy_j`` (counters, since the opening),
-        and what the sensors say beside it: ``utilisation`` (0 to 1), ``temperature_c``,
-        ``clock_mhz``, ``power_limit_w``, ``voltage_v``, ``current_a``; NaN where unknown.
+        and other sensor readings: ``utilisation`` (0 to 1), ``temperature_c``, ``clock_mhz``,
+        ``power_limit_w``, ``voltage_v``, ``current_a``; NaN where unknown.
     """
     domains: list[str] = []
     sources: list[str] = []
@@ -173,7 +172,7 @@ def trace_columns(channel_samples: Sequence[ChannelSamples], start_s: float) -> 
 
 
 def slept_until_s(samples: ChannelSamples) -> Floats:
-    """How long the machine had slept until each sample, since the first, in seconds."""
+    """Sleep of the machine between the first sample and each sample, in seconds."""
     slept_s = np.zeros(len(samples.times_s))
     for woken_s, asleep_s in samples.sleeps:
         slept_s[samples.times_s >= woken_s] += asleep_s
@@ -193,7 +192,7 @@ def _reading(
     flags += _impossible(domain, channel_samples, unsorted)
     known = best.energy_j is not None
     check_j = None
-    # Why counters of this domain could not give the figure, and what is to say of the best.
+    # Why counters of this domain were not used, and remarks on the chosen channel.
     remarks = [
         f.reason for f in figures if f.reason and (f is best or f.lost_s or f.energy_j is None)
     ]
@@ -226,10 +225,10 @@ def _reading(
 def _impossible(
     domain: str, channel_samples: Sequence[ChannelSamples], figures: Sequence[Figure]
 ) -> list[str]:
-    """What channels cannot have meant: all of what they say, or a sample of it."""
+    """Implausible channels: all their readings, or some samples."""
     whole = [f"{domain}: {said.reason}" for said in figures if said.impossible]
     parts = [
-        f"{domain}: {one.channel.source} {one.unreadable}: that is not a reading"
+        f"{domain}: {one.channel.source} {one.unreadable}: this is not a reading"
         for one, said in zip(channel_samples, figures, strict=True)
         if IMPOSSIBLE in one.unreadable and not said.impossible
     ]
@@ -237,7 +236,7 @@ def _impossible(
 
 
 def _few(said: Figure, duration_s: float) -> str:
-    """Why a figure is coarse."""
+    """Why a reading is coarse."""
     channel = said.channel
     if channel.kind == "power":
         mean_s = channel.looks.averaging_s
@@ -250,7 +249,7 @@ def _few(said: Figure, duration_s: float) -> str:
 def _check(
     domain: str, figures: Sequence[Figure], long_enough: bool, flags: list[str]
 ) -> float | None:
-    """The same energy by the next measured channel; a disagreement is flagged.
+    """The same energy by the next measured channel; a difference is flagged.
 
     Channels are read one after the other, so in a very short window they see different times.
     """
@@ -273,7 +272,7 @@ def _check(
 
 
 def _doubted(figure: Figure, samples: ChannelSamples) -> Figure:
-    """A figure that may have more to it is an estimate, and its bound covers that."""
+    """A reading that may miss energy is an estimate, and its bound covers that."""
     if not samples.unseen_j or figure.energy_j is None:
         return figure
     return replace(
@@ -287,10 +286,10 @@ def _doubted(figure: Figure, samples: ChannelSamples) -> Figure:
 
 
 def _peak_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
-    """The highest power; of a counter over steps that are not much shorter than the interval."""
+    """The highest power; for a counter over steps not much shorter than the interval."""
     for samples in sorted(channel_samples, key=lambda one: one.channel.kind == "counter"):
         if samples.channel.kind == "counter" and len(samples.times_s) == TWO:
-            # The ordinary case of a short window, without array arithmetic.
+            # The usual case of a short window, without arrays.
             (first_s, last_s), (first_j, last_j) = samples.times_s.tolist(), samples.values.tolist()
             step_s = last_s - first_s
             known = step_s >= samples.interval_s / 2 and not samples.unreadable
@@ -307,8 +306,8 @@ def _peak_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
 
 
 def _gap_s(channel_samples: Sequence[ChannelSamples], interval_s: float, flags: list[str]) -> float:
-    """The longest gap among the channels that are read most often; each is held to its own rate."""
-    # Channels of one meter share their moments, unless a sample of one of them is not a reading.
+    """The longest gap of the most frequently read channels, relative to their own rates."""
+    # Channels of a meter share their times, unless a sample of one is unreadable.
     gaps = {
         id(one if one.unreadable else one.times_s): (one, longest_gap_s(readings_of(one)[0]))
         for one in channel_samples

@@ -1,7 +1,7 @@
-r"""Integration of what one channel said: joules over a window, and how far they may be off.
+r"""Integration of a channel's samples: joules over a window, and the error bound.
 
 Symbols: samples (t_i, p_i) with t in seconds of the monotonic clock and p in watts; a sensor that
-is new every u, whose value is the mean over the last w, and that sees the share s of the time.
+updates every u, averages over the last w, and samples the share s of the time.
 
 ::
 
@@ -9,31 +9,30 @@ is new every u, whose value is the mean over the last w, and that sees the share
     w = u     ______|^^^^^^^^^|____________   as it is, up to u late
     w >> u    ______/^^^^^^^^^^\___________   smeared over w
 
-Power is integrated by holding the last value, E = sum p_i (t_{i+1} - t_i): a sensor's value stands
-until the next one is read, and repeated values are values. Three things are not known:
+Power is integrated by holding the last value, E = sum p_i (t_{i+1} - t_i): a value holds until the
+next one is read, and repeated values are values. Three things are uncertain:
 
 sampling
-    What power did between two samples. It is taken to have stayed within the range of the samples
-    there: |p_{i+1} - p_i| (t_{i+1} - t_i). Of a part that the sensor does not see, 1 - s w / dt of
-    a step that is longer than w, the range is that of the two steps beside it as well, of six where
-    the step is longer than w + u and the window has few. Half of it is allowed in a window of many
-    steps, where what was missed evens out, and in a window of one all of it from the sample on, up
-    or down. A sensor that sees a part of each u has half of the rest beside that.
+    Power between two samples. It is assumed to stay within the range of these samples:
+    |p_{i+1} - p_i| (t_{i+1} - t_i). For the part that the sensor does not sample, 1 - s w / dt of a
+    step longer than w, the range also includes the two neighbouring steps, or six if the step is
+    longer than w + u and the window has few steps. In a window of many steps, where misses even
+    out, half of the range is the bound; in a window of one step, all of it from the sample on, up
+    or down. A sensor that samples only part of each u adds half of the rest.
 edges
-    A mean over the last w is behind by w / 2, and by up to u more. Where power is P before the
-    opening a and Q before the closing b, the integral is short by (w / 2 + u) (Q - P). With A(t)
-    the energy until t, b's share is A(b) - mean of A over (b - w, b), which is between -w/8 and
-    +w/8 of the range of power there around w / 2 Q.
+    A mean over the last w lags by w / 2, and by up to u more. If power is P before the opening a
+    and Q before the closing b, the integral is short by (w / 2 + u) (Q - P). With A(t) the energy
+    until t, b's share is A(b) - mean of A over (b - w, b), which is between -w/8 and +w/8 of the
+    range of power there around w / 2 Q.
 range
-    A mean hides the range of what it is a mean of. Where it moves by d in u, power a w ago and now
-    differ by d w / u; so much is taken as the range, unless it is more than three times the highest
-    value: no mean over w moves so, the sensor has stood still for a while. Then the jump may belong
-    to all of the time, w + u at the most, in which its value stood before. Where nobody knows which
-    sensor it was and that happens more than once, it is none of a mean.
+    A mean hides the range of its values. If it changes by d in u, power a w ago and now differ by
+    d w / u, which is used as the range unless it exceeds three times the highest value: a mean over
+    w cannot change that fast, so the sensor stood still for a while. Then the jump may belong to
+    all of the time, at most w + u, in which the old value was shown. If the sensor is unknown and
+    this happens more than once, it is not an averaging sensor.
 
-What no bound of this kind can cover is a load that repeats itself in step with the sensor, or with
-the sampling: a sensor that sees 25 of every 100 ms cannot tell a square wave of 100 ms from a
-constant.
+No such bound covers a load that repeats in step with the sensor or the sampling: a sensor that
+samples 25 of every 100 ms cannot distinguish a square wave of 100 ms from a constant.
 """
 
 from __future__ import annotations
@@ -47,25 +46,25 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Series = Sequence[float] | Floats
 HIGHEST = 3.0
-"""How many times the highest mean over a second a power may be, for its jump to be believed."""
+"""Largest accepted ratio of a power to the highest mean over a second."""
 STILL = 1
-"""How often a sensor may have stood still in a window."""
+"""Largest number of standstills of a sensor in a window."""
 TWO = 2
 FEW, FAR = 4, 3
-"""In a window of few steps, so many on each side show what power may do in one hardly seen."""
+"""In a window of few steps, neighbours on each side that give the range of an unsampled step."""
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """How a power sensor looks at its device.
+    """How a power sensor samples its device.
 
     Attributes:
-        update_s: time between two values in seconds; so late a value may be.
-        averaging_s: over how long before it a value is a mean, in seconds.
-        seen: the share of the time that it sees.
-        idle_error: bound of its error at idle, as a fraction of what it says.
-        idle_below_w: what it says at idle at the most; its error is no less at more power.
-        known: whether it is known to be this one, and is not only the worst that it may be.
+        update_s: update interval in seconds, the largest delay of a value.
+        averaging_s: averaging time before a value, in seconds.
+        seen: the share of time that it samples.
+        idle_error: bound of its error at idle, as a fraction of the reading.
+        idle_below_w: highest idle reading; at higher power the error in watts is at least as large.
+        known: whether the sensor is known, rather than assumed as the worst case.
     """
 
     update_s: float = 0.0
@@ -77,16 +76,16 @@ class Sensor:
 
     @property
     def lag_s(self) -> float:
-        """After how long a value has nothing left of the one before, in seconds."""
+        """Time after which a value is independent of the last one, in seconds."""
         return self.update_s + self.averaging_s
 
     @property
     def behind_s(self) -> float:
-        """How far its values are behind at the most, in seconds."""
+        """Largest lag of its values in seconds."""
         return self.update_s + self.averaging_s / 2
 
     def unseen(self, step_s: Floats) -> Floats:
-        """The share of steps between samples that the sensor has not seen, 0 to 1."""
+        """The share of the time between samples that the sensor did not sample, 0 to 1."""
         seen_s = self.seen * max(self.averaging_s, self.update_s)
         longest = np.maximum(step_s, max(self.update_s, 1e-9))
         return np.clip(1 - seen_s / longest, 0.0, 1.0)
@@ -97,7 +96,7 @@ IDEAL = Sensor()
 
 @dataclass(frozen=True)
 class Integral:
-    """Energy over a window, and the bound of what sampling and lag may do to it, in joules."""
+    """Energy over a window, and the bound of the error from sampling and lag, in joules."""
 
     energy_j: float
     error_j: float
@@ -106,17 +105,17 @@ class Integral:
 def integrate(
     times_s: Series, power_w: Series, start_s: float, end_s: float, sensor: Sensor = IDEAL
 ) -> Integral | None:
-    """Energy of a power trace between two moments.
+    """Energy of a power trace between two times.
 
     Args:
-        times_s: (n,), increasing. Samples outside the window say what power did near its edges.
-        power_w: (n,). The first and the last value stand until the edge beyond them.
-        start_s: the opening.
-        end_s: the closing.
-        sensor: what the samples are from.
+        times_s: (n,), increasing. Samples outside the window show power near its edges.
+        power_w: (n,). The first and the last value hold up to the edges.
+        start_s: start of the window.
+        end_s: end of the window.
+        sensor: the sensor of the samples.
 
     Returns:
-        ``None`` where there is no sample, or no window.
+        ``None`` without samples or for an empty window.
     """
     if not len(times_s) or end_s < start_s:
         return None
@@ -143,13 +142,13 @@ def integrate(
 
 
 def held_j(times_s: Floats, power_w: Floats, start_s: float, end_s: float) -> float:
-    """The sum of values that each stand until the next, in joules for watts.
+    """The sum of values that each hold until the next, in joules for watts.
 
     Args:
         times_s: (n,), increasing.
-        power_w: (n,). The first and the last value stand until the edge beyond them.
-        start_s: the opening.
-        end_s: the closing.
+        power_w: (n,). The first and the last value hold up to the edges.
+        start_s: start of the window.
+        end_s: end of the window.
     """
     clipped = np.clip(times_s, start_s, end_s)
     inner_j = float(np.dot(power_w[:-1], np.diff(clipped)))
@@ -189,7 +188,7 @@ def _still_j(
     edges_s: tuple[float, float],
     sensor: Sensor,
 ) -> float:
-    """What a sensor did not say while it stood still, before the steps at which it jumped."""
+    """Energy missed by a sensor while it stood still, before the steps at which it jumped."""
     error_j = 0.0
     for jump in jumps:
         moves = np.flatnonzero(moved_w[:jump])
@@ -197,7 +196,7 @@ def _still_j(
         woke_s = float(times[jump + 1])
         stood_s = max(stood_s, woke_s - sensor.lag_s)
         still_s = max(0.0, min(woke_s, edges_s[1]) - max(stood_s, edges_s[0]))
-        # What it says at an edge meanwhile is what it said before.
+        # Meanwhile its reading at an edge is the old value.
         edges = sum(stood_s < edge_s < woke_s for edge_s in edges_s)
         error_j += float(moved_w[jump]) * (still_s + edges * sensor.behind_s)
     return error_j
@@ -206,7 +205,7 @@ def _still_j(
 def _sampling_j(
     power: Floats, moved_w: Floats, steps_s: Floats, held_s: Floats, sensor: Sensor
 ) -> float:
-    """What power may have done between the samples."""
+    """Error bound for power between the samples."""
     unseen = sensor.unseen(steps_s)
     allowed_w = moved_w
     if unseen.any():
@@ -223,7 +222,7 @@ def _sampling_j(
 
 
 def _near(values: Floats, reach: NDArray[np.int_]) -> Floats:
-    """The highest of each value and its neighbours, so many on each side."""
+    """The maximum of each value and its neighbours on each side."""
     highest = values.copy()
     for apart in range(1, min(FAR, len(values) - 1) + 1):
         wide = reach >= apart
@@ -235,7 +234,7 @@ def _near(values: Floats, reach: NDArray[np.int_]) -> Floats:
 def _edges_j(
     times: Floats, power: Floats, hidden_w: Floats, edges_s: tuple[float, float], sensor: Sensor
 ) -> float:
-    """What a late value, or a mean, may do at both edges."""
+    """Error bound of late or averaged values at both edges."""
     lag_s, at_edge_w, swings_w = sensor.lag_s, [], 0.0
     for edge_s in edges_s:
         after = int(np.searchsorted(times, edge_s, "right"))
@@ -251,13 +250,13 @@ def _edges_j(
 
 
 def longest_gap_s(times_s: Series) -> float:
-    """The longest time between two neighbouring samples; 0 for fewer than two."""
+    """The longest time between consecutive samples; 0 for fewer than two."""
     times = np.asarray(times_s, float)
     return float((times[1:] - times[:-1]).max()) if len(times) > 1 else 0.0
 
 
 def power_of_counter(times_s: Series, energy_j: Series) -> Floats:
-    """Mean power of a counter since the sample before; NaN for the first sample.
+    """Mean power of a counter since the previous sample; NaN for the first sample.
 
     Args:
         times_s: (n,), increasing.

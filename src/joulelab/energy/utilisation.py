@@ -2,9 +2,9 @@
 
 Symbols: samples (t_i, u_i), i = 0 ... n-1, t in seconds of the monotonic clock, u from 0 to 1.
 
-A utilisation looks back: u_i is the share of the time before t_i in which the device was busy. So
-it stands for the step from t_{i-1} to t_i, whose weight is w_i = t_i - t_{i-1}; the first sample
-speaks of the time before the window and is left out, and so is a step whose u_i is unknown::
+Utilisation looks back: u_i is the share of the time before t_i in which the device was busy. It
+belongs to the step from t_{i-1} to t_i with the weight w_i = t_i - t_{i-1}. The first sample covers
+the time before the window and is excluded, as are steps with unknown u_i::
 
     mean = sum w_i u_i / sum w_i
     q(p) = the least u_i such that the steps with u_j <= u_i make up at least p of sum w_i
@@ -12,9 +12,9 @@ speaks of the time before the window and is left out, and so is a step whose u_i
 q is the inverse of the empirical distribution function, with time in place of counts (definition 1
 of Hyndman and Fan, The American Statistician 1996): it is always a value that occurred.
 
-What *busy* means is the sensor's: an NVIDIA driver says in which share of its last sampling period
-(1/6 s to 1 s, by the product) any kernel ran, however little of the GPU that kernel filled; the
-estimate says which share of the processors that we may use our own processes kept busy.
+The sensor defines *busy*: an NVIDIA driver gives the share of its last sampling period (1/6 s to 1
+s, by product) in which any kernel ran, however small; the estimate gives the share of the available
+processors that the measured processes kept busy.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.trace import Series
 
 QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
-"""The shares of the time that are kept of a distribution, by name."""
+"""The stored quantiles of a distribution, by name."""
 
 STATE = "utilisation"
 LOOKS_BACK_S = {"gpu": 1.0}
-"""The longest time that a device's figure may look back: a shorter window would be told of the
-time before it."""
+"""How far a device's utilisation may look back; a shorter window would include earlier time."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ class Utilisation:
 
     Attributes:
         domain: the device, for instance ``"gpu:0"``.
-        source: what said so, or ``None`` where nothing did.
+        source: the source, or ``None`` if there is none.
         mean: over time, 0 to 1; ``None`` where unknown.
         quantiles: over time, by the names of `QUANTILES`; empty where unknown.
-        samples: how many steps were counted.
-        seen: share of the window's time that these steps make up, 0 to 1.
+        samples: number of steps used.
+        seen: share of the window covered by these steps, 0 to 1.
         reason: why it is unknown.
     """
 
@@ -60,7 +59,7 @@ class Utilisation:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as the store keeps it beside the mean; an unknown quantile is ``None``."""
+        """Plain data for the store; an unknown quantile is ``None``."""
         return {
             **{name: self.quantiles.get(name) for name in QUANTILES},
             "samples": self.samples,
@@ -73,7 +72,7 @@ class Utilisation:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Mean and quantiles over time, of so many steps that make up so many seconds."""
+    """Mean and quantiles over time, with the number of steps and their seconds."""
 
     mean: float
     quantiles: Mapping[str, float]
@@ -82,9 +81,9 @@ class Distribution:
 
 
 def over_time(times_s: Series, values: Series) -> Distribution | None:
-    """Time-weighted mean and quantiles of figures that look back.
+    """Time-weighted mean and quantiles of backward-looking values.
 
-    Busy for all of 1 s, then for half of 3 s; the first value is of the time before:
+    Busy for all of 1 s, then for half of 3 s; the first value belongs to the time before:
 
     >>> busy = over_time([0.0, 1.0, 4.0], [0.2, 1.0, 0.5])
     >>> busy.mean, busy.quantiles["p50"], busy.quantiles["p95"]
@@ -95,7 +94,7 @@ def over_time(times_s: Series, values: Series) -> Distribution | None:
         values: (n,), NaN where unknown.
 
     Returns:
-        ``None`` where no step is known.
+        ``None`` if no step is known.
     """
     times, known = np.asarray(times_s, float), np.asarray(values, float)[1:]
     weights = times[1:] - times[:-1]
@@ -106,10 +105,10 @@ def over_time(times_s: Series, values: Series) -> Distribution | None:
     seconds = float(weights.sum())
     order = np.argsort(known, kind="stable")
     reached = np.cumsum(weights[order]) / seconds
-    # Rounding may leave the last one just below 1, and a share just below what it should reach.
+    # Rounding may leave the last share just below 1, and others just below the quantile.
     positions = np.searchsorted(reached, np.array(list(QUANTILES.values())) - 1e-12)
     at = known[order][np.minimum(positions, len(known) - 1)]
-    # A weighted sum of equal values may differ from them in its last digit.
+    # A weighted sum of equal values may differ from them in the last digit.
     mean = min(max(float(np.dot(known, weights)) / seconds, float(known.min())), float(known.max()))
     quantiles = dict(zip(QUANTILES, at.tolist(), strict=True))
     return Distribution(mean, quantiles, len(known), seconds)
@@ -139,11 +138,11 @@ def utilisation(channel_samples: Sequence[ChannelSamples], device: str) -> Utili
             return Utilisation(domain, source, busy.mean, busy.quantiles, busy.samples, seen)
     if speaking:
         channel = speaking[0].channel
-        reason = f"{channel.source} did not say it within the window"
+        reason = f"{channel.source} did not report it within the window"
         return Utilisation(channel.domain, channel.source, None, reason=reason)
     if own:
         sources = ", ".join(dict.fromkeys(samples.channel.source for samples in own))
-        return Utilisation(device, None, None, reason=f"{sources} does not say it of {device}")
+        return Utilisation(device, None, None, reason=f"{sources} does not report it for {device}")
     return Utilisation(device, None, None, reason=f"no meter reads {device}")
 
 

@@ -1,4 +1,4 @@
-"""The energy of a training before it has begun: a regression on stored runs, beside two formulas.
+"""Predict the energy of a training before it starts: a regression on stored runs, and two formulas.
 
 ==================  ================================================================================
 method              energy
@@ -9,8 +9,8 @@ TDP x time          design power times duration (Lacoste et al., arXiv 1910.0970
 Green Algorithms    (design power x usage + 0.3725 W/GB x memory) x duration (Lannelongue et al.)
 ==================  ================================================================================
 
-The regression that does better in cross-validation is taken. Both formulas need a duration, which
-is that of the regression, or given.
+The regression with the smaller cross-validation error is used. Both formulas need a duration: the
+given one, or the regression's.
 """
 
 from __future__ import annotations
@@ -46,16 +46,15 @@ TDP, GREEN = "TDP x time", "Green Algorithms"
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What one method says of a training.
+    """One method's prediction of a training.
 
     Attributes:
         method: its name.
         energy_j: of a single run.
-        low_j: lower end of the 95 % interval; ``None`` where there is none.
+        low_j: lower end of the 95 % interval; ``None`` if there is none.
         high_j: upper end.
         duration_s: of a single run.
-        mape: mean absolute error for configurations left out, as a share of 1; ``None`` where it
-            could not be found.
+        mape: mean absolute error for configurations left out, as a share of 1; ``None`` if unknown.
     """
 
     method: str
@@ -83,23 +82,23 @@ class SeenBefore:
 
 @dataclass(frozen=True)
 class BeforePrediction:
-    """All that can be said of a training before it has begun.
+    """All predictions of a training before it starts.
 
     Attributes:
         request: the training.
         flops: of the whole.
         memory: bytes of a step.
         selection: the stored runs of the hardware.
-        stored: those that can be learnt from.
-        estimates: of every method that can say something.
-        taken: the method whose estimate is the prediction; ``None`` where there is none.
-        duration_s: of a single run, with its interval where it is from the regression.
+        stored: usable stored runs.
+        estimates: of every applicable method.
+        taken: the method whose estimate is the prediction; ``None`` if there is none.
+        duration_s: of a single run, with an interval if from the regression.
         duration_low_s: lower end.
         duration_high_s: upper end.
-        outside: features outside of what was seen.
+        outside: features outside the seen range.
         seen: stored runs of the very same training.
         power: by the data sheet.
-        usage: share of it that the device is taken to use, for Green Algorithms.
+        usage: assumed share of the power that is used, for Green Algorithms.
     """
 
     request: TrainingRequest
@@ -119,12 +118,12 @@ class BeforePrediction:
 
     @property
     def prediction(self) -> Estimate | None:
-        """The estimate that is taken."""
+        """The selected estimate."""
         return next((one for one in self.estimates if one.method == self.taken), None)
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Number of stored runs by the reason why they were not learnt from."""
+        """Number of stored runs by reason of exclusion."""
         faults = {f"whose {reason}": n for reason, n in self.stored.left_out.items()}
         return {**self.selection.left_out, **faults}
 
@@ -172,13 +171,13 @@ def predict_before(
     duration_s: float | None = None,
     usage: float = 1.0,
 ) -> BeforePrediction:
-    """Predict the energy of a training that has not begun.
+    """Predict the energy of a training before it starts.
 
     Args:
         request: the training.
         selection: stored runs of the hardware that it is for.
         power: of that hardware by its data sheet; ``None`` where unknown.
-        duration_s: where it is known; that of the regression otherwise.
+        duration_s: if known; default: the regression's.
         usage: share of the design power that is used, for Green Algorithms.
 
     Raises:
@@ -220,15 +219,15 @@ def predict_before(
 
 
 def too_few(stored: StoredRuns) -> str:
-    """Why there is no regression, in words."""
+    """Why there is no regression."""
     if not stored.runs:
-        return "no stored run can be learnt from"
+        return "no stored run can be used"
     have = "configuration is" if stored.groups == 1 else "configurations are"
-    return f"{stored.groups} {have} too few for a regression; it takes {FEWEST_GROUPS}"
+    return f"{stored.groups} {have} too few for a regression; it needs {FEWEST_GROUPS}"
 
 
 def _regressed(learnt: Learnt, rows: Mapping[str, Row]) -> list[Estimate]:
-    """The interval is that of the method that is taken; the other one has none."""
+    """The interval belongs to the selected method; the other one has none."""
     taken = learnt.regression.method[0]
     return [
         Estimate(

@@ -1,12 +1,12 @@
-"""What a training runs on, as far as its energy depends on it: runs of another machine say nothing.
+"""The hardware of a training: runs of other hardware are not comparable.
 
 A run on the CPU belongs to the processor and the number of threads, one on a GPU to the card's
-model. Which domains count, and whether they are measured or estimated, belongs to it as well: the
-energy of a card alone is not that of a smaller machine.
+model. The domains that count, and whether they are measured or estimated, also matter: the energy
+of a card alone is not the energy of a smaller machine.
 
-The power by the data sheet is for predictions that know nothing else. A processor's is that of
-codecarbon's table, for the threads that train; a card's is its power limit, as the driver says it.
-Only of this machine: another one's has to be given.
+The specified power is for predictions without other data. For a processor it is from codecarbon's
+table, for the threads that train; for a card it is the power limit reported by the driver. Only for
+this machine: for another one it must be given.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Hardware:
     Attributes:
         model: of the processor or of the card.
         threads: of torch, for a processor; 0 for a card.
-        memory_gb: of the machine; no part of the identity.
+        memory_gb: of the machine; not part of the identity.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Hardware:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells one from another."""
+        """The identity of the hardware."""
         return self.model, self.threads
 
     def __str__(self) -> str:
@@ -47,10 +47,10 @@ class Hardware:
 
     @classmethod
     def of(cls, conditions: Mapping[str, Any]) -> Hardware | None:
-        """The one that the conditions of a session name; ``None`` where they do not.
+        """The hardware in the conditions of a session; ``None`` if not given.
 
         Args:
-            conditions: as `joulelab.study.manifest.conditions` gives them.
+            conditions: from `joulelab.study.manifest.conditions`.
         """
         device = conditions.get("device") or {}
         if not device.get("name"):
@@ -67,7 +67,7 @@ class Hardware:
 
         Args:
             device: ``"auto"``, ``"cpu"`` or ``"cuda:<index>"``.
-            threads: of torch on the CPU; one for each core where ``None``.
+            threads: of torch on the CPU; ``None`` for one per core.
 
         Raises:
             SpecError: torch has no such device.
@@ -85,10 +85,10 @@ class Hardware:
 
 
 def counted_domains(domains: object, status: object) -> str:
-    """Which domains count, without the numbers of devices: ``cpu and dram, estimated``.
+    """The domains that count, without device numbers: ``cpu and dram, estimated``.
 
     Args:
-        domains: as the store keeps them, ``"cpu:0+dram:0"``.
+        domains: as in the store, ``"cpu:0+dram:0"``.
         status: measured or estimated.
     """
     families = dict.fromkeys(one.partition(":")[0] for one in str(domains or "").split("+") if one)
@@ -101,7 +101,7 @@ class DesignPower:
 
     Attributes:
         power_w: watts.
-        source: where it is from, in words.
+        source: its origin, in words.
     """
 
     power_w: float
@@ -109,11 +109,11 @@ class DesignPower:
 
 
 def design_power(hardware: Hardware, tdp_w: float | None = None) -> DesignPower | None:
-    """The design power of some hardware; ``None`` where it is not known here.
+    """The design power of hardware; ``None`` if unknown.
 
     Args:
-        hardware: what trains.
-        tdp_w: where the user knows it.
+        hardware: the hardware.
+        tdp_w: if the user knows it.
 
     Raises:
         UsageError: a design power that is not above 0.

@@ -1,4 +1,4 @@
-"""The user's stored runs, as a table that can be learnt from, and what of it does not fit.
+"""The user's stored runs as training data, and the excluded ones.
 
 ::
 
@@ -44,10 +44,10 @@ class History:
     """Finished trainings of any hardware.
 
     Attributes:
-        runs: a row a run: the features, ``hardware`` (number in `machines`), ``counts`` (which
+        runs: one row per run: the features, ``hardware`` (number in `machines`), ``counts`` (which
             domains), both energies in joules and ``duration_s``.
         machines: every hardware that occurs.
-        studies: folders with a finished training that was taken.
+        studies: folders with a used finished training.
         left_out: number of runs by reason.
     """
 
@@ -57,13 +57,13 @@ class History:
     left_out: Mapping[str, int]
 
     def named(self, text: str) -> Hardware:
-        """The hardware whose name has a text in it.
+        """The hardware whose name contains a text.
 
         Args:
-            text: as the user writes it; capitals do not matter.
+            text: the user's text; case-insensitive.
 
         Raises:
-            UsageError: none has, or several have.
+            UsageError: none or several match.
         """
         known = list(dict.fromkeys(map(str, self.machines)))
         found = [one for one in known if text.casefold() in one.casefold()]
@@ -75,10 +75,10 @@ class History:
         return next(one for one in self.machines if str(one) == (exact or found)[0])
 
     def of(self, hardware: Hardware) -> Selection:
-        """The runs of one hardware, and of the domains that most of them count.
+        """The runs of one hardware with the domains that most of them count.
 
         Args:
-            hardware: asked for.
+            hardware: the requested hardware.
         """
         left_out = Counter(self.left_out)
         numbers = [n for n, one in enumerate(self.machines) if one.key == hardware.key]
@@ -88,7 +88,7 @@ class History:
         unknown = mine[[NET, GROSS]].isna().all(axis=1)
         if not unknown.all():
             counts = str(mine.loc[~unknown, "counts"].value_counts().index[0])
-            # Runs without an energy are left out for that later, whatever should have counted.
+            # Runs without an energy are excluded later for that reason.
             others = (mine["counts"] != counts) & ~unknown
             left_out["that count other domains"] += int(others.sum())
             mine = mine[~others]
@@ -102,10 +102,10 @@ class Selection:
     """Runs of one hardware that count the same domains.
 
     Attributes:
-        hardware: which.
+        hardware: the hardware.
         runs: as of `History.runs`, with ``energy_j``.
-        counts: in words, which domains count.
-        net: whether the energy is net; gross where idle power is unknown for all of them.
+        counts: the domains that count, in words.
+        net: whether the energy is net; gross if idle power is unknown for all of them.
         left_out: number of runs by reason.
     """
 
@@ -117,7 +117,7 @@ class Selection:
 
 
 def results_folders(folders: Sequence[Path]) -> list[Path]:
-    """Every results folder that is named, or is in a folder that is named.
+    """The results folders among some folders and directly inside them.
 
     Args:
         folders: results folders, and folders of them.
@@ -141,8 +141,8 @@ def read_history(folders: Iterable[Path], only: Hardware | None = None) -> Histo
     """All finished trainings of some results folders.
 
     Args:
-        folders: results folders. One that cannot be read is left out, and said.
-        only: hardware of which runs are wanted; those of another are counted, and not looked at.
+        folders: results folders. Unreadable ones are skipped and reported.
+        only: hardware of the wanted runs; other runs are only counted.
     """
     reading = _Reading(only)
     studies = sum(reading.add(folder) for folder in folders)
@@ -160,7 +160,7 @@ class _Reading:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, folder: Path) -> bool:
-        """The runs of one folder; whether any was taken."""
+        """Read the runs of one folder; returns whether any was used."""
         try:
             results = Results.open(folder)
             runs, manifest = results.to_frame(), results.manifest
@@ -188,7 +188,7 @@ class _Reading:
         flops = part.runs["flops"].to_numpy(float)
         counted = bool(np.isfinite(flops).any())
         try:
-            # The oldest stores have no counts of their own.
+            # The oldest stores have no counts.
             features = part.request().features(math.nan if counted else None)
         except JoulelabError as error:
             self.left_out[f"that cannot be counted again ({error.message})"] += len(part.runs)
@@ -234,7 +234,7 @@ class _Part:
             raise JoulelabError(f"its network is code that you have not run: {new[0]}")
         if self.one.network not in networks.names():
             raise JoulelabError(f"its network {self.one.network} is of a plug-in: --plugin FILE")
-        # How many trained together each run says itself; strategies take seconds to import.
+        # Each run has the number of trainings in its group; strategies take seconds to import.
         return request_of(self.spec, self.one, data, together=1)
 
 

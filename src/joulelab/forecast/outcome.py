@@ -1,4 +1,4 @@
-"""One prediction of a training's energy, and all of them beside what it took in the end."""
+"""One prediction of a training's energy, and all of them compared with the result."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 from joulelab import formats
 
 UNCERTAIN = 0.1
-"""Probability of a change still to come above which it is said."""
+"""Probability of a coming change above which it is reported."""
 SHARES = (0.2, 0.5)
-"""Shares of the epochs at which the predictions are looked at in the end."""
+"""Shares of the epochs at which predictions are evaluated in the end."""
 
 
 @dataclass(frozen=True)
 class TrainingPrediction:
-    """The energy of a whole training as it is predicted after some of its epochs.
+    """The energy of a whole training, predicted after some of its epochs.
 
     Attributes:
-        done: epochs that are done.
+        done: completed epochs.
         epochs: of the whole.
-        energy_j: of the whole; ``None`` where it cannot be told, and `reason` says why.
+        energy_j: of the whole; ``None`` if unknown, with `reason`.
         low_j: lower end of its 95 % interval.
         high_j: upper end.
         so_far_j: energy used until now; ``None`` where unknown.
         elapsed_s: time until now.
-        left_s: time that the epochs to come take.
+        left_s: time of the remaining epochs.
         left_low_s: lower end of its 95 % interval.
         left_high_s: upper end.
-        power_w: expected mean power of what is to come.
-        stable: whether a stable part was seen; before it a prediction is little but a guess.
+        power_w: expected mean power of the rest.
+        stable: whether a stable phase was seen; before it a prediction is only a guess.
         change_ahead: probability that the level of power still changes.
         reason: why there is no prediction.
     """
@@ -67,7 +67,7 @@ class TrainingPrediction:
     @property
     def _remark(self) -> str:
         if not self.stable:
-            return "; little but a guess yet"
+            return "; still little more than a guess"
         if self.change_ahead > UNCERTAIN:
             chance = formats.percent(self.change_ahead, 0)
             return f"; the power may still change as the base thaws ({chance})"
@@ -76,15 +76,15 @@ class TrainingPrediction:
 
 @dataclass(frozen=True)
 class ForecastResult:
-    """What a training took, and what was predicted on its way.
+    """The result of a training, and its predictions.
 
     Attributes:
         label: of the training.
         epochs: announced.
-        done: epochs that were done.
+        done: completed epochs.
         energy_j: of the whole training; ``None`` where unknown.
         duration_s: of the whole training.
-        predictions: one an epoch.
+        predictions: one per epoch.
         reason: why the energy is unknown.
     """
 
@@ -98,11 +98,11 @@ class ForecastResult:
 
     @property
     def comparable(self) -> bool:
-        """Whether the training was the one that was announced, and its energy is known."""
+        """Whether the training was as announced, and its energy is known."""
         return self.done == self.epochs and self.energy_j is not None
 
     def error_of(self, prediction: TrainingPrediction) -> float | None:
-        """Predicted over true energy, less 1; ``None`` where they cannot be compared."""
+        """Predicted over true energy minus 1; ``None`` if not comparable."""
         if not self.comparable or prediction.energy_j is None or not self.energy_j:
             return None
         return prediction.energy_j / self.energy_j - 1.0
@@ -138,8 +138,8 @@ class ForecastResult:
         yield f"{self.label}: {energy}{why} in {formats.duration(self.duration_s)}"
         if self.done != self.epochs:
             yield (
-                f"{self.done} of the {self.epochs} epochs announced were done: no prediction "
-                "of the whole can be compared with it"
+                f"{self.done} of the {self.epochs} announced epochs were done: predictions of the "
+                "whole training cannot be compared with it"
             )
             return
         for one in self.chosen():

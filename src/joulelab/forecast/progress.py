@@ -1,31 +1,31 @@
-"""What has been seen of a training, epoch by epoch, and what follows for the whole.
+"""Progress of a training by epoch, and the prediction for the whole.
 
-**Energy over time** of all that counts together is the sum over domains, however each is read. A
-counter says joules and no watts, a power sensor the opposite, and each has its own moments. What
-they have in common is the energy since the beginning, E(t). It is kept as points and made into
-power at even steps h, of which the trapezoid is E again::
+**Energy over time** is the sum over the domains that count, however each is read. A counter gives
+joules, a power sensor watts, each at its own times. Their common form is the energy since the
+start, E(t). It is stored as points and converted to power at even steps h whose trapezoid sum is
+E::
 
     P_i = (E((i+1) h) - E(i h)) / h          at the middle of step i, and at both ends of the trace
 
-**The length of epochs to come** follows from those that are done. The first epoch loads, compiles
-and warms up, so it is left out as soon as there is another, and of the rest the later half counts:
-a training that thaws its base has longer epochs from then on. With d_i the k lengths that count,
-and s_0 as the scatter that they have before any was seen::
+**The length of coming epochs** follows from completed ones. The first epoch loads, compiles and
+warms up, so it is excluded as soon as there is another, and of the rest the later half counts: a
+training that unfreezes its base has longer epochs from then on. With d_i the k lengths that count,
+and s_0 the prior scatter::
 
     d   = mean d_i
     s^2 = (nu_0 s_0^2 + (k-1) s_d^2) / (nu_0 + k-1)
-    v^2 = s^2 / k + s_1^2                              relative variance of the time to come
+    v^2 = s^2 / k + s_1^2                              relative variance of the remaining time
 
-s_1 is a floor for what all epochs to come share: clocks, heat, other programs.
+s_1 is a floor for effects shared by all coming epochs: clocks, heat, other programs.
 
-**The whole**: with E the energy so far, n the epochs to come of length d, and L the power to come
-(STEP, `joulelab.analysis.prediction.step`, on the sum of all that counts)::
+**The whole**: with E the energy so far, n coming epochs of length d, and L the coming power (STEP,
+`joulelab.analysis.prediction.step`, on the sum of all domains that count)::
 
     T_left = n d                    E_all = E + L T_left
     half interval of the rest       hypot(that of L, 1.96 v) of it, v the spread of T_left
 
-Power and time err together as if independently. Where epochs are long because the device is slowed
-down, they draw less, and the interval is wider than it need be.
+Errors of power and time are treated as independent. If epochs are long because the device is
+throttled, it draws less power, and the interval is wider than necessary.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ from joulelab.forecast.outcome import TrainingPrediction
 
 NORMAL_QUANTILE = 1.96
 MOST_POINTS = 20_000
-"""Of an energy curve; of more, every second one is dropped, which changes no energy."""
+"""Most points of an energy curve; beyond that every second one is dropped, at equal energy."""
 SCATTER = 0.1
 SCATTER_FREEDOM = 2.0
 DRIFT = 0.01
 FIRST = 0.3
-"""v where there is nothing but the first epoch."""
+"""v if there is only the first epoch."""
 
 
 class Progress:
-    """The epochs of one training that are done.
+    """The completed epochs of a training.
 
     Args:
         epochs: of the whole.
-        change: what is known of a change of level; ``None`` for a training in one phase.
+        change: prior of a change of level; ``None`` for a training in one phase.
     """
 
     def __init__(self, epochs: int, change: PhaseChange | None = None) -> None:
@@ -70,17 +70,17 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Epochs that are done."""
+        """Number of completed epochs."""
         return len(self.lengths_s)
 
     @property
     def elapsed_s(self) -> float:
-        """Time of the epochs that are done."""
+        """Time of the completed epochs."""
         return math.fsum(self.lengths_s)
 
     @property
     def energy_j(self) -> float | None:
-        """Energy of the epochs that are done; ``None`` from the first that is unknown."""
+        """Energy of the completed epochs; ``None`` from the first unknown one on."""
         return None if self.reason else self._curve.energy_j
 
     def add(
@@ -91,12 +91,12 @@ class Progress:
         seen_j: npt.ArrayLike = (),
         reason: str = "",
     ) -> None:
-        """One more epoch is done.
+        """Add a completed epoch.
 
         Args:
-            length_s: how long it took.
-            energy_j: what it used, or ``None`` where that is unknown.
-            moments_s: its course, as `EnergyCurve.add` takes it.
+            length_s: its duration.
+            energy_j: its energy, or ``None`` where unknown.
+            moments_s: its course, as for `EnergyCurve.add`.
             seen_j: the same.
             reason: why its energy is unknown.
         """
@@ -107,11 +107,11 @@ class Progress:
             self._curve.add(length_s, energy_j, moments_s, seen_j)
 
     def add_rest(self, length_s: float, energy_j: float | None, reason: str = "") -> float | None:
-        """The energy of the whole, with what came after the last epoch.
+        """The energy of the whole, including the time after the last epoch.
 
         Args:
-            length_s: how long that took.
-            energy_j: what it used, or ``None`` where that is unknown.
+            length_s: duration of that time.
+            energy_j: its energy, or ``None`` where unknown.
             reason: why its energy is unknown.
         """
         if energy_j is None:
@@ -119,7 +119,7 @@ class Progress:
         return None if self.energy_j is None or energy_j is None else self.energy_j + energy_j
 
     def predict(self) -> TrainingPrediction:
-        """The energy of the whole from what was seen; one epoch at least is done."""
+        """Predict the energy of the whole; needs at least one completed epoch."""
         length = epoch_length(self.lengths_s)
         left = max(self.epochs - self.done, 0)
         left_s, half_s = left * length.mean_s, NORMAL_QUANTILE * length.spread
@@ -145,7 +145,7 @@ class Progress:
         )
 
     def _is_stable(self, found: StepPrediction) -> bool:
-        """Whether power has settled, and there is an epoch that was not the first."""
+        """Whether power is stable, and there is more than the first epoch."""
         return found.stable_s is not None and self.done > 1
 
     def _step(self, left_s: float) -> StepPrediction | None:
@@ -171,18 +171,18 @@ class Progress:
 
 
 def counted_epochs(epochs: object) -> int:
-    """The number of epochs that a user has announced.
+    """Check the announced number of epochs.
 
     Raises:
-        UsageError: not a whole number of at least 1.
+        UsageError: it is not a whole number of at least 1.
     """
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise UsageError(f"epochs={epochs!r} is not possible", "a whole number of at least 1")
+        raise UsageError(f"epochs={epochs!r} is not possible", "give a whole number of at least 1")
     return epochs
 
 
 class EnergyCurve:
-    """Energy since the beginning, as points in the order of time."""
+    """Energy since the start, as points in order of time."""
 
     def __init__(self) -> None:
         self._time_s: Values = np.zeros(1)
@@ -190,12 +190,12 @@ class EnergyCurve:
 
     @property
     def duration_s(self) -> float:
-        """Of all that was added."""
+        """Total of the curve."""
         return float(self._time_s[-1])
 
     @property
     def energy_j(self) -> float:
-        """Of all that was added."""
+        """Total of the curve."""
         return float(self._energy_j[-1])
 
     def add(
@@ -205,7 +205,7 @@ class EnergyCurve:
         moments_s: npt.ArrayLike = (),
         seen_j: npt.ArrayLike = (),
     ) -> None:
-        """Go on with a part of which the energy is known, and its course where it was sampled.
+        """Append a part with known energy, and its course if sampled.
 
         Args:
             duration_s: of the part, above 0.
@@ -224,7 +224,7 @@ class EnergyCurve:
         self._time_s = np.concatenate([self._time_s, self.duration_s + time_s])
         self._energy_j = np.concatenate([self._energy_j, self.energy_j + joules])
         while len(self._time_s) > MOST_POINTS:
-            # From the end backwards, so that the latest moment stays.
+            # From the end backwards, so that the latest time stays.
             self._time_s = np.append(self._time_s[:1], self._time_s[:0:-2][::-1])
             self._energy_j = np.append(self._energy_j[:1], self._energy_j[:0:-2][::-1])
 
@@ -232,7 +232,7 @@ class EnergyCurve:
         """Power at even steps, with the energy of the curve.
 
         Raises:
-            UsageError: nothing was added.
+            UsageError: the curve is empty.
 
         >>> curve = EnergyCurve()
         >>> curve.add(2.0, 200.0)
@@ -256,11 +256,11 @@ class EnergyCurve:
 
 @dataclass(frozen=True)
 class EpochLength:
-    """What an epoch to come takes.
+    """The duration of a coming epoch.
 
     Attributes:
         mean_s: seconds.
-        spread: v, relative standard deviation of the time that all epochs to come take together.
+        spread: v, relative standard deviation of the total time of coming epochs.
     """
 
     mean_s: float
@@ -268,10 +268,10 @@ class EpochLength:
 
 
 def epoch_length(lengths_s: Sequence[float]) -> EpochLength:
-    """The length of an epoch to come.
+    """Predict the length of a coming epoch.
 
     Args:
-        lengths_s: of the epochs that are done, in their order; one at least.
+        lengths_s: of the completed epochs, in order; at least one.
 
     >>> epoch_length([9.0, 2.0, 2.0, 2.0, 2.0]).mean_s
     2.0

@@ -1,7 +1,7 @@
-"""What stored runs say of a whole study: the regression for every configuration, and their sum.
+"""Predict a whole study from stored runs: the regression for every configuration, and the sum.
 
-The errors of configurations that are alike are alike too, so the ends of the interval are summed
-as if all of them erred in the same direction: wider than need be, never narrower.
+Similar configurations have similar errors, so the ends of the interval are summed as if all errors
+had the same sign: possibly too wide, never too narrow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from joulelab.study.plan import Plan
 from joulelab.study.spec import StudySpec
 
 Key = tuple[str, str]
-NOT_TRAINED = "not all of its runs are trainings, and the regression is on trainings"
+NOT_TRAINED = "not all of its runs are trainings; the regression needs trainings"
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Totals:
 
 @dataclass(frozen=True)
 class StudyForecast:
-    """What stored runs say of a study.
+    """The prediction of a study from stored runs.
 
     Attributes:
         selection: the stored runs of the hardware.
-        by_configuration: a single run of each, by experiment and configuration; empty where
-            nothing can be said.
-        total: of all runs of the study; ``None`` where nothing can be said.
+        by_configuration: a single run of each, by experiment and configuration; empty if there is
+            no prediction.
+        total: of all runs of the study; ``None`` if there is no prediction.
         learnt: the regression.
-        reason: why nothing can be said.
+        reason: why there is no prediction.
     """
 
     selection: Selection
@@ -60,7 +60,7 @@ class StudyForecast:
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Features that lie outside of what was seen, of some configuration: their names."""
+        """Names of features outside the seen range in some configuration."""
         rows = self.by_configuration.values()
         return tuple(dict.fromkeys(one.feature for row in rows for one in row.outside))
 
@@ -98,14 +98,14 @@ def study_forecast(
     data_dir: Path | None = None,
     engines: Mapping[Key, str] | None = None,
 ) -> StudyForecast:
-    """Predict all runs of a study from stored ones, without timing anything.
+    """Predict all runs of a study from stored runs, without timing anything.
 
     Args:
         spec: the study.
         plan: all of it.
         selection: stored runs of the hardware that it is for.
         data_dir: the folder with data sets.
-        engines: that train each configuration, where that is known already.
+        engines: engines that train each configuration, if known.
     """
     trained = [one for one in plan.configurations if isinstance(one, TrainingConfiguration)]
     if not isinstance(spec, TrainingKeys) or len(trained) < len(plan.configurations):

@@ -1,4 +1,4 @@
-"""The energy of a training, predicted while it runs, epoch by epoch.
+"""Predict the energy of a training while it runs, epoch by epoch.
 
 ::
 
@@ -10,8 +10,8 @@
 
     enter | epoch 1 | epoch 2 | ... | leave      windows without a gap, each closed by epoch_done()
 
-Nothing is asked of the training but that call at the end of each epoch, so it goes into a callback
-of any framework. A prediction never raises: a training is worth more than what it is said to cost.
+The training only has to call this at the end of each epoch, so it fits into a callback of any
+framework. A prediction never raises: it must not stop a training.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class TrainingForecast:
     """Measures a training, and predicts its energy after each epoch.
 
     Args:
-        epochs: of the whole training, as it is announced.
-        device: the one that trains, as torch names it: ``"cpu"`` or ``"cuda:0"``. Then that counts
-            which counts in a study: what is measured, other GPUs left out; what is estimated only
-            where nothing is measured on this device. Where not given, all that is known counts, as
-            in `joulelab.measure`.
-        fine_tuning: whether it begins with a frozen base that thaws later, which mostly raises the
-            power: the interval is wide until then.
+        epochs: announced epochs of the whole training.
+        device: the training device in torch's notation: ``"cpu"`` or ``"cuda:0"``. Then the same
+            domains count as in a study: measured ones except other GPUs, and estimated ones only if
+            nothing is measured on this device. Default: all known domains, as in
+            `joulelab.measure`.
+        fine_tuning: whether it starts with a frozen base that is unfrozen later, which usually
+            raises power: the interval is wide until then.
         label: what is trained, for the result.
         options: see `joulelab.energy.monitor.Options`.
 
     Attributes:
-        predictions: one an epoch, so far.
+        predictions: one per epoch so far.
 
     Raises:
         UsageError: an impossible number of epochs.
         SpecError: torch has no such device.
-        MeterError: at the opening, where meters cannot be opened.
+        MeterError: on entry, if meters cannot be opened.
     """
 
     def __init__(
@@ -89,32 +89,32 @@ class TrainingForecast:
         try:
             self.stop()
         except Exception as own:
-            # The error of the training matters more than that of measuring it.
+            # The training's error is more important than a measurement error.
             if error is None:
                 raise
             error.add_note(f"measuring {self.label!r} failed too: {own}")
 
     def start(self) -> None:
-        """Begin to measure, for where a ``with`` does not fit.
+        """Start measuring, for use without ``with``.
 
         Raises:
-            MeterError: it has begun already, or the meters cannot be opened.
+            MeterError: it has already begun, or the meters cannot be opened.
         """
         if self._monitor is not None or self._result is not None:
             raise MeterError(
-                f"the forecast of {self.label!r} has begun already",
-                "make another TrainingForecast for another training",
+                f"the forecast of {self.label!r} has already begun",
+                "create a new TrainingForecast for another training",
             )
         monitor = shared_monitor(**self._options)
         _predict_once()
-        # The measuring around it all waits for the device at both ends, and takes the locks.
+        # The outer measurement synchronises the device at both ends and takes the locks.
         whole = monitor.measure(self.label)
         whole.start()
         self._monitor, self._whole = monitor, whole
         self._epoch = monitor.recorder.open("epoch")
 
     def epoch_done(self) -> TrainingPrediction:
-        """An epoch has ended: the energy of the whole as it looks now.
+        """Mark the end of an epoch; returns the current prediction of the whole.
 
         Raises:
             MeterError: the training is not being measured.
@@ -141,7 +141,7 @@ class TrainingForecast:
         """Stop measuring; a second call gives the same result.
 
         Raises:
-            MeterError: it was never begun.
+            MeterError: it was never started.
         """
         if self._epoch is None or self._whole is None:
             return self.result()
@@ -166,7 +166,7 @@ class TrainingForecast:
         return self._result
 
     def result(self) -> ForecastResult:
-        """What the training took beside what was predicted.
+        """The result of the training and its predictions.
 
         Raises:
             MeterError: it has not ended.
@@ -177,7 +177,7 @@ class TrainingForecast:
 
     @property
     def measurement(self) -> Measurement:
-        """The whole training as `joulelab.measure` gives it: by domain, with what is to be said.
+        """The measurement of the whole training, as from `joulelab.measure`.
 
         Raises:
             MeterError: it has not ended.
@@ -190,7 +190,7 @@ class TrainingForecast:
         return MeterError(f"the training {self.label!r} has not ended", "leave the block first")
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the meters.
+        """Everything but the meters.
 
         Raises:
             MeterError: the training is still being measured.
@@ -199,7 +199,7 @@ class TrainingForecast:
             raise MeterError(
                 f"the training {self.label!r} is still being measured and cannot be pickled or "
                 "copied",
-                "leave the block first, or take `predictions`, which can",
+                "leave the block first, or use `predictions`, which can be",
             )
         return {**vars(self), "_monitor": None, "_options": picklable(self._options)}
 
@@ -220,7 +220,7 @@ class TrainingForecast:
 
 
 def _predict_once() -> None:
-    """Load what a prediction needs, a tenth of a second, before it would be measured."""
+    """Import modules that a prediction needs (0.1 s) before measuring starts."""
     first = Progress(2)
     first.add(1.0, 1.0, [0.0, 0.5, 1.0], [0.0, 0.5, 1.0])
     first.predict()
@@ -235,7 +235,7 @@ def _domain_of(device: str | None) -> str | None:
 
 
 def _why(measurement: Measurement) -> str:
-    """Why the energy of a part is unknown, where it is."""
+    """Why the energy of a part is unknown, if it is."""
     lost = [
         one
         for one in measurement.readings

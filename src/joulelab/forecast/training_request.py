@@ -1,4 +1,4 @@
-"""A training as it is asked for, and what is known of it before it has begun: the features.
+"""A requested training, and its features known beforehand.
 
 ::
 
@@ -6,8 +6,8 @@
     epochs * N                    images          F/S  operations of a step
     P                             parameters      M    bytes of a step, B images
 
-with N training images in batches of B. The operations are those of `joulelab.learning.flops`, the
-bytes those of `joulelab.learning.memory`; both are counted and not computed.
+with N training images in batches of B. Operations are from `joulelab.learning.flops`, bytes from
+`joulelab.learning.memory`; both are counted without computing.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from joulelab.study.plan import configurations_of
 from joulelab.study.spec import StudySpec
 
 FEWEST_IMAGES = 2
-"""In a batch, for BatchNorm."""
+"""Smallest batch, for BatchNorm."""
 
 
 @dataclass(frozen=True)
 class DataShape:
-    """What of a data set says what training on it costs.
+    """The properties of a data set that determine the cost of training.
 
     Attributes:
         shape: of one image.
@@ -48,7 +48,7 @@ class DataShape:
     test_images: int
 
     def with_images(self, train: float | None, test: float | None = None) -> DataShape:
-        """With fewer images, as `joulelab.learning.images.thinned` takes them.
+        """With fewer images, as for `joulelab.learning.images.thinned`.
 
         Args:
             train: a number, or a share of 1; ``None`` for all.
@@ -81,16 +81,16 @@ KNOWN = {
 
 
 def data_shape(name: str, data_dir: Path | None = None) -> DataShape:
-    """Size and shape of a data set; loaded where they are not known.
+    """Size and shape of a data set; loaded if not known.
 
     Args:
-        name: as a study names it, ``cifar10`` or ``digits?channels=3&side=32``.
+        name: as in a study, ``cifar10`` or ``digits?channels=3&side=32``.
         data_dir: the folder with data.
 
     Raises:
         UnknownNameError: no data set has that name.
         UsageError: an impossible setting.
-        DatasetError: it has to be loaded, and cannot be.
+        DatasetError: it must be loaded, but cannot be.
 
     >>> data_shape("digits?channels=3&side=32").shape
     ImageShape(channels=3, height=32, width=32)
@@ -124,7 +124,7 @@ class TrainingRequest:
         engine: registered name.
         precision: the arithmetic.
         protocol: registered name of the training conventions.
-        together: trainings that share one group, and its cost.
+        together: number of trainings that share a group and its cost.
     """
 
     network: str
@@ -145,7 +145,7 @@ class TrainingRequest:
 
     @property
     def group(self) -> str:
-        """The configuration, whatever engine, precision and protocol train it."""
+        """The configuration without engine, precision and protocol."""
         options = json.dumps(dict(self.options), sort_keys=True, default=repr)
         images = self.data.train_images
         return (
@@ -157,7 +157,7 @@ class TrainingRequest:
         """Bytes of a step.
 
         Raises:
-            JoulelabError: as `count_memory`.
+            JoulelabError: as for `count_memory`.
         """
         batch = max(min(self.batch_size, self.data.train_images), FEWEST_IMAGES)
         return count_memory(self.network, self.options, self.data.shape, self.data.classes, batch)
@@ -181,10 +181,10 @@ class TrainingRequest:
         """The features of `joulelab.analysis.prediction.before`, and the group.
 
         Args:
-            flops: of the whole training, where they were counted before.
+            flops: of the whole training, if already counted.
 
         Raises:
-            JoulelabError: a count cannot be had.
+            JoulelabError: operations or bytes cannot be counted.
         """
         memory = self.memory()
         flops = self.flops() if flops is None else flops
@@ -217,8 +217,8 @@ def request_of(
         spec: the study.
         one: its configuration.
         data: with the images that the study uses.
-        engine: that trains it; the one that the study asks for where empty.
-        together: trainings in a group; as many as the engine can train where not given.
+        engine: engine that trains it; empty for the study's engine.
+        together: trainings in a group; default: as many as the engine trains together.
     """
     engine = engine or spec.engine
     if together is None:

@@ -59,7 +59,7 @@ class ArchitectureSpec(SearchingExperimentSpec):
                     f"{quoted(name)} is a column of the results and cannot be a factor"
                 )
             if name in self.network_options:
-                raise ValueError(f"{quoted(name)} stands in vary and in network_options")
+                raise ValueError(f"{quoted(name)} is in both vary and network_options")
         return self
 
     def factors(self) -> Sequence[Factor]:

@@ -54,14 +54,12 @@ class TuningSpec(SearchingExperimentSpec):
         most = len(self.space)
         if self.hyperparameters and max(unique(self.hyperparameters)) > most:
             raise ValueError(
-                f"hyperparameters asks for {max(self.hyperparameters)} variables, "
-                f"and the space has {most}"
+                f"hyperparameters requests {max(self.hyperparameters)} variables, but the space "
+                f"has {most}"
             )
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(
-                    f"network_options names {quoted(name)}, which is not among networks"
-                )
+                raise ValueError(f"network_options names {quoted(name)}, which is not in networks")
         return self
 
     def factors(self) -> Sequence[Factor]:

@@ -1,4 +1,4 @@
-"""What is trained and how: data sets, networks, protocols, engines.
+"""Training: data sets, networks, protocols, engines.
 
-This room knows nothing of energy, tuning or studies.
+This package does not know about energy, tuning or studies.
 """

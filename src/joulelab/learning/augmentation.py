@@ -5,15 +5,15 @@ one, in pixels from the middle of the image:
 
     old = R(angle) (F new + t),    angle ~ U(-a, a),  t ~ U(-s, s) * (W, H),  F = 1 or a flip
 
-with a the greatest rotation, s the greatest shift as a share of the side, and a flip from left to
+with a the largest rotation, s the largest shift as a share of the side, and a flip from left to
 right with probability one half. `affine_grid` wants the map in units of half a side, x first: with
 D = diag(W/2, H/2) it is D^-1 R D F, and D^-1 R D (2 t / (W, H)). Values between pixels are
-interpolated bilinearly; outside the image its nearest pixel goes on, as with Keras'
+interpolated bilinearly; outside the image its nearest pixel is repeated, as with Keras'
 ``fill_mode="nearest"``.
 
-Random numbers are drawn on the host, for a whole epoch at once, from a separate generator that
-the seed of the repetition seeds: every device draws the same, and initial weights and order of
-images are what they are without augmentation.
+Random numbers are drawn on the host, for a whole epoch at once, from a separate generator seeded by
+the repetition: all devices draw the same, and augmentation does not change initial weights and
+order of images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are changed at random.
+    """The range of random changes of images.
 
     Attributes:
         rotation_deg: a, rotation to either side, in degrees.
@@ -61,7 +61,7 @@ class AugmentationDraws:
         self._augmentation = augmentation
         self._images = images
         self._size = size
-        # Not the seed itself, which seeds the initial weights, nor what the order is drawn with.
+        # Different from the seeds of the initial weights and of the order.
         digest = hashlib.sha256(f"augmentation, seed {seed}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
@@ -72,7 +72,7 @@ class AugmentationDraws:
             device: where the images will be.
 
         Returns:
-            (N, 2, 3), float32, as `augmented` takes them.
+            (N, 2, 3), float32, for `augmented`.
         """
         import torch
 
@@ -90,7 +90,7 @@ class AugmentationDraws:
 
 
 def affine_maps(angles: Tensor, shifts: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
-    """Affine maps as `torch.nn.functional.affine_grid` takes them.
+    """Affine maps for `torch.nn.functional.affine_grid`.
 
     Args:
         angles: (N,), in radians.
@@ -105,7 +105,7 @@ def affine_maps(angles: Tensor, shifts: Tensor, flips: Tensor, size: tuple[int, 
 
     height, width = size
     cos, sin = torch.cos(angles), torch.sin(angles)
-    # D^-1 R D: a turn by pixels, which in units of half a side is also a stretch.
+    # D^-1 R D: a rotation in pixels, which in units of half a side also stretches.
     turn = torch.stack([cos, -sin * height / width, sin * width / height, cos], 1).view(-1, 2, 2)
     offset = turn @ (2 * shifts).unsqueeze(2)  # (N, 2, 1)
     mirror = torch.ones_like(shifts)

@@ -1,9 +1,9 @@
-"""Checks for your own networks, data sets and engines. They need no test framework.
+"""Checks for custom networks, data sets and engines. They need no test framework.
 
     >>> from joulelab.learning.conformance import check_network
     >>> check_network("DensePolyNN")
 
-Each returns nothing where all is well, and otherwise raises an ``AssertionError`` that says why.
+Each returns nothing if all is well, else raises an ``AssertionError`` with the problem.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_network(
 
     Args:
         name: registered name.
-        shapes: of images that it must take.
+        shapes: of images that it must accept.
         classes: number of logits.
         options: keyword arguments of the network.
 
@@ -86,7 +86,7 @@ def check_dataset(name: str, data_dir: Path | None = None) -> None:
     """Check that a data set has the types that engines expect, and is the same on every load.
 
     Args:
-        name: as a study names it.
+        name: as in a study.
         data_dir: the folder with data.
 
     Raises:
@@ -115,19 +115,19 @@ def check_dataset(name: str, data_dir: Path | None = None) -> None:
     present = set(images.train.labels.tolist())
     missing = sorted(set(range(images.classes)) - present)
     _require(not missing, f"no training image has the labels {missing}")
-    _require(images.name == name, f"it calls itself {images.name!r}, not {name!r}")
+    _require(images.name == name, f"its name is {images.name!r}, not {name!r}")
     again = load_images(name, data_dir)
-    _require(images.checksum() == again.checksum(), "a second load gives other images")
+    _require(images.checksum() == again.checksum(), "a second load gives different images")
 
 
 def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: float = 0.0) -> None:
-    """Check that an engine keeps the promises of the interface.
+    """Check that an engine fulfils the contract of the interface.
 
     Args:
-        make: gives a new engine.
+        make: creates an engine.
         device: to train on.
-        tolerance: how much two losses of the same seed may differ, relatively: an engine that
-            trains seeds together sums in another order.
+        tolerance: allowed relative difference of losses with the same seed: an engine that trains
+            seeds together sums in a different order.
 
     Raises:
         AssertionError: a property does not hold.
@@ -139,7 +139,7 @@ def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: flo
         )
         augments = protocols.get(protocol).augmentation is not None
         if augments and make().obstacle(task, images, device) is not None:
-            continue  # an engine may leave augmentation to another, if it says so
+            continue  # an engine may refuse augmentation, if it says so
         random_state = torch.random.get_rng_state()
         results = _run(make(), task, images, device)
         _require(
@@ -154,11 +154,11 @@ def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: flo
 
 
 def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> list[TrainingResult]:
-    """All parts of a task, each result checked for itself."""
+    """Train all parts of a task, and check each result."""
     obstacle = engine.obstacle(task, images, device)
     _require(obstacle is None, f"it cannot train {task.network}: {obstacle}")
     engine.prepare(task, images, device)
-    _require(not engine.prepare(task, images, device), "it prepares for the same task twice")
+    _require(not engine.prepare(task, images, device), "it prepares the same task twice")
     parts = list(engine.split(task, images, device))
     members = tuple(member for part in parts for member in part.members)
     _require(members == task.members, f"split gives {members} for {task.members}")
@@ -184,7 +184,7 @@ def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> lis
 def _check_limits(
     engine: Engine, task: TrainingTask, images: Images, device: str, tolerance: float
 ) -> None:
-    """A calibration stops in time; a divergence is a result."""
+    """A calibration stops as requested; a divergence is a result."""
     steps = task.epochs * math.ceil(len(images.train) / task.batch_size)
     for limit, expected in ((None, steps), (3, 3), (steps + 1, steps)):
         taken = {r.steps for r in _run(engine, replace(task, max_steps=limit), images, device)}
@@ -196,7 +196,7 @@ def _check_limits(
     first, diverged, last = _run(engine, task.with_members(members), images, device)
     _require(diverged.diverged, "a training with a learning rate of 1e30 is not called diverged")
     _require(math.isnan(diverged.train_losses[-1]), "its last loss is not NaN")
-    _check_same([healthy[0], healthy[2]], [first, last], tolerance, "beside one that diverges")
+    _check_same([healthy[0], healthy[2]], [first, last], tolerance, "next to one that diverges")
 
 
 def _check_same(
@@ -224,7 +224,7 @@ def _check_weights_follow_from_seed(where: str, build: Callable[[], torch.nn.Mod
 
 
 def _made_up_images() -> Images:
-    """50 training and 20 test images of 1x8x8 in 3 classes, with a trace of the class in them."""
+    """50 training and 20 test images of 1x8x8 in 3 learnable classes."""
     generator = torch.Generator().manual_seed(0)
 
     def split(size: int) -> Split:

@@ -1,4 +1,4 @@
-"""Where data sets are looked for and downloaded to, and what their loaders share."""
+"""The data folder, downloads, and helpers of data set loaders."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from joulelab.errors import DatasetError, UsageError, quoted
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
 IN_PLACE_OF_TEST = ("validation", "val", "valid", "dev")
-"""How the parts of a data set are called on a disk, in the order in which they are looked for."""
+"""Names of the parts of a data set on disk, in order of search."""
 
 TIMEOUT_S = 15.0
-"""How long a download waits for an answer."""
+"""Timeout of a download."""
 
 
 def data_folder(data_dir: Path | None) -> Path:
-    """The folder with data: the one that was given, else ``joulelab/data`` in the user's cache.
+    """The data folder: the given one, else ``joulelab/data`` in the user's cache.
 
     Raises:
-        DatasetError: one was given, and it is not there.
+        DatasetError: the given folder does not exist.
     """
     if data_dir is None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -31,7 +31,7 @@ def data_folder(data_dir: Path | None) -> Path:
     folder = data_dir.expanduser()
     if not folder.is_dir():
         raise DatasetError(
-            f"the data folder {folder} is not there",
+            f"the data folder {folder} does not exist",
             "give --data-dir (or JOULELAB_DATA) an existing folder",
         )
     return folder
@@ -54,10 +54,11 @@ def refuse_argument(name: str, argument: str) -> None:
 
 
 def find_folder(path: str, data_dir: Path | None) -> Path:
-    """The folder that the argument of a data set names.
+    """The folder in the argument of a data set.
 
     Args:
-        path: a relative one counts from the data folder if it is there, else from the current one.
+        path: a relative path is relative to the data folder if it exists there, else to the current
+            folder.
         data_dir: the data folder.
 
     Raises:
@@ -73,36 +74,36 @@ def find_folder(path: str, data_dir: Path | None) -> Path:
         if candidate.is_dir():
             return candidate
     raise DatasetError(
-        f"there is no folder {' or '.join(map(str, dict.fromkeys(candidates)))}",
+        f"no folder {' or '.join(map(str, dict.fromkeys(candidates)))}",
         "check the path; a relative one counts from --data-dir, then from the current folder",
     )
 
 
 def standing_in(part: str) -> tuple[str, ...]:
-    """A remark where accuracy is computed on a part that is not called test.
+    """A remark if accuracy is computed on a part other than test.
 
     Args:
-        part: as it is called.
+        part: name of the part.
     """
     if part.lower() not in IN_PLACE_OF_TEST:
         return ()
-    return (f"there is no test part: accuracy is computed on {part}",)
+    return (f"it has no test part: accuracy is computed on {part}",)
 
 
 @contextmanager
 def downloading(name: str, folder: Path, needs: str) -> Iterator[None]:
-    """Let a library download into a folder, with bounded waiting; its failures become ours.
+    """Let a library download into a folder with a timeout; failures become `DatasetError`.
 
-    Libraries that download do so without a timeout of their own, so the one that Python gives to
-    new sockets is set for the time of the download.
+    Libraries download without a timeout, so Python's default socket timeout is set during the
+    download.
 
     Args:
         name: the data set.
-        folder: where its files go; made if it is not there.
-        needs: what the folder must contain for the data set to be found without a download.
+        folder: folder of its files; created if missing.
+        needs: files that the folder must contain to avoid the download.
 
     Raises:
-        DatasetError: no network, no answer in time, no permission, or not what was expected.
+        DatasetError: no network, timeout, no permission, or unexpected content.
     """
     before = socket.getdefaulttimeout()
     present = set(folder.iterdir()) if folder.is_dir() else set()
@@ -110,19 +111,20 @@ def downloading(name: str, folder: Path, needs: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except Exception as error:  # each library, protocol and archive has its own way to fail
+    except Exception as error:  # each library, protocol and archive fails differently
         _remove_empty_folders(folder, present)
         what = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             f"{name} is not in {folder} and cannot be downloaded there: {what}",
-            f"give --data-dir a folder that has {needs}, or that can be written, with a network",
+            f"give --data-dir a folder that has {needs}, or a writable one while connected to the "
+            "network",
         ) from error
     finally:
         socket.setdefaulttimeout(before)
 
 
 def _remove_empty_folders(folder: Path, present: set[Path]) -> None:
-    """Undo what a failed download prepared: folders that were not there before, and are empty."""
+    """Remove empty folders that a failed download created."""
     if not folder.is_dir():
         return
     for entry in set(folder.iterdir()) - present:

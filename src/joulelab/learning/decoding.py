@@ -1,7 +1,7 @@
-"""From image files, or their bytes, to one tensor of a data set.
+"""Decode image files, or their bytes, to one tensor per data set.
 
 Grey images become one channel, all others red, green and blue; a data set that has both becomes RGB
-as a whole. All images must have one size, or be brought to one: ``folder:birds?size=32``.
+as a whole. All images must have the same size, or be resized: ``folder:birds?size=32``.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class EncodedPart(ABC):
 
     @abstractmethod
     def place(self, row: int) -> str:
-        """What messages call one image: a file, a row of a file."""
+        """Name of an image in messages: a file, or a row of a file."""
 
 
 def split_size(argument: str) -> tuple[str, int | None]:
     """Split the argument of a data set at ``?size=``: ``("birds", 32)`` from ``birds?size=32``.
 
     Raises:
-        UsageError: something else than a size of at least 1 follows the question mark.
+        UsageError: the question mark is not followed by a size of at least 1.
     """
     base, mark, option = argument.rpartition("?")
     if not mark:
@@ -82,7 +82,7 @@ def decode(
         test: the part that accuracy is computed on.
         classes: K, labels must be below it.
         source: where the images came from.
-        size: height and width to bring every image to; ``None`` to leave them as they are.
+        size: height and width of all images; ``None`` to keep them.
         notes: remarks on the data set.
 
     Raises:
@@ -117,14 +117,14 @@ def _check_labels(part: EncodedPart, classes: int) -> None:
 
 
 def _decode_part(part: EncodedPart, size: int | None) -> list[NDArray[np.uint8]]:
-    """Every image, (H, W) grey or (H, W, 3), all of one height and width."""
+    """All images, (H, W) grey or (H, W, 3), of equal height and width."""
 
     def decode_chunk(start: int) -> list[NDArray[np.uint8]]:
         rows = range(start, min(start + _CHUNK, len(part.labels)))
         return [_decode_one(part, row, size) for row in rows]
 
-    # Pillow's decoders let go of the interpreter's lock, but opening a file does not: with threads
-    # a CIFAR-10 took twice as long as without, and images of 512x512 half as long.
+    # Pillow's decoders release the GIL, but opening a file does not: with threads CIFAR-10 took
+    # twice as long as without, and images of 512x512 half as long.
     width, height = _opened(part, 0).size
     threads = (os.cpu_count() or 1) if width * height >= _WORTH_A_THREAD else 1
     with ThreadPoolExecutor(threads) as pool:
@@ -139,7 +139,7 @@ def _decode_part(part: EncodedPart, size: int | None) -> list[NDArray[np.uint8]]
 def _opened(part: EncodedPart, row: int) -> Image.Image:
     try:
         return part.open_image(row)
-    except Exception as error:  # each of Pillow's decoders has its own way to say "damaged"
+    except Exception as error:  # each of Pillow's decoders reports damage differently
         raise _undecodable(part, row, error) from error
 
 
@@ -152,7 +152,7 @@ def _decode_one(part: EncodedPart, row: int, size: int | None) -> NDArray[np.uin
         if size is not None:
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(image)
-    except Exception as error:  # pixels are often decoded only now
+    except Exception as error:  # pixels are often decoded lazily
         raise _undecodable(part, row, error) from error
 
 
@@ -160,9 +160,9 @@ def _undecodable(part: EncodedPart, row: int, error: Exception) -> DatasetError:
     what = " ".join(str(error).split()) or type(error).__name__
     return DatasetError(
         f"{part.place(row)} cannot be decoded: {what}",
-        "make the image smaller, or leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS"
+        "make the image smaller or remove it; the limit is PIL.Image.MAX_IMAGE_PIXELS"
         if isinstance(error, TOO_LARGE)
-        else "fetch the file again, or leave the image out",
+        else "download the file again, or remove the image",
     )
 
 
@@ -173,7 +173,7 @@ def _differing(
     return DatasetError(
         f"{part.place(row)} has {height}x{width} pixels, and {place} has "
         f"{first_height}x{first_width}",
-        f"bring all images to one size: add ?size={min(first_height, first_width)} to the data set",
+        f"resize all images: add ?size={min(first_height, first_width)} to the data set",
     )
 
 

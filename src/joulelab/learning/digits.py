@@ -1,8 +1,8 @@
 """Handwritten digits that come with scikit-learn: 1,797 images of 1x8x8, 10 classes.
 
-After the UCI set "Optical Recognition of Handwritten Digits" (its test part). Pixels are whole
-numbers from 0 to 16 there; here v becomes round(255 * v / 16), so that 16 is white. The split is
-fixed, whatever the seed of a study: 1,437 training and 360 test images, each class in proportion.
+After the UCI set "Optical Recognition of Handwritten Digits" (its test part). Its pixels are
+integers from 0 to 16; v becomes round(255 * v / 16), so 16 is white. The split is fixed,
+independent of the study's seed: 1,437 training and 360 test images, each class in proportion.
 """
 
 from __future__ import annotations

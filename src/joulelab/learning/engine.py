@@ -1,11 +1,11 @@
-"""The interface of an engine: what it is asked to train, and what it gives back.
+"""The interface of engines: training tasks and results.
 
 ::
 
     TrainingTask        a group: one configuration, a round or several, all their repetitions
       │ engine.split(task, images, device)
       ▼
-    parts               what the engine trains together; each is measured, stored and resumed whole
+    parts trained together; each is measured, stored and resumed as a whole
       │ engine.prepare(part, images, device)     once for each kind of part; not part of a training
       │ engine.train(part, images, device, progress)
       ▼
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The five values that Adam is given, with PyTorch's defaults.
+    """The five hyperparameters of Adam, with PyTorch's defaults.
 
     Symbols of the paper: learning rate alpha, beta1, beta2, epsilon, weight decay w.
     """
@@ -67,11 +67,11 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
     """Check some or all hyperparameters.
 
     Args:
-        values: by the names of `Hyperparameters`.
+        values: values by name, as in `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown name, or a value outside the range that Adam is defined for
-            (Kingma and Ba, ICLR 2015, algorithm 1); says which.
+        UsageError: an unknown name, or a value outside Adam's range (Kingma and Ba, ICLR 2015,
+            algorithm 1); says which.
     """
     for name, value in values.items():
         if name not in _RANGES:
@@ -94,8 +94,8 @@ class Precision(StrEnum):
         TF32: inputs rounded to 10 bits of mantissa, sums in float32; NVIDIA GPUs only.
         BF16: inputs and activations in bfloat16, sums in float32; on the CPU an engine may leave
             convolutions in float32 where that is faster.
-        TORCH_DEFAULT: torch's default. On NVIDIA GPUs that is float32 for matrix
-            products and TF32 for convolutions. Only results have it: a task cannot request it.
+        TORCH_DEFAULT: torch's default. On NVIDIA GPUs that is float32 for matrix products and TF32
+            for convolutions. Only results have it; a task cannot request it.
     """
 
     FP32 = "fp32"
@@ -109,7 +109,7 @@ class Member:
     """One training of a group.
 
     Attributes:
-        seed: initial weights, order of images and their augmentation follow from it.
+        seed: determines initial weights, order of images and augmentation.
         hyperparameters: for Adam.
     """
 
@@ -119,17 +119,17 @@ class Member:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """A group of trainings of one network, which differ in seeds and hyperparameters alone.
+    """A group of trainings of one network, which differ only in seeds and hyperparameters.
 
     Attributes:
         network: registered name.
         network_options: keyword arguments for the network, for instance ``{"linear_layers": 3}``.
         protocol: registered name of the training conventions.
         epochs: passes over the training images.
-        batch_size: images a step; the last batch of an epoch may be smaller.
+        batch_size: images per step; the last batch of an epoch may be smaller.
         members: the trainings, at least one.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
-        max_steps: stop after so many optimiser steps, at least 1, and evaluate (a calibration);
+        max_steps: stop after this many optimiser steps, at least 1, and evaluate (a calibration);
             ``None`` for no limit.
     """
 
@@ -143,7 +143,7 @@ class TrainingTask:
     max_steps: int | None = None
 
     def with_members(self, members: Sequence[Member]) -> TrainingTask:
-        """The same for other members."""
+        """The same task with other members."""
         return replace(self, members=tuple(members))
 
 
@@ -160,14 +160,14 @@ class TrainingResult:
         parameters: trainable parameters of the network.
         placement: ``"resident"`` (all images on the device), ``"resident-uint8"`` (the same, scaled
             batch by batch) or ``"streamed"`` (copied to the device batch by batch).
-        engine: name of the one that trained it, which may differ from the one requested.
-        precision: the arithmetic that it was trained with, one of `Precision`.
-        extra: further numbers that an engine reports, by name.
+        engine: engine that trained it, which may differ from the requested one.
+        precision: arithmetic of the training, one of `Precision`.
+        extra: additional numbers reported by the engine, by name.
         f1: macro F1 on the test images, 0 to 1: the mean over the classes that occur among labels
-            or predictions, as scikit-learn's ``f1_score(average="macro")``; ``None`` where the
-            engine does not compute it.
-        parameters_total: all parameters of the network, frozen ones included; ``None`` where the
-            engine does not say.
+            or predictions, as scikit-learn's ``f1_score(average="macro")``; ``None`` if the engine
+            does not compute it.
+        parameters_total: all parameters of the network, frozen ones included; ``None`` if the
+            engine does not report it.
     """
 
     seed: int
@@ -190,34 +190,33 @@ class Engine(ABC):
     name: str
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
-        """Why this engine cannot train the network of a task, in words; ``None`` where it can.
+        """Why this engine cannot train the network of a task; ``None`` if it can.
 
-        Nothing is trained and nothing is allocated to find out.
+        This neither trains nor allocates anything.
 
         Raises:
-            UsageError: the request is impossible for any network: a precision that the device
-                does not have.
+            UsageError: the request is impossible for any network: an unsupported precision.
         """
         return None
 
     @abstractmethod
     def split(self, task: TrainingTask, images: Images, device: str) -> Sequence[TrainingTask]:
-        """The parts of a group that are trained together, in order; their members add up to it."""
+        """The parts of a group that are trained together, in order; a partition of its members."""
 
     def place(self, images: Images, device: str) -> None:  # noqa: B027 - an engine may hold none
-        """Put images where the next training wants them, so that it need not do so itself.
+        """Put images where the next training needs them.
 
-        It is called before every training, and not measured: of several data sets in turn, each
-        would otherwise be copied to the device at the cost of the next training.
+        Called before every training, and not measured: otherwise, with alternating data sets, each
+        copy to the device would count for the next training.
 
         Raises:
-            UsageError: the device is not there.
+            UsageError: the device does not exist.
         """
 
     def prepare(self, task: TrainingTask, images: Images, device: str) -> bool:
-        """Whatever is done once for many tasks, such as trying which way of training is fastest.
+        """One-time work for many tasks, such as finding the fastest schedule.
 
-        It is called before `split`, and measured for itself.
+        Called before `split`, and measured separately.
 
         Returns:
             Whether anything was done.
@@ -254,11 +253,11 @@ engines: Registry[type[Engine]] = Registry(
     {
         "reference": (
             "joulelab.learning.reference:ReferenceEngine",
-            "one repetition after the other, the loop of the paper, plain and readable",
+            "one repetition after the other: the training loop of the paper",
         ),
         "fast": (
             "joulelab.learning.fast.engine:FastEngine",
-            "the repetitions of a round together, in whatever way is fastest on this machine",
+            "the repetitions of a round together, the fastest way on this machine",
         ),
     },
 )

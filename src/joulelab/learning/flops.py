@@ -1,7 +1,7 @@
 """Floating-point operations of a training, or of one forward pass, as torch counts them.
 
-Symbols: f FLOPs of one image forward and backward, z those of frozen layers among them, N training
-images, B images a batch, s steps.
+Symbols: f FLOPs of one image forward and backward, of which z in frozen layers, N training images,
+B images per batch, s steps.
 
 A matrix product of (m, k) and (k, n) is 2 m k n operations, a multiplication and an addition each;
 so is a convolution of m output pixels, n output channels and k weights an output channel. torch
@@ -11,21 +11,20 @@ first layer, which is not needed.
 
     training = f * (N * floor(s / S) + B * (s mod S)),  S = ceil(N / B) steps an epoch
 
-because only the last batch of an epoch is smaller than B. Evaluation is not in it, nor what an
-engine does in another way: the count is the network's, the same for every engine and precision.
+because only the last batch of an epoch is smaller than B. It excludes evaluation and
+engine-specific work: the count belongs to the network, equal for all engines and precisions.
 
-A layer is **frozen** if it has parameters and none of them is trained. Of f, the part z is that of
-the forward pass of frozen layers, and f - z that of all others, with every backward pass. Where a
-frozen layer stands above a trained one, the gradients that go through it are in f - z: they are
-there for the sake of what is trained.
+A layer is **frozen** if it has parameters and none of them is trained. Of f, z is the forward pass
+of frozen layers, and f - z everything else, including all backward passes. If a frozen layer is
+above a trained one, the gradients through it are in f - z, because they serve the trained one.
 
-torch's counter goes wrong in two places, which are set right here. For the backward pass of a
-convolution of g groups it counts g times the gradient by its weights: a training of MobileNetV2 on
-64x64 pixels becomes 7 times what it is. And in evaluation mode torch has a way through attention
-that its counter does not know; it is shut while operations are counted.
+Two errors of torch's counter are corrected here. For the backward pass of a convolution with g
+groups it counts g times the gradient by its weights: a training of MobileNetV2 on 64x64 pixels
+would be 7 times too high. And in evaluation mode torch has an attention path that its counter does
+not know; it is disabled while counting.
 
-A forward pass is counted on one image alone, in evaluation mode, so that what a network computes
-once a batch (Swin V2 its table of positions) is in it once.
+A forward pass is counted on a single image in evaluation mode, so work done once per batch (Swin
+V2's position table) is included once.
 """
 
 from __future__ import annotations
@@ -45,18 +44,18 @@ if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode
 
 BATCHES = (2, 4)
-"""Batch sizes that are counted; BatchNorm needs two images at least."""
+"""Batch sizes used for counting; BatchNorm needs at least two images."""
 
 
 @dataclass(frozen=True)
 class FlopCount:
-    """What one image costs in a training of a network, or in a forward pass.
+    """FLOPs of one image in a training of a network, or in a forward pass.
 
     Attributes:
         per_image: floating-point operations; ``None`` where unknown.
         reason: why it is unknown.
-        frozen: those of the forward pass of layers whose parameters are all frozen; 0 where nothing
-            is frozen, ``None`` where unknown.
+        frozen: FLOPs of the forward pass of frozen layers; 0 if nothing is frozen, ``None`` where
+            unknown.
     """
 
     per_image: int | None
@@ -69,19 +68,19 @@ class FlopCount:
         Args:
             train_images: N, in an epoch.
             batch_size: B.
-            steps: s, those that were taken.
+            steps: s, steps taken.
         """
         if self.per_image is None:
             return None
         return float(self.per_image * images_seen(train_images, batch_size, steps))
 
     def trainable_of_training(self, train_images: int, batch_size: int, steps: int) -> float | None:
-        """What of a training is not the forward pass of frozen layers; ``None`` where unknown.
+        """FLOPs of a training without the forward pass of frozen layers; ``None`` where unknown.
 
         Args:
             train_images: N, in an epoch.
             batch_size: B.
-            steps: s, those that were taken.
+            steps: s, steps taken.
         """
         if self.per_image is None or self.frozen is None:
             return None
@@ -89,7 +88,7 @@ class FlopCount:
 
 
 def images_seen(train_images: int, batch_size: int, steps: int) -> int:
-    """How many images some steps have trained on, the same one counted in every epoch.
+    """The number of images in some steps, counted in every epoch.
 
     Ten images in batches of four are three steps, of 4, 4 and 2 images; the fourth step has 4:
 
@@ -134,7 +133,7 @@ def count_forward(build: Callable[[], nn.Module], shape: ImageShape) -> FlopCoun
     """Count the operations of the forward pass of one image, in evaluation mode.
 
     Args:
-        build: gives the network; on the meta device, or where that does not do, on the CPU.
+        build: creates the network; on the meta device or, if that fails, on the CPU.
         shape: of the image.
 
     >>> from torch import nn
@@ -162,7 +161,7 @@ def _count(name: str, options: Mapping[str, Any], shape: ImageShape, classes: in
         if any(
             few * BATCHES[1] != many * BATCHES[0] for few, many in zip(small, large, strict=True)
         ):
-            return FlopCount(None, "its operations do not grow with the batch, image by image")
+            return FlopCount(None, "its operations are not proportional to the batch size")
         operations, frozen = small
         return _known(operations // BATCHES[0], frozen // BATCHES[0])
 
@@ -170,7 +169,7 @@ def _count(name: str, options: Mapping[str, Any], shape: ImageShape, classes: in
 
 
 def _first_counted(count: Callable[[str], FlopCount]) -> FlopCount:
-    """The count on the meta device or, where the network does not run there, on the CPU."""
+    """The count on the meta device or, if the network does not run there, on the CPU."""
     reasons = []
     for device in ("meta", "cpu"):
         try:
@@ -211,9 +210,9 @@ def _images(size: int, shape: ImageShape) -> Tensor:
 
 @contextlib.contextmanager
 def _counting_on(device: str) -> Iterator[FlopCounterMode]:
-    """A counter, to be entered around what is counted; random numbers go on as if never drawn.
+    """A FLOP counter as a context manager; it restores the random state.
 
-    Gradients are on for a forward pass too: attention has its uncounted way only without them.
+    Gradients are enabled for a forward pass too: the uncounted attention path needs them disabled.
 
     Args:
         device: where new tensors go, ``"meta"`` or ``"cpu"``.
@@ -232,7 +231,7 @@ def _counting_on(device: str) -> Iterator[FlopCounterMode]:
 
 
 def _watch_frozen(network: nn.Module, counter: FlopCounterMode) -> list[int]:
-    """A list to which every forward pass of a frozen layer adds its operations, when it ends.
+    """A list that collects the operations of each forward pass of a frozen layer.
 
     Args:
         network: it gets hooks.
@@ -254,7 +253,7 @@ def _watch_frozen(network: nn.Module, counter: FlopCounterMode) -> list[int]:
 
 
 def _frozen_layers(network: nn.Module) -> list[nn.Module]:
-    """The outermost modules that have parameters and none that is trained."""
+    """The outermost modules whose parameters are all frozen."""
     parameters = list(network.parameters())
     if parameters and not any(one.requires_grad for one in parameters):
         return [network]

@@ -1,8 +1,8 @@
 """``hf-parquet:<folder>``: Parquet files in the image layout of Hugging Face.
 
 A row is an image, a struct {bytes, path} with the bytes of an image file, and a label, a whole
-number. Where files name their classes in different orders, labels are brought into the order of the
-first. Files are found where the hub and its users put them:
+number. If files name their classes in different orders, labels are mapped to the order of the
+first. Usual locations of files:
 
 ::
 
@@ -10,8 +10,8 @@ first. Files are found where the hub and its users put them:
     train/0000.parquet                  default/train/0000.parquet          data/train/any.parquet
 
 The part, training or test (or validation), is a word in the name of the file, or else of the
-nearest folder; the folders above that are a configuration of the data set. Where a folder has
-several, the study must name one.
+nearest folder; the folders above that are a configuration of the data set. If a folder has several,
+the study must name one.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def load(argument: str, data_dir: Path | None) -> Images:
 
     Args:
         argument: the folder, with ``?size=<pixels>`` where images differ in size.
-        data_dir: what a relative folder counts from, if it is there.
+        data_dir: base of a relative folder, if it exists.
 
     Raises:
-        DatasetError: files are missing, cut short or corrupt, have other columns, or classes that
-            others do not have; says which.
+        DatasetError: files are missing, cut short or corrupt, have other columns, or have unknown
+            classes; names them.
     """
     folder, size = split_size(argument)
     return load_folder(f"hf-parquet:{argument}", find_folder(folder, data_dir), size)
@@ -93,7 +93,7 @@ def load_folder(name: str, folder: Path, size: int | None = None) -> Images:
 
 
 class _ClassNames:
-    """The names of the classes, in the order of the first file that names them.
+    """Class names, in the order of the first file with names.
 
     Attributes:
         names: by label; empty where no file names them.
@@ -106,11 +106,11 @@ class _ClassNames:
         self._unnamed: list[Path] = []
 
     def in_order(self, file: Path, names: list[str], labels: list[int]) -> list[int]:
-        """The labels of a file in the one order.
+        """The labels of a file in the common order.
 
         Args:
-            file: where they are from.
-            names: its own names of classes; empty for unknown.
+            file: the file.
+            names: its class names; empty if unknown.
             labels: of its rows.
 
         Raises:
@@ -125,8 +125,8 @@ class _ClassNames:
             return labels
         if len({*names}) < len(names) or len({*self.names}) < len(self.names):
             raise DatasetError(
-                f"{file} names other classes than {self._file}, and one of them a class twice",
-                "write both with the same names of classes",
+                f"{file} names other classes than {self._file}, and one file names a class twice",
+                "write both with the same class names",
             )
         self._reordered.append(file)
         number = {name: label for label, name in enumerate(self.names)}
@@ -140,20 +140,20 @@ class _ClassNames:
                 raise DatasetError(
                     f"{file}, row {row}, is of the class {names[label]!r}, which {self._file} does "
                     "not have",
-                    "write both with the same names of classes",
+                    "write both with the same class names",
                 )
         return [number[names[label]] for label in labels]
 
     def notes(self, folder: Path) -> list[str]:
-        """What was brought into order, and what could not be."""
+        """Remarks on mapped and unmapped labels."""
         notes = []
         if self._reordered:
             which = _some(file.relative_to(folder) for file in self._reordered)
             first = self._file.relative_to(folder).as_posix()
-            notes.append(f"labels brought into the order of the class names of {first}: {which}")
+            notes.append(f"labels mapped to the class order of {first}: {which}")
         if self.names and self._unnamed:
             which = _some(file.relative_to(folder) for file in self._unnamed)
-            notes.append(f"no class names, labels taken as they are: {which}")
+            notes.append(f"no class names, labels used as they are: {which}")
         return notes
 
 
@@ -176,7 +176,7 @@ class _EncodedRows(EncodedPart):
             labels = table[label_column].to_pylist()
             if None in labels:
                 raise DatasetError(
-                    f"{file}, row {labels.index(None)}, has no label", "leave such rows out"
+                    f"{file}, row {labels.index(None)}, has no label", "remove such rows"
                 )
             self.labels += classes.in_order(file, _names(table.schema, label_column), labels)
 
@@ -202,7 +202,7 @@ def _read(file: Path) -> tuple[pa.Table, str, str]:
     except (pa.ArrowException, OSError) as error:
         what = " ".join(str(error).split())
         raise DatasetError(
-            f"{file} is cut short or corrupt: {what}", "delete it and fetch it again"
+            f"{file} is cut short or corrupt: {what}", "delete it and download it again"
         ) from error
 
 
@@ -246,7 +246,7 @@ class _PartFiles:
     Attributes:
         train: of the training part, in order.
         test: of the part that accuracy is computed on, in order.
-        notes: which part stands in for test, and what was left out.
+        notes: which part is used as test, and what was left out.
     """
 
     train: Sequence[Path]
@@ -255,10 +255,10 @@ class _PartFiles:
 
 
 def _find_parts(folder: Path) -> _PartFiles:
-    """Look for the files of both parts in a folder and those within it.
+    """Find the files of both parts in a folder and its subfolders.
 
     Raises:
-        DatasetError: a part is missing or incomplete, or there are several data sets; says which.
+        DatasetError: a part is missing or incomplete, or there are several data sets; names them.
     """
     found: dict[tuple[str, Path], list[Path]] = defaultdict(list)
     left_out: list[Path] = []
@@ -286,7 +286,7 @@ def _find_parts(folder: Path) -> _PartFiles:
     notes = [*standing_in(test)]
     if left_out:
         count = formats.count(len(left_out), "Parquet file")
-        notes.append(f"{count} of no part that is used left out: {_some(sorted(left_out))}")
+        notes.append(f"{count} outside the used parts left out: {_some(sorted(left_out))}")
     return _PartFiles(here[train], here[test], tuple(notes))
 
 
@@ -340,7 +340,7 @@ def _check_in_one_place(folder: Path, files: Sequence[Path]) -> None:
     if len(above) > 1:
         first_of_each = {file.parent: file.relative_to(folder) for file in reversed(files)}
         raise DatasetError(
-            f"{folder} has the same part in two places: {_some(sorted(first_of_each.values()))}",
+            f"{folder} has the same part twice: {_some(sorted(first_of_each.values()))}",
             "keep one of them",
         )
 
@@ -360,12 +360,12 @@ def _check_complete(files: Sequence[Path]) -> None:
     if len(names) < len(series):
         both = ", ".join(f"{name}-*-of-{count}" for _, name, count in series)
         raise DatasetError(
-            f"{next(iter(series))[0]} has files of two editions: {both}", "remove one of them"
+            f"{next(iter(series))[0]} has files of two versions: {both}", "remove one of them"
         )
     for (place, name, count), numbers in series.items():
         if missing := set(range(int(count))) - numbers:
             first = place / f"{name}-{min(missing):0{len(count)}}-of-{count}.parquet"
             raise DatasetError(
                 f"{first} is missing; {len(numbers)} of {int(count)} files are there",
-                "fetch the data set again",
+                "download the data set again",
             )

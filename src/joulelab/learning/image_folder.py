@@ -9,8 +9,8 @@
         wren/2019/*.png
 
 Both may be in ``data/``. Classes are numbered in the alphabetical order of their folders under
-``train``; files in folders within them are of the same class. Hidden files, files that are not
-images by their names, and files outside the classes are left out, and counted in a note.
+``train``; files in folders within them are of the same class. Hidden files, files that are without
+an image file extension, and files outside the classes are left out, and counted in a note.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from joulelab.learning.images import Images
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""What the name of an image file ends in, in lower case."""
+"""Suffixes of image files, in lower case."""
 
 _LAYOUT = "the layout is train/<class>/*.png and test/<class>/*.png"
 
@@ -45,8 +45,8 @@ def load(argument: str, data_dir: Path | None) -> Images:
     """Images from folders of classes.
 
     Args:
-        argument: the folder, with ``?size=<pixels>`` to bring all images to one size.
-        data_dir: what a relative folder counts from, if it is there.
+        argument: the folder, with ``?size=<pixels>`` to resize all images.
+        data_dir: base of a relative folder, if it exists.
 
     Raises:
         DatasetError: another layout, a damaged file, or images of differing sizes; says which.
@@ -59,12 +59,12 @@ def load(argument: str, data_dir: Path | None) -> Images:
     test_folder = _part_folder(root, (*TEST, *IN_PLACE_OF_TEST))
     classes = sorted(entry.name for entry in train_folder.iterdir() if _is_class(entry))
     if not classes:
-        raise DatasetError(f"{train_folder} has no folders of classes", _LAYOUT)
+        raise DatasetError(f"{train_folder} has no class folders", _LAYOUT)
     train, test = _Part(train_folder, classes), _Part(test_folder, classes)
     for label, name in enumerate(classes):
         if label not in train.labels:
             raise DatasetError(
-                f"{train_folder / name} has no images", "put some there, or remove the folder"
+                f"{train_folder / name} has no images", "add some, or remove the folder"
             )
     return decode(
         f"folder:{argument}",
@@ -88,7 +88,7 @@ class _Part(EncodedPart):
         labels: one for each image.
 
     Raises:
-        DatasetError: a class that is not among those.
+        DatasetError: an unknown class.
     """
 
     def __init__(self, folder: Path, classes: list[str]) -> None:
@@ -100,9 +100,7 @@ class _Part(EncodedPart):
         self._example: dict[str, str] = {}
         for entry in sorted(folder.iterdir()):
             if not _is_class(entry):
-                self._leave_out(
-                    entry, "hidden" if _hidden(entry) else "outside the folders of classes"
-                )
+                self._leave_out(entry, "hidden" if _hidden(entry) else "outside the class folders")
                 continue
             if entry.name not in classes:
                 raise DatasetError(
@@ -125,11 +123,11 @@ class _Part(EncodedPart):
         return str(self._files[row])
 
     def notes(self) -> list[str]:
-        """What was found in folders within those of classes, and what was left out."""
+        """Remarks on subfolders of class folders, and on skipped files."""
         notes = []
         if self._nested:
             images = formats.count(self._nested, "image")
-            notes.append(f"{self._folder.name}: {images} in folders within those of classes")
+            notes.append(f"{self._folder.name}: {images} in subfolders of class folders")
         if self._left_out:
             why = ", ".join(
                 f"{count:,} {reason} ({self._example[reason]}{' ...' if count > 1 else ''})"
@@ -139,7 +137,7 @@ class _Part(EncodedPart):
         return notes
 
     def _images(self, folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-        """Image files in a folder and those within it; a link back to one above is left out."""
+        """Image files in a folder and its subfolders, without links to a parent folder."""
         here = (*above, folder.resolve())
         for entry in sorted(folder.iterdir()):
             if _hidden(entry):
@@ -147,11 +145,11 @@ class _Part(EncodedPart):
             elif entry.is_dir() and entry.resolve() not in here:
                 yield from self._images(entry, here)
             elif entry.is_dir():
-                self._leave_out(entry, "links to a folder above")
+                self._leave_out(entry, "links to a parent folder")
             elif entry.suffix.lower() in SUFFIXES:
                 yield entry
             else:
-                self._leave_out(entry, "not images by their names")
+                self._leave_out(entry, "without an image file extension")
 
     def _leave_out(self, entry: Path, reason: str) -> None:
         self._left_out[reason] += 1

@@ -1,19 +1,18 @@
 """Images in memory, and the registry of data sets.
 
-A data set is a function of its argument and of the data folder that gives `Images`. It is named
-``digits`` or, with an argument, ``torchvision:FashionMNIST`` or ``folder:/data/birds``: what stands
-before the first colon is the registered name. Every data set has settings, after a question mark:
+A data set is a function of its argument and the data folder that returns `Images`. Its name is
+``digits`` or, with an argument, ``torchvision:FashionMNIST`` or ``folder:/data/birds``: the
+registered name is before the first colon. Every data set has settings, after a question mark:
 ``digits?channels=3&side=32``:
 
 ``channels``
     1 or 3. Grey becomes colour by repeating its channel; colour becomes grey by the luminance of
     ITU-R BT.601, L = 0.299 R + 0.587 G + 0.114 B, rounded, as Pillow has it.
 ``side``
-    Height and width in pixels: bilinear, with antialiasing where images shrink. Images that are
-    not square become so.
+    Height and width in pixels: bilinear, with antialiasing when shrinking. Images become square.
 
-Images are changed once, when the data set is loaded, and stay uint8. Other settings are left to
-the data set, where its name has an argument: ``folder:birds?size=64&channels=3``.
+Images are changed once, when the data set is loaded, and stay uint8. Other settings are passed to
+the data set, if its name has an argument: ``folder:birds?size=64&channels=3``.
 
 Shapes: N images, C channels, H x W pixels; labels are whole numbers from 0 to K-1.
 """
@@ -82,9 +81,9 @@ class Images:
         train: the part that is trained on.
         test: the part that accuracy is computed on.
         classes: number K of classes.
-        source: where the images came from: a folder, a library.
-        whole: training and test images of the whole data set, where this is a part of it.
-        notes: remarks on it: which part stands in for another, what was left out.
+        source: origin of the images: a folder, a library.
+        whole: numbers of training and test images of the whole data set, if this is a subset.
+        notes: remarks on it: substituted parts, skipped files.
     """
 
     name: str
@@ -107,7 +106,7 @@ class Images:
         return ImageShape(channels, height, width)
 
     def checksum(self) -> str:
-        """SHA-256 over all pixels and labels, so that two studies can tell they saw the same."""
+        """SHA-256 over all pixels and labels, to compare the data of two studies."""
         digest = hashlib.sha256()
         for split in (self.train, self.test):
             for tensor in (split.images, split.labels):
@@ -117,7 +116,7 @@ class Images:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What the images of a data set are made into; ``None`` leaves them as they are.
+    """Conversion of the images of a data set; ``None`` keeps a property.
 
     Attributes:
         channels: 1 or 3.
@@ -129,7 +128,7 @@ class ImageSettings:
 
     @property
     def words(self) -> str:
-        """``3 channels, 32x32``; empty where nothing is changed."""
+        """``3 channels, 32x32``; empty if nothing is changed."""
         said = []
         if self.channels is not None:
             said.append(f"{self.channels} channel{'s' * (self.channels != 1)}")
@@ -138,13 +137,13 @@ class ImageSettings:
         return ", ".join(said)
 
     def of(self, images: Tensor) -> Tensor:
-        """Images with these settings; the same tensor where they have them already.
+        """Images with these settings; the same tensor if nothing changes.
 
         Args:
             images: (N, C, H, W), uint8.
 
         Raises:
-            UsageError: images of neither 1 nor 3 channels, where another number is asked for.
+            UsageError: images with neither 1 nor 3 channels cannot be converted.
             DatasetError: they would not fit into this machine's memory.
         """
         self._check_memory(images)
@@ -156,8 +155,8 @@ class ImageSettings:
             return images
         if images.shape[1] != GREY:
             raise UsageError(
-                f"images of {images.shape[1]} channels cannot get {self.channels}",
-                "leave the setting channels out",
+                f"images of {images.shape[1]} channels cannot be converted to {self.channels}",
+                "remove the setting channels",
             )
         return images.repeat(1, self.channels, 1, 1)
 
@@ -170,18 +169,18 @@ class ImageSettings:
             raise DatasetError(
                 f"{count:,} images of {self.words} take {needed / _GB:.1f} GB, and "
                 f"{free / _GB:.1f} GB are free",
-                "choose a smaller side",
+                "choose a smaller size",
             )
 
 
 def split_settings(name: str) -> tuple[str, ImageSettings]:
-    """Part the name of a data set from the settings that all data sets have.
+    """Split the name of a data set from the common settings.
 
     Args:
         name: for instance ``digits?channels=3&side=32``.
 
     Returns:
-        The name as its loader takes it, and the settings.
+        The name for the loader, and the settings.
 
     Raises:
         UsageError: an unknown setting, one given twice, or an impossible value.
@@ -201,7 +200,7 @@ def split_settings(name: str) -> tuple[str, ImageSettings]:
         if key not in SETTINGS:
             others.append(pair)
         elif key in values:
-            raise UsageError(f"{key} stands twice in {quoted(name)}", "give each setting once")
+            raise UsageError(f"{key} occurs twice in {quoted(name)}", "give each setting once")
         else:
             values[key] = _checked(name, key, value)
     if others and ":" not in base:
@@ -228,7 +227,7 @@ def _checked(name: str, key: str, value: str) -> int:
 
 
 def _luminance(images: Tensor) -> Tensor:
-    """(N, 3, H, W) to (N, 1, H, W), uint8; in whole numbers, the same everywhere."""
+    """(N, 3, H, W) to (N, 1, H, W), uint8; in integers, for identical results everywhere."""
     import torch
 
     weights = torch.tensor(_LUMINANCE, dtype=torch.int32).view(1, COLOUR, 1, 1)
@@ -257,7 +256,7 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 
 Loader = Callable[[str, Path | None], Images]
-"""``loader(argument, data_dir) -> Images``; the argument is what follows the colon, or empty."""
+"""``loader(argument, data_dir) -> Images``; the argument is the text after the colon, or empty."""
 
 datasets: Registry[Loader] = Registry(
     "data set",
@@ -294,7 +293,7 @@ def load_images(name: str, data_dir: Path | None = None) -> Images:
     Args:
         name: a registered name, or ``<registered name>:<argument>``; each with settings after a
             question mark if need be.
-        data_dir: the folder with data; where ``None``, the one in ``JOULELAB_DATA`` if it is set.
+        data_dir: the data folder; ``None`` for ``JOULELAB_DATA``, if set.
 
     Raises:
         UnknownNameError: no data set has that name.
@@ -330,10 +329,10 @@ def thinned(images: Images, train: float | None, test: float | None, seed: int) 
 
     Args:
         images: the whole data set.
-        train: how many training images to keep, or, below 1, which share of them, but at least as
-            many as there are classes; ``None``, or more than there are, keeps all.
+        train: number of training images to keep or, below 1, their share, but at least the number
+            of classes; ``None``, or more than exist, keeps all.
         test: the same for the test images.
-        seed: which images are drawn follows from it.
+        seed: determines which images are drawn.
     """
     import torch
 

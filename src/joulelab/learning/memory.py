@@ -1,4 +1,4 @@
-"""Bytes that a training step of a network keeps in memory, counted without computing anything.
+"""Memory of a training step of a network in bytes, counted without computing.
 
 ::
 
@@ -9,11 +9,10 @@
     activations   what the forward pass of one batch keeps for the backward pass, the loss included
 
 Activations are counted where torch keeps them: every tensor that autograd saves, each storage once,
-less those that are parameters, buffers or the images themselves. What a frozen layer in front of
-the first trainable one computes is not saved, and not counted. It is the arithmetic of fp32; in
-reduced precision activations take less. What the allocator rounds up, the workspace of a
-convolution, and the resident data set are not in it: it is a feature of a network, not what
-nvidia-smi shows.
+except parameters, buffers and the images. The output of a frozen layer before the first trainable
+one is not saved, and not counted. The count is for fp32; activations in reduced precision take
+less. It excludes allocator rounding, convolution workspaces and the resident data set: it is a
+property of the network, not the number that nvidia-smi shows.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class MemoryCount:
 
     @property
     def total(self) -> int:
-        """All of them together."""
+        """Total bytes."""
         return self.weights + self.gradients + self.moments + self.images + self.activations
 
 
@@ -72,7 +71,7 @@ def count_memory(
         options: its keyword arguments.
         shape: of one image.
         classes: number of logits.
-        batch_size: images in a step; 2 at least, for BatchNorm.
+        batch_size: images per step; at least 2, for BatchNorm.
 
     Raises:
         UnknownNameError, UsageError, TrainingError: as `build_network`.
@@ -117,7 +116,7 @@ def counted(network: nn.Module, images: Tensor) -> MemoryCount:
     from torch.nn.functional import cross_entropy
 
     kept = [*network.parameters(), *network.buffers()]
-    # The storages are held, so that none of them is given to another tensor meanwhile.
+    # Keep references, so that no storage is reused meanwhile.
     known = {_place(tensor): tensor.untyped_storage() for tensor in [*kept, images]}
     saved: dict[int, torch.UntypedStorage] = {}
 
@@ -146,5 +145,5 @@ def counted(network: nn.Module, images: Tensor) -> MemoryCount:
 
 
 def _place(tensor: Tensor) -> int:
-    """What tells one storage from another, on the meta device too, where none has an address."""
+    """An identity of a storage that also works on the meta device, which has no addresses."""
     return int(tensor.untyped_storage()._cdata)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 TORCHVISION, FACTORY = "torchvision", "factory"
-"""The registered networks whose option ``model``, or ``factory``, says which network it is."""
+"""The registered networks whose option ``model`` or ``factory`` selects the network."""
 
 _EXAMPLE = "mymodels:small"
 
 MOST_LAYERS = 1000
-"""Of the networks that come with joulelab: a layer is built before its size is known."""
+"""Limit of the built-in networks, because layers are built before their size is known."""
 
 Builder = Callable[..., "nn.Module"]
 """``builder(shape: ImageShape, classes: int, **options) -> nn.Module``."""
@@ -56,7 +56,8 @@ networks: Registry[Builder] = Registry(
         ),
         FACTORY: (
             "joulelab.learning.networks:own_network",
-            "a function of your own (option factory, module:function; others go to it)",
+            "a function of yours (option factory, module:function; further options are passed to "
+            "it)",
         ),
     },
 )
@@ -85,27 +86,27 @@ def build_network(
 def _call_builder(
     name: str, builder: Builder, shape: ImageShape, classes: int, options: Mapping[str, Any]
 ) -> nn.Module:
-    """Call a builder; an error says which network it was."""
+    """Call a builder; errors name the network."""
     _check_option_names(name, builder, options)
     try:
         return builder(shape, classes, **options)
     except JoulelabError:
         raise
-    except Exception as error:  # a network of the user's may raise anything
+    except Exception as error:  # a user's network may raise anything
         raise TrainingError(
             f"the network {name} cannot be built for {_words(shape)} and {classes} classes: "
             f"{type(error).__name__}: {error}",
-            "look at the network's options, or at its code if it is your own",
+            "check the network's options, or its code if it is yours",
         ) from error
 
 
 def verify_buildable(
     name: str, shape: ImageShape, classes: int, options: Mapping[str, Any] | None = None
 ) -> int:
-    """Find out, without training or allocating anything, whether a network fits images.
+    """Check, without training or allocating anything, whether a network fits images.
 
     The network is built on torch's meta device, where tensors have shapes and no contents, and two
-    images are passed through it. torch's global generator is left as it was.
+    images are passed through it. torch's global generator is unchanged.
 
     Args:
         name: registered name.
@@ -117,8 +118,8 @@ def verify_buildable(
         The number of trainable parameters.
 
     Raises:
-        UnknownNameError, UsageError, TrainingError: as `build_network`; a TrainingError also where
-            the output does not have one logit for each class.
+        UnknownNameError, UsageError, TrainingError: as `build_network`; a TrainingError also if the
+            output does not have one logit per class.
     """
     import torch
 
@@ -131,18 +132,18 @@ def verify_buildable(
         except (RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(
                 f"the network {label} cannot process {_words(shape)}: {error}",
-                "look at the network's options, or at its code if it is your own",
+                "check the network's options, or its code if it is yours",
             ) from error
     if tuple(logits.shape) != (2, classes):
         raise TrainingError(
-            f"the network {label} turns 2 images into a tensor of shape {tuple(logits.shape)}",
-            f"it must give one logit for each class: shape (2, {classes})",
+            f"the network {label} returns for 2 images a tensor of shape {tuple(logits.shape)}",
+            f"it must return one logit per class: shape (2, {classes})",
         )
     return count_parameters(network)
 
 
 def network_label(name: str, options: Mapping[str, Any]) -> str:
-    """What a user calls a network: ``vgg16``, not ``torchvision``.
+    """The user's name of a network: ``vgg16``, not ``torchvision``.
 
     >>> network_label("torchvision", {"model": "vgg16"}), network_label("SimpleCNN", {})
     ('vgg16', 'SimpleCNN')
@@ -156,7 +157,7 @@ def network_label(name: str, options: Mapping[str, Any]) -> str:
 
 
 def network_key(name: str, options: Mapping[str, Any]) -> tuple[Builder, str]:
-    """What one network with its options is remembered by.
+    """A cache key of a network with its options.
 
     Args:
         name: registered name.
@@ -171,7 +172,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def check_count(option: str, value: object) -> int:
-    """The value of an option that counts layers.
+    """Check an option that counts layers.
 
     Raises:
         UsageError: not a whole number from 1 to `MOST_LAYERS`.
@@ -217,7 +218,7 @@ def own_network(
 ) -> nn.Module:
     """The registered network ``factory``: import the user's builder and call it.
 
-    The module is looked for in the current folder before all others.
+    The current folder is searched first.
 
     Args:
         shape: of one image.
@@ -226,8 +227,8 @@ def own_network(
         options: for the builder.
 
     Raises:
-        UsageError: the builder cannot be imported, lacks an option or has none of that name, or
-            what it gives is not an ``nn.Module``.
+        UsageError: the builder cannot be imported, lacks an option, has no such option, or does not
+            return an ``nn.Module``.
         TrainingError: it raises.
     """
     from torch import nn
@@ -245,8 +246,8 @@ def split_factory(text: str, noun: str, example: str) -> tuple[str, str]:
     """Module and attribute of a factory, ``module:attribute``.
 
     Args:
-        text: what the user wrote.
-        noun: what the factory makes, in the error.
+        text: the user's text.
+        noun: noun for its result, in the error.
         example: of a factory, in the error.
 
     Raises:
@@ -255,7 +256,7 @@ def split_factory(text: str, noun: str, example: str) -> tuple[str, str]:
     module, _, attribute = text.partition(":")
     if not (module.strip() and attribute.strip()):
         raise UsageError(
-            f"the {noun} {quoted(text)} names no function",
+            f"the {noun} {quoted(text)} does not name a function",
             f"write module:function, as in {example}",
         )
     return module, attribute
@@ -269,7 +270,7 @@ def _imported(factory: str) -> Builder:
     importlib.invalidate_caches()
     try:
         found: Any = importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except Exception as error:  # a user's module may raise anything on import
         raise UsageError(
             f"the network {quoted(factory)}: {name} cannot be imported: "
             f"{type(error).__name__}: {' '.join(str(error).split())}",

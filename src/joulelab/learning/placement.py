@@ -1,4 +1,4 @@
-"""Where the images of a data set are while networks are trained on them.
+"""Placement of images during training.
 
 ::
 
@@ -6,10 +6,10 @@
     resident-uint8   uint8 on the device, a quarter of the memory; each batch is scaled there
     streamed         uint8 in host memory; each batch is copied to the device and scaled there
 
-The first that fits is taken. It fits if all images, training and test, take at most
-`RESIDENT_SHARE` of the memory that is free on the device; the rest is for the network, its
-gradients and activations. On the CPU the device's memory is the host's: nothing is streamed. All
-three give the network the same numbers.
+The first that fits is used. It fits if all images, training and test, take at most `RESIDENT_SHARE`
+of the memory that is free on the device; the rest is for the network, its gradients and
+activations. On the CPU the device's memory is the host's: nothing is streamed. All three give the
+network the same numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger("joulelab")
 
 
 class Placement(StrEnum):
-    """Where the images are, and as what."""
+    """Location and type of the images."""
 
     RESIDENT = "resident"
     RESIDENT_UINT8 = "resident-uint8"
@@ -47,7 +47,7 @@ class PlacedSplit:
 
     Attributes:
         images: (N, C, H, W), float32 in [0, 1] or uint8, on the device or in host memory.
-        labels: (N,), int64, where the images are.
+        labels: (N,), int64, in the same place as the images.
         device: the one that trains.
     """
 
@@ -67,7 +67,7 @@ class PlacedSplit:
         """Images (batch, C, H, W), float32 in [0, 1], and labels (batch,), on the device."""
         images, labels = self.images[rows], self.labels[rows]
         if images.device != self.device:
-            # From pinned memory the copy overlaps with the computation of the batch before.
+            # From pinned memory the copy overlaps with the previous batch's computation.
             images = images.pin_memory().to(self.device, non_blocking=True)
             labels = labels.pin_memory().to(self.device, non_blocking=True)
         return scaled(images), labels
@@ -87,12 +87,12 @@ class PlacedImages:
 def place_images(
     images: Images, device: torch.device, placement: Placement | None = None
 ) -> PlacedImages:
-    """Put a data set where it fits best, and log where that is.
+    """Place a data set where it fits best, and log the placement.
 
     Args:
         images: the data set, uint8 in host memory.
         device: the one that trains.
-        placement: where to put it; where ``None``, the first that fits.
+        placement: the placement; ``None`` for the first that fits.
     """
     values = images.train.images.numel() + images.test.images.numel()
     if placement is None:
@@ -112,7 +112,7 @@ class Shelf:
     """Keeps the last data set on its device between trainings.
 
     Args:
-        placement: where images go; where ``None``, what fits (see `place_images`).
+        placement: the placement; ``None`` for the first that fits (see `place_images`).
     """
 
     def __init__(self, placement: Placement | None = None) -> None:
@@ -120,10 +120,10 @@ class Shelf:
         self._placed: PlacedImages | None = None
 
     def place(self, images: Images, device: torch.device) -> PlacedImages:
-        """The images on the device; placed anew only where they are others than the last."""
+        """The images on the device; placed only if they differ from the last."""
         held = self._placed
         if held is None or held.images is not images or held.device != device:
-            held = self._placed = None  # free the memory before looking how much there is
+            held = self._placed = None  # free memory before checking how much is available
             held = self._placed = place_images(images, device, self._placement)
         return held
 
@@ -149,12 +149,12 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cpu":
         return int(psutil.virtual_memory().available)
     free, _ = torch.cuda.mem_get_info(device)
-    # torch keeps freed blocks for itself: the driver counts them as used, and they are not.
+    # torch caches freed blocks, which the driver counts as used.
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all work."""
+    """Wait until a device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -28,12 +28,12 @@ class Protocol:
 
     Attributes:
         name: as a study names it.
-        summary: one line about it.
+        summary: one-line summary.
         reshuffle_each_epoch: draw new mini-batches for every epoch; else once for the training.
         evaluation_mode: the mode that the network is in while accuracy is computed.
         evaluate_as_one_batch: pass all test images through the network at once; else in batches
             of a bounded size, which gives the same in eval mode and needs less memory.
-        beta2_fixed: what Adam is given as beta2 whatever was proposed; ``None`` for the proposed.
+        beta2_fixed: fixed beta2 for Adam, overriding the proposed value; ``None`` for the proposed.
         augmentation: how training images are changed at random; ``None`` leaves them as they are.
     """
 
@@ -46,7 +46,7 @@ class Protocol:
     augmentation: Augmentation | None = None
 
     def given_to_adam(self, proposed: Hyperparameters) -> Hyperparameters:
-        """The hyperparameters that the training uses when these were proposed."""
+        """The hyperparameters of the training, given the proposed ones."""
         if self.beta2_fixed is None:
             return proposed
         return replace(proposed, beta2=self.beta2_fixed)
@@ -56,8 +56,8 @@ DEFAULT = Protocol(
     "default", "new mini-batches every epoch, accuracy in eval mode, beta2 as proposed"
 )
 
-# The published code of Yarally et al., CAIN 2023, differs from common practice in these points,
-# and so do the numbers in the paper.
+# The published code of Yarally et al., CAIN 2023, and so the numbers in the paper, deviate from
+# common practice here.
 YARALLY2023 = Protocol(
     "yarally2023",
     "mini-batches drawn once, accuracy in train mode on one batch, beta2 always 0.999",

@@ -1,12 +1,12 @@
-"""The reference engine: the training loop of Yarally et al., CAIN 2023, plain and readable.
+"""The reference engine: the training loop of Yarally et al., CAIN 2023.
 
 One repetition after the other; Adam, cross entropy, inputs in [0, 1], images resident on the device
-where they fit. It is the yardstick for the correctness and the speed of other engines, so it uses
-torch's defaults throughout.
+if they fit. It is the baseline for correctness and speed of other engines, so it uses torch's
+defaults throughout.
 
-A training that diverges (a loss that is NaN or infinite) goes on to its last epoch, as the paper's
-did: stopping would save energy, but then the energy of trainings could not be compared. Its
-accuracy is computed on the network as it is at the end.
+A training that diverges (a loss that is NaN or infinite) continues to its last epoch, as in the
+paper: stopping would save energy and make energies incomparable. Its accuracy is computed at the
+end.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from joulelab.learning.training_loop import (
 
 
 class ReferenceEngine(Engine):
-    """Trains each repetition for itself.
+    """Trains each repetition separately.
 
     The last data set stays on the device between calls.
 
@@ -64,7 +64,7 @@ class ReferenceEngine(Engine):
         """None: it trains any network, in torch's default precision.
 
         Raises:
-            UsageError: another precision is asked for.
+            UsageError: another precision is requested.
         """
         _check_precision(task.precision)
         return None
@@ -90,7 +90,7 @@ class ReferenceEngine(Engine):
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
             UsageError: hyperparameters that Adam is not defined for, an unknown protocol or
-                network, a precision other than fp32, or a device that is not there.
+                network, a precision other than fp32, or a missing device.
         """
         _check_precision(task.precision)
         for member in task.members:
@@ -149,10 +149,11 @@ def _train_one(
             after_epoch(epoch)
             if steps == task.max_steps:
                 break
-        # In train mode this changes BatchNorm's running statistics: the network is of no use later.
+        # In train mode this changes BatchNorm's running statistics, so the network cannot be used
+        # later.
         network.train(protocol.evaluation_mode == "train")
         scores = evaluated(partial(_forward, network), placed.test, protocol)
-    # Only now does the host ask for a number: until here it queued work.
+    # Only now does the host read a number: until here it queued work.
     return training_result(
         member.seed,
         scores.tolist(),
@@ -180,10 +181,10 @@ def _train_epoch(
         optimiser: of its parameters.
         train: the images.
         batches: rows of each.
-        maps: how the images are changed, one after the other; ``None`` to leave them.
+        maps: augmentation maps of the images, in order; ``None`` for no augmentation.
     """
     network.train()
-    # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss was not.
+    # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss is not.
     total = torch.zeros((), dtype=torch.float64, device=train.device)
     done = 0
     for rows in batches:

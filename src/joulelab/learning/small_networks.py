@@ -44,7 +44,7 @@ class DenseLinearNN(nn.Sequential):
 
     def __init__(self, shape: ImageShape, classes: int, *, linear_layers: int = 3) -> None:
         layers = check_count("linear_layers", linear_layers)
-        # D - (d+1) * D / N is D * (N-d-1) / N, which whole numbers floor without rounding errors.
+        # D - (d+1) * D / N is D * (N-d-1) / N, computed in integers to avoid rounding errors.
         hidden = [
             max(shape.size * (layers - d - 1) // layers, shape.channels) for d in range(layers - 1)
         ]
@@ -57,7 +57,7 @@ def _halving_widths(features: int, linear_layers: int, at_least: int) -> list[in
     Args:
         features: D, values that go into the first layer.
         linear_layers: N, at least 1.
-        at_least: C, the least width.
+        at_least: C, the smallest width.
 
     Raises:
         UsageError: N is not a whole number of at least 1.

@@ -1,10 +1,11 @@
 """Data sets of torchvision: Fashion-MNIST, CIFAR-10, and any other for classification by its class.
 
-MNIST and its kin are IDX files, plain or compressed with gzip: a magic number (two zero bytes, 8
-for unsigned bytes, the number of dimensions), each dimension as a big-endian 32-bit number, then
-the values. They are read here; torchvision is imported to download them, and for all other classes.
-It reads only unpacked files, which it would unpack beside the compressed ones (a data folder may be
-read-only), a damaged file ends in an assertion, and its import alone takes longer than reading.
+MNIST and similar sets are IDX files, plain or compressed with gzip: a magic number (two zero bytes,
+8 for unsigned bytes, the number of dimensions), each dimension as a big-endian 32-bit number, then
+the values. They are read here; torchvision is imported only to download them, and for all other
+classes. torchvision needs unpacked files and would unpack them next to the compressed ones (a data
+folder may be read-only), fails with an assertion on damaged files, and takes longer to import than
+reading takes.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def load_fashion_mnist(argument: str, data_dir: Path | None) -> Images:
 
     Args:
         argument: must be empty.
-        data_dir: read from ``FashionMNIST/raw/``, as torchvision lays it out; the four files may be
-            compressed and the folder read-only. Downloaded where none of them is there.
+        data_dir: read from ``FashionMNIST/raw/``, torchvision's layout; the four files may be
+            compressed and the folder read-only. Downloaded if none of them exists.
 
     Raises:
         DatasetError: a file is missing, cut short or corrupt, or cannot be downloaded.
@@ -61,7 +62,7 @@ def load_cifar10(argument: str, data_dir: Path | None) -> Images:
     Args:
         argument: must be empty.
         data_dir: read from Parquet files in ``cifar10/`` in Hugging Face's layout, else from
-            ``cifar-10-batches-py/`` in torchvision's; downloaded where there is neither.
+            ``cifar-10-batches-py/`` in torchvision's; downloaded if neither exists.
 
     Raises:
         DatasetError: a file is missing, cut short or corrupt, or cannot be downloaded.
@@ -79,7 +80,7 @@ def load(argument: str, data_dir: Path | None) -> Images:
     Args:
         argument: a class of ``torchvision.datasets`` whose constructor takes ``train=`` or
             ``split=``, with ``?size=<pixels>`` where its images differ in size.
-        data_dir: its root folder; downloaded where the data is missing.
+        data_dir: its root folder; downloaded if the data is missing.
 
     Raises:
         UnknownNameError: torchvision has no such class.
@@ -110,10 +111,10 @@ def _load_idx(name: str, class_name: str, folder: Path) -> Images:
         with downloading(name, folder, f"{class_name}/raw/{missing[0]}.gz and the other three"):
             _dataset_class(class_name)(root=folder, train=True, download=True)
     elif missing:
-        # torchvision would fetch all four and overwrite those that differ from its checksums.
+        # torchvision would download all four and overwrite those that differ from its checksums.
         raise DatasetError(
             f"{raw} has no file {missing[0]} or {missing[0]}.gz",
-            f"fetch it again, or give --data-dir a folder that has all of {class_name}/raw/",
+            f"download it again, or give --data-dir a folder that has all of {class_name}/raw/",
         )
     train, test = (_idx_split(raw, *_IDX_FILES[first : first + 2]) for first in (0, 2))
     return Images(name, train, test, _IDX_LABELS, source=str(raw))
@@ -125,12 +126,12 @@ def _idx_split(raw: Path, image_name: str, label_name: str) -> Split:
     if len(pixels) != len(labels):
         raise DatasetError(
             f"{image_file} has {len(pixels)} images and {label_file} has {len(labels)} labels",
-            "delete both and fetch them again",
+            "delete both and download them again",
         )
     if labels.size and labels.max() >= _IDX_LABELS:
         raise DatasetError(
-            f"{label_file} has a label {labels.max()}, and there are {_IDX_LABELS} classes",
-            "delete it and fetch it again",
+            f"{label_file} has a label {labels.max()}, but there are {_IDX_LABELS} classes",
+            "delete it and download it again",
         )
     return Split(
         torch.from_numpy(pixels)[:, None],  # (N, 1, H, W)
@@ -139,7 +140,7 @@ def _idx_split(raw: Path, image_name: str, label_name: str) -> Split:
 
 
 def _idx_file(raw: Path, name: str) -> Path:
-    """The file of that name, plain or as ``.gz``; the plain one where there is neither."""
+    """The file of that name, plain or as ``.gz``; the plain path if neither exists."""
     plain, packed = raw / name, raw / f"{name}.gz"
     return packed if packed.is_file() and not plain.is_file() else plain
 
@@ -149,10 +150,10 @@ def _idx_values(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
     Args:
         path: a name that ends in ``.gz`` is decompressed.
-        dimensions: how many the file must have: 3 for images, 1 for labels.
+        dimensions: expected number of dimensions: 3 for images, 1 for labels.
 
     Raises:
-        DatasetError: unreadable, cut short, corrupt, or something else than that.
+        DatasetError: unreadable, truncated, corrupt, or another format.
     """
     content = _unpacked(path)
     header = 4 * (1 + dimensions)
@@ -164,9 +165,9 @@ def _idx_values(path: Path, dimensions: int) -> NDArray[np.uint8]:
     expected = math.prod(shape)
     if len(content) - header != expected:
         raise _damaged(
-            path, f"holds {len(content) - header} values where its header says {expected}"
+            path, f"holds {len(content) - header} values, but its header says {expected}"
         )
-    # A copy, because an array over bytes cannot be written to, and torch insists that it can.
+    # A copy, because an array over bytes is read-only, and torch needs a writable one.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
 
@@ -185,7 +186,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _damaged(path: Path, what: str) -> DatasetError:
-    return DatasetError(f"{path} {what}", "delete it and fetch it again")
+    return DatasetError(f"{path} {what}", "delete it and download it again")
 
 
 def _dataset_class(class_name: str) -> Any:  # noqa: ANN401 - torchvision has no types
@@ -206,7 +207,7 @@ def _both_parts(
     cls: Any,  # noqa: ANN401
     folder: Path,
 ) -> tuple[tuple[str, Any], tuple[str, Any]]:
-    """What the parts are called, and their data sets."""
+    """The names of the parts, and their data sets."""
     parameters = inspect.signature(cls.__init__).parameters
     if "split" in parameters:
         choices: list[list[dict[str, Any]]] = [
@@ -219,8 +220,8 @@ def _both_parts(
     train, test = [_first_part(cls, folder, one) for one in choices] or (None, None)
     if train is None or test is None:
         raise DatasetError(
-            f"torchvision's {cls.__name__} does not come in a training and a test part",
-            "split it in a data set of your own: docs/own-data-set.md",
+            f"torchvision's {cls.__name__} is not split into a training and a test part",
+            "split it in a custom data set: docs/own-data-set.md",
         )
     return train, test
 
@@ -230,7 +231,7 @@ def _first_part(
     folder: Path,
     choices: list[dict[str, Any]],
 ) -> tuple[str, Any] | None:
-    """The first of the parts that the class knows, downloaded if need be; ``None`` for none."""
+    """The first part that the class supports, downloaded if needed; ``None`` for none."""
     for options in choices:
         try:
             return str(options.get("split", "")), cls(root=folder, **options)
@@ -241,7 +242,7 @@ def _first_part(
             if own_folder and (folder / own_folder).exists():
                 raise DatasetError(
                     f"{folder / own_folder} is incomplete, or differs from torchvision's checksums",
-                    "delete the folder and fetch it again",
+                    "delete the folder and download it again",
                 ) from None
             needs = f"the files of torchvision's {cls.__name__}"
             with downloading(f"torchvision:{cls.__name__}", folder, needs):
@@ -279,12 +280,12 @@ class _Items(EncodedPart):
         return f"image {row} of torchvision's {self._class_name}"
 
     def _label(self, row: int) -> Any:  # noqa: ANN401
-        """Some data sets decode an image to tell its label."""
+        """Some data sets decode an image to return its label."""
         try:
             with large_images_refused:
                 return self._dataset[row][1]
         except TOO_LARGE as error:
             raise DatasetError(
                 f"{self.place(row)} cannot be decoded: {error}",
-                "leave it out; the limit is PIL.Image.MAX_IMAGE_PIXELS",
+                "remove it; the limit is PIL.Image.MAX_IMAGE_PIXELS",
             ) from error

@@ -1,13 +1,11 @@
-"""What the training loops of all engines share: seeds, order of images, evaluation, errors.
+"""Shared by the training loops of all engines: seeds, order of images, evaluation, errors.
 
-Everything random follows from the seed of a repetition. Initial weights, and all that a network
-draws while it is trained (dropout), come from torch's global generators, seeded for the time of the
-training and put back afterwards. Weights are drawn on the CPU, so that they do not depend on the
-device. The order of the images comes from a separate generator, so that it does not depend on the
-network.
+All randomness is determined by the seed of a repetition. Initial weights, and random numbers drawn
+during training (dropout), come from torch's global generators, seeded for the training and restored
+afterwards. Weights are drawn on the CPU, so that they do not depend on the device. The order of the
+images comes from a separate generator, so that it does not depend on the network.
 
-A network is evaluated by counts for each class k: h_k images of it that were found, n_k images of
-it, p_k images that were assigned to it.
+Evaluation counts for each class k: h_k hits, n_k images of the class, p_k predictions of the class.
 
     accuracy = sum_k h_k / sum_k n_k
     F1       = mean of 2 h_k / (n_k + p_k) over the classes with n_k + p_k > 0
@@ -33,20 +31,20 @@ from joulelab.learning.placement import PlacedSplit
 from joulelab.learning.protocol import Protocol
 
 EVALUATION_BATCH = 1000
-"""Test images that are evaluated at once, where the protocol does not ask for one batch."""
+"""Test images evaluated at once, unless the protocol requires one batch."""
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators of the CPU and of one device; on leaving they are as before.
+    """Seed torch's generators of the CPU and of one device; restore them on exit.
 
     Args:
         seed: of the repetition, at least 0.
-        device: the one that trains; generators of other devices are not touched.
+        device: the one that trains; generators of other devices are unchanged.
     """
     on_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
-        # torch.manual_seed would seed every device of the machine, also those not saved above.
+        # torch.manual_seed would seed every device, also those not saved above.
         torch.default_generator.manual_seed(seed)
         if on_cuda:
             with torch.cuda.device(device):
@@ -58,7 +56,7 @@ class ImageOrder:
     """The mini-batches of each epoch.
 
     Args:
-        images: N, how many there are.
+        images: N, number of images.
         batch_size: images in a batch; the last one of an epoch may be smaller.
         seed: of the repetition.
         reshuffle_each_epoch: a new order for every epoch; else the batches of the first are reused.
@@ -70,7 +68,7 @@ class ImageOrder:
         self._images = images
         self._batch_size = batch_size
         self._reshuffle = reshuffle_each_epoch
-        # The plain seed also seeds the initial weights: the two must not be the same numbers.
+        # Not the plain seed, which seeds the initial weights: the numbers must differ.
         digest = hashlib.sha256(f"order of images, seed {seed}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
         self._order: Tensor | None = None
@@ -87,7 +85,7 @@ class ImageOrder:
 
 
 class Evaluation:
-    """Counts, on the device and without ever waiting for it.
+    """Evaluation counts, on the device and without synchronisation.
 
     Args:
         device: the one that evaluates.
@@ -110,7 +108,7 @@ class Evaluation:
         predicted = logits.argmax(dim=1)
         hits = (predicted == labels).to(torch.int64)
         once = torch.ones_like(labels)
-        # bincount would ask the device for the greatest label, and wait for the answer.
+        # bincount would read the largest label from the device, and wait.
         for counts, of, values in zip(
             self._counts, (labels, labels, predicted), (hits, once, once), strict=True
         ):
@@ -157,13 +155,13 @@ def evaluated(
 
 @contextmanager
 def failures_explained(shape: tuple[int, ...]) -> Iterator[None]:
-    """Turn what a network says to a batch of images into an error that says what to do.
+    """Turn an exception of a network on a batch into an error with a hint.
 
     Args:
         shape: of the batch.
 
     Raises:
-        TrainingError: the network refuses the batch, as BatchNorm does a single value per channel.
+        TrainingError: the network fails on the batch, like BatchNorm on a single value per channel.
     """
     try:
         yield
@@ -172,19 +170,19 @@ def failures_explained(shape: tuple[int, ...]) -> Iterator[None]:
             raise
         raise TrainingError(
             f"the network fails on a batch of shape {shape}: {error}",
-            "choose another batch_size if the batch is too small, else look at the network",
+            "choose a larger batch_size if the batch is too small, else check the network",
         ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has too little memory."""
+    """Whether an error means that a device is out of memory."""
     # On the CPU torch raises a plain RuntimeError, and so do CUDA's libraries.
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or any(words in str(error) for words in ("can't allocate memory", "ALLOC_FAILED"))
 
 
 def does_not_fit(task: TrainingTask, device: str) -> TrainingError:
-    """The error for a network that needs more memory than there is."""
+    """The error for a network that does not fit into memory."""
     return TrainingError(
         f"the network {task.network} does not fit into the memory of {device}",
         "choose a smaller batch_size or network, or fewer test_images where the "
@@ -193,7 +191,7 @@ def does_not_fit(task: TrainingTask, device: str) -> TrainingError:
 
 
 def until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
-    """Losses as they are until the first that is not finite, NaN from there on."""
+    """Losses up to the first non-finite one, NaN from there on."""
     finite_so_far = True
     cleaned = []
     for loss in losses:
@@ -213,7 +211,7 @@ def training_result(
     Args:
         seed: of the member.
         scores: accuracy and macro F1.
-        losses: of every epoch, as they came out.
+        losses: of every epoch, unchanged.
         others: the other fields of a result.
     """
     accuracy, f1 = scores
@@ -229,15 +227,15 @@ def training_result(
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of a name.
+    """The device with a name.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: it does not exist.
     """
     device = torch.device(name)
     if device.type == "cuda":
         index = device.index or 0
         if index >= torch.cuda.device_count():
-            raise UsageError(f"there is no device {name} here", 'choose another, such as "cpu"')
+            raise UsageError(f"this machine has no device {name}", 'choose another, such as "cpu"')
         return torch.device("cuda", index)
     return torch.device("cpu")

@@ -1,13 +1,13 @@
-"""The zoo: torchvision's image classifiers, their papers, their weights, and how they are built.
+"""The zoo: torchvision's image classifiers, with papers and weights.
 
-``zoo.csv`` beside this file has a row a network. The **year** is when the first public paper on the
-family appeared, as a preprint or in proceedings, whichever came first: not the year of the weights,
-nor of the code. ``representative`` marks the small and the large members of every family that a
-comparison over time takes unless others are named.
+``zoo.csv`` next to this file has one row per network. The **year** is that of the first public
+paper on the family, as a preprint or in proceedings, not of the weights or the code.
+``representative`` marks the small and large members of each family used by default in a comparison
+over time.
 
-Nothing is ever downloaded. torchvision ships the figures of all weights with the package; a weights
-file is used where it exists already, in ``checkpoints`` of torch's folder for hub files, which is
-``~/.cache/torch/hub`` unless ``TORCH_HOME`` says otherwise. What a request for weights means::
+Nothing is ever downloaded. torchvision ships the metadata of all weights; a weights file is used if
+it already exists in ``checkpoints`` of torch's hub folder, ``~/.cache/torch/hub`` unless
+``TORCH_HOME`` is set. Values of a request for weights::
 
     auto         IMAGENET1K_V1, else IMAGENET1K_V2, whichever file exists; else random
     pretrained   the same, but an error where neither file exists
@@ -16,8 +16,8 @@ file is used where it exists already, in ``checkpoints`` of torch's folder for h
 
 The published accuracy belongs to the size of image that the weights were evaluated with
 (`ZooFigures.crop_px`): mostly 224 px, but 299 for Inception v3 and up to 600 for the EfficientNets.
-Energy measured at another size does not go with that accuracy, so the crop is given beside it, and
-operations are counted at the size that is served.
+Energy measured at another size does not match that accuracy, so the crop is reported with it, and
+operations are counted at the served size.
 
 `build_classifier` is a factory of the kind that serving takes: plain arguments in, a module out.
 """
@@ -50,9 +50,9 @@ FACTORY = "joulelab.learning.zoo:build_classifier"
 TABLE = Path(__file__).with_name("zoo.csv")
 AUTO, PRETRAINED, RANDOM = "auto", "pretrained", "random"
 FIRST, SECOND = "IMAGENET1K_V1", "IMAGENET1K_V2"
-"""The first weights that torchvision published of a network, and those of its later recipe."""
+"""The first published weights of a network in torchvision, and those of its later recipe."""
 DATA = "ImageNet-1K"
-# Networks with heads that only training uses.
+# Networks with heads used only in training.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -61,14 +61,14 @@ class ZooEntry:
     """One network of the zoo.
 
     Attributes:
-        name: as torchvision has it.
-        family: of the networks that one paper describes.
+        name: name in torchvision.
+        family: family of networks described by one paper.
         year: of that paper's first publication.
-        representative: whether a comparison over time takes it unless told otherwise.
+        representative: whether it is used by default in a comparison over time.
         authors: of the paper, by surname.
         title: of the paper.
-        source: where it is: the arXiv number, or the proceedings.
-        remark: in what torchvision's network differs from the paper's; mostly empty.
+        source: arXiv number or proceedings.
+        remark: how torchvision's network differs from the paper's; mostly empty.
     """
 
     name: str
@@ -102,12 +102,12 @@ def zoo() -> Mapping[str, ZooEntry]:
 
 
 def representatives() -> tuple[str, ...]:
-    """Names of the networks that a comparison over time takes unless others are named."""
+    """Names of the networks used by default in a comparison over time."""
     return tuple(name for name, one in zoo().items() if one.representative)
 
 
 def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, Any]]:
-    """What a user calls a model, as a factory and its options.
+    """A user's model name as a factory and its options.
 
     Args:
         text: a network of torchvision, or a factory of the user's own, ``module:attribute``.
@@ -125,22 +125,22 @@ def classifier_source(text: str, weights: str = AUTO) -> tuple[str, dict[str, An
     if ":" in text:
         networks.split_factory(text, "model", "models:small")
         return text, {}
-    # The table answers for what it has without torchvision, which takes seconds to load.
+    # Try the table first: torchvision takes seconds to load.
     if text not in zoo() and text not in (known := classifier_names()):
         nearest = UnknownNameError("torchvision classifier", text, known)
-        own = "a factory of your own is written module:function"
+        own = "write your own factory as module:function"
         raise UsageError(nearest.message, f"{nearest.hint}; {own}")
     return FACTORY, {"name": text, "weights": weights}
 
 
 def network_source(text: str) -> tuple[str, dict[str, Any]]:
-    """The registered network that a text means, and the options that say which it is.
+    """The registered network for a text, and the options that select it.
 
     Args:
         text: a registered name, a classifier of torchvision, or ``module:attribute``.
 
     Raises:
-        UnknownNameError: it is none of these; offers the nearest of all names.
+        UnknownNameError: it is none of these; suggests the closest name.
         UsageError: one half of ``module:attribute`` is missing.
 
     >>> network_source("SimpleCNN")
@@ -155,7 +155,7 @@ def network_source(text: str) -> tuple[str, dict[str, Any]]:
     if ":" in text:
         networks.split_factory(text, "network", "mymodels:small")
         return networks.FACTORY, {"factory": text}
-    # The table answers for what it has without torchvision, which takes seconds to load.
+    # Try the table first: torchvision takes seconds to load.
     if text not in zoo() and text not in (known := classifier_names()):
         chosen_by_option = (networks.TORCHVISION, networks.FACTORY)
         registered = [name for name in networks.networks.names() if name not in chosen_by_option]
@@ -170,9 +170,9 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
     training uses are left out.
 
     Args:
-        name: as torchvision has it.
+        name: name in torchvision.
         weights: ``auto``, ``random``, ``pretrained`` or a name, as at the top of
-            this file; `weights_used` says what it comes to.
+            this file; `weights_used` resolves it.
 
     Raises:
         UnknownNameError: unknown network, or unknown weights of it.
@@ -188,10 +188,10 @@ def build_classifier(name: str, weights: str = AUTO) -> nn.Module:
 
 
 def random_options(name: str) -> dict[str, Any]:
-    """Options for torchvision where a network gets no weights: no heads that only training uses.
+    """Options for torchvision for a network without weights: no training-only heads.
 
     Args:
-        name: as torchvision has it.
+        name: name in torchvision.
     """
     # Without options these two warn, and take a minute for weights from a truncated normal.
     if name in _WITH_AUXILIARY_HEADS:
@@ -214,7 +214,7 @@ def _pretrained(name: str, entry: WeightsEnum) -> nn.Module:
 
 @contextlib.contextmanager
 def damage_explained(name: str, entry: WeightsEnum) -> Iterator[None]:
-    """Turn whatever is raised while a file of weights is read into an error that says what to do.
+    """Turn an exception while reading a weights file into an error with a hint.
 
     Args:
         name: of the network.
@@ -229,13 +229,13 @@ def damage_explained(name: str, entry: WeightsEnum) -> Iterator[None]:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise DatasetError(
             f"the weights {weights_file(entry)} of {name} cannot be read: {first}",
-            "replace the file with a whole one, or ask for weights random",
+            "replace the file, or use random weights",
         ) from error
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """What torchvision says of weights.
+    """torchvision's metadata of weights.
 
     Attributes:
         name: of the weights, for instance ``IMAGENET1K_V1``.
@@ -270,15 +270,15 @@ def published_weights(name: str) -> dict[str, PublishedWeights]:
 
 
 def weights_used(name: str, weights: str = AUTO) -> str:
-    """Which weights a network would be built with: their name, or ``random``.
+    """The weights that a network would be built with: their name, or ``random``.
 
     Args:
         name: of the network.
-        weights: what is asked for; the table at the top says what it stands for.
+        weights: the request; see the table at the top.
 
     Raises:
         UnknownNameError: unknown network, or unknown weights of it.
-        DatasetError: the weights asked for are not in torch's folder.
+        DatasetError: the requested weights are not in torch's folder.
     """
     found = find_weights(name, weights)
     return found.name if found is not None else RANDOM
@@ -289,11 +289,11 @@ def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
 
     Args:
         name: of the network.
-        weights: what is asked for.
+        weights: the request.
 
     Raises:
         UnknownNameError: unknown network, or unknown weights of it.
-        DatasetError: the weights asked for are not in torch's folder.
+        DatasetError: the requested weights are not in torch's folder.
     """
     entries = {one.name: one for one in _entries(name)}
     if weights == RANDOM:
@@ -313,16 +313,16 @@ def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
         return None
     if not wanted:
         raise UsageError(
-            f"{name} has no weights {FIRST} or {SECOND}", f"name one of {', '.join(entries)}"
+            f"{name} has no weights {FIRST} or {SECOND}", f"choose one of {', '.join(entries)}"
         )
     raise DatasetError(
         f"weights {wanted[0].name} of {name} are not on this machine: no {weights_file(wanted[0])}",
-        "put the file there (joulelab never downloads weights), or ask for weights random",
+        "put the file there (joulelab never downloads weights), or use random weights",
     )
 
 
 def weights_file(entry: WeightsEnum) -> Path:
-    """Where torch keeps the file of these weights, whether it exists or not."""
+    """Torch's path of the file of these weights, whether it exists or not."""
     from torch import hub
 
     return Path(hub.get_dir()) / "checkpoints" / Path(urlparse(entry.url).path).name
@@ -338,10 +338,10 @@ def _entries(name: str) -> list[WeightsEnum]:
 def _torchvision_models() -> Any:  # noqa: ANN401 - torchvision has no types
     try:
         from torchvision import models
-    except Exception as error:  # what is raised depends on where two versions do not fit
+    except Exception as error:  # the exception depends on how two versions mismatch
         raise MissingDependencyError(
             f"torchvision cannot be imported: {type(error).__name__}: {error}",
-            "install the torchvision that belongs to your torch",
+            "install the torchvision version that matches your torch",
         ) from error
     return models
 

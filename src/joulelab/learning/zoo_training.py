@@ -6,8 +6,8 @@
                                                      │      └ new, for the data set's classes
                                                      └ trained, or frozen
 
-Normalisation is a part of the network, with published weights or without: weights expect it, and
-so what a training costs does not depend on whether they are there.
+Normalisation is part of the network, with or without published weights: weights expect it, and the
+cost of a training must not depend on them.
 
 A **frozen** body has no gradients and computes none, and stays in evaluation mode while the head is
 trained: its BatchNorm keeps its statistics, and its Dropout is off.
@@ -22,16 +22,16 @@ A network of torchvision is cut in two, a body that gives features and a new hea
                       image and the old classifier          Dropout 0.5, Linear
 
 The head ``xu2023`` is from Xu et al., HICSS 2023: the network without its top, Flatten, two Dense
-layers of 4096 units with ReLU, Dropout with 0.5, and the output. The paper names the Dropout after
-the two layers and not its place among them; here it stands between the second and the output.
-The pooling over the whole image goes with the old classifier where it is a layer by itself (VGG,
-ResNet, EfficientNet ...); where it is a call within the network (DenseNet, MobileNetV2, MnasNet,
-ShuffleNetV2) or there is none (ViT), the head gets what comes out of it. At 32x32 pixels VGG16
-gives this head 512 features, and ResNet50 2048.
+layers of 4096 units with ReLU, Dropout with 0.5, and the output. The paper does not state the
+position of the Dropout; here it is between the second layer and the output. The pooling over the
+whole image is removed with the old classifier if it is a separate layer (VGG, ResNet, EfficientNet
+...); if it is a call within the network (DenseNet, MobileNetV2, MnasNet, ShuffleNetV2) or absent
+(ViT), the head gets its output. At 32x32 pixels VGG16 gives this head 512 features, and ResNet50
+2048.
 
 On torch's meta device tensors have shapes and no contents, and take no time and no memory. A
-network is built there to find out what it gives for images of a size, and weights that will be
-replaced are left there.
+network is built there to find its output for an image size, and weights that will be replaced stay
+there.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ WIDTH = 4096
 """Units of each hidden layer of the head ``xu2023``."""
 DROPOUT = 0.5
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue, as torchvision's weights were trained with them."""
+"""Mean and standard deviation of ImageNet's channels, used to train torchvision's weights."""
 SIDES = (32, 48, 64, 96, 128, 192, 224, 256, 299, 384, 512)
-"""Sides of images, in pixels, of which an error offers the smallest that a network takes."""
+"""Image sides in pixels; an error suggests the smallest that a network accepts."""
 WORTH_LEAVING = 10_000_000
 """Values in weights that are not read: AlexNet and VGG have more, all others less."""
 
@@ -84,7 +84,7 @@ class TorchvisionClassifier(nn.Module):
     Args:
         body: maps normalised images (B, 3, H, W) to features, (B, F) or (B, C, h, w).
         head: maps features to logits, (B, classes).
-        frozen: whether the body stays as it is.
+        frozen: whether the body is frozen.
     """
 
     mean: Tensor
@@ -133,14 +133,14 @@ def torchvision_classifier(
         model: as torchvision has it, for instance ``vgg16``.
         weights: ``auto``, ``random``, ``pretrained`` or a name, as `joulelab.learning.zoo`
             explains; `training_weights` says which that means.
-        base: ``trained``, or ``frozen``: everything but the head stays as it is.
+        base: ``trained``, or ``frozen``: only the head is trained.
         head: ``linear`` or ``xu2023``; see the top of this file.
 
     Raises:
         UnknownNameError: unknown network, or unknown weights of it.
         UsageError: an impossible value of an option.
         DatasetError: the weights are not in torch's folder, or their file is damaged.
-        TrainingError: the network does not take images of this shape; says which it takes.
+        TrainingError: the network does not accept images of this shape; suggests one.
     """
     _check_choice("base", base, BASES)
     _check_choice("head", head, HEADS)
@@ -155,14 +155,14 @@ def torchvision_classifier(
 
 
 def training_weights(network: str, options: Mapping[str, Any]) -> str:
-    """Which weights a network begins its training with, in a word.
+    """The weights at the start of a training.
 
     Args:
         network: registered name.
         options: its keyword arguments.
 
     Returns:
-        ``random`` or a name such as ``IMAGENET1K_V1``; empty for what is not torchvision's.
+        ``random`` or a name such as ``IMAGENET1K_V1``; empty for other networks.
 
     Raises:
         UnknownNameError, DatasetError: as `torchvision_classifier`.
@@ -174,10 +174,10 @@ def training_weights(network: str, options: Mapping[str, Any]) -> str:
 
 @cache
 def _features(model: str, weights: str, head: str, shape: ImageShape) -> int:
-    """How many features the body gives for one image, found without computing anything.
+    """Number of features of the body for one image, found without computing.
 
     Raises:
-        TrainingError: the network does not take such images.
+        TrainingError: the network does not accept such images.
     """
     body = body_of(meta_classifier(model, weights), head)
     found, reason = _passed(body, shape) if shape.channels == _CHANNELS else (None, "")
@@ -188,16 +188,16 @@ def _features(model: str, weights: str, head: str, shape: ImageShape) -> int:
         squares = (ImageShape(_CHANNELS, side, side) for side in SIDES)
         side = next((one.height for one in squares if _passed(body, one)[0] is not None), None)
         settings += [f"side={side}"] if side else []
-    because = f": {reason}" if reason else f", only of {_CHANNELS} channels"
+    because = f": {reason}" if reason else f", only images with {_CHANNELS} channels"
     raise TrainingError(
         f"the network {model} cannot process images of {shape.channels}x{shape.height}x"
         f"{shape.width}{because}",
-        f"add ?{'&'.join(settings)} to the name of the data set",
+        f"add ?{'&'.join(settings)} to the data set's name",
     )
 
 
 def _passed(body: nn.Module, shape: ImageShape) -> tuple[int | None, str]:
-    """Features of one image, or why there are none."""
+    """Number of features of one image, or why there are none."""
     images = torch.empty(2, shape.channels, shape.height, shape.width, device="meta")
     try:
         with torch.no_grad(), torch.device("meta"):
@@ -205,7 +205,7 @@ def _passed(body: nn.Module, shape: ImageShape) -> tuple[int | None, str]:
     except (RuntimeError, ValueError, AssertionError) as error:
         return None, " ".join(str(error).split())
     count = features[0].numel()
-    return (count, "") if count else (None, "nothing is left of them")
+    return (count, "") if count else (None, "they would be reduced to nothing")
 
 
 @cache
@@ -224,10 +224,10 @@ def _check_choice(option: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def body_of(network: nn.Module, head: str) -> nn.Module:
-    """What of a network stays beneath a new head; the network is changed.
+    """The part of a network below a new head; the network is modified.
 
     Args:
-        network: of torchvision, as `joulelab.learning.zoo` gives it.
+        network: of torchvision, from `joulelab.learning.zoo`.
         head: which head it will get.
     """
     old, last = _last_layer(network)
@@ -246,7 +246,7 @@ def head_for(network: nn.Module, head: str, features: int, classes: int) -> nn.M
     """The new head of a network, before `body_of` has cut it.
 
     Args:
-        network: of torchvision, as `joulelab.learning.zoo` gives it.
+        network: of torchvision, from `joulelab.learning.zoo`.
         head: which.
         features: that the body gives for one image; not used where the last layer alone is new.
         classes: number of logits.
@@ -284,11 +284,11 @@ def _last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
 
 
 def meta_classifier(name: str, weights: str) -> nn.Module:
-    """What `build_classifier` gives, in evaluation mode, on the meta device; no weights are read.
+    """The network of `build_classifier` in evaluation mode on the meta device, without weights.
 
     Args:
         name: as torchvision has it.
-        weights: that it would get; some of ViT's are for larger images, and have another shape.
+        weights: the requested weights; some of ViT's are for larger images, with another shape.
 
     Raises:
         UnknownNameError, DatasetError: as `build_classifier`.
@@ -303,16 +303,16 @@ def meta_classifier(name: str, weights: str) -> nn.Module:
 
 
 def classifier_without(name: str, weights: str, shapes: frozenset[tuple[int, ...]]) -> nn.Module:
-    """What `build_classifier` gives, but for weights of some shapes, which are left on meta.
+    """The result of `build_classifier`, except that weights of some shapes stay on meta.
 
     The classifier of VGG16 holds 124 of its 138 million weights; drawing them only to replace them
     takes most of the time in which the network is built.
 
     Args:
         name: as torchvision has it.
-        weights: of the network. Where there are published ones, and what is left out is small, the
-            whole network is built by torchvision, which knows how to read old files.
-        shapes: of the weights that are left out.
+        weights: of the network. If published ones exist and the omitted part is small, torchvision
+            builds the whole network, because it can read old files.
+        shapes: of the omitted weights.
 
     Raises:
         UnknownNameError, DatasetError: as `build_classifier`.
@@ -334,7 +334,7 @@ def classifier_without(name: str, weights: str, shapes: frozenset[tuple[int, ...
 
 
 def _load_rest(network: nn.Module, published: Mapping[str, torch.Tensor]) -> None:
-    """Give published weights to everything that is not on the meta device.
+    """Load published weights into everything that is not on the meta device.
 
     Raises:
         KeyError: some of them are not published.
@@ -344,12 +344,12 @@ def _load_rest(network: nn.Module, published: Mapping[str, torch.Tensor]) -> Non
 
 
 def _regnets_numbers(function: Callable[..., Any], _: tuple[Any, ...]) -> str | None:
-    """What torchvision computes with while it builds a RegNet stays on the CPU."""
+    """Tensors that torchvision computes with while building a RegNet stay on the CPU."""
     return "cpu" if function in (torch.arange, torch.tensor) else None
 
 
 class _Placed(TorchFunctionMode):
-    """Puts some new tensors on a device, unless the call names one.
+    """Places some new tensors on a device, unless the call specifies one.
 
     Args:
         device_of: the device for a call of a function with these arguments; ``None`` for torch's

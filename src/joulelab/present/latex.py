@@ -57,7 +57,7 @@ SYMBOLS = {
 NUMBER = re.compile(r"^Table [IVX]+\. ")
 COLUMN_CHARACTERS = 50
 """What fits into a column of a two-column paper."""
-HEADER = "% Written by `joulelab report`; the next report writes it anew."
+HEADER = "% Written by `joulelab report`; the next report overwrites it."
 
 
 def macro(name: Sequence[str]) -> str:

@@ -119,7 +119,7 @@ def require_drawable(count: int, *axes: Axis) -> None:
     """
     if not count:
         what = " and ".join(axis.of for axis in axes if axis.of)
-        raise UsageError(f"there is nothing to draw: no row has {what}", "leave the figure out")
+        raise UsageError(f"nothing to draw: no row has {what}", "omit the figure")
 
 
 def lettered(titles: Sequence[str]) -> list[str]:

@@ -125,7 +125,7 @@ def _points(axes: Axes, panel: Panel, rows: pd.DataFrame, look: Look, size: Size
     many = len(panel.rows) > MOST_VECTOR_POINTS
     draw_intervals(axes, *panel.axes, rows, look)
     style: dict[str, Any] = {"linestyle": "none", "rasterized": many, "zorder": 3} | look.marks()
-    if len(rows) == len(panel.rows):  # of one look, they need no edges to be told apart
+    if len(rows) == len(panel.rows):  # of one look, they need no edges to be distinguished
         style["markeredgecolor"] = look.colour
     if many:
         style |= {"markersize": 0.7 * size.marker_pt, "markeredgewidth": 0.2, "alpha": 0.85}

@@ -273,5 +273,5 @@ def write(figure: Figure, path: Path) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
+            f"{path} cannot be written: {error.strerror or error}", "choose another file"
         ) from error

@@ -74,7 +74,7 @@ class Trap:
         trackers: run_ids.
         shared: for each run_id with several cumulative rows, how many it has.
         energy_j: what the trainings took together, impossible ones left out.
-        naive_energy_j: what the rows as they stand add up to.
+        naive_energy_j: what the rows unchanged add up to.
         left_out: how many trainings have an impossible energy.
     """
 
@@ -98,9 +98,9 @@ class Trap:
         of_them = formats.listing([f"{run} ({rows} rows)" for run, rows in self.shared.items()])
         return (
             f"{rows} under {formats.count(self.trackers, 'run_id')}: "
-            f"readings go on counting within {of_them}; differences are taken. As they stand the "
-            f"rows add up to {formats.joules(self.naive_energy_j)}, "
-            f"{self.overstated:.2f} times the {formats.joules(self.energy_j)} that were used"
+            f"readings are cumulative within {of_them}; differences are used. Unchanged, the rows "
+            f"add up to {formats.joules(self.naive_energy_j)}, "
+            f"{self.overstated:.2f} times the {formats.joules(self.energy_j)} actually used"
         )
 
 
@@ -110,10 +110,10 @@ class CodeCarbonRows:
 
     Attributes:
         path: of the file.
-        trainings: a row a row of the file, in its order: ``line``, ``timestamp`` (with its offset
-            if one was written), ``run_id``, ``place`` (within the run_id, from 1), ``rule`` (text;
-            see `joulelab.replication.codecarbon_rules.Rule`), the columns of `COUNTED` that the
-            file has, as the rule has them, and the same as they stand with ``cumulative_`` before
+        trainings: one row per row of the file, in its order: ``line``, ``timestamp`` (with its
+            offset if one was written), ``run_id``, ``place`` (within the run_id, from 1), ``rule``
+            (text; see `joulelab.replication.codecarbon_rules.Rule`), the columns of `COUNTED` that
+            the file has, as the rule has them, and the same unchanged with ``cumulative_`` before
             them; ``task`` and ``region`` where there are such (text). What is missing is NaN.
         impossible: energies at or below zero: ``run`` (line and run_id), ``column``, ``value``.
         trap: what a naive reading would have made of it.
@@ -156,7 +156,7 @@ def read_emissions(path: Path) -> CodeCarbonRows:
     if "run_id" not in rows:
         begun = ~rows["rule"].isin(SINCE_BEFORE)
         rows["run_id"] = [f"tracker {number}" for number in begun.cumsum()]
-        remarks.append("there is no run_id: trackers are told apart by energies and durations")
+        remarks.append("run_id is missing: trackers are distinguished by energies and durations")
     before = rows.groupby("run_id", sort=False)
     for name in counted:
         those = (Rule.GOES_ON,) if name == "duration_s" else SINCE_BEFORE
@@ -190,7 +190,7 @@ def _table(path: Path) -> Table:
         if any(line.strip() for line in lines[start + 1 : end])
     ]
     if not parts:
-        raise DatasetError(f"{path} has headers and no row", "record, or export, it again")
+        raise DatasetError(f"{path} has headers but no rows", "record or export it again")
     said = f"{formats.count(len(starts) - 1, 'more header line')} left out"
     columns = {name: one for part in parts for name, one in part.headings.items()}
     whole = replace(
@@ -209,12 +209,12 @@ def _is_header(line: str) -> bool:
 
 
 def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
-    """The rows as they stand, in this program's units, each once."""
+    """The rows unchanged, in this program's units, each once."""
     columns = dict(zip(NEEDED, table.require(*NEEDED), strict=True))
     remarks = list(table.remarks)
     again = table.frame.duplicated().to_numpy()
     if again.any():
-        remarks.append(f"{formats.count(int(again.sum()), 'row')} that stand there twice left out")
+        remarks.append(f"{formats.count(int(again.sum()), 'duplicate row')} left out")
         table = table.rows(~again)
     stamps = table.texts(columns["timestamp"])
     moments = read_moments(table, columns["timestamp"], UTC)
@@ -254,7 +254,10 @@ def _run_ids(table: Table) -> list[str] | None:
             continue  # from version 2 on all trackers of an experiment have the same
         if "" in texts:
             raise table.error(
-                "there is no value", "give the row the run_id of its tracker", texts.index(""), name
+                "the value is missing",
+                "give the row the run_id of its tracker",
+                texts.index(""),
+                name,
             )
         return texts
     return None
@@ -272,7 +275,7 @@ def _stated_w(table: Table) -> Values:
 def _require_values(table: Table, column: str, values: Values) -> None:
     without = np.flatnonzero(~np.isfinite(values))
     if len(without):
-        raise table.error("there is no value", "leave the row out", int(without[0]), column)
+        raise table.error("the value is missing", "remove the row", int(without[0]), column)
 
 
 def _moment(text: str, at_s: float) -> datetime:
@@ -296,9 +299,9 @@ def _ruled(table: Table, rows: pd.DataFrame) -> pd.Series[Any]:
         tasks = group["task"] != "" if "task" in group else pd.Series(False, index=group.index)
         if tasks.any() and not tasks.all():
             raise DatasetError(
-                f"{table.path}, line {group['line'][~tasks].iloc[0]}: a row of a whole run stands "
-                "among rows of tasks, and holds them too",
-                "import the files of runs and of tasks apart",
+                f"{table.path}, line {group['line'][~tasks].iloc[0]}: a row of a whole run is "
+                "among rows of its tasks, which it includes",
+                "import the files of runs and tasks separately",
             )
         if tasks.all():
             ruled[group.index] = Rule.TASK
@@ -336,7 +339,7 @@ def _clock_remarks(rows: pd.DataFrame) -> list[str]:
         more = float(off_s[at]) > 0
         remarks.append(
             f"line {rows['line'][at]}: {formats.duration(abs(float(off_s[at])))} "
-            f"{'more' if more else 'less'} by the clock than was counted: "
+            f"{'more' if more else 'less'} on the clock than was counted: "
             f"{'the machine was suspended, or ' if more else ''}the clock was changed"
         )
     return remarks

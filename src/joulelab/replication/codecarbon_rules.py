@@ -39,7 +39,7 @@ NEAR_BEFORE = math.log(3.0)
 MOST_TIMES = 20.0
 """By how much the power of a computer may rise from one row to the next."""
 SAME = 1e-9
-APART = "import them apart, or give each tracker's rows a run_id of their own"
+APART = "import them separately, or give each tracker's rows their own run_id"
 
 
 class Rule(StrEnum):
@@ -115,7 +115,7 @@ def _chosen(place: int, left: Sequence[Rule], certain: set[Rule], *, by_design: 
     if goes_on and Rule.ITS_OWN not in certain and (certain or by_design):
         return goes_on[0]
     raise UndecidedError(
-        place, "it may go on counting from the row before, or be a count of its own", APART
+        place, "it may continue from the previous row, or start a new count", APART
     )
 
 
@@ -126,8 +126,8 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
     if apart_s is not None and apart_s < 0 and abs(grown_s - apart_s) <= STAMP_SLACK_S:
         raise UndecidedError(
             place,
-            "it was written before the row that stands above it",
-            "put the rows in the order in which they were written, the oldest first",
+            "it was written before the row above it",
+            "sort the rows by the time of writing, oldest first",
         )
     known = apart_s is not None and apart_s >= -STAMP_SLACK_S
     exact = known and apart_s is not None and abs(grown_s - apart_s) <= STAMP_SLACK_S
@@ -144,10 +144,10 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
     if not ways:
         raise UndecidedError(
             place,
-            "the duration falls, and is longer than the time since the row before"
+            "the duration falls, and is longer than the time since the previous row"
             if grown_s < 0
-            else "it does not go on from the row before, and lasted longer than the time since",
-            f"rows of different trackers have been mixed: {APART}",
+            else "it does not continue from the previous row, and is longer than the time since",
+            f"rows of different trackers are mixed: {APART}",
         )
     ways = _near(ways, before, row, power_w)
     if known and apart_s is not None and before.duration_s > 2 * STAMP_SLACK_S:

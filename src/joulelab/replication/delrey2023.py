@@ -65,7 +65,7 @@ class PredictionStudy(Replication):
     """How good each method was, and the published figures beside the recomputed ones.
 
     Attributes:
-        scores: a row a method and fraction.
+        scores: one row per method and fraction.
     """
 
     scores: tuple[Score, ...] = ()

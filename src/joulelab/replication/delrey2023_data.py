@@ -1,6 +1,6 @@
 """The raw data of del Rey et al. (SEAA 2023): power traces, and the table of runs.
 
-A trace is Parquet or CSV, a row a sample::
+A trace is Parquet or CSV, one row per sample::
 
     run           name of a training run
     environment   machine, model: network                        optional
@@ -121,8 +121,8 @@ def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
         for run in _runs(table, remarks):
             if run.name in runs:
                 raise DatasetError(
-                    f"{path}: the run {run.name!r} is in another file of the folder too",
-                    "leave only one of the two files in the folder",
+                    f"{path}: the run {run.name!r} is also in another file of the folder",
+                    "keep only one of the two files in the folder",
                 )
             runs[run.name] = run
     if not runs:
@@ -137,7 +137,7 @@ def _read(path: Path) -> Table | None:
     if "power_w" not in there:
         return None
     if len(there) < len(NEEDED):
-        raise DatasetError(f"{path}: there is power_w, and no column 't_s'", f"needed are {WANTED}")
+        raise DatasetError(f"{path}: it has power_w but no column 't_s'", f"needed: {WANTED}")
     return table
 
 
@@ -185,7 +185,7 @@ def _checked_numbers(table: Table) -> pd.DataFrame:
         if name != "t_s" and negative.any():
             at = int(np.argmax(negative))
             said = f"{table.texts(column)[at]!r} is not a number from 0"
-            raise table.error(said, "mend the row, or fetch the file again", at, name)
+            raise table.error(said, "fix the row, or download the file again", at, name)
     return pd.DataFrame(columns)
 
 

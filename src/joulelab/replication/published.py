@@ -1,8 +1,8 @@
 """Published studies: the numbers they print, the same from the raw data, and whether they agree.
 
-What a study prints is in a table of this package, ``printed/<study>.csv``: a row a cell, a column a
-data set, empty where nothing is printed. `replicate` of the study's module takes a folder with the
-authors' files and gives a `Replication`.
+What a study prints is in a table of this package, ``printed/<study>.csv``: one row per cell, a
+column a data set, empty where nothing is printed. `replicate` of the study's module takes a folder
+with the authors' files and gives a `Replication`.
 
 A number is kept as it is printed, for the digits say how precise it is. It agrees with a recomputed
 one that rounds to it at as many decimals, half up or half to even::
@@ -196,13 +196,13 @@ def files_in(folder: Path, wanted: str) -> list[Path]:
         wanted: which files it should have, for messages.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: the folder does not exist.
     """
     try:
         return sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(
-            f"the folder {folder} cannot be read: {error.strerror}", f"name one with {wanted}"
+            f"the folder {folder} cannot be read: {error.strerror}", f"give one with {wanted}"
         ) from error
 
 
@@ -239,11 +239,11 @@ def find_files(
         if named in files:
             raise UsageError(
                 f"{files[named]} and {path.name} are the same table of {' in '.join(known)}",
-                "leave only one of them in the folder",
+                "keep only one of them in the folder",
             )
         files[named] = path
     if not files:
-        raise UsageError(f"no file of the study in {folder}", f"looked for {wanted}")
+        raise UsageError(f"no data of this study in {folder}", f"looked for {wanted}")
     return files, remarks
 
 
@@ -322,13 +322,13 @@ def difference(text: str, value: Value) -> str:
     >>> difference("1674", 1690.74)
     'the data give 1.0 % more'
     >>> difference("0.826", 0.82664)
-    'printed cut off, not rounded'
+    'printed truncated, not rounded'
     """
     printed = _decimal(text)
     if isinstance(value, str) or printed is None or not printed:
-        return f"the data give {value}" if isinstance(value, str) else "outside of what is printed"
+        return f"the data give {value}" if isinstance(value, str) else "outside the printed range"
     if cut_off(text, value):
-        return "printed cut off, not rounded"
+        return "printed truncated, not rounded"
     share = value / float(printed) - 1
     return f"the data give {formats.percent(abs(share))} {'more' if share > 0 else 'less'}"
 

@@ -2,8 +2,8 @@
 
 ::
 
-    architecture   a row a training:  energy_j, accuracy, and factors of any name
-    tuning         a row a round or a training:  strategy, round, accuracy, and further factors
+    architecture   one row per training:  energy_j, accuracy, and factors of any name
+    tuning         one row per round or a training:  strategy, round, accuracy, and further factors
 
 Known columns that are no factors: ``round``, ``repetition``, ``configuration``, ``best_accuracy``,
 ``duration_s``, ``utilisation_mean``, ``flops``, and the hyperparameters ``learning_rate``,
@@ -82,7 +82,7 @@ JOULES = {
     "uJ": 1e-6,
     "Ws": 1.0,
 }
-"""What a unit of energy is in joules; mJ and MJ are told apart by their letters."""
+"""What a unit of energy is in joules; mJ and MJ are distinguished by their letters."""
 EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
 """What in small letters may be either of two units."""
 IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
@@ -104,8 +104,8 @@ class RunsTable:
 
     Attributes:
         path: of the file.
-        frame: a row a run: ``round`` (from 0), ``accuracy`` (0 to 1), the factors, the energy and
-            whatever measures there are.
+        frame: one row per run: ``round`` (from 0), ``accuracy`` (0 to 1), the factors, the energy
+            and whatever measures there are.
         factors: columns with levels.
         energy: column in joules; ``None`` where there is none.
         remarks: what was left out or understood in some way, in sentences.
@@ -147,7 +147,7 @@ def read_runs(
     if _is_exported(table):
         table, exported = _runs_of_kind(table, kind, remarks)
         if not len(table):
-            raise UsageError(f"{path} has no run of kind {kind!r}", "name the kind that it has")
+            raise UsageError(f"{path} has no run of kind {kind!r}", "choose a kind that it has")
         named = named or [folded(name) for name in exported]
     table.require(*(["accuracy"] if kind == "architecture" else ["strategy", "round", "accuracy"]))
     joules = _energy(table, kind, energy)
@@ -162,13 +162,13 @@ def read_runs(
         frame[name] = pd.Series(levels, dtype=object)
         chosen.append(name)
     if not chosen:
-        raise UsageError(f"no column of {path} is a factor", "name one that is there with --factor")
+        raise UsageError(f"no column of {path} is a factor", "name an existing one with --factor")
     frame["round"] = _rounds(table, frame, chosen)
     kept = _whole(table, frame, chosen, remarks)
     _remark_on_values(kept, joules, remarks)
     constant = [name for name in chosen if kept[name].nunique() <= 1]
     if constant:
-        remarks.append(f"Constant, and so without an effect: {formats.listing(constant)}.")
+        remarks.append(f"Constant, so without effect: {formats.listing(constant)}.")
     return RunsTable(path, kept.reset_index(drop=True), tuple(chosen), joules, tuple(remarks))
 
 
@@ -180,7 +180,7 @@ def _refuse_twins(table: Table) -> None:
         twin = names.setdefault(folded(text), text)
         if twin != text:
             raise table.error(
-                f"the columns {twin!r} and {text!r} have one name", "give one of them another"
+                f"the columns {twin!r} and {text!r} have the same name", "rename one of them"
             )
 
 
@@ -233,7 +233,7 @@ def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
         if len(those) > 1:
             raise UsageError(
                 f"{table.path} has several columns with an energy: {', '.join(those)}",
-                "name the one that counts with --energy",
+                "choose one with --energy",
             )
         found = folded(those[0]) if those else None
     if found is None and kind == "architecture":
@@ -263,7 +263,7 @@ def _require_factor(table: Table, name: str, energy: str | None) -> str:
     if found is None:
         raise _absent(table, name)
     if name in {"accuracy", "round", energy}:
-        raise UsageError(f"the column {name!r} is not a factor", "name another one with --factor")
+        raise UsageError(f"the column {name!r} is not a factor", "choose another one with --factor")
     return found
 
 
@@ -296,19 +296,19 @@ def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> An
     if unit is None and said and known not in JOULES:
         raise table.error(
             f"its unit may be {said}" if " or " in said else f"{said!r} is not a unit of energy",
-            f"say which it is: --unit {' or '.join(JOULES)}",
+            f"state it: --unit {' or '.join(JOULES)}",
             column=name,
         )
     if unit is not None and known in JOULES and known != unit:
         raise UsageError(
-            f"--unit {unit}, and the column {name!r} says {known}", "leave one of the two out"
+            f"--unit {unit}, and the column {name!r} says {known}", "remove one of the two"
         )
     if not said and unit is None and folded(name) in CODECARBON and _is_codecarbon(table):
         said = known = "kWh"
         remarks.append(f"{name} is in kWh, as CodeCarbon writes it.")
     used = unit or known or "J"
     if not said and unit is None and "joule" not in folded(name):
-        remarks.append(f"{name} is taken to be in joules; --unit says otherwise.")
+        remarks.append(f"{name} is assumed to be in joules; --unit overrides this.")
     texts = table.texts(name)
     values = table.numbers(name, missing=MISSING | INFINITE.keys()).values * JOULES[used]
     return np.array([INFINITE.get(t.casefold(), v) for t, v in zip(texts, values, strict=True)])
@@ -338,12 +338,12 @@ def _whole(
     """Rows of finished runs with a round and a level of every factor; accuracies from 0 to 1."""
     above = frame["accuracy"] > 1
     if above.sum() > frame["accuracy"].notna().sum() / 2:
-        remarks.append("Accuracies in the file are taken to be in per cent.")
+        remarks.append("Accuracies in the file are assumed to be in per cent.")
         frame["accuracy"] /= HUNDRED
     elif above.any():
         row = int(above.to_numpy().argmax())
         raise table.error(
-            "above 1, and most accuracies are shares of 1", "mend the cell", row, "accuracy"
+            "above 1, but most accuracies are shares of 1", "fix the cell", row, "accuracy"
         )
     state = table.column("state")
     states = table.texts(state) if state else []
@@ -362,7 +362,7 @@ def _whole(
     if not len(whole):
         raise UsageError(
             f"no row of {table.path} is complete: {' '.join(remarks)}",
-            "name the factors that every run has with --factor",
+            "choose factors that every run has with --factor",
         )
     return whole.astype({"round": int})
 
@@ -371,7 +371,7 @@ def _remark_on_values(runs: pd.DataFrame, energy: str | None, remarks: list[str]
     for name in ("accuracy", *([energy] if energy else [])):
         if missing := int(runs[name].isna().sum()):
             remarks.append(
-                f"{formats.count(missing, 'row')} without {name} left out of what needs it."
+                f"{formats.count(missing, 'row')} without {name} left out where it is needed."
             )
 
 
@@ -397,9 +397,11 @@ def _found_factors(table: Table, energy: str | None, remarks: list[str]) -> list
         else:
             found.append(name)
     if results:
-        remarks.append(f"Taken for results: {formats.listing(results)}; --factor says otherwise.")
+        remarks.append(f"Treated as results: {formats.listing(results)}; --factor overrides this.")
     if alone:
-        remarks.append(f"Not taken for factors: {formats.listing(alone)}; --factor says otherwise.")
+        remarks.append(
+            f"Not treated as factors: {formats.listing(alone)}; --factor overrides this."
+        )
     return found
 
 

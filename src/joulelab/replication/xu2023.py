@@ -7,8 +7,8 @@
 
 Whatever is there is compared. The printed statistics of place and architecture, and the mean
 energies, are those of the authors' published analysis: 45 trainings of five files (no MNIST in
-Taipei). The statistics are computed twice: on CodeCarbon's readings as they stand, which is what
-was published, and per training, for these readings go on counting.
+Taipei). The statistics are computed twice: on CodeCarbon's readings unchanged, which is what was
+published, and per training, for these readings go on counting.
 
 Which training a row belongs to is not in the rows. The authors trained VGG16, VGG19 and ResNet50 in
 this order, each as often as the others, and their own analysis assigns the rows by their place::
@@ -17,22 +17,23 @@ this order, each as often as the others, and their own analysis assigns the rows
               VGG16  VGG16  VGG16  VGG19  VGG19  VGG19  ResNet50  ResNet50  ResNet50
     run_id    a      a      a      b      b      b      b         b         b
 
-The data bear it out: so assigned, the rows as they stand give every statistic that the authors
-print. In each file the run_id changes after the first third and nowhere within a third, and the
-trainings of the last third last longest, as those of ResNet50 do where the
-architecture is known (the runs that both instruments have read). A file whose run_ids change within
-a third, or with a ResNet50 that is faster throughout than a VGG, is refused.
+The data bear it out: so assigned, the rows unchanged give every statistic that the authors print.
+In each file the run_id changes after the first third and nowhere within a third, and the trainings
+of the last third last longest, as those of ResNet50 do where the architecture is known (the runs
+that both instruments have read). A file whose run_ids change within a third, or with a ResNet50
+that is faster throughout than a VGG, is refused.
 
-VGG19 and ResNet50 so share a run_id, and the readings within one go on counting: as they stand, a
-row of ResNet50 holds three trainings of VGG19. The published statistics are of such rows. For the
-mean energies the authors took differences, but not across the architectures of a run_id, so that
-their ResNet50 takes about twice what it took. With M1
-the mean of the level that comes first by name (CIFAR-10), M2 of the other, p its share of the rows
-and s the standard deviation (n), the point-biserial correlation is, with the authors' sign::
+VGG19 and ResNet50 so share a run_id, and the readings within one go on counting: unchanged, a row
+of ResNet50 holds three trainings of VGG19. The published statistics are of such rows. For the mean
+energies the authors took differences, but not across the architectures of a run_id, so that their
+ResNet50 takes about twice what it took. With M1 the mean of the level that comes first by name
+(CIFAR-10), M2 of the other, p its share of the rows and s the standard deviation (n), the
+point-biserial correlation is, with the authors' sign::
 
     r = (M1 - M2) sqrt(p (1 - p)) / s                   below 0: MNIST takes more
 
-Of the instruments there is a row a training, CodeCarbon in kWh and the wattmeter in joules or Wh::
+Of the instruments there is one row per training, CodeCarbon in kWh and the wattmeter in joules or
+Wh::
 
     dataset, architecture, repetition, codecarbon_energy_kwh, wattmeter_energy_j
     codecarbon_cpu_kwh, codecarbon_gpu_kwh, codecarbon_ram_kwh        where there are
@@ -83,13 +84,13 @@ REGIONS = ("oregon", "south-carolina", "taipei")
 ARCHITECTURES = ("VGG16", "VGG19", "ResNet50")
 LAST = ARCHITECTURES[-1]
 TRAININGS = 45
-AS_THEY_STAND = "Readings as they stand"
+AS_THEY_STAND = "Readings as recorded"
 PER_TRAINING = "Readings per training"
 MEAN = "Mean energy of a training, kWh"
 INTENSITY = "Carbon intensity, kg/kWh"
 READINGS = {"energy": "energy_j", "emissions": "emissions_g"}
 CUMULATIVE = "cumulative_"
-FIRST_READING = "the first of the three was taken as it stands, and so holds all of VGG19 too"
+FIRST_READING = "the first of the three was used as recorded, so it includes all of VGG19"
 BOTH = "CodeCarbon / wattmeter"
 SOUND = "CodeCarbon / wattmeter, sound readings"
 RATIO = "ratio"
@@ -99,7 +100,7 @@ WH_J = 3600.0
 ENDS = "end of its 95 % interval"
 CODECARBON, WATTMETER = "codecarbon_j", "wattmeter_j"
 PARTS = {f"codecarbon_{part}_kwh": f"codecarbon_{part}_j" for part in ("cpu", "gpu", "ram")}
-CORRECTED = "readings of CodeCarbon go on counting within a run_id; per training it is this"
+CORRECTED = "readings of CodeCarbon are cumulative within a run_id; this is per training"
 
 
 def replicate(folder: Path) -> Replication:
@@ -150,7 +151,7 @@ def read_trainings(files: Mapping[Key, Path]) -> tuple[pd.DataFrame, list[str]]:
         files: by data set and region.
 
     Returns:
-        A row a training: ``dataset``, ``region``, ``architecture``, ``sound`` (no impossible
+        One row per training: ``dataset``, ``region``, ``architecture``, ``sound`` (no impossible
         total), and the columns of `joulelab.replication.codecarbon_rows.CodeCarbonRows`; and what
         to know about them.
 
@@ -191,8 +192,8 @@ def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[st
     each, rest = divmod(len(rows), len(ARCHITECTURES))
     if rest:
         raise DatasetError(
-            f"{path} has {len(rows)} rows, which are not {len(ARCHITECTURES)} architectures with "
-            "as many trainings each",
+            f"{path} has {len(rows)} rows, not {len(ARCHITECTURES)} architectures with equally "
+            "many trainings",
             f"needed: the trainings of {formats.listing(ARCHITECTURES)}, in this order",
         )
     run_ids = rows["run_id"].to_list()
@@ -201,8 +202,8 @@ def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[st
             raise DatasetError(
                 f"{path}, line {rows['line'].iloc[row]}: the run_id changes within the "
                 f"{each} trainings of {ARCHITECTURES[row // each]}",
-                "the architecture of a row is known by its place; put the rows of each "
-                f"architecture together: {formats.listing(ARCHITECTURES)}",
+                "the position of a row gives its architecture; put the rows of each architecture "
+                f"together: {formats.listing(ARCHITECTURES)}",
             )
     names = list(np.repeat(ARCHITECTURES, each))
     _check_durations(path, rows, names, remarks)
@@ -216,13 +217,13 @@ def _check_durations(path: Path, rows: pd.DataFrame, names: list[str], remarks: 
     for other in ARCHITECTURES[:-1]:
         if most[LAST] < least[other]:
             raise DatasetError(
-                f"{path}: every training in the place of {LAST} is shorter than those in that of "
-                f"{other}, and it takes longer",
-                f"the rows are in another order; needed: {formats.listing(ARCHITECTURES)}",
+                f"{path}: every training at the position of {LAST} is shorter than those of "
+                f"{other}, but {LAST} takes longer",
+                f"the rows are in the wrong order; needed: {formats.listing(ARCHITECTURES)}",
             )
         if median[LAST] <= median[other]:
             remarks.append(
-                f"{path.name}: the trainings in the place of {LAST} are not the longest; their "
+                f"{path.name}: the trainings at the position of {LAST} are not the longest; their "
                 "architecture is doubtful"
             )
 
@@ -237,7 +238,7 @@ def _shared(rows: pd.DataFrame) -> list[str]:
 
 
 def _compare_places(rows: pd.DataFrame, numbers: Iterable[Published]) -> list[Comparison]:
-    """Printed statistics on rows as they stand, then on trainings; mean energies; intensities."""
+    """Printed statistics on rows unchanged, then on trainings; mean energies; intensities."""
     part = (
         ""
         if len(rows) == TRAININGS
@@ -294,7 +295,7 @@ def point_biserial(rows: pd.DataFrame, column: str) -> tuple[float, str]:
     """The point-biserial correlation of a reading with the data set, and why there is none.
 
     Args:
-        rows: a row a training, with ``dataset``.
+        rows: one row per training, with ``dataset``.
         column: the reading.
 
     >>> rows = pd.DataFrame({"dataset": ["cifar10"] * 2 + ["mnist"] * 2, "e": [1.0, 2, 3, 4]})
@@ -303,7 +304,7 @@ def point_biserial(rows: pd.DataFrame, column: str) -> tuple[float, str]:
     """
     first = rows["dataset"] == DATASETS[0]
     if rows["dataset"].nunique() < len(DATASETS):
-        return math.nan, "there is only one data set"
+        return math.nan, "only one data set"
     share = float(first.mean())
     apart = float(rows.loc[first, column].mean() - rows.loc[~first, column].mean())
     spread = float(rows[column].std(ddof=0))
@@ -319,7 +320,7 @@ def read_instruments(files: Mapping[str, Path]) -> pd.DataFrame:
         files: by data set.
 
     Returns:
-        A row a training: ``dataset``, ``run`` (data set, architecture, repetition),
+        One row per training: ``dataset``, ``run`` (data set, architecture, repetition),
         ``codecarbon_j``, ``wattmeter_j``, and the parts that there are, ``codecarbon_cpu_j`` ...
 
     Raises:

@@ -81,7 +81,7 @@ def _sets(frame: pd.DataFrame) -> pd.Series[int]:
 def _more_rounds(rounds: Sequence[int | None]) -> str:
     """A note where the data have another number of rounds than the paper says."""
     if None in rounds:
-        return "without a value for each hyperparameter, rounds cannot be told apart"
+        return "without a value for each hyperparameter, rounds cannot be identified"
     if all(count == PAPERS_ROUNDS for count in rounds):
         return ""
     counts = formats.listing(sorted({str(count) for count in rounds}))

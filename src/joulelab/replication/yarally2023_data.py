@@ -2,11 +2,11 @@
 
 ::
 
-    architecture-<data set>.csv   a row a training
+    architecture-<data set>.csv   one row per training
         linear_layers, conv_layers, relu_layers     the configuration
         learning_rate, beta1, beta2                 the hyperparameter set: it tells rounds apart
         energy_j, accuracy
-    tuning-<data set>.csv         a row a round: means over its repetitions
+    tuning-<data set>.csv         one row per round: means over its repetitions
         network, strategy, hyperparameters          the configuration; 3 or 5 hyperparameters
         round, accuracy
         best_accuracy, energy_j, learning_rate ...  used where they are there
@@ -33,7 +33,7 @@ from joulelab.tabular.table import MISSING, Table
 
 T = TypeVar("T")
 
-FETCH_AGAIN = "mend the line, or fetch the file again"
+FETCH_AGAIN = "fix the line, or download the file again"
 CONFIGURATION = ["linear_layers", "conv_layers", "relu"]
 SEARCH = ["network", "strategy", "hyperparameters"]
 HYPERPARAMETERS = ["learning_rate", "beta1", "beta2"]
@@ -63,7 +63,7 @@ class RawData:
 
     Attributes:
         path: of the file.
-        frame: a row a training or a round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
+        frame: one row per training or a round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
             order of first appearance within a configuration; missing where a hyperparameter is),
             ``energy_j`` and ``accuracy`` (0 to 1). Tuning: `SEARCH`, ``round`` (from 0),
             ``accuracy``, ``best_accuracy`` and ``energy_j``.
@@ -104,7 +104,7 @@ def read_architecture(path: Path) -> RawData:
     unknown = int(kept["round"].isna().sum())
     if unknown:
         remarks.append(
-            f"{formats.count(unknown, 'row')} without a hyperparameter, and so of no known round"
+            f"{formats.count(unknown, 'row')} without a hyperparameter, so the round is unknown"
         )
     return RawData(path, kept, _of_file(table, remarks, accuracy_note), accuracy_note)
 
@@ -143,7 +143,7 @@ def read_tuning(path: Path) -> RawData:
         remarks.append("rounds are counted from 1 in the file")
     repeated = int(kept.duplicated([*SEARCH, "round"]).sum())
     if repeated:
-        remarks.append("several rows a round are taken for its repetitions; their mean counts")
+        remarks.append("several rows of a round are treated as its repetitions; their mean counts")
     if "best_accuracy" not in kept:
         kept["best_accuracy"] = float("nan")
     return RawData(path, kept, _of_file(table, remarks, accuracy_note), accuracy_note)
@@ -199,7 +199,7 @@ def _complete(
         raise DatasetError(
             f"{table.path}: no row has a value in each of "
             f"{formats.listing([IN_THE_FILE.get(name, name) for name in columns])}",
-            "fetch the file again",
+            "download the file again",
         )
     return kept, remarks
 
@@ -218,7 +218,7 @@ def _accuracies(table: Table, names: Sequence[str]) -> tuple[dict[str, pd.Series
         for name, values in columns.items():
             if (values > 1).any():
                 row = int((values > 1).to_numpy().argmax())
-                what = f"{values[row]:g} is above 1, and most accuracies are shares of 1"
+                what = f"{values[row]:g} is above 1, but most accuracies are shares of 1"
                 raise table.error(what, FETCH_AGAIN, row, name)
     unit = HUNDRED if in_percent else 1.0
     series = {name: values / unit for name, values in columns.items()}
@@ -275,7 +275,7 @@ def _refuse_two_sets_in_a_round(
         raise table.error(
             f"round {at['round']} of this configuration has other hyperparameters "
             f"on {table.line(_row(same[0]))}",
-            "give every round of a configuration a number of its own",
+            "give every round of a configuration its own number",
             _row(at.name),
             "round",
         )

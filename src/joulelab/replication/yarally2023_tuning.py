@@ -89,7 +89,7 @@ def repetitions_behind(accuracies: Sequence[float]) -> int | None:
 
 
 def _curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a round, with its score, the running best and the best that the authors logged."""
+    """One row per round, with its score, the running best and the best that the authors logged."""
     rounds = score_rounds(frame, SEARCH, accuracy="accuracy", energy="energy_j")
     key = [*SEARCH, "round"]
     logged = frame.groupby(key)["best_accuracy"].max().reset_index()
@@ -110,8 +110,8 @@ def _design(frame: pd.DataFrame) -> Cells:
         how = "rows a round"
     else:
         repetitions = repetitions_behind(frame["accuracy"].dropna().tolist())
-        how = "told from the accuracies, which are means over that many test runs of 10,000 images"
-    unknown = "the accuracies do not tell of how many trainings they are the mean"
+        how = "inferred from the accuracies: means over that many test runs of 10,000 images"
+    unknown = "the accuracies do not show how many trainings they average"
     return {
         ("Table I", "configurations"): Recomputed(len(searches)),
         ("Table I", "rounds"): Recomputed(rounds, uneven),
@@ -229,14 +229,14 @@ def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
 
 
 def _by_setting(curves: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A row a search: its optimum, and its ``setting`` in words."""
+    """One row per search: its optimum, and its ``setting`` in words."""
     optima = convergence(curves, SEARCH)
     settings = name + optima["network"] + " " + optima["hyperparameters"].astype(str)
     return optima.assign(setting=settings)
 
 
 def _by_strategy(optima: pd.DataFrame, what: str) -> pd.DataFrame:
-    """A row a setting, a column a strategy."""
+    """One row per setting, a column a strategy."""
     wide = optima.pivot_table(index="setting", columns="strategy", values=what, sort=False)
     return wide.reindex(columns=list(STRATEGIES.values())).astype(float)
 
@@ -250,7 +250,7 @@ def _count(bests: pd.DataFrame, one: str, other: str, margin: float = 0.0) -> Re
     where = gaps[gaps > -margin]
     listed = "; ".join(f"{name} {formats.points(float(gap))}" for name, gap in where.items())
     measure = (
-        f"less than {formats.percent(margin, 0)} below, for the paper does not say how near; "
+        f"less than {formats.percent(margin, 0)} below, as the paper does not define near; "
         if margin
         else ""
     )

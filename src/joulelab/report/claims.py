@@ -116,7 +116,7 @@ def overview(scope: Scope) -> Table:
 
 
 def evidence(scope: Scope) -> Table:
-    """A row a claim, with what was seen, its effect and its test."""
+    """One row per claim, with what was seen, its effect and its test."""
     columns = [
         words("claim"),
         words("verdict", bold=lambda _: True, tone=lambda row: row["tone"]),

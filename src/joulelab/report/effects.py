@@ -50,7 +50,7 @@ class Outcome:
     """One measure of the runs of an experiment, and how sentences speak of it.
 
     Attributes:
-        runs: a row a measurement, those that count.
+        runs: one row per measurement, those that count.
         factors: columns with the levels.
         column: of the measure.
         noun: ``energy``, ``energy per request``, ``mean response time``.

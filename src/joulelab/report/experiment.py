@@ -55,7 +55,7 @@ class Experiment:
         kind: ``"tuning"``, ``"architecture"`` or a kind from outside.
         protocol: of the study.
         factors: names of the factor columns.
-        runs: a row a finished run; diverged ones are among them.
+        runs: one row per finished run; diverged ones are among them.
         planned: number of runs in the plan.
         failed: number of failed runs.
         score: of a round: mean or maximum of its repetitions.
@@ -99,7 +99,7 @@ class Experiment:
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """A row a measurement: the runs, or the means of those that were trained together."""
+        """One row per measurement: the runs, or the means of those that were trained together."""
         sizes = _group_sizes(self.runs)
         if self.energy.column is None or not (sizes > 1).any():
             return self.runs
@@ -191,7 +191,7 @@ def experiment_of_table(
     """An experiment that somebody else has run.
 
     Args:
-        runs: a row a run, with ``round``, ``accuracy`` and the factors.
+        runs: one row per run, with ``round``, ``accuracy`` and the factors.
         name: of the experiment.
         kind: ``"tuning"`` or ``"architecture"``.
         dataset: name of the data set.
@@ -256,7 +256,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
 
     Args:
         runs: finished runs.
-        readings: a row a (run, domain), for the reasons of what is missing.
+        readings: one row per (run, domain), for the reasons of what is missing.
     """
     if not len(runs):
         return EnergyBasis(None, "missing", ())

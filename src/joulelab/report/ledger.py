@@ -39,8 +39,8 @@ class StudyEnergy:
         status: measured, estimated, partly estimated or missing.
         duration_s: seconds, over all entries.
         unknown: number of entries without a figure.
-        parts: a row a kind of work, most energy first: ``kind``, ``kept_j``, ``lost_j`` (failed or
-            interrupted), ``duration_s``, ``entries``, ``unknown``.
+        parts: one row per kind of work, most energy first: ``kind``, ``kept_j``, ``lost_j`` (failed
+            or interrupted), ``duration_s``, ``entries``, ``unknown``.
     """
 
     gross_j: float | None
@@ -66,7 +66,7 @@ class StudyEnergy:
 
 @dataclass(frozen=True, eq=False)
 class ReportedStudy:
-    """A study as it stands when a report begins.
+    """A study unchanged when a report begins.
 
     Attributes:
         results: its folder.
@@ -86,7 +86,7 @@ class ReportedStudy:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A row a run."""
+        """One row per run."""
         return self.results.to_frame()
 
     @cached_property
@@ -99,7 +99,7 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     """Add up the ledger; what is unknown is counted, not taken for 0.
 
     Args:
-        ledger: a row a booked interval.
+        ledger: one row per booked interval.
     """
     columns = ["kind", "kept_j", "lost_j", "duration_s", "entries", "unknown"]
     if not len(ledger):

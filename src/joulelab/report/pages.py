@@ -82,7 +82,7 @@ def write_report(study: ReportedStudy) -> Path:
     """Write the report of a study into ``report/``; finished or not, a study has one.
 
     Args:
-        study: as it stands.
+        study: unchanged.
 
     Returns:
         The page.

@@ -43,7 +43,7 @@ CONFIGURATION = "configuration"
 MOST_NAMED = 12
 """Of more lines only the lowest and the highest are named; the others are grey."""
 ASIDE, MOST_ASIDE = 0.03, 0.28
-"""How far each line is moved at a place, and all of them, so that intervals can be told apart."""
+"""Offset of each line at a place, and of all of them, so that intervals do not overlap."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def co2e_means(booked: Booked) -> pd.DataFrame:
     """Mean grams of a run of each level at each place, levels in the order of their runs.
 
     Returns:
-        A row a level and place: the column of `Booked.by`, ``place``, ``n`` (runs), ``co2e_g``
+        One row per level and place: the column of `Booked.by`, ``place``, ``n`` (runs), ``co2e_g``
         with ``low_g`` and ``high_g`` (95 %, Student; missing of a single run), and ``reason``: why
         the grams are unknown, which they are where those of one run are.
     """

@@ -29,7 +29,7 @@ from joulelab.present.panels import Panel
 from joulelab.present.style import write
 
 MOST_STEPS = 3000
-"""More samples than that cannot be told apart in the width of a page."""
+"""More samples than that cannot be distinguished in the width of a page."""
 COLUMNS = 700
 TIME_UNITS = ((3 * 3600.0, 3600.0, "h"), (600.0, 60.0, "min"), (0.0, 1.0, "s"))
 """From how many seconds on a unit is used, seconds in it, and its name."""
@@ -170,7 +170,7 @@ def _points(line: _Line, unit_s: float) -> pd.DataFrame:
 
 
 def _columns(line: _Line) -> tuple[Floats, Floats, Floats, Floats]:
-    """A long trace in as many columns as can be told apart.
+    """A long trace in as many columns as can be distinguished.
 
     Returns:
         Edges in seconds, (columns + 1,); and the lowest, the mean over time and the highest power

@@ -123,7 +123,7 @@ class Compared:
     Attributes:
         measure: which of the two.
         in_all: all runs together.
-        configurations: a row a session and configuration: ``session``, ``experiment``,
+        configurations: one row per session and configuration: ``session``, ``experiment``,
             ``configuration``, ``runs``, and of one run ``predicted``, ``low``, ``high`` and the
             mean ``actual``.
     """

@@ -1,4 +1,4 @@
 """Inference: arrivals of requests, the queue, batching policies, the server, and the planner.
 
-This room knows nothing of energy, learning or studies; what goes between processes is plain data.
+This package does not know about energy, learning or studies; processes exchange plain data.
 """

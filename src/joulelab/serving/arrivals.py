@@ -1,4 +1,4 @@
-"""Arrival processes: when requests come.
+"""Arrival processes of requests.
 
     f    mean rate, requests per second
     t_k  time of the k-th arrival, k = 1 ... count, in seconds; t_1 comes one gap after the start
@@ -9,7 +9,7 @@ poisson(f)              gaps (1/f) Exp(1)
 bursty(f, on, off)      interrupted Poisson process: on for Exp(on) seconds, off for Exp(off), and
                         while on Poisson arrivals at f (on + off) / on (Kuczura, Bell System
                         Technical Journal 52, 1973)
-trace(file.csv)         the times in a file, from its first on; see `joulelab.serving.trace`
+trace(file.csv)         the times in a file, starting at its first; see `joulelab.serving.trace`
 ======================  ===========================================================================
 
 A rate is a number, in requests per second, or has its unit: ``50/min``, ``1000000/day``.
@@ -31,7 +31,7 @@ from joulelab.serving.call_syntax import BuiltFromCall, build, call_text, requir
 
 
 class ArrivalProcess(BuiltFromCall, ABC):
-    """When requests come; all randomness is the generator's."""
+    """An arrival process; all randomness comes from the generator."""
 
     @property
     @abstractmethod
@@ -40,12 +40,12 @@ class ArrivalProcess(BuiltFromCall, ABC):
 
     @property
     def most(self) -> int | None:
-        """How many arrivals there are at most; ``None`` without a limit."""
+        """Maximum number of arrivals; ``None`` without a limit."""
         return None
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of a result should know about them, in sentences."""
+        """Notes for readers of results."""
         return ()
 
     @abstractmethod
@@ -53,14 +53,14 @@ class ArrivalProcess(BuiltFromCall, ABC):
         """Times of the first arrivals.
 
         Args:
-            count: how many.
+            count: number of arrivals.
             rng: the same generator gives the same times.
 
         Returns:
             (count,) seconds from the start, never decreasing.
 
         Raises:
-            UsageError: there are not so many.
+            UsageError: there are fewer arrivals.
         """
 
     @abstractmethod
@@ -77,7 +77,7 @@ class ArrivalProcess(BuiltFromCall, ABC):
 
 @dataclass(frozen=True)
 class _AtMeanRate(ArrivalProcess):
-    """Base of the processes that are told their mean rate, f."""
+    """Base of processes with a given mean rate f."""
 
     f: float
 
@@ -90,13 +90,13 @@ class _AtMeanRate(ArrivalProcess):
         return self.f
 
     def at_rate(self, rate_per_s: float) -> Self:
-        """The same process with another f."""
+        """The same process with a different f."""
         return replace(self, f=rate_per_s)
 
 
 @dataclass(frozen=True)
 class UniformJitter(_AtMeanRate):
-    """A steady beat with uniform jitter.
+    """Regular arrivals with uniform jitter.
 
     Args:
         f: mean rate in requests per second.
@@ -122,7 +122,7 @@ class UniformJitter(_AtMeanRate):
 
 @dataclass(frozen=True)
 class Poisson(_AtMeanRate):
-    """Arrivals that know nothing of each other.
+    """Independent arrivals.
 
     Args:
         f: mean rate in requests per second.
@@ -141,7 +141,7 @@ class Poisson(_AtMeanRate):
 
 @dataclass(frozen=True)
 class Bursty(_AtMeanRate):
-    """Bursts and silence: a Poisson process that is switched on and off.
+    """Bursts and pauses: a Poisson process that is switched on and off.
 
     Args:
         f: mean rate over on and off periods, in requests per second.
@@ -190,32 +190,32 @@ arrivals: Registry[type[ArrivalProcess]] = Registry(
     {
         "uniform-jitter": (
             "joulelab.serving.arrivals:UniformJitter",
-            "uniform-jitter(f, jitter=0.2): a steady beat, each gap a little off",
+            "uniform-jitter(f, jitter=0.2): regular arrivals with jittered gaps",
         ),
         "poisson": ("joulelab.serving.arrivals:Poisson", "poisson(f): independent arrivals"),
         "bursty": (
             "joulelab.serving.arrivals:Bursty",
-            "bursty(f, on_s=1, off_s=1): Poisson arrivals that are switched on and off",
+            "bursty(f, on_s=1, off_s=1): Poisson arrivals switched on and off",
         ),
         "trace": (
             "joulelab.serving.trace:Trace",
-            "trace(file.csv, rate_per_s, column): the times in a file, at another rate if given",
+            "trace(file.csv, rate_per_s, column): times from a file, rescaled to a rate if given",
         ),
     },
 )
 
 
 def parse_arrivals(text: str, folder: Path | None = None) -> ArrivalProcess:
-    """The arrival process that a text names, for instance ``poisson(50)``.
+    """Parse an arrival process, for instance ``poisson(50)``.
 
     Args:
         text: a call.
-        folder: where a trace's relative path counts from; the current folder if not given.
+        folder: base of a trace's relative path; default: the current folder.
 
     Raises:
-        UnknownNameError: there is no arrival process of that name.
-        UsageError: its arguments are missing, of the wrong kind or impossible, or a trace cannot
-            be read.
+        UnknownNameError: the arrival process is unknown.
+        UsageError: its arguments are missing, of the wrong type or impossible, or a trace cannot be
+            read.
     """
     return build(arrivals, text, folder=folder)
 

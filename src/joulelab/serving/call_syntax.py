@@ -7,8 +7,8 @@
     value       a whole number, a number, or any other text; text with a comma, a quote, or a
                 ``=`` after a word goes in quotes; where a rate is wanted, 50/min is 50 in a minute
 
-`parse_call` takes the text apart, `build` finds the class of that name in a registry and calls it
-with arguments that fit its signature. Nothing is evaluated: a value is a number or text.
+`parse_call` parses the text, `build` looks up the class in a registry and calls it with arguments
+converted to its signature. Nothing is evaluated: a value is a number or text.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ _NAMES: Mapping[type, str] = {
 
 @dataclass(frozen=True)
 class Call:
-    """A name and its arguments, as somebody wrote them."""
+    """A name and its arguments, as written."""
 
     name: str
     positional: tuple[Value, ...] = ()
     keywords: Mapping[str, Value] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The same call in one form: single spaces, quotes only where they are needed."""
+        """The call in canonical form: single spaces, quotes only where needed."""
         return call_text(self.name, *self.positional, **self.keywords)
 
 
@@ -92,20 +92,18 @@ def call_text(name: str, *positional: Value, **keywords: Value) -> str:
 
 
 def parse_call(text: str, noun: str) -> Call:
-    """Take a call apart.
+    """Parse a call.
 
     Args:
         text: for instance ``fixed(32, wait_ms=50)``; a bare name is a call without arguments.
-        noun: what is named, for messages: ``"policy"``.
+        noun: noun for messages: ``"policy"``.
 
     Raises:
-        UsageError: this is not a call; the message holds the text.
+        UsageError: it is not a call; the message quotes the text.
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise UsageError(
-            f"no {noun} can be read from {quoted(text)}", "write NAME or NAME(argument, ...)"
-        )
+        raise UsageError(f"not a valid {noun}: {quoted(text)}", "write NAME or NAME(argument, ...)")
     positional: list[Value] = []
     keywords: dict[str, Value] = {}
     for word in _arguments(match[2] or "", text):
@@ -113,28 +111,28 @@ def parse_call(text: str, noun: str) -> Call:
         if named is None:
             if keywords:
                 raise UsageError(
-                    f"{text}: {word} has no name and comes after an argument that has one",
-                    "put arguments without a name first",
+                    f"{text}: {word} is a positional argument after a named one",
+                    "put positional arguments first",
                 )
             positional.append(_value(word, text))
         elif named[1] in keywords:
-            raise UsageError(f"{text}: {named[1]} is given twice", "leave one of them out")
+            raise UsageError(f"{text}: {named[1]} is given twice", "remove one of them")
         else:
             keywords[named[1]] = _value(named[2], text)
     return Call(match[1], tuple(positional), keywords)
 
 
 def build(registry: Registry[type[T]], text: str, **given: object) -> T:
-    """The part that a text names, made with the text's arguments.
+    """Create the part described by a text.
 
     Args:
-        registry: where the name is looked up.
+        registry: registry of the parts.
         text: a call.
-        given: arguments that only the program knows; they go to a class that has a parameter of
-            that name, and no text may name them.
+        given: arguments set by the program; passed to classes with such parameters, and not allowed
+            in texts.
 
     Raises:
-        UnknownNameError: nothing has that name; the message suggests the nearest.
+        UnknownNameError: unknown name; the message suggests the closest.
         UsageError: the arguments do not fit the class, or it refuses them.
         PluginError: the class raises something else.
     """
@@ -155,22 +153,22 @@ def build(registry: Registry[type[T]], text: str, **given: object) -> T:
         raise UsageError(f"{shown}: {error}", _signature_text(call.name, parameters)) from error
     except Exception as error:
         raise PluginError(
-            f"{shown} cannot be made: {type(error).__name__}: {error}",
-            f"mend the {registry.noun}'s class",
+            f"{shown} cannot be created: {type(error).__name__}: {error}",
+            f"fix the class of the {registry.noun}",
         ) from error
     if isinstance(part, BuiltFromCall):
-        # A frozen part may not be changed by anybody else.
+        # Frozen parts cannot be changed otherwise.
         object.__setattr__(part, "_call", call)
     return part
 
 
 def require(holds: bool, part: object, rule: str, hint: str = "") -> None:
-    """Refuse a part whose numbers are impossible.
+    """Refuse a part with impossible numbers.
 
     Args:
         holds: whether they are possible.
-        part: what is checked; its text begins the message.
-        rule: what must be, with the parameter's name.
+        part: the part; its text starts the message.
+        rule: the requirement, with the parameter's name.
         hint: what to write instead.
 
     Raises:
@@ -181,7 +179,7 @@ def require(holds: bool, part: object, rule: str, hint: str = "") -> None:
 
 
 def parse_rate(text: str) -> float | None:
-    """Requests per second from a text; ``None`` where it is not a rate.
+    """Requests per second from a text; ``None`` if it is not a rate.
 
     >>> parse_rate("50"), parse_rate("3/h") * 3600, parse_rate("86400 per day"), parse_rate("much")
     (50.0, 3.0, 1.0, None)
@@ -210,7 +208,7 @@ def _arguments(inside: str, text: str) -> list[str]:
     if quote:
         raise UsageError(f"{text}: a quote is not closed", f"end the text with {quote}")
     if not all(words):
-        raise UsageError(f"{text}: an argument is empty", "take one comma away")
+        raise UsageError(f"{text}: an argument is empty", "remove one comma")
     return words
 
 
@@ -227,7 +225,7 @@ def _value(word: str, text: str) -> Value:
 
 def _value_text(value: Value) -> str:
     if isinstance(value, str):
-        # Text that would be read as a number, or end too soon, is text only in quotes.
+        # Text that looks like a number, or would end too early, needs quotes.
         plain = _PLAIN.fullmatch(value) and not _NUMBER.fullmatch(value)
         quote = "'" if '"' in value else '"'
         return value if plain else f"{quote}{value}{quote}"
@@ -259,7 +257,7 @@ def _signature_text(name: str, parameters: Mapping[str, inspect.Parameter]) -> s
 
 
 def _hints(made: object) -> dict[str, object]:
-    """The types of the parameters; none where an annotation cannot be resolved."""
+    """The types of the parameters; empty if an annotation cannot be resolved."""
     try:
         return typing.get_type_hints(getattr(made, "__init__", made))
     except (AttributeError, NameError, TypeError):
@@ -267,7 +265,7 @@ def _hints(made: object) -> dict[str, object]:
 
 
 def _fitting(hint: object, value: Value, name: str, shown: str) -> Value | bool:
-    """The value as its parameter's type; any value where the type is not one of text's."""
+    """The value converted to its parameter's type; unchanged for other types."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     kinds = [kind for kind in (typing.get_args(hint) if union else (hint,)) if kind in _NAMES]
     if not kinds or type(value) in kinds:

@@ -1,4 +1,4 @@
-"""Checks for your own batching policy or arrival process. They need no test framework.
+"""Checks for custom batching policies and arrival processes. They need no test framework.
 
     >>> from joulelab.serving.conformance import check_arrivals, check_policy
     >>> from joulelab.serving.arrivals import parse_arrivals
@@ -6,7 +6,7 @@
     >>> check_policy(lambda: parse_policy("fixed(32, wait_ms=50)"))
     >>> check_arrivals(lambda: parse_arrivals("poisson(50)"))
 
-Each returns nothing where all is well, and raises an ``AssertionError`` that says what is not.
+Each returns nothing if all is well, else raises an ``AssertionError`` with the problem.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.policies import Policy, ask, parse_policy
 
 WAITS_S = (0.0, 1e-6, 1e-3, 0.01, 0.0499, 0.05, 0.2, 1.0, 30.0, 1e5)
-"""How long the oldest request has waited, in the situations that a policy is asked about."""
+"""Waiting times of the oldest request in the tested situations."""
 
 ARRIVALS = 20_000
-"""Arrivals that a process is tried with, where it has so many."""
+"""Number of tested arrivals, if the process has so many."""
 
 _MOST_ASKED = 10_000
 _BLOCKS = 20
@@ -34,10 +34,10 @@ _SIGMAS = 6.0
 
 
 def check_policy(make: Callable[[], Policy]) -> None:
-    """Check that a policy answers what can be served, keeps no state, and never waits in vain.
+    """Check that a policy returns valid batches, keeps no state, and never waits in vain.
 
     Args:
-        make: called without arguments, gives a new policy; always the same one.
+        make: called without arguments, creates equal policies.
 
     Raises:
         AssertionError: a property does not hold; says which, and for which arguments.
@@ -50,7 +50,7 @@ def check_policy(make: Callable[[], Policy]) -> None:
     )
     situations = [(waiting, wait_s) for waiting in _numbers_waiting(largest) for wait_s in WAITS_S]
     answers = [_answer(policy, *situation) for situation in situations]
-    # The same questions in another order, to one that has been asked and to a new one.
+    # The same questions in a different order, to a used and to a new policy.
     backwards = situations[::-1]
     for other, whose in ((policy, "asked again"), (make(), "made anew")):
         again = [_answer(other, *situation) for situation in backwards][::-1]
@@ -62,17 +62,19 @@ def check_policy(make: Callable[[], Policy]) -> None:
     try:
         read_back = parse_policy(text)
     except JoulelabError as error:
-        raise AssertionError(f"its text {text!r} names no policy: {error.message}") from error
+        raise AssertionError(
+            f"its text {text!r} does not name a policy: {error.message}"
+        ) from error
     again = [_answer(read_back, *situation) for situation in situations]
     _compare(situations, answers, again, f"the policy that its text {text!r} names")
 
 
 def check_arrivals(make: Callable[[], ArrivalProcess], folder: Path | None = None) -> None:
-    """Check that an arrival process is repeated by its seed and keeps its rate.
+    """Check that an arrival process is determined by its seed and keeps its rate.
 
     Args:
-        make: called without arguments, gives a new process; always the same one.
-        folder: where a relative path in its text counts from.
+        make: called without arguments, creates equal processes.
+        folder: base of a relative path in its text.
 
     Raises:
         AssertionError: a property does not hold; says which.
@@ -85,8 +87,8 @@ def check_arrivals(make: Callable[[], ArrivalProcess], folder: Path | None = Non
     for other, whose in ((process, "asked again"), (make(), "made anew")):
         _require(
             bool((_checked_times(other, count) == times_s).all()),
-            f"{process} {whose} with the same seed gives other times; draw from the generator that "
-            "is passed, and keep no state",
+            f"{process} {whose} with the same seed gives other times; draw only from the generator "
+            "passed in, and keep no state",
         )
     _check_the_end(process)
     _check_rate(process, times_s)
@@ -104,7 +106,7 @@ def check_arrivals(make: Callable[[], ArrivalProcess], folder: Path | None = Non
         read_back = parse_arrivals(text, folder)
     except JoulelabError as error:
         raise AssertionError(
-            f"its text {text!r} names no arrival process: {error.message}"
+            f"its text {text!r} does not name an arrival process: {error.message}"
         ) from error
     _require(
         bool((_checked_times(read_back, count) == times_s).all()),
@@ -118,7 +120,7 @@ def _numbers_waiting(largest: int) -> list[int]:
 
 
 def _answer(policy: Policy, waiting: int, wait_s: float) -> tuple[int, float]:
-    """What it takes, and where that is nothing, how long it waits."""
+    """The number taken or, if 0, the time to wait."""
     where = f"take({waiting}, {wait_s:g})"
     try:
         taken = ask(policy, waiting, wait_s)
@@ -128,8 +130,8 @@ def _answer(policy: Policy, waiting: int, wait_s: float) -> tuple[int, float]:
         return taken, 0.0
     _require(
         waiting < policy.largest,
-        f"{policy}: {where} gave 0 although a batch of {policy.largest} is there; waiting longer "
-        "gains nothing",
+        f"{policy}: {where} gave 0 although a full batch of {policy.largest} is waiting; waiting "
+        "longer gains nothing",
     )
     patience_s = policy.patience_s(waiting, wait_s)
     _require(
@@ -149,13 +151,14 @@ def _compare(
     for (waiting, wait_s), first, second in zip(situations, answers, again, strict=True):
         _require(
             first == second,
-            f"{who} answers take({waiting}, {wait_s:g}) otherwise: {second[0]}, not {first[0]}; "
-            "let it decide from its arguments alone",
+            f"{who} answers take({waiting}, {wait_s:g}) differently the second time: {second[0]}, "
+            f"not {first[0]}; "
+            "it must decide from its arguments alone",
         )
 
 
 def _check_that_it_serves(policy: Policy, waiting: int) -> None:
-    """Asked whenever it wants to be, with no further arrivals, it serves or waits for others."""
+    """Without further arrivals it serves eventually, or waits for more requests."""
     wait_s = 0.0
     for _ in range(_MOST_ASKED):
         taken, patience_s = _answer(policy, waiting, wait_s)
@@ -164,7 +167,7 @@ def _check_that_it_serves(policy: Policy, waiting: int) -> None:
         wait_s += patience_s
     raise AssertionError(
         f"{policy}: with {waiting} waiting it was asked {_MOST_ASKED:,} times in {wait_s:g} s and "
-        "served nothing; let patience_s say when it will"
+        "served nothing; patience_s must say when it will"
     )
 
 
@@ -172,7 +175,7 @@ def _checked_times(process: ArrivalProcess, count: int) -> NDArray[np.float64]:
     times_s = process.times_s(count, np.random.default_rng(7))
     _require(
         isinstance(times_s, np.ndarray) and times_s.dtype == np.float64,
-        f"{process}: times_s gives no array of float64",
+        f"{process}: times_s does not return an array of float64",
     )
     _require(
         times_s.shape == (count,),
@@ -194,12 +197,12 @@ def _check_the_end(process: ArrivalProcess) -> None:
     except UsageError:
         return
     raise AssertionError(
-        f"{process}: has {process.most} arrivals at most, and gives one more; raise a UsageError"
+        f"{process}: has {process.most} arrivals at most, but returns one more; raise a UsageError"
     )
 
 
 def _check_rate(process: ArrivalProcess, times_s: NDArray[np.float64]) -> None:
-    """The mean gap against the rate, within what the scatter of its parts allows."""
+    """Compare the mean gap with the rate, within the scatter of its parts."""
     rate_per_s = process.rate_per_s
     _require(
         math.isfinite(rate_per_s) and rate_per_s > 0,

@@ -6,8 +6,8 @@
       |                     |             `-----------> closed   it does not, or says too much
       `---server closes-----+---closed, nonsense, aborted------> closed
 
-What the server says is read by h11, a strict reading of HTTP/1.1. Bodies are counted and thrown
-away; only one that is to be checked is kept, up to a bound.
+Responses are parsed by h11, a strict HTTP/1.1 parser. Bodies are counted and discarded; only bodies
+to check are kept, up to a limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FIRST_WORD = b"HTTP/"
 SUCCESS = range(200, 300)
 REDIRECT = range(300, 400)
 SETTLE_S = 0.01
-"""How long the event loop is given to read the ends of connections that lay idle."""
+"""Time for the event loop to read the end of idle connections."""
 
 TIMED_OUT = "timed out"
 CLOSED = "connection closed before the answer"
@@ -40,18 +40,18 @@ TOO_LONG = f"body over {MOST_CHECKED_BYTES >> 20} MiB, not checked as JSON"
 
 
 class ExchangeError(Exception):
-    """A request got no answer that can be used; the text is the reason, the same for all alike."""
+    """A request got no usable answer; the text is a normalised reason."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server has said.
+    """The answer of a server.
 
     Attributes:
         status: of HTTP.
         at_s: when its last byte was read, on the clock of the event loop.
-        location: where it redirects to, if it does.
-        wrong: why a successful answer is not what was expected; empty if it is.
+        location: redirect target, if any.
+        wrong: why a successful answer is not as expected; empty if it is.
     """
 
     status: int
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         json_expected: keep bodies and check that they are JSON.
 
     Attributes:
-        sent_s: when the last request was handed to the system, on the clock of the event loop.
+        sent_s: time when the last request was passed to the system, on the event loop's clock.
     """
 
     def __init__(self, *, json_expected: bool = False) -> None:
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         )
 
     async def exchange(self, request: Request) -> Answer:
-        """Send a request and wait for the whole answer; the caller bounds the time.
+        """Send a request and wait for the whole answer; the caller sets a timeout.
 
         Raises:
             ExchangeError: the server closed the connection, or did not speak HTTP.
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
         if self._waiter is None or self._waiter.done():
-            self.abort()  # an answer to nothing: whose would the next one be?
+            self.abort()  # an unsolicited answer: the next one could not be assigned
             return
         if len(self._first) < len(FIRST_WORD):
             # h11 would wait for the end of a line that may never come.
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """Called by the event loop."""
         if self._waiter is not None and not self._waiter.done():
-            # The end of the connection may be that of the body.
+            # The end of the connection may be the end of the body.
             self._read(b"", CLOSED)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -210,7 +210,7 @@ class Pool:
 
     Args:
         target: the endpoint.
-        addresses: of its host; the first that can be reached is kept to.
+        addresses: of its host; the first reachable one is used.
         json_expected: as for `Connection`.
     """
 
@@ -222,7 +222,7 @@ class Pool:
         self._idle: list[Connection] = []
 
     async def probe(self, timeout_s: float) -> None:
-        """See to it that a connection is open, and forget those that the server has closed.
+        """Ensure that a connection is open, and drop those that the server has closed.
 
         Args:
             timeout_s: for each address.
@@ -260,7 +260,7 @@ class Pool:
         return await self._open(self._addresses[0])
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request, or close it where it cannot be used."""
+        """Keep a connection for the next request, or close it if unusable."""
         if connection.usable:
             self._idle.append(connection)
         else:
@@ -283,7 +283,7 @@ class Pool:
 
 
 def reason(error: OSError) -> str:
-    """Why there is no connection, in words that are the same for all alike.
+    """Why the connection failed, as a normalised text.
 
     Args:
         error: of the attempt.
@@ -295,13 +295,13 @@ def reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS connection: {error.reason or error.strerror}"
-    return f"no connection: {error.strerror or error}"
+        return f"TLS connection failed: {error.reason or error.strerror}"
+    return f"connection failed: {error.strerror or error}"
 
 
 def _advice(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "have SSL_CERT_FILE name the file with the certificate to trust"
+        return "set SSL_CERT_FILE to the file with the certificate to trust"
     if isinstance(error, ssl.SSLError):
-        return "does the server speak https at this port?"
-    return "start the server first, and look at the host and port of the URL"
+        return "check that the server uses https on this port"
+    return "start the server first, and check the host and port of the URL"

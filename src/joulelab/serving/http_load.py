@@ -1,4 +1,4 @@
-"""Load on an HTTP endpoint, open-loop: each request is due at a time that was fixed beforehand.
+"""Open-loop load on an HTTP endpoint: the time of each request is fixed beforehand.
 
 ::
 
@@ -7,12 +7,11 @@
       |<----------- response ----------->|         counts from the due time
                           |<- service -->|         counts from the sending
 
-A generator that waits for an answer before it sends the next request asks a slow server less often
-and leaves out of its figures the requests that would have waited: coordinated omission. Here
-nothing that an answer does can move a later request. One that cannot be sent when it is due, since
-as many requests as allowed are under way, or since the generator itself is late by more than
-`LATEST_S`, is not sent later: it is counted as not sent. So the rate and the count asked for are
-not exceeded, and memory is bounded by the number of connections.
+A generator that waits for an answer before the next request sends fewer requests to a slow server,
+and omits those that would have waited: coordinated omission. Here answers never delay later
+requests. A request that cannot be sent when due, because the maximum number of requests is open or
+the generator is late by more than `LATEST_S`, is counted as not sent. So the requested rate and
+count are not exceeded, and memory is bounded by the number of connections.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from joulelab.serving.http_results import LATE, NOT_SENT, Exchanges, Record
 from joulelab.serving.http_target import Request, Target
 
 LEAD_S = 0.02
-"""From the start of the clock to the first due time: as long as a thread needs to start."""
+"""Time from the start of the clock to the first due time, for a thread to start."""
 LATEST_S = 1.0
 PROGRESS_S = 1.0
 
@@ -43,11 +42,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a load may take.
+    """Limits of a load.
 
     Attributes:
         timeout_s: from the beginning of a request to the end of its answer.
-        connections: requests under way at once, each with a connection of its own.
+        connections: maximum number of open requests, one connection each.
         json_expected: whether an answer whose body is not JSON has failed.
 
     Raises:
@@ -70,7 +69,7 @@ class HttpLoad:
 
     Args:
         target: the endpoint.
-        addresses: of its host, as `Target.addresses` gives them: the name is asked for once.
+        addresses: of its host, from `Target.addresses`: the name is resolved once.
         requests: what is sent; each request of a load is one of them.
         limits: see `Limits`.
     """
@@ -99,9 +98,9 @@ class HttpLoad:
         self._runner.close()
 
     def connect(self) -> None:
-        """See to it that a connection is open.
+        """Ensure that a connection is open.
 
-        No request is sent for this, so that there are never more than were asked for.
+        No request is sent for this, so the requested count is never exceeded.
 
         Raises:
             ServingError: the endpoint cannot be reached.
@@ -114,22 +113,21 @@ class HttpLoad:
         which: NDArray[np.int64],
         progress: Progress = lambda begun, under_way: None,
     ) -> Exchanges:
-        """Send requests when they are due, and wait until each is answered or has failed.
+        """Send requests when due, and wait until each is answered or has failed.
 
-        Ctrl-C ends it: requests that were under way are counted as interrupted, and the rest
-        are left out of the result.
+        Ctrl-C ends it: open requests count as interrupted, and the rest are not in the result.
 
         Args:
             due_s: (n,) seconds, never decreasing; the first counts as 0.
-            which: (n,) number of the request to be sent.
-            progress: told about once a second how many have begun, and how many are under way.
+            which: (n,) index of the request to send.
+            progress: called about once a second with the numbers of started and of open requests.
 
         Raises:
-            UsageError: the times decrease or are too few, as those of a faulty arrival process.
+            UsageError: the times decrease or are too few, because of a faulty arrival process.
         """
         if due_s.shape != which.shape or not (np.diff(due_s) >= 0).all():
             raise UsageError(
-                f"the due times of {len(which)} requests decrease, or are not as many",
+                f"the due times of {len(which)} requests decrease or differ in number",
                 "joulelab.serving.conformance.check_arrivals checks an arrival process",
             )
         return self._runner.run(self._send(due_s - due_s[:1], which, progress))
@@ -153,14 +151,13 @@ class HttpLoad:
 class Pacer:
     """Calls back into the running event loop at given times, within ``with Pacer(...)``.
 
-    An event loop wakes in whole milliseconds (epoll), which is long beside a small network's
-    answer; a thread that waits for a lock with a deadline is woken within some tens of
-    microseconds. It waits for the clock and nothing else, so no answer, however slow, moves a later
-    request.
+    An event loop wakes in whole milliseconds (epoll), which is long compared with a fast answer; a
+    thread that waits for a lock with a deadline wakes within tens of microseconds. It only waits
+    for the clock, so slow answers never delay later requests.
 
     Args:
         due_s: (n,) seconds after `start_s`, never decreasing.
-        start_s: on the monotonic clock, which is that of the event loop.
+        start_s: on the monotonic clock, as used by the event loop.
         when_due: called in the event loop with the number of each time.
     """
 
@@ -190,7 +187,7 @@ class Pacer:
 
 
 class _Sending:
-    """One call of `HttpLoad.send`: what has begun, and what is under way."""
+    """State of one call of `HttpLoad.send`: started and open requests."""
 
     def __init__(
         self, pool: Pool, requests: Sequence[Request], limits: Limits, record: Record
@@ -206,7 +203,7 @@ class _Sending:
         self._look()
 
     def begin(self, number: int) -> None:
-        """A request is due: send it, or say why not."""
+        """A request is due: send it, or record why not."""
         if self._finished.done():
             return
         self.begun = number + 1
@@ -227,7 +224,7 @@ class _Sending:
         return self._finished.done() and self._finished.result() is None
 
     async def end(self) -> Exchanges:
-        """End what is under way, and give what came of everything."""
+        """Abort open requests, and return the results."""
         if not self._finished.done():
             self._finished.set_result(None)
         tasks = list(self.under_way)
@@ -237,7 +234,7 @@ class _Sending:
         return self._record.exchanges(self.begun, self._loop.time())
 
     async def _exchange(self, number: int) -> None:
-        """Send a request, and enter what came of it."""
+        """Send a request, and record the outcome."""
         record, connection = self._record, None
         try:
             async with asyncio.timeout(self._limits.timeout_s):

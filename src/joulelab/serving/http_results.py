@@ -1,12 +1,12 @@
-"""What came of the requests of a load, a number each, and the whole in figures and in sentences.
+"""Results of a load: outcomes of requests, summary numbers and sentences.
 
     n        requests that were due          a     of them answered
-    L(t)     requests under way at time t    T     from the first to the last due time
+    L(t) open requests at time t T from the first to the last due time
 
-A server is called saturated where requests were turned away for it (none could be sent since as
-many as allowed were under way, or it answered 429 or 503: more than 1 in 100 of n), or where the
-backlog kept growing: at T more than 5 % of n were under way, and the mean of L over the last
-quarter of T is more than 1.5 times that over the second, and 2 more.
+A server is saturated if requests were turned away (not sent because the maximum number was open, or
+answered with 429 or 503: more than 1 in 100 of n), or if the backlog kept growing: at T more than 5
+% of n were open, and the mean of L over the last quarter of T exceeds 1.5 times the mean over the
+second quarter, and this mean plus 2.
 """
 
 from __future__ import annotations
@@ -37,18 +37,17 @@ OVERLOADED = ("HTTP 429", "HTTP 503")
 
 @dataclass(frozen=True)
 class Exchanges:
-    """Requests in the order in which they were due; seconds since the first of them was.
+    """Requests in order of due time; times in seconds since the first due time.
 
     Attributes:
-        due_s: (n,) when each was to be sent.
-        begun_s: (n,) when the generator took it up.
-        sent_s: (n,) when it was handed to the system, on an open connection; NaN where it never
-            was.
-        ended_s: (n,) when its answer was complete, or it had failed.
+        due_s: (n,) due time of each.
+        begun_s: (n,) time when the generator started it.
+        sent_s: (n,) time when it was passed to the system on an open connection; NaN if never.
+        ended_s: (n,) time of the complete answer, or of the failure.
         status: (n,) of HTTP; 0 without an answer.
-        outcome: (n,) number of the outcome in `outcomes`; 0 for answered.
+        outcome: (n,) index of the outcome in `outcomes`; 0 for answered.
         outcomes: ``"answered"``, then the reasons for which requests failed or were not sent.
-        location: where the first redirect led to; empty without one.
+        location: target of the first redirect; empty without one.
     """
 
     due_s: Times
@@ -65,18 +64,18 @@ class Exchanges:
 
     @property
     def answered(self) -> NDArray[np.bool_]:
-        """(n,) which got an answer that counts."""
+        """(n,) whether it got a valid answer."""
         return np.equal(self.outcome, 0)
 
     @property
     def sent(self) -> NDArray[np.bool_]:
-        """(n,) which the generator did not hold back, whether or not a connection was to be had."""
+        """(n,) whether the generator did not hold it back, with or without a connection."""
         sent = np.array([not name.startswith(NOT_SENT) for name in self.outcomes])
         return sent[self.outcome]
 
     @property
     def in_time(self) -> NDArray[np.bool_]:
-        """(n,) which the generator took up soon enough to be sent."""
+        """(n,) whether the generator started it in time."""
         return np.array([name != LATE for name in self.outcomes])[self.outcome]
 
     @property
@@ -96,12 +95,12 @@ class Exchanges:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Why requests failed or were not sent, and how many; the commonest first."""
+        """Reasons for failed and unsent requests with counts, most frequent first."""
         counts = Counter(self.outcome[~self.answered].tolist())
         return {self.outcomes[number]: count for number, count in counts.most_common()}
 
     def columns(self) -> dict[str, Any]:
-        """The requests as columns of equal length, a row a request."""
+        """The requests as columns of equal length, one row per request."""
         response_s = np.where(self.answered, self.ended_s - self.due_s, np.nan)
         return {
             "request": np.arange(len(self)),
@@ -117,7 +116,7 @@ class Exchanges:
 
 @dataclass
 class Record:
-    """The making of `Exchanges`: each request enters what happens to it when it does.
+    """Recorder of `Exchanges`: each request records its events.
 
     Args:
         due_s: (n,) seconds after `start_s`.
@@ -136,34 +135,34 @@ class Record:
         self._outcome = np.zeros(count, np.int32)
 
     def begin(self, number: int, now_s: float) -> float:
-        """The generator takes up a request; gives by how many seconds it is late."""
+        """The generator starts a request; returns its delay in seconds."""
         self._outcome[number] = self._code(INTERRUPTED)
         self._begun_s[number] = now_s - self.start_s
         return float(self._begun_s[number] - self.due_s[number])
 
     def sent(self, number: int, at_s: float) -> None:
-        """It was handed to the system."""
+        """It was passed to the system."""
         self._sent_s[number] = at_s - self.start_s
 
     def answered(self, number: int, answer: Answer) -> None:
-        """The server has said something."""
+        """The server answered."""
         self._ended_s[number] = answer.at_s - self.start_s
         self._status[number] = answer.status
         self._outcome[number] = self._code(answer.failure or ANSWERED)
         self.location = self.location or answer.location
 
     def failed(self, number: int, reason: str, at_s: float) -> None:
-        """It was begun, and came to nothing."""
+        """It was started and failed."""
         self._ended_s[number] = at_s - self.start_s
         self._outcome[number] = self._code(reason)
 
     def not_sent(self, number: int, reason: str) -> None:
-        """It was due and was held back."""
+        """It was due but held back."""
         self._ended_s[number] = self._begun_s[number]
         self._outcome[number] = self._code(reason)
 
     def exchanges(self, begun: int, now_s: float) -> Exchanges:
-        """What there is of the first `begun` requests; those that have not ended end now."""
+        """The results of the first `begun` requests; open ones end now."""
         ended_s = self._ended_s[:begun]
         ended_s[np.isnan(ended_s)] = now_s - self.start_s
         return Exchanges(
@@ -183,13 +182,12 @@ class Record:
 
 @dataclass(frozen=True)
 class LimitCheck:
-    """Whether a load kept a limit on response times, which count from the due time.
+    """Whether a load met a limit on response times, measured from the due time.
 
     Attributes:
-        limit: so many percent of all requests within so many seconds; one that failed, or was not
-            sent, was not answered in that time.
-        share_within: of all requests, that were.
-        requests: how many there were.
+        limit: percentile and seconds; failed and unsent requests count as not answered in time.
+        share_within: share of requests answered in time.
+        requests: number of requests.
     """
 
     limit: ResponseLimit
@@ -198,7 +196,7 @@ class LimitCheck:
 
     @classmethod
     def of(cls, exchanges: Exchanges, limit: ResponseLimit) -> LimitCheck:
-        """Check.
+        """Check a load against a limit.
 
         Args:
             exchanges: what came of each request.
@@ -226,24 +224,24 @@ class LimitCheck:
 
 @dataclass(frozen=True)
 class LoadSummary:
-    """A load in figures.
+    """Summary of a load.
 
     Attributes:
-        requests: that were due.
-        answered: of them.
-        failed: sent, or tried to be, without an answer that counts.
+        requests: number of due requests.
+        answered: number of answered requests.
+        failed: sent, or attempted, without a valid answer.
         not_sent: held back by the generator.
-        reasons: why requests failed or were not sent, and how many.
+        reasons: reasons for failed and unsent requests, with counts.
         offered_per_s: mean rate of the arrival process.
-        due_per_s: rate of these arrivals, which were drawn from it; like the rates below ``None``
-            for fewer than two requests.
-        paced_per_s: rate at which the generator took requests up in time.
-        sent_per_s: rate at which it sent: less what it held back, as too many were under way.
+        due_per_s: rate of the drawn arrivals; like the rates below ``None`` for fewer than two
+            requests.
+        paced_per_s: rate at which the generator started requests in time.
+        sent_per_s: rate at which it sent, without requests held back because too many were open.
         throughput_per_s: answers per second from the first sending to the last answer.
         duration_s: of that time.
         late: how late the generator was.
-        response: from due to answered, of what was answered.
-        service: from sent to answered, of what was answered.
+        response: from due to answered, for answered requests.
+        service: from sent to answered, for answered requests.
         saturation: in words; empty where there was none.
     """
 
@@ -265,7 +263,7 @@ class LoadSummary:
 
     @classmethod
     def of(cls, exchanges: Exchanges, offered_per_s: float) -> LoadSummary:
-        """Sum up.
+        """Summarise a load.
 
         Args:
             exchanges: what came of each request.
@@ -302,13 +300,13 @@ class LoadSummary:
 
     @property
     def generator_in_words(self) -> str:
-        """That the generator did not keep its rate; empty where it did."""
+        """A remark if the generator did not keep its rate; else empty."""
         if self.kept_rate:
             return ""
         held_back = self.reasons.get(LATE, 0)
         why = f"; {formats.count(held_back, 'request')} held back as too late" if held_back else ""
         return (
-            f"the generator did not keep its rate: {per_s(self.paced_per_s)} of "
+            f"the load generator did not keep its rate: {per_s(self.paced_per_s)} of "
             f"{per_s(self.due_per_s)} due, up to {formats.duration(self.late.max_s)} late{why}"
         )
 
@@ -334,11 +332,11 @@ def _saturation(exchanges: Exchanges, offered_per_s: float, served_per_s: float 
     backlog = int((exchanges.ended_s > end_s).sum())
     second, last = (_under_way(exchanges, k * end_s / 4, (k + 1) * end_s / 4) for k in (1, 3))
     if backlog > BACKLOG * count and last > GROWTH * second + GROWTH_REQUESTS:
-        return f"{rates}: saturated, the queue grew as long as requests came"
+        return f"{rates}: saturated, the queue grew while requests arrived"
     return ""
 
 
 def _under_way(exchanges: Exchanges, from_s: float, to_s: float) -> float:
-    """Mean number of requests under way between two moments."""
+    """Mean number of open requests between two times."""
     overlap_s = np.minimum(exchanges.ended_s, to_s) - np.maximum(exchanges.begun_s, from_s)
     return float(overlap_s.clip(0).sum()) / (to_s - from_s) if to_s > from_s else 0.0

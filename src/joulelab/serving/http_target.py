@@ -1,8 +1,8 @@
-"""Where requests go, and what they carry: a URL, its addresses, and requests ready to be sent.
+"""HTTP targets and encoded requests: URL, addresses, requests ready to send.
 
 ::
 
-    URL  --parse-->  Target  --addresses-->  192.0.2.7, ...     asked for once, before the first
+    URL  --parse-->  Target  --addresses-->  192.0.2.7, ... resolved once, before the first
     files + method + headers  --prepared-->  Request, ...       encoded once, sent many times
 """
 
@@ -25,7 +25,7 @@ PORTS = {"http": 80, "https": 443}
 WITH_BODY = ("POST", "PUT", "PATCH")
 METHODS = ("GET", *WITH_BODY)
 MOST_BYTES = 512 * 1024 * 1024
-"""All files together: they are kept in memory, so that no request waits for a disk."""
+"""Total size of files, which are kept in memory so that no request waits for the disk."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Target:
         scheme: ``http`` or ``https``.
         host: name or address.
         port: of its server.
-        path: with the query, as it stands in the first line of a request.
+        path: with the query, unchanged in the first line of a request.
     """
 
     url: str
@@ -51,7 +51,7 @@ class Target:
         """Read a URL.
 
         Raises:
-            UsageError: it is not the URL of an HTTP endpoint, or holds a password.
+            UsageError: it is not a valid HTTP URL, or contains a password.
         """
         example = "write it as http://127.0.0.1:8000/classify"
         try:
@@ -64,7 +64,7 @@ class Target:
             raise UsageError(f"{url!r} is not an http:// or https:// URL", example)
         if parts.username is not None or parts.password is not None:
             hint = "send it with --header 'Authorization=...'"
-            raise UsageError("a password in the URL would be seen by others", hint)
+            raise UsageError("a password in the URL would be visible to others", hint)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not path.isascii() or any(character.isspace() for character in path):
             raise UsageError(f"{url!r} has characters that need escaping", "write %20 for a space")
@@ -72,12 +72,12 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header has them."""
+        """Host and port for the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def addresses(self) -> list[str]:
-        """The host's addresses in the order in which they are to be tried.
+        """The host's addresses in order of preference.
 
         Raises:
             ServingError: the host is unknown.
@@ -87,7 +87,7 @@ class Target:
         except OSError as error:
             raise ServingError(
                 f"{self.url}: the host {self.host!r} is unknown ({error.strerror})",
-                "look at the spelling, or write the address itself",
+                "check the spelling, or use the IP address",
             ) from error
         return list(dict.fromkeys(str(place[4][0]) for place in found))
 
@@ -103,7 +103,7 @@ def is_loopback(addresses: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Request:
-    """A request that is ready to be sent, any number of times.
+    """An encoded request, reusable.
 
     Attributes:
         head: first line and headers.
@@ -116,14 +116,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Content:
-    """What is sent: how, with which headers, and of which files.
+    """Contents of requests: method, headers, files.
 
     Attributes:
         files: each is a body; none for a request without one.
         method: one of `METHODS`.
-        field: name of the form field that carries the file (multipart/form-data); the file is the
-            body itself where empty.
-        headers: more headers, by name; they replace those of ours.
+        field: name of the form field that carries the file (multipart/form-data); empty to send the
+            file as the body.
+        headers: additional headers by name; they override the defaults.
     """
 
     files: tuple[Path, ...] = ()
@@ -141,7 +141,7 @@ class Content:
             UsageError: a file cannot be read, all together are too large, or a header is malformed.
         """
         if self.method not in METHODS:
-            raise UsageError(f"no method is called {self.method!r}", f"one of {', '.join(METHODS)}")
+            raise UsageError(f"unknown method {self.method!r}", f"one of {', '.join(METHODS)}")
         if self.method not in WITH_BODY:
             return [self._request(target, b"", "")]
         bodies = [self._body(path, content) for path, content in _contents(self.files)]
@@ -167,7 +167,7 @@ class Content:
             headers["content-length"] = str(len(body))
         for name, value in (self.headers or {}).items():
             if name.lower() in ("content-length", "transfer-encoding"):
-                raise UsageError(f"the header {name} follows from the body", "leave it out")
+                raise UsageError(f"the header {name} is set from the body", "remove it")
             headers[name.lower()] = value
         try:
             head = h11.Request(
@@ -186,8 +186,8 @@ def _contents(files: Sequence[Path]) -> list[tuple[Path, bytes]]:
             size += path.stat().st_size
             if size > MOST_BYTES:
                 raise UsageError(
-                    f"{len(files)} files are larger than {MOST_BYTES >> 20} MiB together",
-                    "they are kept in memory: name fewer",
+                    f"{len(files)} files exceed {MOST_BYTES >> 20} MiB together",
+                    "they are kept in memory: send fewer",
                 )
             read.append((path, path.read_bytes()))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Images that requests carry: where they are, and from their bytes to what a network takes.
+"""Images of requests: files, and preprocessing for a network.
 
 ::
 
@@ -6,8 +6,8 @@
           -> [0, 1] -> (x - mean) / std by channel
 
 The numbers are those of torchvision's ``Resize``, ``CenterCrop``, ``ToTensor`` and ``Normalize``
-with the mean and the standard deviation of ImageNet, to the last bit. It takes Pillow and numpy, so
-that a process without torch can prepare images too.
+with the mean and the standard deviation of ImageNet, bit for bit. It only needs Pillow and numpy,
+so a process without torch can prepare images too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class UnreadableImageError(JoulelabError):
 
 
 def image_files(path: Path) -> tuple[Path, ...]:
-    """The files to send: a file itself, or the images in a folder, by name.
+    """The files to send: a single file, or the images in a folder, sorted by name.
 
     Args:
         path: of a file of any kind, or of a folder.
@@ -52,33 +52,33 @@ def image_files(path: Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     if not path.is_dir():
-        raise UsageError(f"{path} does not exist", "name an image, or a folder with images")
+        raise UsageError(f"{path} does not exist", "give an image, or a folder with images")
     images = tuple(
         one
         for one in sorted(path.iterdir())
         if one.is_file() and (mimetypes.guess_type(one.name)[0] or "").startswith("image/")
     )
     if not images:
-        raise UsageError(f"{path} has no image in it", "their names end in .jpg, .png ...")
+        raise UsageError(f"{path} contains no images", "file names must end in .jpg, .png ...")
     return images
 
 
 def shipped_photographs() -> tuple[Path, ...]:
-    """The two photographs that scikit-learn ships, found without importing it.
+    """The two photographs of scikit-learn, found without importing it.
 
     Raises:
-        UsageError: they are not where they should be.
+        UsageError: they are not installed.
     """
     spec = importlib.util.find_spec("sklearn")
     if spec is not None and spec.origin is not None:
         found = sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
         if found:
             return tuple(found)
-    raise UsageError("scikit-learn's photographs are not installed", "name an image or a folder")
+    raise UsageError("scikit-learn's photographs are not installed", "give an image or a folder")
 
 
 class ImageFiles:
-    """Files of encoded images; the last few that were read are kept in memory.
+    """Files of encoded images, with a small cache.
 
     Args:
         files: their names.
@@ -104,7 +104,7 @@ class ImageFiles:
 
 
 def load_decoders() -> None:
-    """Import every decoder now, so that the first image of a window does not wait for it."""
+    """Import all decoders now, so that the first image of a window does not wait."""
     Image.init()
 
 
@@ -118,14 +118,14 @@ def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) ->
         out: (3, crop, crop), written to.
 
     Raises:
-        UnreadableImageError: the bytes cannot be decoded, or are of too large an image.
+        UnreadableImageError: the bytes cannot be decoded, or the image is too large.
     """
     try:
         with large_images_refused:
             pixels = _cropped(encoded, resize, crop)  # (crop, crop, 3), uint8
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("no image in a format that Pillow reads") from error
-    except Exception as error:  # each of Pillow's decoders has its own way to say "damaged"
+        raise UnreadableImageError("not an image format that Pillow reads") from error
+    except Exception as error:  # each of Pillow's decoders reports damage differently
         what = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(what) from error
     np.divide(pixels.transpose(2, 0, 1), _WHITE, out=out)

@@ -2,16 +2,16 @@
 
 ::
 
-    server free, somebody waits ──> take(waiting, oldest_wait_s)
+    server free, requests wait ──> take(waiting, oldest_wait_s)
          ▲                             │ n > 0: the n oldest are served together
          │                             │ 0: wait for the next arrival, or for patience_s(...) if
          └─────────────────────────────┘    that is earlier, and ask again
 
-After the last request of a window has arrived nobody is asked any more: batches of
-``min(waiting, largest)`` are served until nothing waits, so that every request is served.
+After the last request of a window has arrived the policy is no longer asked: batches of
+``min(waiting, largest)`` are served until the queue is empty, so every request is served.
 
-A policy decides from its two arguments alone and keeps no state, so that the same object drives
-the real server and the simulation of it.
+A policy decides only from its two arguments and keeps no state, so the same object works in the
+server and in the simulation.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from joulelab.registry import Registry
 from joulelab.serving.call_syntax import BuiltFromCall, build, call_text, require
 
 SHORTEST_PATIENCE_S = 1e-6
-"""A server that is told to ask again sooner asks again after this long."""
+"""Shortest time until a policy is asked again."""
 
 _ROUNDING_S = 1e-9
 _MS_IN_S = 1e3
 
 
 class Policy(BuiltFromCall, ABC):
-    """Decides, whenever the server is free and somebody waits, how many to serve together."""
+    """Decides, whenever the server is free and requests wait, how many to serve together."""
 
     @property
     @abstractmethod
     def largest(self) -> int:
-        """No batch is larger."""
+        """The largest batch."""
 
     @abstractmethod
     def take(self, waiting: int, oldest_wait_s: float) -> int:
@@ -48,26 +48,26 @@ class Policy(BuiltFromCall, ABC):
             oldest_wait_s: how long the first of them has waited, in seconds.
 
         Returns:
-            Never more than `waiting`, nor than `largest`.
+            At most `waiting` and at most `largest`.
         """
 
     def patience_s(self, waiting: int, oldest_wait_s: float) -> float:
-        """After how many seconds to ask again, if nobody arrives before; asked after a `take` of 0.
+        """Seconds until asking again, if no request arrives before; called after a `take` of 0.
 
         Args:
-            waiting: as `take` was given.
-            oldest_wait_s: as `take` was given.
+            waiting: as for `take`.
+            oldest_wait_s: as for `take`.
         """
         return math.inf
 
 
 @dataclass(frozen=True)
 class Fixed(Policy):
-    """Waits until n requests are there and serves them; with wait_ms, not longer than that.
+    """Waits for n requests and serves them; with wait_ms, at most that long.
 
     Args:
         n: requests a batch.
-        wait_ms: how long the oldest request waits at most for the batch to fill, in milliseconds.
+        wait_ms: longest wait of the oldest request for the batch to fill, in milliseconds.
 
     Raises:
         UsageError: n is not a whole number of at least 1, or the wait is not above 0.
@@ -83,7 +83,7 @@ class Fixed(Policy):
             wait is None or (math.isfinite(wait) and wait > 0),
             self,
             "wait_ms must be a number above 0",
-            "to serve whatever waits at once, write greedy",
+            "to serve waiting requests at once, write greedy",
         )
 
     @property
@@ -92,13 +92,13 @@ class Fixed(Policy):
         return self.n
 
     def take(self, waiting: int, oldest_wait_s: float) -> int:
-        """A whole batch, or what waits once the oldest has waited long enough."""
+        """A full batch, or all waiting requests once the oldest has waited long enough."""
         if waiting >= self.n:
             return self.n
         return waiting if self.patience_s(waiting, oldest_wait_s) <= _ROUNDING_S else 0
 
     def patience_s(self, waiting: int, oldest_wait_s: float) -> float:
-        """What remains of the longest wait."""
+        """The rest of the longest wait."""
         return math.inf if self.wait_ms is None else self.wait_ms / _MS_IN_S - oldest_wait_s
 
     def __str__(self) -> str:
@@ -109,7 +109,7 @@ class Fixed(Policy):
 
 @dataclass(frozen=True)
 class Greedy(Policy):
-    """Serves whatever waits as soon as the server is free, at most so many at once.
+    """Serves all waiting requests as soon as the server is free, up to a maximum.
 
     Args:
         most: the largest batch.
@@ -129,7 +129,7 @@ class Greedy(Policy):
         return self.most
 
     def take(self, waiting: int, oldest_wait_s: float) -> int:
-        """Everything that waits, up to the largest batch."""
+        """All waiting requests, up to the largest batch."""
         return min(waiting, self.most)
 
     def __str__(self) -> str:
@@ -142,28 +142,28 @@ policies: Registry[type[Policy]] = Registry(
     {
         "fixed": (
             "joulelab.serving.policies:Fixed",
-            "fixed(n): batches of n; fixed(n, wait_ms): or what waits after so long",
+            "fixed(n): batches of n; fixed(n, wait_ms): smaller ones after that wait",
         ),
         "greedy": (
             "joulelab.serving.policies:Greedy",
-            "greedy(most=128): whatever waits as soon as the server is free",
+            "greedy(most=128): all waiting requests as soon as the server is free",
         ),
     },
 )
 
 
 def parse_policy(text: str) -> Policy:
-    """The policy that a text names, for instance ``fixed(32, wait_ms=50)``.
+    """Parse a policy, for instance ``fixed(32, wait_ms=50)``.
 
     Raises:
-        UnknownNameError: there is no policy of that name.
-        UsageError: its arguments are missing, of the wrong kind or impossible.
+        UnknownNameError: the policy is unknown.
+        UsageError: its arguments are missing, of the wrong type or impossible.
     """
     return build(policies, text)
 
 
 def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
-    """What `Policy.take` answers, checked: a user's policy may answer anything.
+    """The checked result of `Policy.take`: a user's policy may return anything.
 
     Args:
         policy: is asked.
@@ -171,15 +171,15 @@ def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
         oldest_wait_s: how long the first of them has waited.
 
     Raises:
-        PluginError: the answer is not a whole number from 0 to what waits and may go together.
+        PluginError: the result is not a whole number from 0 to the allowed maximum.
     """
     taken = policy.take(waiting, oldest_wait_s)
     most = min(waiting, policy.largest)
     if type(taken) is not int or not 0 <= taken <= most:
         raise PluginError(
             f"{policy}: take({waiting}, {oldest_wait_s:.6g}) gave {taken!r}, with {waiting} "
-            f"waiting and batches of {policy.largest} at most",
-            f"let it give a whole number from 0 to {most}",
+            f"waiting and batches of at most {policy.largest}",
+            f"it must return a whole number from 0 to {most}",
         )
     return taken
 

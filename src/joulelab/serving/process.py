@@ -1,16 +1,16 @@
-"""A process of a serving session: how it is started, spoken to, and how its end is noticed.
+"""Processes of a serving session: start, communication, and detection of their end.
 
 ::
 
     session                                  process
-      Child(...)   ── starts ──────────────>  makes an object of the class that was named
+      Child(...)   ── starts ──────────────>  creates an object of the given class
       request()    ── name, arguments ─────>    calls its method of that name
       receive()    <─ result or error ──────    what the method returns or raises
       close()      ── the connection ends ─>  returns
 
-The process is a fresh interpreter with the module path of this one, and it does not import the
-user's program again. It is in a process group of its own, so that Ctrl-C reaches the session alone,
-which then ends it; it ends by itself once the process that has started it is gone.
+The process is a new interpreter with the module path of this one; it does not import the user's
+program again. It has its own process group, so Ctrl-C reaches only the session, which then ends it;
+it ends by itself when its parent is gone.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Child:
     """A process that carries out requests.
 
     Args:
-        noun: what it is called in messages, for instance ``"server"``.
+        noun: noun for messages, for instance ``"server"``.
         made: ``module:class``; called with the descriptors in the process. The public methods of
-            what it makes are the requests.
+            the object are the requests.
         descriptors: of open files that the process takes over.
 
     Attributes:
-        doing: what it is at, for messages: ``"while it loaded ..."``.
+        doing: activity, for messages: ``"while it loaded ..."``.
 
     Raises:
         ServingError: the process cannot be started.
@@ -73,18 +73,19 @@ class Child:
         except OSError as error:
             self.connection.close()
             raise ServingError(
-                f"the {noun} process cannot be started: {error}", "see what the system is short of"
+                f"the {noun} process cannot be started: {error}",
+                "check the system's memory and process limits",
             ) from error
         finally:
             theirs.close()
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process id."""
         return self._process.pid
 
     def request(self, name: str, *arguments: object) -> None:
-        """Tell it what to do.
+        """Send a request.
 
         Raises:
             ServingError: it has died.
@@ -109,11 +110,11 @@ class Child:
             raise result
         if isinstance(result, Unforeseen):
             failed = f"the {self.noun} process failed {self.doing}: {result}"
-            raise ServingError(failed, "mend that, if it is yours; else report it")
+            raise ServingError(failed, "fix it if it is your code; else report it")
         return result
 
     def close(self) -> None:
-        """Let it return; where it does not, end it."""
+        """Let it return; if it does not, kill it."""
         self.connection.close()
         try:
             self._process.wait(_FAREWELL_S)
@@ -121,7 +122,7 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once. There is nothing in it to save."""
+        """Kill it at once; it has nothing to save."""
         self._process.kill()
         self._process.wait()
         self.connection.close()
@@ -137,24 +138,24 @@ class Child:
 
 
 class Unforeseen(Exception):  # noqa: N818 - it is sent and never raised
-    """An exception that was not foreseen, and where it was raised; sent in place of a result."""
+    """An unexpected exception with its location, sent instead of a result."""
 
 
 def begin(made: str, parent: str, connection: str, *descriptors: str) -> None:
-    """What a process does first; see `Child`."""
+    """Entry point of a process; see `Child`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
     make = pkgutil.resolve_name(made)
-    # As low numbers, since `select` takes no others and the session may have many files open.
+    # Low file descriptors, because `select` needs them and the session may have many open files.
     lowest = [os.dup(int(descriptor)) for descriptor in descriptors]
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         carry_out(Connection(int(connection)), make(*lowest))
     sys.stderr.flush()
-    os._exit(0)  # libraries that are torn down take a second, and some complain meanwhile
+    os._exit(0)  # tearing down libraries takes a second, and some print errors
 
 
 def carry_out(connection: Connection, made: object) -> None:
-    """Carry out what comes through the connection, until it ends.
+    """Carry out requests from the connection until it ends.
 
     Args:
         connection: to the session.
@@ -168,7 +169,7 @@ def carry_out(connection: Connection, made: object) -> None:
         result: Any
         try:
             result = getattr(made, name)(*arguments)
-        except UsageError as error:  # as a class that the session knows, whatever plug-in raised it
+        except UsageError as error:  # as a class known to the session, even if raised by a plug-in
             result = UsageError(error.message, error.hint)
         except JoulelabError as error:
             result = ServingError(error.message, error.hint)
@@ -180,7 +181,7 @@ def carry_out(connection: Connection, made: object) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process once its parent is gone, whatever else it is doing."""
+    """End this process when its parent is gone, whatever it is doing."""
     while os.getppid() == parent:
         time.sleep(_LOOK_S)
     os._exit(1)
@@ -188,12 +189,12 @@ def _end_with(parent: int) -> None:
 
 def _how_it_ended(status: int) -> tuple[str, str]:
     if status >= 0:
-        return f"ended with status {status}", "see its last messages above"
+        return f"ended with status {status}", "see its messages above"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    hint = "see its last messages above"
+    hint = "see its messages above"
     if name == "SIGKILL":
-        hint = "if nobody killed it, memory has run out: try smaller batches"
+        hint = "unless someone killed it, memory ran out: try smaller batches"
     return f"was killed by {name}", hint

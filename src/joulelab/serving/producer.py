@@ -1,13 +1,13 @@
-"""The producer process: sends each request when it is due, whatever the server does.
+"""The producer process: sends each request when due, independent of the server.
 
 ::
 
     due_0          due_1          due_2              fixed before the window begins
-      | sent_0       |      sent_2| |                late by what the system's timer is late
+      | sent_0       |      sent_2| |                delay of the system's timer
       |<-- next payload placed -->| sleeps |
 
-It is an open loop: a request that comes late is sent at once and does not move those after it. What
-a request carries is put into its place in the queue before it is due. Nothing here imports torch.
+It is an open loop: a late request is sent at once and does not delay later ones. The payload is
+placed in the queue before the request is due. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Producer:
         self._memory: SharedMemory | None = None
 
     def load(self, task: ServingTask, geometry: Geometry) -> None:
-        """Fix when requests are due and what they carry.
+        """Fix due times and payloads of requests.
 
         Raises:
-            UsageError: the arrival process cannot give so many times.
+            UsageError: the arrival process has too few arrivals.
         """
         if self._memory is not None:
             self._memory.close()
@@ -55,8 +55,8 @@ class Producer:
         self._due_s = np.asarray(task.due_s(), np.float64)
         if self._due_s.shape != (task.requests,) or (np.diff(self._due_s, prepend=0.0) < 0).any():
             raise UsageError(
-                f"{task.arrivals} does not give {task.requests} ascending times",
-                "check_arrivals of joulelab.serving.conformance says more",
+                f"{task.arrivals} does not return {task.requests} increasing times",
+                "joulelab.serving.conformance.check_arrivals shows why",
             )
         self._images = task.images.drawn(task.requests, task.seed)
         self._source, self._read = task.images, ImageFiles(task.images.files).read
@@ -72,9 +72,9 @@ class Producer:
             start_s: the start of the window on the monotonic clock.
 
         Returns:
-            What was sent when, in seconds from the start.
+            The sending times, in seconds from the start.
         """
-        assert self._memory is not None, "load comes before send"
+        assert self._memory is not None, "call load before send"
         queue = SendingEnd(self._memory, self._geometry, self._bell)
         sent_s = np.full(len(self._due_s), np.nan)
         unreadable: dict[int, str] = {}
@@ -99,5 +99,5 @@ class Producer:
             prepare(encoded, source.resize, source.crop, self._prepared)
             return self._prepared.data.cast("B")
         if len(encoded) > self._geometry.payload_bytes:
-            raise UnreadableImageError("the file has grown since the queue was made")
+            raise UnreadableImageError("the file has grown since the queue was created")
         return encoded

@@ -8,10 +8,10 @@
     producer ── writes place `sent % capacity`, raises `sent`, rings the bell ──> server
     server   ── serves the oldest first, raises `freed` ──> producer
 
-Each of the four counts is written by one process and read by others; `done` tells the session how
-far the server is. The bell is a pipe: whoever has heard it reads `sent`, and sees every place that
-was written before it rang. A bell that is full has rung already, so the producer never waits for
-the server: where `sent - freed` is the capacity, the queue is full and the request is dropped.
+Each of the four counts is written by one process and read by others; `done` is the server's
+progress. The bell is a pipe: after reading from it, a process reads `sent` and sees every place
+written before. A full pipe means that the bell has already rung, so the producer never waits for
+the server: if `sent - freed` equals the capacity, the queue is full and the request is dropped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Geometry:
 
     Attributes:
         capacity: places.
-        payload_bytes: what a request carries at most.
+        payload_bytes: largest payload of a request.
     """
 
     capacity: int
@@ -66,7 +66,7 @@ class Geometry:
         return HEADER_BYTES + self.capacity * self.place_bytes
 
     def offset(self, position: int) -> int:
-        """Where the place of a request begins in the memory.
+        """Offset of a request's place in the memory.
 
         Args:
             position: of the request among all that have entered.
@@ -74,7 +74,7 @@ class Geometry:
         return HEADER_BYTES + position % self.capacity * self.place_bytes
 
     def check(self, available_bytes: int) -> None:
-        """Refuse a queue that does not fit.
+        """Refuse a queue that does not fit into memory.
 
         Args:
             available_bytes: free memory of the machine.
@@ -87,8 +87,8 @@ class Geometry:
             raise UsageError(
                 f"a queue of {self.capacity:,} places of {self.place_bytes / _MEBI:.3g} MiB takes "
                 f"{self.total_bytes / _MEBI:,.0f} MiB, and {available_bytes / _MEBI:,.0f} MiB of "
-                "memory are free",
-                f"give it at most {max(0, room // self.place_bytes):,} places (capacity)",
+                "memory is free",
+                f"set capacity to at most {max(0, room // self.place_bytes):,}",
             )
 
 
@@ -103,7 +103,7 @@ class SharedMemory:
     def __init__(self, descriptor: int, size_bytes: int = HEADER_BYTES) -> None:
         self._map = mmap.mmap(descriptor, size_bytes)
         self.bytes = memoryview(self._map)
-        # As native whole numbers, because only those are read and written in one piece.
+        # As native integers, which are read and written atomically.
         self._cells = self.bytes[:HEADER_BYTES].cast("q")
 
     def __getitem__(self, count: int) -> int:
@@ -114,7 +114,7 @@ class SharedMemory:
 
     @property
     def done(self) -> int:
-        """How far the server is, for whoever watches: requests, or batches."""
+        """Progress of the server: requests, or batches."""
         return self[_DONE]
 
     @done.setter
@@ -122,7 +122,7 @@ class SharedMemory:
         self[_DONE] = number
 
     def reset(self) -> None:
-        """Begin a window: nothing was sent."""
+        """Start a window: nothing was sent."""
         for count in (_SENT, _FREED, _ENDED, _DONE):
             self[count] = 0
 
@@ -134,10 +134,10 @@ class SharedMemory:
 
 
 class QueueFiles:
-    """The open files of a queue, made by the session and taken over by its processes.
+    """The open files of a queue, created by the session and inherited by its processes.
 
     Attributes:
-        memory: descriptor of a file without a name: it is gone with the last process that has it
+        memory: descriptor of an anonymous file, which disappears with the last process that has it
             open.
         ear: the end of the bell that the server listens at; reading does not block.
         bell: the end that the producer rings; writing does not block.
@@ -153,7 +153,7 @@ class QueueFiles:
         self.header = SharedMemory(self.memory)
 
     def resize(self, size_bytes: int) -> None:
-        """Give all memory back, and make room for so much; at least `HEADER_BYTES`."""
+        """Free all memory and resize; at least `HEADER_BYTES`."""
         os.ftruncate(self.memory, HEADER_BYTES)
         os.ftruncate(self.memory, size_bytes)
 
@@ -167,7 +167,7 @@ class QueueFiles:
 def _new_memory() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("joulelab-queue")
-    with tempfile.TemporaryFile() as file:  # not every system has the other
+    with tempfile.TemporaryFile() as file:  # not available on every system
         return os.dup(file.fileno())
 
 
@@ -177,8 +177,8 @@ class Request(NamedTuple):
     Attributes:
         number: from 0, in the order in which requests are due.
         payload_bytes: how much it carries.
-        sent_s: when it entered the queue, on the monotonic clock.
-        offset: where its place begins in the memory.
+        sent_s: time of entering the queue, on the monotonic clock.
+        offset: offset of its place in the memory.
     """
 
     number: int
@@ -201,7 +201,7 @@ class SendingEnd:
         self._sent = 0
 
     def place(self, payload: bytes | memoryview) -> bool:
-        """Put what the next request carries into its place, so that sending takes no time.
+        """Write the next request's payload to its place, so that sending is fast.
 
         Args:
             payload: at most as long as the geometry says.
@@ -216,7 +216,7 @@ class SendingEnd:
         return True
 
     def send(self, number: int, payload_bytes: int) -> float:
-        """Let the request whose payload was placed last enter the queue.
+        """Send the request whose payload was placed last.
 
         Returns:
             The time on the monotonic clock.
@@ -230,12 +230,12 @@ class SendingEnd:
         return sent_s
 
     def end(self) -> None:
-        """Say that there will be no more requests."""
+        """Mark the end of requests."""
         self._memory[_ENDED] = 1
         self._ring()
 
     def _ring(self) -> None:
-        # A bell that is full has rung so often that the server will look in any case.
+        # If the pipe is full, the server will look anyway.
         with contextlib.suppress(BlockingIOError):
             os.write(self._bell, b"\0")
 
@@ -249,7 +249,7 @@ class ReceivingEnd:
         bell: a pipe to read from, which does not block.
 
     Attributes:
-        ended: there will be no further request than those that have been received.
+        ended: no further requests will come.
     """
 
     def __init__(self, memory: SharedMemory, geometry: Geometry, bell: int) -> None:
@@ -268,12 +268,12 @@ class ReceivingEnd:
         return self._requests[0].sent_s
 
     def receive(self) -> None:
-        """Look at what has arrived."""
+        """Check for arrivals."""
         try:
             os.read(self._bell, _BELL_BYTES)
         except BlockingIOError:
             return
-        self.ended = bool(self._memory[_ENDED])  # before `sent`, which then is the last word
+        self.ended = bool(self._memory[_ENDED])  # before `sent`, which is then final
         sent = self._memory[_SENT]
         for position in range(self._received, sent):
             offset = self._geometry.offset(position)
@@ -285,25 +285,25 @@ class ReceivingEnd:
         """Sleep until something arrives.
 
         Args:
-            timeout_s: or until so much time has gone by; may be infinite.
+            timeout_s: longest wait; may be infinite.
         """
         finite = timeout_s < _FOREVER_S
         select.select((self._bell,), (), (), max(0.0, timeout_s) if finite else None)
 
     def take(self, count: int) -> list[Request]:
-        """Take the oldest requests; their places stay theirs until they are released."""
+        """Take the oldest requests; their places stay reserved until released."""
         return [self._requests.popleft() for _ in range(count)]
 
     def payload(self, request: Request) -> memoryview:
-        """What a request carries, as long as its place is not released."""
+        """The payload of a request, valid until its place is released."""
         start = request.offset + _LABEL.size
         return self._memory.bytes[start : start + request.payload_bytes]
 
     def release(self, count: int) -> None:
-        """Give the places of the oldest requests that were taken back to the producer."""
+        """Release the places of the oldest taken requests to the producer."""
         self._freed += count
         self._memory[_FREED] = self._freed
 
     def answered(self, count: int) -> None:
-        """Tell whoever watches that so many more requests are answered."""
+        """Update the number of answered requests."""
         self._memory.done += count

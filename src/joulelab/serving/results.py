@@ -1,4 +1,4 @@
-"""What a serving session gives back.
+"""Results of a serving session.
 
 ::
 
@@ -32,7 +32,7 @@ class Served:
 
     Attributes:
         due_s: (n,) when each request should be sent, fixed beforehand.
-        sent_s: (n,) when it entered the queue; NaN where it did not.
+        sent_s: (n,) when it entered the queue; NaN if it did not.
         started_s: (n,) when its batch was taken from the queue; NaN where it was not answered.
         answered_s: (n,) when its batch was answered; NaN where it was not.
         batch: (n,) the number of its batch, -1 where it was not answered.
@@ -44,7 +44,7 @@ class Served:
         model_s: (b,) time in the model, with the way to the device.
         prepare_s: (b,) time in decoding and preparing images, or in taking prepared ones.
         duration_s: from the start of the window to the last answer.
-        remarks: what happened on the way, for instance that batches had to be halved.
+        remarks: events, for instance that batches had to be halved.
     """
 
     due_s: Times
@@ -64,7 +64,7 @@ class Served:
 
     @property
     def answered(self) -> int:
-        """How many requests were answered."""
+        """Number of answered requests."""
         return int(np.count_nonzero(self.batch >= 0))
 
     @property
@@ -80,12 +80,12 @@ class Served:
 
     @property
     def dropped_full(self) -> int:
-        """How many requests found the queue full."""
+        """Number of requests that found the queue full."""
         return sum(reason == QUEUE_FULL for reason in self.dropped)
 
     @property
     def unreadable(self) -> int:
-        """How many requests carried an image that cannot be read."""
+        """Number of requests with an unreadable image."""
         return sum(reason.startswith(UNREADABLE) for reason in self.dropped)
 
 
@@ -95,13 +95,12 @@ class Batches:
 
     Attributes:
         size: images in a batch.
-        asked: images in a batch that were asked for; more than `size` where they did not fit in
-            memory.
+        asked: requested batch size; larger than `size` if it did not fit in memory.
         durations_s: (b,) of each batch, from the first image to the answer.
         model_s: (b,) of it in the model.
         prepare_s: (b,) of it in preparing images.
-        unreadable: images that could not be read; another one took the place of each.
-        remarks: what happened on the way.
+        unreadable: number of unreadable images, each replaced by another one.
+        remarks: events.
     """
 
     size: int
@@ -115,7 +114,7 @@ class Batches:
 
 @dataclass(frozen=True)
 class Sendings:
-    """What the producer has to tell of a window.
+    """The producer's record of a window.
 
     Attributes:
         due_s: (n,) see `Served`.
@@ -130,7 +129,7 @@ class Sendings:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """What the server notes of a batch.
+    """The server's record of a batch.
 
     Attributes:
         requests: numbers of its requests.
@@ -151,7 +150,7 @@ class BatchRecord:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the server has to tell of a window.
+    """The server's record of a window.
 
     Attributes:
         batches: in the order in which they were answered.
@@ -165,7 +164,7 @@ class Answers:
 
 
 def served(sendings: Sendings, answers: Answers, start_s: float, names: Sequence[str]) -> Served:
-    """Put together what producer and server have to tell.
+    """Merge the records of producer and server.
 
     Args:
         sendings: of the producer.

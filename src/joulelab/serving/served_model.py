@@ -1,4 +1,4 @@
-"""The model in the server process: built, warmed up, and asked in batches that fit in memory."""
+"""The model in the server process: building, warm-up, and batches that fit in memory."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ServedModel:
         device: where it runs.
 
     Attributes:
-        source: that it was built from.
-        limit: the largest batch that fits, where a larger one did not; else ``None``.
-        remarks: what has happened since `clear_remarks`.
+        source: its source.
+        limit: the largest batch that fits, if a larger one did not; else ``None``.
+        remarks: events since `clear_remarks`.
 
     Raises:
         UsageError: the model cannot be imported, or the device cannot be used.
@@ -58,17 +58,17 @@ class ServedModel:
             self._module.to(device)
         except RuntimeError as error:
             raise UsageError(
-                f"the model {source} cannot be brought to {device}: {one_line(error)}",
-                "choose a device that is there and has room",
+                f"the model {source} cannot be moved to {device}: {one_line(error)}",
+                "choose an existing device with enough memory",
             ) from error
 
     @property
     def parameters(self) -> int:
-        """How many the model has."""
+        """Number of parameters of the model."""
         return sum(parameter.numel() for parameter in self._module.parameters())
 
     def largest_of(self, asked: int) -> int:
-        """The batch that is used where another one is asked for; a smaller one is remarked."""
+        """The batch size used for a requested one; a reduction is remarked."""
         if self.limit is None or asked <= self.limit:
             return asked
         self._remark(asked)
@@ -89,7 +89,7 @@ class ServedModel:
                     pass
 
     def answer(self, images: Tensor) -> Iterator[Part]:
-        """Answer images, in several batches where one does not fit in memory.
+        """Answer images, in several batches if one does not fit in memory.
 
         Args:
             images: (n, 3, S, S), in host memory or on the device.
@@ -109,7 +109,7 @@ class ServedModel:
                 self._halve(size)
 
     def clear_remarks(self) -> None:
-        """Begin a window: nothing has happened yet."""
+        """Start a window: clear events."""
         self.remarks = []
 
     def _forward(self, images: Tensor) -> bool:
@@ -123,7 +123,7 @@ class ServedModel:
                 raise ServingError(
                     f"the model {self.source} failed on a batch of {len(images)}: "
                     f"{type(error).__name__}: {one_line(error)}",
-                    f"call it with a tensor {tuple(images.shape)} by itself to see where",
+                    f"call it with a tensor {tuple(images.shape)} directly to see where",
                 ) from error
             return False
         return True
@@ -131,7 +131,7 @@ class ServedModel:
     def _halve(self, size: int) -> None:
         if size == 1:
             raise ServingError(
-                f"a single image does not fit in the memory of {self._device} beside the model "
+                f"a single image does not fit in the memory of {self._device} next to the model "
                 f"{self.source}",
                 "use a smaller model or a device with more memory",
             )
@@ -154,7 +154,7 @@ def usable_device(name: str) -> torch.device:
     """The device of a name.
 
     Raises:
-        UsageError: there is none of that name on this machine.
+        UsageError: it does not exist on this machine.
     """
     try:
         device = torch.device(name)
@@ -163,7 +163,7 @@ def usable_device(name: str) -> torch.device:
         first = str(error).splitlines()[0]
         raise UsageError(
             f"the device {quoted(name)} cannot be used: {first}",
-            "choose cpu, or cuda:0 where there is",
+            "choose cpu, or cuda:0 if there is one",
         ) from error
     return device
 

@@ -2,14 +2,14 @@
 
 ::
 
-    receive ──> somebody waits? ──no──> ended? ──yes──> done           a window
+    receive ──> requests wait? ──no──> ended? ──yes──> done           a window
       ▲              │ yes               │ no
       │              ▼                   ▼
       │         ask the policy ──0──> sleep until the next arrival, or until its patience ends
       │              │ n
       └── answer <── prepare n images, oldest first
 
-Batches without a queue follow each other, one size after the other: what a batch takes by itself.
+Batches without a queue run back to back, one size after the other, to measure a batch alone.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ class Server:
         """Fix the device and the number of torch's threads.
 
         Raises:
-            UsageError: there is no such device.
+            UsageError: the device does not exist.
         """
         load_decoders()
         torch.set_num_threads(threads)
         self._device = usable_device(device)
 
     def load(self, task: ServingTask, geometry: Geometry) -> Loaded:
-        """Make model and queue of a window ready."""
+        """Prepare model and queue of a window."""
         policy = task.parsed_policy()
-        self._buffer = None  # let go of the memory before the next one takes its own
+        self._buffer = None  # free the memory before the next one allocates
         self._map(geometry.total_bytes)
         largest = min(policy.largest, task.capacity)
         self._buffer = BatchBuffer(largest, task.images, self._device)
@@ -73,8 +73,8 @@ class Server:
 
     def serve(self) -> Answers:
         """Serve one window."""
-        assert self._model is not None, "load comes before serve"
-        assert self._buffer is not None, "load comes before serve"
+        assert self._model is not None, "call load before serve"
+        assert self._buffer is not None, "call load before serve"
         self._model.clear_remarks()
         queue = ReceivingEnd(self._memory, self._geometry, self._bell)
         return ServingWindow(queue, self._policy, self._model, self._buffer).serve()
@@ -88,7 +88,7 @@ class Server:
 
     def run_batches(self) -> Batches:
         """Answer batches of one size, one after the other."""
-        assert self._model is not None, "load_batches comes before run_batches"
+        assert self._model is not None, "call load_batches before run_batches"
         return run_batches(self._batch_task, self._model, self._device, self._memory)
 
     def _map(self, size_bytes: int) -> None:
@@ -107,7 +107,7 @@ class Server:
         model.clear_remarks()
         model.warm_up(task.warm_up_batches, warm_up_size, task.images.crop)
         gc.collect()
-        gc.freeze()  # what is there stays there: a collection in a window looks at nothing else
+        gc.freeze()  # existing objects stay: garbage collection in a window skips them
         load_s = 0.0 if kept else built_s - started_s
         warm_up_s = time.monotonic() - built_s
         return Loaded(kept, load_s, warm_up_s, model.parameters, model.limit, tuple(model.remarks))
@@ -119,7 +119,7 @@ class BatchBuffer:
     Args:
         largest: images in the largest batch.
         images: their size, and where they are prepared.
-        device: of the model; a GPU can copy from this memory by itself.
+        device: of the model; a GPU can copy from this memory directly.
     """
 
     def __init__(self, largest: int, images: ImageSource, device: torch.device) -> None:
@@ -129,7 +129,7 @@ class BatchBuffer:
         self._source = images
 
     def receive(self, row: int, payload: memoryview) -> None:
-        """Write what a request carries into a row: a prepared image, or a file to be prepared.
+        """Write a request's payload into a row: a prepared image, or a file to be prepared.
 
         Raises:
             UnreadableImageError: the bytes cannot be decoded.
@@ -180,7 +180,7 @@ class ServingWindow:
                 queue.wait(patience_s)
 
     def _next(self) -> tuple[int, float]:
-        """How many requests to serve now; where none, after how long to ask again."""
+        """Number of requests to serve now or, if none, the time until asking again."""
         waiting = len(self._queue)
         if not waiting:
             return 0, math.inf
@@ -206,12 +206,12 @@ class ServingWindow:
             )
             self._batches.append(record)
             done += part.size
-            # What did not fit with the first part is a batch of its own.
+            # The rest that did not fit is a separate batch.
             started_s, waiting, prepare_s = part.answered_s, waiting - part.size, 0.0
         self._queue.answered(count)
 
     def _prepare(self, requests: Sequence[Request]) -> list[int]:
-        """Numbers of the requests whose images now lie in the buffer, in its order."""
+        """Numbers of the requests whose images are in the buffer, in order."""
         readable: list[int] = []
         for request in requests:
             try:
@@ -229,11 +229,11 @@ def run_batches(
     """Answer batches until the time is over.
 
     Args:
-        task: what to do; a batch that does not fit in memory is halved, and what was measured
-            before is forgotten.
+        task: the task; a batch that does not fit in memory is halved, and earlier measurements are
+            discarded.
         model: that answers.
         device: of the model.
-        memory: where the number of batches is shown.
+        memory: memory that shows the number of batches.
 
     Raises:
         ServingError: the model fails, or none of the images can be read.
@@ -266,7 +266,7 @@ def _enough(task: BatchTask, batches: int, elapsed_s: float) -> bool:
 
 
 class _Batches:
-    """Batches of images drawn, decoded and prepared anew, or of random numbers that lie ready.
+    """Batches of freshly drawn and prepared images, or of prepared random numbers.
 
     Attributes:
         unreadable: images that could not be read; another one took the place of each.
@@ -291,7 +291,7 @@ class _Batches:
         row = 0
         while row < size:
             if not self._readable:
-                raise ServingError("none of the images can be read", "name files of images")
+                raise ServingError("none of the images can be read", "give image files")
             position = self._readable[int(self._generator.integers(len(self._readable)))]
             try:
                 self._buffer.prepare(row, self._read(position))

@@ -9,7 +9,7 @@
     session ── load, serve ──> server  <── bell, memory ── producer <── load, send ── session
             <─ Answers ──────                                       ── Sendings ────>
 
-What a process can be asked are the public methods of `server.Server` and `producer.Producer`.
+Requests to the processes are the public methods of `server.Server` and `producer.Producer`.
 
 After an error, and after Ctrl-C, both processes are gone; the next `load` starts new ones.
 """
@@ -33,10 +33,10 @@ from joulelab.serving.results import Batches, Served, served
 from joulelab.serving.tasks import BatchTask, Loaded, ServingTask
 
 Progress = Callable[[int, int], None]
-"""Called now and then with how many are done, and of how many."""
+"""Called from time to time with the numbers done and in total."""
 
 LEAD_S = 0.01
-"""From the call to the start of the window: as long as the processes need to wake up."""
+"""Time from the call to the start of the window, for the processes to wake up."""
 
 _LOOK_S = 0.25
 
@@ -50,7 +50,7 @@ class ServingSession:
 
     Args:
         device: where models run: ``cpu``, ``cuda:0``.
-        threads: that torch may use in the server.
+        threads: threads of torch in the server.
 
     Raises:
         UsageError: the number of threads is impossible, or the system is not POSIX.
@@ -60,7 +60,7 @@ class ServingSession:
         if threads < 1:
             raise UsageError(f"threads = {threads} is impossible", "give 1 or more")
         if os.name != "posix":
-            raise UsageError("the queue needs Linux or macOS", "run it there, or in WSL")
+            raise UsageError("the queue needs Linux or macOS", "run it there or in WSL")
         self.device = device
         self.threads = threads
         self._server: Child | None = None
@@ -76,14 +76,14 @@ class ServingSession:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Numbers of the processes that run now: the server's, and the producer's."""
+        """Process ids of server and producer."""
         children = (self._server, self._producer)
         return tuple(child.pid for child in children if child is not None)
 
     def load(self, task: ServingTask | BatchTask) -> Loaded:
-        """Make everything ready for a task: processes, model, queue, warm-up.
+        """Prepare a task: processes, model, queue, warm-up.
 
-        A model is kept from the task before where it is the same.
+        The model of the previous task is kept if it is the same.
 
         Raises:
             UsageError: the task cannot be carried out as it is written.
@@ -97,7 +97,7 @@ class ServingSession:
         return loaded
 
     def serve(self, task: ServingTask, progress: Progress = _silent) -> Served:
-        """Serve a window; it begins now and ends with the last answer.
+        """Serve a window; it starts now and ends with the last answer.
 
         Args:
             task: the one that was loaded.
@@ -109,8 +109,8 @@ class ServingSession:
         """
         self._check_loaded(task)
         server, producer = self._server, self._producer
-        assert server is not None, "made by load"
-        assert producer is not None, "made by load"
+        assert server is not None, "created by load"
+        assert producer is not None, "created by load"
         with self._processes_ended_by_errors():
             start_s = time.monotonic() + LEAD_S
             answers, sendings = self._ask(
@@ -126,14 +126,14 @@ class ServingSession:
 
         Args:
             task: the one that was loaded.
-            progress: called with the number of batches, and how many there will be about.
+            progress: called with the number of batches, and the approximate total.
 
         Raises:
             UsageError: another task was loaded.
             ServingError: the model fails, or the process dies.
         """
         self._check_loaded(task)
-        assert self._server is not None, "made by load"
+        assert self._server is not None, "created by load"
         began_s = time.monotonic()
 
         def show(done: int) -> None:
@@ -147,7 +147,7 @@ class ServingSession:
         return batches
 
     def close(self) -> None:
-        """End both processes. A second call does nothing."""
+        """End both processes. A second call has no effect."""
         self._end(Child.close)
 
     def _load_window(self, task: ServingTask) -> Loaded:
@@ -193,15 +193,15 @@ class ServingSession:
         requests: Mapping[Child, tuple[Any, ...]],
         show: Callable[[int], None] | None = None,
     ) -> list[Any]:
-        """What each child answers to its request; raises once one of them fails or dies.
+        """The result of each child; raises when one of them fails or dies.
 
         Args:
-            doing: what they are at, for messages.
+            doing: activity, for messages.
             requests: the name of a method and its arguments, by child.
-            show: of a window, or of batches: called now and then with how far the server is; the
-                error of one child ends it. Elsewhere an error waits for what the others answer.
+            show: progress callback of a window or of batches; an error of one child ends it.
+                Without it an error waits for the results of the others.
         """
-        assert self._files is not None, "made with the server"
+        assert self._files is not None, "created with the server"
         if show is not None:
             self._files.header.reset()
         for child, (name, *arguments) in requests.items():
@@ -226,7 +226,7 @@ class ServingSession:
 
     def _check_loaded(self, task: ServingTask | BatchTask) -> None:
         if self._loaded is None or self._loaded != task:
-            raise UsageError("this task is not loaded", "call load with the same task before")
+            raise UsageError("this task is not loaded", "call load with the same task first")
 
     @contextmanager
     def _processes_ended_by_errors(
@@ -235,7 +235,7 @@ class ServingSession:
         """End both processes where an error, or Ctrl-C, interrupts their work.
 
         Args:
-            sparing: an error after which they are well.
+            sparing: an error type after which they stay usable.
         """
         try:
             yield

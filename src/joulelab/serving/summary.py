@@ -1,4 +1,4 @@
-"""One window in figures, under the names that results have, and whether its server kept up.
+"""Summary numbers of one window, and whether its server kept up.
 
 A server that does not keep up has a queue that grows without bound. With
 
@@ -14,10 +14,10 @@ full batches, and even these are slower than f. The verdict, in this order:
 2. r < f, and B > 4 L, which a policy that takes what waits would not have left: saturated;
 3. r >= f, or r >= 0.95 f and r_L is unknown or at least f: not saturated;
 4. r_L < 0.95 f: saturated;
-5. else it cannot be told: batches still grew when the window ended, and larger ones may be faster,
-   or the server is so close to its limit that the window is too short.
+5. else unknown: batches still grew when the window ended, and larger ones may be faster, or the
+   server is so close to its limit that the window is too short.
 
-So a policy that merely waits for its batch is not taken for a slow server.
+So a policy that only waits for its batch does not look like a slow server.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from joulelab.serving.results import Served, Times
 Figure = float | int | str | None
 
 KEPT = 0.01
-"""A rate is kept where it is off by at most this share."""
+"""A rate is kept if it is off by at most this share."""
 
 _MARGIN = 0.95
 _BATCHES_BEHIND = 4
@@ -42,7 +42,7 @@ _AT_LEAST = 2
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and quantiles of some times in seconds; ``None`` where there are none."""
+    """Mean and quantiles of some times in seconds; ``None`` if there are none."""
 
     mean_s: float | None = None
     p50_s: float | None = None
@@ -67,7 +67,7 @@ def mean_rate_per_s(times_s: Times) -> float | None:
 
 
 def summary(served: Served, offered_per_s: float) -> dict[str, Figure]:
-    """The figures of a window; what is unknown is ``None``.
+    """The summary numbers of a window; unknown ones are ``None``.
 
     Args:
         served: the window.
@@ -75,7 +75,7 @@ def summary(served: Served, offered_per_s: float) -> dict[str, Figure]:
 
     Returns:
         Counts of requests; rates per second; response times in seconds, from entering the queue to
-        the answer; batches; ``model_share``, the time in the model by that of the window; and
+        the answer; batches; ``model_share``, the time in the model over the window's; and
         ``saturated``, 1 or 0.
     """
     load = load_of(served, offered_per_s)
@@ -116,7 +116,7 @@ def sent_per_s(served: Served) -> float | None:
 
 
 def gap_errors_s(served: Served) -> Times:
-    """How much each gap between two requests in a row differed from what was due, in seconds."""
+    """Deviation of each gap between consecutive requests from the due gap, in seconds."""
     errors: Times = np.abs(np.diff(served.sent_s) - np.diff(served.due_s))
     return errors[~np.isnan(errors)]
 
@@ -139,14 +139,14 @@ def producer_in_words(served: Served) -> str:
 
 
 def batch_histogram(served: Served) -> Mapping[int, int]:
-    """How many batches there were of each size."""
+    """Number of batches of each size."""
     sizes, counts = np.unique(served.batch_sizes, return_counts=True)
     return dict(zip(sizes.tolist(), counts.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class Load:
-    """What was offered to a server, and what it could do.
+    """The load and capacity of a server.
 
     Attributes:
         arrived_per_s: f.
@@ -179,20 +179,20 @@ class Load:
 
 
 def load_of(served: Served, offered_per_s: float) -> Load | None:
-    """What was offered to the server in a window, and what it could do.
+    """Compute the load and capacity of the server in a window.
 
     Args:
         served: the window.
         offered_per_s: mean rate of the arrival process.
 
     Returns:
-        ``None`` where nothing was answered.
+        ``None`` if nothing was answered.
     """
     sizes = served.batch_sizes
     if not len(sizes):
         return None
     ends_s = served.batch_answered_s
-    # A batch that begins while the one before is under way was taken together with it.
+    # A batch that starts while the previous one runs was taken together with it.
     starts_s = np.maximum(served.batch_started_s, np.concatenate(([-np.inf], ends_s[:-1])))
     took_s = ends_s - starts_s
     largest = int(sizes.max())

@@ -1,7 +1,7 @@
-"""What a serving session is asked to do, as plain data that every process understands.
+"""Tasks of a serving session, as plain data for all processes.
 
-A model is not sent from one process to another. What is sent is the name of a function and its
-arguments, and the server process builds the model, on its own device, in its own memory.
+Models are not sent between processes. The task has the name of a function and its arguments, and
+the server process builds the model on its device.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _ARRIVALS, _IMAGES = 0, 1
-"""What is drawn from the seed of a task: the generator of each is ``default_rng((seed, name))``."""
+"""Random streams of a task: the generator of each is ``default_rng((seed, name))``."""
 _HINT = "write it as module:attribute, for instance my_models:small_network"
 
 
@@ -38,7 +38,7 @@ class ModelSource:
         factory: ``module:attribute``; called with the options it gives an ``nn.Module`` that takes
             images (n, 3, S, S), float32.
         options: keyword arguments of the factory, plain data.
-        path: folders that are searched for the module before all others.
+        path: folders searched first for the module.
     """
 
     factory: str
@@ -53,7 +53,7 @@ class ModelSource:
         """Import the factory and call it.
 
         Raises:
-            UsageError: the factory cannot be imported, or what it gives is not an ``nn.Module``.
+            UsageError: the factory cannot be imported, or does not return an ``nn.Module``.
             ServingError: the factory raises.
         """
         from torch import nn
@@ -66,7 +66,7 @@ class ModelSource:
         except Exception as error:
             raise ServingError(
                 f"the model {self} cannot be built: {type(error).__name__}: {one_line(error)}",
-                "call the factory with these options by itself to see where",
+                "call the factory directly with these options to see where",
             ) from error
         if not isinstance(model, nn.Module):
             raise UsageError(
@@ -78,12 +78,12 @@ class ModelSource:
     def _import(self) -> Callable[..., Any]:
         name, _, attribute = self.factory.partition(":")
         if not name or not attribute:
-            raise UsageError(f"the model {quoted(self.factory)} names no factory", _HINT)
+            raise UsageError(f"the model {quoted(self.factory)} does not name a factory", _HINT)
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
         importlib.invalidate_caches()
         try:
             found: Any = importlib.import_module(name)
-        except Exception as error:  # whatever a module of the user's raises while it is imported
+        except Exception as error:  # a user's module may raise anything on import
             raise UsageError(
                 f"the model {quoted(self.factory)}: {name} cannot be imported: "
                 f"{type(error).__name__}: {one_line(error)}",
@@ -106,7 +106,7 @@ class ImageSource:
     Attributes:
         files: encoded images; each request draws one, by the seed.
         resize: length of the shorter side before cropping, in pixels.
-        crop: height and width of what the model gets, in pixels.
+        crop: height and width of the model's input, in pixels.
         prepare: where images are decoded, resized, cropped and normalised: in the server's loop, or
             in the producer before they are sent. It is done again for every request.
     """
@@ -117,11 +117,11 @@ class ImageSource:
     prepare: Literal["server", "producer"] = "server"
 
     def generator(self, seed: int) -> Generator:
-        """What draws images for a seed."""
+        """The random generator of images for a seed."""
         return np.random.default_rng((seed, _IMAGES))
 
     def drawn(self, count: int, seed: int) -> NDArray[np.int64]:
-        """Which file each request carries.
+        """The file of each request.
 
         Args:
             count: of the requests.
@@ -137,13 +137,13 @@ class ImageSource:
         return Path(self.files[position]).name
 
     def check(self) -> None:
-        """Refuse what cannot be carried out.
+        """Check the task.
 
         Raises:
             UsageError: there are no files, one does not exist, or a size is impossible.
         """
         if not self.files:
-            raise UsageError("there are no images to send", "name at least one file")
+            raise UsageError("no images to send", "give at least one file")
         if not 1 <= self.crop <= self.resize:
             raise UsageError(
                 f"images of {self.resize} pixels cannot be cropped to {self.crop}",
@@ -166,26 +166,26 @@ class ImageSource:
         except OSError as error:
             raise UsageError(
                 f"the image {error.filename} cannot be read: {error.strerror}",
-                "name existing files that may be read",
+                "give existing, readable files",
             ) from error
 
 
 @dataclass(frozen=True)
 class ServingTask:
-    """One window: so many requests, served through the queue.
+    """One window: requests served through the queue.
 
     Attributes:
-        model: what answers.
+        model: the model.
         policy: how many requests are served together, for instance ``greedy(64)``.
         arrivals: when requests are sent, for instance ``poisson(50)``.
-        requests: how many are sent.
-        images: what they carry.
-        seed: arrivals and images follow from it; 0 or more.
+        requests: number of requests.
+        images: images of the requests.
+        seed: determines arrivals and images; 0 or more.
         capacity: places in the queue; a request that finds none is dropped.
         warm_up_batches: batches before the window.
         warm_up_size: images in each of them.
         plugins: Python files with the user's policies and arrival processes.
-        folder: where the relative path of a trace counts from.
+        folder: base of the relative path of a trace.
     """
 
     model: ModelSource
@@ -204,15 +204,15 @@ class ServingTask:
         """The policy.
 
         Raises:
-            UsageError: there is none of that name or with such arguments, or it may wait for more
+            UsageError: the name is unknown, or the arguments are invalid, or it may wait for more
                 requests than the queue has places.
         """
         self._load_plugins()
         policy = parse_policy(self.policy)
         if self.capacity < policy.largest and policy.take(self.capacity, 0.0) == 0:
             raise UsageError(
-                f"{policy} waits for {policy.largest} requests, and the queue has "
-                f"{self.capacity} places",
+                f"{policy} waits for {policy.largest} requests, but the queue has {self.capacity} "
+                "places",
                 f"give it at least {policy.largest} (capacity)",
             )
         return policy
@@ -221,7 +221,7 @@ class ServingTask:
         """The arrival process.
 
         Raises:
-            UsageError: there is none of that name or with such arguments.
+            UsageError: the name is unknown, or the arguments are invalid.
         """
         self._load_plugins()
         return parse_arrivals(self.arrivals, None if self.folder is None else Path(self.folder))
@@ -233,13 +233,13 @@ class ServingTask:
             (requests,) seconds from the start of the window.
 
         Raises:
-            UsageError: the arrival process has not so many arrivals.
+            UsageError: the arrival process has too few arrivals.
         """
         generator = np.random.default_rng((self.seed, _ARRIVALS))
         return self.parsed_arrivals().times_s(self.requests, generator)
 
     def check(self) -> None:
-        """Refuse what cannot be carried out.
+        """Check the task.
 
         Raises:
             UsageError: a number or a name is impossible.
@@ -262,18 +262,18 @@ class BatchTask:
     """Batches of one size, one after the other, without a queue.
 
     Attributes:
-        model: what answers.
-        images: what it is given.
+        model: the model.
+        images: its input images.
         size: images in a batch.
-        seconds: how long to go on.
-        least_batches: how many there are at least, however long they take.
-        most_batches: how many there are at most, however quick they are.
-        with_images: each image is decoded and prepared as in serving; else batches of random
-            numbers lie ready.
+        seconds: duration.
+        least_batches: minimum number of batches, however long they take.
+        most_batches: maximum number of batches, however fast they are.
+        with_images: whether images are decoded and prepared as in serving; else batches of random
+            numbers are prepared.
         warm_up_batches: batches before the window.
-        seed: images are drawn by it; 0 or more.
-        load: share of the time that batches take. Below 1 the server sleeps after each, as one does
-            that waits for requests: a batch after a wait finds caches cold and threads asleep.
+        seed: determines the images; 0 or more.
+        load: share of time spent in batches. Below 1 the server sleeps after each, like a server
+            waiting for requests: a batch after a wait finds cold caches and sleeping threads.
     """
 
     model: ModelSource
@@ -288,7 +288,7 @@ class BatchTask:
     load: float = 1.0
 
     def check(self) -> None:
-        """Refuse what cannot be carried out.
+        """Check the task.
 
         Raises:
             UsageError: a number is impossible.
@@ -299,21 +299,20 @@ class BatchTask:
         if not self.seconds >= 0:
             raise UsageError(f"seconds = {self.seconds} is not a duration", "give 0 or more")
         if not 0 < self.load <= 1:
-            raise UsageError(f"a load of {self.load} is impossible", "give a share, 1 at most")
+            raise UsageError(f"a load of {self.load} is impossible", "give a share of at most 1")
         self.images.check()
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready.
+    """A loaded model.
 
     Attributes:
-        kept: it was the same as that of the task before, and was not built anew.
-        load_s: time to build it and to bring it to the device, 0 if kept.
+        kept: whether the model of the previous task was reused.
+        load_s: time to build it and to move it to the device, 0 if kept.
         warm_up_s: time of the warm-up.
         parameters: of the model.
-        largest: the largest batch that is known to fit in memory where a larger one did not; else
-            ``None``.
+        largest: the largest batch known to fit in memory if a larger one did not; else ``None``.
         remarks: what happened on the way.
     """
 

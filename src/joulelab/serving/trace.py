@@ -6,14 +6,14 @@
     0.031                       2023-11-16 18:17:03.97,4808,10       :09:00:00 +0000] "GET / HTTP/1
     0.104                       2023-11-16 18:17:04.03,110,27        .1" 200 1270 "-" "curl/8.5"
 
-The table is whatever `joulelab.tabular.reader` reads, the times whatever `joulelab.tabular.moments`
-does: seconds, seconds since 1970, ISO 8601. The column is the one that is named, else the only one,
-else one of `COLUMNS`. So the traces of BurstGPT, of Azure's LLM inference and (where the column is
-``end_timestamp``, less ``duration``) of Azure Functions are read as they are published.
+Tables are read by `joulelab.tabular.reader`, times by `joulelab.tabular.moments`: seconds, seconds
+since 1970, ISO 8601. The column is the given one, else the only one, else one of `COLUMNS`. So the
+traces of BurstGPT, of Azure's LLM inference and (where the column is ``end_timestamp``, less
+``duration``) of Azure Functions can be read as published.
 
 With t_k the recorded times in order, k = 1 ... n, arrivals come at ``t_k - t_1``, at a mean rate of
-``n / (t_n - t_1)``; at another rate the gaps are scaled. A log that is a little out of order is
-sorted; times that were cut to whole seconds are spread over their second. Both are said.
+``n / (t_n - t_1)``; at another rate the gaps are scaled. Logs slightly out of order are sorted, and
+times cut to whole seconds are spread over their second, both with a remark.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ ENDS, LASTED = "end_timestamp", "duration"
 """Azure Functions writes when an invocation ended, and how long it took."""
 _LOGGED = re.compile(r"\[(\d{1,2}/[A-Za-z]{3}/\d{4}:\d{2}:\d{2}:\d{2}(?: [+-]\d{4})?)\]")
 _LOOKED_AT = 20
-EXAMPLE = "name one: trace(file.csv, column=timestamp)"
+EXAMPLE = "choose one: trace(file.csv, column=timestamp)"
 
 Times = NDArray[np.float64]
 
@@ -73,9 +73,9 @@ class Trace(ArrivalProcess):
 
     Args:
         file: path of the file.
-        rate_per_s: stretch or press time so that this is the mean rate.
-        column: with the times; found where not named.
-        folder: where a relative path counts from.
+        rate_per_s: scale time to this mean rate.
+        column: column with the times; found if not given.
+        folder: base of a relative path.
 
     Raises:
         UsageError: the file cannot be read, has no such column, or a cell of it is not a time; with
@@ -114,19 +114,19 @@ class Trace(ArrivalProcess):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was taken for granted about the file."""
+        """Assumptions about the file."""
         return self._remarks
 
     def times_s(self, count: int, rng: np.random.Generator) -> Times:
         """(count,) the first times in the file, from 0; nothing is drawn.
 
         Raises:
-            UsageError: the file has not so many.
+            UsageError: the file has too few.
         """
         if count > self.most:
             raise UsageError(
-                f"{self}: {count} arrivals were asked for, and the file has {self.most}",
-                f"ask for {self.most} requests at most",
+                f"{self}: {count} arrivals were requested, but the file has {self.most}",
+                f"request at most {self.most}",
             )
         return self._times_s[:count].copy()
 
@@ -147,9 +147,9 @@ def _at_rate(path: Path, times_s: Times, asked_per_s: float | None) -> tuple[flo
         return asked_per_s, times_s
     if not lasts_s > 0:
         raise UsageError(
-            f"the trace {path} has {formats.count(len(times_s), 'arrival')} at one moment: that is "
-            "no rate",
-            "give a file with more; a single arrival needs a rate: trace(file.csv, rate_per_s=1)",
+            f"the trace {path} has {formats.count(len(times_s), 'arrival')} at a single time: the "
+            "rate is undefined",
+            "use a file with more; a single arrival needs a rate: trace(file.csv, rate_per_s=1)",
         )
     recorded_per_s = len(times_s) / lasts_s
     if asked_per_s is None:
@@ -158,12 +158,12 @@ def _at_rate(path: Path, times_s: Times, asked_per_s: float | None) -> tuple[flo
 
 
 def _recorded(path: Path, column: str | None) -> tuple[Times, tuple[str, ...]]:
-    """(n,) seconds since the first arrival, in order, and what is to be said of them."""
+    """(n,) seconds since the first arrival, in order, and remarks."""
     try:
         stat = path.stat()
     except OSError as error:
         raise UsageError(
-            f"the trace {path} cannot be read: {error.strerror}", "name an existing file"
+            f"the trace {path} cannot be read: {error.strerror}", "give an existing file"
         ) from error
     return _read(path.absolute(), column, stat.st_mtime_ns, stat.st_size)
 
@@ -175,7 +175,7 @@ def _read(path: Path, column: str | None, *_: int) -> tuple[Times, tuple[str, ..
     Args:
         path: of the file.
         column: with the times.
-        _: what tells that the file has changed.
+        _: changes if the file has changed.
     """
     table = _table(path)
     times_s, resolution_s, remarks = _times(table, column)
@@ -184,11 +184,13 @@ def _read(path: Path, column: str | None, *_: int) -> tuple[Times, tuple[str, ..
     if late:
         remarks.append(f"{formats.count(late, 'arrival')} out of order: sorted")
         times_s = np.sort(times_s, kind="stable")
-    # Within one moment alone, nothing tells how long it took.
+    # With a single time, the duration is unknown.
     apart_s = spread(times_s, resolution_s) if times_s[-1] > times_s[0] else times_s
     if apart_s is not times_s:
         cut = "seconds" if resolution_s == 1 else "minutes"
-        remarks.append(f"times are cut to whole {cut}: arrivals of one are spread over it")
+        remarks.append(
+            f"times are cut to whole {cut}: arrivals with the same time are spread over it"
+        )
     times_s = apart_s - apart_s[0]
     times_s.setflags(write=False)
     return times_s, tuple(f"{path.name}: {remark}" for remark in remarks)
@@ -207,7 +209,7 @@ def _table(path: Path) -> Table:
 
 
 def _is_logged(line: str) -> bool:
-    """Whether a line is one of a web server's log, and not one of a table of its times."""
+    """Whether a line is from a web server's log, rather than a table."""
     found = _LOGGED.search(line)
     return found is not None and '"' in line[found.end() :] and " " in line[: found.start()].strip()
 
@@ -235,7 +237,7 @@ def _logged(path: Path, lines: Sequence[str]) -> Table:
 
 
 def _times(table: Table, column: str | None) -> tuple[Times, float, list[str]]:
-    """(n,) times in the order of the file, to what they were cut, and what is to be said."""
+    """(n,) times in the order of the file, their resolution, and remarks."""
     table = table if column else with_dates(table)
     name, lasted = _columns(table, column)
     moments = read_moments(table, name, assumed=UTC)
@@ -270,6 +272,6 @@ def _columns(table: Table, asked: str | None) -> tuple[str, str | None]:
     if ends is not None and lasted is not None:
         return ends, lasted
     raise UsageError(
-        f"{table.path}: {len(table.headings)} columns, and none is called t_s; {table.known()}",
+        f"{table.path}: {len(table.headings)} columns, none called t_s; {table.known()}",
         EXAMPLE,
     )

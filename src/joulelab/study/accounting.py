@@ -1,12 +1,12 @@
-"""The ledger of a session: at every moment exactly one kind of work is booked.
+"""The ledger of a session: at any time exactly one kind of work is booked.
 
 ::
 
     setup | idle | calibration | between | tuner | between | training | between | training ... idle
 
 Each switch closes one window and opens the next, so the entries of a session add up to its energy,
-and those of all sessions to the energy of the study. What counts as the energy of an entry is one
-rule for all of them: `counted`.
+and the entries of all sessions to the energy of the study. One rule defines the energy of an entry:
+`counted`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Ledger:
     """Books the work of one session into the store.
 
     Args:
-        store: where entries are kept.
+        store: store of the entries.
         recorder: measures what happens on this machine between the executor's jobs.
         domains: which domains count; ``None`` for the automatic choice.
         device: domain of the device that does the work: ``"gpu:<n>"`` or ``"cpu"``.
@@ -50,7 +50,7 @@ class Ledger:
         return counted(measurement, self._domains, self._device)
 
     def switch(self, kind: str) -> None:
-        """Book what has happened until now, and from now on as `kind`."""
+        """Book the time until now, and from now on as `kind`."""
         if self._open is None:
             window = self._recorder.open(kind)
         else:
@@ -61,13 +61,13 @@ class Ledger:
         self._write()
 
     def adopt(self, kind: str, window: Window) -> None:
-        """Go on with a window that was opened before there was a store."""
+        """Continue with a window that was opened before the store."""
         self._open = (kind, window)
 
     def pause(self) -> None:
-        """Stop measuring here, because an executor does, or the session ends.
+        """Stop measuring here, because an executor takes over or the session ends.
 
-        What was measured is written with the next `switch`, when writing is measured itself.
+        The measurement is written with the next `switch`, so that writing is measured too.
         """
         if self._open is not None:
             kind, window = self._open
@@ -75,7 +75,7 @@ class Ledger:
             self._closed.append((kind, window.close()))
 
     def close(self) -> None:
-        """Book what has happened until now, at the end of a session."""
+        """Book the time until now, at the end of a session."""
         self.pause()
         self._write()
 
@@ -92,7 +92,7 @@ class Ledger:
         return self.store.begin(self.session, kind, started_at, runs)
 
     def progress(self, entry: int, measurement: Measurement) -> None:
-        """Keep what an attempt has used so far."""
+        """Store the energy of an attempt so far."""
         self.store.progress(entry, measurement, self.total(measurement))
 
     def end(
@@ -112,10 +112,9 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, device: str
 
     Args:
         measurement: of one window.
-        domains: those that count; ``None`` for the automatic choice: what is measured, GPUs other
-            than the one that trains left out; what is estimated only where nothing is measured on
-            the device that trains. Where that device itself cannot be read, the sum is missing:
-            the energy of the rest would be taken for the whole.
+        domains: domains that count; ``None`` for the automatic choice: measured ones except other
+            GPUs; estimated ones only if nothing is measured on the training device. If that device
+            cannot be read, the sum is missing, because the rest would be taken for the whole.
         device: domain of the device that does the work: ``"gpu:<n>"`` or ``"cpu"``.
     """
     readings = [_whole(reading) for reading in measurement.readings]
@@ -140,7 +139,7 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, device: str
 
 
 def _whole(reading: Reading) -> Reading:
-    """A run is compared with others: one whose sensor was lost has no energy, not a guess."""
+    """Runs are compared: if the sensor was lost, the energy is missing, not guessed."""
     if not reading.lost_s:
         return reading
     return replace(reading, status=Status.MISSING, gross_j=None, error_j=None)

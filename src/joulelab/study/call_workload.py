@@ -1,7 +1,7 @@
 """A workload that calls a function within the measured window of every run.
 
-For kinds of experiment that need no more than that: a kind from outside is a spec with factors, and
-a `CallWorkload` with `prepare`. ``examples/own_kind.py`` is one.
+For simple kinds of experiment: a custom kind is a spec with factors, and a `CallWorkload` with
+`prepare`; see ``examples/own_kind.py``.
 
 ::
 
@@ -34,7 +34,7 @@ from joulelab.study.store import PlannedRun
 from joulelab.study.workload import Workload
 
 BRIEF_S = 10.0
-"""Time for timing calls at the beginning of a run, where predicting is not the purpose."""
+"""Time limit for timing calls at the beginning of a run."""
 ACCURACY = "accuracy"
 NOT_COUNTED = "this kind of experiment does not count them"
 LARGEST = 2**63 - 1
@@ -57,16 +57,16 @@ class CallWorkload(Workload):
 
     @abstractmethod
     def prepare(self, levels: Mapping[str, Level], seed: int) -> Call:
-        """Get ready for a run, and return what is to be measured.
+        """Prepare a run, and return the function to measure.
 
         Args:
             levels: of the configuration, by factor.
-            seed: of the run; everything random must follow from it.
+            seed: of the run; it must determine all randomness.
 
         Returns:
             A function without arguments, which is called once. It returns numbers or short texts by
-            name, which become columns of the results, or ``None``. ``accuracy`` (0 to 1) is the
-            column that reports weigh energy against.
+            name, which become columns of the results, or ``None``. Reports compare energy with the
+            column ``accuracy`` (0 to 1).
         """
 
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
@@ -76,15 +76,15 @@ class CallWorkload(Workload):
             means=f"called on {self.session.device.name}",
             noun=_noun(configurations[0]),
             extent=f"of {len(configurations):,} configuration{several}",
-            basis="one call of each configuration, as long as time allows",
+            basis="one call of each configuration, while time allows",
         )
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
-        """Call the function of one configuration after the other, until the time for that is up.
+        """Call the function of each configuration until time is up.
 
-        The others are taken to cost as much as these in the mean, give or take as much again.
+        The others are assumed to cost the mean of these, plus or minus 100 %.
         """
         self.session.listener.doing("timing one call of each configuration")
         ends_s = time.monotonic() + (BRIEF_S if brief else BUDGET_S)
@@ -157,13 +157,13 @@ class _CallExecutor(Executor[CallJob, dict[str, Number]]):
         return False
 
     def _carry_out(self, job: CallJob, progress: Progress) -> dict[str, Number]:
-        # What could not be prepared fails again, and is a run that failed.
+        # A failed preparation fails again here, and the run counts as failed.
         call, self._ready = self._ready or self._make(job.levels, job.seed), None
         return {str(name): _number(str(name), value) for name, value in (call() or {}).items()}
 
 
 def _number(name: str, value: Any) -> Number:  # noqa: ANN401 - whatever a function returns
-    """A value as the store keeps it; of numpy and torch, the number in an array of one."""
+    """A value for the store; for numpy and torch arrays of one element, the number."""
     plain = value.item() if hasattr(value, "item") else value
     if isinstance(plain, float):
         plain = plain if math.isfinite(plain) else None
@@ -171,7 +171,10 @@ def _number(name: str, value: Any) -> Number:  # noqa: ANN401 - whatever a funct
         plain = float(plain)
     if not name or not (plain is None or isinstance(plain, str | bool | int | float)):
         kind = type(value).__name__
-        raise TypeError(f"{quoted(name)} is of type {kind}; return numbers and short texts by name")
+        raise TypeError(
+            f"{quoted(name)} is of type {kind}; return a mapping of names to numbers and short "
+            "strings"
+        )
     if name == ACCURACY and not (plain is None or 0 <= float(plain) <= 1):
         raise ValueError(f"an accuracy of {plain} is not possible: it is between 0 and 1")
     return plain.replace("\0", "") if isinstance(plain, str) else plain
@@ -187,5 +190,5 @@ def _rows(outcome: Outcome[dict[str, Number]]) -> list[Row]:
 
 
 def _noun(one: Configuration) -> str:
-    """What a run of its kind is called."""
+    """Noun for a run of its kind."""
     return kinds.get(one.kind).spec.noun

@@ -1,4 +1,4 @@
-"""The SQLite database of a results folder: opening it, its version, and its errors in words."""
+"""The SQLite database of a results folder: opening, version and error messages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DATABASE = "runs.sqlite"
 
 
 def connect(folder: Path) -> sqlite3.Connection:
-    """A connection that writes; the database is made where it is not there.
+    """A writable connection; creates the database if missing.
 
     Raises:
-        sqlite3.Error: it is damaged, or cannot be opened; `explained` says it in words.
+        sqlite3.Error: it is damaged, or cannot be opened; `explained` converts it to a message.
         StoreVersionError: a newer joulelab wrote it.
     """
     connection = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
@@ -40,34 +40,34 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The version of the tables; 0 where there are none."""
+    """The version of the tables; 0 if there are none."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def check_version(connection: sqlite3.Connection, folder: Path) -> None:
-    """See that this joulelab can read the tables.
+    """Check that this joulelab can read the tables.
 
     Raises:
         StoreVersionError: a newer joulelab wrote them.
-        StoreCorruptError: nobody did.
+        StoreCorruptError: the version does not exist.
     """
     found = version(connection)
     if found < 0:
         raise StoreCorruptError(
-            f"{folder / DATABASE} has the store version {found}, which there never was",
+            f"{folder / DATABASE} has the store version {found}, which does not exist",
             "restore it from a copy",
         )
     if found > VERSION:
         raise StoreVersionError(
             f"{folder} was written by a newer joulelab (store version {found}; this one reads "
             f"{VERSION})",
-            "upgrade joulelab, or give another folder with --out",
+            "upgrade joulelab, or choose another folder with --out",
         )
 
 
 @contextlib.contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into a `StoreError` that says what to do."""
+    """Turn errors of SQLite and the file system into a `StoreError` with a hint."""
     try:
         yield
     except sqlite3.Error as error:
@@ -75,12 +75,13 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreWriteError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}",
-            "free space or mend the permissions, then run the same command again: nothing is lost",
+            "free disk space or fix the permissions, then run the same command again: nothing is "
+            "lost",
         ) from error
 
 
 def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
-    """What SQLite says, in words.
+    """An SQLite error as a `StoreError`.
 
     Args:
         folder: with results.
@@ -91,13 +92,13 @@ def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return StoreWriteError(
             f"{path} cannot be written: {error}",
-            "free disk space, then run the same command again: what had finished is kept",
+            "free disk space, then run the same command again: finished runs are kept",
         )
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return StoreWriteError(f"{path} cannot be opened: {error}", "mend the permissions")
+        return StoreWriteError(f"{path} cannot be opened: {error}", "fix the permissions")
     if code == sqlite3.SQLITE_BUSY:
-        return StoreBusyError(f"{path} is locked: {error}", "close the program that holds it")
+        return StoreBusyError(f"{path} is locked: {error}", "close the program that locks it")
     return StoreCorruptError(
         f"{path} is damaged: {error}",
-        "nothing was changed; restore it from a copy, or start anew with --out",
+        "nothing was changed; restore it from a copy, or start over with --out",
     )

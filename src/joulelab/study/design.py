@@ -1,10 +1,10 @@
 """The design of an experiment: factors, configurations, and their order.
 
-A full factorial design takes every combination of levels, less those that are excluded. The order
-is randomised within blocks: block b holds a part of the runs of every configuration (the b-th
-round of a training, the b-th repetition of a serving window), so that a drift of the machine
-(temperature, other users) meets all configurations alike. What stays together in a block is a
-group: the repetitions of a round may be trained together.
+A full factorial design has every combination of levels, except excluded ones. The order is
+randomised within blocks: block b has a part of the runs of every configuration (the b-th round of a
+training, the b-th repetition of a serving window), so that drift of the machine (temperature, other
+users) affects all configurations equally. Runs that stay together in a block form a group: the
+repetitions of a round may be trained together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Factor:
-    """What is varied, and its levels."""
+    """A factor and its levels."""
 
     name: str
     levels: tuple[Level, ...]
@@ -32,14 +32,14 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """One combination of levels; most kinds add what it means for their workload.
+    """One combination of levels; most kinds add fields for their workload.
 
     Attributes:
         experiment: name of the experiment within the study.
         kind: registered kind of the experiment.
         name: the levels in words; unique within the experiment.
         levels: level of each factor.
-        repetitions: of the same thing, each with its own seed.
+        repetitions: number of repetitions, each with its own seed.
     """
 
     experiment: str
@@ -59,33 +59,32 @@ class Configuration:
         return f"{self.experiment}: {self.name}"
 
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
-        """For each block the groups in it, in order, each as rounds and repetitions.
+        """For each block its groups in order, each as rounds and repetitions.
 
-        Unless a kind says otherwise, a repetition of every configuration is in each block.
+        By default each block has one repetition of every configuration.
         """
         return [[[(0, repetition)]] for repetition in range(self.repetitions)]
 
     def memory_bytes(self) -> int:
-        """What a run takes at least, by arithmetic alone; 0 where that depends on the data."""
+        """Minimum memory of a run in bytes, by arithmetic; 0 if it depends on the data."""
         return 0
 
     def check(self) -> None:
-        """Look for what cannot be run; most configurations have nothing to check.
+        """Check that it can be run; most configurations have nothing to check.
 
         Raises:
-            UsageError: says what is impossible.
+            UsageError: it is impossible; says why.
         """
 
 
 def full_factorial(
     factors: Sequence[Factor], exclude: Sequence[Mapping[str, Level]] = ()
 ) -> list[dict[str, Level]]:
-    """Every combination of levels, less those that an exclusion matches.
+    """Every combination of levels, except excluded ones.
 
     Args:
-        factors: what is varied; the last varies fastest.
-        exclude: each names some factors and a level for each; a combination that has all of them
-            is left out.
+        factors: the factors; the last varies fastest.
+        exclude: each maps some factors to levels; a combination with all of these is excluded.
 
     Raises:
         SpecError: an exclusion names an unknown factor or level, or nothing is left.
@@ -95,11 +94,11 @@ def full_factorial(
         for name, level in rule.items():
             if name not in levels:
                 raise SpecError(
-                    f"exclude names {quoted(name)}, which is no factor", suggestion(name, levels)
+                    f"exclude names {quoted(name)}, which is not a factor", suggestion(name, levels)
                 )
             if _identity(level) not in map(_identity, levels[name]):
                 raise SpecError(
-                    f"exclude names {name} = {quoted(level)}, which is no level of it",
+                    f"exclude names {name} = {quoted(level)}, which is not one of its levels",
                     "levels: " + ", ".join(map(str, levels[name])),
                 )
     rules: dict[tuple[str, ...], set[tuple[object, ...]]] = {}
@@ -132,11 +131,11 @@ def configuration_name(levels: Mapping[str, Level]) -> str:
 def block_order(
     configurations: Sequence[Configuration], study_seed: int
 ) -> list[tuple[int, tuple[Place, ...], Configuration]]:
-    """Groups as block, places and configuration: blocks one after the other, shuffled within.
+    """Groups as block, runs and configuration: blocks in order, shuffled within.
 
     Args:
         configurations: of one experiment; one with fewer blocks is absent from the later ones.
-        study_seed: the order follows from it and the number of the block.
+        study_seed: determines the order, with the number of the block.
     """
     order: list[tuple[int, tuple[Place, ...], Configuration]] = []
     by_block = [configuration.blocks() for configuration in configurations]
@@ -152,7 +151,7 @@ def block_order(
 
 
 def _identity(level: Level) -> tuple[bool, Level]:
-    # In Python True == 1, but a study that excludes relu = 1 has the wrong type of level.
+    # In Python True == 1, but excluding relu = 1 is the wrong type of level.
     return isinstance(level, bool), level
 
 
@@ -163,11 +162,12 @@ def _word(level: Level) -> str:
 
 
 def derive_seed(study_seed: int, *identity: str | int) -> int:
-    """A seed for one thing within a study; the same whenever, wherever and after whatever it runs.
+    """A seed for one item of a study, independent of time, machine and order.
 
     Args:
         study_seed: the seed in the study file.
-        identity: what is seeded, for instance ``("training", experiment, configuration, 3, 0)``.
+        identity: identity of the item, for instance ``("training", experiment, configuration, 3,
+            0)``.
 
     Returns:
         A whole number from 0 to 2**63 - 1: the first bits of a SHA-256.

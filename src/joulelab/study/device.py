@@ -1,4 +1,4 @@
-"""The device that trains, and the domain in which its energy is read."""
+"""The training device, and its energy domain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from joulelab.errors import SpecError, quoted
 
 @dataclass(frozen=True)
 class Device:
-    """A device as torch names it, and as energy is booked on it.
+    """A device with its torch name and its energy domain.
 
     Attributes:
         name: ``"cpu"`` or ``"cuda:<index>"``.
@@ -27,13 +27,13 @@ CPU = Device("cpu", "cpu", "CPU")
 
 
 def find_device(name: str) -> Device:
-    """The device that a study asks for.
+    """The device that a study requests.
 
     Args:
         name: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``.
 
     Raises:
-        SpecError: a GPU is asked for and torch has none of that index.
+        SpecError: a GPU is requested, but torch has none of that index.
     """
     if name == "cpu":
         return CPU
@@ -45,19 +45,19 @@ def find_device(name: str) -> Device:
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise SpecError(
             f"device = {quoted(name)}: torch sees {torch.cuda.device_count()} CUDA devices here",
-            'set device = "auto" to use whatever is there',
+            'set device = "auto" to use what is available',
         )
     properties = torch.cuda.get_device_properties(index)
     from joulelab.energy.meters.nvml import gpu_index
 
-    # CUDA_VISIBLE_DEVICES renumbers what torch sees; NVML counts all cards of the machine.
+    # CUDA_VISIBLE_DEVICES renumbers devices for torch; NVML counts all cards.
     nvml_index = gpu_index(str(properties.uuid))
     domain = f"gpu:{index if nvml_index is None else nvml_index}"
     return Device(f"cuda:{index}", domain, properties.name)
 
 
 def available_threads() -> int:
-    """Processor cores that this process may use."""
+    """Number of processor cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The interface of an executor, and what every executor on this machine does around its work.
+"""The interface of executors, and the work around each job.
 
 The runner hands over a `Job` and gets an `Outcome`; both are plain data, so that an executor may
 send them to another machine, where the meters are. An executor never touches the store.
@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """Something to be done and measured; each kind of work adds what it is.
+    """A job to carry out and measure; each workload adds its fields.
 
     Attributes:
         label: of the window.
@@ -55,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a job has done and used so far: epochs of a training, or requests of a window."""
+    """Progress of a job: epochs of a training or requests of a window, and energy so far."""
 
     done: int
     of: int
@@ -68,20 +68,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Outcome(Generic[Result]):
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
-        state: ``"interrupted"`` after Ctrl-C; the measurement is what was used until then.
+        state: ``"interrupted"`` after Ctrl-C; the measurement ends then.
         result: of the work; ``None`` unless finished.
         measurement: energy and duration of the work.
-        waiting: of the time before it, spent on the lock and on cooling down.
+        waiting: measurement of the time before it, spent on the lock and on cooling down.
         trace: columns of the power trace.
-        trace_about: what belongs to it beside the samples.
-        utilisation: how busy the device was over the same window.
-        error: type and message, where it failed.
+        trace_about: metadata of the trace.
+        utilisation: utilisation of the device in the same window.
+        error: type and message, if it failed.
         details: the traceback.
-        after: of the time after the work, until the device is free for others again.
-        locked_out_s: how long others held the device; a part of `waiting`.
+        after: measurement of the time after the work, until the device is released.
+        locked_out_s: time that others held the device; part of `waiting`.
     """
 
     state: State
@@ -99,14 +99,14 @@ class Outcome(Generic[Result]):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What became of a preparation.
+    """The outcome of a preparation.
 
     Attributes:
         state: ``"interrupted"`` after Ctrl-C.
-        done: something was done; otherwise it was only found that nothing was to be done.
-        waiting: for the lock.
-        measurement: of the rest; ``None`` where it was interrupted before it had the lock.
-        error: the message, where it failed.
+        done: whether anything was done.
+        waiting: measurement of the wait for the lock.
+        measurement: of the rest; ``None`` if interrupted before it had the lock.
+        error: the message, if it failed.
     """
 
     state: State
@@ -123,7 +123,7 @@ class Executor(ABC, Generic[JobT, Result]):
         recorder: started; its meters read the device that does the work.
         domain: energy domain of that device, ``"cpu"`` or ``"gpu:<n>"``.
         cool_down_s: longest wait for idle power before a job.
-        on_wait: told, in words, what is being waited for.
+        on_wait: called with a description of what is waited for.
     """
 
     def __init__(
@@ -139,26 +139,26 @@ class Executor(ABC, Generic[JobT, Result]):
         self._on_wait = on_wait
 
     def _get_ready(self, job: JobT) -> None:
-        """What needs no device: it is done before the lock is taken, and not measured."""
+        """Work without the device: done before taking the lock, not measured."""
 
     def _lay_out(self, job: JobT) -> None:
-        """What must lie on the device when the work begins: done under the lock, not measured."""
+        """Place data on the device: done under the lock, not measured."""
 
     def _lay_out_if_possible(self, job: JobT) -> None:
-        # What fails here fails again in the work itself, where it is booked as a failed run.
+        # A failure here fails again in the work itself, where it is booked as a failed run.
         with contextlib.suppress(Exception):
             self._lay_out(job)
 
     @abstractmethod
     def _prepare(self, job: JobT) -> bool:
-        """Prepare on the device; whether there was anything to be done."""
+        """Prepare on the device; returns whether there was anything to do."""
 
     @abstractmethod
     def _carry_out(self, job: JobT, progress: Progress) -> Result:
-        """The work itself, within the window."""
+        """The work itself, inside the window."""
 
     def prepare(self, job: JobT) -> Preparation:
-        """Do what must be done once before a job; what that raises is an outcome, not an error."""
+        """Prepare a job; exceptions become an outcome."""
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
         state: State = "finished"
@@ -178,11 +178,11 @@ class Executor(ABC, Generic[JobT, Result]):
         return Preparation(state, done, waiting.close(), measurement, error)
 
     def run(self, job: JobT, on_heartbeat: Callable[[Heartbeat], None]) -> Outcome[Result]:
-        """Carry out and measure a job; what it raises is an outcome, not an error.
+        """Carry out and measure a job; exceptions become an outcome.
 
         Args:
             job: what to do.
-            on_heartbeat: called every two seconds, from a thread of its own.
+            on_heartbeat: called every two seconds from a separate thread.
         """
         waiting = self._recorder.open("waiting")
         self._get_ready(job)
@@ -204,7 +204,7 @@ class Executor(ABC, Generic[JobT, Result]):
     def _measured(
         self, job: JobT, waiting: Window, on_heartbeat: Callable[[Heartbeat], None]
     ) -> tuple[Outcome[Result], Window]:
-        """The work, and the window that follows it: no joule falls between the three."""
+        """The work, and the window after it, without gaps."""
         state: State = "finished"
         result: Result | None = None
         error = details = None
@@ -243,7 +243,7 @@ def _message(raised: Exception) -> str:
 
 @contextlib.contextmanager
 def _heartbeats(window: Window, on_heartbeat: Callable[[Heartbeat], None]) -> Iterator[Progress]:
-    """Report every two seconds from a thread; yields what the work tells of its progress."""
+    """Report every two seconds from a thread; yields the progress callback of the work."""
     so_far = (0, 0)
     stop = threading.Event()
     failed: list[Exception] = []

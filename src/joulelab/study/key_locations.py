@@ -1,4 +1,4 @@
-"""Where the keys of a study come from, lines of a file or overrides; mistakes in words."""
+"""Locations of the keys of a study, in a file or overrides, for error messages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from joulelab.plain import PlainDataError, parse_toml
 
 
 class KeyLocations:
-    """Where keys come from: lines of a file, or overrides.
+    """Locations of keys: lines of a file, or overrides.
 
     Args:
         path: of the file.
         text: of the file.
-        overridden: the keys that overrides have set, each in its parts.
+        overridden: the overridden keys, each split into parts.
     """
 
     def __init__(self, path: Path, text: str, overridden: Iterable[tuple[str, ...]]) -> None:
@@ -28,10 +28,10 @@ class KeyLocations:
         self.overridden = list(overridden)
 
     def place(self, keys: Sequence[str | int]) -> str:
-        """The place of a key in words: ``quickstart.toml, line 12``."""
+        """The location of a key in words: ``quickstart.toml, line 12``."""
         names = tuple(str(key) for key in keys)
         for override in self.overridden:
-            # What is wrong with a table may be what was overridden within it.
+            # An error of a table may come from an override inside it.
             if names[: len(override)] == override or override[: len(names)] == names:
                 return f"--set {'.'.join(override)}"
         line = self._line(names)
@@ -48,9 +48,9 @@ class KeyLocations:
 
         Args:
             details: of the error.
-            prefix: keys that lead to what was checked.
-            model: what it was checked by.
-            data: what was checked.
+            prefix: keys that lead to the checked data.
+            model: the pydantic model.
+            data: the checked data.
         """
         own = error_keys(details, data)
         keys = [*prefix, *own]
@@ -73,7 +73,7 @@ class KeyLocations:
         )
 
     def _line(self, keys: tuple[str, ...]) -> int | None:
-        """The line that sets the longest known beginning of the keys, counted from 1."""
+        """The line that sets the longest known prefix of the keys, counted from 1."""
         table: tuple[str, ...] = ()
         best, found = 0, None
         for number, line in enumerate(self.lines, 1):
@@ -92,7 +92,7 @@ class KeyLocations:
 
 
 def override_key(data: dict[str, Any], override: str) -> tuple[str, ...]:
-    """Set one dotted key in place and give its path."""
+    """Set one dotted key in place and return its path."""
     key, equals, text = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
@@ -109,14 +109,14 @@ def override_key(data: dict[str, Any], override: str) -> tuple[str, ...]:
 
 
 def override_value(text: str, where: str) -> Any:  # noqa: ANN401 - any value of TOML
-    """A value of the command line as TOML has it; what TOML does not know is a string.
+    """A value of the command line parsed as TOML; anything else is a string.
 
     Args:
-        text: what was written.
+        text: the user's text.
         where: the option, for messages.
 
     Raises:
-        SpecError: a value that no key takes.
+        SpecError: a value that no key accepts.
     """
     try:
         return parse_toml(f"value = {text}")["value"]
@@ -127,13 +127,13 @@ def override_value(text: str, where: str) -> Any:  # noqa: ANN401 - any value of
 
 
 def error_keys(details: ErrorDetails, data: Any) -> list[str | int]:  # noqa: ANN401
-    """The keys that lead to an error; the alternatives of a union, which pydantic names, are none.
+    """The keys that lead to an error, without the union alternatives that pydantic adds.
 
-    An alternative is what cannot be found in the data; what is missing there is a key all the same.
+    An alternative cannot be found in the data; a missing key is still a key.
 
     Args:
         details: of the error.
-        data: what was checked.
+        data: the checked data.
     """
     *leading, last = details["loc"] or ("",)
     keys: list[str | int] = []

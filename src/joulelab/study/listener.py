@@ -1,4 +1,4 @@
-"""What a study tells while it runs; the command line draws it, a program may ignore it."""
+"""Callbacks of a running study; the command line shows them, programs may ignore them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkloadSummary:
-    """What a session will work with, in words and as data.
+    """The setup of a session, in words and as data.
 
     Attributes:
         means: for the title of a plan: ``fast engine, fp32``.
-        noun: what a run is: ``training``.
-        extent: what all runs have in common: ``of 25 epochs on digits (1,500 training ...)``.
-        basis: what a prediction is made from: ``a few steps of each network``.
-        remark: where something is not as it was asked for; ``None`` where it is.
-        train_images: how many training images are used and how many there are; ``None`` where
-            nothing is trained.
+        noun: noun for a run: ``training``.
+        extent: common properties of all runs: ``of 25 epochs on digits (1,500 training ...)``.
+        basis: basis of a prediction: ``a few steps of each network``.
+        remark: if something differs from the request, else ``None``.
+        train_images: numbers of used and of all training images; ``None`` if nothing is trained.
         data: for JSON.
         by_configuration: for JSON, by experiment and configuration.
     """
@@ -42,28 +41,28 @@ class WorkloadSummary:
 
 
 class Listener:
-    """Hears what happens and does nothing; override what is of interest.
+    """Receives events and does nothing; override methods as needed.
 
-    `progress` is called from another thread than the rest.
+    `progress` is called from a different thread.
     """
 
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
-        """The plan is made; `states` says what earlier sessions have done of it."""
+        """The plan is ready; `states` has the results of earlier sessions."""
 
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
-        """Everything is loaded; each workload says what it works with."""
+        """Everything is loaded; with the setup of each workload."""
 
     def doing(self, what: str) -> None:
-        """Something other than a run goes on, in words."""
+        """Work other than a run, in words."""
 
     def predicted(self, prediction: Prediction) -> None:
         """Time and energy have been predicted."""
 
     def started(self, runs: Sequence[PlannedRun]) -> None:
-        """A part has begun."""
+        """A part has started."""
 
     def progress(self, heartbeat: Heartbeat, total: Total) -> None:
-        """The part that runs has used so much so far."""
+        """Progress and energy of the running part."""
 
     def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
         """A part has ended and is stored; the rows are those of its runs."""

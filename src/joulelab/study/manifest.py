@@ -31,7 +31,7 @@ LIBRARIES = (
 
 
 def conditions(session: Session) -> dict[str, Any]:
-    """What the results of a session depend on, whatever the workload, as plain data.
+    """The conditions of a session, independent of the workload, as plain data.
 
     Args:
         session: its study, device and meters.
@@ -56,40 +56,40 @@ def conditions(session: Session) -> dict[str, Any]:
 
 
 def check_same_plugins(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with other plug-ins than those that the study began with.
+    """Refuse to continue with changed plug-ins.
 
     Raises:
-        StoreMismatchError: says which has changed.
+        StoreMismatchError: names the changed one.
     """
     for file, digest in now["plugins"].items():
         if before["plugins"].get(file, digest) != digest:
             raise StoreMismatchError(
                 f"the plug-in {file} has changed since the study began",
-                "restore it, or give another folder with --out",
+                "restore it, or choose another folder with --out",
             )
 
 
 def check_same_weights(before: Mapping[str, Any], weights: Mapping[str, str]) -> None:
-    """Refuse to go on with other weights than those that the study began with.
+    """Refuse to continue with changed weights.
 
     Args:
         before: the manifest so far.
         weights: of each network now.
 
     Raises:
-        StoreMismatchError: says which has changed.
+        StoreMismatchError: names the changed one.
     """
     for network, now in weights.items():
         begun = before.get("weights", {}).get(network, now)
         if begun != now:
             raise StoreMismatchError(
-                f"{network} has the weights {now} here, and the study began with {begun}",
-                "set weights to those, or give another folder with --out",
+                f"{network} has the weights {now} here, but the study began with {begun}",
+                "set weights to those, or choose another folder with --out",
             )
 
 
 def new_session(number: int, started_at: float, now: dict[str, Any]) -> dict[str, Any]:
-    """The entry of a session in the manifest; `ended_at` is added when it ends in order."""
+    """The entry of a session in the manifest; `ended_at` is added at a regular end."""
     return {
         "session": number,
         "pid": os.getpid(),
@@ -100,7 +100,7 @@ def new_session(number: int, started_at: float, now: dict[str, Any]) -> dict[str
 
 
 def processor_model() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name from the system."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text("utf-8", errors="replace").splitlines():
@@ -110,7 +110,7 @@ def processor_model() -> str:
 
 
 def source_commit() -> str | None:
-    """The commit of joulelab's own source, with ``+`` where files differ from it."""
+    """The commit of joulelab's source, with ``+`` if files differ from it."""
     folder = Path(__file__).parent
     try:
         described = subprocess.run(

@@ -1,8 +1,8 @@
-"""Miniatures: a share of the work of a study, thinned so that its questions can still be asked.
+"""Miniatures: studies scaled down to a share of the work, with the same structure.
 
-Each kind of experiment says how it is thinned (`ExperimentSpec.miniature`). Here is what they have
-in common, and `miniature`, which thins experiment by experiment and by default leaves out
-repetitions. What a user has set stays.
+Each kind of experiment defines its scaling (`ExperimentSpec.miniature`). This module has the common
+parts, and `miniature`, which scales experiment by experiment and by default reduces repetitions.
+Keys set by the user stay.
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ COUNTED = {
     "seconds": "seconds a window",
     "warm_up_batches": "batches of warm-up",
 }
-"""Keys of an experiment that a miniature may have less of, and what they are called; another key is
-called by its name."""
+"""Display names of keys that a miniature may reduce; other keys are shown by name."""
 
 Number = int | float | str
 IsSet = Callable[[str], bool]
 """Whether the user has set a key."""
 Thin = Callable[[dict[str, Any], float, IsSet], tuple[float, float]]
-"""Thins the table of an experiment in place to a scale; gives the work of one of its configurations
-before and after. It is told which keys of the table the user has set."""
+"""Scales the table of an experiment down in place; returns the work of one configuration before and
+after. Its last argument tells which keys the user has set."""
 
 
 class Miniature(BaseModel):
-    """The table ``[miniature]`` of a study that was thinned.
+    """The table ``[miniature]`` of a scaled-down study.
 
     Attributes:
-        scale: the share of the work that was asked for.
-        share: the share that is really done.
-        whole: what the whole study has of that which was thinned, by key.
+        scale: the requested share of the work.
+        share: the actual share.
+        whole: original values of the reduced keys.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,15 +53,16 @@ class Miniature(BaseModel):
 
 
 def check_scale(scale: float) -> float:
-    """A scale that is one.
+    """Check a scale.
 
     Raises:
         UsageError: it is not between 0 and 1.
     """
     if not 0 < scale < 1:
         raise UsageError(
-            f"a scale of {scale:g} is not possible: it is a share of the work, between 0 and 1",
-            "try 0.001, or leave it out for the whole study",
+            f"a scale of {scale:g} is not possible: the scale is a share of the work, between 0 "
+            "and 1",
+            "try 0.001, or omit it to run the whole study",
         )
     return scale
 
@@ -73,7 +73,7 @@ def is_overridden(overridden: Collection[tuple[str, ...]], *key: str) -> bool:
 
 
 def fewer_repetitions(table: dict[str, Any], scale: float, is_set: IsSet) -> tuple[float, float]:
-    """Leave out repetitions; `Thin` says what is given and returned."""
+    """Reduce repetitions; see `Thin` for arguments and result."""
     before = table["repetitions"]
     if not is_set("repetitions"):
         table["repetitions"] = thinned_count(before, LEAST_REPETITIONS, scale)
@@ -87,20 +87,20 @@ def miniature(
     overridden: Collection[tuple[str, ...]] = (),
     thin: Thin = fewer_repetitions,
 ) -> dict[str, Any]:
-    """A study with a share of its work.
+    """Scale a study down to a share of its work.
 
     Args:
-        study: every key with its value, as `StudySpec.to_dict` gives it.
-        configurations: how many there are of each experiment.
+        study: every key with its value, from `StudySpec.to_dict`.
+        configurations: number of configurations of each experiment.
         scale: the share, between 0 and 1.
-        overridden: keys that stay as they are, or tables of such keys, each in its parts.
-        thin: thins one experiment.
+        overridden: keys, or tables, that stay unchanged, each split into parts.
+        thin: scales one experiment.
 
     Returns:
-        The keys of the miniature, the table ``[miniature]`` among them.
+        The keys of the miniature, including the table ``[miniature]``.
 
     Raises:
-        UsageError: the scale is not between 0 and 1, or nothing is left to be thinned.
+        UsageError: the scale is not between 0 and 1, or nothing can be reduced.
     """
     check_scale(scale)
     small: dict[str, Any] = deepcopy(dict(study))
@@ -122,8 +122,8 @@ def miniature(
         }
     if not whole:
         raise UsageError(
-            f"there is nothing to thin to a scale of {scale:g}",
-            "leave out the scale, or what sets repetitions and requests",
+            f"nothing can be scaled down to {scale:g}",
+            "omit the scale, or the keys that set repetitions and requests",
         )
     small["miniature"] = miniature_table(scale, kept_work / whole_work, whole)
     return small
@@ -133,63 +133,64 @@ def miniature_table(scale: float, share: float, whole: Mapping[str, Number]) -> 
     """The table ``[miniature]``.
 
     Args:
-        scale: the share of the work that was asked for.
-        share: the share that is done.
-        whole: what the whole study has of that which was thinned, by key.
+        scale: the requested share of the work.
+        share: the actual share.
+        whole: original values of the reduced keys.
     """
-    # Rounded, so that the same command gives the same file on every machine.
+    # Rounded, so that the same command writes the same file on every machine.
     return {"scale": scale, "share": float(f"{share:.4g}"), "whole": dict(whole)}
 
 
 def thinned_count(whole: int, least: int, share: float) -> int:
-    """A share of a number, rounded, but no less than its least, or the whole if that is less."""
+    """A share of a number, rounded, but at least its minimum, or the whole if smaller."""
     return min(whole, max(least, round(whole * share)))
 
 
 def value_at(study: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - plain data of any shape
-    """The value of a key of a study, dots between tables."""
+    """The value of a dotted key of a study."""
     if key.startswith("experiment."):
-        # A name may have dots of its own.
+        # A name may contain dots.
         name, _, last = key.removeprefix("experiment.").rpartition(".")
         return study["experiment"][name][last]
     return study[key]
 
 
 def thinned_value(study: Mapping[str, Any], key: str, whole: Number) -> Number:
-    """What a miniature has of that of which the whole study has so much.
+    """The value of a reduced key in a miniature.
 
     Args:
-        study: as a results folder's ``study.toml`` has it.
+        study: as in a results folder's ``study.toml``.
         key: under ``[miniature]``, in the table ``whole``.
-        whole: what stands there.
+        whole: its value there.
 
     Raises:
-        ValueError: the study has no such key, or one of the two is no number where both must be.
+        ValueError: the study has no such key, or one of the two is not a number as required.
     """
     try:
         value: Number = value_at(study, key)
     except (KeyError, TypeError):
-        raise ValueError(f"miniature names {quoted(key)}, which the study does not have") from None
+        raise ValueError(
+            f"miniature has {quoted(key)}, a key that the study does not have"
+        ) from None
     for one in (value, whole):
         if isinstance(one, bool) or not isinstance(one, int | float):
             if key in ("train_images", "test_images") and isinstance(one, str):
                 continue
-            raise ValueError(f"{quoted(key)} is {quoted(one)}, which is no number")
+            raise ValueError(f"{quoted(key)} is {quoted(one)}, which is not a number")
     return value
 
 
 def miniature_in_words(
     study: Mapping[str, Any], train_images: tuple[int, int] | None = None
 ) -> str | None:
-    """What was thinned, in words; ``None`` for a study that is whole.
+    """The reductions in words; ``None`` for a full study.
 
     ``a miniature at scale 0.0005: 30 of 64 rounds, 2 of 8 repetitions, 5 of 25 epochs, 1,280 of
     60,000 images, batches of 128 instead of 512``
 
     Args:
-        study: every key with its value, as a results folder's ``study.toml`` has it.
-        train_images: how many training images there are in the miniature and in all, once they are
-            loaded.
+        study: every key with its value, as in a results folder's ``study.toml``.
+        train_images: numbers of training images in the miniature and in all, once loaded.
     """
     table = study.get("miniature")
     if not table:
@@ -230,5 +231,5 @@ def _images_in_words(now: float, whole: Number, counted: tuple[int, int] | None)
 
 
 def _by_words(table: Mapping[str, Any]) -> list[str]:
-    """The keys of an experiment, those first that have words."""
+    """The keys of an experiment, those with display names first."""
     return [*COUNTED, *(key for key in table if key not in COUNTED)]

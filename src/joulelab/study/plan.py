@@ -14,14 +14,13 @@ from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
 DONE = {"finished", "failed"}
-"""States of a run of which nothing is left to do."""
+"""Final states of a run."""
 GB = 10**9
 RUNS = "training"
-"""The name under which the seed of every run is derived, whatever its kind: another name would give
-other seeds to the runs of stored studies."""
+"""Name used to derive the seeds of all runs; changing it would change those of stored studies."""
 
 MANY = 10**15
-"""From here on a number is written as a power of ten."""
+"""From this on a number is written as a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Group:
     """Runs of one configuration that stay together.
 
     Attributes:
-        configuration: what is run.
-        runs: round after round, and repetition after repetition.
+        configuration: the configuration.
+        runs: in order of round and repetition.
     """
 
     configuration: Configuration
@@ -44,10 +43,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """All groups in the order in which they are run.
+    """All groups in order of execution.
 
     Attributes:
-        groups: experiment after experiment, block after block.
+        groups: by experiment and block.
         configurations: each once, in the order of the study file.
         factors: names of the factors of each experiment.
     """
@@ -62,7 +61,7 @@ class Plan:
         return [run for group in self.groups for run in group.runs]
 
     def left(self, states: Mapping[str, str]) -> list[PlannedRun]:
-        """The runs that have not ended yet.
+        """The runs that are not finished.
 
         Args:
             states: of runs, by their id.
@@ -71,12 +70,12 @@ class Plan:
 
 
 def make_plan(spec: StudySpec) -> Plan:
-    """Lay out a study.
+    """Plan a study.
 
     Raises:
-        SpecError: an experiment excludes what it does not have, or everything; or the study is
-            larger than the limits of this machine.
-        UsageError: a strategy cannot propose as many rounds as are asked for.
+        SpecError: an experiment excludes unknown levels or everything, or the study exceeds the
+            limits of this machine.
+        UsageError: a strategy cannot propose the requested number of rounds.
     """
     check_size(spec)
     groups: list[Group] = []
@@ -110,7 +109,7 @@ def configurations_of(
         experiment: its table.
 
     Raises:
-        SpecError: it excludes what it does not have, or everything.
+        SpecError: it excludes unknown levels or everything.
     """
     configurations = [
         experiment.configuration(name, levels, spec)
@@ -119,8 +118,8 @@ def configurations_of(
     names = Counter(one.name for one in configurations)
     if twice := next((one for one, count in names.items() if count > 1), None):
         raise SpecError(
-            f"{name}: two configurations are called {quoted(twice)}",
-            "levels of a factor must differ when they are written with six digits",
+            f"{name}: two configurations have the name {quoted(twice)}",
+            "levels of a factor must differ in their first six digits",
         )
     return configurations
 
@@ -151,10 +150,10 @@ def _runs(
 
 
 def check_size(spec: StudySpec) -> None:
-    """Refuse a study of more runs than this machine lays out; nothing is laid out for it.
+    """Refuse a study with too many runs, before planning it.
 
     Raises:
-        SpecError: names the experiment, what makes so many, and the limit.
+        SpecError: names the experiment, the numbers, and the limit.
     """
     limits, total = load_limits(), 0
     for name, experiment in spec.experiments().items():
@@ -165,28 +164,28 @@ def check_size(spec: StudySpec) -> None:
             made_of = [f"{_many(math.prod(levels))} configurations"]
             made_of += [f"{_many(count)} {what}" for what, count in counts.items()]
             raise SpecError(
-                f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; at "
-                f"most {limits.runs:,} are laid out",
-                f"take fewer of them, or {limits.raised('runs')}",
+                f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; the "
+                f"limit is {limits.runs:,}",
+                f"use fewer, or {limits.raised('runs')}",
             )
 
 
 def check_memory(one: Configuration, needed: int) -> None:
-    """Refuse a configuration of which a run needs more memory than this machine gives it.
+    """Refuse a configuration whose runs need too much memory.
 
     Args:
         one: the configuration.
-        needed: bytes that a run takes at least.
+        needed: minimum memory of a run in bytes.
 
     Raises:
-        SpecError: says how much, and the limit.
+        SpecError: gives the memory and the limit.
     """
     limits = load_limits()
     if needed > limits.memory_gb * GB:
         raise SpecError(
-            f"{one.title} needs {_many(needed // GB)} GB of memory at least; the "
+            f"{one.title} needs {_many(needed // GB)} GB of memory or more; the "
             f"limit is {limits.memory_gb:,.1f} GB",
-            f"take smaller batches, images or networks, or {limits.raised('memory_gb')}",
+            f"use smaller batches, images or networks, or {limits.raised('memory_gb')}",
         )
 
 

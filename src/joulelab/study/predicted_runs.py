@@ -1,19 +1,19 @@
-"""What was predicted of each run at the start of its session, and what it took.
+"""Compare the prediction of each run, from the start of its session, with its result.
 
-Like is compared with like, as the predictions define it:
+The compared quantities are defined by the predictions:
 
-**Time** of a run is that of the run with what surrounds it: its part of everything that the session
-has booked since its last attempt ended (the first: since the prediction). ::
+**Time** of a run includes its overhead: its part of everything booked in the session since the last
+attempt ended (for the first: since the prediction). ::
 
     predicted_at ─ between ─ waiting ─ training ─┬─ between ─ waiting ─ training ─┬─ ...
                  └────────── first run ──────────┘└───────── second run ─────────┘
 
-**Energy** of a run is what the run itself used above idle; where idle power is unknown, both are
-gross. The bound of the meters' error, which both share, is not in the range. Runs that are trained
-together share time and energy equally, in the prediction as in the measurement.
+**Energy** of a run is its own energy above idle; if idle power is unknown, both are gross. The
+bound of the meters' error, common to both, is not in the range. Runs that are trained together
+share time and energy equally, in the prediction as in the measurement.
 
 A run is compared with the prediction of the session that finished it. Failed runs ended early, and
-interrupted attempts have no end: neither can be compared, and the time they took is that of no run.
+interrupted attempts have no end: neither is compared, and their time belongs to no run.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ NEEDED = (
     "energy_gross_j",
     "started_at",
 )
-"""Columns of the runs that are looked at."""
+"""Columns of the runs that are used."""
 
 Run = Mapping[Hashable, Any]
 
@@ -60,18 +60,18 @@ Run = Mapping[Hashable, Any]
 def predicted_runs(
     manifest: Mapping[str, Any], runs: pd.DataFrame, ledger: pd.DataFrame
 ) -> pd.DataFrame:
-    """A row a run that a session with a prediction has finished, or that failed in it.
+    """One row per run that a session with a prediction has finished, or that failed in it.
 
     Args:
         manifest: of the study.
-        runs: a row a run.
-        ledger: a row a booked interval.
+        runs: one row per run.
+        ledger: one row per booked interval.
 
     Returns:
-        Columns: identity, the session, the state; time of the run with what surrounds it and
-        energy above idle, each as predicted for one run with its range of 95 %, and as it was;
-        ``waited_s`` of the time was spent waiting for the device, or for it to cool down. Unknown
-        energies and bounds are NaN.
+        Columns: identity, the session, the state; time of the run with overhead and energy above
+        idle, each as predicted for one run with its 95 % range, and as measured; ``waited_s`` of
+        the time was spent waiting for the device, or for it to cool down. Unknown energies and
+        bounds are NaN.
 
     Raises:
         StoreCorruptError: a prediction in the manifest cannot be read.
@@ -88,7 +88,7 @@ def predicted_runs(
 def _of_session(
     said: SessionPrediction, runs: Mapping[str, Run], ledger: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """The runs that one session ended, in the order in which it did."""
+    """The runs that one session ended, in order of completion."""
     costs = said.by_same_meters.by_configuration
     rows = []
     for names, took_s, waited_s in _attempts(said, runs, ledger):
@@ -99,7 +99,7 @@ def _of_session(
                 raise StoreCorruptError(
                     f"manifest.json: the prediction of session {said.session} does not have the "
                     f"configuration of {quoted(name)}, which the session has run",
-                    "restore the file, or take the key `prediction` out of its session",
+                    "restore the file, or remove the key `prediction` from that session",
                 )
             net_j = run["energy_net_j"]
             rows.append(
@@ -126,13 +126,13 @@ def _of_session(
 def _attempts(
     said: SessionPrediction, runs: Mapping[str, Run], ledger: pd.DataFrame
 ) -> list[tuple[list[str], float, float]]:
-    """The runs of each attempt that ended, its time with what came before it, and its waits."""
+    """The runs of each ended attempt, its time including overhead, and its waits."""
     booked = ledger[ledger["session"] == said.session]
     entries = []
     for row in booked.to_dict("records"):
         names = [name for name in json.loads(row["runs"]) if name in runs]
         ended = bool(names) and row["state"] in {"finished", "failed"}
-        # An attempt is entered before it waits for the device: its work begins later.
+        # An attempt is entered before it waits for the device; its work starts later.
         began = runs[names[0]]["started_at"] if ended else row["started_at"]
         entries.append((began, row["kind"], row["duration_s"], names if ended else []))
     attempts, passed_s, waited_s = [], 0.0, 0.0

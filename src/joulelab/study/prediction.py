@@ -1,34 +1,33 @@
-"""What a study will cost: time and energy of its runs, with ranges.
+"""Predict the time and energy of a study's runs, with ranges.
 
-Runs of the same cost share an `Estimate`; each workload says how it comes to one
-(`Workload.predict`).
+Runs of the same cost share an `Estimate`, made by each workload (`Workload.predict`).
 
-A range is to hold the truth in 95 of 100 cases. With k the estimates, R_k the runs of each, T_k the
-time of one and v_k its variance,
+A range should contain the true value in 95 of 100 cases. With k the estimates, R_k the runs of
+each, T_k the time of one and v_k its variance,
 
     time    T = sum R_k T_k              H^2 = t^2 sum R_k^2 v_k + (1.96 d T)^2
     range   T / (1 + H/T)  to  T (1 + H/T)
 
 t is the quantile of Student's distribution for the degrees of freedom of the sum. d is the drift
-from calibration to run, which all runs share: clocks, heat, other programs. It is taken to be
-as large as the scatter of the timings of the median estimate, and 10 % at least (three studies of
-minutes on a busy machine took 5 and 22 % less and 19 % more than predicted). A laptop that
-throttles after minutes, or that others use later, can still leave the range.
+from calibration to run, which all runs share: clocks, heat, other programs. It is assumed to be as
+large as the scatter of the timings of the median estimate, but at least 10 % (three short studies
+on a busy machine took 5 and 22 % less and 19 % more than predicted). A laptop that throttles after
+minutes, or that others use later, can still exceed the range.
 
-For energy the scatter of power is added to v_k, and on both sides of the range the error bound of
-the meters, in proportion to time: that of an estimate is tens of per cent.
+For energy the scatter of power is added to v_k, and the error bound of the meters, proportional to
+time, is added on both sides of the range: for estimates it is tens of per cent.
 
-A session keeps what it predicted at its start as plain data in the manifest.
+A session stores its prediction at the start as plain data in the manifest.
 
 ::
 
     sessions[k].prediction
-      predicted_at     seconds since the epoch; what the ledger books from here on was predicted
+      predicted_at     seconds since the epoch; everything booked from here on was predicted
       basis            in words, one for each workload
-      runs, total      of all runs that were left, as they were shown
+      runs, total      of all remaining runs, as shown
       configurations   runs left and cost of one run of each, and the name of its estimate
-      estimates        what ranges of any set of runs follow from
-      drift            that all estimates share
+      estimates        basis for the ranges of any set of runs
+      drift            common to all estimates
 
 It is written before the first run, so a session that is killed has one too. Infinite degrees of
 freedom are null, since JSON has no infinity. Folders of an older joulelab have no prediction.
@@ -46,11 +45,11 @@ from joulelab.energy.reading import Status
 from joulelab.study.store import PlannedRun
 
 BUDGET_S = 60.0
-"""Time that the calibration of a whole study is to take at the most."""
+"""Longest calibration of a whole study."""
 
 LEAST_DRIFT = 0.1
 ASSUMED_SCATTER = 0.2
-"""Of timings where there was time for one of each only: what a busy laptop has been seen to do."""
+"""Scatter assumed for single timings, as observed on a busy laptop."""
 
 PROBABILITY = 0.975
 NORMAL_QUANTILE = 1.96
@@ -61,8 +60,7 @@ FREEDOMS = ("freedom", "power_freedom")
 class Cost:
     """Predicted for some runs: seconds and net joules, each with a range of 95 %.
 
-    The energies are ``None`` where power is unknown, and the bounds of the energy also where the
-    meters do not say how far they may be wrong.
+    Energies are ``None`` if power is unknown; their bounds also if the meters state no error bound.
     """
 
     duration_s: float
@@ -91,11 +89,11 @@ class Estimate:
     """Predicted for one run.
 
     Attributes:
-        duration_s: time, with what surrounds the run.
+        duration_s: time of the run with overhead.
         duration_variance: in s^2.
         freedom: its degrees of freedom.
         power_w: net power, or ``None`` where unknown.
-        powered_s: the part of the time that the power belongs to.
+        powered_s: the time to which the power applies.
         power_variance: relative to the power.
         power_freedom: its degrees of freedom.
         error_w: bound of the error of the power by the meters, or ``None`` where unknown.
@@ -121,14 +119,14 @@ class Estimate:
         error_w: float | None,
         status: Status,
     ) -> Estimate:
-        """From one timing, with the scatter that timings are assumed to have.
+        """From one timing, with an assumed scatter.
 
         Args:
             powered_s: time of the run.
-            around_s: time of what surrounds it.
+            around_s: overhead.
             energy_j: of the run; ``None`` where unknown.
             error_w: bound of the error of the power by the meters; ``None`` where unknown.
-            status: of the energy, where it is known.
+            status: of the energy, if known.
         """
         duration_s = powered_s + around_s
         return cls(
@@ -145,7 +143,7 @@ class Estimate:
 
     @classmethod
     def unknown(cls, duration_s: float) -> Estimate:
-        """Where nothing could be timed: a time that may be far off, and no energy.
+        """Without any timing: a rough time, and no energy.
 
         Args:
             duration_s: the best guess.
@@ -161,7 +159,7 @@ class Prediction:
     Attributes:
         keys: of the estimate for each configuration.
         estimates: by key.
-        drift: relative standard deviation that all of them share.
+        drift: common relative standard deviation.
     """
 
     keys: Mapping[tuple[str, str], str]
@@ -182,14 +180,14 @@ class Prediction:
         return self.of_counts(Counter((run.experiment, run.configuration) for run in runs))
 
     def of_counts(self, counts: Mapping[tuple[str, str], int]) -> Cost:
-        """The cost of so many runs of each experiment and configuration."""
+        """The cost of given numbers of runs of each configuration."""
         by_estimate: Counter[str] = Counter()
         for one, count in counts.items():
             by_estimate[self.keys[one]] += count
         return self._cost(by_estimate)
 
     def _cost(self, counts: Mapping[str, int]) -> Cost:
-        """Of so many runs of each estimate."""
+        """The cost of given numbers of runs of each estimate."""
         several = [(count, self.estimates[key]) for key, count in counts.items()]
         duration_s = math.fsum(count * one.duration_s for count, one in several)
         half_s = self._half_width(
@@ -206,7 +204,7 @@ class Prediction:
     def _energy(
         self, several: Sequence[tuple[int, Estimate]]
     ) -> tuple[float, float | None, float | None]:
-        """Net joules of so many runs of each estimate, and their range."""
+        """Net joules of given numbers of runs of each estimate, and their range."""
         energies = [count * one.powered_s * (one.power_w or 0.0) for count, one in several]
         energy_j = math.fsum(energies)
         bounds = [count * one.powered_s * (one.error_w or 0.0) for count, one in several]
@@ -254,7 +252,7 @@ def merged(predictions: Sequence[Prediction]) -> Prediction:
 
 
 def _range(value: float, half: float) -> tuple[float, float]:
-    """The lower and the upper end; as far below by a factor as above, so never below 0."""
+    """The lower and the upper end; symmetric as factors, so never below 0."""
     if value <= 0:
         return 0.0, half
     return value / (1 + half / value), value + half
@@ -271,13 +269,13 @@ def _quantile(freedom: float) -> float:
 
 @dataclass(frozen=True)
 class SessionPrediction:
-    """What one session predicted.
+    """The prediction of one session.
 
     Attributes:
         session: its number.
         predicted_at: seconds since the epoch.
-        basis: what it was made from, in words.
-        runs: how many were left.
+        basis: basis of the prediction, in words.
+        runs: number of remaining runs.
         prediction: of them.
     """
 
@@ -289,10 +287,10 @@ class SessionPrediction:
 
     @property
     def by_same_meters(self) -> Prediction:
-        """The prediction of what these meters will say, whether or not they are right.
+        """The prediction of the meters' readings, right or wrong.
 
-        Prediction and measurement share the error of the meters, so its bound is no part of a range
-        that a measurement is compared with.
+        Prediction and measurement share the meters' error, so the range for comparison excludes its
+        bound.
         """
         exact = {name: replace(one, error_w=0.0) for name, one in self.prediction.estimates.items()}
         return replace(self.prediction, estimates=exact)
@@ -304,9 +302,9 @@ def record(
     """A prediction as plain data.
 
     Args:
-        prediction: of every configuration that has runs left.
+        prediction: of every configuration with remaining runs.
         left: those runs, at least one.
-        basis: what it is made from, in words.
+        basis: basis of the prediction, in words.
         predicted_at: seconds since the epoch.
     """
     counts = Counter((run.experiment, run.configuration) for run in left)
@@ -332,12 +330,12 @@ def record(
 
 
 def session_predictions(manifest: Mapping[str, Any]) -> list[SessionPrediction]:
-    """The predictions of those sessions that made one, in order.
+    """The predictions of the sessions, in order.
 
     Args:
-        manifest: as `joulelab.study.store_reading.read_manifest` gives it.
+        manifest: from `joulelab.study.store_reading.read_manifest`.
     """
-    # A session killed before its first entry in the ledger gave its number to the next one.
+    # A session killed before its first ledger entry has the same number as the next one.
     sessions = {one.get("session"): one for one in manifest.get("sessions", [])}
     return [
         _read(int(one["session"]), one["prediction"])

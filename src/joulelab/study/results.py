@@ -1,4 +1,4 @@
-"""What a study has found so far, as data frames. Reads while another process writes."""
+"""The results of a study so far, as data frames. Can be read while another process writes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from joulelab.study.store_reading import (
 )
 
 TICK_NS = 100_000_000
-"""Longer than the clock of a file system ticks, in nanoseconds."""
+"""Longer than the time resolution of a file system, in nanoseconds."""
 SECONDS = ("due_s", "sent_s", "started_s", "answered_s")
 
 
@@ -37,12 +37,12 @@ SECONDS = ("due_s", "sent_s", "started_s", "answered_s")
 class Results:
     """The results folder of a study.
 
-    Everything in it is checked when it is read; what is damaged, or is not what belongs there, is a
-    `StoreCorruptError` that says where.
+    Everything is checked when read; damage or invalid content raises a `StoreCorruptError` with the
+    location.
 
     Attributes:
-        folder: as ``joulelab run`` wrote it.
-        salvage: whether rows that are damaged are left out instead.
+        folder: a folder written by ``joulelab run``.
+        salvage: whether to skip damaged rows instead.
     """
 
     folder: Path
@@ -53,11 +53,11 @@ class Results:
         """Open a results folder.
 
         Args:
-            folder: as ``joulelab run`` wrote it.
-            salvage: whether to leave out damaged rows, which `left_out` then names.
+            folder: a folder written by ``joulelab run``.
+            salvage: whether to skip damaged rows, listed in `left_out`.
 
         Raises:
-            StoreError: there is no study in it, or it cannot be read.
+            StoreError: it has no study, or cannot be read.
         """
         results = cls(Path(folder), salvage)
         with reader(results.folder):
@@ -76,7 +76,7 @@ class Results:
 
     @property
     def data_sets(self) -> list[dict[str, Any]]:
-        """What was trained on: name, source, numbers of images, shape, classes, checksum."""
+        """The data sets: name, source, numbers of images, shape, classes, checksum."""
         return data_sets(self.manifest)
 
     def factors(self, experiment: str) -> list[str]:
@@ -85,30 +85,29 @@ class Results:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What was left out so far, and why; always empty without `salvage`."""
+        """Skipped rows so far, with reasons; always empty without `salvage`."""
         return tuple(self._damage)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a run, in the order of the plan.
+        """One row per run, in the order of the plan.
 
-        Columns: identity, the factors, the five hyperparameters as proposed (missing where they
-        were not searched), seed, state, accuracy (0 to 1), FLOPs, energies in joules, mean and
-        quantiles of the device's utilisation (0 to 1), duration in seconds, what else a kind of
-        work has measured, and for every domain its gross energy (``gpu:0 gross_j``) and status.
-        ``docs/results.md`` explains each.
+        Columns: identity, the factors, the five hyperparameters as proposed (missing if not
+        searched), seed, state, accuracy (0 to 1), FLOPs, energies in joules, mean and quantiles of
+        the device's utilisation (0 to 1), duration in seconds, other measurements of the workload,
+        and for every domain its gross energy (``gpu:0 gross_j``) and status. ``docs/results.md``
+        explains each.
         """
         return self._frames().runs.copy()
 
     def energy_frame(self) -> pd.DataFrame:
-        """A row a finished or failed run, domain and instrument: source, status, energies in J.
+        """One row per finished or failed run, domain and instrument: source, status, energies in J.
 
-        Where several instruments read a domain, one reading is what counts; ``beside`` is true of
-        the others.
+        If several instruments read a domain, one reading counts; ``beside`` is true for the others.
         """
         return self._frames().readings.copy()
 
     def rounds_frame(self) -> pd.DataFrame:
-        """A row a proposed round: its hyperparameters, and its score once all runs have ended."""
+        """One row per proposed round: its hyperparameters, and its score once all runs are done."""
         rows = self._rows("rounds")
         for row in rows:
             row.update(row.pop("hyperparameters"))
@@ -116,26 +115,26 @@ class Results:
         return pd.DataFrame(rows, columns=None if rows else empty)
 
     def ledger_frame(self) -> pd.DataFrame:
-        """A row a booked interval: every attempt, and all that lies between them."""
+        """One row per booked interval: every attempt, and everything in between."""
         rows = [{**row, "runs": json.dumps(row["runs"])} for row in self._rows("ledger")]
         return pd.DataFrame(rows, columns=None if rows else list(COLUMNS["ledger"]))
 
     def predictions_frame(self) -> pd.DataFrame:
-        """A row a run that ended in a session that had predicted it: predicted, and as it was.
+        """One row per run that ended in a session with a prediction: predicted and actual.
 
-        Columns: ``run_id``, ``session``, ``experiment``, ``configuration``, ``state``; time with
-        what surrounds the run and net energy of the run, as predicted for one run with its range
-        of 95 % (``predicted_s``, ``predicted_low_s``, ``predicted_high_s``, ``predicted_j`` ...)
-        and as they were (``took_s``, of it ``waited_s`` for the device; ``used_j``).
+        Columns: ``run_id``, ``session``, ``experiment``, ``configuration``, ``state``; time of the
+        run with overhead and its net energy, as predicted for one run with the 95 % range
+        (``predicted_s``, ``predicted_low_s``, ``predicted_high_s``, ``predicted_j`` ...) and actual
+        (``took_s``, of which ``waited_s`` for the device; ``used_j``).
         """
         return predicted_runs(self.manifest, self._frames().runs, self.ledger_frame())
 
     def requests_frame(self) -> pd.DataFrame:
-        """A row a request of every served window that is stored, in the order of the plan.
+        """One row per request of every served window that is stored, in the order of the plan.
 
         Columns: ``run_id``; seconds from the start of the window at which the request was due, was
         sent (entered the queue), was taken from it, and was answered; the number of its batch; and
-        why it was dropped, empty where it was not.
+        why it was dropped, if it was.
         """
         runs = self._frames().runs
         places = dict(zip(runs["run_id"], runs["position"], strict=True))
@@ -156,13 +155,13 @@ class Results:
             return int(connection.execute(query).fetchone()[0])
 
     def _frames(self) -> RunFrames:
-        """What is made of the runs, read again only after somebody has written."""
+        """The frames of the runs, read again only after changes."""
         now_ns, written = time.time_ns(), last_written(self.folder)
         kept = self._kept.get(written)
         if kept is None:
             kept = read_frames(self.folder, self.spec, self._on_damage)
             self._kept.clear()
-            # A file that is written twice within a tick of the clock bears the same time.
+            # A file written twice within a clock tick has the same time.
             if all(now_ns - changed_ns > TICK_NS for _, changed_ns in written):
                 self._kept[written] = kept
         return kept
@@ -185,14 +184,14 @@ class Results:
 
 
 def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The run that a file belongs to, and a row a request; nothing where it is damaged.
+    """The run of a file, and one row per request; empty if damaged.
 
     Args:
         path: of the file.
-        on_damage: is told why it cannot be read, where it does not raise.
+        on_damage: called with the reason if it cannot be read; may raise.
 
     Raises:
-        StoreCorruptError: what `on_damage` raises.
+        StoreCorruptError: raised by `on_damage`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -202,10 +201,10 @@ def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.Dat
         run_id = (table.schema.metadata or {}).get(b"run_id", b"").decode()
         seconds = [table.schema.field(name) for name in SECONDS]
         if wrong := [one.name for one in seconds if not pa.types.is_floating(one.type)]:
-            raise ValueError(f"the column {wrong[0]} holds no numbers")
+            raise ValueError(f"the column {wrong[0]} does not hold numbers")
         frame = table.to_pandas()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         message = f"{path} cannot be read: {error}"
-        on_damage(StoreCorruptError(message, "restore it from a copy, or take it away"))
+        on_damage(StoreCorruptError(message, "restore it from a copy, or remove it"))
     else:
         yield run_id, frame

@@ -1,7 +1,7 @@
-"""From the table of runs to two data frames: a row a run, and a row a run and domain.
+"""Two data frames from the table of runs: one row per run, and one row per run and domain.
 
-The table is read once, some hundred rows at a time: tens of thousands of runs take seconds, and
-little more memory than the frames themselves.
+The table is read once, in chunks of a few hundred rows: tens of thousands of runs take seconds, and
+little more memory than the frames.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store_reading import OnDamage, RowAgreement, read_rows, refuse
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
-NOT_ASKED = "the joulelab that ran it did not ask"
+NOT_ASKED = "not recorded by the joulelab version that ran it"
 NOT_FINISHED = "the training did not finish"
 _IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
 _PARSED = ("factors", "hyperparameters", "metrics", "utilisation", "measurement")
@@ -48,11 +48,11 @@ Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class RunFrames:
-    """What is made of the runs.
+    """The frames of the runs.
 
     Attributes:
-        runs: a row a run, in the order of the plan.
-        readings: a row a run and domain, of those that were measured.
+        runs: one row per run, in the order of the plan.
+        readings: one row per run and domain, of measured runs.
         factors: names of the factors of each experiment.
     """
 
@@ -62,12 +62,12 @@ class RunFrames:
 
 
 def read_frames(folder: Path, study: Mapping[str, Any], on_damage: OnDamage = refuse) -> RunFrames:
-    """All runs that fit each other and the study file.
+    """All runs that are consistent with each other and the study file.
 
     Args:
         folder: with results.
         study: its study file.
-        on_damage: is told of each run that is left out, where it does not raise.
+        on_damage: called for each skipped run; may raise.
 
     Raises:
         StoreError: there is no study in it, or it cannot be read.
@@ -79,7 +79,7 @@ def read_frames(folder: Path, study: Mapping[str, Any], on_damage: OnDamage = re
 
 
 class _Sparse:
-    """Columns of which each row has only some; what a row does not have is NaN."""
+    """Sparse columns; missing values are NaN."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._rows = 0
@@ -145,18 +145,18 @@ class _RunTable:
         )
 
     def runs(self) -> pd.DataFrame:
-        """A row a run."""
+        """One row per run."""
         factors = self._factors.whole()
         columns = {**self._plain, **self._proposed.whole()}
         own = [name for name in columns if name not in {*self._plain, *HYPERPARAMETERS}]
         own += [name for name in factors if name not in columns]
         for name, levels in factors.items():
-            # A factor may have the name of a column: its levels are what is asked for.
+            # A factor may have the name of a column: use its levels.
             plain = columns.get(name, levels)
             columns[name] = [p if _is_nan(f) else f for p, f in zip(plain, levels, strict=True)]
         columns["flops_reason"] = self._flops_reasons
         values = self._values.whole()
-        # What a kind of work has measured; a column of all runs is not given up for it.
+        # Measurements of the workload; they do not replace a column of all runs.
         columns |= {name: column for name, column in values.items() if name not in columns}
         columns |= {f"utilisation_{name}": column for name, column in self._busy.items()}
         columns["energy_flags"] = self._flags
@@ -168,7 +168,7 @@ class _RunTable:
         return pd.concat([frame[_ordered(frame, own, list(values))], domains], axis=1)
 
     def readings(self) -> pd.DataFrame:
-        """A row a run and domain."""
+        """One row per run and domain."""
         runs = np.frombuffer(self._runs_read, np.int64)
         amounts = {name: _floats(self._readings[name]) for name in _AMOUNTS}
         gross_j, duration_s = amounts["gross_j"], amounts["duration_s"]
@@ -206,7 +206,7 @@ class _RunTable:
         self._runs_read.extend(run for run, readings in by_run.items() for _ in readings)
         added = [reading for readings in by_run.values() for reading in readings]
         for name in _WORDS:
-            # The same few words come with every run: one copy of each is kept.
+            # The same few strings occur in every run: keep one copy of each.
             words = [reading[name] for reading in added]
             self._readings[name] += [self._words.setdefault(word, word) for word in words]
         containers = ["+".join(reading.get("within", ())) for reading in added]
@@ -249,7 +249,7 @@ def _is_nan(value: object) -> bool:
 
 
 def _ordered(frame: pd.DataFrame, factors: Sequence[str], values: Sequence[str]) -> list[str]:
-    """Identity, factors, then the columns of the schema, each with what belongs to it."""
+    """Identity, factors, then the columns of the schema, each with related ones."""
     columns = [name for name in RUN_COLUMNS if name not in {*_PARSED, *_IDENTITY}]
     following = {
         "flops": ["flops_reason"],

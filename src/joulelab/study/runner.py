@@ -1,4 +1,4 @@
-"""What a workload records with: jobs are carried out and measured, booked, and stored.
+"""Recorders for workloads: carry out, measure, book and store jobs.
 
 ::
 
@@ -27,10 +27,10 @@ Row = dict[str, Any]
 
 
 class Calibrator:
-    """Carries out jobs that belong to no run, and books them where there is a ledger.
+    """Carries out jobs outside runs, and books them if there is a ledger.
 
     Args:
-        ledger: of the session; ``None`` where nothing is kept.
+        ledger: of the session; ``None`` to store nothing.
     """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
@@ -40,7 +40,7 @@ class Calibrator:
         """Let an executor prepare for a job.
 
         Raises:
-            KeyboardInterrupt: after what was under way has been booked.
+            KeyboardInterrupt: after booking the work in progress.
         """
         if self._books is not None:
             self._books.pause()
@@ -51,10 +51,10 @@ class Calibrator:
         return prepared
 
     def calibrate(self, executor: Executor[JobT, Result], job: JobT) -> Outcome[Result]:
-        """Carry out a job that belongs to no run.
+        """Carry out a job outside runs.
 
         Raises:
-            KeyboardInterrupt: after what was under way has been booked.
+            KeyboardInterrupt: after booking the work in progress.
         """
         if self._books is not None:
             self._books.pause()
@@ -70,7 +70,7 @@ class Calibrator:
         return outcome
 
     def _book(self, state: State, parts: Sequence[tuple[str, Measurement | None]]) -> None:
-        """Book the parts of what an executor did; only the work itself may have failed."""
+        """Book the parts of an executor's work; only the work itself may have failed."""
         if self._books is not None:
             self._books.switch("between")
             for kind, measurement in parts:
@@ -82,7 +82,7 @@ class Calibrator:
 
 
 class RunRecorder(Calibrator):
-    """Carries out jobs for runs as well: books them, stores the runs, and tells the listener.
+    """Carries out jobs for runs: books them, stores the runs, and notifies the listener.
 
     Args:
         spec: the study.
@@ -107,17 +107,16 @@ class RunRecorder(Calibrator):
         rows: Callable[[Outcome[Result]], Sequence[Row]],
         requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """Carry out a job for some runs, and store what became of it.
+        """Carry out a job for some runs, and store the outcome.
 
         Args:
             kind: of the entry in the ledger.
             executor: of the job.
             job: for all of the runs together.
             runs: at least one.
-            rows: the columns of each run besides those that every run has, from the outcome of a
-                job that finished or failed.
-            requests: from the result a table with a row a request, as columns, to be kept beside
-                the run; ``None`` where there is none.
+            rows: the additional columns of each run, from the outcome of a finished or failed job.
+            requests: from the result a table with one row per request, as columns, stored with the
+                run; ``None`` if there is none.
         """
         self._listener.started(runs)
         entry = self.ledger.begin(kind, time.time(), runs)
@@ -167,7 +166,7 @@ class RunRecorder(Calibrator):
         ]
 
     def _energy(self, measurement: Measurement, parts: int) -> dict[str, Any]:
-        """The columns for one of the runs that share a measurement equally."""
+        """The columns of one of the runs that share a measurement equally."""
         shared = measurement.shared(parts)
         sum_ = self.ledger.total(shared)
         return {

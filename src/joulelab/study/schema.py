@@ -1,8 +1,7 @@
 """The tables of the store: runs, rounds and ledger, with the SQL and the type of each column.
 
-What is read from a folder is checked by these types, for the folder may be a stranger's, or a disk
-may have lost a part of it. Numbers are what SQLite and JSON hold: an amount is finite, and an
-amount that nobody knows is null.
+Content of a folder is checked with these types, because the folder may be foreign or damaged.
+Numbers follow SQLite and JSON: amounts are finite, and an unknown amount is null.
 
 A change that an older joulelab could not read raises `VERSION`.
 """
@@ -17,13 +16,13 @@ from typing_extensions import TypedDict
 VERSION = 3
 
 KEYS_SINCE_VERSION_1 = {"precision": "fp32", "rounds_together": 1, "mix_engines": False}
-"""Keys that a study file of version 1 does not have, with what it meant."""
+"""Keys missing in study files of version 1, with their values."""
 
 LARGEST = 2**63 - 1
 
 
 Text = Annotated[str, Field(pattern=r"\A[^\x00]*\z")]
-"""Without NUL, which no file, no terminal and no figure can take."""
+"""Without NUL, which files, terminals and figures cannot hold."""
 Name = Annotated[Text, Field(min_length=1)]
 Whole = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -129,7 +128,7 @@ RUN_COLUMNS: Columns = {
     "started_at": ("REAL", Amount | None),
     "error": ("TEXT", Text | None),
 }
-"""A row a run, the same columns for every kind of experiment; JSON where a value has parts."""
+"""One row per run, the same columns for every kind of experiment; JSON for structured values."""
 
 ROUND_COLUMNS: Columns = {
     "experiment": ("TEXT NOT NULL", Name),
@@ -138,7 +137,7 @@ ROUND_COLUMNS: Columns = {
     "hyperparameters": ("TEXT NOT NULL", Json[dict[Name, Level]]),
     "score": ("REAL", Amount | None),
 }
-"""A row a round whose hyperparameters were proposed."""
+"""One row per round whose hyperparameters were proposed."""
 
 LEDGER_COLUMNS: Columns = {
     "entry": ("INTEGER PRIMARY KEY", Count),
@@ -160,7 +159,7 @@ LEDGER_COLUMNS: Columns = {
     "measurement": ("TEXT", None),
     "error": ("TEXT", Text | None),
 }
-"""A row an attempt, or another booked interval; `None` is the type of a column that is not read."""
+"""One row per attempt or other booked interval; `None` is the type of a column not read."""
 
 ADDED = {
     2: {
@@ -169,18 +168,18 @@ ADDED = {
         " ELSE 'torch-default' END",
     },
     3: {
-        # Nothing was thinned yet, nothing counted, and nobody asked how busy the device was.
+        # No scaling, no counts and no utilisation in that version.
         "scale": "CASE WHEN engine IS NULL THEN NULL ELSE 1.0 END",
         "flops": "NULL",
         "utilisation_mean": "NULL",
         "utilisation": "NULL",
     },
 }
-"""Columns of runs that a version has added, each with what it is for older rows."""
+"""Columns of runs added by each version, with their values for older rows."""
 
 
 def columns_before(version: int) -> dict[str, str]:
-    """The columns that a store of this version lacks, each with what to select in its place."""
+    """Columns missing in a store of this version, with the SQL to select instead."""
     return {
         name: value
         for later, columns in ADDED.items()
@@ -200,7 +199,7 @@ MIGRATIONS = {
     )
     for version, columns in ADDED.items()
 }
-"""What makes of each version the next."""
+"""SQL that upgrades each version to the next."""
 
 
 def _create(table: str, columns: Columns, key: str = "") -> str:
@@ -233,4 +232,4 @@ def _rows(table: str) -> TypeAdapter[Any]:
 
 
 ROWS = {table: _rows(table) for table in COLUMNS}
-"""For each table what checks a list of its rows, and parses the JSON in them."""
+"""For each table the validator of its rows, which also parses their JSON."""

@@ -1,4 +1,4 @@
-"""What a session works with on this machine, whatever the workload: device, meters, threads."""
+"""The resources of a session, independent of the workload: device, meters, threads."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Session:
         listener: hears what happens.
 
     Attributes:
-        device: the one that does the work.
-        domains: which energy domains count; ``None`` for the automatic choice.
+        device: the device that does the work.
+        domains: energy domains that count; ``None`` for the automatic choice.
         threads: torch's threads on the CPU.
 
     Raises:
-        SpecError: no such device, or a domain that cannot be read here.
+        SpecError: the device does not exist, or a domain cannot be read here.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Session:
         return counted(measurement, self.domains, self.device.domain)
 
     def measure_idle(self) -> dict[str, float]:
-        """Idle power in watts by domain; empty where the study wants none."""
+        """Idle power in watts by domain; empty if the study requests none."""
         if not self.spec.energy.idle_s:
             return {}
         self.listener.doing(f"measuring idle power for {self.spec.energy.idle_s:g} s")

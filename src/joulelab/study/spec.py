@@ -1,14 +1,14 @@
-"""The keys of a study file, what a kind of experiment is, and the registry of kinds.
+"""The keys of a study file, kinds of experiment, and their registry.
 
 ::
 
     StudySpec ── EnergySpec
        └ ExperimentSpec, of a kind
            Kind ─┬─ spec       the keys of its table: factors and configurations
-                 ├─ workload   how configurations are carried out and measured
-                 └─ report     what is shown of its results
+                 ├─ workload   carries out and measures configurations
+                 └─ report     shows its results
 
-A kind from outside is registered as the shipped ones are: as an entry point in the group
+A custom kind is registered like the built-in ones: as an entry point in the group
 ``joulelab.kinds``, or from a plug-in file by ``register("name")(Kind(...))``.
 """
 
@@ -35,7 +35,7 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 MOST_THREADS = 1024
-"""More than any machine has use for; told to make a billion, a library ends the process."""
+"""Above any sensible number; asked for a billion, a library ends the process."""
 
 
 class ExperimentSpec(BaseModel, ABC):
@@ -50,13 +50,13 @@ class ExperimentSpec(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     study_keys: ClassVar[type[BaseModel] | None] = None
-    """Keys that the whole study file has once an experiment of this kind is in it."""
+    """Keys that this kind adds to the whole study file."""
 
     data_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose values name data and never code, even where they contain a colon."""
+    """Keys whose values are data names and never code, even with a colon."""
 
     noun: ClassVar[str] = "run"
-    """What one run is called in plans, in the ledger and in reports."""
+    """Noun for a run in plans, in the ledger and in reports."""
 
     kind: str
     repetitions: Count
@@ -64,12 +64,12 @@ class ExperimentSpec(BaseModel, ABC):
 
     @abstractmethod
     def factors(self) -> Sequence[Factor]:
-        """What this experiment varies."""
+        """The factors of this experiment."""
 
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> Configuration:
-        """What one combination of levels means.
+        """The configuration for one combination of levels.
 
         Args:
             experiment: name of the experiment.
@@ -94,17 +94,17 @@ class ExperimentSpec(BaseModel, ABC):
         }
 
     def check(self, study: StudySpec) -> None:
-        """Check what depends on keys of the whole study; most kinds have nothing to check.
+        """Check against the keys of the whole study; most kinds have nothing to check.
 
         Args:
-            study: in which the experiment stands.
+            study: the whole study.
 
         Raises:
-            UsageError: says what is wrong with the study.
+            UsageError: the study is not valid; says why.
         """
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:
-        """Combinations of levels that are left out: those of the file, and impossible ones."""
+        """Excluded combinations of levels: those of the file, and impossible ones."""
         return self.exclude
 
     @classmethod
@@ -112,7 +112,7 @@ class ExperimentSpec(BaseModel, ABC):
         """Make the paths in an unchecked table absolute, in place; most kinds have none.
 
         Args:
-            table: as it stands in the study file.
+            table: from the study file.
             folder: of the study file.
         """
 
@@ -123,31 +123,31 @@ class ExperimentSpec(BaseModel, ABC):
         scale: float,
         overridden: Collection[tuple[str, ...]],
     ) -> dict[str, Any]:
-        """A study with a share of its work; kinds that share this function may share a study.
+        """Scale a study down; kinds with the same function may share a study.
 
-        Arguments and errors are those of `joulelab.study.miniature.miniature`.
+        For arguments and errors see `joulelab.study.miniature.miniature`.
         """
         return miniature(study, configurations, scale, overridden)
 
     def counts(self) -> Mapping[str, int]:
-        """How often each configuration is run, by what is counted: rounds, repetitions."""
+        """Number of runs of each configuration: rounds, repetitions."""
         return {"repetitions": self.repetitions}
 
 
 class EnergySpec(BaseModel):
-    """The table ``[energy]``: how joules are read.
+    """The table ``[energy]``: how energy is measured.
 
     Attributes:
-        meters: registered names, with an address and settings where one takes them, as in
-            ``"shelly:192.168.1.20"``; or ``"auto"`` for whatever works on this machine.
+        meters: registered names, optionally with address and settings, as in
+            ``"shelly:192.168.1.20"``; or ``"auto"`` for all that work on this machine.
         interval_s: time between two samples.
-        idle_s: how long idle power is measured before and after the runs; 0 for not at all.
-        cool_down_s: the longest wait, before a training, for a measured device to come back to
-            its idle power; 0 for not at all.
-        domains: which domains the energy of a run adds up, or ``"auto"``: what is measured on the
-            device that trains, and only where nothing is, what is estimated.
-        tdp_w: the processor's thermal design power, where the estimate does not know it.
-        traces: keep the power trace of every training in ``traces/``.
+        idle_s: duration of the idle power measurement before and after the runs; 0 to skip.
+        cool_down_s: the longest wait before a training for a measured device to return to idle
+            power; 0 to skip.
+        domains: domains in the energy of a run, or ``"auto"``: what is measured, or estimated if
+            nothing is measured on the training device.
+        tdp_w: the processor's thermal design power, if the estimate does not know it.
+        traces: store the power trace of every training in ``traces/``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -171,18 +171,18 @@ class EnergySpec(BaseModel):
 
 
 class StudySpec(BaseModel):
-    """What every study file has; kinds of experiment add keys of their own (`study_class`).
+    """The keys of every study file; kinds of experiment add more (`study_class`).
 
     Attributes:
-        name: of the study; the name of the file where not given.
+        name: of the study; default: the name of the file.
         summary: one line for ``joulelab list``.
         device: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda:<index>"``.
-        threads: threads that torch computes with on the CPU, or ``"auto"``: one for each core.
-        seed: everything random follows from it.
-        plugins: Python files with parts of one's own; a path counts from the study file's folder.
-        energy: how joules are read.
+        threads: torch threads on the CPU, or ``"auto"``: one per core.
+        seed: determines all randomness.
+        plugins: Python files with the user's parts; paths are relative to the study file's folder.
+        energy: how energy is measured.
         experiment: the experiments by name.
-        miniature: what a whole study has, where this one was thinned.
+        miniature: values of the full study, if this one was scaled down.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -199,14 +199,14 @@ class StudySpec(BaseModel):
 
     @property
     def scale(self) -> float:
-        """Share of the work of the whole study that this one does; 1 for a study that is whole."""
+        """Share of the work of the full study; 1 for a full study."""
         return 1.0 if self.miniature is None else self.miniature.share
 
     def miniature_in_words(self, train_images: tuple[int, int] | None = None) -> str | None:
-        """What was thinned, in a sentence; ``None`` for a study that is whole.
+        """The reductions in a sentence; ``None`` for a full study.
 
         Args:
-            train_images: how many training images are used, and how many there are, once known.
+            train_images: numbers of used and of all training images, once known.
         """
         return miniature_in_words(self.to_dict(), train_images)
 
@@ -220,7 +220,7 @@ class StudySpec(BaseModel):
         return [kinds.get(name) for name in names]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data with every default written out, as the store keeps it; no ``None``."""
+        """Plain data with all defaults, for the store; no ``None``."""
         resolved = {
             name: experiment.model_dump(mode="json")
             for name, experiment in self.experiments().items()
@@ -239,13 +239,13 @@ class StudySpec(BaseModel):
 class Kind:
     """One kind of experiment.
 
-    `workload` and `report` may be given as ``"module:attribute"``, which is imported when it is
-    first needed: planning needs neither, and both import heavy libraries.
+    `workload` and `report` may be ``"module:attribute"``, imported on first use: planning needs
+    neither, and both import heavy libraries.
 
     Attributes:
-        spec: keys in a study file.
-        workload: carries the configurations out.
-        report: what is shown, a `joulelab.report.report.Report`; a general report where ``None``.
+        spec: its keys in a study file.
+        workload: carries out the configurations.
+        report: a `joulelab.report.report.Report`; ``None`` for a general report.
     """
 
     spec: type[ExperimentSpec]
@@ -262,12 +262,12 @@ class Kind:
         return imported(self.workload) if isinstance(self.workload, str) else self.workload
 
     def load_report(self) -> Any:  # noqa: ANN401 - the report room says what it is
-        """What is shown; ``None`` for the general report."""
+        """The report; ``None`` for the general report."""
         return imported(self.report) if isinstance(self.report, str) else self.report
 
 
 def located_path(path: str, folder: Path) -> Path:
-    """An absolute path that counts from the study file's folder, or else from the current one."""
+    """An absolute path, from the study file's folder if it exists there, else the current one."""
     given = expanded(path)
     beside = folder / given
     return as_path(beside if is_there(beside) else given)
@@ -279,15 +279,16 @@ kinds: Registry[Kind] = Registry(
     {
         "tuning": (
             "joulelab.kinds.tuning:TUNING",
-            "strategies x networks x numbers of hyperparameters: which strategy, at what cost?",
+            "strategies x networks x numbers of hyperparameters: which strategy is best, and at "
+            "what cost?",
         ),
         "architecture": (
             "joulelab.kinds.architecture:ARCHITECTURE",
-            "a full factorial design over a network's layers: which layer costs what?",
+            "a full factorial design over a network's layers: what does each layer cost?",
         ),
         "training-cost": (
             "joulelab.kinds.training_cost.spec:TRAINING_COST",
-            "networks x frozen or trained x data sets: what does a training cost, and where?",
+            "networks x frozen or trained base x data sets: what does a training cost, and where?",
         ),
         "batching": (
             "joulelab.kinds.batching.spec:BATCHING",
@@ -295,21 +296,21 @@ kinds: Registry[Kind] = Registry(
         ),
         "timeline": (
             "joulelab.kinds.timeline.spec:TIMELINE",
-            "networks by year x batch sizes: what does an image cost, and what is it worth?",
+            "networks by year x batch sizes: what does an image cost, for what accuracy?",
         ),
     },
 )
 
 
 register = kinds.register
-"""Registers a kind from outside: ``register("name")(Kind(...))``."""
+"""Register a custom kind: ``register("name")(Kind(...))``."""
 
 
 def kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked data
-    """The spec of the kind that a table of an experiment names.
+    """The spec class of the kind in an experiment's table.
 
     Raises:
-        UnknownNameError: nothing of that name is registered.
+        UnknownNameError: the kind is not registered.
     """
     kind = table.get("kind") if isinstance(table, dict) else None
     return kinds.get(kind).spec if isinstance(kind, str) else ExperimentSpec
@@ -317,7 +318,7 @@ def kind_of(table: Any) -> type[ExperimentSpec]:  # noqa: ANN401 - unchecked dat
 
 @cache
 def study_class(keys: tuple[type[BaseModel], ...]) -> type[StudySpec]:
-    """The class of a study file in which some kinds want keys of their own.
+    """The class of a study file with additional keys of some kinds.
 
     Args:
         keys: models with these keys, each once.
@@ -329,7 +330,7 @@ def study_class(keys: tuple[type[BaseModel], ...]) -> type[StudySpec]:
 
 
 def typed(table: Any) -> ExperimentSpec:  # noqa: ANN401 - unchecked data
-    """A table of an experiment, checked by its kind."""
+    """An experiment's table, checked by its kind."""
     return kind_of(table).model_validate(table)
 
 

@@ -1,20 +1,20 @@
-"""The folder that keeps a study: what was planned, what was measured, what was lost.
+"""The results folder of a study: plan, measurements, and the ledger.
 
 ::
 
     DIR/study.toml      the resolved study file
-    DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry a session
+    DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
-    DIR/traces/         power traces, one Parquet file an attempt
-    DIR/report/         what people read
+    DIR/traces/         power traces, one Parquet file per attempt
+    DIR/report/ the report
 
 One process writes (a lock that the operating system releases when the holder dies), any number
-read. Every change is one transaction of SQLite in WAL mode, so a process killed at any moment
-leaves a whole database. Nothing is pickled.
+read. Every change is one SQLite transaction in WAL mode, so a killed process leaves a consistent
+database. Nothing is pickled.
 
 States of a run: planned -> running -> finished | failed; a run found *running* by the next writer
-was interrupted, and is planned again. Its attempt stays in the ledger, as *interrupted*, with the
-energy that was last heard of.
+was interrupted, and is planned again. Its attempt stays in the ledger as *interrupted*, with its
+last reported energy.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from joulelab.study.store_reading import REQUESTS, check_folder, read_manifest, 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """The unit that is planned, measured, stored and resumed."""
+    """A unit that is planned, measured, stored and resumed."""
 
     run_id: str
     position: int
@@ -72,10 +72,10 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, study: str) -> Store:
-        """Begin a new results folder, or go on with one that holds the same study.
+        """Create a results folder, or resume one with the same study.
 
         Args:
-            folder: created where it does not exist.
+            folder: created if missing.
             study: the resolved study file.
 
         Raises:
@@ -88,8 +88,8 @@ class Store:
             lock = FileLock(folder / ".lock")
             if not lock.try_to_take():
                 raise StoreBusyError(
-                    f"another joulelab is running the study in {folder}",
-                    "wait for it, or give this one another folder with --out",
+                    f"another joulelab is already running the study in {folder}",
+                    "wait for it, or choose another folder with --out",
                 )
             with contextlib.ExitStack() as undone:
                 undone.callback(lock.give_back)
@@ -111,7 +111,7 @@ class Store:
             return store
 
     def close(self) -> None:
-        """Release the folder. A second call does nothing."""
+        """Release the folder. A second call has no effect."""
         with self._thread_lock:
             self._connection.close()
         self._lock.give_back()
@@ -125,7 +125,7 @@ class Store:
     # Runs and rounds
 
     def plan(self, runs: Sequence[PlannedRun]) -> None:
-        """Enter the planned runs; those that are there already stay as they are."""
+        """Enter the planned runs; existing ones are unchanged."""
         names = [field.name for field in fields(PlannedRun)]
         statement = (
             f"INSERT OR IGNORE INTO runs ({', '.join(names)})"
@@ -144,12 +144,11 @@ class Store:
     def finished_values(
         self, column: str, round_of: tuple[str, str, int] | None = None
     ) -> list[Any]:
-        """What finished runs have in a column, in the order of the plan; what is null is left out.
+        """The values of finished runs in a column, in the order of the plan, without nulls.
 
         Args:
             column: of the runs.
-            round_of: experiment, configuration and number of the round to look at; all runs where
-                not given.
+            round_of: experiment, configuration and number of the round; default: all runs.
         """
         where = (
             "" if round_of is None else " AND experiment = ? AND configuration = ? AND round = ?"
@@ -164,7 +163,7 @@ class Store:
     def proposed(
         self, experiment: str, configuration: str, round_number: int
     ) -> tuple[dict[str, Any], float | None] | None:
-        """The hyperparameters of a round, if they were proposed, and its score once it has one."""
+        """The hyperparameters of a round, if proposed, and its score, if known."""
         rows = self._query(
             "SELECT hyperparameters, score FROM rounds"
             " WHERE experiment = ? AND configuration = ? AND round = ?",
@@ -175,7 +174,7 @@ class Store:
     def propose(
         self, experiment: str, configuration: str, round_number: int, values: Mapping[str, Any]
     ) -> None:
-        """Keep the hyperparameters of a round, before anything is trained with them."""
+        """Store the hyperparameters of a round, before training."""
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO rounds VALUES (?, ?, ?, ?, NULL)",
@@ -185,7 +184,7 @@ class Store:
     def score(
         self, experiment: str, configuration: str, round_number: int, score: float | None
     ) -> None:
-        """Keep the score of a finished round; ``None`` where every repetition failed."""
+        """Store the score of a finished round; ``None`` if every repetition failed."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE rounds SET score = ?"
@@ -240,7 +239,7 @@ class Store:
             self._set_energy(connection, entry, measurement, total)
 
     def progress(self, entry: int, measurement: Measurement, total: Total) -> None:
-        """Keep what an open entry has used so far, in case its process is killed."""
+        """Store the energy of an open entry so far, in case its process is killed."""
         with self._transaction() as connection:
             self._set_energy(connection, entry, measurement, total)
 
@@ -253,10 +252,10 @@ class Store:
         error: str | None = None,
         rows: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Close an entry, and in the same transaction the runs that belong to it.
+        """Close an entry and its runs in one transaction.
 
         Args:
-            entry: number that `begin` gave.
+            entry: number from `begin`.
             state: ``"finished"``, ``"failed"`` or ``"interrupted"``.
             measurement: of the whole entry.
             total: sum over the domains that count.
@@ -274,12 +273,12 @@ class Store:
                 connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = :run_id", row)
 
     def session(self) -> int:
-        """The number of the next session: one for each process that works on the study."""
+        """The number of the next session; each process that works on the study is a session."""
         ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
         return int(last) + 1
 
     def write_trace(self, entry: int, columns: Mapping[str, Any], about: TraceAbout) -> None:
-        """Keep the power trace of an attempt as ``traces/<entry>.parquet``."""
+        """Store the power trace of an attempt as ``traces/<entry>.parquet``."""
         path = self.folder / "traces" / f"{entry}.parquet"
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
@@ -289,12 +288,12 @@ class Store:
             raise StoreWriteError(error.message, "free disk space and run it again") from error
 
     def write_requests(self, entry: int, run_id: str, columns: Mapping[str, Any]) -> None:
-        """Keep what became of each request of a window as ``requests/<entry>.parquet``.
+        """Store the requests of a window as ``requests/<entry>.parquet``.
 
         Args:
             entry: of the attempt.
             run_id: of the run.
-            columns: one value a request each.
+            columns: one value per request each.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -310,7 +309,7 @@ class Store:
     # Manifest
 
     def manifest(self) -> dict[str, Any]:
-        """What is known of the conditions so far."""
+        """The conditions so far."""
         return read_manifest(self.folder)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -345,7 +344,7 @@ class Store:
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _migrate(self) -> None:
-        """Bring a folder of an older version up to date, in one transaction for each step."""
+        """Upgrade a folder of an older version, one transaction per step."""
         for old in range(version(self._connection), VERSION):
             with self._transaction() as connection:
                 for statement in MIGRATIONS[old]:
@@ -369,7 +368,7 @@ class Store:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                # After some errors (disk full) SQLite has rolled back by itself.
+                # After some errors (disk full) SQLite rolls back automatically.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
@@ -380,20 +379,20 @@ class Store:
 
 
 def _check_no_links(folder: Path) -> None:
-    """See that what is written lies in the folder, and not where a link in it leads."""
+    """Check that writes stay in the folder and do not follow links."""
     written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", REQUESTS)
     if links := [name for name in written if (folder / name).is_symlink()]:
         raise StoreWriteError(
-            f"{folder / links[0]} is a link, and would be written to where it leads",
-            "put what it leads to in its place, if the study is yours",
+            f"{folder / links[0]} is a link: writing would change its target",
+            "if the study is yours, replace the link with its target",
         )
 
 
 def _check_empty(folder: Path) -> None:
     if others := sorted(p.name for p in folder.iterdir() if p.name not in {".lock", "study.toml"}):
         raise StoreMismatchError(
-            f"{folder} holds other files ({', '.join(others[:3])} ...) and no study",
-            "give an empty or a new folder with --out",
+            f"{folder} holds other files ({', '.join(others[:3])} ...) but no study",
+            "choose an empty or a new folder with --out",
         )
 
 
@@ -403,7 +402,7 @@ def _check_same(folder: Path, study: str) -> None:
     if stored != wanted:
         raise StoreMismatchError(
             f"{folder} holds a different study: {_difference(stored, wanted)}",
-            "run it with the same settings, or give another folder with --out",
+            "run it with the same settings, or choose another folder with --out",
         )
 
 

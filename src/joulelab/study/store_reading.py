@@ -1,7 +1,7 @@
-"""Reading a results folder, also while another process writes to it.
+"""Read a results folder, even while another process writes to it.
 
-What is read is checked by itself (`joulelab.study.schema`, `joulelab.study.stored`), and rows are
-checked against the study file and against each other (`RowAgreement`).
+Content is checked by type (`joulelab.study.schema`, `joulelab.study.stored`), and rows are checked
+against the study file and each other (`RowAgreement`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from joulelab.study.schema import COLUMNS, ROWS, columns_before
 from joulelab.study.stored import StoredManifest, StoredStudy
 
 REQUESTS = "requests"
-"""The folder with a file for each served window."""
+"""Folder with one file per served window."""
 MOST_BYTES = 1 << 28
-"""Of the manifest and the study file of a folder."""
+"""Size limit of the manifest and the study file."""
 ROWS_AT_ONCE = 500
 LEAST_ROW_BYTES = 50
 RESTORE = "restore the folder from a copy; `joulelab export` writes the rows that can be read"
@@ -42,7 +42,7 @@ OnDamage = Callable[[StoreError], None]
 
 
 def refuse(damage: StoreError) -> None:
-    """Read nothing of a folder in which anything is damaged.
+    """Refuse any damage.
 
     Raises:
         StoreCorruptError: the damage.
@@ -52,15 +52,17 @@ def refuse(damage: StoreError) -> None:
 
 @contextlib.contextmanager
 def reader(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, also while another process writes.
+    """A read-only connection, usable while another process writes.
 
     Raises:
-        StoreError: there is no study in the folder, or it cannot be read.
+        StoreError: the folder has no study, or cannot be read.
     """
     path = folder / DATABASE
     if not path.is_file():
-        raise StoreError(f"{folder} holds no study", "name a folder of `joulelab run`")
-    # A WAL database in a folder that cannot be written can be read only as immutable.
+        raise StoreError(
+            f"{folder} does not hold a study", "give a folder written by `joulelab run`"
+        )
+    # In a read-only folder a WAL database can only be opened as immutable.
     immutable = "" if os.access(folder, os.W_OK) else "&immutable=1"
     with explained(folder):
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{immutable}", uri=True)
@@ -73,30 +75,29 @@ def reader(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _check_tables(connection: sqlite3.Connection, folder: Path) -> None:
-    """A view in the place of a table may compute whatever it likes, for as long as it likes."""
+    """A view instead of a table could run arbitrary, endless computations."""
     names = ", ".join(f"'{name}'" for name in COLUMNS)
     query = f"SELECT name FROM sqlite_master WHERE type != 'table' AND name IN ({names})"
     if found := connection.execute(query).fetchone():
-        raise StoreCorruptError(f"{folder / DATABASE}: {found[0]} is no table", RESTORE)
+        raise StoreCorruptError(f"{folder / DATABASE}: {found[0]} is not a table", RESTORE)
 
 
 def read_rows(
     folder: Path, table: str, on_damage: OnDamage = refuse
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows of a table, some hundred at a time, whatever version of joulelab wrote them.
+    """The rows of a table of any store version, in chunks of a few hundred.
 
-    Those of ``runs`` are in the order of the plan. Each fits `joulelab.study.stored`; a column of
-    JSON is parsed.
+    Rows of ``runs`` are in the order of the plan. Each is validated; JSON columns are parsed.
 
     Args:
         folder: with results.
         table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
-        on_damage: is told of every row that does not fit, or cannot be read. Where it does not
-            raise, the row is left out.
+        on_damage: called for every invalid or unreadable row. If it does not raise, the row is
+            skipped.
 
     Raises:
         StoreError: as for `reader`.
-        StoreCorruptError: what `refuse` raises.
+        StoreCorruptError: raised by `refuse`.
     """
     columns = list(COLUMNS[table])
     with reader(folder) as connection:
@@ -139,7 +140,7 @@ def _raw_rows(
 
 
 def _lost(connection: sqlite3.Connection, table: str, read: int) -> str:
-    """How many rows there are beyond those that were read, as an index counts them."""
+    """Number of unread rows, counted by an index."""
     try:
         count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     except sqlite3.DatabaseError:
@@ -150,7 +151,7 @@ def _lost(connection: sqlite3.Connection, table: str, read: int) -> str:
 def _numbers(
     connection: sqlite3.Connection, folder: Path, table: str, seen: set[int]
 ) -> Iterator[int]:
-    """The numbers of rows that a table may have, of those that were not seen."""
+    """Possible row numbers of a table that were not seen."""
     most = (folder / DATABASE).stat().st_size // LEAST_ROW_BYTES
     with contextlib.suppress(sqlite3.DatabaseError):
         most = min(most, connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0)
@@ -158,7 +159,7 @@ def _numbers(
 
 
 def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, ...] | None:
-    """One row by itself; ``None`` where it cannot be read, or there is none."""
+    """A single row; ``None`` if unreadable or missing."""
     try:
         row: tuple[Any, ...] | None = connection.execute(
             f"{query} WHERE rowid = ?", (number,)
@@ -169,7 +170,7 @@ def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, 
 
 
 def _text(raw: bytes) -> str | bytes:
-    """A text of the database; as bytes, which fit nowhere, where it is not UTF-8."""
+    """A text of the database; invalid UTF-8 stays bytes, which fail validation."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -179,7 +180,7 @@ def _text(raw: bytes) -> str | bytes:
 def _fitting(
     folder: Path, table: str, rows: list[dict[str, Any]], on_damage: OnDamage
 ) -> list[dict[str, Any]]:
-    """The rows that fit the model of their table, parsed."""
+    """The valid rows of a table, parsed."""
     numbers = [row.pop("rowid") for row in rows]
     validated: list[dict[str, Any]]
     try:
@@ -200,7 +201,7 @@ def _fitting(
 
 
 def _parsed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their JSON parsed as far as it can be, to find a key in it."""
+    """The rows with their JSON parsed if possible, to find a key in it."""
 
     def parsed(value: Any) -> Any:  # noqa: ANN401 - any cell
         with contextlib.suppress(PlainDataError):
@@ -213,7 +214,7 @@ def _parsed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _misfit(where: str, details: ErrorDetails, data: Any) -> StoreCorruptError:  # noqa: ANN401
-    """What does not fit its model, in words."""
+    """A validation error in words."""
     keys = error_keys(details, data)
     key = ".".join(str(one) for one in keys if not isinstance(data, list) or one is not keys[0])
     said = details["msg"].removeprefix("Value error, ")
@@ -222,7 +223,7 @@ def _misfit(where: str, details: ErrorDetails, data: Any) -> StoreCorruptError: 
 
 
 def last_written(folder: Path) -> tuple[tuple[int, int], ...]:
-    """Size, and time of change in nanoseconds, of the files of the database that hold something.
+    """Size and modification time in nanoseconds of the database's non-empty files.
 
     Args:
         folder: with results.
@@ -236,10 +237,10 @@ def last_written(folder: Path) -> tuple[tuple[int, int], ...]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a results folder; empty where none was written yet.
+    """The manifest of a results folder; empty if none was written yet.
 
     Raises:
-        StoreCorruptError: it is not JSON, or a value in it is not what belongs there.
+        StoreCorruptError: it is not JSON, or has an invalid value.
     """
     path = folder / "manifest.json"
     if not is_there(path):
@@ -251,14 +252,14 @@ def read_study(folder: Path) -> dict[str, Any]:
     """The resolved study file of a results folder.
 
     Raises:
-        StoreCorruptError: it is missing, no TOML, or a value in it is not what belongs there.
+        StoreCorruptError: it is missing, not TOML, or has an invalid value.
     """
     return _checked(folder / "study.toml", parse_toml, StoredStudy)
 
 
 def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) -> dict[str, Any]:
-    if is_there(path) and not path.is_file():  # reading a pipe would wait for who writes to it
-        raise StoreCorruptError(f"{path} cannot be read: it is no ordinary file", RESTORE)
+    if is_there(path) and not path.is_file():  # reading a pipe would wait for a writer
+        raise StoreCorruptError(f"{path} cannot be read: it is not a regular file", RESTORE)
     try:
         data = parse(read_text(path, MOST_BYTES))
     except PlainDataError as error:
@@ -272,7 +273,7 @@ def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) ->
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process writes to the folder now."""
+    """Whether a process is writing to the folder."""
     lock = FileLock(folder / ".lock", make=False)
     try:
         return not lock.try_to_take()
@@ -283,7 +284,7 @@ def is_running(folder: Path) -> bool:
 
 
 def data_sets(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a manifest says of each data set that was trained on; the oldest have one only.
+    """The data sets in a manifest; the oldest manifests have only one.
 
     Args:
         manifest: of a results folder.
@@ -294,12 +295,12 @@ def data_sets(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 class RowAgreement:
-    """What is known of the rows so far.
+    """Consistency of rows with the study file and each other.
 
     Args:
         folder: with results.
         study: its study file.
-        on_damage: is told of each row that does not agree.
+        on_damage: called for each inconsistent row.
 
     Attributes:
         factors: names of the factors of each experiment.
@@ -315,7 +316,7 @@ class RowAgreement:
         self._levels: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def kept(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Those of some rows that agree.
+        """The consistent rows.
 
         Args:
             rows: of ``runs``.
@@ -333,7 +334,7 @@ class RowAgreement:
         return kept
 
     def _disagreement(self, row: Mapping[str, Any]) -> str:
-        """What is wrong with a row, in words; empty where nothing is."""
+        """The inconsistency of a row in words; empty if none."""
         experiment, configuration = row["experiment"], row["configuration"]
         key = (experiment, configuration)
         if experiment not in self._kinds:
@@ -343,18 +344,18 @@ class RowAgreement:
             return f"{said}, and {quoted(self._kinds[experiment])} in study.toml"
         place = (*key, row["round"], row["repetition"])
         if place in self._places or row["run_id"] in self._ids:
-            return "another run has its name, or its round and repetition"
+            return "another run has the same id, or the same round and repetition"
         if list(row["factors"]) != self.factors.setdefault(experiment, list(row["factors"])):
-            return f"its factors are not those of the other runs of {quoted(experiment)}"
+            return f"its factors differ from those of the other runs of {quoted(experiment)}"
         if row["factors"] != self._levels.setdefault(key, row["factors"]):
-            return "its levels are not those of the other runs of its configuration"
+            return "its levels differ from those of the other runs of its configuration"
         self._ids.add(row["run_id"])
         self._places.add(place)
         return ""
 
 
 def check_folder(folder: Path) -> None:
-    """Read all of a results folder, so that nobody goes on with a damaged one.
+    """Read a whole results folder, to refuse a damaged one.
 
     Args:
         folder: with results.

@@ -1,9 +1,8 @@
-"""What a results folder holds beside its tables: a model of its study, and one of its manifest.
+"""Models of the study file and the manifest in a results folder.
 
-Whatever is read from a folder goes through one of them first, for the folder may be a stranger's,
-or a disk may have lost a part of it. They are no copy of the classes that write the folder: keys
-that nobody reads are not looked at, and a folder of an older joulelab lacks some. A folder of a
-newer one may have more.
+Everything read from a folder is validated by these models, because the folder may be foreign or
+damaged. They do not mirror the classes that write the folder: unused keys are ignored, older
+folders lack some keys, and newer ones may have more.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class _Part(BaseModel):
 
 
 class StoredExperiment(_Part):
-    """A table of an experiment, as far as reports look at it, whatever its kind."""
+    """A table of an experiment of any kind, as far as reports use it."""
 
     kind: Name
     repetitions: Count = 1
@@ -43,7 +42,7 @@ class StoredExperiment(_Part):
 
 
 class StoredStudy(_Part):
-    """The resolved study file, as far as reports look at it."""
+    """The resolved study file, as far as reports use it."""
 
     name: Name
     summary: Text = ""
@@ -61,7 +60,7 @@ class StoredStudy(_Part):
 
     @model_validator(mode="after")
     def _thinned(self) -> StoredStudy:
-        """What was thinned is there, and is as much a number as it was."""
+        """Reduced keys exist and have the same type as before."""
         if self.miniature is not None:
             plain = self.model_dump()
             for key, whole in self.miniature.whole.items():
@@ -161,7 +160,7 @@ class _PredictedRuns(_Part):
 
 
 class StoredPrediction(_Part):
-    """What a session predicted: `joulelab.study.prediction` says what it means."""
+    """The prediction of a session: see `joulelab.study.prediction`."""
 
     predicted_at: Amount
     basis: list[Text]

@@ -1,4 +1,4 @@
-"""A study from beginning to end: load it, plan it, run it, go on with it."""
+"""Load, plan, run and resume a study."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from joulelab.study.workload import Workloads
 
 @dataclass(frozen=True)
 class Study:
-    """A checked study file, ready to be planned and run.
+    """A validated study, ready to plan and run.
 
     Attributes:
         spec: every key with its value.
-        data_dir: the folder with data sets; it is no part of the study's identity.
+        data_dir: folder of data sets; not part of the study's identity.
     """
 
     spec: StudySpec
@@ -54,21 +54,21 @@ class Study:
         Args:
             study: for instance ``"quickstart"`` or ``"mine.toml"``.
             overrides: ``"key=value"`` each, as for ``joulelab run --set``.
-            plugins: Python files with parts of one's own.
-            data_dir: where data sets lie; ``JOULELAB_DATA`` where not given.
-            scale: the share of the work that a miniature of the study does, between 0 and 1; what
-                `overrides` set is not thinned.
-            trust: run whatever code the study of a results folder names.
+            plugins: Python files with the user's parts.
+            data_dir: folder of data sets; default: ``JOULELAB_DATA``.
+            scale: scale the study down to this share of the work, between 0 and 1; `overrides` are
+                not changed.
+            trust: run the code of a results folder's study without asking.
 
         Raises:
-            UntrustedCodeError: a results folder names code that the user has not run yet.
-            UsageError: the study file has a mistake; says where.
+            UntrustedCodeError: a results folder uses code that the user has not run yet.
+            UsageError: the study file has a mistake; gives the location.
         """
         spec = load_spec(study, overrides, plugins, scale, trust=trust)
         return cls(spec, Path(data_dir).expanduser() if data_dir else None)
 
     def plan(self) -> Plan:
-        """Every run in order; nothing is trained and nothing is read but the study file.
+        """Plan all runs in order; only reads the study file.
 
         Raises:
             SpecError: an experiment excludes everything.
@@ -94,7 +94,7 @@ class Study:
         return plan, prediction
 
     def run(self, out: str | Path, listener: Listener | None = None) -> Results:
-        """Run the study, or what is left of it, into a folder.
+        """Run the study, or resume it, in a results folder.
 
         Args:
             out: the results folder; created where it does not exist.
@@ -104,7 +104,7 @@ class Study:
             The results. Runs that raised are in it as failed; `Results.failed` counts them.
 
         Raises:
-            KeyboardInterrupt: after what was under way has been booked; call again to go on.
+            KeyboardInterrupt: after booking the work in progress; call again to resume.
             JoulelabError: the study cannot be run, or the folder cannot be used.
         """
         listener = listener or Listener()
@@ -119,7 +119,7 @@ class Study:
         return Results.open(folder)
 
     def _session(self, plan: Plan, store: Store, listener: Listener) -> None:
-        """What one process does: everything from measuring idle power to measuring it again."""
+        """The session of one process, from measuring idle power to measuring it again."""
         with ExitStack() as stack:
             meters = stack.enter_context(self._recorder())
             setup = meters.open("setup")
@@ -148,7 +148,7 @@ class Study:
             configurations = [one for one in plan.configurations if one.key in keys]
             prediction = workloads.predict(configurations, recorder, brief=True)
             predicted_at = time.time()
-            ledger.switch("between")  # what is compared with the prediction begins here
+            ledger.switch("between")  # the comparison with the prediction starts here
             sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
             store.write_manifest({**store.manifest(), "sessions": sessions})
             listener.predicted(prediction)
@@ -169,10 +169,10 @@ class Study:
         store: Store,
         manifest: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """What the results depend on.
+        """The conditions of the results.
 
         Raises:
-            StoreMismatchError: they would not fit those of earlier sessions.
+            StoreMismatchError: they differ from those of earlier sessions.
         """
         now = {**conditions(session), **workloads.conditions()}
         if manifest:

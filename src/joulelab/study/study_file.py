@@ -1,7 +1,7 @@
-"""Study files: how one is found, read, overridden and checked.
+"""Find, read, override and check study files.
 
 A study file is TOML. Everything is checked before anything runs; a mistake is a `SpecError` that
-names the file, the line and the key, and suggests the nearest right name.
+names the file, the line and the key, and suggests the closest valid name.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SUFFIX = ".toml"
 
 
 def shipped_studies() -> dict[str, Path]:
-    """The study files that come with joulelab, by name."""
+    """The shipped study files by name."""
     folder = Path(str(resources.files("joulelab") / "studies"))
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
 def study_path(study: str | Path) -> Path:
-    """Where a study file is: a shipped name, a file, or a results folder.
+    """Find a study file by a shipped name, a file, or a results folder.
 
     Raises:
         UnknownNameError: neither a shipped study nor a file.
@@ -55,7 +55,7 @@ def study_path(study: str | Path) -> Path:
     path = expanded(study)
     if is_there(path) and path.is_dir():
         if not (path / "study.toml").is_file():
-            raise SpecError(f"{path} is a folder without a study.toml", "name a study file")
+            raise SpecError(f"{path} is a folder without a study.toml", "give a study file")
         return path / "study.toml"
     if path.suffix == SUFFIX or is_there(path):
         return path
@@ -72,24 +72,24 @@ def load_spec(
 ) -> StudySpec:
     """Read a study file, apply overrides, import its plug-ins, and check everything.
 
-    A study file that the user names is his own. That of a results folder may come from anybody:
-    nothing that it names is imported unless he has run it before, or names it now.
+    A study file given by the user is trusted. The study of a results folder may be foreign: its
+    code is imported only if the user has run it before or names it now.
 
     Args:
         study: a shipped name, the path of a study file, or a results folder.
         overrides: ``"key=value"``, the key with dots between tables, the value as in TOML (a bare
             word is a string).
-        plugins: further files with parts of one's own, from the current folder.
-        scale: the share of the work that a miniature does, between 0 and 1; what `overrides` set
-            is not thinned. ``None`` for the study as it stands.
+        plugins: additional files with the user's parts, relative to the current folder.
+        scale: scale the study down to this share of the work, between 0 and 1; `overrides` are not
+            changed. ``None`` for the full study.
         trust: run whatever code the study of a results folder names.
 
     Raises:
         UntrustedCodeError: a results folder names code that the user has not run yet.
         SpecError: an unknown key, a wrong type, an impossible value; says where.
-        UnknownNameError: no such study.
+        UnknownNameError: the study is unknown.
         PluginError: a plug-in cannot be imported.
-        UsageError: the scale is not between 0 and 1, or the study cannot be thinned.
+        UsageError: the scale is not between 0 and 1, or the study cannot be scaled down.
     """
     if scale is not None:
         check_scale(scale)
@@ -119,16 +119,16 @@ def load_spec(
     if scale is None:
         return spec
     if spec.miniature is not None or expanded(study).is_dir():
-        made = "a miniature already" if spec.miniature is not None else "a study that was begun"
+        made = "a miniature already" if spec.miniature is not None else "a study in progress"
         raise UsageError(
-            f"{path} is {made}, and cannot be thinned",
-            "leave out --scale to go on with it, or thin the study file it was made from",
+            f"{path} is {made}, and cannot be scaled down",
+            "omit --scale to continue it, or scale the study file it was made from",
         )
     return _thinned(spec, scale, overridden, locations)
 
 
 def _is_of_results(study: str | Path, path: Path) -> bool:
-    """Whether a study file is that of a results folder, named as the folder or as the file."""
+    """Whether a study file belongs to a results folder, given as folder or file."""
     return path == expanded(study) / path.name or (
         path.name == STUDY and (path.parent / DATABASE).exists()
     )
@@ -137,19 +137,19 @@ def _is_of_results(study: str | Path, path: Path) -> bool:
 def stored_spec(
     data: Mapping[str, Any], wanted: type[ExperimentSpec] = ExperimentSpec
 ) -> StudySpec | None:
-    """The part of a stored study whose kinds are known, without any code that its file names.
+    """The part of a stored study with known kinds, without running its code.
 
-    Names that only its plug-ins know are taken as they are, and no file that it names is read.
+    Names registered by its plug-ins are accepted unchecked, and its files are not read.
 
     Args:
         data: the resolved study file of a results folder.
         wanted: only experiments of this class.
 
     Returns:
-        ``None`` where no experiment is.
+        ``None`` if no experiment is.
 
     Raises:
-        SpecError: it is no study.
+        SpecError: it is not a study.
     """
     tables = data.get("experiment")
     kept = {
@@ -164,7 +164,7 @@ def stored_spec(
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text of a study file, and its tables; nobody has looked at them yet."""
+    """The text of a study file, and its unchecked tables."""
     text = ""
     try:
         text = read_text(path)
@@ -172,9 +172,9 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except PlainDataError as error:
         place = KeyLocations(path, text, ()).place(error.keys)
         if text:
-            raise SpecError(f"{place}: {error.message}", "mend that line") from None
+            raise SpecError(f"{place}: {error.message}", "fix that line") from None
         message = f"the study file {path} cannot be read: {error.message}"
-        raise SpecError(message, "name a study file, which is TOML in UTF-8") from None
+        raise SpecError(message, "give a study file, which is TOML in UTF-8") from None
 
 
 def _thinned(
@@ -188,8 +188,9 @@ def _thinned(
     ways = {type(experiment).miniature for experiment in spec.experiments().values()}
     if len(ways) > 1:
         raise UsageError(
-            f"the experiments of {spec.name} are thinned in different ways, and not as one study",
-            "put them into a study file for each kind",
+            f"the experiments of {spec.name} are scaled down in different ways, so they cannot "
+            "share a study",
+            "write one study file for each kind",
         )
     return check_spec(ways.pop()(spec.to_dict(), configurations, scale, overridden), locations)
 
@@ -198,7 +199,7 @@ def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -
     """Check plain data against the keys of a study file.
 
     Raises:
-        SpecError: as in `load_spec`.
+        SpecError: as for `load_spec`.
     """
     locations = locations or KeyLocations(Path("the study"), "", [])
     tables = data.get("experiment")
@@ -224,7 +225,7 @@ def _specs(tables: Mapping[str, Any], locations: KeyLocations) -> dict[str, type
     """The class that checks each experiment.
 
     Raises:
-        SpecError: an experiment names no kind, or one that does not exist.
+        SpecError: an experiment has no kind, or an unknown one.
     """
     specs = {}
     for name, table in tables.items():
@@ -255,12 +256,12 @@ def _locate(data: Mapping[str, Any], folder: Path) -> None:
     experiments = data.get("experiment")
     for table in experiments.values() if isinstance(experiments, dict) else ():
         if isinstance(table, dict):
-            with suppress(UnknownNameError):  # said when it is checked
+            with suppress(UnknownNameError):  # reported when it is checked
                 kind_of(table).located(table, folder)
 
 
 def _known_kind(table: Any) -> type[ExperimentSpec] | None:  # noqa: ANN401 - unchecked data
-    """The class of an experiment whose kind is known here."""
+    """The class of an experiment of a known kind."""
     try:
         return kind_of(table)
     except UnknownNameError:

@@ -1,12 +1,10 @@
-"""Code that a study file names: what it is, and whether the user has said that it may run.
+"""Code used by a study file, and the user's approval of it.
 
-A study file that somebody has written and names on the command line is his own, and runs with all
-that it names. A results folder may come from anybody: what its study names (plug-ins, functions of
-modules, meters at an address) runs once the user has said so, or has used the very same before.
-
-What was used is kept, and so is the study file of each results folder, as lines of ``sha256  path
-name`` in ``~/.local/state/joulelab/approved-code`` or where ``JOULELAB_APPROVED`` says. A file that
-has changed since is another file.
+A study file given on the command line is trusted with its code. A results folder may be foreign:
+the code of its study (plug-ins, functions of modules, meters at an address) runs only if the user
+approves it or has used it before. Used code, and the study file of each results folder, are
+recorded as lines ``sha256 path name`` in ``~/.local/state/joulelab/approved-code`` or the file in
+``JOULELAB_APPROVED``. A changed file needs a new approval.
 """
 
 from __future__ import annotations
@@ -34,12 +32,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Code:
-    """Something that a study file names, and that would run.
+    """Code used by a study file.
 
     Attributes:
-        name: as the study file has it.
-        path: of the file that would be imported; ``None`` where there is none.
-        sha256: of that file; empty where it cannot be read.
+        name: name in the study file.
+        path: of the file that would be imported; ``None`` if there is none.
+        sha256: of that file; empty if unreadable.
     """
 
     name: str
@@ -48,17 +46,17 @@ class Code:
 
     def __str__(self) -> str:
         where = "" if self.path is None or str(self.path) == self.name else f" ({self.path})"
-        # Whoever wrote the study chose the name: it does not get to draw on the screen.
+        # The author of the study chose the name: escape control characters.
         return "".join(c if c.isprintable() else "?" for c in f"{self.name}{where}")
 
     @property
     def line(self) -> str:
-        """As it is kept."""
+        """As recorded."""
         return "  ".join((self.sha256 or "-", str(self.path or "-"), self.name))
 
 
 def code_of(data: Mapping[str, Any]) -> list[Code]:
-    """All code that the unchecked data of a study names; nothing is imported.
+    """All code used by the unchecked data of a study, without importing.
 
     Args:
         data: of the study file, the paths of its plug-ins absolute.
@@ -77,15 +75,15 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
 
 
 def code_in(file: Path) -> Code:
-    """A file as it is now: a plug-in, or the study file of a results folder."""
+    """The current state of a file: a plug-in, or the study file of a results folder."""
     file = file.resolve()
     return Code(str(file), file, _sha256(file))
 
 
 def functions_of(table: Mapping[str, Any]) -> list[Code]:
-    """The functions ``module:attribute`` that stand anywhere in the table of an experiment.
+    """The functions ``module:attribute`` anywhere in the table of an experiment.
 
-    A module may have any name that a file can have, so every text with a colon is taken for one.
+    A module may have any file name, so every text with a colon counts.
     """
     code = [value for key, value in table.items() if key not in _data_keys(table)]
     names = {text for text in _texts(code) if ":" in text}
@@ -93,7 +91,7 @@ def functions_of(table: Mapping[str, Any]) -> list[Code]:
 
 
 def _data_keys(table: Mapping[str, Any]) -> frozenset[str]:
-    """Keys that name data; of a kind that is not known here, every key may name code."""
+    """Keys that hold data names; for an unknown kind, every key may hold code."""
     try:
         return kind_of(table).data_keys
     except UnknownNameError:
@@ -101,27 +99,27 @@ def _data_keys(table: Mapping[str, Any]) -> frozenset[str]:
 
 
 def check_approved(code: Iterable[Code], study: Path) -> None:
-    """See that the user has used, or approved of, all code of a results folder.
+    """Check that the user has used or approved all code of a results folder.
 
     Raises:
-        UntrustedCodeError: names what he has not.
+        UntrustedCodeError: lists the other code.
     """
     if new := unapproved(code):
         raise UntrustedCodeError(study, new)
 
 
 def unapproved(code: Iterable[Code]) -> list[Code]:
-    """What of it the user has not used yet, nor approved of."""
+    """The code that the user has neither used nor approved."""
     named = list(code)
     kept = _kept() if named else set()
     return [one for one in named if one.line not in kept]
 
 
 def load_approved(files: Iterable[str]) -> None:
-    """Load those plug-ins that the user has run as they are now; the others stay unknown.
+    """Load plug-ins that the user has run in their current state; the others stay unknown.
 
     Args:
-        files: as a results folder names them.
+        files: as in a results folder.
     """
     for code in (code_in(Path(file)) for file in files):
         if code.path is not None and not unapproved([code]):
@@ -130,12 +128,12 @@ def load_approved(files: Iterable[str]) -> None:
 
 
 def approve_refused(error: UntrustedCodeError) -> None:
-    """Keep that the user approves of what was refused, as it was then."""
+    """Record the user's approval of refused code, in its refused state."""
     approve([one for one in error.code if isinstance(one, Code)])
 
 
 def approve(code: Iterable[Code]) -> None:
-    """Keep that the user has used it; where that cannot be kept, he will be asked again."""
+    """Record that the user has used it; if that fails, the user is asked again."""
     lines = [f"{one.line}\n" for one in unapproved(code) if one.line.isprintable()]
     if not lines:
         return
@@ -146,7 +144,7 @@ def approve(code: Iterable[Code]) -> None:
         with os.fdopen(number, "a", encoding="utf-8") as file:
             file.write("".join(lines))
     except OSError as error:
-        log.info("what has run cannot be kept: %s", error)
+        log.info("the list of trusted code cannot be saved: %s", error)
 
 
 def _file() -> Path:
@@ -173,10 +171,10 @@ def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - unchecked data
 
 
 def _of_function(name: str) -> Code:
-    """The file of a function ``module:attribute``, looked for as an import would, without one."""
+    """The file of a function ``module:attribute``, found without importing."""
     try:
         path = _module_file(name.partition(":")[0])
-    except (ImportError, OSError, ValueError):  # no name that a module can have
+    except (ImportError, OSError, ValueError):  # not a possible module name
         path = None
     return Code(name, path, "" if path is None else _sha256(path))
 

@@ -1,4 +1,4 @@
-"""Checks that tables of a study file share; they raise ``ValueError``, as pydantic wants."""
+"""Common checks for tables of a study file; they raise ``ValueError`` for pydantic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _any_name: ContextVar[bool] = ContextVar("any_name", default=False)
 
 @contextlib.contextmanager
 def any_name() -> Iterator[None]:
-    """Within it every name is known: that of what a plug-in registers which is not to be loaded."""
+    """Context in which every name is valid, for plug-ins that must not be loaded."""
     token = _any_name.set(True)
     try:
         yield
@@ -27,15 +27,14 @@ def any_name() -> Iterator[None]:
 
 
 def names_are_free() -> bool:
-    """Whether it is within `any_name`."""
+    """Whether the code runs inside `any_name`."""
     return _any_name.get()
 
 
 def known(registry: Registry[Any], name: str) -> str:
-    """The name itself, if something is registered under what it begins with.
+    """The name itself, if its registered part exists.
 
-    That is what stands before the first colon, or before a question mark where settings follow:
-    ``digits?side=32``.
+    The registered part is before the first colon, or before a question mark: ``digits?side=32``.
     """
     if names_are_free():
         return name
@@ -46,18 +45,18 @@ def known(registry: Registry[Any], name: str) -> str:
 
 
 def unique(values: list[T]) -> list[T]:
-    """The list itself, if nothing stands in it twice; true is not 1."""
+    """The list itself, if it has no duplicates; true is not 1."""
     seen: set[tuple[type, object]] = set()
     for value in values:
         if (one := (type(value), value)) in seen:
-            raise ValueError(f"{quoted(value)} stands there twice")
+            raise ValueError(f"{quoted(value)} occurs twice")
         seen.add(one)
     return values
 
 
 @contextlib.contextmanager
 def as_value_error() -> Iterator[None]:
-    """Let pydantic report an error of another room with its own."""
+    """Convert errors of other packages to errors that pydantic reports."""
     try:
         yield
     except UsageError as error:

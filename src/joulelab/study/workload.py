@@ -1,4 +1,4 @@
-"""The interface between the runner and a workload: training networks, or serving requests.
+"""The interface of workloads: training networks, or serving requests.
 
 ::
 
@@ -31,36 +31,36 @@ class Workload(ABC):
     """
 
     uses_gpu: ClassVar[bool] = True
-    """Whether it works on a GPU where the study leaves the device open."""
+    """Whether it uses a GPU if the study does not set the device."""
 
     may_change: ClassVar[tuple[str, ...]] = ()
-    """Keys of `conditions` of which the manifest shows what the latest session had."""
+    """Keys of `conditions` for which the manifest shows the latest session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
     @abstractmethod
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
-        """Load what all runs need, and see that every configuration can be run here.
+        """Load what all runs need, and check that every configuration can run here.
 
         Args:
-            configurations: all of the study that belong to this workload.
+            configurations: all configurations of the study for this workload.
 
         Raises:
             JoulelabError: the study cannot be run here; nothing has been stored.
         """
 
     def conditions(self) -> dict[str, Any]:
-        """What the results depend on, for the manifest."""
+        """The conditions of the results, for the manifest."""
         return {}
 
     def check_unchanged(  # noqa: B027 - nothing need be checked
         self, manifest: Mapping[str, Any], store: Store
     ) -> None:
-        """Refuse to go on where results would not fit those of earlier sessions.
+        """Refuse to continue if the conditions of earlier sessions have changed.
 
         Raises:
-            StoreMismatchError: says what has changed.
+            StoreMismatchError: names the change.
         """
 
     @abstractmethod
@@ -70,18 +70,18 @@ class Workload(ABC):
         """Predict time and energy of the runs of some configurations.
 
         Args:
-            configurations: those that have runs left.
-            calibrator: carries out what is timed.
-            brief: at the beginning of a run, where predicting is not the purpose.
+            configurations: configurations with remaining runs.
+            calibrator: carries out timed work.
+            brief: short version, at the beginning of a run.
         """
 
     @abstractmethod
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
-        """Carry out a group, and book it; one of which nothing is left may have to be replayed.
+        """Carry out and book a group; a finished group may have to be replayed.
 
         Args:
             group: all runs that stay together.
-            pending: those that have not ended yet.
+            pending: unfinished runs.
             recorder: books and stores.
 
         Raises:
@@ -89,7 +89,7 @@ class Workload(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most workloads hold nothing
-        """Let go of what was loaded."""
+        """Release what was loaded."""
 
 
 class Workloads:
@@ -120,7 +120,7 @@ class Workloads:
         return self._workloads[self._class_of(configuration.kind)]
 
     def load(self) -> list[WorkloadSummary]:
-        """Load each, and tell the listener.
+        """Load each, and notify the listener.
 
         Raises:
             JoulelabError: the study cannot be run here.
@@ -133,7 +133,7 @@ class Workloads:
         return summaries
 
     def conditions(self) -> dict[str, Any]:
-        """What the results depend on, for the manifest; what several workloads say is united."""
+        """What the results depend on, for the manifest; merged over workloads."""
         united: dict[str, Any] = {}
         for workload in self._workloads.values():
             for key, value in workload.conditions().items():
@@ -147,10 +147,10 @@ class Workloads:
         return {name: value for name, value in conditions.items() if name in names}
 
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
-        """Refuse to go on where results would not fit those of earlier sessions.
+        """Refuse to continue if the conditions of earlier sessions have changed.
 
         Raises:
-            StoreMismatchError: says what has changed.
+            StoreMismatchError: names the change.
         """
         for workload in self._workloads.values():
             workload.check_unchanged(manifest, store)

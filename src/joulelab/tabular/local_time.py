@@ -1,7 +1,7 @@
-"""Local time: zones as they are named, and what summer time does to the moments of a table.
+"""Local time: names of zones, and summer time in the times of a table.
 
-Local time jumps by an hour where summer time begins or ends. Rows are taken to be in the order in
-which they were written, so the hour that comes twice is read as what it is::
+Local time jumps by an hour where summer time begins or ends. Rows are assumed to be in the order of
+writing, so the repeated hour is resolved::
 
     01:59  02:00 ... 02:59  02:00 ... 02:59  03:00
            summer time      standard time
@@ -36,23 +36,23 @@ _ZONES = {
     "wet": "Europe/Lisbon",
     "west": "Europe/Lisbon",
 }
-"""What a heading may say; those with summer time by a place that keeps it."""
+"""Zone names in headings; those with summer time by a place with these rules."""
 ABBREVIATED_H = {
     **{"z": 0, "utc": 0, "gmt": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "eet": 2, "eest": 3},
     **{"est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7},
 }
-"""Hours from UTC; those that mean several, such as CST, are left out."""
+"""Hours from UTC; ambiguous names such as CST are excluded."""
 _OFFSETS = re.compile(r"([+-])(\d{2}):?(\d{2})")
 
 
 def read_zone(text: str) -> tzinfo:
-    """A time zone as a user names it.
+    """Parse a user's time zone.
 
     Args:
-        text: ``Europe/Berlin``, ``UTC``, ``+02:00``, or ``local`` for that of this machine.
+        text: ``Europe/Berlin``, ``UTC``, ``+02:00``, or ``local`` for this machine's.
 
     Raises:
-        UsageError: there is no such zone.
+        UsageError: the zone does not exist.
     """
     offset = _OFFSETS.fullmatch(text.strip())
     if offset:
@@ -63,12 +63,12 @@ def read_zone(text: str) -> tzinfo:
         return ZoneInfo(_ZONES.get(text.casefold(), text))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
-            f"there is no time zone {text[:40]!r}", "write Europe/Berlin, UTC, +02:00 or local"
+            f"unknown time zone {text[:40]!r}", "write Europe/Berlin, UTC, +02:00 or local"
         ) from None
 
 
 def local_zone() -> tzinfo:
-    """The zone of this machine, with its summer time where it can be told."""
+    """The zone of this machine, with summer time if known."""
     for name in (os.environ.get("TZ", "").lstrip(":"), _link_of(Path("/etc/localtime"))):
         if name:
             try:
@@ -104,7 +104,7 @@ def offsets_s(
     *,
     asked: bool,
 ) -> Floats:
-    """Offsets of local time from UTC; in the hour that comes twice, by the order of rows.
+    """Offsets of local time from UTC; in the repeated hour by the order of rows.
 
     Args:
         table: where the times are from.
@@ -131,7 +131,7 @@ def offsets_s(
         late[start:end] = _utc_offset_s(moment, zone, fold=1)
         if asked and early[start] < late[start]:
             raise table.error(
-                f"there was no {moment:%Y-%m-%d %H:%M} in {zone}: summer time began",
+                f"{moment:%Y-%m-%d %H:%M} does not exist in {zone}: summer time began",
                 "name the zone in which the times were written",
                 int(good[start]),
                 name,
@@ -149,10 +149,10 @@ def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 
 def _twice_hour(naive_s: Floats, early: Floats, late: Floats, start: int, end: int) -> Floats:
-    """Offsets within an hour that comes twice: summer time until the clock goes back.
+    """Offsets within a repeated hour: summer time until the clock goes back.
 
-    Where it does not go back within the rows, summer time if the row before the hour is near to
-    it, else standard time if the row after is.
+    If it does not go back within the rows: summer time if the row before the hour is close, else
+    standard time if the row after is.
     """
     # Rows an hour apart repeat their time where the clock goes back.
     hourly = len(naive_s) > 1 and float(np.median(np.diff(naive_s))) > HOUR_S / 2
@@ -174,7 +174,7 @@ def unnamed_changes(
     Args:
         naive_s: (n,) as for `offsets_s`.
         good: likewise.
-        offsets: (n,) as `offsets_s` gives them.
+        offsets: (n,) from `offsets_s`.
 
     Returns:
         (n,) offsets that explain them, and a sentence about each.
@@ -186,7 +186,7 @@ def unnamed_changes(
     tolerance_s = min(max(3 * longest_s, 1.0), HOUR_S / 4)
     remarks = []
     offsets = offsets.copy()
-    # Where rows are an hour apart, a step of an hour is no jump.
+    # If rows are an hour apart, a step of an hour is not a jump.
     jumps = np.abs(np.abs(steps - usual_s) - HOUR_S) <= tolerance_s
     for position in np.flatnonzero(jumps).tolist():
         before = _naive(float(naive_s[good[position]]))
@@ -198,14 +198,14 @@ def unnamed_changes(
             kind = "begins" if change_s > 0 else "ends"
             remarks.append(
                 f"times jump by an hour at {after:%Y-%m-%d %H:%M}, where summer time {kind} in "
-                f"{zone}: taken as such"
+                f"{zone}: accepted"
             )
     return offsets, remarks
 
 
 @cache
 def _changes_there(before: datetime, after: datetime, change_s: float) -> str:
-    """A zone whose clocks are put forward or back by just this between two moments, or nothing."""
+    """A zone whose clocks change by exactly this between two times, or nothing."""
     likely = ("Europe/Berlin", "Europe/London", "America/New_York", "America/Chicago")
     for name in dict.fromkeys((*likely, *sorted(available_timezones()))):
         zone = ZoneInfo(name)

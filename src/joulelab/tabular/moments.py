@@ -1,4 +1,4 @@
-"""Columns of somebody's table as times: seconds since the first row, and when that was.
+"""Time columns of a foreign table: seconds since the first row, and when that was.
 
 ::
 
@@ -13,11 +13,11 @@
     Thu Mar  5 09:00:00 2026     as C writes it
     09:00:00                     a time of day; midnight may pass
 
-Offsets that are written count. Moments without one are of the zone that the user names, or the
-heading (``Datetime (UTC)``, ``MTU (CET/CEST)``), else of one that is assumed and said. Local time
-jumps by an hour where summer time begins or ends; rows are taken to be in the order in which they
-were written, so the hour that comes twice is read as what it is. Where the zone is not known, a
-jump of just an hour at a moment at which some zone changes is taken for such a change, and said.
+Written offsets are used. Times without one are in the user's zone, or the heading's (``Datetime
+(UTC)``, ``MTU (CET/CEST)``), else in an assumed one, with a remark. Local time jumps by an hour
+when summer time begins or ends; rows are assumed to be in the order of writing, so the repeated
+hour is resolved. If the zone is unknown, a jump of exactly an hour at a time when some zone changes
+is treated as such a change, with a remark.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SECONDS = {
     for name in names.split()
 }
 EPOCH_S = 1e8
-"""Later than any recording is long: such a time is a moment, and not seconds since the opening."""
+"""Longer than any recording: larger values are absolute times, not seconds since the start."""
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """From which value on a moment is in nanoseconds, microseconds, milliseconds."""
 YEAR_2000_S, YEAR_2100_S = 946_684_800.0, 4_102_444_800.0
@@ -107,12 +107,12 @@ class Moments:
     Attributes:
         seconds: (n,) since `epoch_s`, or since whatever the file counts from; NaN where there is
             none.
-        epoch_s: the moment of second 0, in seconds since 1970; ``None`` where nobody says.
+        epoch_s: time of second 0, in seconds since 1970; ``None`` if unknown.
         resolution_s: 1, or 60, where all of them are whole seconds, or minutes; else 0.
         zone: that was assumed for moments without an offset; empty where none was needed.
-        remarks: what was taken for granted, in words.
-        changes: how often summer time begins or ends within moments whose zone nobody named.
-        has_unit: whether the file says what they are; bare numbers are taken for seconds.
+        remarks: assumptions, in words.
+        changes: number of changes of summer time within times of an assumed zone.
+        has_unit: whether the file gives their unit; bare numbers are read as seconds.
     """
 
     seconds: Floats
@@ -137,7 +137,7 @@ def read_moments(
     *,
     any_day: bool = False,
 ) -> Moments:
-    """A column as times.
+    """Read a column as times.
 
     Args:
         table: where it is.
@@ -149,8 +149,8 @@ def read_moments(
             then unknown, and said.
 
     Raises:
-        JoulelabError: a text in it is neither seconds nor a moment, or may be read in two ways, or
-            there is no such moment in the zone.
+        JoulelabError: a text in it is neither seconds nor a date and time, or may be read in two
+            ways, or the time does not exist in the zone.
     """
     import pandas as pd
 
@@ -246,7 +246,7 @@ def _of_numbers(table: Table, name: str, zone: tzinfo | None, assumed: tzinfo | 
 
 
 def _are_days(values: Floats) -> bool:
-    """Whether numbers are Excel's days since 1900: nobody counts seconds in such steps."""
+    """Whether numbers are Excel's days since 1900, judged by their steps."""
     steps = np.abs(np.diff(values[np.isfinite(values)]))
     first, last = np.nanmin(values), np.nanmax(values)
     within = first >= YEAR_2000_D and last < YEAR_2100_D and bool((values % 1 != 0).any())
@@ -277,7 +277,7 @@ def _of_texts(
     if undecided and not any_day:
         row = int(np.argmax(stamps.str.fullmatch(_SLASHED_DAY + ".*").to_numpy()))
         raise table.error(
-            f"{str(stamps.iloc[row])[:40]!r} has a day and a month in an order that cannot be told",
+            f"{str(stamps.iloc[row])[:40]!r} has day and month in an ambiguous order",
             "write 2026-03-05 for the fifth of March",
             row,
             name,
@@ -312,7 +312,10 @@ def _parsed(table: Table, name: str, stamps: pd.Series[str], texts: pd.Series[st
     if wrong.any():
         row = int(np.argmax(wrong))
         raise table.error(
-            f"{str(texts.iloc[row])[:40]!r} is neither seconds nor a moment", EXAMPLE, row, name
+            f"{str(texts.iloc[row])[:40]!r} is neither seconds nor a date and time",
+            EXAMPLE,
+            row,
+            name,
         )
     return best
 
@@ -341,9 +344,9 @@ def _day_and_month(stamps: pd.Series[str]) -> str | None:
 
 
 def _since_some_day(naive_s: Floats, first: str) -> Moments:
-    """Seconds since the first of moments of which nobody can tell the day from the month."""
+    """Seconds since the first of times with ambiguous day and month."""
     known = _since_first(naive_s)
-    remark = f"{first.split(maxsplit=1)[0]} may be either of two days: when it began is unknown"
+    remark = f"{first.split(maxsplit=1)[0]} may be either of two days: the start is unknown"
     return replace(known, epoch_s=None, remarks=(remark,))
 
 
@@ -390,7 +393,7 @@ def _resolution(seconds: Floats) -> float:
 
 
 def _times_of_day(table: Table, name: str, texts: pd.Series[str]) -> Moments:
-    """Times without a day: it begins anew at midnight, and nobody says which day it was."""
+    """Times of day without a date; they restart at midnight."""
     import pandas as pd
 
     seconds = pd.to_timedelta(texts.str.replace(",", "."), errors="coerce")
@@ -412,7 +415,7 @@ def _local(
     used = named or assumed or local_zone()
     told = "" if named is not None else str(used)
     taken = str(used) if assumed is not None else f"local time ({used})"
-    remarks = [] if named is not None else [f"times without a zone are taken as {taken}"]
+    remarks = [] if named is not None else [f"times without a zone are read as {taken}"]
     changes: list[str] = []
     good = np.flatnonzero(np.isfinite(naive_s))
     if not len(good):

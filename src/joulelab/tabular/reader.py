@@ -1,18 +1,18 @@
-"""From the bytes of a file to a table of named columns, whoever wrote it.
+"""Read the bytes of a file as a table of named columns, whatever program wrote it.
 
 ::
 
     bytes                 Parquet as it is; else UTF-8, UTF-16, or else Windows' Western code page
     lines                 any line ending; blank lines and comments (#) left out
-      preamble            lines before the header: what a program says of itself
+      preamble            lines before the header, written by a program
       header              the first line with as many fields as the rows; or, as of nvidia-smi dmon,
                           a comment with as many names, perhaps followed by one of units
       rows                a header that stands there again (an appended file) is left out
       half a line         at the end, where the writer was killed, is left out
-    cells                 text, as it stands; numbers and times are read when they are asked for
+    cells                 text, unchanged; numbers and times are parsed on demand
 
-The delimiter is what cuts the lines into equal numbers of fields: comma, semicolon, tab, bar, or
-blanks. Every row keeps its line number, so that an error can name it.
+The delimiter is the one that splits the lines into equal numbers of fields: comma, semicolon, tab,
+bar, or blanks. Every row keeps its line number, so that an error can name it.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ GZIP_MAGIC = b"\x1f\x8b"
 CUT = "the last line is cut off and was left out"
 COMMENT = "#"
 BLANKS = " "
-"""Any number of blanks, which also may stand at the beginning of a line."""
+"""Any number of blanks, also at the beginning of a line."""
 DELIMITERS = (",", ";", "\t", "|", BLANKS)
 LOOKED_AT = 200
 """Lines that decide on the delimiter."""
-WHAT = "a table is Parquet or a text with a delimiter"
+WHAT = "a table must be Parquet or delimited text"
 _FOR_EXCEL = re.compile(r'^"?sep=.?"?(?=\n)')
 _LOST = re.compile(r"[^\n\0]*\0{8,}")
-"""What was not yet on the disk when a machine went down, and the line before that it ends."""
+"""Zero bytes left by a crash, and the truncated line before them."""
 _ROW_BEGINS = re.compile(r"\s*[\d\"'\[+\-.,;|]")
 """What a row of values begins with; the words of a program do not."""
 _QUOTED = re.compile(r'"[^"]*"')
@@ -68,7 +68,7 @@ class _Line(NamedTuple):
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the lines of a text are to be cut up."""
+    """How to split the lines of a text."""
 
     delimiter: str
     header: Sequence[str]
@@ -89,7 +89,7 @@ def read_table(
 
     Args:
         path: Parquet, or a text with a delimiter; the name does not matter.
-        error_class: what is raised about the file and, later, about the table.
+        error_class: exception class for errors of the file and, later, of the table.
         ends_lines: a heading with this in it is of a program that ends every line, so that a last
             line without an end has been cut off, however many fields it has.
         messages: leave out lines between the rows that are words and not a row, as the errors are
@@ -114,13 +114,13 @@ def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise error_class(f"{path} does not exist", "name a file that is there") from None
+        raise error_class(f"{path} does not exist", "give an existing file") from None
     except OSError as error:
         raise error_class(
-            f"{path} cannot be read: {error.strerror or error}", "name a file that you may read"
+            f"{path} cannot be read: {error.strerror or error}", "give a file that you can read"
         ) from error
     if not content.strip():
-        raise error_class(f"{path} is empty", "name a file with a header and rows")
+        raise error_class(f"{path} is empty", "give a file with a header and rows")
     return content
 
 
@@ -166,12 +166,12 @@ def parse_table(
 def decode(
     path: Path, content: bytes, error_class: type[JoulelabError]
 ) -> tuple[str, tuple[str, ...]]:
-    """The text in some bytes, and what was taken for granted about its encoding.
+    """The text in some bytes, and assumptions about its encoding.
 
     Args:
         path: where they are from, for messages.
         content: of the file.
-        error_class: what is raised.
+        error_class: exception class.
 
     Raises:
         JoulelabError: of `error_class`: it is not text.
@@ -185,7 +185,7 @@ def decode(
     except UnicodeDecodeError:
         # Every byte means something there; what is binary has others that no text has.
         text = content.decode("cp1252", errors="replace")
-        remarks = ("it is not UTF-8, and was read in Windows' Western code page",)
+        remarks = ("it is not UTF-8; it was read as Windows-1252",)
         if any(ord(letter) < ord(" ") and letter not in "\t\n\r\f" for letter in text):
             text = "\0"
     if "\0" * 8 in text:
@@ -238,7 +238,7 @@ def _layout(
             rows = rows[:-1]
             remarks.append(CUT)
     if not rows:
-        raise error_class(f"{path} has a header and no row", "record, or export, it again")
+        raise error_class(f"{path} has a header but no rows", "record or export it again")
     return _Layout(delimiter, header, units, rows, has_header, tuple(remarks))
 
 
@@ -260,7 +260,7 @@ def _check_headers(
         if cells[0].casefold() == first and not any(_is_value(cell) for cell in cells):
             raise error_class(
                 f"{path}, line {line.number}: a second header, with other columns than the first",
-                "cut the file in two before that line, and read each part",
+                "split the file before that line, and read each part",
             )
 
 
@@ -303,7 +303,7 @@ def _lines(text: str) -> list[_Line]:
 
 
 def _delimiter(texts: Sequence[str]) -> tuple[str, int]:
-    """What cuts most lines into the same number of fields, and that number."""
+    """The delimiter that splits most lines into the same number of fields, and that number."""
     best: tuple[float, bool, int, int] = (0.0, False, 0, 0)
     chosen, fields = ",", 1
     below = [text.strip() for text in texts[1:]]
@@ -357,7 +357,7 @@ def _first(plain: Sequence[_Line], delimiter: str, fields: int) -> int:
 
 
 def _is_value(cell: str) -> bool:
-    """Whether a cell is a number or a moment, and so no name of a column."""
+    """Whether a cell is a number or a time, so not a column name."""
     return bool(_PLAIN_NUMBER.fullmatch(cell) or _STAMP.fullmatch(cell))
 
 
@@ -397,7 +397,7 @@ def _frame(path: Path, layout: _Layout, error_class: type[JoulelabError]) -> pd.
     except ValueError as error:  # pandas' own are among them
         reason = str(error).partition("\n")[0].strip()
         raise error_class(
-            f"{path} cannot be read: {reason}", "is a quotation mark missing?"
+            f"{path} cannot be read: {reason}", "check for a missing quotation mark"
         ) from None
 
 
@@ -446,15 +446,15 @@ def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
     from pyarrow import parquet
 
     try:
-        # Not read_table, which makes columns of folders that are called run=7.
+        # Not read_table, which turns folders named run=7 into columns.
         with parquet.ParquetFile(path) as file:
             frame = _without_index(file.read().to_pandas())
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        hint = "a Parquet file that was cut short cannot be read"
+        hint = "the Parquet file is truncated"
         raise error_class(f"{path} cannot be read: {reason}", hint) from error
     if frame.empty:
-        raise error_class(f"{path} has columns and no row", "record, or export, it again")
+        raise error_class(f"{path} has columns but no rows", "record or export it again")
     frame.columns = [str(name) for name in frame.columns]
     headings = {name: Heading.of(name) for name in frame.columns}
     return Table(path, frame, headings, error_class=error_class)

@@ -1,10 +1,10 @@
-"""A table that somebody else has written: named columns, and where in the file each row stands.
+"""A foreign table: named columns, and the location of each row in the file.
 
 A column of numbers may have units in its cells, in its heading, or in its name. Texts such as
-``220.31 W``, ``97 %``, ``[N/A]`` and ``12,5`` become numbers, or NaN where there was none to give.
-A text that ought to be a number and is not is refused, with its line: half of it would be a number
-too. A comma between digits is the decimal mark where the rest of the column, or of the file, shows
-it; ``1,234`` alone in a column can be read in two ways and is refused.
+``220.31 W``, ``97 %``, ``[N/A]`` and ``12,5`` become numbers, or NaN if missing. A text that should
+be a number but is not is refused, with its line, rather than partly parsed. A comma between digits
+is the decimal mark if the rest of the column or file shows it; ``1,234`` alone in a column is
+ambiguous and is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "NDArray[np.float64]"
 
 MISSING = frozenset({"", "-", "na", "n/a", "n/e", "nan", "none", "null"})
-"""What stands in a cell without a value, in small letters."""
+"""Texts of cells without a value, in lower case."""
 
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,:]*)")
 _UNREADABLE = re.compile(r"\[.*\]|\D*")
@@ -45,8 +45,8 @@ class Heading:
     """The heading of a column.
 
     Attributes:
-        text: as it stands in the file; the column's name in `Table.frame`.
-        unit: what stands in brackets at its end, or in a line of units below it; else empty.
+        text: as in the file; the column's name in `Table.frame`.
+        unit: text in brackets at its end, or in a line of units below it; else empty.
     """
 
     text: str
@@ -69,7 +69,7 @@ class Heading:
 
 
 def folded(text: str) -> str:
-    """A name as it is looked up: case, blanks, hyphens and small digits do not matter.
+    """A normalised name: case, blanks, hyphens and subscript digits do not matter.
 
     >>> folded(" Learning Rate "), folded("conv-layers"), folded("gCO₂eq/kWh")
     ('learning_rate', 'conv_layers', 'gco2eq/kwh')
@@ -83,7 +83,7 @@ class Numbers:
 
     Attributes:
         values: (n,), NaN where there is none.
-        unreadable: what stands there instead, the last of it; empty where nothing is missing.
+        unreadable: the last text without a number; empty if nothing is missing.
     """
 
     values: Floats
@@ -100,12 +100,12 @@ class Table:
             absent is NaN. Its index is the row of the file, from 0.
         headings: of each column of `frame`, by its name there.
         lines: the line of the file on which each row stands, from 1; empty for Parquet.
-        remarks: what was left out or taken for granted, in sentences.
-        error_class: what is raised about this table.
+        remarks: omissions and assumptions, in sentences.
+        error_class: exception class for errors of this table.
         has_header: whether the file names its columns; else they are called 1, 2, ...
         decimal_comma: whether numbers have a comma where others have a point, as far as the
             file as a whole shows it.
-        twice: headings that stand there more than once, with different cells below them.
+        twice: headings that occur more than once, with different cells.
     """
 
     path: Path
@@ -132,7 +132,7 @@ class Table:
         return known
 
     def column(self, *usual: str) -> str | None:
-        """The first of some columns that is there.
+        """The first of some columns that exists.
 
         Args:
             usual: names, with or without the unit, however they are spelt; see `folded`.
@@ -145,8 +145,8 @@ class Table:
         )
         if name in self.twice:
             raise self.error(
-                f"the column {name!r} stands there twice, with different cells",
-                "leave one of them out, or give it another name",
+                f"the column {name!r} occurs twice, with different cells",
+                "remove one of them, or rename it",
             )
         return name
 
@@ -154,16 +154,14 @@ class Table:
         """The columns of these names.
 
         Raises:
-            JoulelabError: one is not there; the message suggests the nearest.
+            JoulelabError: one is missing; the message suggests the closest.
         """
         found = []
         for name in names:
             column = self.column(name)
             if column is None:
                 near = suggestion(name, [heading.name for heading in self.headings.values()])
-                raise self.error(
-                    f"there is no column {name!r}", f"{near}; needed: {', '.join(names)}"
-                )
+                raise self.error(f"no column {name!r}", f"{near}; needed: {', '.join(names)}")
             found.append(column)
         return found
 
@@ -191,7 +189,7 @@ class Table:
 
         Raises:
             JoulelabError: it is in a unit that is not among `units`, a text in it is not a number,
-                or can be read in two ways.
+                or is ambiguous.
         """
         import numpy as np
         import pandas as pd
@@ -214,7 +212,7 @@ class Table:
             bad = known.index(None)
             raise self.error(
                 f"{stripped[bad][:40]!r} is not a number",
-                "write 12.5; units may be left out",
+                "write 12.5; units are optional",
                 int(np.argmax(codes == bad)),
                 name,
             )
@@ -250,7 +248,7 @@ class Table:
             bounds = f"from {least:g}" + ("" if math.isinf(most) else f" to {most:g}")
             raise self.error(
                 f"{self.texts(name)[row][:40]!r} is not a {kind} {bounds}",
-                "mend the cell, or leave it empty where the value is unknown",
+                "fix the cell, or leave it empty if the value is unknown",
                 row,
                 name,
             )
@@ -282,16 +280,14 @@ class Table:
         asked, equals, value = (part.strip() for part in text.partition("="))
         name = self.column(asked) if equals else None
         if name is None:
-            raise self.error(
-                f"there is no column {asked!r}", f"write where=COLUMN=VALUE; {self.known()}"
-            )
+            raise self.error(f"no column {asked!r}", f"write where=COLUMN=VALUE; {self.known()}")
         column = self.frame[name]
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             chosen = (column == pd.to_numeric(value, errors="coerce")).to_numpy()
         else:
             chosen = (column.astype(str).str.strip() == value).to_numpy()
         if not chosen.any():
-            raise self.error(f"there is no row with {asked}={value}", f"there are {listed(column)}")
+            raise self.error(f"no row with {asked}={value}", f"there are {listed(column)}")
         return self.rows(chosen)
 
     def known(self) -> str:
@@ -300,7 +296,7 @@ class Table:
         return f"there are {', '.join(names[:12])}" + (" ..." if len(names) > 12 else "")  # noqa: PLR2004
 
     def line(self, position: int) -> str:
-        """Where a row is to be found, for a message.
+        """The location of a row, for a message.
 
         Args:
             position: of the row in `frame`, from 0.
@@ -312,7 +308,7 @@ class Table:
     def error(
         self, what: str, remedy: str, row: int | None = None, column: str = ""
     ) -> JoulelabError:
-        """An error about the file, or about a place in it.
+        """An error about the file, or a location in it.
 
         Args:
             what: what is wrong.
@@ -379,8 +375,8 @@ def _factor(table: Table, name: str, units: Mapping[str, float]) -> float:
         if factor is not None:
             return factor
         raise table.error(
-            f"{heading.name} is in {heading.unit!r}, which is not a unit known for it",
-            f"known are {', '.join(units)}",
+            f"{heading.name} is in {heading.unit!r}, an unknown unit for it",
+            f"known: {', '.join(units)}",
         )
     return units.get(re.split(r"[\s_/]", heading.name.casefold())[-1], 1.0)
 
@@ -403,8 +399,8 @@ def _with_points(table: Table, name: str, texts: list[str], codes: NDArray[np.in
             return [text.replace(",", "") for text in texts]
         row = int(np.argmax(codes == texts.index(commas[0])))
         raise table.error(
-            f"{commas[0][:40]!r} can be read in two ways",
-            "write it with a decimal point, and without a mark between thousands",
+            f"{commas[0][:40]!r} is ambiguous",
+            "write it with a decimal point and without thousands separators",
             row,
             name,
         )
@@ -414,7 +410,7 @@ def _with_points(table: Table, name: str, texts: list[str], codes: NDArray[np.in
 def _number(
     text: str, factor: float, units: Mapping[str, float] | None, missing: Collection[str] | None
 ) -> float | None:
-    """The number in a text; NaN where it says that there is none, ``None`` where it is odd."""
+    """The number in a text; NaN if missing, ``None`` if not a number."""
     match = _NUMBER.fullmatch(text)
     if match is None:
         none = _UNREADABLE.fullmatch(text) if missing is None else text.casefold() in missing

@@ -1,4 +1,4 @@
-"""How the next hyperparameters are chosen: search space and strategies.
+"""Choice of hyperparameters: search space and strategies.
 
-This room knows nothing of networks, energy or studies.
+This package does not know about networks, energy or studies.
 """

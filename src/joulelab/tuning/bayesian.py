@@ -4,7 +4,7 @@ Notation, for round r with the observed rounds (x_i, y_i), i < r:
 
 =========  =========================================================================================
 x          codes of a point, (variables,), unscaled; see `joulelab.tuning.space`
-y          score of a round, higher is better; rounds without a score are left out
+y          score of a round, higher is better; rounds without a score are ignored
 f          Gaussian process with mean 0, covariance exp(-|x - x'|^2 / 2) and noise of variance 1e-10
 mu, sigma  mean and standard deviation of f at x, given the observed rounds
 y_best     max_i y_i
@@ -14,20 +14,20 @@ y_best     max_i y_i
 
     PI(x) = Phi((mu(x) - y_best) / (sigma(x) + 1e-9))                    (equation 1)
 
-The proposal is the one of 10,000 uniform draws with the greatest PI, the first of them where
-several share it. The first round, and any round before which nothing was scored, is a uniform draw.
+The proposal is the one of 10,000 uniform draws with the highest PI, the first one in a tie. The
+first round, and any round without earlier scores, is a uniform draw.
 
 Source: Yarally et al., "Uncovering energy-efficient practices in deep learning training", CAIN
 2023, section III-B; PI after Kushner, "A new method of locating the maximum point of an arbitrary
 multipeak curve in the presence of noise", J. Basic Engineering 86 (1964).
 
-The process is what scikit-learn took by default when they wrote: a kernel of length 1, not fitted.
-From release 1.9 its default fits the length, so the kernel is spelt out here. With the points
-unscaled, all of ADAM's bounds lie within about one such length: mu is smooth, and a variable as
-narrow as epsilon has no influence.
+The process is scikit-learn's default at the time of the paper: a kernel of length 1, not fitted.
+Since release 1.9 the default fits the length, so the kernel is explicit here. With unscaled points,
+all of Adam's bounds are within about one length: mu is smooth, and a variable as narrow as epsilon
+has no influence.
 
-The linear algebra runs on one thread: its sums, and so the proposals, are then the same whatever
-the number of cores. Another processor or BLAS may still round differently.
+The linear algebra runs on one thread: so sums and proposals do not depend on the number of cores.
+Another processor or BLAS may still round differently.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy
 
 CANDIDATES = 10_000
-"""Uniform draws among which the proposal is chosen."""
+"""Number of uniform candidates of a proposal."""
 
 EPSILON = 1e-9
-"""Keeps PI defined where sigma is 0, at points that were observed."""
+"""Keeps PI defined at observed points, where sigma is 0."""
 
 LENGTH_SCALE = 1.0
 """Length of the kernel, in the units of the codes."""
@@ -65,8 +65,8 @@ class BayesianPI(Strategy):
     Args:
         space: what is searched.
         seed: of the candidates.
-        rounds: how many there will be; without influence.
-        candidates: uniform draws among which each proposal is chosen.
+        rounds: number of rounds; not used.
+        candidates: number of uniform candidates of each proposal.
         epsilon: added to sigma.
     """
 
@@ -84,8 +84,8 @@ class BayesianPI(Strategy):
         self._observed: dict[int, tuple[NDArray[np.float64], float]] = {}
 
     def propose(self, number: int) -> dict[str, Value]:
-        """The candidate with the greatest PI, given the rounds before `number`."""
-        # Later rounds are left out so that a repeated call gives the same answer.
+        """The candidate with the highest PI, given the rounds before `number`."""
+        # Ignore later rounds, so that a repeated call returns the same.
         earlier = [self._observed[r] for r in sorted(self._observed) if r < number]
         generator = self.generator(number)
         if not earlier:
@@ -98,7 +98,7 @@ class BayesianPI(Strategy):
         return self.space.decode(candidates[np.argmax(improvement)])
 
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
-        """Keep the point and its score; a round without a (finite) score is left out."""
+        """Store the point and its score; a round without a finite score is ignored."""
         if score is not None and math.isfinite(score):
             self._observed[number] = (self.space.encode(values), float(score))
 
@@ -109,7 +109,7 @@ def predict(
     """Mean and standard deviation of the Gaussian process at the candidates.
 
     Args:
-        points: codes of what was observed, (observed, variables).
+        points: codes of the observed points, (observed, variables).
         scores: (observed,).
         candidates: codes, (candidates, variables).
 

@@ -1,11 +1,10 @@
-"""Checks for your own strategy. They need no test framework.
+"""Checks for custom strategies. They need no test framework.
 
     >>> from joulelab.tuning.conformance import check_strategy
     >>> from joulelab.tuning.strategy import strategies
     >>> check_strategy(strategies.get("random"))
 
-`check_strategy` returns nothing where all is well, and otherwise raises an ``AssertionError`` that
-says why.
+`check_strategy` returns nothing if all is well, else raises an ``AssertionError`` with the problem.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from joulelab.tuning.strategy import Strategy
 
 
 class MakeStrategy(Protocol):
-    """What gives a new strategy, called as a study calls it; a strategy's class is one."""
+    """Creates a strategy, called like by a study; for instance the strategy's class."""
 
     def __call__(self, space: SearchSpace, *, seed: int, rounds: int) -> Strategy:
-        """A strategy that has observed nothing."""
+        """Creates a strategy without observations."""
 
 
 Score = Callable[[int, Mapping[str, Value]], float | None]
@@ -47,7 +46,7 @@ SPACES: dict[str, SearchSpace] = {
         }
     ),
 }
-"""Spaces that a strategy is tried on."""
+"""Spaces on which a strategy is tested."""
 
 
 def check_strategy(
@@ -57,9 +56,9 @@ def check_strategy(
 
     Args:
         make: the class, or a function, called with ``(space, seed=..., rounds=...)``.
-        spaces: by a name for messages. A strategy that is not made for every kind of variable
-            needs other spaces.
-        rounds: that are tried, at least 2; a space must have that many proposals.
+        spaces: by name, for messages. A strategy that does not support every kind of variable needs
+            other spaces.
+        rounds: number of tested rounds, at least 2; a space must allow that many proposals.
         seed: of the strategy.
 
     Raises:
@@ -77,7 +76,7 @@ def check_strategy(
             _require(
                 again == history,
                 f"{where}{what}: two strategies with the same seed and scores propose different "
-                "values; draw from self.generator(number) only",
+                "values; draw random numbers only from self.generator(number)",
             )
             _check_replay(make, space, seed, history, where + what)
             if make(space, seed=seed, rounds=rounds).proposes_ahead:
@@ -87,7 +86,7 @@ def check_strategy(
 def _run(
     make: MakeStrategy, space: SearchSpace, seed: int, rounds: int, score: Score, where: str
 ) -> History:
-    """An unbroken study, with every proposal asked for twice and looked at."""
+    """An uninterrupted study, with every proposal requested twice and checked."""
     strategy = make(space, seed=seed, rounds=rounds)
     history: History = []
     for number in range(rounds):
@@ -106,8 +105,8 @@ def _run(
     for number, (values, _) in enumerate(history):
         _require(
             strategy.propose(number) == values,
-            f"{where}: propose({number}) gives other values once later rounds are known; "
-            "let it depend on the rounds before it alone",
+            f"{where}: propose({number}) gives other values once later rounds are known; it must "
+            "depend only on earlier rounds",
         )
     return history
 
@@ -122,7 +121,8 @@ def _check_replay(
         _require(
             strategy.propose(resumed_at) == expected,
             f"{where}: resumed at round {resumed_at}, from observe alone, the strategy proposes "
-            "other values than unbroken; keep no state between rounds but what observe is given",
+            "other values than without interruption; keep no state between rounds except what "
+            "observe receives",
         )
 
 
@@ -133,12 +133,12 @@ def _check_ahead(
     proposals = [strategy.propose(number) for number in range(len(history))]
     _require(
         proposals == [values for values, _ in history],
-        f"{where}: proposes_ahead is set, but proposals depend on what was observed",
+        f"{where}: proposes_ahead is set, but proposals depend on observed scores",
     )
 
 
 def _require_plain(values: Mapping[str, Value], where: str) -> None:
-    """A numpy number passes for a float until it is written as JSON or TOML."""
+    """A numpy number works like a float until it is written as JSON or TOML."""
     for name, value in values.items():
         _require(
             type(value) in {float, int, str, bool},

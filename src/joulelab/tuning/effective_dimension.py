@@ -1,15 +1,15 @@
-"""Why random search suits problems of which few variables matter: our own strategies, shown.
+"""Random search on problems with few important variables, demonstrated with the strategies.
 
 Bergstra and Bengio (JMLR 13, 2012), and Figure 9 of Yarally et al. (CAIN 2023): of three variables
-only one matters, and 27 rounds are spent::
+only one matters, with a budget of 27 rounds::
 
     f(x) = exp(-((x1 - c) / 0.1)^2) + 0.01 (x2 + x3)        x1, x2, x3 between 0 and 1
 
-The important variable is x1, with its optimum at c. A grid of three levels a variable tries three
+The important variable is x1, with its optimum at c. A grid of three levels per variable tries three
 values of it, random search twenty-seven.
 
-Which of the two comes closer to one optimum is chance. So beside the best response for a c that is
-drawn, there is the mean of the best over optima all along the axis.
+Which of the two is closer to one optimum is chance. So besides the best response for a random c,
+the mean of the best over optima along the whole axis is given.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Search:
-    """What one strategy tried.
+    """The trials of one strategy.
 
     Attributes:
         strategy: its name.
         points: (27, 3) in the order of the rounds; the first column matters.
         responses: (27,) values of f.
-        distinct: how many values of the important variable were tried.
+        distinct: number of tried values of the important variable.
         best: the highest response.
         mean_best: the same, as a mean over 1,000 places of the optimum.
     """
@@ -58,9 +58,9 @@ class EffectiveDimension:
     """Grid and random search on a function of one effective dimension.
 
     Attributes:
-        grid: what grid search tried.
-        random: what random search tried.
-        optimum: the value c of the important variable that is best, 0 to 1.
+        grid: trials of grid search.
+        random: trials of random search.
+        optimum: c, the best value of the important variable, 0 to 1.
     """
 
     grid: Search
@@ -78,7 +78,7 @@ def effective_dimension(seed: int = 0) -> EffectiveDimension:
     """Grid and random search, 27 rounds each, on f.
 
     Args:
-        seed: of both strategies and of the place of the optimum; 0 or more.
+        seed: of both strategies and of the optimum; 0 or more.
 
     >>> found = effective_dimension(seed=1)
     >>> found.grid.distinct, found.random.distinct
@@ -95,7 +95,7 @@ def effective_dimension(seed: int = 0) -> EffectiveDimension:
 
 
 def response(points: Floats, optimum: float) -> Floats:
-    """F at points.
+    """Values of f at points.
 
     Args:
         points: (..., 3).

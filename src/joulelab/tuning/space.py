@@ -1,4 +1,4 @@
-"""What is searched: variables by name, in order.
+"""Search spaces: named variables in order.
 
 ::
 
@@ -9,8 +9,8 @@
 
 Points are rows of codes: column j belongs to the j-th variable and holds the plain, unscaled value
 of a continuous or integer variable (also where `log` is set), or the index of the choice of a
-categorical one: this is what a Gaussian process sees. `log` draws, and spaces the grid, uniformly
-in the logarithm of the value.
+categorical one: this is the input of a Gaussian process. With `log`, draws and grid are uniform in
+the logarithm of the value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Value = float | int | str | bool
 Codes = NDArray[np.float64]
 
 _LARGEST_INTEGER = 2**53
-"""Above this, float64 codes no longer tell neighbouring integers apart."""
+"""Above this, float64 codes cannot represent neighbouring integers."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Bounded:
     log: bool = False
 
     def check(self, name: str) -> None:
-        """Raise a UsageError, with `name` and the bounds, where there is nothing to draw."""
+        """Raise a UsageError with `name` and the bounds if the range is empty."""
         kind = int if isinstance(self, Integer) else float | int
         for key, bound in (("low", self.low), ("high", self.high)):
             if not isinstance(bound, kind) or isinstance(bound, bool) or _infinite(bound):
@@ -73,25 +73,25 @@ class _Bounded:
 class Continuous(_Bounded):
     """A real number from `low` to `high`, uniform, or log-uniform with `log`.
 
-    An exclusive bound is never drawn: the nearest float inside takes its place.
+    An exclusive bound is never drawn: the nearest float inside is used.
     """
 
     high_exclusive: bool = False
     low_exclusive: bool = False
 
     def check(self, name: str) -> None:
-        """Raise a UsageError, with `name` and the bounds, where there is nothing to draw."""
+        """Raise a UsageError with `name` and the bounds if the range is empty."""
         super().check(name)
         if not math.isfinite(float(self.high) - float(self.low)):
             raise self._impossible(name, "the bounds are too far apart")
         lowest, highest = self.attained_bounds()
         if lowest > highest:
-            raise self._impossible(name, "no number lies between the bounds")
+            raise self._impossible(name, "no number is between the bounds")
 
     def attained_bounds(self) -> tuple[float, float]:
-        """The least and the greatest value that can be proposed.
+        """The smallest and the largest value that can be proposed.
 
-        For an exclusive bound that is the nearest float inside it: 0.9999999999999999 for 1.
+        For an exclusive bound this is the nearest float inside: 0.9999999999999999 for 1.
         """
         low, high = float(self.low), float(self.high)
         return (
@@ -110,7 +110,7 @@ class Continuous(_Bounded):
         return np.clip(codes, *self.attained_bounds())
 
     def decode(self, code: float) -> float:
-        """The value that a code stands for."""
+        """The value of a code."""
         return float(code)
 
     def contains(self, value: Value) -> bool:
@@ -122,10 +122,9 @@ class Continuous(_Bounded):
     def grid(self, levels: int) -> tuple[float, ...]:
         """Equally spaced values ``low + i * (high - low) / levels``, i = 0 .. levels - 1.
 
-        This is the rule of the code that Yarally et al. (CAIN 2023) published: the upper bound is
-        left out. Where `low` is exclusive, it is left out too and the number of levels stays:
-        ``low + i * (high - low) / (levels + 1)``, i = 1 .. levels. With `log`, the same on the
-        logarithm.
+        This is the rule of the published code of Yarally et al. (CAIN 2023): the upper bound is
+        excluded. If `low` is exclusive, it is excluded too with the same number of levels: ``low +
+        i * (high - low) / (levels + 1)``, i = 1 .. levels. With `log`, the same on the logarithm.
         """
         steps = levels + 1 if self.low_exclusive else levels
         lowest, highest = self.attained_bounds()
@@ -148,20 +147,20 @@ class Integer(_Bounded):
     high: int
 
     def check(self, name: str) -> None:
-        """Raise a UsageError, with `name` and the bounds, where there is nothing to draw."""
+        """Raise a UsageError with `name` and the bounds if the range is empty."""
         super().check(name)
         if max(abs(self.low), abs(self.high)) > _LARGEST_INTEGER:
             raise self._impossible(name, f"at most {_LARGEST_INTEGER} in size")
 
     def attained_bounds(self) -> tuple[int, int]:
-        """The least and the greatest value that can be proposed."""
+        """The smallest and the largest value that can be proposed."""
         return self.low, self.high
 
     def draw(self, count: int, generator: np.random.Generator) -> Codes:
         """Codes of `count` values; shape (count,).
 
-        Every integer is as likely as the others; with `log`, as the width of the interval from
-        half below to half above it on the logarithmic axis.
+        All integers are equally likely; with `log`, proportional to the width of the interval from
+        half below to half above on the log axis.
         """
         if not self.log:
             return generator.integers(self.low, self.high, count, endpoint=True).astype(np.float64)
@@ -170,7 +169,7 @@ class Integer(_Bounded):
         return np.clip(codes, self.low, self.high)
 
     def decode(self, code: float) -> int:
-        """The value that a code stands for."""
+        """The value of a code."""
         return round(float(code))
 
     def contains(self, value: Value) -> bool:
@@ -179,10 +178,10 @@ class Integer(_Bounded):
         return is_whole and self.low <= int(value) <= self.high
 
     def grid(self, levels: int) -> tuple[int, ...]:
-        """At most `levels` distinct values: all of them where there are no more.
+        """At most `levels` distinct values, or all if there are no more.
 
         Otherwise ``floor(low + i * (high + 1 - low) / levels)``, i = 0 .. levels - 1; with `log`,
-        the same on the logarithm, where neighbours may fall together.
+        the same on the logarithm, where neighbours may coincide.
         """
         count = self.high - self.low + 1
         if count <= levels:
@@ -199,7 +198,7 @@ class Integer(_Bounded):
 
 @dataclass(frozen=True)
 class Categorical:
-    """One of several choices, each as likely as the others."""
+    """One of several equally likely choices."""
 
     choices: Sequence[Value]
 
@@ -208,7 +207,7 @@ class Categorical:
             object.__setattr__(self, "choices", tuple(self.choices))
 
     def check(self, name: str) -> None:
-        """Raise a UsageError, with `name` and the choices, where they are none or not distinct."""
+        """Raise a UsageError with `name` and the choices if they are empty or not distinct."""
         if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
             raise UsageError(
                 f"{name}: choices = {quoted(self.choices)} is not a list", "give a list"
@@ -219,7 +218,7 @@ class Categorical:
             if not isinstance(choice, float | int | str) or _infinite(choice):
                 raise UsageError(
                     f"{name}: {quoted(choice)} among the choices is not possible",
-                    "a choice is a text, a finite number, or true or false",
+                    "a choice is a string, a finite number, or true or false",
                 )
         if len({_identity(choice) for choice in self.choices}) < len(self.choices):
             raise UsageError(
@@ -236,7 +235,7 @@ class Categorical:
         return generator.integers(0, len(self.choices), count).astype(np.float64)
 
     def decode(self, code: float) -> Value:
-        """The choice that a code stands for."""
+        """The choice of a code."""
         return self.choices[round(float(code))]
 
     def encode(self, value: Value) -> float:
@@ -255,7 +254,7 @@ class Categorical:
         return any(_identity(choice) == _identity(value) for choice in self.choices)
 
     def grid(self, levels: int) -> tuple[Value, ...]:
-        """All choices, however many `levels` are asked for."""
+        """All choices, regardless of `levels`."""
         return tuple(self.choices)
 
 
@@ -273,8 +272,8 @@ class SearchSpace:
     """Variables by name; the order is that of the columns of a point.
 
     Raises:
-        UsageError: no variable, or one that is impossible (low not below high, a log axis from 0,
-            bounds that are not finite, no choices, duplicates); names it and its values.
+        UsageError: no variable, or an impossible one (low not below high, a log axis from 0, bounds
+            that are not finite, no choices, duplicates); names it and its values.
     """
 
     variables: Mapping[str, Variable]
@@ -287,11 +286,11 @@ class SearchSpace:
             variable.check(name)
 
     def sample(self, count: int, generator: np.random.Generator) -> Codes:
-        """Points drawn uniformly (log-uniformly where a variable says so).
+        """Points drawn uniformly (log-uniformly for variables with `log`).
 
         Args:
-            count: how many.
-            generator: all randomness comes from it.
+            count: number of points.
+            generator: source of all randomness.
 
         Returns:
             Codes, (count, variables).
@@ -300,7 +299,7 @@ class SearchSpace:
         return np.stack(columns, axis=1)
 
     def decode(self, row: Sequence[float] | Codes) -> dict[str, Value]:
-        """The values, as plain Python numbers and texts, that the codes of one point stand for."""
+        """The values of one point, as plain Python numbers and strings."""
         pairs = zip(self.variables.items(), row, strict=True)
         return {name: variable.decode(float(code)) for (name, variable), code in pairs}
 
@@ -316,17 +315,17 @@ class SearchSpace:
         return np.array([v.encode(values[name]) for name, v in self.variables.items()])
 
     def contains(self, values: Mapping[str, Value]) -> bool:
-        """Whether `values` has just these variables, each with a value that it can take."""
+        """Whether `values` has exactly these variables, each with a valid value."""
         return values.keys() == self.variables.keys() and all(
             variable.contains(values[name]) for name, variable in self.variables.items()
         )
 
     def grid(self, levels: int = 5) -> dict[str, tuple[Value, ...]]:
-        """The values of each variable on a grid, which is the product of them.
+        """The values of each variable on a grid, their product.
 
         Continuous variables follow the rule of the authors of CAIN 2023: ``low + i * (high - low)
-        / levels`` for i = 0 .. levels - 1, the upper bound left out; see `Continuous.grid` for an
-        exclusive lower bound, and `Integer.grid`. A categorical variable has all its choices.
+        / levels`` for i = 0 .. levels - 1, the upper bound excluded; see `Continuous.grid` for an
+        exclusive lower bound, and `Integer.grid`. Categorical variables have all their choices.
 
         Args:
             levels: values of each variable.
@@ -342,31 +341,31 @@ class SearchSpace:
         """The space of the first `count` variables.
 
         Raises:
-            UsageError: there are not that many, or `count` is below 1.
+            UsageError: there are fewer, or `count` is below 1.
         """
         if not 1 <= count <= len(self.variables):
             raise UsageError(
-                f"{count} variables were asked for and the space has {len(self.variables)}",
+                f"{count} variables were requested, but the space has {len(self.variables)}",
                 "variables: " + ", ".join(self.variables),
             )
         return SearchSpace(dict(itertools.islice(self.variables.items(), count)))
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Mapping[str, Any]]) -> SearchSpace:
-        """A space from tables as a study file has them.
+        """A space from the tables of a study file.
 
         Args:
             entries: for each variable its ``type`` (continuous, integer, categorical) and the
                 arguments of the class of that name.
 
         Raises:
-            UsageError: an unknown type or key, with the nearest suggested; a missing key; an
-                impossible variable.
+            UsageError: an unknown type or key, with a suggestion; a missing key; an impossible
+                variable.
         """
         return cls({name: _variable(name, entry) for name, entry in entries.items()})
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """What `from_dict` takes; switches that are off are left out."""
+        """The inverse of `from_dict`; false switches are omitted."""
         return {name: _entry(variable) for name, variable in self.variables.items()}
 
 
@@ -381,7 +380,7 @@ def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
     if kind is None:
         raise UsageError(f"{name}: the key 'type' is missing", "types: " + ", ".join(_TYPES))
     if not isinstance(kind, str) or kind not in _TYPES:
-        raise UsageError(f"{name}: no type is called {quoted(kind)}", suggestion(str(kind), _TYPES))
+        raise UsageError(f"{name}: unknown type {quoted(kind)}", suggestion(str(kind), _TYPES))
     keys = {field.name: field.default is MISSING for field in fields(_TYPES[kind])}
     for key in arguments:
         if key not in keys:
@@ -417,5 +416,5 @@ def _infinite(value: Value) -> bool:
 
 
 def _identity(choice: Value) -> tuple[bool, Value]:
-    """Tells true from 1, which Python holds equal."""
+    """Distinguishes true from 1, which are equal in Python."""
     return isinstance(choice, bool), choice

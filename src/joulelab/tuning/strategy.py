@@ -1,4 +1,4 @@
-"""What a strategy is, the registry of strategies, and those that learn nothing from scores.
+"""The interface and registry of strategies, and strategies that ignore scores.
 
 ::
 
@@ -7,14 +7,14 @@
         values = strategy.propose(number)          # {"learning_rate": 0.003, ...}
         strategy.observe(number, values, score)    # score: higher is better; None where it failed
 
-A strategy draws what it needs for round r from a generator seeded by (seed, r), never from one
-that carries state from round to round. So an interrupted study is resumed exactly by calling
-`observe` for the stored rounds, in order, and then `propose` for the next.
+A strategy draws random numbers for round r from a generator seeded by (seed, r), never from one
+with state between rounds. So an interrupted study is resumed exactly by calling `observe` for the
+stored rounds, in order, and then `propose` for the next.
 
 Random search: Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13
 (2012). Grid search: Yarally et al. (CAIN 2023, section IV-C) "first generate the complete search
 space and then proceed to pick random samples from that space until we reach the desired amount of
-optimisation rounds". `SearchSpace.grid` says which values each variable takes.
+optimisation rounds". `SearchSpace.grid` gives the values of each variable.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _SURPLUS_BYTES = 16
 
 
 class Strategy(ABC):
-    """Proposes a set of hyperparameters for each round.
+    """Proposes hyperparameters for each round.
 
     Args:
         space: what is searched.
-        seed: all randomness follows from it and the number of the round; 0 or more.
-        rounds: how many rounds there will be.
+        seed: determines all randomness, with the number of the round; 0 or more.
+        rounds: number of rounds.
 
     Attributes:
-        proposes_ahead: no proposal depends on what was observed, so that several rounds can be
+        proposes_ahead: whether proposals are independent of observations, so several rounds can be
             trained together.
     """
 
@@ -62,7 +62,7 @@ class Strategy(ABC):
 
     @property
     def most(self) -> int | None:
-        """How many rounds it can propose; ``None`` for any number, or where that is not known."""
+        """Number of rounds it can propose; ``None`` for any or an unknown number."""
         return None
 
     @abstractmethod
@@ -70,44 +70,43 @@ class Strategy(ABC):
         """The values for round `number`, counted from 0; the same on every call.
 
         Raises:
-            UsageError: the strategy has no further proposal (a grid that is used up).
+            UsageError: the strategy has no further proposals (an exhausted grid).
         """
 
     @abstractmethod
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
-        """Take note of the score of a finished round; ``None`` where every repetition failed."""
+        """Record the score of a finished round; ``None`` if every repetition failed."""
 
 
 class _WithoutScores(Strategy):
-    """Learns nothing from scores."""
+    """Ignores scores."""
 
     proposes_ahead: ClassVar[bool] = True
 
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
-        """Scores change nothing."""
+        """Ignore the score."""
 
 
 class Random(_WithoutScores):
-    """Uniform draws from the space (log-uniform where a variable says so)."""
+    """Uniform draws from the space (log-uniform for variables with `log`)."""
 
     def propose(self, number: int) -> dict[str, Value]:
-        """A draw that depends on the seed and the number of the round alone."""
+        """A draw that depends only on the seed and the number of the round."""
         return self.space.decode(self.space.sample(1, self.generator(number))[0])
 
 
 class Grid(_WithoutScores):
-    """A grid's points in random order, each once.
+    """The points of a grid in random order, each once.
 
-    The order is a Fisher-Yates shuffle of the N points, of which only the part that is asked for is
-    carried out and only the places that it moved are kept: round r swaps place r with a place drawn
-    from r .. N - 1. So a grid may have any number of points, and its first rounds are the same
-    however many rounds there will be.
+    The order is a lazy Fisher-Yates shuffle of the N points: round r swaps position r with a
+    position drawn from r .. N - 1, and only moved positions are stored. So a grid may have any
+    number of points, and its first rounds do not depend on the number of rounds.
 
     Args:
         space: what is searched.
         seed: of the order.
-        rounds: how many there will be; more than the grid has points end in a UsageError when
-            the first of them is asked for.
+        rounds: number of rounds; rounds beyond the size of the grid raise a UsageError when
+            requested.
         levels: values of each variable on the grid.
 
     Attributes:
@@ -127,22 +126,22 @@ class Grid(_WithoutScores):
         return self.size
 
     def propose(self, number: int) -> dict[str, Value]:
-        """The point at place `number` of the shuffled grid.
+        """The point at position `number` of the shuffled grid.
 
         Raises:
-            UsageError: the grid is used up.
+            UsageError: the grid is exhausted.
         """
         if number >= self.size:
             raise UsageError(
-                f"the grid has {self.size} points and round {number + 1} was asked for",
-                f"set rounds to {self.size} at most, or search more variables",
+                f"the grid has {self.size} points, but round {number + 1} was requested",
+                f"set rounds to at most {self.size}, or search more variables",
             )
         while len(self._order) <= number:
             self._order.append(self._swap(len(self._order)))
         return self._point(self._order[number])
 
     def _swap(self, place: int) -> int:
-        """Carry out one step of the shuffle; the index that comes to rest at `place`."""
+        """One step of the shuffle; returns the index at position `place`."""
         drawn = place + _below(self.size - place, self.generator(place))
         index = self._moved.pop(drawn, drawn)
         if drawn != place:
@@ -159,9 +158,9 @@ class Grid(_WithoutScores):
 
 
 def _below(limit: int, generator: np.random.Generator) -> int:
-    """A whole number from 0 to ``limit - 1``, each as likely but for one part in 2**128.
+    """A whole number from 0 to ``limit - 1``, uniform up to one part in 2**128.
 
-    numpy's own draws end at 2**63, and 28 variables of 5 levels are more points than that.
+    numpy's draws end at 2**63, less than a grid of 28 variables with 5 levels.
     """
     return int.from_bytes(generator.bytes(limit.bit_length() // 8 + _SURPLUS_BYTES)) % limit
 
@@ -170,7 +169,10 @@ strategies: Registry[type[Strategy]] = Registry(
     "strategy",
     "joulelab.strategies",
     {
-        "grid": ("joulelab.tuning.strategy:Grid", "a grid's points in random order, each once"),
+        "grid": (
+            "joulelab.tuning.strategy:Grid",
+            "the points of a grid in random order, each once",
+        ),
         "random": ("joulelab.tuning.strategy:Random", "uniform draws from the space"),
         "bayesian-pi": (
             "joulelab.tuning.bayesian:BayesianPI",

@@ -1,8 +1,8 @@
-"""Claims about what layers cost and bring.
+"""Claims about the energy and accuracy of layers.
 
 The unit of evidence is a round: a set of hyperparameters with which every configuration is trained.
-Its repetitions are averaged, and the rounds are the sample, because the repetitions of a set of
-hyperparameters resemble each other more than chance has it.
+Its repetitions are averaged, and the rounds are the sample, because repetitions with the same
+hyperparameters are not independent.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from joulelab.analysis.variation import variation
 
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 LAYERS = ("conv_layers", "linear_layers", "relu")
-"""Types of layer by what they cost, the dearest first."""
+"""Types of layer by cost, most expensive first."""
 STEADY = 0.01
-"""A mean coefficient of variation below this says that hyperparameters do not move the energy."""
+"""A mean coefficient of variation below this means that hyperparameters do not affect energy."""
 HALF = 0.55
-"""E- over E+ below this is half, in the paper's sense: 0.51 and 0.60 on its two data sets."""
+"""E- over E+ below this counts as half, as in the paper: 0.51 and 0.60 on its two data sets."""
 RESAMPLES = 1000
 BEYOND_TIME = (
-    "Estimated energy follows time by construction: the spread is that of time, to which other "
-    "programs add, and a power that hyperparameters move would not be in it."
+    "Estimated energy follows time by construction: the spread is the spread of time, which other "
+    "programs increase, and an effect of hyperparameters on power would not show."
 )
 
 
@@ -56,13 +56,13 @@ def architecture_claims(
     """The paper's four findings about layers and energy, on these runs.
 
     Args:
-        runs: a row a run, with a column ``round``.
+        runs: one row per run, with a column ``round``.
         factors: columns with the levels of each type of layer.
         energy: column in joules.
         configuration: column of the configurations.
         accuracy: column, 0 to 1.
-        status: of the energies; a verdict on estimates says so, and what time cannot show is not
-            decided by them.
+        status: of the energies; a verdict on estimates says so, and claims that time cannot show
+            are left undecided.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -94,10 +94,10 @@ def hyperparameters_claim(
     configuration: str = "configuration",
     status: str = "measured",
 ) -> Claim:
-    """Whether hyperparameters move the energy of a training.
+    """Whether hyperparameters affect the energy of a training.
 
     Args:
-        runs: a row a run, with a column ``round``.
+        runs: one row per run, with a column ``round``.
         energy: column in joules.
         configuration: column of the configurations.
         status: of the energies; estimates cannot decide it.
@@ -206,8 +206,8 @@ def _split(
 ) -> tuple[Clusters, pd.DataFrame]:
     """E- and E+, and the mean energy and accuracy of both in every round that has both.
 
-    The clusters are those of the convolutional layers; where these do not vary, of the factor that
-    moves the energy most.
+    The clusters are by convolutional layers or, if these do not vary, by the factor with the
+    largest effect on energy.
     """
     whole = complete(runs, [energy, accuracy], ["round"]).rows
     varied = _varied(whole, factors)
@@ -238,7 +238,7 @@ def _halved(split: tuple[Clusters, pd.DataFrame], energy: str, accuracy: str) ->
             f"({formats.interval(change.low, change.high, formats.points)})."
         )
     elif len(means):
-        said = "A mean energy is not positive, so that there is no ratio."
+        said = "A mean energy is not positive, so the ratio is undefined."
     return Claim(
         "energy-can-be-halved",
         "A smaller network takes half the energy.",
@@ -300,8 +300,8 @@ def _varied(runs: pd.DataFrame, factors: Sequence[str]) -> list[str]:
 
 
 def _apart(split: tuple[Clusters, pd.DataFrame]) -> str:
-    """Why there is nothing to compare; empty where there is."""
+    """Why there is nothing to compare; otherwise empty."""
     found, means = split
     if found.reason:
-        return f"There are no two clusters: {found.reason}."
+        return f"Two clusters cannot be formed: {found.reason}."
     return "" if len(means) else "No round has runs in both clusters."

@@ -1,4 +1,4 @@
-"""A claim: what was found, the test that decides it, and what it says of some data."""
+"""A claim: a finding, the test that decides it, and the verdict on some data."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from joulelab.analysis.comparison import Interval
 PAPER = "Yarally et al., CAIN 2023, "
 SIGNIFICANT_P = 0.05
 ESTIMATED = "estimated"
-"""How the status of energies ends that no sensor, or no sensor alone, has read."""
+"""Suffix of the statuses of energies not, or not only, read from a sensor."""
 
 
 class Verdict(StrEnum):
-    """What some data say of a claim."""
+    """The verdict of data on a claim."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -25,14 +25,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Effect:
-    """An effect size with its confidence interval of 95 %; NaN where there is none.
+    """An effect size with its 95 % confidence interval; NaN if undefined.
 
     Attributes:
         name: what it is, for instance ``"E- over E+, mean energy"``.
         value: the estimate.
         low: lower end of the interval.
         high: upper end.
-        reference: the value that the claim is about; NaN where there is no single one.
+        reference: the value that the claim is about; NaN if there is no single one.
     """
 
     name: str
@@ -55,22 +55,22 @@ class Effect:
 
 @dataclass(frozen=True)
 class Claim:
-    """A finding, and what some data say of it.
+    """A finding and its verdict on some data.
 
     Attributes:
         key: short name, the same for every study: ``"bayesian-wins"``.
         statement: the finding, in a sentence.
-        source: where it was found.
-        verdict: what the data say.
+        source: publication of the finding.
+        verdict: verdict of the data.
         rule: what would make it hold, and what would refute it.
         test: the test and its result.
-        p: of that test; NaN where it gives none.
-        effect: how large it is.
-        n: how many independent units decide.
-        unit: what these are, in the plural: ``"configurations"``.
-        said: what was seen, in a sentence.
-        basis: ``"estimated"`` or ``"partly estimated"``, where the energies that decide are; empty
-            where they were measured, or the claim is not about energy.
+        p: p of that test; NaN if it has none.
+        effect: effect size.
+        n: number of independent units.
+        unit: name of the units, in the plural: ``"configurations"``.
+        said: observation, in a sentence.
+        basis: ``"estimated"`` or ``"partly estimated"``, status of the energies behind the verdict;
+            empty if measured, or if the claim is not about energy.
     """
 
     key: str
@@ -88,7 +88,7 @@ class Claim:
 
     @property
     def judgement(self) -> str:
-        """The verdict, and that it rests on estimates if it does: ``holds on estimated energy``."""
+        """The verdict, with a note if it rests on estimates: ``holds on estimated energy``."""
         return f"{self.verdict} on {self.basis} energy" if self.basis else str(self.verdict)
 
     @property
@@ -102,7 +102,7 @@ class Claim:
 
 
 def below(effect: Effect) -> Verdict:
-    """Whether an effect lies below its reference: all of its interval, none of it, or some.
+    """Whether an effect is below its reference: all, none or part of its interval.
 
     >>> below(Effect("ratio", 0.51, 0.50, 0.53, reference=0.55))
     <Verdict.HOLDS: 'holds'>
@@ -115,27 +115,26 @@ def below(effect: Effect) -> Verdict:
 
 
 def on_energy(claim: Claim, status: str) -> Claim:
-    """The same claim, saying that it rests on estimates where its energies are estimates.
+    """The same claim, marked if its energies are estimates.
 
     Args:
         claim: on energy.
         status: of the energies that decide: ``"measured"``, ``"estimated"``, ``"partly estimated"``
-            or another one, which says nothing of how they came about.
+            or another one, which is ignored.
     """
     return replace(claim, basis=status) if status.endswith(ESTIMATED) else claim
 
 
 def beyond_time(claim: Claim, status: str, why: str) -> Claim:
-    """The same claim, undecided where its energies are estimates, which follow time.
+    """The same claim, undecided if its energies are estimates, which follow time.
 
-    Joules that are estimated are, by construction, time times a power that the estimator takes the
-    work to draw. What moves the power alone they cannot show, and what moves the time alone (other
-    programs, say) they show as energy.
+    Estimated energy is, by construction, time times an assumed power. It cannot show effects on
+    power, and shows effects on time alone (for instance of other programs) as energy.
 
     Args:
-        claim: on energy, that time cannot decide.
-        status: as of `on_energy`.
-        why: what time cannot show, in a sentence.
+        claim: on energy, not decidable by time.
+        status: as for `on_energy`.
+        why: the effect that time cannot show, in a sentence.
     """
     claim = on_energy(claim, status)
     if not claim.basis:

@@ -1,8 +1,8 @@
 """Claims about search strategies, decided over configurations.
 
 The unit of evidence is a configuration (network, number of hyperparameters, data set): each
-strategy has searched each once, so that the optima of two strategies are pairs. Six configurations
-are few: against two rivals, not even six wins of six are significant (p = 2 x 2 / 2^6).
+strategy searched each once, so the optima of two strategies are paired. Six configurations are few:
+against two rivals, even six wins of six are not significant (p = 2 x 2 / 2^6).
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from joulelab.analysis.rounding import without_noise
 from joulelab.analysis.two_samples import rank_biserial, shift, wilcoxon_p
 
 WITHIN = 27
-"""Rounds after which the paper finds Bayesian search at its optimum, on average."""
+"""Mean round at which the paper finds the optimum of Bayesian search."""
 FEWEST_ROUNDS = 2 * WITHIN
-"""In a shorter search, an optimum in any round alike lies within 27 rounds on average."""
+"""In a shorter search, a uniformly distributed optimum is within 27 rounds on average."""
 SUBSTANTIAL = 0.005
 """An increase in accuracy below this is not a substantial one."""
 EQUIVALENT = 0.01
-"""Strategies whose optima differ by less, on average, are equally good."""
+"""Strategies whose optima differ by less, on average, count as equal."""
 
 
 @dataclass(frozen=True)
 class Searches:
-    """What each strategy reached on each configuration.
+    """The optimum of each strategy on each configuration.
 
     Attributes:
-        accuracy: optimum accuracy, a row a configuration, a column a strategy; configurations that
-            lack a strategy are left out.
+        accuracy: optimum accuracy, one row per configuration, one column per strategy;
+            configurations without a strategy are dropped.
         rounds: the same of the optimum round, from 1.
         rounds_tolerant: the same for the first round within half a point of the optimum.
         length: rounds of the shortest search.
-        dropped: configurations left out.
+        dropped: number of dropped configurations.
     """
 
     accuracy: pd.DataFrame
@@ -57,9 +57,9 @@ def searches(
     """The optima of every strategy on every configuration.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
+        rounds: one row per round, from `joulelab.analysis.convergence.score_rounds`.
         strategy: column of the strategies.
-        configuration: the other columns that make a configuration.
+        configuration: the other columns that identify a configuration.
         score: column of the accuracy of a round.
 
     Raises:
@@ -71,13 +71,13 @@ def searches(
     tolerant = convergence(rounds, by=by, score=score, tolerance=SUBSTANTIAL)
 
     def wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
-        # Without other columns there is a single configuration.
+        # Without other columns there is one configuration.
         index = list(configuration) or ["one"]
         frame = table.assign(one=0) if not configuration else table
         return frame.astype({column: float}).pivot(index=index, columns=strategy, values=column)
 
     accuracy = wide(exact, "optimum_accuracy")
-    accuracy[:] = without_noise(accuracy)  # a tie of means is a tie of their last digits, too
+    accuracy[:] = without_noise(accuracy)  # means that differ only in the last digits are tied
     whole = accuracy.notna().all(axis=1)
     return Searches(
         accuracy[whole],
@@ -94,9 +94,9 @@ def search_claims(
     """The paper's three findings about search strategies, on these rounds.
 
     Args:
-        rounds: a row a round, as `joulelab.analysis.convergence.score_rounds` gives it.
+        rounds: one row per round, from `joulelab.analysis.convergence.score_rounds`.
         strategy: column of the strategies.
-        configuration: the other columns that make a configuration; over these the tests run.
+        configuration: the other columns that identify a configuration, the unit of the tests.
         score: column of the accuracy of a round.
 
     Raises:
@@ -125,7 +125,7 @@ def _bayesian_wins(found: Searches) -> Claim:
         rival = str(ranks[rivals].idxmin())
         gains = {name: (accuracy[bayesian] - accuracy[name]).to_numpy(float) for name in rivals}
         against = holm(np.array([wilcoxon_p(gain) for gain in gains.values()]))
-        # By the ranks, as the test goes: a median can be 0 where they all speak for one side.
+        # By the ranks, like the test: the median can be 0 even if all differences favour one side.
         ahead = np.array([rank_biserial(gain)[0] > 0 for gain in gains.values()])
         p = float(against.max())
         if p < SIGNIFICANT_P and ahead.all():
@@ -181,7 +181,8 @@ def _within(found: Searches) -> Claim:
             verdict = below(effect)
         else:
             said += (
-                f" A search of {found.length} rounds cannot tell: below {FEWEST_ROUNDS} rounds, an "
+                f" A search of {found.length} rounds is too short to decide: below {FEWEST_ROUNDS} "
+                "rounds, an "
                 f"optimum in any round alike lies within {WITHIN} on average."
             )
     return Claim(
@@ -236,19 +237,19 @@ def _random_against_grid(found: Searches) -> Claim:
 
 
 def _too_few(n: int, rivals: int) -> str:
-    """That not even a clean sweep would be significant, where it would not."""
+    """Says that not even winning everywhere would be significant, if so."""
     if rivals * 2.0 ** (1 - n) < SIGNIFICANT_P:
         return ""
     return f" Not even {n} wins of {n} would be significant: take more networks or data sets."
 
 
 def _named(table: pd.DataFrame, name: str) -> str | None:
-    """The column of a strategy: that name, or the first that starts with it."""
+    """The column of a strategy: its name, or the first that starts with it."""
     return next((str(column) for column in table if str(column).startswith(name)), None)
 
 
 def _other_bayesian(table: pd.DataFrame, taken: str) -> str:
-    """That there are other Bayesian strategies, which are neither it nor its rivals."""
+    """Mentions other Bayesian strategies, which are not compared."""
     others = [str(name) for name in table if str(name).startswith("bayesian") and name != taken]
     if not others:
         return ""

@@ -1,12 +1,12 @@
-"""What a training will take, before it and from its beginning: pure functions.
+"""Predict what a training will take, before it starts and from its beginning: pure functions.
 
 ========  ==========================================================================
 module    content
 ========  ==========================================================================
 traces    power over time: its integral, its rhythm, and where it becomes stable
-step      the energy of the whole from its beginning, with its interval (STEP)
-before    the energy of a training that nobody has run, from stored runs (PRE)
-scores    simpler predictions to be beaten, and how good predictions were
+step      the energy of the whole training from its beginning, with an interval (STEP)
+before    the energy of a new training, from stored runs (PRE)
+scores    baseline predictions, and the accuracy of predictions
 ========  ==========================================================================
 
 Units are seconds, watts and joules. A time is counted from the first sample of the trace.

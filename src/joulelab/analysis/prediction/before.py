@@ -1,4 +1,4 @@
-"""The energy of a training that nobody has run, from runs that somebody has.
+"""Predict the energy of a new training from stored runs.
 
 del Rey et al. (SEAA 2023) call it PRE: a regression on what is known before a training. A run has
 the features f (`FEATURES`), of which logarithms are taken, and energy E, duration T and
@@ -6,47 +6,46 @@ steps S::
 
     ln (E / S) = F(ln f_1, ..., ln f_p)         and the same for T
 
-Steps are taken out first: twice as many epochs take twice the energy, as far as nothing else is
-known, and the regression has the rest to explain. Configurations of one group are never on both
-sides of a fold.
+Steps are divided out first: twice as many epochs take about twice the energy, and the regression
+explains the rest. Configurations of one group are never on both sides of a fold.
 
-The mean absolute errors of the methods are those of the groups left out, as shares of the truth,
-each group weighing the same; those of the baselines take the duration from the regression too.
+The mean absolute errors of the methods are for the groups left out, as shares of the true value,
+with equal weight per group; the baselines also use the regression's duration.
 
-Regression whose error is that of a group it has never seen: ridge and kernel ridge
+Regression with errors for unseen groups: ridge and kernel ridge
 -----------------------------------------------------------------------------------
 
 With features x (rows, p), standardised on the rows that are fitted, and targets y less their
 means, both are kernel ridge with a kernel k::
 
     linear   k(x, z) = x z / p                                  ridge on the features
-    kernel   k(x, z) = x z / p + exp(-g |x - z|^2 / p)          and what bends about the line
+    kernel   k(x, z) = x z / p + exp(-g |x - z|^2 / p)          plus deviations from the line
     fit      y = k(x, X) c,    c = (K + a I)^-1 y
 
-Far from all that was seen the second term vanishes and the line is left. How far that is says the
-variance of the fit (that of a Gaussian process with this kernel, in units of the targets')::
+Far from the data the second term vanishes and the line remains. The distance is measured by the
+variance of the fit (of a Gaussian process with this kernel, in units of the targets' variance)::
 
     v(x) = a + k(x, x) - k(x, X) (K + a I)^-1 k(X, x)
 
-Rows of one group (repetitions of one configuration, say) share all that the features do not tell.
-So a group is never on both sides of a fold, neither of the outer folds, from which the errors are,
-nor of the inner ones, in which a and g are chosen (nested cross-validation: Varma and Simon, BMC
-Bioinformatics 7:91, 2006). Every group weighs the same in what is chosen and in the errors.
+Rows of one group (for instance repetitions of one configuration) share everything not in the
+features. So a group is never on both sides of a fold, neither of the outer folds, which give the
+errors, nor of the inner ones, which select a and g (nested cross-validation: Varma and Simon, BMC
+Bioinformatics 7:91, 2006). Groups have equal weight in the selection and in the errors.
 
-Three procedures are held against each outer fold: linear and kernel, each with its best a and g,
-and *choice*, which takes the better of both by the inner folds. The method that does better in the
-outer folds is taken in the end; the interval is from the errors of *choice*, which has paid for
-choosing. With r_j the root mean square error of group j of m, and V the mean of v over the rows of
-the outer folds, each left out::
+Three procedures are tested on each outer fold: linear and kernel, each with its best a and g, and
+*choice*, which selects the better of both by the inner folds. The method with the smaller error in
+the outer folds is used in the end; the interval comes from the errors of *choice*, which include
+the cost of selection. With r_j the root mean square error of group j of m, and V the mean of v over
+the rows of the outer folds, each left out::
 
     s^2 = sum r_j^2 / m         interval of a new row: y +- t(0.975, m - 1) s max(1, v(x) / V)^1/2
 
-Stored runs as a table to learn from: clean, and a row a configuration
+Stored runs as training data: cleaned, one row per configuration
 ----------------------------------------------------------------------
 
-Runs of one configuration differ by chance only; they are one row with the mean of their logarithms,
-and their variance about it is kept for the interval of a single run. Configurations that differ in
-engine, precision or protocol alone are of one *group*: the same network, data and training.
+Runs of one configuration differ by chance only; they form one row with the mean of their
+logarithms, and their variance is kept for the interval of a single run. Configurations that differ
+only in engine, precision or protocol form one *group*: the same network, data and training.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ LINEAR, KERNEL = "linear", "kernel"
 FEWEST_GROUPS = 6
 OUTER_FOLDS, INNER_FOLDS = 10, 3
 MOST_KERNEL_ROWS = 1000
-"""Above so many rows the kernel is left out: its cost grows with their cube."""
+"""Above this number of rows the kernel is not used: its cost is cubic."""
 SMALLEST_SPREAD = 1e-9
 FEATURES = (
     "flops",
@@ -80,10 +79,10 @@ FEATURES = (
     "parameters",
     "together",
 )
-"""Numbers above 0: of the whole training, but for those of a step."""
+"""Positive features, of the whole training unless per step."""
 CATEGORIES = ("engine", "precision", "protocol")
 OUTSIDE = 0.05
-"""How far, as a share, a feature may lie outside of what was seen before it is said."""
+"""How far, as a share, a feature may be outside the seen range without a remark."""
 ENERGY, DURATION = 0, 1
 
 
@@ -109,10 +108,10 @@ KERNEL_GRID = tuple(
 
 @dataclass(frozen=True)
 class GroupedRegression:
-    """A fitted regression, with what cross-validation says of it.
+    """A fitted regression with its cross-validation results.
 
     Attributes:
-        method: that is taken, by target.
+        method: the selected method, by target.
         out_of_fold: predictions of every row by a fit without its group, shape (rows, targets), by
             method.
         choice: the same of the procedure that chooses between the methods.
@@ -133,7 +132,7 @@ class GroupedRegression:
 
         Args:
             features: shape (rows, p).
-            method: one of the two; where not given, that which is taken for each target.
+            method: one of the two; default: the selected one for each target.
         """
         columns = [
             self._fits[method or taken][target].predict(features)[:, target]
@@ -147,7 +146,7 @@ class GroupedRegression:
         Args:
             features: shape (rows, p).
             target: number of the target.
-            more: variance of one run about its row, where one run is asked for.
+            more: variance of a single run about its row, for the interval of a single run.
         """
         from scipy.stats import t
 
@@ -159,7 +158,7 @@ class GroupedRegression:
 
 
 def fit_by_group(features: Values, targets: Values, groups: Sequence[object]) -> GroupedRegression:
-    """Fit both methods, and find their errors for groups never seen.
+    """Fit both methods, and estimate their errors for unseen groups.
 
     Args:
         features: shape (rows, p).
@@ -169,7 +168,7 @@ def fit_by_group(features: Values, targets: Values, groups: Sequence[object]) ->
     Raises:
         UsageError: fewer than six groups.
 
-    Eight groups of two rows on a line, and what a ninth would be:
+    Eight groups of two rows on a line, and the prediction for a ninth:
 
     >>> x = np.repeat(np.arange(8.0), 2)[:, None]
     >>> found = fit_by_group(x, 3 * x + 1, np.repeat(np.arange(8), 2).tolist())
@@ -180,7 +179,7 @@ def fit_by_group(features: Values, targets: Values, groups: Sequence[object]) ->
     count = int(numbers.max()) + 1 if len(numbers) else 0
     if count < FEWEST_GROUPS:
         raise UsageError(
-            f"{count} groups are too few for a regression", f"{FEWEST_GROUPS} are the fewest"
+            f"{count} groups are too few for a regression", f"{FEWEST_GROUPS} is the minimum"
         )
     grid = LINEAR_GRID if len(numbers) > MOST_KERNEL_ROWS else LINEAR_GRID + KERNEL_GRID
     methods = tuple(dict.fromkeys(one.method for one in grid))
@@ -213,7 +212,7 @@ def fit_by_group(features: Values, targets: Values, groups: Sequence[object]) ->
 
 
 def _folds(groups: Groups, most: int) -> Iterator[tuple[Groups, Groups]]:
-    """Rows to fit and rows to predict; every group alone where there are few."""
+    """Rows to fit and rows to predict; leave one group out if there are few."""
     from sklearn.model_selection import GroupKFold
 
     folds = min(most, len(np.unique(groups)))
@@ -238,7 +237,7 @@ def _best(
 
 
 def _group_errors(errors: Values, groups: Groups) -> Values:
-    """Root mean square error by target, each group weighing the same."""
+    """Root mean square error by target, with equal weight per group."""
     sizes = np.bincount(groups)[groups]
     weights = 1.0 / sizes / len(np.unique(groups))
     return np.asarray(np.sqrt(weights @ errors**2), dtype=float)
@@ -267,7 +266,7 @@ class _Fit:
 
         self._one = one
         self._middle, spread = x.mean(axis=0), x.std(axis=0)
-        # A feature that is constant in these rows says nothing, however small its noise.
+        # A feature that is constant in these rows has no information, however small its noise.
         varies = spread > SMALLEST_SPREAD * np.maximum(np.abs(self._middle), 1.0)
         self._spread = np.where(varies, spread, np.inf)
         self._rows = self._standardised(x)
@@ -308,7 +307,7 @@ class _Fit:
 
 @dataclass(frozen=True)
 class StoredRuns:
-    """Runs that can be learnt from, a row a configuration.
+    """Usable stored runs, one row per configuration.
 
     Attributes:
         table: ``group``, the features, the categories, ``log_energy`` and ``log_duration`` (means
@@ -325,25 +324,26 @@ class StoredRuns:
 
     @property
     def groups(self) -> int:
-        """Groups of configurations that differ in what is trained."""
+        """Groups of configurations, which differ in what is trained."""
         return int(self.table["group"].nunique())
 
     @property
     def enough(self) -> bool:
-        """Whether there are groups enough for a regression."""
+        """Whether there are enough groups for a regression."""
         return self.groups >= FEWEST_GROUPS
 
     def of_group(self, group: str) -> pd.DataFrame:
-        """The rows of one group; empty where it was never run."""
+        """The rows of one group; empty if it was never run."""
         return self.table[self.table["group"] == group]
 
 
 def stored_runs(runs: pd.DataFrame) -> StoredRuns:
-    """Clean a table of runs, and bring it to a row a configuration.
+    """Clean a table of runs, and reduce it to one row per configuration.
 
     Args:
-        runs: a row a run: ``group``, the features, the categories, ``energy_j`` and ``duration_s``;
-            NaN where unknown. What is unknown, or not above 0, is left out, and counted.
+        runs: one row per run: ``group``, the features, the categories, ``energy_j`` and
+            ``duration_s``; NaN where unknown. Unknown and non-positive values are dropped and
+            counted.
 
     >>> frame = pd.DataFrame({name: [2.0, 2.0, 2.0] for name in FEATURES})
     >>> frame = frame.assign(group="a", engine="a", precision="b", protocol="c", duration_s=1.0)
@@ -456,7 +456,7 @@ class Learnt:
         """What a single run of each configuration takes.
 
         Args:
-            asked: a row a configuration, with the features and the categories.
+            asked: one row per configuration, with the features and the categories.
             method: one of the two; where not given, that which is taken. The interval is that of
                 the choice between them.
         """

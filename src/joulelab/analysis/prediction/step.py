@@ -162,7 +162,7 @@ def predict_step(
     left_s = duration_s - seen.duration_s
     if not (math.isfinite(duration_s) and left_s >= -1e-9 * duration_s):
         raise UsageError(
-            f"a run of {duration_s:g} s, of which {seen.duration_s:g} s were seen",
+            f"a run of {duration_s:g} s, of which {seen.duration_s:g} s were observed",
             "give the duration of the whole run",
         )
     bin_s = bin_length_s(seen, duration_s)

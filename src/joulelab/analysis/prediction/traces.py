@@ -171,7 +171,7 @@ class PowerTrace:
         end = first + min(end_s, self.duration_s)
         if not begin < end:
             raise UsageError(
-                f"there is no power between {begin_s:g} s and {end_s:g} s of the trace",
+                f"the trace has no power between {begin_s:g} s and {end_s:g} s",
                 f"it has {self.duration_s:g} s",
             )
         inside = (self.time_s > begin) & (self.time_s < end)

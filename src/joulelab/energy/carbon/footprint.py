@@ -4,14 +4,14 @@
 
     grams = energy (J) / 3.6e6 J/kWh * PUE * intensity (g/kWh)
 
-Carbon intensity is that of a place by codecarbon's tables, a number that the user gives, or a
-series over time from a CSV file. Over a series, each step of it weighs as much as the energy that
-was used in it. PUE, power usage effectiveness, is the energy of the whole data centre over that of
-its computers, at least 1.
+Carbon intensity comes from codecarbon's tables for a place, from a number given by the user, or
+from a series over time in a CSV file. The steps of a series are weighted by the energy used in
+them. PUE, power usage effectiveness, is the energy of the data centre divided by the energy of its
+computers, at least 1.
 
-These are grams of the electricity that was used, at average intensity: not those of making the
-devices, and not what one more or one less training changes (marginal intensity). The error bound is
-that of the energy alone; the tables state none for intensity. Nothing is looked up in the network.
+The grams are for the electricity used, at average intensity. They exclude the manufacture of
+devices, and they are not marginal (the effect of one more training). The error bound covers the
+energy only; the tables state none for intensity. No network access.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ JOULES_IN_KWH = 3.6e6
 VARIABLE = "JOULELAB_CARBON"
 GIVEN = "given by the user"
 SERIES = (".csv", ".tsv", ".txt", ".json", ".parquet")
-"""Endings of the files that are taken for an intensity over time."""
+"""Suffixes of files that hold intensity over time."""
 TIMEZONE = "?timezone="
 
 _NUMBER = re.compile(
@@ -50,14 +50,13 @@ class Footprint:
 
     Attributes:
         grams: of CO2 equivalent, or ``None`` where the energy or the intensity is unknown.
-        error_g: bound of the absolute error of `grams` that comes from the energy alone, or
-            ``None``.
-        g_per_kwh: the intensity, over a series its mean weighted by energy, or ``None``.
+        error_g: bound of the absolute error of `grams` due to the energy only, or ``None``.
+        g_per_kwh: the intensity, for a series the energy-weighted mean, or ``None``.
         pue: power usage effectiveness.
-        place: for which place the intensity is, in words.
+        place: the place of the intensity, in words.
         source: where it is from, in words.
-        year: to which year it belongs; ``None`` where that is not stated.
-        remark: what the intensity counts, and how it was applied.
+        year: the year of the data; ``None`` if not stated.
+        remark: what the intensity includes, and how it was applied.
         reason: why `grams` is ``None``.
     """
 
@@ -96,7 +95,7 @@ class Footprint:
 
 
 def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
-    """The carbon intensity that a user has named.
+    """The carbon intensity for a user's input.
 
     Args:
         where: a number in g/kWh; a text with a number (``"412"``, ``"0.412 kg/kWh"``); a place as
@@ -105,8 +104,8 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
             an offset: ``grid.csv?timezone=Europe/Berlin``.
 
     Raises:
-        UsageError: it is none of these, or the tables have no figure for the place.
-        MissingDependencyError: a place was named, and codecarbon is not installed.
+        UsageError: it is none of these, or the tables have no number for the place.
+        MissingDependencyError: a place was named, but codecarbon is not installed.
     """
     if isinstance(where, bool):
         raise UsageError(f"{where} is not a carbon intensity", FORMS)
@@ -128,7 +127,7 @@ def carbon_intensity(where: float | str | Path) -> Intensity | IntensitySeries:
 
 
 def names_series(place: object) -> bool:
-    """Whether a place is the name of a file with intensity over time.
+    """Whether a place names a file with intensity over time.
 
     >>> names_series("grid.csv"), names_series("grid.json?timezone=CET"), names_series("NLD")
     (True, True, False)
@@ -137,14 +136,14 @@ def names_series(place: object) -> bool:
 
 
 def in_zone(place: str | None, zone: str | None) -> str | None:
-    """A place, whose file has times without an offset in a time zone.
+    """A place whose file has times without an offset, with the time zone added.
 
     Args:
-        place: as for `carbon_intensity`; that of the settings where ``None``.
-        zone: as for `joulelab.tabular.local_time.read_zone`; nothing is changed where ``None``.
+        place: as for `carbon_intensity`; ``None`` for the place in the settings.
+        zone: as for `joulelab.tabular.local_time.read_zone`; ``None`` changes nothing.
 
     Raises:
-        UsageError: the place is not a file, or there is no such zone.
+        UsageError: the place is not a file, or the zone is unknown.
     """
     if zone is None:
         return place
@@ -152,7 +151,7 @@ def in_zone(place: str | None, zone: str | None) -> str | None:
     place = str(default_place() or "") if place is None else place
     if not names_series(place):
         raise UsageError(
-            f"--timezone {zone} is for a file of intensity over time, and there is none",
+            f"--timezone {zone} needs a file with carbon intensity over time",
             "name it: --place grid.csv",
         )
     return place.partition(TIMEZONE)[0] + TIMEZONE + zone
@@ -207,7 +206,7 @@ def _zone(text: str) -> tzinfo | None:
 
 
 def _estimated(series: IntensitySeries, started_at: float | None, duration_s: float) -> str:
-    """How much of a window has an intensity that its source has estimated, in words."""
+    """The share of a window whose intensity is an estimate of the source, in words."""
     if started_at is None:
         return ""
     share = series.estimated_share(started_at, started_at + duration_s)
@@ -215,7 +214,7 @@ def _estimated(series: IntensitySeries, started_at: float | None, duration_s: fl
 
 
 def checked_pue(pue: float) -> float:
-    """The power usage effectiveness, if it is one.
+    """Check and return a power usage effectiveness.
 
     Raises:
         UsageError: it is below 1 or not finite.
@@ -223,16 +222,17 @@ def checked_pue(pue: float) -> float:
     if not (math.isfinite(pue) and pue >= 1):
         raise UsageError(
             f"a PUE of {pue:g} is not possible",
-            "it is the energy of the whole data centre over that of its computers: at least 1",
+            "PUE is the energy of the data centre divided by the energy of its computers: 1 or "
+            "more",
         )
     return float(pue)
 
 
 def default_place() -> float | str | None:
-    """What the user has set as the place, for `carbon_intensity`; ``None`` where nothing is set.
+    """The place in the user's settings, for `carbon_intensity`; ``None`` if not set.
 
-    The environment variable `JOULELAB_CARBON` comes before ``place`` in the table ``[carbon]`` of
-    the settings file. A CSV file is sought from the folder of the settings file.
+    The environment variable `JOULELAB_CARBON` overrides ``place`` in the table ``[carbon]`` of the
+    settings file. A relative path of a CSV file is relative to the folder of the settings file.
 
     Raises:
         SettingsError: the table has a mistake.
@@ -274,7 +274,7 @@ def _settings() -> Mapping[str, Any]:
 def _given(g_per_kwh: float, *, has_unit: bool) -> Intensity:
     if 0 < g_per_kwh < 1 and not has_unit:
         raise UsageError(
-            f"{g_per_kwh:g} g/kWh is less than any grid has",
-            f"write {g_per_kwh:g} kg/kWh, or if it is meant so {g_per_kwh:g} g/kWh",
+            f"{g_per_kwh:g} g/kWh is less than that of any grid",
+            f"write {g_per_kwh:g} kg/kWh; if you do mean it, {g_per_kwh:g} g/kWh",
         )
     return Intensity(g_per_kwh, "", GIVEN)

@@ -1,8 +1,8 @@
-"""Carbon intensity of electricity: one figure, or a series of figures over time.
+"""Carbon intensity of electricity: a constant, or a series over time.
 
-Intensity is grams of carbon dioxide equivalent for each kilowatt-hour, g/kWh. A series is held in
-steps: a row stands until the next row, but not longer than twice the usual step, so that a hole in
-the data stays a hole; the last row stands for one usual step. Outside that it is unknown.
+Intensity is grams of carbon dioxide equivalent per kilowatt-hour, g/kWh. A series is a step
+function: a row holds until the next row, but at most for twice the usual step, so gaps in the data
+stay gaps; the last row holds for one usual step. Elsewhere the intensity is unknown.
 
 ::
 
@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from joulelab.errors import UsageError
 
 if TYPE_CHECKING:
-    from joulelab.energy.trace import Series  # needs numpy, which this does not
+    from joulelab.energy.trace import Series  # imports numpy, which this module avoids
 
 LONGEST_HOLD = 2.0
-"""For how many usual steps a row stands where the next one is late."""
+"""Number of usual steps for which a row holds if the next one is late."""
 
 
 Profile: TypeAlias = "tuple[Series, Series]"
-"""When energy was used: seconds since the opening, (n,), and cumulative joules then, (n,)."""
+"""Course of energy: seconds since the start, (n,), and cumulative joules, (n,)."""
 
 
 class Span(NamedTuple):
@@ -54,17 +54,17 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Intensity:
-    """A carbon intensity that holds at all times.
+    """A constant carbon intensity.
 
     Attributes:
-        g_per_kwh: grams of CO2 equivalent for each kilowatt-hour.
+        g_per_kwh: grams of CO2 equivalent per kilowatt-hour.
         place: for which place, in words.
-        source: where the figure is from, in words.
-        year: to which year it belongs; ``None`` where the source does not say.
-        remark: what it counts and leaves out, where the source says so.
+        source: source of the number, in words.
+        year: year of the data; ``None`` if the source does not state it.
+        remark: what it includes and excludes, if the source says so.
 
     Raises:
-        UsageError: the figure is negative or not finite.
+        UsageError: the number is negative or not finite.
     """
 
     g_per_kwh: float
@@ -86,15 +86,15 @@ class IntensitySeries:
     """A carbon intensity over time, in steps.
 
     Attributes:
-        times_s: from when each row holds, seconds since the epoch, (rows,), increasing.
+        times_s: start of each row, seconds since the epoch, (rows,), increasing.
         g_per_kwh: intensity from then on, (rows,); ``None`` where it is unknown.
         place: for which place, in words.
-        source: where the figures are from, in words.
-        remark: what a reader of a result should know.
+        source: source of the numbers, in words.
+        remark: a note for readers of the result.
         estimated: which rows their source has estimated, (rows,); empty where none is.
 
     Raises:
-        UsageError: there are fewer than two rows, they do not increase, or a figure is impossible.
+        UsageError: there are fewer than two rows, they do not increase, or a number is impossible.
     """
 
     times_s: tuple[float, ...]
@@ -111,8 +111,8 @@ class IntensitySeries:
             )
         if len(self.times_s) < 2:  # noqa: PLR2004 - a step has two ends
             raise UsageError(
-                f"{self.source}: a series needs two rows, here is {len(self.times_s)}",
-                "for one figure give the number itself, in g/kWh",
+                f"{self.source}: a series needs at least two rows, not {len(self.times_s)}",
+                "for a constant intensity pass the number itself, in g/kWh",
             )
         if any(later <= earlier for earlier, later in pairwise(self.times_s)):
             raise UsageError(f"{self.source}: the times of a series must increase")
@@ -126,16 +126,16 @@ class IntensitySeries:
 
     @property
     def start_s(self) -> float:
-        """From when the series says something, seconds since the epoch."""
+        """Start of the series, seconds since the epoch."""
         return self.times_s[0]
 
     @property
     def end_s(self) -> float:
-        """Until when it does, seconds since the epoch."""
+        """End of the series, seconds since the epoch."""
         return self.times_s[-1] + self.step_s
 
     def estimated_share(self, start_s: float, end_s: float) -> float:
-        """The share of a span of time whose intensity its source has estimated.
+        """The share of a time span with estimated intensity.
 
         Args:
             start_s: seconds since the epoch.
@@ -150,7 +150,7 @@ class IntensitySeries:
         return marked_s / (end_s - start_s)
 
     def at(self, time_s: float) -> float | None:
-        """The intensity of a moment in g/kWh, ``None`` where it is unknown.
+        """The intensity at a time in g/kWh, ``None`` where unknown.
 
         Args:
             time_s: seconds since the epoch.
@@ -158,7 +158,7 @@ class IntensitySeries:
         return self._held(time_s)[0]
 
     def spans(self, start_s: float, end_s: float) -> Sequence[Span]:
-        """The steps from `start_s` to `end_s` without a hole between them; unknown ones as well.
+        """The contiguous steps from `start_s` to `end_s`, unknown ones included.
 
         Args:
             start_s: seconds since the epoch.
@@ -173,7 +173,7 @@ class IntensitySeries:
         return found
 
     def _held(self, time_s: float) -> tuple[float | None, float, bool]:
-        """The intensity of a moment, until when nothing changes, and whether it is estimated."""
+        """The intensity at a time, until when it holds, and whether it is estimated."""
         index = bisect_right(self.times_s, time_s) - 1
         if index < 0:
             return None, self.times_s[0], False
@@ -193,15 +193,15 @@ def mean_intensity(
     duration_s: float,
     profile: Profile | None = None,
 ) -> tuple[float | None, str]:
-    """Mean intensity of a window in g/kWh, and the reason where that is ``None``.
+    """Mean intensity of a window in g/kWh, or ``None`` and the reason.
 
-    Over a series, each step weighs as much as the share of the energy that was used in it.
+    The steps of a series are weighted by the share of the energy used in them.
 
     Args:
         intensity: constant or over time.
         started_at: the opening of the window, seconds since the epoch; a constant needs none.
         duration_s: length of the window in seconds.
-        profile: when the energy was used; evenly where ``None``. Only its shape counts.
+        profile: course of the energy over time; ``None`` for uniform. Only its shape matters.
 
     Raises:
         ValueError: a profile whose two parts differ in length, or whose energy falls.
@@ -209,9 +209,9 @@ def mean_intensity(
     if isinstance(intensity, Intensity):
         return intensity.g_per_kwh, ""
     if started_at is None:
-        return None, "the intensity changes over time, and when the energy was used is unknown"
+        return None, "the intensity changes over time, but the time of the energy use is unknown"
     end_s = started_at + duration_s
-    # A window of no length at all is a moment.
+    # A window of zero length is a point in time.
     spans = intensity.spans(started_at, end_s) or [
         Span(started_at, started_at, intensity.at(started_at))
     ]
@@ -226,14 +226,16 @@ def mean_intensity(
 
 
 def _shares(spans: Sequence[Span], started_at: float, profile: Profile | None) -> list[float]:
-    """The share of each span in the energy of all."""
+    """The share of each span in the total energy."""
     if profile is None:
         used = [span.end_s - span.start_s for span in spans]
     else:
         times_s, energy_j = profile
         falls = any(after < before for before, after in pairwise(energy_j))
         if not len(times_s) or len(times_s) != len(energy_j) or falls:
-            raise ValueError("a profile has as many energies as times, and its energy never falls")
+            raise ValueError(
+                "a profile needs one energy for each time, and its energy must not fall"
+            )
         edges = [spans[0].start_s, *(span.end_s for span in spans)]
         drawn = [_drawn_j(times_s, energy_j, edge - started_at) for edge in edges]
         used = [after - before for before, after in pairwise(drawn)]
@@ -244,7 +246,7 @@ def _shares(spans: Sequence[Span], started_at: float, profile: Profile | None) -
 
 
 def _drawn_j(times_s: Series, energy_j: Series, at_s: float) -> float:
-    """Cumulative joules at a moment, on the line between two neighbours."""
+    """Cumulative joules at a time, linearly interpolated."""
     index = bisect_right(times_s, at_s)
     if index == 0 or index == len(times_s):
         return float(energy_j[0] if index == 0 else energy_j[-1])
@@ -254,7 +256,7 @@ def _drawn_j(times_s: Series, energy_j: Series, at_s: float) -> float:
 
 
 def moment(time_s: float) -> str:
-    """A moment in words, in UTC: ``2024-05-01 12:30 UTC``; with seconds where it has any.
+    """A time in words, in UTC: ``2024-05-01 12:30 UTC``; with seconds if not zero.
 
     Args:
         time_s: seconds since the epoch.
@@ -267,5 +269,5 @@ def _unknown(series: IntensitySeries, span: Span) -> str:
     if span.end_s <= series.start_s or span.start_s >= series.end_s:
         known = f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}"
     else:
-        known = "there is a hole in it"
+        known = "it has a gap"
     return f"{series.source}: no intensity for {moment(span.start_s)}; {known}"

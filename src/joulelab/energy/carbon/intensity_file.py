@@ -9,12 +9,12 @@
     unit          of the heading: g, kg, t or lb of CO2 for each kWh or MWh; g/kWh without one
     estimated     rows that their source marks as estimated, or that only have a forecast
 
-Who has what: Electricity Maps (CSV and API), WattTime (a *marginal* intensity, in lb/MWh where no
-unit stands there), ENTSO-E's Transparency Platform (intervals in CET/CEST), CarbonCast, and the
-Carbon Intensity API and the data portal of Great Britain's system operator (CSV and JSON).
+Sources: Electricity Maps (CSV and API), WattTime (a *marginal* intensity, in lb/MWh if no unit is
+given), ENTSO-E's Transparency Platform (intervals in CET/CEST), CarbonCast, and the Carbon
+Intensity API and the data portal of Great Britain's system operator (CSV and JSON).
 
-Times without an offset are of the zone that is given or that the heading names, else UTC. An empty
-cell is a moment of which nothing is known. Rows may stand in any order.
+Times without an offset are in the given zone or the one in the heading, else UTC. An empty cell
+means unknown. Rows may be in any order.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ INTENSITIES = (
     "moer",
 )
 FORECASTS = ("forecast carbon intensity (gco2/kwh)", "intensity.forecast")
-"""What counts where an actual figure is missing."""
+"""Columns used where an actual value is missing."""
 MARGINAL = ("moer", "marginal")
 KINDS = ("units", "signal_type", "datatype")
-"""What says beside a column ``value`` what it is: WattTime's."""
+"""WattTime's column that describes the column ``value``."""
 PLACES = ("zone name", "zone id", "zone", "bidding zone", "region", "area")
 ESTIMATED = ("data estimated", "isestimated", "is_estimated", "estimated")
 METHODS = ("data estimation method", "estimationmethod", "estimation_method")
 MEASURED = frozenset({"", "none", "null", "nan", "measured", "false", "no", "0", "n/a", "-"})
-"""What stands in a column about estimation where a row is not estimated."""
+"""Values of an estimation column for rows that are not estimated."""
 LEAST_G_PER_KWH, MOST_G_PER_KWH = 2.0, 3000.0
-"""No grid has always less, and no power station more: lignite has some 1200 g/kWh."""
+"""No grid is always below, no power station above: lignite has about 1200 g/kWh."""
 GRAMS = {
     **dict.fromkeys(("mg", "milligrams"), 1e-3),
     **dict.fromkeys(("g", "gram", "grams"), 1.0),
@@ -103,7 +103,7 @@ _HINT = "columns time (ISO 8601) and g_per_kwh are needed; docs/carbon.md has th
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of intensities: its name, its unit in g/kWh, and whether the unit stands there."""
+    """A column of intensities: its name, its unit in g/kWh, and whether the unit was given."""
 
     name: str
     factor: float
@@ -116,11 +116,11 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
 
     Args:
         path: of the file.
-        zone: of times without an offset; that of the heading, else UTC, where ``None``.
+        zone: of times without an offset; ``None`` for the zone in the heading, else UTC.
 
     Raises:
-        UsageError: the file cannot be read, has no such columns, has a row that cannot be right, or
-            values that cannot be in the unit; the message has the line.
+        UsageError: the file cannot be read, has no such columns, has an invalid row, or values that
+            cannot be in the unit; the message gives the line.
     """
     content = read_bytes(path, UsageError)
     table, about = _table(path, content)
@@ -135,9 +135,9 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
     moments = read_moments(table, time, zone, assumed=UTC)
     if moments.changes:
         raise UsageError(
-            f"{path}, column {time}: {moments.remarks[-1].removesuffix(': taken as such')}: "
+            f"{path}, column {time}: {moments.remarks[-1].removesuffix(': accepted')}: "
             "they are not UTC",
-            f"name the zone: {_zoned(path)}",
+            f"name the time zone: {_zoned(path)}",
         )
     _check_years(table, time, moments.since_1970_s)
     values = _values(table, column)
@@ -158,7 +158,7 @@ def read_intensity(path: Path, zone: tzinfo | None = None) -> IntensitySeries:
 
 
 def _zoned(path: Path) -> str:
-    """How the zone of a series is named; --timezone of a trace is not that of its place."""
+    """How to give the zone of a series; the --timezone of a trace is not for its place."""
     return f"--place {path.name}?timezone=Europe/Berlin; beside --start, --timezone Europe/Berlin"
 
 
@@ -170,7 +170,7 @@ def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> 
     if wrong.any():
         row = int(np.argmax(wrong))
         raise table.error(
-            f"{table.texts(name)[row][:40]!r} is not a moment of this century",
+            f"{table.texts(name)[row][:40]!r} is not a time of this century",
             "write it as 2024-05-01T13:00Z",
             row,
             name,
@@ -178,7 +178,7 @@ def _check_years(table: Table, name: str, since_1970_s: NDArray[np.float64]) -> 
 
 
 def _table(path: Path, content: bytes) -> tuple[Table, Mapping[str, Any]]:
-    """The rows of a file, and what a JSON file says beside them."""
+    """The rows of a file, and other information of a JSON file."""
     if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         if content.startswith(b"PAR1"):
             return read_table(path, UsageError), {}
@@ -189,7 +189,7 @@ def _table(path: Path, content: bytes) -> tuple[Table, Mapping[str, Any]]:
     try:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "fetch it again") from None
+        raise UsageError(f"{path} cannot be read: {error}", "download it again") from None
     rows = _rows(loaded)
     if not rows:
         raise UsageError(f"{path} has no list of rows with a time", _HINT)
@@ -216,7 +216,7 @@ def _rows(loaded: object) -> list[dict[str, Any]]:
 
 
 def _with_days_first(table: Table, time: str) -> Table:
-    """ENTSO-E's market time units, of which the day stands first, in the order of ISO 8601."""
+    """ENTSO-E's market time units, which start with the day, in ISO 8601 order."""
     if folded(table.headings[time].name) != "mtu":
         return table
     days = table.frame[time].str.replace(r"(\d\d)/(\d\d)/(\d{4})", r"\3-\2-\1", regex=True)
@@ -238,9 +238,9 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
         ]
         if len(those) > 1:
             raise UsageError(
-                f"{table.path} has {len(those)} columns that may be the carbon intensity: "
+                f"{table.path} has {len(those)} columns that may hold the carbon intensity: "
                 f"{', '.join(those)[:200]}",
-                "call the one that counts g_per_kwh, or leave the others out",
+                "rename the right one to g_per_kwh, or remove the others",
             )
         name = those[0] if those else None
     if name is None:
@@ -251,7 +251,7 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
     if factor is None and _SOME_UNIT.search(text):
         raise UsageError(
             f"{table.path}: the unit of {name!r} is not known",
-            "write g, kg, t or lb for each kWh or MWh: carbon_intensity (kg/MWh)",
+            "write g, kg, t or lb per kWh or MWh: carbon_intensity (kg/MWh)",
         )
     if factor is None and marginal and "moer" in text:
         return _Column(name, POUNDS_PER_MWH, has_unit=True, marginal=True)
@@ -259,7 +259,7 @@ def _intensity_column(table: Table, about: Mapping[str, Any]) -> _Column | None:
 
 
 def unit_g_per_kwh(text: str) -> float | None:
-    """What the unit in a heading is in g/kWh; ``None`` where there is none.
+    """The unit in a heading, in g/kWh; ``None`` if there is none.
 
     >>> unit_g_per_kwh("Carbon intensity (kg CO2e/MWh)"), unit_g_per_kwh("carbon_intensity")
     (1.0, None)
@@ -300,14 +300,15 @@ def _values(table: Table, column: _Column) -> NDArray[np.float64]:
         )
     if known.max() < LEAST_G_PER_KWH and not column.has_unit and not units:
         raise table.error(
-            f"no value is above {known.max():g}: no grid has so few g/kWh",
-            f"they are likely kg/kWh (or t/MWh): call the column {column.name} (kg/kWh)",
+            f"no value is above {known.max():g}: no grid has so little g/kWh",
+            f"they are probably kg/kWh (or t/MWh): rename the column to {column.name} (kg/kWh)",
             column=column.name,
         )
     if known.max() > MOST_G_PER_KWH:
         raise table.error(
-            f"{known.max():,.0f} g/kWh is more than any power station has",
-            f"the unit is likely another: call the column {column.name} (mg/kWh) or (g/MWh), or "
+            f"{known.max():,.0f} g/kWh is more than any power station emits",
+            f"the unit is probably different: rename the column to {column.name} (mg/kWh) or "
+            "(g/MWh), or "
             "mend the row",
             int(np.nanargmax(values)),
             column.name,
@@ -318,7 +319,7 @@ def _values(table: Table, column: _Column) -> NDArray[np.float64]:
 def _with_forecasts(
     table: Table, column: _Column, values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Forecasts where the actual figure is missing, and which rows these are."""
+    """Forecasts where the actual value is missing, and which rows these are."""
     import numpy as np
 
     other = table.column(*FORECASTS)
@@ -340,7 +341,7 @@ def _estimated(table: Table) -> NDArray[np.bool_]:
 
 
 def _place(table: Table, about: Mapping[str, Any]) -> str:
-    """The one zone that the rows are for; empty where nothing is said."""
+    """The zone of all rows; empty if not given."""
     for wanted in PLACES:
         name = table.column(wanted)
         if name is None:
@@ -349,7 +350,7 @@ def _place(table: Table, about: Mapping[str, Any]) -> str:
         if len(zones) > 1:
             raise UsageError(
                 f"{table.path} has {len(zones)} zones: {zones[0]!r}, {zones[1]!r} ...",
-                "one file is for one zone; leave the rows of the others out",
+                "keep the rows of one zone only",
             )
         return zones[0]
     meta = about.get("meta")
@@ -373,18 +374,19 @@ def _series(
     """The rows in order of time."""
     without = np.flatnonzero(~np.isfinite(times_s))
     if len(without):
-        raise table.error("there is no time", "write it as 2024-05-01T13:00Z", int(without[0]))
+        raise table.error("the time is missing", "write it as 2024-05-01T13:00Z", int(without[0]))
     order = np.argsort(times_s, kind="stable")
     same = np.flatnonzero(np.diff(times_s[order]) == 0)
     if len(same):
         first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
         moment = datetime.fromtimestamp(float(times_s[first]), UTC).isoformat()
         raise UsageError(
-            f"{table.path}, {table.line(first)} and {table.line(second)}: both are for {moment}",
-            "each moment may stand there once; name the zone of times in local time: "
+            f"{table.path}, {table.line(first)} and {table.line(second)}: both have the time "
+            f"{moment}",
+            "each time may occur once; if times are local, name their time zone: "
             f"{_zoned(table.path)}",
         )
-    remark = "marginal intensity: what one more kWh causes, and not the average" if marginal else ""
+    remark = "marginal intensity (emissions of one more kWh), not the average" if marginal else ""
     return IntensitySeries(
         times_s=tuple(times_s[order].tolist()),
         g_per_kwh=tuple(None if math.isnan(g) else g for g in values[order].tolist()),

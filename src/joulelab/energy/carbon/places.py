@@ -1,21 +1,21 @@
-"""The carbon intensity of a place, by the tables that come with codecarbon.
+"""The carbon intensity of a place, from codecarbon's tables.
 
-The files of the installed package are read; codecarbon is not imported, because that takes long,
-and nothing is looked up in the network. Its tables have different units and count different things:
+Only the files of the installed package are read: importing codecarbon is slow. No network access.
+The tables differ in units and in what they count:
 
 =============  ===================  ==========================================================
 places         unit in the table    what is counted
 =============  ===================  ==========================================================
 countries      g CO2e/kWh           life cycle (Our World in Data, from Ember)
-US states      lb CO2e/MWh          chimneys of the power stations (EPA eGRID)
+US states      lb CO2e/MWh          direct emissions of power stations (EPA eGRID)
 Canada         percent of the mix   burning coal, oil and gas, by codecarbon's factors
-China          g CO2/kWh            carbon dioxide alone (Ministry of Ecology and Environment)
-Nordic zones   g CO2e/kWh           what is generated in the zone (ENTSO-E)
+China          g CO2/kWh            carbon dioxide only (Ministry of Ecology and Environment)
+Nordic zones   g CO2e/kWh           electricity generated in the zone (ENTSO-E)
 cloud regions  g CO2e/kWh           as the provider says
 =============  ===================  ==========================================================
 
-Where codecarbon would take the average of the world, or of the country, for a place that it has no
-figure for, there is an error here instead.
+For a place without a number, codecarbon uses the world's or the country's average; this module
+raises an error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ALSO_CALLED = {"uk": "GBR", "great britain": "GBR", "holland": "NLD"}
 _WITH_ZONES = ("SWE", "NOR")
 GRAMS_IN_POUND = 453.59237
 KWH_IN_MWH = 1000.0
-# codecarbon's own, in its code, for the energy mix of a Canadian province.
+# Factors from codecarbon's code for the energy mix of a Canadian province.
 FUEL_G_PER_KWH = {"coal": 995.725971, "petroleum": 816.6885263, "naturalGas": 743.8415916}
 _PROVINCES = {
     "alberta": "AB",
@@ -73,8 +73,8 @@ def intensity_of_place(place: str) -> Intensity:
 
     Raises:
         MissingDependencyError: codecarbon is not installed.
-        UnknownNameError: there is no such place.
-        UsageError: the tables have no figure for this place.
+        UnknownNameError: the place is unknown.
+        UsageError: the tables have no number for this place.
     """
     name = place.strip()
     if ":" in name:
@@ -101,7 +101,7 @@ def _country(code: str) -> Intensity:
 def _region(country: str, name: str) -> Intensity:
     known = regions(country)
     if not known:
-        raise _no_figure(f"the parts of {_country_name(country)}", f"take the country, {country}")
+        raise _no_figure(f"the parts of {_country_name(country)}", f"use the country, {country}")
     region = _among(known, name)
     if region is None:
         noun = f"part of {_country_name(country)}"
@@ -115,7 +115,7 @@ def _cloud(place: str) -> Intensity:
     if provider not in known:
         raise _no_figure(
             f"the cloud {provider!r}, only for {', '.join(sorted(known))}",
-            "take the country or region in which the data centre stands, for instance IRL",
+            "use the country or region of the data centre, for instance IRL",
         )
     region = _among(known[provider], name)
     if region is None:
@@ -131,13 +131,13 @@ def _among(known: Sequence[Region], name: str) -> Region | None:
 
 def _figure(region: Region, place: str) -> Intensity:
     if region.intensity.g_per_kwh <= 0:
-        # Emissions are rounded to 10,000 t a year there: those of a small clean grid become 0.
+        # The table rounds emissions to 10,000 t a year: a small clean grid becomes 0.
         raise _no_figure(f"{place}, only a 0")
     return region.intensity
 
 
 def _country_code(name: str) -> str | None:
-    """The code of three letters of a country, whether or not there is a figure for it."""
+    """The three-letter code of a country, whether or not there is a number for it."""
     known = countries()
     if name.upper() in known:
         return name.upper()
@@ -183,7 +183,7 @@ def _pycountry() -> Any:  # noqa: ANN401 - a module without types
     except ImportError as error:
         raise MissingDependencyError(
             "names of countries come from pycountry, which is not installed",
-            "pip install pycountry, or write the country with three letters: NLD",
+            "pip install pycountry, or use the three-letter code: NLD",
         ) from error
     return pycountry
 
@@ -193,8 +193,8 @@ class Region:
     """A part of a country, or a region of a cloud.
 
     Attributes:
-        names: what it may be called, the one for people first.
-        intensity: as the table has it; 0 there means that it has no figure.
+        names: accepted names, the display name first.
+        intensity: as in the table, where 0 means no number.
     """
 
     names: tuple[str, ...]
@@ -202,7 +202,7 @@ class Region:
 
 
 def countries() -> dict[str, Region]:
-    """Every country of the table, by its ISO 3166 code of three letters.
+    """All countries of the table, by three-letter ISO 3166 code.
 
     Raises:
         MissingDependencyError: codecarbon is not installed, or without this table.
@@ -224,14 +224,14 @@ def countries() -> dict[str, Region]:
 
 
 def regions(country: str) -> Sequence[Region]:
-    """The parts of a country that have a figure of their own; none for most countries.
+    """The parts of a country with their own numbers; none for most countries.
 
     Args:
-        country: ISO 3166 code of three letters.
+        country: three-letter ISO 3166 code.
 
     Raises:
         MissingDependencyError: codecarbon is not installed, or without this table.
-        UsageError: the table is in another unit than it was.
+        UsageError: the unit of the table has changed.
     """
     return list(_REGIONS[country](country)) if country in _REGIONS else []
 
@@ -246,7 +246,7 @@ def cloud_regions() -> dict[str, list[Region]]:
     providers: dict[str, list[Region]] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
-            # The table has me-cenrtal1 for what its provider calls me-central1.
+            # The table misspells me-central1 as me-cenrtal1.
             name = row["region"].replace("cenrtal", "central")
             intensity = Intensity(
                 float(row["impact"]),
@@ -275,7 +275,7 @@ def _states(_: str) -> Iterator[Region]:
                 f"{name}, USA",
                 source,
                 year,
-                "chimneys of the power stations, no life cycle",
+                "direct emissions of the power stations, not life cycle",
             ),
         )
 
@@ -290,8 +290,8 @@ def _provinces(_: str) -> Iterator[Region]:
                 sum(row[fuel] * grams for fuel, grams in FUEL_G_PER_KWH.items()) / row["total"],
                 f"{name}, Canada",
                 _source("energy mix of Canadian provinces"),
-                int(path.parent.name),  # the table itself has no year
-                "burning of coal, oil and gas, no life cycle",
+                int(path.parent.name),  # the table has no year
+                "combustion of coal, oil and gas, not life cycle",
             ),
         )
 
@@ -308,7 +308,7 @@ def _chinese_provinces(_: str) -> Iterator[Region]:
                 f"{name}, China",
                 _source("Ministry of Ecology and Environment of China"),
                 row["year"],
-                "carbon dioxide alone, no life cycle",
+                "carbon dioxide only, not life cycle",
             ),
         )
 
@@ -351,8 +351,7 @@ def _data() -> Path:
     package = importlib.util.find_spec("codecarbon")
     if package is None or package.origin is None:
         raise MissingDependencyError(
-            "carbon intensity of a place comes from the tables of codecarbon, which is not "
-            "installed",
+            "the carbon intensity of a place needs codecarbon, which is not installed",
             "pip install codecarbon, or give a number in g/kWh",
         )
     return Path(package.origin).parent / "data"
@@ -363,7 +362,7 @@ def _private() -> Path:
 
 
 def _newest(name: str) -> Path:
-    """A table that lies in a folder by the name of its year."""
+    """A table in a folder named after its year."""
     found = sorted(_private().glob(f"[0-9][0-9][0-9][0-9]/{name}"))
     return found[-1] if found else _private() / name
 
@@ -383,7 +382,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _check_unit(path: Path, unit: object, expected: str) -> None:
-    """Another version of the table may have another unit: that must not pass for this one."""
+    """Another version of the table may have a different unit: refuse it."""
     if unit != expected:
         raise UsageError(
             f"{path.name} of the installed codecarbon is in {unit!r}, not in {expected}",

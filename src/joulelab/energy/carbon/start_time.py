@@ -1,21 +1,21 @@
-"""When to start: the hour at which work of known length causes the fewest grams.
+"""The best start time: when work of known duration causes the least CO2e.
 
-Work that draws constant power from its start s to s + d causes grams in proportion to the mean
-intensity over that window::
+Work at constant power from s to s + d causes CO2e proportional to the mean intensity over that
+window::
 
     G(s) = integral of g over [s, s + d]          G'(s) = g(s + d) - g(s)
 
 A series holds its intensity g in steps, so G' is constant while neither end of the window passes
-the edge of a step: G is piecewise linear, and least, as well as greatest, at a start where the
-window begins or ends at an edge, or at the first or last start allowed. These are finitely many,
-and all of them are tried: the answer is exact for the series, not one of a grid of hours.
+the edge of a step: G is piecewise linear. Its minimum and maximum are at starts where the window
+begins or ends at an edge, or at the first or last start allowed. All of these finitely many
+candidates are tried, so the result is exact for the series, not limited to a grid.
 
 ::
 
     g      ‾‾‾‾‾‾|______|‾‾‾‾‾‾|__________________|‾‾‾‾‾
                  ^ window begins at an edge       ^ window ends at an edge
 
-A start whose window reaches into a time of unknown intensity is not a candidate.
+A start whose window includes unknown intensity is not a candidate.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from joulelab.energy.carbon.intensity import IntensitySeries, Span, moment
 from joulelab.errors import UsageError
 
 SLACK_S = 1e-3
-"""Seconds of unknown intensity that are rounding: the epoch in floats is exact to less."""
+"""Unknown seconds below this are rounding: floats of the epoch are more exact."""
 SAME = 1e-9
-"""Relative difference of two means that is rounding; of such starts the first is taken."""
+"""Relative difference of means below this is rounding; the earliest start wins."""
 
 
 @dataclass(frozen=True)
 class BestStart:
-    """The start of fewest grams within a deadline, and what other starts would cause.
+    """The best start before a deadline, compared with other starts.
 
     Attributes:
-        start_s: seconds since the epoch; the earliest of several that are equal.
+        start_s: seconds since the epoch; the earliest of equal ones.
         g_per_kwh: mean intensity over the window of that start.
-        at_once_g_per_kwh: that of the earliest start allowed; ``None`` where it is unknown.
-        worst_start_s: the start of most grams, seconds since the epoch.
+        at_once_g_per_kwh: mean intensity for the earliest start allowed; ``None`` where unknown.
+        worst_start_s: the worst start, seconds since the epoch.
         worst_g_per_kwh: its mean intensity.
         earliest_s: first start that was allowed, seconds since the epoch.
         latest_s: last start that was allowed.
         duration_s: length of the work in seconds.
-        unknown_share: share of the allowed starts, 0 to 1, whose window reaches into a time of
-            unknown intensity, so that nothing is known of them.
+        unknown_share: share of the allowed starts, 0 to 1, that are unknown because their window
+            includes unknown intensity.
         source: of the intensities, in words.
     """
 
@@ -66,9 +66,9 @@ class BestStart:
 
     @property
     def saved(self) -> float | None:
-        """Share of the grams of starting at once that is saved; ``None`` where these are unknown.
+        """Share of CO2e saved compared with starting at once; ``None`` where unknown.
 
-        It is 0 where they are 0 too.
+        0 if starting at once causes 0 g.
         """
         if self.at_once_g_per_kwh is None:
             return None
@@ -76,24 +76,24 @@ class BestStart:
 
     @property
     def saved_of_worst(self) -> float:
-        """Share of the grams of the worst start that is saved."""
+        """Share of CO2e saved compared with the worst start."""
         return _saved(self.g_per_kwh, self.worst_g_per_kwh)
 
 
 def best_start(
     series: IntensitySeries, duration_s: float, earliest_s: float, deadline_s: float
 ) -> BestStart:
-    """The start of fewest grams of work at constant power that must be finished by a deadline.
+    """The start with the least CO2e for work at constant power with a deadline.
 
     Args:
         series: intensity over time.
         duration_s: length of the work in seconds, above 0.
-        earliest_s: first moment at which it may start, seconds since the epoch.
-        deadline_s: when it must be finished, seconds since the epoch.
+        earliest_s: earliest start, seconds since the epoch.
+        deadline_s: latest end, seconds since the epoch.
 
     Raises:
-        UsageError: the duration is impossible or does not fit before the deadline, or there is no
-            start of whose whole window the intensity is known.
+        UsageError: the duration is impossible or does not fit before the deadline, or no start has
+            a known intensity over its whole window.
     """
     _check(duration_s, earliest_s, deadline_s)
     latest_s = max(deadline_s - duration_s, earliest_s)
@@ -105,9 +105,9 @@ def best_start(
     if not found:
         raise UsageError(
             f"{series.source}: no start between {moment(earliest_s)} and {moment(latest_s)} has a "
-            "known intensity all the time",
-            f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}, and may have "
-            "holes; take another time, or a shorter duration",
+            "known intensity throughout",
+            f"it reaches from {moment(series.start_s)} to {moment(series.end_s)}and may have gaps; "
+            "choose another time or a shorter duration",
         )
     least = min(mean for _, mean in found)
     most = max(mean for _, mean in found)
@@ -128,7 +128,7 @@ def best_start(
 
 
 class _Course:
-    """Integrals of an intensity from a first moment on; its times are seconds since that moment."""
+    """Integrals of an intensity from a first time; times are seconds since then."""
 
     def __init__(self, spans: Sequence[Span], first_s: float) -> None:
         self.edges_s = [0.0, *(span.end_s - first_s for span in spans)]
@@ -139,7 +139,7 @@ class _Course:
         self._unknown_s = _sums(self._gaps, lengths)
 
     def mean(self, offset_s: float, duration_s: float) -> float | None:
-        """The mean over a window in g/kWh; ``None`` where some of it is unknown."""
+        """The mean over a window in g/kWh; ``None`` where part of it is unknown."""
         end_s = offset_s + duration_s
         unknown_s = self._until(end_s, self._unknown_s, self._gaps)
         unknown_s -= self._until(offset_s, self._unknown_s, self._gaps)
@@ -149,7 +149,7 @@ class _Course:
         return max((sums - self._until(offset_s, self._sums, self._rates)) / duration_s, 0.0)
 
     def unknown_share(self, offsets: Sequence[float], duration_s: float) -> float:
-        """The share of starts that are unknown; between two candidates all are, or none is."""
+        """The share of unknown starts; between two candidates all or none are unknown."""
         if len(offsets) == 1:
             return 0.0
         unknown_s = sum(
@@ -188,7 +188,8 @@ def _check(duration_s: float, earliest_s: float, deadline_s: float) -> None:
         raise UsageError("the first start and the deadline must be finite")
     if deadline_s - earliest_s < duration_s - SLACK_S:
         raise UsageError(
-            f"work of {duration_s:,.0f} s is not finished {deadline_s - earliest_s:,.0f} s after "
+            f"work of {duration_s:,.0f} s does not finish within {deadline_s - earliest_s:,.0f} s "
+            "after "
             "its first possible start",
-            "give it a later deadline, or a shorter duration",
+            "give a later deadline or a shorter duration",
         )

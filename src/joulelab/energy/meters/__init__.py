@@ -1,1 +1,1 @@
-"""The instruments that come with joulelab, a file or a few for each."""
+"""The built-in meters, one or a few modules each."""

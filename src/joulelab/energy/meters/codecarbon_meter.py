@@ -1,17 +1,17 @@
-"""CodeCarbon as an instrument: what its offline tracker says of processor, GPUs and memory.
+"""CodeCarbon as a meter: its offline tracker's energy of processor, GPUs and memory.
 
 ::
 
     codecarbon      E0 ------ 1 s ------ E1 ------ 1 s ------ E2         totals, when it measures
-    sample()                             E0 .. on the line .. E1         an interval later
+    sample()                             E0 .. interpolated .. E1 an interval later
 
-Its totals move only when it measures. So a sample is the total of one interval ago, on the straight
-line between two of them: read as they are, a window within an interval would have 0 J, and the
-power would be a row of spikes. An edge of a window is uncertain by that interval.
+Its totals change only when it measures. A sample is therefore the total of one interval ago,
+interpolated linearly: read directly, a window within an interval would have 0 J, and the power
+would consist of spikes. An edge of a window is uncertain by that interval.
 
-A sensor that codecarbon cannot read counts as 0 W there. A total that stands still is therefore
-unreadable, and so is one that falls, or that jumps because codecarbon has taken a reset of RAPL for
-a wrap (`joulelab.energy.counter`): from then on, because what it has lost is unknown.
+codecarbon counts a sensor that it cannot read as 0 W. A total that stands still is therefore
+unreadable. So is, from then on, one that falls, or that jumps because codecarbon took a reset of
+RAPL for a wrap (`joulelab.energy.counter`): the lost energy is unknown.
 
 codecarbon adds up all sockets and all GPUs:
 
@@ -21,8 +21,8 @@ codecarbon adds up all sockets and all GPUs:
 ``dram:0`` memory: never measured, on a personal computer or server a guess by its size
 ========== ==========================================================================
 
-A sum leaves ``cpus`` and ``gpus`` out where another meter knows one of them by itself, so that no
-joule counts twice. To read several GPUs use the meter ``nvml``.
+A sum excludes ``cpus`` and ``gpus`` if another meter reads one of them, to avoid double counting.
+To read several GPUs use the meter ``nvml``.
 """
 
 from __future__ import annotations
@@ -68,17 +68,17 @@ _RAPL_MODES = {
 
 
 class CodeCarbonMeter(OpenMeter):
-    """Processor, GPU and memory energy as codecarbon has it.
+    """Processor, GPU and memory energy from codecarbon.
 
     Opening takes a few seconds: codecarbon looks for its tools, and then measures once.
 
     Args:
-        country: ISO 3166 code of three letters, which codecarbon asks for; it changes no joule.
+        country: three-letter ISO 3166 code, required by codecarbon; it does not affect energy.
         measure_power_secs: how often codecarbon measures, in seconds.
 
     Raises:
         MissingDependencyError: codecarbon is not installed.
-        SettingsError: codecarbon does not know the country, or the time is out of bounds.
+        SettingsError: codecarbon does not know the country, or the interval is out of bounds.
         MeterError: codecarbon does not start, or does not measure.
     """
 
@@ -92,7 +92,7 @@ class CodeCarbonMeter(OpenMeter):
         self._tracker = Tracker(_known_country(country), self._tick_s, self._record.take)
         try:
             if not self._record.ready.wait(self._tick_s + START_S):
-                why = self._tracker.complaint or "it does not say why"
+                why = self._tracker.complaint or "no reason given"
                 raise MeterError(f"codecarbon does not measure: {why}")
             self._record.wait_for_line()
             self._read = readable(self._tracker.components)
@@ -102,12 +102,12 @@ class CodeCarbonMeter(OpenMeter):
             raise
 
     def read(self) -> Sequence[Sample]:
-        """The totals of one interval ago; codecarbon is not asked, so this returns at once."""
+        """The totals of one interval ago; returns at once, without calling codecarbon."""
         now_s = time.monotonic()
         return [self._record.at(one.name, now_s) for one in self._read]
 
     def describe(self) -> Mapping[str, str]:
-        """Version, interval, and what each component is measured with."""
+        """Version, interval, and how each component is measured."""
         about = {"codecarbon": self._tracker.version, "measure_power_secs": f"{self._tick_s:g}"}
         for component, channel in zip(self._read, self._channels, strict=True):
             about[f"{channel.domain} mode"] = component.mode
@@ -122,14 +122,14 @@ class CodeCarbonMeter(OpenMeter):
 
 @dataclass
 class CodeCarbonDetector(Detector):
-    """Opens codecarbon; it is used only by name, because our own meters read the same sensors.
+    """Opens codecarbon; used only by name, because other meters read the same sensors.
 
     Args:
         country: as for `CodeCarbonMeter`.
         measure_power_secs: as for `CodeCarbonMeter`.
 
     Raises:
-        SettingsError: one of them cannot be right.
+        SettingsError: one of them is not valid.
     """
 
     automatic: ClassVar[bool] = False
@@ -154,10 +154,10 @@ class CodeCarbonDetector(Detector):
 
 
 class _Record:
-    """The latest totals, and which of them can no longer be believed.
+    """The latest totals, and which of them are no longer valid.
 
     Args:
-        interval_s: how often there are new ones, in seconds.
+        interval_s: update interval in seconds.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -174,11 +174,10 @@ class _Record:
         self._broken: dict[str, str] = {}
 
     def take(self, totals: Totals) -> None:
-        """Take what codecarbon has measured.
+        """Take a measurement of codecarbon.
 
-        It is called from threads of codecarbon, which overlap where the machine is busy: totals may
-        overtake each other. So each counts for as much as the highest until then, and has fallen
-        only where it stays below that.
+        Called from threads of codecarbon, which overlap on a busy machine, so totals may arrive out
+        of order. A total counts as the highest so far, and has fallen only if it stays lower.
         """
         with self._lock:
             before = self._last[-1] if self._last else None
@@ -193,7 +192,7 @@ class _Record:
                 self.ready.set()
 
     def wait_for_line(self) -> None:
-        """Wait until what was an interval ago lies between the first two totals."""
+        """Wait until the time one interval ago is between the first two totals."""
         time.sleep(max(0.0, self._last[0].at_s + self._interval_s - time.monotonic()))
 
     def at(self, name: str, now_s: float) -> Sample:
@@ -201,7 +200,7 @@ class _Record:
 
         Args:
             name: of the component.
-            now_s: the moment, on the monotonic clock.
+            now_s: time on the monotonic clock.
         """
         if name in self._broken:
             return Sample(None, self._broken[name])
@@ -220,7 +219,7 @@ class _Record:
         return Sample(left.energy_j[name] + share * step_j)
 
     def _believed_j(self, name: str, energy_j: float, at_s: float, highest_j: float) -> float:
-        """A total; the highest until now where one has been overtaken, or cannot be right."""
+        """A total; the highest so far if it arrived out of order or is invalid."""
         if energy_j > highest_j or name not in self._moved_s:
             self._moved_s[name] = at_s
         still_s = at_s - self._moved_s[name]
@@ -231,7 +230,7 @@ class _Record:
         if sample.value is None:
             self._broken.setdefault(name, sample.reason)
         elif still:
-            why = f"stood still for {still_s:.1f} s: a sensor that it cannot read counts as 0 W"
+            why = f"stood still for {still_s:.1f} s: it counts a sensor that it cannot read as 0 W"
             self._broken.setdefault(name, f"codecarbon's total for {name} {why} there")
         return highest_j if sample.value is None else sample.value
 
@@ -265,7 +264,7 @@ def _known_interval(seconds: object) -> float:
 
 
 def _unseen_gpus() -> list[Missing]:
-    """NVIDIA GPUs of this machine, which codecarbon reads only where it finds nvidia-smi."""
+    """NVIDIA GPUs of this machine; codecarbon reads them only if it finds nvidia-smi."""
     try:
         pynvml.nvmlInit()
         try:
@@ -278,17 +277,17 @@ def _unseen_gpus() -> list[Missing]:
         return []
     if shutil.which("nvidia-smi") is None:
         why = "codecarbon reads GPUs only where the command nvidia-smi is, and it is not in PATH"
-        return [Missing("gpu", why, "put it into PATH, or use the meter nvml")]
+        return [Missing("gpu", why, "add it to PATH, or use the meter nvml")]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     why = f"codecarbon reads none of {count} GPUs (CUDA_VISIBLE_DEVICES={visible!r})"
-    return [Missing("gpu", why, "name GPUs there, or use the meter nvml")]
+    return [Missing("gpu", why, "list GPUs there, or use the meter nvml")]
 
 
 def readable(components: Iterable[Component]) -> list[Component]:
-    """Those of which there is something: processor, GPUs, memory.
+    """Existing components: processor, GPUs, memory.
 
     Args:
-        components: what codecarbon says that it measures.
+        components: the components that codecarbon reports.
     """
     there = [one for one in components if one.name in ("cpu", "ram") or one.indices]
     return sorted(there, key=lambda one: one.name)
@@ -317,7 +316,7 @@ def channel_of(component: Component, tick_s: float) -> Channel:
 
 
 def _domain(component: Component, sockets: int) -> tuple[str, tuple[str, ...]]:
-    """The domain of a component, and those that contain it or that it is made of."""
+    """The domain of a component, and domains that contain it or that it contains."""
     if component.name == "ram":
         return "dram:0", ("psys:0", "wall")
     outer = ("psys:0", "wall") if component.name == "cpu" else ("wall",)
@@ -329,7 +328,7 @@ def _domain(component: Component, sockets: int) -> tuple[str, tuple[str, ...]]:
 
 
 def _quality(component: Component, virtual: bool) -> tuple[bool, float, str]:
-    """Whether a component is measured, how far off it may be, and in words what it is."""
+    """Whether a component is measured, its error bound, and a description."""
     if component.mode in _RAPL_MODES:
         return True, rapl.RELATIVE_ERROR, f"{_RAPL_MODES[component.mode]}; {rapl.REMARK}"
     if component.name == "gpu" and component.indices:
@@ -347,7 +346,7 @@ def _quality(component: Component, virtual: bool) -> tuple[bool, float, str]:
 
 
 def _estimate(component: Component) -> str:
-    """In words, what an estimate is made of."""
+    """A description of how an estimate is made."""
     watts = "an unknown power" if component.tdp_w is None else f"{component.tdp_w:g} W"
     tdp = f"design power {watts} that codecarbon takes for {component.model or 'the processor'}"
     words = {

@@ -1,13 +1,11 @@
-"""A tracker of codecarbon that runs in the background and otherwise leaves no trace.
+"""A codecarbon tracker in the background, without side effects.
 
-It sends nothing, writes no file and takes no lock: what could make it do so is set here, so that
-neither its settings file nor its environment variables can. The country and the carbon intensity
-only have to be there, nothing is done with them. Its log is kept back for as long as a tracker is
-open, and level and handlers of that log stay as they are.
+It sends nothing, writes no file and takes no lock: all such options are set here, overriding its
+settings file and environment variables. Country and carbon intensity are required but not used. Its
+log is suppressed while a tracker is open; level and handlers of that log stay unchanged.
 
-Totals come by codecarbon's own way of handing out results, an output handler that it calls after
-each of its measurements. What it measures with it says in a private attribute only, see
-`_components`.
+Totals arrive through an output handler that codecarbon calls after each measurement. Its
+instruments are only in a private attribute, see `_components`.
 """
 # ruff: noqa: ANN401 - objects of codecarbon, which is imported late
 
@@ -30,17 +28,17 @@ from joulelab.errors import MeterError, MissingDependencyError, SettingsError, s
 
 J_PER_KWH = 3.6e6
 STOP_S = 10.0
-# What it would import in the middle of its first measurement, while its clock runs.
+# Modules that it would import during its first measurement, while its clock runs.
 _LOADED_LATE = ("codecarbon.core.emissions", "codecarbon.external.geography")
 _REMEDY = "pip install 'codecarbon>=3.3,<4'"
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What one measurement of codecarbon brought.
+    """One measurement of codecarbon.
 
     Attributes:
-        at_s: its moment on the monotonic clock.
+        at_s: its time on the monotonic clock.
         energy_j: joules since the tracker was started, by component: ``cpu``, ``gpu``, ``ram``.
     """
 
@@ -50,11 +48,11 @@ class Totals:
 
 @dataclass(frozen=True)
 class Component:
-    """One of the things that codecarbon tells apart, and how it measures it.
+    """A component of codecarbon, and how it is measured.
 
     Attributes:
         name: ``"cpu"``, ``"gpu"`` or ``"ram"``.
-        mode: codecarbon's word for the way: ``"intel_rapl"``, ``"cpu_load"``, ``"constant"`` ...
+        mode: codecarbon's name of the method: ``"intel_rapl"``, ``"cpu_load"``, ``"constant"`` ...
         model: of the processor, or of the GPUs.
         tdp_w: the power that an estimate is based on, in watts: of a processor its design power.
         indices: numbers of the GPUs.
@@ -71,7 +69,7 @@ class Tracker:
     """A running tracker.
 
     Args:
-        country: ISO 3166 code of three letters.
+        country: three-letter ISO 3166 code.
         interval_s: how often codecarbon measures, in seconds.
         take: called with the totals after each measurement, from a thread of codecarbon.
 
@@ -82,7 +80,7 @@ class Tracker:
     Raises:
         MissingDependencyError: codecarbon is not installed.
         SettingsError: codecarbon does not know the country.
-        MeterError: it does not start, or does not say what it measures with.
+        MeterError: it does not start, or does not report its instruments.
     """
 
     def __init__(self, country: str, interval_s: float, take: Callable[[Totals], None]) -> None:
@@ -97,7 +95,7 @@ class Tracker:
                 self._tracker = _make(library, country, interval_s, _Handler(take))
                 self._tracker.start()
             if not any(_timers(self._tracker)):
-                why = self.complaint or "it does not say why"
+                why = self.complaint or "no reason given"
                 raise MeterError(f"codecarbon {self.version} did not start: {why}", _REMEDY)
             self.components = tuple(_components(self._tracker, self.version))
         except BaseException:
@@ -106,11 +104,11 @@ class Tracker:
 
     @property
     def complaint(self) -> str:
-        """The last warning in codecarbon's log; empty where there was none."""
+        """The last warning in codecarbon's log; empty if none."""
         return self._silence.complaint
 
     def stop(self) -> None:
-        """Stop it and wait for its threads. A second call does nothing."""
+        """Stop it and wait for its threads. A second call has no effect."""
         tracker, self._tracker = self._tracker, None
         if tracker is not None:
             with _unchanged_log():
@@ -120,14 +118,14 @@ class Tracker:
 
 
 class _Handler:
-    """What codecarbon calls with its results: see its class BaseOutput."""
+    """Output handler that receives codecarbon's results; see its class BaseOutput."""
 
     def __init__(self, take: Callable[[Totals], None]) -> None:
         self._take = take
         self._start_s: float | None = None
 
     def live_out(self, total: Any, delta: object) -> None:
-        """The results so far; their moment is that at which codecarbon added them up."""
+        """The results so far, with the time at which codecarbon added them up."""
         if self._start_s is None:
             self._start_s = time.monotonic() - total.duration
         kwh = {"cpu": total.cpu_energy, "gpu": total.gpu_energy, "ram": total.ram_energy}
@@ -142,7 +140,7 @@ class _Handler:
 
 
 class _Silence(logging.Filter):
-    """Keeps back what codecarbon logs, and remembers the last warning."""
+    """Suppresses codecarbon's log, and keeps the last warning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +150,7 @@ class _Silence(logging.Filter):
         if record.levelno >= logging.WARNING:
             cause = record.exc_info[1] if record.exc_info else None
             text = f"{type(cause).__name__}: {cause}" if cause else record.getMessage()
-            # It announces and closes each report of an exception with a line of its own.
+            # It frames each exception report with lines that are not part of it.
             if text not in ("graceful shutdown. Exceptions:", "stopping."):
                 self.complaint = " ".join(text.split())
         return False
@@ -160,7 +158,7 @@ class _Silence(logging.Filter):
 
 @contextlib.contextmanager
 def _unchanged_log() -> Iterator[None]:
-    """Undo what a tracker's constructor does to level and handlers of codecarbon's log."""
+    """Restore level and handlers of codecarbon's log after a tracker's constructor."""
     logger = logging.getLogger("codecarbon")
     level, handlers = logger.level, list(logger.handlers)
     try:
@@ -171,7 +169,7 @@ def _unchanged_log() -> Iterator[None]:
 
 
 def _library() -> ModuleType:
-    """codecarbon, whose import prints where amdsmi is installed and AMD's driver is not."""
+    """Import codecarbon, which prints if amdsmi is installed without AMD's driver."""
     try:
         with contextlib.redirect_stdout(None):
             for name in _LOADED_LATE:
@@ -197,7 +195,7 @@ def _make(library: ModuleType, country: str, interval_s: float, handler: _Handle
         library: the module of the trackers.
         country: as for `Tracker`.
         interval_s: as for `Tracker`.
-        handler: gets the results.
+        handler: receives the results.
 
     Raises:
         MeterError: codecarbon is too old.
@@ -231,16 +229,16 @@ def _make(library: ModuleType, country: str, interval_s: float, handler: _Handle
 
 
 def _components(tracker: object, version: str) -> Iterator[Component]:
-    """What codecarbon measures with; a private attribute is the only place where it says so.
+    """Instruments of codecarbon, from a private attribute, the only source.
 
     Raises:
-        MeterError: that attribute is not there, or not as in codecarbon 3.3.
+        MeterError: the attribute is missing, or differs from codecarbon 3.3.
     """
     hardware = getattr(tracker, "_hardware", None)
     if not hardware:
         raise MeterError(
-            f"codecarbon {version} does not say what it measures with: measured and estimated "
-            "values cannot be told apart",
+            f"codecarbon {version} does not report its instruments: measured and estimated values "
+            "cannot be distinguished",
             _REMEDY,
         )
     for part in hardware:
@@ -274,8 +272,8 @@ def _timers(tracker: object) -> Iterator[threading.Timer]:
 def _end_timers(tracker: object) -> None:
     """Wait until the last timer is gone.
 
-    One that was about to run when the tracker was stopped sets up the next one all the same, for
-    ever: so they are ended until there is none.
+    A timer that was about to run when the tracker stopped starts the next one, endlessly: cancel
+    timers until none is left.
     """
     deadline_s = time.monotonic() + STOP_S
     while timers := list(_timers(tracker)):

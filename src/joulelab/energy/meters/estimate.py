@@ -1,25 +1,24 @@
-"""The estimate: what a process tree uses, from processor time and memory, where no sensor is.
+"""The estimate: energy of a process tree from processor time and memory, without sensors.
 
 ::
 
     E_cpu  = processor time of the process tree (s) * TDP * sockets / logical processors
     E_dram = integral of the memory of the process tree (GB) * 0.3725 W/GB
 
-or of the whole machine instead of a process tree, where nothing of ours is run.
+or of the whole machine instead of a process tree, if joulelab runs no program.
 
-What another meter reads is not estimated, unless the estimate is named beside that meter: then it
-is read for comparison only, and is in no sum.
+Domains of other meters are not estimated, unless the estimate is named along with that meter: then
+it is for comparison only and not part of any sum.
 
-TDP comes from codecarbon's table of processors, and only for a model that stands in it by name:
-the data sheet of another model is not an estimate. Otherwise 4 W a logical processor are taken,
-codecarbon's own default. The memory figure is that of Green Algorithms (Lannelongue et al.,
-Advanced Science 2021). Software estimates are off by up to 40 % (arXiv 2509.22092); on a virtual
-machine, which does not know its share of the processor, the bound is the figure itself.
+TDP comes from codecarbon's table of processors, only for models listed by name: the data sheet of
+another model is not an estimate. Otherwise 4 W per logical processor are used, codecarbon's
+default. The memory factor is from Green Algorithms (Lannelongue et al., Advanced Science 2021).
+Software estimates are off by up to 40 % (arXiv 2509.22092); on a virtual machine, which does not
+know its share of the processor, the bound is the figure itself.
 
-Beside the processor's energy its channel says the utilisation: the share of the logical processors
-that this process may use which the process tree kept busy since the sample before. It is our load
-of the processor, not that of others. Of the whole machine it is the load by everything, of all
-logical processors.
+The processor's channel also gives utilisation: the share of the logical processors available to
+this process that the process tree kept busy since the last sample. It excludes the load of other
+programs. For the whole machine it is the total load of all logical processors.
 """
 
 from __future__ import annotations
@@ -51,10 +50,10 @@ class EstimateMeter(OpenMeter):
 
     Args:
         tdp_w: thermal design power of one socket in watts; looked up where ``None``.
-        measured: families of domains (``"cpu"``, ``"dram"``) that are read already.
+        measured: families of domains (``"cpu"``, ``"dram"``) that other meters read.
         scope: whose processor time and memory: ``"tree"`` for those of this process and its
             descendants, ``"machine"`` for everything that runs.
-        beside: estimate what is read already too, for comparison only: it is in no sum.
+        beside: also estimate domains of other meters, for comparison only: not part of any sum.
 
     Raises:
         SettingsError: no such scope, or a TDP that is not positive.
@@ -109,7 +108,7 @@ class EstimateMeter(OpenMeter):
         self._last_s: float | None = None
 
     def read(self) -> Sequence[Sample]:
-        """Read processor time and memory, and what they say of the load."""
+        """Read processor time and memory, and derive the load."""
         seconds, resident_bytes = self._usage.usage()
         now_s = time.monotonic()
         if self._last_s is not None:
@@ -125,21 +124,21 @@ class EstimateMeter(OpenMeter):
         ]
 
     def approach_edge(self) -> None:
-        """Look for new descendants, so that their time before a window is not booked within it."""
+        """Look for new descendants, so that their earlier time is not counted in the window."""
         self._usage.look_soon()
 
     def describe(self) -> Mapping[str, str]:
-        """The processor and what is assumed of it."""
+        """The processor and the assumptions about it."""
         return {channel.domain: channel.remark for channel in self.channels}
 
 
 @dataclass
 class EstimateDetector(Detector):
-    """An estimate can be had everywhere.
+    """Offers an estimate; it works everywhere.
 
     Args:
         tdp_w: as for `EstimateMeter`.
-        measured: domains that are read already; what they cover is not estimated.
+        measured: domains that other meters read; these are not estimated.
         scope: as for `EstimateMeter`.
         beside: as for `EstimateMeter`.
     """
@@ -150,7 +149,7 @@ class EstimateDetector(Detector):
     beside: bool = False
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """The meter, or none where everything is read already that it could estimate."""
+        """The meter, or none if other meters read everything that it could estimate."""
         families = {family(domain) for domain in self.measured}
         # ``cpus`` is the sum of all sockets; a plug and the platform's counter see both.
         families |= {"cpu"} if "cpus" in families else set()

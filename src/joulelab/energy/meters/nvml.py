@@ -1,22 +1,22 @@
-"""NVIDIA GPUs by NVML: the driver's energy counter, and its power beside it as a check.
+"""NVIDIA GPUs by NVML: the driver's energy counter, with its power as a check.
 
 Volta and later count millijoules since the driver was loaded; the counter moves about every 100 ms.
-Older ones (Pascal) have power only. Power is the instantaneous field where the driver has it,
-because the ordinary one is a mean over a whole second on recent cards and has changed its meaning
-between drivers; which one was read is in the channel's remark and in `describe`, and what each one
-averages in `joulelab.energy.meters.nvml_gpu`.
+Older GPUs (Pascal) have power only. The instantaneous power field is used if the driver has it,
+because the ordinary field is a mean over a whole second on recent cards and has changed its meaning
+between drivers. The channel's remark and `describe` give the field;
+`joulelab.energy.meters.nvml_gpu` explains what each field averages.
 
 ::
 
     [meter.nvml]
     calibration = { "GPU-5e1f..." = 1.06 }    # wattmeter / NVML, by UUID; or a number for all
-    power_field = "average"                   # "instant" where not given
-    gpus = [0, 2]                             # all where not given; also nvml?gpus=0,2
+    power_field = "average"                   # default "instant"
+    gpus = [0, 2]                             # default: all; also nvml?gpus=0,2
 
 GPU n is domain ``gpu:n`` with NVML's n, which no CUDA_VISIBLE_DEVICES renumbers; `gpu_index` finds
-it for a device of another library. Those that the variable hides from what is measured are read,
-and do not count unless they are named. A GPU that is split by MIG is refused: its sensors are those
-of the whole card, and no part of that can be told to be the part that trains.
+it for a device of another library. GPUs that the variable hides from the measured program are read,
+but do not count unless named. A GPU that is split by MIG is refused: its sensors cover the whole
+card, and the share of one instance is unknown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PCI_DEVICES = Path("/sys/bus/pci/devices")
 DEVICES = Path("/dev")
 
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
-_SEE = "see what nvidia-smi says"
+_SEE = "check the output of nvidia-smi"
 _REMEDIES = {
     pynvml.NVML_ERROR_NO_PERMISSION: "let this user read and write /dev/nvidia*",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the driver was updated: restart the machine",
@@ -60,7 +60,7 @@ _REMEDIES = {
 }
 _NO_DRIVER = Missing(
     "gpu",
-    "an NVIDIA GPU is there, and no driver for it",
+    "this machine has an NVIDIA GPU but no driver for it",
     "install NVIDIA's driver: nvidia-smi must work; a container needs --gpus all",
 )
 
@@ -70,14 +70,14 @@ class NvmlMeter(OpenMeter):
 
     Args:
         indices: NVML's numbers of the GPUs; all where ``None``.
-        calibration: by UUID, with or without the prefix ``GPU-``, what to multiply energy and power
-            of a card by: wattmeter / NVML; one number for all. Cards not in it are not calibrated.
+        calibration: factor wattmeter / NVML for energy and power by UUID, with or without the
+            prefix ``GPU-``, or one number for all. Other cards are not calibrated.
         power_field: ``"instant"`` or ``"average"``, for cards whose driver has that field.
-        all_count: whether these GPUs count although CUDA_VISIBLE_DEVICES hides them: the user has
-            named them.
+        all_count: whether these GPUs count even if CUDA_VISIBLE_DEVICES hides them, because the
+            user named them.
 
     Raises:
-        SettingsError: a factor is not positive, or there is no such field.
+        SettingsError: a factor is not positive, or the field is unknown.
         MeterError: NVML or one of the GPUs cannot be read.
     """
 
@@ -100,7 +100,7 @@ class NvmlMeter(OpenMeter):
             pynvml_open = True
             self._gpus = [Gpu(index, factors, field) for index in _existing(indices)]
             if not self._gpus:
-                raise MeterError("there is no NVIDIA GPU to read", "name at least one index")
+                raise MeterError("no NVIDIA GPU can be read", "give at least one index")
             self._about = {
                 "driver": str(pynvml.nvmlSystemGetDriverVersion()),
                 "nvml": str(pynvml.nvmlSystemGetNVMLVersion()),
@@ -112,11 +112,11 @@ class NvmlMeter(OpenMeter):
                 raise MeterError(f"NVML cannot be read: {error}", _remedy(error)) from error
             raise
         super().__init__([channel for gpu in self._gpus for channel in gpu.channels])
-        # Half of what the quickest sensor takes, so that none of its values is passed over.
+        # Half the update interval of the fastest sensor, so that no value is missed.
         self.interval_s = min(gpu.update_s for gpu in self._gpus) / 2
 
     def read(self) -> Sequence[Sample]:
-        """Read every GPU once: all counters first, because edges of windows are theirs."""
+        """Read every GPU once: counters first, because they define the edges of windows."""
         energies = [gpu.energy() for gpu in self._gpus]
         powers = [gpu.power() for gpu in self._gpus]
         samples: list[Sample] = []
@@ -128,7 +128,7 @@ class NvmlMeter(OpenMeter):
         return samples
 
     def hidden_from(self, environment: Mapping[str, str]) -> Hidden:
-        """The GPUs that CUDA_VISIBLE_DEVICES hides, unless the user has named those to read."""
+        """The GPUs that CUDA_VISIBLE_DEVICES hides, unless the user named GPUs."""
         said = environment.get(VISIBLE)
         if said is None or self._all_count or self.unreadable:
             return Hidden()
@@ -139,13 +139,13 @@ class NvmlMeter(OpenMeter):
             seen = Visible(None, f"NVML: {error}")
         setting = f"{VISIBLE}={said}"
         if seen.indices is None:
-            return Hidden(note=f"all GPUs count: what {setting} hides cannot be told: {seen.why}")
+            return Hidden(note=f"all GPUs count: what {setting} hides is unknown: {seen.why}")
         gone = [gpu.domain for gpu in self._gpus if gpu.index not in seen.indices]
         if not gone:
             return Hidden()
         listed = ", ".join(gone)
         return Hidden(
-            frozenset(gone), f"{setting} hides from what was measured, and not counted: {listed}"
+            frozenset(gone), f"{setting} hides from the measured program, not counted: {listed}"
         )
 
     def describe(self) -> Mapping[str, str]:
@@ -156,21 +156,21 @@ class NvmlMeter(OpenMeter):
         return about
 
     def release(self) -> None:
-        """Let go of NVML."""
-        # NVML that has broken down meanwhile has nothing left to release.
+        """Shut NVML down."""
+        # If NVML has failed meanwhile, there is nothing to release.
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
 
 @dataclass
 class NvmlDetector(Detector):
-    """Finds the NVIDIA GPUs that can be read.
+    """Detects the NVIDIA GPUs that can be read.
 
     Args:
         calibration: as for `NvmlMeter`.
         power_field: as for `NvmlMeter`.
         gpus: NVML's numbers of the GPUs to read, as a list or as in ``"0,2"``; all where ``None``.
-        pci_devices: where Linux lists the cards of the machine.
+        pci_devices: folder in which Linux lists PCI devices.
 
     Raises:
         SettingsError: one of them cannot be right.
@@ -187,13 +187,13 @@ class NvmlDetector(Detector):
         self._indices = gpu_numbers(self.gpus)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """One meter for all readable GPUs; nothing at all where there is neither GPU nor driver.
+        """One meter for all readable GPUs; empty without GPU and driver.
 
         Raises:
             MeterError: the settings name a GPU that does not exist.
         """
         try:
-            # Open until the meter is: a driver that nobody holds may forget what it has counted.
+            # Keep NVML open until the meter is: an unused driver may reset its counters.
             with _session():
                 return self._detect(_existing(self._indices))
         except pynvml.NVMLError as error:
@@ -221,7 +221,7 @@ def gpu_index(uuid: str) -> int | None:
         uuid: with or without the prefix ``GPU-``, as other libraries give it.
 
     Returns:
-        ``None`` where no GPU has it, or NVML does not work.
+        ``None`` if no GPU has it, or NVML does not work.
     """
     with suppress(pynvml.NVMLError), _session():
         for index in range(pynvml.nvmlDeviceGetCount()):
@@ -233,7 +233,7 @@ def gpu_index(uuid: str) -> int | None:
 
 
 def _existing(indices: Sequence[int] | None) -> Sequence[int]:
-    """Those indices, or all that there are."""
+    """The given indices, or all."""
     count: int = pynvml.nvmlDeviceGetCount()
     for index in indices or ():
         if not 0 <= index < count:
@@ -299,8 +299,8 @@ def factors_by_uuid(calibration: object) -> dict[str, float]:
         One number by `settings.EVERY`.
 
     Raises:
-        SettingsError: it is neither, a factor is not a positive number, or a card is named by its
-            number, which may be another card's tomorrow.
+        SettingsError: it is neither, a factor is not a positive number, or a card is given by
+            index, which may change.
     """
     if calibration is None:
         return {}
@@ -308,8 +308,9 @@ def factors_by_uuid(calibration: object) -> dict[str, float]:
     for uuid in factors:
         if re.fullmatch(r"(gpu:)?\d+", uuid):
             raise SettingsError(
-                f"nvml: {CALIBRATION}: {uuid!r} is not the UUID of a card",
-                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; `nvidia-smi -L` has it',
+                f"nvml: {CALIBRATION}: {uuid!r} is not the UUID of a GPU",
+                'write [meter.nvml] calibration = { "GPU-<uuid>" = 1.06 }; '
+                "`nvidia-smi -L` lists it",
             )
     return {plain_uuid(uuid): factor for uuid, factor in factors.items()}
 
@@ -318,7 +319,7 @@ def known_power_field(name: object) -> str:
     """A key of `POWER_FIELDS`.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: it is not one.
     """
     if not isinstance(name, str) or name not in POWER_FIELDS:
         raise SettingsError(
@@ -334,7 +335,7 @@ def gpu_numbers(gpus: object) -> tuple[int, ...] | None:
         gpus: ``None``, a number, numbers, or a text such as ``"0,2"``.
 
     Raises:
-        SettingsError: it is something else, or names no GPU.
+        SettingsError: it is something else, or does not name a GPU.
     """
     if gpus is None:
         return None
@@ -346,7 +347,7 @@ def gpu_numbers(gpus: object) -> tuple[int, ...] | None:
     numbers = [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]
     if not numbers or len(numbers) < len(parts) or min(numbers) < 0:
         raise SettingsError(
-            f"nvml: gpus = {gpus!r} does not number GPUs",
-            "give the numbers of `nvidia-smi -L`, for instance gpus = [0, 2] or nvml?gpus=0,2",
+            f"nvml: gpus = {gpus!r} is not a list of GPU indices",
+            "use the indices of `nvidia-smi -L`, for instance gpus = [0, 2] or nvml?gpus=0,2",
         )
     return tuple(sorted(set(numbers)))

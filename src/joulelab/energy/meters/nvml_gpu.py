@@ -1,9 +1,8 @@
-"""One NVIDIA GPU: which of its sensors work, what they average, and what they say.
+"""One NVIDIA GPU: which sensors work, what they average, and their readings.
 
-How far the sensors are off belongs to the card: between -8 and +13 % against a wattmeter (arXiv
-2312.02741), where NVIDIA promises 5 %. So the bound is 13 %, and 5 % for a card that was compared
-with a wattmeter and has a calibration factor; at idle it is more. How the sensors of each
-generation work is in `joulelab.energy.nvidia_cards`.
+The sensor error depends on the card: -8 to +13 % against a wattmeter (arXiv 2312.02741), while
+NVIDIA states 5 %. So the bound is 13 %, or 5 % for a card calibrated against a wattmeter; at idle
+it is larger. `joulelab.energy.nvidia_cards` describes the sensors of each generation.
 """
 
 from __future__ import annotations
@@ -69,9 +68,9 @@ class Gpu:
     Attributes:
         index: NVML's number.
         domain: ``"gpu:<index>"``.
-        channels: the counter and the power, as far as the GPU has them.
+        channels: counter and power, if available.
         about: name, UUID, power field and so on, in words.
-        update_s: how often the quickest of its sensors is new, in seconds.
+        update_s: update interval of its fastest sensor in seconds.
 
     Raises:
         MeterError: it is split by MIG, or reports neither energy nor power.
@@ -87,8 +86,8 @@ class Gpu:
         mig = optional(pynvml.nvmlDeviceGetMigMode, self._handle)
         if mig is not None and mig[0]:
             raise MeterError(
-                f"{self.domain} is split by MIG: its sensors are those of the whole card",
-                f"sudo nvidia-smi -i {index} -mig 0 joins it again; or use a smart plug",
+                f"{self.domain} is split by MIG: its sensors measure the whole card",
+                f"sudo nvidia-smi -i {index} -mig 0 undoes the split; or use a smart plug",
             )
         name = str(pynvml.nvmlDeviceGetName(self._handle))
         uuid = str(pynvml.nvmlDeviceGetUUID(self._handle))
@@ -123,22 +122,22 @@ class Gpu:
         self._state_s = -math.inf
 
     def energy(self) -> Sample | None:
-        """Joules since the driver was loaded; ``None`` where the GPU has no counter.
+        """Joules since the driver was loaded; ``None`` if the GPU has no counter.
 
-        After a reset, the driver reloaded for instance, it stays unreadable and power takes over.
+        After a reset, for instance a reloaded driver, it stays unreadable and power is used.
         """
         return self._sample(self._counted) if self._counts else None
 
     def power(self) -> Sample | None:
-        """Watts; ``None`` where the GPU does not say."""
+        """Watts; ``None`` if the GPU does not report it."""
         sensor = self._power_sensor
         return None if sensor is None else self._sample(lambda: Sample(self._power_w(sensor)))
 
     def state(self) -> Mapping[str, float]:
-        """Utilisation, temperature, clock and power limit as far as the GPU says them.
+        """Utilisation, temperature, clock and power limit, if reported.
 
-        Each is a call into the driver of its own, so they are asked for every `STATE_INTERVAL_S`
-        at most; in between, this is what they were then.
+        Each is a separate driver call, so they are read at most every `STATE_INTERVAL_S`; in
+        between, the last values are returned.
         """
         now_s = time.monotonic()
         if now_s - self._state_s >= STATE_INTERVAL_S:
@@ -152,7 +151,7 @@ class Gpu:
             return Sample(None, f"{self.domain}: NVML: {error}")
 
     def _power_limit_w(self) -> float | None:
-        """The limit that is in force now; ``None`` where the card does not say one."""
+        """The current power limit; ``None`` if not reported."""
         limit_mw = None
         with suppress(pynvml.NVMLError):
             limit_mw = pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)
@@ -223,19 +222,19 @@ class Gpu:
 
 
 def plain_uuid(uuid: str) -> str:
-    """A UUID in small letters and without the prefix ``GPU-``."""
+    """A UUID in lower case, without the prefix ``GPU-``."""
     return uuid.lower().removeprefix("gpu-")
 
 
 @dataclass(frozen=True)
 class PowerSensor:
-    """What is read as the power of one GPU.
+    """The power sensor of one GPU.
 
     Attributes:
         field: `INSTANT`, `AVERAGE` or `ORDINARY`.
         update_s: time between two values in seconds.
-        averaging_s: over how long a value is a mean, in seconds; ``None`` where unknown.
-        sensor: the same as the bound of an integral takes it.
+        averaging_s: averaging time of a value in seconds; ``None`` where unknown.
+        sensor: the same, as needed for the bound of an integral.
     """
 
     field: str
@@ -245,9 +244,10 @@ class PowerSensor:
 
     @property
     def tick_s(self) -> float:
-        """After how long a value has nothing left of the one before, in seconds.
+        """Time after which a value is independent of the last one, in seconds.
 
-        An edge of a window is as uncertain: a mean over a second lags, however often it is new.
+        An edge of a window is uncertain by this time: a mean over a second lags, however often it
+        is updated.
         """
         return max(self.update_s, self.averaging_s or 0.0)
 
@@ -256,10 +256,10 @@ class PowerSensor:
 
     @property
     def window(self) -> str:
-        """Which part of the time the sensor sees, in words."""
+        """The share of time that the sensor samples, in words."""
         update = f"{self.update_s * 1e3:g} ms"
         if self.averaging_s is None:
-            return f"taken to be new every {update}, mean over an unknown time"
+            return f"assumed to be updated every {update}, averaged over an unknown time"
         if self.averaging_s < self.update_s:
             return f"{self.averaging_s * 1e3:g} ms of every {update}"
         return f"mean of {self.averaging_s * 1e3:g} ms, new every {update}"
@@ -270,7 +270,7 @@ def find_architecture(handle: object, name: str) -> Architecture:
 
     Args:
         handle: of NVML.
-        name: of the GPU; it tells the GA100 from the other Amperes, which NVML does not.
+        name: of the GPU; it distinguishes the GA100 from other Ampere GPUs, which NVML does not.
     """
     number = optional(pynvml.nvmlDeviceGetArchitecture, handle)
     if number == pynvml.NVML_DEVICE_ARCH_AMPERE:
@@ -294,7 +294,7 @@ def find_architecture(handle: object, name: str) -> Architecture:
 def find_power_sensor(
     handle: object, architecture: Architecture, wanted: str = "instant", name: str = ""
 ) -> PowerSensor | None:
-    """The field that was asked for, else nvmlDeviceGetPowerUsage, else nothing.
+    """The requested field, else nvmlDeviceGetPowerUsage, else nothing.
 
     Args:
         handle: of NVML.
@@ -303,10 +303,10 @@ def find_power_sensor(
         name: of the GPU.
 
     Raises:
-        pynvml.NVMLError: the GPU cannot be read, for another reason than that it lacks a sensor.
+        pynvml.NVMLError: the GPU cannot be read, for a reason other than a missing sensor.
     """
     field = POWER_FIELDS[wanted]
-    # Some drivers accept a field on cards that have no such sensor, and answer 0.
+    # Some drivers accept a field on cards without the sensor, and return 0.
     if not optional(lambda gpu: read_power_mw(gpu, field), handle):
         if optional(pynvml.nvmlDeviceGetPowerUsage, handle) is None:
             return None
@@ -316,7 +316,7 @@ def find_power_sensor(
         AVERAGE: AVERAGE_FIELD_S,
         ORDINARY: architecture.ordinary_s,
     }[field]
-    # A field that is new every update is not a mean over much more, whoever has measured it.
+    # A field that changes with every update is not averaged over much more than that.
     mean_s = architecture.update_s if averaging_s is None and field == INSTANT else averaging_s
     sensor = architecture.sensor(mean_s, nvidia_cards.idle_below_w(name))
     return PowerSensor(field, architecture.update_s, averaging_s, sensor)
@@ -330,7 +330,7 @@ def read_power_mw(handle: object, field: str) -> int:
         field: `INSTANT`, `AVERAGE` or `ORDINARY`.
 
     Raises:
-        pynvml.NVMLError: the GPU does not say.
+        pynvml.NVMLError: the GPU does not report it.
     """
     if field == ORDINARY:
         return int(pynvml.nvmlDeviceGetPowerUsage(handle))
@@ -341,14 +341,14 @@ def read_power_mw(handle: object, field: str) -> int:
 
 
 def optional(read: Callable[[object], T], handle: object) -> T | None:
-    """What a GPU says, or ``None`` where it has no such sensor.
+    """A reading of a GPU, or ``None`` if it lacks the sensor.
 
     Args:
-        read: asks NVML.
-        handle: what it asks for.
+        read: NVML function.
+        handle: its argument.
 
     Raises:
-        pynvml.NVMLError: the GPU cannot be read, for another reason than that it lacks a sensor.
+        pynvml.NVMLError: the GPU cannot be read, for a reason other than a missing sensor.
     """
     try:
         return read(handle)

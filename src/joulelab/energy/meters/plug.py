@@ -1,16 +1,15 @@
-"""A smart plug as a meter: settings, polling and channels of all kinds of plugs.
+"""Smart plugs as meters: settings, polling and channels of all kinds of plugs.
 
-A plug measures everything behind its socket: it is the domain ``wall``, which contains all others.
-It reports its power, and counts energy since it was made or last reset. Both are read about once a
-second by a `PollingMeter`.
+A plug measures everything plugged into it: the domain ``wall``, which contains all others. It
+reports power, and energy since its manufacture or last reset. A `PollingMeter` reads both about
+once a second.
 
-An edge of a window is uncertain by the time for which a value may have stood: the plug takes a new
-one every second (Shelly's firmware; `Energy200ms` and `XnrgCall(FUNC_ENERGY_EVERY_SECOND)` of
-Tasmota's), and an answer is given for two polling intervals. With one request a second that makes
-a tick of 3 s.
+An edge of a window is uncertain by the age of a value: the plug updates it every second (Shelly's
+firmware; `Energy200ms` and `XnrgCall(FUNC_ENERGY_EVERY_SECOND)` of Tasmota's), and an answer is
+used for two polling intervals. With one request a second that makes a tick of 3 s.
 
-Settings come from TOML, from ``shelly:HOST?setting=value`` or from Python, so that a password of
-digits may come as a number. The password is in no message, nor in a repr.
+Settings come from TOML, from ``shelly:HOST?setting=value`` or from Python, so a password of digits
+may be a number. The password never appears in messages or reprs.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from joulelab.errors import MeterError, SettingsError
 
 UPDATE_S = 1.0
 IMPOSSIBLE_W = 1e6
-"""More than any socket gives."""
+"""Above what any wall socket delivers."""
 TIMEOUT_S = 2.0
 POLL_S = 1.0
 LONGEST_S = 60.0
@@ -43,14 +42,14 @@ _PRINTABLE = re.compile(r"[\w.:/\[\]-]*")
 
 @dataclass(frozen=True)
 class PlugAnswer:
-    """What a plug said at one moment.
+    """The readings of a plug at one time.
 
     Attributes:
-        power_w: the power of the moment.
-        asked_s: when it was asked, on the monotonic clock.
-        energy_j: energy that it has counted, or ``None`` where it counts none.
-        step_j: the smallest step in which it counts.
-        state: ``voltage_v``, ``current_a``, ``temperature_c``, as far as it knows them.
+        power_w: current power.
+        asked_s: time of the request on the monotonic clock.
+        energy_j: energy counted so far, or ``None`` if it has no counter.
+        step_j: the smallest step of the counter.
+        state: ``voltage_v``, ``current_a``, ``temperature_c``, if available.
     """
 
     power_w: float
@@ -61,16 +60,16 @@ class PlugAnswer:
 
 
 class Plug(ABC):
-    """The language of one kind of plug.
+    """The protocol of one kind of plug.
 
     Args:
-        settings: where and how it is asked.
+        settings: address and request settings.
 
     Attributes:
-        kind: its name, as in ``shelly``; the channels' sources begin with it.
-        relative_error: bound of its own error, where the user has not said another.
-        remark: where that bound is from.
-        limit_w: the most that what is behind it can draw, for the guard of its counter.
+        kind: its name, such as ``shelly``; the channels' sources start with it.
+        relative_error: bound of its error, unless the user set one.
+        remark: origin of that bound.
+        limit_w: highest possible power, for the guard of its counter.
     """
 
     kind: ClassVar[str]
@@ -84,28 +83,28 @@ class Plug(ABC):
 
     @abstractmethod
     def ask(self) -> PlugAnswer:
-        """What it measures now.
+        """The current readings.
 
         Raises:
-            MeterError: it does not answer, or not as such a plug does.
+            MeterError: it does not answer, or not like such a plug.
         """
 
     def about(self) -> Mapping[str, str]:
-        """Model and firmware, as far as it says; raises `MeterError` as `ask` does."""
+        """Model and firmware, if reported; raises `MeterError` like `ask`."""
         return {}
 
     def watts(self, value: object) -> float:
         """Its power as a number.
 
         Raises:
-            MeterError: it is none, or cannot be the power behind a socket.
+            MeterError: it is not a number, or not a possible power.
         """
         power_w = number(value)
         if power_w is None or power_w > IMPOSSIBLE_W:
             raise self.refused("power", value)
         if power_w < 0:
             raise MeterError(
-                f"{self.http.address}: it says {power_w:g} W: power flows back through it",
+                f"{self.http.address}: it says {power_w:g} W: power flows back through the plug",
                 "measure the computer alone, without a solar panel or battery on the same plug",
             )
         return power_w
@@ -114,7 +113,7 @@ class Plug(ABC):
         """Its counted energy in joules.
 
         Args:
-            value: as it came.
+            value: as received.
             unit_j: the plug's unit of energy in joules.
 
         Raises:
@@ -126,20 +125,20 @@ class Plug(ABC):
         return energy * unit_j
 
     def refused(self, what: str, value: object) -> MeterError:
-        """The error for a value that cannot be right."""
+        """The error for an invalid value."""
         said = self.http.excerpt(str(value))
         return MeterError(
             f"{self.http.address}: it says {said} as its {what}",
-            "look at the plug's own web page, and start the plug anew",
+            "check the plug's own web page and restart the plug",
         )
 
 
 class PlugMeter(PollingMeter):
-    """Power of one plug, and its energy if it counts.
+    """Power of one plug, and its energy if it has a counter.
 
     Args:
-        plug: what is asked.
-        first: what it has just answered.
+        plug: the plug.
+        first: its first answer.
         about: model and firmware.
     """
 
@@ -166,15 +165,15 @@ class PlugMeter(PollingMeter):
         return self._channels
 
     def ask(self) -> Sequence[Sample]:
-        """Ask the plug."""
+        """Poll the plug."""
         return self._samples(self._plug.ask())
 
     def interrupt(self) -> None:
-        """Give the question up."""
+        """Abort the request."""
         self._plug.http.interrupt()
 
     def describe(self) -> Mapping[str, str]:
-        """Address, model and firmware, and how often it is asked."""
+        """Address, model, firmware and polling interval."""
         address = str(self._plug.http.address)
         return {"address": address, **self._about, "asked": f"every {self.poll_s:g} s"}
 
@@ -183,7 +182,7 @@ class PlugMeter(PollingMeter):
         if self._counter is None:
             return [power]
         if answer.energy_j is None:
-            return [power, Sample(None, "the plug did not say its energy")]
+            return [power, Sample(None, "the plug did not report its energy")]
         return [power, self._counter.take(answer.energy_j, answer.asked_s)]
 
     def _channel(self, kind: str, step_j: float) -> Channel:
@@ -202,15 +201,15 @@ class PlugMeter(PollingMeter):
 
 @dataclass
 class PlugDetector(Detector):
-    """Finds one plug at the address that the user has named.
+    """Detects one plug at the user's address.
 
     Args:
         address: host or host:port.
-        password: of the plug's user admin; else that of ``JOULELAB_<KIND>_PASSWORD``.
-        domain: what is behind the plug: ``wall`` for the whole computer, else for instance
+        password: of the plug's user admin; default: ``JOULELAB_<KIND>_PASSWORD``.
+        domain: what the plug measures: ``wall`` for the whole computer, else for instance
             ``wall:1``.
-        timeout_s: how long one request may take, in seconds, 60 at most.
-        poll_s: time between two requests in seconds, 60 at most.
+        timeout_s: timeout of a request in seconds, at most 60.
+        poll_s: time between requests in seconds, at most 60.
         relative_error: bound of the plug's own error, from a comparison with a wattmeter.
 
     Attributes:
@@ -245,21 +244,21 @@ class PlugDetector(Detector):
             checked_number(f"{kind}: poll_s", self.poll_s, most=LONGEST_S),
             None if error is None else checked_number(f"{kind}: relative_error", error, most=1.0),
         )
-        self.password = ""  # kept in one place, which shows it nowhere
+        self.password = ""  # stored only here, never shown
 
     @abstractmethod
     def plug(self) -> Plug:
         """The plug at the address of the settings."""
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """Ask the plug once: its meter, or why it cannot be read."""
+        """Poll the plug once; returns its meter, or why it cannot be read."""
         domain = self.settings.domain
         if self.settings.address is None:
             remedy = (
                 f"name it: {self.kind}:192.168.1.20, or address in the table [meter.{self.kind}] "
                 "of the settings file"
             )
-            return [], [Missing(domain, "the plug's address is not given", remedy)]
+            return [], [Missing(domain, "the plug's address is missing", remedy)]
         plug = self.plug()
         try:
             first = plug.ask()
@@ -268,7 +267,7 @@ class PlugDetector(Detector):
         try:
             about = plug.about()
         except MeterError:
-            about = {}  # it measures, and that counts
+            about = {}  # it measures power, which is enough
         return [PlugMeter(plug, first, about)], []
 
 
@@ -284,7 +283,7 @@ def number(value: object) -> float | None:
 
 
 def step(value: object) -> float:
-    """The smallest difference that the digits of a number from JSON can show.
+    """The resolution given by the digits of a JSON number.
 
     Args:
         value: a whole number, or a Decimal with all its digits: 0.001 for ``Decimal("6.530")``.
@@ -294,22 +293,22 @@ def step(value: object) -> float:
 
 
 def known(**values: object) -> dict[str, float]:
-    """Those of some values that are finite numbers."""
+    """The values that are finite numbers."""
     numbers = {name: number(value) for name, value in values.items()}
     return {name: value for name, value in numbers.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class PlugSettings:
-    """Where a plug is, and how it is asked.
+    """Address and request settings of a plug.
 
     Attributes:
-        address: ``None`` where not given.
+        address: ``None`` if not given.
         password: empty for none.
-        domain: what its readings are called.
-        timeout_s: how long one question may take.
-        poll_s: time between two questions.
-        relative_error: bound of the plug's own error; ``None`` for what is known of its kind.
+        domain: domain of its readings.
+        timeout_s: timeout of a request.
+        poll_s: time between requests.
+        relative_error: bound of the plug's error; ``None`` for the default of its kind.
     """
 
     address: Address | None
@@ -321,9 +320,9 @@ class PlugSettings:
 
     @property
     def reached(self) -> Address:
-        """The address, where it is known to be given."""
+        """The address, which must have been given."""
         if self.address is None:
-            raise SettingsError("the plug's address is not given")
+            raise SettingsError("the plug's address is missing")
         return self.address
 
 
@@ -333,16 +332,16 @@ def _address(kind: str, value: object) -> Address | None:
         return None
     address = Address.parse(text)
     if address is None:
-        # A user and password before the host, or a query behind it, are not for the screen.
+        # Do not show a user and password before the host, or a query after it.
         shown = f" {text!r}" if _PRINTABLE.fullmatch(text) else ""
         raise SettingsError(
-            f"{kind}: the address{shown} is not that of a plug",
-            "write host or host:port, IPv6 as [fe80::1]; http only; a password is a setting of "
-            "its own",
+            f"{kind}: the address{shown} is not valid",
+            "write host or host:port, IPv6 as [fe80::1]; http only; a password is a separate "
+            "setting",
         )
     return address
 
 
 def _text(value: object) -> str:
-    """Text as the user wrote it, before TOML or a query made a number or a truth value of it."""
+    """The user's text, before TOML or a query parsed it as a number or boolean."""
     return str(value).lower() if isinstance(value, bool) else str(value)

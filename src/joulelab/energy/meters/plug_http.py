@@ -1,16 +1,16 @@
 """HTTP requests to one device on the local network, bounded in time and in size, with digest login.
 
-The usual clients bound only the time between two bytes, so that a device that drips holds them for
-ever. Here a request has one deadline, from the connecting to the last byte; an answer has at most
-64 KiB; redirections are refused, and no proxy is used. Every request opens its own connection: a
-device that was away, or has restarted, needs no special case.
+Common clients limit only the time between two bytes, so a slow device can block them forever. Here
+a request has one deadline from connecting to the last byte, an answer has at most 64 KiB, redirects
+are refused, and no proxy is used. Every request opens its own connection, so a device that was
+offline or restarted needs no special case.
 
 Digest authentication uses SHA-256, as RFC 7616 defines it and Shelly's plugs require it::
 
     response = H(H(user:realm:password) : nonce : nc : cnonce : auth : H(method:path))
 
-A nonce is used again with a growing count until the plug calls it stale: firmware 2 keeps few of
-them and refuses, with status 429, a client that asks for a new one with every request.
+A nonce is reused with an increasing count until the plug calls it stale: firmware 2 keeps only a
+few and refuses, with status 429, a client that requests a new one every time.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ EXCERPT = 60
 SUCCESSES = range(200, 300)
 REDIRECTIONS = range(300, 400)
 _HOST = re.compile(r"(?:http://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?/?")
-NOT_THE_PLUG = "is this the address of the plug?"
+NOT_THE_PLUG = "check that this is the address of the plug"
 _LAST_PORT = 65535
 _FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"\\\x00-\x1f]*)"|([^\s,"]+))')
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a device is reached: a name or number, and a port."""
+    """The address of a device: host and port."""
 
     host: str
     port: int = HTTP_PORT
@@ -58,7 +58,7 @@ class Address:
         """Read ``host``, ``host:port`` or ``[IPv6]:port``, with or without ``http://``.
 
         Returns:
-            ``None`` where it is something else.
+            ``None`` if it is something else.
         """
         match = _HOST.fullmatch(text.strip())
         if match is None or not 0 < int(match[2] or HTTP_PORT) <= _LAST_PORT:
@@ -78,7 +78,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the status, the ``WWW-Authenticate`` headers, and the text."""
+    """An answer: status, ``WWW-Authenticate`` headers, and text."""
 
     status: int
     challenges: tuple[str, ...]
@@ -86,13 +86,13 @@ class Answer:
 
 
 class PlugHttpClient:
-    """Asks one device.
+    """HTTP client for one device.
 
     Args:
         address: of the device.
-        timeout_s: how long a question may take in all, in seconds. Looking up the address of a
-            name is not bounded by it but by the system.
-        secret: what no message may show, even where the device repeats it.
+        timeout_s: total time of a request in seconds. The system limits name lookups, not this
+            timeout.
+        secret: a secret that no message shows, even if the device repeats it.
     """
 
     def __init__(self, address: Address, timeout_s: float, secret: str = "") -> None:
@@ -104,19 +104,19 @@ class PlugHttpClient:
         self._interrupted = False
 
     def deadline_s(self) -> float:
-        """When a question that is asked now must be answered, on the monotonic clock."""
+        """Deadline of a request that starts now, on the monotonic clock."""
         return time.monotonic() + self.timeout_s
 
     def get(self, path: str, deadline_s: float, authorization: str = "") -> Answer:
-        """Ask once.
+        """Send one request.
 
         Args:
             path: with the query.
-            deadline_s: as `deadline_s` gave it; several requests may share one.
+            deadline_s: from `deadline_s`; several requests may share one.
             authorization: the header of that name.
 
         Raises:
-            MeterError: there is no answer in time, or it is not HTTP.
+            MeterError: no answer in time, or it is not HTTP.
         """
         request = (
             f"GET {path} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n"
@@ -129,13 +129,13 @@ class PlugHttpClient:
         except TimeoutError:
             raise MeterError(
                 f"{self.address}: no answer within {self.timeout_s:g} s",
-                "is it in reach, and is the address right? timeout_s gives it longer",
+                "check the network and the address; a higher timeout_s waits longer",
             ) from None
-        except OSError as error:  # a connection that was closed without an answer is one, too
+        except OSError as error:  # so is a connection closed without an answer
             why = error.strerror or str(error) or type(error).__name__
             raise MeterError(
                 f"{self.address} cannot be reached: {why}",
-                "is the plug in its socket and in the network, and is the address right?",
+                "check that the plug has power, is in the network and has this address",
             ) from None
         except (HTTPException, _TooLongError) as error:
             what = {
@@ -148,7 +148,7 @@ class PlugHttpClient:
             ) from None
 
     def excerpt(self, text: str) -> str:
-        """The beginning of what the device said, safe to print and without the secret."""
+        """The beginning of an answer, safe to print and without the secret."""
         if self._secret:
             for written in (partial(quote, safe=""), quote_plus, html.escape, str):
                 text = text.replace(written(self._secret), "***")
@@ -159,13 +159,13 @@ class PlugHttpClient:
         """The JSON object in an answer; numbers with a point are Decimal, with all their digits.
 
         Raises:
-            MeterError: it is not that, or its status is none of success.
+            MeterError: it is not that, or its status is not a success.
         """
         said = self.excerpt(answer.text)
         if answer.status in REDIRECTIONS:
             raise MeterError(
-                f"{self.address}: it sends on to another address (HTTP {answer.status})",
-                "name the address where the plug itself answers",
+                f"{self.address}: it redirects to another address (HTTP {answer.status})",
+                "use the address at which the plug itself answers",
             )
         if answer.status not in SUCCESSES:
             raise MeterError(f"{self.address}: HTTP status {answer.status}: {said}", NOT_THE_PLUG)
@@ -183,7 +183,7 @@ class PlugHttpClient:
         return table
 
     def interrupt(self) -> None:
-        """End the question that is under way, and all later ones; from any thread."""
+        """Abort the current request and all later ones; callable from any thread."""
         with self._guard:
             self._interrupted = True
             if self._socket is not None:
@@ -211,7 +211,7 @@ class PlugHttpClient:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
-            raise OSError("there can be no such name") from None
+            raise OSError("such a name is not possible") from None
         for family, kind, protocol, _, where in found:
             connection = socket.socket(family, kind, protocol)
             try:
@@ -238,11 +238,11 @@ class PlugHttpClient:
 
 
 class _TooLongError(Exception):
-    """A device that says more than any plug has to say."""
+    """The answer is longer than that of any plug."""
 
 
 class _Incoming(io.RawIOBase):
-    """The bytes that come in, up to a deadline and a size; stands for a socket that is read."""
+    """Reads from a socket up to a deadline and a size; file-like."""
 
     def __init__(self, connection: socket.socket, deadline_s: float) -> None:
         self._connection = connection
@@ -272,19 +272,19 @@ def _left_s(deadline_s: float) -> float:
 
 
 def _shut(connection: socket.socket) -> None:
-    """Wake whoever waits for the connection; closing it alone would not."""
+    """Wake threads that wait for the connection; closing it alone would not."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # it was not connected yet, or is not any more
+        return  # not yet or no longer connected
 
 
 class Digest:
-    """Answers the challenges of one server.
+    """Digest authentication for one server.
 
     Args:
-        user: as the server knows it.
-        password: in no message, and not in the representation.
+        user: user name at the server.
+        password: never shown in messages or reprs.
     """
 
     def __init__(self, user: str, password: str) -> None:
@@ -313,11 +313,11 @@ class Digest:
         return False
 
     def forget(self) -> None:
-        """Answer no challenge until there is a new one."""
+        """Forget the challenge until there is a new one."""
         self._challenge, self._count = {}, 0
 
     def header(self, path: str, method: str = "GET") -> str:
-        """The ``Authorization`` header of the next request; empty where there is no challenge.
+        """The ``Authorization`` header of the next request; empty without a challenge.
 
         Args:
             path: of the request, with its query.
@@ -335,7 +335,7 @@ class Digest:
             f'Digest username="{self._user}", realm="{realm}", nonce="{nonce}", uri="{path}", '
             f'response="{response}", algorithm=SHA-256, qop=auth, nc={count}, cnonce="{own}"'
         )
-        if "opaque" in self._challenge:  # an empty one is to be returned as well
+        if "opaque" in self._challenge:  # an empty value must be returned too
             text += f', opaque="{self._challenge["opaque"]}"'
         return text
 

@@ -20,16 +20,16 @@ _NOISE = re.compile(
     r"\((?:r|tm)\)|\bcpu\b|\bprocessor\b|@.*$|\b\d+th gen\b|\b\w+-core\b|\bwith radeon.*$", re.I
 )
 LOOKING_SHARE, EDGE_SHARE = 0.0005, 0.02
-"""Of a processor's time, that may go into looking for descendants, usually and at edges."""
+"""Share of processor time for finding descendants, usually and at edges."""
 _PROC = Path("/proc")
 
 
 class Processor:
-    """The processor of this machine, as far as software can tell.
+    """The processor of this machine, as seen by software.
 
     Args:
         model: its name.
-        sockets: how many there are.
+        sockets: number of sockets.
         logical: logical processors of the machine.
         virtual: whether this is a virtual machine.
     """
@@ -53,10 +53,10 @@ class Processor:
         return cls(model, max(1, len(sockets)), os.cpu_count() or 1, virtual=virtual)
 
     def power(self, tdp_w: float | None) -> tuple[float, str]:
-        """Watts of one busy logical processor, and in words where that is from.
+        """Watts of one busy logical processor, and the origin of the number.
 
         Args:
-            tdp_w: of one socket, where the user knows it.
+            tdp_w: of one socket, if the user knows it.
         """
         source = "TDP given by the user"
         if tdp_w is None:
@@ -69,11 +69,11 @@ class Processor:
 
 
 def usable_processors(cpu_max: Path = CPU_MAX) -> float:
-    """How many logical processors this process may keep busy; a container may allow a part of one.
+    """Number of logical processors available to this process; may be fractional in a container.
 
     Args:
-        cpu_max: the file in which Linux keeps a container's share: processor time and the period
-            in which it may be used, both in microseconds, or ``max`` for all.
+        cpu_max: Linux's file with a container's share: processor time and the period in which it
+            may be used, both in microseconds, or ``max`` for all.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
@@ -109,12 +109,12 @@ def _plain(model: str) -> str:
 class ProcessTree:
     """Processor time and memory of this process and its descendants.
 
-    The time of a descendant that has ended lives on in the time of the parent that waited for it,
-    so the sum over the living, each with its ended children, only grows. It falls for one sample
-    where a descendant ends between the looks at its parent and at itself, and for good where an
-    orphan ends: so the first fall is waited out, and the second believed. Looking for them
-    costs time that grows with threads and processes, so the more it costs the rarer it is. One that
-    is found late brings all of its time at once: at the edges of windows it is looked more often.
+    A parent that waits for an ended child takes over its time, so the sum over living processes,
+    each with its ended children, only grows. It falls for one sample if a descendant ends between
+    reading its parent and itself, and permanently if an orphan ends; so the first fall is ignored
+    and the second accepted. Finding descendants takes time that grows with threads and processes:
+    the longer it takes, the less often it is done. A descendant found late adds all of its time at
+    once, so at the edges of windows the search is more frequent.
     """
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class ProcessTree:
         return self._total_s, resident
 
     def look_soon(self) -> None:
-        """Let the next `usage` look for descendants, unless it has just been done."""
+        """Make the next `usage` look for descendants, unless that was just done."""
         self._share = EDGE_SHARE
 
     def _living(self) -> Iterator[tuple[float, int]]:
@@ -155,7 +155,7 @@ class ProcessTree:
             try:
                 times, memory = child.cpu_times(), child.memory_info().rss
             except psutil.Error:
-                continue  # it has ended since the last look
+                continue  # it has ended since the last search
             yield sum(times[:4]), memory
 
 
@@ -166,12 +166,12 @@ class Machine:
         self._total_s = 0.0
 
     def look_soon(self) -> None:
-        """Everything is in sight already."""
+        """Nothing to do: everything is visible."""
 
     def usage(self) -> tuple[float, int]:
         """Processor time in seconds, which never falls, and memory in use in bytes."""
         times = psutil.cpu_times()
-        # What a guest of this machine uses is in user and nice already.
+        # The time of guests is already part of user and nice.
         parts = ("user", "nice", "system", "irq", "softirq")
         busy_s = sum(getattr(times, part, 0.0) for part in parts)
         self._total_s = max(self._total_s, busy_s)
@@ -180,14 +180,14 @@ class Machine:
 
 
 def own_processor_time_s() -> float:
-    """Processor time of this process and its children that have ended; reads no file."""
+    """Processor time of this process and its ended children; reads no file."""
     ended = os.times()
     # process_time has a resolution of nanoseconds where the process table has 10 ms.
     return time.process_time() + ended.children_user + ended.children_system
 
 
 class Load:
-    """Which share of some processors was busy since it was last asked.
+    """The share of some processors that was busy since the last call.
 
     ::
 
@@ -211,7 +211,7 @@ class Load:
         self._last: tuple[float, float] | None = None
 
     def since_last(self, busy_s: float, now_s: float) -> float | None:
-        """The share, 0 to 1; ``None`` the first time, and where no time has passed.
+        """The share, 0 to 1; ``None`` at the first call, and if no time has passed.
 
         Args:
             busy_s: processor time until now, which never falls.
@@ -226,8 +226,8 @@ class Load:
 def descendants(process: psutil.Process) -> list[psutil.Process]:
     """All living descendants of a process.
 
-    Linux lists the children of each thread, which costs some 20 microseconds a thread; elsewhere
-    the table of all processes is read, which costs milliseconds.
+    Linux lists the children of each thread, at about 20 microseconds per thread; elsewhere the
+    table of all processes is read, which takes milliseconds.
     """
     if not _lists_children(process.pid):
         return process.children(recursive=True)

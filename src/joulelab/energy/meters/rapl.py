@@ -1,4 +1,4 @@
-"""Processors by RAPL: the energy counters of Intel and AMD, as Linux's powercap tree shows them.
+"""Processors by RAPL: the energy counters of Intel and AMD in Linux's powercap tree.
 
 ::
 
@@ -8,23 +8,23 @@
       intel-rapl:0:1    name uncore             uncore:0 within cpu:0, psys:*, wall
       intel-rapl:0:2    name dram               dram:0   within psys:*, wall
       intel-rapl:1      name psys               psys:0   within wall
-      intel-rapl-mmio:0 the same package by a second way, left out
+      intel-rapl-mmio:0 the same package by a second interface, ignored
 
 AMD has the same tree, driver name included, with packages and cores only. A zone is read by three
-files: ``name``, ``energy_uj`` and ``max_energy_range_uj``. Linux gives ``energy_uj`` to root alone;
-some distributions and administrators close another one, or a folder on the way. The files that the
-user may not read are named one by one, and so is the command that opens them.
+files: ``name``, ``energy_uj`` and ``max_energy_range_uj``. By default only root can read
+``energy_uj``; some distributions and administrators also restrict other files or folders. The error
+lists the unreadable files and the command that opens them.
 
 The counters are microjoules and wrap at ``max_energy_range_uj``, which is 2^32 units of the
-processor: 262 kJ on Intel, 65 kJ on AMD; at 240 W that is once in 18 or 4.5 minutes. A wrap between
-two samples is undone, and told from a reset, by `joulelab.energy.counter`. Two wraps between two
-samples look like one or none and cannot be told from them: a window with a gap in which that may
-have happened is an estimate (`joulelab.energy.standstill`).
+processor: 262 kJ on Intel, 65 kJ on AMD; at 240 W that is once in 18 or 4.5 minutes.
+`joulelab.energy.counter` corrects a wrap between two samples and distinguishes it from a reset. Two
+wraps between two samples look like one or none: a window with a gap in which that may have happened
+is an estimate (`joulelab.energy.standstill`).
 
-The counters say nothing of the load. Beside the first package goes a utilisation: the share of the
-logical processors that this process may use which it kept busy since the sample before, by its
-processor time and that of its ended children. Its living children would cost a look into the
-process table at every sample.
+The counters do not report load. The first package also gives a utilisation: the share of the
+logical processors available to this process that it kept busy since the last sample, from its
+processor time and that of its ended children. Living children are not included: they would need a
+look into the process table at every sample.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from joulelab.errors import MeterError
 TICK_S = 0.001
 RELATIVE_ERROR = 0.05
 REMARK = (
-    "RAPL: 5 % is an assumption, its makers state no bound; it follows a wattmeter closely (Khan "
+    "RAPL: 5 % is an assumption, the vendors state no bound; it follows a wattmeter closely (Khan "
     "et al., ACM TOMPECS 2018)"
 )
 DRAM_RELATIVE_ERROR = 1.57
@@ -72,7 +72,7 @@ POWERCAP = Path("/sys/class/powercap")
 POWERCAP_VARIABLE = "JOULELAB_POWERCAP"
 NAME, ENERGY, RANGE = "name", "energy_uj", "max_energy_range_uj"
 FOR_GOOD = (
-    "until the machine starts anew; for good by a udev rule or a line in /etc/sysfs.d, see "
+    "until the next reboot; for a permanent change use a udev rule or a line in /etc/sysfs.d, see "
     "docs/energy.md"
 )
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::\d+)?")
@@ -85,7 +85,7 @@ class RaplMeter(OpenMeter):
     """The energy counters of the processors of this machine.
 
     Args:
-        root: the powercap folder; that of `JOULELAB_POWERCAP`, or of the system, where ``None``.
+        root: the powercap folder; ``None`` for `JOULELAB_POWERCAP`, else the system's.
         zones: only these of `find_zones`; all where ``None``.
 
     Raises:
@@ -114,7 +114,7 @@ class RaplMeter(OpenMeter):
         self._first_package = next(packages, None)
 
     def read(self) -> Sequence[Sample]:
-        """Read every counter, and the load that goes with the first package."""
+        """Read every counter, and the load reported with the first package."""
         samples = [reader.read() for reader in self._readers]
         if self._first_package is not None:
             load = self._load.since_last(own_processor_time_s(), time.monotonic())
@@ -124,7 +124,7 @@ class RaplMeter(OpenMeter):
         return samples
 
     def describe(self) -> Mapping[str, str]:
-        """Which zone each domain is, and where its counter wraps."""
+        """The zone of each domain, and where its counter wraps."""
         return {
             reader.zone.domain: f"{reader.zone.name}, {reader.zone.folder.name}, "
             f"wraps at {reader.range_uj / 1e6:.0f} J"
@@ -139,7 +139,7 @@ class RaplMeter(OpenMeter):
 
 @dataclass
 class RaplDetector(Detector):
-    """Finds the zones that can be read.
+    """Detects the zones that can be read.
 
     Args:
         root: as for `RaplMeter`.
@@ -235,10 +235,10 @@ class _Reader:
 
 
 def _read(file: int) -> bytes:
-    """The first bytes of an open file, read without giving up the interpreter's lock.
+    """The first bytes of an open file, read without releasing the GIL.
 
-    `os.pread` gives it up, and beside a busy thread it takes 5 ms to get it back: with a counter
-    for each zone that is longer than a sample may be late. The kernel answers in microseconds.
+    `os.pread` releases it, and next to a busy thread it takes 5 ms to reacquire: with one counter
+    per zone a sample would be late. The kernel answers in microseconds.
     """
     if _pread is None:
         return os.pread(file, _LONGEST_COUNTER, 0)
@@ -251,7 +251,7 @@ def _read(file: int) -> bytes:
 
 
 def _find_pread() -> Callable[..., int] | None:
-    """The C library's pread with a 64-bit offset, called with the interpreter's lock held."""
+    """The C library's pread with a 64-bit offset, called while holding the GIL."""
     try:
         function = ctypes.PyDLL(None, use_errno=True).pread64
     except (AttributeError, OSError, TypeError):
@@ -266,12 +266,12 @@ _pread = _find_pread()
 
 @dataclass(frozen=True)
 class Zone:
-    """One powercap zone: its folder, and the domain that it is here.
+    """One powercap zone: its folder and its domain.
 
     Attributes:
         folder: of its files.
-        name: its own, as ``package-0``.
-        domain: what it is called here.
+        name: kernel name, such as ``package-0``.
+        domain: its domain.
         within: the domains that contain it.
     """
 
@@ -282,9 +282,9 @@ class Zone:
 
     @property
     def limit_w(self) -> float | None:
-        """The highest power that it can draw in watts, that of its constraints in force.
+        """The highest power in watts, from its active constraints.
 
-        ``None`` where it has none, or where its firmware says without limit by some thousand watts.
+        ``None`` if it has none, or if the firmware reports thousands of watts for no limit.
         """
         in_force = _LIMITS if _number(self.folder / "enabled") != 0 else _LIMITS[1:]
         said_w = [
@@ -303,15 +303,15 @@ def powercap_root() -> Path:
 
 
 def find_zones(root: Path) -> list[Zone]:
-    """All RAPL zones by their place in the tree, without those of the duplicate mmio tree.
+    """All RAPL zones by their place in the tree, except the duplicate mmio tree.
 
     Args:
-        root: the powercap folder. Subzones lie beside their zone, as in ``/sys/class/powercap``,
-            or within it, as in ``/sys/devices/virtual/powercap/intel-rapl``.
+        root: the powercap folder. Subzones are next to their zone, as in ``/sys/class/powercap``,
+            or inside it, as in ``/sys/devices/virtual/powercap/intel-rapl``.
     """
     folders = _folders(root)
     names = {key: name for key, path in folders.items() if (name := _read_name(path)) is not None}
-    # A part of a zone without a name is a part of nobody knows which processor.
+    # If the zone has no readable name, the processor of its parts is unknown.
     known = {
         key: name
         for key, name in names.items()
@@ -322,7 +322,7 @@ def find_zones(root: Path) -> list[Zone]:
 
 
 def closed_zones(root: Path) -> list[Missing]:
-    """The zones of which nobody can tell what they are, because not even their name can be read.
+    """The zones that cannot be identified because their name is unreadable.
 
     Args:
         root: as for `find_zones`.
@@ -332,9 +332,9 @@ def closed_zones(root: Path) -> list[Missing]:
         closed = [root]
     if closed:
         remedy = _chmod("a+rx", closed)
-        reason = f"no permission to look into {_listed(closed)}"
+        reason = f"no permission to list {_listed(closed)}"
         return [Missing("cpu", reason, f"{remedy} ({FOR_GOOD})")]
-    # A zone of its own is a processor, or the platform; what a part of one is nobody knows.
+    # A top-level zone is a processor or the platform; a part of one is unknown.
     return [
         Missing("cpu" if key.count(":") == 1 else key, *no_permission(folder))
         for key, folder in _folders(root).items()
@@ -343,7 +343,7 @@ def closed_zones(root: Path) -> list[Missing]:
 
 
 def no_permission(folder: Path) -> tuple[str, str]:
-    """Which files of a zone this user may not read, in words, and the command that opens them.
+    """The unreadable files of a zone, in words, and the command that opens them.
 
     Args:
         folder: of the zone.
@@ -351,11 +351,11 @@ def no_permission(folder: Path) -> tuple[str, str]:
     on_the_way, files = _closed(folder)
     if not on_the_way and not files:
         return (
-            f"{folder} may not be read, whatever the modes of its files say",
-            f"a container or a security module forbids it: mount the folder read-only and name it "
-            f"in {POWERCAP_VARIABLE}",
+            f"{folder} cannot be read, whatever the modes of its files",
+            "a container or a security module denies access: mount the folder read-only and set "
+            f"its path in {POWERCAP_VARIABLE}",
         )
-    # What lies behind a closed folder cannot be seen: all of it is named.
+    # The content of a closed folder is invisible: name everything in it.
     reason = (
         f"no permission to enter {_listed(on_the_way)}"
         if on_the_way
@@ -366,24 +366,24 @@ def no_permission(folder: Path) -> tuple[str, str]:
 
 
 def absent(root: Path) -> Missing:
-    """Why there are no zones, as far as can be told from here.
+    """Why there are no zones, as far as visible from here.
 
     Args:
         root: the powercap folder.
     """
     if platform.system() != "Linux":
-        return Missing("cpu", f"RAPL is read under Linux, and this is {platform.system()}")
+        return Missing("cpu", f"RAPL can be read on Linux only, this is {platform.system()}")
     if Processor.here().virtual:
         return Missing(
             "cpu",
             f"no RAPL in {root}: a virtual machine does not see its host's counters",
-            "measure on the host, or by a plug, with shelly:ADDRESS among the meters",
+            "measure on the host, or with a plug (shelly:ADDRESS among the meters)",
         )
     return Missing(
         "cpu",
         f"no RAPL in {root}",
-        "sudo modprobe intel_rapl_msr (AMD too); in a container mount the folder read-only and "
-        f"name it in {POWERCAP_VARIABLE}",
+        "sudo modprobe intel_rapl_msr (AMD too); in a container mount the folder read-only and set "
+        f"its path in {POWERCAP_VARIABLE}",
     )
 
 
@@ -402,7 +402,7 @@ def _zone(key: str, names: Mapping[str, str], folder: Path, psys: tuple[str, ...
     domain = _top(name)
     parent = names.get(_parent(key), "")
     if key.count(":") > 1 and _NAME.fullmatch(parent):
-        # A subzone is called core or dram on every socket; its package tells them apart.
+        # A subzone is called core or dram on every socket; the package gives the number.
         domain = f"{name}:{_top(parent).partition(':')[2]}"
     family, _, number = domain.partition(":")
     package = (f"cpu:{number}",) if family in ("core", "uncore") else ()
@@ -410,7 +410,7 @@ def _zone(key: str, names: Mapping[str, str], folder: Path, psys: tuple[str, ...
 
 
 def _parent(key: str) -> str:
-    """The zone that a part belongs to; of a zone of its own that zone."""
+    """The top-level zone of a zone."""
     return ":".join(key.split(":")[:2])
 
 
@@ -419,7 +419,7 @@ def _containers(family: str, package: tuple[str, ...], psys: tuple[str, ...]) ->
 
 
 def _top(name: str) -> str:
-    """The domain of a zone by its own name: package-1 is cpu:1, psys is psys:0."""
+    """The domain of a zone by its kernel name: package-1 is cpu:1, psys is psys:0."""
     match = _NAME.fullmatch(name)
     if match is None:
         return name
@@ -434,17 +434,17 @@ def _read_name(folder: Path) -> str | None:
 
 
 def _number(path: Path) -> int | None:
-    """A whole number in a file; ``None`` where there is none, or the kernel knows none."""
+    """The integer in a file; ``None`` if there is none."""
     with suppress(OSError, ValueError):
         return int(path.read_text("ascii"))
     return None
 
 
 def _closed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders on the way to a zone that this user may not enter, and its files not readable."""
+    """The parent folders of a zone that this user cannot enter, and its unreadable files."""
     on_the_way = _closed_folders(folder)
     files = [path for name in (NAME, ENERGY, RANGE) if not _may(path := folder / name, os.R_OK)]
-    # A file that is not there is no matter of permission, where its folder can be looked into.
+    # A missing file is not a permission problem if its folder can be listed.
     return on_the_way, [path for path in files if on_the_way or _may(path, os.F_OK)]
 
 
@@ -455,7 +455,7 @@ def _closed_folders(folder: Path) -> list[Path]:
 
 
 def _may(path: Path, mode: int = os.X_OK) -> bool:
-    """Unlike a look at the file itself this never raises; what lies in a closed folder is not."""
+    """Unlike access to the file this never raises; files in a closed folder count as missing."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 

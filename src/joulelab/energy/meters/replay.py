@@ -1,9 +1,9 @@
-"""The replay meter: plays a recorded trace as if its sensors were here.
+"""The replay meter: plays a recorded trace as if its sensors were present.
 
-Time zero of the recording is the moment at which the meter is first read. A value stands until the
-next one of the recording; after the last one the channels are unreadable, unless the recording is
-to begin anew. The sources are named after the original ones, ``replay:nvml-power``, and their ticks
-are the intervals of the recording where those are longer: so old can a value be.
+Time zero of the recording is the first reading of the meter. A value holds until the next one of
+the recording; after the last one the channels are unreadable, unless the recording loops. The
+sources are named after the original ones, ``replay:nvml-power``; their tick is at least the
+interval of the recording, the largest age of a value.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class ReplayMeter(OpenMeter):
     """Plays a recording.
 
     Args:
-        recording: what to play.
-        loop: begin anew after the end; counters go on from where they were.
-        clock: seconds that never go back.
+        recording: the recording to play.
+        loop: start over after the end; counters continue.
+        clock: a monotonic clock in seconds.
     """
 
     name = "replay"
@@ -63,7 +63,7 @@ class ReplayMeter(OpenMeter):
         self._round_j = {id(one): _span(one.values) for one in recording.channel_samples}
 
     def read(self) -> Sequence[Sample]:
-        """What the recording says of this moment."""
+        """The values of the recording at this time."""
         now_s = self._clock()
         if self._began_s is None:
             self._began_s = now_s
@@ -76,7 +76,7 @@ class ReplayMeter(OpenMeter):
         ]
 
     def describe(self) -> Mapping[str, str]:
-        """The recording: label, length and the meters of the time."""
+        """The recording: label, length and original meters."""
         about = self._recording.about
         told = {
             f"{meter} {key}": str(value)
@@ -86,7 +86,7 @@ class ReplayMeter(OpenMeter):
         return {"recording": about.label, "length_s": f"{self._length_s:.6g}", **told}
 
     def _played(self, samples: ChannelSamples, at_s: float, rounds: int) -> Sample:
-        # Channels are read one after the other: at both ends each stands for those before it.
+        # Channels are read one after the other: at both ends each also counts for those before it.
         ends_s = min(float(samples.times_s[-1]) + samples.interval_s, self._end_s)
         if at_s > ends_s:
             return Sample(None, "the recording has ended")
@@ -94,7 +94,7 @@ class ReplayMeter(OpenMeter):
             return Sample(None, "the recording of this channel begins later")
         position = max(int(np.searchsorted(samples.times_s, at_s, "right")) - 1, 0)
         if self._in_hole(samples, position, at_s):
-            return Sample(None, "the recording has a hole")
+            return Sample(None, "the recording has a gap")
         value = float(samples.values[position])
         if math.isnan(value):
             return Sample(None, samples.unreadable)
@@ -108,7 +108,7 @@ class ReplayMeter(OpenMeter):
         return Sample(value, state=state)
 
     def _in_hole(self, samples: ChannelSamples, position: int, at_s: float) -> bool:
-        """Whether a moment lies in a hole of the recording, after the time that a value stands."""
+        """Whether a time is in a gap of the recording, after the time that a value holds."""
         times = samples.times_s
         if position + 1 == len(times) or at_s <= times[position] + samples.interval_s:
             return False
@@ -117,7 +117,7 @@ class ReplayMeter(OpenMeter):
 
 
 def _aged(samples: ChannelSamples) -> Sensor | None:
-    """The sensor of a channel, whose values are as old as the recording's interval at the most."""
+    """The sensor of a channel; its values are at most one interval of the recording old."""
     sensor = samples.channel.sensor
     if sensor is None:
         return None
@@ -125,7 +125,7 @@ def _aged(samples: ChannelSamples) -> Sensor | None:
 
 
 def _span(values: Floats) -> float:
-    """What a counter has counted in one round of the recording."""
+    """The energy of a counter in one pass of the recording."""
     known = values[~np.isnan(values)]
     return float(known.max() - known.min()) if len(known) else 0.0
 
@@ -137,16 +137,16 @@ class ReplayDetector(Detector):
     Args:
         address: the file; Parquet or CSV.
         loop: as for `ReplayMeter`.
-        where: ``"column=value"``, where one file holds several recordings.
-        domain: of a file that does not name domains.
-        time: name of the column of times, of a file that is not joulelab's.
-        power: name of the column of watts.
-        device: the column that tells devices apart, or the name of the one device.
-        timezone: of times without one; that of this machine where empty.
-        interval: seconds between rows without times.
+        where: ``"column=value"``, to select one of several recordings in a file.
+        domain: of a file without domains.
+        time: time column, for a foreign file.
+        power: power column.
+        device: the column that identifies the device, or the name of the only device.
+        timezone: of times without one; empty for this machine's.
+        interval: time between rows without times, in seconds.
 
     Raises:
-        SettingsError: `loop` is neither true nor false, or `interval` no number.
+        SettingsError: `loop` is not a boolean, or `interval` not a number.
     """
 
     automatic: ClassVar[bool] = False
@@ -168,14 +168,14 @@ class ReplayDetector(Detector):
             raise SettingsError(f"replay: interval is {self.interval!r}", "write interval=1")
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """The meter; a `Missing` where no file is named.
+        """The meter, or a `Missing` if no file is given.
 
         Raises:
             TraceError: the file is not a power trace.
         """
         if not self.address:
-            return [], [Missing("replay", "no recording is named", "write replay:FILE")]
-        # Settings in a name are read as TOML would: where=7 is a number here.
+            return [], [Missing("replay", "no recording was given", "write replay:FILE")]
+        # Settings in a name are parsed as TOML: where=7 is a number here.
         recording = read_recording(
             str(self.address),
             where=str(self.where),

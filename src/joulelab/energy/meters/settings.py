@@ -1,4 +1,4 @@
-"""Checks of what a user may set of a meter.
+"""Checks of meter settings.
 
 Settings come from TOML, from ``name:address?setting=value`` or from Python, so a value may have any
 type. Each check names the setting in its error, as ``shelly: poll_s``.
@@ -15,18 +15,18 @@ from joulelab.errors import SettingsError
 
 CALIBRATION = "calibration"
 EVERY = "*"
-"""In place of a domain or UUID: all that the meter reads."""
+"""Stands for all domains or UUIDs of a meter."""
 _DOMAIN = re.compile(r"[a-z][a-z0-9_-]*(:[A-Za-z0-9_.-]+)?")
 
 
 def checked_number(
     name: str, value: object, least: float = 0.0, most: float = 1e9, *, what: str = "a number"
 ) -> float:
-    """A number above `least`, or equal to it where that is above 0, and at most `most`.
+    """A number above `least`, or equal to it if it is above 0, and at most `most`.
 
     Args:
         name: of the setting, for messages.
-        value: as the user has set it.
+        value: as set by the user.
         least: the lowest number allowed.
         most: the highest number allowed.
         what: the number, in words.
@@ -40,14 +40,14 @@ def checked_number(
     if (number >= least if least else number > 0) and number <= most:
         return number
     bounds = f"from {least:g} to {most:g}" if least else f"above 0, at most {most:g}"
-    raise SettingsError(f"{name} = {value!r} cannot be right", f"{what} {bounds}")
+    raise SettingsError(f"{name} = {value!r} is not possible", f"{what} {bounds}")
 
 
 def check_truth(name: str, value: object) -> None:
-    """Refuse what is neither true nor false.
+    """Refuse anything that is not a boolean.
 
     Raises:
-        SettingsError: it is neither.
+        SettingsError: it is not.
     """
     if not isinstance(value, bool):
         raise SettingsError(f"{name} = {value!r} is neither true nor false", "write true or false")
@@ -59,7 +59,7 @@ def is_domain(name: object) -> bool:
 
 
 def calibration_factors(calibration: object, where: str) -> dict[str, float]:
-    """Factors as a user has set them.
+    """Calibration factors from the user's settings.
 
     Args:
         calibration: a number, or a table from domain (of nvml: UUID) to number.
@@ -86,7 +86,7 @@ def calibration_factors(calibration: object, where: str) -> dict[str, float]:
 
 
 def check_domains(factors: Mapping[str, float], where: str) -> None:
-    """Refuse factors of what cannot be a domain.
+    """Refuse factors for impossible domains.
 
     Raises:
         SettingsError: a key of the factors is not the name of a domain.

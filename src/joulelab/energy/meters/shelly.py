@@ -35,11 +35,11 @@ PASSWORD_HINT = (
 
 
 class ShellyPlug(Plug):
-    """Asks a Shelly plug.
+    """Client for a Shelly plug.
 
     Args:
         settings: where and how it is asked.
-        switch: number of the socket, where it has several.
+        switch: number of the socket, if it has several.
     """
 
     kind: ClassVar[str] = "shelly"
@@ -56,7 +56,7 @@ class ShellyPlug(Plug):
         self._digest = Digest("admin", settings.password)
 
     def ask(self) -> PlugAnswer:
-        """What the socket measures now."""
+        """The current readings of the socket."""
         asked_s, deadline_s = time.monotonic(), self.http.deadline_s()
         for component in self._components:
             path = f"/rpc/{component}.GetStatus?id={self._switch}"
@@ -78,8 +78,8 @@ class ShellyPlug(Plug):
     def _read(self, status: Mapping[str, Any], asked_s: float) -> PlugAnswer:
         if "apower" not in status:
             raise MeterError(
-                f"{self.http.address}: its answer has no apower: is it a plug with metering?",
-                "a Shelly plug of the second generation or later, that measures power",
+                f"{self.http.address}: its answer has no apower: not a plug with metering?",
+                "use a Shelly plug of the second generation or later that measures power",
             )
         energy, heat = status.get("aenergy"), status.get("temperature")
         total = energy.get("total") if isinstance(energy, dict) else None
@@ -96,27 +96,27 @@ class ShellyPlug(Plug):
         )
 
     def _get(self, path: str, deadline_s: float) -> Answer:
-        """An answer to a question that may need the password."""
+        """The answer to a request that may need the password."""
         answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
-            # The first question, or a nonce that is stale by now.
+            # The first request, or a stale nonce.
             if not self.settings.password:
                 raise MeterError(f"{self.http.address}: it asks for a password", PASSWORD_HINT)
             if not self._digest.accept(answer.challenges):
                 raise MeterError(
-                    f"{self.http.address}: it asks for a password in a way that is not known",
-                    "plugs do so by digest authentication with SHA-256: is this one?",
+                    f"{self.http.address}: its way of asking for a password is not supported",
+                    "plugs use digest authentication with SHA-256; check that this is a plug",
                 )
             answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
             self._digest.forget()
             raise MeterError(f"{self.http.address}: wrong password", PASSWORD_HINT)
         if answer.status == TOO_MANY:
-            self._digest.forget()  # to repeat what it has refused would keep it refusing
+            self._digest.forget()  # repeating a refused request would extend the refusal
             raise MeterError(
-                f"{self.http.address}: it refuses for a while: too many questions, or too "
-                "many with a wrong password",
-                "wait a minute; who else asks it?",
+                f"{self.http.address}: it refuses requests for now: too many requests, or too many "
+                "wrong passwords",
+                "wait a minute, and check what else polls it",
             )
         return answer
 
@@ -132,30 +132,28 @@ class ShellyPlug(Plug):
             identity = {}
         address = self.http.address
         if not identity.get("model"):
-            return MeterError(
-                f"{address}: it is not a Shelly plug", "is this the address of the plug?"
-            )
+            return MeterError(f"{address}: it is not a Shelly plug", "check the address")
         model = self.http.excerpt(str(identity["model"]))
         if identity["generation"] == 1:
             return MeterError(
                 f"{address}: {model} is a Shelly of the first generation, which is not supported",
-                "a plug of the second generation or later (Plus, Gen3, Gen4)",
+                "use a plug of the second generation or later (Plus, Gen3, Gen4)",
             )
         return MeterError(
             f"{address}: {model} has no socket {self._switch} that measures",
-            "switch=0 is the first; is it a plug with metering?",
+            "the first is switch=0; check that it is a plug with metering",
         )
 
 
 @dataclass
 class ShellyDetector(PlugDetector):
-    """Finds a Shelly plug.
+    """Detects a Shelly plug.
 
     Args:
-        switch: number of the socket, where the plug has several.
+        switch: number of the socket, if the plug has several.
 
     Raises:
-        SettingsError: a setting cannot be right.
+        SettingsError: a setting is not valid.
     """
 
     kind: ClassVar[str] = "shelly"

@@ -7,13 +7,13 @@
     GET /cm?cmnd=Status%202   {"StatusFWR":{"Version":"14.2.0(release-tasmota)", ...}}
 
 ``Power`` is in watts, ``Total`` in kilowatt-hours; a device with several sockets gives lists, which
-are added up. The password goes with the question, ``user=admin&password=...``; without it comes
-status 401, before version 8.2.3 status 200, and
-``{"WARNING":"Need user=<username>&password=<password>"}``.
+are added up. The password is part of the request, ``user=admin&password=...``; without it the
+answer is status 401, before version 8.2.3 status 200 with ``{"WARNING":"Need
+user=<username>&password=<password>"}``.
 
-``Total`` has three decimals unless ``EnergyRes`` says another number, five at most, so that it
-moves in steps of 3600 J; and the firmware keeps it as a float of 32 bits, whose own steps are 220 J
-between 512 and 1024 kWh (``EnergyUpdateToday`` in xdrv_03_energy.ino).
+``Total`` has three decimals unless ``EnergyRes`` sets another number, at most five, so it moves in
+steps of 3600 J; the firmware stores it as a 32-bit float, whose steps are 220 J between 512 and
+1024 kWh (``EnergyUpdateToday`` in xdrv_03_energy.ino).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ UNAUTHORIZED = 401
 PASSWORD_HINT = (
     "password in the table [meter.tasmota] of the settings file, or JOULELAB_TASMOTA_PASSWORD"
 )
-API_HINT = "is this the address of the plug? SetOption128 1 in its console lets it answer questions"
+API_HINT = "check the address; SetOption128 1 in the plug's console enables its web commands"
 _SINGLE_BITS = 2.0**29
-"""A float of 32 bits has 29 bits less than one of 64."""
+"""A 32-bit float has 29 fewer mantissa bits than a 64-bit one."""
 
 
 class TasmotaPlug(Plug):
-    """Asks a plug with Tasmota.
+    """Client for a plug with Tasmota.
 
     Args:
         settings: where and how it is asked.
@@ -54,14 +54,14 @@ class TasmotaPlug(Plug):
     )
 
     def ask(self) -> PlugAnswer:
-        """What the plug measures now."""
+        """The current readings of the plug."""
         asked_s = time.monotonic()
         status = self._command("Status 8").get("StatusSNS")
         energy = status.get("ENERGY") if isinstance(status, dict) else None
         if not isinstance(energy, dict) or "Power" not in energy:
             raise MeterError(
-                f"{self.http.address}: its answer has no ENERGY.Power: is this a Tasmota plug "
-                "with metering?",
+                f"{self.http.address}: its answer has no ENERGY.Power: not a Tasmota plug with "
+                "metering?",
                 API_HINT,
             )
         if isinstance(energy["Power"], list):
@@ -103,7 +103,7 @@ class TasmotaPlug(Plug):
 
 
 class TasmotaDetector(PlugDetector):
-    """Finds a plug with Tasmota's firmware; its password is the WebPassword."""
+    """Detects a plug with Tasmota's firmware; its password is the WebPassword."""
 
     kind: ClassVar[str] = "tasmota"
 
@@ -113,7 +113,7 @@ class TasmotaDetector(PlugDetector):
 
 
 def _sum(value: object) -> object:
-    """The sum over the sockets of a device with several; another value as it is."""
+    """The sum over the sockets of a device with several; other values unchanged."""
     if not isinstance(value, list):
         return value
     numbers = [number(one) for one in value]
@@ -122,7 +122,7 @@ def _sum(value: object) -> object:
 
 
 def _step_j(total: object, energy_j: float) -> float:
-    """The smallest step of the counter: that of its digits, or of the float that it is."""
+    """The smallest step of the counter, from its digits or its float format."""
     parts = total if isinstance(total, list) else [total]
     single_kwh = math.ulp(energy_j / KILOWATT_HOUR_J) * _SINGLE_BITS
     return max(single_kwh, *(step(part) for part in parts)) * KILOWATT_HOUR_J

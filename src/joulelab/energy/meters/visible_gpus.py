@@ -4,17 +4,17 @@
 
     not set                                  all
     "", "-1", "none"                         none
-    "2,0"     "2 ,0x"     "2,0,-1,1"         numbers 2 and 0: the first that is none ends the list
-    "GPU-5e1f"                               the card whose UUID begins so; none where two do
+    "2,0"     "2 ,0x"     "2,0,-1,1"         numbers 2 and 0: the first invalid entry ends the list
+    "GPU-5e1f"                               the card whose UUID starts so; none if two do
     "MIG-GPU-5e1f.../1/0"     "MIG-90aa..."  the card that the instance is a part of
-    "0,0"                                    none: a card that is named twice
+    "0,0"                                    none: a card is listed twice
 
 CUDA counts cards by speed, the fastest first, unless ``CUDA_DEVICE_ORDER=PCI_BUS_ID``; NVML counts
-them along the bus. On a machine with cards of one model both are the same. Where models differ, and
-where a card is split by MIG, nobody but CUDA can tell which card a number is: then all count.
+them along the bus. On a machine with cards of one model both are the same. If models differ, or a
+card is split by MIG, only CUDA knows which card a number means: then all count.
 
 Rules: CUDA C++ Programming Guide, Environment Variables; Multi-Instance GPU User Guide, Device
-Enumeration; repeated and half numeric entries as torch.cuda found them by trial.
+Enumeration; repeated and half numeric entries as found by experiment with torch.cuda.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Card:
         index: NVML's number.
         uuid: with the prefix ``GPU-``.
         name: of the model.
-        bus: its address on the PCI bus; empty where the driver does not say.
+        bus: its address on the PCI bus; empty if the driver does not report it.
         split: whether it is split by MIG.
     """
 
@@ -53,11 +53,11 @@ class Card:
 
 @dataclass(frozen=True)
 class Visible:
-    """What a program can use.
+    """The GPUs that a program can use.
 
     Attributes:
-        indices: NVML's numbers; ``None`` where it cannot be told.
-        why: in that case.
+        indices: NVML's indices; ``None`` if unknown.
+        why: the reason in that case.
     """
 
     indices: frozenset[int] | None
@@ -74,7 +74,7 @@ def visible(
     Args:
         environment: its variables.
         cards: every GPU of the machine.
-        card_of_instance: gives the number of the card that a MIG instance, by its UUID, is part of.
+        card_of_instance: returns the index of the card of a MIG instance, given its UUID.
     """
     everything = frozenset(card.index for card in cards)
     text = environment.get(VISIBLE)
@@ -87,11 +87,12 @@ def visible(
     if set(numbers) in (set(), set(range(len(cards)))):
         return Visible(everything if numbers else frozenset())
     if any(card.split for card in cards):
-        return Visible(None, "with a card that is split by MIG its numbers are of instances")
+        return Visible(None, "with a GPU split by MIG its numbers count instances")
     if environment.get(ORDER) != BY_BUS and len({card.name for card in cards}) > 1:
         return Visible(
             None,
-            f"CUDA counts the fastest first, and the models differ: set {ORDER}={BY_BUS}, or name "
+            f"CUDA numbers the fastest GPU first, and the models differ: set {ORDER}={BY_BUS}, or "
+            "name "
             "UUIDs",
         )
     ordered = sorted(cards, key=lambda card: (card.bus, card.index))
@@ -99,7 +100,7 @@ def visible(
 
 
 def machine_cards() -> list[Card]:
-    """Every GPU that NVML counts; those that are lost have no name. NVML must be open."""
+    """All GPUs of NVML; lost ones have no name. NVML must be open."""
     cards = []
     for index in range(pynvml.nvmlDeviceGetCount()):
         card = Card(index, "", "")
@@ -119,7 +120,7 @@ def machine_cards() -> list[Card]:
 
 
 def card_of_instance(uuid: str) -> int | None:
-    """NVML's number of the card that a MIG instance is a part of; ``None`` where it is unknown."""
+    """NVML's index of the card of a MIG instance; ``None`` if unknown."""
     with suppress(pynvml.NVMLError):
         instance = pynvml.nvmlDeviceGetHandleByUUID(uuid)
         card = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance)
@@ -128,7 +129,7 @@ def card_of_instance(uuid: str) -> int | None:
 
 
 def _numbers(entries: Iterable[str], count: int) -> list[int]:
-    """The numbers before the first entry that is none; nothing where one is there twice."""
+    """The numbers before the first invalid entry; empty if one occurs twice."""
     numbers: list[int] = []
     for entry in entries:
         match = _NUMBER.match(entry)
@@ -156,7 +157,7 @@ def _named(
             split = [card.index for card in cards if card.split]
             held_by = card_of_instance(entry)
             if held_by is None and len(split) != 1:
-                return Visible(None, f"no card is known to hold the instance {entry}")
+                return Visible(None, f"no known GPU holds the instance {entry}")
             index = split[0] if held_by is None else held_by
         else:
             break

@@ -1,26 +1,24 @@
-"""What Zeus reads: GPUs, and chips that hold processor and GPU in one (Apple silicon, Jetson).
+"""Devices read by Zeus: GPUs, and chips with processor and GPU (Apple silicon, Jetson).
 
 ::
 
-    GPU      energy counter in millijoules, and power in milliwatts beside it as a check
+    GPU      energy counter in millijoules, and power in milliwatts as a check
     Apple    counters of the chip, in millijoules
                cpu:0     all cores; ecluster:N and pcluster:N are its parts
-               gpu:0     gpusram:0 is taken to be a part of it
+               gpu:0     gpusram:0 is assumed to be part of it
                dram:0, ane:0 (the neural engine)
     Jetson   power of rails, in milliwatts
-               psys:0    what the module takes in; contains the others
+               psys:0    input of the module; contains the others
                cpu:0, gpu:0, or soc:0 where one rail feeds both
 
-How far the sensors are off belongs to their makers. NVIDIA's GPUs: 13 %, the worst card of arXiv
-2312.02741. AMD states no bound, and Zeus itself passes over only counters that are off from power
-by a factor of ten; NVIDIA's bound is taken. Apple states no bound either, and calls what its own
-powermetrics shows estimated: 40 %, as of other estimates (arXiv 2509.22092). The 5 % of a Jetson
-are an assumption: its shunts are good to 1 %, and the offset of the sensor behind them, an INA3221,
-weighs at idle.
+The sensor error depends on the vendor. NVIDIA's GPUs: 13 %, the worst card of arXiv 2312.02741. AMD
+states no bound, and Zeus rejects only counters that deviate from power by a factor of ten; NVIDIA's
+bound is used. Apple states no bound either, and its powermetrics calls its output estimated: 40 %,
+as for other estimates (arXiv 2509.22092). The 5 % of a Jetson are an assumption: its shunts are
+accurate to 1 %, and the offset of the sensor, an INA3221, matters at idle.
 
-A Jetson is read rail by rail, with the code of Zeus that its own process would run. That process is
-not started: it would run the user's program a second time, and each reading would wait for an
-answer from it.
+A Jetson is read rail by rail, with the code that Zeus runs in a separate process. That process is
+not started: it would run the user's program a second time, and each reading would wait for it.
 """
 # ruff: noqa: ANN401 - objects of Zeus, which is an optional extra
 
@@ -47,10 +45,10 @@ from joulelab.errors import MeterError
 COUNTER = "zeus-counter"
 POWER = "zeus-power"
 TICK_S = 0.1
-"""How often a sensor is new. NVIDIA's are; of the others nobody says, and this is taken."""
+"""Update interval of a sensor: NVIDIA's, and assumed for the others."""
 STEP_J = 0.001
 JETSON_RELATIVE_ERROR = 0.05
-# Field of Zeus, what it is here, what contains it.
+# Field of Zeus, its domain here, and the domains that contain it.
 _APPLE = (
     ("cpu_total_mj", "cpu", ()),
     ("efficiency_cluster_mj", "ecluster", ("cpu:0",)),
@@ -66,7 +64,7 @@ _MODULE = "psys:0"
 
 @dataclass(frozen=True)
 class Maker:
-    """Whose GPU it is: how far its sensors are off, and in words why."""
+    """The vendor of a GPU: sensor error and its explanation."""
 
     name: str
     relative_error: float
@@ -74,16 +72,14 @@ class Maker:
 
 
 NVIDIA = Maker("NVIDIA", nvidia_cards.RELATIVE_ERROR, "13 % is the worst card of arXiv 2312.02741")
-AMD = Maker(
-    "AMD", nvidia_cards.RELATIVE_ERROR, "AMD states no bound; 13 % is that of NVIDIA's cards"
-)
+AMD = Maker("AMD", nvidia_cards.RELATIVE_ERROR, "AMD states no bound; 13 % as for NVIDIA's cards")
 
 
 class Device(ABC):
-    """Something that Zeus reads.
+    """A device read by Zeus.
 
     Attributes:
-        channels: what it reads of it.
+        channels: its channels.
         about: names and sensors, in words.
     """
 
@@ -96,13 +92,13 @@ class Device(ABC):
 
 
 class GpuDevice(Device):
-    """A GPU, by the sensors that it has.
+    """A GPU with its available sensors.
 
     Args:
         gpu: of Zeus.
-        domain: what it is called here.
-        maker: whose it is.
-        owner: what has opened its library, and closes it when nobody holds it any more.
+        domain: its domain.
+        maker: its vendor.
+        owner: the owner of its library, which closes it when no longer referenced.
 
     Raises:
         MeterError: it reports neither energy nor power.
@@ -148,7 +144,7 @@ def counter(domain: str) -> Counter:
     """The guard of a counter of Zeus.
 
     Args:
-        domain: of which it is.
+        domain: of the counter.
     """
     return Counter(f"{domain}: the energy counter", tick_s=TICK_S)
 
@@ -157,7 +153,7 @@ def energy_sample(domain: str, counter: Counter, read_mj: Callable[[], float | N
     """Joules.
 
     Args:
-        domain: of which they are, for the reason.
+        domain: of the counter, for the reason.
         counter: its guard.
         read_mj: reads it in millijoules.
     """
@@ -174,7 +170,7 @@ def power_sample(domain: str, read_mw: Callable[[], float]) -> Sample:
     """Watts.
 
     Args:
-        domain: of which it is, for the reason.
+        domain: of the reading, for the reason.
         read_mw: reads it in milliwatts.
     """
     try:
@@ -182,18 +178,18 @@ def power_sample(domain: str, read_mw: Callable[[], float]) -> Sample:
     except Exception as error:  # of Zeus, or of a library or driver below it
         return Sample(None, f"{domain}: Zeus: {first_line(error)}")
     if not math.isfinite(value_mw) or value_mw < 0:
-        return Sample(None, f"{domain}: Zeus says {value_mw:g} mW, which cannot be")
+        return Sample(None, f"{domain}: Zeus says {value_mw:g} mW, which is impossible")
     return Sample(value_mw / 1e3)
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the explanations that Zeus adds."""
+    """The text of an error, without the explanations that Zeus adds."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def _counts(gpu: Any, faults: list[str]) -> bool:
-    """Whether a GPU has an energy counter; adds to `faults` why it has not."""
+    """Whether a GPU has an energy counter; if not, adds the reason to `faults`."""
     try:
         if gpu.supports_get_total_energy_consumption():
             gpu.get_total_energy_consumption()
@@ -205,9 +201,9 @@ def _counts(gpu: Any, faults: list[str]) -> bool:
 
 
 def _power(gpu: Any, faults: list[str]) -> tuple[str, Callable[[], int] | None]:
-    """The better one of the powers that a GPU reports; adds to `faults` why there is none.
+    """The best power field of a GPU; if none, adds the reason to `faults`.
 
-    One of 0 is taken last: some drivers answer 0 where there is no such sensor.
+    A field that reads 0 comes last: some drivers return 0 without the sensor.
     """
     answers: list[tuple[str, Callable[[], int]]] = []
     for field, read in (
@@ -250,14 +246,14 @@ class AppleDevice(Device):
         soc: of Zeus.
 
     Raises:
-        MeterError: it has none of the fields that are known here.
+        MeterError: it has none of the known fields.
     """
 
     def __init__(self, soc: Any) -> None:
         self._soc = soc
         values = _apple_values(soc.get_total_energy_consumption())
         if not values:
-            raise MeterError("Zeus reads no energy of this Apple chip", "it reads M1 and later")
+            raise MeterError("Zeus reads no energy of this Apple chip", "it supports M1 and later")
         self._counters = {domain: counter(domain) for domain in values}
         contained = {family: within for _, family, within in _APPLE}
         self.channels = tuple(
@@ -269,7 +265,7 @@ class AppleDevice(Device):
                 relative_error=estimate.RELATIVE_ERROR,
                 tick_s=TICK_S,
                 within=(*contained[domain.partition(":")[0]], "wall"),
-                remark="Apple's own counter by Zeus; Apple states no bound, 40 % as of estimates",
+                remark="Apple's own counter by Zeus; Apple states no bound, 40 % as for estimates",
                 resolution_j=STEP_J,
             )
             for domain in values
@@ -277,7 +273,7 @@ class AppleDevice(Device):
         self.about = {}
 
     def sample(self) -> list[Sample]:
-        """All counters, of one reading of the chip."""
+        """All counters, from one reading of the chip."""
         try:
             values = _apple_values(self._soc.get_total_energy_consumption())
         except Exception as error:  # of Zeus, or of the library below it
@@ -296,7 +292,7 @@ class JetsonDevice(Device):
         rails: of Zeus, by its names ``cpu_power_mw``, ``gpu_power_mw``, ``total_power_mw``.
 
     Raises:
-        MeterError: there is none of them.
+        MeterError: none of them exists.
     """
 
     def __init__(self, rails: Mapping[str, Any]) -> None:
@@ -314,7 +310,7 @@ class JetsonDevice(Device):
         if not channels:
             raise MeterError(
                 "Zeus finds no rail of an INA3221 on this Jetson",
-                "`tegrastats` must show power; the kernel module is ina3221",
+                "`tegrastats` must show power; load the kernel module ina3221",
             )
         self.channels = tuple(channels)
 
@@ -324,7 +320,7 @@ class JetsonDevice(Device):
 
 
 def _apple_values(measured: object) -> dict[str, float]:
-    """Millijoules by domain, as far as the chip says them."""
+    """Millijoules by domain, as reported by the chip."""
     values: dict[str, float] = {}
     for field, family, _ in _APPLE:
         value = getattr(measured, field, None)
@@ -347,12 +343,12 @@ def _rail_channel(domain: str, label: str) -> Channel:
 
 
 def _feeds_both(label: str) -> bool:
-    """Whether a rail feeds processor and GPU, which Zeus takes for the processor's."""
+    """Whether a rail feeds processor and GPU; Zeus attributes it to the processor."""
     return "CPU" in label.upper() and "GPU" in label.upper()
 
 
 def _rail_label(rail: Any) -> str:
-    """The name of a rail, which the kernel keeps beside its values; empty where it is not found."""
+    """The name of a rail from the kernel; empty if not found."""
     path = getattr(rail, "power_path", None) or getattr(rail, "voltage_path", None)
     if not isinstance(path, Path):
         return ""

@@ -1,7 +1,6 @@
-"""Zeus as an instrument for what our own meters cannot read: AMD GPUs, Apple silicon and Jetson.
+"""Zeus as a meter for AMD GPUs, Apple silicon and Jetson, which other meters cannot read.
 
-Zeus is an optional extra, and slow to import: so it is looked first whether the machine has any of
-them, in a few files that cost nothing.
+Zeus is an optional extra and slow to import. So a few files are checked first for such devices:
 
 ========== =================================================================
 AMD        a card of vendor 0x1002 in ``/sys/class/drm``
@@ -56,10 +55,10 @@ Opened = tuple[list[Device], list[Missing]]
 
 
 class ZeusMeter(OpenMeter):
-    """What Zeus reads of some devices.
+    """A meter over devices read by Zeus.
 
     Args:
-        devices: at least one; they are let go of when the meter is closed.
+        devices: at least one; released when the meter is closed.
     """
 
     name = "zeus"
@@ -82,22 +81,22 @@ class ZeusMeter(OpenMeter):
         return self._about
 
     def release(self) -> None:
-        """Let go of the devices."""
+        """Release the devices."""
         self._devices.clear()
 
 
 @dataclass
 class ZeusDetector(Detector):
-    """Finds what Zeus can read and nothing else here can.
+    """Detects devices that only Zeus can read.
 
     Args:
-        nvidia: whether NVIDIA GPUs are read through Zeus too.
-        drm: where Linux lists graphics cards.
-        device_tree: where Linux describes the board.
-        nvidia_driver: where NVIDIA's driver describes itself.
+        nvidia: whether to read NVIDIA GPUs through Zeus too.
+        drm: folder in which Linux lists graphics cards.
+        device_tree: folder in which Linux describes the board.
+        nvidia_driver: folder in which NVIDIA's driver describes itself.
 
     Raises:
-        SettingsError: `nvidia` is neither true nor false.
+        SettingsError: `nvidia` is not a boolean.
     """
 
     nvidia: bool = False
@@ -109,7 +108,7 @@ class ZeusDetector(Detector):
         check_truth("zeus: nvidia", self.nvidia)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
-        """One meter for all that Zeus reads; nothing at all where there is nothing for it."""
+        """One meter for all that Zeus reads; empty if there is nothing."""
         sought = list(self._sought())
         if sought and importlib.util.find_spec("zeus") is None:
             return [], [
@@ -132,7 +131,7 @@ class ZeusDetector(Detector):
         return [ZeusMeter(devices)] if devices else [], missing
 
     def _sought(self) -> Iterator[_Sought]:
-        """What the machine seems to have, by a look at it that costs nothing."""
+        """Devices that the machine seems to have, by a cheap check."""
         if self.nvidia:
             yield _Sought("gpu", "an NVIDIA GPU", "`nvidia-smi` must show it", _open_nvidia)
         if _has_amd(Path(self.drm)):
@@ -147,7 +146,7 @@ class ZeusDetector(Detector):
 
 @dataclass(frozen=True)
 class _Sought:
-    """Something that the machine seems to have, and how Zeus opens it."""
+    """A device that the machine seems to have, and how Zeus opens it."""
 
     family: str
     words: str
@@ -168,9 +167,9 @@ def _open_amd(prefix: str) -> Opened:
 
 @functools.cache
 def _amd_gpus() -> object:
-    """AMD's GPUs; opened once, because opening compares each counter with power for half a second.
+    """AMD's GPUs; opened once, because that takes half a second per counter.
 
-    Never let go of either: that would shut amdsmi down for whoever else uses it in this process.
+    Never released: that would shut amdsmi down for other users in this process.
     """
     gpus: object = _part("zeus.device.gpu").AMDGPUs()
     return gpus
@@ -182,7 +181,7 @@ def _gpus(owner: object, prefix: str, maker: Maker) -> Opened:
     Args:
         owner: Zeus' collection of them.
         prefix: of their domains.
-        maker: whose they are.
+        maker: their vendor.
     """
     devices: list[Device] = []
     missing = []
@@ -200,12 +199,12 @@ def _open_apple() -> Opened:
 
 
 def _open_jetson() -> Opened:
-    """The rails that Zeus finds; it has no public way to them but through its own process."""
+    """The rails that Zeus finds; its only public access is through its own process."""
     jetson = _part("zeus.device.soc.jetson").Jetson
     discover = getattr(jetson, "_discover_available_metrics", None)
     if discover is None:
         raise MeterError(
-            f"zeus {_version('zeus')} does not hand out the rails of a Jetson",
+            f"zeus {_version('zeus')} does not expose the rails of a Jetson",
             "pip install 'zeus>=0.16,<0.17'",
         )
     return [JetsonDevice(discover(jetson.__new__(jetson)))], []
@@ -217,7 +216,7 @@ def _part(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what Zeus logs while it opens devices out of the user's log."""
+    """Keep Zeus's log messages during opening out of the user's log."""
     logger = logging.getLogger("zeus")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

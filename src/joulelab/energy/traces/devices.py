@@ -1,4 +1,4 @@
-"""The devices whose rows stand among each other in one table.
+"""Devices whose rows are mixed in one table.
 
 ::
 
@@ -7,24 +7,24 @@
     10:00:00    a      1       GPU-07a   60          a/gpu:1
     10:00:00    b      0       GPU-9c2   61          b/gpu:0
 
-Any column that can name a device divides the rows; several do so together. One that is called
-``gpu`` or ``index`` may as well hold a share of load or count the rows: what names devices is the
-same few values over and over, each once in a round.
+Any column that can name a device groups the rows, also several together. A column called ``gpu`` or
+``index`` may instead hold a load or count rows: device names are the same few values repeated, each
+once per round.
 
-Where no column names devices, `judge` tells whether the rows are of one device or of several. Two
-things show several devices. Rows that lie much nearer to each other than the rounds in which they
-come are written by a loop over devices. Where times are cut to whole seconds, rows of one second
-may as well be of one device that was read several times; then their values tell::
+If no column names devices, `judge` decides whether the rows belong to one device or to several. Two
+things indicate several devices. Rows much closer together than their rounds come from a loop over
+devices. If times are cut to whole seconds, rows of one second may also come from one device that
+was read several times; then their values decide::
 
     400  60  60  60 | 400  60  60  60 |     as much change from row to row, none from round to round
      60  61  61  63 |  64  66  67  67 |     a little change from row to row, anywhere: one device
     100 100 100 100 | 300 300 300 300 |     change at the beginning of a second only: several alike
 
-What cannot be told is not guessed, with two exceptions, read as one device and no measurement. As
-many rows in every second as somebody would ask for (`RATES`), and hardly devices in a machine, may
-be one device at rest, or under a load of that rhythm. Rows that are evenly apart, and whose values
-take turns at a fixed period throughout, may be one device under a load that keeps step with the
-logger, or a loop that takes as long for each of its devices.
+Undecidable cases are refused, with two exceptions, which are read as one device but not as a
+measurement. A number of rows per second that is a common sampling rate (`RATES`), but an unlikely
+number of devices, may be one idle device, or one under a load of that rhythm. Evenly spaced rows
+whose values alternate with a fixed period may be one device under a load in step with the logger,
+or a loop that takes equally long for each device.
 """
 
 from __future__ import annotations
@@ -66,22 +66,22 @@ _CALLED: Mapping[str, str] = {
 _NAMES = {name: kind for kind, names in _CALLED.items() for name in names.split()}
 _MODELS = frozenset({"name", "gpu_name", "product_name", "device_name"})
 MOST_DEVICES = 64
-"""More than any machine has: what has more values counts something else."""
+"""More than any machine has: a column with more values counts something else."""
 LIKELY_DEVICES = 16
-"""A single number below it is that of a device; above, more likely a share in percent."""
+"""A single number below it is a device number; above, probably a share in percent."""
 APART_S = 0.1
-"""Rows of several devices in one round lie nearer to each other."""
+"""Rows of several devices in one round are closer together than this."""
 ROUND = 0.75
-"""A round has at least this part of all devices; some may drop out."""
+"""A round has at least this share of all devices; some may drop out."""
 _PERCENT = "%"
 _DOMAIN = re.compile(r"([\w.-]+/)?[a-z]+(:\w+)?")
 SIMULTANEOUS = 0.1
-"""Samples that lie nearer to each other than this part of an interval are of different devices."""
+"""Samples closer together than this share of an interval belong to different devices."""
 SHARE = 0.02
-"""Of the steps, that must be so short: fewer are accidents of the one who logged."""
+"""Share of steps that must be so short; fewer are accidents of the logger."""
 RESOLUTIONS_S = (60.0, 1.0, 0.1, 0.01, 0.001)
 RATES = frozenset({5, 10, 20, 25, 40, 50, 100, 200, 250, 500, 1000})
-"""How often a second somebody would sample; 2 and 4 are left out, so many devices are common."""
+"""Common sampling rates per second, without 2 and 4, which are common numbers of devices."""
 MOST_ROUND = 16
 SMOOTH = 0.7
 REPEATED = 0.6
@@ -89,17 +89,17 @@ FEW = 3
 REGULAR = 0.8
 FLICKER = 0.1
 ONCE = 2.5
-"""Up and down once changes by twice the span; the rest is noise."""
+"""One rise and fall changes by twice the span; the rest is noise."""
 LEAST_ROUNDS = 4
 IN_STEP_ROUNDS = 100
-"""So many rounds, at most, in which values keep their turns; a load drifts against the logger."""
+"""Most rounds checked for a fixed order of values; a load drifts against the logger."""
 IN_STEP = 0.9
-"""Of the variance within rounds, the part that turns explain: of devices, all but their noise; of a
-load whose steps last 2 % longer or shorter, two thirds."""
+"""Share of the variance within rounds that the position explains: for devices, all but noise; for
+a load whose steps are 2 % longer or shorter, two thirds."""
 TURNS_DIFFER = 0.05
-"""By what part of the mean: the ticks of a counter beat against the logger's by less."""
+"""As a share of the mean: the beat of a counter's ticks against the logger's is smaller."""
 STEPS_DIFFER = 1.0
-"""The same for steps of time: those that were cut to whole seconds beat by two thirds."""
+"""The same for time steps: those cut to whole seconds beat by two thirds."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class Device:
     """The rows of one device.
 
     Attributes:
-        domain: its name; empty where the table has no column that names devices.
+        domain: its name; empty if no column of the table names devices.
         rows: their positions (n,).
-        host: the machine that it is in, where the table says so.
-        sure: whether the column is of devices, and not of machines or models, of which one may
-            have several.
+        host: its machine, if the table gives it.
+        sure: whether the column identifies devices, rather than machines or models with possibly
+            several devices.
     """
 
     domain: str
@@ -121,15 +121,15 @@ class Device:
 
 
 def devices(table: Table, asked: str, times_s: NDArray[np.float64]) -> list[Device]:
-    """The devices in a table, one without a name where nothing tells several apart.
+    """The devices in a table; one without a name if nothing distinguishes several.
 
     Args:
-        table: a row a sample.
-        asked: a column that names devices; empty for those that usually do.
+        table: one row per sample.
+        asked: a column that names devices; empty for the usual ones.
         times_s: (n,) of its rows.
 
     Raises:
-        TraceError: there is no such column.
+        TraceError: the column does not exist.
     """
     columns = _columns(table, asked, times_s)
     if not columns:
@@ -146,26 +146,26 @@ def devices(table: Table, asked: str, times_s: NDArray[np.float64]) -> list[Devi
 
 
 def is_column(table: Table, asked: str) -> bool:
-    """Whether ``--device`` names a column, and not the one device of a file."""
+    """Whether ``--device`` names a column, rather than the only device of a file."""
     return bool(asked) and table.column(asked) is not None
 
 
 def check_name(table: Table, asked: str) -> None:
-    """Refuse what is neither a column nor the name of a device.
+    """Refuse a name that is neither a column nor a device.
 
     Raises:
-        TraceError: with the columns that are there.
+        TraceError: lists the columns.
     """
     family = asked.rpartition("/")[2].partition(":")[0]
     if not _DOMAIN.fullmatch(asked) or (":" not in asked and family not in WORDS):
         raise TraceError(
-            f"{table.path} has no column {asked!r}, and it is not the name of a device",
+            f"{table.path} has no column {asked!r}, and no device of that name",
             f"name a column, or one device as gpu:0 or wall; {table.known()}",
         )
 
 
 def _columns(table: Table, asked: str, times_s: NDArray[np.float64]) -> dict[str, str]:
-    """The columns that name devices, and how each does."""
+    """The columns that name devices, and their kind."""
     if asked:
         (name,) = table.require(asked)
         return {name: _NAMES.get(folded(asked), NUMBER)}
@@ -179,17 +179,18 @@ def _columns(table: Table, asked: str, times_s: NDArray[np.float64]) -> dict[str
 
 
 def _check_instances(table: Table, name: str) -> None:
-    """Refuse several instances of a divided GPU (MIG): each says the power of the whole.
+    """Refuse several MIG instances of a GPU: each reports the power of the whole GPU.
 
     Raises:
-        TraceError: with how to name one of them.
+        TraceError: says how to select one of them.
     """
     if str(table.frame[name].iloc[0]).strip()[:4].upper() != "MIG-":
         return
     instances = [text for text in dict.fromkeys(table.texts(name)) if text]
     if len(instances) > 1:
         raise table.error(
-            f"there are {len(instances)} MIG instances, and each says the power of its whole GPU",
+            f"there are {len(instances)} MIG instances, and each reports the power of its whole "
+            "GPU",
             f"read one instance of each GPU: --where {name}={instances[0]} "
             f"(where={name}={instances[0]})",
             column=name,
@@ -223,7 +224,7 @@ def _names_devices(table: Table, name: str, times_s: NDArray[np.float64]) -> boo
 
 
 def _in_rounds(codes: NDArray[np.intp], many: int) -> bool:
-    """Whether values come in rounds, each once; or all rows of each one after the other."""
+    """Whether values come in rounds, each once, or in consecutive blocks."""
     if int((np.diff(codes) != 0).sum()) == many - 1:
         return True
     rounds, seen = 1, set[int]()
@@ -236,7 +237,7 @@ def _in_rounds(codes: NDArray[np.intp], many: int) -> bool:
 
 
 def _dropped_out(codes: NDArray[np.intp], many: int) -> bool:
-    """Whether the values go round as long as all of them are there."""
+    """Whether the values come in rounds while all of them are present."""
     lasts = [int(np.flatnonzero(codes == code)[-1]) for code in range(many)]
     until = codes[: min(lasts) + 1]
     return len(until) >= 2 * many and bool(
@@ -247,7 +248,7 @@ def _dropped_out(codes: NDArray[np.intp], many: int) -> bool:
 def _named(
     groups: Sequence[tuple[tuple[str, ...], Positions]], kinds: Sequence[str]
 ) -> Iterator[Device]:
-    """Groups with the names of their devices: the number in the file, else in their order."""
+    """Groups with device names: the number in the file, else by order."""
     keys = [dict(zip(kinds, key, strict=True)) for key, _ in groups]
     hosts = ["/".join(_of(kinds, key, HOST)) for key, _ in groups]
     shown = hosts if len(set(hosts)) > 1 else [""] * len(groups)
@@ -269,7 +270,7 @@ def _of(kinds: Sequence[str], key: Sequence[str], kind: str) -> list[str]:
 
 
 def _name(kinds: Sequence[str], key: Sequence[str]) -> str:
-    """What a row says of its device: ``gpu:3``, ``cpu:1``, ``wall``; empty where it is a name."""
+    """The device given by a row: ``gpu:3``, ``cpu:1``, ``wall``; empty if it is a free name."""
     if own := _of(kinds, key, DOMAIN):
         return own[0]
     gpus, parts = _of(kinds, key, NUMBER), _of(kinds, key, PART)
@@ -294,7 +295,7 @@ def _text(value: object) -> str:
 
 
 class Verdict(Enum):
-    """What the rows are of."""
+    """Verdict on the rows."""
 
     ONE = auto()
     PERHAPS_ONE = auto()
@@ -303,14 +304,14 @@ class Verdict(Enum):
 
 
 def judge(times_s: Floats, values: Floats) -> tuple[Verdict, int]:
-    """What the rows of a log without a name of a device are of.
+    """Whether the rows of a log without device names belong to one device.
 
     Args:
-        times_s: (n,), in order, as they stand there: seconds since 1970, or of the recording.
-        values: (n,), watts; NaN where there is none.
+        times_s: (n,), in order, as in the file: seconds since 1970 or since the start.
+        values: (n,), watts; NaN if missing.
 
     Returns:
-        The verdict, and how many rows usually come together.
+        The verdict, and the usual number of rows in a group.
     """
     steps_s = np.diff(times_s)
     if len(steps_s) < FEW:
@@ -328,7 +329,7 @@ def judge(times_s: Floats, values: Floats) -> tuple[Verdict, int]:
 
 
 def _near(steps_s: Floats) -> NDArray[np.bool_]:
-    """The steps that are short beside those from round to round."""
+    """The steps that are short compared with those from round to round."""
     positive_s = steps_s[steps_s > 0]
     if not len(positive_s):
         return np.ones(len(steps_s), bool)
@@ -336,7 +337,7 @@ def _near(steps_s: Floats) -> NDArray[np.bool_]:
     near = steps_s < SIMULTANEOUS * usual_s
     if near.any():
         return near
-    # With very many devices only every thirtieth step is from round to round, but regularly so.
+    # With many devices only every thirtieth step is from round to round, but regularly.
     rounds = steps_s > float(np.median(positive_s)) / SIMULTANEOUS
     counts = np.diff(np.flatnonzero(rounds))
     regular = len(counts) >= FEW and float((counts == np.median(counts)).mean()) > REGULAR
@@ -344,7 +345,7 @@ def _near(steps_s: Floats) -> NDArray[np.bool_]:
 
 
 def _cut(times_s: Floats, round_s: float) -> bool:
-    """Whether the times were cut to units that follow one after the other.
+    """Whether the times were cut to consecutive units.
 
     Args:
         times_s: (n,).
@@ -360,11 +361,11 @@ def _cut(times_s: Floats, round_s: float) -> bool:
 def _by_values(
     values: Floats, boundaries: NDArray[np.intp], counts: NDArray[np.intp], usual: int
 ) -> Verdict:
-    """The verdict on rows whose times were cut, by what they say.
+    """The verdict on rows whose times were cut, from their values.
 
     Args:
         values: (n,).
-        boundaries: the steps (of n - 1) at which another second begins.
+        boundaries: the steps (of n - 1) at which a new second begins.
         counts: of the rows of each second.
         usual: rows of a second.
     """
@@ -383,7 +384,7 @@ def _by_values(
             wave = natural and _rises_once(values, boundaries, changes)
             return Verdict.PERHAPS_ONE if wave else Verdict.SEVERAL
         return Verdict.SEVERAL if usual % repeats == 0 else one
-    # Of one device, rows on both sides of a second differ as much as rows within it.
+    # For one device, rows across the change of a second differ as much as rows within it.
     anywhere = changes[boundaries].sum() / whole < (1 + len(boundaries) / len(changes)) / 2
     if anywhere and row < SMOOTH * after.get(usual, row):
         return Verdict.ONE
@@ -391,7 +392,7 @@ def _by_values(
 
 
 def _changes_after(values: Floats, most: int) -> dict[int, float]:
-    """The mean change from each row to the second, third ... after it, up to `most` rows."""
+    """The mean change from each row to the second, third ... next one, up to `most` rows."""
     return {
         lag: float(np.nan_to_num(np.abs(values[lag:] - values[:-lag])).mean())
         for lag in range(2, min(most + 1, len(values) // 2))
@@ -399,11 +400,11 @@ def _changes_after(values: Floats, most: int) -> dict[int, float]:
 
 
 def _turns(values: Floats, least: float) -> int:
-    """After how many rows values come again throughout, as those of a loop over devices do.
+    """The period in rows after which values repeat, as in a loop over devices.
 
     Args:
         values: (n,), NaN where there is none.
-        least: by what part of their mean they must differ within a round.
+        least: smallest difference within a round, as a share of the mean.
     """
     known = values[np.isfinite(values)]
     if len(known) < 2 * LEAST_ROUNDS:
@@ -415,14 +416,14 @@ def _turns(values: Floats, least: float) -> int:
 
 
 def _in_step(values: Floats, many: int, least: float) -> bool:
-    """Whether it is the place in a round of so many rows that tells their values apart."""
+    """Whether the position in a round of this many rows explains the values."""
     rounds = values[: len(values) // many * many].reshape(-1, many)
     apart = rounds - rounds.mean(axis=1, keepdims=True)
     sizes = np.sqrt((apart**2).sum(axis=1))
     differ = float(np.median(np.ptp(rounds, axis=1))) > least * abs(float(values.mean()))
     if not differ:
         return False
-    # Each round counts alike, whatever its load.
+    # Each round has the same weight, whatever its load.
     shapes = apart[sizes > 0] / sizes[sizes > 0, None]
     parts = np.array_split(shapes, -(-len(shapes) // IN_STEP_ROUNDS))
     kept = [float((part.mean(axis=0) ** 2).sum()) for part in parts]
@@ -430,14 +431,14 @@ def _in_step(values: Floats, many: int, least: float) -> bool:
 
 
 def _rises_once(values: Floats, boundaries: NDArray[np.intp], changes: Floats) -> bool:
-    """Whether what repeats in every second goes up and down once, as a load does."""
+    """Whether the pattern of each second rises and falls once, like a load."""
     starts = np.concatenate(([0], boundaries + 1))
     spans = np.fmax.reduceat(values, starts) - np.fmin.reduceat(values, starts)
     return float(changes.sum()) < ONCE * float(np.nansum(spans))
 
 
 def _flickers(counts: NDArray[np.intp]) -> bool:
-    """Whether the rows of a second are now one more, now one fewer, as no number of devices is."""
+    """Whether the number of rows per second varies by one, unlike a number of devices."""
     if len(counts) < FEW:
         return False
     return bool(np.ptp(counts) == 1 and (np.diff(counts) != 0).mean() > FLICKER)

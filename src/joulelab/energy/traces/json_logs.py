@@ -1,9 +1,9 @@
-"""Logs in JSON as a table: an object a sample, in a list, a line each, or one after the other.
+"""JSON logs as a table: one object per sample, in a list, one per line, or concatenated.
 
-A path in the object is a column: ``sockets.0.consumption``. What is known of programs' keys is in
-`KNOWN`: Scaphandre's JSON exporter (microwatts), the answers of Shelly plugs (Switch.GetStatus,
-NotifyStatus, and the first generation's status) and Tasmota's (Status 8, tele/SENSOR). A moment
-that whoever logged wrote before each object is its time, where the object has none.
+A path in the object is a column: ``sockets.0.consumption``. Known keys of programs are in `KNOWN`:
+Scaphandre's JSON exporter (microwatts), the answers of Shelly plugs (Switch.GetStatus,
+NotifyStatus, and the first generation's status) and Tasmota's (Status 8, tele/SENSOR). A time
+written before each object is its time, if the object has none.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _STAMP = re.compile(
 
 
 def is_json(text: str) -> bool:
-    """Whether a text is JSON, or lines that have a moment and then JSON."""
+    """Whether a text is JSON, or lines with a time followed by JSON."""
     start = text.lstrip()
     if start.startswith(("{", "[{", "[\n", "[ ")):
         return True
@@ -59,10 +59,10 @@ def is_json(text: str) -> bool:
 
 
 def read_json(path: Path, text: str) -> tuple[Table, str]:
-    """The samples in a text, and the program that wrote them; empty where nobody knows.
+    """The samples in a text, and the program that wrote them; empty if unknown.
 
     Raises:
-        TraceError: it is not JSON, or has no objects in it.
+        TraceError: it is not JSON, or has no objects.
     """
     import pandas as pd
 
@@ -84,18 +84,18 @@ def read_json(path: Path, text: str) -> tuple[Table, str]:
         if stamp := _STAMP.search(prefix):
             row[LOGGED] = stamp[0]
         if row.get(WHOLE_HOST) in ("0", "0.0"):
-            row[WHOLE_HOST] = ""  # Scaphandre's first report comes before it has any data
+            row[WHOLE_HOST] = ""  # Scaphandre's first report has no data yet
         rows.append(row)
         lines.append(line)
     if not rows:
-        raise TraceError(f"{path} has no sample", "a log in JSON has an object a sample")
+        raise TraceError(f"{path} has no sample", "a JSON log has one object for each sample")
     frame = pd.DataFrame.from_records(rows).fillna("")
     headings = {name: Heading(name, units.get(name, "")) for name in frame.columns}
     return Table(path, frame, headings, lines, tuple(remarks), TraceError), program
 
 
 def _objects(path: Path, text: str) -> Iterator[tuple[int, Any, str]]:
-    """Each object with its line, and what stands before it; ``None`` for one that is cut off."""
+    """Each object with its line and the text before it; ``None`` for a truncated one."""
     decoder = json.JSONDecoder()
     at = text.find("{")
     stripped = text.strip()
@@ -104,7 +104,7 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, Any, str]]:
             yield from ((1, one, "") for one in json.loads(stripped) if isinstance(one, dict))
             return
         except ValueError:
-            pass  # a list that was cut off still has its objects
+            pass  # a truncated list still has its objects
     after = 0
     while at >= 0:
         line = text.count("\n", 0, at) + 1
@@ -117,14 +117,14 @@ def _objects(path: Path, text: str) -> Iterator[tuple[int, Any, str]]:
                 return
             reason = str(error).partition(":")[0]
             raise TraceError(
-                f"{path}, line {line}: no JSON: {reason}", "mend that line, or take it out"
+                f"{path}, line {line}: not JSON: {reason}", "fix or remove that line"
             ) from None
         yield line, said, prefix
         at = text.find("{", after)
 
 
 def _inner(found: Sequence[tuple[int, Any, str]]) -> Sequence[tuple[int, Any, str]]:
-    """The objects of the longest list in the only object, where it has one."""
+    """The objects of the longest list in a single object, if it has one."""
     ((line, said, _),) = found
     lists = [one for one in (said or {}).values() if isinstance(one, list) and len(one) > 1]
     longest = max(lists, key=len, default=[])
@@ -148,7 +148,7 @@ def _leaves(said: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: AN
 
 
 def _name(path: str) -> tuple[str, str, str]:
-    """The column of a path, its unit and its program, where they are known."""
+    """The column of a path, its unit and its program, if known."""
     for pattern, name, unit, program in KNOWN:
         if found := pattern.fullmatch(path):
             return found.expand(name), unit, program

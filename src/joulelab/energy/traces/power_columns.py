@@ -1,22 +1,22 @@
-"""Which columns of somebody's table say power or energy, and of what.
+"""Find the columns of power or energy in a foreign table, and their domains.
 
-A heading is cut into words: ``cuda:1 (gpu:1)/power_usage (W)/mean``, ``GPU0_POWER (mWatts)``,
-``PkgWatt``, ``power_w_0``, ``CPU Package Power [W]``. Some are of power, some name a part of the
-machine (`WORDS`), a number tells which of several. What is left is a label of somebody's own::
+A heading is split into words: ``cuda:1 (gpu:1)/power_usage (W)/mean``, ``GPU0_POWER (mWatts)``,
+``PkgWatt``, ``power_w_0``, ``CPU Package Power [W]``. Some mean power, some name a part of the
+machine (`WORDS`), a number selects one of several. The rest is a free label::
 
     quantity   power, watts, a unit of power; energy, a unit of energy
     part       gpu, pkg, ram ...            a domain:  gpu:0, cpu:0, dram:0 ...
     manner     instant, average, mean       ways to say the same: the first that has numbers counts
-    label      node1                        columns that differ in it are of different things
+    label      node1                        columns with different labels are different things
 
 Channels of one recording may overlap: each joule of them counts once (`without_overlaps`)::
 
-    total 40 W    cpu:0 40 W    gpu:0 0 W throughout      gpu:0 is not there; cpu:0 is within total
-    power 100 W   cpu 40 W      gpu 60 W                  power is the total of both: their sum says
-    gpu:0 row     cpu 50 W      gpu:1 row  cpu 50 W       cpu:0 stands in all rows, and is read once
+    total 40 W    cpu:0 40 W    gpu:0 0 W throughout      gpu:0 is absent; cpu:0 is within total
+    power 100 W   cpu 40 W      gpu 60 W                  power is the total of both, by its sum
+    gpu:0 row     cpu 50 W      gpu:1 row  cpu 50 W       cpu:0 is in all rows, and is read once
 
-What is a limit, a maximum or a share is not power. Parts that contain others (package and cores, a
-total and what it is the total of) say so, and no sum has both.
+Limits, maxima and shares are not power. Parts that contain others (package and cores, a total and
+its parts) are marked so, and no sum has both.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("wall", "plug", "outlet", "mains", "apower", "aenergy"), "wall"),
 }
 _ORDER = ("core", "uncore", "dram", "ane", "gpu", "cpu", "psys", "wall")
-"""Of several parts in one heading the first counts: ``CPU Core Power`` is of the cores."""
+"""If a heading names several parts, the first counts: ``CPU Core Power`` is of the cores."""
 _CONTAINED: Mapping[str, tuple[str, ...]] = {
     "core": ("cpu", "psys", TOTAL, "wall"),
     "uncore": ("cpu", "psys", TOTAL, "wall"),
@@ -93,15 +93,15 @@ _NUMBERED = re.compile(r"(pp[01])")
 
 @dataclass(frozen=True)
 class PowerColumn:
-    """A column that says power or energy.
+    """A column of power or energy.
 
     Attributes:
         name: of the column.
-        kind: power, or energy: whether that counts on is seen in its values.
-        family: the part of the machine: ``gpu``, ``cpu`` ...; empty where the heading names none.
-        number: which of several; ``None`` where the heading does not say.
-        label: what else tells it from others.
-        manner: the place of its way of saying it; the first counts.
+        kind: power or energy; whether energy is cumulative follows from the values.
+        family: the part of the machine: ``gpu``, ``cpu`` ...; empty if the heading names none.
+        number: number of the part; ``None`` if the heading has none.
+        label: any other distinguishing text.
+        manner: rank of its manner; the first counts.
     """
 
     name: str
@@ -113,17 +113,17 @@ class PowerColumn:
 
     @property
     def what(self) -> tuple[str, int | None, str]:
-        """What it is of; two columns of the same are two ways to say it."""
+        """The thing measured; two columns of the same thing are alternatives."""
         return self.family, self.number, self.label
 
 
 def power_columns(table: Table) -> list[PowerColumn]:
-    """The columns that say power, and those of energy of what no column says the power of.
+    """The power columns, and energy columns of things without a power column.
 
-    A plug's counter counts beside its power: it is read in the same answer.
+    A plug's counter is used in addition to its power: both come in the same answer.
 
     Args:
-        table: with units in its headings, wherever they stand in them, see `with_units`.
+        table: with units in its headings, see `with_units`.
     """
     found = [
         one
@@ -132,7 +132,7 @@ def power_columns(table: Table) -> list[PowerColumn]:
     ]
     powers = {one.what[:2] for one in found if one.kind == "power"}
     if ("", None) in powers:
-        powers.add((TOTAL, None))  # total_energy_consumption: since some moment, not of all parts
+        powers.add((TOTAL, None))  # total_energy_consumption: cumulative, not the sum of all parts
     return [
         one
         for one in found
@@ -141,7 +141,7 @@ def power_columns(table: Table) -> list[PowerColumn]:
 
 
 def read_heading(name: str, heading: Heading) -> PowerColumn | None:
-    """What a heading says; ``None`` where it is neither of power nor of energy."""
+    """The meaning of a heading; ``None`` if it is neither power nor energy."""
     words = _words(heading.text)
     if "graphics" in words:  # rocm-smi: Average Graphics Package Power
         words = ["gpu" if one == "graphics" else one for one in words if one not in _PACKAGES]
@@ -150,9 +150,9 @@ def read_heading(name: str, heading: Heading) -> PowerColumn | None:
         return None
     families = [WORDS[word] for word in words if word in WORDS]
     if {"cpu", "gpu"} <= set(families) and "+" not in heading.text and TOTAL not in families:
-        return PowerColumn(name, kind, label="".join(words))  # a rail of both, and of what else
+        return PowerColumn(name, kind, label="".join(words))  # a rail of both and more
     if "gpu" in families and {"core", "dram"}.intersection(families):
-        return None  # a rail of a card, within it
+        return None  # a rail within a card
     places = [at for at, word in enumerate(words) if word.isdigit() and words[at - 1] in WORDS]
     if not places and len(words) > 1 and words[-1].isdigit():
         places = [len(words) - 1]
@@ -168,7 +168,7 @@ def read_heading(name: str, heading: Heading) -> PowerColumn | None:
 
 
 def with_units(table: Table) -> Table:
-    """The same with units of power and energy that stand within a heading, or in cells only."""
+    """The same with units of power and energy found inside a heading, or only in cells."""
     headings = {}
     for name, heading in table.headings.items():
         units = [unit for unit in _UNIT.findall(heading.text) if _is_unit(unit)]
@@ -208,7 +208,7 @@ def contained_in(domain: str, domains: Iterable[str]) -> tuple[str, ...]:
 
 
 def domain_of(column: PowerColumn, known: Sequence[PowerColumn]) -> str:
-    """The name of what a column is of; empty where its heading names no part of the machine.
+    """The domain of a column; empty if its heading names no part of the machine.
 
     Args:
         column: one of them.
@@ -235,7 +235,7 @@ def _words(text: str) -> list[str]:
 
 
 def _kept(match: re.Match[str]) -> str:
-    """What stands in brackets belongs to the heading unless it is a unit."""
+    """Text in brackets belongs to the heading unless it is a unit."""
     return " " if _is_unit(match[1]) or not re.search(r"\d", match[1]) else f" {match[1]} "
 
 
@@ -262,23 +262,23 @@ def _family(families: Sequence[str]) -> str:
 
 
 SUMMING = 0.02
-"""By what part a total may differ from the sum of its parts, and a repeated value from itself."""
+"""Tolerance between a total and the sum of its parts, and between repeated values."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A channel, and the column that it was taken from."""
+    """A channel and its column."""
 
     samples: ChannelSamples
     column: PowerColumn
 
     @property
     def domain(self) -> str:
-        """What it is of."""
+        """Its domain."""
         return self.samples.channel.domain
 
     def of(self, domain: str) -> Taken:
-        """The same as another domain's."""
+        """The same for another domain."""
         channel = replace(self.samples.channel, domain=domain)
         return replace(self, samples=replace(self.samples, channel=channel))
 
@@ -286,15 +286,15 @@ class Taken:
 def without_overlaps(
     table: Table, taken: Sequence[Taken], flags: list[str]
 ) -> tuple[ChannelSamples, ...]:
-    """The channels, each once, and each with the domains that contain it.
+    """The channels without duplicates, each with the domains that contain it.
 
     Args:
-        table: that they are from.
-        taken: with the columns of them.
-        flags: for what is left out.
+        table: the table of the channels.
+        taken: channels with their columns.
+        flags: receives remarks on omitted channels.
 
     Raises:
-        TraceError: it cannot be told what contains what, or one domain has two powers.
+        TraceError: it is unclear which contain which, or a domain has two different powers.
     """
     kept = [one.samples for one in _without_zeros(_once(table, _totalled(table, taken)), flags)]
     domains = list(dict.fromkeys(one.channel.domain for one in kept))
@@ -305,10 +305,10 @@ def without_overlaps(
 
 
 def _totalled(table: Table, taken: Sequence[Taken]) -> list[Taken]:
-    """The same; power of no part of the machine beside that of parts is their total.
+    """The same; power without a part, next to power of parts, is their total.
 
     Raises:
-        TraceError: it is not.
+        TraceError: it is not their total.
     """
     bare = [not one.column.family and one.column.number is None for one in taken]
     if all(bare) or not any(bare):
@@ -335,16 +335,16 @@ def _as_total(table: Table, whole: Taken, taken: Sequence[Taken]) -> Taken:
         return whole.of(f"{host}/{TOTAL}" if host else TOTAL)
     names = ", ".join(dict.fromkeys(one.column.name for one in taken))
     raise TraceError(
-        f"{table.path} has several columns of power, and does not say what contains what: {names}",
-        "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
+        f"{table.path} has several power columns, and it is unclear which contain which: {names}",
+        "select those that count with --power COLUMN (power=COLUMN), each as often as needed",
     )
 
 
 def _once(table: Table, taken: Sequence[Taken]) -> list[Taken]:
-    """Each channel once: what stands in the rows of every device is read from those of the first.
+    """Each channel once: values repeated in the rows of every device are read from the first.
 
     Raises:
-        TraceError: what stands there differs.
+        TraceError: the values differ.
     """
     kept: dict[tuple[str, str], Taken] = {}
     for one in taken:
@@ -354,19 +354,19 @@ def _once(table: Table, taken: Sequence[Taken]) -> list[Taken]:
         if not np.allclose(theirs, own, rtol=SUMMING, equal_nan=True):
             raise TraceError(
                 f"{table.path} has {one.domain} twice, with different power",
-                "name the column that tells them apart by --device COLUMN, or those that count by "
-                "--power COLUMN (power=COLUMN)",
+                "name the column that identifies the device with --device COLUMN, or the power "
+                "columns that count with --power COLUMN (power=COLUMN)",
             )
     return list(kept.values())
 
 
 def _without_zeros(taken: Sequence[Taken], flags: list[str]) -> list[Taken]:
-    """Those that are not 0 throughout beside others that are not: such a device is not there."""
+    """Drop channels that are 0 throughout while others are not: such a device does not exist."""
     zero = [bool((one.samples.values == 0).all()) for one in taken]
     if all(zero):
         return list(taken)
     for one in (one for one, nothing in zip(taken, zero, strict=True) if nothing):
         flags.append(
-            f"{one.domain} is 0 W throughout, which nothing is that is switched on: left out"
+            f"{one.domain} is 0 W throughout, which is impossible for a device that is on: left out"
         )
     return [one for one, nothing in zip(taken, zero, strict=True) if not nothing]

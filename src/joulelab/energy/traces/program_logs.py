@@ -1,12 +1,12 @@
-"""Logs of programs that measure power, as a table: those that are a table already, and the others.
+"""Logs of programs that measure power, converted to tables.
 
 ::
 
-    perf stat -I          a line an interval and event, in joules
-    powermetrics          a text, or a property list, an interval
-    Scaphandre, Shelly,   JSON, an object a sample: `joulelab.energy.traces.json_logs`
+    perf stat -I one line per interval and event, in joules
+    powermetrics a text, or a property list, per interval
+    Scaphandre, Shelly,   JSON, one object per sample: `joulelab.energy.traces.json_logs`
       Tasmota
-    turbostat, powerstat  a table with rows that are of single cores, or averages, in between
+    turbostat, powerstat  a table with rows of single cores, or averages, in between
     anything else         a table
 
 Formats: perf-stat(1), powermetrics(1), turbostat(8), powerstat(8), and their sources.
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 
 NVIDIA_SMI = "power.draw"
 LOOKED_AT = 100_000
-"""Letters at the beginning of a log in which its header stands."""
+"""Number of characters at the beginning of a log that contain its header."""
 DMON_S = 1.0
-"""How far apart the rows of nvidia-smi dmon are where nobody says otherwise."""
+"""Default interval between rows of nvidia-smi dmon."""
 ELAPSED = "elapsed [s]"
 HEADLESS = (
-    "it has no header: record without noheader, or write one: timestamp, power.draw [W]; columns "
+    "it has no header: record without noheader, or add one: timestamp, power.draw [W]; columns "
     "without a name are 1, 2, ... (--time 1 --power 2)"
 )
 
 
 @dataclass(frozen=True)
 class Log:
-    """A log as a table, and how its program means it.
+    """A log as a table, and its program's conventions.
 
     Attributes:
-        table: a row a sample.
-        program: that wrote it.
-        apart: whether a row, by the program's way, has all devices in columns of their own.
-        domain: of power that is of no part of the machine by its heading; empty for the usual one.
-        joules: whether energies are of the time since the row before, and not since some moment.
-        elapsed: the column of the time that a row is about, in seconds, the row being its end.
-        begins_s: the beginning of the first row's time, where it has no `elapsed`.
-        interval_s: the time between rows where they have none, by the program's default.
-        relative_error: bound of its sensors' own error; ``None`` where nobody knows.
+        table: one row per sample.
+        program: the program that wrote it.
+        apart: whether each row has all devices in separate columns.
+        domain: domain of power whose heading names no part of the machine; empty for the default.
+        joules: whether energies are per interval rather than cumulative.
+        elapsed: column with the duration in seconds that a row covers, ending at the row.
+        begins_s: start of the first row's interval, if there is no `elapsed`.
+        interval_s: the program's default interval, for rows without times.
+        relative_error: error bound of its sensors; ``None`` if unknown.
     """
 
     table: Table
@@ -71,11 +71,11 @@ class Log:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Which lines of a program's output are the table.
+    """The table lines of a program's output.
 
     Attributes:
-        header: of the line with the names.
-        wanted: whether a line below is a row, from the header's names and its cells.
+        header: pattern of the header line.
+        wanted: decides from the header and the cells whether a line is a row.
     """
 
     header: re.Pattern[str]
@@ -83,7 +83,7 @@ class _Rows:
 
 
 def _whole_machine(names: Sequence[str], cells: Sequence[str]) -> bool:
-    """Of turbostat's rows, the summary: it is of no package, core or processor."""
+    """Turbostat's summary row: without package, core and processor."""
     own = [
         cell
         for name, cell in zip(names, cells, strict=False)
@@ -116,11 +116,11 @@ def read_log(path: Path, content: bytes) -> Log:
     """The log in the bytes of a file.
 
     Args:
-        path: where they are from, for messages.
-        content: of the file; not of Parquet.
+        path: path of the file, for messages.
+        content: of the file, other than Parquet.
 
     Raises:
-        TraceError: it is not a table that can be read.
+        TraceError: it is not a readable table.
     """
     if b"<plist" in content[:1000]:
         return _property_lists(path, content)
@@ -162,7 +162,7 @@ def of_table(table: Table) -> Log:
 
 
 def _only(text: str, header: str, rows: _Rows) -> str:
-    """The text with the lines that are not rows blanked out: the others keep their numbers."""
+    """The text with non-table lines blanked, so that line numbers stay."""
     names = header.split()
     kept = []
     for line in text.split("\n"):
@@ -173,7 +173,7 @@ def _only(text: str, header: str, rows: _Rows) -> str:
 
 
 def _headed(table: Table) -> Table:
-    """A table without a header gets one if it is as Zeus' power monitor writes it.
+    """Add a header to a table without one if it has the format of Zeus's power monitor.
 
     Seconds since 1970 with a fraction, then the watts of each GPU.
     """
@@ -194,7 +194,7 @@ def _headed(table: Table) -> Table:
 
 
 def _powerstat(log: Log) -> Log:
-    """Powerstat's domains stand behind the watts of all of them, and have no unit."""
+    """Powerstat's domains follow the total watts, without units."""
     headings = dict(log.table.headings)
     names = list(headings)
     domains = [name for name in names if re.fullmatch(r"pkg-\d+|dram|core|uncore|psys", name)]
@@ -219,7 +219,7 @@ def _shelly_em(log: Log) -> Log:
 
 
 def _perf(path: Path, text: str) -> Log:
-    """Joules of each interval; in columns, or with a delimiter (-x), by event and socket (S0)."""
+    """Joules per interval, in columns or with a delimiter (-x), by event and socket (S0)."""
     rows: dict[float, dict[str, str]] = {}
     lines: dict[float, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -239,8 +239,8 @@ def _perf(path: Path, text: str) -> Log:
         row = rows.setdefault(time_s, {})
         if name in row:
             raise TraceError(
-                f"{path}, line {number}: {event[0]} at {time_s:g} s stands there twice",
-                "are these two recordings? Cut the file in two, and read each part",
+                f"{path}, line {number}: {event[0]} at {time_s:g} s occurs twice",
+                "if these are two recordings, split the file and read each part",
             )
         lines.setdefault(time_s, number)
         row[name] = _perf_number(said["joules"], said["time"])
@@ -260,14 +260,14 @@ _PERF_JSON = re.compile(
 
 
 def _perf_number(text: str, time: str) -> str:
-    """A number with the point as its mark; perf writes it as the locale does its time."""
+    """A number with a decimal point; perf writes it like the time, by locale."""
     if text.startswith("<"):
         return ""
     return text.replace(".", "").replace(",", ".") if "," in time else text.replace(",", "")
 
 
 def _powermetrics(path: Path, text: str) -> Log:
-    """Each part is about the time before its moment; watts are means over it."""
+    """Each part covers the time before it; watts are means over that time."""
     parts = re.split(r"\*\*\* Sampled system activity \(", text)
     rows: dict[float, dict[str, str]] = {}
     lines, line, end_s = [], parts[0].count("\n") + 1, None
@@ -279,12 +279,12 @@ def _powermetrics(path: Path, text: str) -> Log:
             elapsed_s = float(elapsed) / 1000
         except ValueError:
             raise TraceError(
-                f"{path}, line {line}: a sample without its time", "cut that sample out"
+                f"{path}, line {line}: a sample without a time", "remove that sample"
             ) from None
         end_s = _end_s(end_s, stamp.timestamp(), elapsed_s)
         row = {f"{name} (mW)": watts for name, watts in reversed(_LINE_OF_POWER.findall(part))}
         row |= {f"{name} (W)": watts for name, watts in _PACKAGE.findall(part)}
-        if row:  # a part that was cut off has none
+        if row:  # a truncated part has none
             rows[end_s] = row | {ELAPSED: f"{elapsed_s:.6f}"}
             lines.append(line)
         line += part.count("\n")
@@ -313,7 +313,7 @@ def _property_lists(path: Path, content: bytes) -> Log:
             processor, elapsed_s = told["processor"], told["elapsed_ns"] / 1e9
             moment = told["timestamp"].replace(tzinfo=UTC).timestamp()
         except (ExpatError, ValueError, LookupError, TypeError, AttributeError):
-            cut = True  # the last one may be
+            cut = True  # the last one may be truncated
             continue
         end_s = _end_s(end_s, moment, elapsed_s)
         row = {
@@ -331,7 +331,7 @@ def _property_lists(path: Path, content: bytes) -> Log:
 def _of_samples(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[int]) -> Log:
     if not any(len(row) > 1 for row in rows.values()):
         raise TraceError(
-            f"{path} has no power in it",
+            f"{path} has no power readings",
             "record it: sudo powermetrics --samplers cpu_power,gpu_power,ane_power -i 1000",
         )
     return Log(
@@ -344,18 +344,18 @@ def _of_samples(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[i
 
 
 APPLE_ERROR = 0.4
-"""Its manual calls the figures estimated, and names no bound; that of an estimate is taken."""
+"""Its manual calls the numbers estimated without a bound; use the bound of an estimate."""
 APART_S = 2.0
 
 
 def _end_s(before_s: float | None, moment_s: float, elapsed_s: float) -> float:
-    """When a sample ended: its moment is cut to a second, the time elapsed is not."""
+    """End of a sample: its time is cut to a second, the elapsed time is not."""
     goes_on_s = moment_s if before_s is None else before_s + elapsed_s
     return goes_on_s if abs(goes_on_s - moment_s) < APART_S else moment_s
 
 
 def _table(path: Path, rows: dict[float, dict[str, str]], lines: Sequence[int], time: str) -> Table:
-    """A table of text from rows by their time."""
+    """A table of text from rows by time."""
     import pandas as pd
 
     frame: pd.DataFrame = pd.DataFrame.from_records(list(rows.values())).fillna("")

@@ -1,8 +1,7 @@
-"""The channels in somebody else's table: its times, its devices, its columns of power.
+"""The channels in a foreign table: its times, devices and power columns.
 
-What such a sensor's error is nobody says, so the worst known one is assumed. What cannot be known
-from the table is asked for: which column, which zone, how far apart the rows are, whether it is one
-device.
+Such a table does not state sensor errors, so the worst known one is assumed. What the table does
+not show must be given by the user: the column, the zone, the interval, whether it is one device.
 """
 
 from __future__ import annotations
@@ -64,28 +63,28 @@ _STATE = {
     **{name: (name, 1.0) for name in STATE_COLUMNS},
 }
 MOST_W = 10_000.0
-"""More than any processor or accelerator draws: that is another unit, or no reading."""
+"""Above the power of any processor or accelerator: wrong unit, or not a reading."""
 
 COUNTERS = frozenset({"energibridge", "shelly", "tasmota"})
 MOST_OTHERS_W = 1e7
-"""The same of a wall, or of what nobody names."""
+"""The same for a wall socket or an unnamed device."""
 HIGH_START = 3
-"""A counter that was read from its beginning starts with less than so many of its steps."""
+"""A counter recorded from its beginning starts with fewer than this many of its steps."""
 SURE_RISES = 8
-"""Energies of single intervals hardly rise so often in a row."""
+"""Energies of single intervals rarely rise this often in a row."""
 _CUMULATIVE = re.compile(r"cumul|total|count|accum|since|package-|_uj\b|\(uj\)|energy_uj")
 BELOW_ZERO = "a power below 0"
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """What was read.
+    """The channels read.
 
     Attributes:
-        about: what belongs to the trace beside its samples.
+        about: metadata of the trace.
         channel_samples: the samples by channel.
         flags: remarks on the file.
-        guessed: why the times are an assumption; empty where they are the file's.
+        guessed: why the times are an assumption; empty if they are in the file.
     """
 
     about: TraceAbout
@@ -96,7 +95,7 @@ class Foreign:
 
 @dataclass
 class _Reading:
-    """The table while its channels are taken out of it."""
+    """The table while its channels are extracted."""
 
     log: Log
     options: TableOptions
@@ -112,15 +111,15 @@ class _Reading:
 
 
 def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Foreign:
-    """The channels of somebody else's trace, what belongs to it beside them, and remarks.
+    """The channels of a foreign trace, its metadata, and remarks.
 
     Args:
-        log: with power, or energy, in its table.
-        options: what the user says of it.
-        about: what joulelab knows of the file already.
+        log: a log with power or energy.
+        options: the user's options.
+        about: metadata known so far.
 
     Raises:
-        TraceError: it is not a power trace, or what it says cannot be told for sure.
+        TraceError: it is not a power trace, or is ambiguous.
     """
     log = replace(log, table=with_dates(log.table))
     log, moments, guessed = in_order(log, *moments_of(log, options))
@@ -142,7 +141,7 @@ def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Forei
     channel_samples = without_overlaps(table, taken, reading.flags)
     source = channel_samples[0].channel.source
     meters = {source: reading.described} if reading.described else {}
-    remarks = [f"{one}; --timezone names another" if "taken as" in one else one
+    remarks = [f"{one}; --timezone names another" if "read as" in one else one
                for one in moments.remarks]  # fmt: skip
     return Foreign(
         replace(about, started_at=moments.epoch_s, meters=meters),
@@ -153,7 +152,7 @@ def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Forei
 
 
 def _only(found: Sequence[Device], options: TableOptions, table: Table) -> list[Device]:
-    """The one device that was named; a table that names none is of that one."""
+    """The device given by the user; a table without devices belongs to it."""
     named = {device.domain or device.host for device in found} - {""}
     if not named:
         return list(found)
@@ -185,8 +184,8 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
         still = len(known) > 1 and not np.ptp(known)
         if still and column.kind != "power" and not reading.log.joules:
             reading.flags.append(
-                f"{domain}: {column.name} does not rise: a counter that stands still, or energies "
-                "of single intervals, which nothing says: left out"
+                f"{domain}: {column.name} does not rise: either a counter that stands still or "
+                "energies of single intervals: left out"
             )
             continue
         samples = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
@@ -194,7 +193,7 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
 
 
 def _best(part: Table, ways: Sequence[PowerColumn]) -> tuple[PowerColumn, Numbers]:
-    """The first way to say it that has any number: older GPUs say [N/A] in newer columns."""
+    """The first alternative with numbers: older GPUs report [N/A] in newer columns."""
     found = [
         (column, part.numbers(column.name, WATTS if column.kind == "power" else JOULES))
         for column in sorted(ways, key=lambda one: one.manner)
@@ -270,7 +269,7 @@ def _stretch(
 def _checked(
     reading: _Reading, part: Table, column: PowerColumn, numbers: Numbers, domain: str
 ) -> tuple[Floats, str]:
-    """The numbers that are readings, and why others are none."""
+    """The valid numbers, and why others are invalid."""
     values, unreadable = numbers.values.copy(), numbers.unreadable
     below = values < 0
     if below.any() and column.kind == "power":
@@ -290,7 +289,7 @@ def _checked(
             if _zeus_milliwatts(reading, column):
                 return values / 1e3, unreadable
             raise part.error(
-                f"{values[row]:g} W is more than any device draws: is it another unit?",
+                f"{values[row]:g} W is more than any device draws: wrong unit?",
                 "write the unit into the heading, for instance power_mw",
                 row,
                 column.name,
@@ -305,7 +304,7 @@ def _checked(
 
 
 def _zeus_milliwatts(reading: _Reading, column: PowerColumn) -> bool:
-    """Whether a table is as Zeus' first power monitor wrote it: Time,Power in whole milliwatts."""
+    """Whether a table is from Zeus's first power monitor: Time,Power in whole milliwatts."""
     if list(reading.table.headings) != ["Time", "Power"] or column.name != "Power":
         return False
     reading.flags.append("Time,Power in thousands: read as Zeus' monitor writes it, in milliwatts")
@@ -313,7 +312,7 @@ def _zeus_milliwatts(reading: _Reading, column: PowerColumn) -> bool:
 
 
 def _resolution_s(reading: _Reading, times_s: Floats) -> float:
-    """To what the times were cut: whole seconds or minutes, if several rows have each."""
+    """The unit to which times were cut: seconds or minutes, if several rows share each."""
     return reading.moments.resolution_s if (np.diff(times_s) == 0).any() else 0.0
 
 
@@ -327,32 +326,32 @@ def _judged(
     *,
     sure: bool,
 ) -> tuple[Status, float]:
-    """Status and error where the rows are of one device, or may be; `sure` if the file says so.
+    """Status and error if the rows may belong to one device; `sure` if the file says so.
 
     Raises:
-        TraceError: they are of several, or that cannot be told.
+        TraceError: they belong to several devices, or it is unclear.
     """
     if reading.log.apart:
         return Status.MEASURED, error
     verdict, together = judge((reading.moments.epoch_s or 0.0) + times_s, values)
-    # What names devices is believed, unless most of its rounds have several rows all the same.
+    # A device column is trusted, unless most of its rounds still have several rows.
     believed = sure and (verdict is not Verdict.SEVERAL or together == 1)
     if verdict is Verdict.ONE or believed:
         return Status.MEASURED, error
     together = max(together, 2)
     if verdict is Verdict.PERHAPS_ONE:
         reading.flags.append(
-            f"{domain}: {together} rows after one another may be one device or {together}: taken "
-            f"as one, though nothing shows that; --device {domain} says that it is one"
+            f"{domain}: {together} consecutive rows may be one device or {together}: taken as one "
+            f"without evidence; --device {domain} confirms it"
         )
         return Status.ESTIMATED, float(together - 1)
     first, last = part.line(0), part.line(min(together, len(part)) - 1).rpartition(" ")[2]
     what = "seems to have several GPUs" if verdict is Verdict.SEVERAL else "may have several GPUs"
     raise TraceError(
-        f"{part.path}, {first} to {last}: it {what}, or other devices, and no column that tells "
-        "them apart",
-        "record index too: nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv; or name "
-        "the column by --device COLUMN, or the device, if it is one, by --device gpu:0",
+        f"{part.path}, {first} to {last}: it {what} or other devices, but no column identifies "
+        "them",
+        "record the index too: nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv; or "
+        "name the column with --device COLUMN, or a single device with --device gpu:0",
     )
 
 
@@ -364,7 +363,7 @@ def _of_energy(
     times_s: Floats,
     values: Floats,
 ) -> ChannelSamples:
-    """The samples of a column of energies, or of means over a time that the row says."""
+    """The samples of a column of energies, or of means over a duration given in the row."""
     log = reading.log
     if log.elapsed or log.joules or not _counts(log, part, column, times_s, values):
         lengths_s = _lengths_s(reading, part, times_s)
@@ -377,12 +376,12 @@ def _of_energy(
     counted, wraps, reset = unwrapped(times_s, values)
     if wraps:
         reading.flags.append(
-            f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter undone"
+            f"{channel.domain}: {formats.count(wraps, 'wrap')} of the counter corrected"
         )
     if reset >= 0:
         raise part.error(
             f"the counter falls from {values[reset - 1]:g} to {values[reset]:g} J, not by a wrap",
-            "was it reset? Cut the file in two there, and read each part",
+            "if it was reset, split the file there and read each part",
             reset,
             column.name,
         )
@@ -397,32 +396,32 @@ def _of_energy(
 
 
 def _counts(log: Log, part: Table, column: PowerColumn, times_s: Floats, values: Floats) -> bool:
-    """Whether energies are of a counter; what is neither that nor known to be else is refused."""
+    """Whether energies are a counter; ambiguous ones are refused."""
     known = values[np.isfinite(values)]
     steps = np.diff(known)
     rises, falls = int((steps > 0).sum()), int((steps < 0).sum())
     name = part.headings[column.name].text.casefold()
     said = log.program in COUNTERS or _CUMULATIVE.search(name) is not None
-    # What rises slowly from its beginning may as well be joules of each interval, at ever more W.
+    # A slow rise from the beginning may also be joules per interval at increasing power.
     slow = rises > 0 and known[0] > HIGH_START * float(np.median(steps[steps > 0]))
     slow &= float(known.max(initial=0.0)) < LIMIT_W * typical_s(times_s)
     if rises > 10 * falls and (said or (rises >= SURE_RISES and not slow)):
         return True
     fallen = known[:-1][steps < 0].min(initial=math.inf)
     if said and rises > falls and fallen > known.max() / 2:
-        return True  # near its highest it wraps, or is reset, which is looked at next
+        return True  # near its maximum it wraps or is reset, which is checked next
     if "consumption" in name:
         return False
     raise TraceError(
-        f"{part.path}: {column.name} may be a counter, or energies of single intervals: it does "
-        f"not rise all the time, or rises slowly, or has fewer than {SURE_RISES} rows",
-        "call it cumulative_energy (J) if it counts, or name a column of power by --power COLUMN "
-        "(power=COLUMN)",
+        f"{part.path}: {column.name} may be a counter or energies of single intervals: it does not "
+        f"always rise, or rises slowly, or has fewer than {SURE_RISES} rows",
+        "rename it to cumulative_energy (J) if it is a counter, or select a power column with "
+        "--power COLUMN (power=COLUMN)",
     )
 
 
 def _lengths_s(reading: _Reading, part: Table, times_s: Floats) -> Floats:
-    """How long the time is that each row is about."""
+    """The duration that each row covers."""
     log = reading.log
     if log.elapsed:
         return part.numbers(log.elapsed).values
@@ -432,12 +431,12 @@ def _lengths_s(reading: _Reading, part: Table, times_s: Floats) -> Floats:
         first_s = float(times_s[0] + (reading.moments.epoch_s or 0.0) - log.begins_s)
     lengths_s = np.diff(times_s, prepend=times_s[0] - first_s)
     if log.begins_s is not None:
-        return lengths_s  # what perf says is what was counted since its line before
+        return lengths_s  # perf reports counts since the previous line
     return np.minimum(lengths_s, 1.5 * usual_s) if usual_s else lengths_s
 
 
 def _is_cut(times_s: Floats, power_w: Floats) -> bool:
-    """Whether the last row is the rest of a line: without power, and its time is nonsense."""
+    """Whether the last row is a truncated line: no power, and an invalid time."""
     return len(times_s) > 1 and math.isnan(power_w[-1]) and not times_s[-1] >= times_s[-2]
 
 
@@ -446,13 +445,13 @@ def _family(domain: str) -> str:
 
 
 def _card(part: Table) -> str:
-    """The name of the card, as far as a log has it."""
+    """The name of the card, if the log has it."""
     column = part.column("name", "gpu_name", "product_name")
     return "" if column is None else part.texts(column)[0]
 
 
 def _without_empty_rows(samples: ChannelSamples) -> ChannelSamples:
-    """A row without a reading says no more than a missing one; at the ends it says how long."""
+    """A row without a reading equals a missing row; at the ends it gives the duration."""
     good = np.flatnonzero(~np.isnan(samples.values))
     if not samples.unreadable or not len(good):
         return samples
@@ -468,13 +467,13 @@ def _without_empty_rows(samples: ChannelSamples) -> ChannelSamples:
 
 
 def _described(part: Table, domain: str) -> dict[str, str]:
-    """What a log says of a GPU beside its samples."""
+    """Metadata of a GPU in a log."""
     told = {name: part.column(name) for name in DESCRIPTIONS}
     return {f"{domain} {name}": part.texts(column)[0] for name, column in told.items() if column}
 
 
 def _states(table: Table) -> dict[str, Floats]:
-    """What the sensors said beside power: temperature, clocks, utilisation ..."""
+    """Other sensor readings: temperature, clocks, utilisation ..."""
     found: dict[str, Floats] = {}
     for usual, (name, factor) in _STATE.items():
         column = table.column(usual)
@@ -483,7 +482,7 @@ def _states(table: Table) -> dict[str, Floats]:
         try:
             values = table.numbers(column).values * factor
         except TraceError:
-            continue  # it is not what the recording is about
+            continue  # it is not essential to the recording
         if name == "utilisation":
             values = np.where((values >= 0) & (values <= 1), values, math.nan)
         if not np.isnan(values).all():

@@ -4,9 +4,9 @@
 
     samples       .    .    .    .    .    .    .
     part                [              ]            cut out of it by its edges
-    power               |-- the last value stands   a sample is added at each edge
+    power               |-- the last value holds a sample is added at each edge
     counter             |-- has moved in between    interpolated, an interval uncertain
-    hole          .     |              . . .        an edge within one is not known
+    gap . | . . . an edge within one is unknown
 
 Which files can be read: `joulelab.energy.traces.program_logs`.
 """
@@ -47,7 +47,7 @@ from joulelab.tabular.reader import PARQUET_MAGIC, read_bytes
 
 
 class ReadSettings(TypedDict, total=False):
-    """How a file is read: the keywords of `read_recording`."""
+    """Options for reading a file: the keywords of `read_recording`."""
 
     where: str
     domain: str
@@ -63,11 +63,11 @@ class Recording:
     """A recorded trace.
 
     Attributes:
-        about: what belongs to it beside the samples.
-        channel_samples: the samples by channel; times in seconds since the opening.
-        flags: remarks on the file, which every measurement of it carries.
-        guessed: why the times are an assumption, so that nothing bounds an energy; empty where
-            they are the file's.
+        about: its metadata.
+        channel_samples: the samples by channel; times in seconds since the start.
+        flags: remarks on the file, added to every measurement of it.
+        guessed: why the times are an assumption, so that energy has no bound; empty if they are in
+            the file.
     """
 
     about: TraceAbout
@@ -77,42 +77,42 @@ class Recording:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """What was read."""
+        """The channels."""
         return tuple(samples.channel for samples in self.channel_samples)
 
     @property
     def start_s(self) -> float:
-        """The moment of the first sample, in seconds since the opening."""
+        """The time of the first sample, in seconds since the start."""
         return min(float(samples.times_s[0]) for samples in self.channel_samples)
 
     @property
     def end_s(self) -> float:
-        """The moment of the last sample."""
+        """The time of the last sample."""
         return max(float(samples.times_s[-1]) for samples in self.channel_samples)
 
     def measure(self, start_s: float | None = None, end_s: float | None = None) -> Measurement:
-        """What was used between two moments, by the same arithmetic as that of a live window.
+        """The energy between two times, computed as for a live window.
 
         Args:
-            start_s: seconds since the opening; the first sample where not given. One that lies
-                less than an interval outside the samples is taken as the first of them.
-            end_s: the last sample where not given, and likewise.
+            start_s: seconds since the start; default: the first sample. A time less than an
+                interval outside the samples becomes the first sample.
+            end_s: default: the last sample; rounded likewise.
 
         Raises:
-            TraceError: the moments are the wrong way round, or outside the recording.
+            TraceError: the times are in the wrong order or outside the recording.
         """
         first_s, last_s = self.start_s, self.end_s
         interval_s = min(samples.interval_s for samples in self.channel_samples)
         start_s = first_s if start_s is None else start_s
         end_s = last_s if end_s is None else end_s
         if first_s == last_s:
-            raise TraceError("the recording has one sample only", "energy needs two at least")
+            raise TraceError("the recording has only one sample", "energy needs at least two")
         within = first_s - interval_s <= start_s < end_s <= last_s + interval_s
         start_s, end_s = max(start_s, first_s), min(end_s, last_s)
         if not within or start_s >= end_s:
             raise TraceError(
-                f"there is nothing between {start_s:g} s and {end_s:g} s",
-                f"the recording goes from {first_s:g} s to {last_s:g} s",
+                f"the recording has nothing between {start_s:g} s and {end_s:g} s",
+                f"it covers {first_s:g} s to {last_s:g} s",
             )
         cut = [_cut(samples, start_s, end_s) for samples in self.channel_samples]
         began_at = self.about.started_at
@@ -138,23 +138,23 @@ def read_recording(
     timezone: str = "",
     interval_s: float | None = None,
 ) -> Recording:
-    """Read a recorded trace: joulelab's own, a known program's log, or anyone's Parquet or CSV.
+    """Read a recorded trace: joulelab's own, a known program's log, or any Parquet or CSV file.
 
     Args:
-        path: of the file; its name does not matter.
-        where: ``"column=value"``, where one file holds several recordings.
-        domain: of a file that does not name domains.
-        time_column: of a file that is not joulelab's; a usual name is looked for where empty.
-            Seconds, or moments as `joulelab.tabular.moments` knows them.
-        power_column: the same for watts, or for joules; one, or several.
-        device: the column that tells devices apart; or the name of the one device, ``gpu:0``.
-        timezone: of moments without an offset, as `joulelab.tabular.local_time.read_zone` takes it;
-            that of this machine where empty.
-        interval_s: how far apart the rows of a file without times are.
+        path: of the file; its suffix does not matter.
+        where: ``"column=value"``, to select one of several recordings in a file.
+        domain: of a file without domains.
+        time_column: of a foreign file; empty to search for a usual name. Seconds, or times as read
+            by `joulelab.tabular.moments`.
+        power_column: the same for watts or joules; one or several.
+        device: the column that identifies the device, or the name of the only device, ``gpu:0``.
+        timezone: of times without an offset, as for `joulelab.tabular.local_time.read_zone`; empty
+            for this machine's.
+        interval_s: interval between the rows of a file without times.
 
     Raises:
-        TraceError: the file cannot be read, or is not a power trace, or what it says is not sure.
-        UsageError: there is no such time zone, or an interval that is none.
+        TraceError: the file cannot be read, is not a power trace, or is ambiguous.
+        UsageError: the time zone is unknown, or the interval is invalid.
     """
     path = Path(path).expanduser()
     if interval_s is not None and not 0 < interval_s < math.inf:
@@ -189,7 +189,7 @@ def read_recording(
 
 
 def _guessed(samples: ChannelSamples, why: str) -> ChannelSamples:
-    """Samples whose times are an assumption: what follows from them is not a measurement."""
+    """Samples whose times are an assumption: results are not measurements."""
     if not why:
         return samples
     channel = replace(samples.channel, status=Status.ESTIMATED, remark=why)
@@ -197,7 +197,7 @@ def _guessed(samples: ChannelSamples, why: str) -> ChannelSamples:
 
 
 def _cut(samples: ChannelSamples, start_s: float, end_s: float) -> ChannelSamples:
-    """The samples of a channel between two moments, with a sample at each of them."""
+    """The samples of a channel between two times, with a sample at each."""
     times, channel = samples.times_s, samples.channel
     inside = (times >= start_s) & (times <= end_s)
     longest_s = longest_step_s(samples.interval_s, end_s - start_s)
@@ -214,7 +214,7 @@ def _cut(samples: ChannelSamples, start_s: float, end_s: float) -> ChannelSample
     if between and (positions % 1 != 0).any():
         channel = replace(channel, tick_s=max(channel.tick_s, samples.interval_s))
     ends = "the recording of this channel is shorter"
-    unreadable = samples.unreadable or ("the recording has a hole" if in_hole.any() else ends)
+    unreadable = samples.unreadable or ("the recording has a gap" if in_hole.any() else ends)
     return replace(
         samples,
         channel=channel,
@@ -229,14 +229,14 @@ def _cut(samples: ChannelSamples, start_s: float, end_s: float) -> ChannelSample
 
 
 def _in_hole(samples: ChannelSamples, positions: Floats, longest_s: float) -> NDArray[np.bool_]:
-    """Which positions lie between two samples that are further apart than neighbours are."""
+    """Which positions are in gaps between samples."""
     known = np.nan_to_num(positions)
     steps_s = samples.times_s[np.ceil(known).astype(int)] - samples.times_s[known.astype(int)]
     return np.asarray(steps_s > longest_s)
 
 
 def _outside(samples: ChannelSamples, start_s: float, end_s: float) -> tuple[Floats, Floats]:
-    """Moments and powers just before and after a part: they say what it did at its edges."""
+    """Times and powers just before and after a part, for its edges."""
     times, power = readings_of(samples)
     reach_s = max(samples.channel.looks.lag_s, (FAR + 1.5) * samples.interval_s)
     before = (times < start_s) & (times >= start_s - reach_s)
@@ -245,10 +245,10 @@ def _outside(samples: ChannelSamples, start_s: float, end_s: float) -> tuple[Flo
 
 
 def _edge(samples: ChannelSamples, edge_s: float, longest_s: float) -> float | None:
-    """Where among the samples an edge lies: 3.5 is in the middle between the third and fourth.
+    """The position of an edge among the samples: 3.5 is halfway between the third and fourth.
 
-    ``None`` where no sample needs to be added, because there is one at the edge, or because the
-    samples begin or end only a few intervals within it; NaN where they do not reach it.
+    ``None`` if no sample needs to be added, because there is one at the edge, or because the
+    samples begin or end only a few intervals inside it; NaN if they do not reach it.
     """
     times = samples.times_s
     if times[0] <= edge_s <= times[-1]:
@@ -261,7 +261,7 @@ def _edge(samples: ChannelSamples, edge_s: float, longest_s: float) -> float | N
 
 
 def _at(values: Floats, positions: Floats, *, between: bool) -> Floats:
-    """Values at positions between samples; NaN where the position is."""
+    """Values at positions between samples; NaN for NaN positions."""
     known = np.nan_to_num(positions)
     held = values[known.astype(int)]
     if between:

@@ -1,10 +1,10 @@
-"""From rows to samples: order and distance of times, energies of intervals and counters.
+"""From rows to samples: order and interval of times, energies of intervals and counters.
 
 ::
 
     begins   |----- J1 -----|----- J2 -----|           |----- J3 -----|
-    counter  0              J1          J1 + J2            whole, and nothing in between: a counter
-    power    J1/d1          J2/d2          nothing     J3/d3           else power, with its holes
+    counter  0              J1          J1 + J2 complete and contiguous: a counter
+    power    J1/d1 J2/d2 nothing J3/d3 else power, with gaps
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from joulelab.tabular.table import Table, listed
 
 MOSTLY = 0.9
 BURST = 0.1
-"""Steps below this part of the usual one are rows that were written together."""
+"""Steps below this share of the usual one are rows written together."""
 LONG_STEPS = 0.95
 RANGES_J = (65_536.0, 262_144.0)
-"""After so many joules the 32 bits of AMD's and of Intel's processors begin anew."""
+"""Joules after which the 32-bit counters of AMD's and Intel's processors wrap."""
 LIMIT_W = 1500.0
 LEAST_STEP_J = 100.0
 HEADROOM = 1.2
 MEETING = 0.5
-"""Intervals meet where less than this part of one lies between them."""
+"""Intervals are contiguous if the time between them is less than this share of one."""
 Kind = Literal["counter", "power"]
 
 
 def typical_s(times_s: Floats) -> float:
-    """How far apart a channel's samples usually are, in seconds; 0 where nothing tells.
+    """The usual interval between a channel's samples, in seconds; 0 if unknown.
 
-    Samples that repeat a time, or were written in bursts, do not shorten it, and holes do not
-    lengthen it: it is the median of the steps that are not much shorter than the long ones.
+    Repeated times and bursts do not shorten it, and gaps do not lengthen it: it is the median of
+    the steps that are not much shorter than the long ones.
 
     Args:
         times_s: (n,), in order.
@@ -48,9 +48,9 @@ def typical_s(times_s: Floats) -> float:
         return 0.0
     long_s = float(np.quantile(steps_s, LONG_STEPS))
     between = steps_s[steps_s >= BURST * long_s]
-    # A few long steps are holes; where they are a third of all, the short ones are bursts.
+    # A few long steps are gaps; if they are a third of all, the short ones are bursts.
     usual = between if 3 * len(between) >= len(steps_s) else steps_s
-    # Of two steps the shorter: the other may be a hole.
+    # The shorter of two steps: the other may be a gap.
     return float(np.quantile(usual, 0.5, method="lower"))
 
 
@@ -58,28 +58,28 @@ def check_order(table: Table, times_s: Floats) -> None:
     """Refuse times that are missing or go back.
 
     Args:
-        table: where they are from.
-        times_s: (n,) seconds, one for each of its rows.
+        table: the table of the times.
+        times_s: (n,) seconds, one per row.
 
     Raises:
-        TraceError: with a hint at what it may be.
+        TraceError: with a hint at the likely cause.
     """
     if not np.isfinite(times_s).all():
         row = int(np.argmin(np.isfinite(times_s)))
-        raise table.error("there is no time", "mend that row, or take it out", row)
+        raise table.error("the time is missing", "fix or remove that row", row)
     if len(times_s) > 1 and not np.ptp(times_s):
         raise table.error("all rows have the same time", "name another column: --time COLUMN", 0)
     back = np.flatnonzero(np.diff(times_s) < 0) + 1
     if not len(back):
         return
     hint = (
-        "was the clock set, or summer time over (--timezone names the zone)? Else cut the file in "
-        "two there, and read each part"
+        "if summer time ended there, name the zone with --timezone; else split the file there and "
+        "read each part"
     )
     if name := _recordings(table, back):
         column = table.frame[name]
         hint = (
-            f"it holds {column.nunique()} recordings: name one of them, where={name}=VALUE, of "
+            f"it holds {column.nunique()} recordings: select one with where={name}=VALUE, of "
             f"{listed(column)}"
         )
     step_s = times_s[back[0] - 1] - times_s[back[0]]
@@ -87,9 +87,9 @@ def check_order(table: Table, times_s: Floats) -> None:
 
 
 def _recordings(table: Table, back: NDArray[np.intp]) -> str:
-    """The column that says which of several recordings a row is of; empty where none does.
+    """The column that identifies the recording of a row; empty if there is none.
 
-    It changes where time goes back, and hardly elsewhere; the finest of such columns is meant.
+    It changes where time goes back, and rarely elsewhere; the finest such column is used.
     """
     best, most = "", 0
     for name in table.frame.columns:
@@ -102,15 +102,15 @@ def _recordings(table: Table, back: NDArray[np.intp]) -> str:
 
 
 def of_intervals(ends_s: Floats, lengths_s: Floats, joules: Floats) -> tuple[Kind, Floats, Floats]:
-    """Energies of intervals as a counter where they meet and are all known, else as power.
+    """Energies of intervals as a counter if contiguous and all known, else as power.
 
     Args:
-        ends_s: (n,) when each was over, in order.
+        ends_s: (n,) end of each interval, in order.
         lengths_s: (n,).
         joules: (n,), NaN where unknown.
 
     Returns:
-        What it is, the moments, and the values at them.
+        The kind, the times, and the values.
     """
     begins_s = ends_s - lengths_s
     apart_s = begins_s[1:] - ends_s[:-1]
@@ -127,7 +127,7 @@ def of_intervals(ends_s: Floats, lengths_s: Floats, joules: Floats) -> tuple[Kin
     for at in range(len(ends_s)):
         goes_on = at and meet[at - 1]
         if at and not (goes_on and math.isfinite(power_w[at])):
-            # What was known stands until its interval is over, and no longer.
+            # A value holds until its interval ends.
             times += [ends_s[at - 1]] * 2
             values += [power_w[at - 1], math.nan]
         times.append(ends_s[at - 1] if goes_on else begins_s[at])
@@ -136,16 +136,16 @@ def of_intervals(ends_s: Floats, lengths_s: Floats, joules: Floats) -> tuple[Kin
 
 
 def unwrapped(times_s: Floats, joules: Floats) -> tuple[Floats, int, int]:
-    """What a counter has counted, through wraps; NaN from a reset on, of which nobody knows.
+    """The energy of a counter, through wraps; NaN from a reset on.
 
-    A step back is a wrap where what was used is no more than the processor can draw in that time.
+    A step back is a wrap if the resulting energy is possible for the processor in that time.
 
     Args:
         times_s: (n,).
-        joules: (n,), as they stand there; NaN where there is none.
+        joules: (n,), as in the file; NaN if missing.
 
     Returns:
-        The values, how many wraps there were, and the position of the first reset, or -1.
+        The values, the number of wraps, and the position of the first reset, or -1.
     """
     good = np.flatnonzero(np.isfinite(joules))
     values, wraps = joules.copy(), 0

@@ -1,4 +1,4 @@
-"""The columns of a foreign table that hold times and power, by heading or as the user names them.
+"""The time and power columns of a foreign table, by heading or as named by the user.
 
 The options have the same names everywhere: ``--time``, ``--power``,
 ``--device``, ``--timezone``, ``--interval``.
@@ -54,23 +54,23 @@ TIMES = (
 
 
 HARDLY_S = 100.0
-"""Who logs power waits less from row to row, or whole minutes."""
+"""Power logs have shorter intervals than this, or whole minutes."""
 MINUTES = 1 / 60
 BACKWARDS = 3
-"""Steps back, and none forward, that are an order; one may be of a clock that was set."""
+"""Steps back, with none forward, that mean reverse order; a single one may be a clock change."""
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What the user says of a table that is not joulelab's.
+    """The user's options for a foreign table.
 
     Attributes:
-        time: the column of times; a usual name is looked for where empty.
-        power: the columns of power; the usual names where empty.
-        device: a column that tells devices apart; or the name of the one device that it is of.
-        zone: of moments without one; that of this machine where ``None``.
-        interval_s: how far apart rows without times are.
-        domain: what power is of, where nothing in the table says so.
+        time: time column; empty to search for a usual name.
+        power: power columns; empty for the usual names.
+        device: a column that identifies the device, or the name of the only device.
+        zone: of times without one; ``None`` for this machine's.
+        interval_s: interval between rows without times.
+        domain: domain of power, if the table does not give it.
     """
 
     time: str = ""
@@ -82,12 +82,12 @@ class TableOptions:
 
     @property
     def any(self) -> bool:
-        """Whether a column was named, so that the table is not read as joulelab's own."""
+        """Whether a column was named, so the table is not read as joulelab's own."""
         return bool(self.time or self.power or self.device)
 
 
 def moments_of(log: Log, options: TableOptions) -> tuple[Moments, str]:
-    """The times of the rows, and why they are an assumption."""
+    """The times of the rows, and why they are an assumption, if they are."""
     table = log.table
     name = table.column(options.time) if options.time else _time_column(table)
     if name is not None:
@@ -111,13 +111,13 @@ def moments_of(log: Log, options: TableOptions) -> tuple[Moments, str]:
     if options.interval_s is not None:
         return Moments(seconds), ""
     return Moments(seconds), (
-        f"it has no times: rows are taken to be {interval_s:g} s apart, as {log.program} writes "
-        "them by default; --interval SECONDS says otherwise, -o DT records times"
+        f"it has no times: rows are assumed to be {interval_s:g} s apart, the default of "
+        f"{log.program}; --interval SECONDS overrides it, -o DT records times"
     )
 
 
 def _check_unit(table: Table, name: str, moments: Moments) -> None:
-    """Refuse times without a unit that are hardly seconds: rows 100, 500 or 1000 of them apart."""
+    """Refuse times without a unit that are unlikely to be seconds: rows 100, 500 or 1000 apart."""
     if moments.has_unit:
         return
     steps = np.abs(np.diff(moments.seconds))
@@ -126,19 +126,19 @@ def _check_unit(table: Table, name: str, moments: Moments) -> None:
     if usual < HARDLY_S or minutes:
         return
     raise table.error(
-        f"rows are {usual:g} apart, and nothing says of what: seconds, milliseconds?",
-        f"write the unit into the heading: {name}_ms, {name}_ns, {name}_s",
+        f"rows are {usual:g} apart in an unknown unit: seconds, milliseconds?",
+        f"add the unit to the heading: {name}_ms, {name}_ns, {name}_s",
         0,
         name,
     )
 
 
 def in_order(log: Log, moments: Moments, guessed: str) -> tuple[Log, Moments, str]:
-    """The same; rows that stand there with the newest first the other way round."""
+    """The same, with newest-first rows reversed."""
     steps = np.diff(moments.seconds)
     if not (steps <= 0).all() or int((steps < 0).sum()) < BACKWARDS:
         return log, moments, guessed
-    table = log.table.rows(slice(None, None, -1)).remarked("the newest row stands first: reversed")
+    table = log.table.rows(slice(None, None, -1)).remarked("rows are newest first: reversed")
     backwards = replace(moments, seconds=moments.seconds[::-1])
     return replace(log, table=table), backwards, guessed
 
@@ -156,7 +156,7 @@ def _time_column(table: Table) -> str | None:
 
 
 def chosen_columns(log: Log, options: TableOptions) -> list[PowerColumn]:
-    """The columns of power that were asked for, else those that say so."""
+    """The requested power columns, else those found by heading."""
     table = log.table
     if options.power:
         columns = []
@@ -173,7 +173,7 @@ def chosen_columns(log: Log, options: TableOptions) -> list[PowerColumn]:
         raise _no_column(table, "", "power")
     for column in columns:
         if column.name in table.twice:
-            table.column(column.name)  # says that there are two, which differ
+            table.column(column.name)  # raises, because there are two that differ
     columns = _numbered(columns)
     plain = [one for one in columns if not one.family and one.number is None]
     bare = [one for one in plain if not one.label]
@@ -182,14 +182,14 @@ def chosen_columns(log: Log, options: TableOptions) -> list[PowerColumn]:
     if plain and (len(columns) > len(plain) or len({one.label for one in plain}) > 1):
         names = ", ".join(one.name for one in columns)
         raise TraceError(
-            f"{table.path} has several columns of power, and does not say of what: {names[:200]}",
-            "name those that count by --power COLUMN (power=COLUMN), each as often as needed",
+            f"{table.path} has several power columns, and does not say of what: {names[:200]}",
+            "select those that count with --power COLUMN (power=COLUMN), each as often as needed",
         )
     return [replace(one, label="") for one in plain] or _labelled(table, columns)
 
 
 def _numbered(columns: Sequence[PowerColumn]) -> list[PowerColumn]:
-    """The same; the first of columns that pandas has numbered, as ``power.1``, is number 0."""
+    """The same; the first of columns numbered by pandas, such as ``power.1``, is number 0."""
     numbers = {one.number for one in columns if not one.family} - {None}
     if not numbers or 0 in numbers or any(one.family for one in columns):
         return list(columns)
@@ -197,7 +197,7 @@ def _numbered(columns: Sequence[PowerColumn]) -> list[PowerColumn]:
 
 
 def _labelled(table: Table, columns: Sequence[PowerColumn]) -> list[PowerColumn]:
-    """Columns of one part of the machine whose headings differ: of several machines, or refused."""
+    """Columns of the same part with different headings: several machines, or refused."""
     by_part: dict[tuple[str, int | None], list[PowerColumn]] = {}
     for one in columns:
         by_part.setdefault((one.family, one.number), []).append(one)
@@ -212,8 +212,8 @@ def _labelled(table: Table, columns: Sequence[PowerColumn]) -> list[PowerColumn]
         if not all(any(map(str.isdigit, label)) for label in labels):
             names = ", ".join(one.name for one in parts)
             raise TraceError(
-                f"{table.path} has several columns of the power of one part: {names}",
-                "name those that count by --power COLUMN (power=COLUMN)",
+                f"{table.path} has several power columns of the same part: {names}",
+                "select those that count with --power COLUMN (power=COLUMN)",
             )
         kept += parts
     return kept if shown else [replace(one, label="") for one in kept]
@@ -225,5 +225,5 @@ def _no_column(table: Table, asked: str, what: str) -> TraceError:
     if not table.has_header:
         hint = HEADLESS
     elif what == "time" and not asked:
-        hint += "; or say how far apart its rows are by --interval SECONDS"
+        hint += "; or give the interval between rows with --interval SECONDS"
     return TraceError(f"{table.path} has no column {missing}", hint)

@@ -1,21 +1,20 @@
-"""Power traces in files: Parquet or CSV, a row a sample and channel; writing and reading them.
+"""Read and write power traces: Parquet or CSV, one row per sample and channel.
 
 Columns: ``t_s`` (seconds since the opening), ``domain``, ``source``, ``power_w``, ``energy_j`` (of
 counters, since the opening), ``utilisation`` (0 to 1), ``temperature_c``, ``clock_mhz``,
-``power_limit_w``, ``voltage_v``, ``current_a``; empty or NaN where unknown. What belongs to the
-trace and to no sample (channels with their error bounds, driver, when it began) is JSON: in a
-Parquet file in the metadata of its schema, in a CSV file in its first line after ``# joulelab``.
+``power_limit_w``, ``voltage_v``, ``current_a``; empty or NaN where unknown. Metadata of the trace
+(channels with their error bounds, driver, start) is JSON: in the schema metadata of a Parquet file,
+or in the first line of a CSV file after ``# joulelab``.
 
 A trace can be written while it is recorded (`LiveTrace`)::
 
-    lap 1       lap 2       lap 3            windows that meet: no sample and no joule between them
+    lap 1       lap 2       lap 3            contiguous windows: nothing is lost between them
     [  .  .  . ][  .  .  . ][  .  .  . ]
-              write       write              each lap goes to the disk before the next is over
+              write write each lap is on disk before the next is over
 
-What has been written stays readable however the recording ends: the file is CSV, line by line, and
-a Parquet file, which cannot be read without its end, is made of it when the recording is closed. A
-program that is killed while it writes leaves half a line at the end; the reader leaves it out and
-adds a remark.
+What has been written stays readable however the recording ends: the file is CSV, written line by
+line. A Parquet file, unreadable without its footer, is created from it when the recording is
+closed. A killed program may leave half a line at the end; the reader skips it and adds a remark.
 """
 
 from __future__ import annotations
@@ -59,15 +58,15 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class TraceAbout:
-    """What belongs to a trace and to no sample of it.
+    """Metadata of a trace.
 
     Attributes:
         label: what was recorded.
-        started_at: when it began, seconds since the epoch; ``None`` where unknown.
+        started_at: start, seconds since the epoch; ``None`` where unknown.
         interval_s: intended time between two samples.
-        channels: what was read.
+        channels: the channels.
         meters: devices, drivers, power limits by meter, in words.
-        joulelab: version that wrote it.
+        joulelab: version of joulelab that wrote it.
     """
 
     label: str = ""
@@ -79,10 +78,10 @@ class TraceAbout:
 
     @classmethod
     def of(cls, recorder: Recorder, label: str, started_at: float) -> TraceAbout:
-        """What belongs to the traces of a recorder.
+        """Metadata for the traces of a recorder.
 
         Args:
-            recorder: its meters and channels.
+            recorder: gives meters and channels.
             label: what is recorded.
             started_at: seconds since the epoch.
         """
@@ -95,10 +94,10 @@ class TraceAbout:
 
     @classmethod
     def from_json(cls, text: str) -> TraceAbout:
-        """The inverse of `to_json`; keys of a newer version are left out.
+        """The inverse of `to_json`; keys of a newer version are ignored.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: the text is not valid.
         """
         from pydantic import TypeAdapter, ValidationError
 
@@ -108,23 +107,23 @@ class TraceAbout:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(
-                f"what belongs to the trace cannot be understood: {where}: {first['msg']}"
+                f"the metadata of the trace is not valid: {where}: {first['msg']}"
             ) from error
 
 
 def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> None:
-    """Write a trace as Parquet or CSV, by the end of the name.
+    """Write a trace as Parquet or CSV, by file suffix.
 
     Args:
         path: ends in ``.parquet`` or ``.csv``.
-        columns: as of `joulelab.energy.summary.trace_columns`.
-        about: what belongs to it beside the samples.
+        columns: as in `joulelab.energy.summary.trace_columns`.
+        about: its metadata.
 
     Raises:
         TraceError: another suffix, or the file cannot be written.
     """
     suffix = check_suffix(path)
-    with _whole_or_nothing(path, "name another file") as part:
+    with _whole_or_nothing(path, "choose another file") as part:
         if suffix == CSV:
             text = io.TextIOWrapper(part, "utf-8", newline="", write_through=True)
             CsvWriter(text, about).write(columns)
@@ -139,14 +138,14 @@ def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> No
 
 
 def parquet_from_csv(source: Path, target: Path) -> None:
-    """Make a Parquet trace of a CSV one, without holding all of it in memory.
+    """Convert a CSV trace to Parquet in chunks, with bounded memory.
 
     Args:
-        source: as `CsvWriter` has written it.
-        target: where to.
+        source: a file of `CsvWriter`.
+        target: output file.
 
     Raises:
-        TraceError: the file cannot be written; the CSV one stays.
+        TraceError: the file cannot be written; the CSV file stays.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -167,12 +166,14 @@ def parquet_from_csv(source: Path, target: Path) -> None:
                 for batch in batches:
                     writer.write_table(pa.table(batch.columns, schema=schema))
         except pa.ArrowInvalid as error:
-            raise TraceError(f"{source} cannot be read: {error}", "it is left as it is") from error
+            raise TraceError(
+                f"{source} cannot be read: {error}", "it was left unchanged"
+            ) from error
 
 
 @contextmanager
 def _whole_or_nothing(path: Path, hint: str) -> Iterator[IO[bytes]]:
-    """A file to write into, which is called `path` once it is whole and on the disk."""
+    """A file to write to, renamed to `path` once complete and on disk."""
     try:
         with replacing(path, sync=True) as file:
             yield file
@@ -185,7 +186,7 @@ class CsvWriter:
 
     Args:
         file: open for writing; its first two lines are written now.
-        about: what belongs to the trace beside the samples.
+        about: metadata of the trace.
     """
 
     def __init__(self, file: IO[str], about: TraceAbout) -> None:
@@ -197,7 +198,7 @@ class CsvWriter:
         """Append samples.
 
         Args:
-            columns: as of `joulelab.energy.summary.trace_columns`.
+            columns: as in `joulelab.energy.summary.trace_columns`.
         """
         by_name = {name: _texts(columns[name]) for name in NUMBERS}
         by_name |= {"domain": columns["domain"], "source": columns["source"]}
@@ -205,7 +206,7 @@ class CsvWriter:
 
 
 def check_suffix(path: Path) -> str:
-    """The suffix of a trace's file in small letters.
+    """The suffix of a trace file in lower case.
 
     Raises:
         TraceError: it is neither ``.parquet`` nor ``.csv``.
@@ -213,7 +214,7 @@ def check_suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (PARQUET, CSV):
         raise TraceError(
-            f"{path}: a trace is Parquet or CSV", f"end the name in {PARQUET} or {CSV}"
+            f"{path}: a trace must be Parquet or CSV", f"end the name in {PARQUET} or {CSV}"
         )
     return suffix
 
@@ -226,14 +227,14 @@ def _texts(values: Sequence[float]) -> list[str]:
 
 @dataclass(frozen=True)
 class OwnTrace:
-    """A table with joulelab's columns, and what was written beside it."""
+    """A table with joulelab's columns, and its metadata."""
 
     table: Table
     about: TraceAbout
 
 
 def read_own(path: Path, content: bytes) -> OwnTrace:
-    """The trace in the bytes of a CSV file that begins with `FIRST_LINE`.
+    """The trace in the bytes of a CSV file that starts with `FIRST_LINE`.
 
     Raises:
         TraceError: the file is damaged, or has no sample.
@@ -255,14 +256,14 @@ def read_own(path: Path, content: bytes) -> OwnTrace:
         reason = str(error).partition("\n")[0]
         raise TraceError(f"{path} cannot be read: {reason}", "the file is damaged") from error
     if frame.empty:
-        raise TraceError(f"{path} has no sample", "it has a header and nothing below it")
+        raise TraceError(f"{path} has no sample", "it has a header but no rows")
     headings = {name: Heading(name) for name in frame.columns}
     table = Table(path, frame, headings, range(3, len(frame) + 3), error_class=TraceError)
     return OwnTrace(table.remarked(*((CUT,) if len(whole) < len(rest) else ())), about)
 
 
 def read_parquet(path: Path) -> OwnTrace:
-    """The table in a Parquet file, anybody's, and what joulelab wrote into its metadata.
+    """The table in any Parquet file, and joulelab's metadata, if any.
 
     Raises:
         TraceError: it cannot be read, or has no row.
@@ -281,7 +282,7 @@ def read_parquet(path: Path) -> OwnTrace:
 
 
 def is_own(table: Table) -> bool:
-    """Whether a table has the columns that joulelab writes."""
+    """Whether a table has joulelab's columns."""
     return set(OWN) <= set(table.frame.columns)
 
 
@@ -311,7 +312,7 @@ def own_samples(trace: OwnTrace) -> tuple[ChannelSamples, ...]:
             values = np.where(values < 0, np.nan, values)
         state = {name: part.numbers(name).values for name in STATE_COLUMNS if name in frame.columns}
         known = {name: column for name, column in state.items() if not np.isnan(column).all()}
-        lost = "the file says no value" if np.isnan(values).any() else ""
+        lost = "the file has no value" if np.isnan(values).any() else ""
         interval_s = max(about.interval_s or 0.0, typical_s(times_s))
         channel_samples.append(ChannelSamples(channel, times_s, values, interval_s, lost, known))
     return tuple(channel_samples)
@@ -330,20 +331,20 @@ def _undescribed(domain: str, source: str, *, counts: bool) -> Channel:
 
 
 class LiveTrace:
-    """Records into a file, lap by lap.
+    """Records to a file, lap by lap.
 
     Args:
         path: Parquet or CSV.
         recorder: started.
         label: of the trace.
-        force: write over a file that is there.
+        force: overwrite an existing file.
 
     Attributes:
-        samples: how many each of the quickest channels has, until the last lap.
-        duration_s: until the last lap, in seconds.
+        samples: number of samples of the fastest channels up to the last lap.
+        duration_s: duration up to the last lap, in seconds.
 
     Raises:
-        TraceError: the file is there already, or cannot be written.
+        TraceError: the file exists, or cannot be written.
     """
 
     def __init__(self, path: Path, recorder: Recorder, label: str, *, force: bool = False) -> None:
@@ -370,16 +371,16 @@ class LiveTrace:
             raise
 
     def lap(self) -> Measurement:
-        """Write what was sampled since the last lap, and give what was used in that time.
+        """Write the samples since the last lap, and return the measurement of that time.
 
         Raises:
-            TraceError: the disk is full, or the file has gone; what was written stays.
+            TraceError: the disk is full, or the file is gone; written data stays.
         """
         done, self._window = self._window, self._window.lap()
         return self._keep(done)
 
     def close(self) -> None:
-        """Write the rest, and finish the file. A second call does nothing.
+        """Write the rest and finish the file. A second call has no effect.
 
         Raises:
             TraceError: as for `lap`.
@@ -406,28 +407,28 @@ class LiveTrace:
             return
         if self._path.exists():
             raise TraceError(
-                f"{self._path} exists already", "name another file, or --force to write over it"
+                f"{self._path} exists already", "choose another file, or overwrite it with --force"
             )
         if self._journal.exists():
             raise TraceError(
-                f"{self._journal} is a recording that was cut short",
-                f"`joulelab trace {self._journal}` reads it; --force writes over it",
+                f"{self._journal} is an unfinished recording",
+                f"`joulelab trace {self._journal}` reads it; --force overwrites it",
             )
 
     def _opened(self, *, force: bool) -> io.FileIO:
         named = self._journal == self._path
         try:
             if force and not named:
-                self._journal.unlink(missing_ok=True)  # not written through, if it is a link
-            # Nothing is held back: what could not be written is not tried again at the end.
+                self._journal.unlink(missing_ok=True)  # do not follow a link
+            # Nothing is buffered: a failed write is not retried at the end.
             return io.FileIO(self._journal, "w" if force and named else "x")
         except OSError as error:
             raise TraceError(
-                f"{self._journal} cannot be written: {error.strerror}", "name another file"
+                f"{self._journal} cannot be written: {error.strerror}", "choose another file"
             ) from error
 
     def _keep(self, done: Window) -> Measurement:
-        """Write the samples of a closed window that the one before has not."""
+        """Write the samples of a closed window that the previous one did not have."""
         measurement = done.close()
         self._writer.write(self._continued(done))
         self._append()
@@ -437,7 +438,7 @@ class LiveTrace:
         return measurement
 
     def _append(self) -> None:
-        """Put the lines that were written into the file, all of them or none."""
+        """Append the lines to the file, all or none."""
         lines = memoryview(self._lines.getvalue().encode("utf-8"))
         self._lines.seek(0)
         self._lines.truncate()
@@ -452,13 +453,13 @@ class LiveTrace:
                 self._file.truncate()
             raise TraceError(
                 f"{self._journal} cannot be written: {error.strerror}",
-                "what was recorded until then is in it",
+                "it holds everything recorded until then",
             ) from error
 
     def _continued(self, done: Window) -> dict[str, Any]:
-        """A lap's columns in the order of time, less the samples that the lap before has.
+        """A lap's columns in order of time, without the samples of the previous lap.
 
-        Counters go on from lap to lap: joules since the first value of all.
+        Counters continue from lap to lap: joules since the first value.
         """
         columns = trace_columns(done.channel_samples, self._began_s - self._slept_s)
         slept_s = [sum(asleep_s for _, asleep_s in one.sleeps) for one in done.channel_samples]
@@ -472,7 +473,7 @@ class LiveTrace:
             keep.append(fresh)
         columns["energy_j"] = np.concatenate(energy_j)
         rows = np.flatnonzero(np.concatenate(keep))
-        # In the order of time, a file that is cut off loses the end of all channels alike.
+        # In order of time, a truncated file loses the end of all channels equally.
         rows = rows[np.argsort(columns["t_s"][rows], kind="stable")]
         return {name: np.asarray(columns[name])[rows] for name in COLUMNS}
 

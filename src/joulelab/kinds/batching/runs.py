@@ -45,7 +45,7 @@ def requests(experiment: Experiment) -> pd.DataFrame:
 
 @cached_per_subject
 def cell_figures(experiment: Experiment) -> pd.DataFrame:
-    """A row a model, policy and arrival process; see `joulelab.analysis.batching.cells`."""
+    """One row per model, policy and arrival process; see `joulelab.analysis.batching.cells`."""
     return cells(requests(experiment), experiment.factors)
 
 

@@ -77,13 +77,13 @@ class BatchingSpec(InferenceSpec):
             if self.capacity < policy.largest and policy.take(self.capacity, 0.0) == 0:
                 raise ValueError(
                     f"capacity = {self.capacity}: {text} waits for more requests than the queue "
-                    f"has places; give it at least {policy.largest}"
+                    f"has places; set it to at least {policy.largest}"
                 )
         for text in self.arrivals:
             most = parse_arrivals(text).most
             if most is not None and most < self.requests:
                 raise ValueError(
-                    f"requests = {self.requests}: {text} has {most} arrivals; ask for no more"
+                    f"requests = {self.requests}: {text} has {most} arrivals; request no more"
                 )
         return self
 

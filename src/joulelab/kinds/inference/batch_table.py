@@ -7,8 +7,8 @@ For a size b, n batches are computed within one measured window of T seconds wit
 
 Several windows of one size are pooled as if they had been one.
 
-A table has a row a window; rows of one size are pooled (`BatchTable.sizes`), and the planner takes
-the pooled ones (`BatchTable.costs`). `batch_table_file` writes a table and reads it back.
+A table has one row per window; rows of one size are pooled (`BatchTable.sizes`), and the planner
+takes the pooled ones (`BatchTable.costs`). `batch_table_file` writes a table and reads it back.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class BatchTable:
         return max((abs(one) for them in self._distances() for one in them), default=None)
 
     def times_to_tell(self, difference: float) -> float | None:
-        """How many times as long to measure, so that costs which differ so much are told apart.
+        """How many times as long to measure, so that costs which differ so much are distinguished.
 
         The windows of each size are taken to scatter alike, and less by the root of their number.
 

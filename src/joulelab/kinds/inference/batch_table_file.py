@@ -95,7 +95,7 @@ def write_table(path: Path, table: BatchTable) -> None:
         path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise JoulelabError(
-            f"{path} cannot be written: {error.strerror or error}", "name another file"
+            f"{path} cannot be written: {error.strerror or error}", "choose another file"
         ) from error
 
 
@@ -113,7 +113,7 @@ def read_table(path: Path) -> BatchTable:
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror or error}",
-            "name a table that --save has written",
+            "give a table written by --save",
         ) from error
     try:
         table = _File.model_validate_json(text).table()
@@ -128,14 +128,14 @@ def _explained(path: Path, error: ValidationError) -> UsageError:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
     where = f"{path}: {key.lstrip('.')}" if key else str(path)
     said = first["msg"][:1].lower() + first["msg"][1:]
-    return UsageError(f"{where}: {said}", "measure again, and keep the table with --save")
+    return UsageError(f"{where}: {said}", "measure again and save the table with --save")
 
 
 def _check(path: Path, table: BatchTable) -> None:
     if table.sizes[0].size != 1:
         raise UsageError(
-            f"{path}: windows: no batch of one image is among them",
-            "it is what everything is compared with: measure again",
+            f"{path}: windows: batches of one image are missing",
+            "all other sizes are compared with them: measure again",
         )
     for number, one in enumerate(table.windows):
         energy = one.energy
@@ -143,5 +143,5 @@ def _check(path: Path, table: BatchTable) -> None:
             raise UsageError(
                 f"{path}: windows[{number}].energy: gross_j is {energy.gross_j}, and its status "
                 f"{energy.status}",
-                "only a missing energy is null",
+                "only a missing energy may be null",
             )

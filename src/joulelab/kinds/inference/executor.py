@@ -57,7 +57,7 @@ class ServingExecutor(Executor[ServingJob, Served | Batches]):
         if self._trouble is not None:
             raise self._trouble  # what could not be loaded is a run that failed
         if self._session is None:
-            raise RuntimeError("a job is prepared before it is run")
+            raise RuntimeError("prepare a job before running it")
         if isinstance(job.task, ServingTask):
             return self._session.serve(job.task, progress)
         return self._session.run_batches(job.task, progress)

@@ -59,7 +59,7 @@ class RequestImages:
                     digest.update(Path(file).read_bytes())
                 except OSError as error:
                     message = f"the image {file} cannot be read: {error.strerror}"
-                    raise DatasetError(message, "restore it, or take it out") from None
+                    raise DatasetError(message, "restore it, or remove it from the study") from None
         return digest.hexdigest()
 
     def close(self) -> None:
@@ -75,7 +75,9 @@ class RequestImages:
         folder = Path(argument).expanduser()
         if kind == FOLDER and not (folder / "train").is_dir():
             if not argument:
-                raise UsageError(f"images = {quoted(name)} names no folder", "write folder:<path>")
+                raise UsageError(
+                    f"images = {quoted(name)} does not name a folder", "write folder:<path>"
+                )
             return image_files(folder)[:MOST_IMAGES]
         return self._write(name)
 

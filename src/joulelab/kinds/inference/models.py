@@ -11,7 +11,7 @@ from joulelab.learning.zoo import AUTO, RANDOM, classifier_source, published_wei
 from joulelab.learning.zoo_figures import zoo_figures
 from joulelab.serving.tasks import ModelSource
 
-OWN_WEIGHTS = "as the factory gives them"
+OWN_WEIGHTS = "as the factory returns them"
 RESIZE, CROP = 256, 224
 """Of images where nothing else is known: those of most networks, in pixels."""
 

@@ -155,7 +155,7 @@ def _estimate(
         return _of_batches(one, known, load_s)
     if isinstance(one, WindowConfiguration) and isinstance(job.task, ServingTask):
         return _of_window(one, known, load_s, job.task)
-    raise TypeError(f"no prediction is known for {type(one).__name__}")
+    raise TypeError(f"no prediction for {type(one).__name__}")
 
 
 def _of_batches(one: BatchConfiguration, known: ModelProfile, load_s: float) -> Estimate:

@@ -195,7 +195,7 @@ class TableMeasuring:
         if self._others > OTHERS:
             self._remarks.append(
                 f"other programs kept {share(self._others)} of the processor busy while this one "
-                "did nothing: the figures are those of a busy machine"
+                "was idle: the numbers are for a busy machine"
             )
         flags = [flag for one, _ in measured for flag in one.flags]
         return Windows(profiles, tuple(dict.fromkeys([*self._remarks, *flags])), interrupted)
@@ -228,7 +228,7 @@ class TableMeasuring:
             )
             if needed_s > self._left_s:
                 self._remarks.append(
-                    f"patience ended at batches of {size}: --patience "
+                    f"patience ran out at batches of {size}: --patience "
                     f"{math.ceil(self._patience.seconds - self._left_s + needed_s)} reaches "
                     f"{following}"
                 )
@@ -294,16 +294,16 @@ class TableMeasuring:
             if not isinstance(batches, Batches):
                 raise ServingError(
                     f"the model fails with batches of {size}: {outcome.error}",
-                    "try one batch of this size by hand",
+                    "run one batch of this size by hand",
                 )
         except ServingError as error:
             if size == 1:
                 raise
-            self._remarks.append(f"batches of {size} are left out: {error.message}")
+            self._remarks.append(f"batches of {size} left out: {error.message}")
             return None
         self._remarks += batches.remarks
         if batches.unreadable:
-            self._remarks.append("some of the images cannot be read: others took their place")
+            self._remarks.append("some images cannot be read and were replaced by others")
         return outcome.measurement, batches
 
     @property

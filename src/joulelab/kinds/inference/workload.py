@@ -68,7 +68,7 @@ class InferenceWorkload(Workload):
             SpecError: a model, or an image, that does not exist.
             DatasetError: images or weights cannot be had.
         """
-        self.session.listener.doing("looking for models and images")
+        self.session.listener.doing("loading models and images")
         self._configurations = cast(Sequence[InferenceConfiguration], configurations)
         for one in self._configurations:
             try:
@@ -87,8 +87,8 @@ class InferenceWorkload(Workload):
         if random:
             which = "all models" if len(random) == len(models) else ", ".join(random)
             remark = (
-                f"{which} have random weights, because pretrained ones do not lie here: their "
-                "energy and time are those of any weights"
+                f"{which} have random weights, because pretrained ones are not on this machine: "
+                "energy and time do not depend on the weights"
             )
         names = ", ".join(dict.fromkeys(one.images.name for one in mine))
         return WorkloadSummary(
@@ -119,9 +119,9 @@ class InferenceWorkload(Workload):
         before = manifest.get("images")
         if before and before["checksum"] != now["images"]["checksum"]:
             raise StoreMismatchError(
-                f"the images {', '.join(now['images']['names'])} are not those that the study "
+                f"the images {', '.join(now['images']['names'])} differ from those that the study "
                 "began with",
-                "go on with the same images, or give another folder with --out",
+                "continue with the same images, or choose another folder with --out",
             )
         check_same_weights(manifest, now["weights"])
 
@@ -180,7 +180,7 @@ def _rows(
     each = figures.get("flops_per_image")
     metrics = {
         "values": {**figures, **values},
-        **({} if each else {"flops_reason": "they are not counted for a model of one's own"}),
+        **({} if each else {"flops_reason": "not counted for custom models"}),
     }
     return [{**common, "flops": images * each if each else None, "metrics": json.dumps(metrics)}]
 
@@ -215,7 +215,7 @@ def _of_batches(batches: Batches) -> dict[str, Any]:
 
 
 def _requests(result: Served | Batches) -> Mapping[str, Any] | None:
-    """A row a request, as columns; ``None`` where there was no queue."""
+    """One row per request, as columns; ``None`` where there was no queue."""
     if not isinstance(result, Served):
         return None
     columns = asdict(result)

@@ -1,4 +1,4 @@
-"""What the tables and figures of a comparison over time are made of: a row a network.
+"""What the tables and figures of a comparison over time are made of: one row per network.
 
 Runs of the kind ``timeline`` have the factors ``model`` and ``batch_size``, and beside the usual
 columns ``images`` (how many were classified) and what is known of the network: ``year``,
@@ -36,7 +36,7 @@ _WORDS = ("source", "weights")
 
 @cached_per_subject
 def network_points(experiment: Experiment) -> pd.DataFrame:
-    """A row a network, the oldest first.
+    """One row per network, the oldest first.
 
     Returns:
         ``model``, ``year``, ``source``, ``weights``, ``accuracy`` (published), ``flops``,

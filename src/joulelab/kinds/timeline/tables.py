@@ -34,7 +34,7 @@ FIGURES = {SINGLE: "energy, batch 1", BEST: "energy, best batch"}
 
 @table("timeline-networks", "Energy per image of each network")
 def networks(experiment: Experiment) -> Table:
-    """Year, source, accuracy and size of each network, and its joules an image."""
+    """Year, source, accuracy and size of each network, and its joules per image."""
     energy_column(experiment)
     rows = network_points(experiment)
     if not rows[BEST].notna().any():

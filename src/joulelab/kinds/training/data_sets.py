@@ -109,5 +109,5 @@ class DataSets:
                 raise StoreMismatchError(
                     f"the data set {now['name']} from {now['source']} is not the one that the "
                     f"study began with ({before['source']})",
-                    "go on with the same data, or give another folder with --out",
+                    "continue with the same data, or choose another folder with --out",
                 )

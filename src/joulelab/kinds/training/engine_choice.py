@@ -108,19 +108,19 @@ def choose_engines(
         raise SpecError(
             f"precision = {quoted(precision)}: {cannot}, and the {REFERENCE} engine trains in fp32 "
             "only",
-            f'set precision = "{Precision.FP32}", or leave that out of the study',
+            f'set precision = "{Precision.FP32}", or remove these configurations from the study',
         )
     if mix and len(hindered) < len(keys):
         chosen = {key: REFERENCE if key in hindered else asked for key in keys}
         remark = (
-            f"{cannot}: the {REFERENCE} engine trains that, and its energies must not be compared "
-            "with the others"
+            f"{cannot}: the {REFERENCE} engine trains these; do not compare their energies with "
+            "the others"
         )
     else:
         chosen = dict.fromkeys(keys, REFERENCE)
         remark = f"{cannot}: the whole study is trained by the {REFERENCE} engine"
         if len(hindered) < len(keys):
-            remark += f"; mix_engines = true would leave the others to the {asked} one"
+            remark += f"; with mix_engines = true the {asked} engine trains the others"
     return EngineChoice(asked, precision, chosen, remark)
 
 
@@ -148,9 +148,9 @@ def check_same_engine(
     if (used, precision) != (choice.used, choice.precision):
         because = f" ({choice.remark})" if choice.remark else ""
         raise StoreMismatchError(
-            f"the finished runs in {folder} were trained by the {_words(used, precision)}, and the "
-            f"rest would be by the {choice.words}{because}",
-            "go on with what the study began with, or give another folder with --out",
+            f"the finished runs in {folder} were trained by the {_words(used, precision)}, but the "
+            f"rest would be trained by the {choice.words}{because}",
+            "continue with the same engine, or choose another folder with --out",
         )
 
 

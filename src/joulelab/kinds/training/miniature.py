@@ -72,7 +72,7 @@ def training_miniature(
     """A study with a share of its work.
 
     Args:
-        study: every key with its value, as `StudySpec.to_dict` gives it.
+        study: every key with its value, from `StudySpec.to_dict`.
         configurations: how many there are of each experiment.
         scale: the share, between 0 and 1.
         overridden: keys that stay as they are, or tables of such keys, each in its parts.
@@ -119,8 +119,8 @@ def training_miniature(
     }
     if not whole:
         raise UsageError(
-            f"there is nothing to thin to a scale of {scale:g}",
-            "leave out the scale, or what sets rounds, repetitions, epochs and images",
+            f"nothing can be scaled down to {scale:g}",
+            "omit the scale, or the keys that set rounds, repetitions, epochs and images",
         )
     thin["miniature"] = miniature_table(scale, share, whole)
     return thin

@@ -157,8 +157,8 @@ class TrainingWorkload(Workload):
             return None
         which = "all networks" if len(random) == len(self._weights) else ", ".join(random)
         return (
-            f"random weights: {which}; published ones do not lie here, or were not asked for. "
-            "Time and energy are those of any weights, accuracy is not"
+            f"random weights: {which}; published ones are not on this machine or were not "
+            "requested. Time and energy do not depend on the weights, accuracy does"
         )
 
     def conditions(self) -> dict[str, Any]:
@@ -269,7 +269,7 @@ class TrainingWorkload(Workload):
             prepared = calibrator.prepare(self._executor, job)
             if prepared.error is not None:
                 self.session.listener.doing(
-                    f"the engine could not prepare: {prepared.error}; going on"
+                    f"the engine could not prepare: {prepared.error}; continuing"
                 )
         return self._executor.split(job)
 

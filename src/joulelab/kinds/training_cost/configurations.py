@@ -1,4 +1,4 @@
-"""What the tables, figures and sentences of a training's cost are made of: a row a configuration.
+"""The data behind tables, figures and findings of a training's cost: one row per configuration.
 
 Runs of the kind ``training-cost`` have the factors ``network``, ``base`` (``frozen`` or
 ``trained``) and ``dataset``, and beside the usual columns ``f1`` (macro F1 on the test images, 0 to
@@ -67,7 +67,7 @@ def impossible_energies(experiment: Experiment) -> pd.DataFrame:
 
 @cached_per_subject
 def configurations(experiment: Experiment) -> pd.DataFrame:
-    """A row a configuration of an experiment in which an energy is known, by ascending energy.
+    """One row per configuration of an experiment in which an energy is known, by ascending energy.
 
     Returns:
         ``network``, ``base``, ``dataset``, ``configuration``, ``n`` (runs), ``measurements`` (with
@@ -153,7 +153,7 @@ def short_datasets(names: Sequence[str]) -> dict[str, str]:
 
 
 def shortened(text: str, short: Mapping[str, str]) -> str:
-    """A text with short names of data sets, as `short_datasets` gives them.
+    """A text with short names of data sets, from `short_datasets`.
 
     >>> shortened("vgg16, digits?side=32", {"digits?side=32": "digits"})
     'vgg16, digits'

@@ -36,7 +36,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
     """Keys of an experiment of kind ``training-cost``.
 
     Attributes:
-        networks: torchvision's classifiers, registered networks, and functions of one's own as
+        networks: torchvision's classifiers, registered networks, and the user's functions as
             ``module:function``; levels of the factor ``network``.
         bases: ``"trained"`` and ``"frozen"``: whether everything but the head of torchvision's
             networks is trained; levels of the factor ``base``. Other networks are trained only.
@@ -100,18 +100,16 @@ class TrainingCostSpec(TrainingExperimentSpec):
     def _consistent(self) -> TrainingCostSpec:
         for name in self.network_options:
             if name not in self.networks:
-                raise ValueError(
-                    f"network_options names {quoted(name)}, which is not among networks"
-                )
+                raise ValueError(f"network_options names {quoted(name)}, which is not in networks")
         if self.bases == [FROZEN] and (without := self._without_base()):
             raise ValueError(
-                f"{without[0]} is no network of torchvision, and has no base to be frozen; "
-                'leave it out, or add "trained" to bases'
+                f"{without[0]} is not a torchvision network and has no base to freeze; "
+                'remove it, or add "trained" to bases'
             )
         return self
 
     def _without_base(self) -> list[str]:
-        """Networks that cannot be parted into a base and a head."""
+        """Networks that cannot be split into a base and a head."""
         return [name for name in self.networks if _source(name)[0] != TORCHVISION]
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:

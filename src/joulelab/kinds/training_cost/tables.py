@@ -299,7 +299,7 @@ class BaseEffect:
 
 @cached_per_subject
 def base_pairs(experiment: Experiment) -> pd.DataFrame:
-    """A row a network and data set of which both bases were measured, least increase first."""
+    """One row per network and data set of which both bases were measured, least increase first."""
     costs(experiment)
     whole = sound(experiment)
     energy = str(whole.energy.column)

@@ -1,4 +1,4 @@
-"""Steps that are captured once as a CUDA graph and then replayed without the host.
+"""Training steps captured once as a CUDA graph and then replayed.
 
 ::
 
@@ -23,7 +23,7 @@ from joulelab.learning.training_loop import is_out_of_memory
 log = logging.getLogger("joulelab")
 
 WARM_UP_STEPS = 2
-"""Before the capture: libraries choose their algorithms and allocate what they need."""
+"""Warm-up steps before the capture, in which libraries choose algorithms and allocate memory."""
 
 
 class Capture:
@@ -31,7 +31,7 @@ class Capture:
 
     Args:
         step: one step on the images of these rows, (N, B), which gives the losses, (N,). It reads
-            and changes only tensors that stay where they are.
+            and changes only tensors with fixed addresses.
     """
 
     def __init__(self, step: Callable[[Tensor], Tensor]) -> None:
@@ -53,9 +53,9 @@ class Capture:
         Args:
             order: rows of all images, (N, images), on the device.
             batch: images of a step, and of one member.
-            steps: how many; the last may be short of images.
-            learnt: gives everything that a step changes, as far as there is any yet.
-            on_step: given the losses of every step, (N,).
+            steps: number of steps; the last may be smaller.
+            learnt: returns all existing tensors that a step changes.
+            on_step: called with the losses of every step, (N,).
         """
         if self._order is None or self._position is None:
             self._order = torch.empty_like(order)
@@ -73,7 +73,7 @@ class Capture:
                 on_step(losses.clone())
 
     def _captured(self, size: int, learnt: Callable[[], Sequence[Tensor]]) -> Callable[[], Tensor]:
-        """Capture a step; what the steps before it have learnt stays as it was."""
+        """Capture a step without changing the state of training."""
         assert self._order is not None
         device = self._order.device
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -95,7 +95,7 @@ class Capture:
             log.warning("a step cannot be captured, and will be slower: %s", error)
         with torch.no_grad():
             for tensor in learnt():
-                # What the first step makes, such as Adam's moments, begins at 0.
+                # Tensors created by the first step, such as Adam's moments, start at 0.
                 before = kept.get(tensor.data_ptr())
                 tensor.zero_() if before is None else tensor.copy_(before)
         if losses is None:
@@ -105,7 +105,7 @@ class Capture:
     def _advance(self, size: int) -> Tensor:
         assert self._order is not None
         assert self._position is not None
-        # Warming up may take more images than there are, and then begins again.
+        # Warm-up may need more images than exist, and then starts over.
         places = self._position + torch.arange(size, device=self._order.device)
         losses = self._step(self._order.index_select(1, places % self._order.shape[1]))
         self._position += size

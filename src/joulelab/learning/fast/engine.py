@@ -1,8 +1,8 @@
 """The fast engine; the package's docstring draws its parts.
 
-Where a network has a layer that cannot be stacked, the reference engine trains it, and the log says
-why. Where the members of a stack do not fit into the device's memory together, half of them are
-tried, and so on; the log says so once, and the schedule remembers it.
+If a network has a layer that cannot be stacked, the reference engine trains it, and the log says
+why. If a stack does not fit into the device's memory, it is halved repeatedly; this is logged once
+and stored in the schedule.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ log = logging.getLogger("joulelab")
 
 
 class FastEngine(ReferenceEngine):
-    """Trains the members of a task together, or as the reference engine where that cannot be done.
+    """Trains the members of a task together, or with the reference engine if that is impossible.
 
     The last data set stays on the device between calls.
 
     Args:
         shelf: holds the images; a new one where ``None``.
-        schedules: where schedules are remembered; where ``None``, in the user's file.
+        schedules: store of schedules; ``None`` for the user's file.
     """
 
     name = NAME
@@ -57,7 +57,7 @@ class FastEngine(ReferenceEngine):
         self._known: dict[tuple[str, int], Schedule] = {}
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
-        """The layer that cannot be stacked, or another obstacle; ``None`` where there is none.
+        """The layer that cannot be stacked, or another obstacle; ``None`` if there is none.
 
         Raises:
             UsageError: a precision that the device does not have.
@@ -69,13 +69,13 @@ class FastEngine(ReferenceEngine):
         return None
 
     def split(self, task: TrainingTask, images: Images, device: str) -> Sequence[TrainingTask]:
-        """The whole task; what the reference engine has to train, member by member."""
+        """The whole task; for the reference engine, member by member."""
         if self.obstacle(task, images, device) is not None:
             return super().split(task, images, device)
         return [task]
 
     def prepare(self, task: TrainingTask, images: Images, device: str) -> bool:
-        """Find the fastest schedule, unless it is known for this machine."""
+        """Find the fastest schedule, unless known for this machine."""
         on = checked_device(device)
         try:
             network, key = self._stacked(task, images, on)
@@ -99,14 +99,14 @@ class FastEngine(ReferenceEngine):
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
             UsageError: hyperparameters that Adam is not defined for, an unknown protocol or
-                network, a precision that the device does not have, or a device that is not there.
+                network, a precision that the device does not have, or a missing device.
         """
         for member in task.members:
             check_hyperparameters(asdict(member.hyperparameters))
         obstacle = self.obstacle(task, images, device)
         if obstacle is not None:
             log.warning(
-                "the fast engine cannot train %s: %s; the reference engine does",
+                "the fast engine cannot train %s: %s; the reference engine trains it",
                 task.network,
                 obstacle,
             )
@@ -139,7 +139,7 @@ class FastEngine(ReferenceEngine):
             self._remember(key, len(task.members), halved)
 
     def schedule(self, task: TrainingTask, images: Images, device: str) -> Schedule | None:
-        """How a task is trained; ``None`` before `prepare`, and for what cannot be stacked."""
+        """The schedule of a task; ``None`` before `prepare`, and if it cannot be stacked."""
         try:
             _, key = self._stacked(task, images, checked_device(device))
         except NotStackableError:
@@ -168,7 +168,7 @@ class FastEngine(ReferenceEngine):
     def _stacked(
         self, task: TrainingTask, images: Images, device: torch.device
     ) -> tuple[StackedNetwork, str]:
-        """The layers of a task, and the key that its schedule is remembered by.
+        """The layers of a task, and the key of its schedule.
 
         Raises:
             NotStackableError: the reference engine has to train it.

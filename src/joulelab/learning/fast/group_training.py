@@ -1,9 +1,8 @@
-"""The training of a group under a schedule: its stacks one after the other, or in worker threads.
+"""Training of a group under a schedule: stacks in sequence or in worker threads.
 
-torch gives up the interpreter's lock while it computes, so threads serve as well as processes, and
-share the images. Each sets torch's number of threads to 1, which holds for itself alone: two
-trainings on a core each are faster than one training on two, which has to wait for the slower half
-of every layer.
+torch releases the GIL while it computes, so threads work as well as processes, and share the
+images. Each sets its own number of torch threads to 1: two trainings on one core each are faster
+than one training on two cores, which waits for the slower half of every layer.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from joulelab.learning.placement import PlacedImages, synchronize
 from joulelab.learning.training_loop import training_result
 
 NAME = "fast"
-"""Of the engine."""
+"""Type of the engine's progress callback."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,7 +45,7 @@ def train_group(
         task: what is trained.
         placed: images on the device.
         schedule: how.
-        progress: called after every epoch that all members have done.
+        progress: called after each epoch completed by all members.
 
     Raises:
         RuntimeError, MemoryError: out of memory.
@@ -55,7 +54,7 @@ def train_group(
     threads = torch.get_num_threads() if placed.device.type == "cpu" else 1
     size = schedule.stack_size(len(members), threads)
     pool = Workers(schedule.workers(len(members), threads))
-    # A worker has to look whether it should stop; the main thread is interrupted by itself.
+    # A worker must check whether to stop; the main thread is interrupted directly.
     on_step = None if pool.count == 1 else lambda _: pool.check()
     arithmetic = schedule.arithmetic(task.precision, placed.device)
     sizes = {name: math.prod(shape) for name, shape in network.shapes}
@@ -71,7 +70,7 @@ def train_group(
             if stack.steps == task.max_steps:
                 break
         scores = stack.scores().tolist()
-        # Only now does the host ask for a number: until here it queued work.
+        # Only now does the host read a number: until here it queued work.
         by_member = torch.stack(losses).T.tolist()
         return [
             training_result(
@@ -101,7 +100,7 @@ def train_group(
 
 
 class _EpochsOfAll:
-    """Reports an epoch of a group once all members have done it, in any thread."""
+    """Reports an epoch of a group once all members have completed it, in any thread."""
 
     def __init__(self, members: int, epochs: int, progress: Progress | None) -> None:
         self._members = members
@@ -111,7 +110,7 @@ class _EpochsOfAll:
         self._lock = threading.Lock()
 
     def count(self, members: int) -> None:
-        """Count an epoch of so many members."""
+        """Count an epoch of some members."""
         with self._lock:
             before = self._done // self._members
             self._done += members
@@ -125,10 +124,10 @@ class _StoppedError(Exception):
 
 
 class Workers:
-    """Some threads of one core each; with one worker, the calling thread and all its cores.
+    """Worker threads of one core each; with one worker, the calling thread with all cores.
 
     Args:
-        count: of the workers.
+        count: number of workers.
     """
 
     def __init__(self, count: int) -> None:
@@ -154,10 +153,10 @@ class Workers:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """The function of each item, in order.
+        """The results of a function for each item, in order.
 
         Raises:
-            BaseException: what the first call that failed raised; the others have been stopped.
+            BaseException: the exception of the first failed call; the others are stopped.
         """
         if self._pool is None:
             return [function(item) for item in items]
@@ -176,6 +175,6 @@ class Workers:
         return [future.result() for future in futures]
 
     def check(self) -> None:
-        """Called by the function between steps: gives up where another has failed."""
+        """Called by the function between steps: stops if another call has failed."""
         if self._stop.is_set():
             raise _StoppedError

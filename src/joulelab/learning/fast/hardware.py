@@ -1,4 +1,4 @@
-"""What the machine computes with: its precisions, its processor, and CUDA's libraries."""
+"""Hardware properties: precisions, processor, and CUDA's libraries."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ AMPERE = (8, 0)
 """The first compute capability with TF32 and bfloat16."""
 
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
-"""Instruction sets that multiply bfloat16, as Linux names those of x86 and ARM."""
+"""Instruction sets that multiply bfloat16, with Linux's names for x86 and ARM."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Check that a device has a precision.
 
     Raises:
-        UsageError: it is unknown, or the device does not have it.
+        UsageError: it is unknown, or the device does not support it.
     """
     if precision not in {Precision.FP32, Precision.TF32, Precision.BF16}:
         raise UsageError(
@@ -45,7 +45,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def libraries_set_to(precision: str, device: torch.device) -> Iterator[None]:
-    """Let CUDA's libraries round as the precision says, and choose their algorithms by trying."""
+    """Set the rounding of CUDA's libraries, and let them benchmark algorithms."""
     if device.type != "cuda":
         yield
         return
@@ -75,5 +75,5 @@ def processor() -> str:
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; False where that cannot be found out."""
+    """Whether the processor multiplies bfloat16; False if unknown."""
     return not _BF16.isdisjoint(processor().split())

@@ -25,17 +25,16 @@ B * H rows and W * C columns, so that every pass runs through memory in order.
 **Maximum over 2x2 windows**, in a fraction of the time.
 
 Notation: a window holds ``a b`` above ``c d``. Rows are compared before columns, because whole rows
-of a channels-last image lie side by side in memory::
+of a channels-last image are contiguous in memory::
 
     r = max(upper row, lower row)           above = 1 where the upper is at least the lower
     y = max(left half of r, right half)     left  = 1 where the left is at least the right
 
     dr_left = dy * left,  dr_right = dy - dr_left;   dupper = dr * above,  dlower = dr - dupper
 
-Masks are kept in the type of the image, since multiplying by booleans costs more than the rest
-together. The gradient goes to one element of a window, as in torch: of equal ones to the first,
-row by row. The one case in which the choice differs is b == c > a, where torch takes b and this
-takes c.
+Masks have the type of the image, because multiplying by booleans costs more than everything else.
+The gradient goes to one element of a window, as in torch: of equal ones to the first, row by row.
+The one case in which the choice differs is b == c > a, where torch takes b and this takes c.
 
 **Linear layers**, through the faster of two libraries.
 
@@ -43,7 +42,7 @@ Notation: x (N, B, F) inputs, w (N, O, F) weights, b (N, O) biases, y = x w' + b
 
 torch hands float32 products to MKL. oneDNN, which torch has for its convolutions and its compiler,
 is more than twice as fast on AMD's processors with AVX-512 (measured on a Zen 5: 95 and 207 10^9
-operations a second on a core). Which one is faster here is tried, see
+operations a second on a core). The faster one is found by trial, see
 `joulelab.learning.fast.schedule`.
 """
 
@@ -222,7 +221,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None, *, onednn: bool)
         products: Tensor = _OneDNNLinear.apply(inputs, weight, bias)
         return products
     if len(inputs) == 1:
-        # For one member a plain product is faster than a batch of one.
+        # For one member a plain product is faster than a batched one.
         one_bias = None if bias is None else bias[0]
         return torch.nn.functional.linear(inputs[0], weight[0], one_bias).unsqueeze(0)
     if bias is None:
@@ -238,7 +237,7 @@ class _OneDNNLinear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        # Strides other than those of a matrix or its transpose make oneDNN a hundred times slower.
+        # With strides other than a matrix or its transpose, oneDNN is a hundred times slower.
         inputs = inputs.contiguous()
         ctx.save_for_backward(inputs, weight)
         ctx.has_bias = bias is not None

@@ -11,7 +11,7 @@ flat      (N, B, F)          linear layers
 ========  =================  ====================================================
 
 A layer takes its parameters from a *state*: tensors by name, each with the members along its first
-dimension. Members never meet in a sum, so what is NaN in one stays in that one.
+dimension. Sums never mix members, so NaN in one does not affect others.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Arithmetic:
     """How layers compute.
 
     Attributes:
-        dtype: of linear layers: of their inputs, and of weights while they are multiplied.
-        convolutions: the same of convolutions, and of what lies between them.
+        dtype: of linear layers: of their inputs, and of weights during multiplication.
+        convolutions: the same for convolutions and everything between them.
         onednn: float32 products of linear layers go to oneDNN; CPU only.
         own_kernels: BatchNorm and pooling as in `kernels`; CPU only.
         channels_last: images are kept with their channels side by side.
@@ -53,7 +53,7 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class Pass:
-    """One way through the network: with which numbers, in which mode, for how many."""
+    """One forward pass: state, mode, number of members."""
 
     state: State
     arithmetic: Arithmetic
@@ -178,7 +178,7 @@ class BatchNorm(Layer):
 
     @staticmethod
     def _flattened(run: Pass, name: str | None) -> Tensor | None:
-        # A view: running statistics are changed in place.
+        # A view, because running statistics are changed in place.
         return None if name is None else run.state[name].view(-1)
 
 
@@ -196,7 +196,7 @@ class MaxPool2x2(Layer):
 
 @dataclass(frozen=True)
 class ByChannel(Layer):
-    """What treats every channel alike and for itself: pooling.
+    """Channel-wise operations: pooling.
 
     Attributes:
         apply: of a batch of images (B, C, H, W).
@@ -211,7 +211,7 @@ class ByChannel(Layer):
 
 @dataclass(frozen=True)
 class ByElement(Layer):
-    """What treats every element alike and for itself: activations, sums of two inputs.
+    """Element-wise operations: activations, sums of two inputs.
 
     Attributes:
         apply: of tensors of any shape.
@@ -239,12 +239,12 @@ class Flatten(Layer):
 
 
 def flat(values: Tensor) -> Tensor:
-    """Images of members as rows, (N, B, F); what is flat stays as it is."""
+    """Images of members as rows, (N, B, F); flat values are unchanged."""
     return values.flatten(2) if values.ndim == _MEMBERS else values
 
 
 def spatial(values: Tensor, arithmetic: Arithmetic) -> Tensor:
-    """Images of members beside each other, (B, N * C, H, W); what is spatial stays as it is."""
+    """Images of members side by side, (B, N * C, H, W); spatial values are unchanged."""
     if values.ndim == _MEMBERS:
         values = values[0] if len(values) == 1 else values.transpose(0, 1).flatten(1, 2)
     if arithmetic.channels_last:

@@ -1,4 +1,4 @@
-"""How the members of a group are trained on this machine, found by trying and then remembered.
+"""Schedules: how the members of a group are trained on this machine, found by trial and stored.
 
 A schedule says how many members make a stack, how many stacks are trained at the same time, each by
 a worker thread, and how layers compute. With N members and T threads:
@@ -14,10 +14,10 @@ shares       N / T, rounded up   T                        1
 
 On a GPU only the first two are tried, since the host only queues work there.
 
-First the arithmetic is chosen, on one member and one thread, then the arrangement. Candidates are
-timed for a few steps each, twice in turn so that a disturbance of the machine does not decide; the
-faster time counts. The choice is kept in a file by what it depends on: processor or
-GPU, threads, versions, layers, images, batch and precision.
+First the arithmetic is chosen, with one member and one thread, then the arrangement. Candidates are
+timed for a few steps each, in two rounds to reduce the effect of disturbances; the faster time
+counts. The choice is stored in a file by its conditions: processor or GPU, threads, versions,
+layers, images, batch and precision.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from joulelab.learning.fast.stacking import StackedNetwork
 log = logging.getLogger("joulelab")
 
 VARIABLE = "JOULELAB_SCHEDULES"
-"""Path of the file in which schedules are remembered; empty for none."""
+"""Path of the file with stored schedules; empty for none."""
 
 
 class Arrangement(StrEnum):
@@ -68,7 +68,7 @@ class Schedule:
         channels_last: images are kept with their channels side by side; on the CPU with
             joulelab's own BatchNorm and pooling.
         wide_convolutions: convolutions stay in float32 under bf16, because that is faster.
-        largest_stack: no stack has more members than this, because more did not fit into memory.
+        largest_stack: largest stack that fits into memory.
     """
 
     arrangement: Arrangement = Arrangement.TOGETHER
@@ -109,13 +109,13 @@ class Schedule:
         return min(size, self.largest_stack or members)
 
     def workers(self, members: int, threads: int) -> int:
-        """Stacks that are trained at the same time."""
+        """Number of stacks trained at the same time."""
         if self.arrangement in {Arrangement.TOGETHER, Arrangement.IN_TURN}:
             return 1
         return min(threads, math.ceil(members / self.stack_size(members, threads)))
 
     def halved(self, members: int, threads: int) -> Schedule | None:
-        """The same with stacks of half the size; ``None`` where they hold one member already."""
+        """The same with stacks of half the size; ``None`` if they have one member."""
         size = self.stack_size(members, threads)
         return replace(self, largest_stack=math.ceil(size / 2)) if size > 1 else None
 
@@ -139,12 +139,12 @@ def arithmetics(network: StackedNetwork, precision: str, device: torch.device) -
 
 
 def arrangements(members: int, threads: int, device: torch.device) -> list[Arrangement]:
-    """The arrangements that differ for so many members and threads."""
+    """The distinct arrangements for a number of members and threads."""
     if members == 1:
         return [Arrangement.TOGETHER]
     if device.type != "cpu" or threads == 1:
         return [Arrangement.TOGETHER, Arrangement.IN_TURN]
-    # Large stacks last: where they are slow they are very slow, and by then that is seen at once.
+    # Large stacks last: if slow they are very slow, and then quickly rejected.
     shares = [Arrangement.SHARES] if members > threads else []
     return [Arrangement.IN_TURN, Arrangement.WORKERS, *shares, Arrangement.TOGETHER]
 
@@ -152,7 +152,7 @@ def arrangements(members: int, threads: int, device: torch.device) -> list[Arran
 def circumstances(
     network: StackedNetwork, images: Sequence[int], batch: int, precision: str, device: torch.device
 ) -> str:
-    """What the best schedule depends on, but for the number of members, as a key."""
+    """The conditions of the best schedule, except the number of members, as a key."""
     on_cpu = device.type == "cpu"
     facts: dict[str, Any] = {
         "device": processor() if on_cpu else torch.cuda.get_device_name(device),
@@ -168,10 +168,10 @@ def circumstances(
 
 
 class ScheduleFile:
-    """Remembers schedules between processes. A file that cannot be used is as good as empty.
+    """Stores schedules between processes. An unusable file counts as empty.
 
     Args:
-        path: of the file, or ``None`` to remember nothing.
+        path: of the file, or ``None`` to store nothing.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -179,7 +179,7 @@ class ScheduleFile:
 
     @classmethod
     def of_user(cls) -> ScheduleFile:
-        """Where `VARIABLE` says, else ``~/.cache/joulelab/schedules.json``."""
+        """The path in `VARIABLE`, else ``~/.cache/joulelab/schedules.json``."""
         own = os.environ.get(VARIABLE)
         if own is not None:
             return cls(Path(own).expanduser() if own else None)
@@ -187,7 +187,7 @@ class ScheduleFile:
         return cls(Path(cache) / "joulelab" / "schedules.json")
 
     def get(self, key: str, members: int) -> Schedule | None:
-        """The schedule for so many members under these circumstances."""
+        """The stored schedule for a number of members under these conditions."""
         entry: Any = self._read().get(f"{key} {members}")
         try:
             schedule = Schedule(**{**entry, "arrangement": Arrangement(entry["arrangement"])})
@@ -198,7 +198,7 @@ class ScheduleFile:
         return schedule if sound else None
 
     def put(self, key: str, members: int, schedule: Schedule) -> None:
-        """Remember a schedule; that it cannot be written is logged, and no error."""
+        """Store a schedule; a failure to write is logged, not raised."""
         if self.path is None:
             return
         try:

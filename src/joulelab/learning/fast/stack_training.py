@@ -36,7 +36,7 @@ from joulelab.learning.training_loop import (
 )
 
 _drawing = threading.Lock()
-"""Weights come from torch's global generators, which the stacks of several threads share."""
+"""Weights come from torch's global generators, shared by the stacks of all threads."""
 
 
 class StackTraining:
@@ -44,11 +44,11 @@ class StackTraining:
 
     Args:
         network: its layers.
-        task: what is trained; its members are those of this stack.
+        task: what is trained; its members form this stack.
         placed: images on the device.
         arithmetic: how layers compute.
-        weights: initial parameters and buffers of every member; drawn from the seeds where
-            ``None``.
+        weights: initial parameters and buffers of every member; ``None`` to draw them from the
+            seeds.
 
     Attributes:
         state: parameters and buffers, (N, ...) each.
@@ -126,8 +126,8 @@ class StackTraining:
     def scores(self) -> Tensor:
         """Accuracy and macro F1 of each member on the test images, (N, 2), on the device.
 
-        As many images at once as the reference engine takes, one member after the other. In train
-        mode this changes the running statistics of BatchNorm.
+        With the reference engine's batches, one member after the other. In train mode this changes
+        the running statistics of BatchNorm.
         """
         training = self._protocol.evaluation_mode == "train"
 
@@ -158,7 +158,7 @@ class StackTraining:
         means = losses.mean(1)
         self._adam.step(torch.autograd.grad(means.sum(), self._trained, allow_unused=True))
         means = means.detach()
-        # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss was not.
+        # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss is not.
         self._total += means.double() * rows.shape[1]
         return means
 
@@ -200,19 +200,19 @@ class StackedAdam:
         )
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
-        """Change the parameters; one without a gradient stays as it is.
+        """Update the parameters; those without a gradient are unchanged.
 
         Args:
             gradients: of each parameter, (N, ...).
         """
         for block, slices in zip(self._blocks, self._slices, strict=True):
             for gradient, part in zip(gradients, slices, strict=True):
-                # The fused kernels walk through both in the order of memory.
+                # The fused kernels access both in memory order.
                 part.grad = None if gradient is None else gradient[block].contiguous()
         self._adam.step()
 
     def state(self) -> list[Tensor]:
-        """Moments and step counts, as far as steps have been taken."""
+        """Moments and step counts, if steps have been taken."""
         return [
             value
             for values in self._adam.state.values()
@@ -222,7 +222,7 @@ class StackedAdam:
 
 
 def blocks_of_equals(values: Sequence[Hyperparameters]) -> list[slice]:
-    """Neighbours with equal values, as slices that add up to all.
+    """Consecutive equal values, as slices that cover all.
 
     >>> one, other = Hyperparameters(1e-3), Hyperparameters(1e-2)
     >>> blocks_of_equals([one, one, other])
@@ -243,7 +243,7 @@ def weights_of(task: TrainingTask, member: Member, placed: PlacedImages) -> Stat
 
 
 def _stacked(members: Sequence[State], device: torch.device) -> State:
-    # Adam's fused kernels walk through parameters and gradients in the order of memory.
+    # Adam's fused kernels access parameters and gradients in memory order.
     return {
         name: torch.stack([state[name] for state in members]).contiguous().to(device)
         for name in members[0]

@@ -1,11 +1,11 @@
-"""From a network of one member to the layers of many.
+"""Translate a network to stacked layers of many members.
 
 The module is traced by torch.fx with two images on the meta device, which gives its layers in
 order, what each takes, and the shapes between them. Each is translated into a `Layer` of
 `joulelab.learning.fast.layers`; a layer that has no translation is an obstacle, in words.
 
 ``MaxPool2d(ReLU(x))`` becomes ``ReLU(MaxPool2d(x))``: the same values and gradients with a quarter
-of the work, since ReLU keeps the order of what it is given.
+of the work, since ReLU is monotonic.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ _ROWS, _IMAGES = 2, 4
 
 
 class NotStackableError(JoulelabError):
-    """A network cannot be stacked; the message says which layer stands in the way."""
+    """A network cannot be stacked; the message names the layer."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One layer at its place: what it is called, what it takes, what it does."""
+    """One step: name, inputs and layer."""
 
     name: str
     inputs: tuple[str, ...]
@@ -128,7 +128,7 @@ class StackedNetwork:
         return values[self.logits].float()
 
     def signature(self) -> str:
-        """Text that differs where the layers or their sizes do, the same in every process."""
+        """A text that identifies the layers and their sizes, equal in all processes."""
         layers = "; ".join(
             f"{step.name}({', '.join(step.inputs)}) = {step.layer}" for step in self.steps
         )
@@ -176,11 +176,11 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
     except Exception as error:  # tracing runs the user's code
         raise _untraceable(error) from error
     if traced.code != evaluated.code:
-        raise NotStackableError("its forward is another one in eval mode")
+        raise NotStackableError("its forward differs in eval mode")
     for node in traced.graph.find_nodes(op="call_module"):
         _of_module(str(node.target), traced.get_submodule(str(node.target)))
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # it prints what it raises
+        with contextlib.redirect_stderr(io.StringIO()):  # it prints its exceptions
             ShapeProp(traced).propagate(example)
     except Exception as error:
         raise _untraceable(error.__cause__ or error) from error
@@ -193,12 +193,12 @@ def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
 
 
 class _Tracer(fx.Tracer):
-    """Records what a forward does, and refuses what a record does not show."""
+    """A tracer that refuses code that a trace does not show."""
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> fx.Proxy:  # noqa: ANN401
         """One step of the forward."""
         if not torch.is_grad_enabled():
-            raise NotStackableError("its forward turns gradients off")
+            raise NotStackableError("its forward disables gradients")
         return super().create_proxy(*args, **kwargs)
 
 
@@ -213,7 +213,7 @@ def _untraceable(error: BaseException) -> NotStackableError:
 
 
 def _check_layers_do_nothing_unseen(network: nn.Module) -> None:
-    """Refuse what a trace does not show.
+    """Refuse properties that a trace does not show.
 
     Raises:
         NotStackableError: a hook, its own train(), or a parameter in two layers.
@@ -230,10 +230,10 @@ def _check_layers_do_nothing_unseen(network: nn.Module) -> None:
         if any(hooks):
             raise NotStackableError(f"{kind} has a hook")
         if type(module).train is not nn.Module.train:
-            raise NotStackableError(f"{kind} has a train() of its own")
+            raise NotStackableError(f"{kind} overrides train()")
         for own, parameter in module.named_parameters(name, recurse=False):
             if parameter in owners:
-                raise NotStackableError(f"{own} and {owners[parameter]} are one parameter")
+                raise NotStackableError(f"{own} and {owners[parameter]} are the same parameter")
             if parameter._backward_hooks:
                 raise NotStackableError(f"the parameter {own} has a hook")
             owners[parameter] = own
@@ -257,7 +257,7 @@ class _Translator:
                 images = node.name
             elif node.op == "output":
                 if not isinstance(node.args[0], fx.Node):
-                    raise NotStackableError("it gives more than one output")
+                    raise NotStackableError("it has more than one output")
                 logits = node.args[0].name
             elif _shape(node):
                 layer = self._layer(node)
@@ -278,7 +278,7 @@ class _Translator:
         return layer
 
     def _check_change_in_place(self, node: fx.Node) -> None:
-        """Steps leave their inputs as they are: what is changed in place must not be read later."""
+        """Steps must not change inputs that are read later."""
         module = self._modules.get(str(node.target)) if node.op == "call_module" else None
         in_place = node.kwargs.get("inplace") or getattr(module, "inplace", False)
         if not (in_place or node.target is operator.iadd):
@@ -287,7 +287,7 @@ class _Translator:
         changed: Any = node.args[0]
         while isinstance(changed, fx.Node):
             if not later.isdisjoint(changed.users):
-                raise NotStackableError(f"{node.name} changes in place what is read again")
+                raise NotStackableError(f"{node.name} changes in place a tensor that is read again")
             changed = changed.args[0] if self._is_view(changed) else None
 
     def _is_view(self, node: fx.Node) -> bool:
@@ -387,7 +387,7 @@ def _of_call(node: fx.Node) -> Layer:
 
 
 def _check_forms(node: fx.Node, layer: Layer) -> None:
-    """Layers of images take images, linear layers rows."""
+    """Image layers need images, linear layers rows."""
     before = next(_shape(a) for a in node.all_input_nodes if _shape(a))
     accepted = {
         Linear: (_ROWS,),
@@ -401,7 +401,7 @@ def _check_forms(node: fx.Node, layer: Layer) -> None:
 
 
 def _pooled_first(steps: Sequence[Step], logits: str) -> list[Step]:
-    """The steps with every ReLU that is only pooled behind the pooling."""
+    """The steps, with each ReLU that is only pooled moved after the pooling."""
     moved = list(steps)
     for index in range(len(moved) - 1):
         first, second = moved[index], moved[index + 1]

@@ -1,4 +1,4 @@
-"""Trials: which of several schedules is the fastest, on the real images."""
+"""Trials that find the fastest schedule on the real images."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from joulelab.learning.training_loop import is_out_of_memory
 log = logging.getLogger("joulelab")
 
 STEPS = 3
-"""Optimiser steps of a trial that are timed at least, after two that are not, ..."""
+"""Minimum number of timed optimiser steps of a trial, after two untimed ones, ..."""
 
 MOST_STEPS = 20
-"""... and at most; between the two, as many as take ..."""
+"""... and maximum; in between, as many as take ..."""
 
 TRIAL_S = 0.3
-"""... so long."""
+"""... this long."""
 
 TRIALS = 2
 """How often each candidate is timed."""
 
 HOPELESS = 4.0
-"""A candidate that is slower than the best by so much is not timed any further."""
+"""A candidate slower than the best by this factor is dropped."""
 
 LONG_STEP_S = 0.02
-"""On the CPU a stack saves the cost of calls, some 2 ms a step: past this it is not tried."""
+"""On the CPU a stack saves call overhead, about 2 ms per step: for longer steps it is not tried."""
 
 
 class Trial:
@@ -79,11 +79,11 @@ class Trial:
         return min(times, key=lambda candidate: times[candidate]) if times else candidates[-1]
 
     def _in_vain(self, step_s: float) -> bool:
-        """Whether a step of one member takes so long that a stack saves nothing."""
+        """Whether a step of one member is so long that a stack saves nothing."""
         return self._placed.device.type == "cpu" and LONG_STEP_S < step_s < math.inf
 
     def _seconds(self, schedule: Schedule, members: int, best: float) -> float:
-        """Time of a step of all members: one stack for each worker, times the waves it takes."""
+        """Time of a step of all members: one stack per worker, times the number of waves."""
         device = self._placed.device
         threads = torch.get_num_threads() if device.type == "cpu" else 1
         size, workers = schedule.stack_size(members, threads), schedule.workers(members, threads)
@@ -107,13 +107,13 @@ class Trial:
             if first_s > HOPELESS * best:
                 return first_s
             enough = min(max(STEPS, math.ceil(TRIAL_S * waves / first_s)), MOST_STEPS)
-            # Without the last batch of an epoch, which may be short, and captured for itself.
+            # Without the last batch of an epoch, which may be smaller and is captured separately.
             return seconds(max(1, min(enough, stacks[0].steps_an_epoch - 1)))
 
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Let torch compute with so many threads for a while."""
+    """Temporarily set torch's number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

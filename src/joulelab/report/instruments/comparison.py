@@ -74,7 +74,7 @@ def compare_read(
         only: as for `compare_instruments`.
 
     Raises:
-        UnknownNameError: there is no such instrument.
+        UnknownNameError: the instrument does not exist.
         UsageError: fewer than two instruments have read the runs.
     """
     if len(read.instruments) < 2:  # noqa: PLR2004 - it takes two to compare

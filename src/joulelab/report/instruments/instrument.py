@@ -81,7 +81,7 @@ def instruments_of(
     """Every source as an instrument, and the sums that the user has named.
 
     Args:
-        readings: a row a run, domain and instrument, with ``instrument``.
+        readings: one row per run, domain and instrument, with ``instrument``.
         sums: sources by the name of their sum.
         domains: only these; ``None`` for all.
         calibrations: factor by source and domain.

@@ -1,9 +1,9 @@
 """Arrivals at one of N replicas when requests are split at random: the whole stream, thinned.
 
-Each arrival of the whole stream stays with probability 1 / N, whatever became of the others. A
-Poisson process stays one, at rate / N; so does an interrupted Poisson process, with the same on
-and off periods. The arrivals of any other process are drawn for the whole stream and thinned, as
-long as there are not too many.
+Each arrival of the whole stream stays with probability 1 / N, independent of the others. A Poisson
+process stays Poisson, at rate / N; so does an interrupted Poisson process, with the same on and off
+periods. The arrivals of any other process are drawn for the whole stream and thinned, if there are
+not too many.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from joulelab.formats import significant
 from joulelab.serving.arrivals import ArrivalProcess, Bursty, Poisson, UniformJitter
 
 MOST_DRAWN = 5_000_000
-"""Arrivals of the whole stream that are drawn for one window of one replica."""
+"""Most arrivals of the whole stream drawn for one window of one replica."""
 
 _LEAST_LEFT = 1000
 _SIGMAS = 5
@@ -30,7 +30,7 @@ class Thinned(ArrivalProcess):
 
     Args:
         whole: the process that is split.
-        replicas: among how many.
+        replicas: number of replicas.
     """
 
     whole: ArrivalProcess
@@ -43,7 +43,7 @@ class Thinned(ArrivalProcess):
 
     @property
     def most(self) -> int | None:
-        """What a replica gets at least of a process that ends, but for a chance of one in 10^6."""
+        """Minimum share of a finite process for a replica, except with probability 10^-6."""
         if self.whole.most is None:
             return None
         mean = self.whole.most / self.replicas
@@ -51,7 +51,7 @@ class Thinned(ArrivalProcess):
 
     def times_s(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(count,) arrival times in seconds."""
-        # From one arrival of this replica to its next, the whole stream has a geometric number.
+        # Between two arrivals of this replica, the number in the whole stream is geometric.
         places = np.cumsum(rng.geometric(1 / self.replicas, count))
         if not count:
             return np.empty(0)
@@ -59,7 +59,7 @@ class Thinned(ArrivalProcess):
         return times_s
 
     def at_rate(self, rate_per_s: float) -> Thinned:
-        """The share in the same process at another rate."""
+        """The share of the same process at another rate."""
         return Thinned(self.whole.at_rate(rate_per_s * self.replicas), self.replicas)
 
     def __str__(self) -> str:
@@ -71,11 +71,11 @@ def thinned(whole: ArrivalProcess, replicas: int, requests: int) -> tuple[Arriva
 
     Args:
         whole: the process that is split at random.
-        replicas: among how many; at least 1.
-        requests: that one replica is to be simulated with.
+        replicas: number of replicas, at least 1.
+        requests: number to simulate for one replica.
 
     Returns:
-        The process, and in words how it is an approximation; empty where it is exact.
+        The process, and a description of the approximation; empty if exact.
     """
     share_per_s = whole.rate_per_s / replicas
     if replicas == 1:
@@ -89,10 +89,10 @@ def thinned(whole: ArrivalProcess, replicas: int, requests: int) -> tuple[Arriva
         return share, ""
     if type(whole) is UniformJitter:
         return Poisson(share_per_s), (
-            f"{whole} split among {replicas:,} is taken for Poisson arrivals, which it comes close "
-            "to when split among many"
+            f"{whole} split among {replicas:,} is approximated by Poisson arrivals, which it "
+            "approaches when split among many"
         )
     return whole.at_rate(share_per_s), (
-        f"each of {replicas:,} replicas is given {whole} slowed down to "
-        f"{significant(share_per_s)}/s: split at random, each would get too few arrivals"
+        f"each of {replicas:,} replicas gets {whole} slowed down to "
+        f"{significant(share_per_s)}/s: a random split would give each too few arrivals"
     )

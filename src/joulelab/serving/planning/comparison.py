@@ -1,15 +1,15 @@
-"""Policies under the same arrivals, and the choice among them.
+"""Compare policies under the same arrivals, and choose one.
 
-All meet the same windows (common random numbers), so that their differences are not those of
-chance. Two that differ by less than `TIE` cost the same, since no measured table of costs is better
-than that; the simpler one, which comes first, is taken. Costs that were measured again differ by
-more, and policies whose costs lie within that spread of the least cannot be told apart. The
-quickest of them is the choice: a saving that cannot be shown is not worth a wait.
+All policies see the same windows (common random numbers), which removes chance from their
+differences. Costs that differ by less than `TIE` are equal, because no measured table is more
+accurate; the simpler policy, which comes first, wins. Repeated measurements differ by more, and
+policies within that spread of the lowest cost cannot be distinguished. The fastest of them is
+chosen: an unproven saving is not worth a wait.
 
-A window begins with an empty queue, and near saturation the queue takes long to reach its usual
-length: the more so the larger the batches. Where arrivals come in bursts, few of them may lie in a
-window. So a choice with a load above `BUSY`, or from windows of unlike rates, is simulated again in
-windows `LONGER` times as long, and dropped if it does not hold the limit there.
+A window starts with an empty queue, and near saturation the queue takes long to reach its steady
+length, especially with large batches. With bursty arrivals a window may have few bursts. So a
+choice with a load above `BUSY`, or from windows of different rates, is simulated again in windows
+`LONGER` times as long, and rejected if it misses the limit there.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from joulelab.serving.planning.simulation import (
 from joulelab.serving.policies import Policy
 
 Account = Literal["gross", "net", "time"]
-"""What a plan saves: joules with the idle power, joules above it, or seconds of a server."""
+"""The cost that a plan minimises: gross joules, net joules, or server time."""
 
 TIE = 1e-3
-"""Relative difference of costs below which two policies are alike."""
+"""Relative difference below which two costs are equal."""
 
 BUSY = 0.7
-"""Load, offered over what can be answered, from which on a choice is confirmed."""
+"""Load (offered rate over capacity) above which a choice is confirmed."""
 
 LONGER = 20
 
@@ -52,7 +52,7 @@ _UNLIKE_RATES = 1.25
 
 @dataclass(frozen=True)
 class ResponseLimit:
-    """So many percent of the requests are answered within so many seconds.
+    """A limit on response time: percentile and seconds.
 
     Args:
         percentile: above 0 and below 100.
@@ -69,7 +69,7 @@ class ResponseLimit:
         if not 0 < self.percentile < 100:  # noqa: PLR2004
             raise UsageError(
                 f"a limit for p{self.percentile:g}: the percentile must be above 0 and below 100",
-                "a maximum cannot be promised; write 99 or 99.9",
+                "a maximum cannot be guaranteed; write 99 or 99.9",
             )
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise UsageError(
@@ -87,11 +87,11 @@ class ResponseLimit:
 
 @dataclass(frozen=True)
 class Trials:
-    """How each policy is tried.
+    """Settings of the simulations.
 
     Args:
         windows: of different arrivals, the same for all policies; at least 1.
-        requests: in a window; not given, 5,000, or more where the percentile of the limit needs it.
+        requests: requests per window; default: 5,000, or more if the limit's percentile needs it.
         seed: of arrivals, splitting and scatter.
         replicas: servers.
         dispatch: one queue for all, or one each; see `simulation`.
@@ -118,22 +118,22 @@ class Trials:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A policy's figures; a tuple has one figure for each window.
+    """Results of a policy; tuples have one value per window.
 
     Attributes:
         policy: as text.
-        limit: that it is held against.
+        limit: the limit.
         percentiles_s: response time at the limit's percentile.
-        pooled_percentile_s: the same over all windows' requests.
+        pooled_percentile_s: the same over the requests of all windows.
         response_means_s: mean response time of the answered.
-        net_j_per_request: above idle; ``None`` where no energy was measured.
-        gross_j_per_request: with idle power; ``None`` where that or energy is unknown.
+        net_j_per_request: above idle; ``None`` if no energy was measured.
+        gross_j_per_request: with idle power; ``None`` if that or energy is unknown.
         busy_s_per_request: seconds of a server.
-        utilisation: mean share of the servers' time that was work.
+        utilisation: mean busy share of the servers' time.
         batch_mean: mean size of a batch.
         dropped_share: of the requests.
         offered_per_s: mean rate of arrivals.
-        most_per_s: requests per second that can be answered while the queue is long.
+        most_per_s: capacity in requests per second with a long queue.
     """
 
     policy: str
@@ -152,32 +152,32 @@ class Outcome:
 
     @property
     def load(self) -> float:
-        """What is offered over what can be answered while the queue is long."""
+        """Offered rate over capacity."""
         return self.offered_per_s / self.most_per_s if self.most_per_s else math.inf
 
     @property
     def saturated(self) -> bool:
-        """More arrives than can be answered: the queue grows without bound."""
+        """Whether requests arrive faster than served, so that the queue grows without bound."""
         return self.load >= 1
 
     @property
     def response_s(self) -> float:
-        """Response time at the limit's percentile; infinite where the queue grows without bound."""
+        """Response time at the limit's percentile; infinite if the queue grows without bound."""
         return math.inf if self.saturated else self.pooled_percentile_s
 
     @property
     def holds(self) -> bool:
-        """Whether the limit is kept, over all windows together."""
+        """Whether the limit is met, over all windows together."""
         return self.response_s <= self.limit.seconds
 
     @property
     def windows_within(self) -> int:
-        """In how many windows the limit is kept."""
+        """Number of windows that meet the limit."""
         within = sum(one_s <= self.limit.seconds for one_s in self.percentiles_s)
         return 0 if self.saturated else within
 
     def per_request(self, account: Account) -> tuple[float, ...] | None:
-        """Joules, or seconds of a server, of a request by window; ``None`` where unknown."""
+        """Cost per request by window, in joules or server seconds; ``None`` where unknown."""
         if account == "time":
             return self.busy_s_per_request
         return self.net_j_per_request if account == "net" else self.gross_j_per_request
@@ -187,12 +187,12 @@ class Outcome:
         return _mean(self.per_request(account))
 
     def spread_per_request(self, account: Account) -> tuple[float, float] | None:
-        """Least and greatest of the windows."""
+        """Minimum and maximum over the windows."""
         values = self.per_request(account)
         return None if values is None else (min(values), max(values))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; a response time that has no end is ``None``, as is what is not known."""
+        """Plain data; infinite and unknown values are ``None``."""
         return {
             "policy": self.policy,
             "holds": self.holds,
@@ -214,13 +214,13 @@ class Outcome:
 
 
 class Comparison:
-    """Tries each policy under the same arrivals.
+    """Simulates each policy under the same arrivals.
 
     Args:
         policies: the simplest first.
         costs: of batches by size.
-        arrivals: windows are drawn from it; a recorded trace is the same in each.
-        limit: its percentile says how many requests a window needs.
+        arrivals: source of the windows; a recorded trace is the same in each.
+        limit: its percentile determines the requests per window.
         trials: number of windows and of requests, seed, replicas.
 
     Attributes:
@@ -228,8 +228,8 @@ class Comparison:
         remarks: what a reader should know of the windows.
 
     Raises:
-        UsageError: there are fewer arrivals than were asked for, or no costs of a size.
-        PluginError: a policy answers what cannot be served.
+        UsageError: there are fewer arrivals than requested, or no costs of a size.
+        PluginError: a policy returns an invalid batch.
     """
 
     def __init__(
@@ -255,15 +255,15 @@ class Comparison:
     def choose(
         self, account: Account, spread: float = 0.0
     ) -> tuple[Outcome | None, Outcome | None]:
-        """The policy to run, and the one with the least cost, among those that hold the limit.
+        """The policy to run, and the one with the lowest cost, among those that meet the limit.
 
         Args:
-            account: what costs.
-            spread: share by which costs differ when they are measured again.
+            account: the cost to minimise.
+            spread: relative spread of repeated cost measurements.
 
         Returns:
-            The quickest of those that cost at most so much more than the least, and that with the
-            least; twice ``None`` where no policy holds the limit.
+            The fastest policy within the spread of the lowest cost, and the one with the lowest
+            cost; both ``None`` if no policy meets the limit.
         """
         confirmed: set[int] = set()
         while True:
@@ -282,14 +282,14 @@ class Comparison:
             confirmed.add(again)
 
     def _doubtful(self, number: int) -> bool:
-        """Whether longer windows may say otherwise; a trace has no longer ones."""
+        """Whether longer windows may change the choice; a trace has none."""
         busy = self.outcomes[number].load > BUSY
         return (busy or self._uneven) and self._arrivals.most is None
 
     def _quickest(self, cheapest: int, account: Account, spread: float) -> int:
-        """The quickest of those that hold the limit and cannot be told from the cheapest."""
+        """The fastest of those that meet the limit and are indistinguishable from the cheapest."""
         if not spread:
-            return cheapest  # of costs that are taken to be exact
+            return cheapest  # for costs assumed exact
         least = self.outcomes[cheapest].mean_per_request(account) or 0.0
         alike = [cheapest] + [
             number
@@ -301,7 +301,7 @@ class Comparison:
         return min(alike, key=lambda number: self.outcomes[number].response_s)
 
     def _cheapest(self, account: Account) -> int | None:
-        """The first of those that hold the limit whose cost is the least, but for a tie."""
+        """The first of those that meet the limit with the lowest cost, up to ties."""
         costs = {
             number: cost
             for number, one in enumerate(self.outcomes)
@@ -350,12 +350,12 @@ class Comparison:
 
 
 def requests_in_window(arrivals: ArrivalProcess, limit: ResponseLimit, trials: Trials) -> int:
-    """As many as were asked for; else all of a trace, or enough to lie beyond the percentile.
+    """The requested number; else all of a trace, or enough for the percentile.
 
     Args:
-        arrivals: that windows are drawn from.
-        limit: whose percentile is of interest.
-        trials: where the number may be given.
+        arrivals: source of the windows.
+        limit: limit with the percentile.
+        trials: settings that may give the number.
     """
     if trials.requests is not None:
         return trials.requests
@@ -369,11 +369,11 @@ def _remarks(windows_s: Sequence[NDArray[np.float64]], unlike_per_s: Sequence[fl
     if unlike_per_s:
         least, greatest = significant(min(unlike_per_s)), significant(max(unlike_per_s))
         remarks.append(
-            f"windows came at {least} to {greatest}/s by chance: few bursts lie in a window; the "
-            f"choice was confirmed in windows {LONGER} times as long, the other figures were not"
+            f"windows came at {least} to {greatest}/s by chance: a window holds few bursts; the "
+            f"choice was confirmed in windows {LONGER} times as long, the other numbers were not"
         )
     if len(windows_s) > 1 and all((one == windows_s[0]).all() for one in windows_s[1:]):
-        remarks.append("every window has the same arrivals: their spread says nothing")
+        remarks.append("all windows have the same arrivals: their spread is meaningless")
     return remarks
 
 

@@ -1,10 +1,10 @@
-"""What a batch costs by its size, as measured: seconds, joules above idle, idle power.
+"""Measured costs of a batch by size: seconds, joules above idle, idle power.
 
     s(b)  seconds that a batch of b requests occupies the server, preparation included
     c(b)  joules of it above idle
     P_0   idle power in watts
 
-Between measured sizes both are piecewise linear; beyond them nothing is assumed.
+Between measured sizes both are piecewise linear; no extrapolation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BatchCosts:
         sizes: measured batch sizes, ascending.
         seconds: of a batch of each size.
         joules: of a batch of each size above idle; ``None`` where no energy was measured.
-        idle_w: power of the idle server in watts; ``None`` where it is not known.
+        idle_w: power of the idle server in watts; ``None`` if unknown.
         seconds_scatter: relative spread (standard deviation over mean) of single batches' times
             by size; empty where it was not measured.
 
@@ -43,7 +43,7 @@ class BatchCosts:
 
     def __post_init__(self) -> None:
         rising = all(a < b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
-        _require(bool(self.sizes) and rising and self.sizes[0] >= 1, "sizes must ascend from 1")
+        _require(bool(self.sizes) and rising and self.sizes[0] >= 1, "sizes must increase from 1")
         for name, values in (
             ("seconds", self.seconds),
             ("joules", self.joules),
@@ -73,7 +73,7 @@ class BatchCosts:
         """Seconds of a batch.
 
         Raises:
-            UsageError: the size is outside of what was measured.
+            UsageError: the size is outside the measured range.
         """
         return self._at(size, self.seconds)
 
@@ -81,7 +81,7 @@ class BatchCosts:
         """Joules of a batch above idle; ``None`` where no energy was measured.
 
         Raises:
-            UsageError: the size is outside of what was measured.
+            UsageError: the size is outside the measured range.
         """
         return None if self.joules is None else self._at(size, self.joules)
 
@@ -89,16 +89,16 @@ class BatchCosts:
         """(largest + 1,) seconds by size; NaN at size 0.
 
         Raises:
-            UsageError: a size from 1 to `largest` is outside of what was measured.
+            UsageError: a size from 1 to `largest` is outside the measured range.
         """
         return self._table(largest, self.seconds)
 
     def joules_up_to(self, largest: int) -> NDArray[np.float64] | None:
-        """(largest + 1,) joules by size, as `seconds_up_to`; ``None`` without energies."""
+        """(largest + 1,) joules by size, like `seconds_up_to`; ``None`` without energies."""
         return None if self.joules is None else self._table(largest, self.joules)
 
     def scatter_up_to(self, largest: int) -> NDArray[np.float64] | None:
-        """(largest + 1,) relative spread by size, as `seconds_up_to`; ``None`` without any."""
+        """(largest + 1,) relative spread by size, like `seconds_up_to`; ``None`` if unknown."""
         return self._table(largest, self.seconds_scatter) if self.seconds_scatter else None
 
     def _at(self, size: int, values: Sequence[float]) -> float:
@@ -115,9 +115,9 @@ class BatchCosts:
     def _check(self, size: int) -> None:
         if not self.sizes[0] <= size <= self.largest:
             raise UsageError(
-                f"no costs are known of a batch of {size}: "
+                f"no measured costs for a batch of {size}: "
                 f"{self.sizes[0]} to {self.largest} were measured",
-                f"measure that size too, or use batches of {self.largest} at most",
+                f"measure that size too, or use batches of at most {self.largest}",
             )
 
 

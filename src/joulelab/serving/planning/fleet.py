@@ -1,4 +1,4 @@
-"""How many replicas serve a rate within a limit with the fewest watts.
+"""The number of replicas that serves a rate within a limit at the lowest power.
 
     R    rate of the whole fleet, requests per second
     N    replicas; each request goes to one of them at random
@@ -8,10 +8,10 @@
     power        P = N P_0 + R e(R / N)
     a request    P / R
 
-One replica stands for all: split at random, they are alike and, for Poisson arrivals, independent.
-Fewer replicas are busier, batch more and burn less idle power, until the limit breaks; so the
-search goes up from the number that just keeps up, closes in on the first that holds the limit, and
-then looks whether more of them need less after all.
+One replica represents all: with random splitting they are equal and, for Poisson arrivals,
+independent. Fewer replicas are busier, batch more and use less idle power, until the limit is
+missed; so the search starts at the smallest number with enough capacity, finds the first that meets
+the limit, and then checks whether more replicas use less power.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _G_IN_KG = 1e3
 
 @dataclass(frozen=True)
 class Site:
-    """The place of a fleet: its electricity and its cooling.
+    """The site of a fleet: carbon intensity and PUE.
 
     Args:
         g_per_kwh: carbon intensity of its electricity in g CO2e per kWh; ``None``: unknown.
-        pue: power of the building over that of the machines, at least 1.
+        pue: power of the data centre over power of the machines, at least 1.
 
     Raises:
         UsageError: a number is impossible.
@@ -68,21 +68,21 @@ class Site:
                 f"{g_per_kwh:g} g/kWh is not a carbon intensity", "write grams CO2e per kWh"
             )
         if not (isfinite(self.pue) and self.pue >= 1):
-            raise UsageError(f"a PUE of {self.pue:g} is below 1", "write 1.2, or leave it out")
+            raise UsageError(f"a PUE of {self.pue:g} is below 1", "write 1.2, or omit it")
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Replicas, their policy, and what they need.
+    """A fleet: replicas, policy and power.
 
     Attributes:
         rate_per_s: of the whole fleet.
-        replicas: how many.
+        replicas: number of replicas.
         outcome: of one replica under the chosen policy.
         idle_w: of one replica; ``None`` where unknown.
         site: carbon intensity and PUE.
         remarks: what a reader should know.
-        baseline: the fleet that serves one request at a time; ``None`` where none can.
+        baseline: the fleet without batching; ``None`` if none meets the limit.
     """
 
     rate_per_s: float
@@ -100,7 +100,7 @@ class Fleet:
 
     @property
     def power_w(self) -> float | None:
-        """Of all machines, idle power included; ``None`` where a part of it is unknown."""
+        """Of all machines, including idle power; ``None`` if partly unknown."""
         net_j = self.outcome.mean_per_request("net")
         if net_j is None or self.idle_w is None:
             return None
@@ -108,25 +108,25 @@ class Fleet:
 
     @property
     def joules_per_request(self) -> float | None:
-        """Of the machines, idle power included."""
+        """Of the machines, including idle power."""
         return None if self.power_w is None else self.power_w / self.rate_per_s
 
     @property
     def kwh_per_day(self) -> float | None:
-        """Of the building: the machines times the PUE."""
+        """Of the data centre: machines times PUE."""
         power_w = self.power_w
         return None if power_w is None else power_w * self.site.pue * DAY_S / JOULES_IN_KWH
 
     @property
     def co2e_kg_per_day(self) -> float | None:
-        """From the building's electricity; ``None`` where power or intensity is unknown."""
+        """From the data centre's electricity; ``None`` if power or intensity is unknown."""
         if self.kwh_per_day is None or self.site.g_per_kwh is None:
             return None
         return self.kwh_per_day * self.site.g_per_kwh / _G_IN_KG
 
     @property
     def saving(self) -> float | None:
-        """Share of the baseline's power that this fleet does not need."""
+        """Share of the baseline's power that this fleet saves."""
         before_w = None if self.baseline is None else self.baseline.power_w
         return 1 - self.power_w / before_w if self.power_w is not None and before_w else None
 
@@ -157,20 +157,20 @@ def fleet(
     site: Site | None = None,
     trials: Trials | None = None,
 ) -> Fleet:
-    """The number of replicas, and their policy, with the fewest watts within a limit.
+    """Find the number of replicas and their policy with the lowest power within a limit.
 
     Args:
         costs: of batches on one replica.
         arrivals: of the whole fleet, at its rate.
         limit: of the response time.
-        own: policies beside the usual ones, as text.
+        own: additional policies, as text.
         candidates: the only policies to consider, as text.
         site: carbon intensity and PUE.
-        trials: windows, requests and capacity of one replica; its replicas and dispatch are not
-            used. Not given: 3 windows.
+        trials: windows, requests and capacity of one replica; its replicas and dispatch are
+            ignored. Default: 3 windows.
 
     Raises:
-        UsageError: no number of replicas holds the limit, or an argument is impossible.
+        UsageError: no number of replicas meets the limit, or an argument is impossible.
         PluginError: a policy answers what cannot be served.
     """
     if candidates is None:
@@ -186,14 +186,14 @@ def fleet(
         alone = [parse_policy(BASELINE)]
         before = _Search(costs, arrivals, limit, alone, site, trials).fewest_watts()
     except UsageError:
-        remark = f"without batching, no number of replicas keeps {limit}"
+        remark = f"without batching, no number of replicas meets {limit}"
         return replace(found, remarks=(*found.remarks, remark))
     return replace(found, baseline=before)
 
 
 @dataclass
 class _Search:
-    """Fleets of one kind by their number of replicas; each number is tried once."""
+    """Fleets by number of replicas; each number is simulated once."""
 
     costs: BatchCosts
     arrivals: ArrivalProcess
@@ -205,7 +205,7 @@ class _Search:
     _quickest: Outcome | None = None
 
     def fewest_watts(self) -> Fleet:
-        """The fleet that holds the limit with the least power; without energies, the smallest."""
+        """The fleet that meets the limit with the lowest power; without energies, the smallest."""
         first = self._first_that_holds()
         beyond = [self._at(ceil(factor * first.replicas)) for factor in _BEYOND]
         fleets = [first, *(one for one in beyond if one is not None)]
@@ -214,10 +214,10 @@ class _Search:
         return fleets[min(known)[1]] if known else first
 
     def _first_that_holds(self) -> Fleet:
-        """The smallest number of replicas that holds the limit, to one in a hundred.
+        """The smallest number of replicas that meets the limit, within 1 %.
 
-        It is taken for granted that more of them hold it too; where some do not, what is found is
-        a fleet that holds the limit all the same.
+        This assumes that larger fleets meet it too; if some do not, the result still meets the
+        limit.
         """
         rate_per_s = self.arrivals.rate_per_s
         answered_per_s = max(most_per_s(policy, self.costs) for policy in self.policies)
@@ -230,7 +230,7 @@ class _Search:
             too_few = ceil(factor * least)
         if enough is None:
             raise UsageError(
-                f"no number of replicas keeps {self.limit}: {self._why_not()}",
+                f"no number of replicas meets {self.limit}: {self._why_not()}",
                 "allow more time, or serve a faster model",
             )
         while enough.replicas - too_few > max(1, floor(_CLOSE * enough.replicas)):
@@ -243,7 +243,7 @@ class _Search:
         return enough
 
     def _at(self, replicas: int) -> Fleet | None:
-        """The best fleet of so many; ``None`` where no policy holds the limit."""
+        """The best fleet of a size; ``None`` if no policy meets the limit."""
         if replicas not in self._tried:
             self._tried[replicas] = self._try(replicas)
         return self._tried[replicas]
@@ -254,7 +254,7 @@ class _Search:
         requests = requests_in_window(self.arrivals, self.limit, self.trials)
         share, remark = thinned(self.arrivals, replicas, requests)
         comparison = Comparison(able, self.costs, share, self.limit, self.trials)
-        # So many replicas have one idle power, whichever policy they follow.
+        # Idle power of the fleet does not depend on the policy.
         best, _ = comparison.choose("time" if self.costs.joules is None else "net")
         reached = [one for one in (self._quickest, *comparison.outcomes) if one is not None]
         self._quickest = min(reached, key=lambda one: one.response_s, default=None)
@@ -266,7 +266,7 @@ class _Search:
 
     def _why_not(self) -> str:
         if self._quickest is None:
-            return f"a batch takes {duration(min(self.costs.seconds))} at least"
+            return f"a batch takes at least {duration(min(self.costs.seconds))}"
         return (
             f"up to {max(self._tried):,} were tried, and the quickest policy, "
             f"{self._quickest.policy} at {significant(self._quickest.offered_per_s)}/s each, has "

@@ -1,4 +1,4 @@
-"""Which batching policy needs the fewest joules per request within a limit of the response time.
+"""Choose the batching policy with the lowest energy per request within a limit on response time.
 
 ::
 
@@ -6,20 +6,20 @@
     arrivals ───┤ windows, the same for all ──> each candidate simulated in each
     candidates ─┘                                        │
                  not saturated, percentile within limit  ▼
-          fewest joules per request ──> least            baseline: fixed(1)
-    the quickest that cannot be told from it ──> best
+          lowest energy per request ──> least            baseline: fixed(1)
+    the fastest not distinguishable from it ──> best
 
-Candidates, from the simplest on; of two that cost the same, the first wins:
+Candidates, simplest first; of equal costs, the first wins:
 
     fixed(1)             the baseline: no batching
     fixed(n)             n waits for n, each measured size (Yarally et al., SEAA 2023)
-    greedy(n)            the widest first: nothing to tune, and the most room for a burst
+    greedy(n)            the largest first: no parameters, and most room for bursts
     fixed(n, wait_ms)    for each size whose batch keeps the limit, shares of the time that the
                          limit leaves for waiting
     own                  as given
 
-By default joules are gross: a server that waits burns its idle power too, and whoever runs it pays
-for that. `comparison` says how the choice is made.
+By default joules are gross: a waiting server also uses idle power, which has to be paid. For the
+choice see `comparison`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from joulelab.serving.policies import Fixed, Greedy, Policy, parse_policy
 BASELINE = "fixed(1)"
 
 WAITING_SHARES = (0.125, 0.25, 0.5, 0.75)
-"""Of the limit less the time of a full batch: how long the oldest request waits at most."""
+"""Longest waits, as shares of the limit minus the time of a full batch."""
 
 _MS_IN_S = 1e3
 
@@ -51,13 +51,13 @@ class Plan:
         arrivals: as text.
         rate_per_s: mean offered rate.
         limit: of the response time.
-        account: what was saved: gross or net joules, or time where no energy was measured.
+        account: the minimised cost: gross or net joules, or time if no energy was measured.
         outcomes: of every candidate, the simplest first.
         baseline: of one request at a time.
-        best: the choice: the quickest of those whose costs cannot be told from the least;
-            ``None`` where no candidate holds the limit.
-        least: the candidate with the least cost; `best` where that is told from all others.
-        spread: share by which costs differ when they are measured again; 0 where that is unknown.
+        best: the choice: the fastest of those not distinguishable from the lowest cost; ``None`` if
+            no candidate meets the limit.
+        least: the candidate with the lowest cost; `best` if distinguishable from all others.
+        spread: relative spread of repeated cost measurements; 0 if unknown.
         remarks: what a reader should know.
     """
 
@@ -80,16 +80,16 @@ class Plan:
 
     @property
     def saving(self) -> float | None:
-        """Share of the baseline's joules, or server time, that the best does not need."""
+        """Share of the baseline's cost that the best saves."""
         return self._less(self.best, self.baseline)
 
     @property
     def undecided(self) -> float | None:
-        """Share of the best's joules that `least` saves, if it is not chance; ``None``: none."""
+        """Share of the best's cost that `least` saves, perhaps by chance; ``None`` if none."""
         return None if self.least is self.best else self._less(self.least, self.best)
 
     def _less(self, one: Outcome | None, other: Outcome | None) -> float | None:
-        """Share of the other's cost that the one does not need."""
+        """Share of the other's cost that the one saves."""
         if one is None or other is None:
             return None
         needed, before = (outcome.mean_per_request(self.account) for outcome in (one, other))
@@ -101,14 +101,14 @@ class Plan:
         if self.best is None:
             quickest = self.quickest
             if quickest is None:
-                return f"{at} every policy is saturated: more arrives than can be answered"
-            told = f"{at} no policy keeps {self.limit}"
+                return f"{at} every policy is saturated: requests arrive faster than served"
+            told = f"{at} no policy meets {self.limit}"
             return f"{told}; the quickest is {quickest.policy}: {self._figures(quickest)}"
         told = f"{at} {self.best.policy} needs {self._figures(self.best)}"
         if self.least is not None and self.undecided is not None:
-            told += f"; {self.least.policy} {self._figures(self.least)}, which may be chance"
+            told += f"; {self.least.policy} {self._figures(self.least)}, perhaps by chance"
         elif self.best.policy == self.baseline.policy:
-            return f"{told}: no batching that keeps {self.limit} saves more"
+            return f"{told}: no batching that meets {self.limit} saves more"
         if self.best.policy == self.baseline.policy:
             return told
         told += f"; batch 1 {self._figures(self.baseline)}"
@@ -134,7 +134,7 @@ class Plan:
 
     def _figures(self, outcome: Outcome) -> str:
         value = outcome.mean_per_request(self.account)
-        cost = f"{duration(value)} of a server" if self.account == "time" else joules(value)
+        cost = f"{duration(value)} of server time" if self.account == "time" else joules(value)
         if outcome.saturated:
             return f"{cost} a request, and cannot keep up"
         if not isfinite(outcome.response_s):
@@ -156,18 +156,18 @@ def plan(
 
     Args:
         costs: of batches by size.
-        arrivals: at the rate that is planned for.
+        arrivals: at the planned rate.
         limit: of the response time.
         own: policies beside the usual ones, as text.
         candidates: the only policies to compare, the simplest first; the baseline joins them.
-        account: what is to be saved: ``"gross"`` joules, ``"net"`` joules or ``"time"``. Where it
-            is not known, the next of these is taken, with a remark.
+        account: the cost to minimise: ``"gross"`` joules, ``"net"`` joules or ``"time"``. If
+            unknown, the next one is used, with a remark.
         trials: windows, requests, replicas; see `Trials`.
-        spread: share by which costs differ when they are measured again; policies within it of the
-            least cannot be told apart, and the quickest of them is chosen.
+        spread: relative spread of repeated cost measurements; policies within it of the lowest cost
+            cannot be distinguished, and the fastest of them is chosen.
 
     Raises:
-        UsageError: a policy is impossible, or may serve batches whose costs are not known.
+        UsageError: a policy is impossible, or may serve batches of unknown cost.
         PluginError: a policy answers what cannot be served.
     """
     trials = trials or Trials()
@@ -241,9 +241,9 @@ def candidate_policies(
 
 def _known_account(account: Account, costs: BatchCosts) -> tuple[Account, list[str]]:
     if account != "time" and costs.joules is None:
-        return "time", ["no energy was measured: policies are compared by seconds of a server"]
+        return "time", ["no energy was measured: policies are compared by seconds of server time"]
     if account == "gross" and costs.idle_w is None:
-        return "net", ["idle power is not known: policies are compared by energy above idle"]
+        return "net", ["idle power is unknown: policies are compared by energy above idle"]
     return account, []
 
 
@@ -252,6 +252,6 @@ def _baseline_remarks(baseline: Outcome) -> list[str]:
         return []
     return [
         f"batch 1 cannot keep up: offered {significant(baseline.offered_per_s)}/s, at most "
-        f"{significant(baseline.most_per_s)}/s can be answered; its joules are those of a server "
-        "that is always busy"
+        f"{significant(baseline.most_per_s)}/s can be served; its joules are for a server that is "
+        "always busy"
     ]

@@ -1,13 +1,13 @@
-"""A window of serving, simulated from measured costs by the policy object that also serves.
+"""Simulate a serving window from measured costs, with the real policy object.
 
 ::
 
     dispatch="shared"   all requests ──> one queue ──> whichever of N servers is free
     dispatch="split"    each request ──> a queue drawn at random ──> the one server behind it
 
-Requests are split at random, not in turn: taking turns makes the arrivals at each replica more even
-than the whole stream, which holds for a single dispatcher only, and flatters the tail. Split at
-random, a Poisson stream of rate r is N independent Poisson streams of rate r / N.
+Requests are split at random, not round-robin: round-robin makes the arrivals at each replica more
+regular than the whole stream, which needs a single dispatcher, and improves the tail. Split at
+random, a Poisson stream of rate r becomes N independent Poisson streams of rate r / N.
 
 A window lasts from its start to the last answer. With idle power P_0, batches of b_1 ... b_B
 requests and N servers
@@ -15,21 +15,21 @@ requests and N servers
     net    = c(b_1) + ... + c(b_B)
     gross  = net + N P_0 (duration)
 
-Where time scatters, energies stay those of the mean: their sum over a window hardly changes.
+If times scatter, energies stay at their means: the sum over a window hardly changes.
 
 One queue and the servers behind it, event by event, by the rules of the real server.
 
 ::
 
-    nobody waits     ──> the next arrival, or the time a server is free, whichever is later
-    somebody waits   ──> the time a server is free; then the policy is asked
+    queue empty ──> the next arrival, or the time a server is free, whichever is later
+    requests wait ──> the time a server is free; then the policy is asked
       it takes n     ──> a batch of the n oldest occupies that server for s(n) seconds
       it takes 0     ──> asked again at the next arrival, or when its patience ends
-    the last request has come ──> nobody is asked: min(waiting, largest) at a time
+    after the last request ──> without the policy: min(waiting, largest) at a time
 
-Between two events the queue only grows, so arrivals are looked at in bulk: those up to now join
-it until it is full, and the others are dropped. Time goes from batch to batch, not from request to
-request; only a policy that waits is asked at each arrival, as it is in the server.
+Between two events the queue only grows, so arrivals are processed in bulk: those up to now join it
+until it is full, the others are dropped. Time advances from batch to batch, not from request to
+request; only a waiting policy is asked at each arrival, as in the server.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Simulated:
         batch_answered_s: (b,).
         net_j: energy above idle; ``None`` where no energy was measured.
         idle_w: of one server; ``None`` where it is not known.
-        most_per_s: requests per second that all servers answer while the queue is long.
+        most_per_s: capacity of all servers in requests per second with a long queue.
     """
 
     policy: str
@@ -99,7 +99,7 @@ class Simulated:
 
     @property
     def utilisation(self) -> float:
-        """Share of the servers' time that was work."""
+        """Busy share of the servers' time."""
         return self.busy_s / (self.replicas * self.duration_s)
 
     @property
@@ -126,7 +126,7 @@ class Simulated:
 
     @property
     def gross_j_per_request(self) -> float | None:
-        """Energy of an answered request, its share of the idle power included."""
+        """Energy of an answered request, including its share of idle power."""
         return None if self.gross_j is None else self.gross_j / self.answered
 
     @property
@@ -149,7 +149,7 @@ def simulate(
     Args:
         times_s: (n,) arrivals in seconds, never decreasing; at least one.
         policy: decides on batches.
-        costs: of batches; where they have a scatter, single batches take lognormal times.
+        costs: of batches; with a scatter, single batches take lognormal times.
         replicas: servers.
         dispatch: one queue for all servers, or one for each and requests split at random.
         capacity: places in a queue, the batches in service not counted; ``None``: no limit.
@@ -190,13 +190,13 @@ def simulate(
 
 
 def most_per_s(policy: Policy, costs: BatchCosts) -> float:
-    """Requests per second that one server answers while the queue is long.
+    """Capacity of one server in requests per second with a long queue.
 
     The queue is stable below it and grows without bound above: while many wait, the policy takes
     b and the queue falls by b every s(b) seconds.
 
     Args:
-        policy: is asked what it takes of a very long queue.
+        policy: the policy, asked with a very long queue.
         costs: of batches.
     """
     size = ask(policy, _LONG_QUEUE * policy.largest, _LONG_WAIT_S)
@@ -211,8 +211,8 @@ def response_percentile_s(response_s: NDArray[np.float64], percentile: float) ->
         percentile: from 0 to 100.
 
     Returns:
-        The smallest response time that so many percent of the requests do not exceed; infinite
-        where more were dropped than the percentile leaves out.
+        The percentile of response times; infinite if more requests were dropped than the percentile
+        allows.
     """
     waits_s = np.where(np.isnan(response_s), math.inf, response_s)
     return float(np.percentile(waits_s, percentile, method="inverted_cdf"))
@@ -242,25 +242,25 @@ def _check(
     times_s: NDArray[np.float64], replicas: int, dispatch: str, capacity: int | None
 ) -> None:
     rules = {
-        "there must be at least one arrival": len(times_s) > 0,
-        "arrivals must be 0 or later, finite and never decrease, and not all be at 0": bool(
+        "at least one arrival is needed": len(times_s) > 0,
+        "arrivals must be finite, 0 or later, never decrease, and not all be 0": bool(
             len(times_s)
             and np.isfinite(times_s).all()
             and (np.diff(times_s, prepend=0.0) >= 0).all()
             and times_s[-1] > 0
         ),
-        f"{replicas} replicas: there must be at least one": replicas >= 1,
+        f"{replicas} replicas: at least one is needed": replicas >= 1,
         f"dispatch {dispatch!r} must be shared or split": dispatch in ("shared", "split"),
-        f"a queue of {capacity} places must have at least one": capacity is None or capacity >= 1,
+        f"a queue of {capacity} places: at least one is needed": capacity is None or capacity >= 1,
     }
     for rule, holds in rules.items():
         if not holds:
-            raise UsageError(f"simulation: {rule}", "mend the argument")
+            raise UsageError(f"simulation: {rule}", "correct the argument")
 
 
 @dataclass(frozen=True)
 class QueueLog:
-    """What became of the requests of one queue.
+    """Results of the requests of one queue.
 
     Attributes:
         admitted: (m,) which requests found a place, ascending; they are served in this order.
@@ -329,7 +329,7 @@ def run_queue(
 
 
 class _Line:
-    """The queue: who waits, and who comes next.
+    """The queue: waiting requests and the next arrival.
 
     Args:
         times_s: (n,) arrivals.
@@ -337,16 +337,16 @@ class _Line:
 
     Attributes:
         waiting: number of requests in the queue.
-        next_s: when the next request comes; infinite once all have come.
+        next_s: time of the next arrival; infinite after the last.
     """
 
     def __init__(self, times_s: NDArray[np.float64], capacity: int | None) -> None:
         self._times_s: list[float] = [*times_s.tolist(), math.inf]
         self._capacity = capacity
-        self._seen = 0  # requests that have come
-        self._joined_s: list[float] = []  # arrivals of all that found a place, also if served since
+        self._seen = 0  # arrived requests
+        self._joined_s: list[float] = []  # arrivals of all admitted requests, served ones included
         self._served = 0
-        self._places: list[tuple[int, int]] = []  # requests from, up to, that found a place
+        self._places: list[tuple[int, int]] = []  # ranges of admitted requests
         self.waiting = 0
         self.next_s = self._times_s[0]
 
@@ -356,7 +356,7 @@ class _Line:
         return self._joined_s[self._served]
 
     def admit(self, now_s: float) -> int:
-        """Let those who have come by now join, as far as there are places; how many wait then."""
+        """Admit arrivals up to now, while there are places; returns the number waiting."""
         if self.next_s <= now_s:
             seen, come = self._seen, bisect_right(self._times_s, now_s, self._seen)
             until = come
@@ -370,7 +370,7 @@ class _Line:
         return self.waiting
 
     def leave(self, size: int) -> None:
-        """Take the oldest out, to be served."""
+        """Remove the oldest for serving."""
         self._served += size
         self.waiting -= size
 
@@ -382,7 +382,7 @@ class _Line:
 
 
 class _ServiceTimes:
-    """Seconds of one batch after the other: a lognormal with the mean and spread of its size."""
+    """Durations of successive batches: lognormal with the mean and spread of their size."""
 
     def __init__(
         self,
