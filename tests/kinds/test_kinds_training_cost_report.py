@@ -241,11 +241,11 @@ def test_few_configurations_are_booked_one_by_one():
 def test_a_place_that_is_not_known_is_said_and_the_others_are_booked():
     made = cost_experiment(cost_runs(NETWORKS[:2]), places=["NLDX", "100", "300"])
     tables = by_key(made)
-    assert "no place is called 'NLDX'" in tables["places"].note
+    assert "unknown place 'NLDX'" in tables["places"].note
     assert tables["place-co2e"].frame["place"].nunique() == 2
     assert "NLDX" in said(made)
     alone = cost_experiment(cost_runs(NETWORKS[:2]), places=["NLDX"])
-    assert "no place is called 'NLDX'" in by_key(alone)["places"].reason
+    assert "unknown place 'NLDX'" in by_key(alone)["places"].reason
     assert by_key(alone)["place-co2e"].reason == by_key(alone)["places"].reason
 
 
