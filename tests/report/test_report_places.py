@@ -226,4 +226,4 @@ def test_a_place_that_is_not_known_any_more_is_said_and_the_others_are_booked():
     assert [place.name for place in places] == ["100 g/kWh", "300 g/kWh"]
     assert len(said) == 2
     assert said[0] == "Nothing is booked at NLDX: unknown place 'NLDX'."
-    assert "occurs twice" in said[1]
+    assert "is named twice" in said[1]
