@@ -126,11 +126,16 @@ class _Reader(HTMLParser):
         self.open[-1].parts.append(data)
 
 
-def words_of_page(html):
-    """Tables by title, figures by title with caption and text, what is left out, and terms."""
+def read_page(html):
+    """A page as elements."""
     reader = _Reader()
     reader.feed(html)
-    page = reader.open[0]
+    return reader.open[0]
+
+
+def words_of_page(html):
+    """Tables by title, figures by title with caption and text, what is left out, and terms."""
+    page = read_page(html)
     return {
         "tables": by_title(map(_table, _of_class(page, "div", "sheet"))),
         "figures": by_title(map(_figure, page.all("figure"))),

@@ -38,7 +38,7 @@ SHIPPED = (
 
 
 @pytest.fixture
-def command(joulelab, undrawn):
+def command(joulelab, unpictured):
     """Runs a command; nothing of a drawing is compared."""
     at_sigterm = signal.getsignal(signal.SIGTERM)
     yield joulelab

@@ -23,7 +23,7 @@ def undraw(patch):
 def unpicture(patch):
     """From now on, until the patch is undone, a page has empty pictures, and no figure is made."""
 
-    def drawer(folder):
+    def drawer(folder, *_):
         folder.mkdir(exist_ok=True)
 
         def draw(figure):

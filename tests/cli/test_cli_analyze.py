@@ -118,7 +118,7 @@ def test_the_output_fits_into_80_columns_and_has_tables_and_claims(table, joulel
     assert max(map(len, out.splitlines())) <= 80
     assert "\x1b" not in out
     assert out.startswith("layers.csv: 24 rows, factors depth and pooling\n")
-    for words in ("Kruskal-Wallis (Table IV)", "claims, architecture on layers", "of unknown"):
+    for words in ("Kruskal-Wallis (Table IV)", "Claims, architecture on layers", "of unknown"):
         assert words in out
     assert "Dunn's test" in out
 
@@ -141,7 +141,7 @@ def test_a_table_without_energy_says_why_and_has_the_search(tmp_path, joulelab):
     assert "Optimum accuracy and round of each strategy" in text
 
 
-def test_pages_are_written_where_they_are_wanted(table, tmp_path, joulelab, undrawn):
+def test_pages_are_written_where_they_are_wanted(table, tmp_path, joulelab, unpictured):
     out = tmp_path / "pages"
     code, printed, _ = joulelab("analyze", "architecture", table, "--out", out)
     assert code == 0
@@ -178,8 +178,9 @@ def test_a_factor_with_one_level_leaves_out_what_needs_two(tmp_path, joulelab):
     code, out, err = joulelab("analyze", "architecture", path)
     assert (code, err) == (0, "")
     text = " ".join(out.split())
-    assert "Constant, so without effect: depth." in text
-    assert "Effect of each factor on energy: Kruskal-Wallis (Table IV) is left out" in text
+    assert "Constant, and so without an effect: depth." in text
+    assert "Effect of each factor on energy: Kruskal-Wallis (Table IV)" in text
+    assert "left out: no factor has two levels." in text
 
 
 @pytest.mark.parametrize(

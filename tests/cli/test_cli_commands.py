@@ -19,7 +19,8 @@ from grouping_engine import NAME, GroupingEngine
 from tiny_study import TINY, as_toml, layers_only, tiny
 
 from joulelab import __version__
-from joulelab.cli.planning import print_plan
+from joulelab.cli.output import show
+from joulelab.cli.planning import timed
 from joulelab.cli.running import run_study
 from joulelab.registry import load_plugin
 
@@ -106,13 +107,16 @@ def test_list_does_not_import_torch():
 def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
     out, _, result = finished
     assert result.returncode == 0, result.stderr
-    assert "plan of tiny" in result.stderr
-    assert f"report  {out / 'report' / 'index.html'}" in result.stdout
+    assert "Plan of tiny" in result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[-1] == f"report  {out / 'report' / 'index.html'}"
+    assert len(lines) <= 20, "the end of a run is one screen"
+    assert max(map(len, lines[:-1])) <= 80, "but for a path, which is never broken"
     assert (out / "report" / "index.html").is_file()
     assert "estimated" in result.stdout
 
 
-def test_running_it_again_does_nothing_and_says_so(finished, joulelab, undrawn):
+def test_running_it_again_does_nothing_and_says_so(finished, joulelab, unpictured):
     out, study, _ = finished
     before = (out / "runs.sqlite").read_bytes()
     code, _, err = joulelab("run", study, "--out", out)
@@ -121,7 +125,7 @@ def test_running_it_again_does_nothing_and_says_so(finished, joulelab, undrawn):
     assert (out / "runs.sqlite").read_bytes() == before
 
 
-def test_a_results_folder_is_a_study_to_go_on_with(finished, joulelab, undrawn):
+def test_a_results_folder_is_a_study_to_go_on_with(finished, joulelab, unpictured):
     out, _, _ = finished
     code, printed, err = joulelab("run", out, "--json")
     assert code == 0, err
@@ -163,19 +167,19 @@ def test_plan_predicts_without_leaving_anything(tmp_path, joulelab, monkeypatch)
 
 
 def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(
-    tmp_path, capsys, monkeypatch, undrawn
+    tmp_path, capsys, monkeypatch, unpictured
 ):
     monkeypatch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
     monkeypatch.setattr(GroupingEngine, "obstacle", too_deep)
     changes = {"engine": NAME, "experiment": layers_only(vary={"conv_layers": [1, 2]})}
     assert run_study(tiny(**changes), tmp_path / "out", as_json=False) == 0
-    progress = capsys.readouterr().err
+    progress = " ".join(capsys.readouterr().err.split())
     remark = f"the {NAME} engine cannot train layers: conv_layers=2 (too deep): the whole study is"
     assert remark in progress
-    assert "plan of tiny (reference engine, fp32)" in progress
-    print_plan(tiny(**changes, mix_engines=True), as_json=True)
+    assert "Plan of tiny (reference engine, fp32)" in progress
+    show(timed(tiny(**changes, mix_engines=True)), as_json=True)
     printed = capsys.readouterr()
-    assert "(too deep): the reference engine trains that" in printed.err
+    assert "(too deep): the reference engine trains that" in " ".join(printed.err.split())
     data = json.loads(printed.out)
     assert [one["engine"] for one in data["configurations"]] == [NAME, "reference"]
     assert data["precision"] == "fp32"
@@ -185,7 +189,7 @@ def too_deep(engine, task, images, device):
     return "too deep" if task.network_options["conv_layers"] > 1 else None
 
 
-def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab, undrawn):
+def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab, unpictured):
     (tmp_path / "parts.py").write_text(
         "from joulelab.learning.networks import networks\n"
         "from torch import nn\n\n\n"
@@ -271,7 +275,7 @@ def renamed(finished, folder, names):
 
 
 def test_the_names_of_experiments_may_be_of_any_length_and_kind(
-    finished, tmp_path, joulelab, undrawn
+    finished, tmp_path, joulelab, unpictured
 ):
     names = {"layers": f"Größe/../{'x' * 300}"}
     folder = renamed(finished[0], tmp_path / "out", names)

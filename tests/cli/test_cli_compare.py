@@ -49,7 +49,7 @@ def test_one_folder_is_wrong_usage(finished, joulelab):
     assert "DIR_B" in err
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unpictured")
 def test_a_report_of_several_studies_is_written_beside_those_of_each(finished, tmp_path, joulelab):
     out = tmp_path / "together"
     code, printed, err = joulelab("report", finished, finished, "--out", out)
@@ -60,12 +60,12 @@ def test_a_report_of_several_studies_is_written_beside_those_of_each(finished, t
         f"report  {own}",
         f"report  {out / 'paper.html'}",
     ]
-    assert "claims, tuning on digits (1)" in printed
+    assert "Claims, tuning on digits (1)" in printed
     assert max(map(len, printed.split("report  ")[0].splitlines())) <= 80
     assert "digits (2)" in (out / "paper.html").read_text("utf-8")
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unpictured")
 def test_the_claims_of_several_studies_are_plain_data(finished, tmp_path, joulelab):
     code, printed, _ = joulelab("report", finished, "--out", tmp_path / "one", "--json")
     assert code == 0
@@ -75,7 +75,7 @@ def test_the_claims_of_several_studies_are_plain_data(finished, tmp_path, joulel
     assert len(data["claims"]) == 7
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("unpictured")
 def test_a_folder_that_cannot_be_written_is_said(finished, tmp_path, joulelab):
     (tmp_path / "file").write_text("in the way")
     code, _, err = joulelab("report", finished, "--out", tmp_path / "file")

@@ -4,11 +4,12 @@ import json
 import tomllib
 
 import pytest
-from joulelab.report.page import report_data
 from tiny_study import layers_only, tiny
 
 from joulelab.energy.meter import meters
 from joulelab.registry import load_plugin
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data
 from joulelab.study.results import Results
 
 METERS = '''
@@ -180,8 +181,8 @@ def test_a_meter_that_reads_below_zero_gives_no_energy_and_the_report_says_so(
     runs = Results.open(folder).to_frame()
     assert runs["energy_gross_j"].isna().all()
     assert set(runs["energy_status"]) == {"missing"}
-    said = json.dumps(report_data(Results.open(folder)))
-    assert "an energy below 0 is impossible" in said
+    said = json.dumps(report_data(ReportedStudy(Results.open(folder))))
+    assert "an energy below 0 cannot be" in said
     code, out, err = joulelab("instruments", folder)
     assert (code, out) == (2, "")
     assert "energy.meters" in err

@@ -42,8 +42,8 @@ def test_a_load_that_went_well(joulelab, tmp_path):
     assert "requests   20: 20 answered, 0 failed" in out
     assert "p99 within 5 s held: 100.0 % of 20 requests" in out
     assert "from due" in out
-    assert out.startswith("20 of 20 requests answered; energy per answered request: ")
-    assert "unknown net (estimated)" in " ".join(out.splitlines()[:2])
+    assert out.startswith("20 of 20 requests answered\nenergy per answered request: ")
+    assert "unknown net (estimated)" in out.splitlines()[1]
     assert "The energy is that of this machine" in out
     assert max(len(line) for line in out.splitlines() if "│" in line or "─" in line) <= 80
 

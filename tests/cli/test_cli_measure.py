@@ -127,6 +127,23 @@ def test_two_commands_are_compared_in_blocks_of_random_order():
     assert "times the energy of B" in data["sentence"]
 
 
+def test_of_two_commands_it_is_said_first_which_used_less(joulelab):
+    code, out, err = joulelab("measure", "--idle", 0, "--repeat", 2, "--compare", "true", "true")
+    lines = [line.strip() for line in err.splitlines()]
+    said = lines[4:]
+    assert (code, out) == (0, "")
+    assert said[0].startswith("A used ")
+    assert [one for one in said if one.endswith(": true")] == ["A: true", "B: true"]
+    assert said[-1] == "CO2e unknown: name a place, for instance --place NLD"
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_run_that_fails_while_it_warms_up_leaves_nothing_measured():
+    done = measure("--json", "--warmup", "1", "--", "sh", "-c", "exit 3")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["measurement"] is None
+
+
 def test_a_failing_run_ends_the_repetition_with_its_code():
     done = measure("--repeat", "5", "--", PYTHON, "-c", "raise SystemExit(9)")
     assert done.returncode == 9

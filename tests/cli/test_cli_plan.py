@@ -1,6 +1,5 @@
 """``joulelab plan`` and ``--scale``: what is printed, and what is refused."""
 
-import io
 import json
 import subprocess
 import sys
@@ -8,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from tiny_study import layers_only, tiny
 
 from joulelab import formats
 from joulelab.cli.options import default_folder
-from joulelab.cli.planning import print_plan, show_plan
+from joulelab.cli.output import show
+from joulelab.cli.planning import plan_parts, timed
 from joulelab.energy.reading import Status
+from joulelab.present import terminal
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.study import Study
@@ -22,7 +22,7 @@ from joulelab.study.study_file import load_spec
 
 
 def shown(spec, seconds, train_images=None, **changes):
-    """What `show_plan` prints where every run takes so many seconds, within 10 %, at 10 W."""
+    """The plan as text where every run takes so many seconds, within 10 %, at 10 W."""
     plan = Study(spec).plan()
     one = Estimate(
         seconds, 0.0, float("inf"), 10.0, seconds, 0.0, float("inf"), 5.0, Status.ESTIMATED
@@ -36,10 +36,7 @@ def shown(spec, seconds, train_images=None, **changes):
         "a few steps of each network",
         train_images=train_images,
     )
-    out = io.StringIO()
-    console = Console(file=out, width=200)
-    show_plan(console, spec, plan, prediction, {}, [summary])
-    return out.getvalue()
+    return terminal.to_text(*plan_parts(spec, plan, prediction, {}, [summary]))
 
 
 def test_a_plan_says_time_and_energy_with_their_ranges():
@@ -76,7 +73,7 @@ def test_a_study_of_weeks_is_offered_as_a_miniature_and_a_short_one_is_not():
 
 
 def test_json_has_the_ranges_and_the_images(capsys):
-    print_plan(tiny(experiment=layers_only(vary={"relu": [True]})), as_json=True)
+    show(timed(tiny(experiment=layers_only(vary={"relu": [True]}))), as_json=True)
     data = json.loads(capsys.readouterr().out)
     for cost in (data["total"], data["configurations"][0]):
         assert 0 < cost["duration_low_s"] < cost["duration_s"] < cost["duration_high_s"]

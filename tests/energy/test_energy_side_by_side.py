@@ -206,9 +206,9 @@ def test_five_meters_read_one_window_and_the_plug_alone_counts(nvml_library, tmp
 def test_what_was_read_beside_is_shown_and_said_to_be_in_no_sum():
     found = measured(cpu("rapl", 100.0), cpu("codecarbon", 60.0)).measurement
     lines = str(found).splitlines()
-    assert [line.split()[-1] for line in lines if line.startswith("cpu:0 ")][:2] == [
-        "rapl",
-        "codecarbon",
+    assert [line.split()[-2:] for line in lines if line.startswith("cpu:0 ")][:2] == [
+        ["rapl,", "measured"],
+        ["codecarbon,", "measured"],
     ]
     assert "cpu:0 of codecarbon: for comparison only, not in the sum" in lines
     plain = measurement_data(found)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from joulelab.report.page import write_report
 from PIL import Image
 from tiny_study import TINY, layers_only
 
 from joulelab.errors import SpecError, StoreMismatchError, UsageError
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import write_report
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study
@@ -115,8 +116,8 @@ def test_loading_and_warming_up_are_booked_beside_the_windows(finished):
     assert windows == pytest.approx(finished.to_frame()["energy_gross_j"].sum())
 
 
-def test_its_report_has_a_page_and_nothing_of_the_paper_on_training(finished, undrawn):
-    page = write_report(finished).read_text("utf-8")
+def test_its_report_has_a_page_and_nothing_of_the_paper_on_training(finished, unpictured):
+    page = write_report(ReportedStudy(finished)).read_text("utf-8")
     assert "The policy to run for each model" in page
     assert "claims.html" not in page
     assert not (finished.folder / "report" / "claims.html").exists()
@@ -211,7 +212,7 @@ def test_an_unreadable_image_is_counted(tmp_path):
 
 
 @pytest.mark.long
-def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_path, undrawn):
+def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_path, unpictured):
     results = study("timeline").run(tmp_path / "out")
     runs = results.to_frame().set_index(["model", "batch_size"])
     assert list(runs["state"]) == ["finished"] * 4
@@ -219,7 +220,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_pa
     assert runs["batch_used"]["served_models:cramped", 4] == 2
     assert "halved" in runs["remarks"]["served_models:cramped", 4]
     assert (runs["images"] == runs["batches"] * runs["batch_used"]).all()
-    assert "no network has both a year" in write_report(results).read_text("utf-8")
+    assert "no network has both a year" in write_report(ReportedStudy(results)).read_text("utf-8")
 
 
 def test_images_of_a_data_set_are_sent_as_files_and_removed_afterwards(tmp_path, monkeypatch):
@@ -245,7 +246,7 @@ def test_other_images_than_at_the_beginning_are_refused(tmp_path):
 
 
 @pytest.mark.long
-def test_one_study_may_train_and_serve(tmp_path, undrawn):
+def test_one_study_may_train_and_serve(tmp_path, unpictured):
     experiments = {
         **layers_only(vary={"relu": [True]}, repetitions=1),
         "batching": {**BATCHING, "policies": ["fixed(4)"], "repetitions": 1},
@@ -254,7 +255,7 @@ def test_one_study_may_train_and_serve(tmp_path, undrawn):
     runs = results.to_frame().set_index("kind")
     assert list(runs["state"]) == ["finished"] * 2
     assert runs["accuracy"].notna().to_dict() == {"architecture": True, "batching": False}
-    page = write_report(results).read_text("utf-8")
+    page = write_report(ReportedStudy(results)).read_text("utf-8")
     assert "The policy to run for each model" in page
     assert (results.folder / "report" / "claims.html").exists()
 

@@ -7,12 +7,21 @@ import numpy as np
 import pytest
 from reported_study import drawn, ledger_of, readings_of
 
+from joulelab.cli.output import show
 from joulelab.errors import StoreWriteError
+from joulelab.present import Figure, shown, terminal
+from joulelab.report.kinds import report_of
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import (
+    MOST_LINES,
+    STUDY,
+    brief_view,
     report_data,
+    study_view,
     write_report,
 )
+from joulelab.report.prediction import PREDICTION
+from joulelab.study.results import Results
 
 
 class Page(HTMLParser):
@@ -46,11 +55,10 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The whole page of a study that nothing is wrong with, with its figures."""
-    page = write_report(ReportedStudy(drawn(tmp_path_factory.mktemp("study"))))
-    found = Page(page.read_text("utf-8"))
-    found.folder = page.parent
+def page(whole_report):
+    """The page of a study that nothing is wrong with, with its figures."""
+    found = Page((whole_report / "index.html").read_text("utf-8"))
+    found.folder = whole_report
     return found
 
 
@@ -207,9 +215,9 @@ def test_without_any_energy_the_reason_is_given_and_accuracies_stand(study, writ
     study.ledger = ledger_of(study.runs).assign(energy_gross_j=np.nan, energy_status="missing")
     page = written(study)
     assert "No energy is known: cpu:0: no sensor and no estimate." in page.text
-    left_out = "Energy of each configuration; Assumptions, before any test"
-    assert page.text.count(f"{left_out}; ") == 2, "once in each experiment"
-    assert page.text.count("and 12 more is left out: No energy is known") == 2
+    left_out = "Energy of each configuration, Assumptions, before any test,"
+    assert page.text.count(left_out) == 2, "once in each experiment"
+    assert page.text.count("and 12 more are left out: No energy is known") == 2
     assert "Optimum accuracy and round of each strategy" in page.text
     assert "The energy of the study is unknown" in page.text
     assert "0.00 J" not in page.text
@@ -298,3 +306,76 @@ def test_the_data_of_an_unfinished_study_say_what_is_left_out(study):
     assert data["finished"] is False
     assert data["experiments"]["layers"]["tables"]["kruskal"]["omitted"]
     json.dumps(data)
+
+
+def lines_of(study, capsys, monkeypatch):
+    """What a run ends with, as a terminal of 80 columns has it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    show(brief_view(ReportedStudy(study)), as_json=False)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_run_ends_with_one_screen_answer_first(study, capsys, monkeypatch):
+    lines = lines_of(study, capsys, monkeypatch)
+    assert len(lines) < MOST_LINES == 20, "the last line says where the report is"
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("In tuning, the best accuracy")
+    text = " ".join(" ".join(lines).split())
+    assert re.search(r"The study used [\d,]+ J", text)
+    assert "Optimum accuracy and round of each strategy (Table III)" in text
+
+
+def test_the_table_at_the_end_of_a_run_is_cut_and_says_so(published, capsys, monkeypatch):
+    lines = lines_of(published, capsys, monkeypatch)
+    assert len(lines) <= MOST_LINES
+    assert re.search(r"and \d+ more rows$", lines[-1])
+
+
+def test_an_unfinished_study_says_so_at_the_end_of_a_run(study, capsys, monkeypatch):
+    study.runs.loc[study.runs.index[30:], "state"] = "planned"
+    study.ledger = ledger_of(study.runs)
+    lines = lines_of(study, capsys, monkeypatch)
+    assert "not finished: 30 of 72 runs" in " ".join(lines)
+    assert len(lines) <= MOST_LINES
+
+
+def text_of(study):
+    """The report as plain text, in one line."""
+    return " ".join(terminal.to_text(*study_view(ReportedStudy(study)).parts).split())
+
+
+def test_the_report_as_text_has_tables_claims_and_the_total_with_its_status(published):
+    text = text_of(published)
+    for words in ("Table III", "Table IV", "Table V", "1,674 J", "857 J", "0.750", "+95.3 %"):
+        assert words in text
+    assert "gross (measured)" in text
+    assert "Claims, layers (architecture) on digits" in text
+    assert "A smaller network takes half the energy. holds" in text
+    assert "cannot be decided with n = 6 configurations" in text
+
+
+def test_a_reason_that_holds_for_every_table_is_said_once(study):
+    study.runs[["energy_gross_j", "energy_net_j"]] = np.nan
+    text = text_of(study)
+    assert text.count("left out: No energy is known") == 2, "once for each experiment"
+    assert "0 J" not in text.replace("30.0 J", "")
+
+
+def test_nothing_is_made_up_of_a_study_without_a_finished_run(study):
+    study.runs["state"] = "planned"
+    text = text_of(study)
+    assert text.count("No run has finished yet") == 2
+    assert "No energy is known" not in text
+
+
+@pytest.mark.parametrize(
+    "name", ["tuning", "architecture", "batching", "timeline", "training-cost"]
+)
+def test_every_figure_of_a_finished_study_can_be_drawn(name, finished_study):
+    study = ReportedStudy(Results.open(finished_study(name)))
+    made = shown([*STUDY, *PREDICTION], study)
+    for one in study.experiments:
+        made += shown(report_of(one).contents, one)
+    figures = [one for one in made if isinstance(one, Figure)]
+    assert len(figures) >= 2
+    assert all(one.draw(one.drawn_for).axes for one in figures)

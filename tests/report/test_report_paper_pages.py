@@ -6,15 +6,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from joulelab.report.page import (
-    report_data,
-    write_joint_report,
-    write_report,
-    write_tables_report,
-)
 from reported_study import drawn
 
 from joulelab.report.experiment import experiments
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data, write_report, write_side_pages
 
 
 class Page(HTMLParser):
@@ -46,27 +42,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def undrawn():
-    """Figures are made and not drawn into files, for that takes seconds."""
-    saved = []
-
-    def save(figure, folder, name, kinds=("svg", "png")):
-        saved.append((name, kinds))
-        return b"<svg/>"
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("joulelab.report.page.save", save)
-        patch.setattr("joulelab.report.paper.pages.save", save)
-        yield saved
-
-
-@pytest.fixture(scope="module")
-def folder(undrawn, tmp_path_factory):
+def folder(whole_report):
     """The report of a whole study, in which names hold what HTML would understand."""
-    study = drawn(tmp_path_factory.mktemp("pages"))
-    study.runs["network"] = study.runs["network"].str.replace("SimpleCNN", "<b>CNN</b> & co")
-    study.runs["configuration"] = study.runs["configuration"].str.replace("SimpleCNN", "<i>")
-    return write_report(study).parent
+    return whole_report
 
 
 @pytest.fixture(scope="module", params=["claims.html", "paper.html"])
@@ -77,7 +55,8 @@ def page(folder, request):
 def test_pages_load_nothing_from_elsewhere(page):
     names = {"index.html", "claims.html", "paper.html"}
     assert page.loads
-    assert all(one.startswith("data:image/svg+xml;base64,") or one in names for one in page.loads)
+    begins = ("data:image/svg+xml;base64,", "#")
+    assert all(one.startswith(begins) or one in names for one in page.loads)
     assert "<script" not in page.html
     assert "url(" not in page.html
     assert not re.search(r"https?://", page.html)
@@ -87,9 +66,12 @@ def test_ids_are_unique(page):
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_links_lead_to_pages_that_are_there(page, folder):
+def test_links_lead_to_what_is_there(page, folder):
     for address in page.loads:
-        assert address.startswith("data:") or (folder / address).is_file()
+        if address.startswith("#"):
+            assert address[1:] in page.ids
+        else:
+            assert address.startswith("data:") or (folder / address).is_file()
 
 
 def test_names_are_escaped(folder):
@@ -116,10 +98,10 @@ def test_every_claim_is_on_its_page_with_rule_source_and_evidence(folder):
     assert "n = 8 configurations" in text
 
 
-def test_figures_are_written_as_pdf_and_svg(folder, undrawn):
-    kinds = dict(undrawn)
-    assert kinds["figure-9"] == ("svg", "pdf")
-    assert kinds["convergence-digits-3"] == ("svg", "pdf")
+def test_figures_are_written_as_pdf_and_svg(folder):
+    for name in ("figure-9", "convergence-digits-3"):
+        assert (folder / "paper" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert b"</svg>" in (folder / "paper" / f"{name}.svg").read_bytes()
 
 
 def test_markdown_says_the_same(folder):
@@ -152,28 +134,29 @@ def test_macros_of_tables_and_claims_are_letters_and_defined_once(folder):
     assert all(one.startswith(r"\JLClaim") for one in claims)
 
 
-def test_an_unfinished_study_says_so_on_every_page(undrawn, tmp_path):
+def test_an_unfinished_study_says_so_on_every_page(unpictured, tmp_path):
     study = drawn(tmp_path)
     study.runs.loc[study.runs.index[50:], "state"] = "planned"
-    folder = write_report(study).parent
+    folder = write_report(ReportedStudy(study)).parent
     for name in ("claims.html", "paper.html", "claims.md", "paper.md"):
         assert "This study is not finished: 50 of 72 runs" in (folder / name).read_text("utf-8")
 
 
-def test_a_study_without_a_finished_run_has_pages_that_say_what_is_left_out(undrawn, tmp_path):
+def test_a_study_without_a_finished_run_has_pages_that_say_what_is_left_out(unpictured, tmp_path):
     study = drawn(tmp_path)
     study.runs["state"] = "planned"
-    folder = write_report(study).parent
-    assert "No experiment with finished runs" in (folder / "claims.html").read_text("utf-8")
+    folder = write_report(ReportedStudy(study)).parent
+    claims = (folder / "claims.html").read_text("utf-8")
+    assert "no experiment with finished runs can decide one yet" in claims
     paper = Page((folder / "paper.html").read_text("utf-8")).text
-    assert paper.count("no experiment with finished runs compares") == 6
+    assert paper.count("no experiment with finished runs compares") == 8
     assert (folder / "paper" / "tables.tex").read_text("utf-8").strip().startswith("%")
 
 
-def test_two_studies_on_one_data_set_have_a_report_together(undrawn, tmp_path):
+def test_two_studies_on_one_data_set_have_a_report_together(unpictured, tmp_path):
     one, other = drawn(tmp_path), drawn(tmp_path, seed=6)
     found = [*experiments(one), *experiments(other)]
-    folder = write_joint_report([one, other], found, tmp_path / "together").parent
+    folder = write_side_pages("one and other", found, tmp_path / "together").parent
     text = Page((folder / "paper.html").read_text("utf-8")).text
     assert "digits (1), 3 hyperparameters" in text
     claims = Page((folder / "claims.html").read_text("utf-8")).text
@@ -184,25 +167,26 @@ def test_two_studies_on_one_data_set_have_a_report_together(undrawn, tmp_path):
     assert "index.html" not in (folder / "paper.html").read_text("utf-8")
 
 
-def test_searches_on_two_data_sets_are_judged_together_too(undrawn, tmp_path):
+def test_searches_on_two_data_sets_are_judged_together_too(unpictured, tmp_path):
     one, other = drawn(tmp_path), drawn(tmp_path, seed=6)
     found = [*experiments(one), *(replace(e, dataset="mnist") for e in experiments(other))]
-    folder = write_joint_report([one, other], found, tmp_path / "together").parent
+    folder = write_side_pages("one and other", found, tmp_path / "together").parent
     claims = (folder / "claims.md").read_text("utf-8")
     assert "## All data sets together" in claims
     part = claims[claims.index("## All data sets together") :]
     assert "cannot be decided with n = 4 configurations" in part
 
 
-def test_tables_from_elsewhere_have_pages(undrawn, tmp_path):
+def test_tables_from_elsewhere_have_pages(unpictured, tmp_path):
     found = experiments(drawn(tmp_path))
-    path = write_tables_report("a & b.csv", found, tmp_path / "elsewhere")
+    path = write_side_pages("a & b.csv", found, tmp_path / "elsewhere", ["A remark."])
     assert path.name == "paper.html"
     assert "a &amp; b.csv: tables and figures" in path.read_text("utf-8")
+    assert "A remark." in path.read_text("utf-8")
 
 
 def test_data_of_claims_are_plain_and_say_all(tmp_path):
-    data = json.loads(json.dumps(report_data(drawn(tmp_path)), allow_nan=False))
+    data = json.loads(json.dumps(report_data(ReportedStudy(drawn(tmp_path))), allow_nan=False))
     assert len(data["claims"]) == 7
     for claim in data["claims"]:
         assert claim["outcome"] in {"holds", "does not hold", "cannot be decided"}

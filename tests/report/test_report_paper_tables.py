@@ -3,20 +3,22 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
-from joulelab.report.paper.numbered import paper_figures
-from joulelab.report.paper.table import Column, PaperTable, spans
-from joulelab.report.paper.tables import HYPERPARAMETERS, paper_tables
-from joulelab.report.pictures import Picture
-from joulelab.report.tables import Omitted
-from joulelab.report.told_apart import told_apart
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 
 from joulelab import formats
 from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.trade_off import clusters
+from joulelab.present import Figure, Omitted, Table, latex
+from joulelab.present.style import drawn as drawn_as
+from joulelab.report import paper_figures as numbered
 from joulelab.report.experiment import experiments
+from joulelab.report.paper_tables import (
+    HYPERPARAMETERS,
+    PAPER_TABLES,
+    PaperStudies,
+    unique_names,
+)
 
 NUMBERS = ["I", "II", "III", "IV", "V"]
 
@@ -31,12 +33,23 @@ def of(study, runs, **factors):
     )
 
 
+def paper_tables(experiments):
+    """Tables I to V, or why one of them is left out."""
+    studies = PaperStudies(tuple(experiments))
+    return [one.shown(studies) for one in PAPER_TABLES]
+
+
+def paper_figures(experiments):
+    """Figures 3 to 9, or why one of them is left out."""
+    return numbered.paper_figures(PaperStudies(tuple(experiments)))
+
+
 def named(made):
-    return {name[1:]: text for name, text in made.named}
+    return {name[1:]: text for name, text in latex.named(made)}
 
 
 def texts(made):
-    return [[cell.text for cell in row] for row in made.rows]
+    return [[cell.text for cell in row] for row in made.cells()]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +61,7 @@ def authors(published):
 
 def test_table_i_has_a_row_a_search(authors):
     made = authors["I"]
-    assert len(made.rows) == 18
+    assert len(made.cells()) == 18
     assert [column.heading for column in made.columns] == [
         "data set",
         "strategy",
@@ -58,18 +71,18 @@ def test_table_i_has_a_row_a_search(authors):
         "repetitions",
         "trainings",
     ]
-    searched = {row[3].text for row in made.rows}
+    searched = {row[3].text for row in made.cells()}
     letters = list(HYPERPARAMETERS.values())
     assert searched == {", ".join(letters[:3]), ", ".join(letters)}
-    assert {row[4].text for row in made.rows} == {"64"}
+    assert {row[4].text for row in made.cells()} == {"64"}
 
 
 def test_table_ii_has_the_eight_configurations(authors):
     made = authors["II"]
-    assert len(made.rows) == 8
+    assert len(made.cells()) == 8
     assert texts(made)[0] == ["fashion-mnist", "3", "1", "off", *texts(made)[0][4:]]
-    assert sum(made.raw["trainings"]) == 3072
-    assert set(made.raw["rounds"]) == {16}
+    assert sum(made.frame["trainings"]) == 3072
+    assert set(made.frame["rounds"]) == {16}
 
 
 def test_table_iii_has_the_papers_optima(authors):
@@ -79,7 +92,7 @@ def test_table_iii_has_the_papers_optima(authors):
     assert cell[at, "SimpleCNN", "random", "5", "accuracy"] == "0.888"
     assert cell[at, "DensePolyNN", "bayesian", "3", "round"] == "46"
     assert cell[at, "SimpleCNN", "grid", "3", "round"] == "20"
-    assert len(authors["III"].rows) == 9
+    assert len(authors["III"].cells()) == 9
     assert [c.group for c in authors["III"].columns][2:] == [
         "fashion-mnist, 5 hyperparameters"
     ] * 2 + ["fashion-mnist, 3 hyperparameters"] * 2
@@ -88,7 +101,7 @@ def test_table_iii_has_the_papers_optima(authors):
 def test_table_iii_sets_the_best_of_each_setting_bold(authors):
     made = authors["III"]
     for network in ("DenseLinearNN", "DensePolyNN", "SimpleCNN"):
-        rows = [row for row in made.rows if row[0].text == network]
+        rows = [row for row in made.cells() if row[0].text == network]
         for accuracy, number in ((2, 3), (4, 5)):
             bold = [row for row in rows if row[accuracy].bold]
             assert len(bold) == 1
@@ -110,7 +123,7 @@ def test_table_iv_has_both_etas(authors):
         assert cell[*at, "p"] == "< 0.001"
         assert cell[*at, "eta squared"] == own
         assert cell[*at, "eta squared configurations"] == printed
-    assert [row[-1].text for row in authors["IV"].rows] == ["large", "large", "small"]
+    assert [row[-1].text for row in authors["IV"].cells()] == ["large", "large", "small"]
 
 
 def test_table_v_has_the_papers_clusters(authors):
@@ -126,8 +139,8 @@ def test_table_v_has_the_papers_clusters(authors):
 
 def test_a_row_has_as_many_cells_as_there_are_columns(authors):
     for made in authors.values():
-        assert {len(row) for row in made.rows} == {len(made.columns)}
-        assert sum(width for _, width in spans(made.columns)) == len(made.columns)
+        assert {len(row) for row in made.cells()} == {len(made.columns)}
+        assert sum(width for _, width in made.groups()) == len(made.columns)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +155,8 @@ def pair(tmp_path_factory):
 
 
 def test_two_data_sets_stand_side_by_side_with_the_numbers_of_each_alone(pair):
-    together = dict(zip(NUMBERS, paper_tables(pair), strict=True))
+    every = paper_tables(pair)
+    together = dict(zip(NUMBERS, every, strict=True)) | {one.key: one for one in every}
     assert [c.group for c in together["III"].columns] == [
         "",
         "",
@@ -152,11 +166,11 @@ def test_two_data_sets_stand_side_by_side_with_the_numbers_of_each_alone(pair):
     assert [c.group for c in together["V"].columns] == ["", *["digits"] * 2, *["cifar10"] * 2]
     for alone in (pair[:2], pair[2:]):
         for made in paper_tables(alone):
-            assert named(made).items() <= named(together[made.number]).items()
-    assert len(together["III"].rows) == 4
-    assert len(together["I"].rows) == 8
-    assert len(together["II"].rows) == 16
-    assert len(together["IV"].rows) == 6
+            assert named(made).items() <= named(together[made.key]).items()
+    assert len(together["III"].cells()) == 4
+    assert len(together["I"].cells()) == 8
+    assert len(together["II"].cells()) == 16
+    assert len(together["IV"].cells()) == 6
 
 
 def test_table_iv_and_v_are_those_of_the_analysis(pair):
@@ -197,18 +211,18 @@ def without_energy(study):
 
 def test_without_energy_the_tables_of_energy_say_why(study):
     made = dict(zip(NUMBERS, paper_tables(experiments(without_energy(study))), strict=True))
-    assert isinstance(made["I"], PaperTable)
-    assert isinstance(made["III"], PaperTable)
+    assert isinstance(made["I"], Table)
+    assert isinstance(made["III"], Table)
     assert made["IV"].reason.startswith("digits: No energy is known")
-    assert made["V"].reason == "digits: no factor has two levels whose runs have an energy."
+    assert made["V"].reason == made["IV"].reason
 
 
 def test_one_of_two_data_sets_without_energy_is_named_in_the_note(study, pair):
     gone = [replace(one, dataset="mnist") for one in experiments(without_energy(study))]
     made = dict(zip(NUMBERS, paper_tables([*pair[:2], *gone]), strict=True))
-    assert len(made["IV"].rows) == 3
+    assert len(made["IV"].cells()) == 3
     assert "Left out: mnist: No energy is known" in made["IV"].note
-    assert "Left out: mnist: no factor has two levels" in made["V"].note
+    assert "Left out: mnist: No energy is known" in made["V"].note
     assert "(missing)" not in made["V"].note
 
 
@@ -218,9 +232,9 @@ def test_a_configuration_that_failed_is_not_in_the_tables(study):
     lost = (study.runs["strategy"] == "grid") & (study.runs["network"] == "SimpleCNN")
     study.runs.loc[lost, "state"] = "failed"
     made = dict(zip(NUMBERS, paper_tables(experiments(study)), strict=True))
-    assert len(made["II"].rows) == 6
-    assert len(made["I"].rows) == 3
-    assert len(made["III"].rows) == 3
+    assert len(made["II"].cells()) == 6
+    assert len(made["I"].cells()) == 3
+    assert len(made["III"].cells()) == 3
 
 
 def test_searches_with_other_factors_share_the_tables(pair):
@@ -242,8 +256,8 @@ def test_searches_with_other_factors_share_the_tables(pair):
         "mnist",
     }
     depth = [column.heading for column in made["III"].columns].index("depth")
-    assert {row[depth].text for row in made["III"].rows} == {formats.DASH, "deep"}
-    assert len(made["I"].rows) == 12
+    assert {row[depth].text for row in made["III"].cells()} == {formats.DASH, "deep"}
+    assert len(made["I"].cells()) == 12
 
 
 def test_numbers_of_hyperparameters_may_be_words(pair):
@@ -255,8 +269,8 @@ def test_numbers_of_hyperparameters_may_be_words(pair):
         *["digits, few hyperparameters"] * 2,
         *["digits, many hyperparameters"] * 2,
     ]
-    assert [row[2].text for row in made.rows][-1] == formats.DASH
-    keys = [one.key for one in paper_figures([search]) if isinstance(one, Picture)]
+    assert [row[2].text for row in made.cells()][-1] == formats.DASH
+    keys = [one.key for one in paper_figures([search]) if isinstance(one, Figure)]
     assert keys[:2] == ["convergence-digits-few", "convergence-digits-many"]
 
 
@@ -266,17 +280,17 @@ def test_a_data_set_in_a_folder_makes_no_folders_of_a_figure(pair):
     assert key == "convergence-folder-some-where-images-3"
 
 
-def test_experiments_on_one_data_set_are_told_apart(pair):
+def test_experiments_on_one_data_set_are_unique_names(pair):
     first, second = pair[0], replace(pair[2], name="again", dataset="digits")
     made = paper_tables([first, second])
-    assert {row[0].text for row in made[0].rows} == {"digits (tuning)", "digits (again)"}
-    assert len({name for name, _ in made[2].named}) == len(list(made[2].named)) == 16
+    assert {row[0].text for row in made[0].cells()} == {"digits (tuning)", "digits (again)"}
+    assert len({name for name, _ in latex.named(made[2])}) == len(list(latex.named(made[2]))) == 16
     keys = [one.key for one in paper_figures([first, second])]
     assert len(keys) == len(set(keys))
 
 
 def test_the_same_study_twice_is_numbered(pair):
-    found = told_apart([pair[0], pair[1], pair[0]], lambda one: one.title)
+    found = unique_names([pair[0], pair[1], pair[0]], lambda one: one.title)
     assert [one.dataset for one in found] == ["digits (1)", "digits", "digits (2)"]
     assert found[1] is pair[1]
 
@@ -284,10 +298,19 @@ def test_the_same_study_twice_is_numbered(pair):
 def test_without_a_score_there_is_no_table_iii_but_table_i(study):
     study.runs["accuracy"] = np.nan
     made = paper_tables(experiments(study))
-    assert isinstance(made[0], PaperTable)
+    assert isinstance(made[0], Table)
     assert made[2].reason == "no round is scored."
 
 
-def test_the_key_of_a_table_is_its_number():
-    made = PaperTable("III", "T", "N.", (Column("a"),), (), pd.DataFrame())
-    assert made.key == "table-iii"
+def test_the_key_of_a_table_is_its_number(authors):
+    assert [one.key for one in authors.values()] == [f"table-{n.lower()}" for n in NUMBERS]
+
+
+def test_the_clusters_of_the_paper_are_set_apart(published):
+    found = next(one for one in paper_figures(experiments(published)) if one.key == "figure-8")
+    drawing = found.draw("page")
+    (axes,) = drawing.axes
+    lines = {line.get_label(): line.get_xdata() for line in axes.lines}
+    assert max(lines["conv layers = 1"]) < min(lines["conv layers = 4"])
+    assert len(lines["conv layers = 1"]) == len(lines["conv layers = 4"]) == 1536
+    assert len(drawn_as(drawing, "svg")) < 500_000

@@ -14,7 +14,7 @@ import typer
 from joulelab import formats
 from joulelab.cli.options import Json
 from joulelab.cli.output import say, show, show_rows
-from joulelab.present import Column, Facts, Remark, Table, View, words
+from joulelab.present import Column, Facts, Remark, Section, Table, View, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +199,7 @@ def import_readings(
 
 def _analysis(table: RunsTable, kind: Kind, out: Path | None) -> View:
     """The statistics of a table, and the pages, tables and figures of the paper if wanted."""
-    from joulelab.report.claims import data, details
+    from joulelab.report.claims import data, details, overview
     from joulelab.report.kinds import report_of
     from joulelab.report.pages import claimed, experiment_tables, write_side_pages
 
@@ -211,8 +211,9 @@ def _analysis(table: RunsTable, kind: Kind, out: Path | None) -> View:
         [
             f"{name}: {formats.count(rows, 'row')}, factors {formats.listing(factors)}",
             *map(Remark, experiment.energy.remarks),
+            *map(overview, found),
             *experiment_tables(experiment),
-            *map(details, found),
+            Section("Claims in detail", [*map(details, found)]),
             *([Facts([("report", str(page))])] if page else []),
         ],
         lambda: {

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.cli.energy_commands import WHOLE_MACHINE
 from joulelab.cli.measuring import one_measurement
 from joulelab.cli.options import check_folder, parse_duration_s, parse_pairs
 from joulelab.cli.output import progress_console, say, show, write_frame
+from joulelab.cli.recording import WHOLE_MACHINE
 from joulelab.cli.serving_commands import Expected, Load
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.command import cool_down, idle_duration_s
@@ -316,7 +316,7 @@ class LoadReport:
     def parts(self) -> list[Part]:
         """What was answered and what it took, then rates, times and energy in detail."""
         return [
-            self._answer(),
+            *self._answer(),
             *self.sentences(),
             self._facts(),
             *([self._times()] if self.summary.answered else ()),
@@ -324,13 +324,14 @@ class LoadReport:
             OF_THIS_MACHINE if self.loopback else OF_THE_GENERATOR,
         ]
 
-    def _answer(self) -> Remark:
+    def _answer(self) -> list[Part]:
         summary, total = self.summary, self.measurement.total
         said = f"{summary.answered:,} of {formats.count(summary.requests, 'request')} answered"
+        parts: list[Part] = [Remark(said, "" if self.exit_code == 0 else "doubtful")]
         if summary.answered:
             gross, net = map(formats.joules, map(self.per_request_j, (total.gross_j, total.net_j)))
-            said += f"; energy per answered request: {gross} gross, {net} net ({total.status})"
-        return Remark(said, "" if self.exit_code == 0 else "doubtful")
+            parts.append(f"energy per answered request: {gross} gross, {net} net ({total.status})")
+        return parts
 
     def _facts(self) -> Facts:
         summary, late = self.summary, self.summary.late

@@ -21,52 +21,17 @@ from joulelab.energy.measurement import (
 )
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Status
+from joulelab.energy.signals import SURVIVED, signals_survived
 from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
 from joulelab.errors import UsageError
 from joulelab.present import Column, Part, Table, View, words
 
 if TYPE_CHECKING:
     from joulelab.analysis.comparison import Interval
+    from joulelab.cli.energy_commands import Measure
 
 NOT_MEASURED = 4
 NAMES = ("A", "B")
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where the answer goes.
-
-    Attributes:
-        as_json: JSON to standard output, and what the commands print to standard error.
-        trace: file for the power trace.
-        plot: file for a figure of it.
-    """
-
-    as_json: bool = False
-    trace: Path | None = None
-    plot: Path | None = None
-
-    def check(self, runs: int) -> None:
-        """Refuse what could not be written, before anything is run.
-
-        Args:
-            runs: how many there will be.
-
-        Raises:
-            UsageError: an unknown suffix, or several runs for one trace.
-        """
-        if self.trace is not None:
-            check_suffix(self.trace)
-        check_figure(self.plot)
-        if runs > 1 and (self.trace or self.plot):
-            raise UsageError(
-                "--trace and --plot are for a single run", "leave out --repeat and --compare"
-            )
-
-    @property
-    def stdout(self) -> int | None:
-        """Where commands print: standard output, unless that is wanted for JSON."""
-        return sys.stderr.fileno() if self.as_json else None
 
 
 def check_figure(path: Path | None) -> None:
@@ -81,35 +46,62 @@ def check_figure(path: Path | None) -> None:
         figure_format(path)
 
 
-def write_figure(path: Path | None, columns: dict[str, Any], title: str) -> None:
-    """Draw a power trace into a file, if one is wanted; see `write_power_trace`."""
-    if path is not None:
-        from joulelab.report.power_trace import write_power_trace
-
-        write_power_trace(path, columns, title)
-
-
-def measure_commands(
-    commands: Sequence[Command], options: Options, design: Design, idle_s: float, output: Output
-) -> int:
+def run_measure(asked: Measure) -> int:
     """Run, measure and report commands.
 
     Args:
-        commands: one, or two to compare.
-        options: of the monitor.
-        design: how often they are run.
-        idle_s: how long idle power is measured before and after; negative for as long as the
-            sensors need.
-        output: where the answer goes.
+        asked: what the user has written.
 
     Returns:
         The exit code of the command that failed, or of the last; 4 where ``strict`` was asked for
         and a sensor was lost.
+
+    Raises:
+        UsageError: no command is named or one too many, an unknown suffix, or several runs for one
+            trace.
     """
-    output.check(len(commands) * (design.repeat + design.warmup))
+    commands = _commands(asked)
+    design = Design(
+        repeat=asked.repeat,
+        warmup=asked.warmup,
+        seed=asked.seed,
+        cool_down_s=asked.cool_down,
+        label=asked.label or (" ".join(asked.command) if asked.command else "A against B"),
+        stdout=sys.stderr.fileno() if asked.json else None,
+    )
+    options: Options = {
+        **asked.monitor,
+        "strict": asked.strict,
+        "busy": asked.busy.value,
+        "on_wait": say,
+    }
+    if asked.trace is not None:
+        check_suffix(asked.trace)
+    check_figure(asked.plot)
+    if len(commands) * (asked.repeat + asked.warmup) > 1 and (asked.trace or asked.plot):
+        raise UsageError(
+            "--trace and --plot are for a single run", "leave out --repeat and --compare"
+        )
+    with signals_survived(SURVIVED):
+        return _measure(commands, options, design, asked)
+
+
+def _commands(asked: Measure) -> list[Command]:
+    if asked.compare is not None and asked.command:
+        raise UsageError("--compare has its two commands already", "leave out the third")
+    if asked.compare is not None:
+        return list(asked.compare)
+    if not asked.command:
+        raise UsageError(
+            "no command is named", "joulelab measure -- python train.py, or --compare A B"
+        )
+    return [asked.command]
+
+
+def _measure(commands: Sequence[Command], options: Options, design: Design, asked: Measure) -> int:
     measured = _Measured(commands, design)
     with Monitor(**options) as monitor:
-        idle_s = idle_duration_s(monitor) if idle_s < 0 else idle_s
+        idle_s = idle_duration_s(monitor) if asked.idle is None else max(asked.idle, 0.0)
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
         trials = run_trials(commands, monitor, design, measured.tell)
@@ -125,11 +117,14 @@ def measure_commands(
             if not trial.warmed_up
         ]
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
-    show(measured.view(last.exit_code), as_json=output.as_json, aside=True)
-    if output.trace is not None:
-        write_trace(output.trace, last.window.trace_columns(), about)
-    write_figure(output.plot, last.window.trace_columns(), design.label)
-    if last.exit_code == 0 and options.get("strict") and (why := measured.not_measured()):
+    show(measured.view(last.exit_code), as_json=asked.json, aside=True)
+    if asked.trace is not None:
+        write_trace(asked.trace, last.window.trace_columns(), about)
+    if asked.plot is not None:
+        from joulelab.report.power_trace import write_power_trace
+
+        write_power_trace(asked.plot, last.window.trace_columns(), design.label)
+    if last.exit_code == 0 and asked.strict and (why := measured.not_measured()):
         say(f"--strict: {why}")
         return NOT_MEASURED
     return last.exit_code

@@ -159,14 +159,15 @@ RowInterval = Annotated[
 ]
 
 
-def argument(default: Any, help_: str) -> Any:  # noqa: ANN401 - as of `field`
+def argument(default: Any, help_: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - as of `field`
     """A field that is an argument of the command.
 
     Args:
         default: ``...`` where it must be given.
         help_: what it is.
+        metavar: stands for it in the help; its name where not given.
     """
-    given = {"argument": {"help": help_}}
+    given = {"argument": {"help": help_, "metavar": metavar}}
     return field(default=MISSING if default is ... else default, metadata=given)
 
 
@@ -193,7 +194,6 @@ class MeterOptions:
     place: Place = None
     timezone: Timezone = None
     pue: Pue = None
-    plugin: Plugins = None
     json: Json = False
 
     def located(self) -> str | None:
@@ -239,7 +239,7 @@ class TraceOptions:
 
 
 def command(
-    commands: typer.Typer, name: str, runs: str
+    commands: typer.Typer, name: str, runs: str, **settings: bool
 ) -> Callable[[type[Settings]], type[Settings]]:
     """Make a command of the dataclass below.
 
@@ -249,27 +249,28 @@ def command(
     Args:
         commands: where the command is added.
         name: of the command.
-        runs: ``"module:function"`` that takes the dataclass and returns the exit code.
+        runs: ``"module:function"`` that takes the dataclass; it may return an exit code.
+        settings: of click, such as ``allow_interspersed_args``.
     """
 
-    def declare(settings: type[Settings]) -> type[Settings]:
-        hints = get_type_hints(settings, include_extras=True)
-        own_first = [name for part in settings.__mro__ for name in get_annotations(part)]
-        declared = {one.name: one for one in fields(settings)}  # type: ignore[arg-type]
+    def declare(asked: type[Settings]) -> type[Settings]:
+        hints = get_type_hints(asked, include_extras=True)
+        own_first = [name for part in asked.__mro__ for name in get_annotations(part)]
+        declared = {one.name: one for one in fields(asked)}  # type: ignore[arg-type]
 
         def run(**given: Any) -> None:  # noqa: ANN401 - an option each
             with for_the_main_thread():
                 function = imported(runs)
             for path in given.get("plugin") or ():
                 load_plugin(path)
-            raise typer.Exit(function(settings(**given)))
+            raise typer.Exit(function(asked(**given)) or 0)
 
-        run.__doc__ = settings.__doc__
+        run.__doc__ = asked.__doc__
         run.__signature__ = Signature(  # type: ignore[attr-defined]
             [_parameter(declared[name], hints[name]) for name in own_first]
         )
-        commands.command(name)(run)
-        return settings
+        commands.command(name, context_settings=settings)(run)
+        return asked
 
     return declare
 
@@ -277,8 +278,9 @@ def command(
 def _parameter(one: Field[Any], hint: Any) -> Parameter:  # noqa: ANN401 - a type, or Annotated
     """A field of a command's dataclass as a parameter that typer reads."""
     if "argument" in one.metadata:
-        metavar = one.name.upper()
-        hint = Annotated[hint, typer.Argument(metavar=metavar, **one.metadata["argument"])]
+        given = one.metadata["argument"]
+        metavar = given["metavar"] or one.name.upper()
+        hint = Annotated[hint, typer.Argument(help=given["help"], metavar=metavar)]
     elif "option" in one.metadata:
         name = f"--{one.name.strip('_').replace('_', '-')}"
         hint = Annotated[hint, typer.Option(name, **one.metadata["option"])]

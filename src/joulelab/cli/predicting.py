@@ -41,14 +41,11 @@ UNCERTAIN = 0.1
 """Probability of a change still to come above which a remark warns of it."""
 
 
-def run_before(asked: Before) -> int:
+def run_before(asked: Before) -> None:
     """Show what a training will take.
 
     Args:
         asked: the options of the command.
-
-    Returns:
-        0.
 
     Raises:
         UsageError: an impossible number, or an unknown name.
@@ -67,7 +64,6 @@ def run_before(asked: Before) -> int:
         usage=asked.usage,
     )
     show(View(_parts_before(asked.network, found), found.to_dict), as_json=asked.json)
-    return 0
 
 
 def stored_on(device: str, folders: Sequence[Path] | None, threads: int | None = None) -> Selection:
@@ -264,14 +260,11 @@ class Predicted:
         return ""
 
 
-def run_step(asked: Step) -> int:
-    """Show the predicted energy of a training, one row per channel of its trace.
+def run_step(asked: Step) -> None:
+    """Show the predicted energy of a training, a row a channel of its trace.
 
     Args:
         asked: the options of the command.
-
-    Returns:
-        0.
 
     Raises:
         UsageError: the length of the training is not given or impossible, or there is no domain
@@ -288,11 +281,17 @@ def run_step(asked: Step) -> int:
         one = predict_step(trace, duration_s - (seen_s - trace.duration_s), change)
         one = _with_holes(one, samples, measurement, duration_s / seen_s)
         found.append(Predicted(samples, one))
-    rows = [one.to_dict() for one in found]
     flags = (*_holes(measurement), *measurement.flags)
-    lengths = {"seen_s": seen_s, "duration_s": duration_s}
-    seen = f"{asked.trace}: {formats.duration(seen_s)} of {formats.duration(duration_s)} seen"
-    doubts = (*filter(None, (one.doubt() for one in found)), *(f"note: {flag}" for flag in flags))
+    show(_step_view(asked.trace, (seen_s, duration_s), found, flags), as_json=asked.json)
+
+
+def _step_view(
+    path: Path, lengths: tuple[float, float], found: Sequence[Predicted], flags: Sequence[str]
+) -> View:
+    """The predictions, a row a channel, and what makes them doubtful."""
+    seen, whole = map(formats.duration, lengths)
+    rows = [one.to_dict() for one in found]
+    doubts = [*filter(None, (one.doubt() for one in found)), *(f"note: {flag}" for flag in flags)]
     columns = [
         words("domain"),
         Column("whole training", "energy_j", formats.joules),
@@ -301,12 +300,16 @@ def run_step(asked: Step) -> int:
         Column("to come", "level_w", formats.watts),
         Column("stable from", "stable_s", formats.or_dash(formats.duration)),
     ]
-    view = View(
-        [Table(rows, columns, title=seen), *map(Remark, doubts)],
-        {"file": str(asked.trace), **lengths, "predictions": rows, "flags": list(flags)},
+    return View(
+        [Table(rows, columns, title=f"{path}: {seen} of {whole} seen"), *map(Remark, doubts)],
+        {
+            "file": str(path),
+            "seen_s": lengths[0],
+            "duration_s": lengths[1],
+            "predictions": rows,
+            "flags": list(flags),
+        },
     )
-    show(view, as_json=asked.json)
-    return 0
 
 
 def whole_duration_s(asked: Step, seen_s: float) -> float:

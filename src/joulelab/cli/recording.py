@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from joulelab import formats
-from joulelab.cli.measuring import check_figure, one_measurement, write_figure
+from joulelab.cli.measuring import check_figure, one_measurement
 from joulelab.cli.output import data_console, progress_console, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
@@ -18,10 +18,15 @@ from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
-from joulelab.energy.traces.recording import ReadSettings, read_recording
+from joulelab.energy.traces.recording import read_recording
 from joulelab.energy.traces.trace_file import LiveTrace
 from joulelab.present import Column, Table, View, words
 
+if TYPE_CHECKING:
+    from joulelab.cli.energy_commands import Record, Trace, Watch
+
+WHOLE_MACHINE: Options = {"settings": {"estimate": {"scope": "machine"}}}
+"""Where nothing of ours is run, an estimate of our own process would be one of nothing."""
 LAP_S = 1.0
 HISTORY = 40
 """Views of power that a line of blocks shows."""
@@ -31,24 +36,21 @@ LIVE_WIDTH = 9
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def record(path: Path, options: Options, seconds: float | None, label: str, *, force: bool) -> View:
-    """Write a live trace until stopped.
+def run_record(asked: Record) -> int:
+    """Write a live trace until stopped by Ctrl-C or SIGTERM, or until the time is up.
 
     Args:
-        path: Parquet or CSV.
-        options: of the monitor.
-        seconds: how long; until Ctrl-C or SIGTERM where ``None``.
-        label: of the trace.
-        force: write over a file that is there.
+        asked: what the user has written.
     """
     end_on_sigterm()
+    label = asked.label or asked.out.stem
     with (
-        Monitor(**options) as monitor,
-        LiveTrace(path, monitor.recorder, label, force=force) as trace,
+        Monitor(**_whole_machine(asked)) as monitor,
+        LiveTrace(asked.out, monitor.recorder, label, force=asked.force) as trace,
         suppress(KeyboardInterrupt),
         progress_console().status("recording ...") as status,
     ):
-        for _ in laps(seconds):
+        for _ in laps(asked.for_):
             measurement = trace.lap()
             power = ", ".join(
                 f"{one.domain} {formats.watts(one.mean_power_w)}"
@@ -57,10 +59,16 @@ def record(path: Path, options: Options, seconds: float | None, label: str, *, f
             )
             status.update(f"{formats.duration(trace.duration_s)}: {power}")
     samples = formats.count(trace.samples, "sample")
-    return View(
-        [f"{path}: {formats.duration(trace.duration_s)}, {samples}"],
-        {"file": str(path), "duration_s": trace.duration_s, "samples": trace.samples},
+    recorded = View(
+        [f"{asked.out}: {formats.duration(trace.duration_s)}, {samples}"],
+        {"file": str(asked.out), "duration_s": trace.duration_s, "samples": trace.samples},
     )
+    show(recorded, as_json=asked.json)
+    return 0
+
+
+def _whole_machine(asked: Record | Watch) -> Options:
+    return {"meters": asked.meter or None, "interval_s": asked.interval, **WHOLE_MACHINE}
 
 
 def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
@@ -78,44 +86,37 @@ def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
         yield
 
 
-def recording(
-    path: Path,
-    settings: ReadSettings,
-    part_s: tuple[float | None, float | None],
-    booking: Booking | None,
-    plot: Path | None,
-) -> View:
-    """What was used in a recorded trace.
+def run_trace(asked: Trace) -> int:
+    """Say what was used in a recorded trace.
 
     Args:
-        path: of the trace.
-        settings: how it is read.
-        part_s: where the part that is meant begins and ends, in seconds since the opening; with
-            the first and the last sample where ``None``.
-        booking: what its energy is booked as, where that is asked for.
-        plot: file for a figure.
+        asked: what the user has written.
     """
-    check_figure(plot)
-    read = read_recording(path, **settings)
-    start_s, end_s = part_s
-    measurement = read.measure(start_s, end_s)
+    check_figure(asked.plot)
+    read = read_recording(asked.file, **asked.settings)
+    booking = Booking.of(asked.place, asked.pue)
+    measurement = read.measure(asked.from_, asked.to)
     if booking is not None:
-        begin_s = read.start_s if start_s is None else start_s
+        begin_s = read.start_s if asked.from_ is None else asked.from_
         measurement = booking.book(measurement, read.channel_samples, begin_s)
-    write_figure(plot, trace_columns(read.channel_samples, 0.0), measurement.label)
-    return View(
+    if asked.plot is not None:
+        from joulelab.report.power_trace import write_power_trace
+
+        columns = trace_columns(read.channel_samples, 0.0)
+        write_power_trace(asked.plot, columns, measurement.label)
+    used = View(
         one_measurement(measurement),
-        lambda: {"file": str(path), "measurement": measurement_data(measurement)},
+        lambda: {"file": str(asked.file), "measurement": measurement_data(measurement)},
     )
+    show(used, as_json=asked.json)
+    return 0
 
 
-def watch(options: Options, every_s: float, seconds: float | None) -> None:
+def run_watch(asked: Watch) -> int:
     """Show power until stopped: a table in a terminal, else a line for each view.
 
     Args:
-        options: of the monitor.
-        every_s: time between two views.
-        seconds: how long; until Ctrl-C or SIGTERM where ``None``.
+        asked: what the user has written.
     """
     from rich.live import Live
 
@@ -123,11 +124,11 @@ def watch(options: Options, every_s: float, seconds: float | None) -> None:
 
     end_on_sigterm()
     console = data_console()
-    with Monitor(**options) as monitor, suppress(KeyboardInterrupt):
+    with Monitor(**_whole_machine(asked)) as monitor, suppress(KeyboardInterrupt):
         watched = _Watched()
         window = monitor.recorder.open("watch")
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            for _ in laps(seconds, every_s):
+            for _ in laps(asked.for_, asked.every):
                 done, window = window, window.lap()
                 watched.add(done.close())
                 if console.is_terminal:
@@ -137,6 +138,7 @@ def watch(options: Options, every_s: float, seconds: float | None) -> None:
                 else:
                     show(View([watched.line()]), as_json=False)
         window.close()
+    return 0
 
 
 @dataclass

@@ -9,7 +9,15 @@ from pathlib import Path
 import typer
 
 from joulelab.cli.energy_commands import Busy
-from joulelab.cli.options import DataDir, Idle, MeterOptions, argument, command, option
+from joulelab.cli.options import (
+    DataDir,
+    Idle,
+    MeterOptions,
+    Plugins,
+    argument,
+    command,
+    option,
+)
 
 commands = typer.Typer()
 
@@ -69,8 +77,9 @@ class Load(MeterOptions):
     seed: int = option(0, "Seed for arrivals and the order of images.", min=0)
     yes: bool = option(False, "Allow a heavy load on another machine.")
     idle: Idle = None
-    busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
-    out: Path | None = option(None, "Write a table of all requests, .parquet or .csv.", "FILE")
+    busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
+    plugin: Plugins = None
+    out: Path | None = option(None, "Every request, .parquet or .csv.", "FILE")
 
 
 @command(commands, "batch", "joulelab.cli.batching:run_batch")
@@ -116,3 +125,4 @@ class Batch(MeterOptions):
     save: Path | None = option(None, "Save the measured table as JSON.", "FILE")
     seed: int = option(0, "Seed for arrivals, images and the order of measuring.", min=0)
     data_dir: DataDir = None
+    plugin: Plugins = None

@@ -69,7 +69,7 @@ def print_part(
     elif isinstance(part, Omitted):
         console.print(Text(f"{part.title} {part.verb}: {part.reason}", style="dim"), width=width)
     elif isinstance(part, Remark):
-        console.print(Text(part.text, style=STYLES[part.tone]), soft_wrap=True)
+        console.print(Text(_wrapped(part.text, width), style=STYLES[part.tone]), soft_wrap=True)
     elif isinstance(part, Facts):
         longest = max((cell_len(name) for name, _ in part.pairs), default=0)
         for name, value in part.pairs:

@@ -1,4 +1,4 @@
-"""The picture of a power trace: watts over time, a line a domain.
+"""The figure of a power trace: watts over time, a line a domain.
 
 ::
 
@@ -80,7 +80,7 @@ def power_trace(columns: Mapping[str, Any], title: str = "") -> Figure:
 
     Args:
         columns: as of `joulelab.energy.summary.trace_columns`.
-        title: above the picture.
+        title: above the figure.
     """
     lines = _lines(columns)
     ends_s = [float(line.times_s[-1]) for line in lines]
@@ -127,20 +127,17 @@ def write_power_trace(path: Path, columns: Mapping[str, Any], title: str = "") -
 
 def _lines(columns: Mapping[str, Any]) -> list[_Line]:
     """The channel of each domain that is drawn."""
-    times, power = np.asarray(columns["t_s"], float), np.asarray(columns["power_w"], float)
-    counts = ~np.isnan(np.asarray(columns["energy_j"], float))
-    domains, sources = np.asarray(columns["domain"], str), np.asarray(columns["source"], str)
     best: dict[str, _Line] = {}
-    for domain, source in dict.fromkeys(zip(domains.tolist(), sources.tolist(), strict=True)):
-        own = np.flatnonzero((domains == domain) & (sources == source))
-        own = own[np.argsort(times[own], kind="stable")]
-        counter = bool(counts[own].any())
+    for (domain, source), rows in pd.DataFrame(columns).groupby(["domain", "source"], sort=False):
+        ordered = rows.sort_values("t_s", kind="stable")
+        times_s, power_w = ordered["t_s"].to_numpy(float), ordered["power_w"].to_numpy(float)
+        counter = bool(ordered["energy_j"].notna().any())
         # A counter goes on counting over a hole: what it drew in it is known on average.
-        shown = (times[own], power[own]) if counter else _with_holes(times[own], power[own])
-        line = _Line(domain, source, counter, *shown)
-        other = best.get(domain)
+        shown = (times_s, power_w) if counter else _with_holes(times_s, power_w)
+        line = _Line(str(domain), str(source), counter, *shown)
+        other = best.get(line.domain)
         if other is None or (line.known, not line.counter) > (other.known, not other.counter):
-            best[domain] = line
+            best[line.domain] = line
     return list(best.values())
 
 

@@ -5,15 +5,15 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 
-import pandas as pd
 import pytest
-from joulelab.report.paper import latex
-from joulelab.report.paper.table import Cell, Column, PaperTable
-from joulelab.report.paper.tables import paper_tables
 from reported_study import drawn
 
+from joulelab.present import Column, Table, latex, words
+from joulelab.present.parts import Cell
 from joulelab.report.experiment import experiments
+from joulelab.report.paper_tables import PAPER_TABLES, PaperStudies
 
 USED = re.compile(r"\\JL[A-Za-z]+")
 
@@ -23,17 +23,22 @@ def tables(tmp_path_factory):
     """Tables I to V of two data sets side by side."""
     study = drawn(tmp_path_factory.mktemp("latex"))
     other = drawn(tmp_path_factory.mktemp("other"), seed=6)
-    return paper_tables([*experiments(study), *experiments(other)])
+    studies = PaperStudies((*experiments(study), *experiments(other)))
+    return [make(studies) for make in PAPER_TABLES]
 
 
-def table(*rows, columns=("one", "other"), title="Title", note="Note."):
-    return PaperTable(
-        "III", title, note, tuple(map(Column, columns)), tuple(rows), raw=pd.DataFrame()
-    )
+TWO = (words("one"), Column("other"))
+
+
+def table(*rows, columns=TWO, title="Table III. Title", note="Note."):
+    """A table of ready cells."""
+    ready = [replace(column, of=str(at)) for at, column in enumerate(columns)]
+    shown = [{str(at): cell for at, cell in enumerate(row)} for row in rows]
+    return Table(shown, ready, note, "table-iii", title)
 
 
 def named(tables):
-    return [number for one in tables for number in one.named]
+    return [number for one in tables for number in latex.named(one)]
 
 
 def test_the_examples_hold():
@@ -42,7 +47,7 @@ def test_the_examples_hold():
 
 
 def test_every_macro_is_defined_once_and_used_once_by_the_tables(tables):
-    assert [one.number for one in tables] == ["I", "II", "III", "IV", "V"]
+    assert [one.key for one in tables] == [f"table-{n}" for n in ("i", "ii", "iii", "iv", "v")]
     defined = re.findall(r"\\newcommand\{(.*?)\}", latex.numbers(named(tables)))
     used = USED.findall(latex.tables(tables))
     assert set(defined) == set(used)
@@ -55,8 +60,8 @@ def test_a_macro_holds_the_text_of_its_cell(tables):
     defined = dict(re.findall(r"\\newcommand\{(.*?)\}\{(.*)\}", latex.numbers(named(tables))))
     for one in tables:
         rows = [line for line in latex.tables([one]).splitlines() if USED.search(line)]
-        assert len(rows) == len(one.rows)
-        for line, row in zip(rows, one.rows, strict=True):
+        assert len(rows) == len(one.cells())
+        for line, row in zip(rows, one.cells(), strict=True):
             cells = line.removesuffix(r" \\").split(" & ")
             assert len(cells) == len(one.columns)
             for cell, text in zip(row, cells, strict=True):
@@ -91,13 +96,13 @@ def test_numbers_in_names_keep_their_point_and_their_sign():
 
 def test_names_that_look_alike_get_macros_of_their_own_in_numbers_and_tables_alike():
     rows = [
-        (Cell("x"), Cell("0.1", ("a b", "accuracy"))),
-        (Cell("y"), Cell("0.2", ("a-b", "accuracy"))),
-        (Cell("z"), Cell("0.3", ("a_b", "accuracy"))),
+        (Cell("x"), Cell("0.1", name=("a b", "accuracy"))),
+        (Cell("y"), Cell("0.2", name=("a-b", "accuracy"))),
+        (Cell("z"), Cell("0.3", name=("a_b", "accuracy"))),
     ]
     made = table(*rows)
     claim = (("table-iii", "a.b", "accuracy"), "0.4")
-    numbers = latex.numbers([*made.named, claim])
+    numbers = latex.numbers([*latex.named(made), claim])
     assert re.findall(r"\{(\\JL\w+)\}\{(.*)\}", numbers) == [
         (r"\JLTableIIIABAccuracy", "0.1"),
         (r"\JLTableIIIABAccuracyB", "0.2"),
@@ -125,13 +130,9 @@ def test_wide_tables_go_over_both_columns_and_narrow_ones_do_not():
 
 
 def test_groups_of_headings_span_their_columns_and_take_a_line_a_part():
-    columns = (
-        Column("network", words=True),
-        Column("accuracy", "digits, 5 hyperparameters"),
-        Column("round", "digits, 5 hyperparameters"),
-    )
-    made = PaperTable("I", "T", "N.", columns, ((Cell("a"), Cell("1"), Cell("2")),), pd.DataFrame())
-    text = latex.tables([made])
+    group = "digits, 5 hyperparameters"
+    columns = (words("network"), Column("accuracy", group=group), Column("round", group=group))
+    text = latex.tables([table((Cell("a"), Cell("1"), Cell("2")), columns=columns)])
     assert r"\multicolumn{2}{c}{\shortstack{digits,\\5 hyperparameters}} \\" in text
     assert r"\cmidrule(lr){2-3}" in text
     assert r"\begin{tabular}{lrr}" in text
@@ -142,7 +143,7 @@ def test_a_paper_with_the_tables_compiles_and_nothing_is_too_wide(tables, tmp_pa
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
     odd = table(
-        (Cell("[50 %] & #1_{x}^2 ~ \\ |y| <z>"), Cell("\N{MINUS SIGN}1", ("1.5 %", "$x$"))),
+        (Cell("[50 %] & #1_{x}^2 ~ \\ |y| <z>"), Cell("\N{MINUS SIGN}1", name=("1.5 %", "$x$"))),
         (Cell("* of it"), Cell("\N{EN DASH}", bold=True)),
         title="Signs",
         note="".join(latex.SYMBOLS),
@@ -176,3 +177,9 @@ def test_names_without_a_latin_letter_have_macros_of_their_own():
     commands = latex.macros(names)
     assert len(set(commands.values())) == len(names) == 780
     assert all(re.fullmatch(r"\\JL[A-Z]*", one) for one in commands.values())
+
+
+def test_the_number_and_the_key_of_a_table_name_it_and_latex_counts_by_itself():
+    text = latex.tables([table((Cell("a"), Cell("1")))])
+    assert r"\caption{Title. Note.}" in text
+    assert r"\label{tab:joulelab-iii}" in text

@@ -1,0 +1,24 @@
+"""Numbers as people read them."""
+
+from joulelab import formats
+
+
+def test_unknown_is_never_zero():
+    assert formats.joules(None) == formats.joules(float("nan")) == "unknown"
+    assert formats.duration(None) == "unknown"
+
+
+def test_numbers_are_rounded_for_people():
+    assert [formats.joules(v) for v in (0.0, 8.571, 85.71, 1674.2, 125_300, 3_420_000)] == [
+        "0.00 J",
+        "8.57 J",
+        "85.7 J",
+        "1,674 J",
+        "125.3 kJ",
+        "3.42 MJ",
+    ]
+    assert formats.duration(3900) == "1 h 05 min"
+    assert formats.duration(245) == "4 min 05 s"
+    assert formats.p_value(1e-9) == "< 0.001"
+    assert formats.change(-0.0213) == "\N{MINUS SIGN}2.1 %"
+    assert formats.listing(["a", "b", "c"]) == "a, b and c"
