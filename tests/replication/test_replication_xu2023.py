@@ -284,7 +284,7 @@ def test_rows_whose_places_do_not_tell_the_architecture_are_refused(tmp_path):
         replicate(tmp_path)
 
     write(path, cumulative_rows(energies(0), DURATIONS[::-1]))
-    with pytest.raises(DatasetError, match="in the place of ResNet50 is shorter"):
+    with pytest.raises(DatasetError, match="at the position of ResNet50 is shorter"):
         replicate(tmp_path)
 
 
