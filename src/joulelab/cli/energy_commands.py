@@ -24,8 +24,8 @@ from joulelab.cli.options import (
 from joulelab.cli.output import show
 
 commands = typer.Typer()
-FOR = "Stop after this time; Ctrl-C stops it if omitted."
-FIGURE = "Figure of the power, .png, .svg or .pdf."
+FOR = "Stop after this time; default: at Ctrl-C."
+FIGURE = "Write a figure of power, .png, .svg or .pdf."
 
 
 class Busy(StrEnum):
@@ -50,10 +50,10 @@ class Measure(MeterOptions):
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
     repeat: int = option(1, "Number of runs.", min=1)
     compare: tuple[str, str] | None = option(
-        None, "Two command lines to compare, run in turn.", '"A" "B"'
+        None, "Two command lines to compare, run interleaved.", '"A" "B"'
     )
-    warmup: int = option(0, "Runs before, which do not count.", min=0)
-    seed: int = option(0, "Seed of the order of compared commands.")
+    warmup: int = option(0, "Number of warm-up runs, not counted.", min=0)
+    seed: int = option(0, "Seed for the order of compared commands.")
     cool_down: float = option(
         30.0, "Longest wait between runs for power to return to idle.", "SECONDS"
     )
@@ -75,7 +75,7 @@ def doctor(meter: Meters = None, json: Json = False) -> None:
 class Record:
     """Record power to a file until stopped."""
 
-    out: Path = option(..., "File to write, .parquet or .csv.", "FILE")
+    out: Path = option(..., "Output file, .parquet or .csv.", "FILE")
     meter: Meters = None
     interval: Interval = 0.1
     for_: float | None = option(None, FOR, "SECONDS")

@@ -67,7 +67,7 @@ class Before:
     base: str | None = option(None, "Base of torchvision networks: trained or frozen.")
     head: str | None = option(None, "Head of torchvision networks: linear or xu2023.")
     engine: str = option("reference", "Engine that trains it.")
-    precision: str = option("fp32", "Arithmetic: Arithmetic: fp32, tf32 or bf16.")
+    precision: str = option("fp32", "Arithmetic: fp32, tf32 or bf16.")
     protocol: str = option("default", "Training protocol.")
     together: int = option(1, "Number of trainings in a group, which share its cost.", "N")
     device: str = option(

@@ -54,7 +54,7 @@ class Load(MeterOptions):
     code 1: no request was answered; 4: some failed, or --p99 was missed.
     """
 
-    url: str = argument(..., "URL, URL, http:// or https://.")
+    url: str = argument(..., "URL, http:// or https://.")
     arrivals: str = option(..., *ARRIVALS)
     requests: int = option(..., "Number of requests; never exceeded.", "N", min=1)
     image: Path | None = option(
