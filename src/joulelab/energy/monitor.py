@@ -2,7 +2,7 @@
 
 ::
 
-    Monitor meters, their recorder, place, locks of devices one for each set of options
+    Monitor     meters, their recorder, place, locks of devices     one for each set of options
     Measuring   synchronise | open ... samples ... | synchronise, close        a window of a monitor
 
 If torch has work on a GPU, the device is synchronised at both edges, so a window contains exactly

@@ -3,7 +3,7 @@
 ::
 
     engine.obstacle(configuration)    mix_engines = false         mix_engines = true
-    none has one the requested engine the requested engine
+    none has one                      the requested engine        the requested engine
     some have one                     reference trains all        reference trains those
     all have one                      reference trains all        reference trains all
 
