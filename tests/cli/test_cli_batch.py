@@ -312,10 +312,10 @@ def test_without_energy_policies_are_compared_by_time(joulelab, tmp_path):
         (["resnet18", "--rate", "50", "--place", "Atlantis"], "Atlantis"),
         (["resnet18", "--rate", "50", "--pue", "0.5"], "PUE of 0.5"),
         (["resnet18", "--rate", "50", "--images", "folder:nowhere"], "nowhere does not exist"),
-        (["resnet18", "--rate", "50", "--save", "no/folder/t.json"], "there is no folder"),
+        (["resnet18", "--rate", "50", "--save", "no/folder/t.json"], "no folder"),
         (["resnet18", "--rate", "50", "--table", "nowhere.json"], "nowhere.json cannot be read"),
         (["resnet18", "--rate", "50", "--domain", "gpu:77"], "gpu:77 cannot be read here"),
-        (["no_such_nets:tiny", "--rate", "50"], "there is no module no_such_nets"),
+        (["no_such_nets:tiny", "--rate", "50"], "no module no_such_nets"),
         (["own_nets:", "--rate", "50"], "does not name a function"),
     ],
 )

@@ -549,7 +549,7 @@ def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monit
 
 def _without_meters(label: str) -> Monitor:
     raise MeterError(
-        f"this copy of {label!r} has no meters", "measure anew with joulelab.measure(...)"
+        f"this copy of {label!r} has no meters", "measure again with joulelab.measure(...)"
     )
 
 

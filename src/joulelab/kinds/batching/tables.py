@@ -393,9 +393,7 @@ def _with_saturation(make: Callable[[], Table], experiment: Experiment) -> Table
             "length of the window."
         )
     if unknown := int(saturated.isna().sum()):
-        parts.append(
-            f"{formats.count(unknown, 'run')} included of which nobody knows whether they kept up."
-        )
+        parts.append(f"{formats.count(unknown, 'run')} included for which saturation is unknown.")
     try:
         made = make()
     except Unavailable as error:
