@@ -155,7 +155,7 @@ def test_engine_precision_and_groups_are_on_the_page(study, written):
     text = written(study).text
     assert "Engine fast, bf16: 72 runs, 4 at a time" in text
     assert text.count("equal by construction") == 2, "once in each experiment"
-    assert "do not compare" not in text
+    assert "must not be compared" not in text
 
 
 def test_an_experiment_of_several_engines_warns_and_the_others_do_not(study, written):
@@ -166,12 +166,12 @@ def test_an_experiment_of_several_engines_warns_and_the_others_do_not(study, wri
     study.manifest = {**study.manifest, "engines": {"remark": remark}}
     text = written(study).text
     warning = "(reference, fp32: 47 runs; fast, fp32: 1 run): their energies must not be compared"
-    assert text.count("do not compare") == 1
+    assert text.count("must not be compared") == 1
     assert warning in text
     assert remark in text
     assert "equal by construction" not in text
     data = report_data(ReportedStudy(study))["experiments"]
-    assert any("do not compare" in one for one in data["layers"]["remarks"])
+    assert any("must not be compared" in one for one in data["layers"]["remarks"])
     assert not data["tuning"]["remarks"]
 
 

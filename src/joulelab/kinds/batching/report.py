@@ -100,7 +100,7 @@ def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
     if limit is None:
         return "no policy can be recommended"
     said = (
-        f"no policy keeps the limit, a {tail_name(experiment)} of at most "
+        f"no policy meets the limit, a {tail_name(experiment)} of at most "
         f"{formats.duration(limit.seconds)} in every run"
     )
     slow = [one for one in choice.policies if one.hindrance == "too slow"]
