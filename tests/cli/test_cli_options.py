@@ -99,5 +99,5 @@ def test_pairs_have_a_name_and_a_value():
 
 def test_a_file_needs_its_folder(tmp_path):
     check_folder(tmp_path / "a.csv")
-    with pytest.raises(UsageError, match="there is no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         check_folder(tmp_path / "none" / "a.csv")

@@ -89,7 +89,7 @@ def test_one_configuration_only_is_no_regression(joulelab, trained, tmp_path):
         "predict", "before", "SimpleCNN", *ASKED, "--from", one, "--device", "1 thread"
     )
     assert code == 0
-    assert "1 configuration is too few for a regression; it takes 6" in out
+    assert "1 configuration is too few for a regression; it needs 6" in out
 
 
 def test_threads_of_this_machine_can_be_asked_for(before):

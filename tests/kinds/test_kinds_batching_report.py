@@ -125,7 +125,7 @@ def test_unknown_saturation_is_not_called_none(small):
     assert set(seen(table)["grew"]) == {"unknown"}
     assert f"Perhaps saturated: alexnet, fixed(1), 4/s: {short}; " in table.note
     note = response_effects(unsure).note
-    assert "48 runs included of which nobody knows whether they kept up." in note
+    assert "48 runs included for which saturation is unknown." in note
     assert "whether it keeps up could not be told in 3 of 3 runs." in batching_findings(unsure)[0]
 
 

@@ -53,8 +53,8 @@ def test_one_obstacle_leaves_the_whole_study_to_the_reference_engine(tmp_path, e
     assert engines == {"DensePolyNN": ["reference"], "DenseLinearNN": ["reference"]}
     assert summary.remark == (
         f"the {NAME} engine cannot train DensePolyNN (Dropout is not supported): the whole study "
-        "is trained by the reference engine; mix_engines = true would leave the others to the "
-        f"{NAME} one"
+        f"is trained by the reference engine; with mix_engines = true the {NAME} engine trains the "
+        "others"
     )
     assert results.manifest["engines"]["remark"] == summary.remark
     assert set(results.to_frame()["group_size"]) == {1}

@@ -64,7 +64,7 @@ def mistake(**changes):
         ({"datasets": ["digits?side=0"]}, "side"),
         ({"places": ["Frnace"]}, "France"),
         ({"places": [0.139]}, "0.139 kg/kWh"),
-        ({"pue": 0.9}, "at least 1"),
+        ({"pue": 0.9}, "1 or more"),
         ({"network_options": {"resnet18": {}}}, "not in networks"),
         ({"fixed": {"beta1": 1.5}}, "beta1"),
         ({"rounds": 3}, "unknown key"),

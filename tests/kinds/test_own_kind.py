@@ -186,7 +186,7 @@ def test_a_function_that_returns_what_cannot_be_stored_is_a_failed_run(study_fil
         kinds._registered.pop("wrong", None)
     frame = results.to_frame()
     assert list(frame["state"]) == ["failed"] * RUNS
-    assert "is of type list; return numbers" in frame.loc[0, "error"]
+    assert "is of type list; return a mapping of names" in frame.loc[0, "error"]
 
 
 def test_a_kind_adds_keys_to_the_whole_study_file_and_checks_them():

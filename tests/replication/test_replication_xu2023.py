@@ -218,7 +218,7 @@ def test_the_statistics_are_those_of_the_trainings_and_beside_them_of_the_rows(s
     intensity = np.repeat([INTENSITY[region] for _, region in known], 9)
     is_cifar = np.repeat([dataset == "cifar10" for dataset, _ in known], 9)
     for table, values in (
-        ("Readings as recorded", rows),
+        ("Readings as they stand", rows),
         ("Readings per training", per_training),
     ):
         found = cells(folder, table)
@@ -284,7 +284,7 @@ def test_rows_whose_places_do_not_tell_the_architecture_are_refused(tmp_path):
         replicate(tmp_path)
 
     write(path, cumulative_rows(energies(0), DURATIONS[::-1]))
-    with pytest.raises(DatasetError, match="in the place of ResNet50 is shorter"):
+    with pytest.raises(DatasetError, match="at the position of ResNet50 is shorter"):
         replicate(tmp_path)
 
 
@@ -397,7 +397,7 @@ def test_the_command_prints_every_number_as_json(study):
     keys = [(line["table"], line["dataset"], line["cell"]) for line in lines]
     assert len(set(keys)) == len(keys)
     assert {line["table"] for line in lines} == {
-        "Readings as recorded",
+        "Readings as they stand",
         "Readings per training",
         "Mean energy of a training, kWh",
         "Carbon intensity, kg/kWh",
@@ -461,7 +461,7 @@ def test_with_all_five_published_files_every_statistic_as_they_stand_agrees(data
     count = len(list(folder.glob("kaggle-*.csv")))
     if count < 5:
         pytest.skip(f"{count} of the 5 published files of rows in {folder}")
-    assert all(one.agrees for one in cells(folder, "Readings as recorded").values())
+    assert all(one.agrees for one in cells(folder, "Readings as they stand").values())
     corrected = cells(folder, "Readings per training")
     assert corrected["energy.architecture.H"].value == pytest.approx(0.50, abs=0.005)
     assert corrected["emissions.region.H"].value == pytest.approx(34.9, abs=0.05)

@@ -126,7 +126,7 @@ def test_a_card_whose_uuid_is_unknown_and_a_source_without_a_meter_have_none(tmp
     found, doubts = factors(study, "nvml", "rapl")
     assert found == []
     assert any("does not say which card" in one for one in doubts)
-    assert any("no meter that takes a factor" in one for one in doubts)
+    assert any("not a meter that takes a factor" in one for one in doubts)
 
 
 def test_the_keys_of_a_meter_are_those_that_the_study_has_read(tmp_path):

@@ -139,7 +139,7 @@ def test_what_cannot_be_split_exactly_is_said(tmp_path):
     assert few.times_s(few.most, np.random.default_rng(1))[-1] <= 200
     slow, remark = thinned(trace, 400, 1000)
     assert slow.rate_per_s == pytest.approx(trace.rate_per_s / 400)
-    assert "each of 400 replicas is given trace(a.csv) slowed down to 0.25/s" in remark
+    assert "each of 400 replicas gets trace(a.csv) slowed down to 0.25/s" in remark
 
 
 @pytest.mark.parametrize(

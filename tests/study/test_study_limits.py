@@ -99,7 +99,7 @@ def test_the_limit_of_runs_is_the_users_own(settings):
 )
 def test_memory_is_counted_before_any_is_taken(settings, study, override, needed):
     message = refused(study, override)
-    assert f"needs {needed} of memory at least" in message
+    assert f"needs {needed} of memory or more" in message
     assert "raise memory_gb under [limits]" in message
     settings.write_text("[limits]\nmemory_gb = 1_000_000\n")
     assert make_plan(load_spec(study, [override])).runs

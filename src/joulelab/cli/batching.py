@@ -350,7 +350,7 @@ def _check_module(model: Model) -> None:
         found = False
     if not found:
         raise UsageError(
-            f"the model {model.name!r}: there is no module {module} in {Path.cwd()}",
+            f"the model {model.name!r}: no module {module} in {Path.cwd()}",
             "run this in its folder, or install its package",
         )
 

@@ -54,7 +54,7 @@ class Asked:
             named = tuple(source.strip() for source in sources.split("+"))
             if not name.strip() or not all(named) or name.strip() in RESERVED:
                 raise UsageError(
-                    f"--instrument {text!r} is no sum of sources", "as in sensors=nvml+rapl"
+                    f"--instrument {text!r} is not a sum of sources", "as in sensors=nvml+rapl"
                 )
             sums[name.strip()] = named
         return sums

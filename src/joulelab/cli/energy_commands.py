@@ -24,8 +24,8 @@ from joulelab.cli.options import (
 from joulelab.cli.output import show
 
 commands = typer.Typer()
-FOR = "Stop after this time; Ctrl-C stops it if omitted."
-FIGURE = "Figure of the power, .png, .svg or .pdf."
+FOR = "Stop after this time; default: at Ctrl-C."
+FIGURE = "Write a figure of power, .png, .svg or .pdf."
 
 
 class Busy(StrEnum):
@@ -39,24 +39,26 @@ class Busy(StrEnum):
 @command(commands, "measure", "joulelab.cli.measuring:run_measure", allow_interspersed_args=False)
 @dataclass(frozen=True, kw_only=True)
 class Measure(MeterOptions):
-    """Measure what a command uses: joulelab measure -- python train.py.
+    """Measure the energy of a command: joulelab measure -- python train.py.
 
     The command keeps its output and its exit code. The table goes to standard error.
     """
 
     command: list[str] | None = argument(None, "Command to run.", "[--] COMMAND ...")
     idle: Idle = None
-    strict: bool = option(False, "No estimates: measured, or an error.")
-    busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
+    strict: bool = option(False, "Fail rather than estimate.")
+    busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
     repeat: int = option(1, "Number of runs.", min=1)
     compare: tuple[str, str] | None = option(
-        None, "Two command lines to compare, run in turn.", '"A" "B"'
+        None, "Two command lines to compare, run interleaved.", '"A" "B"'
     )
-    warmup: int = option(0, "Runs before, which do not count.", min=0)
-    seed: int = option(0, "Seed of the order of compared commands.")
-    cool_down: float = option(30.0, "Longest wait for idle power between runs.", "SECONDS")
-    label: str = option("", "A name for the result.")
-    trace: Path | None = option(None, "Power trace, .parquet or .csv.", "FILE")
+    warmup: int = option(0, "Number of warm-up runs, not counted.", min=0)
+    seed: int = option(0, "Seed for the order of compared commands.")
+    cool_down: float = option(
+        30.0, "Longest wait between runs for power to return to idle.", "SECONDS"
+    )
+    label: str = option("", "Name of the result.")
+    trace: Path | None = option(None, "Write the power trace, .parquet or .csv.", "FILE")
     plot: Path | None = option(None, FIGURE, "FILE")
 
 
@@ -71,13 +73,13 @@ def doctor(meter: Meters = None, json: Json = False) -> None:
 @command(commands, "record", "joulelab.cli.recording:run_record")
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Record power into a file until stopped."""
+    """Record power to a file until stopped."""
 
-    out: Path = option(..., "File to write, .parquet or .csv.", "FILE")
+    out: Path = option(..., "Output file, .parquet or .csv.", "FILE")
     meter: Meters = None
     interval: Interval = 0.1
     for_: float | None = option(None, FOR, "SECONDS")
-    label: str = option("", "A name for the trace.")
+    label: str = option("", "Name of the trace.")
     force: bool = option(False, "Overwrite an existing file.")
     json: Json = False
 
@@ -85,25 +87,25 @@ class Record:
 @command(commands, "watch", "joulelab.cli.recording:run_watch")
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Show live power by domain, until stopped."""
+    """Show live power by domain until stopped."""
 
     meter: Meters = None
     interval: Interval = 0.1
-    every: float = option(1.0, "Time between two views.", "SECONDS")
+    every: float = option(1.0, "Time between updates.", "SECONDS")
     for_: float | None = option(None, FOR, "SECONDS")
 
 
 @command(commands, "trace", "joulelab.cli.recording:run_trace")
 @dataclass(frozen=True, kw_only=True)
 class Trace(TraceOptions):
-    """Say what was used in a recorded trace: joulelab's, or a log of another program.
+    """Show the energy in a recorded trace of joulelab or a log of another program.
 
     Supported: nvidia-smi (query, dmon), nvitop, turbostat, perf stat -I, powermetrics, powerstat,
     PowerJoular, EnergiBridge, Zeus, Scaphandre, Shelly, Tasmota, and any table with times and
     power.
     """
 
-    file: Path = argument(..., "A recorded trace, or another program's log.")
+    file: Path = argument(..., "A recorded trace, or a log of another program.")
     from_: float | None = option(None, "Start of the part that counts.", "SECONDS")
     to: float | None = option(None, "End of the part that counts.", "SECONDS")
     place: Place = None

@@ -220,7 +220,7 @@ class _Measured:
     def _sentence(self) -> str:
         ratio = self._ratio("gross_j")
         if ratio is None:
-            return "A and B cannot be compared: there is no pair of runs with known energy"
+            return "A and B cannot be compared: no pair of runs has known energy"
         status = "" if self._status() is Status.MEASURED else f", {self._status()}"
         if math.isnan(ratio.low):
             return (

@@ -343,7 +343,7 @@ def check_folder(path: Path) -> None:
         UsageError: the folder does not exist.
     """
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}", "make it first")
+        raise UsageError(f"{path}: no folder {path.parent}", "make it first")
 
 
 def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:

@@ -122,7 +122,7 @@ def _check_request(asked: Before) -> None:
         )
     if asked.precision not in tuple(Precision):
         raise UsageError(
-            f"there is no precision {quoted(asked.precision)}",
+            f"unknown precision {quoted(asked.precision)}",
             suggestion(asked.precision, map(str, Precision)),
         )
     engines.get(asked.engine)

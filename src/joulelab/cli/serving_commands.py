@@ -77,9 +77,9 @@ class Load(MeterOptions):
     seed: int = option(0, "Seed for arrivals and the order of images.", min=0)
     yes: bool = option(False, "Allow a heavy load on another machine.")
     idle: Idle = None
-    busy: Busy = option(Busy.WAIT, "What to do while another program measures here.")
+    busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
     plugin: Plugins = None
-    out: Path | None = option(None, "Every request, .parquet or .csv.", "FILE")
+    out: Path | None = option(None, "Write a table of all requests, .parquet or .csv.", "FILE")
 
 
 @command(commands, "batch", "joulelab.cli.batching:run_batch")

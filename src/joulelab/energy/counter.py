@@ -2,7 +2,7 @@
 
 ::
 
-    range |--------------.------.--------| a step back that the domain can have drawn in
+    range   |--------------.------.--------|      a step back that the domain can have drawn in
                           last   wrap -> value    that time is a wrap and is undone;
     range   |----.---------------.---------|      one that it cannot is a reset: what the counter
                value           last               lost is unknown, for good

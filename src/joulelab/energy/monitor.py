@@ -2,7 +2,7 @@
 
 ::
 
-    Monitor meters, their recorder, place, locks of devices one for each set of options
+    Monitor     meters, their recorder, place, locks of devices     one for each set of options
     Measuring   synchronise | open ... samples ... | synchronise, close        a window of a monitor
 
 If torch has work on a GPU, the device is synchronised at both edges, so a window contains exactly
@@ -549,7 +549,7 @@ def _elsewhere(monitor: Callable[[], Monitor], label: str) -> Callable[[], Monit
 
 def _without_meters(label: str) -> Monitor:
     raise MeterError(
-        f"this copy of {label!r} has no meters", "measure anew with joulelab.measure(...)"
+        f"this copy of {label!r} has no meters", "measure again with joulelab.measure(...)"
     )
 
 

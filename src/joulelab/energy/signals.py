@@ -2,7 +2,7 @@
 
 ::
 
-    to joulelab only kill PID forwarded
+    to joulelab only        kill PID                        forwarded
     to the process group    Ctrl-C, Ctrl-Z, kill -- -PGID,  the command has had it already
                             timeout, a cluster's scheduler
 

@@ -70,7 +70,7 @@ class History:
         exact = [one for one in found if one.casefold() == text.casefold()]
         if len(exact or found) != 1:
             what = "no stored run is of" if not found else "stored runs are of several that match"
-            listed = "; ".join(found or known) or "there are no stored runs"
+            listed = "; ".join(found or known) or "no stored runs"
             raise UsageError(f"{what} hardware {quoted(text)}", f"known: {listed}")
         return next(one for one in self.machines if str(one) == (exact or found)[0])
 

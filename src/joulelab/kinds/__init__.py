@@ -1,7 +1,8 @@
-"""Kinds of experiment: what each varies, how it is carried out, and what its report shows.
+"""Kinds of experiment: factors, execution and report of each.
 
-A kind is one entry in a registry, from here or from anywhere: `Kind(spec, workload, report)`. What
-its author needs is named here and in `joulelab.present`; ``examples/own_kind.py`` is one in a file.
+A kind is one registry entry, built in or custom: `Kind(spec, workload, report)`. Everything a
+custom kind needs is exported here and in `joulelab.present`; ``examples/own_kind.py`` is an example
+in one file.
 """
 
 from __future__ import annotations

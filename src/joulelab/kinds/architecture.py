@@ -1,4 +1,4 @@
-"""The architecture experiment: what does each type of layer cost, and what does it bring?
+"""The architecture experiment: energy and accuracy of each type of layer.
 
 After Yarally et al., CAIN 2023, section V-B and Table II: a full factorial design over the layers
 of one network, each configuration trained with several sets of hyperparameters.
@@ -30,8 +30,8 @@ class ArchitectureSpec(SearchingExperimentSpec):
         network: registered name.
         vary: keyword arguments of the network that are varied; each is a factor.
         network_options: keyword arguments that stay the same.
-        strategy: registered name; chooses the hyperparameters of each round. All configurations
-            are trained with the same sets, so that they differ in nothing but their layers.
+        strategy: registered name; chooses the hyperparameters of each round. All configurations are
+            trained with the same sets, so they differ only in their layers.
     """
 
     kind: Literal["architecture"]

@@ -1,4 +1,4 @@
-"""The tuning experiment: which strategy finds good hyperparameters, at what cost in energy?
+"""The tuning experiment: hyperparameter search strategies and their energy.
 
 After Yarally et al., CAIN 2023, section V-A and Table I: strategies x networks x numbers of
 hyperparameters, each tuned for a number of rounds with several repetitions of each round.
@@ -28,8 +28,8 @@ class TuningSpec(SearchingExperimentSpec):
     Attributes:
         strategies: registered names; levels of the factor ``strategy``.
         networks: registered names; levels of the factor ``network``.
-        hyperparameters: how many variables of the space are searched, in the order of the file;
-            levels of the factor of the same name. All of them where not given.
+        hyperparameters: numbers of searched variables, in the order of the file; levels of the
+            factor of the same name. Default: all.
         network_options: for a network's name, its keyword arguments.
     """
 
@@ -73,7 +73,7 @@ class TuningSpec(SearchingExperimentSpec):
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> SearchingConfiguration:
-        """One strategy on one network; each searches with a seed of its own."""
+        """One strategy on one network; each search has its own seed."""
         network = str(levels["network"])
         return SearchingConfiguration(
             **self.searching(experiment, levels, study),

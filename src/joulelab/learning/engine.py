@@ -5,7 +5,7 @@
     TrainingTask        a group: one configuration, a round or several, all their repetitions
       │ engine.split(task, images, device)
       ▼
-    parts trained together; each is measured, stored and resumed as a whole
+    parts               trained together; each is measured, stored and resumed as a whole
       │ engine.prepare(part, images, device)     once for each kind of part; not part of a training
       │ engine.train(part, images, device, progress)
       ▼

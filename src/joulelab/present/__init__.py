@@ -1,7 +1,7 @@
-"""How things are shown: declare a table or a figure once, and it stands everywhere alike.
+"""Presentation: tables and figures are declared once, and every renderer shows them.
 
 Tables and figures are data (`Table`, `Column`, `Figure`), declared with `table` and `figure`; a
-`View` holds them, and one renderer each writes terminal text, HTML, LaTeX, Markdown, CSV and JSON.
+`View` holds them, and renderers write terminal text, HTML, LaTeX, Markdown, CSV and JSON.
 `scatter`, `curves`, `intervals`, `stacked_bars` and `histogram` draw figures, with an `Axis` for
 each direction.
 """

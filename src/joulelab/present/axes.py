@@ -1,10 +1,10 @@
-"""What an axis shows, and its scale, limits, ticks and units; lines and bands for reference.
+"""Axes: data, scale, limits, ticks and units; reference lines and bands.
 
-An axis says which column of a data frame it shows::
+An axis names the column of a data frame::
 
     energy = Axis("energy_j", "net energy, {unit}", units=formats.ENERGY, scale="auto")
 
-Values stand in base units (joules, grams, seconds); the largest one chooses the unit at the axis.
+Values are in base units (joules, grams, seconds); the largest one determines the unit of the axis.
 """
 
 from __future__ import annotations
@@ -33,40 +33,41 @@ Which = Literal["x", "y"]
 TENFOLD = 10.0
 """From this ratio of largest to smallest on, ``auto`` is logarithmic."""
 BEYOND = 0.35
-"""How far intervals stretch an axis, as a share of what the values span; they are cut off there."""
+"""How far intervals may extend an axis, as a share of the span of values; they are cut off
+there."""
 STEPS = (1, 2, 2.5, 5, 10)
 """Distances of ticks on a linear axis, times a power of ten."""
 FEWEST_DECADES = 0.6
-"""Over fewer, a logarithmic axis has the ticks of a linear one."""
+"""Over fewer decades, a logarithmic axis has linear ticks."""
 MULTIPLES = ((2.0, (1.0,)), (1.0, (1.0, 3.0)), (0.0, (1.0, 2.0, 5.0)))
-"""Over so many decades, ticks at which multiples of powers of ten."""
+"""Multiples of powers of ten with ticks, by number of decades."""
 MILLISECONDS_BELOW_S = 0.1
 UPRIGHT = 0.8
-"""Of the room of a name below the axis, what it may take before it is written aslant."""
+"""Share of its room that a name below the axis may take before it is slanted."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows.
+    """One axis of a figure.
 
     Attributes:
         of: column of the values.
-        label: with ``{unit}`` where the unit belongs, if there are `units`.
+        label: text; ``{unit}`` is replaced if there are `units`.
         low: column of the lower ends of intervals; empty for none.
         high: column of the upper ends.
         units: `formats.ENERGY`, `formats.MASS` or others: the largest value chooses one.
-        form: how a value, in the chosen unit, is written at a tick.
-        scale: ``auto`` is logarithmic where all values are above 0 and differ tenfold; ``doubling``
+        form: formats a tick value in the chosen unit.
+        scale: ``auto`` is logarithmic if all values are above 0 and differ tenfold; ``doubling``
             has a tick at each power of two.
-        reversed: less to the right, which the label says.
-        from_zero: 0 is within the axis.
-        whole: ticks at whole numbers.
-        bounds: what the values cannot leave, such as 0 to 1 of a share; the axis hardly does.
-        limits: first and last value shown; by the values where there are none.
-        room: around the values, as a share of what they span.
-        beyond: how far intervals beyond the values are in view, as a share of their span.
-        shared: one scale for all panels.
-        names: of the values 0, 1, 2 ..., in place of numbers.
+        reversed: whether values decrease to the right; the label says so.
+        from_zero: whether the axis includes 0.
+        whole: whether ticks are whole numbers.
+        bounds: possible range of values, such as 0 to 1 for a share.
+        limits: first and last value shown; default: from the values.
+        room: margin around the values, as a share of their span.
+        beyond: how far intervals beyond the values are shown, as a share of the span.
+        shared: whether all panels have the same scale.
+        names: names of the values 0, 1, 2 ..., instead of numbers.
     """
 
     of: str
@@ -91,7 +92,7 @@ class Axis:
         return rows[self.of].to_numpy(float)
 
     def reach(self, rows: pd.DataFrame) -> Floats:
-        """How far intervals go below and above the values, (2, rows); 0 where there is none."""
+        """Lengths of intervals below and above the values, (2, rows); 0 without intervals."""
         values = self.values(rows)
         low, high = (rows[end].to_numpy(float) if end else values for end in (self.low, self.high))
         reach: Floats = np.nan_to_num(np.stack([values - low, high - values])).clip(min=0.0)
@@ -100,17 +101,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class Reference:
-    """A line or a band to compare with.
+    """A reference line or band.
 
     Attributes:
         label: in the legend; empty for none.
-        x: of an upright line, or of the left edge of a band.
-        y: of a level line, or of the lower edge of a band.
+        x: of a vertical line, or of the left edge of a band.
+        y: of a horizontal line, or of the lower edge of a band.
         to: the other edge of a band.
-        at: of any other line, from (n,) places to values; or to values and the edges of a band.
-        colour: of all.
+        at: function of any other line, from (n,) positions to values, or to values and band edges.
+        colour: of line and band.
         dash: of a line.
-        if_near: only drawn where it lies within the values; others stretch the axis.
+        if_near: drawn only if it is near the values; others extend the axis.
     """
 
     label: str = ""
@@ -123,14 +124,14 @@ class Reference:
     if_near: bool = False
 
     def stretches(self, which: Which) -> list[float]:
-        """The values that an axis has to hold so that the reference is seen."""
+        """The values that an axis must include to show the reference."""
         value = self.x if which == "x" else self.y
         ends = () if value is None or self.if_near else (value, self.to)
         return [float(end) for end in ends if formats.known(end)]
 
 
 def time_tick(seconds: float) -> str:
-    """A time at an axis.
+    """A time at a tick.
 
     >>> time_tick(0.01), time_tick(0.3), time_tick(100.0)
     ('10 ms', '0.3 s', '100 s')
@@ -141,7 +142,7 @@ def time_tick(seconds: float) -> str:
 
 
 def percent_tick(share: float) -> str:
-    """A share of 1 at an axis, with decimals where it needs them.
+    """A share of 1 at a tick, with decimals if needed.
 
     >>> percent_tick(0.575), percent_tick(0.8)
     ('57.5 %', '80 %')
@@ -150,7 +151,7 @@ def percent_tick(share: float) -> str:
 
 
 def year_tick(year: float) -> str:
-    """A year at an axis, without a comma.
+    """A year at a tick, without a comma.
 
     >>> year_tick(2012.0)
     '2012'
@@ -159,7 +160,7 @@ def year_tick(year: float) -> str:
 
 
 def tenfold(values: Iterable[float]) -> bool:
-    """Whether values are all above 0 and the largest is at least ten times the smallest."""
+    """Whether all values are above 0 and the largest is at least ten times the smallest."""
     known = [value for value in values if formats.known(value)]
     return bool(known) and min(known) > 0 and max(known) >= TENFOLD * min(known)
 
@@ -167,14 +168,14 @@ def tenfold(values: Iterable[float]) -> bool:
 def set_scale(
     axes: Axes, which: Which, axis: Axis, frames: Iterable[pd.DataFrame], stretch: Iterable[float]
 ) -> bool:
-    """Give an axis its scale, limits, and the label of what it shows.
+    """Set the scale, limits and label of an axis.
 
     Args:
         axes: whose axis.
-        which: of the two.
-        axis: what it shows.
-        frames: the rows shown here, or in all panels that share it.
-        stretch: further values it has to hold.
+        which: ``x`` or ``y``.
+        axis: its contents.
+        frames: the rows of this panel, or of all panels that share the axis.
+        stretch: additional values it must include.
 
     Returns:
         Whether it is logarithmic.
@@ -194,7 +195,7 @@ def set_scale(
     unit, size = "", 1.0
     if axis.units is not None:
         largest = float(np.abs(values).max()) if len(values) else 0.0
-        # 0 stands in the unit that one of it would stand in.
+        # If all values are 0, use the base unit.
         size, unit = formats.scale(largest or 1.0, axis.units)
     drawn = axes.xaxis if which == "x" else axes.yaxis
     drawn.set_major_formatter(ticker.FuncFormatter(lambda value, _: axis.form(value / size)))
@@ -210,7 +211,7 @@ def _logarithmic(axis: Axis, values: Floats) -> bool:
 
 
 def _limits(axis: Axis, values: Floats, ends: Floats, *, logarithmic: bool) -> tuple[float, float]:
-    """The limits of an axis: all values with room around them, and of intervals what is near."""
+    """The limits of an axis: all values with a margin, and the near part of intervals."""
     if axis.names:
         return -0.5, len(axis.names) - 0.5
     if not len(values):
@@ -243,18 +244,18 @@ def _doublings(values: Floats) -> tuple[float, float]:
 
 
 def set_ticks(axes: Axes, which: Which, axis: Axis, size: Size) -> None:
-    """As many ticks as there is room for.
+    """Set as many ticks as fit.
 
     Args:
         axes: with its scale, of a figure with its final size.
         which: of the two axes.
-        axis: what it shows.
+        axis: its contents.
         size: of the figure.
     """
     drawn = axes.xaxis if which == "x" else axes.yaxis
     box = axes.get_window_extent()
     room_pt = (box.width if which == "x" else box.height) * POINTS_PER_IN / size.dpi
-    # Side by side a number takes seven letters, one above another two lines.
+    # A number needs seven letters horizontally, two lines vertically.
     label_pt = LETTER * float(drawn.label.get_fontsize())
     lines = [
         textwrap.fill(line, int(1.3 * room_pt / label_pt))
@@ -283,7 +284,7 @@ def set_ticks(axes: Axes, which: Which, axis: Axis, size: Size) -> None:
 
 
 def _set_names(axes: Axes, which: Which, names: tuple[str, ...], size: Size) -> None:
-    """Names for numbers; below the axes they are written aslant where there is no room."""
+    """Names instead of numbers; slanted below the axes if there is no room."""
     if which == "y":
         axes.set_yticks(range(len(names)), names)
     else:
@@ -300,7 +301,7 @@ def _set_names(axes: Axes, which: Which, names: tuple[str, ...], size: Size) -> 
 
 
 def draw_intervals(axes: Axes, x: Axis, y: Axis, rows: pd.DataFrame, look: Look) -> None:
-    """Draw the intervals of points in both directions, where there are any."""
+    """Draw the intervals of points in both directions, if any."""
     reaches = [axis.reach(rows) if axis.low or axis.high else None for axis in (x, y)]
     if any(reach is not None for reach in reaches):
         across, up = reaches
@@ -309,7 +310,7 @@ def draw_intervals(axes: Axes, x: Axis, y: Axis, rows: pd.DataFrame, look: Look)
 
 
 def draw_reference(axes: Axes, one: Reference, size: Size) -> Mapping[str, Artist]:
-    """Draw a reference into axes that have their limits; its entry in the legend."""
+    """Draw a reference into axes with final limits; returns its legend entry."""
     style: dict[str, Any] = {
         "color": one.colour,
         "linewidth": size.thin_pt if one.colour == GREY else size.line_pt,

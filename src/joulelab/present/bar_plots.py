@@ -1,4 +1,4 @@
-"""Bars: parts of a sum in named rows, and how often values are how large."""
+"""Bar plots: stacked parts, histograms, and shares."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from joulelab.present.style import BLUE, Look, looks, styled
 
 MOST_BINS, FEWEST_BINS = 20, 5
 SAID = 0.28
-"""Room to the right for what is said of each row, as a share of the axis."""
+"""Margin at the right for the text of each row, as a share of the axis."""
 TOP = 1.35
-"""Height of the axis of shares; room for what is said above the bars."""
+"""Height of the axis of shares, with margin for notes above the bars."""
 FEW_NAMES = 6
 PANEL_IN = 1.7
 COLUMNS: Mapping[Width, int] = {"screen": 3, "column": 2, "page": 3}
@@ -34,18 +34,18 @@ def stacked_bars(
     *,
     width: Width = "screen",
 ) -> Figure:
-    """Rows of parts that add up, one after the other, the first row at the top.
+    """Rows of stacked parts, the first row at the top.
 
     Args:
         rows: column ``row``, names of the rows, that of their sum, and those of the parts.
         x: the sum.
-        parts: column of each part by what it is called in the legend; parts that are 0 everywhere
-            are left out. All but the first are hatched.
-        said: what is written beside a row, of its sum.
+        parts: column of each part by its legend name; parts that are 0 everywhere are omitted. All
+            but the first are hatched.
+        said: formats the text next to a row from its sum.
         width: of the figure.
 
     Raises:
-        UsageError: there is no row.
+        UsageError: there are no rows.
     """
     names = tuple(rows["row"].astype(str))
     y = Axis("", "", names=names)
@@ -82,12 +82,12 @@ def histogram(
     references: Sequence[Reference] = (),
     width: Width = "screen",
 ) -> Figure:
-    """How many values are how large; samples stand one above the other.
+    """Histograms of samples, one above the other.
 
     Args:
-        samples: values by what they are of, NaN where unknown.
+        samples: values by name of the sample, NaN where unknown.
         x: the value; the name of its column does not matter.
-        count: what is counted, for instance ``configurations``.
+        count: noun for the counts, for instance ``configurations``.
         references: lines and bands.
         width: of the figure.
 
@@ -99,7 +99,7 @@ def histogram(
         columns=["sample", x.of],
     ).dropna()
     require_drawable(len(values), x)
-    # An odd number of bins has equal values in the middle of one.
+    # With an odd number of bins equal values are in the middle of one.
     spread = float(np.ptp(values[x.of]))
     several = min(MOST_BINS, max(FEWEST_BINS, len(values) // 2)) if spread else FEWEST_BINS
     bins = np.histogram_bin_edges(values[x.of], several)
@@ -144,17 +144,17 @@ def share_bars(
     *,
     width: Width = "screen",
 ) -> Figure:
-    """Shares of a whole by named class, a panel each.
+    """Shares of a whole by named class, one panel each.
 
     Args:
         panels: by title, the share of each class by its name; all have the same classes.
-        x: what the classes are.
-        y: what the shares are of.
-        notes: what is written above the bars, by title.
+        x: meaning of the classes.
+        y: meaning of the shares.
+        notes: notes above the bars, by title.
         width: of the figure.
 
     Raises:
-        UsageError: there is no panel.
+        UsageError: there are no panels.
     """
     require_drawable(len(panels), Axis(y, ""))
     classes = list(next(iter(panels.values())))

@@ -9,16 +9,16 @@
         step="post",
     )
 
-Beside the two values, columns of these names say more of a point; each may be absent:
+Optional columns of a point besides the two values:
 
 ======  =================================================================================
-line    which line it belongs to: its look, and its entry in the legend
-marked  whether it has a marker; every point has one where the column is absent
-hollow  why its marker is white inside, which the legend says; empty for a filled one
-name    of the line, written beside the axes at its last point; then there is no legend
+line    its line, which determines look and legend entry
+marked  whether it has a marker; default: all points
+hollow  reason for a hollow marker, shown in the legend; empty for a filled one
+name    of the line, written next to the axes at its last point, instead of a legend
 ======  =================================================================================
 
-A line whose look has no dash is points alone.
+A line without a dash in its look is drawn as points only.
 """
 
 from __future__ import annotations
@@ -51,14 +51,13 @@ from joulelab.present.parts import Width
 from joulelab.present.style import GREY, SOLID, Look, Size, styled
 
 ABSENT: Mapping[str, Any] = {"line": "", "marked": True, "hollow": "", "name": ""}
-"""What a point has where its column is absent."""
+"""Defaults of absent columns."""
 NAMES = 0.23
-"""Share of the width for names beside the axes."""
+"""Share of the width for names next to the axes."""
 MOST_POINTS = 300
 """Lines through more points are thin."""
 LARGER = 1.5
-"""How much larger markers are that stand alone, or that no line joins: those lie below the others
-and still show."""
+"""Scale of isolated markers, or markers without a line, so that they show below others."""
 
 Step = Literal["pre", "post"]
 
@@ -77,20 +76,19 @@ def curves(
     """Draw lines with their markers, their bands or whiskers, and their names.
 
     Args:
-        panels: the points in the order of their lines, with the columns above; a value that is
-            unknown is a gap. Intervals of `y` are whiskers where every point has a marker, else a
-            band.
-        x: what the level axis shows.
-        y: what the upright axis shows.
-        looks: of lines, where they should not be given in order.
+        panels: the points in order along their lines, with the columns above; unknown values are
+            gaps. Intervals of `y` are whiskers if every point has a marker, else a band.
+        x: the horizontal axis.
+        y: the vertical axis.
+        looks: of lines; default: in order.
         references: lines and bands in all panels.
-        step: whether a value stands until the next point, or since the one before; of all lines or
-            by line.
+        step: whether a value holds until the next point, or since the previous one; for all lines
+            or by line.
         width: of the figure.
         columns: panels side by side.
 
     Raises:
-        UsageError: there is no point.
+        UsageError: there are no points.
     """
     shown = [complete(one, ABSENT) for one in as_panels(panels, x, y)]
     by_line = group_looks(shown, "line", looks)
@@ -121,7 +119,7 @@ def curves(
 
 
 def _height_in(panels: Sequence[Panel], width: Width, size: Size) -> float | None:
-    """The height of a panel, so that all names have room one above another, and below it."""
+    """The height of a panel with room for all names."""
     written = [size.wrapped(name, NAMES) for one in panels for name in _ends(one)["name"]]
     if not written:
         return None
@@ -151,7 +149,7 @@ def _curve(
         below, above = y.reach(rows)
         band: dict[str, Any] = {"color": look.colour, "alpha": 0.22, "linewidth": 0, "step": step}
         axes.fill_between(places, values - below, values + above, **band)
-    beside = bool(panel.rows["name"].any())  # many lines, which are thin and pale
+    beside = bool(panel.rows["name"].any())  # many thin and pale lines
     larger = 1.0 if look.dash and marked.all() else LARGER
     if beside and not rows["name"].any():
         larger = 0.5
@@ -179,7 +177,7 @@ def _curve(
 
 
 def _key(line: Line2D, look: Look, *, marked: bool) -> Line2D:
-    """How a line looks in the legend: with its marker, if any point has one."""
+    """The legend entry of a line, with its marker if any point has one."""
     style = look.marks() | {"markersize": line.get_markersize()}
     if not marked:
         style["marker"] = "None"
@@ -187,7 +185,7 @@ def _key(line: Line2D, look: Look, *, marked: bool) -> Line2D:
 
 
 def _name(axes: Axes, panel: Panel, looks: Mapping[str, Look], size: Size) -> list[Annotation]:
-    """Names beside the axes, from the last point of each line that has one."""
+    """Names next to the axes, at the last point of each line."""
     x, y = panel.axes
     return [
         name_end(

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
-    """Plain data for JSON: a number that is not finite becomes null."""
+    """Plain data for JSON; numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -31,7 +31,7 @@ def rows_data(table: Table) -> list[Any]:
 
 
 def tables_data(made: Iterable[Table | Omitted]) -> dict[str, Any]:
-    """Tables by their keys: title and rows, or why one is left out."""
+    """Tables by key: title and rows, or the reason of omission."""
     return {
         one.key: {"title": one.title, "omitted": one.reason}
         if isinstance(one, Omitted)

@@ -1,14 +1,14 @@
-"""Declarations: what a table or figure is called, and the function that makes it of a subject.
+"""Declarations of tables and figures: key, title, and the function that makes them from a subject.
 
 ::
 
     @table("increase", "Mean increase in energy by factor")
     def increases(experiment: Experiment) -> Table: ...
 
-    increases(experiment)          the table, made once; or Unavailable is raised
-    increases.shown(experiment)    the table, or an Omitted that says why there is none
+    increases(experiment)          the table, made once; or raises Unavailable
+    increases.shown(experiment)    the table, or an Omitted with the reason
 
-What one table needs of another it just asks for; where that cannot be, neither can this.
+A table can use another one; if that is unavailable, so is this one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Shown = TypeVar("Shown", bound=Table | Figure)
 
 
 class Unavailable(Exception):  # noqa: N818 - it is a signal, not a failure
-    """Something cannot be shown; the reason is a sentence, or empty where there is nothing to say.
+    """A table or figure is unavailable; the reason is a sentence, or empty.
 
-    Of what does not apply to a subject at all (failed runs, where none failed), nobody is told.
+    An empty reason means that it does not apply (failed runs, if none failed) and is not reported.
     """
 
     def __init__(self, reason: str) -> None:
@@ -38,10 +38,10 @@ class Unavailable(Exception):  # noqa: N818 - it is a signal, not a failure
 
 
 def cached_per_subject(make: Callable[[Subject], Made]) -> Callable[[Subject], Made]:
-    """Make something of a subject only the first time it is asked for, even that it cannot be.
+    """Cache a function's result, or its `Unavailable`, per subject.
 
-    A report shows most of what it finds in several places, and a bootstrap takes its time. The
-    subject is known by itself and not by what it equals.
+    A report uses most results in several places, and a bootstrap is slow. Subjects are compared by
+    identity.
     """
     made: WeakKeyDictionary[Subject, Made | Unavailable] = WeakKeyDictionary()
 
@@ -64,9 +64,9 @@ class Declared(Generic[Subject, Shown]):
     """A table or a figure of a report.
 
     Attributes:
-        key: its name in JSON and of files.
-        title: what it is; what is made may say it more exactly.
-        folded: a page shows it on request.
+        key: name in JSON and in files.
+        title: title; the result may refine it.
+        folded: whether a page folds it.
         makes: `Table` or `Figure`.
     """
 
@@ -87,10 +87,10 @@ class Declared(Generic[Subject, Shown]):
         self.__doc__ = make.__doc__
 
     def __call__(self, subject: Subject) -> Shown:
-        """Make it.
+        """Make the table or figure.
 
         Raises:
-            Unavailable: says why it cannot be.
+            Unavailable: with the reason.
         """
         made = self._make(subject)
         return replace(
@@ -101,7 +101,7 @@ class Declared(Generic[Subject, Shown]):
         )
 
     def shown(self, subject: Subject) -> Shown | Omitted:
-        """Make it, or say why it cannot be."""
+        """Make it, or return an `Omitted` with the reason."""
         try:
             return self(subject)
         except Unavailable as error:
@@ -111,11 +111,11 @@ class Declared(Generic[Subject, Shown]):
 def shown(
     declared: Iterable[Declared[Subject, Table] | Declared[Subject, Figure]], subject: Subject
 ) -> list[Table | Figure | Omitted]:
-    """Everything that is declared, as far as it applies to a subject.
+    """All declared tables and figures that apply to a subject.
 
     Args:
         declared: tables and figures, in order.
-        subject: what they are of.
+        subject: their subject.
     """
     made = (one.shown(subject) for one in declared)
     return [one for one in made if not isinstance(one, Omitted) or one.reason]
@@ -124,12 +124,12 @@ def shown(
 def table(
     key: str, title: str, *, folded: bool = False
 ) -> Callable[[Callable[[Subject], Table]], Declared[Subject, Table]]:
-    """Declare the function below it as a table.
+    """Declare the decorated function as a table.
 
     Args:
-        key: its name in JSON and of files.
-        title: what it is.
-        folded: a page shows it on request.
+        key: name in JSON and in files.
+        title: its title.
+        folded: whether a page folds it.
     """
     return lambda make: Declared(key, title, make, Table, folded=folded)
 
@@ -137,11 +137,11 @@ def table(
 def figure(
     key: str, title: str, *, folded: bool = False
 ) -> Callable[[Callable[[Subject], Figure]], Declared[Subject, Figure]]:
-    """Declare the function below it as a figure.
+    """Declare the decorated function as a figure.
 
     Args:
-        key: its name, and that of its files.
-        title: what it is.
-        folded: a page shows it on request.
+        key: name in JSON and in files.
+        title: its title.
+        folded: whether a page folds it.
     """
     return lambda make: Declared(key, title, make, Figure, folded=folded)

@@ -1,12 +1,12 @@
 """Two searches where only one of three variables matters (Figure 9 of CAIN 2023).
 
-The cubes are drawn in cabinet projection, in which the front stays as it is and depth goes up and
+The cubes are drawn in cabinet projection, in which the front is undistorted and depth goes up and
 to the right at half its length::
 
     across = x1 + d cos(a) x2        upwards = x3 + d sin(a) x2        d = 0.5, a = 35 degrees
 
-So a point's shadow on the front edge of the floor stands right above the same value of x1 in the
-curve of the response underneath.
+So a point's shadow on the front edge of the floor is directly above the same x1 in the response
+curve below.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ AROUND = 0.06
 
 @dataclass(frozen=True)
 class Tried:
-    """What one search tried.
+    """The trials of one search.
 
     Attributes:
         title: name of the search.
         points: (n, 3), between 0 and 1; the first variable matters.
         responses: (n,).
-        said: what is written beside the response.
+        said: text next to the response.
     """
 
     title: str
@@ -56,12 +56,12 @@ class Tried:
 def dimension_figure(
     searches: Sequence[Tried], response: Callable[[Floats], Floats], width: Width = "page"
 ) -> Figure:
-    """Where two searches tried, and what they saw of the variable that matters.
+    """The trials of two searches, and their values of the important variable.
 
     Args:
         searches: both of them.
         response: of the first variable.
-        width: of the figure; in a column one search stands above the other.
+        width: of the figure; in a column the searches are stacked.
     """
     known = looks(search.title for search in searches)
     titles = lettered([search.title for search in searches])
@@ -116,7 +116,7 @@ def _cube(axes: Axes, search: Tried, look: Look, size: Size) -> None:
 
 
 def _rounds(axes: Axes, places: Floats, search: Tried, look: Look, size: Size) -> None:
-    """A marker a round, and a tick for it on the axis of the important variable, at the bottom."""
+    """One marker per round, with a tick on the axis of the important variable."""
     style: dict[str, Any] = {"linestyle": "none", "color": look.colour, "clip_on": False}
     axes.plot(
         *places.T,

@@ -1,4 +1,4 @@
-"""Pages and fragments of HTML, self-contained: they load nothing."""
+"""Self-contained HTML pages and fragments."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def page(
     lead: Sequence[Part] = (),
     links: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """A whole page.
+    """A complete page.
 
     Args:
         title: its heading.
-        body: what it shows, after the list of its sections.
-        draw: draws its figures, and keeps them in files where they are to be kept.
+        body: contents after the list of sections.
+        draw: draws figures, and writes files if required.
         summary: a line below the title.
-        answer: sentences that stand out at the top.
-        lead: what stands before the list of sections: the figure and the table that matter.
-        links: label and file of the pages beside it.
+        answer: highlighted sentences at the top.
+        lead: contents before the list of sections: the main figure and table.
+        links: label and file of related pages.
     """
     contents = [part for part in body if isinstance(part, Section) and not part.folded]
     return _template("page").render(
@@ -59,14 +59,14 @@ def page(
 
 
 def fragment(*parts: Part) -> str:
-    """Parts without a page around them, for a notebook; figures are not among them."""
+    """Parts without a page, for a notebook; without figures."""
     module = _template("parts").make_module({"anchor": _anchors(), "image": None})
     show: Macro = module.show  # type: ignore[attr-defined]  # a macro of the template
     return f'<div class="joulelab">{NOTEBOOK_STYLE}{show(parts, 3)}</div>'
 
 
 def _anchors() -> Callable[[Table | Section], str]:
-    """Names within a page for what can be linked to, no two the same."""
+    """Unique anchors within a page."""
     names: dict[int, str] = {}
 
     def anchor(part: Table | Section) -> str:
@@ -81,7 +81,7 @@ def _anchors() -> Callable[[Table | Section], str]:
 
 
 def _image(draw: Draw, figure: Figure) -> str:
-    """The address of a figure that holds the whole picture."""
+    """A data URL of a figure."""
     return f"data:image/svg+xml;base64,{base64.b64encode(draw(figure)).decode('ascii')}"
 
 

@@ -8,11 +8,11 @@
         said=formats.joules,
     )
 
-Beside the value, columns of these names say more of a row; each may be absent:
+Optional columns of a row besides the value:
 
 ==========  ============================================================================
-row         its name, to the left; those of one name stand beside each other
-group       its colour and marker, and its entry in the legend
+row         its name, at the left; rows with the same name share a line
+group       colour, marker and legend entry
 inner_low   lower end of a second, narrower interval, drawn as a bar
 inner_high  its upper end
 second      a second value, drawn as a stroke
@@ -54,15 +54,15 @@ ABSENT: Mapping[str, Any] = {
     "inner_high": np.nan,
     "second": np.nan,
 }
-"""What a row has where its column is absent."""
+"""Defaults of absent columns."""
 NAMES = 0.3
 """Share of the width for the names of the rows, of one panel or of the first of several."""
 APART = 0.36
-"""How far apart the groups of a row stand, in rows."""
+"""Distance of groups within a row, in rows."""
 IN_VIEW = 4.0
-"""Whiskers are in view up to so many times the span of the values, with what is written beside."""
+"""Whiskers are shown up to this multiple of the span of the values, including text."""
 SAID = 0.16
-"""Room to the right for what is said of each row, as a share of the axis."""
+"""Margin at the right for the text of each row, as a share of the axis."""
 
 
 def intervals(
@@ -76,16 +76,16 @@ def intervals(
     legend: Mapping[str, str] | None = None,
     width: Width = "screen",
 ) -> Figure:
-    """Draw a dot with its interval in each named row, the first at the top.
+    """Draw a dot with an interval in each named row, the first at the top.
 
     Args:
-        panels: the rows, with the columns above; a value that is unknown is said to be so.
+        panels: the rows, with the columns above; unknown values are marked.
         x: the value, with the ends of its interval.
-        looks: of groups, where they should not be given in order.
+        looks: of groups; default: in order.
         references: lines and bands in all panels.
-        order: names of the rows from top to bottom; in the order of their appearance otherwise.
-        said: what is written beside a dot, of its value.
-        legend: what ``value``, ``interval``, ``inner`` and ``second`` are, in words.
+        order: names of the rows from top to bottom; default: order of appearance.
+        said: formats the text next to a dot from its value.
+        legend: descriptions of ``value``, ``interval``, ``inner`` and ``second``.
         width: of the figure.
 
     Raises:
@@ -155,13 +155,13 @@ def _draw(
 
 
 def _dot(look: Look, *, boxed: bool) -> dict[str, Any]:
-    """How a value looks: a white diamond on its bar, where there is one."""
+    """Style of a value: a white diamond on its bar, if any."""
     on_bar = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": BLACK}
     return look.marks() | {"zorder": 4} | (on_bar if boxed else {})
 
 
 def _legend(said: Mapping[str, str], look: Look, size: Size) -> dict[str, Artist]:
-    """The entries of what is drawn in each row."""
+    """The legend entries of the elements of a row."""
     keys: dict[str, Artist] = {
         "interval": Line2D([], [], color=look.colour, linewidth=size.line_pt),
         "inner": Patch(facecolor=look.colour),

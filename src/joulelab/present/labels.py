@@ -1,9 +1,9 @@
-"""Names that stand beside what they name, and the legend: none covers anything.
+"""Placement of point and line names, and of the legend, without overlaps.
 
-Names of points are tried in places around the point, near ones first; a name that fits nowhere is
-tied to its point by a line from the free place nearest to it. Names of lines stand to the right of
-the axes, moved apart. Where a place lies is only known once the figure is laid out, so that names
-of points are the last thing drawn, and do not change the layout.
+Names of points are tried at positions around the point, near ones first; otherwise a line ties the
+name at the nearest free position to its point. Names of lines are at the right of the axes, moved
+apart. Positions are only known after layout, so names of points are drawn last and do not change
+the layout.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ FAR = (1.0, 3.0, 5.5, 8.5, 12.0)
 TIED = 1.5
 """From this distance on a name needs a line to its point."""
 OUTSIDE = 4.0
-"""So many times worse is a spot outside the axes than one that is covered."""
+"""Penalty factor of a position outside the axes relative to a covered one."""
 UNCLEAR = 0.4
-"""As bad as so much of it covered: a name nearer to another point, or a line through another name.
+"""Penalty of a name nearer to another point, or of a line through another name, as a covered share.
 """
 EQUAL = 1e-9
 SHARE = 0.9
 """Size of a point's name, as a share of that of small text; in print no text is below 7 pt."""
 LEAST_PT = 7.0
 WIDEST = 0.3
-"""Share of the figure's width from which on a name takes several lines."""
+"""Share of the figure's width above which a name is wrapped."""
 EDGE: Mapping[int, Literal["left", "center", "right"]] = {-1: "right", 0: "center", 1: "left"}
 BASE: Mapping[int, Literal["top", "center", "bottom"]] = {-1: "top", 0: "center", 1: "bottom"}
 
 
 def name_points(axes: Axes, points: Floats, names: Sequence[str], size: Size) -> None:
-    """Write names beside points.
+    """Write names next to points.
 
     Args:
         axes: of a figure that is laid out, with everything else drawn.
         points: (names, 2), in data coordinates.
-        names: of the points; one that is empty is not written.
+        names: of the points; empty ones are not written.
         size: of the figure.
     """
     if not any(names):
@@ -67,14 +67,14 @@ def name_points(axes: Axes, points: Floats, names: Sequence[str], size: Size) ->
 
 @dataclass
 class _Namer:
-    """Writes names into axes, one after the other; all places are in pixels.
+    """Writes names into axes, one after the other; all positions are in pixels.
 
     Attributes:
         axes: that are laid out.
         size: of the figure.
         frame: box of the axes.
-        points: (points, 2), all that are shown.
-        taken: (n, 4), boxes of what is drawn.
+        points: (points, 2), all shown points.
+        taken: (n, 4), boxes of drawn elements.
         written: (names, 4), boxes of the names so far.
     """
 
@@ -86,7 +86,7 @@ class _Namer:
     written: Floats = field(default_factory=lambda: np.empty((0, 4)))
 
     def write(self, point: Floats, name: str) -> None:
-        """Write a name in the first free place, or else where it covers least."""
+        """Write a name at the first free position, or where it covers least."""
         text = self.axes.annotate(
             name,
             (float(point[0]), float(point[1])),
@@ -118,7 +118,7 @@ class _Namer:
             self._tie(best[1])
 
     def _cost(self, box: Floats, tie: Floats, *, tied: bool) -> float:
-        """How bad a place for a name is: by the area that it covers; 0 is good."""
+        """Penalty of a position for a name, by covered area; 0 is free."""
         area = float(np.prod(box[2:] - box[:2]))
         covered = _overlap(box, np.vstack([self.taken, self.written])).sum()
         cost = covered + OUTSIDE * (area - _overlap(box, self.frame[None]).sum())
@@ -131,7 +131,7 @@ class _Namer:
         return float(cost + UNCLEAR * area * unclear)
 
     def _tie(self, ends: Floats) -> None:
-        """A thin line from a point to the nearest spot of its name."""
+        """A thin line from a point to its name."""
         x, y = self.axes.transData.inverted().transform(ends).T
         line = Line2D(x, y, color=GREY, linewidth=self.size.thin_pt, zorder=1)
         line.set_in_layout(False)
@@ -168,7 +168,7 @@ def _around(places: Floats, half: float) -> Floats:
 
 
 def _along(places: Floats, spaced: float, half: float) -> Floats:
-    """Boxes along the line through some places."""
+    """Boxes along a polyline."""
     spots = []
     for one, other in itertools.pairwise(places):
         length = np.hypot(*(other - one))
@@ -178,7 +178,7 @@ def _along(places: Floats, spaced: float, half: float) -> Floats:
 
 
 def _overlap(box: Floats, others: Floats) -> Floats:
-    """Area that a box shares with each of some others, (n,), in square pixels."""
+    """Overlap areas of a box with others, (n,), in square pixels."""
     width = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
     height = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
     shared: Floats = width.clip(min=0) * height.clip(min=0)
@@ -209,7 +209,7 @@ def name_end(
 
 
 def part(axes: Axes, names: Sequence[Annotation]) -> None:
-    """Move names beside the axes, of a figure that is laid out, as little as keeps them apart."""
+    """Move names next to the axes of a laid-out figure apart, as little as possible."""
     if not names:
         return
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -222,7 +222,7 @@ def part(axes: Axes, names: Sequence[Annotation]) -> None:
 
 
 def spread(places: Sequence[float], least: float, top: float = 1.0) -> list[float]:
-    """The places moved apart to a least distance, in the same order, as little as possible.
+    """Positions moved apart to a minimum distance, in the same order, as little as possible.
 
     Args:
         places: wanted positions, 0 to 1.
@@ -235,7 +235,7 @@ def spread(places: Sequence[float], least: float, top: float = 1.0) -> list[floa
     wanted = np.asarray(places, dtype=float)
     order = np.argsort(wanted, kind="stable")
     steps = least * np.arange(len(wanted))
-    # With the distances taken out, "in order and apart" is just "never falling".
+    # With distances subtracted, the constraint is a non-decreasing order.
     free = isotonic_regression(wanted[order] - steps).x
     placed = np.empty(len(wanted))
     placed[order] = np.clip(free, 0.0, max(top - steps[-1], 0.0)) + steps
@@ -251,7 +251,7 @@ def legend_above(figure: Figure, entries: Mapping[str, Artist], size: Size) -> N
         return
     names = [textwrap.fill(name, size.letters(0.8)) for name in entries]
     longest = max(len(line) for name in names for line in name.split("\n"))
-    # A handle and the gaps beside it are as wide as some seven letters.
+    # A handle and its gaps are about seven letters wide.
     columns = max(1, min(len(names), int(size.letters(0.97) / (longest + 7))))
     lines = -(-len(names) // columns) * max(name.count("\n") + 1 for name in names)
     figure.set_figheight(figure.get_figheight() + size.line_in(lines + 0.5))

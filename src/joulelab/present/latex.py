@@ -1,6 +1,6 @@
-r"""LaTeX: tables with booktabs, and a macro for every number that has a name.
+r"""LaTeX: tables with booktabs, and a macro for every named number.
 
-``numbers.tex`` holds one ``\newcommand`` a number, ``tables.tex`` the tables, made of these macros;
+``numbers.tex`` has one ``\newcommand`` per number, ``tables.tex`` the tables, made of these macros;
 so a number in the text of a paper and the same number in its table cannot differ::
 
     \usepackage{booktabs}    % in the preamble
@@ -9,10 +9,10 @@ so a number in the text of a paper and the same number in its table cannot diffe
     \input{tables}           % where the tables go
     reaches \JLTableIIIFashionMnistSimpleCNNGridThreeAccuracy{} after ...
 
-A table that is wider than the page, or the column, is made as wide as that.
+A table wider than the page or column is scaled to its width.
 
-Names of macros consist of letters, so digits are spelt out. Where two numbers would have the same
-macro, the later one gets a letter more, or several.
+Names of macros consist of letters, so digits are spelt out. If two numbers would have the same
+macro, the later one gets additional letters.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SYMBOLS = {
     "\N{GREEK SMALL LETTER RHO}": r"$\rho$",
     "\N{GREEK SMALL LETTER CHI}": r"$\chi$",
     "|": "$|$",
-    # After the end of a row these two would be taken for arguments of it.
+    # After the end of a row these two would be parsed as its arguments.
     "[": "{[}",
     "*": "{*}",
     "\n": " ",
@@ -56,7 +56,7 @@ SYMBOLS = {
 }
 NUMBER = re.compile(r"^Table [IVX]+\. ")
 COLUMN_CHARACTERS = 50
-"""What fits into a column of a two-column paper."""
+"""Characters that fit into a column of a two-column paper."""
 HEADER = "% Written by `joulelab report`; the next report overwrites it."
 
 
@@ -74,10 +74,10 @@ def macro(name: Sequence[str]) -> str:
 
 
 def macros(names: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    r"""A macro for each name, no two the same.
+    r"""A unique macro for each name.
 
     Args:
-        names: in an order that stays; names that are added at the end do not change the others.
+        names: in a stable order; names added at the end do not change the others.
 
     >>> for found in macros([("a-b",), ("a b",)]).values():
     ...     print(found)
@@ -202,7 +202,7 @@ def _cell(cell: Cell, commands: Mapping[tuple[str, ...], str]) -> str:
 
 
 def _spoken(part: str) -> str:
-    """Signs that tell clusters apart, in letters."""
+    """Signs that distinguish clusters, in letters."""
     return {"E+": "EPlus", "E-": "EMinus"}.get(part, part)
 
 

@@ -47,7 +47,7 @@ def page(title: str, parts: Sequence[Part], figures: str, level: int = 1) -> str
 
     Args:
         title: the heading.
-        parts: what stands below it.
+        parts: contents.
         figures: the folder with the figures, relative to the file.
         level: of the heading.
     """

@@ -1,8 +1,7 @@
 """The panels of a figure: their grid, titles, axes, references and the one legend above them.
 
 Every figure function takes its data as one data frame, as data frames by the title of their panel
-(lettered where there are several, as a paper has them), or as `Panel` objects, which may differ in
-what their axes show.
+(lettered if there are several, as in papers), or as `Panel` objects, which may have different axes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from joulelab.present.style import Look, Size, looks
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 4.2, "column": 2.7, "page": 3.2}
 PANEL_HEIGHTS_IN: Mapping[Width, float] = {"screen": 2.3, "column": 1.8, "page": 1.8}
 COLUMNS: Mapping[Width, int] = {"screen": 2, "column": 1, "page": 3}
-"""Height of a figure's only panel, that of one of several, and how many stand side by side."""
+"""Height of a single panel, of one of several, and number of panels side by side."""
 FIRST, LETTERS = "a", 26
 WHICH: tuple[Which, Which] = ("x", "y")
 
@@ -37,8 +36,8 @@ class Panel:
     Attributes:
         rows: what it shows.
         title: above it.
-        x: what its axis shows, where that differs from the other panels.
-        y: the same of the upright axis.
+        x: what its axis shows, if different from the other panels.
+        y: the same for the vertical axis.
         references: of this panel alone.
         height: as a share of the others'.
     """
@@ -52,7 +51,7 @@ class Panel:
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
-        """What both axes show, of a panel that `as_panels` has made."""
+        """Both axes of a panel from `as_panels`."""
         assert self.x is not None
         assert self.y is not None
         return self.x, self.y
@@ -78,9 +77,9 @@ def as_panels(given: Panels, x: Axis, y: Axis) -> list[Panel]:
 
 
 def complete(panel: Panel, absent: Mapping[str, Any]) -> Panel:
-    """The panel with all columns: those that are absent hold one value throughout.
+    """The panel with all columns; absent ones get a constant value.
 
-    A column that holds words holds nothing else.
+    A column of words has only words.
     """
     rows = panel.rows.copy()
     for name, value in absent.items():
@@ -123,7 +122,7 @@ def require_drawable(count: int, *axes: Axis) -> None:
 
 
 def lettered(titles: Sequence[str]) -> list[str]:
-    """Titles of panels as papers have them; one alone has no letter.
+    """Lettered panel titles; a single one has no letter.
 
     >>> lettered(["DensePolyNN", "SimpleCNN"])
     ['(a) DensePolyNN', '(b) SimpleCNN']
@@ -149,10 +148,10 @@ def group_looks(
 
 @dataclass
 class Canvas:
-    """A figure with its panels, while something is drawn into them.
+    """A figure with its panels during drawing.
 
     Attributes:
-        panels: what they show.
+        panels: the panels.
         width: of the figure.
         size: that goes with it.
         columns: panels side by side.
@@ -184,7 +183,7 @@ class Canvas:
         for empty in list(axes.flat)[several:]:
             empty.remove()
         text_pt = self.size.text_pt if several == 1 else self.size.small_pt
-        # Numbers and a label stand beside the axes.
+        # Numbers and a label are next to the axes.
         share = 0.82 / self.columns * self.size.small_pt / text_pt
         for one, panel in zip(self.grid, self.panels, strict=True):
             one.set_title(self.size.wrapped(panel.title, share), fontsize=text_pt)
@@ -199,7 +198,7 @@ class Canvas:
 
         Args:
             references: of all panels.
-            grid: along which axis lines are drawn: ``x``, ``y`` or ``both``.
+            grid: axis of the grid lines: ``x``, ``y`` or ``both``.
         """
         references = tuple(references)
         for axes, panel in self:
@@ -212,7 +211,7 @@ class Canvas:
                 set_scale(axes, which, axis, [one.rows for one in those], stretch)
         legend_above(self.figure, self._references(references), self.size)
         if any(panel.axes[0].names for panel in self.panels):
-            # How many names fit below the axes is only known once their width is.
+            # The number of names that fit below the axes depends on their width.
             self.figure.draw_without_rendering()
         for axes, panel in self:
             for which, axis in zip(WHICH, panel.axes, strict=True):
@@ -231,7 +230,7 @@ class Canvas:
         return entries
 
     def _say_once(self) -> None:
-        """Leave out labels, and ticks of a shared axis, that the next panel has, too."""
+        """Omit labels, and ticks of a shared axis, that the next panel repeats."""
         columns = self.columns or 1
         same = {
             "x": len({axes.get_xlabel() for axes in self.grid}) == 1,

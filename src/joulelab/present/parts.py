@@ -1,12 +1,12 @@
-"""What is shown, apart from how: tables, figures, text, and the views that hold them.
+"""Contents independent of rendering: tables, figures, text, and views.
 
 ::
 
     View ── Section ── Table | Figure | Omitted | Facts | Remark | str
-                         └ rows (numbers, for JSON and CSV) + columns (how people read them)
+                         └ rows (numbers, for JSON and CSV) + columns (how they are shown)
 
-A renderer (`terminal`, `html`, `latex`, `markdown`, `data`) draws any of these; whoever makes them
-knows nothing of where they will stand.
+A renderer (`terminal`, `html`, `latex`, `markdown`, `data`) draws any of these; their authors need
+not know where they are shown.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 Width = Literal["screen", "column", "page"]
-"""What a figure is drawn for: a page on a screen, a column of a paper, or its whole width."""
+"""Target width of a figure: a page on a screen, a column of a paper, or its whole width."""
 Tone = Literal["good", "doubtful", "bad", ""]
-"""How a cell or a remark is coloured, where there are colours."""
+"""Colour of a cell or a remark, where supported."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as people read it.
+    """A shown column.
 
     Attributes:
-        heading: above it; the unit is added where `units` are given.
-        of: the columns of the rows whose values `form` takes, by default the one that is called as
-            the heading; or a function from a row to the text.
-        form: from as many values to the text of a cell.
-        words: it holds words and not numbers, and is aligned to the left.
-        wide: a terminal leaves it out where not all columns fit.
-        group: heading above several neighbours.
-        units: the column holds numbers in a base unit, and all columns of the table with these
-            units share the one in which the largest of their numbers reads well.
-        bold: a column of the rows, or a function from a row, that says which cells stand out.
+        heading: heading; the unit is added if `units` are given.
+        of: columns of the rows that are passed to `form`, by default the one named like the
+            heading; or a function from a row to the text.
+        form: function from these values to the text of a cell.
+        words: whether it has words, not numbers, and is left-aligned.
+        wide: whether a narrow terminal omits it.
+        group: heading above several adjacent columns.
+        units: units of its numbers, which are in the base unit; all columns of the table with these
+            units share the unit that suits the largest number.
+        bold: a column of the rows, or a function from a row, that marks bold cells.
         tone: a function from a row to the colour of a cell.
-        macro: what its numbers are called in LaTeX, after the names of the row; or a function from
-            a row to the whole name. Empty for words.
+        macro: name of its numbers in LaTeX, after the names of the row; or a function from a row to
+            the whole name. Empty for words.
     """
 
     heading: str
@@ -60,14 +60,14 @@ class Column:
     macro: str | Callable[[Row], tuple[str, ...]] = ""
 
     def values(self, row: Row) -> list[Any]:
-        """The values of a row that a cell is made of."""
+        """The values of a row for a cell."""
         if callable(self.of):
             return [self.of(row)]
         names = self.of if isinstance(self.of, tuple) else (self.of or self.heading,)
         return [row[name] for name in names]
 
     def is_bold(self, row: Row) -> bool:
-        """Whether the cell of a row stands out."""
+        """Whether the cell of a row is bold."""
         return bool(self.bold(row) if callable(self.bold) else self.bold and row[self.bold])
 
 
@@ -85,9 +85,9 @@ class Cell:
     """One cell as text.
 
     Attributes:
-        text: as people read it.
-        bold: it stands out.
-        tone: its colour, where there are colours.
+        text: shown text.
+        bold: whether it is bold.
+        tone: its colour, where supported.
         name: of its number in LaTeX, from the general to the particular; empty for words.
     """
 
@@ -99,19 +99,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: unrounded numbers, and how they are read.
+    """A table: unrounded numbers and their display.
 
     Attributes:
-        rows: a row each; everything in them is in JSON and CSV, shown or not.
-        columns: what people see.
+        rows: the data; all of it is in JSON and CSV, shown or not.
+        columns: shown columns.
         note: one or two sentences on how to read it.
         key: its name in JSON and of files.
         title: what it is.
-        shown: the rows as people see them, where these are others than `rows`: fewer, turned, or
-            with a `Cell` for what columns do not say alike.
+        shown: the shown rows, if different from `rows`: fewer, transposed, or with `Cell` objects.
         total: a last row, the sum of the others.
-        names: columns of the shown rows that name a row, for the macros of LaTeX.
-        folded: long or of interest to few: a page shows it on request.
+        names: columns of the shown rows that identify a row, for LaTeX macros.
+        folded: whether a page folds it, because it is long or of minor interest.
     """
 
     rows: pd.DataFrame | Sequence[Row]
@@ -140,7 +139,7 @@ class Table:
         ]
 
     def cells(self) -> list[list[Cell]]:
-        """Every row as text, the total last where there is one."""
+        """Every row as text, the total last, if any."""
         units = self._shared_units()
         rows = [*records(self.rows if self.shown is None else self.shown)]
         return [
@@ -192,12 +191,12 @@ class Table:
 
 
 def stopped(title: str) -> str:
-    """A title before its note: with a full stop, unless it ends in a mark of its own."""
+    """A title before its note: with a full stop, unless it ends with punctuation."""
     return title if title[-1:] in {"?", "!", "."} else f"{title}."
 
 
 def records(rows: pd.DataFrame | Sequence[Row]) -> Sequence[Row]:
-    """A mapping a row."""
+    """One mapping per row."""
     if isinstance(rows, Sequence):
         return rows
     found: list[Row] = rows.to_dict("records")  # type: ignore[assignment]  # keys are names
@@ -211,11 +210,11 @@ class Figure:
     Attributes:
         draw: draws it for a screen, a column or a page.
         note: one or two sentences on how to read it.
-        alt: what it shows, for readers who do not see it.
+        alt: alternative text.
         key: its name, and that of its files.
         title: what it is.
-        folded: of interest to few: a page shows it on request.
-        drawn_for: where it is drawn for, unless it is asked for elsewhere.
+        folded: whether a page folds it, because it is of minor interest.
+        drawn_for: default target width.
     """
 
     draw: Callable[[Width], Drawing]
@@ -229,7 +228,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Omitted:
-    """A table or figure that is left out, or several, and why, in a sentence."""
+    """One or more omitted tables or figures, with the reason in a sentence."""
 
     key: str
     title: str
@@ -244,7 +243,7 @@ class Omitted:
 
 @dataclass(frozen=True)
 class Remark:
-    """What a reader must know of all that follows, in a colour where there are colours."""
+    """A remark on everything that follows, coloured where supported."""
 
     text: str
     tone: Tone = "doubtful"
@@ -252,7 +251,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names with what is known of each, a line each."""
+    """Names with values, one line each."""
 
     pairs: Sequence[tuple[str, str]]
 
@@ -277,12 +276,11 @@ Part = str | Remark | Facts | Table | Figure | Omitted | Section
 
 @dataclass(frozen=True)
 class View:
-    """What a command or a page shows: the answer first.
+    """The contents of a command's output or a page: the answer first.
 
     Attributes:
         parts: in order; the first is the answer.
-        data: the same for a program, or a function that makes it; the tables by their keys where
-            not given.
+        data: the same for a program, or a function that makes it; default: the tables by key.
     """
 
     parts: Sequence[Part]

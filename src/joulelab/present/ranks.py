@@ -1,8 +1,8 @@
-"""The critical-difference diagram: mean ranks, and which of them do not differ.
+"""The critical-difference diagram: mean ranks, and groups that do not differ.
 
 Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7 (2006), figure 1:
-treatments stand on an axis of mean ranks, here the best at the left, and a bar joins those that
-the test does not tell apart::
+treatments are on an axis of mean ranks, here the best at the left, and bars join those that the
+test does not distinguish::
 
                 1         2         3         4
                 |----|----|---|-----|-----|---|
@@ -25,7 +25,7 @@ from joulelab.errors import UsageError
 from joulelab.present.parts import Width
 from joulelab.present.style import BLUE, GREY, VERMILLION, Size, styled
 
-# Shares of the width: names on either side, and what stays free beside them.
+# Shares of the width for names on either side, and for the margin.
 NAMES, GAP = 0.3, 0.012
 # Heights in lines of small text, from the axis downwards; then upwards.
 FIRST_BAR, BETWEEN_BARS, BEFORE_NAMES, BETWEEN_NAMES = 0.6, 0.55, 1.1, 0.35
@@ -44,11 +44,11 @@ def critical_difference_figure(
 
     Args:
         mean_ranks: by treatment, 1 the best.
-        critical_difference: of Nemenyi's test, in ranks; ``None`` where a test without one was
-            made, for instance Wilcoxon's with Holm's correction.
-        groups_not_different: names of treatments that the test does not tell apart; a group within
-            another has no bar of its own.
-        test: said underneath, for instance ``"Nemenyi, 12 configurations, p < 0.05"``.
+        critical_difference: of Nemenyi's test, in ranks; ``None`` for a test without one, for
+            instance Wilcoxon's with Holm's correction.
+        groups_not_different: names of treatments that the test does not distinguish; a group within
+            another one has no bar.
+        test: text below, for instance ``"Nemenyi, 12 configurations, p < 0.05"``.
         width: of the figure.
 
     Raises:
@@ -96,7 +96,7 @@ def _across(last: int) -> tuple[float, float]:
 
 
 def _ranks(axes: Axes, share: float) -> float:
-    """How many ranks a share of the width is."""
+    """Number of ranks in a share of the width."""
     left, right = axes.get_xlim()
     return share * (right - left)
 
@@ -104,7 +104,7 @@ def _ranks(axes: Axes, share: float) -> float:
 def joined(
     mean_ranks: Mapping[str, float], groups: Sequence[Sequence[str]]
 ) -> list[tuple[float, float]]:
-    """Best and worst rank of each group of two or more that lies within no other, best first.
+    """Best and worst rank of each maximal group of two or more, best first.
 
     >>> joined({"a": 1.2, "b": 1.8, "c": 3.0}, [["a", "b"], ["b"], ["b", "c"], ["a"]])
     [(1.2, 1.8), (1.8, 3.0)]
@@ -141,7 +141,7 @@ def _check(mean_ranks: Mapping[str, float], groups: Iterable[Iterable[str]]) -> 
 
 
 def _sides(mean_ranks: Mapping[str, float], size: Size) -> tuple[dict[str, str], dict[str, str]]:
-    """The better half for the left, the other for the right, as they are written; outer first."""
+    """The better half for the left, the other for the right; outer first."""
     ordered = sorted(mean_ranks, key=lambda name: mean_ranks[name])
     written = {
         name: size.wrapped(f"{name} ({formats.significant(mean_ranks[name])})", NAMES)

@@ -8,12 +8,12 @@
         y=Axis("accuracy", "accuracy on the test images"),
     )
 
-Beside the two values, columns of these names say more of a point; each may be absent:
+Optional columns of a point besides the two values:
 
 ======  =========================================================================
-group   its colour and marker, and its entry in the legend
+group   colour, marker and legend entry
 front   whether it is on the Pareto front, which is drawn as steps through rings
-name    written beside it; empty for none
+name    written next to it; empty for none
 joined  points with the same value are joined by a thin line
 mark    of a whole group: a short name in bold above its middle
 ======  =========================================================================
@@ -47,10 +47,10 @@ from joulelab.present.parts import Width
 from joulelab.present.style import BLACK, DASHED, GREY, MOST_VECTOR_POINTS, Look, Size, styled
 
 ABSENT: Mapping[str, Any] = {"group": "", "front": False, "name": "", "joined": "", "mark": ""}
-"""What a point has where its column is absent."""
+"""Defaults of absent columns."""
 FRONT = "Pareto front"
 NAMED_ROOM = 0.18
-"""Room around points of which some are named, as a share of what they span."""
+"""Margin around points if some are named, as a share of their span."""
 STRIP = 0.14
 """Share of the height, above the points, in which groups are named."""
 
@@ -69,18 +69,17 @@ def scatter(
     """Draw points with their intervals, groups, names and the Pareto front.
 
     Args:
-        panels: the points, with the columns above; a row that lacks one of both values is not
-            drawn.
-        x: what the level axis shows.
-        y: what the upright axis shows.
-        looks: of groups, where they should not be given in order.
+        panels: the points, with the columns above; rows without both values are not drawn.
+        x: the horizontal axis.
+        y: the vertical axis.
+        looks: of groups; default: in order.
         references: lines and bands in all panels.
         width: of the figure.
         columns: panels side by side.
         height_in: of one panel.
 
     Raises:
-        UsageError: there is no point.
+        UsageError: there are no points.
     """
     shown = [_roomy(complete(one, ABSENT)) for one in known(as_panels(panels, x, y), x, y)]
     groups = group_looks(shown, "group", looks)
@@ -115,7 +114,7 @@ def _roomy(panel: Panel) -> Panel:
 
 
 def _places(panel: Panel, rows: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Where the points of some rows are, across and up."""
+    """Coordinates of the points of some rows."""
     x, y = panel.axes
     return x.values(rows), y.values(rows)
 
@@ -125,7 +124,7 @@ def _points(axes: Axes, panel: Panel, rows: pd.DataFrame, look: Look, size: Size
     many = len(panel.rows) > MOST_VECTOR_POINTS
     draw_intervals(axes, *panel.axes, rows, look)
     style: dict[str, Any] = {"linestyle": "none", "rasterized": many, "zorder": 3} | look.marks()
-    if len(rows) == len(panel.rows):  # of one look, they need no edges to be distinguished
+    if len(rows) == len(panel.rows):  # markers of one look need no edges
         style["markeredgecolor"] = look.colour
     if many:
         style |= {"markersize": 0.7 * size.marker_pt, "markeredgewidth": 0.2, "alpha": 0.85}
@@ -134,7 +133,7 @@ def _points(axes: Axes, panel: Panel, rows: pd.DataFrame, look: Look, size: Size
 
 
 def _front(axes: Axes, panel: Panel, size: Size) -> Line2D:
-    """The front as steps: what it reaches at a level is reached at all the worse ones, too."""
+    """The front as steps."""
     x, _ = panel.axes
     along = panel.rows[panel.rows["front"]].sort_values(x.of)
     (line,) = axes.step(
@@ -155,7 +154,7 @@ def _front(axes: Axes, panel: Panel, size: Size) -> Line2D:
 
 
 def _mark(axes: Axes, panel: Panel, groups: Mapping[str, Look]) -> None:
-    """Name groups above their middle, in a strip that is kept free of points."""
+    """Name groups above their middle, in a strip without points."""
     marks = panel.rows.drop_duplicates("group").set_index("group")["mark"]
     marks = marks[marks != ""]
     if not len(marks):

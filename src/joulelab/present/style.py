@@ -1,7 +1,7 @@
-"""How figures look, and how they are written to files: sizes, fonts, colours, formats.
+"""Style of figures and their files: sizes, fonts, colours, formats.
 
-Colours are those of Okabe and Ito, which readers with any colour vision can tell apart; a marker or
-a dash always says the same as the colour. Nothing here touches matplotlib's global state.
+Colours are those of Okabe and Ito, which can be distinguished with any colour vision; markers or
+dashes always repeat the colour's meaning. matplotlib's global state is not changed.
 
 Three sizes::
 
@@ -30,7 +30,7 @@ from joulelab.errors import UsageError
 from joulelab.files import write_whole
 from joulelab.present.parts import Width
 
-# Okabe and Ito's palette without yellow, which print loses; in the order of contrast.
+# Okabe and Ito's palette by contrast, without yellow, which is invisible in print.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -61,25 +61,25 @@ DASHES: tuple[Dash, ...] = (
 
 Format = Literal["png", "svg", "pdf"]
 
-# Above so many points an SVG is slow to draw; they become an image within it.
+# Above this number of points an SVG is slow, so they are rasterised.
 MOST_VECTOR_POINTS = 1500
-# A letter of DejaVu Sans is this wide on average, as a share of the size of the text.
+# Average width of a letter of DejaVu Sans, as a share of the text size.
 LETTER = 0.56
 POINTS_PER_IN = 72
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a figure of one width is drawn with.
+    """Sizes for one figure width.
 
     Attributes:
         width_in: width of the figure.
         text_pt: size of labels.
-        small_pt: size of what stands at ticks, in legends and beside points.
-        line_pt: width of the lines that show something.
+        small_pt: size of ticks, legends and point names.
+        line_pt: width of data lines.
         thin_pt: width of axes and grids.
         marker_pt: size of markers.
-        dpi: of what is an image, whole or within a vector file.
+        dpi: resolution of raster images, also within vector files.
     """
 
     width_in: float
@@ -91,15 +91,15 @@ class Size:
     dpi: int
 
     def letters(self, share: float) -> int:
-        """How many small letters fit into a share of the width."""
+        """Number of small letters in a share of the width."""
         return int(share * self.width_in * POINTS_PER_IN / (LETTER * self.small_pt))
 
     def wrapped(self, text: str, share: float) -> str:
-        """The text on as many lines as a share of the width asks for."""
+        """The text wrapped to a share of the width."""
         return textwrap.fill(text, max(self.letters(share), 8))
 
     def line_in(self, lines: float) -> float:
-        """The height of so many lines of small text."""
+        """The height of lines of small text."""
         return lines * 1.3 * self.small_pt / POINTS_PER_IN
 
 
@@ -129,12 +129,12 @@ STYLE: dict[Any, Any] = {
     "lines.markeredgecolor": "white",
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    # Whole outlines of the letters used, which printers ask for, in place of Type 3.
+    # Embed outlines instead of Type 3 fonts, as publishers require.
     "pdf.fonttype": 42,
     # The same figure gives the same file, so that two reports can be compared.
     "svg.hashsalt": "joulelab",
 }
-# What a format writes of the moment it was drawn at, left out.
+# Metadata that omits the creation date.
 _METADATA: Mapping[Format, dict[str, Any]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
@@ -144,12 +144,12 @@ _METADATA: Mapping[Format, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """What stands for one thing throughout a figure.
+    """The look of one thing throughout a figure.
 
     Attributes:
         colour: of lines, markers and bars.
         marker: as matplotlib names it.
-        dash: of lines; ``None`` where the points are not joined.
+        dash: of lines; ``None`` if the points are not joined.
         hatch: of bars.
         hollow: whether markers are white inside.
     """
@@ -161,7 +161,7 @@ class Look:
     hollow: bool = False
 
     def marks(self) -> dict[str, Any]:
-        """How its markers are drawn, in matplotlib's words."""
+        """Matplotlib arguments of its markers."""
         style = {"marker": self.marker, "color": self.colour}
         if self.hollow:
             style |= {"markerfacecolor": "white", "markeredgecolor": self.colour}
@@ -187,7 +187,7 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
 
 def shades(labels: Sequence[str]) -> dict[str, Look]:
     """A look for each label of an order, such as years: the first is the darkest."""
-    # viridis without its palest end, which print loses.
+    # viridis without its palest end, which is invisible in print.
     places = np.linspace(0, 0.88, max(len(labels), 1))
     colours = [mpl.colors.to_hex(colour) for colour in mpl.colormaps["viridis"](places)]
     return {label: Look(colour) for label, colour in zip(labels, colours, strict=False)}
@@ -195,7 +195,7 @@ def shades(labels: Sequence[str]) -> dict[str, Look]:
 
 @contextmanager
 def styled(width: Width = "screen") -> Iterator[Size]:
-    """Within it, figures are drawn in the report's style, at one of its sizes."""
+    """Context in which figures are drawn in the report's style, at one of its sizes."""
     size = SIZES[width]
     sized = {
         "figure.dpi": size.dpi,
@@ -223,7 +223,7 @@ def styled(width: Width = "screen") -> Iterator[Size]:
 def drawn(figure: Figure, kind: Format) -> bytes:
     """The figure as a file's bytes; the same figure gives the same bytes.
 
-    The layout is found once and is the same in every format: finding it takes longer than drawing.
+    The layout is computed once for all formats, because it takes longer than drawing.
     """
     buffer = io.BytesIO()
     with styled():
@@ -235,12 +235,12 @@ def drawn(figure: Figure, kind: Format) -> bytes:
 
 
 def save(figure: Figure, folder: Path, name: str, kinds: Sequence[Format]) -> bytes:
-    """Write the figure as ``<name>.svg`` and so on, and give back the bytes of the first format.
+    """Write the figure as ``<name>.svg`` and so on, and return the bytes of the first format.
 
     Args:
         figure: as drawn.
-        folder: where to.
-        name: of the files, without their end.
+        folder: output folder.
+        name: of the files, without suffix.
         kinds: formats of the files.
     """
     written = [drawn(figure, kind) for kind in kinds]

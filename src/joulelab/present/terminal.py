@@ -1,7 +1,7 @@
 """Views in a terminal, at most 80 columns wide, or as plain text.
 
-Numbers are never broken, and words only where one alone is too long; columns that are of interest
-to few are left out where not all of them fit.
+Numbers are never broken, and words only if a single one is too long; minor columns are omitted if
+not all columns fit.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ WIDTH = 80
 GAP = 2
 """Blanks between two columns."""
 LEAST = 20
-"""Columns that text is given where a long name leaves fewer."""
+"""Minimum width of text next to a long name."""
 LONG = 20
-"""Rows from which on a table that may be folded is."""
+"""Number of rows above which a foldable table is folded."""
 STYLES = {"good": "green", "doubtful": "yellow", "bad": "red", "": ""}
 
 
@@ -33,9 +33,9 @@ def print_view(view: View, console: Console, *, notes: bool = True) -> None:
     """Print a view.
 
     Args:
-        view: what is shown.
+        view: its contents.
         console: where to print.
-        notes: whether the notes of tables stand underneath.
+        notes: whether to print the notes of tables.
     """
     for number, part in enumerate(view.parts):
         print_part(part, console, notes=notes, first=not number)
@@ -49,14 +49,14 @@ def print_part(
     first: bool = False,
     width: int | None = None,
 ) -> None:
-    """Print one part of a view; a figure is only named, for a terminal does not draw it.
+    """Print one part of a view; figures are only named.
 
     Args:
-        part: what is shown.
+        part: its contents.
         console: where to print.
-        notes: whether the notes of tables stand underneath.
-        first: nothing stands above it, and no blank line either.
-        width: columns; those of the console, at most 80, where not given.
+        notes: whether to print the notes of tables.
+        first: whether it is the first part, without a blank line above.
+        width: width in columns; default: the console's, at most 80.
     """
     width = width or min(WIDTH, console.width)
     if isinstance(part, Section):
@@ -82,7 +82,7 @@ def print_part(
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Text in lines of whole words: a path, or a command to copy, is never broken."""
+    """Text wrapped at words: a path, or a command to copy, is never broken."""
     return "\n".join(
         textwrap.fill(line, max(width, LEAST), break_long_words=False, break_on_hyphens=False)
         for line in text.splitlines()
@@ -96,7 +96,7 @@ def renderable(table: Table, width: int = WIDTH) -> RenderableType:
 
 
 def to_text(*parts: Part) -> str:
-    """Parts as plain text, as wide as they are."""
+    """Parts as plain text, at full width."""
     out = io.StringIO()
     console = Console(file=out, width=10_000, color_system=None, highlight=False)
     for part in parts:
@@ -166,10 +166,10 @@ def _text(cell: Cell, *, bold: bool) -> Text:
 def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> list[int]:
     """Widths that break no number and, unless a word alone is too long, no word.
 
-    Headings go on in the next line before cells do, which are many.
+    Headings are wrapped before cells.
 
     Args:
-        columns: heading, cells, and whether these are words, which may go on in the next line.
+        columns: heading, cells, and whether these are words, which may be wrapped.
         room: for all columns without the gaps between them.
     """
     widths, of_cells, least = [], [], []
@@ -181,7 +181,7 @@ def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> li
     while sum(widths) > room:
         broad = [at for at in range(len(widths)) if widths[at] > of_cells[at]]
         broad = broad or [at for at in range(len(widths)) if widths[at] > least[at]]
-        # Where nothing else is left, the longest words are broken.
+        # As a last resort the longest words are broken.
         broad = broad or [at for at in range(len(widths)) if columns[at][2] and widths[at] > 1]
         if not broad:
             break

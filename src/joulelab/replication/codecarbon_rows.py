@@ -1,17 +1,17 @@
-"""CodeCarbon's ``emissions.csv``: energy per training or task, from readings that go on counting.
+"""CodeCarbon's ``emissions.csv``: energy per training or task, from cumulative readings.
 
 CodeCarbon writes a row whenever a tracker is stopped or flushed. All rows of one tracker have the
-same ``run_id``, and each holds what the tracker has counted **since it was started**, not since the
-row before. So with rows i = 1, 2, ... of a run_id in the order of the file::
+same ``run_id``, and each has the totals of the tracker **since its start**, not since the previous
+row. So with rows i = 1, 2, ... of a run_id in the order of the file::
 
     timestamp     t_1        t_2        t_3
     duration      d_1   <    d_2   <    d_3         d_i - d_(i-1) = t_i - t_(i-1)
     energy        e_1   <=   e_2   <=   e_3         training i took e_i - e_(i-1)
 
-Whoever averages the e_i books the first training again in every later row: that is the trap. Tasks
-and trackers that are started again count time anew while energy goes on, and the rows of a task
-file (``task_name``) are each a task's own: `joulelab.replication.codecarbon_rules` decides, row by
-row. Rows stay in the order of the file, for local time goes back where summer time ends.
+Averaging the e_i counts the first training again in every later row: that is the trap. Restarted
+tasks and trackers reset time but not energy, and the rows of a task file (``task_name``) are not
+cumulative: `joulelab.replication.codecarbon_rules` decides row by row. Rows stay in the order of
+the file, because local time goes back when summer time ends.
 
 Columns by version: ``run_id`` was ``experiment_id`` in version 1; the parts ``cpu_energy``,
 ``gpu_energy`` and ``ram_energy``, and their powers, came with version 2. Units there are seconds,
@@ -46,7 +46,7 @@ NEEDED = ("timestamp", "duration", "emissions", "energy_consumed")
 RUN_IDS = ("run_id", "experiment_id")
 TASK = "task_name"
 OF_RUNS = ("experiment_id", "region", "longitude", "latitude", "pue")
-"""Columns that a file of runs has, and one of tasks has not."""
+"""Columns of a file of runs that a file of tasks lacks."""
 POWERS = ("cpu_power", "gpu_power", "ram_power")
 COUNTED = {
     "duration": ("duration_s", 1.0),
@@ -56,26 +56,26 @@ COUNTED = {
     "gpu_energy": ("gpu_energy_j", J_PER_KWH),
     "ram_energy": ("ram_energy_j", J_PER_KWH),
 }
-"""CodeCarbon's columns that count up, and what they are called and multiplied by here."""
+"""CodeCarbon's cumulative columns, with their names and factors here."""
 TOTALS = ("energy_j", "emissions_g")
 AS_THEY_STAND = "cumulative_"
 SINCE_BEFORE = (Rule.GOES_ON, Rule.TIME_ANEW)
-"""Rules by which a row's energy is the difference to the row before."""
+"""Rules by which a row's energy is the difference from the previous row."""
 MOST_OFF_S = 60.0
-"""By how much the clock and a tracker may differ without a word."""
+"""Difference of clock and tracker that is not remarked."""
 
 
 @dataclass(frozen=True)
 class Trap:
-    """What a naive reading of a file would make of it.
+    """The result of a naive reading of a file.
 
     Attributes:
         rows: of the file.
         trackers: run_ids.
         shared: for each run_id with several cumulative rows, how many it has.
-        energy_j: what the trainings took together, impossible ones left out.
-        naive_energy_j: what the rows unchanged add up to.
-        left_out: how many trainings have an impossible energy.
+        energy_j: total of the trainings, without impossible ones.
+        naive_energy_j: sum of the unchanged rows.
+        left_out: number of trainings with an impossible energy.
     """
 
     rows: int
@@ -87,7 +87,7 @@ class Trap:
 
     @property
     def overstated(self) -> float:
-        """How many times the real energy the naive one is; 1 where nothing is cumulative."""
+        """Ratio of naive to real energy; 1 if nothing is cumulative."""
         return self.naive_energy_j / self.energy_j if self.shared and self.energy_j else 1.0
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Trap:
 
 @dataclass(frozen=True)
 class CodeCarbonRows:
-    """A file of CodeCarbon, training by training.
+    """A file of CodeCarbon, by training.
 
     Attributes:
         path: of the file.
@@ -114,10 +114,10 @@ class CodeCarbonRows:
             offset if one was written), ``run_id``, ``place`` (within the run_id, from 1), ``rule``
             (text; see `joulelab.replication.codecarbon_rules.Rule`), the columns of `COUNTED` that
             the file has, as the rule has them, and the same unchanged with ``cumulative_`` before
-            them; ``task`` and ``region`` where there are such (text). What is missing is NaN.
+            them; ``task`` and ``region`` where there are such (text). Missing values are NaN.
         impossible: energies at or below zero: ``run`` (line and run_id), ``column``, ``value``.
-        trap: what a naive reading would have made of it.
-        remarks: what was left out, or seen on the way, in sentences.
+        trap: the result of a naive reading.
+        remarks: omissions and observations, in sentences.
     """
 
     path: Path
@@ -134,19 +134,19 @@ class CodeCarbonRows:
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
-    """What a message calls each row."""
+    """Names of rows in messages."""
     return [f"line {line} ({run})" for line, run in zip(rows["line"], rows["run_id"], strict=True)]
 
 
 def read_emissions(path: Path) -> CodeCarbonRows:
-    """Read an ``emissions.csv`` and find what each row took.
+    """Read an ``emissions.csv`` and compute the energy of each row.
 
     Args:
         path: of the file.
 
     Raises:
-        DatasetError: the file cannot be read, a column is absent, a cell is not what it should be,
-            or how a row is to be read cannot be told.
+        DatasetError: the file cannot be read, a column is absent, a cell is not valid, or the
+            meaning of a row is ambiguous.
     """
     table = _table(path)
     rows, remarks = _rows(table)
@@ -244,7 +244,7 @@ def _rows(table: Table) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _run_ids(table: Table) -> list[str] | None:
-    """Whose each row is; ``None`` where no column says."""
+    """The tracker of each row; ``None`` if no column gives it."""
     for name in RUN_IDS:
         column = table.column(name)
         texts = table.texts(column) if column else []
@@ -290,7 +290,7 @@ def _ruled(table: Table, rows: pd.DataFrame) -> pd.Series[Any]:
     """The rule of each row.
 
     Raises:
-        DatasetError: it cannot be told.
+        DatasetError: it is ambiguous.
     """
     ruled: pd.Series[Any] = pd.Series(Rule.FIRST, index=rows.index, dtype=object)
     of_runs = any(table.column(name) is not None for name in OF_RUNS)
@@ -330,7 +330,7 @@ def _reading(row: Mapping[Hashable, Any]) -> Reading:
 
 
 def _clock_remarks(rows: pd.DataFrame) -> list[str]:
-    """Where the clock went on, or back, while the tracker did not count so long."""
+    """Rows where the clock moved differently from the tracker."""
     goes_on = rows["rule"] == Rule.GOES_ON
     apart_s = rows.groupby("run_id", sort=False)["at_s"].diff()
     off_s = apart_s - rows["duration_s"]

@@ -1,4 +1,4 @@
-"""Which of CodeCarbon's readings go on counting: decided row by row.
+"""Which of CodeCarbon's readings are cumulative, decided row by row.
 
 A row i has a duration d_i, an energy e_i, and a moment t_i at which it was written; j is the row of
 the same tracker before it. CodeCarbon 3.3.2 was run to see what it writes::
@@ -15,11 +15,11 @@ So there are three readings of a row that is not the first of its tracker and no
     TIME_ANEW  took e_i - e_j in d_i           needs e_i >= e_j and d_i <= t_i - t_j
     ITS_OWN    took e_i in d_i                 needs              d_i <= t_i - t_j
 
-Of those that are possible, the ones stay whose mean power is near to the power that the row states
-(else to that of the row before); of these, the ones whose time is just t_i - t_j. Where several
-are left, the rows of the same tracker of which it is certain decide; where none is, CodeCarbon's
-own rule, that energy goes on under one run_id. Without a run_id, or in a table that may be one of
-tasks without their names, nothing is left to decide on, and the row is refused.
+Of the possible ones, those remain whose mean power is near the power stated in the row (else that
+of the previous row); of these, those whose time is exactly t_i - t_j. If several remain,
+unambiguous rows of the same tracker decide; if there are none, CodeCarbon's rule applies: energy is
+cumulative within a run_id. Without a run_id, or in a table that may be of unnamed tasks, the row is
+refused.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ APART = "import them separately, or give each tracker's rows their own run_id"
 
 
 class Rule(StrEnum):
-    """How a row is to be read."""
+    """Interpretation of a row."""
 
     FIRST = "first"
     GOES_ON = "goes on"
@@ -54,7 +54,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a row says.
+    """The readings of a row.
 
     Attributes:
         duration_s: d.
@@ -72,7 +72,7 @@ class Reading:
 
 
 class UndecidedError(Exception):
-    """A row that cannot be read in one way only: its place, why, and what to do."""
+    """An ambiguous row: its place, the reason, and a hint."""
 
     def __init__(self, place: int, reason: str, remedy: str) -> None:
         super().__init__(place, reason, remedy)
@@ -82,14 +82,14 @@ class UndecidedError(Exception):
 
 
 def rules(readings: Sequence[Reading], *, by_design: bool) -> list[Rule]:
-    """How each row of a tracker is to be read.
+    """Interpret each row of a tracker.
 
     Args:
-        readings: in the order in which they were written.
+        readings: in order of writing.
         by_design: whether rows of which nothing is certain are CodeCarbon's own, and go on.
 
     Raises:
-        UndecidedError: a row can be read in no way, or in several.
+        UndecidedError: a row has no interpretation, or several.
     """
     found: list[Rule] = [Rule.FIRST]
     possible: list[list[Rule]] = [[Rule.FIRST]]
@@ -120,7 +120,7 @@ def _chosen(place: int, left: Sequence[Rule], certain: set[Rule], *, by_design: 
 
 
 def _possible(place: int, before: Reading, row: Reading, power_w: float | None) -> list[Rule]:
-    """The ways in which a row may be read, the likelier first."""
+    """The possible interpretations of a row, most likely first."""
     grown_s = row.duration_s - before.duration_s
     apart_s = _apart_s(before, row)
     if apart_s is not None and apart_s < 0 and abs(grown_s - apart_s) <= STAMP_SLACK_S:

@@ -5,9 +5,9 @@
     any .parquet or .csv with t_s and power_w       power traces
     runs.csv                                        epochs, power limits and memory; may be absent
 
-The truth is the integral of a whole trace. Each method sees a fraction of each run and is told how
-long the run takes. With ``runs.csv`` the authors' own predictions are made as well: a window of
-five epochs after the tenth, epochs being equally long::
+The true value is the integral of a whole trace. Each method gets a fraction of each run and the
+run's duration. With ``runs.csv`` the authors' own predictions are also computed: a window of five
+epochs after the tenth, epochs being equally long::
 
     power window    E = P(window) T
     energy window   E = E(10 epochs) + E(window) (N - 10) / 5
@@ -62,7 +62,7 @@ OTHER_RUNS = (
 
 @dataclass(frozen=True)
 class PredictionStudy(Replication):
-    """How good each method was, and the published figures beside the recomputed ones.
+    """The accuracy of each method, and published next to recomputed numbers.
 
     Attributes:
         scores: one row per method and fraction.
@@ -73,7 +73,7 @@ class PredictionStudy(Replication):
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is given.
+    """The input of a method.
 
     Attributes:
         seen: the first part of a run.
@@ -148,7 +148,7 @@ def _plain(task: Task, predicted_j: float) -> Predicted:
 
 
 def replicate(folder: Path) -> PredictionStudy:
-    """Hold every method against every trace in a folder.
+    """Evaluate every method on every trace in a folder.
 
     Args:
         folder: with traces, and with ``runs.csv`` where it is at hand.

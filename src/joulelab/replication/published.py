@@ -1,10 +1,10 @@
-"""Published studies: the numbers they print, the same from the raw data, and whether they agree.
+"""Published studies: printed numbers, numbers recomputed from raw data, and their agreement.
 
-What a study prints is in a table of this package, ``printed/<study>.csv``: one row per cell, a
-column a data set, empty where nothing is printed. `replicate` of the study's module takes a folder
-with the authors' files and gives a `Replication`.
+The printed numbers of a study are in a table of this package, ``printed/<study>.csv``: one row per
+cell, a column a data set, empty where nothing is printed. `replicate` of the study's module takes a
+folder with the authors' files and gives a `Replication`.
 
-A number is kept as it is printed, for the digits say how precise it is. It agrees with a recomputed
+A number is stored as printed, because its digits give the precision. It agrees with a recomputed
 one that rounds to it at as many decimals, half up or half to even::
 
     printed   0.749    1674    < .001      a little over 6    almost 12      large
@@ -42,7 +42,7 @@ DIGITS = 12
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number, or the place of one that should have been.
+    """One printed number, or the place of a missing one.
 
     Attributes:
         table: where it is printed: ``"Table IV"``, ``"Section VI-B"``.
@@ -73,7 +73,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What the raw data give for a published number.
+    """The recomputed value of a published number.
 
     Attributes:
         value: None where it cannot be computed; then the note says why.
@@ -86,12 +86,12 @@ class Recomputed:
 
 Cell = tuple[str, str]
 Cells = dict[Cell, Recomputed]
-"""What the raw data give, by table and cell."""
+"""Recomputed values by table and cell."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published number beside the recomputed one."""
+    """A published number and the recomputed one."""
 
     published: Published
     recomputed: Recomputed
@@ -134,12 +134,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Replication:
-    """What the raw data give for everything that a study prints.
+    """The recomputed values of all printed numbers of a study.
 
     Attributes:
         title: of the study.
         comparisons: in the order of the paper.
-        remarks: what the reader of the files should know.
+        remarks: notes on the files.
     """
 
     title: str
@@ -168,7 +168,7 @@ published_studies: Registry[Callable[[Path], Replication]] = Registry(
 
 
 def printed(study: str) -> list[Published]:
-    """Every number that a study prints: by table, and within a table by data set.
+    """All printed numbers of a study, by table and data set.
 
     Args:
         study: the name of a table in the folder ``printed``.
@@ -189,7 +189,7 @@ def printed(study: str) -> list[Published]:
 
 
 def files_in(folder: Path, wanted: str) -> list[Path]:
-    """What is in the folder of a study, in the order of names.
+    """The files in the folder of a study, by name.
 
     Args:
         folder: of the authors' files.

@@ -45,9 +45,7 @@ def check_drawn(count: int) -> None:
         Unavailable: there are more than `MOST_DRAWN`.
     """
     if count > MOST_DRAWN:
-        raise Unavailable(
-            f"{count:,} configurations are too many to be told apart; the table has them."
-        )
+        raise Unavailable(f"{count:,} configurations are too many to distinguish; see the table.")
 
 
 def _energy_of(experiment: Experiment) -> str:

@@ -1,7 +1,7 @@
 """Results of a load: outcomes of requests, summary numbers and sentences.
 
     n        requests that were due          a     of them answered
-    L(t) open requests at time t T from the first to the last due time
+    L(t)     open requests at time t    T     from the first to the last due time
 
 A server is saturated if requests were turned away (not sent because the maximum number was open, or
 answered with 429 or 503: more than 1 in 100 of n), or if the backlog kept growing: at T more than 5

@@ -6,7 +6,7 @@
     DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
     DIR/traces/         power traces, one Parquet file per attempt
-    DIR/report/ the report
+    DIR/report/         the report
 
 One process writes (a lock that the operating system releases when the holder dies), any number
 read. Every change is one SQLite transaction in WAL mode, so a killed process leaves a consistent

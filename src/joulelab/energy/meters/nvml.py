@@ -323,7 +323,7 @@ def known_power_field(name: object) -> str:
     """
     if not isinstance(name, str) or name not in POWER_FIELDS:
         raise SettingsError(
-            f"nvml: there is no power_field {name!r}", suggestion(str(name), POWER_FIELDS)
+            f"nvml: unknown power_field {name!r}", suggestion(str(name), POWER_FIELDS)
         )
     return name
 

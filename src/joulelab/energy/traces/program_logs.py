@@ -2,8 +2,8 @@
 
 ::
 
-    perf stat -I one line per interval and event, in joules
-    powermetrics a text, or a property list, per interval
+    perf stat -I          one line per interval and event, in joules
+    powermetrics          a text, or a property list, per interval
     Scaphandre, Shelly,   JSON, one object per sample: `joulelab.energy.traces.json_logs`
       Tasmota
     turbostat, powerstat  a table with rows of single cores, or averages, in between

@@ -4,9 +4,9 @@
 
     samples       .    .    .    .    .    .    .
     part                [              ]            cut out of it by its edges
-    power               |-- the last value holds a sample is added at each edge
+    power               |-- the last value holds   a sample is added at each edge
     counter             |-- has moved in between    interpolated, an interval uncertain
-    gap . | . . . an edge within one is unknown
+    gap           .     |              . . .        an edge within one is unknown
 
 Which files can be read: `joulelab.energy.traces.program_logs`.
 """

@@ -10,7 +10,7 @@ A trace can be written while it is recorded (`LiveTrace`)::
 
     lap 1       lap 2       lap 3            contiguous windows: nothing is lost between them
     [  .  .  . ][  .  .  . ][  .  .  . ]
-              write write each lap is on disk before the next is over
+              write       write              each lap is on disk before the next is over
 
 What has been written stays readable however the recording ends: the file is CSV, written line by
 line. A Parquet file, unreadable without its footer, is created from it when the recording is

@@ -1,1 +1,1 @@
-"""Tables, figures and sentences of experiments on batching."""
+"""Tables, figures and findings of batching experiments."""

@@ -91,7 +91,7 @@ def batch_sizes(experiment: Experiment) -> Figure:
 
 @figure("batching-front", "Energy against response time: the policies that none beats")
 def front(experiment: Experiment) -> Figure:
-    """Energy per request against response time, with the policies that no other beats."""
+    """Energy per request against response time, with the Pareto front of policies."""
     energy_column(experiment)
     points = cell_points(experiment).dropna(subset=["energy_j", "tail_s"])
     if not len(points):
@@ -143,7 +143,7 @@ def front(experiment: Experiment) -> Figure:
 
 @figure("batching-distribution", "Batches that the policies took", folded=True)
 def batch_distribution(experiment: Experiment) -> Figure:
-    """How large the batches were, of policies without a fixed size."""
+    """Distribution of batch sizes, for policies without a fixed size."""
     batches = dict(_batches(experiment))
     if not batches:
         raise Unavailable("no policy without a fixed size says which batches it took.")
@@ -203,7 +203,7 @@ def cell_points(experiment: Experiment) -> pd.DataFrame:
 
 
 def _tails(experiment: Experiment, cells: pd.DataFrame) -> pd.Series[float]:
-    """Of each cell the mean over its runs of the percentile that counts."""
+    """For each cell the mean over its runs of the relevant percentile."""
     runs, column = requests(experiment), response_column(percentile_of(experiment))
     if column not in runs:
         return pd.Series(np.nan, cells.index)
@@ -214,16 +214,16 @@ def _tails(experiment: Experiment, cells: pd.DataFrame) -> pd.Series[float]:
 
 
 def _efficient(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells of a panel, and which of them no other beats in energy and response time."""
+    """The cells of a panel, with the Pareto front in energy and response time."""
     steady = ~cells["saturated"].astype(bool)
     energy_j = cells["energy_j"].where(steady).to_numpy(float)
-    # The front wants more of its second measure, and here less is better.
+    # The front maximises its second measure, but here less is better.
     best = undominated(energy_j, -cells["tail_s"].to_numpy(float))
     return cells.assign(efficient=best)
 
 
 def _batches(experiment: Experiment) -> Iterator[tuple[str, dict[int, int]]]:
-    """Of each cell without a fixed size, how many batches of each size it took."""
+    """For each cell without a fixed size, the number of batches of each size."""
     if not len(experiment.runs) or "batch_histogram" not in experiment.runs:
         return
     for levels, rows in by_cell(experiment, experiment.runs):
@@ -259,7 +259,7 @@ def _mean(counts: dict[int, int]) -> float:
 
 
 def _by_powers(counts: dict[int, int], last: int) -> dict[str, float]:
-    """Share of the batches whose size is at most 1, 2, 4 ... and above the one before."""
+    """Share of batches with sizes up to 1, 2, 4 ... and above the previous limit."""
     found = np.zeros(last + 1)
     for size, count in counts.items():
         found[int(np.ceil(np.log2(size)))] += count
@@ -267,7 +267,7 @@ def _by_powers(counts: dict[int, int], last: int) -> dict[str, float]:
 
 
 def _group(cells: pd.DataFrame) -> pd.Series[str]:
-    """What a mark stands for: its policy, or all of fixed size, and the arrivals if several."""
+    """The meaning of a mark: its policy, or all of fixed size, and the arrivals if several."""
     policy = cells["policy"].where(~cells["fixed"].astype(bool), FIXED)
     return (policy + ", " + cells["series"]).where(cells["series"] != "", policy)
 
@@ -292,7 +292,7 @@ def _looks(cells: pd.DataFrame) -> dict[str, Look]:
 
 
 def _limit(experiment: Experiment) -> tuple[Reference, ...]:
-    """The limit of the response time, where the study asks for one."""
+    """The limit on response time, if the study has one."""
     limit, _ = asked_limit(experiment)
     if limit is None:
         return ()

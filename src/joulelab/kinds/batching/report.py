@@ -1,4 +1,4 @@
-"""What a batching experiment shows: its findings, and its tables and figures in order."""
+"""The report of a batching experiment: findings, tables and figures in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from joulelab.report.report import Report
 Chosen = tuple[dict[str, Any], Choice]
 AT_LEAST = 2
 MOST_REPETITIONS = 100
-"""More are not counted out to the reader."""
+"""Above this the number is not stated."""
 WHY = {
     "saturated": "is saturated",
     "drops requests": "drops too many requests",
@@ -45,10 +45,9 @@ WHY = {
 
 
 def batching_findings(experiment: Experiment) -> list[str]:
-    """A sentence for each model and arrival process, then what holds for all of them.
+    """A sentence for each model and arrival process, then general findings.
 
-    Empty where no run has finished. Without energies it is said what can be said of the response
-    times, and which cells are saturated.
+    Empty if no run has finished. Without energies it covers response times and saturated cells.
     """
     if not len(experiment.runs):
         return []
@@ -93,7 +92,7 @@ def _setting(experiment: Experiment, levels: dict[str, Any], choice: Choice) -> 
 
 
 def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
-    """Why no policy can be recommended, and which comes closest."""
+    """Why no policy is recommended, and which one comes closest."""
     saturated = [one for one in choice.policies if one.hindrance == "saturated"]
     if len(saturated) == len(choice.policies):
         whole = "the only policy" if len(choice.policies) == 1 else "every policy"
@@ -101,7 +100,7 @@ def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
     if limit is None:
         return "no policy can be recommended"
     said = (
-        f"no policy keeps the limit, a {tail_name(experiment)} of at most "
+        f"no policy meets the limit, a {tail_name(experiment)} of at most "
         f"{formats.duration(limit.seconds)} in every run"
     )
     slow = [one for one in choice.policies if one.hindrance == "too slow"]
@@ -115,7 +114,7 @@ def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
 
 
 def _energy(figures: PolicyFigures) -> str:
-    """The mean, and its interval where there is one: ``1.90 J (1.80 to 2.00 J)``."""
+    """The mean, and its interval if there is one: ``1.90 J (1.80 to 2.00 J)``."""
     said = formats.joules(figures.energy_j)
     if not formats.known(figures.low_j):
         return f"{said} (one run)" if figures.runs == 1 else said
@@ -123,7 +122,7 @@ def _energy(figures: PolicyFigures) -> str:
 
 
 def _against(choice: Choice) -> str:
-    """The saving against the smallest batch there is."""
+    """The saving compared with the smallest batch."""
     best, baseline, ratio = choice.best, choice.baseline, choice.ratio
     if best is None or baseline is None or best.policy == baseline.policy:
         return ""
@@ -136,7 +135,7 @@ def _against(choice: Choice) -> str:
 
 
 def _undecided(experiment: Experiment, choice: Choice) -> str:
-    """The policy that took least, where chance may have done it, and what would decide."""
+    """The policy with the lowest energy, if perhaps by chance, and what would decide."""
     best, least = choice.best, choice.least
     if best is None or least is None or best is least or best.energy_j <= 0:
         return ""
@@ -157,7 +156,7 @@ def _undecided(experiment: Experiment, choice: Choice) -> str:
 
 
 def _alike(choice: Choice, limit: Limit | None) -> str:
-    """Other policies that qualify and whose energy these runs cannot tell from the least."""
+    """Other qualified policies whose energy is indistinguishable from the lowest."""
     told = {choice.baseline.policy if choice.baseline else "", _quicker(choice, limit)}
     told |= {choice.least.policy if choice.least else ""}
     others = [policy for policy in choice.alike if policy not in told]
@@ -165,7 +164,7 @@ def _alike(choice: Choice, limit: Limit | None) -> str:
 
 
 def _quicker(choice: Choice, limit: Limit | None) -> str:
-    """The policy that answers sooner for little more energy; under a limit, soon is enough."""
+    """The policy that answers faster for little more energy; not needed under a limit."""
     best, quick = choice.best, choice.quick
     if limit is not None or best is None or quick is None or best.energy_j <= 0:
         return ""
@@ -173,7 +172,7 @@ def _quicker(choice: Choice, limit: Limit | None) -> str:
 
 
 def _quick(choice: Choice, limit: Limit | None) -> str:
-    """What the quicker policy costs."""
+    """The extra cost of the faster policy."""
     best, quick = choice.best, choice.quick
     if best is None or quick is None or not _quicker(choice, limit):
         return ""
@@ -185,7 +184,7 @@ def _quick(choice: Choice, limit: Limit | None) -> str:
 
 
 def _cheaper(choice: Choice, limit: Limit | None) -> str:
-    """What would take less, and why it does not qualify."""
+    """The policy with lower energy, and why it does not qualify."""
     best, cheaper = choice.best, choice.cheaper
     if best is None or cheaper is None or best.energy_j <= 0:
         return ""
@@ -204,7 +203,7 @@ def _unsure(best: PolicyFigures) -> str:
 
 
 def _reach(experiment: Experiment, found: list[Chosen]) -> str:
-    """How much the policy matters for one model and for another, and whether that is chance."""
+    """How much the effect of the policy differs between models, and whether by chance."""
     by_model: dict[str, float] = {}
     for levels, choice in found:
         if formats.known(choice.reach) and "model" in levels:
@@ -233,7 +232,7 @@ def _reach(experiment: Experiment, found: list[Chosen]) -> str:
 
 
 def _effects(experiment: Experiment, table: Declared[Experiment, Table], noun: str) -> str:
-    """Which factors move a measure, the strongest first."""
+    """Factors that affect a measure, strongest first."""
     try:
         tested = table(experiment).frame
     except Unavailable:

@@ -1,4 +1,4 @@
-"""A batching experiment as its tables, figures and sentences see it: runs, cells, limit, names."""
+"""Data of a batching experiment for tables, figures and findings: runs, cells, limit, names."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from joulelab.report.experiment import NET, Experiment, energy_column
 Levels = Mapping[str, Any]
 RESPONSE = "response_mean_s"
 MOST_NAMED = 6
-"""Of more cells, the first are named and the others counted."""
+"""Number of cells named in a sentence; the others are counted."""
 REMARKS = ("remarks", "producer")
 REASONS = (("dropped_full", "queue full"), ("unreadable", "unreadable image"))
 
 
 @cached_per_subject
 def requests(experiment: Experiment) -> pd.DataFrame:
-    """The finished runs with what a request cost in each."""
+    """The finished runs with their cost per request."""
     return per_request(experiment.measured)
 
 
@@ -87,9 +87,9 @@ def response_times(experiment: Experiment) -> Outcome:
 
 @cached_per_subject
 def asked_limit(experiment: Experiment) -> tuple[Limit | None, str]:
-    """The limit of the response time, if there is one, and in a sentence why it cannot be kept.
+    """The limit on response time, if any, and a sentence why it cannot be checked.
 
-    A limit on a percentile that the runs do not have is none, and the sentence says so.
+    A limit on a percentile that the runs lack is ignored, and the sentence says so.
     """
     runs = experiment.runs
     if "limit_s" not in runs or not runs["limit_s"].notna().any():
@@ -105,13 +105,13 @@ def asked_limit(experiment: Experiment) -> tuple[Limit | None, str]:
 
 
 def percentile_of(experiment: Experiment) -> float:
-    """The percentile of the response times that counts."""
+    """The relevant percentile of response times."""
     limit, _ = asked_limit(experiment)
     return limit.percentile if limit else PERCENTILE
 
 
 def tail_name(experiment: Experiment) -> str:
-    """What counts of the response times: ``99th percentile``, or ``maximum``."""
+    """The relevant percentile in words: ``99th percentile``, or ``maximum``."""
     return tail_of(percentile_of(experiment))
 
 
@@ -133,7 +133,7 @@ def ordinal(number: float) -> str:
 
 
 def settings_of(experiment: Experiment) -> list[str]:
-    """The factors other than the policy: what a user has, and does not choose."""
+    """The factors other than the policy, which the user cannot choose."""
     return [factor for factor in experiment.factors if factor != "policy"]
 
 
@@ -158,8 +158,8 @@ def by_setting(
     """The rows of each model and arrival process, in the order of the cells.
 
     Args:
-        experiment: whose cells these are.
-        runs: any frame with its factors; a setting without a row is passed over.
+        experiment: the experiment.
+        runs: any frame with its factors; settings without rows are skipped.
     """
     by = settings_of(experiment)
     there = {tuple(levels.values()): rows for levels, rows in groups(runs, by)}
@@ -174,7 +174,7 @@ def by_cell(
     """The rows of every cell, in the order of the cells.
 
     Args:
-        experiment: whose cells these are.
+        experiment: the experiment.
         runs: its finished runs, with any columns.
     """
     factors = list(experiment.factors)
@@ -185,7 +185,7 @@ def by_cell(
 
 @cached_per_subject
 def rate_names(experiment: Experiment) -> dict[str, str]:
-    """A short name for each arrival process: its rate, ``16/s``, where no other has the same."""
+    """A short name for each arrival process: its rate, ``16/s``, if unique."""
     if "arrivals" not in experiment.runs or "offered_per_s" not in experiment.runs:
         return {}
     means = requests(experiment).groupby("arrivals", sort=False)["offered_per_s"].mean()
@@ -203,13 +203,13 @@ def rate(per_s: float | None) -> str:
 
 
 def arrivals_name(experiment: Experiment, levels: Levels) -> str:
-    """The arrival process of some levels in short; empty where it is not a factor."""
+    """The short name of the arrival process of some levels; empty if it is not a factor."""
     text = str(levels.get("arrivals", ""))
     return rate_names(experiment).get(text, text)
 
 
 def setting_name(experiment: Experiment, levels: Levels) -> str:
-    """A model and how its requests come: ``resnet18 at 16/s``."""
+    """A model and its arrivals: ``resnet18 at 16/s``."""
     said = [
         str(level) if name == "model" else f"{name} {formats.level(level)}"
         for name, level in levels.items()
@@ -232,10 +232,10 @@ def cell_name(experiment: Experiment, levels: Levels) -> str:
 
 
 def histogram(told: object) -> dict[int, int]:
-    """How many batches of each size a run had; empty where it does not say.
+    """Number of batches of each size in a run; empty if unknown.
 
     Args:
-        told: sizes with counts, as a mapping or its JSON text; anything else says nothing.
+        told: sizes with counts, as a mapping or its JSON text; anything else is ignored.
 
     >>> histogram('{"1": 40, "2": 3}')
     {1: 40, 2: 3}
@@ -251,7 +251,7 @@ def histogram(told: object) -> dict[int, int]:
 
 
 def saturations(experiment: Experiment) -> list[str]:
-    """Which cells are saturated or may be, with what was offered and served."""
+    """Cells that are or may be saturated, with offered and served rates."""
     said, unsure = [], []
     for levels, rows in by_cell(experiment, requests(experiment)):
         name, saturated = cell_name(experiment, levels), rows[rows["saturated"] > 0]
@@ -277,7 +277,7 @@ def _some(count: int, runs: int) -> str:
 
 
 def drops(experiment: Experiment) -> list[str]:
-    """Which cells dropped requests, how many and why."""
+    """Cells with dropped requests, with numbers and reasons."""
     said = []
     for levels, rows in by_cell(experiment, requests(experiment)):
         dropped = int(rows["dropped"].fillna(0).sum())
@@ -298,7 +298,7 @@ def drops(experiment: Experiment) -> list[str]:
 
 
 def absences(experiment: Experiment) -> list[str]:
-    """Cells of which no run has finished, and failed runs."""
+    """Cells without finished runs, and failed runs."""
     runs, factors = experiment.runs, list(experiment.factors)
     there = set(runs[factors].itertuples(index=False, name=None))
     every = itertools.product(*(list(dict.fromkeys(runs[name])) for name in factors))
@@ -314,7 +314,7 @@ def absences(experiment: Experiment) -> list[str]:
 
 
 def remarks(experiment: Experiment) -> list[str]:
-    """What the server and the producer had to say of single cells, such as halved batches."""
+    """Remarks of server and producer on single cells, such as halved batches."""
     by_remark: dict[str, list[str]] = {}
     for levels, rows in by_cell(experiment, requests(experiment)):
         columns = [rows[column] for column in REMARKS if column in rows]
@@ -326,7 +326,7 @@ def remarks(experiment: Experiment) -> list[str]:
 
 
 def arrivals_note(experiment: Experiment) -> list[str]:
-    """How requests came, where short names stand for the arrival processes."""
+    """The arrival processes behind short names."""
     names = rate_names(experiment)
     if not names:
         return []
@@ -335,7 +335,7 @@ def arrivals_note(experiment: Experiment) -> list[str]:
 
 
 def limit_note(experiment: Experiment) -> list[str]:
-    """Why the study's limit is not checked; nothing where it is, or where there is none."""
+    """Why the study's limit is not checked; empty if it is, or without a limit."""
     _, why = asked_limit(experiment)
     return [why] if why else []
 
@@ -347,7 +347,7 @@ def _first_words(rows: pd.DataFrame, column: str) -> str:
 
 
 def _words(told: object) -> list[str]:
-    """The remarks of a run, which are a text or several."""
+    """The remarks of a run: one text or several."""
     if isinstance(told, str):
         return [told.rstrip(".")] if told else []
     return [str(one).rstrip(".") for one in told] if isinstance(told, list | tuple) else []

@@ -41,8 +41,8 @@ class BatchingSpec(InferenceSpec):
         capacity: places in the queue; a request that finds none is dropped, and counted.
         warm_up_batches: before every window.
         warm_up_size: images in each of them.
-        limit_ms: response time that an answer should have, in milliseconds, for the report.
-        limit_percentile: the share of the answers, in per cent, that should have it; 100 for all.
+        limit_ms: limit on response time in milliseconds, for the report.
+        limit_percentile: percentile of answers that should meet it; 100 for all.
     """
 
     kind: Literal["batching"]
@@ -89,7 +89,7 @@ class BatchingSpec(InferenceSpec):
 
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
-        """Let the paths of images and traces count from the study file's folder."""
+        """Make paths of images and traces relative to the study file's folder."""
         super().located(table, folder)
         if isinstance(texts := table.get("arrivals"), list):
             table["arrivals"] = [_located_trace(text, folder) for text in texts]

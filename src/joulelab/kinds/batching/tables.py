@@ -1,7 +1,7 @@
-"""Tables of a batching experiment: which policy to run, energy, response times, and their tests.
+"""Tables of a batching experiment: best policy, energy, response times, and tests.
 
 One run is one observation, however many requests it answered. Saturated runs have an energy per
-request, but no response time that could be compared: theirs grows with the length of the window.
+request, but no comparable response time, because it grows with the length of the window.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ARRIVALS = "arrivals"
 
 @table("batching-choice", "The policy to run for each model")
 def chosen_policies(experiment: Experiment) -> Table:
-    """For each model and arrival process the policy with the fewest joules that answers in time."""
+    """For each model and arrival process the policy with the lowest energy that answers in time."""
     rows = pd.DataFrame([levels | _chosen(choice) for levels, choice in choices(experiment)])
     if not len(rows) or rows["policies"].eq(0).all():
         raise Unavailable("no run with an energy has answered a request.")
@@ -205,7 +205,7 @@ def response_interactions(experiment: Experiment) -> Table:
 def policy_effects(experiment: Experiment) -> Table:
     """Kruskal-Wallis of the policy within each model, on energy per request and response time.
 
-    Models differ so much that the policy is lost among them where all are ranked together.
+    Models differ so much that a joint ranking would hide the policy.
     """
     by, found = settings_of(experiment), {}
     for name, measure in (("energy", energy_each), ("response", response_times)):
@@ -311,7 +311,7 @@ def model_by_policy(experiment: Experiment) -> tuple[float, float]:
 
 
 def _named(experiment: Experiment, factors: Sequence[str]) -> list[Column]:
-    """Columns that name a row by its levels; the arrivals only where there are several."""
+    """Columns that identify a row by its levels; arrivals only if there are several."""
     return [
         words(factor, lambda row: arrivals_name(experiment, row))
         if factor == ARRIVALS
@@ -322,7 +322,7 @@ def _named(experiment: Experiment, factors: Sequence[str]) -> list[Column]:
 
 
 def energy_range(low: float, high: float) -> str:
-    """An interval of energy, the unit said once where both ends are above 0."""
+    """An interval of energy, with the unit once if both ends are above 0."""
     if formats.known(low) and low > 0:
         return formats.joules_range(low, high)
     return formats.signed(formats.interval(low, high, formats.joules))
@@ -334,7 +334,7 @@ def _change_range(low: float, high: float) -> str:
 
 
 def _chosen(choice: Choice) -> dict[str, Any]:
-    """A choice as numbers; NaN and ``None`` for what there is not."""
+    """A choice as numbers; NaN and ``None`` for missing values."""
     best, baseline, ratio, least = choice.best, choice.baseline, choice.ratio, choice.least
     nan = float("nan")
     return {
@@ -382,7 +382,7 @@ def _whole(number: float) -> str:
 
 
 def _with_saturation(make: Callable[[], Table], experiment: Experiment) -> Table:
-    """A table that says which runs are left out, and which may be saturated."""
+    """A table of excluded runs, and runs that may be saturated."""
     saturated = (
         requests(experiment)["saturated"] if len(experiment.runs) else pd.Series(dtype=float)
     )
@@ -393,9 +393,7 @@ def _with_saturation(make: Callable[[], Table], experiment: Experiment) -> Table
             "length of the window."
         )
     if unknown := int(saturated.isna().sum()):
-        parts.append(
-            f"{formats.count(unknown, 'run')} included of which nobody knows whether they kept up."
-        )
+        parts.append(f"{formats.count(unknown, 'run')} included for which saturation is unknown.")
     try:
         made = make()
     except Unavailable as error:
@@ -404,7 +402,7 @@ def _with_saturation(make: Callable[[], Table], experiment: Experiment) -> Table
 
 
 def _ratio(rows: pd.DataFrame, column: str, pair: Mapping[Any, Any]) -> dict[str, float]:
-    """How many times the energy of the first policy the second takes."""
+    """Ratio of the second policy's energy to the first's."""
     one, other = (list(rows.loc[rows["policy"] == pair[which], column]) for which in PAIR)
     if min(*one, *other) <= 0:
         return dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.nan)
@@ -423,7 +421,7 @@ def _limited(experiment: Experiment) -> str:
 
 
 def _saturated(saturated: int, unknown: int, runs: int) -> str:
-    """In which of the runs of a cell the queue grew without bound."""
+    """Saturation of the runs of a cell, in words."""
     if not saturated:
         return "no" if not unknown else formats.UNKNOWN
     return "yes" if saturated == runs else f"{saturated} of {runs}"

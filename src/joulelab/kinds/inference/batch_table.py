@@ -1,11 +1,11 @@
-"""What batches cost on this machine by their size: time and energy of batches, one after another.
+"""Costs of batches by size on this machine: time and energy of successive batches.
 
 For a size b, n batches are computed within one measured window of T seconds with energy E:
 
     s(b) = T_1 + ... + T_n / n        the mean of the batches' own times
-    c(b) = E_net / n                  joules above idle, so that what lies between batches counts
+    c(b) = E_net / n                  joules above idle, including the time between batches
 
-Several windows of one size are pooled as if they had been one.
+Several windows of one size are pooled.
 
 A table has one row per window; rows of one size are pooled (`BatchTable.sizes`), and the planner
 takes the pooled ones (`BatchTable.costs`). `batch_table_file` writes a table and reads it back.
@@ -24,12 +24,12 @@ from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.results import Batches
 
 LOAD = 0.5
-"""Share of the time that batches take where those of a queue are timed: a batch after a wait takes
-longer than one that follows another, for caches are cold and threads asleep."""
+"""Share of time in batches when timing for a queue: a batch after a wait takes longer than a back-
+to-back one, because caches are cold and threads asleep."""
 TO_TELL = 2.8
-"""Standard errors that a difference must have to be found four times in five, at p below .05."""
+"""Difference in standard errors that is detected with a power of 80 % at p below .05."""
 READY = "ready"
-"""In place of the name of images: tensors lay ready on the device."""
+"""Name of images that were prepared tensors on the device."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class SizeProfile:
     """Batches of one size.
 
     Attributes:
-        size: images in a batch, after halving where they did not fit in memory.
-        asked: images that a batch should have had.
-        batches: how many.
+        size: images in a batch, after halving if they did not fit in memory.
+        asked: requested batch size.
+        batches: number of batches.
         seconds: mean time of a batch.
-        scatter: relative standard deviation of the times of single batches; 0 of a single one.
+        scatter: relative standard deviation of the times of single batches; 0 for a single one.
         duration_s: of the window.
         energy: of the window.
         remarks: what happened on the way.
@@ -58,7 +58,7 @@ class SizeProfile:
 
     @classmethod
     def of(cls, batches: Batches, duration_s: float, energy: Total) -> SizeProfile:
-        """What a window with batches says."""
+        """The profile of a window with batches."""
         times = [float(one) for one in batches.durations_s]
         mean = statistics.fmean(times)
         return cls(
@@ -74,7 +74,7 @@ class SizeProfile:
 
     @classmethod
     def pooled(cls, profiles: Sequence[SizeProfile]) -> SizeProfile:
-        """Several windows with batches of one size as one.
+        """Pool several windows with batches of one size.
 
         Args:
             profiles: of the same size, at least one.
@@ -99,20 +99,19 @@ class SizeProfile:
 
     @property
     def images(self) -> int:
-        """Images that were computed."""
+        """Number of computed images."""
         return self.size * self.batches
 
     @property
     def net_j(self) -> float | None:
-        """Joules of a batch above idle; ``None`` where they are unknown."""
+        """Joules of a batch above idle; ``None`` where unknown."""
         return None if self.energy.net_j is None else max(self.energy.net_j, 0.0) / self.batches
 
     @property
     def gross_j_per_image(self) -> float | None:
-        """Joules of an image, idle power included, while the server is never without work.
+        """Joules of an image, including idle power, while the server is always busy.
 
-        What the server draws at idle between two batches is not in it; where idle power is unknown,
-        it is.
+        Excludes idle energy between batches; includes it if idle power is unknown.
         """
         if self.energy.gross_j is None:
             return None
@@ -126,7 +125,7 @@ class SizeProfile:
 
     @property
     def error_j_per_image(self) -> float | None:
-        """Bound of the error of `gross_j_per_image` that the sensors are good for."""
+        """Bound of the sensors' error of `gross_j_per_image`."""
         return None if self.energy.error_j is None else self.energy.error_j / self.images
 
     @property
@@ -138,7 +137,7 @@ class SizeProfile:
 
 
 def batch_costs(profiles: Sequence[SizeProfile]) -> BatchCosts:
-    """The costs that the planner takes.
+    """The costs for the planner.
 
     Args:
         profiles: of different sizes, at least one.
@@ -157,12 +156,12 @@ def batch_costs(profiles: Sequence[SizeProfile]) -> BatchCosts:
 
 
 def joint_status(profiles: Sequence[SizeProfile]) -> Status:
-    """Of the energies together; measured where there is none."""
+    """The common status of energies; measured if there are none."""
     return Status.of_sum([Status.MEASURED, *(one.energy.status for one in profiles)])
 
 
 def _added(energies: Sequence[Total], status: Status) -> Total:
-    """The energies of windows that follow each other; the bounds may err in one direction."""
+    """The summed energies of successive windows; error bounds add up."""
 
     def total(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
@@ -185,15 +184,15 @@ class BatchTable:
 
     Attributes:
         model: as the user calls it.
-        weights: that it was built with.
+        weights: of the model.
         machine: processor or graphics card, in words.
         device: ``"cpu"`` or ``"cuda:<index>"``.
         threads: of torch on the CPU.
         images: name of the images, or `READY`.
         resize: shorter side to which they were scaled, in pixels.
-        crop: side of what the model was given, in pixels.
+        crop: side of the model's input, in pixels.
         measured_at: when, ISO 8601.
-        windows: in the order in which they were measured; batches of one image are among them.
+        windows: in order of measurement; includes batches of one image.
         remarks: what happened on the way.
     """
 
@@ -211,7 +210,7 @@ class BatchTable:
 
     @cached_property
     def sizes(self) -> tuple[SizeProfile, ...]:
-        """The windows of each size as one, the smallest size first."""
+        """The pooled windows of each size, smallest size first."""
         sizes = sorted({one.size for one in self.windows})
         return tuple(
             SizeProfile.pooled([one for one in self.windows if one.size == size]) for size in sizes
@@ -219,7 +218,7 @@ class BatchTable:
 
     @property
     def costs(self) -> BatchCosts:
-        """What the planner takes."""
+        """The costs for the planner."""
         return batch_costs(self.sizes)
 
     @property
@@ -234,14 +233,14 @@ class BatchTable:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where the energies come from, each once."""
+        """Sources of the energies, each once."""
         return tuple(dict.fromkeys(name for one in self.windows for name in one.energy.sources))
 
     @property
     def relative_error(self) -> float | None:
         """Bound of the sensors' error over the energy, of the worst size; ``None``: unknown.
 
-        It is mostly one factor on all sizes alike.
+        It is mostly a common factor for all sizes.
         """
         shares = []
         for one in self.sizes:
@@ -252,17 +251,17 @@ class BatchTable:
 
     @property
     def repeatability(self) -> float | None:
-        """How far windows of one size lie from their mean at most, as a share of it.
+        """Largest relative deviation of windows of one size from their mean.
 
-        Of the gross energy of an image, or of the time where no energy is known; ``None`` where no
-        size was measured twice.
+        For gross energy per image, or time if no energy is known; ``None`` if no size was measured
+        twice.
         """
         return max((abs(one) for them in self._distances() for one in them), default=None)
 
     def times_to_tell(self, difference: float) -> float | None:
-        """How many times as long to measure, so that costs which differ so much are distinguished.
+        """By what factor to measure longer to distinguish costs that differ by a share.
 
-        The windows of each size are taken to scatter alike, and less by the root of their number.
+        Assumes equal scatter of all sizes, which falls with the root of the number of windows.
 
         Args:
             difference: share by which two costs differ, above 0.
@@ -279,7 +278,7 @@ class BatchTable:
         return max(1.0, 2 * TO_TELL**2 * variance / difference**2 / fewest)
 
     def _distances(self) -> list[list[float]]:
-        """Of the windows of a size from their mean, as shares of it; of sizes with several."""
+        """Relative deviations of windows from the mean of their size, for sizes with several."""
         energy_known = all(one.gross_j_per_image is not None for one in self.windows)
         distances = []
         for size in self.sizes:

@@ -1,4 +1,4 @@
-"""A table of batches as a JSON file: written whole, and checked key by key when it is read."""
+"""A table of batches as a JSON file, validated when read."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def write_table(path: Path, table: BatchTable) -> None:
     """Write a table as JSON.
 
     Args:
-        path: of the file; what is there is replaced.
+        path: of the file, which is overwritten.
         table: of one model.
 
     Raises:
@@ -100,7 +100,7 @@ def write_table(path: Path, table: BatchTable) -> None:
 
 
 def read_table(path: Path) -> BatchTable:
-    """Read a table that `write_table` has written.
+    """Read a table written by `write_table`.
 
     Args:
         path: of the file.

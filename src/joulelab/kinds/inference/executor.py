@@ -1,4 +1,4 @@
-"""Jobs that serve, and the executor that has them served by another process and measures them."""
+"""Serving jobs, and the executor that runs and measures them in separate processes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class ServingJob(Job):
     """A window of requests, or batches of one size.
 
     Attributes:
-        task: what the server is asked to do.
+        task: the task of the server.
     """
 
     task: Task
 
 
 class ServingExecutor(Executor[ServingJob, Served | Batches]):
-    """Serves on this machine, in processes of its own that are kept between jobs.
+    """Serves on this machine, in processes that are kept between jobs.
 
-    `prepare` loads the model and warms it up; `run` is the window alone. Where a model could not be
+    `prepare` loads the model and warms it up; `run` is only the window. If a model could not be
     loaded, `run` fails with the reason. Arguments are as for `Executor`.
 
     Attributes:
-        loaded: what the last `prepare` has loaded; ``None`` where it failed.
+        loaded: result of the last `prepare`; ``None`` if it failed.
     """
 
     loaded: Loaded | None = None
@@ -55,7 +55,7 @@ class ServingExecutor(Executor[ServingJob, Served | Batches]):
 
     def _carry_out(self, job: ServingJob, progress: Progress) -> Served | Batches:
         if self._trouble is not None:
-            raise self._trouble  # what could not be loaded is a run that failed
+            raise self._trouble  # if loading failed, the run failed
         if self._session is None:
             raise RuntimeError("prepare a job before running it")
         if isinstance(job.task, ServingTask):

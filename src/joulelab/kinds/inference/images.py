@@ -1,4 +1,4 @@
-"""The encoded images that requests carry: photographs, a folder, or a data set as PNG files."""
+"""Encoded images for requests: photographs, a folder, or a data set as PNG files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from joulelab.serving.images import image_files, shipped_photographs
 PHOTOGRAPHS = "photographs"
 FOLDER = "folder"
 MOST_IMAGES = 256
-"""Of a folder or a data set; requests draw from so many."""
+"""Most images of a folder or data set that requests draw from."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class RequestImages:
 
     Attributes:
         data_dir: the folder with data sets.
-        seed: which images of a data set are taken follows from it.
+        seed: determines the images drawn from a data set.
     """
 
     data_dir: Path | None
@@ -39,8 +39,8 @@ class RequestImages:
             name: ``"photographs"``, ``"folder:<path>"``, or a data set with its argument.
 
         Raises:
-            UsageError: no such folder, or no image in it.
-            DatasetError: the data set cannot be had.
+            UsageError: the folder does not exist or has no images.
+            DatasetError: the data set cannot be loaded.
         """
         if name not in self._files:
             self._files[name] = tuple(map(str, self._find(name)))
@@ -63,7 +63,7 @@ class RequestImages:
         return digest.hexdigest()
 
     def close(self) -> None:
-        """Remove the files that were written for data sets."""
+        """Remove files written for data sets."""
         while self._written:
             self._written.pop().cleanup()
         self._files.clear()
@@ -90,7 +90,7 @@ class RequestImages:
         self._written.append(folder)
         paths = []
         for number, image in enumerate(images):
-            # (C, H, W) to what PIL takes: (H, W) in grey, (H, W, 3) in colour.
+            # (C, H, W) to PIL's layout: (H, W) in grey, (H, W, 3) in colour.
             pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
             paths.append(Path(folder.name) / f"{number}.png")
             Image.fromarray(pixels).save(paths[-1])

@@ -1,4 +1,4 @@
-"""What is known of the models of a study: how they are built, and their published figures."""
+"""The models of a study: factories and published data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from joulelab.serving.tasks import ModelSource
 
 OWN_WEIGHTS = "as the factory returns them"
 RESIZE, CROP = 256, 224
-"""Of images where nothing else is known: those of most networks, in pixels."""
+"""Default image sizes in pixels, as for most networks."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Model:
 
     Attributes:
         name: a network of torchvision, or ``module:factory``.
-        asked: which weights were asked for.
+        asked: requested weights.
         source: how a server builds it.
-        weights: what it is built with: a name, ``"random"``, or what a factory does.
+        weights: its weights: a name, ``"random"``, or those of a factory.
         resize: shorter side to which an image is scaled, in pixels, as published.
-        crop: side of what is cut from it.
+        crop: side of the cropped square.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Model:
 
     @property
     def is_random(self) -> bool:
-        """A network of torchvision whose weights are not here."""
+        """Whether it is a torchvision network without weights on this machine."""
         return self.weights == RANDOM
 
     def figures(self, image_px: int) -> dict[str, Any]:
-        """Columns of a run: what is published, and what can be counted; unknown ones left out.
+        """Columns of a run: published and counted properties, without unknown ones.
 
         Args:
-            image_px: side of the images it is given.
+            image_px: side of its input images.
         """
         if ":" in self.name:
             return {"weights": self.weights, "image_px": image_px}
@@ -66,7 +66,7 @@ class Model:
 
 @cache
 def find_model(text: str, weights: str = AUTO) -> Model:
-    """A model by what a user calls it; nothing is built.
+    """A model by its user name, without building it.
 
     Args:
         text: a network of torchvision, or ``module:factory``, found from the current folder.
@@ -75,7 +75,7 @@ def find_model(text: str, weights: str = AUTO) -> Model:
     Raises:
         UnknownNameError: torchvision has no such network, or the network no such weights.
         UsageError: half of ``module:factory`` is missing.
-        DatasetError: the weights asked for do not lie in torch's folder.
+        DatasetError: the requested weights are not in torch's folder.
     """
     factory, options = classifier_source(text, weights)
     source = ModelSource(factory, options, (str(Path.cwd()),))

@@ -1,13 +1,13 @@
-"""What inference runs will cost: a few batches of every model are timed, and the rest simulated.
+"""Predict inference runs: time a few batches of every model, and simulate the rest.
 
-Of each model, batches of one image and of a few are timed; between and beyond them, time and energy
-of a batch are taken to be linear in its size. A window of requests is then simulated with the
-policy that will serve it (`joulelab.serving.planning`), so that it is known how long a server takes
-that cannot keep up. A window of batches lasts as long as it is asked to.
+For each model, batches of one image and of a few are timed; time and energy are assumed linear in
+batch size. A window of requests is then simulated with its policy (`joulelab.serving.planning`),
+which also gives the duration for a saturated server. A window of batches lasts as long as
+requested.
 
-Batches of a queue are timed with waits in between, as a queue has them. A model is loaded where the
-run before had another one: of C configurations in random order, c of them with the same model,
-before a share of 1 - (c - 1) / (C - 1) of the runs.
+Batches for a queue are timed with waits in between, as in a queue. A model is loaded if the
+previous run had a different one: of C configurations in random order, c of them with the same
+model, before a share of 1 - (c - 1) / (C - 1) of the runs.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction
 from joulelab.study.runner import Calibrator
 
 FEW = 4
-"""Images in the larger of the two batches that are timed."""
+"""Size of the larger of the two timed batches."""
 TIMED_S = 0.3
 LEAST_BATCHES = 2
 
 
 @dataclass(frozen=True)
 class ModelProfile:
-    """What is known of a model before its runs.
+    """The profile of a model before its runs.
 
     Attributes:
-        load_s: time to build it and bring it to the device; ``None`` where it was the first of its
-            process, which imports what all models need.
-        sizes: what was timed; empty where the model fails.
+        load_s: time to build it and move it to the device; ``None`` for the first of its process,
+            which includes imports.
+        sizes: timed batches; empty if the model fails.
     """
 
     load_s: float | None
     sizes: tuple[SizeProfile, ...]
 
     def costs(self, largest: int) -> BatchCosts | None:
-        """Costs of batches up to a size; ``None`` where nothing is known."""
+        """Costs of batches up to a size; ``None`` if unknown."""
         if not self.sizes:
             return None
         known = batch_costs(self.sizes)
@@ -82,9 +82,9 @@ def profile_model(
 
     Args:
         job: with any task of the model.
-        executor: has it served.
-        calibrator: books what is timed.
-        counted: what of a measurement counts as its energy.
+        executor: serves it.
+        calibrator: books the timings.
+        counted: the energy of a measurement.
     """
     first, load_s, sizes = executor.loaded is None, 0.0, []
     for size in (1, FEW):
@@ -99,7 +99,7 @@ def profile_model(
             break
         measured = outcome.measurement
         sizes.append(SizeProfile.of(outcome.result, measured.duration_s, counted(measured)))
-    # One that did not fit in memory says nothing of its size.
+    # A batch that did not fit in memory gives no information on its size.
     fitting = {one.size: one for one in sizes}
     return ModelProfile(None if first else load_s, tuple(fitting.values()))
 
@@ -112,7 +112,7 @@ def predict(
     """Predict every configuration from the profile of its model.
 
     Args:
-        configurations: what is to be predicted.
+        configurations: configurations to predict.
         profile: of the model of a configuration.
         job_of: the job of a configuration, with a seed.
     """
@@ -130,10 +130,10 @@ def loading_s(
     configurations: Sequence[InferenceConfiguration],
     profiles: Mapping[tuple[str, str], ModelProfile],
 ) -> dict[tuple[str, str], float]:
-    """Mean time before a run of each configuration in which its model is loaded.
+    """Mean model loading time before a run of each configuration.
 
     Args:
-        configurations: what is run, in random order.
+        configurations: configurations run in random order.
         profiles: of the model of each.
     """
     known = [one.load_s for one in profiles.values() if one.load_s is not None]
@@ -205,7 +205,7 @@ def _calibration(task: ServingTask | BatchTask, size: int) -> BatchTask:
 
 
 def _beyond(sizes: Sequence[int], values: Sequence[float], size: int) -> float:
-    """The line through the first and the last value, at a size beyond; in proportion to one."""
+    """Extrapolate by the line through the first and last value; proportional for one value."""
     if len(sizes) == 1:
         return values[0] * size / sizes[0]
     slope = max((values[-1] - values[0]) / (sizes[-1] - sizes[0]), 0.0)

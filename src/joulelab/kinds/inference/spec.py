@@ -1,4 +1,4 @@
-"""What experiments on inference have in common, and their runs: windows of requests, or batches."""
+"""Common parts of inference experiments, and their runs: windows of requests, or batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from joulelab.study.validation import unique
 Task = ServingTask | BatchTask
 CHANNELS, FLOAT_BYTES = 3, 4
 REQUEST_BYTES = 100
-"""What is noted of each request: when it was due, sent, taken and answered, and its image."""
+"""Bytes recorded per request: due, sent, taken and answered times, and image."""
 REPETITIONS = 0.2
 """Exponent of the share of the repetitions that a miniature keeps."""
 LEAST_REQUESTS, LEAST_SECONDS, LEAST_WARM_UP = 64, 0.5, 2
@@ -30,13 +30,13 @@ LEAST_REQUESTS, LEAST_SECONDS, LEAST_WARM_UP = 64, 0.5, 2
 
 @dataclass(frozen=True)
 class ImagesSetting:
-    """Which images requests carry, and how they are prepared.
+    """The images of requests, and their preparation.
 
     Attributes:
         name: ``"photographs"``, ``"folder:<path>"``, or a data set with its argument.
-        resize: length of the shorter side before cropping, in pixels; ``None`` for what was
-            published with the network.
-        crop: side of what the network gets, in pixels; likewise.
+        resize: length of the shorter side before cropping, in pixels; ``None`` for the network's
+            published value.
+        crop: side of the network's input, in pixels; likewise.
         prepare: where images are decoded, resized, cropped and normalised.
     """
 
@@ -46,7 +46,7 @@ class ImagesSetting:
     prepare: Literal["server", "producer"] = "server"
 
     def memory_bytes(self, batch: int) -> int:
-        """What the images of a batch take, and one of them while it is prepared.
+        """Memory of a batch's images, and of one image during preparation.
 
         Args:
             batch: images in it.
@@ -56,10 +56,10 @@ class ImagesSetting:
         return CHANNELS * (FLOAT_BYTES * batch * crop**2 + resize**2)
 
     def source(self, model: Model, files: Sequence[str]) -> ImageSource:
-        """For a task, once it is known which files these are.
+        """The images for a task, given their files.
 
         Args:
-            model: that is given the images.
+            model: model that gets the images.
             files: their paths.
         """
         crop = self.crop or model.crop
@@ -74,7 +74,7 @@ class InferenceConfiguration(Configuration):
     Attributes:
         model: a network of torchvision, or ``module:factory``.
         weights: of a network of torchvision.
-        images: what it is given.
+        images: its input images.
     """
 
     model: str
@@ -83,7 +83,7 @@ class InferenceConfiguration(Configuration):
 
     @abstractmethod
     def task(self, model: Model, files: Sequence[str], seed: int) -> Task:
-        """What the server is asked to do for one run.
+        """The server's task for one run.
 
         Args:
             model: as it was found.
@@ -97,14 +97,14 @@ class WindowConfiguration(InferenceConfiguration):
     """A window of requests: they arrive, are queued, batched, and answered.
 
     Attributes:
-        policy: how many are served together.
-        arrivals: when they come.
-        requests: how many.
+        policy: batching policy.
+        arrivals: arrival process.
+        requests: number of requests.
         capacity: places in the queue.
         warm_up_batches: before the window.
         warm_up_size: images in each of them.
-        limit_s: response time that must be held, if any.
-        limit_percentile: by this share of the requests, in per cent; 100 for all.
+        limit_s: limit on response time, if any.
+        limit_percentile: percentile of requests that must meet it; 100 for all.
     """
 
     policy: str
@@ -117,7 +117,7 @@ class WindowConfiguration(InferenceConfiguration):
     limit_percentile: int
 
     def memory_bytes(self) -> int:
-        """The images of its largest batch, and what is noted of each request."""
+        """Memory of its largest batch, and of the records of requests."""
         largest = min(parse_policy(self.policy).largest, self.capacity, self.requests)
         batch = self.images.memory_bytes(max(largest, self.warm_up_size))
         return batch + REQUEST_BYTES * self.requests
@@ -139,11 +139,11 @@ class WindowConfiguration(InferenceConfiguration):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfiguration(InferenceConfiguration):
-    """Batches of one size, one after the other, whose images lie ready.
+    """Back-to-back batches of one size with prepared images.
 
     Attributes:
         batch_size: images in a batch.
-        seconds: how long.
+        seconds: duration.
         warm_up_batches: before the window.
     """
 
@@ -172,9 +172,9 @@ class InferenceSpec(ExperimentSpec):
     """Keys of an experiment on inference.
 
     Attributes:
-        models: networks of torchvision by name, or ``"module:factory"``, which is called without
-            arguments and gives an ``nn.Module``; levels of the factor ``model``.
-        weights: of networks of torchvision: ``"auto"`` (pretrained where their file lies here,
+        models: networks of torchvision by name, or ``"module:factory"``, called without arguments,
+            returns an ``nn.Module``; levels of the factor ``model``.
+        weights: of networks of torchvision: ``"auto"`` (pretrained if the file is on this machine,
             else random), ``"random"``, ``"pretrained"``, or a name.
         images: ``"photographs"`` (the two that come with scikit-learn), ``"folder:<path>"``, or a
             data set by name.
@@ -195,7 +195,7 @@ class InferenceSpec(ExperimentSpec):
 
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
-        """Let the path of a folder with images count from the study file's folder."""
+        """Make the path of an image folder relative to the study file's folder."""
         kind, _, path = str(table.get("images", "")).partition(":")
         if kind == FOLDER and path:
             table["images"] = f"{FOLDER}:{located_path(path, folder)}"
@@ -207,7 +207,7 @@ class InferenceSpec(ExperimentSpec):
         scale: float,
         overridden: Collection[tuple[str, ...]],
     ) -> dict[str, Any]:
-        """A study of windows with a share of its work."""
+        """Scale a study of windows down to a share of its work."""
         return miniature(study, configurations, scale, overridden, thinned_window)
 
 
@@ -215,9 +215,9 @@ def thinned_window(table: dict[str, Any], scale: float, is_set: IsSet) -> tuple[
     """Keep fewer repetitions, and shorter windows of fewer requests or seconds.
 
     The work of an experiment is its windows x requests (of a timeline: x seconds). A miniature at
-    scale S keeps the share S^(1/5) of the repetitions, but two at least, and what is then left to
-    be kept of the requests, but 64 at least, or of the seconds, but half of one. The warm-up is
-    thinned as the requests are, but not below two batches.
+    scale S keeps the share S^(1/5) of the repetitions, but at least two, and the remaining share of
+    the requests, but at least 64, or of the seconds, but at least half of one. The warm-up is
+    reduced like the requests, but not below two batches.
     """
     length = "requests" if "requests" in table else "seconds"
     whole = table["repetitions"] * table[length]

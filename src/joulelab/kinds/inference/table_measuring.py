@@ -1,4 +1,4 @@
-"""Measuring what batches cost by their size, within the time that somebody is willing to wait.
+"""Measure the costs of batches by size, within a time budget.
 
 ::
 
@@ -7,16 +7,16 @@
                      to see what fits and how long          order in every round
                      it takes; not counted
 
-Idle power is measured with the model loaded and the server waiting, before and after, because that
-is what a server without requests draws. Each round has its own order, so that a machine that warms
-up does not make large batches look dear. There is no cooling down in between: neither is there in a
-server under load. But after each batch the server waits as long as the batch took, as at half load:
-a batch after a wait takes longer than one that follows another, for caches are cold and threads
-asleep, and it is such batches that a server has.
+Idle power is measured with the model loaded and the server waiting, before and after, as in a
+server without requests. Each round has its own order, so that a warming machine does not bias large
+batches. There is no cool-down in between, as in a server under load. But after each batch the
+server waits as long as the batch took, as at half load: a batch after a wait takes longer than a
+back-to-back one, because caches are cold and threads asleep, and this is the usual case in a
+server.
 
-The climb ends at the largest size that was asked for, where memory ends, at the first batch that
-alone takes longer than the limit of the response time, or where twice a window of every size would
-take longer than patience lasts.
+The climb ends at the largest requested size, when memory is exhausted, at the first batch that
+takes longer than the limit on response time, or if two windows of every size would exceed the time
+budget.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask
 
 LEAST_BATCHES = 3
-"""In a window, however long they take."""
+"""Minimum number of batches in a window."""
 
 LEAST_ROUNDS, MOST_ROUNDS = 2, 3
 LEAST_WINDOW_S, LONGEST_WINDOW_S = 0.5, 10.0
 LEAST_IDLE_S = 2.0
 OTHERS = 0.1
-"""Share of the processor that others may keep busy without a word."""
+"""Share of the processor that other programs may use without a remark."""
 
 _WINDOW_LENGTHS = (10, 6, 4, 2, 1)
 _AROUND_S = 0.1
@@ -56,12 +56,13 @@ _AROUND_S = 0.1
 
 @dataclass(frozen=True)
 class Patience:
-    """How far measuring goes.
+    """Limits of the measurement.
 
     Attributes:
-        seconds: that it may take, once the model is loaded.
-        largest: size of a batch that is tried; ``None`` without a limit.
-        limit_s: of the response time; a batch that takes longer is the last. ``None``: no limit.
+        seconds: time budget after loading the model.
+        largest: largest batch size to try; ``None`` without a limit.
+        limit_s: limit on response time; the first batch that takes longer is the last. ``None``: no
+            limit.
     """
 
     seconds: float
@@ -71,12 +72,12 @@ class Patience:
 
 @dataclass(frozen=True)
 class Windows:
-    """What was measured.
+    """The measurements.
 
     Attributes:
-        profiles: a window each, in their order.
+        profiles: one per window, in order.
         remarks: what happened on the way.
-        interrupted: Ctrl-C came before the end.
+        interrupted: interrupted by Ctrl-C.
     """
 
     profiles: tuple[SizeProfile, ...]
@@ -85,7 +86,7 @@ class Windows:
 
 
 class ServedAlone(ServingExecutor):
-    """An executor whose errors are those of its caller, since there is nothing else to go on with.
+    """An executor that raises errors instead of returning failed outcomes.
 
     Arguments are as for `ServingExecutor`.
     """
@@ -105,7 +106,7 @@ class ServedAlone(ServingExecutor):
 
     @property
     def tick_s(self) -> float:
-        """Of the slowest sensor."""
+        """Tick of the slowest sensor."""
         return max((channel.tick_s for channel in self._recorder.channels), default=0.0)
 
     @property
@@ -114,10 +115,10 @@ class ServedAlone(ServingExecutor):
         return self._recorder.idle_error_w
 
     def measure_idle(self, seconds: float) -> Mapping[str, float]:
-        """Idle power in watts by domain; nobody else measures on the device meanwhile.
+        """Measure idle power in watts by domain, while holding the device's lock.
 
         Args:
-            seconds: how long.
+            seconds: duration.
         """
         with DeviceLock(self._domain) as lock:
             lock.acquire(wait=True, on_wait=self._on_wait)
@@ -128,11 +129,11 @@ class TableMeasuring:
     """Measures batches of one model on one device.
 
     Args:
-        executor: has them served and measured.
+        executor: serves and measures them.
         job: batches of any size of the model.
         patience: how far measuring goes.
-        total: what of a measurement counts as energy.
-        tell: is told what goes on, in words.
+        total: the energy of a measurement.
+        tell: called with progress messages.
         seed: of the order in each round.
     """
 
@@ -160,7 +161,7 @@ class TableMeasuring:
         self._ends_s = math.inf
 
     def run(self) -> Windows:
-        """Measure, until all is done, patience ends, or Ctrl-C.
+        """Measure until done, the time budget ends, or Ctrl-C.
 
         Raises:
             UsageError: the model cannot be imported.
@@ -236,14 +237,14 @@ class TableMeasuring:
             size = following
 
     def _rounds(self) -> None:
-        """A window of every size in each round, as long and as often as patience lasts."""
+        """Measure a window of every size in each round, within the time budget."""
         rounds, seconds = self._planned()
         for number in range(rounds):
             sizes = list(self._seconds)
             self._order.shuffle(sizes)
             for place, size in enumerate(sizes):
                 if number and self._window_s(size, seconds) > self._left_s:
-                    continue  # a slow machine: what was planned does not fit any more
+                    continue  # a slow machine: the plan no longer fits
                 left_s = max(self._left_s, 0.0)
                 self._tell(
                     f"round {number + 1} of {rounds}: batches of {size} ({place + 1} of "
@@ -252,7 +253,7 @@ class TableMeasuring:
                 self._measure(size, seconds, number)
 
     def _planned(self) -> tuple[int, float]:
-        """How many rounds, and how long a window lasts: the longest windows that fit twice."""
+        """The number of rounds, and the longest windows that fit twice."""
         for length in _WINDOW_LENGTHS:
             seconds = length * self._least_s
             if seconds > LONGEST_WINDOW_S:
@@ -272,7 +273,7 @@ class TableMeasuring:
     def _run(
         self, size: int, seconds: float, least: int, seed: int = 0
     ) -> tuple[Measurement, Batches] | None:
-        """Batches of one size; ``None`` where they fail, which a single image must not."""
+        """Run batches of one size; ``None`` if they fail, which is an error for a single image."""
         task = BatchTask(
             self._job.task.model,
             self._job.task.images,
@@ -308,11 +309,11 @@ class TableMeasuring:
 
     @property
     def _left_s(self) -> float:
-        """What is left of patience, with idle power measured once more."""
+        """The rest of the time budget, after measuring idle power once more."""
         return self._ends_s - time.monotonic() - max(LEAST_IDLE_S, self._least_s)
 
     def _round_s(self, seconds: Mapping[int, float], window_s: float) -> float:
-        """How long a round takes likely, from the time of a batch by size."""
+        """Expected duration of a round, from the time of a batch by size."""
         return sum(_window_s(batch_s, window_s) for batch_s in seconds.values())
 
     def _window_s(self, size: int, window_s: float) -> float:
@@ -320,14 +321,14 @@ class TableMeasuring:
 
 
 def _busy_share(before: Any, after: Any) -> float:  # noqa: ANN401 - a type of the system
-    """Share of all processors' time that was not idle between two looks at `psutil.cpu_times`."""
+    """Busy share of all processors between two values of `psutil.cpu_times`."""
     passed = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
-    # Linux counts the time of guests within that of users.
+    # Linux includes guest time in user time.
     total = sum(seconds for name, seconds in passed.items() if not name.startswith("guest"))
     idle = passed["idle"] + passed.get("iowait", 0.0)
     return float(1 - idle / total) if total > 0 else 0.0
 
 
 def _window_s(batch_s: float, window_s: float) -> float:
-    """How long a window takes with its warm-up."""
+    """Duration of a window with its warm-up."""
     return batch_s + max(window_s, LEAST_BATCHES * batch_s / LOAD) + _AROUND_S

@@ -1,4 +1,4 @@
-"""The workload of inference: models are served in processes of their own, a run at a time.
+"""The workload of inference: models are served in separate processes, one run at a time.
 
 ::
 
@@ -43,7 +43,7 @@ from joulelab.study.store import PlannedRun, Store
 from joulelab.study.workload import Workload
 
 KIND = "serving"
-"""Of its entries in the ledger."""
+"""Kind of its entries in the ledger."""
 
 
 class InferenceWorkload(Workload):
@@ -57,7 +57,7 @@ class InferenceWorkload(Workload):
         self._profiles: dict[tuple[Any, ...], ModelProfile] = {}
 
     def close(self) -> None:
-        """End the processes, and remove images that were written."""
+        """End the processes, and remove written images."""
         self._executor.close()
         self._images.close()
 
@@ -66,7 +66,7 @@ class InferenceWorkload(Workload):
 
         Raises:
             SpecError: a model, or an image, that does not exist.
-            DatasetError: images or weights cannot be had.
+            DatasetError: images or weights are missing.
         """
         self.session.listener.doing("loading models and images")
         self._configurations = cast(Sequence[InferenceConfiguration], configurations)
@@ -114,7 +114,7 @@ class InferenceWorkload(Workload):
         }
 
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
-        """Refuse other images, and other weights, than those that the study began with."""
+        """Refuse changed images or weights."""
         now = self.conditions()
         before = manifest.get("images")
         if before and before["checksum"] != now["images"]["checksum"]:
@@ -165,7 +165,7 @@ class InferenceWorkload(Workload):
 def _rows(
     one: InferenceConfiguration, model: Model, image_px: int, outcome: Outcome[Served | Batches]
 ) -> list[Row]:
-    """The columns of one run, from what became of its window."""
+    """The columns of one run, from the outcome of its window."""
     figures = model.figures(image_px)
     common: Row = {"dataset": one.images.name, "parameters": figures.get("parameters")}
     result = outcome.result
@@ -215,7 +215,7 @@ def _of_batches(batches: Batches) -> dict[str, Any]:
 
 
 def _requests(result: Served | Batches) -> Mapping[str, Any] | None:
-    """One row per request, as columns; ``None`` where there was no queue."""
+    """One row per request, as columns; ``None`` without a queue."""
     if not isinstance(result, Served):
         return None
     columns = asdict(result)

@@ -1,1 +1,1 @@
-"""Tables, figures and sentences of comparisons over the years."""
+"""Tables, figures and findings of comparisons over the years."""

@@ -36,7 +36,7 @@ LOOKS = {
 }
 TOP_1 = Axis(ACCURACY, "published top-1", form=percent_tick, bounds=(0, 1))
 WITHIN_YEAR, ENDS = 0.28, 0.6
-"""How far from its year a point may be moved to either side, and room at the ends, in years."""
+"""Largest offset of a point from its year, and margin at the ends, in years."""
 
 
 @figure("timeline", "Energy per image and accuracy over the years")
@@ -146,7 +146,7 @@ def _years_figure(
 
 
 def _trend(trend: Trend, form: Callable[[Floats], Floats]) -> Reference:
-    """A trend with its band, back in the unit that is shown."""
+    """A trend with its band, converted to the shown unit."""
     return Reference(
         "trend, best batch",
         at=lambda years: [form(ends) for ends in trend.at(years)],
@@ -156,7 +156,7 @@ def _trend(trend: Trend, form: Callable[[Floats], Floats]) -> Reference:
 
 
 def _aside(rows: pd.DataFrame) -> pd.Series[float]:
-    """How far each point is moved within its year: those of a year stand apart, in their order."""
+    """Offset of each point within its year, so that points of a year do not overlap."""
     by_year = rows.groupby("year")[BEST]
     order, several = by_year.rank(method="first") - 1, by_year.transform("size")
     return WITHIN_YEAR * (2 * order / (several - 1).clip(lower=1) - 1) * (several > 1)

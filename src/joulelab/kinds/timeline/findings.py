@@ -1,4 +1,4 @@
-"""What a comparison of networks over time has shown, in sentences computed from the data."""
+"""Findings of a comparison of networks over time, computed from the data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def timeline_findings(experiment: Experiment) -> list[str]:
     """Sentences on energy and accuracy over the years.
 
     Raises:
-        Unavailable: nothing can be said yet.
+        Unavailable: there is no result yet.
     """
     networks(experiment)
     said = [
@@ -113,7 +113,7 @@ def _distance(row: pd.Series[Any]) -> str:
 
 
 def _records(experiment: Experiment) -> str:
-    """What the most accurate network of its time took at first, and what at last."""
+    """Energy of the most accurate network of its time, first and last."""
     best = accuracy_records(network_points(experiment), BEST)
     if len(best) < LEAST_RECORDS:
         return ""

@@ -1,9 +1,9 @@
-"""What the tables and figures of a comparison over time are made of: one row per network.
+"""The data behind tables and figures of a comparison over time: one row per network.
 
-Runs of the kind ``timeline`` have the factors ``model`` and ``batch_size``, and beside the usual
-columns ``images`` (how many were classified) and what is known of the network: ``year``,
-``source``, ``published_top1`` (0 to 1), ``weights`` (a name, or ``random``), ``flops_per_image``,
-``parameters`` and, where it is known, ``image_px`` (as served) and ``crop_px`` (as published).
+Runs of the kind ``timeline`` have the factors ``model`` and ``batch_size``, and besides the usual
+columns ``images`` (number classified) and properties of the network: ``year``, ``source``,
+``published_top1`` (0 to 1), ``weights`` (a name, or ``random``), ``flops_per_image``,
+``parameters`` and, if known, ``image_px`` (as served) and ``crop_px`` (as published).
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def network_points(experiment: Experiment) -> pd.DataFrame:
         its energy at the best batch and has at least its accuracy.
 
     Raises:
-        UsageError: the runs are not those of a comparison over time.
+        UsageError: the runs are not from a comparison over time.
     """
     runs = experiment.runs
     require_columns(runs, [MODEL, SIZE, "images"])
     if USED in runs:
-        # A batch that did not fit in memory was halved: the smaller one is what was measured.
+        # A batch that did not fit in memory was halved: use the smaller size.
         runs = runs.assign(**{SIZE: runs[USED].fillna(runs[SIZE]).astype(int)})
     images = numbers(runs, "images")
     per_image = np.full(len(runs), np.nan)
@@ -63,7 +63,7 @@ def network_points(experiment: Experiment) -> pd.DataFrame:
         known[ours] = numbers(runs, name) if name in runs else np.nan
     for name in _WORDS:
         known[name] = runs.get(name)
-    # What is known of a network is the same in all of its runs.
+    # Properties of a network are the same in all of its runs.
     firsts = known.groupby(MODEL, sort=False).first()
     points = table.join(firsts, on=MODEL)
     points["on_front"] = undominated(points[BEST].to_numpy(float), points[ACCURACY].to_numpy(float))
@@ -96,7 +96,7 @@ def relative_growth(experiment: Experiment) -> Growth:
 
 
 def weights_words(experiment: Experiment) -> str:
-    """Which weights the networks ran with, and what that means for their energy."""
+    """The weights of the networks, and the effect on energy."""
     weights = network_points(experiment)["weights"].fillna(formats.UNKNOWN)
     named = sorted(set(weights) - {RANDOM, formats.UNKNOWN})
     random, unknown = (int((weights == one).sum()) for one in (RANDOM, formats.UNKNOWN))
@@ -119,7 +119,7 @@ _VALUES = (
 
 
 def sizes_words(experiment: Experiment) -> str:
-    """Networks that were served images of another size than their accuracy is for; or nothing."""
+    """Networks served with a different image size than that of their accuracy; or nothing."""
     points = network_points(experiment)
     known = points.dropna(subset=["image_px", "crop_px"])
     other = known[known["image_px"] != known["crop_px"]]

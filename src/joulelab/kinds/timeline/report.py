@@ -1,4 +1,4 @@
-"""What a comparison of networks over the years shows."""
+"""The report of a comparison of networks over the years."""
 
 from joulelab.kinds.timeline.figures import accuracy_front, over_the_years
 from joulelab.kinds.timeline.findings import timeline_findings

@@ -1,4 +1,4 @@
-"""The timeline: what an image costs in networks of different years, and how accurate they are.
+"""The timeline: energy per image and accuracy of networks of different years.
 
 After Yarally et al. (SEAA 2023 and thesis, part 2): energy per image against year and published
 accuracy. Each network computes batches of ready images, of one at a time and of more, each image of
@@ -24,10 +24,10 @@ class TimelineSpec(InferenceSpec):
 
     Attributes:
         models: as for every experiment on inference; the representatives of each year in the table
-            of the zoo where not given.
+            of the zoo by default.
         batch_sizes: levels of the factor ``batch_size``; 1 and at least one more, so that there is
             a best batch.
-        seconds: how long each window lasts at least.
+        seconds: minimum duration of each window.
         warm_up_batches: before every window.
     """
 

@@ -1,4 +1,4 @@
-"""Energy per image of networks over the years: its tables, and what they say.
+"""Tables of energy per image of networks over the years.
 
 After the timeline of Yarally et al. ("Batching for Green AI", SEAA 2023): energy rises far more
 steeply than accuracy, with ShuffleNetV2 as the exception.
@@ -59,7 +59,7 @@ def networks(experiment: Experiment) -> Table:
 
 @table("timeline-trends", "Change of energy per image and accuracy by year of publication")
 def trends(experiment: Experiment) -> Table:
-    """How energy per image and accuracy change a year."""
+    """Change of energy per image and accuracy per year."""
     energy_column(experiment)
     lines = {
         SINGLE: single_trend(experiment),
@@ -94,7 +94,7 @@ def trends(experiment: Experiment) -> Table:
 
 @table("timeline-distances", "Distance of each network from the trend of energy", folded=True)
 def distances(experiment: Experiment) -> Table:
-    """How far each network lies from the trend of energy, and which are outliers."""
+    """Deviation of each network from the trend of energy, and outliers."""
     energy_column(experiment)
     line = energy_trend(experiment)
     if line.reason:
@@ -121,7 +121,7 @@ def distances(experiment: Experiment) -> Table:
 
 @table("timeline-correlations", "Do FLOPs or parameters tell the energy?")
 def correlations(experiment: Experiment) -> Table:
-    """Whether FLOPs or parameters put networks into the order of their energy."""
+    """Whether FLOPs or parameters order networks by energy."""
     energy_column(experiment)
     points = network_points(experiment)
     rows = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""The data sets that a study trains on: which images of each, and what the manifest says."""
+"""The data sets of a study: selected images, and manifest entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DataSets:
     """The images of every data set of a study.
 
     Args:
-        spec: the keys of the study that say which images are used.
+        spec: keys of the study that select images.
         seed: of the study.
         data_dir: the folder with data sets; ``None`` for none.
 
@@ -33,7 +33,7 @@ class DataSets:
         self.images: dict[str, Images] = {}
 
     def request(self, name: str) -> ImagesRequest:
-        """Which images of a data set are wanted."""
+        """The requested images of a data set."""
         spec = self._spec
         return ImagesRequest(
             name,
@@ -44,7 +44,7 @@ class DataSets:
         )
 
     def add(self, name: str, images: Images) -> None:
-        """Take in the images of one more data set; before anything else is asked for."""
+        """Add the images of a data set; call before anything else."""
         self.images[name] = images
 
     def counted(self, name: str) -> tuple[int, int]:
@@ -62,12 +62,12 @@ class DataSets:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of each data set: what stands in for what, what was left out."""
+        """Remarks on each data set: substituted parts, skipped files."""
         return [f"{name}: {'; '.join(one.notes)}" for name, one in self.images.items() if one.notes]
 
     @property
     def train_images(self) -> tuple[int, int]:
-        """How many training images are used, and how many there are, in all data sets together."""
+        """Numbers of used and of all training images, over all data sets."""
         every = self.images.values()
         return sum(len(one.train) for one in every), sum(one.available[0] for one in every)
 
@@ -97,10 +97,10 @@ class DataSets:
         ]
 
     def check_unchanged(self, manifest: Mapping[str, Any]) -> None:
-        """Refuse other data than the study began with.
+        """Refuse changed data.
 
         Raises:
-            StoreMismatchError: says which data set, and where both are from.
+            StoreMismatchError: names the data set and both sources.
         """
         earlier = {one["name"]: one for one in data_sets(manifest)}
         for now in self.described:

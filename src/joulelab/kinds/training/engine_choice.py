@@ -1,9 +1,9 @@
-"""Which engine trains which configuration: the one that the study asks for, or the reference.
+"""Choice of the engine of each configuration: the requested one, or the reference.
 
 ::
 
     engine.obstacle(configuration)    mix_engines = false         mix_engines = true
-    none has one                      the engine asked for        the engine asked for
+    none has one                      the requested engine        the requested engine
     some have one                     reference trains all        reference trains those
     all have one                      reference trains all        reference trains all
 
@@ -31,10 +31,10 @@ class EngineChoice:
     """The engine of every configuration.
 
     Attributes:
-        asked: what the study asks for.
+        asked: requested engine.
         precision: likewise.
         by_configuration: registered name of the engine by experiment and configuration.
-        remark: why it is not what was asked for, in words; ``None`` where it is.
+        remark: why it differs from the request; ``None`` if it does not.
     """
 
     asked: str
@@ -78,14 +78,14 @@ def choose_engines(
     *,
     mix: bool,
 ) -> EngineChoice:
-    """Ask an engine what it can train, and leave the rest, or everything, to the reference engine.
+    """Choose the requested engine if possible, and the reference engine for the rest or everything.
 
     Args:
         configurations: of the whole study.
-        asked: the engine that the study asks for.
+        asked: the requested engine.
         precision: likewise; the reference engine trains in fp32 only.
-        obstacle: why the engine cannot train a configuration; ``None`` where it can.
-        mix: whether the others keep the engine that is asked for.
+        obstacle: why the engine cannot train a configuration; ``None`` if it can.
+        mix: whether the others keep the requested engine.
 
     Raises:
         SpecError: the precision is impossible, or impossible for a configuration.
@@ -127,21 +127,21 @@ def choose_engines(
 def check_same_engine(
     folder: Path, manifest: Mapping[str, Any], finished: Sequence[str], choice: EngineChoice
 ) -> None:
-    """Refuse to go on with another engine, or precision, than finished runs were trained with.
+    """Refuse to continue with an engine or precision other than that of finished runs.
 
     Args:
         folder: of the results.
-        manifest: as the sessions before have left it.
-        finished: the engines that stand in the finished runs, each once; empty where none is.
+        manifest: from earlier sessions.
+        finished: the engines of finished runs, each once; empty if there are none.
         choice: of a study that does not mix engines.
 
     Raises:
-        StoreMismatchError: says what there was and what there would be.
+        StoreMismatchError: gives the old and the new engine.
     """
     if not finished:
         return
-    # An engine may train by the means of another, so what was chosen is asked before what is
-    # stored; a manifest may be lost, or older than the choice.
+    # An engine may delegate to another one, so compare the choice before the stored value; a
+    # manifest may be missing, or older than the choice.
     last = (manifest.get("sessions") or [{}])[-1].get("conditions", {}).get("engines")
     used = last["used"] if last else list(finished)
     precision = last["precision"] if last else choice.precision
@@ -162,7 +162,7 @@ def _words(engines: Sequence[str], precision: str) -> str:
 def _named(
     configurations: Sequence[TrainingConfiguration], hindered: Mapping[tuple[str, str], str]
 ) -> str:
-    """What cannot be trained and why: the network's name where that says it all."""
+    """The untrainable configurations and the reason; only the network's name if that suffices."""
     parts: dict[tuple[str, str], list[TrainingConfiguration]] = {}
     for one in configurations:
         if (reason := hindered.get((one.experiment, one.name))) is not None:

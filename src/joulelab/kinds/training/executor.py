@@ -1,4 +1,4 @@
-"""Jobs that train, and the executor that trains and measures them on this machine."""
+"""Training jobs, and the executor that trains and measures them on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from joulelab.study.executor import Executor, Job, Progress
 
 @dataclass(frozen=True)
 class ImagesRequest:
-    """Which images, from where, and how many, or below 1 which share, of them."""
+    """A request for images: data set, folder, and number or share."""
 
     name: str
     data_dir: str | None
@@ -27,12 +27,12 @@ class ImagesRequest:
         """The whole data set.
 
         Raises:
-            DatasetError: it cannot be had.
+            DatasetError: it cannot be loaded.
         """
         return load_images(self.name, Path(self.data_dir) if self.data_dir else None)
 
     def part_of(self, whole: Images) -> Images:
-        """As many images of the whole data set as are wanted."""
+        """The requested images of the whole data set."""
         return thinned(whole, self.train_images, self.test_images, self.seed)
 
 
@@ -42,7 +42,7 @@ class TrainingJob(Job):
 
     Attributes:
         task: what is trained.
-        images: on what.
+        images: request for the images.
         engine: registered name.
     """
 
@@ -53,12 +53,12 @@ class TrainingJob(Job):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a part of a group gave.
+    """The results of a part of a group.
 
     Attributes:
         results: one for each member.
         flops: of one image in a training of the network.
-        train_images: how many images an epoch had.
+        train_images: number of images per epoch.
     """
 
     results: tuple[TrainingResult, ...]
@@ -75,7 +75,7 @@ class TrainingExecutor(Executor[TrainingJob, Trained]):
         self._images: dict[ImagesRequest, Images] = {}
 
     def images(self, request: ImagesRequest) -> Images:
-        """The images of a request; all are kept, and the data sets that they are from."""
+        """The images of a request; images and data sets are cached."""
         if request not in self._images:
             source = replace(request, train_images=None, test_images=None)
             if source not in self._images:
@@ -84,15 +84,15 @@ class TrainingExecutor(Executor[TrainingJob, Trained]):
         return self._images[request]
 
     def obstacle(self, job: TrainingJob) -> str | None:
-        """Why the engine cannot train this, in words; ``None`` where it can.
+        """Why the engine cannot train this; ``None`` if it can.
 
         Raises:
-            UsageError: what is asked for is impossible whatever the network.
+            UsageError: the request is impossible for any network.
         """
         return self._engine(job).obstacle(job.task, self.images(job.images), job.device)
 
     def prepares(self, job: TrainingJob) -> bool:
-        """Whether the engine has a `prepare` of its own."""
+        """Whether the engine overrides `prepare`."""
         return type(self._engine(job)).prepare is not Engine.prepare
 
     def split(self, job: TrainingJob) -> Sequence[TrainingTask]:

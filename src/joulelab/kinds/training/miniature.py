@@ -7,18 +7,17 @@ share S of it::
     exponent x         0.1           0.2           0.2           0.5
     least              8             2             3             200 (test images: 500)
 
-Rounds are thinned least, for what is compared is how accuracy grows with them. The quantities are
-taken from left to right. Each keeps the share s ^ (x / sum of its own and the later exponents) of
-what is then left to be kept, s (at first S), rounded to a whole number and never below its least
-(or the whole, where that is less); then s is divided by the share that was kept. So what rounding
-and the lower limits take or leave is made up by the next, and in the end by the images. What a user
-has set stays, and drops out of the sum. Where even the fewest images are too many, a miniature does
-more than S: `Miniature.share` says how much.
+Rounds are reduced least, because studies compare how accuracy grows with them. Quantities are
+processed from left to right. Each keeps the share s ^ (x / sum of its own and the later exponents)
+of the remaining share s (initially S), rounded to a whole number and never below its minimum (or
+the whole, if smaller); then s is divided by the kept share. So later quantities, finally the
+images, compensate for rounding and lower limits. Keys set by the user stay, and are excluded from
+the sum. If even the minimum of images is too many, a miniature does more than S: see
+`Miniature.share`.
 
-Test images keep the share of the training images, and batches become smaller where an epoch would
-have fewer than 16 steps: the largest power of two that leaves so many, but not below 128. In
-smaller batches the optimiser, whose work does not depend on the images, would cost more than the
-layers.
+Test images are reduced like training images, and batches become smaller if an epoch would have
+fewer than 16 steps: the largest power of two with enough steps, but not below 128. In smaller
+batches the optimiser, whose work does not depend on the images, would cost more than the layers.
 """
 
 from __future__ import annotations
@@ -44,22 +43,22 @@ LEAST_ROUNDS, LEAST_REPETITIONS, LEAST_EPOCHS = 8, 2, 3
 LEAST_TRAIN_IMAGES, LEAST_TEST_IMAGES = 200, 500
 LEAST_STEPS, LEAST_BATCH = 16, 128
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
-"""What a whole data set is taken to have before it is loaded: as many as CIFAR-10."""
+"""Assumed size of a data set before loading: that of CIFAR-10."""
 
 
 @dataclass(frozen=True)
 class _Thinning:
-    """What is left to be kept, and the sum of the exponents that share it."""
+    """The remaining share, and the sum of the remaining exponents."""
 
     left: float
     exponents: float
 
     def share(self, exponent: float) -> float:
-        """What a quantity of this exponent keeps; 1 where there is no less to keep."""
+        """The share that a quantity with this exponent keeps; at most 1."""
         return min(1.0, math.pow(self.left, exponent / self.exponents))
 
     def after(self, exponent: float, kept: float) -> _Thinning:
-        """The same once a quantity has kept so much."""
+        """The budget after a quantity has kept a share."""
         return _Thinning(self.left / kept, self.exponents - exponent)
 
 
@@ -69,19 +68,19 @@ def training_miniature(
     scale: float,
     overridden: Collection[tuple[str, ...]] = (),
 ) -> dict[str, Any]:
-    """A study with a share of its work.
+    """Scale a study down to a share of its work.
 
     Args:
         study: every key with its value, from `StudySpec.to_dict`.
-        configurations: how many there are of each experiment.
+        configurations: number of configurations of each experiment.
         scale: the share, between 0 and 1.
-        overridden: keys that stay as they are, or tables of such keys, each in its parts.
+        overridden: keys, or tables, that stay unchanged, each split into parts.
 
     Returns:
-        The keys of the miniature, the table ``[miniature]`` among them.
+        The keys of the miniature, including the table ``[miniature]``.
 
     Raises:
-        UsageError: the scale is not between 0 and 1, or nothing is left to be thinned.
+        UsageError: the scale is not between 0 and 1, or nothing can be reduced.
     """
     check_scale(scale)
 
@@ -133,13 +132,13 @@ def _thin_experiments(
     later: float,
     is_set: IsSet,
 ) -> float:
-    """Thin rounds and repetitions in place; the share of the trainings that is kept.
+    """Reduce rounds and repetitions in place; returns the kept share of trainings.
 
     Args:
         study: changed.
         configurations: of each experiment.
-        scale: what is to be kept.
-        later: sum of the exponents of what is thinned afterwards.
+        scale: the share to keep.
+        later: sum of the exponents of later quantities.
         is_set: whether the user has set a key.
     """
     whole = kept = 0
@@ -163,14 +162,14 @@ def _thin_experiments(
 
 
 def _trainings(table: Mapping[str, Any]) -> int:
-    """Of each configuration; what is not searched has one round."""
+    """Rounds of each configuration; one without a search."""
     return int(table.get("rounds", 1)) * int(table["repetitions"])
 
 
 def _thinned_images(
     whole: float | str, assumed: int, least: int, share: float
 ) -> tuple[float | str, float]:
-    """How many images, or which share of them, and the share of the whole study's that this is."""
+    """The number or share of images, and their share of the full study's."""
     if share >= 1:
         return whole, 1.0
     if isinstance(whole, int):
@@ -185,7 +184,7 @@ def _thinned_images(
 
 
 def _batch(whole: int, train_images: float | str) -> int:
-    """The largest power of two that leaves enough steps an epoch; the whole batch if that does."""
+    """The largest power of two with enough steps per epoch, or the original batch size."""
     if isinstance(train_images, str):
         images = float(TRAIN_IMAGES)
     else:

@@ -1,8 +1,8 @@
-"""What trainings will cost: a few steps of every network are timed, and extrapolated.
+"""Predict trainings: time a few steps of every network, and extrapolate.
 
-What is timed is a whole part of a group, as large as those of the study: its members share its cost
-as they will share its energy. Net power is that of the longer trainings. The hyperparameters hardly
-matter to either (Yarally et al., CAIN 2023, section VI-A), so one calibration serves all rounds.
+The timed unit is a whole part of a group, as large as in the study: its members share its cost as
+they will share its energy. Net power is from the longer trainings. Hyperparameters hardly affect
+either (Yarally et al., CAIN 2023, section VI-A), so one calibration serves all rounds.
 
 A calibration times trainings of a few optimiser steps several times.
 
@@ -16,11 +16,11 @@ of b steps, the line through both gives for N steps
 
     T = (1 - w) s + w l,  w = (N - a) / (b - a),  var T = (1 - w)^2 var s + w^2 var l.
 
-The two kinds take turns, so that a machine that slows down meets both alike.
+Short and long alternate, so that a slowing machine affects both equally.
 
-A calibration evaluates 500 test images at the most, and no more than four batches, or evaluating
-them would take longer than all of its steps. The others cost a share of a training image each: the
-forward pass alone. They are as so many more steps in N.
+A calibration evaluates at most 500 test images, and at most four batches; otherwise evaluation
+would take longer than its steps. The remaining test images cost a share of a training image each,
+the forward pass, and count as additional steps in N.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ LEAST_MORE_STEPS = 2
 MOST_STEPS = 200
 REPETITIONS = 3
 ENOUGH_MORE, MOST_GROWTH = 1.5, 12
-"""Long trainings are made longer only where that is so many times as many steps, up to so many."""
+"""Minimum and maximum ratio of steps between long and short trainings."""
 
 TEST_IMAGES, TEST_BATCHES = 500, 4
 FORWARD_AND_BACKWARD = 3
-"""How many times the products of a forward pass a step on the same images has."""
+"""Ratio of the products of a step to those of a forward pass."""
 PLAN_LONG_S = 0.3
 RUN_LONG_S = 0.04
-"""Long trainings are longer where predicting is the purpose, and not the beginning of a run."""
+"""Duration of long trainings, larger when predicting is the purpose."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Timing:
 
     Attributes:
         duration_s: of the training.
-        around_s: of what surrounds it: cooling down, closing the windows; not what others do.
+        around_s: overhead: cool-down, closing windows; excludes waits for others.
         energy: over the domains that count.
     """
 
@@ -78,15 +78,16 @@ class Timing:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The timings of one part of a group, and what they say of a whole training.
+    """The timings of one part of a group, and the prediction of a whole training.
 
     Attributes:
-        steps: optimiser steps N of a whole training, and what the rest of the evaluation is worth.
+        steps: optimiser steps N of a whole training, including the equivalent of the rest of the
+            evaluation.
         members: trainings that the part trains together.
         short_steps: of a short training, a.
         long_steps: of a long one, b.
         short: timings of the short trainings, at least one.
-        long: of the long ones; none where a whole training is as short.
+        long: of the long ones; none if a whole training is that short.
     """
 
     steps: float
@@ -98,12 +99,12 @@ class Calibration:
 
     @property
     def longest(self) -> tuple[Timing, ...]:
-        """Those that say most of power: the long ones where there are any."""
+        """The timings that determine power: the long ones, if any."""
         return self.long or self.short
 
     @property
     def weight(self) -> float:
-        """w: how much of a whole training the long ones are, beyond the short ones."""
+        """w: weight of the long trainings in the extrapolation."""
         if not self.long:
             return 0.0
         return (self.steps - self.short_steps) / (self.long_steps - self.short_steps)
@@ -115,19 +116,19 @@ class Calibration:
         if not self.long:
             return short
         long = statistics.fmean(one.duration_s for one in self.long)
-        # A long training that took no longer than a short one says nothing but that.
+        # If long trainings took no longer than short ones, the slope is 0.
         return short + self.weight * max(long - short, 0.0)
 
     @property
     def around_s(self) -> float:
-        """Time around the part, of which it may be there once."""
+        """Overhead of the part; the samples may be few."""
         return statistics.median(one.around_s for one in (*self.short, *self.long))
 
     def variance(self, scatter: float) -> tuple[float, float]:
-        """Of the predicted time in s^2, and its degrees of freedom (infinite where assumed).
+        """Variance of the predicted time in s^2, and its degrees of freedom (infinite if assumed).
 
         Args:
-            scatter: relative standard deviation of a timing, where there is only one of a kind.
+            scatter: assumed relative standard deviation of a single timing.
         """
         parts = [_of_mean(self.short, 1 - self.weight, scatter)]
         if self.long:
@@ -147,12 +148,12 @@ def calibrate(
 
     Args:
         job: one part of a group.
-        run: carries a job out.
-        counted: what of an outcome counts as its energy.
-        steps: optimiser steps of a whole training, and what else is worth as many.
-        long_s: how much longer than a short training a long one is to take.
-        budget_s: no further pair is begun that would end later, and nothing is timed any more only
-            to be thrown away; one of each there is in any case.
+        run: carries out a job.
+        counted: the energy of an outcome.
+        steps: optimiser steps of a whole training, plus equivalents.
+        long_s: extra duration of a long training over a short one.
+        budget_s: time budget: no further pair is started that would exceed it, and no warm-up is
+            done only for that; at least one of each is timed.
     """
     began_s = time.monotonic()
 
@@ -173,14 +174,14 @@ def calibrate(
     short = [timed(few)]
     if elapsed_s() < budget_s:
         short = [timed(few)]
-    # So much longer that the difference stands out from what both have in common.
+    # Longer, so that the difference exceeds the common part.
     longer_s = max(long_s, short[0].duration_s)
     many = _long_steps(few, short[0].duration_s / few, most, longer_s)
     long = [timed(many)] if many > few else []
     if long and elapsed_s() < budget_s:
-        # Now the fixed part is known, which may be most of a short training.
+        # Now the fixed part is known, which may dominate a short training.
         step_s = (long[0].duration_s - short[0].duration_s) / (many - few)
-        # By chance a difference may be next to nothing: no more than some times as many steps.
+        # By chance the difference may be near 0: limit the ratio of steps.
         more = min(_long_steps(few, step_s, most, longer_s), MOST_GROWTH * many)
         if more > ENOUGH_MORE * many:
             many, long = more, [timed(more)]
@@ -193,18 +194,18 @@ def calibrate(
 
 
 def images_evaluated(test_images: int, batch_size: int) -> int:
-    """How many of the test images a calibration evaluates."""
+    """Number of test images that a calibration evaluates."""
     return min(test_images, TEST_IMAGES, TEST_BATCHES * batch_size)
 
 
 def evaluation_in_steps(test_images: int, batch_size: int, flops: FlopCount) -> float:
-    """How many optimiser steps the test images that a calibration leaves out are worth.
+    """Optimiser steps equivalent to the test images that a calibration skips.
 
     Args:
         test_images: all of them.
         batch_size: of a step.
-        flops: of one image in a training. Of f operations z are those of frozen layers, which have
-            a forward pass only; a third of the rest is one.
+        flops: of one image in a training. Of f operations, z are in frozen layers, which have only
+            a forward pass; for the rest it is a third.
     """
     share = 1 / FORWARD_AND_BACKWARD
     if flops.per_image and flops.frozen is not None:
@@ -214,19 +215,19 @@ def evaluation_in_steps(test_images: int, batch_size: int, flops: FlopCount) -> 
 
 
 def _long_steps(few: int, step_s: float, most: int, long_s: float) -> int:
-    """Steps of a long training: so many more than of a short one as take `long_s`."""
+    """Steps of a long training: those of a short one plus as many as take `long_s`."""
     more = max(LEAST_MORE_STEPS, round(long_s / max(step_s, long_s / MOST_STEPS)))
     return min(few + more, most)
 
 
 def relative_scatter(calibrations: Sequence[Calibration]) -> float | None:
-    """Standard deviation of the longest timings as a share of their mean; the median network's.
+    """Relative standard deviation of the longest timings; median over networks.
 
-    The median, because one timing in a hundred that another program has disturbed says nothing of
-    hours; in the mean of its own network it counts.
+    The median, because a single disturbed timing is not representative of hours; it still counts in
+    its own network's mean.
 
     Returns:
-        ``None`` where nothing was timed twice.
+        ``None`` if nothing was timed twice.
     """
     scatters = []
     for one in calibrations:
@@ -238,7 +239,7 @@ def relative_scatter(calibrations: Sequence[Calibration]) -> float | None:
 
 
 def status_of(timings: Sequence[Timing]) -> Status:
-    """Of energies together; measured where there is none."""
+    """The common status of energies; measured if there are none."""
     return Status.of_sum([Status.MEASURED, *(timing.energy.status for timing in timings)])
 
 
@@ -263,14 +264,14 @@ def predict(
     """Train a few steps of every network, several times, and extrapolate.
 
     Args:
-        configurations: what is to be predicted.
+        configurations: configurations to predict.
         job_of: a job as large as the groups of a configuration.
-        parts: what such a job is split into; the largest is timed.
-        run: carries a job out, and books it.
+        parts: the parts of such a job; the largest is timed.
+        run: carries out and books a job.
         images: number of training and of test images that a configuration has.
         flops: of one image in a training.
-        energy: what counts as the energy of an outcome.
-        long_s: how much longer than a short training a long one is to take.
+        energy: the energy of an outcome.
+        long_s: extra duration of a long training over a short one.
     """
     jobs: dict[str, tuple[TrainingJob, tuple[int, int]]] = {}
     keys: dict[tuple[str, str], str] = {}
@@ -300,11 +301,11 @@ def predict(
 
 
 def estimate(calibration: Calibration, scatter: float) -> Estimate:
-    """What the timings of a part of a group say of one of its members.
+    """The estimate for one member from the timings of a part of a group.
 
     Args:
         calibration: the timings.
-        scatter: relative standard deviation of a timing, where there is only one of a kind.
+        scatter: assumed relative standard deviation of a single timing.
     """
     members, trained_s = calibration.members, calibration.duration_s
     variance, freedom = calibration.variance(scatter)
@@ -336,7 +337,7 @@ def estimate(calibration: Calibration, scatter: float) -> Estimate:
 
 
 def _watts(timing: Timing) -> float:
-    """Net power of one timing; gross power where idle power is unknown."""
+    """Net power of one timing; gross power if idle power is unknown."""
     energy = timing.energy
     joules = energy.net_j if energy.net_j is not None else energy.gross_j
     return (joules or 0.0) / timing.duration_s if timing.duration_s > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What experiments on trainings show: what strategies find, and what trainings cost."""
+"""Findings of training experiments: results of strategies, and costs of trainings."""
 
 from joulelab.report import effects, energy, resource_use, search
 from joulelab.report.paper_pages import PAPER_PAGES
@@ -24,7 +24,7 @@ ENERGY = (
     resource_use.utilisation_ranges,
     resource_use.utilisations,
 )
-"""What trainings cost, whatever was varied."""
+"""Costs of trainings, for any factors."""
 SEARCH = (
     search.convergence_curves,
     search.optima,

@@ -1,9 +1,9 @@
-"""What experiments that train have in common, and those that search hyperparameters as well.
+"""Common parts of training experiments, with and without hyperparameter search.
 
 ::
 
     TrainingKeys              keys of the whole study file: data set, epochs, engine ...
-    TrainingConfiguration     network, data set, fixed hyperparameters: each repetition by itself
+    TrainingConfiguration     network, data set, fixed hyperparameters: repetitions are independent
       SearchingConfiguration  and a strategy, which proposes rounds: the repetitions of one together
 """
 
@@ -30,25 +30,25 @@ from joulelab.tuning.strategy import Strategy, strategies
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 HowMany = Count | Share | Literal["all"]
-"""Of images: a number, a share of those that there are, or all of them."""
+"""Images to use: a number, a share, or all."""
 
 
 class TrainingKeys(BaseModel):
-    """Keys of the whole study file once an experiment in it trains.
+    """Keys of the whole study file if an experiment trains.
 
     Attributes:
-        dataset: registered name, with an argument after a colon where it takes one; not needed
-            where every experiment names its own.
-        train_images: how many training images are used, drawn by the seed; a share of them, between
-            0 and 1; or ``"all"``.
+        dataset: registered name, with an argument after a colon if needed; optional if every
+            experiment has its own.
+        train_images: number of training images, drawn by the seed; a share between 0 and 1; or
+            ``"all"``.
         test_images: the same for the test images.
         protocol: registered name of the training conventions.
         engine: registered name.
         precision: the arithmetic of a training: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
-        rounds_together: how many rounds of a configuration are trained as one group, where its
-            strategy proposes them ahead of any result.
-        mix_engines: whether configurations that the engine cannot train are trained by the
-            reference engine beside the others; otherwise one engine trains the whole study.
+        rounds_together: number of rounds of a configuration trained as one group, if its strategy
+            proposes ahead of results.
+        mix_engines: whether the reference engine trains the configurations that the engine cannot;
+            otherwise one engine trains the whole study.
         epochs: passes over the training images.
         batch_size: images in an optimiser step.
         score: of a round: ``"mean"`` or ``"max"`` accuracy of its repetitions.
@@ -84,7 +84,7 @@ class TrainingKeys(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfiguration(Configuration):
-    """One combination of levels, and what it means for the training.
+    """One combination of levels of a training experiment.
 
     Attributes:
         network: registered name.
@@ -100,11 +100,11 @@ class TrainingConfiguration(Configuration):
 
     @property
     def members(self) -> int:
-        """How many trainings the largest of its groups has."""
+        """Number of trainings in its largest group."""
         return 1
 
     def strategy_at_work(self) -> Strategy | None:
-        """A new strategy that proposes the rounds; ``None`` where nothing is searched."""
+        """A new strategy for the rounds; ``None`` without a search."""
         return None
 
 
@@ -114,11 +114,11 @@ class SearchingConfiguration(TrainingConfiguration):
 
     Attributes:
         strategy: registered name.
-        strategy_seed: what all proposals follow from.
+        strategy_seed: seed of all proposals.
         space: what the strategy searches.
         rounds: proposals of the strategy; each is trained `repetitions` times.
-        rounds_together: rounds of a block, and of a group where the strategy proposes ahead;
-            another strategy has its rounds one by one, in their order.
+        rounds_together: rounds per block, and per group if the strategy proposes ahead; other
+            strategies train rounds one by one.
     """
 
     strategy: str
@@ -129,13 +129,13 @@ class SearchingConfiguration(TrainingConfiguration):
 
     @property
     def rounds_at_once(self) -> int:
-        """How many rounds are trained as one group."""
+        """Number of rounds trained as one group."""
         ahead = strategies.get(self.strategy).proposes_ahead
         return min(self.rounds_together, self.rounds) if ahead else 1
 
     @property
     def members(self) -> int:
-        """The repetitions of the rounds that are trained together."""
+        """The repetitions of the rounds trained together."""
         return self.rounds_at_once * self.repetitions
 
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
@@ -144,7 +144,7 @@ class SearchingConfiguration(TrainingConfiguration):
         return [self._groups(range(self.rounds)[i : i + self.rounds_together]) for i in starts]
 
     def check(self) -> None:
-        """Ask for the last round, where it does not depend on the others: a grid may be small."""
+        """Request the last round, if independent of the others: a grid may be too small."""
         if not strategies.get(self.strategy).proposes_ahead:
             return
         strategy = self.strategy_at_work()
@@ -152,7 +152,7 @@ class SearchingConfiguration(TrainingConfiguration):
             strategy.propose(self.rounds - 1)
 
     def strategy_at_work(self) -> Strategy:
-        """A new strategy that has seen no round yet."""
+        """A new strategy without observations."""
         make = strategies.get(self.strategy)
         return make(self.space, seed=self.strategy_seed, rounds=self.rounds)
 
@@ -172,7 +172,7 @@ class TrainingExperimentSpec(ExperimentSpec):
     """Keys of an experiment whose runs are trainings.
 
     Attributes:
-        fixed: hyperparameters that are not searched; PyTorch's defaults where not given.
+        fixed: fixed hyperparameters; default: PyTorch's.
     """
 
     noun: ClassVar[str] = "training"
@@ -197,10 +197,10 @@ class TrainingExperimentSpec(ExperimentSpec):
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> TrainingConfiguration:
-        """What one combination of levels means."""
+        """The configuration for one combination of levels."""
 
     def training(self, experiment: str, levels: Mapping[str, Level]) -> dict[str, Any]:
-        """Arguments that every `TrainingConfiguration` takes besides network and data set."""
+        """Common arguments of a `TrainingConfiguration`, besides network and data set."""
         return {**self.identity(experiment, levels), "fixed": self.fixed}
 
     @staticmethod
@@ -210,7 +210,7 @@ class TrainingExperimentSpec(ExperimentSpec):
         scale: float,
         overridden: Collection[tuple[str, ...]],
     ) -> dict[str, Any]:
-        """A study of trainings with a share of its work."""
+        """Scale a study of trainings down to a share of its work."""
         return training_miniature(study, configurations, scale, overridden)
 
 
@@ -218,8 +218,8 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
     """Keys of an experiment that searches hyperparameters.
 
     Attributes:
-        rounds: sets of hyperparameters that each configuration is trained with.
-        space: hyperparameters that are searched, in order.
+        rounds: number of hyperparameter sets per configuration.
+        space: searched hyperparameters, in order.
     """
 
     rounds: Count
@@ -235,13 +235,13 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
         return space
 
     def search_space(self) -> SearchSpace:
-        """What is searched."""
+        """The search space."""
         return SearchSpace.from_dict(self.space)
 
     def searching(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> dict[str, Any]:
-        """Arguments that every `SearchingConfiguration` takes besides what is searched, and how."""
+        """Common arguments of a `SearchingConfiguration`, besides the search."""
         return {
             **self.training(experiment, levels),
             "dataset": dataset_of(study),
@@ -255,12 +255,12 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
 
 
 def dataset_of(study: StudySpec) -> str:
-    """The data set of the whole study; empty where it has none."""
+    """The data set of the whole study; empty if it has none."""
     return cast(TrainingKeys, study).dataset or ""
 
 
 def known_dataset(name: str) -> str:
-    """The name itself, if it is the name of a data set, and its settings are possible."""
+    """The name itself, if it is a valid data set name with settings."""
     known(datasets, name)
     with as_value_error():
         split_settings(name)

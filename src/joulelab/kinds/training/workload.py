@@ -48,12 +48,12 @@ from joulelab.study.workload import Workload
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_PARAMETER = 16
-"""Itself, its gradient, and two moments of Adam, in fp32."""
+"""Bytes per parameter: value, gradient, and two moments of Adam, in fp32."""
 MANY_VALUES = 1_000_000
-"""Of the images of a batch: fewer, and what a network keeps of them fits into any machine."""
+"""Batch size below which the activations fit into any machine."""
 PROCESSOR = "cpu"
 KIND = "training"
-"""Of its entries in the ledger, and what a run is called."""
+"""Kind of its entries in the ledger, and noun for a run."""
 
 Values = Mapping[int, Mapping[str, Any]]
 """The proposed hyperparameters of each round of a group."""
@@ -75,12 +75,11 @@ class TrainingWorkload(Workload):
         self._weights: dict[str, str] = {}
 
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
-        """Load the images, see that every network fits, and choose the engines.
+        """Load the images, check that every network fits, and choose the engines.
 
         Raises:
-            DatasetError: the images cannot be had.
-            SpecError: a network that does not fit these images, or a precision that is not
-                possible.
+            DatasetError: the images cannot be loaded.
+            SpecError: a network that does not fit these images, or an impossible precision.
         """
         from joulelab.learning.zoo_training import training_weights
 
@@ -113,9 +112,9 @@ class TrainingWorkload(Workload):
         return self._summary(mine)
 
     def _check_memory(self, one: TrainingConfiguration, images: Images, parameters: int) -> None:
-        """Refuse a step that this machine has not the memory for; a GPU says so itself.
+        """Refuse a step that does not fit into this machine's memory; a GPU reports that itself.
 
-        Counting takes a second for a large network, so it is done where it may matter.
+        Counting takes a second for a large network, so it is only done if it may matter.
 
         Raises:
             SpecError: it takes more than the limit.
@@ -123,7 +122,7 @@ class TrainingWorkload(Workload):
         batch = max(2, min(self._spec.batch_size, len(images.train)))
         needed = BYTES_OF_A_PARAMETER * parameters
         if batch * images.shape.size > MANY_VALUES:
-            # A network that does not run on the meta device may need any memory.
+            # The memory of a network that does not run on the meta device is unknown.
             with suppress(JoulelabError):
                 needed = count_memory(
                     one.network, one.network_options, images.shape, images.classes, batch
@@ -151,7 +150,7 @@ class TrainingWorkload(Workload):
         )
 
     def _random(self) -> str | None:
-        """Which networks begin with random weights, although published ones exist."""
+        """Networks that start with random weights although published ones exist."""
         random = [name for name, weights in self._weights.items() if weights == RANDOM]
         if not random:
             return None
@@ -174,7 +173,7 @@ class TrainingWorkload(Workload):
         return {"weights": self._weights} if self._weights else {}
 
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
-        """Refuse other data or weights, and other engines where the study does not mix them."""
+        """Refuse changed data or weights, and changed engines if the study does not mix them."""
         self._data.check_unchanged(manifest)
         check_same_weights(manifest, self._weights)
         if not self._spec.mix_engines:
@@ -200,7 +199,7 @@ class TrainingWorkload(Workload):
         )
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
-        """Propose, train what is left, and let the strategy observe."""
+        """Propose, train remaining runs, and let the strategy observe."""
         one = cast(TrainingConfiguration, group.configuration)
         strategy = self._strategy(one)
         if strategy is None:
@@ -232,7 +231,7 @@ class TrainingWorkload(Workload):
         return values
 
     def _score(self, one: TrainingConfiguration, number: int, store: Store) -> float | None:
-        """The score of a round that has just ended, which is stored."""
+        """Compute and store the score of a round that has just ended."""
         accuracies = store.finished_values("accuracy", (*one.key, number))
         score = None
         if accuracies:
@@ -274,7 +273,7 @@ class TrainingWorkload(Workload):
         return self._executor.split(job)
 
     def _group_job(self, one: TrainingConfiguration, engine: str) -> TrainingJob:
-        """A job as large as the groups of a configuration, which belongs to no run."""
+        """A job outside runs, as large as the groups of a configuration."""
         members = [_member(one, {}, seed) for seed in range(one.members)]
         return self._job(one, members, "calibration", engine)
 
@@ -295,12 +294,12 @@ class TrainingWorkload(Workload):
 
 
 def _network_in_words(one: TrainingConfiguration) -> str:
-    """What the study calls the network."""
+    """The network's name in the study."""
     return str(one.levels.get("network", one.network))
 
 
 def _member(one: TrainingConfiguration, values: Mapping[str, Any], seed: int) -> Member:
-    """One training of a configuration with these values of what is searched."""
+    """One training of a configuration with these searched values."""
     known = {field.name for field in fields(Hyperparameters)}
     given = {**one.fixed, **values}
     return Member(seed, Hyperparameters(**{k: v for k, v in given.items() if k in known}))
@@ -309,7 +308,7 @@ def _member(one: TrainingConfiguration, values: Mapping[str, Any], seed: int) ->
 def _rows(
     job: TrainingJob, runs: Sequence[PlannedRun], values: Values, outcome: Outcome[Trained]
 ) -> list[Row]:
-    """The columns of the runs of one part of a group, from what became of it.
+    """The columns of the runs of one part of a group, from its outcome.
 
     Args:
         job: the part.

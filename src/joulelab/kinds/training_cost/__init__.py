@@ -1,1 +1,1 @@
-"""Tables, figures and sentences of what training costs, by network, base and data set."""
+"""Tables, figures and findings of the cost of training, by network, base and data set."""

@@ -1,10 +1,10 @@
 """The data behind tables, figures and findings of a training's cost: one row per configuration.
 
 Runs of the kind ``training-cost`` have the factors ``network``, ``base`` (``frozen`` or
-``trained``) and ``dataset``, and beside the usual columns ``f1`` (macro F1 on the test images, 0 to
-1), ``flops`` (of the whole training), ``flops_trainable`` (those outside the forward pass of frozen
+``trained``) and ``dataset``, and besides the usual columns ``f1`` (macro F1 on the test images, 0
+to 1), ``flops`` (of the whole training), ``flops_trainable`` (without the forward pass of frozen
 layers), ``parameters`` (trainable), ``parameters_total`` and ``weights`` (``random``, a published
-name, or nothing where there is no such choice).
+name, or empty if there is no choice).
 
 With a_i the accuracy and e_i the energy in kWh of measurement i, A and E their means, accuracy per
 kWh is A / E. It is a ratio of means, whose logarithm has by the delta method the standard error of
@@ -44,7 +44,7 @@ Values = npt.NDArray[np.float64]
 
 @cached_per_subject
 def sound(experiment: Experiment) -> Experiment:
-    """The same with energies of 0 or below taken for unknown: no training takes none."""
+    """The same with energies of 0 or below set to unknown, because they are impossible."""
     column, runs = experiment.energy.column, experiment.runs
     if column is None or not len(runs):
         return replace(experiment)
@@ -57,7 +57,7 @@ def impossible_energies(experiment: Experiment) -> pd.DataFrame:
     column, runs = experiment.energy.column, experiment.runs
     if column is None or not len(runs):
         return pd.DataFrame()
-    # Counted from 1, as people do.
+    # Counted from 1.
     which = [
         f"{name}, repetition {number + 1:.0f}"
         for name, number in zip(runs["configuration"], runs["repetition"], strict=True)
@@ -67,14 +67,14 @@ def impossible_energies(experiment: Experiment) -> pd.DataFrame:
 
 @cached_per_subject
 def configurations(experiment: Experiment) -> pd.DataFrame:
-    """One row per configuration of an experiment in which an energy is known, by ascending energy.
+    """One row per configuration of an experiment with known energies, by ascending energy.
 
     Returns:
         ``network``, ``base``, ``dataset``, ``configuration``, ``n`` (runs), ``measurements`` (with
         an energy above 0; runs trained together are one), ``energy_j``, ``accuracy`` and
-        ``accuracy_per_kwh``, each with ``_low`` and ``_high`` (95 %; missing of a single one),
-        ``duration_s``, ``f1``, `SIZES`, ``weights``, and ``on_front``: on its data set no other
-        takes at most its energy and has at least its accuracy.
+        ``accuracy_per_kwh``, each with ``_low`` and ``_high`` (95 %; missing for a single one),
+        ``duration_s``, ``f1``, `SIZES`, ``weights``, and ``on_front``: on its data set no other has
+        at most its energy and at least its accuracy.
     """
     whole = sound(experiment)
     measured = dict(iter(whole.measured.groupby("configuration", sort=False)))
@@ -91,7 +91,7 @@ def configurations(experiment: Experiment) -> pd.DataFrame:
 
 
 def costs(experiment: Experiment) -> pd.DataFrame:
-    """The same, of an experiment in which some energy is above 0.
+    """The same, for an experiment with an energy above 0.
 
     Raises:
         Unavailable: there is none.
@@ -104,7 +104,7 @@ def costs(experiment: Experiment) -> pd.DataFrame:
 
 
 def repeated(experiment: Experiment) -> bool:
-    """Whether some configuration was measured twice, so that chance can be told from effect."""
+    """Whether some configuration was measured twice, so that tests are possible."""
     return bool((configurations(experiment)["measurements"] > 1).any())
 
 
@@ -129,7 +129,7 @@ def per_kwh(accuracies: Sequence[float], energies_j: Sequence[float]) -> Interva
 
 
 def short_datasets(names: Sequence[str]) -> dict[str, str]:
-    """Names of data sets without source and settings, as far as these tell none from another.
+    """Names of data sets without source and settings, unless these are needed to distinguish them.
 
     >>> short_datasets(["torchvision:MNIST?channels=3&side=48", "digits?side=32"])
     {'torchvision:MNIST?channels=3&side=48': 'MNIST', 'digits?side=32': 'digits'}
@@ -164,17 +164,17 @@ def shortened(text: str, short: Mapping[str, str]) -> str:
 
 
 def varied(experiment: Experiment) -> list[str]:
-    """Those of network, base and data set that have several levels."""
+    """The factors among network, base and data set with several levels."""
     return [factor for factor in FACTORS if factor in experiment.varied]
 
 
 def label(experiment: Experiment, row: pd.Series[Any], *, dataset: bool = False) -> str:
-    """A configuration in words: ``vgg16 (frozen)``; of what does not vary the network alone.
+    """A configuration in words: ``vgg16 (frozen)``; only the network if nothing else varies.
 
     Args:
-        experiment: that it is one of.
+        experiment: its experiment.
         row: of `configurations`.
-        dataset: with its data set, where that varies.
+        dataset: whether to add the data set, if it varies.
     """
     several = varied(experiment)
     base = f" ({row[BASE]})" if BASE in several else ""

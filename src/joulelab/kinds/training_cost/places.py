@@ -1,7 +1,7 @@
-"""The energy of a training-cost experiment at the places that its study file names.
+"""CO2e of a training-cost experiment at the places in its study file.
 
-Gross energy counts here, for all of it was drawn from the grid. Where there are many
-configurations, the networks are compared instead, and the rest counts as the scatter of their runs.
+Gross energy counts here, because all of it came from the grid. With many configurations, networks
+are compared instead, and the rest counts as scatter of their runs.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ MOST_PANELS = 6
 
 @dataclass(frozen=True)
 class AskedPlaces:
-    """Where the energy is booked.
+    """The places of the evaluation.
 
     Attributes:
-        places: those whose intensity is known.
+        places: places with known intensity.
         pue: power usage effectiveness of all.
         unknown: a sentence on each of the others.
     """
@@ -55,7 +55,7 @@ class AskedPlaces:
 
 @cached_per_subject
 def asked_places(experiment: Experiment) -> AskedPlaces | None:
-    """The places in the experiment's table of the study file; ``None`` where it names none."""
+    """The places in the experiment's table of the study file; ``None`` if there are none."""
     table = experiment.table
     if not table.get("places"):
         return None
@@ -106,7 +106,7 @@ def effects_of_place(experiment: Experiment) -> Table:
 
 @figure("place-picture", "CO2e of a run by place")
 def emissions_by_place(experiment: Experiment) -> Figure:
-    """CO2e by place, a line a network, a panel a base and data set."""
+    """CO2e by place, one line per network, one panel per base and data set."""
     asked = _asked(experiment)
     by = NETWORK if NETWORK in varied(experiment) else CONFIGURATION
     panels = {title: _booked(part, asked, by) for title, part in _parts(experiment, by).items()}
@@ -114,10 +114,10 @@ def emissions_by_place(experiment: Experiment) -> Figure:
 
 
 def _asked(experiment: Experiment) -> AskedPlaces:
-    """The places, of which some is known, of an experiment with finished runs.
+    """The places of an experiment with finished runs, at least one of them known.
 
     Raises:
-        Unavailable: no place was named, of which nobody is told; or none is known.
+        Unavailable: no place was given (not reported), or none is known.
     """
     asked = asked_places(experiment)
     if asked is None:
@@ -128,7 +128,7 @@ def _asked(experiment: Experiment) -> AskedPlaces:
 
 
 def place_findings(experiment: Experiment) -> list[str]:
-    """How far place moves the grams and how far the network does; places no longer known."""
+    """Effects of place and of network on CO2e; and unknown places."""
     asked = asked_places(experiment)
     if asked is None:
         return []
@@ -148,7 +148,7 @@ def _compared(experiment: Experiment) -> str:
 
 
 def _parts(experiment: Experiment, by: str) -> dict[str, Experiment]:
-    """The experiment by base and data set, by title; whole where these are too many."""
+    """The experiment split by base and data set, by title; not split if these are too many."""
     apart = [factor for factor in varied(experiment) if factor in {BASE, DATASET}]
     groups = list(experiment.runs.groupby(apart)) if apart else []
     if by != NETWORK or not 1 < len(groups) <= MOST_PANELS:

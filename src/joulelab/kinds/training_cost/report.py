@@ -1,4 +1,4 @@
-"""What an experiment on the cost of training shows: its findings, tables and figures."""
+"""The report of a training-cost experiment: findings, tables and figures."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ ONE_RUN = (
 
 
 def cost_findings(experiment: Experiment) -> list[str]:
-    """Sentences on costs, bases, stand-ins for energy and places; what spoils them comes first."""
+    """Findings on costs, bases, proxies for energy and places; limitations first."""
     if not len(experiment.runs):
         return []
     found = impossible_energies(experiment)
@@ -90,7 +90,7 @@ def cost_findings(experiment: Experiment) -> list[str]:
 
 
 def _fronts(experiment: Experiment) -> Iterator[str]:
-    """For each data set the most accurate configuration, and what less accuracy would save."""
+    """For each data set the most accurate configuration, and savings at lower accuracy."""
     points = configurations(experiment).dropna(subset=["energy_j", "accuracy"])
     short = short_datasets(list(points[DATASET]))
     for dataset, rows in points.groupby(DATASET, sort=False):
@@ -109,7 +109,7 @@ def _front(experiment: Experiment, front: pd.DataFrame, dataset: str) -> str:
     if not len(others):
         return f"{reached}, and takes the least energy too."
     if len(others) > MOST_STEPS:
-        # The nearest ones, and the cheapest of all.
+        # The closest ones, and the cheapest one.
         others = pd.concat([others.iloc[: MOST_STEPS - 1], others.iloc[[-1]]])
     steps = [
         f"{label(experiment, row)} takes "
@@ -122,7 +122,7 @@ def _front(experiment: Experiment, front: pd.DataFrame, dataset: str) -> str:
 
 
 def _perhaps(experiment: Experiment, one: pd.Series[Any], other: pd.Series[Any]) -> str:
-    """That two configurations may take the same, where Welch's interval of their ratio says so."""
+    """A remark if two configurations may have equal energy by Welch's interval of their ratio."""
     runs, energy = sound(experiment).measured, str(experiment.energy.column)
     first, second = (
         list(runs.loc[runs["configuration"] == row["configuration"], energy].dropna())
@@ -133,7 +133,7 @@ def _perhaps(experiment: Experiment, one: pd.Series[Any], other: pd.Series[Any])
 
 
 def _effects(experiment: Experiment) -> list[str]:
-    """Which factor moves the energy most; nothing without repetitions."""
+    """The factor with the largest effect on energy; nothing without repetitions."""
     if not repeated(experiment):
         return []
     short = short_datasets(list(configurations(experiment)[DATASET]))

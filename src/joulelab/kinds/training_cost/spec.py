@@ -1,7 +1,7 @@
-"""The cost of training: what does a network cost on a data set, and what does that buy?
+"""The cost of training: energy and accuracy of networks on data sets.
 
 After Xu et al., HICSS 2023: image classifiers with a frozen or a trained base x data sets, trained
-with the same hyperparameters, several times each; the energy is booked at several places.
+with the same hyperparameters, several times each; CO2e is evaluated for several places.
 """
 
 from __future__ import annotations
@@ -40,14 +40,13 @@ class TrainingCostSpec(TrainingExperimentSpec):
             ``module:function``; levels of the factor ``network``.
         bases: ``"trained"`` and ``"frozen"``: whether everything but the head of torchvision's
             networks is trained; levels of the factor ``base``. Other networks are trained only.
-        head: of torchvision's networks: ``"linear"``, or ``"xu2023"``, that of the paper.
-        weights: of torchvision's networks: ``"auto"`` (published ones where their file lies here,
-            else random), ``"pretrained"``, ``"random"``, or a name.
-        datasets: registered names; levels of the factor ``dataset``. Where not given, that of the
-            study.
+        head: of torchvision's networks: ``"linear"``, or ``"xu2023"``, the paper's.
+        weights: of torchvision's networks: ``"auto"`` (published ones if the file is on this
+            machine, else random), ``"pretrained"``, ``"random"``, or a name.
+        datasets: registered names; levels of the factor ``dataset``. Default: the study's.
         network_options: for a name in `networks`, keyword arguments.
-        places: where the report books the energy: countries, regions, g/kWh, or files with a course
-            of intensities; a file counts from the study file's folder.
+        places: places for CO2e in the report: countries, regions, g/kWh, or files with intensity
+            over time, relative to the study file's folder.
         pue: power usage effectiveness there.
     """
 
@@ -113,23 +112,23 @@ class TrainingCostSpec(TrainingExperimentSpec):
         return [name for name in self.networks if _source(name)[0] != TORCHVISION]
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:
-        """Those of the file; and networks without a base are trained, and not frozen."""
+        """Those of the file, and frozen networks without a base."""
         frozen = [{NETWORK: name, BASE: FROZEN} for name in self._without_base()]
         return [*self.exclude, *(frozen if FROZEN in self.bases else [])]
 
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
-        """Make the paths of courses of intensities absolute."""
+        """Make the paths of intensity files absolute."""
         if isinstance(places := table.get("places"), list):
             table["places"] = [_located(place, folder) for place in places]
 
     def check(self, study: StudySpec) -> None:
-        """The study has a data set unless this experiment has."""
+        """Check that the study or this experiment has a data set."""
         if self.datasets is None:
             super().check(study)
 
     def factors(self) -> Sequence[Factor]:
-        """Network, base, and data set where it names any."""
+        """Network, base, and data set if given."""
         data = (Factor(DATASET, tuple(self.datasets)),) if self.datasets else ()
         return (
             Factor(NETWORK, tuple(self.networks)),
@@ -154,7 +153,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
 
 
 def _source(name: str) -> tuple[str, dict[str, Any]]:
-    """As `network_source`; a name that only a plug-in knows is taken as it is, where it may be."""
+    """As `network_source`, but accepts names of plug-ins that are not loaded, if allowed."""
     try:
         return network_source(name)
     except UnknownNameError:

@@ -1,4 +1,4 @@
-"""What a configuration costs and reaches, what training its base costs, and what stands for energy.
+"""Tables of a training-cost experiment: configurations, cost of the base, proxies for energy.
 
 The energies of a pair of a frozen and a trained base are compared by the ratio of their geometric
 means (Welch on logarithms), the accuracies by their difference (Welch); over all pairs, by the mean
@@ -7,12 +7,10 @@ of the pairs' logarithms and differences (Student).
 The point-biserial correlation of data set and energy, with x = 0 for one data set and x = 1 for the
 other, is Pearson's r of x and the energy; Tate, "Correlation between a discrete and a continuous
 variable", Annals of Mathematical Statistics 25 (1954). Its square is the share of the variance of
-energy that lies between the data sets. The interval is Fisher's: tanh(atanh r +- 1.96 / sqrt(n -
-3)).
+energy between the data sets. The interval is Fisher's: tanh(atanh r +- 1.96 / sqrt(n - 3)).
 
-Spearman's rho says whether a figure (operations, parameters, time) puts the configurations into the
-order of their energy; how many times more joules a unit of it costs in one configuration than in
-another says how far off it is as a measure.
+Spearman's rho shows whether a proxy (operations, parameters, time) orders the configurations by
+energy; the ratio of joules per unit between configurations shows its error as a measure.
 """
 
 from __future__ import annotations
@@ -62,7 +60,7 @@ NAMES = {NETWORK: "network", BASE: "base", DATASET: "data set"}
 ONE_RUN = "each configuration has one measurement, so that chance cannot be told from an effect."
 TWO = 2
 FEWEST = 4
-"""With fewer measurements Fisher's interval has no length."""
+"""Minimum number of measurements for Fisher's interval."""
 TOTAL, TRAINABLE = "flops", "flops_trainable"
 PROXIES = {
     TOTAL: "FLOPs, total",
@@ -137,7 +135,7 @@ def sizes(experiment: Experiment) -> Table:
 
 @table("base", "A trained base against a frozen one")
 def bases(experiment: Experiment) -> Table:
-    """How much more energy a trained base takes than a frozen one, and for what accuracy."""
+    """Extra energy and accuracy of a trained base compared with a frozen one."""
     found, rows = base_effect(experiment), base_pairs(experiment)
     columns = [
         *_named(experiment, without=(BASE,)),
@@ -188,7 +186,7 @@ def dataset_effect(experiment: Experiment) -> Table:
 
 @table("proxies", "What stands for energy: operations, parameters or time")
 def proxies(experiment: Experiment) -> Table:
-    """How well operations, parameters and time stand for energy."""
+    """How well operations, parameters and time predict energy."""
     points = costs(experiment).dropna(subset=["energy_j"])
     found = [{"of": of, **_proxy(points, of)} for of in PROXIES if points[of].notna().any()]
     rows = pd.DataFrame([row for row in found if row["rho"] is not None])
@@ -217,7 +215,7 @@ def proxies(experiment: Experiment) -> Table:
 
 
 def _tested(make: Callable[[Experiment], Table]) -> Callable[[Experiment], Table]:
-    """A test, which needs repetitions to tell chance from effect; with short names of data sets."""
+    """A test, which needs repetitions; with short names of data sets."""
 
     def tested(experiment: Experiment) -> Table:
         costs(experiment)
@@ -229,7 +227,7 @@ def _tested(make: Callable[[Experiment], Table]) -> Callable[[Experiment], Table
 
 
 def _sound(make: Callable[[Experiment], Table]) -> Callable[[Experiment], Table]:
-    """A table of the sound energies, with short names of data sets in what people see."""
+    """A table of the valid energies, with short names of data sets in shown rows."""
 
     def made(experiment: Experiment) -> Table:
         costs(experiment)
@@ -280,14 +278,14 @@ utilisations = table("utilisation", "Utilisation of the device that trains", fol
 
 @dataclass(frozen=True)
 class BaseEffect:
-    """What a trained base means against a frozen one, over all pairs.
+    """A trained base compared with a frozen one, over all pairs.
 
     Attributes:
         ratio: energy with a trained base over that with a frozen one.
-        ratio_low: lower end of its 95 % interval; NaN where there is none.
+        ratio_low: lower end of its 95 % interval; NaN if undefined.
         ratio_high: upper end.
-        points: difference of accuracy, trained less frozen, as a share of 1.
-        pairs: how many.
+        points: difference of accuracy, trained minus frozen, as a share of 1.
+        pairs: number of pairs.
     """
 
     ratio: float
@@ -299,7 +297,7 @@ class BaseEffect:
 
 @cached_per_subject
 def base_pairs(experiment: Experiment) -> pd.DataFrame:
-    """One row per network and data set of which both bases were measured, least increase first."""
+    """One row per network and data set with both bases measured, smallest increase first."""
     costs(experiment)
     whole = sound(experiment)
     energy = str(whole.energy.column)
@@ -319,7 +317,7 @@ def base_pairs(experiment: Experiment) -> pd.DataFrame:
 
 @cached_per_subject
 def base_effect(experiment: Experiment) -> BaseEffect:
-    """What training the base costs on average.
+    """The average cost of training the base.
 
     Raises:
         Unavailable: no network was measured with both on the same data set.
@@ -342,16 +340,16 @@ class DatasetCorrelation:
     Attributes:
         less: the data set whose trainings take less energy on average.
         more: the other one.
-        r: of `more`, so that it is not below 0.
+        r: of `more`, so not negative.
         low: lower end of its 95 % interval.
         high: upper end.
         p: of the hypothesis that there is none.
         n: measurements.
         ratio: energy on `more` over that on `less`, geometric mean over pairs of configurations
-            with equal network and base; NaN where there is no pair.
+            with equal network and base; NaN without pairs.
         ratio_low: lower end of its 95 % interval; NaN with fewer than two pairs.
         ratio_high: upper end.
-        pairs: how many.
+        pairs: number of pairs.
     """
 
     less: str
@@ -369,10 +367,10 @@ class DatasetCorrelation:
 
 @cached_per_subject
 def dataset_correlation(experiment: Experiment) -> DatasetCorrelation:
-    """How far the data set goes with the energy.
+    """The correlation of energy with the data set.
 
     Raises:
-        Unavailable: that cannot be said.
+        Unavailable: it cannot be computed.
     """
     costs(experiment)
     whole = sound(experiment)
@@ -405,10 +403,10 @@ def dataset_correlation(experiment: Experiment) -> DatasetCorrelation:
 
 
 def better_proxy(experiment: Experiment) -> str:
-    """In a sentence, whether total or trainable operations are nearer to the energy; or nothing.
+    """A sentence whether total or trainable operations predict energy better; or nothing.
 
     Raises:
-        Unavailable: it cannot be said.
+        Unavailable: it cannot be decided.
     """
     rows = proxies(experiment).frame.set_index("of")
     points = configurations(experiment)
@@ -426,7 +424,7 @@ def better_proxy(experiment: Experiment) -> str:
         f"to {formats.significant(spread[TOTAL])} and {formats.significant(spread[TRAINABLE])} "
         "times as much in one as in another"
     )
-    # Without intervals, or where they overlap, another choice of networks may say the contrary.
+    # Without intervals, or if they overlap, other networks may show the opposite.
     apart = rows["low"][order] > rows["high"][TRAINABLE if order == TOTAL else TOTAL]
     sure = "" if apart else ", as far as these can tell"
     if rho[TOTAL] == rho[TRAINABLE] or order == near:
@@ -435,7 +433,7 @@ def better_proxy(experiment: Experiment) -> str:
 
 
 def _proxy(points: pd.DataFrame, of: str) -> dict[str, object]:
-    """Rho and spread of one figure; rho is ``None`` where there is none."""
+    """Rho and spread of one proxy; rho is ``None`` if undefined."""
     rows = points.dropna(subset=[of])
     rows = rows[rows[of] > 0]
     n = len(rows)
@@ -453,7 +451,7 @@ def _proxy(points: pd.DataFrame, of: str) -> dict[str, object]:
 def _named(
     experiment: Experiment, *, bold: str = "", without: tuple[str, ...] = ()
 ) -> list[Column]:
-    """Columns that name a configuration, or a pair; the network is always among them."""
+    """Columns that identify a configuration or a pair; always including the network."""
     short = short_datasets(list(configurations(experiment)[DATASET]))
     return [
         words(
@@ -468,7 +466,7 @@ def _named(
 
 
 def weights_words(experiment: Experiment) -> str:
-    """Which configurations began with random weights, and what that means; or nothing."""
+    """Configurations that started with random weights, and the consequence; or nothing."""
     points = configurations(experiment)
     random = points[points["weights"] == RANDOM]
     if not len(random):

@@ -128,7 +128,7 @@ def _factors(
         meter = _meter(channels[0]) if channels else source
         key = _key(meter, domain, manifest)
         if meter not in meters.names() or meter == REPLAY:
-            yield f"{source} is no meter that takes a factor; that of {domain} is not saved."
+            yield f"{source} is not a meter that takes a factor; {domain} is not saved."
             continue
         if key is None:
             yield f"{domain}: the study does not say which card that was; not saved."
