@@ -137,7 +137,7 @@ def test_the_report_shows_its_table_and_its_figure(resumed, joulelab):
     assert table[0] == "sorting-cost"
     assert {row["algorithm"] for row in table[1]["rows"]} == {"quicksort", "heapsort"}
     page = (resumed / "report" / "index.html").read_text()
-    assert "Curves by algorithm." in page
+    assert "By size." in page
 
 
 def test_the_export_has_the_numbers(resumed, joulelab):

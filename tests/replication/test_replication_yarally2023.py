@@ -407,7 +407,7 @@ DIFFER = {
     ("Table IV", "conv_layers.eta_squared"): "number of levels, 2",
     ("Table IV", "relu.eta_squared"): "number of levels, 2",
     ("Section IV-D", "cv.limit"): "the paper's own maximum is 0.018",
-    ("Section VI-A", "bayesian.matched_by_random.settings"): "does not say how near",
+    ("Section VI-A", "bayesian.matched_by_random.settings"): "does not define near",
     ("Section VI-A", "bayesian.mean_round"): "over both data sets",
     ("Section VI-A", "bayesian.outliers"): "does not say how far",
     ("Section VI-B", "cv.mean"): "over both data sets",

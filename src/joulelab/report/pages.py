@@ -269,8 +269,8 @@ def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
         elif one.reason in titles:
             named = titles.pop(one.reason)
             more = len(named) - MOST_TITLES
-            few = [*named[:MOST_TITLES], *([f"{more} more"] if more > 0 else [])]
-            parts.append(replace(one, title=formats.listing(few), several=len(named) > 1))
+            few = [*named[:MOST_TITLES], *([f"and {more} more"] if more > 0 else [])]
+            parts.append(replace(one, title="; ".join(few), several=len(named) > 1))
     return parts
 
 
