@@ -407,7 +407,7 @@ DIFFER = {
     ("Table IV", "conv_layers.eta_squared"): "number of levels, 2",
     ("Table IV", "relu.eta_squared"): "number of levels, 2",
     ("Section IV-D", "cv.limit"): "the paper's own maximum is 0.018",
-    ("Section VI-A", "bayesian.matched_by_random.settings"): "does not say how near",
+    ("Section VI-A", "bayesian.matched_by_random.settings"): "does not define near",
     ("Section VI-A", "bayesian.mean_round"): "over both data sets",
     ("Section VI-A", "bayesian.outliers"): "does not say how far",
     ("Section VI-B", "cv.mean"): "over both data sets",
@@ -425,7 +425,7 @@ def test_the_authors_own_data_give_what_is_printed_but_for_what_is_known(data_di
     for key, reason in DIFFER.items():
         assert reason in found[key].note, key
     for cell in ("DensePolyNN.random.5.accuracy", "SimpleCNN.bayesian.3.accuracy"):
-        assert "cut off, not rounded" in found["Table III", cell].note
+        assert "truncated, not rounded" in found["Table III", cell].note
     assert found["Table III", "DenseLinearNN.grid.3.round"].value == 52
     assert found["Table III", "DenseLinearNN.bayesian.3.round"].value == 48
     assert found["Table IV", "conv_layers.eta_squared"].value == pytest.approx(0.7499, abs=5e-5)
