@@ -267,7 +267,7 @@ def test_without_a_limit_the_frugal_and_the_quick_policy_are_named(whole):
     )
     assert "fixed(32)" in said["densenet121"]
     assert said["densenet121"].endswith(
-        "; fixed(128) took 3.7 % less with a 99th percentile of 12.3 s, a difference that may be "
+        "; fixed(128) took 3.7 % less with a 99th percentile of 12.3 s, which may be "
         "chance: about "
         "4 repetitions of each would tell."
     )
