@@ -182,7 +182,7 @@ def test_a_meter_that_reads_below_zero_gives_no_energy_and_the_report_says_so(
     assert runs["energy_gross_j"].isna().all()
     assert set(runs["energy_status"]) == {"missing"}
     said = json.dumps(report_data(ReportedStudy(Results.open(folder))))
-    assert "an energy below 0 cannot be" in said
+    assert "an energy below 0 is impossible" in said
     code, out, err = joulelab("instruments", folder)
     assert (code, out) == (2, "")
     assert "energy.meters" in err
@@ -193,4 +193,4 @@ def test_a_meter_that_reads_below_zero_gives_no_energy_and_the_report_says_so(
 def test_a_sum_that_names_nothing_is_refused(study, joulelab, text):
     code, _, err = joulelab("instruments", study, "--instrument", text)
     assert code == 2
-    assert "no sum of sources" in err
+    assert "not a sum of sources" in err

@@ -287,7 +287,7 @@ def test_under_a_limit_the_best_in_time_and_the_price_of_it_are_named(whole):
 def test_a_limit_that_nobody_keeps_names_the_closest(small):
     limited = changed(small, limit_s=0.001, limit_percentile=99)
     first = batching_findings(limited)[0]
-    assert "no policy keeps the limit, a 99th percentile of at most 1.00 ms" in first
+    assert "no policy meets the limit, a 99th percentile of at most 1.00 ms" in first
     assert "comes closest with 5" in first
     assert set(seen(chosen_policies(limited))["policy"]) == {"none"}
 

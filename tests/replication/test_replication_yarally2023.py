@@ -425,7 +425,7 @@ def test_the_authors_own_data_give_what_is_printed_but_for_what_is_known(data_di
     for key, reason in DIFFER.items():
         assert reason in found[key].note, key
     for cell in ("DensePolyNN.random.5.accuracy", "SimpleCNN.bayesian.3.accuracy"):
-        assert "cut off, not rounded" in found["Table III", cell].note
+        assert "truncated, not rounded" in found["Table III", cell].note
     assert found["Table III", "DenseLinearNN.grid.3.round"].value == 52
     assert found["Table III", "DenseLinearNN.bayesian.3.round"].value == 48
     assert found["Table IV", "conv_layers.eta_squared"].value == pytest.approx(0.7499, abs=5e-5)
