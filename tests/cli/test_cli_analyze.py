@@ -178,7 +178,7 @@ def test_a_factor_with_one_level_leaves_out_what_needs_two(tmp_path, joulelab):
     code, out, err = joulelab("analyze", "architecture", path)
     assert (code, err) == (0, "")
     text = " ".join(out.split())
-    assert "Constant, and so without an effect: depth." in text
+    assert "Constant, so without effect: depth." in text
     assert "Effect of each factor on energy: Kruskal-Wallis (Table IV)" in text
     assert "left out: no factor has two levels." in text
 

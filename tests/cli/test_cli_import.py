@@ -54,7 +54,7 @@ def test_the_trap_and_impossible_energies_are_said_on_standard_error(joulelab, e
     _, out, err = joulelab("import", "codecarbon", emissions)
 
     # As they stand 0.1 + 0.3 + 0.1 + 0.2 = 0.7 kWh; the trainings took 0.5.
-    assert "1.40 times the 1.80 MJ that were used" in err
+    assert "1.40 times the 1.80 MJ actually used" in err
     assert "0a1b2c3d-tracker (2 rows) and ffffffff-tracker (2 rows)" in err
     assert "line 5 (ffffffff-tracker), cpu_energy_j" in err
     assert "1.40" not in out
