@@ -137,7 +137,7 @@ class Scenario:
             )
         else:
             told = (
-                f"no policy keeps {self.plan.limit}; the quickest is {quickest.policy}: "
+                f"no policy meets {self.plan.limit}; the quickest is {quickest.policy}: "
                 f"{_reached(quickest)}, {self._cost(quickest)} per request"
             )
         if isinstance(self.needed, int):
