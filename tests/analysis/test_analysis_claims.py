@@ -199,7 +199,7 @@ def test_a_search_of_less_than_54_rounds_cannot_tell():
     assert claims_of_search(optima, places, rounds=54)["bayesian-27-rounds"].verdict is HOLDS
     short = claims_of_search(optima, places, rounds=53)["bayesian-27-rounds"]
     assert short.verdict is UNDECIDED
-    assert "A search of 53 rounds cannot tell" in short.said
+    assert "A search of 53 rounds is too short to decide" in short.said
 
 
 def test_an_increase_of_less_than_half_a_point_is_not_a_late_optimum():

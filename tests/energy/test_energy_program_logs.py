@@ -265,7 +265,7 @@ def test_rows_without_times_are_a_second_apart_by_default_and_no_measurement(rea
     guessed = read(content)
     reading = guessed.measure()["gpu:1"]
     assert (reading.gross_j, reading.status, reading.error_j) == (200, Status.ESTIMATED, None)
-    assert any("taken to be 1 s apart" in flag for flag in guessed.flags)
+    assert any("assumed to be 1 s apart" in flag for flag in guessed.flags)
     said = read(content, interval_s=5).measure()["gpu:1"]
     assert (said.gross_j, said.status) == (1000, Status.MEASURED)
 

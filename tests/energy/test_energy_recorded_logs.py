@@ -331,7 +331,7 @@ def test_a_log_with_the_newest_row_first_is_read_the_other_way_round(read):
     rows = [f"{n},{100 + n}" for n in reversed(range(11))]
     recording = read("\n".join(["t_s,power_w", *rows, ""]))
     assert energies(recording) == {"gpu:0": sum(range(100, 110))}
-    assert any("newest row stands first" in flag for flag in recording.flags)
+    assert any("rows are newest first" in flag for flag in recording.flags)
 
 
 def test_times_may_be_moments_of_a_parquet_file(tmp_path):

@@ -162,7 +162,7 @@ with Monitor(meters=["nvml"]) as monitor:
     assert out["uuids"][0] == ["gpu:0", "gpu:2"]
     domains, left_out, [why] = out["mixed"]
     assert (domains, left_out) == (everything, [])
-    assert why.startswith("all GPUs count: what CUDA_VISIBLE_DEVICES=1 hides cannot be told")
+    assert why.startswith("all GPUs count: what CUDA_VISIBLE_DEVICES=1 hides is unknown")
     assert out["command"] == out["one"]
     assert out["line"] == out["one"]
     assert out["both"] == [
