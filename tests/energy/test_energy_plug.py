@@ -277,7 +277,7 @@ def test_a_plug_that_turns_away_for_a_while_is_asked_anew():
             return 429, "Too Many Requests", {}
 
         plug.reply = turned_away
-        eventually(lambda: "refuses for a while" in power(meter).reason)
+        eventually(lambda: "refuses requests for now" in power(meter).reason)
         eventually(lambda: len(accounts) > 3)
         assert not any(accounts[1:]), "to repeat what it has refused would keep it refusing"
         plug.reply = answer
