@@ -225,5 +225,5 @@ def test_a_place_that_is_not_known_any_more_is_said_and_the_others_are_booked():
     places, said = known_places(["100", "NLDX", "300", "100"])
     assert [place.name for place in places] == ["100 g/kWh", "300 g/kWh"]
     assert len(said) == 2
-    assert said[0] == "Nothing is booked at NLDX: no place is called 'NLDX'."
-    assert "occurs twice" in said[1]
+    assert said[0] == "Nothing is booked at NLDX: unknown place 'NLDX'."
+    assert "is named twice" in said[1]
