@@ -179,7 +179,7 @@ def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(
     assert "Plan of tiny (reference engine, fp32)" in progress
     show(timed(tiny(**changes, mix_engines=True)), as_json=True)
     printed = capsys.readouterr()
-    assert "(too deep): the reference engine trains that" in " ".join(printed.err.split())
+    assert "(too deep): the reference engine trains these" in " ".join(printed.err.split())
     data = json.loads(printed.out)
     assert [one["engine"] for one in data["configurations"]] == [NAME, "reference"]
     assert data["precision"] == "fp32"

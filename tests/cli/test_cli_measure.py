@@ -153,8 +153,8 @@ def test_a_failing_run_ends_the_repetition_with_its_code():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "no command given"),
-        (("--compare", "a", "b", "--", "c"), "--compare takes exactly two commands"),
+        ((), "no command is named"),
+        (("--compare", "a", "b", "--", "c"), "--compare has its two commands already"),
         (("--trace", "t.txt", "--", "true"), "a trace must be Parquet or CSV"),
         (("--plot", "p.gif", "--", "true"), "unknown figure format"),
         (("--repeat", "2", "--trace", "t.csv", "--", "true"), "for a single run"),

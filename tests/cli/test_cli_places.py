@@ -133,7 +133,7 @@ def test_runs_without_an_energy_above_0_are_counted_and_left_out(study, joulelab
     ("arguments", "said"),
     [
         (["--place", "NLDX"], "did you mean 'NLD'?"),
-        (["--place", "NLD", "--place", "Netherlands"], "named twice"),
+        (["--place", "NLD", "--place", "Netherlands"], "is named twice"),
         (["--place", "NLD", "--by", "netwrok"], "did you mean 'network'?"),
         (["--place", "NLD", "--pue", "0.5"], "PUE"),
         (["--place", "NLD", "--within", "6h"], "--start intensity.csv"),
@@ -191,7 +191,7 @@ def test_without_a_duration_it_is_the_study_s_own(study, joulelab, grid):
     ("more", "said"),
     [
         (["--duration", "6"], "--duration '6' is not a time"),
-        (["--duration", "6h", "--within", "2h"], "does not finish within"),
+        (["--duration", "6h", "--within", "2h"], "does not finish within 7,200 s"),
         (["--duration", "1h", "--from", "noon"], "--from 'noon' is not a time"),
         (["--duration", "1h", "--from", "2030-01-01"], "ends 2024-05-01 16:00 UTC"),
     ],

@@ -47,14 +47,14 @@ def test_what_is_not_named_is_asked_for_by_the_options_that_there_are(joulelab, 
     assert "name it by --power COLUMN" in said
     code, _, said = joulelab(*command, "--time", "wann", "--power", "Leistung")
     assert code == 1
-    assert "name the column by --device COLUMN" in said
+    assert "name the column with --device COLUMN" in said
 
 
 def test_the_zone_that_was_assumed_is_said(joulelab, table, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     code, out, _ = joulelab("trace", table, *NAMED)
     assert code == 0
-    assert "taken as local time (Asia/Tokyo); --timezone names another" in " ".join(out.split())
+    assert "read as local time (Asia/Tokyo); --timezone names another" in " ".join(out.split())
 
 
 def test_a_counter_counts_from_its_first_value_in_a_prediction(joulelab, tmp_path):

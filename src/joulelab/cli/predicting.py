@@ -251,7 +251,10 @@ class Predicted:
         """Why the prediction may be far off; empty where it is sound."""
         domain, one = self.samples.channel.domain, self.prediction
         if one.stable_s is None:
-            return f"{domain}: no stable part was seen yet; the prediction is little but a guess."
+            return (
+                f"{domain}: no stable part was seen yet; "
+                "the prediction is little more than a guess."
+            )
         if one.change_ahead > UNCERTAIN:
             return (
                 f"{domain}: the power may still change as the base thaws "

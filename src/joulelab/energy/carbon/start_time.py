@@ -189,7 +189,6 @@ def _check(duration_s: float, earliest_s: float, deadline_s: float) -> None:
     if deadline_s - earliest_s < duration_s - SLACK_S:
         raise UsageError(
             f"work of {duration_s:,.0f} s does not finish within {deadline_s - earliest_s:,.0f} s "
-            "after "
-            "its first possible start",
+            "after its first possible start",
             "give a later deadline or a shorter duration",
         )
