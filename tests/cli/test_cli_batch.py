@@ -176,9 +176,7 @@ def test_a_saving_that_may_be_chance_leaves_the_quickest_policy_to_be_run(joulel
     assert f"within p99 ≤ 0.20 s: {name} needs " in said
     assert ", which cannot be told from batch 1 (1.40 J, p99 1" in said
     less = rf"; {re.escape(plan_unsure['least'])} would need 3\d\.\d % less \(p99 0\.1\d s\)"
-    assert re.search(
-        less + r", which may be chance: windows of one size differ by up to 40 %", said
-    )
+    assert re.search(less + r", perhaps by chance: windows of one size differ by up to 40 %", said)
     # Two windows each way by .4: s^2 = .32, and 2 * 2.8^2 * .32 / .35^2 / 2 = 20 times.
     assert re.search(r"; about 2\d times the --patience would tell$", said)
 
@@ -312,10 +310,10 @@ def test_without_energy_policies_are_compared_by_time(joulelab, tmp_path):
         (["resnet18", "--rate", "50", "--place", "Atlantis"], "Atlantis"),
         (["resnet18", "--rate", "50", "--pue", "0.5"], "PUE of 0.5"),
         (["resnet18", "--rate", "50", "--images", "folder:nowhere"], "nowhere does not exist"),
-        (["resnet18", "--rate", "50", "--save", "no/folder/t.json"], "there is no folder"),
+        (["resnet18", "--rate", "50", "--save", "no/folder/t.json"], "no folder"),
         (["resnet18", "--rate", "50", "--table", "nowhere.json"], "nowhere.json cannot be read"),
         (["resnet18", "--rate", "50", "--domain", "gpu:77"], "gpu:77 cannot be read here"),
-        (["no_such_nets:tiny", "--rate", "50"], "there is no module no_such_nets"),
+        (["no_such_nets:tiny", "--rate", "50"], "no module no_such_nets"),
         (["own_nets:", "--rate", "50"], "does not name a function"),
     ],
 )
