@@ -303,7 +303,7 @@ def _points(table: pd.DataFrame, energy: str, width: Width) -> Drawing:
     """Draw actual against predicted energy; configurations far outside their range are named.
 
     Args:
-        table: as of `joulelab.analysis.prediction.hindsight`.
+        table: as of `joulelab.analysis.prediction.scores.hindsight`.
         energy: label of both axes, with ``{unit}`` in it.
         width: of the figure.
     """
