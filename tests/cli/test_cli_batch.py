@@ -176,7 +176,9 @@ def test_a_saving_that_may_be_chance_leaves_the_quickest_policy_to_be_run(joulel
     assert f"within p99 ≤ 0.20 s: {name} needs " in said
     assert ", which cannot be told from batch 1 (1.40 J, p99 1" in said
     less = rf"; {re.escape(plan_unsure['least'])} would need 3\d\.\d % less \(p99 0\.1\d s\)"
-    assert re.search(less + r", perhaps by chance: windows of one size differ by up to 40 %", said)
+    assert re.search(
+        less + r", which may be chance: windows of one size differ by up to 40 %", said
+    )
     # Two windows each way by .4: s^2 = .32, and 2 * 2.8^2 * .32 / .35^2 / 2 = 20 times.
     assert re.search(r"; about 2\d times the --patience would tell$", said)
 

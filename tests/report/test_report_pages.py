@@ -215,7 +215,7 @@ def test_without_any_energy_the_reason_is_given_and_accuracies_stand(study, writ
     study.ledger = ledger_of(study.runs).assign(energy_gross_j=np.nan, energy_status="missing")
     page = written(study)
     assert "No energy is known: cpu:0: no sensor and no estimate." in page.text
-    left_out = "Energy of each configuration, Assumptions, before any test,"
+    left_out = "Energy of each configuration; Assumptions, before any test;"
     assert page.text.count(left_out) == 2, "once in each experiment"
     assert page.text.count("and 12 more are left out: No energy is known") == 2
     assert "Optimum accuracy and round of each strategy" in page.text
