@@ -98,20 +98,22 @@ def run_program(program: str, variables: dict[str, str]) -> dict[str, Any]:
         program: Python; warnings are errors in it.
         variables: of its environment, on top of those of this process.
     """
-    environment = {**os.environ, **variables}
-    fixed = {name: environment.get(name, "") for name in ("LD_LIBRARY_PATH", "PYTHONPATH")}
-    key = (os.getpid(), *fixed.values())
-    if key not in _LAUNCHERS:
-        _LAUNCHERS[key] = _Launcher(environment)
-    code, said, complaint = _LAUNCHERS[key].run(program, environment)
+    if os.getpid() not in _LAUNCHERS:
+        _LAUNCHERS[os.getpid()] = _Launcher()
+    code, said, complaint = _LAUNCHERS[os.getpid()].run(program, {**os.environ, **variables})
     assert code == 0, complaint
     answer: dict[str, Any] = json.loads(said.splitlines()[-1])
     return answer
 
 
 LAUNCH = """
-import traceback, warnings
+import contextlib, gc, traceback, warnings
 import joulelab.energy.detection, joulelab.energy.conformance, joulelab.energy.monitor
+for name in ("pydantic", "pynvml", "httpx"):
+    with contextlib.suppress(ImportError):  # what Zeus would import in each program
+        __import__(name)
+gc.collect()
+gc.freeze()  # a program that ends does not look through all that again
 child = 0
 for job in iter(sys.stdin.readline, ""):
     job = json.loads(job)
@@ -128,6 +130,10 @@ for number, flags, path in ((0, os.O_RDONLY, os.devnull), (1, os.O_WRONLY, job["
     os.dup2(os.open(path, flags), number)
 os.environ.clear()
 os.environ.update(job["environment"])
+sys.path[:0] = [
+    path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if path and path not in sys.path
+]
 exec(compile(job["program"], "<program>", "exec"))
 print(json.dumps(out))
 """
@@ -137,15 +143,23 @@ print(json.dumps(out))
 class _Launcher:
     """A process that has imported what every program needs, and becomes one of them by a fork.
 
-    Args:
-        environment: of the process; the library and module paths in it cannot be changed later.
+    A process reads LD_LIBRARY_PATH only when it starts. So this one has a folder of its own in it,
+    with a link to the stand-in while a program runs that asks for it.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp())
+        self._library = self._folder / "driver" / LIBRARY
+        self._library.parent.mkdir()
+        paths = (str(self._library.parent), os.environ.get("LD_LIBRARY_PATH", ""))
+        environment = {
+            **os.environ,
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, paths)),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", f"import sys\n{PRELUDE}\n{LAUNCH}"],
-            env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -157,6 +171,10 @@ class _Launcher:
         said, complaint = self._folder / "said", self._folder / "complaint"
         for file in (said, complaint):
             file.write_text("")
+        self._library.unlink(missing_ok=True)
+        asked_for = Path(environment.get("LD_LIBRARY_PATH", "").partition(os.pathsep)[0], LIBRARY)
+        if asked_for.exists():
+            self._library.symlink_to(asked_for)
         job = {
             "program": program,
             "environment": environment,
@@ -177,4 +195,4 @@ class _Launcher:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-_LAUNCHERS: dict[tuple[object, ...], _Launcher] = {}
+_LAUNCHERS: dict[int, _Launcher] = {}
