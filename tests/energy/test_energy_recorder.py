@@ -1,4 +1,4 @@
-"""The recorder with a real thread and meters whose answers are known."""
+"""The recorder, with meters whose answers are known: in simulated time, or with its thread."""
 
 import itertools
 import os
@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
+from simulated_time import simulate_time
 
 from joulelab.energy import polling as polling_module
 from joulelab.energy import recorder as recorder_module
@@ -21,6 +22,17 @@ from joulelab.energy.summary import Conditions, summarise
 from joulelab.errors import MeterError
 
 
+@pytest.fixture
+def real_time():
+    """For tests of the thread."""
+
+
+@pytest.fixture(autouse=True)
+def _simulated_time(request, monkeypatch):
+    if "real_time" not in request.fixturenames:
+        simulate_time(monkeypatch, __name__)
+
+
 def flowing(power_w):
     """A counter into which so many watts flow."""
     return lambda: power_w * time.monotonic()
@@ -30,7 +42,7 @@ def recorder(*channels_and_values, **settings):
     return Recorder([FakeMeter(*channels_and_values)], interval_s=0.02, **settings)
 
 
-def test_a_counter_gives_the_energy_between_the_edges():
+def test_a_counter_gives_the_energy_between_the_edges(real_time):
     with recorder((channel(), flowing(100.0))) as meter, meter.open("w") as window:
         time.sleep(0.15)
     reading = window.measurement["gpu:0"]
@@ -64,7 +76,7 @@ def test_windows_overlap_and_nest_without_disturbing_each_other():
     assert outer.measurement.duration_s > inner.measurement.duration_s
 
 
-def test_windows_from_several_threads_are_independent():
+def test_windows_from_several_threads_are_independent(real_time):
     measured = []
 
     def work(pause_s):
@@ -298,7 +310,7 @@ def test_laps_meet_without_a_gap():
     assert summed_j == pytest.approx(all_of_it["gpu:0"].gross_j, abs=100 * 0.01)
 
 
-def test_a_forked_process_is_told_that_the_recorder_is_not_its_own():
+def test_a_forked_process_is_told_that_the_recorder_is_not_its_own(real_time):
     with recorder((channel(), flowing(100.0))) as meter:
         pid = os.fork()
         if pid == 0:
@@ -431,7 +443,7 @@ def test_samples_that_no_window_needs_are_forgotten():
     assert held == [0]
 
 
-def test_closing_stops_the_thread_and_closes_every_meter():
+def test_closing_stops_the_thread_and_closes_every_meter(real_time):
     meter = FakeMeter((channel(), flowing(1.0)))
     one = Recorder([meter])
     others = set(threading.enumerate())
@@ -443,7 +455,7 @@ def test_closing_stops_the_thread_and_closes_every_meter():
     assert not set(threading.enumerate()) - others
 
 
-def test_deadlines_do_not_drift(monkeypatch):
+def test_deadlines_do_not_drift(monkeypatch, real_time):
     """Each sample takes half an interval, and some take two; all fall on multiples of it."""
     now_s, calls, waits = [100.0], [], itertools.count()
 
@@ -523,7 +535,7 @@ def test_a_meter_with_too_few_samples_is_a_reason():
     assert "0 samples for 1 channels" in window.measurement["gpu:0"].reason
 
 
-def test_closing_the_recorder_closes_its_windows_first():
+def test_closing_the_recorder_closes_its_windows_first(real_time):
     meter = recorder((channel(), flowing(100.0)))
     meter.start()
     window = meter.open("w")

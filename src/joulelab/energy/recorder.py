@@ -186,14 +186,17 @@ class Recorder:
 
     def _run(self) -> None:
         for tick in deadlines(self.interval_s, self._stop):
-            with self._lock:
-                used, slept_s = bool(self._windows), _slept_s()
-                for buffer in self._buffers if used else ():
-                    if tick - buffer.last_tick >= buffer.every:
-                        buffer.last_tick = tick
-                        buffer.record(slept_s=slept_s)
-            if not used:
-                self.when_unused()
+            self._at_deadline(tick)
+
+    def _at_deadline(self, tick: int) -> None:
+        with self._lock:
+            used, slept_s = bool(self._windows), _slept_s()
+            for buffer in self._buffers if used else ():
+                if tick - buffer.last_tick >= buffer.every:
+                    buffer.last_tick = tick
+                    buffer.record(slept_s=slept_s)
+        if not used:
+            self.when_unused()
 
     def _measure(
         self, window: Window, *, close: bool, label: str | None = None
