@@ -6,8 +6,24 @@ from typing import Any
 
 import pytest
 from nvml_stub import build_stub, run_program, stub_variables
+from simulated_time import SimulatedTime, simulate_time
 
 Scenario = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def real_time() -> None:
+    """For a test of a module with `simulated_time` that needs the thread of the recorder."""
+
+
+@pytest.fixture
+def simulated_time(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> SimulatedTime | None:
+    """Waiting takes no time in the module of the test, and recorders have no thread."""
+    if "real_time" in request.fixturenames:
+        return None
+    return simulate_time(monkeypatch, request.module.__name__)
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ class FakePlug:
     def start(self):
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.003,))
         self._thread.start()
 
     def stop(self):

@@ -64,7 +64,7 @@ def simulate_time(monkeypatch, *modules: str) -> SimulatedTime:
     """Recorders without a thread, and simulated time in their modules and in those named."""
     simulated = SimulatedTime()
     for module in (recorder_module, sample_buffer, *(sys.modules[name] for name in modules)):
-        monkeypatch.setattr(module, "time", simulated)
+        monkeypatch.setattr(module, "time", simulated, raising=False)
     monkeypatch.setattr(recorder_module, "_BOOT_CLOCK", None)
     monkeypatch.setattr(Recorder, "start", lambda recorder: simulated.start(recorder))
     monkeypatch.setattr(Recorder, "wait", lambda _, duration_s: simulated.sleep(duration_s))

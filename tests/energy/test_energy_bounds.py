@@ -65,14 +65,15 @@ def test_the_truth_lies_within_the_bound_of_every_sensor(sensor, named):
         assert np.median([one.bound for one in found]) < 1
 
 
+@pytest.mark.parametrize("draws", [4, pytest.param(12, marks=pytest.mark.long)])
 @pytest.mark.parametrize("interval_s", [2.0, 3.0])
-def test_so_it_does_in_a_log_that_is_slower_than_the_window(interval_s):
+def test_so_it_does_in_a_log_that_is_slower_than_the_window(interval_s, draws):
     random = np.random.default_rng(1)
     for sensor, length_s in itertools.product(CARDS, (1.0, 2.0)):
         found = [
             one
             for profile in PROFILES
-            for _ in range(8)
+            for _ in range(draws)
             for one in trials(CARDS[sensor], profile, interval_s, length_s, random, named=True)
         ]
         share = sum(one.covered for one in found) / len(found)

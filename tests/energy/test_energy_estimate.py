@@ -64,18 +64,18 @@ def test_processor_time_becomes_energy():
 def test_a_child_that_has_ended_is_not_forgotten():
     meter = EstimateMeter(tdp_w=100.0)
     watts, _ = Processor.here().power(100.0)
-    program = "import time\nwhile time.process_time() < 0.5: pass"
+    program = "import time\nwhile time.process_time() < 0.2: pass"
     before = meter.sample()[0].value
     subprocess.run([sys.executable, "-c", program], check=True)
     used_j = meter.sample()[0].value - before
-    assert used_j > 0.45 * watts
+    assert used_j > 0.18 * watts
 
 
 def test_a_living_child_is_counted_and_not_twice_when_it_ends():
     meter = EstimateMeter(tdp_w=100.0)
     watts, _ = Processor.here().power(100.0)
     before = meter.sample()[0].value
-    program = "import time\nwhile time.process_time() < 1.5: pass"
+    program = "import time\nwhile time.process_time() < 0.8: pass"
     child = subprocess.Popen([sys.executable, "-c", program])
     seen = []
     while child.poll() is None:
@@ -84,7 +84,7 @@ def test_a_living_child_is_counted_and_not_twice_when_it_ends():
     total_j = meter.sample()[0].value - before
     assert seen == sorted(seen)
     assert any(used > 0.3 * watts for used in seen[:-1]), "it was seen while it lived"
-    assert 1.4 * watts < total_j < 2.2 * watts
+    assert 0.75 * watts < total_j < 1.5 * watts
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -103,14 +103,14 @@ def test_grandchildren_are_found_with_and_without_the_kernels_list(listed, monke
 
 def test_the_whole_machine_is_estimated_where_nothing_of_ours_is_run():
     tree, machine = EstimateMeter(tdp_w=100.0), EstimateMeter(tdp_w=100.0, scope="machine")
-    program = "import time\nwhile time.process_time() < 0.5: pass"
+    program = "import time\nwhile time.process_time() < 0.25: pass"
     for meter in (tree, machine):
         meter.sample()
     # A process that is no descendant of this one: its parent, a shell, ends at once.
     subprocess.run(f"{sys.executable} -c '{program}' & echo", shell=True, check=True)
     before = machine.sample()[0].value
     deadline_s = time.monotonic() + 60
-    while machine.sample()[0].value - before < 0.3 * Processor.here().power(100.0)[0]:
+    while machine.sample()[0].value - before < 0.15 * Processor.here().power(100.0)[0]:
         assert time.monotonic() < deadline_s, "the machine's time did not grow"
         time.sleep(0.05)
     assert "the whole machine" in machine.channels[0].remark
@@ -166,7 +166,7 @@ def test_a_new_descendant_is_found_at_the_edge_of_a_window(monkeypatch):
     """Its time belongs to the window in which it was used, not to a later one."""
     monkeypatch.setattr("joulelab.energy.meters.processor.LOOKING_SHARE", 1e-9)
     monkeypatch.setattr("joulelab.energy.meters.processor.EDGE_SHARE", 1.0)
-    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\ninput()"
+    busy = "import time\nwhile time.process_time() < 0.25: pass\nprint('done', flush=True)\ninput()"
     with Recorder([EstimateMeter(tdp_w=100.0)], interval_s=0.05) as recorder:
         window = recorder.open("busy")
         with subprocess.Popen(
@@ -177,5 +177,5 @@ def test_a_new_descendant_is_found_at_the_edge_of_a_window(monkeypatch):
             quiet = following.close()
             child.communicate("\n")
     per_s = EstimateMeter(tdp_w=100.0)._w_per_processor
-    assert window.measurement["cpu:0"].gross_j > 0.45 * per_s
+    assert window.measurement["cpu:0"].gross_j > 0.22 * per_s
     assert quiet["cpu:0"].gross_j < 0.1 * per_s

@@ -272,7 +272,7 @@ def test_net_energy_inherits_the_bounds_of_gross_and_idle():
     assert found.with_idle({"gpu:0": 20.0}, {})["gpu:0"].net_error_j is None
 
 
-def test_idle_power_remembers_how_far_it_may_be_off():
+def test_idle_power_remembers_how_far_it_may_be_off(simulated_time):
     idle = FakeMeter((channel(kind="power", relative_error=0.1), lambda: 20.0))
     with Recorder([idle], interval_s=10) as meter:
         meter.measure_idle(0.05)
@@ -298,7 +298,7 @@ class Sleepy:
 
 @pytest.mark.parametrize("kind", ["counter", "power"])
 def test_what_a_machine_used_asleep_is_in_no_figure_and_nothing_is_measured_of_it(
-    kind, monkeypatch
+    kind, monkeypatch, simulated_time
 ):
     machine = Sleepy(monkeypatch)
     started_s = time.monotonic()
@@ -320,7 +320,7 @@ def test_what_a_machine_used_asleep_is_in_no_figure_and_nothing_is_measured_of_i
     assert reading.duration_s < 60
 
 
-def test_a_trace_of_a_machine_that_slept_has_a_hole_there(monkeypatch, tmp_path):
+def test_a_trace_of_a_machine_that_slept_has_a_hole_there(monkeypatch, tmp_path, simulated_time):
     machine = Sleepy(monkeypatch)
     with (
         Recorder([FakeMeter((channel(kind="power"), lambda: 50.0))], interval_s=0.02) as meter,
@@ -335,7 +335,7 @@ def test_a_trace_of_a_machine_that_slept_has_a_hole_there(monkeypatch, tmp_path)
     assert read.measure()["gpu:0"].status is Status.PARTLY_ESTIMATED
 
 
-def test_power_below_zero_is_no_reading_and_is_said():
+def test_power_below_zero_is_no_reading_and_is_said(simulated_time):
     values = iter([100.0, -5.0, *[100.0] * 1000])
     fake = FakeMeter((channel(kind="power"), None))
     fake.sample = lambda: [Sample(next(values))]

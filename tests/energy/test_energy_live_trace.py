@@ -22,6 +22,7 @@ from joulelab.energy.traces.trace_file import LiveTrace
 from joulelab.errors import MeterError, TraceError
 
 INTERVAL_S = 0.005
+pytestmark = pytest.mark.usefixtures("simulated_time")
 
 
 class CountingMeter(FakeMeter):
@@ -134,7 +135,7 @@ def test_a_sensor_that_comes_late_counts_from_then_on(tmp_path):
     assert counter[3:].tolist() == [0, 1, 2, 3]
 
 
-def test_the_csv_can_be_read_at_every_moment(tmp_path, recorder, meter):
+def test_the_csv_can_be_read_at_every_moment(tmp_path, recorder, meter, real_time):
     path = tmp_path / "live.csv"
     wrong, seen, stop = [], set(), threading.Event()
 

@@ -114,10 +114,10 @@ def test_the_age_counts_from_the_question(opened):
     """The sensor may have looked at its value when it was asked, and not when it answered."""
 
     def answer():
-        time.sleep(0.3)
+        time.sleep(0.1)
         return 1.0
 
-    meter = opened(answer, max_age_s=0.2)
+    meter = opened(answer, max_age_s=0.05)
     eventually(lambda: meter.asked >= 3)
     assert value(meter) is None
 
@@ -202,7 +202,8 @@ def test_closing_interrupts_a_question_that_is_under_way(opened):
     eventually(lambda: "slow-poll" not in [thread.name for thread in threading.enumerate()])
 
 
-def test_closing_does_not_wait_for_a_question_that_cannot_be_interrupted(opened):
+def test_closing_does_not_wait_for_a_question_that_cannot_be_interrupted(opened, monkeypatch):
+    monkeypatch.setattr(polling, "CLOSE_S", 0.05)
     gate = threading.Event()
     meter = opened(gate.wait)
     eventually(lambda: meter.asked)

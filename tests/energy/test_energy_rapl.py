@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from powercap_tree import AMD_RANGE_UJ, INTEL_RANGE_UJ, Tree
+from simulated_time import simulate_time
 
 from joulelab.energy.conformance import check_meter
 from joulelab.energy.meter import Missing
@@ -169,8 +170,9 @@ def test_a_reset_counter_is_unknown_and_not_a_fraction_of_a_megajoule(laptop, be
     meter.close()
 
 
-def test_a_window_with_a_reset_keeps_what_was_before_it_and_is_an_estimate(tree):
+def test_a_window_with_a_reset_keeps_what_was_before_it_and_is_an_estimate(tree, monkeypatch):
     """As a wrap it would have been 62 kJ in a tenth of a second, and measured."""
+    simulate_time(monkeypatch, __name__, "joulelab.energy.meters.rapl")
     tree.add("intel-rapl:0", "package-0", 200_000_000_000)
     with Recorder([RaplMeter(tree.root)], interval_s=0.02) as recorder, recorder.open("w") as w:
         time.sleep(0.1)

@@ -9,7 +9,6 @@ import types
 import numpy as np
 import pytest
 from fake_meter import FakeMeter, channel
-from simulated_time import simulate_time
 
 from joulelab.energy import polling as polling_module
 from joulelab.energy import recorder as recorder_module
@@ -22,15 +21,7 @@ from joulelab.energy.summary import Conditions, summarise
 from joulelab.errors import MeterError
 
 
-@pytest.fixture
-def real_time():
-    """For tests of the thread."""
-
-
-@pytest.fixture(autouse=True)
-def _simulated_time(request, monkeypatch):
-    if "real_time" not in request.fixturenames:
-        simulate_time(monkeypatch, __name__)
+pytestmark = pytest.mark.usefixtures("simulated_time")
 
 
 def flowing(power_w):

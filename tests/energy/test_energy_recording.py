@@ -138,12 +138,20 @@ def test_what_is_said_of_the_file_is_said_of_the_measurement():
     assert recording(samples([0, 1], [1, 1]), flags=("cut off",)).measure().flags == ("cut off",)
 
 
-def test_every_real_run_has_the_energy_of_a_sum_by_hand(data_dir):
+@pytest.fixture(scope="module")
+def real_runs(data_dir):
+    """The lines of each real run, and its recording."""
     path = traces_file(data_dir)
-    runs = lines(data_dir)
-    assert len(runs) == 40
-    for run, rows in runs.items():
-        measured = read_recording(path, where=f"run={run}").measure()
+    return {
+        run: (rows, read_recording(path, where=f"run={run}"))
+        for run, rows in lines(data_dir).items()
+    }
+
+
+def test_every_real_run_has_the_energy_of_a_sum_by_hand(real_runs):
+    assert len(real_runs) == 40
+    for run, (rows, read) in real_runs.items():
+        measured = read.measure()
         known = rows.dropna(subset="power_w")
         by_hand = float(np.dot(known.power_w[:-1], np.diff(known.t_s)))
         # Four logs end in a line with a time and no power: mean power is taken for that second.
@@ -158,14 +166,13 @@ def test_every_real_run_has_the_energy_of_a_sum_by_hand(data_dir):
         assert measured.longest_gap_s < 2
 
 
-def test_every_real_run_has_the_published_energy(data_dir):
-    path = traces_file(data_dir)
+def test_every_real_run_has_the_published_energy(data_dir, real_runs):
     worst = 0.0
-    for run, rows in lines(data_dir).items():
+    for run, (rows, read) in real_runs.items():
         paper = published(data_dir, rows)
         start_s, end_s = rows.t_s.iloc[3], rows.t_s.iloc[-4]
         assert end_s - start_s == pytest.approx(3600 * paper["training duration (h)"], abs=1e-3)
-        ours_j = read_recording(path, where=f"run={run}").measure(start_s, end_s).energy_j
+        ours_j = read.measure(start_s, end_s).energy_j
         theirs_j = 1e6 * paper["energy (MJ)"]
         # They cut off what is beyond whole watts, and took trapezoids, which differ at the ends.
         assert -200 < ours_j - theirs_j < 1.0 * (end_s - start_s) + 200, run

@@ -171,9 +171,10 @@ def test_an_hour_that_is_played_in_a_moment_has_the_energy_of_the_recording(data
     assert set(watts) == set(lines(data_dir)[run].power_w[:-1])
 
 
-def test_a_short_stretch_in_real_time_through_the_recorder(data_dir):
+def test_a_short_stretch_through_the_recorder(data_dir, simulated_time):
     recorded = read_recording(traces_file(data_dir), where="run=cloud-vgg16-20230310T073017")
-    with Recorder([ReplayMeter(recorded)], interval_s=0.01) as recorder:
+    meter = ReplayMeter(recorded, clock=simulated_time.monotonic)
+    with Recorder([meter], interval_s=0.01) as recorder:
         window = recorder.open("beginning")
         recorder.wait(1.2)
         measured = window.close()

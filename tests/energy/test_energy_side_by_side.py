@@ -16,6 +16,8 @@ from joulelab.energy.reading import Status, instrument_of
 from joulelab.energy.recorder import Recorder
 from joulelab.study.accounting import counted
 
+pytestmark = pytest.mark.usefixtures("simulated_time")
+
 
 def flowing(power_w):
     return lambda: power_w * time.monotonic()
@@ -128,11 +130,11 @@ def test_a_sound_instrument_takes_the_place_of_one_that_reads_below_zero():
     assert sum("impossible" in flag for flag in found.flags) == 1
 
 
-def test_the_estimate_named_beside_codecarbon_changes_no_sum(monkeypatch):
+def test_the_estimate_named_beside_codecarbon_changes_no_sum(monkeypatch, real_time):
     monkeypatch.setenv("CODECARBON_FORCE_MODE_CPU_LOAD", "true")
     monkeypatch.setenv("CODECARBON_FORCE_CPU_POWER", "100")
-    meters = find_meters(["estimate", "codecarbon?measure_power_secs=0.2"]).meters
-    found = measured(meters=meters, duration_s=0.5).measurement
+    meters = find_meters(["estimate", "codecarbon?measure_power_secs=0.1"]).meters
+    found = measured(meters=meters, duration_s=0.3).measurement
     assert {one.source for one in found.readings} == {"codecarbon"}
     assert {(one.domain, one.source) for one in found.others} == {
         ("cpu:0", "estimate"),
@@ -146,7 +148,7 @@ ALL_AT_ONCE = """
 from joulelab.energy.detection import open_recorder
 from joulelab.study.accounting import counted
 
-names = ["nvml", "rapl", "codecarbon?measure_power_secs=0.2", "shelly:" + os.environ["PLUG"],
+names = ["nvml", "rapl", "codecarbon?measure_power_secs=0.1", "shelly:" + os.environ["PLUG"],
          "estimate"]
 with open_recorder(names, interval_s=0.05) as recorder, recorder.open("run") as window:
     zone = Path(os.environ["JOULELAB_POWERCAP"]) / "intel-rapl:0" / "energy_uj"
@@ -165,7 +167,7 @@ out["named"] = [sorted(zip(sum_.domains, sum_.sources)), sum_.gross_j]
 """
 
 
-def test_five_meters_read_one_window_and_the_plug_alone_counts(nvml_library, tmp_path):
+def test_five_meters_read_one_window_and_the_plug_alone_counts(nvml_library, tmp_path, real_time):
     zone = tmp_path / "intel-rapl:0"
     zone.mkdir()
     (zone / "name").write_text("package-0\n")

@@ -18,6 +18,7 @@ from joulelab.energy.traces.trace_file import COLUMNS, TraceAbout, parquet_from_
 from joulelab.errors import TraceError
 
 SUFFIXES = (".csv", ".parquet")
+pytestmark = pytest.mark.usefixtures("simulated_time")
 
 
 class DrivenMeter(FakeMeter):
