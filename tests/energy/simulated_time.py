@@ -63,9 +63,16 @@ class SimulatedTime:
 def simulate_time(monkeypatch, *modules: str) -> SimulatedTime:
     """Recorders without a thread, and simulated time in their modules and in those named."""
     simulated = SimulatedTime()
+
+    def start(recorder: Recorder) -> None:
+        simulated.start(recorder)
+
+    def wait(_: Recorder, duration_s: float) -> None:
+        simulated.sleep(duration_s)
+
     for module in (recorder_module, sample_buffer, *(sys.modules[name] for name in modules)):
         monkeypatch.setattr(module, "time", simulated, raising=False)
     monkeypatch.setattr(recorder_module, "_BOOT_CLOCK", None)
-    monkeypatch.setattr(Recorder, "start", lambda recorder: simulated.start(recorder))
-    monkeypatch.setattr(Recorder, "wait", lambda _, duration_s: simulated.sleep(duration_s))
+    monkeypatch.setattr(Recorder, "start", start)
+    monkeypatch.setattr(Recorder, "wait", wait)
     return simulated

@@ -20,7 +20,6 @@ from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import Conditions, summarise
 from joulelab.errors import MeterError
 
-
 pytestmark = pytest.mark.usefixtures("simulated_time")
 
 
