@@ -17,6 +17,9 @@ IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
 BOTH = 2
 LONGEST_LABEL = 60
+_OF_BOTH = ("gross_j", "error_j", "idle_j", "net_j", "net_error_j")
+_DERIVED = ("idle_j", "idle_error_j", "net_j", "net_error_j")
+"""Values of a reading or a sum that are computed from its attributes."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +217,10 @@ def measurement_table(measurement: Measurement) -> Table:
     several = len(rows) > 1 and bool(total.domains)
     rows += [_row(one, None) for one in measurement.others]
     whole = _row_of_sum(measurement, total)
+    energies = zip(("gross", "±", "idle", "net"), _OF_BOTH, strict=False)
     columns = [
         words("domain"),
-        Column("gross", "gross_j", units=formats.ENERGY),
-        Column("±", "error_j", units=formats.ENERGY),
-        Column("idle", "idle_j", units=formats.ENERGY),
-        Column("net", "net_j", units=formats.ENERGY),
+        *(Column(heading, name, units=formats.ENERGY) for heading, name in energies),
     ]
     # Show the bound of net energy if there is net energy.
     if any(row["net_error_j"] is not None for row in (*rows, whole)):
@@ -266,17 +267,7 @@ def measurement_data(measurement: Measurement) -> dict[str, Any]:
     """
     whole, total = measurement.to_dict(), measurement.total
     readings, others = (
-        [
-            {
-                **reading.to_dict(),
-                "idle_j": reading.idle_j,
-                "idle_error_j": reading.idle_error_j,
-                "net_j": reading.net_j,
-                "net_error_j": reading.net_error_j,
-                "mean_power_w": reading.mean_power_w,
-            }
-            for reading in some
-        ]
+        [{**one.to_dict(), **_values(one, (*_DERIVED, "mean_power_w"))} for one in some]
         for some in (measurement.readings, measurement.others)
     )
     return {
@@ -286,15 +277,14 @@ def measurement_data(measurement: Measurement) -> dict[str, Any]:
         "total": {
             "domains": list(total.domains),
             "status": str(total.status),
-            "gross_j": total.gross_j,
-            "error_j": total.error_j,
-            "idle_j": total.idle_j,
-            "idle_error_j": total.idle_error_j,
-            "net_j": total.net_j,
-            "net_error_j": total.net_error_j,
+            **_values(total, ("gross_j", "error_j", *_DERIVED)),
         },
         "co2e_g": measurement.co2e_g,
     }
+
+
+def _values(of: Reading | Total, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}
 
 
 def _heading(measurement: Measurement) -> str:
@@ -316,12 +306,7 @@ def _row(reading: Reading, grams_in_joule: float | None) -> dict[str, Any]:
         grams = reading.gross_j * grams_in_joule
     return {
         "domain": reading.domain,
-        "gross_j": reading.gross_j,
-        "error_j": reading.error_j,
-        "idle_j": reading.idle_j,
-        "net_j": reading.net_j,
-        "net_error_j": reading.net_error_j,
-        "mean_power_w": reading.mean_power_w,
+        **_values(reading, (*_OF_BOTH, "mean_power_w")),
         "peak_w": reading.peak_power_w,
         "co2e_g": grams,
         "status": str(reading.status),
@@ -332,11 +317,7 @@ def _row(reading: Reading, grams_in_joule: float | None) -> dict[str, Any]:
 def _row_of_sum(measurement: Measurement, total: Total) -> dict[str, Any]:
     return {
         "domain": " + ".join(total.domains),
-        "gross_j": total.gross_j,
-        "error_j": total.error_j,
-        "idle_j": total.idle_j,
-        "net_j": total.net_j,
-        "net_error_j": total.net_error_j,
+        **_values(total, _OF_BOTH),
         "mean_power_w": measurement.mean_power_w,
         # The domains need not peak at the same moment.
         "peak_w": None,

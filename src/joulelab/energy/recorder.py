@@ -23,19 +23,21 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel, Meter, Missing
 from joulelab.energy.polling import deadlines
-from joulelab.energy.reading import Status, family
+from joulelab.energy.reading import Status, family, plain_data
 from joulelab.energy.sample_buffer import SLEPT_S, ChannelSamples, SampleBuffer
 from joulelab.energy.summary import Conditions, summarise, trace_columns
 from joulelab.errors import MeterError
 
 DEFAULT_INTERVAL_S = 0.1
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
-_OF_THE_PROCESS = ("_recorder", "_closing")
+_OF_THE_PROCESS = ("recorder", "_closing")
+_DESCRIBED = ("domain", "source", "kind", "status", "relative_error", "tick_s", "remark")
 IDLE_LOOK_S = 1.0
 IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
@@ -164,13 +166,7 @@ class Recorder:
             "meters": self.described(),
             "channels": [
                 {
-                    "domain": channel.domain,
-                    "source": channel.source,
-                    "kind": channel.kind,
-                    "status": str(channel.status),
-                    "relative_error": channel.relative_error,
-                    "tick_s": channel.tick_s,
-                    "remark": channel.remark,
+                    **{name: plain_data(getattr(channel, name)) for name in _DESCRIBED},
                     "meter": meter.name,
                     "comparison": channel.comparison,
                     "calibration": channel.calibration,
@@ -178,10 +174,7 @@ class Recorder:
                 for meter in self.meters
                 for channel in meter.channels
             ],
-            "missing": [
-                {"domain": one.domain, "reason": one.reason, "remedy": one.remedy}
-                for one in self.missing
-            ],
+            "missing": plain_data(self.missing),
         }
 
     def _run(self) -> None:
@@ -243,35 +236,31 @@ class Recorder:
             )
 
 
+@dataclass(eq=False)
 class Window:
     """A measured interval, created by `Recorder.open`; also a context manager that closes it.
 
     Attributes:
+        recorder: the recorder that measures it; a pickled window has none.
         label: what is measured.
         started_at: wall-clock time, seconds since the epoch.
         started_s: the same time on the monotonic clock.
         starts: number of the first sample of each meter.
         slept_s: total sleep of the machine since boot, at the opening.
         measurement: the result, once closed.
+        channel_samples: its samples by channel, once closed.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        label: str,
-        started_at: float,
-        started_s: float,
-        starts: list[int],
-        slept_s: float,
-    ) -> None:
-        self.label = label
-        self.started_at = started_at
-        self.started_s = started_s
-        self.starts = starts
-        self.slept_s = slept_s
-        self.measurement: Measurement | None = None
-        self._recorder = recorder
-        self._samples: list[ChannelSamples] = []
+    recorder: Recorder = field(repr=False)
+    label: str
+    started_at: float
+    started_s: float
+    starts: list[int]
+    slept_s: float
+    measurement: Measurement | None = None
+    channel_samples: Sequence[ChannelSamples] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
         self._closing = threading.Lock()
 
     def __enter__(self) -> Window:
@@ -300,7 +289,8 @@ class Window:
         """Close the window and return its result; a second call returns the same."""
         with self._closing:
             if self.measurement is None:
-                self.measurement, self._samples, _ = self._recorder._measure(self, close=True)
+                measured = self.recorder._measure(self, close=True)
+                self.measurement, self.channel_samples, _ = measured
             return self.measurement
 
     def lap(self, label: str | None = None) -> Window:
@@ -315,7 +305,7 @@ class Window:
         with self._closing:
             if self.measurement is not None:
                 raise MeterError("the window is already closed", "open a new one")
-            self.measurement, self._samples, following = self._recorder._measure(
+            self.measurement, self.channel_samples, following = self.recorder._measure(
                 self, close=True, label=self.label if label is None else label
             )
         if following is None:
@@ -325,16 +315,11 @@ class Window:
     def so_far(self) -> Measurement:
         """The result until now; the window stays open."""
         with self._closing:
-            return self.measurement or self._recorder._measure(self, close=False)[0]
-
-    @property
-    def channel_samples(self) -> Sequence[ChannelSamples]:
-        """The samples of a closed window by channel."""
-        return self._samples
+            return self.measurement or self.recorder._measure(self, close=False)[0]
 
     def trace_columns(self) -> dict[str, Any]:
         """The samples of a closed window as columns; see `summary.trace_columns`."""
-        return trace_columns(self._samples, self.started_s)
+        return trace_columns(self.channel_samples, self.started_s)
 
 
 def _slept_s() -> float:

@@ -63,7 +63,7 @@ class Plug(ABC):
     """The protocol of one kind of plug.
 
     Args:
-        settings: address and request settings.
+        http: asks the device, with its password.
 
     Attributes:
         kind: its name, such as ``shelly``; the channels' sources start with it.
@@ -77,9 +77,8 @@ class Plug(ABC):
     remark: ClassVar[str]
     limit_w: float = SOCKET_LIMIT_W
 
-    def __init__(self, settings: PlugSettings) -> None:
-        self.settings = settings
-        self.http = PlugHttpClient(settings.reached, settings.timeout_s, settings.password)
+    def __init__(self, http: PlugHttpClient) -> None:
+        self.http = http
 
     @abstractmethod
     def ask(self) -> PlugAnswer:
@@ -138,17 +137,19 @@ class PlugMeter(PollingMeter):
 
     Args:
         plug: the plug.
+        settings: the user's.
         first: its first answer.
         about: model and firmware.
     """
 
     def __init__(
-        self, plug: Plug, first: PlugAnswer, about: Mapping[str, str] | None = None
+        self, plug: Plug, settings: PlugDetector, first: PlugAnswer, about: Mapping[str, str]
     ) -> None:
-        super().__init__(plug.settings.poll_s)
+        super().__init__(settings.poll_s)
         self.name = f"{plug.kind}:{plug.http.address}"
         self._plug = plug
-        self._about = dict(about or {})
+        self._settings = settings
+        self._about = dict(about)
         self._counter: Counter | None = None
         if first.energy_j is not None:
             self._counter = Counter(
@@ -186,9 +187,9 @@ class PlugMeter(PollingMeter):
         return [power, self._counter.take(answer.energy_j, answer.asked_s)]
 
     def _channel(self, kind: str, step_j: float) -> Channel:
-        plug, given = self._plug, self._plug.settings.relative_error
+        plug, given = self._plug, self._settings.relative_error
         return Channel(
-            domain=plug.settings.domain,
+            domain=self._settings.domain,
             source=f"{plug.kind}-{kind}",
             kind="counter" if kind == "counter" else "power",
             status=Status.MEASURED,
@@ -236,39 +237,41 @@ class PlugDetector(Detector):
                 f"{kind}: domain = {self.domain!r} is not the name of a domain",
                 "for instance wall or wall:1",
             )
-        self.settings = PlugSettings(
-            _address(kind, self.address),
-            _text(self.password) or os.environ.get(f"JOULELAB_{kind.upper()}_PASSWORD", ""),
-            self.domain,
-            checked_number(f"{kind}: timeout_s", self.timeout_s, most=LONGEST_S),
-            checked_number(f"{kind}: poll_s", self.poll_s, most=LONGEST_S),
-            None if error is None else checked_number(f"{kind}: relative_error", error, most=1.0),
-        )
-        self.password = ""  # stored only here, never shown
+        address = _address(kind, self.address)
+        password = _text(self.password) or os.environ.get(f"JOULELAB_{kind.upper()}_PASSWORD", "")
+        self.password = ""  # only the client knows it, and never shows it
+        self.timeout_s = checked_number(f"{kind}: timeout_s", self.timeout_s, most=LONGEST_S)
+        self.poll_s = checked_number(f"{kind}: poll_s", self.poll_s, most=LONGEST_S)
+        if error is not None:
+            self.relative_error = checked_number(f"{kind}: relative_error", error, most=1.0)
+        self._http = PlugHttpClient(address, self.timeout_s, password) if address else None
 
     @abstractmethod
-    def plug(self) -> Plug:
-        """The plug at the address of the settings."""
+    def plug(self, http: PlugHttpClient) -> Plug:
+        """The plug at the address of the settings.
+
+        Args:
+            http: asks the device.
+        """
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """Poll the plug once; returns its meter, or why it cannot be read."""
-        domain = self.settings.domain
-        if self.settings.address is None:
+        if self._http is None:
             remedy = (
                 f"name it: {self.kind}:192.168.1.20, or address in the table [meter.{self.kind}] "
                 "of the settings file"
             )
-            return [], [Missing(domain, "the plug's address is missing", remedy)]
-        plug = self.plug()
+            return [], [Missing(self.domain, "the plug's address is missing", remedy)]
+        plug = self.plug(self._http)
         try:
             first = plug.ask()
         except MeterError as error:
-            return [], [Missing(domain, error.message, error.hint)]
+            return [], [Missing(self.domain, error.message, error.hint)]
         try:
             about = plug.about()
         except MeterError:
             about = {}  # it measures power, which is enough
-        return [PlugMeter(plug, first, about)], []
+        return [PlugMeter(plug, self, first, about)], []
 
 
 def number(value: object) -> float | None:
@@ -296,34 +299,6 @@ def known(**values: object) -> dict[str, float]:
     """The values that are finite numbers."""
     numbers = {name: number(value) for name, value in values.items()}
     return {name: value for name, value in numbers.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class PlugSettings:
-    """Address and request settings of a plug.
-
-    Attributes:
-        address: ``None`` if not given.
-        password: empty for none.
-        domain: domain of its readings.
-        timeout_s: timeout of a request.
-        poll_s: time between requests.
-        relative_error: bound of the plug's error; ``None`` for the default of its kind.
-    """
-
-    address: Address | None
-    password: str = field(default="", repr=False)
-    domain: str = "wall"
-    timeout_s: float = TIMEOUT_S
-    poll_s: float = POLL_S
-    relative_error: float | None = None
-
-    @property
-    def reached(self) -> Address:
-        """The address, which must have been given."""
-        if self.address is None:
-            raise SettingsError("the plug's address is missing")
-        return self.address
 
 
 def _address(kind: str, value: object) -> Address | None:

@@ -98,7 +98,7 @@ class PlugHttpClient:
     def __init__(self, address: Address, timeout_s: float, secret: str = "") -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self._secret = secret
+        self.secret = secret
         self._guard = threading.Lock()
         self._socket: socket.socket | None = None
         self._interrupted = False
@@ -149,9 +149,9 @@ class PlugHttpClient:
 
     def excerpt(self, text: str) -> str:
         """The beginning of an answer, safe to print and without the secret."""
-        if self._secret:
+        if self.secret:
             for written in (partial(quote, safe=""), quote_plus, html.escape, str):
-                text = text.replace(written(self._secret), "***")
+                text = text.replace(written(self.secret), "***")
         text = " ".join(text.split())
         return repr(text if len(text) <= EXCERPT else f"{text[:EXCERPT]}...")
 

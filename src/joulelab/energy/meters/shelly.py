@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, PlugSettings, known, step
-from joulelab.energy.meters.plug_http import Answer, Digest
+from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, step
+from joulelab.energy.meters.plug_http import Answer, Digest, PlugHttpClient
 from joulelab.errors import MeterError, SettingsError
 
 WATT_HOUR_J = 3600.0
@@ -38,7 +38,7 @@ class ShellyPlug(Plug):
     """Client for a Shelly plug.
 
     Args:
-        settings: where and how it is asked.
+        http: asks the device.
         switch: number of the socket, if it has several.
     """
 
@@ -49,11 +49,11 @@ class ShellyPlug(Plug):
         "Energy Agency tested in 2022, a Shelly Plug S among them, were within 3.5 % from 30 W on"
     )
 
-    def __init__(self, settings: PlugSettings, switch: int = 0) -> None:
-        super().__init__(settings)
+    def __init__(self, http: PlugHttpClient, switch: int = 0) -> None:
+        super().__init__(http)
         self._switch = switch
         self._components: tuple[str, ...] = COMPONENTS
-        self._digest = Digest("admin", settings.password)
+        self._digest = Digest("admin", http.secret)
 
     def ask(self) -> PlugAnswer:
         """The current readings of the socket."""
@@ -100,7 +100,7 @@ class ShellyPlug(Plug):
         answer = self.http.get(path, deadline_s, self._digest.header(path))
         if answer.status == UNAUTHORIZED:
             # The first request, or a stale nonce.
-            if not self.settings.password:
+            if not self.http.secret:
                 raise MeterError(f"{self.http.address}: it asks for a password", PASSWORD_HINT)
             if not self._digest.accept(answer.challenges):
                 raise MeterError(
@@ -167,6 +167,6 @@ class ShellyDetector(PlugDetector):
                 f"shelly: switch = {self.switch!r} is not a number", "0 is the first"
             )
 
-    def plug(self) -> Plug:
+    def plug(self, http: PlugHttpClient) -> Plug:
         """The plug at the address of the settings."""
-        return ShellyPlug(self.settings, self.switch)
+        return ShellyPlug(http, self.switch)

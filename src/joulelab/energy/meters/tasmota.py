@@ -26,7 +26,7 @@ from urllib.parse import quote, urlencode
 
 from joulelab.energy.counter import SOCKET_LIMIT_W
 from joulelab.energy.meters.plug import Plug, PlugAnswer, PlugDetector, known, number, step
-from joulelab.energy.meters.plug_http import SUCCESSES
+from joulelab.energy.meters.plug_http import SUCCESSES, PlugHttpClient
 from joulelab.errors import MeterError
 
 KILOWATT_HOUR_J = 3.6e6
@@ -40,11 +40,7 @@ _SINGLE_BITS = 2.0**29
 
 
 class TasmotaPlug(Plug):
-    """Client for a plug with Tasmota.
-
-    Args:
-        settings: where and how it is asked.
-    """
+    """Client for a plug with Tasmota."""
 
     kind: ClassVar[str] = "tasmota"
     relative_error: ClassVar[float] = 0.1
@@ -84,7 +80,7 @@ class TasmotaPlug(Plug):
         return {"firmware": f"Tasmota {said}"} if version else {}
 
     def _command(self, command: str) -> dict[str, Any]:
-        password = self.settings.password
+        password = self.http.secret
         account = {"user": "admin", "password": password} if password else {}
         query = urlencode({**account, "cmnd": command}, quote_via=quote)
         answer = self.http.get(f"/cm?{query}", self.http.deadline_s())
@@ -98,7 +94,7 @@ class TasmotaPlug(Plug):
         return table
 
     def _refusal(self) -> MeterError:
-        why = "wrong password" if self.settings.password else "it asks for a password"
+        why = "wrong password" if self.http.secret else "it asks for a password"
         return MeterError(f"{self.http.address}: {why}", PASSWORD_HINT)
 
 
@@ -107,9 +103,9 @@ class TasmotaDetector(PlugDetector):
 
     kind: ClassVar[str] = "tasmota"
 
-    def plug(self) -> Plug:
+    def plug(self, http: PlugHttpClient) -> Plug:
         """The plug at the address of the settings."""
-        return TasmotaPlug(self.settings)
+        return TasmotaPlug(http)
 
 
 def _sum(value: object) -> object:
