@@ -47,10 +47,12 @@ class Choice:
     Attributes:
         name: registered name of its detector.
         settings: the address and other settings given with the name.
+        stored: other settings, of the settings file and of the program.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    stored: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Choice:
@@ -72,6 +74,69 @@ class Choice:
                 f"put it into {settings_path()} or JOULELAB_{name.upper()}_PASSWORD",
             )
         return cls(name, settings | ({"address": address} if address else {}))
+
+    def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
+        """The meters that work, calibrated, and what cannot be read.
+
+        Raises:
+            JoulelabError: a setting is not valid, or the detector refuses.
+        """
+        try:
+            found, missing = self.detector().detect()
+            return self.calibrated(found), missing
+        except JoulelabError:
+            raise
+        except Exception as error:  # a meter from a plug-in may raise anything
+            reason = f"its detector raised {type(error).__name__}: {error}"
+            remedy = "fix or uninstall the package that provides it"
+            return [], [Missing(self.name, reason, remedy)]
+
+    def detector(self, **more: object) -> Detector:
+        """The detector with its settings.
+
+        Args:
+            more: arguments that are not settings.
+
+        Raises:
+            SettingsError: a setting is unknown, or not valid.
+        """
+        detector = meters.get(self.name)
+        given = {**self.stored, **self.settings}
+        known = [name for name in inspect.signature(detector).parameters if name not in more]
+        factors = self._factors()
+        if CALIBRATION in given and CALIBRATION not in known:
+            check_domains(factors, self._where())
+            del given[CALIBRATION]
+        for name in given:
+            if name not in known:
+                where = "" if name in self.settings else f" ({settings_path()})"
+                raise SettingsError(
+                    f"the meter {self.name!r} has no setting {name!r}{where}",
+                    suggestion(name, [*known, CALIBRATION]) or f"its only setting is {CALIBRATION}",
+                )
+        return detector(**given, **more)
+
+    def calibrated(self, found: Sequence[Meter]) -> list[Meter]:
+        """Meters with the calibration factors of the settings, unless they apply these themselves.
+
+        Args:
+            found: the meters of the detector.
+        """
+        factors = self._factors()
+        if not factors or CALIBRATION in inspect.signature(meters.get(self.name)).parameters:
+            return list(found)
+        return [CalibratedMeter(meter, factors) for meter in found]
+
+    def _factors(self) -> dict[str, float]:
+        given = {**self.stored, **self.settings}
+        if CALIBRATION not in given:
+            return {}
+        return calibration_factors(given[CALIBRATION], self._where())
+
+    def _where(self) -> str:
+        """Origin of the calibration, for messages."""
+        named = CALIBRATION in self.settings
+        return f"{self.name}:" if named else f"{settings_path()}: [meter.{self.name}]"
 
 
 @dataclass(frozen=True)
@@ -128,13 +193,16 @@ def find_meters(
     """
     found: list[Meter] = []
     missing: list[Missing] = []
-    given = _merged(load_settings().get("meter", {}), settings or {})
-    choices = _automatic() if names is None else [Choice.parse(name) for name in names]
+    of_file = load_settings().get("meter", {})
+    choices = [
+        replace(one, stored={**of_file.get(one.name, {}), **(settings or {}).get(one.name, {})})
+        for one in (_automatic() if names is None else map(Choice.parse, names))
+    ]
     try:
         for choice in choices:
             if choice.name == ESTIMATE:
                 continue
-            its_meters, its_missing = _detected(choice, given)
+            its_meters, its_missing = choice.detect()
             found += its_meters
             missing += its_missing
             if names is not None and not its_meters:
@@ -150,8 +218,8 @@ def find_meters(
                 for channel in meter.channels
                 if channel.domain not in still
             ]
-            more = {"measured": measured, "beside": names is not None}
-            found += _calibrated(_detector(estimate, given, **more).detect()[0], estimate, given)
+            detector = estimate.detector(measured=measured, beside=names is not None)
+            found += estimate.calibrated(detector.detect()[0])
         _check_distinct(found)
     except BaseException:
         for meter in found:
@@ -202,70 +270,6 @@ def _values(found: Sequence[Meter], domains: set[str]) -> dict[str, list[float |
                 if channel.domain in domains and channel.kind == "counter":
                     values[channel.domain].append(sample.value)
     return values
-
-
-def _detected(
-    choice: Choice, settings: Mapping[str, Mapping[str, Any]]
-) -> tuple[Sequence[Meter], Sequence[Missing]]:
-    try:
-        found, missing = _detector(choice, settings).detect()
-        return _calibrated(found, choice, settings), missing
-    except JoulelabError:
-        raise
-    except Exception as error:  # a meter from a plug-in may raise anything
-        reason = f"its detector raised {type(error).__name__}: {error}"
-        return [], [Missing(choice.name, reason, "fix or uninstall the package that provides it")]
-
-
-def _detector(
-    choice: Choice, settings: Mapping[str, Mapping[str, Any]], **more: object
-) -> Detector:
-    detector = meters.get(choice.name)
-    given = {**settings.get(choice.name, {}), **choice.settings}
-    known = [name for name in inspect.signature(detector).parameters if name not in more]
-    factors = _factors(choice, settings)
-    if CALIBRATION in given and CALIBRATION not in known:
-        check_domains(factors, _where(choice, CALIBRATION))
-        del given[CALIBRATION]
-    for name in given:
-        if name not in known:
-            where = "" if name in choice.settings else f" ({settings_path()})"
-            raise SettingsError(
-                f"the meter {choice.name!r} has no setting {name!r}{where}",
-                suggestion(name, [*known, CALIBRATION]) or f"its only setting is {CALIBRATION}",
-            )
-    return detector(**given, **more)
-
-
-def _calibrated(
-    found: Sequence[Meter], choice: Choice, settings: Mapping[str, Mapping[str, Any]]
-) -> list[Meter]:
-    """Meters with calibration factors from the settings, unless they apply these themselves."""
-    factors = _factors(choice, settings)
-    if not factors or CALIBRATION in inspect.signature(meters.get(choice.name)).parameters:
-        return list(found)
-    return [CalibratedMeter(meter, factors) for meter in found]
-
-
-def _factors(choice: Choice, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    given = {**settings.get(choice.name, {}), **choice.settings}
-    return (
-        calibration_factors(given[CALIBRATION], _where(choice, CALIBRATION))
-        if CALIBRATION in given
-        else {}
-    )
-
-
-def _where(choice: Choice, setting: str) -> str:
-    """Origin of a setting, for messages."""
-    named = setting in choice.settings
-    return f"{choice.name}:" if named else f"{settings_path()}: [meter.{choice.name}]"
-
-
-def _merged(
-    one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    return {name: {**one.get(name, {}), **other.get(name, {})} for name in {*one, *other}}
 
 
 def _check_distinct(found: Sequence[Meter]) -> None:

@@ -38,19 +38,8 @@ from joulelab.tabular.reader import decode, parse_table, read_bytes, read_table
 from joulelab.tabular.table import MISSING, Heading, Table, folded, with_dates
 
 TIMES = (
-    "time",
-    "datetime",
-    "timestamp",
-    "utc time",
-    "datetime_utc",
-    "timestamp_utc",
-    "mtu",
-    "from",
-    "point_time",
-    "start",
-    "start time",
-    "start date",
-    "date",
+    *("time", "datetime", "timestamp", "utc time", "datetime_utc", "timestamp_utc", "mtu", "from"),
+    *("point_time", "start", "start time", "start date", "date"),
 )
 INTENSITIES = (
     "g_per_kwh",
@@ -274,8 +263,6 @@ def _spelt(text: str) -> str:
 
 def _values(table: Table, column: _Column) -> NDArray[np.float64]:
     """(n,) g/kWh, NaN where a cell is empty."""
-    import numpy as np
-
     cells = {
         found[1].strip().casefold()
         for text in set(table.texts(column.name))
@@ -320,8 +307,6 @@ def _with_forecasts(
     table: Table, column: _Column, values: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Forecasts where the actual value is missing, and which rows these are."""
-    import numpy as np
-
     other = table.column(*FORECASTS)
     if other == column.name or "forecast" in _spelt(column.name):
         return values, np.isfinite(values)

@@ -209,15 +209,13 @@ def countries() -> dict[str, Region]:
     """
     source = _source("Our World in Data")
     return {
-        code: Region(
+        code: _of_row(
             (row["country_name"], code),
-            Intensity(
-                float(row.get("carbon_intensity") or 0.0),
-                row["country_name"],
-                source,
-                int(row["year"]),
-                "life cycle, of the electricity generated there",
-            ),
+            row.get("carbon_intensity") or 0.0,
+            row["country_name"],
+            source,
+            row["year"],
+            "life cycle, of the electricity generated there",
         )
         for code, row in _json(_private() / "global_energy_mix.json").items()
     }
@@ -248,13 +246,24 @@ def cloud_regions() -> dict[str, list[Region]]:
         for row in csv.DictReader(file):
             # The table misspells me-central1 as me-cenrtal1.
             name = row["region"].replace("cenrtal", "central")
-            intensity = Intensity(
-                float(row["impact"]),
-                f"{row['provider']}:{name} ({row['city']})",
-                _source(f"{row['providerName']}, {row['source']}"),
-            )
-            providers.setdefault(row["provider"], []).append(Region((name,), intensity))
+            place = f"{row['provider']}:{name} ({row['city']})"
+            source = _source(f"{row['providerName']}, {row['source']}")
+            region = _of_row((name,), row["impact"], place, source)
+            providers.setdefault(row["provider"], []).append(region)
     return providers
+
+
+def _of_row(
+    names: tuple[str, ...],
+    g_per_kwh: float | str,
+    place: str,
+    source: str,
+    year: int | str | None = None,
+    remark: str = "",
+) -> Region:
+    """A row of a table: its names, and the attributes of its `Intensity`."""
+    dated = None if year is None else int(year)
+    return Region(names, Intensity(float(g_per_kwh), place, source, dated, remark))
 
 
 def _states(_: str) -> Iterator[Region]:
@@ -268,15 +277,13 @@ def _states(_: str) -> Iterator[Region]:
         if key.startswith("_") or key == "usa":
             continue
         name = key.title().replace(" Of ", " of ")
-        yield Region(
+        yield _of_row(
             (name, row["regionCode"]),
-            Intensity(
-                row["emissions"] * GRAMS_IN_POUND / KWH_IN_MWH,
-                f"{name}, USA",
-                source,
-                year,
-                "direct emissions of the power stations, not life cycle",
-            ),
+            row["emissions"] * GRAMS_IN_POUND / KWH_IN_MWH,
+            f"{name}, USA",
+            source,
+            year,
+            "direct emissions of the power stations, not life cycle",
         )
 
 
@@ -284,15 +291,13 @@ def _provinces(_: str) -> Iterator[Region]:
     path = _newest("canada_energy_mix.json")
     for key, row in _json(path).items():
         name = key.title().replace(" And ", " and ")
-        yield Region(
+        yield _of_row(
             (name, _PROVINCES.get(key, key)),
-            Intensity(
-                sum(row[fuel] * grams for fuel, grams in FUEL_G_PER_KWH.items()) / row["total"],
-                f"{name}, Canada",
-                _source("energy mix of Canadian provinces"),
-                int(path.parent.name),  # the table has no year
-                "combustion of coal, oil and gas, not life cycle",
-            ),
+            sum(row[fuel] * grams for fuel, grams in FUEL_G_PER_KWH.items()) / row["total"],
+            f"{name}, Canada",
+            _source("energy mix of Canadian provinces"),
+            path.parent.name,  # the table has no year
+            "combustion of coal, oil and gas, not life cycle",
         )
 
 
@@ -301,15 +306,13 @@ def _chinese_provinces(_: str) -> Iterator[Region]:
     for code, row in _json(path)["data"].items():
         _check_unit(path, row.get("unit"), "gCO2/kWh")
         name = row["description"]
-        yield Region(
+        yield _of_row(
             (name, code.partition("-")[2], *row["names"]),
-            Intensity(
-                row["emission_factor"],
-                f"{name}, China",
-                _source("Ministry of Ecology and Environment of China"),
-                row["year"],
-                "carbon dioxide only, not life cycle",
-            ),
+            row["emission_factor"],
+            f"{name}, China",
+            _source("Ministry of Ecology and Environment of China"),
+            row["year"],
+            "carbon dioxide only, not life cycle",
         )
 
 
@@ -321,15 +324,13 @@ def _zones(country: str) -> Iterator[Region]:
         _check_unit(path, row.get("unit"), "gCO2eq/kWh")
         coverage = row.get("coverage")
         remark = "of the electricity generated in the zone"
-        yield Region(
+        yield _of_row(
             (zone,),
-            Intensity(
-                row["emission_factor"],
-                f"bidding zone {zone}",
-                _source(f"Nordic bidding zones, {'ENTSO-E' if coverage else 'origin not stated'}"),
-                row["year"],
-                f"{remark}; share with a figure: {coverage}" if coverage else remark,
-            ),
+            row["emission_factor"],
+            f"bidding zone {zone}",
+            _source(f"Nordic bidding zones, {'ENTSO-E' if coverage else 'origin not stated'}"),
+            row["year"],
+            f"{remark}; share with a figure: {coverage}" if coverage else remark,
         )
 
 

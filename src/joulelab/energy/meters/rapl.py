@@ -86,7 +86,7 @@ class RaplMeter(OpenMeter):
 
     Args:
         root: the powercap folder; ``None`` for `JOULELAB_POWERCAP`, else the system's.
-        zones: only these of `find_zones`; all where ``None``.
+        readers: the open counters, where some zones of the folder cannot be read.
 
     Raises:
         MeterError: there is no zone, or one cannot be read.
@@ -94,23 +94,20 @@ class RaplMeter(OpenMeter):
 
     name = "rapl"
 
-    def __init__(self, root: Path | None = None, zones: Sequence[Zone] | None = None) -> None:
-        root = root or powercap_root()
-        wanted = find_zones(root) if zones is None else zones
-        if not wanted:
-            raise MeterError(f"no RAPL zone in {root}", "the kernel module is intel_rapl_msr")
-        self._readers: list[_Reader] = []
-        try:
-            for zone in wanted:
-                self._readers.append(_Reader(zone))
-        except (OSError, ValueError) as error:
-            self.release()
-            if isinstance(error, PermissionError):
-                raise MeterError(*no_permission(zone.folder)) from error
-            raise MeterError(f"{zone.folder} cannot be read: {error}") from error
+    def __init__(self, root: Path | None = None, readers: Sequence[_Reader] = ()) -> None:
+        self._readers = list(readers)
+        if not readers:
+            root = root or powercap_root()
+            self._readers, missing = _opened(find_zones(root))
+            if missing:
+                self.release()
+                raise MeterError(missing[0].reason, missing[0].remedy)
+            if not self._readers:
+                raise MeterError(f"no RAPL zone in {root}", "the kernel module is intel_rapl_msr")
         super().__init__([_channel(reader) for reader in self._readers])
         self._load = Load(usable_processors())
-        packages = (n for n, zone in enumerate(wanted) if zone.domain.startswith("cpu:"))
+        domains = enumerate(channel.domain for channel in self.channels)
+        packages = (number for number, domain in domains if domain.startswith("cpu:"))
         self._first_package = next(packages, None)
 
     def read(self) -> Sequence[Sample]:
@@ -150,27 +147,26 @@ class RaplDetector(Detector):
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter for all readable zones, and why others, or all, cannot be read."""
         root = self.root or powercap_root()
-        readable: list[Zone] = []
         missing = closed_zones(root)
         zones = find_zones(root)
         if not zones:
             return [], missing or [absent(root)]
-        for zone in zones:
-            try:
-                _Reader(zone).close()
-            except PermissionError:
-                missing.append(Missing(zone.domain, *no_permission(zone.folder)))
-            except (OSError, ValueError) as error:
-                missing.append(Missing(zone.domain, f"{zone.folder} cannot be read: {error}"))
-            else:
-                readable.append(zone)
-        if not readable:
-            return [], missing
+        readers, closed = _opened(zones)
+        return [RaplMeter(root, readers)] if readers else [], [*missing, *closed]
+
+
+def _opened(zones: Iterable[Zone]) -> tuple[list[_Reader], list[Missing]]:
+    """The counters that can be read, and why the others cannot."""
+    readers: list[_Reader] = []
+    missing: list[Missing] = []
+    for zone in zones:
         try:
-            return [RaplMeter(root, readable)], missing
-        except MeterError as error:
-            gone = [Missing(zone.domain, error.message, error.hint) for zone in readable]
-            return [], [*missing, *gone]
+            readers.append(_Reader(zone))
+        except PermissionError:
+            missing.append(Missing(zone.domain, *no_permission(zone.folder)))
+        except (OSError, ValueError) as error:
+            missing.append(Missing(zone.domain, f"{zone.folder} cannot be read: {error}"))
+    return readers, missing
 
 
 def _channel(reader: _Reader) -> Channel:

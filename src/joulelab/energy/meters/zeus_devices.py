@@ -28,7 +28,6 @@ import functools
 import math
 import re
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,69 +74,58 @@ NVIDIA = Maker("NVIDIA", nvidia_cards.RELATIVE_ERROR, "13 % is the worst card of
 AMD = Maker("AMD", nvidia_cards.RELATIVE_ERROR, "AMD states no bound; 13 % as for NVIDIA's cards")
 
 
-class Device(ABC):
+@dataclass(frozen=True)
+class Device:
     """A device read by Zeus.
 
     Attributes:
         channels: its channels.
+        sample: reads each channel once.
         about: names and sensors, in words.
+        owner: the owner of its library, which closes it when no longer referenced.
     """
 
     channels: tuple[Channel, ...]
+    sample: Callable[[], list[Sample]]
     about: Mapping[str, str]
-
-    @abstractmethod
-    def sample(self) -> list[Sample]:
-        """Read each channel once."""
+    owner: object = None
 
 
-class GpuDevice(Device):
-    """A GPU with its available sensors.
+def gpu_device(gpu: Any, domain: str, maker: Maker, owner: object = None) -> Device:
+    """A GPU with its available sensors: energy, then power.
 
     Args:
         gpu: of Zeus.
         domain: its domain.
         maker: its vendor.
-        owner: the owner of its library, which closes it when no longer referenced.
+        owner: as in `Device`.
 
     Raises:
         MeterError: it reports neither energy nor power.
     """
-
-    def __init__(self, gpu: Any, domain: str, maker: Maker, owner: object = None) -> None:
-        self._owner = owner
-        self._gpu = gpu
-        self._domain = domain
-        self._counter = counter(domain)
-        faults: list[str] = []
-        self._counts = _counts(gpu, faults)
-        field, self._power_mw = _power(gpu, faults)
-        if not self._counts and self._power_mw is None:
-            raise MeterError(f"{domain}: Zeus reads neither energy nor power: {faults[-1]}")
-        channels = []
-        if self._counts:
-            remark = f"energy counter by Zeus; {maker.remark}"
-            channels.append(_channel(domain, "counter", maker.relative_error, TICK_S, remark))
-        if self._power_mw is not None:
-            tick_s = TICK_S if field == "instant" else nvidia_cards.AVERAGE_FIELD_S
-            remark = f"{field} power by Zeus; {maker.remark}"
-            channels.append(_channel(domain, "power", maker.relative_error, tick_s, remark))
-        self.channels = tuple(channels)
-        self.about = {
-            f"{domain} name": f"{maker.name} {gpu.get_name()}",
-            f"{domain} energy_counter": "yes" if self._counts else "no",
-            f"{domain} power": field,
-        }
-
-    def sample(self) -> list[Sample]:
-        """Energy, then power."""
-        samples = []
-        if self._counts:
-            read_mj = self._gpu.get_total_energy_consumption
-            samples.append(energy_sample(self._domain, self._counter, read_mj))
-        if self._power_mw is not None:
-            samples.append(power_sample(self._domain, self._power_mw))
-        return samples
+    faults: list[str] = []
+    counts = _counts(gpu, faults)
+    source, read_mw = _power(gpu, faults)
+    channels: list[Channel] = []
+    reads: list[Callable[[], Sample]] = []
+    if counts:
+        remark = f"energy counter by Zeus; {maker.remark}"
+        channels.append(_channel(domain, "counter", maker.relative_error, remark))
+        read_mj = gpu.get_total_energy_consumption
+        reads.append(functools.partial(energy_sample, domain, counter(domain), read_mj))
+    if read_mw is not None:
+        tick_s = TICK_S if source == "instant" else nvidia_cards.AVERAGE_FIELD_S
+        remark = f"{source} power by Zeus; {maker.remark}"
+        channels.append(_channel(domain, "power", maker.relative_error, remark, tick_s=tick_s))
+        reads.append(functools.partial(power_sample, domain, read_mw))
+    if not channels:
+        raise MeterError(f"{domain}: Zeus reads neither energy nor power: {faults[-1]}")
+    about = {
+        f"{domain} name": f"{maker.name} {gpu.get_name()}",
+        f"{domain} energy_counter": "yes" if counts else "no",
+        f"{domain} power": source,
+    }
+    return Device(tuple(channels), lambda: [read() for read in reads], about, owner)
 
 
 def counter(domain: str) -> Counter:
@@ -223,8 +211,10 @@ def _channel(
     domain: str,
     kind: Literal["counter", "power"],
     relative_error: float,
-    tick_s: float,
     remark: str,
+    *,
+    tick_s: float = TICK_S,
+    within: tuple[str, ...] = (),
 ) -> Channel:
     return Channel(
         domain=domain,
@@ -233,13 +223,13 @@ def _channel(
         status=Status.MEASURED,
         relative_error=relative_error,
         tick_s=tick_s,
-        within=("wall",),
+        within=(*within, "wall"),
         remark=remark,
         resolution_j=STEP_J if kind == "counter" else 0.0,
     )
 
 
-class AppleDevice(Device):
+def apple_device(soc: Any) -> Device:
     """The energy counters of Apple silicon.
 
     Args:
@@ -248,44 +238,39 @@ class AppleDevice(Device):
     Raises:
         MeterError: it has none of the known fields.
     """
+    values = _apple_values(soc.get_total_energy_consumption())
+    if not values:
+        raise MeterError("Zeus reads no energy of this Apple chip", "it supports M1 and later")
+    guards = {domain: counter(domain) for domain in values}
+    contained = {family: within for _, family, within in _APPLE}
+    remark = "Apple's own counter by Zeus; Apple states no bound, 40 % as for estimates"
 
-    def __init__(self, soc: Any) -> None:
-        self._soc = soc
-        values = _apple_values(soc.get_total_energy_consumption())
-        if not values:
-            raise MeterError("Zeus reads no energy of this Apple chip", "it supports M1 and later")
-        self._counters = {domain: counter(domain) for domain in values}
-        contained = {family: within for _, family, within in _APPLE}
-        self.channels = tuple(
-            Channel(
-                domain=domain,
-                source=COUNTER,
-                kind="counter",
-                status=Status.MEASURED,
-                relative_error=estimate.RELATIVE_ERROR,
-                tick_s=TICK_S,
-                within=(*contained[domain.partition(":")[0]], "wall"),
-                remark="Apple's own counter by Zeus; Apple states no bound, 40 % as for estimates",
-                resolution_j=STEP_J,
-            )
-            for domain in values
-        )
-        self.about = {}
-
-    def sample(self) -> list[Sample]:
+    def sample() -> list[Sample]:
         """All counters, from one reading of the chip."""
         try:
-            values = _apple_values(self._soc.get_total_energy_consumption())
+            values = _apple_values(soc.get_total_energy_consumption())
         except Exception as error:  # of Zeus, or of the library below it
             reason = f"Zeus: {first_line(error)}"
-            return [Sample(None, f"{domain}: {reason}") for domain in self._counters]
+            return [Sample(None, f"{domain}: {reason}") for domain in guards]
         return [
             energy_sample(domain, guard, functools.partial(values.get, domain))
-            for domain, guard in self._counters.items()
+            for domain, guard in guards.items()
         ]
 
+    channels = (
+        _channel(
+            domain,
+            "counter",
+            estimate.RELATIVE_ERROR,
+            remark,
+            within=contained[domain.partition(":")[0]],
+        )
+        for domain in values
+    )
+    return Device(tuple(channels), sample, {})
 
-class JetsonDevice(Device):
+
+def jetson_device(rails: Mapping[str, Any]) -> Device:
     """The power rails of a Jetson.
 
     Args:
@@ -294,29 +279,32 @@ class JetsonDevice(Device):
     Raises:
         MeterError: none of them exists.
     """
-
-    def __init__(self, rails: Mapping[str, Any]) -> None:
-        self._rails: dict[str, Any] = {}
-        channels = []
-        self.about = {}
-        for key, rail in rails.items():
-            if key not in _RAILS:
-                continue
-            label = _rail_label(rail)
-            domain = "soc:0" if _feeds_both(label) else _RAILS[key]
-            self._rails[domain] = rail
-            self.about[f"{domain} rail"] = label or "unknown"
-            channels.append(_rail_channel(domain, label))
-        if not channels:
-            raise MeterError(
-                "Zeus finds no rail of an INA3221 on this Jetson",
-                "`tegrastats` must show power; load the kernel module ina3221",
-            )
-        self.channels = tuple(channels)
-
-    def sample(self) -> list[Sample]:
-        """The power of each rail."""
-        return [power_sample(domain, rail.measure_power) for domain, rail in self._rails.items()]
+    labels: dict[str, str] = {}
+    reads: dict[str, Callable[[], float]] = {}
+    for key in (one for one in rails if one in _RAILS):
+        label = _rail_label(rails[key])
+        domain = "soc:0" if _feeds_both(label) else _RAILS[key]
+        labels[domain], reads[domain] = label, rails[key].measure_power
+    if not labels:
+        raise MeterError(
+            "Zeus finds no rail of an INA3221 on this Jetson",
+            "`tegrastats` must show power; load the kernel module ina3221",
+        )
+    channels = (
+        _channel(
+            domain,
+            "power",
+            JETSON_RELATIVE_ERROR,
+            f"rail {label or 'without a name'}, an INA3221 by Zeus; 5 % is an assumption",
+            within=() if domain == _MODULE else (_MODULE,),
+        )
+        for domain, label in labels.items()
+    )
+    return Device(
+        tuple(channels),
+        lambda: [power_sample(domain, read) for domain, read in reads.items()],
+        {f"{domain} rail": label or "unknown" for domain, label in labels.items()},
+    )
 
 
 def _apple_values(measured: object) -> dict[str, float]:
@@ -327,19 +315,6 @@ def _apple_values(measured: object) -> dict[str, float]:
         several = value if isinstance(value, list) else [value]
         values |= {f"{family}:{n}": one for n, one in enumerate(several) if one is not None}
     return values
-
-
-def _rail_channel(domain: str, label: str) -> Channel:
-    return Channel(
-        domain=domain,
-        source=POWER,
-        kind="power",
-        status=Status.MEASURED,
-        relative_error=JETSON_RELATIVE_ERROR,
-        tick_s=TICK_S,
-        within=("wall",) if domain == _MODULE else (_MODULE, "wall"),
-        remark=f"rail {label or 'without a name'}, an INA3221 by Zeus; 5 % is an assumption",
-    )
 
 
 def _feeds_both(label: str) -> bool:

@@ -34,12 +34,12 @@ from joulelab.energy.meters.zeus_devices import (
     AMD,
     NVIDIA,
     TICK_S,
-    AppleDevice,
     Device,
-    GpuDevice,
-    JetsonDevice,
     Maker,
+    apple_device,
     first_line,
+    gpu_device,
+    jetson_device,
 )
 from joulelab.errors import MeterError
 
@@ -188,14 +188,14 @@ def _gpus(owner: object, prefix: str, maker: Maker) -> Opened:
     for gpu in getattr(owner, "gpus", ()):
         domain = f"{prefix}{gpu.gpu_index}"
         try:
-            devices.append(GpuDevice(gpu, domain, maker, owner))
+            devices.append(gpu_device(gpu, domain, maker, owner))
         except MeterError as error:
             missing.append(Missing(domain, error.message, error.hint))
     return devices, missing
 
 
 def _open_apple() -> Opened:
-    return [AppleDevice(_part("zeus.device.soc").get_soc())], []
+    return [apple_device(_part("zeus.device.soc").get_soc())], []
 
 
 def _open_jetson() -> Opened:
@@ -207,7 +207,7 @@ def _open_jetson() -> Opened:
             f"zeus {_version('zeus')} does not expose the rails of a Jetson",
             "pip install 'zeus>=0.16,<0.17'",
         )
-    return [JetsonDevice(discover(jetson.__new__(jetson)))], []
+    return [jetson_device(discover(jetson.__new__(jetson)))], []
 
 
 def _part(name: str) -> ModuleType:

@@ -15,8 +15,8 @@ Formats: perf-stat(1), powermetrics(1), turbostat(8), powerstat(8), and their so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,19 +69,6 @@ class Log:
     relative_error: float | None = None
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The table lines of a program's output.
-
-    Attributes:
-        header: pattern of the header line.
-        wanted: decides from the header and the cells whether a line is a row.
-    """
-
-    header: re.Pattern[str]
-    wanted: Callable[[Sequence[str], Sequence[str]], bool]
-
-
 def _whole_machine(names: Sequence[str], cells: Sequence[str]) -> bool:
     """Turbostat's summary row: without package, core and processor."""
     own = [
@@ -94,22 +81,6 @@ def _whole_machine(names: Sequence[str], cells: Sequence[str]) -> bool:
 
 def _timed(_: Sequence[str], cells: Sequence[str]) -> bool:
     return bool(re.fullmatch(r"\d\d:\d\d:\d\d", cells[0]))
-
-
-_TABLES = (
-    _Rows(re.compile(r"^(?=.*\b(Busy%|Avg_MHz|usec|Core|CPU)\s).*\w+(Watt|_J)\b"), _whole_machine),
-    _Rows(re.compile(r"^\s*Time\s+User\s+Nice\s.*Watts"), _timed),
-)
-_PROGRAMS = (
-    ("nvidia-smi", re.compile(r"power\.draw")),
-    ("nvidia-smi-dmon", re.compile(r"(?=.*\bgpu\b)(?=.*\bpwr\b)")),
-    ("nvitop", re.compile(r"power_usage_\(")),
-    ("turbostat", re.compile(r"\b(pkg|cor|gfx|ram|sys)(watt|_j)\b")),
-    ("powerstat", re.compile(r"\bctxt/s\b.*\bwatts\b")),
-    ("powerjoular", re.compile(r"\bcpu_utilization\b.*\bcpu_power\b")),
-    ("shelly-em", re.compile(r"\b\w_total_act_energy\b|active_energy_wh")),
-    ("energibridge", re.compile(r"^delta time ")),
-)
 
 
 def read_log(path: Path, content: bytes) -> Log:
@@ -133,10 +104,10 @@ def read_log(path: Path, content: bytes) -> Log:
         table, program = json_logs.read_json(path, text)
         return replace(of_table(table), program=program or "recorded", apart=bool(program))
     beginning = text[:LOOKED_AT].split("\n")
-    for rows in _TABLES:
-        header = next((line for line in beginning if rows.header.search(line)), None)
+    for one in PROGRAMS:
+        header = next((line for line in beginning if one.header and one.header.search(line)), None)
         if header is not None:
-            content = _only(text, header, rows).encode()
+            content = _only(text, header, one).encode()
             break
     table = parse_table(path, content, TraceError, ends_lines=NVIDIA_SMI, messages=True)
     return of_table(table)
@@ -147,27 +118,20 @@ def of_table(table: Table) -> Log:
     table = with_units(_headed(table))
     texts = [heading.text.casefold() for heading in table.headings.values()]
     headings = " ".join(text.replace(" ", "_") for text in texts)
-    found = (name for name, sign in _PROGRAMS if sign.search(headings))
-    program = next(found, "recorded")
-    log = Log(table, program)
-    if program == "nvidia-smi-dmon":
-        return replace(log, interval_s=DMON_S)
-    if program == "turbostat":
-        return replace(log, joules=True)
-    if program == "powerstat":
-        return _powerstat(log)
-    if program == "shelly-em":
-        return _shelly_em(log)
-    return log
+    program = next((one for one in PROGRAMS if one.sign.search(headings)), None)
+    if program is None:
+        return Log(table)
+    table = replace(table, headings=program.headings(table.headings))
+    return Log(table, program.name, **program.conventions)
 
 
-def _only(text: str, header: str, rows: _Rows) -> str:
+def _only(text: str, header: str, program: Program) -> str:
     """The text with non-table lines blanked, so that line numbers stay."""
     names = header.split()
     kept = []
     for line in text.split("\n"):
         cells = line.split()
-        wanted = cells and (cells == names or rows.wanted(names, cells))
+        wanted = cells and (cells == names or program.is_row(names, cells))
         kept.append(line if wanted else "")
     return "\n".join(kept)
 
@@ -193,29 +157,75 @@ def _headed(table: Table) -> Table:
     ).remarked(remark)
 
 
-def _powerstat(log: Log) -> Log:
+def _powerstat(headings: Mapping[str, Heading]) -> dict[str, Heading]:
     """Powerstat's domains follow the total watts, without units."""
-    headings = dict(log.table.headings)
-    names = list(headings)
-    domains = [name for name in names if re.fullmatch(r"pkg-\d+|dram|core|uncore|psys", name)]
-    for name in domains:
-        headings[name] = Heading(name, "W")
-    if domains:
-        headings["Watts"] = Heading("total Watts", "W")
-    return replace(log, table=replace(log.table, headings=headings), domain="wall")
+    domains = [name for name in headings if re.fullmatch(r"pkg-\d+|dram|core|uncore|psys", name)]
+    total = {"Watts": Heading("total Watts", "W")} if domains else {}
+    return {**headings, **{name: Heading(name, "W") for name in domains}, **total}
 
 
-def _shelly_em(log: Log) -> Log:
-    """Records of a Shelly energy meter: watt-hours of each interval and phase.
+def _shelly_em(headings: Mapping[str, Heading]) -> dict[str, Heading]:
+    """Watt-hours of each interval and phase of a Shelly energy meter.
 
     EMData of the second generation, ``em_data.csv`` of the first.
     """
-    headings = dict(log.table.headings)
-    for phase, letter in enumerate("abc"):
-        if f"{letter}_total_act_energy" in headings:
-            headings[f"{letter}_total_act_energy"] = Heading(f"wall {phase} energy", "Wh")
-    table = replace(log.table, headings=headings)
-    return replace(log, table=table, domain="wall", apart=True, joules=True)
+    phases = {f"{letter}_total_act_energy": phase for phase, letter in enumerate("abc")}
+    return {
+        name: Heading(f"wall {phases[name]} energy", "Wh") if name in phases else heading
+        for name, heading in headings.items()
+    }
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that writes a table.
+
+    Attributes:
+        name: of the program.
+        sign: pattern of its headings, in lower case, words joined by underscores.
+        conventions: attributes of its `Log`.
+        headings: gives its headings with their units.
+        header: pattern of the header line, if there are other lines before and between the rows.
+        is_row: whether a line is a row, from the header and its own cells.
+    """
+
+    name: str
+    sign: re.Pattern[str]
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    headings: Callable[[Mapping[str, Heading]], dict[str, Heading]] = dict
+    header: re.Pattern[str] | None = None
+    is_row: Callable[[Sequence[str], Sequence[str]], bool] = _timed
+
+
+PROGRAMS = (
+    Program("nvidia-smi", re.compile(r"power\.draw")),
+    Program("nvidia-smi-dmon", re.compile(r"(?=.*\bgpu\b)(?=.*\bpwr\b)"), {"interval_s": DMON_S}),
+    Program("nvitop", re.compile(r"power_usage_\(")),
+    Program(
+        "turbostat",
+        re.compile(r"\b(pkg|cor|gfx|ram|sys)(watt|_j)\b"),
+        {"joules": True},
+        header=re.compile(r"^(?=.*\b(Busy%|Avg_MHz|usec|Core|CPU)\s).*\w+(Watt|_J)\b"),
+        is_row=_whole_machine,
+    ),
+    Program(
+        "powerstat",
+        re.compile(r"\bctxt/s\b.*\bwatts\b"),
+        {"domain": "wall"},
+        _powerstat,
+        header=re.compile(r"^\s*Time\s+User\s+Nice\s.*Watts"),
+        is_row=_timed,
+    ),
+    Program("powerjoular", re.compile(r"\bcpu_utilization\b.*\bcpu_power\b")),
+    Program(
+        "shelly-em",
+        re.compile(r"\b\w_total_act_energy\b|active_energy_wh"),
+        {"domain": "wall", "apart": True, "joules": True},
+        _shelly_em,
+    ),
+    Program("energibridge", re.compile(r"^delta time ")),
+)
+"""In this order: the first whose sign is found."""
 
 
 def _perf(path: Path, text: str) -> Log:

@@ -76,23 +76,6 @@ _CUMULATIVE = re.compile(r"cumul|total|count|accum|since|package-|_uj\b|\(uj\)|e
 BELOW_ZERO = "a power below 0"
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """The channels read.
-
-    Attributes:
-        about: metadata of the trace.
-        channel_samples: the samples by channel.
-        flags: remarks on the file.
-        guessed: why the times are an assumption; empty if they are in the file.
-    """
-
-    about: TraceAbout
-    channel_samples: tuple[ChannelSamples, ...]
-    flags: tuple[str, ...]
-    guessed: str = ""
-
-
 @dataclass
 class _Reading:
     """The table while its channels are extracted."""
@@ -110,8 +93,10 @@ class _Reading:
         return self.log.table
 
 
-def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Foreign:
-    """The channels of a foreign trace, its metadata, and remarks.
+def foreign_samples(
+    log: Log, options: TableOptions, about: TraceAbout
+) -> tuple[TraceAbout, tuple[ChannelSamples, ...], tuple[str, ...], str]:
+    """The metadata of a foreign trace, its channels, remarks, and why its times are an assumption.
 
     Args:
         log: a log with power or energy.
@@ -143,7 +128,7 @@ def foreign_samples(log: Log, options: TableOptions, about: TraceAbout) -> Forei
     meters = {source: reading.described} if reading.described else {}
     remarks = [f"{one}; --timezone names another" if "read as" in one else one
                for one in moments.remarks]  # fmt: skip
-    return Foreign(
+    return (
         replace(about, started_at=moments.epoch_s, meters=meters),
         channel_samples,
         tuple(dict.fromkeys((*table.remarks, *remarks, *reading.flags))),

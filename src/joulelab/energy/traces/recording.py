@@ -171,27 +171,27 @@ def read_recording(
     content = read_bytes(path, TraceError).removeprefix(codecs.BOM_UTF8)
     about = TraceAbout()
     if content.startswith((PARQUET_MAGIC, FIRST_LINE.encode())):
-        own = read_parquet(path) if content.startswith(PARQUET_MAGIC) else read_own(path, content)
+        parquet = content.startswith(PARQUET_MAGIC)
+        table, about = read_parquet(path) if parquet else read_own(path, content)
         if where:
-            own = replace(own, table=own.table.where(where))
-        if is_own(own.table) and not options.any:
-            return Recording(own.about, own_samples(own), own.table.remarks)
-        log, about = of_table(own.table), own.about
+            table = table.where(where)
+        if is_own(table) and not options.any:
+            return Recording(about, own_samples(table, about), table.remarks)
+        log = of_table(table)
     else:
         log = read_log(path, content)
         if where:
             log = replace(log, table=log.table.where(where))
-    found = foreign_samples(log, options, about)
+    about, channel_samples, flags, guessed = foreign_samples(log, options, about)
+    if guessed:
+        channel_samples = tuple(_guessed(one, guessed) for one in channel_samples)
+        flags = (*flags, guessed)
     label = where.partition("=")[2].strip() or path.stem
-    channel_samples = tuple(_guessed(one, found.guessed) for one in found.channel_samples)
-    flags = (*found.flags, found.guessed) if found.guessed else found.flags
-    return Recording(replace(found.about, label=label), channel_samples, flags, found.guessed)
+    return Recording(replace(about, label=label), channel_samples, flags, guessed)
 
 
 def _guessed(samples: ChannelSamples, why: str) -> ChannelSamples:
     """Samples whose times are an assumption: results are not measurements."""
-    if not why:
-        return samples
     channel = replace(samples.channel, status=Status.ESTIMATED, remark=why)
     return replace(samples, channel=channel)
 

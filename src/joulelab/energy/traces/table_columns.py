@@ -22,37 +22,12 @@ from joulelab.tabular.moments import Moments, read_moments
 from joulelab.tabular.table import Table
 
 TIMES = (
-    "t_s",
-    "time_s",
-    "seconds",
-    "timestamp",
-    "time_of_day_seconds",
-    "datetime",
-    "date_time",
-    "date time",
-    "time",
-    "date",
-    "date/time",
-    "date/time utc",
-    "t_ms",
-    "time_ms",
-    "ts",
-    "epoch",
-    "unixtime",
-    "unix_time",
-    "unix",
-    "elapsed",
-    "elapsed_s",
-    "elapsed_time",
-    "relative time",
-    "system_time",
-    "t",
-    "last_changed",
-    LOGGED,
-    "minute_ts",
+    *("t_s", "time_s", "seconds", "timestamp", "time_of_day_seconds", "datetime", "date_time"),
+    *("date time", "time", "date", "date/time", "date/time utc", "t_ms", "time_ms", "ts", "epoch"),
+    *("unixtime", "unix_time", "unix", "elapsed", "elapsed_s", "elapsed_time", "relative time"),
+    *("system_time", "t", "last_changed", LOGGED, "minute_ts"),
 )
-
-
+"""Usual names of a time column; the first that a table has counts."""
 HARDLY_S = 100.0
 """Power logs have shorter intervals than this, or whole minutes."""
 MINUTES = 1 / 60

@@ -225,16 +225,8 @@ def _texts(values: Sequence[float]) -> list[str]:
     return ["" if math.isnan(value) else f"{value:.12g}" for value in values]
 
 
-@dataclass(frozen=True)
-class OwnTrace:
-    """A table with joulelab's columns, and its metadata."""
-
-    table: Table
-    about: TraceAbout
-
-
-def read_own(path: Path, content: bytes) -> OwnTrace:
-    """The trace in the bytes of a CSV file that starts with `FIRST_LINE`.
+def read_own(path: Path, content: bytes) -> tuple[Table, TraceAbout]:
+    """The table in the bytes of a CSV file that starts with `FIRST_LINE`, and its metadata.
 
     Raises:
         TraceError: the file is damaged, or has no sample.
@@ -259,10 +251,10 @@ def read_own(path: Path, content: bytes) -> OwnTrace:
         raise TraceError(f"{path} has no sample", "it has a header but no rows")
     headings = {name: Heading(name) for name in frame.columns}
     table = Table(path, frame, headings, range(3, len(frame) + 3), error_class=TraceError)
-    return OwnTrace(table.remarked(*((CUT,) if len(whole) < len(rest) else ())), about)
+    return table.remarked(*((CUT,) if len(whole) < len(rest) else ())), about
 
 
-def read_parquet(path: Path) -> OwnTrace:
+def read_parquet(path: Path) -> tuple[Table, TraceAbout]:
     """The table in any Parquet file, and joulelab's metadata, if any.
 
     Raises:
@@ -278,7 +270,7 @@ def read_parquet(path: Path) -> OwnTrace:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise TraceError(f"{path} cannot be read: {reason}", "the file is damaged") from error
-    return OwnTrace(table, about)
+    return table, about
 
 
 def is_own(table: Table) -> bool:
@@ -286,16 +278,16 @@ def is_own(table: Table) -> bool:
     return set(OWN) <= set(table.frame.columns)
 
 
-def own_samples(trace: OwnTrace) -> tuple[ChannelSamples, ...]:
+def own_samples(table: Table, about: TraceAbout) -> tuple[ChannelSamples, ...]:
     """The channels of a trace that joulelab wrote.
 
     Args:
-        trace: with the columns of `joulelab.energy.traces.trace_file`.
+        table: with the columns of `joulelab.energy.traces.trace_file`.
+        about: its metadata.
 
     Raises:
         TraceError: time goes back.
     """
-    table, about = trace.table, trace.about
     described = {(one.domain, one.source): one for one in about.channels}
     channel_samples = []
     for rows in table.frame.groupby(["domain", "source"], sort=False).indices.values():
