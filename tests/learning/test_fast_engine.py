@@ -239,12 +239,19 @@ CPU_FULL = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memo
 
 
 @pytest.mark.parametrize("error", [CUDA_FULL, CPU_FULL, MemoryError()], ids=["cuda", "cpu", "host"])
+def test_every_error_of_full_memory_halves(error, monkeypatch, tmp_path):
+    small = _Small(monkeypatch, 3, error)
+    task = replace(TASK, max_steps=2)
+    engine_with(Schedule(), task, IMAGES, tmp_path / "schedules.json").train(task, IMAGES, "cpu")
+    assert small.tried == [8, 4, 2]
+
+
 def test_a_group_that_does_not_fit_is_halved_said_once_and_remembered(
-    error, monkeypatch, tmp_path, caplog
+    monkeypatch, tmp_path, caplog
 ):
     path = tmp_path / "schedules.json"
     expected = engine_with(Schedule(), TASK, IMAGES, path).train(TASK, IMAGES, "cpu")
-    small = _Small(monkeypatch, 3, error)
+    small = _Small(monkeypatch, 3, CPU_FULL)
     engine = engine_with(Schedule(), TASK, IMAGES, path)
     with caplog.at_level(logging.WARNING, logger="joulelab"):
         results = engine.train(TASK, IMAGES, "cpu")

@@ -10,6 +10,7 @@ from torchvision import models
 
 from joulelab.errors import DatasetError, UnknownNameError, UsageError
 from joulelab.learning import zoo as module
+from joulelab.learning.flops import FlopCount
 from joulelab.learning.zoo import (
     build_classifier,
     classifier_names,
@@ -38,7 +39,7 @@ ONE_OF_EACH = [
     "swin_v2_t",
     "maxvit_t",
 ]
-SLOW = {"convnext_base", "densenet121", "efficientnet_b0", "inception_v3", "maxvit_t", "swin_v2_t"}
+QUICK = {"alexnet", "mobilenet_v2", "resnet50", "shufflenet_v2_x0_5", "vgg16", "vit_b_16"}
 
 
 @pytest.fixture(autouse=True)
@@ -115,12 +116,14 @@ def test_accuracies_are_shares_of_the_first_published_weights():
         assert 0.5 < first.top1 < 0.9
 
 
-def test_weights_that_are_only_for_other_images_give_no_accuracy():
+def test_weights_that_are_only_for_other_images_give_no_accuracy(monkeypatch):
+    # Its operations, which take a second to count, do not matter here.
+    monkeypatch.setattr("joulelab.learning.zoo_figures.forward_flops", lambda *_: FlopCount(1))
     assert zoo_figures("vit_h_14", "random", image_px=224).published_top1 is None
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=[pytest.mark.long] * (one in SLOW)) for one in ONE_OF_EACH]
+    "name", [pytest.param(one, marks=[pytest.mark.long] * (one not in QUICK)) for one in ONE_OF_EACH]
 )
 def test_operations_are_twice_torchvisions_multiply_adds(name):
     published = models.get_model_weights(name)["IMAGENET1K_V1"]
