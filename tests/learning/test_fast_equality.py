@@ -177,11 +177,12 @@ def test_the_batches_of_the_papers_protocol_come_again():
         assert (worst_difference(trained.losses[:2], trained.losses[2:]) < FIRST_STEP) == same
 
 
-def test_a_limit_of_steps_stops_inside_an_epoch():
+def test_a_limit_of_steps_stops_inside_an_epoch(tmp_path):
     images = made_up_images((1, 8, 8), train=100)
     task = task_of("SimpleCNN", max_steps=5)
     _check_steps(task, images, ["torch", "channels last"])
-    results = FastEngine(schedules=ScheduleFile(None)).train(task, images, "cpu")
+    engine = engine_with(Schedule(), task, images, tmp_path / "schedules.json")
+    results = engine.train(task, images, "cpu")
     expected = ReferenceEngine().train(task, images, "cpu")
     for one, other in zip(results, expected, strict=True):
         assert one.steps == 5
@@ -415,11 +416,12 @@ def test_what_diverges_leaves_the_others_bit_for_bit(arrangement, channels_last,
     assert [result.diverged for result in results[0]] == [False, True, False, True, False]
 
 
-def test_losses_stay_nan_from_the_divergence_on():
+def test_losses_stay_nan_from_the_divergence_on(tmp_path):
     """An epoch with an infinite loss and then a finite one: as by the reference."""
     images = made_up_images((1, 8, 8), train=50)
     task = replace(task_of("SimpleCNN", epochs=3), members=(Member(1, WILD), Member(2)))
-    (wild, sound) = FastEngine(schedules=ScheduleFile(None)).train(task, images, "cpu")
+    engine = engine_with(Schedule(), task, images, tmp_path / "schedules.json")
+    (wild, sound) = engine.train(task, images, "cpu")
     (expected, _) = ReferenceEngine().train(task, images, "cpu")
     assert wild.diverged
     assert [math.isnan(loss) for loss in wild.train_losses] == [

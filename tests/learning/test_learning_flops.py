@@ -219,12 +219,15 @@ def test_trained_vgg16_by_hand():
     assert count.per_image == 3 * (convolutions + sum(linear)) - image
 
 
-def test_training_mobilenet_takes_three_times_its_forward_pass():
+def test_training_shufflenet_takes_three_times_its_forward_pass():
     shape = ImageShape(3, 32, 32)
-    trained = count_flops("torchvision", {"model": "mobilenet_v2"}, shape, 10)
-    forward = count_forward(lambda: build_classifier("mobilenet_v2", "random"), shape)
-    image, old_head, head = 2 * 16**2 * 27 * 32, 2 * 1280 * 1000, 2 * 1280 * 10
-    assert trained.per_image == 3 * (forward.per_image - old_head + head) - image
+    trained, frozen = (
+        count_flops("torchvision", {"model": "shufflenet_v2_x0_5", "base": base}, shape, 10)
+        for base in ("trained", "frozen")
+    )
+    image, head = 2 * 16**2 * 27 * 24, 2 * 1024 * 10
+    assert frozen.per_image == frozen.frozen + 2 * head
+    assert trained.per_image == 3 * (frozen.frozen + head) - image
 
 
 def test_attention_in_a_frozen_base_is_counted_in_full():

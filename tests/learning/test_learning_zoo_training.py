@@ -55,7 +55,6 @@ QUICK = {
     "resnet18",
     "shufflenet_v2_x0_5",
     "squeezenet1_0",
-    "regnet_x_400mf",
     "vgg11_bn",
 }
 
