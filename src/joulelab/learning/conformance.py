@@ -60,10 +60,10 @@ def check_network(
         planned = verify_buildable(name, shape, classes, options)
         with seeded(1, _CPU):
             network = build_network(name, shape, classes, options)
-            images = torch.rand(_BATCH, shape.channels, shape.height, shape.width)
+            images = torch.rand(_BATCH, *shape)
             logits = network(images)
             torch.autograd.backward(cross_entropy(logits, torch.arange(_BATCH) % classes))
-        where = f"{name} on {shape.channels}x{shape.height}x{shape.width}"
+        where = f"{name} on {shape.words}"
         _require(
             tuple(logits.shape) == (_BATCH, classes),
             f"{where}: logits have shape {tuple(logits.shape)}, not {(_BATCH, classes)}",

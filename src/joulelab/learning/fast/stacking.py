@@ -155,7 +155,7 @@ def stack_layers(
     if key not in _stacked:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             network = build_network(name, shape, classes, options)
-            example = torch.empty(2, shape.channels, shape.height, shape.width)
+            example = torch.empty(2, *shape)
         _stacked[key] = stack_module(network, example)
     return _stacked[key]
 
