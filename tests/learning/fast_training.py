@@ -160,8 +160,7 @@ def task_of(network, options=None, members=3, **others):
 def key_of(task, images):
     """What the schedule of a task on the CPU is remembered by."""
     network = stack_layers(task.network, images.shape, images.classes, task.network_options)
-    shape = (images.shape.channels, images.shape.height, images.shape.width)
-    return circumstances(network, shape, task.batch_size, task.precision, CPU)
+    return circumstances(network, images.shape, task.batch_size, task.precision, CPU)
 
 
 def threads_of(schedule):

@@ -52,8 +52,9 @@ def test_it_is_registered_as_fast():
 
 
 def test_the_same_schedule_gives_the_same_results(tmp_path):
+    task = replace(TASK, epochs=1)
     first, second = (
-        engine_with(Schedule(), TASK, IMAGES, tmp_path / name).train(TASK, IMAGES, "cpu")
+        engine_with(Schedule(), task, IMAGES, tmp_path / name).train(task, IMAGES, "cpu")
         for name in ("one", "two")
     )
     assert first == second
@@ -87,8 +88,8 @@ def test_unknown_names_are_the_references_errors(changes):
     assert str(caught.value) == str(expected.value)
 
 
-def test_images_are_placed_once_for_one_engine(caplog):
-    engine = _engine()
+def test_images_are_placed_once_for_one_engine(caplog, tmp_path):
+    engine = engine_with(Schedule(), TASK, IMAGES, tmp_path / "schedules.json")
     other = made_up_images((1, 8, 8), train=60, test=50)
     with caplog.at_level(logging.INFO, logger="joulelab"):
         for images in (IMAGES, IMAGES, other):
@@ -239,12 +240,19 @@ CPU_FULL = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memo
 
 
 @pytest.mark.parametrize("error", [CUDA_FULL, CPU_FULL, MemoryError()], ids=["cuda", "cpu", "host"])
+def test_every_error_of_full_memory_halves(error, monkeypatch, tmp_path):
+    small = _Small(monkeypatch, 3, error)
+    task = replace(TASK, max_steps=5)  # the second epoch begins with the fifth
+    engine_with(Schedule(), task, IMAGES, tmp_path / "schedules.json").train(task, IMAGES, "cpu")
+    assert small.tried == [8, 4, 2]
+
+
 def test_a_group_that_does_not_fit_is_halved_said_once_and_remembered(
-    error, monkeypatch, tmp_path, caplog
+    monkeypatch, tmp_path, caplog
 ):
     path = tmp_path / "schedules.json"
     expected = engine_with(Schedule(), TASK, IMAGES, path).train(TASK, IMAGES, "cpu")
-    small = _Small(monkeypatch, 3, error)
+    small = _Small(monkeypatch, 3, CPU_FULL)
     engine = engine_with(Schedule(), TASK, IMAGES, path)
     with caplog.at_level(logging.WARNING, logger="joulelab"):
         results = engine.train(TASK, IMAGES, "cpu")

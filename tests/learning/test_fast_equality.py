@@ -6,6 +6,7 @@ the reference engine itself.
 
 import math
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from fast_training import (
     made_up_images,
     stack_of,
     task_of,
+    threads,
     threads_of,
     trained_in_a_stack,
     trained_plainly,
@@ -73,8 +75,8 @@ MORE_NETWORKS = [
     ("SimpleCNN", {"relu": False}, "default"),
 ]
 IN_COLOUR = [  # network, options, protocol
-    _long("DensePolyNN", {"linear_layers": 1}, "yarally2023"),
-    _long("SimpleCNN", {"conv_layers": 1, "relu": False}, "yarally2023"),
+    ("DensePolyNN", {"linear_layers": 1}, "yarally2023"),
+    ("SimpleCNN", {"conv_layers": 1, "relu": False}, "yarally2023"),
     ("SimpleCNN", {"conv_layers": 2}, "default"),
 ]
 LARGE_NETWORKS = [
@@ -86,11 +88,21 @@ LARGE_NETWORKS = [
 ]
 
 
-def _check_steps(task, images):
-    """Every member in every arithmetic, step by step."""
+def _in_turn(rows):
+    """Each row with one arithmetic: the first with the first, the second with the second, ..."""
+    return [(*row, [name]) for row, name in zip(rows, cycle(ARITHMETICS), strict=False)]
+
+
+def _in_all(rows):
+    """Each row with all arithmetics."""
+    return [_long(*row, list(ARITHMETICS)) for row in rows]
+
+
+def _check_steps(task, images, arithmetics=("torch",)):
+    """Every member in these arithmetics, step by step."""
     expected = [trained_plainly(task, images, member) for member in task.members]
-    for name, arithmetic in ARITHMETICS.items():
-        got = trained_in_a_stack(task, images, arithmetic)
+    for name in arithmetics:
+        got = trained_in_a_stack(task, images, ARITHMETICS[name])
         for seed, (one, other) in enumerate(zip(got, expected, strict=True), 1):
             first = worst_difference(one.losses[:1], other.losses[:1])
             worst = worst_difference(one.losses, other.losses)
@@ -100,19 +112,24 @@ def _check_steps(task, images):
 
 
 @pytest.mark.parametrize(
-    ("network", "options", "protocol"), [*NETWORKS, *(_long(*one) for one in MORE_NETWORKS)]
+    ("network", "options", "protocol", "arithmetics"),
+    [*_in_turn(NETWORKS), *_in_all([*NETWORKS, *MORE_NETWORKS])],
 )
-def test_losses_of_every_step_are_those_of_the_plain_loop(network, options, protocol):
+def test_losses_of_every_step_are_those_of_the_plain_loop(network, options, protocol, arithmetics):
     """Two epochs, of which the last batch is short: 100 = 2 * 40 + 20."""
     images = made_up_images(SHAPES["1x28x28"], train=100)
-    _check_steps(task_of(network, options, 3, protocol=protocol, batch_size=40), images)
+    task = task_of(network, options, 3, protocol=protocol, batch_size=40)
+    _check_steps(task, images, arithmetics)
 
 
-@pytest.mark.parametrize(("network", "options", "protocol"), IN_COLOUR)
-def test_losses_of_every_step_in_colour(network, options, protocol):
+@pytest.mark.parametrize(
+    ("network", "options", "protocol", "arithmetics"),
+    [*_in_turn(IN_COLOUR[-1:]), *_in_all(IN_COLOUR)],
+)
+def test_losses_of_every_step_in_colour(network, options, protocol, arithmetics):
     images = made_up_images(SHAPES["3x32x32"], train=70)
     task = task_of(network, options, 3, protocol=protocol, batch_size=30, epochs=1)
-    _check_steps(task, images)
+    _check_steps(task, images, arithmetics)
 
 
 @pytest.mark.long
@@ -120,22 +137,33 @@ def test_losses_of_every_step_in_colour(network, options, protocol):
 @pytest.mark.parametrize(("shape", "network", "options"), LARGE_NETWORKS)
 def test_losses_of_every_step_of_large_networks(shape, network, options, protocol):
     images = made_up_images(SHAPES[shape], train=100)
-    _check_steps(task_of(network, options, 3, protocol=protocol, batch_size=40), images)
+    task = task_of(network, options, 3, protocol=protocol, batch_size=40)
+    _check_steps(task, images, ARITHMETICS)
 
 
-@pytest.mark.parametrize("dataset", ["digits", "fashion-mnist"])
-@pytest.mark.parametrize("network", ["DensePolyNN", "SimpleCNN"])
-def test_losses_of_every_step_on_real_images(dataset, network, request):
+ON_REAL_IMAGES = [  # data set, network
+    ("digits", "SimpleCNN"),
+    ("fashion-mnist", "DensePolyNN"),
+    ("digits", "DensePolyNN"),
+    ("fashion-mnist", "SimpleCNN"),
+]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "network", "arithmetics"),
+    [*_in_turn(ON_REAL_IMAGES[:2]), *_in_all(ON_REAL_IMAGES)],
+)
+def test_losses_of_every_step_on_real_images(dataset, network, arithmetics, request):
     folder = None if dataset == "digits" else request.getfixturevalue("data_dir")
     images = thinned(load_images(dataset, folder), 200, 100, seed=0)
-    _check_steps(task_of(network, None, 2, batch_size=64), images)
+    _check_steps(task_of(network, None, 2, batch_size=64), images, arithmetics)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("network", ["DensePolyNN", "DenseLinearNN", "SimpleCNN"])
 def test_losses_of_every_step_on_cifar10(data_dir, network):
     images = thinned(load_images("cifar10", data_dir), 300, 100, seed=0)
-    _check_steps(task_of(network, None, 2, batch_size=128), images)
+    _check_steps(task_of(network, None, 2, batch_size=128), images, ARITHMETICS)
 
 
 def test_the_batches_of_the_papers_protocol_come_again():
@@ -149,11 +177,12 @@ def test_the_batches_of_the_papers_protocol_come_again():
         assert (worst_difference(trained.losses[:2], trained.losses[2:]) < FIRST_STEP) == same
 
 
-def test_a_limit_of_steps_stops_inside_an_epoch():
+def test_a_limit_of_steps_stops_inside_an_epoch(tmp_path):
     images = made_up_images((1, 8, 8), train=100)
     task = task_of("SimpleCNN", max_steps=5)
-    _check_steps(task, images)
-    results = FastEngine(schedules=ScheduleFile(None)).train(task, images, "cpu")
+    _check_steps(task, images, ["torch", "channels last"])
+    engine = engine_with(Schedule(), task, images, tmp_path / "schedules.json")
+    results = engine.train(task, images, "cpu")
     expected = ReferenceEngine().train(task, images, "cpu")
     for one, other in zip(results, expected, strict=True):
         assert one.steps == 5
@@ -163,20 +192,20 @@ def test_a_limit_of_steps_stops_inside_an_epoch():
 
 def test_a_batch_larger_than_the_data_set_is_the_data_set():
     images = made_up_images((1, 8, 8), train=50)
-    _check_steps(task_of("SimpleCNN", batch_size=1000, epochs=3), images)
+    task = task_of("SimpleCNN", batch_size=1000, epochs=3)
+    _check_steps(task, images, ["torch", "channels last"])
 
 
-@pytest.mark.parametrize("placement", list(Placement))
-def test_every_placement_gives_the_same_numbers(placement):
+def test_every_placement_gives_the_same_numbers(tmp_path):
     images = made_up_images((1, 8, 8), train=50)
     task = task_of("SimpleCNN", batch_size=20)
-    engine = FastEngine(Shelf(placement), ScheduleFile(None))
-    default = FastEngine(schedules=ScheduleFile(None))
-    for one, other in zip(
-        engine.train(task, images, "cpu"), default.train(task, images, "cpu"), strict=True
-    ):
-        assert one.placement == str(placement)
-        assert worst_difference(one.train_losses, other.train_losses) < FIRST_STEP
+    path = tmp_path / "schedules.json"
+    expected = engine_with(Schedule(), task, images, path).train(task, images, "cpu")
+    for placement in Placement:
+        engine = FastEngine(Shelf(placement), ScheduleFile(path))
+        for one, other in zip(engine.train(task, images, "cpu"), expected, strict=True):
+            assert one.placement == str(placement)
+            assert worst_difference(one.train_losses, other.train_losses) < FIRST_STEP
 
 
 SCHEDULES = [
@@ -199,11 +228,19 @@ def _assert_equal_results(results, expected):
         assert abs(one.accuracy - other.accuracy) <= ACCURACY
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-def test_every_schedule_gives_the_results_of_the_reference(schedule, tmp_path):
-    """Five members on two threads: shares are of three and of two members."""
+@pytest.fixture(scope="module")
+def five_members():
+    """A task, its images, and what the reference engine makes of it."""
     images = made_up_images((2, 9, 9), train=70)
     task = task_of("SimpleCNN", {"conv_layers": 2}, 5, batch_size=32)
+    with threads(1):
+        return task, images, ReferenceEngine().train(task, images, "cpu")
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_every_schedule_gives_the_results_of_the_reference(schedule, five_members, tmp_path):
+    """Five members on two threads: shares are of three and of two members."""
+    task, images, expected = five_members
     with threads_of(schedule):
         engine = engine_with(schedule, task, images, tmp_path / "schedules.json")
         results = engine.train(task, images, "cpu")
@@ -216,7 +253,7 @@ def test_every_schedule_gives_the_results_of_the_reference(schedule, tmp_path):
     for result in results:
         assert result.extra["stack_size"] == sizes[arrangement]
         assert result.extra["workers"] == workers[arrangement]
-    _assert_equal_results(results, ReferenceEngine().train(task, images, "cpu"))
+    _assert_equal_results(results, expected)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +267,8 @@ def test_every_schedule_gives_the_results_of_the_reference(schedule, tmp_path):
 )
 def test_one_member_and_a_round_of_24(arrangement, members, tmp_path):
     images = made_up_images((1, 8, 8), train=50)
-    task = task_of("SimpleCNN", None, members, batch_size=20, protocol="yarally2023")
+    conventions = {"batch_size": 20, "protocol": "yarally2023", "epochs": 1}
+    task = task_of("SimpleCNN", None, members, **conventions)
     schedule = Schedule(arrangement, onednn_available(), channels_last=True)
     with threads_of(schedule):
         engine = engine_with(schedule, task, images, tmp_path / "schedules.json")
@@ -362,7 +400,7 @@ def test_what_diverges_leaves_the_others_bit_for_bit(arrangement, channels_last,
     schedule = Schedule(arrangement, channels_last=channels_last)
     results = []
     for members in (diverging, harmless):
-        task = replace(task_of("fragile", batch_size=20, epochs=3), members=members)
+        task = replace(task_of("fragile", batch_size=20, epochs=2), members=members)
         with threads_of(schedule):
             engine = engine_with(schedule, task, images, tmp_path / "schedules.json")
             results.append(engine.train(task, images, "cpu"))
@@ -374,15 +412,16 @@ def test_what_diverges_leaves_the_others_bit_for_bit(arrangement, channels_last,
     assert lost.diverged
     assert all(math.isnan(loss) for loss in lost.train_losses)
     assert math.isnan(wild.train_losses[-1])
-    assert wild.steps == lost.steps == 9
+    assert wild.steps == lost.steps == 6
     assert [result.diverged for result in results[0]] == [False, True, False, True, False]
 
 
-def test_losses_stay_nan_from_the_divergence_on():
+def test_losses_stay_nan_from_the_divergence_on(tmp_path):
     """An epoch with an infinite loss and then a finite one: as by the reference."""
     images = made_up_images((1, 8, 8), train=50)
     task = replace(task_of("SimpleCNN", epochs=3), members=(Member(1, WILD), Member(2)))
-    (wild, sound) = FastEngine(schedules=ScheduleFile(None)).train(task, images, "cpu")
+    engine = engine_with(Schedule(), task, images, tmp_path / "schedules.json")
+    (wild, sound) = engine.train(task, images, "cpu")
     (expected, _) = ReferenceEngine().train(task, images, "cpu")
     assert wild.diverged
     assert [math.isnan(loss) for loss in wild.train_losses] == [

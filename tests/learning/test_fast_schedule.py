@@ -186,6 +186,12 @@ def _spied(monkeypatch):
     return timed
 
 
+@pytest.fixture
+def untimed(monkeypatch):
+    """No candidate is trained; each is as fast as the others."""
+    monkeypatch.setattr(trial_module.Trial, "_seconds", lambda *_: 0.1)
+
+
 def test_a_trial_is_made_once_and_then_remembered(tmp_path, monkeypatch):
     timed = _spied(monkeypatch)
     path = tmp_path / "schedules.json"
@@ -212,6 +218,7 @@ def test_training_prepares_where_nobody_has(tmp_path, monkeypatch):
     assert engine.prepare(TASK, IMAGES, "cpu") is False
 
 
+@pytest.mark.usefixtures("untimed")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -234,6 +241,7 @@ def test_other_circumstances_are_tried_anew(changes, tmp_path, monkeypatch):
     assert engine.prepare(other, IMAGES, "cpu") is False
 
 
+@pytest.mark.usefixtures("untimed")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -322,6 +330,7 @@ def test_sound_entries_of_a_partly_damaged_file_are_kept(tmp_path):
     assert ScheduleFile(path).get("bad", 1) is None
 
 
+@pytest.mark.usefixtures("untimed")
 @pytest.mark.parametrize("where", ["under a file", "a folder"])
 def test_a_file_that_cannot_be_used_is_as_good_as_none(where, tmp_path, caplog):
     if where == "a folder":
@@ -372,6 +381,7 @@ def test_two_that_write_at_the_same_time_lose_nothing(tmp_path):
     assert set(json.loads(path.read_text())) == expected
 
 
+@pytest.mark.usefixtures("untimed")
 def test_the_variable_says_where_schedules_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "own.json"))
     assert ScheduleFile.of_user().path == tmp_path / "own.json"
@@ -381,6 +391,7 @@ def test_the_variable_says_where_schedules_are_kept(tmp_path, monkeypatch):
     assert ScheduleFile.of_user().path == Path.home() / "mine.json"
 
 
+@pytest.mark.usefixtures("untimed")
 def test_an_empty_variable_remembers_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -447,8 +458,9 @@ def test_another_error_of_a_candidate_is_no_reason_to_pass_it_over(monkeypatch):
 
 def test_a_trial_leaves_torch_as_it_was():
     before = torch.random.get_rng_state()
+    task = replace(TASK, network="DensePolyNN", members=TASK.members[:2])
     with threads(2):
-        FastEngine(schedules=ScheduleFile(None)).prepare(TASK, IMAGES, "cpu")
+        FastEngine(schedules=ScheduleFile(None)).prepare(task, IMAGES, "cpu")
         assert torch.get_num_threads() == 2
     assert torch.equal(torch.random.get_rng_state(), before)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from fast_training import (
     ARITHMETICS,
+    engine_with,
     made_up_images,
     stack_of,
     task_of,
@@ -17,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from joulelab.learning.fast.engine import FastEngine
-from joulelab.learning.fast.schedule import ScheduleFile
+from joulelab.learning.fast.schedule import Schedule, ScheduleFile
 from joulelab.learning.fast.stacking import NotStackableError, stack_layers, stack_module
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import networks
@@ -194,10 +195,11 @@ def test_a_network_of_ones_own_is_trained_as_by_the_plain_loop(network):
 
 
 @pytest.mark.parametrize("network", STACKABLE, ids=lambda network: network.__name__)
-def test_the_engine_trains_it_and_counts_its_parameters(network):
+def test_the_engine_trains_it_and_counts_its_parameters(network, tmp_path):
     networks.register("own")(network)
     task = task_of("own", None, 2, batch_size=20, epochs=1)
-    results = FastEngine(schedules=ScheduleFile(None)).train(task, IMAGES, "cpu")
+    engine = engine_with(Schedule(), task, IMAGES, tmp_path / "schedules.json")
+    results = engine.train(task, IMAGES, "cpu")
     expected = ReferenceEngine().train(task, IMAGES, "cpu")
     for one, other in zip(results, expected, strict=True):
         assert one.engine == "fast"

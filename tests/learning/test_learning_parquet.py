@@ -330,10 +330,10 @@ def test_cifar10_is_read_from_parquet_files_if_they_are_there(folder):
 
 
 def test_the_real_cifar10_test_images_are_read(data_dir, tmp_path):
-    # The test file stands for both parts: decoding all 60,000 images takes long.
+    # Some of its rows stand for the training part: decoding all 60,000 images takes long.
     (source,) = (data_dir / "cifar10").glob("test-*.parquet")
-    for part in ("train", "test"):
-        (tmp_path / f"{part}-0.parquet").symlink_to(source)
+    (tmp_path / "test-0.parquet").symlink_to(source)
+    pq.write_table(pq.read_table(source).slice(0, 20), tmp_path / "train-0.parquet")
     images = load_images(f"hf-parquet:{tmp_path}")
     assert images.shape == ImageShape(3, 32, 32)
     assert images.classes == 10

@@ -38,7 +38,6 @@ def test_a_new_protocol_has_the_default_conventions():
     assert own.evaluation_mode == "eval"
 
 
-CPU = torch.device("cpu")
 SIZE = (4, 6)
 PAPER = Augmentation(rotation_deg=15, shift=0.1, horizontal_flip=True)
 
@@ -97,7 +96,7 @@ def test_a_turn_keeps_distances_in_pixels_where_images_are_not_square():
 
 
 def test_draws_are_uniform_within_their_bounds():
-    maps = AugmentationDraws(PAPER, 20_000, (32, 32), seed=1).next_epoch(CPU).double()
+    maps = AugmentationDraws(PAPER, 20_000, (32, 32), seed=1).next_epoch().double()
     flipped = maps[:, 1, 1] * maps[:, 0, 0] < 0
     assert flipped.double().mean() == pytest.approx(0.5, abs=0.02)
     angles = torch.rad2deg(torch.atan2(-maps[:, 0, 1], maps[:, 1, 1]))
@@ -114,7 +113,7 @@ def test_draws_are_uniform_within_their_bounds():
 def test_draws_follow_from_the_seed_and_differ_between_epochs():
     def epochs(seed, images=8):
         draws = AugmentationDraws(PAPER, images, (8, 8), seed)
-        return draws.next_epoch(CPU), draws.next_epoch(CPU)
+        return draws.next_epoch(), draws.next_epoch()
 
     first, second = epochs(1)
     assert first.shape == (8, 2, 3)
@@ -126,7 +125,7 @@ def test_draws_follow_from_the_seed_and_differ_between_epochs():
 
 def test_drawing_leaves_torchs_global_generator_alone():
     before = torch.random.get_rng_state()
-    AugmentationDraws(PAPER, 8, (8, 8), 1).next_epoch(CPU)
+    AugmentationDraws(PAPER, 8, (8, 8), 1).next_epoch()
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -177,7 +176,7 @@ def test_the_papers_protocol_changes_training_images_and_no_others(digits, seen)
     train(replace(TASK, protocol="default"), digits)
     size = (digits.shape.height, digits.shape.width)
     draws = AugmentationDraws(protocols.get("xu2023").augmentation, 70, size, 3)
-    maps = [one for _ in range(2) for one in draws.next_epoch(CPU).split(32)]
+    maps = [one for _ in range(2) for one in draws.next_epoch().split(32)]
     assert len(changed) == len(seen) == 7
     for (got, training), (plain, _), of_batch in zip(changed, seen, [*maps, None], strict=True):
         assert training == (of_batch is not None)

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -65,28 +64,22 @@ class AugmentationDraws:
         digest = hashlib.sha256(f"augmentation, seed {seed}".encode()).digest()
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
-    def next_epoch(self, device: torch.device) -> Tensor:
+    def next_epoch(self) -> Tensor:
         """Maps for the images of the next epoch, in the order in which they are trained on.
 
-        Args:
-            device: where the images will be.
-
         Returns:
-            (N, 2, 3), float32, for `augmented`.
+            (N, 2, 3), float32, on the CPU, for `augmented`.
         """
         import torch
 
         drawn = torch.rand(self._images, 4, generator=self._generator, dtype=torch.float64)
         symmetric = 2 * drawn - 1  # U(-1, 1)
-        maps = affine_maps(
+        return affine_maps(
             symmetric[:, 0] * math.radians(self._augmentation.rotation_deg),
             symmetric[:, 1:3] * self._augmentation.shift,
             (drawn[:, 3] < 0.5) & self._augmentation.horizontal_flip,  # noqa: PLR2004 - one half
             self._size,
         )
-        if device.type == "cpu":
-            return maps
-        return maps.pin_memory().to(device, non_blocking=True)
 
 
 def affine_maps(angles: Tensor, shifts: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:

@@ -60,10 +60,10 @@ def check_network(
         planned = verify_buildable(name, shape, classes, options)
         with seeded(1, _CPU):
             network = build_network(name, shape, classes, options)
-            images = torch.rand(_BATCH, shape.channels, shape.height, shape.width)
+            images = torch.rand(_BATCH, *shape)
             logits = network(images)
             torch.autograd.backward(cross_entropy(logits, torch.arange(_BATCH) % classes))
-        where = f"{name} on {shape.channels}x{shape.height}x{shape.width}"
+        where = f"{name} on {shape.words}"
         _require(
             tuple(logits.shape) == (_BATCH, classes),
             f"{where}: logits have shape {tuple(logits.shape)}, not {(_BATCH, classes)}",
@@ -147,10 +147,12 @@ def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: flo
             "training changes torch's global generator",
         )
         _require(len({r.train_losses for r in results}) == len(results), "seeds change nothing")
-        _check_same(results, _run(make(), task, images, device), tolerance, "run twice")
+        engine = make()
+        _check_same(results, _run(engine, task, images, device), tolerance, "run twice")
         alone = _run(make(), task.with_members(task.members[1:2]), images, device)
         _check_same([results[1]], alone, tolerance, "with and without other seeds")
-        _check_limits(make(), task, images, device, tolerance)
+        _check_limits(engine, task, images, device, results)
+        _check_divergence(engine, task, images, device, tolerance, results)
 
 
 def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> list[TrainingResult]:
@@ -182,14 +184,28 @@ def _run(engine: Engine, task: TrainingTask, images: Images, device: str) -> lis
 
 
 def _check_limits(
-    engine: Engine, task: TrainingTask, images: Images, device: str, tolerance: float
+    engine: Engine, task: TrainingTask, images: Images, device: str, unlimited: list[TrainingResult]
 ) -> None:
-    """A calibration stops as requested; a divergence is a result."""
+    """A calibration stops as requested."""
     steps = task.epochs * math.ceil(len(images.train) / task.batch_size)
-    for limit, expected in ((None, steps), (3, 3), (steps + 1, steps)):
-        taken = {r.steps for r in _run(engine, replace(task, max_steps=limit), images, device)}
+    limited = [
+        (limit, min(limit, steps), _run(engine, replace(task, max_steps=limit), images, device))
+        for limit in (3, steps + 1)
+    ]
+    for limit, expected, results in ((None, steps, unlimited), *limited):
+        taken = {r.steps for r in results}
         _require(taken == {expected}, f"max_steps={limit} gives {taken} steps, not {expected}")
-    healthy = _run(engine, task, images, device)
+
+
+def _check_divergence(
+    engine: Engine,
+    task: TrainingTask,
+    images: Images,
+    device: str,
+    tolerance: float,
+    healthy: list[TrainingResult],
+) -> None:
+    """A divergence is a result, and does not touch the other members."""
     _require(not any(r.diverged for r in healthy), "a harmless training is called diverged")
     wild = Hyperparameters(learning_rate=1e30)
     members = [task.members[0], replace(task.members[1], hyperparameters=wild), task.members[2]]

@@ -40,7 +40,7 @@ from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import Builder, build_network, network_key
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from torch.utils.flop_counter import FlopCounterMode
 
 BATCHES = (2, 4)
@@ -141,10 +141,11 @@ def count_forward(build: Callable[[], nn.Module], shape: ImageShape) -> FlopCoun
     >>> count_forward(network, ImageShape(1, 28, 28)).per_image      # 2 * 784 * 10
     15680
     """
+    import torch
 
     def on(device: str) -> FlopCount:
         with _counting_on(device) as counter:
-            network, images = build().eval(), _images(1, shape)
+            network, images = build().eval(), torch.zeros(1, *shape)
             with counter:
                 network(images)
         return _known(counter.get_total_flops())
@@ -194,18 +195,12 @@ def _step(
     from torch.nn.functional import cross_entropy
 
     with _counting_on(device) as counter:
-        network, images = build(), _images(size, shape)
+        network, images = build(), torch.zeros(size, *shape)
         frozen = _watch_frozen(network, counter)
         labels = torch.zeros(size, dtype=torch.int64)
         with counter:
             torch.autograd.backward(cross_entropy(network(images), labels))
     return counter.get_total_flops(), sum(frozen)
-
-
-def _images(size: int, shape: ImageShape) -> Tensor:
-    import torch
-
-    return torch.zeros(size, shape.channels, shape.height, shape.width)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +77,9 @@ def load_folder(name: str, folder: Path, size: int | None = None) -> Images:
     Raises:
         DatasetError: as `load`.
     """
-    files = _find_parts(folder)
+    train_files, test_files, notes = _find_parts(folder)
     classes = _ClassNames()
-    train, test = _EncodedRows(files.train, classes), _EncodedRows(files.test, classes)
+    train, test = _EncodedRows(train_files, classes), _EncodedRows(test_files, classes)
     return decode(
         name,
         train,
@@ -88,7 +87,7 @@ def load_folder(name: str, folder: Path, size: int | None = None) -> Images:
         classes=len(classes.names) or 1 + max([0, *train.labels, *test.labels]),
         source=str(folder),
         size=size,
-        notes=(*files.notes, *classes.notes(folder)),
+        notes=(*notes, *classes.notes(folder)),
     )
 
 
@@ -239,23 +238,12 @@ def _names(schema: pa.Schema, label_column: str) -> list[str]:
         return []  # without the names, labels tell the number of classes
 
 
-@dataclass(frozen=True)
-class _PartFiles:
-    """The files of a data set.
-
-    Attributes:
-        train: of the training part, in order.
-        test: of the part that accuracy is computed on, in order.
-        notes: which part is used as test, and what was left out.
-    """
-
-    train: Sequence[Path]
-    test: Sequence[Path]
-    notes: tuple[str, ...]
-
-
-def _find_parts(folder: Path) -> _PartFiles:
+def _find_parts(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     """Find the files of both parts in a folder and its subfolders.
+
+    Returns:
+        The files of the training part and of the part that accuracy is computed on, in order, and
+        remarks: which part is used as test, and what was left out.
 
     Raises:
         DatasetError: a part is missing or incomplete, or there are several data sets; names them.
@@ -287,7 +275,7 @@ def _find_parts(folder: Path) -> _PartFiles:
     if left_out:
         count = formats.count(len(left_out), "Parquet file")
         notes.append(f"{count} outside the used parts left out: {_some(sorted(left_out))}")
-    return _PartFiles(here[train], here[test], tuple(notes))
+    return here[train], here[test], notes
 
 
 def _some(paths: Iterable[Path], most: int = 3) -> str:

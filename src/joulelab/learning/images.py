@@ -24,7 +24,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -42,13 +42,17 @@ _CHUNK = 1000
 _GB = 1e9
 
 
-@dataclass(frozen=True)
-class ImageShape:
+class ImageShape(NamedTuple):
     """Channels, height and width of every image of a data set."""
 
     channels: int
     height: int
     width: int
+
+    @property
+    def words(self) -> str:
+        """``3x32x32``."""
+        return "x".join(map(str, self))
 
     @property
     def size(self) -> int:
@@ -102,8 +106,7 @@ class Images:
     @property
     def shape(self) -> ImageShape:
         """Channels, height and width."""
-        _, channels, height, width = self.train.images.shape
-        return ImageShape(channels, height, width)
+        return ImageShape(*self.train.images.shape[1:])
 
     def checksum(self) -> str:
         """SHA-256 over all pixels and labels, to compare the data of two studies."""

@@ -89,7 +89,7 @@ def count_memory(
 
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             network = build_network(name, shape, classes, options).train()
-            images = torch.empty(batch_size, shape.channels, shape.height, shape.width)
+            images = torch.empty(batch_size, *shape)
             try:
                 _counted[key] = counted(network, images)
             except JoulelabError:

@@ -94,8 +94,8 @@ def _call_builder(
         raise
     except Exception as error:  # a user's network may raise anything
         raise TrainingError(
-            f"the network {name} cannot be built for {_words(shape)} and {classes} classes: "
-            f"{type(error).__name__}: {error}",
+            f"the network {name} cannot be built for images of {shape.words} and {classes} "
+            f"classes: {type(error).__name__}: {error}",
             "check the network's options, or its code if it is yours",
         ) from error
 
@@ -126,12 +126,12 @@ def verify_buildable(
     label = network_label(name, options or {})
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         network = build_network(name, shape, classes, options)
-        images = torch.empty(2, shape.channels, shape.height, shape.width)
+        images = torch.empty(2, *shape)
         try:
             logits = network(images)
         except (RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(
-                f"the network {label} cannot process {_words(shape)}: {error}",
+                f"the network {label} cannot process images of {shape.words}: {error}",
                 "check the network's options, or its code if it is yours",
             ) from error
     if tuple(logits.shape) != (2, classes):
@@ -203,10 +203,6 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
                 f"the network {name} needs the option {quoted(option)}",
                 "give it under network_options",
             )
-
-
-def _words(shape: ImageShape) -> str:
-    return f"images of {shape.channels}x{shape.height}x{shape.width}"
 
 
 def own_network(

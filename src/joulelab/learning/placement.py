@@ -65,12 +65,8 @@ class PlacedSplit:
 
     def batch(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images (batch, C, H, W), float32 in [0, 1], and labels (batch,), on the device."""
-        images, labels = self.images[rows], self.labels[rows]
-        if images.device != self.device:
-            # From pinned memory the copy overlaps with the previous batch's computation.
-            images = images.pin_memory().to(self.device, non_blocking=True)
-            labels = labels.pin_memory().to(self.device, non_blocking=True)
-        return scaled(images), labels
+        images = sent(self.images[rows], self.device)
+        return scaled(images), sent(self.labels[rows], self.device)
 
 
 @dataclass(frozen=True)
@@ -151,6 +147,13 @@ def free_memory(device: torch.device) -> int:
     free, _ = torch.cuda.mem_get_info(device)
     # torch caches freed blocks, which the driver counts as used.
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; from pinned memory the copy overlaps with computation."""
+    if tensor.device == device:
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def synchronize(device: torch.device) -> None:

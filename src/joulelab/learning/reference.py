@@ -32,7 +32,7 @@ from joulelab.learning.engine import (
 )
 from joulelab.learning.images import Images
 from joulelab.learning.networks import build_network, count_parameters
-from joulelab.learning.placement import PlacedImages, PlacedSplit, Shelf, synchronize
+from joulelab.learning.placement import PlacedImages, PlacedSplit, Shelf, sent, synchronize
 from joulelab.learning.protocol import Protocol, protocols
 from joulelab.learning.training_loop import (
     ImageOrder,
@@ -143,7 +143,7 @@ def _train_one(
             batches = order.next_epoch(placed.train.index_device)
             if task.max_steps is not None:
                 batches = batches[: task.max_steps - steps]
-            maps = None if draws is None else draws.next_epoch(placed.device)
+            maps = None if draws is None else sent(draws.next_epoch(), device)
             losses.append(_train_epoch(network, optimiser, placed.train, batches, maps))
             steps += len(batches)
             after_epoch(epoch)

@@ -108,7 +108,7 @@ class SimpleCNN(nn.Sequential):
     ) -> None:
         _check_options(relu, pooling)
         blocks: list[nn.Module] = []
-        channels, height, width = shape.channels, shape.height, shape.width
+        channels, height, width = shape
         for block in range(check_count("conv_layers", conv_layers)):
             pools = pooling == "every-block" or min(height, width) >= 2  # noqa: PLR2004 - the rule
             if pools:

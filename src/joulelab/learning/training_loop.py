@@ -20,6 +20,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -192,12 +193,8 @@ def does_not_fit(task: TrainingTask, device: str) -> TrainingError:
 
 def until_divergence(losses: Sequence[float]) -> tuple[float, ...]:
     """Losses up to the first non-finite one, NaN from there on."""
-    finite_so_far = True
-    cleaned = []
-    for loss in losses:
-        finite_so_far = finite_so_far and math.isfinite(loss)
-        cleaned.append(loss if finite_so_far else math.nan)
-    return tuple(cleaned)
+    finite = list(takewhile(math.isfinite, losses))
+    return (*finite, *[math.nan] * (len(losses) - len(finite)))
 
 
 def training_result(

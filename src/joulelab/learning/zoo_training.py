@@ -190,18 +190,16 @@ def _features(model: str, weights: str, head: str, shape: ImageShape) -> int:
         settings += [f"side={side}"] if side else []
     because = f": {reason}" if reason else f", only images with {_CHANNELS} channels"
     raise TrainingError(
-        f"the network {model} cannot process images of {shape.channels}x{shape.height}x"
-        f"{shape.width}{because}",
+        f"the network {model} cannot process images of {shape.words}{because}",
         f"add ?{'&'.join(settings)} to the data set's name",
     )
 
 
 def _passed(body: nn.Module, shape: ImageShape) -> tuple[int | None, str]:
     """Number of features of one image, or why there are none."""
-    images = torch.empty(2, shape.channels, shape.height, shape.width, device="meta")
     try:
         with torch.no_grad(), torch.device("meta"):
-            features = body(images)
+            features = body(torch.empty(2, *shape))
     except (RuntimeError, ValueError, AssertionError) as error:
         return None, " ".join(str(error).split())
     count = features[0].numel()

@@ -78,31 +78,21 @@ class _Layout:
     remarks: tuple[str, ...]
 
 
-def read_table(
-    path: Path,
-    error_class: type[JoulelabError] = JoulelabError,
-    *,
-    ends_lines: str = "",
-    messages: bool = False,
-) -> Table:
+def read_table(path: Path, error_class: type[JoulelabError] = JoulelabError) -> Table:
     """Read a file as a table.
 
     Args:
         path: Parquet, or a text with a delimiter; the name does not matter.
         error_class: exception class for errors of the file and, later, of the table.
-        ends_lines: a heading with this in it is of a program that ends every line, so that a last
-            line without an end has been cut off, however many fields it has.
-        messages: leave out lines between the rows that are words and not a row, as the errors are
-            that a program writes into its log, and say so.
 
     Raises:
-        JoulelabError: of `error_class`: the file cannot be read, is empty or no table, or a line
-            has more or fewer fields than there are columns.
+        JoulelabError: of `error_class`: the file cannot be read, is empty or is not a table, or a
+            line has more or fewer fields than there are columns.
     """
     content = read_bytes(path, error_class)
     if content.startswith(PARQUET_MAGIC):
         return _parquet(path, error_class)
-    return parse_table(path, content, error_class, ends_lines=ends_lines, messages=messages)
+    return parse_table(path, content, error_class)
 
 
 def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
@@ -132,14 +122,19 @@ def parse_table(
     ends_lines: str = "",
     messages: bool = False,
 ) -> Table:
-    """The table in the bytes of a text; see `read_table`.
+    """The table in the bytes of a text file.
 
     Args:
-        path: where they are from, for messages.
+        path: of the file, for messages.
         content: of the file.
         error_class: as for `read_table`.
-        ends_lines: likewise.
-        messages: likewise.
+        ends_lines: if a heading contains this, the program that wrote the file ends every line: a
+            last line without an end is cut off, however many fields it has.
+        messages: leave out, with a remark, lines of words between the rows, such as errors that a
+            program writes into its log.
+
+    Raises:
+        JoulelabError: as for `read_table`.
     """
     text, remarks = decode(path, content, error_class)
     layout = _layout(path, text, error_class, ends_lines, messages=messages)

@@ -88,7 +88,7 @@ class DataSets:
                 "test_images": len(images.test),
                 "train_images_of": images.available[0],
                 "test_images_of": images.available[1],
-                "shape": [images.shape.channels, images.shape.height, images.shape.width],
+                "shape": list(images.shape),
                 "classes": images.classes,
                 "checksum": images.checksum(),
                 "notes": list(images.notes),

@@ -181,8 +181,7 @@ class FastEngine(ReferenceEngine):
             )
         shape = images.shape
         network = stack_layers(task.network, shape, images.classes, task.network_options)
-        sides = (shape.channels, shape.height, shape.width)
-        return network, circumstances(network, sides, task.batch_size, task.precision, device)
+        return network, circumstances(network, shape, task.batch_size, task.precision, device)
 
     def _recalled(self, key: str, members: int) -> Schedule | None:
         if (key, members) not in self._known:

@@ -26,7 +26,7 @@ from joulelab.learning.fast.capture import Capture
 from joulelab.learning.fast.layers import Arithmetic, State
 from joulelab.learning.fast.stacking import StackedNetwork
 from joulelab.learning.networks import build_network
-from joulelab.learning.placement import PlacedImages
+from joulelab.learning.placement import PlacedImages, sent
 from joulelab.learning.protocol import Protocol, protocols
 from joulelab.learning.training_loop import (
     ImageOrder,
@@ -111,7 +111,7 @@ class StackTraining:
         if most_steps is not None:
             steps = min(steps, most_steps)
         order = torch.stack([one.next_order() for one in self._orders])  # (N, images)
-        order = _on(self._placed.train.index_device, order)
+        order = sent(order, self._placed.train.index_device)
         self._total.zero_()
         if self._capture is not None and self._placed.train.index_device.type == "cuda":
             self._capture.run(order, batch, steps, self._learnt, on_step)
@@ -248,9 +248,3 @@ def _stacked(members: Sequence[State], device: torch.device) -> State:
         name: torch.stack([state[name] for state in members]).contiguous().to(device)
         for name in members[0]
     }
-
-
-def _on(device: torch.device, order: Tensor) -> Tensor:
-    if device.type == "cpu":
-        return order
-    return order.pin_memory().to(device, non_blocking=True)

@@ -39,7 +39,7 @@ from joulelab.learning.fast.layers import (
     State,
 )
 from joulelab.learning.images import ImageShape
-from joulelab.learning.networks import build_network
+from joulelab.learning.networks import Builder, build_network, network_key
 
 BY_ELEMENT = (
     nn.ReLU,
@@ -139,7 +139,7 @@ class StackedNetwork:
 def stack_layers(
     name: str, shape: ImageShape, classes: int, options: Mapping[str, Any]
 ) -> StackedNetwork:
-    """The layers of a registered network.
+    """The layers of a registered network; each is traced once.
 
     Args:
         name: registered name.
@@ -151,10 +151,16 @@ def stack_layers(
         NotStackableError: a layer that cannot be stacked; says which.
         UnknownNameError, UsageError, TrainingError: as `build_network`.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        network = build_network(name, shape, classes, options)
-        example = torch.empty(2, shape.channels, shape.height, shape.width)
-    return stack_module(network, example)
+    key = (*network_key(name, options), shape, classes)
+    if key not in _stacked:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network = build_network(name, shape, classes, options)
+            example = torch.empty(2, *shape)
+        _stacked[key] = stack_module(network, example)
+    return _stacked[key]
+
+
+_stacked: dict[tuple[Builder, str, ImageShape, int], StackedNetwork] = {}
 
 
 def stack_module(network: nn.Module, example: Tensor) -> StackedNetwork:
