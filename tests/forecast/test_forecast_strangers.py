@@ -44,7 +44,7 @@ def ran(stranger):
 
 
 @pytest.mark.parametrize("command", ["status", "report", "export", "compare", "places"])
-def test_reading_runs_none_of_his_code(joulelab, stranger, trained, command):
+def test_reading_runs_none_of_his_code(joulelab, unpictured, stranger, trained, command):
     more = {"compare": [trained], "places": ["--place", "412"]}.get(command, [])
     code, _, said = joulelab(command, stranger, *more)
     assert code == 0, said

@@ -50,7 +50,9 @@ def test_a_study_is_the_sum_of_its_runs(trained):
 
 def test_more_epochs_are_known_from_runs_of_more_epochs(trained, tmp_path):
     """Runs of one and of three epochs say what two take."""
-    longer = layers(tmp_path / "longer", epochs=3)
+    longer = layers(
+        tmp_path / "longer", epochs=3, experiment={"layers": {**LAYERS, "repetitions": 1}}
+    )
     history = read_history([trained, longer])
     study = Study(check_spec(other_study()))
     found = study_forecast(study.spec, study.plan(), history.of(history.machines[0]))

@@ -58,6 +58,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import linalg
 
 from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.rounding import Values
@@ -262,8 +263,6 @@ class _Fit:
     """
 
     def __init__(self, one: Candidate, x: Values, y: Values) -> None:
-        from sklearn.kernel_ridge import KernelRidge
-
         self._one = one
         self._middle, spread = x.mean(axis=0), x.std(axis=0)
         # A feature that is constant in these rows has no information, however small its noise.
@@ -271,23 +270,21 @@ class _Fit:
         self._spread = np.where(varies, spread, np.inf)
         self._rows = self._standardised(x)
         self._mean = y.mean(axis=0)
-        self._kernel = self._between(self._rows, self._rows)
-        self._ridge = KernelRidge(alpha=one.penalty, kernel="precomputed")
-        self._ridge.fit(self._kernel, y - self._mean)
+        self._penalised = self._between(self._rows, self._rows)
+        self._penalised.flat[:: len(x) + 1] += one.penalty
+        self._weights = linalg.solve(self._penalised, y - self._mean, assume_a="pos")
 
     def predict(self, x: Values) -> Values:
         """All targets of new rows, shape (rows, targets)."""
-        found: Values = self._ridge.predict(self._between(self._standardised(x), self._rows))
-        whole: Values = found.reshape(len(x), len(self._mean)) + self._mean
-        return whole
+        found: Values = self._between(self._standardised(x), self._rows) @ self._weights
+        return found + self._mean
 
     def variance(self, x: Values) -> Values:
         """V of new rows, shape (rows,)."""
         new = self._standardised(x)
         across = self._between(new, self._rows)
         own = np.diag(self._between(new, new))
-        penalised = self._kernel + self._one.penalty * np.eye(len(self._kernel))
-        explained = np.sum(across * np.linalg.solve(penalised, across.T).T, axis=1)
+        explained = np.sum(across * np.linalg.solve(self._penalised, across.T).T, axis=1)
         found: Values = self._one.penalty + np.maximum(own - explained, 0.0)
         return found
 
