@@ -382,9 +382,9 @@ def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_fold
 def interrupted_at(folder, words):
     """Measuring that is sent a Ctrl-C once it says so: exit code, outputs, and who is left."""
     command = [sys.executable, "-c", "from joulelab.cli import main; main()", "batch"]
-    command += ["own_nets:tiny", "--crop", "16", "--rate", "20", "--patience", "8s", "--threads"]
+    command += ["own_nets:tiny", "--crop", "16", "--rate", "20", "--patience", "8s"]
     process = subprocess.Popen(
-        [*command, "1", "--largest", "1"],
+        [*command, "--device", "cpu", "--threads", "1", "--largest", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
