@@ -8,7 +8,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>\n'
 
 
 def undraw(patch):
-    """From now on, until the patch is undone, a figure is saved as an empty one."""
+    """From now on, until the patch is undone, a figure is not laid out and is saved as an empty one."""
     from matplotlib.figure import Figure
 
     def savefig(figure, file, *arguments, **settings):
@@ -18,6 +18,7 @@ def undraw(patch):
             Path(file).write_bytes(SVG)
 
     patch.setattr(Figure, "savefig", savefig)
+    patch.setattr(Figure, "draw_without_rendering", lambda _: None)
 
 
 def unpicture(patch):

@@ -10,7 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
+from io import StringIO
 
 import pandas as pd
 import pytest
@@ -19,10 +20,12 @@ from grouping_engine import NAME, GroupingEngine
 from tiny_study import TINY, as_toml, layers_only, tiny
 
 from joulelab import __version__
+from joulelab.cli import main
 from joulelab.cli.output import show
 from joulelab.cli.planning import timed
 from joulelab.cli.running import run_study
 from joulelab.registry import load_plugin
+from undrawn import undraw
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +45,22 @@ def in_a_process(*arguments, **settings):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A small study, run from the command line."""
+    """A small study, run from the command line: folder, study file, exit code and both outputs."""
     folder = tmp_path_factory.mktemp("cli")
-    study = as_toml(folder, experiment=layers_only())
-    result = in_a_process("run", study, "--out", folder / "out")
-    return folder / "out", study, result
+    study = as_toml(folder, experiment=layers_only(vary={"conv_layers": [1, 2]}))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(StringIO()) as err,
+        pytest.raises(SystemExit) as ended,
+    ):
+        undraw(patch)
+        patch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("NO_COLOR", "1")
+        patch.setattr(sys, "argv", ["joulelab", "run", str(study), "--out", str(folder / "out")])
+        main()
+    return folder / "out", study, (ended.value.code, out.getvalue(), err.getvalue())
 
 
 def test_help_needs_nothing_heavy():
@@ -105,15 +119,15 @@ def test_list_does_not_import_torch():
 
 
 def test_run_prints_the_plan_tables_and_where_the_report_is(finished):
-    out, _, result = finished
-    assert result.returncode == 0, result.stderr
-    assert "Plan of tiny" in result.stderr
-    lines = result.stdout.splitlines()
+    out, _, (code, printed, progress) = finished
+    assert code == 0, progress
+    assert "Plan of tiny" in progress
+    lines = printed.splitlines()
     assert lines[-1] == f"report  {out / 'report' / 'index.html'}"
     assert len(lines) <= 20, "the end of a run is one screen"
     assert max(map(len, lines[:-1])) <= 80, "but for a path, which is never broken"
     assert (out / "report" / "index.html").is_file()
-    assert "estimated" in result.stdout
+    assert "estimated" in printed
 
 
 def test_running_it_again_does_nothing_and_says_so(finished, joulelab, unpictured):
@@ -121,7 +135,7 @@ def test_running_it_again_does_nothing_and_says_so(finished, joulelab, unpicture
     before = (out / "runs.sqlite").read_bytes()
     code, _, err = joulelab("run", study, "--out", out)
     assert code == 0
-    assert "8 of them done already" in err
+    assert "4 of them done already" in err
     assert (out / "runs.sqlite").read_bytes() == before
 
 
@@ -135,23 +149,23 @@ def test_a_results_folder_is_a_study_to_go_on_with(finished, joulelab, unpicture
 def test_status_counts_runs_by_state(finished, joulelab):
     out, _, _ = finished
     data = json.loads(joulelab("status", out, "--json")[1])
-    assert data["runs"]["layers"] == {"planned": 0, "running": 0, "finished": 8, "failed": 0}
+    assert data["runs"]["layers"] == {"planned": 0, "running": 0, "finished": 4, "failed": 0}
     assert data["ledger_energy_gross_j"] > 0
     assert data["writing"] is False
-    assert "8" in joulelab("status", out)[1]
+    assert "4" in joulelab("status", out)[1]
 
 
 def test_export_gives_csv_on_standard_output_and_parquet_in_a_file(finished, tmp_path, joulelab):
     out, _, _ = finished
     _, csv, _ = joulelab("export", out, "--format", "csv")
-    assert len(csv.splitlines()) == 9
+    assert len(csv.splitlines()) == 5
     _, predicted, _ = joulelab("export", out, "--table", "predictions")
-    assert len(predicted.splitlines()) == 9
+    assert len(predicted.splitlines()) == 5
     assert "predicted_s" in predicted.splitlines()[0]
     path = tmp_path / "runs.parquet"
     assert joulelab("export", out, "--format", "parquet", "--out", path)[0] == 0
     frame = pd.read_parquet(path)
-    assert len(frame) == 8
+    assert len(frame) == 4
     assert {"run_id", "accuracy", "energy_net_j", "conv_layers"} <= set(frame.columns)
 
 
@@ -240,10 +254,11 @@ def test_a_mistake_is_one_or_two_lines_and_an_exit_code(
         assert len(error.strip().splitlines()) <= 2
 
 
-def test_debug_shows_the_traceback():
-    result = in_a_process("--debug", "status", "/nowhere")
-    assert result.returncode == 1
-    assert "Traceback" in result.stderr
+def test_debug_shows_the_traceback(joulelab, monkeypatch):
+    monkeypatch.setenv("JOULELAB_DEBUG", "")  # so that it is unset again
+    code, _, said = joulelab("--debug", "status", "/nowhere")
+    assert code == 1
+    assert "Traceback" in said
 
 
 def test_the_same_command_goes_on_in_the_same_folder(tmp_path):

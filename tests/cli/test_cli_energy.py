@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pandas as pd
 import pytest
+
+from joulelab.energy.diagnosis import diagnose
 
 NVIDIA_SMI = """timestamp, index, power.draw [W], utilization.gpu [%]
 2023/03/21 12:34:56.000, 0, 100.00 W, 90 %
@@ -17,10 +20,17 @@ NVIDIA_SMI = """timestamp, index, power.draw [W], utilization.gpu [%]
 """
 
 
+@pytest.fixture
+def short_probe(monkeypatch):
+    """The doctor looks at sensors for half a second."""
+    monkeypatch.setattr("joulelab.cli.examining.diagnose", partial(diagnose, probe_s=0.5))
+
+
 def command(*arguments):
     return [sys.executable, "-m", "joulelab", *map(str, arguments)]
 
 
+@pytest.mark.usefixtures("short_probe")
 def test_the_doctor_begins_with_a_verdict_and_says_what_is_there(joulelab, tmp_path, monkeypatch):
     monkeypatch.setenv("JOULELAB_POWERCAP", str(tmp_path))
     code, out, err = joulelab("doctor")
@@ -31,6 +41,7 @@ def test_the_doctor_begins_with_a_verdict_and_says_what_is_there(joulelab, tmp_p
     assert "shelly" in out
 
 
+@pytest.mark.usefixtures("short_probe")
 def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(joulelab, powercap):
     _, out, _ = joulelab("doctor", "--json")
     data = json.loads(out)
@@ -41,6 +52,7 @@ def test_the_doctor_calls_a_sensor_beside_an_estimate_partly_estimated(joulelab,
     assert cpu["power_w"] == pytest.approx(30, rel=0.2)
 
 
+@pytest.mark.usefixtures("short_probe")
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_the_doctor_names_the_command_that_would_let_rapl_be_read(joulelab, powercap):
     (powercap / "energy_uj").chmod(0)
@@ -48,6 +60,7 @@ def test_the_doctor_names_the_command_that_would_let_rapl_be_read(joulelab, powe
     assert f"sudo chmod a+r {powercap / 'energy_uj'}" in [one["remedy"] for one in missing]
 
 
+@pytest.mark.usefixtures("short_probe")
 def test_the_doctor_of_one_meter_looks_at_no_other(joulelab, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text(NVIDIA_SMI)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -279,9 +280,10 @@ def test_an_interrupted_load_prints_what_there_is(number):
     assert f"{data['requests']} requests of 100,000" in data["sentences"][0]
 
 
-def test_the_estimate_holds_the_server_that_runs_beside_it():
+def test_the_estimate_holds_the_server_that_runs_beside_it(joulelab):
+    # What it is started by ends at once: the server is not among the descendants of this process.
     program = (
-        "import sys, time\n"
+        "import os, sys, time\n"
         "from http.server import BaseHTTPRequestHandler, HTTPServer\n"
         "class Busy(BaseHTTPRequestHandler):\n"
         "    def do_GET(self):\n"
@@ -291,26 +293,23 @@ def test_the_estimate_holds_the_server_that_runs_beside_it():
         "        self.end_headers()\n"
         "    def log_message(self, *_): pass\n"
         "server = HTTPServer(('127.0.0.1', 0), Busy)\n"
-        "print(server.server_port, flush=True)\n"
+        "if os.fork(): os._exit(0)\n"
+        "print(os.getpid(), server.server_port, flush=True)\n"
         "server.serve_forever()\n"
     )
-    load = ("--arrivals", "uniform-jitter(10)", "--requests", 10, "--method", "GET", "--idle", 0)
-    server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/"
-        joules = {}
-        for scope in ("", "?scope=tree"):
-            meter = ("--meter", f"estimate{scope}", "--domain", "cpu:0")
-            # A process of its own: in this one the server would be among its descendants.
-            done = subprocess.run(
-                [sys.executable, "-m", "joulelab", "load", url, *map(str, load), *meter, "--json"],
-                capture_output=True,
-                check=True,
-            )
-            joules[scope] = json.loads(done.stdout)["measurement"]["total"]["gross_j"]
-    finally:
-        server.kill()
-        server.communicate()
+    load = ("--arrivals", "uniform-jitter(20)", "--requests", 10, "--method", "GET", "--idle", 0)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as starter:
+        pid, port = map(int, starter.stdout.readline().split())
+        try:
+            joules = {}
+            for scope in ("", "?scope=tree"):
+                meter = ("--meter", f"estimate{scope}", "--domain", "cpu:0")
+                _, out, _ = joulelab("load", f"http://127.0.0.1:{port}/", *load, *meter, "--json")
+                joules[scope] = json.loads(out)["measurement"]["total"]["gross_j"]
+        finally:
+            os.kill(pid, signal.SIGKILL)
     assert joules[""] > 2 * joules["?scope=tree"]
 
 
