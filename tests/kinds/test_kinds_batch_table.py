@@ -146,7 +146,7 @@ def test_a_table_needs_batches_of_one_image(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def served():
+def served(one_server):
     """An executor with this machine's meters, and its recorder."""
     with open_recorder(["estimate"]) as recorder:
         executor = ServedAlone(recorder, "cpu", 0.0, lambda _: None)

@@ -81,3 +81,14 @@ def test_batches_of_a_queue_are_timed_with_waits_and_others_without():
 def test_how_long_a_model_loads_is_unknown_where_its_process_was_started_for_it():
     assert timed(WINDOW)[0].load_s is None
     assert timed(WINDOW, loaded=Loaded(True, 0.0, 0.1, 10))[0].load_s == 7.0
+
+
+@pytest.mark.parametrize("failing", ["prepare", "calibrate"])
+def test_a_model_that_fails_has_an_empty_profile(failing):
+    failed = SimpleNamespace(error="never finished", result=None)
+    served = Served()
+    setattr(served, failing, lambda *_: failed)
+    executor = SimpleNamespace(loaded=Loaded(True, 0.0, 0.1, 10))
+    profile = profile_model(ServingJob("x", "cpu", 1, WINDOW), executor, served, None)
+    assert profile.sizes == ()
+    assert profile.costs(4) is None
