@@ -95,6 +95,8 @@ class Fixed(Policy):
         """A full batch, or all waiting requests once the oldest has waited long enough."""
         if waiting >= self.n:
             return self.n
+        if self.wait_ms is None:
+            return 0
         return waiting if self.patience_s(waiting, oldest_wait_s) <= _ROUNDING_S else 0
 
     def patience_s(self, waiting: int, oldest_wait_s: float) -> float:
@@ -174,14 +176,13 @@ def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
         PluginError: the result is not a whole number from 0 to the allowed maximum.
     """
     taken = policy.take(waiting, oldest_wait_s)
-    most = min(waiting, policy.largest)
-    if type(taken) is not int or not 0 <= taken <= most:
-        raise PluginError(
-            f"{policy}: take({waiting}, {oldest_wait_s:.6g}) gave {taken!r}, with {waiting} "
-            f"waiting and batches of at most {policy.largest}",
-            f"it must return a whole number from 0 to {most}",
-        )
-    return taken
+    if type(taken) is int and 0 <= taken <= waiting and taken <= policy.largest:
+        return taken
+    raise PluginError(
+        f"{policy}: take({waiting}, {oldest_wait_s:.6g}) gave {taken!r}, with {waiting} "
+        f"waiting and batches of at most {policy.largest}",
+        f"it must return a whole number from 0 to {min(waiting, policy.largest)}",
+    )
 
 
 def _require_whole(policy: Policy, name: str, value: int) -> None:

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heapreplace
 from typing import Literal
@@ -298,108 +298,66 @@ def run_queue(
         PluginError: the policy answers what cannot be served.
         UsageError: it may serve batches whose costs are not known.
     """
-    service = _ServiceTimes(policy, costs, len(times_s), scatter)
-    line = _Line(times_s, capacity)
+    service_s = _service_times(policy, costs, len(times_s), scatter)
+    arrivals_s: list[float] = [*times_s.tolist(), math.inf]
+    places = len(times_s) if capacity is None else capacity
     free_s = [0.0] * servers  # a heap
+    arrived = served = 0
+    joined_s: list[float] = []  # arrivals of requests that found a place, served ones included
+    dropped: list[int] = []
     sizes: list[int] = []
     started_s: list[float] = []
     answered_s: list[float] = []
-    largest, now_s = policy.largest, 0.0
-    while line.waiting or line.next_s < math.inf:
-        now_s = max(now_s, free_s[0])
-        if not line.waiting:
-            now_s = max(now_s, line.next_s)
-        waiting = line.admit(now_s)
-        if line.next_s == math.inf:
+    largest, now_s, next_s, waiting = policy.largest, 0.0, arrivals_s[0], 0
+    while waiting or next_s < math.inf:
+        # Comparisons instead of max(): this loop decides how long a plan takes.
+        if now_s < free_s[0]:
+            now_s = free_s[0]
+        if not waiting and now_s < next_s:
+            now_s = next_s
+        if next_s <= now_s:
+            until = bisect_right(arrivals_s, now_s, arrived)
+            full = arrived + places - waiting
+            if full < until:
+                dropped += range(full, until)
+            else:
+                full = until
+            joined_s += arrivals_s[arrived:full]
+            waiting += full - arrived
+            arrived, next_s = until, arrivals_s[until]
+        if next_s == math.inf:
             size = min(waiting, largest)
         else:
-            oldest_wait_s = now_s - line.oldest_s
+            oldest_wait_s = now_s - joined_s[served]
             size = ask(policy, waiting, oldest_wait_s)
             if not size:
                 patience_s = policy.patience_s(waiting, oldest_wait_s)
-                now_s = min(line.next_s, now_s + max(patience_s, SHORTEST_PATIENCE_S))
+                now_s = min(next_s, now_s + max(patience_s, SHORTEST_PATIENCE_S))
                 continue
-        ends_s = now_s + service.draw_s(size)
+        ends_s = now_s + service_s(size)
         heapreplace(free_s, ends_s)
-        line.leave(size)
+        served += size
+        waiting -= size
         sizes.append(size)
         started_s.append(now_s)
         answered_s.append(ends_s)
-    return QueueLog(line.admitted(), np.array(sizes), np.array(started_s), np.array(answered_s))
+    admitted = np.delete(np.arange(arrived), dropped) if dropped else np.arange(arrived)
+    return QueueLog(admitted, np.array(sizes), np.array(started_s), np.array(answered_s))
 
 
-class _Line:
-    """The queue: waiting requests and the next arrival.
+def _service_times(
+    policy: Policy, costs: BatchCosts, batches: int, scatter: np.random.Generator | None
+) -> Callable[[int], float]:
+    """A function of the size of a batch: its duration, lognormal with the mean and spread of it."""
+    seconds: list[float] = costs.seconds_up_to(policy.largest).tolist()
+    spread = costs.scatter_up_to(policy.largest)
+    if scatter is None or spread is None:
+        return seconds.__getitem__
+    sigmas: list[float] = np.sqrt(np.log1p(spread**2)).tolist()
+    normals: Iterator[float] = iter(scatter.standard_normal(batches).tolist())
 
-    Args:
-        times_s: (n,) arrivals.
-        capacity: places; ``None`` without a limit.
+    def draw_s(size: int) -> float:
+        sigma = sigmas[size]
+        return seconds[size] * math.exp(sigma * next(normals) - sigma**2 / 2)
 
-    Attributes:
-        waiting: number of requests in the queue.
-        next_s: time of the next arrival; infinite after the last.
-    """
-
-    def __init__(self, times_s: NDArray[np.float64], capacity: int | None) -> None:
-        self._times_s: list[float] = [*times_s.tolist(), math.inf]
-        self._capacity = capacity
-        self._seen = 0  # arrived requests
-        self._joined_s: list[float] = []  # arrivals of all admitted requests, served ones included
-        self._served = 0
-        self._places: list[tuple[int, int]] = []  # ranges of admitted requests
-        self.waiting = 0
-        self.next_s = self._times_s[0]
-
-    @property
-    def oldest_s(self) -> float:
-        """When the request that has waited longest arrived."""
-        return self._joined_s[self._served]
-
-    def admit(self, now_s: float) -> int:
-        """Admit arrivals up to now, while there are places; returns the number waiting."""
-        if self.next_s <= now_s:
-            seen, come = self._seen, bisect_right(self._times_s, now_s, self._seen)
-            until = come
-            if self._capacity is not None:
-                until = min(come, seen + self._capacity - self.waiting)
-                self._places.append((seen, until))
-            self._joined_s += self._times_s[seen:until]
-            self.waiting += until - seen
-            self._seen = come
-            self.next_s = self._times_s[come]
-        return self.waiting
-
-    def leave(self, size: int) -> None:
-        """Remove the oldest for serving."""
-        self._served += size
-        self.waiting -= size
-
-    def admitted(self) -> NDArray[np.int64]:
-        """Which requests found a place, ascending."""
-        if self._capacity is None:
-            return np.arange(self._seen)
-        return np.concatenate([np.arange(begin, end) for begin, end in self._places if end > begin])
-
-
-class _ServiceTimes:
-    """Durations of successive batches: lognormal with the mean and spread of their size."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        costs: BatchCosts,
-        batches: int,
-        scatter: np.random.Generator | None,
-    ) -> None:
-        self._seconds: list[float] = costs.seconds_up_to(policy.largest).tolist()
-        spread = costs.scatter_up_to(policy.largest)
-        self._sigmas: list[float] = []
-        if scatter is not None and spread is not None:
-            self._sigmas = np.sqrt(np.log1p(spread**2)).tolist()
-            self._normals: Iterator[float] = iter(scatter.standard_normal(batches).tolist())
-
-    def draw_s(self, size: int) -> float:
-        if not self._sigmas:
-            return self._seconds[size]
-        sigma = self._sigmas[size]
-        return self._seconds[size] * math.exp(sigma * next(self._normals) - sigma**2 / 2)
+    return draw_s
