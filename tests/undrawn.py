@@ -8,7 +8,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>\n'
 
 
 def undraw(patch):
-    """From now on, until the patch is undone, a figure is not laid out and is saved as an empty one."""
+    """Until the patch is undone, figures are not laid out, and are saved as empty ones."""
     from matplotlib.figure import Figure
 
     def savefig(figure, file, *arguments, **settings):

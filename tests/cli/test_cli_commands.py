@@ -52,14 +52,14 @@ def finished(tmp_path_factory):
         pytest.MonkeyPatch.context() as patch,
         redirect_stdout(StringIO()) as out,
         redirect_stderr(StringIO()) as err,
-        pytest.raises(SystemExit) as ended,
     ):
         undraw(patch)
         patch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
         patch.setenv("COLUMNS", "80")
         patch.setenv("NO_COLOR", "1")
         patch.setattr(sys, "argv", ["joulelab", "run", str(study), "--out", str(folder / "out")])
-        main()
+        with pytest.raises(SystemExit) as ended:
+            main()
     return folder / "out", study, (ended.value.code, out.getvalue(), err.getvalue())
 
 

@@ -16,15 +16,13 @@ from joulelab.learning.zoo import (
     classifier_names,
     classifier_source,
     find_weights,
-    forward_flops,
-    parameter_count,
     published_weights,
     representatives,
     weights_file,
     weights_used,
     zoo,
-    zoo_figures,
 )
+from joulelab.learning.zoo_figures import forward_flops, parameter_count, zoo_figures
 
 PAPER = ["alexnet", "densenet121", "shufflenet_v2_x0_5", "vit_b_16", "convnext_base"]
 SMALL = "shufflenet_v2_x0_5"
@@ -120,7 +118,7 @@ def test_accuracies_are_shares_of_the_first_published_weights():
 
 def test_weights_that_are_only_for_other_images_give_no_accuracy(monkeypatch):
     # Its operations, which take a second to count, do not matter here.
-    monkeypatch.setattr("joulelab.learning.zoo.forward_flops", lambda *_: FlopCount(1))
+    monkeypatch.setattr("joulelab.learning.zoo_figures.forward_flops", lambda *_: FlopCount(1))
     assert zoo_figures("vit_h_14", "random", image_px=224).published_top1 is None
 
 

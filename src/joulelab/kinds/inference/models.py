@@ -7,14 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from joulelab.learning.zoo import (
-    AUTO,
-    RANDOM,
-    classifier_source,
-    published_weights,
-    weights_used,
-    zoo_figures,
-)
+from joulelab.learning.zoo import AUTO, RANDOM, classifier_source, published_weights, weights_used
+from joulelab.learning.zoo_figures import zoo_figures
 from joulelab.serving.tasks import ModelSource
 
 OWN_WEIGHTS = "as the factory returns them"

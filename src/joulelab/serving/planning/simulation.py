@@ -311,8 +311,7 @@ def run_queue(
     largest, now_s, next_s, waiting = policy.largest, 0.0, arrivals_s[0], 0
     while waiting or next_s < math.inf:
         # Comparisons instead of max(): this loop decides how long a plan takes.
-        if now_s < free_s[0]:
-            now_s = free_s[0]
+        now_s = max(now_s, free_s[0])
         if not waiting and now_s < next_s:
             now_s = next_s
         if next_s <= now_s:
