@@ -272,7 +272,7 @@ class _Fit:
         self._mean = y.mean(axis=0)
         self._penalised = self._between(self._rows, self._rows)
         self._penalised.flat[:: len(x) + 1] += one.penalty
-        self._weights = linalg.solve(self._penalised, y - self._mean, assume_a="pos")
+        self._weights: Values = linalg.solve(self._penalised, y - self._mean, assume_a="pos")
 
     def predict(self, x: Values) -> Values:
         """All targets of new rows, shape (rows, targets)."""
