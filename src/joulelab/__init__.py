@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from joulelab.energy.measuring import measure, measure_idle, measured
     from joulelab.energy.monitor import Monitor
     from joulelab.forecast.training_forecast import TrainingForecast
+    from joulelab.kinds.program.events import phase, report_metric
     from joulelab.study.results import Results
     from joulelab.study.study import Study
 
@@ -32,6 +33,8 @@ __all__ = [
     "measure",
     "measure_idle",
     "measured",
+    "phase",
+    "report_metric",
 ]
 __version__ = "0.1.0"
 
@@ -46,5 +49,7 @@ __getattr__ = importer(
         "measure": "joulelab.energy.measuring",
         "measure_idle": "joulelab.energy.measuring",
         "measured": "joulelab.energy.measuring",
+        "phase": "joulelab.kinds.program.events",
+        "report_metric": "joulelab.kinds.program.events",
     },
 )
