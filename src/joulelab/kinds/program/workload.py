@@ -54,9 +54,10 @@ from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
 from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
-from joulelab.study.runner import Calibrator, Row, RunRecorder
+from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
+from joulelab.study.store_reading import CURVES
 from joulelab.study.workload import Workload
 
 OUTPUTS = "outputs"
@@ -435,7 +436,7 @@ class ProgramWorkload(Workload):
         for run in pending:
             place = folder / OUTPUTS / f"{run.position + 1:05d}"
             job = self._job(group.configuration, run.seed, run.repetition, place)
-            recorder.attempt("run", self._executor, job, [run], self._rows, _curves)
+            recorder.attempt("run", self._executor, job, [run], self._rows, CURVES_TABLE)
             with contextlib.suppress(OSError):
                 place.rmdir()  # where the program has written nothing
 
@@ -562,3 +563,6 @@ def _curves(finished: Finished) -> Mapping[str, Any] | None:
         return None
     metric, step, value, time_s = zip(*finished.events.curves, strict=True)
     return {"metric": metric, "step": step, "value": value, "t_s": time_s}
+
+
+CURVES_TABLE = Table(CURVES, _curves)
