@@ -199,4 +199,3 @@ class RunRecorder(Calibrator):
     def _keep_trace(self, entry: int, outcome: Outcome[Result]) -> None:
         if self._spec.energy.traces:
             self.store.write_trace(entry, outcome.trace, outcome.trace_about)
-

@@ -290,9 +290,7 @@ class Store:
         except TraceError as error:
             raise StoreWriteError(error.message, "free disk space and run it again") from error
 
-    def write_table(
-        self, folder: str, entry: int, run_id: str, columns: Mapping[str, Any]
-    ) -> None:
+    def write_table(self, folder: str, entry: int, run_id: str, columns: Mapping[str, Any]) -> None:
         """Store a table of a run as ``<folder>/<entry>.parquet``.
 
         Args:

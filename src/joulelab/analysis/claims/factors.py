@@ -9,8 +9,8 @@
 
 The test is that of `joulelab.analysis.stratified`, with the other factors held fixed; of two levels
 it is that of the pair, which was named in advance and needs no adjustment. A difference is relevant
-if it is larger than the tolerance d: the ratio of the geometric means at two levels, the other factors
-held fixed, with a 95 % interval::
+if it is larger than the tolerance d: the ratio of the geometric means at two levels, the other
+factors held fixed, with a 95 % interval::
 
     moves           holds      p < .05 and the ratio is not within the tolerance for certain
                     fails      the interval of the ratio is within 1 - d to 1 / (1 - d)
@@ -165,10 +165,8 @@ def decide(
     )
 
 
-def _pair_p(
-    claim: FactorClaim, runs: pd.DataFrame, factors: Sequence[str], column: str
-) -> float:
-    """p of the two levels, not adjusted."""
+def _pair_p(claim: FactorClaim, runs: pd.DataFrame, factors: Sequence[str], column: str) -> float:
+    """P of the two levels, not adjusted."""
     pairs = level_pairs(runs, list(factors), column)
     for row in pairs[pairs["factor"] == claim.factor].to_dict("records"):
         if {formats.level(row["first"]), formats.level(row["second"])} == {claim.one, claim.other}:

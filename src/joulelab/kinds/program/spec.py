@@ -40,6 +40,9 @@ from joulelab.study.spec import ExperimentSpec, Kind
 from joulelab.study.validation import as_value_error, unique
 
 Levels = Annotated[list[Level] | list[list[Level]], Field(min_length=1)]
+ENERGY, DURATION = "energy", "duration"
+MEASURED_NAMES = (ENERGY, DURATION)
+"""What is measured of every program, beside the metrics that it gives."""
 SEED, OUT, REPETITION = "seed", "out", "repetition"
 GIVEN = (SEED, OUT, REPETITION)
 """Values that every run has beside its levels."""
@@ -62,6 +65,8 @@ class ProgramSpec(ExperimentSpec):
         metrics: for each metric which direction is better, ``"max"`` or ``"min"``; or a table with
             ``better`` and a ``pattern`` to find it in the output.
         claims: sentences to decide, such as ``"width moves energy"``.
+        trade_offs: pairs of measures to show against each other; default: energy against each
+            metric.
         within_percent: how far from the best a configuration may be, for the question of the
             cheapest one that is nearly as good.
         timeout_s: longest duration of a run; one that takes longer is ended, and has failed.
@@ -76,6 +81,7 @@ class ProgramSpec(ExperimentSpec):
     fraction: Literal["1/2", "1/4", "1/8", "1/16"] = "1/2"
     metrics: dict[str, Better | Metric] = Field(default_factory=dict)
     claims: list[str] = Field(default_factory=list)
+    trade_offs: list[tuple[str, str]] = Field(default_factory=list)
     within_percent: Annotated[float, Field(ge=0, le=100)] = 5.0
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     cwd: str = "."
@@ -107,7 +113,7 @@ class ProgramSpec(ExperimentSpec):
     @classmethod
     def _free_names(cls, metrics: dict[str, Any]) -> dict[str, Any]:
         for name in metrics:
-            if not name or (name in RUN_COLUMNS and name not in OWN_METRICS):
+            if not name or name in {*RUN_COLUMNS, *MEASURED_NAMES} - OWN_METRICS:
                 raise ValueError(f"{quoted(name)} is measured by joulelab; rename the metric")
         return metrics
 
@@ -115,8 +121,21 @@ class ProgramSpec(ExperimentSpec):
     def _separate(self) -> ProgramSpec:
         if both := [factor.name for factor in self.factors() if factor.name in self.metrics]:
             raise ValueError(f"{quoted(both[0])} is both a factor and a metric; rename one of them")
+        measures = [*MEASURED_NAMES, *self.metrics]
+        for pair in self.trade_offs:
+            for name in pair:
+                if name not in measures:
+                    known = ", ".join(measures)
+                    raise ValueError(f"trade_offs names {quoted(name)}; known: {known}")
         with as_value_error():
             self.combinations()
+            if self.claims:
+                # The statistics take seconds to load.
+                from joulelab.analysis.claims.factors import parse_claim
+
+                levels = {one.name: one.levels for one in self.factors()}
+                for claim in self.claims:
+                    parse_claim(claim, levels, measures)
         return self
 
     @classmethod
@@ -291,8 +310,10 @@ def _together(key: str, levels: Sequence[Any]) -> list[dict[str, Level]]:
 COMMAND = Kind(
     CommandSpec,
     "joulelab.kinds.program.workload:CommandWorkload",
+    "joulelab.kinds.program.report:PROGRAM",
 )
 FUNCTION = Kind(
     FunctionSpec,
     "joulelab.kinds.program.workload:FunctionWorkload",
+    "joulelab.kinds.program.report:PROGRAM",
 )
