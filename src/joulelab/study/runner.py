@@ -39,6 +39,10 @@ class Table(Generic[Result]):
     columns: Callable[[Result], Mapping[str, Any] | None]
 
 
+EDGES = 2
+"""Samples of a window at its ends."""
+
+
 class Calibrator:
     """Carries out jobs outside runs, and books them if there is a ledger.
 
@@ -197,5 +201,6 @@ class RunRecorder(Calibrator):
         }
 
     def _keep_trace(self, entry: int, outcome: Outcome[Result]) -> None:
-        if self._spec.energy.traces:
+        # Without a sample between its edges a window has no course over time.
+        if self._spec.energy.traces and outcome.measurement.samples > EDGES:
             self.store.write_trace(entry, outcome.trace, outcome.trace_about)

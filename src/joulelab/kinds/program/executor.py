@@ -84,7 +84,7 @@ class ProgramJob(Job):
     def environment(self) -> dict[str, str]:
         """The environment of the program."""
         own = {name: fill(text, self.values) for name, text in self.spec.environment.items()}
-        inside = {VARIABLE: str(self.events), INSIDE: "1", "JOULELAB_OUT": str(self.folder)}
+        inside = {VARIABLE: str(self.events), INSIDE: "1"}
         return {**os.environ, **inside, **own}
 
     def streams(self, patterns: Patterns | None = None) -> tuple[Stream, Stream]:
@@ -114,7 +114,6 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
     def _get_ready(self, job: ProgramJob) -> None:
         if job.folder.exists():
             shutil.rmtree(job.folder)
-        job.folder.mkdir(parents=True)
 
     def _prepare(self, job: ProgramJob) -> bool:
         return False
@@ -139,6 +138,8 @@ class CommandExecutor(ProgramExecutor):
         words = [fill(text, job.values, quote=spec.shell) for text in spec.texts]
         patterns = Patterns(spec.declared)
         stdout, stderr = job.streams(patterns)
+        if OUT in spec.used:
+            job.folder.mkdir(parents=True)
         began_at = time.time()
         child = self._started(
             Child.start(
@@ -194,13 +195,17 @@ class FunctionExecutor(ProgramExecutor):
 
     def _lay_out(self, job: ProgramJob) -> None:
         # Importing the module is not part of the run.
-        self._ready(job).ask({"check": list(job.levels)}, LOADING_LIMIT_S)
+        process = self._ready(job)
+        if not process.loaded:
+            process.ask({"check": list(job.levels)}, LOADING_LIMIT_S)
 
     def _carry_out(self, job: ProgramJob, progress: Progress) -> Finished:
         process = self._ready(job)
         process.used = True
         process.child.stdout, process.child.stderr = streams = job.streams()
         call = {name: job.values[name] for name in self._wanted(process, job)}
+        if OUT in call:
+            job.folder.mkdir(parents=True)
         try:
             told = process.ask({"call": call, "events": str(job.events)}, job.limit_s)
         except BaseException:
@@ -257,13 +262,14 @@ class FunctionProcess:
         job: the run that it is started for.
 
     Attributes:
+        loaded: whether its module has been imported.
         used: whether the function has been called.
         parameters: names of its parameters; ``None`` if it takes any.
     """
 
     def __init__(self, of: tuple[Any, ...], job: ProgramJob) -> None:
         self.of = of
-        self.used = False
+        self.loaded = self.used = False
         self.parameters: list[str] | None = None
         spec = cast(FunctionSpec, job.spec)
         asked, self._asking = os.pipe()
@@ -312,7 +318,7 @@ class FunctionProcess:
             raise ProgramError("the process of the function ended", "see stderr.txt of the run")
         told: dict[str, Any] = json.loads(answer)
         if "parameters" in told:
-            self.parameters = told["parameters"]
+            self.loaded, self.parameters = True, told["parameters"]
         return told
 
     def close(self) -> None:

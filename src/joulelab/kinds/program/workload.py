@@ -132,8 +132,6 @@ class ProgramWorkload(Workload):
             place = folder / OUTPUTS / f"{run.position + 1:05d}"
             job = self._job(group.configuration, run.seed, run.repetition, place)
             recorder.attempt("run", self._executor, job, [run], self._rows, CURVES_TABLE)
-            with contextlib.suppress(OSError):
-                place.rmdir()  # where the program has written nothing
 
     def close(self) -> None:
         """Remove temporary files."""
