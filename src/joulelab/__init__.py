@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from joulelab.energy.monitor import Monitor
     from joulelab.forecast.training_forecast import TrainingForecast
     from joulelab.kinds.program.events import phase, report_metric
+    from joulelab.kinds.program.experiment import experiment
     from joulelab.study.results import Results
     from joulelab.study.study import Study
 
@@ -30,6 +31,7 @@ __all__ = [
     "Study",
     "TrainingForecast",
     "__version__",
+    "experiment",
     "measure",
     "measure_idle",
     "measured",
@@ -46,6 +48,7 @@ __getattr__ = importer(
         "Results": "joulelab.study.results",
         "Study": "joulelab.study.study",
         "TrainingForecast": "joulelab.forecast.training_forecast",
+        "experiment": "joulelab.kinds.program.experiment",
         "measure": "joulelab.energy.measuring",
         "measure_idle": "joulelab.energy.measuring",
         "measured": "joulelab.energy.measuring",

@@ -136,7 +136,7 @@ class CommandExecutor(ProgramExecutor):
     def _carry_out(self, job: ProgramJob, progress: Progress) -> Finished:
         spec = cast(CommandSpec, job.spec)
         words = [fill(text, job.values, quote=spec.shell) for text in spec.texts]
-        patterns = Patterns(spec.declared)
+        patterns = Patterns(spec.metrics)
         stdout, stderr = job.streams(patterns)
         if OUT in spec.used:
             job.folder.mkdir(parents=True)

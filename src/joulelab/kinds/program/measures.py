@@ -68,9 +68,8 @@ def measures(experiment: Experiment) -> list[Measure]:
         found.append(Measure(ENERGY, energy, "min", formats.joules, formats.ENERGY))
     found.append(Measure(DURATION, "duration_s", "min", formats.duration))
     for name, one in (experiment.table.get("metrics") or {}).items():
-        better = one if isinstance(one, str) else one.get("better", "max")
         if name in experiment.runs and numbers(experiment.runs[name]).notna().any():
-            found.append(Measure(name, name, better))
+            found.append(Measure(name, name, one.get("better", "max")))
     return found
 
 

@@ -129,8 +129,9 @@ class Result:
             return None
         if name == ACCURACY and not 0 <= plain <= 1:
             raise ResultError(
-                f"the accuracy {plain:g} is not between 0 and 1",
-                f"give {plain / 100:g}, or call it accuracy_percent",
+                f"the accuracy {plain:g} is not between 0 and 1: give {plain / 100:g}, or call it "
+                "accuracy_percent",
+                "change the program",
             )
         return float(plain) if isinstance(plain, int) and abs(plain) > LARGEST else plain
 

@@ -25,7 +25,7 @@ from pydantic import Field, field_validator, model_validator
 from joulelab import formats
 from joulelab.errors import quoted
 from joulelab.kinds.program.command_line import check_placeholders, placeholders, split
-from joulelab.kinds.program.metrics import Better, Metric
+from joulelab.kinds.program.metrics import Metric
 from joulelab.plain import as_path, expanded, is_there
 from joulelab.study.design import (
     Factor,
@@ -79,7 +79,7 @@ class ProgramSpec(ExperimentSpec):
     vary: Annotated[dict[str, Levels], Field(min_length=1)]
     design: Literal["full", "latin-square", "fractional"] = "full"
     fraction: Literal["1/2", "1/4", "1/8", "1/16"] = "1/2"
-    metrics: dict[str, Better | Metric] = Field(default_factory=dict)
+    metrics: dict[str, Metric] = Field(default_factory=dict)
     claims: list[str] = Field(default_factory=list)
     trade_offs: list[tuple[str, str]] = Field(default_factory=list)
     within_percent: Annotated[float, Field(ge=0, le=100)] = 5.0
@@ -109,9 +109,18 @@ class ProgramSpec(ExperimentSpec):
                 raise ValueError(f"{quoted(name)} has a meaning of its own; rename the factor")
         return vary
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _as_tables(cls, metrics: Any) -> Any:  # noqa: ANN401 - unchecked data
+        if not isinstance(metrics, dict):
+            return metrics
+        return {
+            name: {"better": one} if isinstance(one, str) else one for name, one in metrics.items()
+        }
+
     @field_validator("metrics")
     @classmethod
-    def _free_names(cls, metrics: dict[str, Any]) -> dict[str, Any]:
+    def _free_names(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
         for name in metrics:
             if not name or name in {*RUN_COLUMNS, *MEASURED_NAMES} - OWN_METRICS:
                 raise ValueError(f"{quoted(name)} is measured by joulelab; rename the metric")
@@ -144,14 +153,6 @@ class ProgramSpec(ExperimentSpec):
         cwd = table.setdefault("cwd", ".")
         if isinstance(cwd, str):
             table["cwd"] = str(as_path(folder / expanded(cwd)).resolve())
-
-    @property
-    def declared(self) -> dict[str, Metric]:
-        """The metrics, each as a table."""
-        return {
-            name: one if isinstance(one, Metric) else Metric(better=one)
-            for name, one in self.metrics.items()
-        }
 
     def factors(self) -> Sequence[Factor]:
         """Every name of `vary`, with its levels, each once."""
