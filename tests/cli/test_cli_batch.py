@@ -16,8 +16,7 @@ import pytest
 from joulelab.cli import batching
 from joulelab.energy.reading import Status, Total
 from joulelab.kinds.inference import table_measuring
-from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
-from joulelab.kinds.inference.batch_table_file import read_table, write_table
+from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile, read_table, write_table
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import fleet

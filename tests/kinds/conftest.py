@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 from multiprocessing import Pipe
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ def _only_with(target, kept):
     """Call a function with standard error and these descriptors; a new interpreter has no more."""
     os.setpgid(0, 0)
     os.dup2(2, 1)
-    others = {int(one) for one in os.listdir("/dev/fd")} - {0, 1, 2, *kept}
+    others = {int(one.name) for one in Path("/dev/fd").iterdir()} - {0, 1, 2, *kept}
     for one in others:
         os.closerange(one, one + 1)
     target()

@@ -6,9 +6,8 @@ from reported_study import FakeResults, ledger_of, readings_of, whole
 from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
 
 from joulelab.kinds.training_cost.configurations import configurations, per_kwh, short_datasets
-from joulelab.kinds.training_cost.figures import energies, trade_off
 from joulelab.kinds.training_cost.places import emissions_by_place
-from joulelab.kinds.training_cost.report import TRAINING_COST, cost_findings
+from joulelab.kinds.training_cost.report import TRAINING_COST, cost_findings, energies, trade_off
 from joulelab.kinds.training_cost.tables import (
     base_effect,
     bases,
@@ -290,7 +289,7 @@ def test_every_network_stands_in_the_figures(experiment):
     assert "vgg16 (trained) on MNIST" in energies(experiment).alt
 
 
-def test_a_figure_for_each_base_and_data_set_of_the_places(experiment):
+def test_a_figure_for_each_base_and_data_set_of_the_places(experiment, undrawn):
     panels = emissions_by_place(experiment).draw("screen").axes
     assert [axes.get_title(loc="left") for axes in panels] == [
         "(a) frozen, digits",

@@ -10,8 +10,7 @@ from typing import Any
 from joulelab import formats
 from joulelab.energy.detection import ESTIMATE
 from joulelab.energy.reading import Status
-from joulelab.kinds.inference.batch_table import READY, BatchTable
-from joulelab.kinds.inference.batch_table_file import table_data
+from joulelab.kinds.inference.batch_table import READY, BatchTable, table_data
 from joulelab.present import Column, Remark, Section, Table, View, words
 from joulelab.serving.planning.comparison import Account, Outcome, ResponseLimit
 from joulelab.serving.planning.fleet import Fleet, Site

@@ -30,8 +30,7 @@ from joulelab.energy.carbon.intensity import Intensity, mean_intensity
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import UsageError
-from joulelab.kinds.inference.batch_table import READY, BatchTable
-from joulelab.kinds.inference.batch_table_file import read_table, write_table
+from joulelab.kinds.inference.batch_table import READY, BatchTable, read_table, write_table
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
