@@ -4,9 +4,9 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -79,12 +79,14 @@ def finished(folder):
 def killed(study_file):
     """The folder of the study, killed after a run, and the runs that had finished."""
     folder = study_file.parent / "out"
-    running = "import sys; from joulelab import Study; Study.load(sys.argv[1]).run(sys.argv[2])"
-    command = [sys.executable, "-c", running, str(study_file), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not finished(folder):
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    # Forked, it need not import everything again.
+    process = get_context("fork").Process(target=lambda: Study.load(study_file).run(folder))
+    process.start()
+    while process.is_alive() and not finished(folder):
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     done = finished(folder)
     assert done
     return folder, done
