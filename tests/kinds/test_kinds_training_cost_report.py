@@ -134,8 +134,8 @@ def test_one_run_of_each_configuration_allows_no_tests_and_that_is_said():
 def test_random_weights_are_the_first_thing_that_is_said(experiment):
     first = cost_findings(experiment)[0]
     assert first == (
-        "Weights: random, because the published ones do not lie on this machine: accuracies are "
-        "not those of fine-tuning."
+        "Weights: random, because the published ones are not on this machine: accuracies do not "
+        "represent fine-tuning."
     )
     unknown = cost_experiment(cost_runs())
     assert "or were not asked for" in cost_findings(unknown)[0]
@@ -207,9 +207,9 @@ def test_total_flops_stand_for_energy_where_trainable_ones_do_not(experiment):
     assert rows["rho"]["flops"] > 0.95 > rows["rho"]["flops_trainable"]
     assert rows["spread"]["flops"] < rows["spread"]["flops_trainable"]
     assert rows["low"]["flops"] < rows["rho"]["flops"] < rows["high"]["flops"]
-    assert "total FLOPs are the better stand-in" in said(experiment)
+    assert "total FLOPs are the better proxy" in said(experiment)
     trained = experiment.runs[experiment.runs["base"] == "trained"]
-    assert "stand-in" not in said(cost_experiment(trained)), "both are the same"
+    assert "better proxy" not in said(cost_experiment(trained)), "both are the same"
 
 
 def test_two_configurations_have_no_order_to_speak_of():

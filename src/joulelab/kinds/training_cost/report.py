@@ -66,8 +66,8 @@ from joulelab.report.report import Report, sentences
 MOST_STEPS = 3
 LOOKS = {"trained base": Look(VERMILLION, "o"), "frozen base": Look(BLUE, "D")}
 ONE_RUN = (
-    "Each configuration has one measurement: how far it varies from run to run is unknown, so that "
-    "there are no intervals and no tests; three repetitions or more allow both."
+    "Each configuration was measured once, so there are no intervals and no tests; three or more "
+    "repetitions allow both."
 )
 
 
@@ -156,9 +156,9 @@ def _base(experiment: Experiment) -> str:
     saved = 1 - 1 / found.ratio
     word = "less" if saved >= 0 else "more"
     pairs = (
-        f"over {found.pairs} pairs of one network and data set"
+        f"over {found.pairs} pairs with the same network and data set"
         if found.pairs > 1
-        else "in the only pair of one network and data set"
+        else "in the only pair with the same network and data set"
     )
     reach = ""
     if formats.known(found.ratio_low):
@@ -176,7 +176,7 @@ def _dataset(experiment: Experiment) -> str:
     short = short_datasets([found.less, found.more])
     p = formats.p_value(found.p)
     said = (
-        f"Point-biserial correlation of energy with {short[found.more]} against "
+        f"Point-biserial correlation of energy with the data set, {short[found.more]} against "
         f"{short[found.less]}: r = {formats.effect(found.r)} "
         f"(p {p if p.startswith('<') else f'= {p}'}), {formats.share(found.r**2)} of the "
         "variance of energy"
