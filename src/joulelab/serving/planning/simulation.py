@@ -361,7 +361,7 @@ def _run_full_batches(
     answered_s: list[float] = []
     filled_s = times_s[np.cumsum(sizes) - 1].tolist()
     for at_s, takes_s in zip(filled_s, map(service_s, sizes.tolist()), strict=True):
-        starts_s = at_s if at_s > free_s[0] else free_s[0]  # noqa: FURB136 - quicker than max()
+        starts_s = at_s if at_s > free_s[0] else free_s[0]
         ends_s = starts_s + takes_s
         heapreplace(free_s, ends_s)
         started_s.append(starts_s)
