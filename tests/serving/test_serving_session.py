@@ -214,7 +214,7 @@ def test_batches_that_do_not_fit_are_halved_and_their_number_is_bounded(
 
 def test_an_idle_server_does_not_compute(session, serving_task):
     """It sleeps until something comes: the share is bounded far above what it takes."""
-    task = serving_task(arrivals="uniform-jitter(1)", requests=1)
+    task = serving_task(arrivals="uniform-jitter(2)", requests=1)
     session.load(task)
     processes = [psutil.Process(pid) for pid in session.pids]
     before = [sum(process.cpu_times()[:2]) for process in processes]
