@@ -170,9 +170,7 @@ def test_no_meter_no_load(tmp_path, monkeypatch):
     assert set(frame["utilisation_reason"]) == {"no meter reads gpu:5"}
 
 
-@pytest.mark.parametrize(
-    ("looks_back_s", "pause_s", "mean"), [(0.1, 0.2, 0.75), (60.0, 0.0, None)]
-)
+@pytest.mark.parametrize(("looks_back_s", "pause_s", "mean"), [(0.1, 0.2, 0.75), (60.0, 0.0, None)])
 def test_a_gpus_load_is_that_of_a_window_longer_than_it_looks_back(
     looks_back_s, pause_s, mean, monkeypatch
 ):
