@@ -175,11 +175,10 @@ def test_a_member_of_a_group_is_predicted_to_cost_its_share(engine, monkeypatch)
         costs[most] = prediction.of(plan.runs[0])
         assert {size for size, _ in engine.trained} == {min(most, 8)}
         assert len(engine.trained) == 4, "one to warm up, and three that count"
-    # On a busy machine a training takes longer than its busy waiting; the range says by how much.
+    # On a busy machine a training takes longer than its busy waiting, and both take longer.
     assert costs[1].duration_s >= 0.04
-    assert costs[1].duration_low_s < 1.3 * 0.04
     assert costs[100].duration_s >= 0.04 / 8
-    assert costs[100].duration_low_s < 1.3 * 0.04 / 8
+    assert costs[100].duration_s < 0.5 * costs[1].duration_s
     assert costs[100].energy_j < 0.5 * costs[1].energy_j
 
 
