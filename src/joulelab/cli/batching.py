@@ -35,9 +35,8 @@ from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
-from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
+from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals, thinned
 from joulelab.serving.call_syntax import parse_rate
-from joulelab.serving.planning.arrival_thinning import thinned
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
