@@ -34,9 +34,9 @@ errors.
 
 Three procedures are tested on each outer fold: linear and kernel, each with its best a and g, and
 *choice*, which selects the better of the two by the inner folds. The method with the smaller error
-in the outer folds is used; the interval comes from the errors of *choice*, which include the cost of
-selection. With r_j the root mean square error of group j of m, and V the mean of v over the rows of
-the outer folds, each held out::
+in the outer folds is used; the interval comes from the errors of *choice*, which include the cost
+of selection. With r_j the root mean square error of group j of m, and V the mean of v over the rows
+of the outer folds, each held out::
 
     s^2 = sum r_j^2 / m         interval of a new row: y +- t(0.975, m - 1) s max(1, v(x) / V)^1/2
 
