@@ -70,7 +70,7 @@ def variation(
         over: ``"runs"`` for the spread of all runs; ``"rounds"`` for the spread of the means of
             the rounds, which excludes the spread between repetitions.
         energy: column in joules.
-        rounds: the columns that tell the rounds of a configuration apart; with
+        rounds: the columns that identify the rounds of a configuration; with
             ``over="rounds"`` only.
 
     Returns:
@@ -104,7 +104,7 @@ def summarise_variation(table: pd.DataFrame) -> VariationSummary:
     """Mean and maximum of the coefficients of variation of all configurations.
 
     Args:
-        table: what `variation` gave.
+        table: from `variation`.
 
     >>> table = pd.DataFrame({"cv": [0.004, 0.012, None]})
     >>> summarise_variation(table)
