@@ -180,7 +180,7 @@ def test_eta_squared_that_fits_only_the_papers_k_says_so(folder):
     found = recompute_architecture(raw, texts)
     # (35.265 - 7) / 40 = 0.707 for convolutions, and nothing of the kind for linear layers
     assert found["Table IV", "conv_layers.eta_squared"].note == (
-        "k is the number of levels, 2; the paper put in the 8 configurations"
+        "k is the number of levels, 2; the paper used the 8 configurations"
     )
     assert found["Table IV", "linear_layers.eta_squared"].note == ""
     assert "k = 8" in found["Table IV", "conv_layers.eta_squared_k8"].note

@@ -70,7 +70,7 @@ class TrainingPrediction:
             return "; still little more than a guess"
         if self.change_ahead > UNCERTAIN:
             chance = formats.percent(self.change_ahead, 0)
-            return f"; the power may still change as the base thaws ({chance})"
+            return f"; the power may still change when the base is unfrozen ({chance})"
         return ""
 
 

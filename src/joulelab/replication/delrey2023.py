@@ -55,8 +55,8 @@ FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.5)
 FIRST_EPOCHS, WINDOW_EPOCHS = 10, 5
 SEED = 2023
 OTHER_RUNS = (
-    "the published figures are of other runs; for the windows, epochs are taken as equally long, "
-    "which those with a frozen base are not; tdp and green-algorithms are those of the last table"
+    "the published figures are for other runs; the windows assume equally long epochs, which a frozen "
+    "base does not have; tdp and green-algorithms are from the last table"
 )
 
 
@@ -208,7 +208,7 @@ def _published(
         note = (
             f"{formats.count(found.n, 'run')}: {OTHER_RUNS}"
             if found.n
-            else "needs runs.csv with a row for the traces"
+            else "needs runs.csv with rows that match the traces"
         )
         comparisons.append(Comparison(number, Recomputed(found.rmse_kj, note)))
     return comparisons

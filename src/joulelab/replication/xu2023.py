@@ -242,7 +242,7 @@ def _compare_places(rows: pd.DataFrame, numbers: Iterable[Published]) -> list[Co
     part = (
         ""
         if len(rows) == TRAININGS
-        else f"of {len(rows)} trainings; the printed number is of {TRAININGS}"
+        else f"of {len(rows)} trainings; the printed number is for {TRAININGS}"
     )
     sound = rows[rows["sound"]]
     left_out = len(rows) - len(sound)
@@ -379,7 +379,7 @@ def compare_instruments(
     part = (
         ""
         if len(runs) == READ_BY_BOTH
-        else f"of {formats.count(len(runs), 'training')}; the printed number is of {READ_BY_BOTH}"
+        else f"of {formats.count(len(runs), 'training')}; the printed number is for {READ_BY_BOTH}"
     )
     wrong = {
         str(run): in_words(group, formats.joules)

@@ -69,8 +69,8 @@ def recompute_architecture_together(raws: Mapping[str, RawData]) -> Cells:
             sum(map(len, frames)), _more_rounds([_most_common(_sets(frame)) for frame in frames])
         ),
         **_variation(frames, ""),
-        ("Section VI-B", "runtime_h"): Recomputed(None, "the raw data hold no times"),
-        ("Section VII-C", "gpu_load_pct"): Recomputed(None, "the raw data hold no load of the GPU"),
+        ("Section VI-B", "runtime_h"): Recomputed(None, "the raw data contain no times"),
+        ("Section VII-C", "gpu_load_pct"): Recomputed(None, "the raw data contain no GPU load"),
     }
 
 
@@ -137,7 +137,7 @@ def _wrong_k(text: str, eta: float, eta_k8: float, k: int) -> str:
     """A note if the wrong k explains the printed eta squared."""
     if not math.isfinite(eta_k8) or agree(text, eta) or not agree(text, eta_k8):
         return ""
-    return f"k is the number of levels, {k}; the paper put in the {PAPERS_K} configurations"
+    return f"k is the number of levels, {k}; the paper used the {PAPERS_K} configurations"
 
 
 def _clusters(raw: RawData) -> Cells:

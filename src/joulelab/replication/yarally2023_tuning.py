@@ -67,7 +67,7 @@ def recompute_tuning_together(raws: Mapping[str, RawData]) -> Cells:
     return {
         ("Table I", "trainings"): trainings,
         **_claims({f"{name} ": _curves(raw.frame) for name, raw in raws.items()}, ""),
-        ("Section VI-A", "runtime_h"): Recomputed(None, "the raw data hold no times"),
+        ("Section VI-A", "runtime_h"): Recomputed(None, "the raw data contain no times"),
     }
 
 
@@ -107,7 +107,7 @@ def _design(frame: pd.DataFrame) -> Cells:
     )
     if rows.max() > 1:
         repetitions: int | None = int(rows.mode().iloc[-1])
-        how = "rows a round"
+        how = "rows per round"
     else:
         repetitions = repetitions_behind(frame["accuracy"].dropna().tolist())
         how = "inferred from the accuracies: means over that many test runs of 10,000 images"
