@@ -55,8 +55,8 @@ FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.5)
 FIRST_EPOCHS, WINDOW_EPOCHS = 10, 5
 SEED = 2023
 OTHER_RUNS = (
-    "the published figures are for other runs; the windows assume equally long epochs, which a frozen "
-    "base does not have; tdp and green-algorithms are from the last table"
+    "the published figures are for other runs; the windows assume equally long epochs, which a "
+    "frozen base does not have; tdp and green-algorithms are from the last table"
 )
 
 
