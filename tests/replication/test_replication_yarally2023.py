@@ -141,7 +141,7 @@ def test_every_number_over_both_data_sets_is_the_one_computed_by_hand(both):
         assert found[key].value == (None if expected is None else pytest.approx(expected)), key
         assert found[key].agrees is None or isinstance(found[key].agrees, bool)
     unknown = [one for one in found.values() if one.value is None]
-    assert all(one.agrees is None and "the raw data hold no" in one.note for one in unknown)
+    assert all(one.agrees is None and "the raw data contain no" in one.note for one in unknown)
 
 
 def test_with_both_pairs_every_printed_number_has_a_line_and_only_one(both):
