@@ -103,7 +103,7 @@ class Selection:
 
     Attributes:
         hardware: the hardware.
-        runs: as of `History.runs`, with ``energy_j``.
+        runs: as in `History.runs`, with ``energy_j``.
         counts: the domains that count, in words.
         net: whether the energy is net; gross if idle power is unknown for all of them.
         left_out: number of runs by reason.

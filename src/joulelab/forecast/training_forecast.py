@@ -114,7 +114,7 @@ class TrainingForecast:
         self._epoch = monitor.recorder.open("epoch")
 
     def epoch_done(self) -> TrainingPrediction:
-        """Mark the end of an epoch; returns the current prediction of the whole.
+        """Mark the end of an epoch; returns the current prediction for the whole training.
 
         Raises:
             MeterError: the training is not being measured.
