@@ -113,7 +113,7 @@ def mean_so_far(task: Task) -> Predicted:
 
 
 def window(task: Task) -> Predicted:
-    """The mean power of the last part of what was seen."""
+    """The mean power of the last part of the trace seen."""
     return _plain(task, last_window_j(task.seen, task.duration_s))
 
 

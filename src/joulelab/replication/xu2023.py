@@ -321,7 +321,7 @@ def read_instruments(files: Mapping[str, Path]) -> pd.DataFrame:
 
     Returns:
         One row per training: ``dataset``, ``run`` (data set, architecture, repetition),
-        ``codecarbon_j``, ``wattmeter_j``, and the parts that there are, ``codecarbon_cpu_j`` ...
+        ``codecarbon_j``, ``wattmeter_j``, and the parts present, ``codecarbon_cpu_j`` ...
 
     Raises:
         DatasetError: a column is absent, or a cell is not a number.
@@ -360,14 +360,14 @@ def _read_instruments(path: Path, dataset: str) -> pd.DataFrame:
 def compare_instruments(
     runs: pd.DataFrame, numbers: Iterable[Published]
 ) -> tuple[list[Comparison], list[str]]:
-    """The ratio of every training, and what is printed, with and without impossible readings.
+    """Compare ratios and printed statistics, with and without impossible readings.
 
     Args:
-        runs: what `read_instruments` gave.
-        numbers: what is printed.
+        runs: from `read_instruments`.
+        numbers: the printed numbers.
 
     Returns:
-        The comparisons, and what to say about impossible readings.
+        The comparisons, and remarks on impossible readings.
 
     Raises:
         UsageError: no training has two sound readings.
@@ -409,7 +409,7 @@ def compare_instruments(
 
 
 def _agreement_cells(found: Agreement) -> dict[str, tuple[float, str]]:
-    """What the paper prints, then what it could have printed; each with a note."""
+    """Printed statistics first, then further ones; each with a note."""
     ratios, apart, line = found.ratios, found.differences, found.passing_bablok
     factor = found.calibration.factor
     grows = "the difference grows with the energy, so read the ratio"

@@ -308,7 +308,7 @@ def find_stable_part(power_w: Values) -> StablePart:
 
 
 def end_of_start_up(power_w: Values) -> int:
-    """The first bin whose power is near that of the following minute.
+    """The first bin whose power is close to the median of the following minute.
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
