@@ -30,7 +30,7 @@ quickstart: $(READY)
 	$(BIN)/joulelab run quickstart
 
 test: $(READY)
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+	$(BIN)/pytest -n $(JOBS) --dist loadscope
 
 test-long: $(READY)
 	$(BIN)/pytest -m long

@@ -289,7 +289,7 @@ def block_ranks(values: Values, higher_is_better: bool = True) -> Values:
     """The ranks of the treatments within each block; 1 is best, ties get their mean rank.
 
     Args:
-        values: (blocks, treatments), finite; differences in the 13th digit are no differences.
+        values: (blocks, treatments), finite; differences in the 13th digit count as ties.
         higher_is_better: whether the largest value gets rank 1.
 
     >>> block_ranks(np.array([[0.9, 0.8, 0.8]]))

@@ -89,7 +89,7 @@ def require_chance(resamples: int, confidence: float = CONFIDENCE) -> None:
     """Check that there can be a bootstrap.
 
     Raises:
-        UsageError: resamples below 0, or a confidence that is no share.
+        UsageError: resamples below 0, or a confidence outside 0 to 1.
     """
     if resamples < 0:
         raise UsageError(f"{resamples} resamples are not possible", "give 0 for none, or 1000")

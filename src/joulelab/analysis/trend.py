@@ -17,7 +17,7 @@ which has one or two. t_i is the externally studentised residual with the test o
 "Residuals and Influence in Regression" (1982): each network is held against the line through the
 others. Two outliers on one side can hide each other.
 
-Networks are no random sample of all that were published, and those of a family have much in common:
+Networks are not a random sample of those published, and those of a family have much in common:
 an interval says how far the slope depends on which of them happen to be compared, and is too narrow
 for anything beyond.
 

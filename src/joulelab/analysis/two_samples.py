@@ -133,7 +133,7 @@ def cliffs_delta(
         confidence: of the interval, between 0 and 1.
 
     Raises:
-        UsageError: a value is not finite, or the confidence is no share.
+        UsageError: a value is not finite, or the confidence is outside 0 to 1.
 
     Worked example, that of Hogarty and Kromrey (SAS Users Group International 24, 1999): of 60
     pairs the control is larger in 32, smaller in 17 and equal in 11, so delta = 15 / 60.

@@ -5,7 +5,7 @@
     architecture   one row per training:  energy_j, accuracy, and factors of any name
     tuning         one row per round or a training:  strategy, round, accuracy, and further factors
 
-Known columns that are no factors: ``round``, ``repetition``, ``configuration``, ``best_accuracy``,
+Known columns that are not factors: ``round``, ``repetition``, ``configuration``, ``best_accuracy``,
 ``duration_s``, ``utilisation_mean``, ``flops``, and the hyperparameters ``learning_rate``,
 ``beta1``, ``beta2``, ``epsilon``, ``weight_decay``. Every other column with values is a factor,
 unless it has more than 20 different ones that are numbers or another one in every row, or it is a

@@ -38,10 +38,10 @@ Wh::
     dataset, architecture, repetition, codecarbon_energy_kwh, wattmeter_energy_j
     codecarbon_cpu_kwh, codecarbon_gpu_kwh, codecarbon_ram_kwh        where there are
 
-CodeCarbon's energy is the sum of its parts, and some of its energies of the processor are below
-zero. What the paper prints is over all trainings; beside it stands the same without those that have
-an impossible part, for a sum with such a part in it is no reading either. Limits of agreement, a
-line and a concordance are not in the paper.
+CodeCarbon's energy is the sum of its parts, and some of its processor energies are negative. The
+paper's figures include these trainings; the same figures without them stand beside, because a sum
+with a negative part is not a reading. Limits of agreement, regression line and concordance are not
+in the paper.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.factor_increase import factor_increase
 from joulelab.analysis.kruskal import kruskal
+from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.trade_off import HIGH, LOW, clusters
 from joulelab.analysis.variation import summarise_variation, variation
 from joulelab.replication.published import Cells, Recomputed, agree, joined, left_out
@@ -203,9 +204,6 @@ def _variation(frames: Sequence[pd.DataFrame], about: str) -> Cells:
 
 
 def _post_hoc(frame: pd.DataFrame) -> Recomputed:
-    # statsmodels takes its time to load, and only this needs it.
-    from joulelab.analysis.posthoc import dunn
-
     pairs = dunn(frame, CONFIGURATION, ENERGY)
     known = pairs["p_adjusted"].dropna()
     if not len(known):

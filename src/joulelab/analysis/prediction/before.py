@@ -277,7 +277,8 @@ class _Fit:
     def predict(self, x: Values) -> Values:
         """All targets of new rows, shape (rows, targets)."""
         found: Values = self._between(self._standardised(x), self._rows) @ self._weights
-        return found + self._mean
+        found += self._mean
+        return found
 
     def variance(self, x: Values) -> Values:
         """V of new rows, shape (rows,)."""

@@ -113,7 +113,7 @@ def green_algorithms_j(
         duration_s: of the whole run.
 
     Raises:
-        UsageError: a utilisation that is no share of 1.
+        UsageError: a utilisation outside 0 to 1.
 
     >>> green_algorithms_j(200.0, 0.5, 10.0, 2.0)
     207.45
