@@ -4,9 +4,11 @@ import os
 import shutil
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from pinned import Golden
 from undrawn import undraw, unpicture
@@ -47,11 +49,16 @@ def schedules_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["JOULELAB_SCHEDULES"] = str(tmp_path_factory.mktemp("schedules") / "schedules.json")
 
 
+built = cache(get_command)
+"""The commands and options of the command line, made once and not for each command."""
+
+
 @pytest.fixture
 def joulelab(monkeypatch, capsys):
     """Runs a command in this process: its exit code, standard output and standard error."""
     from joulelab.cli import main
 
+    monkeypatch.setattr("typer.main.get_command", built)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
 

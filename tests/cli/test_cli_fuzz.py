@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import assert_in_words, copied, loosened, mutate_folder, refusal
 from tiny_study import TINY, tiny
+from typer.main import get_command
 
 from joulelab.cli.app import app
 from undrawn import undraw
@@ -66,6 +67,9 @@ def whole(tmp_path_factory):
         yield folder
 
 
+JOULELAB = get_command(app)
+
+
 def answer(whole, random, commands):
     """One command on one damaged folder."""
     folder = copied(whole, whole.parent / "damaged")
@@ -75,7 +79,7 @@ def answer(whole, random, commands):
     arguments = [folders.get(word, word) for word in words]
     said = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="")
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
-        assert_in_words(refusal(lambda: app(arguments, standalone_mode=False)))
+        assert_in_words(refusal(lambda: JOULELAB(arguments, standalone_mode=False)))
 
 
 @CASES
