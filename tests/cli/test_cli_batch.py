@@ -1,6 +1,8 @@
 """``joulelab batch`` as its users call it: from a saved table, and with a model that is served."""
 
 import json
+import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -8,6 +10,8 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from multiprocessing import Pipe
+from threading import Thread
 
 import numpy as np
 import psutil
@@ -22,6 +26,7 @@ from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import fleet
 from joulelab.serving.planning.plan import plan
+from joulelab.serving.process import Child, carry_out
 
 SIZES = (1, 4, 16)
 SECONDS = (0.0050, 0.0075, 0.0190)
@@ -372,7 +377,29 @@ def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monke
     assert json.loads(out)["plans"] == data["plans"]
 
 
-def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_folder):
+class InAThread(Child):
+    """A serving process that is a thread of this one, which has imported torch."""
+
+    def __init__(self, noun, made, descriptors):
+        self.noun, self.doing = noun, ""
+        self.connection, theirs = Pipe()
+        self._made = (theirs, pkgutil.resolve_name(made)(*map(os.dup, descriptors)))
+        self._thread = Thread(target=carry_out, args=self._made)
+        self._thread.start()
+
+    @property
+    def pid(self):
+        return os.getpid()
+
+    def close(self):
+        self.connection.close()
+        self._thread.join()
+
+    kill = close
+
+
+def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_folder, monkeypatch):
+    monkeypatch.setattr("joulelab.serving.session.Child", InAThread)
     code, out, err = joulelab("batch", "own_nets:failing", "--rate", 20, "--crop", 16)
     assert code == 1
     assert out == ""

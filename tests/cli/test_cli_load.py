@@ -257,29 +257,38 @@ def test_arrivals_of_ones_own_come_from_a_plug_in(joulelab, tmp_path):
     assert "7: 7 answered" in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_load_prints_what_there_is(number):
-    with endpoint(saying(answer())) as server:
-        command = ["load", server.url, "--arrivals", "poisson(50)", "--requests", "100000"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "joulelab", *command, "--idle", "0", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while len(server.requests) < 20:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-    data = json.loads(out)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert data["interrupted"] is True
-    assert 20 <= data["requests"] < 100_000
-    assert data["answered"] > 0
-    assert data["measurement"]["total"]["gross_j"] > 0
-    assert f"{data['requests']} requests of 100,000" in data["sentences"][0]
+def test_an_interrupted_load_prints_what_there_is():
+    arrivals = ("--arrivals", "poisson(50)", "--requests", "100000")
+    options = ("--idle", "0", "--busy", "share", "--json")
+    with endpoint(saying(answer())) as first, endpoint(saying(answer())) as second:
+        # Both at once, for starting takes longest.
+        loading = [
+            (
+                number,
+                server,
+                subprocess.Popen(
+                    [sys.executable, "-m", "joulelab", "load", server.url, *arrivals, *options],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                ),
+            )
+            for number, server in ((signal.SIGINT, first), (signal.SIGTERM, second))
+        ]
+        for number, server, process in loading:
+            while len(server.requests) < 20:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+            data = json.loads(out)
+            assert process.returncode == 130
+            assert "Traceback" not in err
+            assert data["interrupted"] is True
+            assert 20 <= data["requests"] < 100_000
+            assert data["answered"] > 0
+            assert data["measurement"]["total"]["gross_j"] > 0
+            assert f"{data['requests']} requests of 100,000" in data["sentences"][0]
 
 
 def test_the_estimate_holds_the_server_that_runs_beside_it(joulelab):

@@ -96,11 +96,11 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.pages import claimed, write_report, write_side_pages
 
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
-    pages = [str(write_report(study)) for study in studies]
     every = [one for study in studies for one in study.experiments]
     name = formats.listing([study.name for study in studies])
     said = [f"{study.name}: {remark}" for study in studies for remark in remarks(study)]
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
+    pages = [str(write_report(study)) for study in studies]
     found = claimed(every)
     return View(
         [*map(overview, found), Facts([("report", str(written)) for written in (*pages, page)])],
