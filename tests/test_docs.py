@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from joulelab.cli.app import app
+from joulelab.cli import app
 from joulelab.study.study import Study
 from joulelab.study.study_file import load_spec, shipped_studies
 

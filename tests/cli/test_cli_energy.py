@@ -23,7 +23,7 @@ NVIDIA_SMI = """timestamp, index, power.draw [W], utilization.gpu [%]
 @pytest.fixture
 def short_probe(monkeypatch):
     """The doctor looks at sensors for half a second."""
-    monkeypatch.setattr("joulelab.cli.examining.diagnose", partial(diagnose, probe_s=0.5))
+    monkeypatch.setattr("joulelab.cli.recording.diagnose", partial(diagnose, probe_s=0.5))
 
 
 def command(*arguments):

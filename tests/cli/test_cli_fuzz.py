@@ -12,7 +12,7 @@ from mutations import assert_in_words, copied, loosened, mutate_folder, refusal
 from tiny_study import TINY, tiny
 from typer.main import get_command
 
-from joulelab.cli.app import app
+from joulelab.cli import app
 from undrawn import undraw
 
 CASES = settings(

@@ -1,4 +1,4 @@
-"""``joulelab record``, ``trace`` and ``watch``: power over time, kept, read again, or watched."""
+"""``joulelab doctor``, ``record``, ``trace`` and ``watch``: what sensors read."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 
 from joulelab import formats
 from joulelab.cli.measuring import check_figure, one_measurement
-from joulelab.cli.output import data_console, progress_console, show
+from joulelab.cli.output import data_console, progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
+from joulelab.energy.diagnosis import Diagnosis, diagnose
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.recording import read_recording
 from joulelab.energy.traces.trace_file import LiveTrace
-from joulelab.present import Column, Table, View, words
+from joulelab.present import Column, Facts, Part, Section, Table, View, words
+from joulelab.settings import settings_path
 
 if TYPE_CHECKING:
-    from joulelab.cli.energy_commands import Record, Trace, Watch
+    from joulelab.cli.energy_commands import Doctor, Record, Trace, Watch
 
 WHOLE_MACHINE: Options = {"settings": {"estimate": {"scope": "machine"}}}
 """Where nothing of ours is run, an estimate of our own process would be one of nothing."""
@@ -34,6 +36,62 @@ WIDE = 100
 """Columns of a terminal from which on the whole line fits; half of it fits into 80."""
 LIVE_WIDTH = 9
 BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def run_doctor(asked: Doctor) -> None:
+    """Show the verdict, what can be read, and what cannot.
+
+    Args:
+        asked: the options of the command.
+    """
+    say("measuring idle power for 2 s ...", "dim")
+    found = diagnose(asked.meter or None)
+    libraries = [f"{name} {version or '(none)'}" for name, version in found.libraries.items()]
+    parts: list[Part] = [
+        f"{found.verdict}: {found.reason}",
+        Facts(
+            [
+                *found.machine.items(),
+                ("libraries", ", ".join(libraries)),
+                ("settings", _settings()),
+            ]
+        ),
+        _readable(found),
+    ]
+    parts += [
+        f"{meter}: {key}: {value}"
+        for meter, described in found.meters.items()
+        for key, value in described.items()
+    ]
+    if found.missing:
+        rows = [vars(one) for one in found.missing]
+        columns = [words("domain"), words("reason"), words("do", "remedy")]
+        parts.append(Table(rows, columns, title="Not readable"))
+    if found.unused:
+        parts.append(Section("Used only by name (--meter)", [Facts([*found.unused.items()])]))
+    show(View(parts, found.to_dict()), as_json=asked.json)
+
+
+def _readable(found: Diagnosis) -> Table:
+    rows = [
+        {**vars(one.channel), "meter": one.meter, "power_w": one.power_w} for one in found.findings
+    ]
+    columns = [
+        words("domain"),
+        words("meter"),
+        words("source"),
+        words("kind"),
+        words("status", form=str),
+        Column("new value every", "tick_s", lambda s: formats.duration(s) if s else formats.DASH),
+        Column("error", "relative_error", lambda share: f"± {formats.percent(share, 0)}"),
+        Column("power now", "power_w", formats.watts),
+    ]
+    return Table(rows, columns, title="Readable")
+
+
+def _settings() -> str:
+    path = settings_path()
+    return str(path) if path.is_file() else f"{path} (none)"
 
 
 def run_record(asked: Record) -> int:
