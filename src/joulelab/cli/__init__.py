@@ -95,7 +95,7 @@ def main() -> NoReturn:
             name = f"{str(error.filename)[:NAME_SHOWN]}..."
             _explain(UsageError(f"{name} is not possible: {error.strerror}", "choose another file"))
             sys.exit(UsageError.exit_code)
-        # A mistake of joulelab itself: still two lines, and not a screen of them.
+        # A defect of joulelab: still two lines, not a whole traceback.
         if os.environ.get("JOULELAB_DEBUG"):
             raise
         _explain(
@@ -109,7 +109,7 @@ def main() -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Nobody hears what goes to a closed stream (``>&-``), and no other file gets its number."""
+    """Replace closed streams (``>&-``) by the null device, so that no file gets their numbers."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - to the end

@@ -1,4 +1,4 @@
-"""``joulelab places``: a study's energy booked elsewhere, and the best hour to start it."""
+"""``joulelab places``: the CO2e of a study in other places, and its best start time."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def places(
 
     Args:
         folder: results folder of a study.
-        named: places as for `carbon_intensity`; where there are none, that of the settings.
+        named: places as for `carbon_intensity`; default: the place in the settings.
         by: ``configuration``, or a factor.
-        pue: power usage effectiveness; that of the settings where not given.
+        pue: power usage effectiveness; default: that in the settings.
         start: when the study may be started.
-        plot: file for a figure of CO2e by place, as PNG, SVG or PDF by the end of its name.
+        plot: file for a figure of CO2e by place, PNG, SVG or PDF by its suffix.
 
     Raises:
-        UsageError: no place is known, a place, factor, PUE or time is impossible, or the work does
-            not fit before its deadline.
+        UsageError: the place is unknown, a place, factor, PUE or time is impossible, or the work
+            does not fit before its deadline.
         StoreError: the folder has no study in it, or it cannot be read.
     """
     from joulelab.present.style import figure_format
@@ -99,7 +99,7 @@ def _named(named: Sequence[str], *, needed: bool) -> list[float | str]:
 
 
 def _book(results: Results, places: Sequence[Place], by: str, pue: float) -> list[Booked]:
-    """All experiments that have what is compared, at every place."""
+    """The experiments with the compared factor, booked at every place."""
     from joulelab.report.experiment import experiments
     from joulelab.report.places import book
 
@@ -133,7 +133,7 @@ def _or_why(
 
 
 def _findings(bookings: Sequence[Booked]) -> list[str]:
-    """How far place moves the grams of each experiment, where that can be said."""
+    """The effect of place on the grams of each experiment, where known."""
     from joulelab.report.places import place_finding
 
     said = [(booked.name, place_finding(booked)) for booked in bookings]
@@ -142,10 +142,10 @@ def _findings(bookings: Sequence[Booked]) -> list[str]:
 
 
 def _write_figure(path: Path, bookings: Sequence[Booked]) -> None:
-    """Draw CO2e by place, a panel an experiment.
+    """Draw CO2e by place, one panel per experiment.
 
     Raises:
-        UsageError: nothing is known that could be drawn, or the file cannot be written.
+        UsageError: nothing can be drawn, or the file cannot be written.
     """
     from joulelab.present.style import write
     from joulelab.report.places import co2e_figure
@@ -172,16 +172,14 @@ def _with_factor(found: Sequence[Experiment], by: str) -> list[Experiment]:
 
 @dataclass(frozen=True)
 class StartRequest:
-    """When a study may be started, as it was written.
+    """When a study may start, as given on the command line.
 
     Attributes:
         series: file of intensity over time.
-        duration: how long it takes; the study's own duration where not given.
-        within: until when it must be finished, counted from the first start; the end of the series
-            where not given.
-        first: the first moment at which it may start, ISO 8601, UTC where it has no offset; the
-            beginning of the series where not given.
-        timezone: of times without an offset, in the series and in `first`; UTC where not given.
+        duration: how long it takes; default: the measured duration of the study.
+        within: deadline, counted from `first`; default: the end of the series.
+        first: earliest start, ISO 8601; default: the start of the series.
+        timezone: of times without an offset, in the series and in `first`; default: UTC.
     """
 
     series: Path | None = None
@@ -191,7 +189,7 @@ class StartRequest:
     timezone: str | None = None
 
     def check(self) -> None:
-        """Raise a UsageError where a start is asked for without intensities to search."""
+        """Raise a UsageError if a start is requested without a series of intensities."""
         given = {"--duration": self.duration, "--within": self.within, "--from": self.first}
         option = next((option for option, value in given.items() if value is not None), None)
         if self.series is None and option is not None:
@@ -203,15 +201,15 @@ class StartRequest:
 
 @dataclass(frozen=True)
 class StudyStart:
-    """The best start of a study, with the grams that its own mean power would cause.
+    """The best start of a study, with the grams at its mean power.
 
     Attributes:
-        best: the start, and what others would cause.
-        power_w: mean gross power of all that the study has booked; ``None`` where none is known.
+        best: the start, and the intensities of others.
+        power_w: mean gross power over the ledger of the study; ``None`` if unknown.
         pue: power usage effectiveness.
-        series_end_s: until when intensities are known, seconds since the epoch.
-        beyond_s: by how many seconds the deadline lies beyond that.
-        estimated: share of the best window whose intensity its source has estimated.
+        series_end_s: end of the series, seconds since the epoch.
+        beyond_s: seconds from there to the deadline; 0 if it comes earlier.
+        estimated: share of the best window with intensities that the source estimated.
     """
 
     best: BestStart
@@ -228,11 +226,12 @@ class StudyStart:
         Args:
             results: of the study, for its duration and power.
             path: of the file of intensity over time.
-            asked: when it may be started.
+            asked: when it may start.
             pue: power usage effectiveness.
 
         Raises:
-            UsageError: the file or a time is wrong, no duration is known, or the work does not fit.
+            UsageError: the file or a time is wrong, the duration is unknown, or the work does not
+                fit.
         """
         zone = None if asked.timezone is None else read_zone(asked.timezone)
         series = read_intensity(path.expanduser(), zone)
@@ -264,13 +263,13 @@ class StudyStart:
         )
 
     def grams(self, g_per_kwh: float | None) -> float | None:
-        """What the study causes at a mean intensity; ``None`` where its power is unknown."""
+        """CO2e of the study at a mean intensity; ``None`` if its power is unknown."""
         if self.power_w is None or g_per_kwh is None:
             return None
         return self.power_w * self.best.duration_s / JOULES_IN_KWH * self.pue * g_per_kwh
 
     def sentences(self) -> Iterator[str]:
-        """The best start, what it saves, and what is not known."""
+        """The best start, what it saves, and what remains unknown."""
         best = self.best
         yield (
             f"Best start: {moment(best.start_s)}, {formats.significant(best.g_per_kwh)} g/kWh on "
@@ -325,7 +324,7 @@ class StudyStart:
 
 
 def _instant_s(text: str, zone: tzinfo) -> float:
-    """Seconds since the epoch of an ISO 8601 time, of a zone where it has no offset."""
+    """Seconds since the epoch of an ISO 8601 time; `zone` applies if it has no offset."""
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:

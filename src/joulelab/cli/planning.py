@@ -29,15 +29,15 @@ from joulelab.study.study import Study
 
 LONG_S = 24 * 3600.0
 MINIATURE_S = 1800.0
-"""A whole study that takes longer than the first is offered as a miniature of about the second."""
+"""A study longer than `LONG_S` is offered as a miniature of about `MINIATURE_S`."""
 
 
 def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
-    """What a study would run, with time and energy as predicted by timing parts of it.
+    """What a study would run, with time and energy predicted by timing parts of it.
 
     Args:
         study: the study.
-        folders: stored runs that have a say too; all in ``joulelab-out`` where ``None``.
+        folders: stored runs to predict from as well; default: all in ``joulelab-out``.
     """
     results_folders(folders or ())  # refuses one that does not exist, before anything is timed
     listener = _Waiting()
@@ -54,15 +54,15 @@ def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
 
 
 def untimed(study: Study, folders: Sequence[Path] | None, device: str) -> View:
-    """What stored runs say of a study; nothing is timed.
+    """Time and energy of a study from stored runs alone; nothing is timed.
 
     Args:
         study: the study.
-        folders: results to learn from; all in ``joulelab-out`` where ``None``.
-        device: the hardware that it is for.
+        folders: results to learn from; default: all in ``joulelab-out``.
+        device: the hardware to predict for.
 
     Raises:
-        UsageError: stored runs say nothing of it.
+        UsageError: the stored runs do not allow a prediction.
     """
     plan = study.plan()
     found = study_forecast(study.spec, plan, _stored(study, device, folders), study.data_dir)
@@ -98,14 +98,14 @@ def plan_parts(
     states: Mapping[str, str],
     summaries: Sequence[WorkloadSummary],
 ) -> list[Part]:
-    """The plan as a table of experiments, each with what is left and what it will cost.
+    """The plan as a table of experiments, with the time and energy left for each.
 
     Args:
         spec: the study.
         plan: all of it.
-        prediction: of the configurations that have runs left.
-        states: of runs that an earlier session has seen.
-        summaries: what each workload works with.
+        prediction: of the configurations with runs left.
+        states: of runs known from earlier sessions.
+        summaries: of each workload.
     """
     experiments = spec.experiments()
     counted = {name: 0 for one in experiments.values() for name in one.counts()}
@@ -163,7 +163,7 @@ def _if_left(form: Callable[[float | None], str]) -> Callable[[int, float | None
 
 
 def remarks(summaries: Sequence[WorkloadSummary]) -> list[Remark]:
-    """Where something is not as it was asked for."""
+    """Where a workload deviates from what was requested."""
     return [Remark(one.remark) for one in summaries if one.remark]
 
 
@@ -176,7 +176,7 @@ def _runs_in_words(count: int, summaries: Sequence[WorkloadSummary]) -> str:
 
 
 def _train_images(summaries: Sequence[WorkloadSummary]) -> tuple[int, int] | None:
-    """How many training images are used, and how many there are."""
+    """The number of training images used, and available."""
     return next((one.train_images for one in summaries if one.train_images), None)
 
 
@@ -201,7 +201,7 @@ def _energy(cost: Cost) -> str:
 
 
 def _fitting(cost: Cost) -> str:
-    """The scale, a power of ten, at which the work would take some minutes here."""
+    """The scale, a power of ten, at which the work would take minutes here."""
     return formats.number(10.0 ** math.floor(math.log10(MINIATURE_S / cost.duration_s)))
 
 
@@ -245,14 +245,14 @@ def _plan_data(
 def _beside(
     study: Study, summaries: Sequence[WorkloadSummary], folders: Sequence[Path] | None
 ) -> StudyForecast | None:
-    """What stored runs of this machine say of a study that was timed; ``None`` where there is none.
+    """The forecast from stored runs of this machine, beside the timed one; ``None`` without any.
 
-    Unless folders are named, nothing is looked for where nothing trains.
+    Unless folders are named, only studies that train networks have one.
 
     Args:
         study: the study.
         summaries: which engine trains which configuration.
-        folders: results to learn from; all in ``joulelab-out`` where ``None``.
+        folders: results to learn from; default: all in ``joulelab-out``.
 
     Raises:
         UsageError: a folder that was named does not exist.
@@ -272,7 +272,7 @@ def _beside(
 
 
 def _stored_in_words(found: StudyForecast) -> Iterator[str]:
-    """What stored runs say, and how far that may be trusted.
+    """The forecast from stored runs, and its error.
 
     Args:
         found: of a study.
@@ -303,7 +303,7 @@ def _stored(study: Study, device: str, folders: Sequence[Path] | None) -> Select
 
 
 class _Waiting(Listener):
-    """Says on standard error what the user is waiting for."""
+    """Reports on standard error what is being done."""
 
     summaries: Sequence[WorkloadSummary]
 

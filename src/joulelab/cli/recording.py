@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from joulelab.cli.energy_commands import Doctor, Record, Trace, Watch
 
 WHOLE_MACHINE: Options = {"settings": {"estimate": {"scope": "machine"}}}
-"""Where nothing of ours is run, an estimate of our own process would be one of nothing."""
+"""Estimates cover the whole machine: this process does no work of its own."""
 LAP_S = 1.0
 HISTORY = 40
-"""Views of power that a line of blocks shows."""
+"""Number of views in a line of blocks."""
 WIDE = 100
-"""Columns of a terminal from which on the whole line fits; half of it fits into 80."""
+"""Terminal columns needed for the whole line; half of it fits into 80."""
 LIVE_WIDTH = 9
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -98,7 +98,7 @@ def run_record(asked: Record) -> int:
     """Write a live trace until stopped by Ctrl-C or SIGTERM, or until the time is up.
 
     Args:
-        asked: what the user has written.
+        asked: the options of the command.
     """
     end_on_sigterm()
     label = asked.label or asked.out.stem
@@ -130,11 +130,11 @@ def _whole_machine(asked: Record | Watch) -> Options:
 
 
 def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
-    """Come back every so often, without drift, until the time is up.
+    """Yield at a fixed rate, without drift, until the time is up.
 
     Args:
-        seconds: how long; for ever where ``None``.
-        every_s: how often.
+        seconds: how long; default: without end.
+        every_s: time between two laps.
     """
     start_s, lap = time.monotonic(), 0
     while seconds is None or lap * every_s < seconds:
@@ -145,10 +145,10 @@ def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
 
 
 def run_trace(asked: Trace) -> int:
-    """Say what was used in a recorded trace.
+    """Show the energy in a recorded trace.
 
     Args:
-        asked: what the user has written.
+        asked: the options of the command.
     """
     check_figure(asked.plot)
     read = read_recording(asked.file, **asked.settings)
@@ -174,7 +174,7 @@ def run_watch(asked: Watch) -> int:
     """Show power until stopped: a table in a terminal, else a line for each view.
 
     Args:
-        asked: what the user has written.
+        asked: the options of the command.
     """
     from rich.live import Live
 
@@ -201,12 +201,12 @@ def run_watch(asked: Watch) -> int:
 
 @dataclass
 class _Watched:
-    """What has been seen so far.
+    """Power and energy so far.
 
     Attributes:
         history_w: power in the last views, by domain.
         energy_j: used so far, by domain.
-        duration_s: how long.
+        duration_s: time so far.
         readings: of the last view.
     """
 
@@ -216,7 +216,7 @@ class _Watched:
     readings: Sequence[Reading] = ()
 
     def add(self, measurement: Measurement) -> None:
-        """One more view."""
+        """Add a view."""
         self.readings = measurement.readings
         self.duration_s += measurement.duration_s
         for reading in measurement.readings:
@@ -228,7 +228,7 @@ class _Watched:
             self.energy_j[reading.domain] = so_far_j + reading.gross_j
 
     def table(self, width: int) -> Table:
-        """For a terminal of so many columns."""
+        """For a terminal of that width."""
         rows = []
         views = HISTORY if width >= WIDE else HISTORY // 2
         for reading in self.readings:
@@ -269,12 +269,12 @@ class _Watched:
 
 
 def _steady(form: Callable[[float | None], str]) -> Callable[[float | None], str]:
-    """A format of one width, so that a live table stays where it is."""
+    """A format of fixed width, so that a live table does not move."""
     return lambda value: f"{form(value):>{LIVE_WIDTH}}"
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Powers as blocks between nothing and the highest of them.
+    """Power values as blocks between 0 and their maximum.
 
     Args:
         values: watts.
