@@ -47,7 +47,7 @@ def test_a_load_that_went_well(joulelab, tmp_path):
     assert "from due" in out
     assert out.startswith("20 of 20 requests answered\nenergy per answered request: ")
     assert "unknown net (estimated)" in out.splitlines()[1]
-    assert "The energy is that of this machine" in out
+    assert "The energy covers this machine" in out
     assert max(len(line) for line in out.splitlines() if "│" in line or "─" in line) <= 80
 
 

@@ -68,9 +68,9 @@ def untimed(study: Study, folders: Sequence[Path] | None, device: str) -> View:
     found = study_forecast(study.spec, plan, _stored(study, device, folders), study.data_dir)
     if found.total is None:
         raise UsageError(
-            f"stored runs on {found.selection.hardware} say nothing of {study.spec.name}: "
+            f"stored runs on {found.selection.hardware} cannot predict {study.spec.name}: "
             f"{found.reason}",
-            "leave out --untimed, and parts of it are timed here",
+            "leave out --untimed to time parts of it here",
         )
     counts = Counter((run.experiment, run.configuration) for run in plan.runs)
     rows = [
@@ -145,8 +145,8 @@ def plan_parts(
     bases = " and ".join(one.basis for one in summaries)
     parts += [
         f"in all {_runs_in_words(len(left), summaries)}: about {_time(total)} and {_energy(total)}",
-        f"predicted from {bases}; the truth lies within the ranges in 95 of 100 cases, if the "
-        "machine stays as it is",
+        f"predicted from {bases}; the ranges hold in 95 of 100 cases, if nothing changes on "
+        "this machine",
     ]
     if sentence := spec.miniature_in_words(_train_images(summaries)):
         parts.append(sentence)
@@ -278,7 +278,7 @@ def _stored_in_words(found: StudyForecast) -> Iterator[str]:
         found: of a study.
     """
     if found.total is None or found.learnt is None:
-        yield f"stored runs say nothing of it: {found.reason}"
+        yield f"stored runs cannot predict it: {found.reason}"
         return
     total, stored = found.total, found.learnt.stored
     energy = formats.joules_range(total.energy_low_j, total.energy_high_j)
