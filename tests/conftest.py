@@ -1,5 +1,6 @@
 """Fixtures that tests of several rooms share."""
 
+import gc
 import os
 import shutil
 import signal
@@ -90,6 +91,20 @@ def undrawn(monkeypatch):
 def unpictured(monkeypatch):
     """Pages of a report have empty pictures; what the figures show is tested apart."""
     unpicture(monkeypatch)
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Serving processes are threads of this one, for starting one takes seconds."""
+    import torch
+
+    from threaded_child import ThreadedChild
+
+    monkeypatch.setattr("joulelab.serving.session.Child", ThreadedChild)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    gc.unfreeze()
 
 
 @pytest.fixture

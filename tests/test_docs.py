@@ -30,6 +30,7 @@ def fences(language, documents=DOCUMENTS):
 @pytest.mark.parametrize(
     "code", list(fences("python", [d for d in DOCUMENTS if d.name not in GUIDES]))
 )
+@pytest.mark.usefixtures("in_threads")
 def test_a_python_example_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     load = Study.load

@@ -1,8 +1,6 @@
 """``joulelab batch`` as its users call it: from a saved table, and with a model that is served."""
 
 import json
-import os
-import pkgutil
 import re
 import signal
 import subprocess
@@ -10,8 +8,6 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from multiprocessing import Pipe
-from threading import Thread
 
 import numpy as np
 import psutil
@@ -26,7 +22,6 @@ from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import fleet
 from joulelab.serving.planning.plan import plan
-from joulelab.serving.process import Child, carry_out
 
 SIZES = (1, 4, 16)
 SECONDS = (0.0050, 0.0075, 0.0190)
@@ -354,7 +349,7 @@ def test_a_table_of_another_model_is_refused(joulelab, table):
     assert "the table is of resnet50, not of resnet18" in err
 
 
-def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monkeypatch):
+def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monkeypatch, in_threads):
     # Two short windows of each size, and patience that does not end on a busy machine.
     short = {"LEAST_IDLE_S": 0.3, "LEAST_WINDOW_S": 0.1, "MOST_ROUNDS": 2, "_WINDOW_LENGTHS": (1,)}
     for name, value in short.items():
@@ -377,29 +372,7 @@ def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monke
     assert json.loads(out)["plans"] == data["plans"]
 
 
-class InAThread(Child):
-    """A serving process that is a thread of this one, which has imported torch."""
-
-    def __init__(self, noun, made, descriptors):
-        self.noun, self.doing = noun, ""
-        self.connection, theirs = Pipe()
-        self._made = (theirs, pkgutil.resolve_name(made)(*map(os.dup, descriptors)))
-        self._thread = Thread(target=carry_out, args=self._made)
-        self._thread.start()
-
-    @property
-    def pid(self):
-        return os.getpid()
-
-    def close(self):
-        self.connection.close()
-        self._thread.join()
-
-    kill = close
-
-
-def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_folder, monkeypatch):
-    monkeypatch.setattr("joulelab.serving.session.Child", InAThread)
+def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_folder, in_threads):
     code, out, err = joulelab("batch", "own_nets:failing", "--rate", 20, "--crop", 16)
     assert code == 1
     assert out == ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
-from joulelab.cli.options import parse_duration_s
+from joulelab.cli.options import check_folder, parse_duration_s
 from joulelab.energy.carbon.footprint import (
     JOULES_IN_KWH,
     VARIABLE,
@@ -61,6 +61,7 @@ def places(
     start.check()
     if plot is not None:
         figure_format(plot)
+        check_folder(plot)
     pue = checked_pue(default_pue() if pue is None else pue)
     results = Results.open(folder)
     known = named_places(_named(named, needed=start.series is None))
