@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from joulelab.cli.app import app
+from joulelab.cli import app
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.codecarbon_rows import read_emissions
 from joulelab.replication.published import find_files
