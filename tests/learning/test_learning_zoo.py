@@ -21,6 +21,7 @@ from joulelab.learning.zoo import (
     weights_used,
     zoo,
 )
+from joulelab.learning.zoo_figures import forward_flops, parameter_count, zoo_figures
 
 PAPER = ["alexnet", "densenet121", "shufflenet_v2_x0_5", "vit_b_16", "convnext_base"]
 SMALL = "shufflenet_v2_x0_5"
