@@ -30,9 +30,10 @@ def fences(language, documents=DOCUMENTS):
 @pytest.mark.parametrize(
     "code", list(fences("python", [d for d in DOCUMENTS if d.name not in GUIDES]))
 )
-@pytest.mark.usefixtures("in_threads")
-def test_a_python_example_runs(code, tmp_path, monkeypatch):
+def test_a_python_example_runs(code, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if "ServingSession" in code:
+        request.getfixturevalue("in_threads")
     load = Study.load
     monkeypatch.setattr(Study, "load", lambda name, keys=(): load(name, [*keys, *FEW[name]]))
     exec(compile(code, "example", "exec"), {})
