@@ -115,7 +115,9 @@ def means(experiment: Experiment) -> pd.DataFrame:
             values = numbers(runs[one.column]).dropna()
             found = mean_interval([float(value) for value in values]) if len(values) else None
             row[one.column] = found.value if found else math.nan
-            row[f"{one.column} low"] = found.low if found else math.nan
+            low = found.low if found else math.nan
+            # Energy and time cannot be below 0, whatever the interval of a few runs says.
+            row[f"{one.column} low"] = max(low, 0.0) if one.name in MEASURED_NAMES else low
             row[f"{one.column} high"] = found.high if found else math.nan
         rows.append(row)
     frame = pd.DataFrame(rows)

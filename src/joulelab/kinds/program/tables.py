@@ -262,8 +262,13 @@ def claim_table(experiment: Experiment) -> Table:
         words("effect", wide=True),
         words("test", wide=True),
     ]
-    rules = " ".join(dict.fromkeys(one.rule for one in found))
-    return Table(rows, columns, f"{rules} within_percent in the study file sets this tolerance.")
+    within = formats.percent(tolerance(experiment), 0)
+    note = (
+        f"A difference is found if p is below {SIGNIFICANT_P}, the other factors held fixed; it is "
+        f"refuted if the 95 % interval of the ratio is within {within} "
+        "of 1 (within_percent in the study file)."
+    )
+    return Table(rows, columns, note)
 
 
 @table("phases", "Time and energy of each phase")
