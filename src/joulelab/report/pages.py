@@ -92,8 +92,8 @@ def write_report(study: ReportedStudy) -> Path:
     """
     folder = study.results.folder / "report"
     check_no_links(folder)
+    pages = side_pages(study.experiments)
     with writing(folder):
-        pages = side_pages(study.experiments)
         links = tuple((page.label, page.file) for page in pages)
         heading = Heading(study.name, conditions.remarks(study), (("Report", "index.html"), *links))
         for page, on in pages.items():
