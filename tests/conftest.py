@@ -1,12 +1,15 @@
 """Fixtures that tests of several rooms share."""
 
+import gc
 import os
 import shutil
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from pinned import Golden
 from undrawn import undraw, unpicture
@@ -47,11 +50,16 @@ def schedules_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["JOULELAB_SCHEDULES"] = str(tmp_path_factory.mktemp("schedules") / "schedules.json")
 
 
+built = cache(get_command)
+"""The commands and options of the command line, made once and not for each command."""
+
+
 @pytest.fixture
 def joulelab(monkeypatch, capsys):
     """Runs a command in this process: its exit code, standard output and standard error."""
     from joulelab.cli import main
 
+    monkeypatch.setattr("typer.main.get_command", built)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
 
@@ -83,6 +91,20 @@ def undrawn(monkeypatch):
 def unpictured(monkeypatch):
     """Pages of a report have empty pictures; what the figures show is tested apart."""
     unpicture(monkeypatch)
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Serving processes are threads of this one, for starting one takes seconds."""
+    import torch
+
+    from threaded_child import ThreadedChild
+
+    monkeypatch.setattr("joulelab.serving.session.Child", ThreadedChild)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    gc.unfreeze()
 
 
 @pytest.fixture

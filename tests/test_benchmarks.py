@@ -3,6 +3,7 @@ a matter of tests."""
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -65,20 +66,8 @@ def run(command, **variables):
     )
 
 
-LONG = (
-    *("accuracy.py", "analysis.py", "coverage.py", "gaps.py", "overhead.py"),
-    *("planner.py", "serving.py", "training.py", "windows.py"),
-)
-"""Seconds or tens of seconds each; run by `make test-long`."""
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(one, marks=pytest.mark.long if one.startswith(LONG) else (), id=one.split()[0])
-        for one in SMALL
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("command", SMALL, ids=lambda command: command.split()[0])
 def test_a_benchmark_prints_its_figures(command):
     if shutil.which("gcc") is None and shutil.which("cc") is None:
         pytest.skip("no C compiler to build the simulated GPU")
@@ -86,6 +75,20 @@ def test_a_benchmark_prints_its_figures(command):
     assert done.returncode == 0, done.stderr
     for figure in SMALL[command]:
         assert re.search(figure, done.stdout), f"{figure} is not in\n{done.stdout}"
+
+
+def test_the_benchmark_of_bounds_prints_what_it_simulates(monkeypatch, capsys):
+    """In this process, and without the recording of a real GPU."""
+    (command,) = [one for one in SMALL if one.startswith("bounds.py")]
+    script, *options = command.split()
+    monkeypatch.delenv("JOULELAB_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", [script, *options])
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "There is no recording of a GPU beside a power meter" in printed
+    for figure in SMALL[command]:
+        assert re.search(figure, printed), f"{figure} is not in\n{printed}"
 
 
 def test_the_benchmark_of_a_real_gpu_measures_an_idle_one(nvml_folder):

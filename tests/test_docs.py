@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from joulelab.cli.app import app
+from joulelab.cli import app
+from joulelab.study.study import Study
 from joulelab.study.study_file import load_spec, shipped_studies
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FEW = {"quickstart": ["experiment.tuning.rounds=2", "experiment.architecture.rounds=1"]}
+"""A study in an example has fewer runs, for it is run for what it shows and not for results."""
 # These have tests of their own, which also hold them to their length.
 GUIDES = {"own-network.md", "own-data-set.md", "own-strategy.md", "own-policy.md", "planner.md"}
 
@@ -27,8 +30,12 @@ def fences(language, documents=DOCUMENTS):
 @pytest.mark.parametrize(
     "code", list(fences("python", [d for d in DOCUMENTS if d.name not in GUIDES]))
 )
-def test_a_python_example_runs(code, tmp_path, monkeypatch):
+def test_a_python_example_runs(code, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if "ServingSession" in code:
+        request.getfixturevalue("in_threads")
+    load = Study.load
+    monkeypatch.setattr(Study, "load", lambda name, keys=(): load(name, [*keys, *FEW[name]]))
     exec(compile(code, "example", "exec"), {})
 
 

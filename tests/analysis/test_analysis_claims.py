@@ -64,7 +64,7 @@ def test_bayesian_search_that_always_wins_over_eight_configurations_holds():
     gains = np.array(optima["bayesian"]) - optima["random"]
     walsh = [(a + b) / 2 for a, b in itertools.combinations_with_replacement(gains, 2)]
     assert claim.effect.value == pytest.approx(np.median(walsh))
-    assert "bayesian less random" in claim.effect.name, "against the better of the rivals"
+    assert "bayesian minus random" in claim.effect.name, "against the better of the rivals"
     assert claim.effect.low > 0
     assert "best optimum in 8 of 8 configurations" in claim.said
 
@@ -119,7 +119,7 @@ def test_without_bayesian_search_what_is_about_it_cannot_be_decided():
     for key in ("bayesian-wins", "bayesian-27-rounds"):
         assert found[key].verdict is UNDECIDED
         assert math.isnan(found[key].effect.value)
-        assert "there is only grid and random" in found[key].said
+        assert "these data have only grid and random" in found[key].said
     assert found["random-against-grid"].verdict is HOLDS
 
 
@@ -128,7 +128,7 @@ def test_without_grid_search_there_is_nothing_to_compare_random_search_with():
     claim = found["random-against-grid"]
     assert claim.verdict is UNDECIDED
     assert math.isnan(claim.p)
-    assert "there is only bayesian and random" in claim.said
+    assert "these data have only bayesian and random" in claim.said
 
 
 def test_of_several_bayesian_strategies_one_stands_for_all_and_the_others_are_named():
@@ -139,7 +139,7 @@ def test_of_several_bayesian_strategies_one_stands_for_all_and_the_others_are_na
     }
     claim = claims_of_search(optima)["bayesian-wins"]
     assert claim.verdict is HOLDS, "a Bayesian strategy is no rival of another"
-    assert claim.effect.name.startswith("bayesian-ei less grid")
+    assert claim.effect.name.startswith("bayesian-ei minus grid")
     assert "bayesian-ei stands for Bayesian search; not compared: bayesian-pi." in claim.said
 
 

@@ -181,7 +181,7 @@ def test_a_random_window_lies_in_what_was_seen_and_repeats_with_its_seed():
 
 
 def test_a_use_in_per_cent_is_refused():
-    with pytest.raises(UsageError, match="share of 1"):
+    with pytest.raises(UsageError, match="fraction from 0 to 1"):
         green_algorithms_j(250.0, 40.0, 16.0, 500.0)
 
 

@@ -16,8 +16,7 @@ import pytest
 from joulelab.cli import batching
 from joulelab.energy.reading import Status, Total
 from joulelab.kinds.inference import table_measuring
-from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
-from joulelab.kinds.inference.batch_table_file import read_table, write_table
+from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile, read_table, write_table
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import fleet
@@ -349,12 +348,12 @@ def test_a_table_of_another_model_is_refused(joulelab, table):
     assert "the table is of resnet50, not of resnet18" in err
 
 
-def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monkeypatch):
-    # Two short windows of each size, and patience that does not end on a busy machine.
+def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monkeypatch, in_threads):
+    # Two short windows of each size; a rate and patience that a busy machine can meet too.
     short = {"LEAST_IDLE_S": 0.3, "LEAST_WINDOW_S": 0.1, "MOST_ROUNDS": 2, "_WINDOW_LENGTHS": (1,)}
     for name, value in short.items():
         monkeypatch.setattr(table_measuring, name, value)
-    arguments = ("--crop", 16, "--rate", 20, "--p99", "20s", "--patience", "120s", "--largest", 4)
+    arguments = ("--crop", 16, "--rate", 2, "--p99", "20s", "--patience", "120s", "--largest", 4)
     code, out, err = joulelab(
         "batch", "own_nets:tiny", *arguments, "--threads", 1, "--save", "t.json", "--json"
     )
@@ -367,12 +366,12 @@ def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monke
     assert made.sizes[0].energy.status is Status.ESTIMATED
     assert "no sensor was read" in " ".join(data["warnings"])
     assert "trying batches of 4" in err
-    again, out, _ = joulelab("batch", "--table", "t.json", "--rate", 20, "--p99", "20s", "--json")
+    again, out, _ = joulelab("batch", "--table", "t.json", "--rate", 2, "--p99", "20s", "--json")
     assert again == 0
     assert json.loads(out)["plans"] == data["plans"]
 
 
-def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_folder):
+def test_a_model_that_fails_ends_the_command_with_its_message(joulelab, own_folder, in_threads):
     code, out, err = joulelab("batch", "own_nets:failing", "--rate", 20, "--crop", 16)
     assert code == 1
     assert out == ""

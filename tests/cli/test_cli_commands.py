@@ -16,7 +16,6 @@ from io import StringIO
 import pandas as pd
 import pytest
 import tomli_w
-from grouping_engine import NAME, GroupingEngine
 from tiny_study import TINY, as_toml, layers_only, tiny
 
 from joulelab import __version__
@@ -183,6 +182,8 @@ def test_plan_predicts_without_leaving_anything(tmp_path, joulelab, monkeypatch)
 def test_an_engine_that_cannot_train_everything_is_said_in_a_line_that_stays(
     tmp_path, capsys, monkeypatch, unpictured
 ):
+    from grouping_engine import NAME, GroupingEngine  # and with it torch
+
     monkeypatch.setattr("joulelab.cli.running.end_on_sigterm", lambda: None)
     monkeypatch.setattr(GroupingEngine, "obstacle", too_deep)
     changes = {"engine": NAME, "experiment": layers_only(vary={"conv_layers": [1, 2]})}

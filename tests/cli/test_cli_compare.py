@@ -1,6 +1,7 @@
 """``joulelab compare``, and ``joulelab report`` of several studies."""
 
 import json
+import re
 
 import pytest
 
@@ -28,13 +29,19 @@ def test_a_study_against_itself_agrees_in_everything(finished, joulelab):
 def test_the_tables_fit_into_80_columns(finished, joulelab):
     code, out, _ = joulelab("compare", finished, finished)
     assert code == 0
-    assert out.startswith(f"A: {finished}\nB: {finished}\n")
-    tables = out.split("\n", 2)[2]
+    first, *_ = out.splitlines()
+    assert first == "7 of 7 claims agree."
+    answer, named, tables = out.partition(f"A: {finished}\nB: {finished}\n")
+    assert named
+    for experiment in ("tuning", "architecture"):
+        found = (
+            f"^{experiment}: (over . configurations B takes 1.000 times the|no ratio of energies)"
+        )
+        assert re.search(found, answer, re.M)
     assert max(map(len, tables.splitlines())) <= 80
     words = tables.split()
     for word in ("DensePolyNN,", "bayesian-pi", "conv_layers=2,", "relu=off", "configuration"):
         assert word in words, "not broken"
-    assert "7 of 7 claims agree." in out
 
 
 def test_a_folder_without_a_study_is_an_error_that_names_it(finished, tmp_path, joulelab):

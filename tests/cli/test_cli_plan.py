@@ -1,8 +1,6 @@
 """``joulelab plan`` and ``--scale``: what is printed, and what is refused."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,12 +85,10 @@ def test_json_has_the_ranges_and_the_images(capsys):
     ("scale", "said"),
     [("nan", "between 0 and 1"), ("tiny", "'--scale': Input should be a valid number")],
 )
-def test_a_scale_that_is_none_ends_with_exit_code_2_before_anything_is_loaded(scale, said):
-    command = [sys.executable, "-m", "joulelab", "plan", "yarally2023-tuning", "--scale", scale]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert said in result.stderr
-    assert result.stdout == ""
+def test_an_impossible_scale_ends_with_exit_code_2(scale, said, joulelab):
+    code, out, err = joulelab("plan", "yarally2023-tuning", "--scale", scale)
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_the_folder_of_a_miniature_is_named_for_its_scale():

@@ -104,7 +104,7 @@ for _ in range(30):
 @pytest.fixture(scope="module")
 def recorded(nvml_library):
     """A window over a square wave: GPU 0 has a counter, GPU 1 only power."""
-    trace = Trace("square", started_ns=time.monotonic_ns(), period_ms=900)
+    trace = Trace("square", started_ns=time.monotonic_ns(), period_ms=530)
     faults = {"STUB_GPUS": "2", "STUB_ENERGY": "3", "STUB_FAULT_GPU": "1"}
     out = run_program(
         """
@@ -112,7 +112,7 @@ from joulelab.energy.recorder import Recorder
 with Recorder([NvmlMeter()], interval_s=0.05) as recorder:
     window = recorder.open("square")
     edges_s = time.monotonic() - window.started_s
-    time.sleep(2.2)
+    time.sleep(1.3)
     end_s = time.monotonic()
     measurement = window.close()
     edges_s += time.monotonic() - end_s

@@ -87,7 +87,7 @@ def test_runs_of_other_hardware_are_left_out_and_counted(trained, tmp_path):
     assert len(selection.runs) == 16
     assert selection.left_out == {"on other hardware": 16}
     assert history.named("h200").model == "NVIDIA H200"
-    with pytest.raises(UsageError, match=r"no stored run is of hardware 'TPU'") as caught:
+    with pytest.raises(UsageError, match=r"no stored run matches hardware 'TPU'") as caught:
         history.named("TPU")
     assert "NVIDIA H200" in caught.value.hint
 
@@ -99,7 +99,7 @@ def test_a_text_that_fits_several_machines_is_refused(trained, tmp_path):
 
     other = copied(trained, tmp_path / "other", more_threads)
     history = read_history([trained, other])
-    with pytest.raises(UsageError, match="several that match"):
+    with pytest.raises(UsageError, match="several stored machines match"):
         history.named("thread")
     assert history.named("7 threads").threads == 7
 

@@ -68,7 +68,7 @@ def test_runs_of_a_network_of_his_own_are_left_out_with_the_reason(stranger):
     text = study.read_text().replace('network = "SimpleCNN"', 'network = "his-net"')
     study.write_text(text)
     (reason,) = read_history([stranger]).left_out
-    assert "his-net is of a plug-in" in reason
+    assert "his-net comes from a plug-in" in reason
     assert not ran(stranger)
 
 

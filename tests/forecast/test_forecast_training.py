@@ -213,9 +213,9 @@ def test_calls_in_the_wrong_order_are_explained(steady):
         forecast.result()
     with forecast:
         forecast.epoch_done()
-        with pytest.raises(MeterError, match="has already begun"):
+        with pytest.raises(MeterError, match="has already started"):
             forecast.start()
-    with pytest.raises(MeterError, match="has already begun"):
+    with pytest.raises(MeterError, match="has already started"):
         forecast.start()
 
 

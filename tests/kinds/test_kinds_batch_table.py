@@ -10,8 +10,13 @@ from joulelab.energy.detection import open_recorder
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError, UsageError
 from joulelab.kinds.inference import table_measuring
-from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile
-from joulelab.kinds.inference.batch_table_file import read_table, table_data, write_table
+from joulelab.kinds.inference.batch_table import (
+    BatchTable,
+    SizeProfile,
+    read_table,
+    table_data,
+    write_table,
+)
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.serving.images import shipped_photographs

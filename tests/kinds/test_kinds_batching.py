@@ -70,6 +70,12 @@ def beside_the_models(monkeypatch):
     monkeypatch.chdir(HERE)
 
 
+@pytest.fixture
+def untimed(monkeypatch):
+    """Nothing is predicted, for which batches of every model would be timed."""
+    monkeypatch.setattr(workload, "profile_model", lambda *_: ModelProfile(None, ()))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, one_server):
     with contextlib.chdir(HERE):
@@ -136,6 +142,7 @@ class InterruptAt(Listener):
             raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("untimed")
 def test_after_an_interruption_it_goes_on_and_the_same_requests_come(finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         study().run(tmp_path / "out", InterruptAt(2))
@@ -184,6 +191,7 @@ def _alive(pid):
         return False
 
 
+@pytest.mark.usefixtures("untimed")
 def test_an_unreadable_image_is_counted(tmp_path):
     Image.new("RGB", (20, 20), "teal").save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no image")
@@ -209,6 +217,7 @@ def test_a_batch_that_does_not_fit_in_memory_is_what_was_measured_instead(tmp_pa
     assert "no network has both a year" in write_report(ReportedStudy(results)).read_text("utf-8")
 
 
+@pytest.mark.usefixtures("untimed")
 def test_images_of_a_data_set_are_sent_as_files_and_removed_afterwards(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -331,9 +340,8 @@ def test_what_is_set_in_a_miniature_of_windows_stays():
         )
 
 
-def test_a_server_that_dies_fails_its_run_and_the_others_go_on(tmp_path, monkeypatch):
-    # Timing the batches beforehand would start the server again for either model that fails.
-    monkeypatch.setattr(workload, "profile_model", lambda *_: ModelProfile(None, ()))
+@pytest.mark.usefixtures("untimed")
+def test_a_server_that_dies_fails_its_run_and_the_others_go_on(tmp_path):
     models = ["served_models:broken", "served_models:dying", "served_models:sums"]
     results = study(models=models, policies=["fixed(1)"], repetitions=1).run(tmp_path / "out")
     runs = results.to_frame().set_index("model")

@@ -126,7 +126,7 @@ def test_unknown_saturation_is_not_called_none(small):
     assert f"Perhaps saturated: alexnet, fixed(1), 4/s: {short}; " in table.note
     note = response_effects(unsure).note
     assert "48 runs included for which saturation is unknown." in note
-    assert "whether it keeps up could not be told in 3 of 3 runs." in batching_findings(unsure)[0]
+    assert "whether it keeps up is unknown in 3 of 3 runs." in batching_findings(unsure)[0]
 
 
 def test_drops_have_their_reasons(small):
@@ -234,7 +234,7 @@ def test_policies_that_save_the_same_share_do_not_interact_with_the_model(small)
     differing = changed(small, energy_net_j=1000 * model * shares ** np.where(model > 5, 1, 0.2))
     said = " ".join(batching_findings(differing))
     assert "tune the batch size per model" in said
-    assert re.search(r"energy per request of alexnet by up to 6\d %", said)
+    assert re.search(r"energy per request by up to 6\d % for alexnet", said)
 
 
 def test_pairs_are_compared_within_a_model_and_rate(small):
@@ -263,12 +263,12 @@ def test_without_a_limit_the_frugal_and_the_quick_policy_are_named(whole):
         said["alexnet"],
     )
     assert said["vit_b_16"] == (
-        "vit_b_16 at 16/s: every policy is saturated, so that none can be recommended."
+        "vit_b_16 at 16/s: every policy is saturated, so none can be recommended."
     )
     assert "fixed(32)" in said["densenet121"]
     assert said["densenet121"].endswith(
         "; fixed(128) took 3.7 % less with a 99th percentile of 12.3 s, which may be chance: about "
-        "4 repetitions of each would tell."
+        "4 repetitions of each would decide."
     )
 
 
@@ -279,7 +279,7 @@ def test_under_a_limit_the_best_in_time_and_the_price_of_it_are_named(whole):
     assert (
         "82 % less than fixed(1), with a 99th percentile of 0.56 s (limit: p99 ≤ 1.00 s)" in first
     )
-    assert "fixed(128) would need 61 % less but answers after 8.7" in first
+    assert "fixed(128) would take 61 % less but answers after 8.7" in first
     table = chosen_policies(limited)
     assert "answer 99 % of the requests within 1.00 s in every run" in table.note
 
@@ -305,7 +305,7 @@ def test_a_limit_on_the_median_counts_the_median(small):
     assert "with a 50th percentile of" in batching_findings(limited)[0]
 
 
-def test_a_limit_for_all_requests_counts_the_slowest(small):
+def test_a_limit_for_all_requests_counts_the_slowest(small, undrawn):
     limited = changed(small, limit_s=1.0, limit_percentile=100)
     assert "maximum" in seen(chosen_policies(limited))
     best = chosen_policies(limited).frame.iloc[0]
@@ -359,9 +359,15 @@ EDGES = {
 }
 
 
+LAID_OUT = {"an energy in one run", "negative energies", "nothing answered", "one run"}
+"""Edges whose figures are laid out too: with gaps, without a scale, with a single mark."""
+
+
 @pytest.mark.parametrize("edge", EDGES)
-def test_whatever_is_missing_is_said_and_nothing_is_made_up(tiny, edge):
+def test_whatever_is_missing_is_said_and_nothing_is_made_up(tiny, edge, request):
     experiment = EDGES[edge](tiny)
+    if edge not in LAID_OUT:
+        request.getfixturevalue("undrawn")
     for make in BATCHING.contents:
         made = make.shown(experiment)
         if why := getattr(made, "reason", ""):
@@ -382,7 +388,7 @@ def test_whatever_is_missing_is_said_and_nothing_is_made_up(tiny, edge):
     assert all(sentence.endswith(".") for sentence in sentences)
 
 
-def test_without_energies_response_times_are_shown_all_the_same(small):
+def test_without_energies_response_times_are_shown_all_the_same(small, undrawn):
     bare = without_energy(small)
     assert len(response_of_cells(bare).frame) == 16
     assert len(response_effects(bare).frame) == 3
@@ -402,7 +408,7 @@ def test_the_figure_has_a_row_for_each_model_and_the_batch_on_a_scale_of_twos(sm
     assert drawn(figure, "svg")
 
 
-def test_saturated_marks_are_hollow(small):
+def test_saturated_marks_are_hollow(small, undrawn):
     of_model = small.runs["model"] == "alexnet"
     made = changed(small, saturated=of_model.astype(int))
     figure = batch_sizes(made).draw("screen")
@@ -415,7 +421,7 @@ def test_saturated_marks_are_hollow(small):
     assert "white" not in faces(figure.axes[2])
 
 
-def test_the_front_holds_the_policies_that_none_beats(whole):
+def test_the_front_holds_the_policies_that_none_beats(whole, undrawn):
     picture = front(whole)
     assert "densenet121 at 16/s: fixed(8), fixed(32), fixed(128), greedy(128)" in picture.alt
     assert "vit_b_16 at 16/s: none" in picture.alt
@@ -434,7 +440,7 @@ def test_names_beside_points_do_not_cover_each_other(small):
                 assert min(width, height) <= 1
 
 
-def test_batches_of_all_repetitions_are_counted_together(small):
+def test_batches_of_all_repetitions_are_counted_together(small, undrawn):
     picture = batch_distribution(small)
     greedy = of_cell(small, "alexnet", "greedy(128)")
     greedy = greedy[greedy["arrivals"] == "uniform-jitter(4, 0.2)"]

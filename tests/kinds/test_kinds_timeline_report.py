@@ -7,9 +7,13 @@ import pytest
 from timeline_runs import NETWORKS, timeline_experiment, timeline_runs
 
 from joulelab.errors import UsageError
-from joulelab.kinds.timeline.figures import accuracy_front, over_the_years
 from joulelab.kinds.timeline.points import network_points
-from joulelab.kinds.timeline.report import TIMELINE, timeline_findings
+from joulelab.kinds.timeline.report import (
+    TIMELINE,
+    accuracy_front,
+    over_the_years,
+    timeline_findings,
+)
 from joulelab.kinds.timeline.tables import correlations, distances, networks, trends
 from joulelab.present.style import drawn
 from shown import bold, reason, seen

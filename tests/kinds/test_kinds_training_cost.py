@@ -1,6 +1,7 @@
 """The kind `training-cost`: what a study file may say, and what its runs know."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -204,11 +205,11 @@ def test_random_weights_and_all_data_sets_are_told_and_kept(finished):
     assert checksums[SMALL] != checksums[LARGER]
 
 
-@pytest.mark.parametrize("changed", ["weights", "data_sets"])
-def test_a_study_goes_on_only_with_what_it_began_with(finished, changed, tmp_path):
+@pytest.fixture(scope="module")
+def described(finished, tmp_path_factory):
+    """A study, and its folder, planned and described by a session that finished nothing."""
     _, _, spec = finished
-    # Planned and described by a session that finished nothing.
-    out = tmp_path / "out"
+    out = tmp_path_factory.mktemp("described") / "out"
     alone = {"networks": ["shufflenet_v2_x0_5"], "bases": ["trained"], "repetitions": 1}
     table = {**spec.to_dict()["experiment"]["cost"], **alone}
     table["network_options"] = {}
@@ -220,7 +221,14 @@ def test_a_study_goes_on_only_with_what_it_began_with(finished, changed, tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         study.run(out, Stop())
-    path = Path(out) / "manifest.json"
+    return study, out
+
+
+@pytest.mark.parametrize("changed", ["weights", "data_sets"])
+def test_a_study_goes_on_only_with_what_it_began_with(described, changed, tmp_path):
+    study, before = described
+    out = Path(shutil.copytree(before, tmp_path / "out"))
+    path = out / "manifest.json"
     manifest = json.loads(path.read_text())
     if changed == "weights":
         manifest["weights"]["shufflenet_v2_x0_5"] = "IMAGENET1K_V1"

@@ -6,9 +6,8 @@ from reported_study import FakeResults, ledger_of, readings_of, whole
 from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
 
 from joulelab.kinds.training_cost.configurations import configurations, per_kwh, short_datasets
-from joulelab.kinds.training_cost.figures import energies, trade_off
 from joulelab.kinds.training_cost.places import emissions_by_place
-from joulelab.kinds.training_cost.report import TRAINING_COST, cost_findings
+from joulelab.kinds.training_cost.report import TRAINING_COST, cost_findings, energies, trade_off
 from joulelab.kinds.training_cost.tables import (
     base_effect,
     bases,
@@ -135,8 +134,8 @@ def test_one_run_of_each_configuration_allows_no_tests_and_that_is_said():
 def test_random_weights_are_the_first_thing_that_is_said(experiment):
     first = cost_findings(experiment)[0]
     assert first == (
-        "Weights: random, because the published ones do not lie on this machine: accuracies are "
-        "not those of fine-tuning."
+        "Weights: random, because the published ones are not on this machine: accuracies do not "
+        "represent fine-tuning."
     )
     unknown = cost_experiment(cost_runs())
     assert "or were not asked for" in cost_findings(unknown)[0]
@@ -208,9 +207,9 @@ def test_total_flops_stand_for_energy_where_trainable_ones_do_not(experiment):
     assert rows["rho"]["flops"] > 0.95 > rows["rho"]["flops_trainable"]
     assert rows["spread"]["flops"] < rows["spread"]["flops_trainable"]
     assert rows["low"]["flops"] < rows["rho"]["flops"] < rows["high"]["flops"]
-    assert "total FLOPs are the better stand-in" in said(experiment)
+    assert "total FLOPs are the better proxy" in said(experiment)
     trained = experiment.runs[experiment.runs["base"] == "trained"]
-    assert "stand-in" not in said(cost_experiment(trained)), "both are the same"
+    assert "better proxy" not in said(cost_experiment(trained)), "both are the same"
 
 
 def test_two_configurations_have_no_order_to_speak_of():
@@ -290,7 +289,7 @@ def test_every_network_stands_in_the_figures(experiment):
     assert "vgg16 (trained) on MNIST" in energies(experiment).alt
 
 
-def test_a_figure_for_each_base_and_data_set_of_the_places(experiment):
+def test_a_figure_for_each_base_and_data_set_of_the_places(experiment, undrawn):
     panels = emissions_by_place(experiment).draw("screen").axes
     assert [axes.get_title(loc="left") for axes in panels] == [
         "(a) frozen, digits",

@@ -4,9 +4,9 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -79,11 +79,14 @@ def finished(folder):
 def killed(study_file):
     """The folder of the study, killed after a run, and the runs that had finished."""
     folder = study_file.parent / "out"
-    command = [sys.executable, "-m", "joulelab", "run", str(study_file), "--out", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not finished(folder):
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    # Forked, it need not import everything again.
+    process = get_context("fork").Process(target=lambda: Study.load(study_file).run(folder))
+    process.start()
+    while process.is_alive() and not finished(folder):
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     done = finished(folder)
     assert done
     return folder, done
@@ -130,7 +133,7 @@ def test_a_killed_study_goes_on_and_stores_what_the_function_returned(resumed):
     assert (ledger.loc[ledger["kind"] == "sorting", "runs"] != "[]").all()
 
 
-def test_the_report_shows_its_table_and_its_figure(resumed, joulelab):
+def test_the_report_shows_its_table_and_its_figure(resumed, joulelab, unpictured):
     code, out, _ = joulelab("report", resumed, "--json")
     assert code == 0
     (table,) = json.loads(out)["experiments"]["sorting"]["tables"].items()
@@ -148,7 +151,7 @@ def test_the_export_has_the_numbers(resumed, joulelab):
 
 
 def test_the_report_is_a_general_one_for_who_has_not_approved_of_the_plug_in(
-    resumed, joulelab, monkeypatch, tmp_path
+    resumed, joulelab, unpictured, monkeypatch, tmp_path
 ):
     plugin = resumed.parent / "own_kind.py"
     approved = os.environ["JOULELAB_APPROVED"]

@@ -6,7 +6,6 @@ import warnings
 
 import pytest
 import torch
-from torchvision import models
 
 from joulelab.errors import DatasetError, UnknownNameError, UsageError
 from joulelab.learning import zoo as module
@@ -127,6 +126,8 @@ def test_weights_that_are_only_for_other_images_give_no_accuracy(monkeypatch):
     [pytest.param(one, marks=[pytest.mark.long] * (one not in QUICK)) for one in ONE_OF_EACH],
 )
 def test_operations_are_twice_torchvisions_multiply_adds(name):
+    from torchvision import models
+
     published = models.get_model_weights(name)["IMAGENET1K_V1"]
     counted = forward_flops(name, published_weights(name)["IMAGENET1K_V1"].crop_px)
     assert counted.per_image == pytest.approx(2e9 * published.meta["_ops"], rel=0.015)
@@ -153,11 +154,15 @@ def test_operations_grow_with_the_image():
     "name", ["alexnet", "resnet18", "vit_b_16", "regnet_x_400mf", "swin_v2_t", SMALL]
 )
 def test_parameters_are_those_that_torchvision_publishes(name):
+    from torchvision import models
+
     published = models.get_model_weights(name)["IMAGENET1K_V1"]
     assert parameter_count(name) == published.meta["num_params"]
 
 
 def test_a_head_that_only_training_uses_is_not_counted():
+    from torchvision import models
+
     published = models.Inception_V3_Weights.IMAGENET1K_V1.meta["num_params"]
     assert published - parameter_count("inception_v3") == 3_326_696
 

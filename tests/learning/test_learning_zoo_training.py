@@ -22,8 +22,14 @@ from joulelab.learning.networks import (
 from joulelab.learning.placement import Placement, Shelf
 from joulelab.learning.reference import ReferenceEngine
 from joulelab.learning.training_loop import seeded
-from joulelab.learning.zoo import build_classifier, network_source, weights_file, zoo
-from joulelab.learning.zoo_training import DEVIATION, MEAN, training_weights
+from joulelab.learning.zoo import (
+    build_classifier,
+    network_source,
+    training_weights,
+    weights_file,
+    zoo,
+)
+from joulelab.learning.zoo_training import DEVIATION, MEAN
 
 SMALL = "shufflenet_v2_x0_5"
 COLOUR, DIGITS = ImageShape(3, 32, 32), ImageShape(1, 8, 8)

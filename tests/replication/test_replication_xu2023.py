@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from joulelab.cli.app import app
+from joulelab.cli import app
 from joulelab.errors import DatasetError, UsageError
 from joulelab.replication.codecarbon_rows import read_emissions
 from joulelab.replication.published import find_files
@@ -233,7 +233,7 @@ def test_the_statistics_are_those_of_the_trainings_and_beside_them_of_the_rows(s
             assert found[f"{name}.region.H"].value == pytest.approx(by_region.statistic)
             assert found[f"{name}.region.p"].value == pytest.approx(by_region.pvalue)
             assert found[f"{name}.dataset.point_biserial"].value == pytest.approx(r.statistic)
-        assert "of 27 trainings; the printed number is of 45" in found["energy.region.H"].note
+        assert "of 27 trainings; the printed number is for 45" in found["energy.region.H"].note
 
 
 def test_intensities_of_the_regions_that_are_there(study):

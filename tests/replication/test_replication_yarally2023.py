@@ -141,7 +141,7 @@ def test_every_number_over_both_data_sets_is_the_one_computed_by_hand(both):
         assert found[key].value == (None if expected is None else pytest.approx(expected)), key
         assert found[key].agrees is None or isinstance(found[key].agrees, bool)
     unknown = [one for one in found.values() if one.value is None]
-    assert all(one.agrees is None and "the raw data hold no" in one.note for one in unknown)
+    assert all(one.agrees is None and "the raw data contain no" in one.note for one in unknown)
 
 
 def test_with_both_pairs_every_printed_number_has_a_line_and_only_one(both):
@@ -180,7 +180,7 @@ def test_eta_squared_that_fits_only_the_papers_k_says_so(folder):
     found = recompute_architecture(raw, texts)
     # (35.265 - 7) / 40 = 0.707 for convolutions, and nothing of the kind for linear layers
     assert found["Table IV", "conv_layers.eta_squared"].note == (
-        "k is the number of levels, 2; the paper put in the 8 configurations"
+        "k is the number of levels, 2; the paper used the 8 configurations"
     )
     assert found["Table IV", "linear_layers.eta_squared"].note == ""
     assert "k = 8" in found["Table IV", "conv_layers.eta_squared_k8"].note

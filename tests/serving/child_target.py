@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 
+from joulelab.serving.tasks import Loaded
+
 
 class Target:
     """Its methods are the requests.
@@ -31,3 +33,16 @@ class Target:
 
     def sleep(self):
         time.sleep(600)
+
+
+class IdleServer(Target):
+    """Stands in for the server of a session, and answers none of the requests that are sent."""
+
+    def use(self, device, threads):
+        pass
+
+    def load(self, task, geometry):
+        return Loaded(kept=False, load_s=0.0, warm_up_s=0.0, parameters=0)
+
+    def serve(self):
+        self.sleep()

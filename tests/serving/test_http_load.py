@@ -181,13 +181,13 @@ def test_connections_that_the_server_has_closed_meanwhile_are_not_used():
 def test_a_generator_that_is_late_sends_no_burst_and_says_so(monkeypatch):
     monkeypatch.setattr(http_load, "LATEST_S", 0.1)
     monkeypatch.setattr(http_load, "PROGRESS_S", 0.05)
-    stalls = iter([0.5])
+    stalls = iter([0.25])
     with endpoint(saying(answer())) as server:
         target = Target.parse(server.url)
         with HttpLoad(target, target.addresses(), Content().prepared(target)) as load:
             load.connect()
             exchanges = load.send(
-                np.arange(100) * 0.01,
+                np.arange(100) * 0.005,
                 np.zeros(100, np.int64),
                 lambda *_: time.sleep(next(stalls, 0)),
             )

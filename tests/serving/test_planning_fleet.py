@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from joulelab.errors import UsageError
-from joulelab.serving.arrivals import Bursty, Poisson, UniformJitter, parse_arrivals
-from joulelab.serving.planning.arrival_thinning import Thinned, thinned
+from joulelab.serving.arrivals import (
+    Bursty,
+    Poisson,
+    Thinned,
+    UniformJitter,
+    parse_arrivals,
+    thinned,
+)
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.fleet import Site, fleet

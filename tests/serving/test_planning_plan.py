@@ -23,6 +23,12 @@ def planned(text, costs=COSTS, limit=LIMIT, **options):
     return plan(costs, parse_arrivals(text), limit, **{"trials": QUICK, **options})
 
 
+@pytest.fixture(scope="module")
+def made():
+    """A plan of all candidates, with nothing but the defaults."""
+    return planned("poisson(100)")
+
+
 def test_the_best_holds_the_limit_and_nothing_that_holds_it_costs_less():
     made = planned("poisson(150)")
     assert made.best.holds
@@ -36,8 +42,7 @@ def test_the_best_holds_the_limit_and_nothing_that_holds_it_costs_less():
     assert not any(one.holds for one in cheaper)
 
 
-def test_the_baseline_is_batch_1_and_the_saving_is_against_it():
-    made = planned("poisson(100)")
+def test_the_baseline_is_batch_1_and_the_saving_is_against_it(made):
     assert made.baseline.policy == BASELINE
     assert made.baseline.batch_mean == 1
     best, before = (one.mean_per_request("gross") for one in (made.best, made.baseline))
@@ -58,15 +63,14 @@ def test_every_candidate_meets_the_same_arrivals():
             assert outcome.percentiles_s[number] == tail_s
 
 
-def test_a_plan_is_repeated_by_its_seed():
-    first, again = planned("poisson(100)"), planned("poisson(100)")
-    assert first == again
+def test_a_plan_is_repeated_by_its_seed(made):
+    assert planned("poisson(100)") == made
     other = planned("poisson(100)", trials=Trials(windows=3, requests=1500, seed=1))
-    assert other.outcomes[0].percentiles_s != first.outcomes[0].percentiles_s
+    assert other.outcomes[0].percentiles_s != made.outcomes[0].percentiles_s
 
 
-def test_the_spread_over_windows_is_given():
-    outcome = planned("poisson(100)").best
+def test_the_spread_over_windows_is_given(made):
+    outcome = made.best
     assert len(outcome.percentiles_s) == len(outcome.gross_j_per_request) == 3
     low, high = outcome.spread_per_request("gross")
     assert low < outcome.mean_per_request("gross") < high

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from numpy.testing import assert_array_equal
 
-from joulelab.errors import UsageError
+from joulelab.errors import ServingError, UsageError
 from joulelab.serving.results import QUEUE_FULL
 from joulelab.serving.tasks import BatchTask
 
@@ -214,10 +214,50 @@ def test_batches_that_do_not_fit_are_halved_and_their_number_is_bounded(
 
 def test_an_idle_server_does_not_compute(session, serving_task):
     """It sleeps until something comes: the share is bounded far above what it takes."""
-    task = serving_task(arrivals="uniform-jitter(1)", requests=1)
+    task = serving_task(arrivals="uniform-jitter(2)", requests=1)
     session.load(task)
     processes = [psutil.Process(pid) for pid in session.pids]
     before = [sum(process.cpu_times()[:2]) for process in processes]
     session.serve(task)
     after = [sum(process.cpu_times()[:2]) for process in processes]
     assert np.subtract(after, before).max() < 0.2
+
+
+RAISING_POLICY = """
+from joulelab.serving.policies import Policy, policies
+
+@policies.register("divides-by-what-comes")
+class Divides(Policy):
+    largest = 8
+
+    def take(self, waiting, oldest_wait_s):
+        return waiting // (waiting - 1)
+
+    def __str__(self):
+        return "divides-by-what-comes"
+"""
+
+
+def test_a_model_that_fails_ends_the_window_and_the_session_goes_on(session, serving_task, capfd):
+    task = serving_task("Failing", {"after": 4})
+    session.load(task)
+    pids = session.pids
+    with pytest.raises(
+        ServingError, match=r"serving_models:Failing\(after=4\) failed .*: the weights are missing"
+    ):
+        session.serve(task)
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    task = serving_task("printing")
+    session.load(task)
+    assert session.serve(task).answered == 60
+    assert capfd.readouterr().out == "", "the model printed to standard output"
+
+
+def test_a_policy_of_ones_own_that_raises_is_told_with_its_line(session, serving_task, tmp_path):
+    plugin = tmp_path / "divides.py"
+    plugin.write_text(RAISING_POLICY)
+    task = serving_task(policy="divides-by-what-comes", plugins=(str(plugin),))
+    session.load(task)
+    words = r"the server process failed while .* ZeroDivisionError: .*divides\.py:9\)"
+    with pytest.raises(ServingError, match=words):
+        session.serve(task)

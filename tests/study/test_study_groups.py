@@ -12,7 +12,8 @@ from joulelab.learning.images import load_images
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 
-LAYERS = layers_only(vary={"conv_layers": [1, 2]}, rounds=3)
+LAYERS = layers_only(vary={"conv_layers": [1, 2]}, rounds=2)
+LONGER = layers_only(vary={"conv_layers": [1, 2]}, rounds=3)
 SEARCH = {"tuning": {**TINY["experiment"]["tuning"], "strategies": ["random", "bayesian-pi"]}}
 
 
@@ -42,7 +43,7 @@ def test_a_group_shares_one_measurement_equally(tmp_path):
     assert (frame.groupby(["configuration", "round"])["energy_gross_j"].nunique() == 1).all()
     assert frame["energy_gross_j"].nunique() > 1
     trainings = results.ledger_frame().query("kind == 'training'")
-    assert len(trainings) == 6
+    assert len(trainings) == 4
     assert trainings["energy_gross_j"].sum() == pytest.approx(frame["energy_gross_j"].sum())
     assert trainings["duration_s"].sum() == pytest.approx(frame["duration_s"].sum())
 
@@ -85,7 +86,7 @@ def test_rounds_that_are_trained_together_give_what_they_give_one_by_one(tmp_pat
 
 
 def test_only_what_is_left_of_a_group_is_trained_after_an_interruption(tmp_path, engine):
-    changes = {"engine": NAME, "rounds_together": 3, "experiment": LAYERS}
+    changes = {"engine": NAME, "rounds_together": 3, "experiment": LONGER}
     engine.most = 2
     unbroken = tiny(**changes).run(tmp_path / "unbroken")
     for count in (1, 2):
@@ -100,7 +101,7 @@ def test_only_what_is_left_of_a_group_is_trained_after_an_interruption(tmp_path,
 
 def test_what_an_engine_prepares_is_booked_as_calibration_and_nothing_twice(tmp_path, engine):
     def try_out(task):
-        time.sleep(0.3)
+        time.sleep(0.15)
         return len(engine.prepared) == 1
 
     engine.preparing = staticmethod(try_out)
@@ -109,12 +110,12 @@ def test_what_an_engine_prepares_is_booked_as_calibration_and_nothing_twice(tmp_
     # One network after the other is prepared, and timed: a training to warm up, three that count
     # (so few steps are no long training). Then every group is.
     assert (ledger["kind"] == "calibration").sum() == 1 + 2 * 4
-    assert len(engine.prepared) == 2 + 6
+    assert len(engine.prepared) == 2 + 4
     assert set(ledger["state"]) == {"finished"}
     last = ledger.iloc[-1]
     whole_s = last["started_at"] + last["duration_s"] - ledger["started_at"].iloc[0]
-    # Each of the eight preparations is a tenth of it: none is lost, and none is there twice.
-    assert ledger["duration_s"].sum() == pytest.approx(whole_s, rel=0.05)
+    # No preparation is lost, and none is there twice.
+    assert ledger["duration_s"].sum() == pytest.approx(whole_s, abs=0.14)
 
 
 def test_ctrl_c_while_an_engine_prepares_is_booked_and_passed_on(tmp_path, engine):
@@ -174,11 +175,10 @@ def test_a_member_of_a_group_is_predicted_to_cost_its_share(engine, monkeypatch)
         costs[most] = prediction.of(plan.runs[0])
         assert {size for size, _ in engine.trained} == {min(most, 8)}
         assert len(engine.trained) == 4, "one to warm up, and three that count"
-    # On a busy machine a training takes longer than its busy waiting; the range says by how much.
+    # On a busy machine a training takes longer than its busy waiting, and both take longer.
     assert costs[1].duration_s >= 0.04
-    assert costs[1].duration_low_s < 1.3 * 0.04
     assert costs[100].duration_s >= 0.04 / 8
-    assert costs[100].duration_low_s < 1.3 * 0.04 / 8
+    assert costs[100].duration_s < 0.5 * costs[1].duration_s
     assert costs[100].energy_j < 0.5 * costs[1].energy_j
 
 
@@ -204,7 +204,7 @@ def test_a_calibration_evaluates_few_images_and_the_data_set_is_read_once(tmp_pa
 
 
 def test_the_ledger_names_all_runs_of_a_group(tmp_path):
-    results = tiny(engine=NAME, rounds_together=3, experiment=LAYERS).run(tmp_path / "out")
+    results = tiny(engine=NAME, rounds_together=2, experiment=LAYERS).run(tmp_path / "out")
     trainings = results.ledger_frame().query("kind == 'training'")
-    assert [len(json.loads(runs)) for runs in trainings["runs"]] == [6, 6]
-    assert set(results.to_frame()["group_size"]) == {6}
+    assert [len(json.loads(runs)) for runs in trainings["runs"]] == [4, 4]
+    assert set(results.to_frame()["group_size"]) == {4}

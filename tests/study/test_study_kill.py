@@ -1,16 +1,18 @@
 """A study killed with -9 at any moment, and run again: nothing is lost and nothing is run twice."""
 
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager
+import threading
 
 import pytest
+import torch
 from tiny_study import TINY, as_toml, assert_same_results, layers_only
 
+from joulelab.study.listener import Listener
 from joulelab.study.results import Results
+from joulelab.study.study import Study
 
 # In groups, of which some are half trained when they are killed.
 SHORT = {
@@ -24,18 +26,21 @@ LONG = {
     "experiment": {**TINY["experiment"], **layers_only(rounds=4)},
 }
 
-# What a first run imports takes far longer than a study of this size. So one process runs the
-# study unbroken, and is forked for each of those that are killed: so many seconds after the n-th
-# thing that its listener hears of, 0 seconds being at once.
-STARTER = """
-import os, signal, sys, threading
-from joulelab.study.listener import Listener
-from joulelab.study.study import Study
+# Every session is a fork of this process, since what a new interpreter would import first takes
+# far longer than a study of this size.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+NEVER = (0, 0.0)
 
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
+
+@pytest.fixture(autouse=True)
+def _autograd_can_be_forked():
+    if torch.cuda.is_available():
+        pytest.skip("autograd has threads for GPUs, and they do not survive a fork")
+
 
 class Killer(Listener):
+    """Kills its process so many seconds after the n-th thing that it hears of, or at once."""
+
     def __init__(self, number, delay_s):
         self.left, self.delay_s = number, delay_s
 
@@ -48,35 +53,21 @@ class Killer(Listener):
 
     laid_out = loaded = doing = predicted = started = finished = count
 
-study = Study.load(sys.argv[1])
-study.run(sys.argv[2])
-print("unbroken", flush=True)
-for line in sys.stdin:
-    number, delay_s, folder = line.rstrip().split(" ", 2)
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(study, out, number, delay_s):
+    """Begin the study or go on with it; whether it was killed, and did not come to its end."""
     pid = os.fork()
     if not pid:
-        study.run(folder, Killer(int(number), float(delay_s)))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-"""
-NEVER = 0
-
-
-@contextmanager
-def starter(study, unbroken):
-    """Runs the study into a folder, and then starts it again and again, as `run` says."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    command = [sys.executable, "-c", STARTER, str(study), str(unbroken)]
-    with subprocess.Popen(command, text=True, **pipes) as process:
-        assert process.stdout.readline() == "unbroken\n"
-        yield process
-        process.stdin.close()
-
-
-def run(process, out, number, delay_s=0.0):
-    """Begin the study or go on with it; whether it was killed, and did not come to its end."""
-    print(number, delay_s, out, file=process.stdin, flush=True)
-    ended = int(process.stdout.readline())
+        try:
+            study.run(out, Killer(number, delay_s))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert ended in {0, -signal.SIGKILL}
     return ended != 0
 
@@ -96,16 +87,16 @@ def trial(tmp_path, changes, moments):
     Returns:
         How many times it was killed, and how many sessions have worked on it.
     """
-    study, out = as_toml(tmp_path, **changes), tmp_path / "out"
+    study, out = Study.load(as_toml(tmp_path, **changes)), tmp_path / "out"
+    unbroken = study.run(tmp_path / "unbroken")
     kills, finished = 0, {}
-    with starter(study, tmp_path / "unbroken") as process:
-        for moment in [*moments, (NEVER, 0.0)]:
-            kills += run(process, out, *moment)
-            now = kept(out)
-            assert {run: now.get(run) for run in finished} == finished, "lost, or run again"
-            finished = now
+    for moment in [*moments, NEVER]:
+        kills += run(study, out, *moment)
+        now = kept(out)
+        assert {run: now.get(run) for run in finished} == finished, "lost, or run again"
+        finished = now
     results = Results.open(out)
-    assert_same_results(results, Results.open(tmp_path / "unbroken"))
+    assert_same_results(results, unbroken)
     # Every attempt is in the ledger, those that were lost too.
     ledger = results.ledger_frame()
     booked = sum(len(json.loads(runs)) for runs in ledger["runs"])

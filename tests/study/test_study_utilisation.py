@@ -14,7 +14,7 @@ from joulelab.energy.meter import Channel, Meter, Sample
 from joulelab.energy.meters.processor import usable_processors
 from joulelab.energy.reading import Status
 from joulelab.energy.recorder import Recorder
-from joulelab.energy.utilisation import QUANTILES
+from joulelab.energy.utilisation import LOOKS_BACK_S, QUANTILES
 from joulelab.kinds.training.executor import ImagesRequest, TrainingExecutor, TrainingJob
 from joulelab.learning.engine import Member, TrainingTask
 from joulelab.learning.flops import count_flops
@@ -170,8 +170,12 @@ def test_no_meter_no_load(tmp_path, monkeypatch):
     assert set(frame["utilisation_reason"]) == {"no meter reads gpu:5"}
 
 
-@pytest.mark.parametrize(("pause_s", "mean"), [(1.1, 0.75), (0.0, None)])
-def test_a_gpus_load_is_that_of_a_window_longer_than_it_looks_back(pause_s, mean):
+@pytest.mark.parametrize(("looks_back_s", "pause_s", "mean"), [(0.1, 0.2, 0.75), (60.0, 0.0, None)])
+def test_a_gpus_load_is_that_of_a_window_longer_than_it_looks_back(
+    looks_back_s, pause_s, mean, monkeypatch
+):
+    monkeypatch.setitem(LOOKS_BACK_S, "gpu", looks_back_s)
+
     def slowly(shape, classes):
         time.sleep(pause_s)
         return nn.Sequential(nn.Flatten(), nn.Linear(shape.size, classes))

@@ -18,7 +18,7 @@ A run is **saturated** if requests arrive faster than they are served. Its energ
 valid, but its response times grow with the length of the window and are not tested.
 
 Savings: energy per image at batch size 1 and at the best size
--------------------------------------------------------------------------
+--------------------------------------------------------------
 
 The mean over repetitions with Student's interval, and the saving as a ratio of geometric means with
 Welch's (`joulelab.analysis.comparison`)::
@@ -30,7 +30,7 @@ better than it is, by the random error of the means: among sizes with overlappin
 the size nor a saving near 0 is meaningful.
 
 The policy with the lowest energy per request that still answers in time
-------------------------------------------------------------------------------
+------------------------------------------------------------------------
 
 For one model and one arrival process, with the runs of every policy. A policy **qualifies** if its
 energy per request is known, no run of it is known to be saturated, and it meets the limit, if any,

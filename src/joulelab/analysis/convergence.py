@@ -8,7 +8,7 @@ section IV-C) log "the highest accuracy and the mean energy" of a round; in thei
 accuracy is the mean of the repetitions. Both are supported.
 
 The best accuracy so far, the optimum, and the energy to reach it
--------------------------------------------------------------------
+-----------------------------------------------------------------
 
 ::
 

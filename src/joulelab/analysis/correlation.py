@@ -1,7 +1,7 @@
 """Correlations with their intervals: Pearson, Lin, Spearman.
 
 Lin's concordance: how close are the readings of two instruments to x = y?
------------------------------------------------------------------------------
+--------------------------------------------------------------------------
 
 With means m, variances v (divided by n), covariance c and Pearson's correlation r of n runs::
 
@@ -19,7 +19,7 @@ Biometrics 56 (2000), written with C_b for rho_c / r, so that r may be 0. The in
 Fisher's, atanh(r) +- 1.96 / sqrt(n - 3).
 
 Spearman's correlation of two properties of networks
--------------------------------------------------
+----------------------------------------------------
 
 ::
 

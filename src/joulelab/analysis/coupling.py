@@ -15,7 +15,8 @@ Welch's t on the logarithms: its variance is (1 - 1/k)^2 v_c plus the sum of v /
 with v = s^2 / n of each. The mean durations are treated as exact, so their scatter makes the slope
 somewhat too flat.
 
-Inversions: where time misleads ----------------------------------
+Inversions: where time misleads
+-------------------------------
 
 For configurations A and B, over the logarithms of their runs, each measure by Welch's t::
 
@@ -80,7 +81,7 @@ class Coupling:
         spearman_low: lower end of its interval; missing for fewer than eight configurations, and if
             both orders are equal.
         spearman_high: upper end.
-        slope: of the logarithm of energy on that of duration.
+        slope: of the logarithm of energy on the logarithm of duration.
         slope_low: lower end of its interval.
         slope_high: upper end.
         inversions: one row per pair, from `inversions`.

@@ -28,7 +28,7 @@ Least squares of y on x treats x as exact, so its line is too flat. Deming regre
 to outliers; Passing-Bablok regression is not.
 
 Passing-Bablok regression: robust to outliers
--------------------------------------------------------
+---------------------------------------------
 
 With x_i the reference and y_i the instrument on n runs, over all pairs i < j::
 

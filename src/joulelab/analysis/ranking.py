@@ -1,18 +1,18 @@
-"""Comparing treatments over blocks: which search strategy is best over networks and data sets?
+"""Rank treatments over blocks: which search strategy is best over networks and data sets?
 
-The treatments are ranked within each block, and Friedman's test (below) asks
-whether their mean ranks differ by more than chance. Two of them differ at 1 - confidence if their
-mean ranks are apart by the critical difference of Nemenyi::
+The treatments are ranked within each block, and Friedman's test (below) decides whether their mean
+ranks differ by more than chance. Two treatments differ at 1 - confidence if their mean ranks differ
+by at least Nemenyi's critical difference::
 
     CD = q sqrt(k (k + 1) / (6 n))       q  studentized range of k treatments, divided by sqrt(2)
 
 for k treatments and n blocks: Demsar, "Statistical comparisons of classifiers over multiple data
 sets", Journal of Machine Learning Research 7 (2006). Nemenyi's test is weak for few blocks and
-depends on which other treatments take part; Wilcoxon's signed-rank test of each pair, adjusted by
-Holm for their number, does not (Benavoli, Corani and Mangili, JMLR 17, 2016). Both are given.
+depends on the other treatments; Wilcoxon's signed-rank test of each pair, adjusted by Holm for
+their number, does not (Benavoli, Corani and Mangili, JMLR 17, 2016). Both are given.
 
-The blocks are taken to be independent. Where they share something (a network, a data set) they say
-less than their number promises.
+The blocks are assumed to be independent. If they share something (a network, a data set), they
+carry less information than their number suggests.
 
 Friedman's test on the ranks of k treatments within n blocks, and Kendall's W
 -----------------------------------------------------------------------------
@@ -28,10 +28,10 @@ Friedman, JASA 32 (1937); with ties: Conover, "Practical Nonparametric Statistic
 Iman and Davenport, Communications in Statistics A9 (1980); W: Kendall and Babington Smith, Annals
 of Mathematical Statistics 10 (1939).
 
-The chi-square distribution is a poor one for few blocks. The permutation p says how often S is at
-least as large if each block orders its ranks by chance. It is exact where all orders can be counted
-(block by block, with equal sums of ranks put together), and otherwise from 20,000 drawn ones, where
-it is (1 + those at least as large) / 20,001.
+The chi-square distribution is a poor approximation for few blocks. The permutation p is the
+probability that S is at least as large if each block orders its ranks at random. It is exact if all
+orders can be counted (block by block, merging equal sums of ranks), and otherwise computed from
+20,000 random orders, as (1 + number at least as large) / 20,001.
 """
 
 from __future__ import annotations
@@ -61,40 +61,40 @@ PAIRS = (
 EXACT = "exact"
 DRAWN = "20,000 random permutations"
 DRAWS = 20_000
-# So many sums of ranks are followed up at a time.
+# Number of sums of ranks that are followed at a time.
 MOST_SUMS = 250_000
 MOST_TREATMENTS = 6
 BITS = 63
-"""Of a whole number, in which all sums of ranks of an arrangement are written."""
+"""Bits of the integer that encodes all sums of ranks of an arrangement."""
 LEAST = 2
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Treatments over blocks: which ranks best, and is that more than chance?
+    """Treatments over blocks: their ranks, and whether they differ by more than chance.
 
     Attributes:
-        treatments: one row per treatment, the best first: ``treatment``, ``mean_rank`` (1 is best),
-            ``wins`` (blocks in which it is best; a tie counts for each of the tied) and ``n``
+        treatments: one row per treatment, best first: ``treatment``, ``mean_rank`` (1 is best),
+            ``wins`` (blocks in which it is best; a tie counts for all tied) and ``n``
             (blocks in which it has a value, used or not).
         pairs: one row per pair of treatments: ``first``, ``second``, ``mean_rank_difference``
-            (below 0 where `first` ranks better), ``nemenyi_p``, ``wilcoxon_p``,
+            (below 0 if `first` ranks better), ``nemenyi_p``, ``wilcoxon_p``,
             ``wilcoxon_p_holm``, ``wins_first``, ``wins_second``, ``ties`` (blocks), ``effect``
-            (matched-pairs rank-biserial correlation; above 0 where `first` is better, missing where
-            all are tied), ``effect_low``, ``effect_high`` and ``n`` (blocks).
-        blocks: how many blocks were used: those in which every treatment has a value.
-        dropped: how many were not.
+            (matched-pairs rank-biserial correlation; above 0 if `first` is better, missing if all
+            are tied), ``effect_low``, ``effect_high`` and ``n`` (blocks).
+        blocks: number of blocks used: those in which every treatment has a value.
+        dropped: number of blocks not used.
         confidence: of the intervals and the critical difference.
         reason: why there is no test; otherwise empty.
         chi2: Friedman's statistic, corrected for ties.
-        df: its degrees of freedom; none where there is no test.
+        df: its degrees of freedom; ``None`` without a test.
         p: from the chi-square distribution.
-        f: the statistic of Iman and Davenport; infinite where all blocks agree.
+        f: the statistic of Iman and Davenport; infinite if all blocks agree.
         p_f: from the F distribution.
         p_exact: from the permutations within the blocks.
-        p_method: whether those were all of them, or drawn.
+        p_method: whether all permutations were counted, or a random sample.
         kendalls_w: agreement of the blocks, 0 to 1.
-        w_low: lower end of its bootstrap interval, over blocks; it lies somewhat too high.
+        w_low: lower end of its bootstrap interval over blocks, which is slightly too high.
         w_high: upper end.
         critical_difference: of two mean ranks, by Nemenyi, at 1 - confidence.
     """
@@ -133,16 +133,16 @@ def rank_treatments(
 
     Args:
         frame: one row per (block, treatment); the values of several rows are averaged.
-        treatment: column of what is compared, for instance the strategy.
+        treatment: column of the compared treatments, for instance the strategy.
         blocks: the columns that make a block, for instance network and data set.
-        value: column of what is compared by, for instance the optimum accuracy.
+        value: column of the value to rank by, for instance the optimum accuracy.
         higher_is_better: whether the largest value gets rank 1.
         confidence: of the intervals and of the critical difference, between 0 and 1.
         resamples: of the bootstrap over blocks; with 0 Kendall's W has no interval.
-        seed: of the bootstrap, and of the permutations where they are drawn.
+        seed: of the bootstrap, and of random permutations.
 
     Raises:
-        UsageError: a column is absent, is named twice or holds no numbers, or the confidence or the
+        UsageError: a column is absent, is named twice or is not numeric, or the confidence or the
             resamples are impossible.
 
     Worked example: "b" is first in 4 of 4 blocks; R = 9, 4, 11 and S = 1 + 16 + 9 = 26, so
@@ -207,7 +207,7 @@ def rank_treatments(
 
 
 def critical_difference(treatments: int, blocks: int, confidence: float = CONFIDENCE) -> float:
-    """By how much two mean ranks must differ, by Nemenyi; NaN for one treatment or no block.
+    """Nemenyi's critical difference of two mean ranks; NaN for one treatment or no block.
 
     Worked example: Demsar (2006), four classifiers over 14 data sets; he prints 1.25.
 
@@ -223,7 +223,7 @@ def critical_difference(treatments: int, blocks: int, confidence: float = CONFID
 def _table(
     frame: pd.DataFrame, treatment: str, columns: list[str], value: str
 ) -> tuple[pd.DataFrame, int]:
-    """Blocks by treatments, and the number of blocks that have no value at all."""
+    """Blocks by treatments, and the number of blocks without any value."""
     named = complete(frame, [], [treatment, *columns]).rows
     whole = complete(named, [value]).rows
     means = whole.groupby([*columns, treatment], observed=True)[value].mean()
@@ -257,7 +257,7 @@ def _treatments(table: pd.DataFrame, ranks: Values) -> pd.DataFrame:
 def _pairs(
     treatments: list[Level], better: Values, ranks: Values, confidence: float
 ) -> pd.DataFrame:
-    """Every pair of treatments, from values (blocks, treatments) of which more is better."""
+    """Every pair of treatments, from values (blocks, treatments) where larger is better."""
     n, k = better.shape
     rows = []
     for a, b in itertools.combinations(range(k if n else 0), 2):
@@ -300,14 +300,14 @@ def block_ranks(values: Values, higher_is_better: bool = True) -> Values:
 
 
 def chi_square(ranks: Values, counts: Values | None = None) -> Values:
-    """Friedman's statistic, corrected for ties, of resamples of the blocks.
+    """Friedman's statistic, corrected for ties, for resamples of the blocks.
 
     Args:
         ranks: (blocks, treatments).
-        counts: (resamples, blocks), how often each block counts; once each where it is left out.
+        counts: (resamples, blocks), how often each block counts; default: once each.
 
     Returns:
-        Shape (resamples,); NaN where all treatments are tied in every block.
+        Shape (resamples,); NaN if all treatments are tied in every block.
 
     >>> chi_square(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]))
     array([4.])
@@ -323,7 +323,7 @@ def chi_square(ranks: Values, counts: Values | None = None) -> Values:
 
 
 def iman_davenport(chi2: float, n: int, k: int) -> tuple[float, float]:
-    """F and its p; infinite and 0 where all blocks agree, NaN with a single block.
+    """F and its p; infinite and 0 if all blocks agree, NaN with a single block.
 
     Args:
         chi2: Friedman's statistic.
@@ -343,11 +343,11 @@ def iman_davenport(chi2: float, n: int, k: int) -> tuple[float, float]:
 
 
 def permutation_p(ranks: Values, seed: int = 0) -> tuple[float, str]:
-    """How often chance within the blocks orders treatments as much, and how that was found.
+    """Permutation p: how often random orders within blocks are at least as extreme.
 
     Args:
         ranks: (blocks, treatments).
-        seed: of the draws, where not all orders can be counted.
+        seed: of random orders, if not all can be counted.
 
     Returns:
         The p, and ``"exact"`` or ``"20,000 random permutations"``.
@@ -373,7 +373,7 @@ def permutation_p(ranks: Values, seed: int = 0) -> tuple[float, str]:
 def resampled_w(ranks: Values, resamples: int, rng: np.random.Generator) -> Values:
     """Kendall's W of resamples of the blocks, shape (resamples,).
 
-    A block that is drawn twice agrees with itself, so that the resamples lie somewhat too high.
+    A block that is drawn twice agrees with itself, so the resamples are slightly too high.
 
     >>> resampled_w(np.array([[1.0, 2.0]] * 3), 2, np.random.default_rng(0))
     array([1., 1.])
@@ -388,7 +388,7 @@ def resampled_w(ranks: Values, resamples: int, rng: np.random.Generator) -> Valu
 
 
 def spread(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Sum over the last axis of the squared distances from the mean, times k, in whole numbers.
+    """Sum over the last axis of the squared distances from the mean, times k, in integers.
 
     >>> spread(np.array([2, 4, 6]))     # 3 * (4 + 0 + 4)
     np.int64(24)
@@ -397,10 +397,10 @@ def spread(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _exact_p(doubled: npt.NDArray[np.int64], found: int) -> float | None:
-    """The share of all orders that are spread at least as far; None where they are too many.
+    """The share of all orders with at least this spread; None if there are too many orders.
 
-    S does not tell treatments apart, so that sums of ranks are kept in ascending order, and those
-    that are equal then are put together.
+    S does not depend on which treatment is which, so sums of ranks are kept in ascending order, and
+    equal ones are merged.
     """
     n, k = doubled.shape
     base = int(doubled.sum(axis=0).max()) + 2 * n * k + 1

@@ -1,12 +1,12 @@
-"""Bootstrap: how far a statistic would move if the sample were drawn again from itself.
+"""Bootstrap: how much would a statistic vary if the sample were drawn again from itself?
 
-A sample of n values is drawn n times with replacement, over and over; the middle 95 % of the
-statistics of those resamples are the percentile interval. Efron, "Bootstrap methods: another look
+A sample of n values is drawn n times with replacement, many times over; the middle 95 % of the
+statistics of these resamples are the percentile interval. Efron, "Bootstrap methods: another look
 at the jackknife", Annals of Statistics 7 (1979); Efron and Tibshirani, "An Introduction to the
 Bootstrap" (1993), chapter 13.
 
-A resample is kept as the **counts** of how often each value was drawn, so that values are sorted
-once and not once a resample: ranks, sums and means of a resample follow from its counts by
+A resample is stored as the **counts** of how often each value was drawn, so that values are sorted
+once rather than once per resample: ranks, sums and means of a resample follow from its counts by
 cumulative and weighted sums.
 """
 
@@ -21,21 +21,20 @@ from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
 
-# So many counts at a time, 4 MB of them, stay near the processor.
+# This many counts, 4 MB, stay in the processor's cache.
 AT_ONCE = 500_000
 
 
 def draw_counts(
     rng: np.random.Generator, resamples: int, groups: Sequence[npt.NDArray[np.intp]], n: int
 ) -> Values:
-    """How often each value is drawn, in each resample.
+    """Draw resamples, as the number of times each value is drawn.
 
     Args:
-        rng: the source of chance.
-        resamples: how many.
-        groups: the positions of each group; as many are drawn from a group as it has, so that no
-            group grows or vanishes.
-        n: how many values there are; one that is in no group is never drawn.
+        rng: the random generator.
+        resamples: number of resamples.
+        groups: the positions of each group; every group keeps its size.
+        n: number of values; one that is in no group is never drawn.
 
     Returns:
         Shape (resamples, n); each row sums to the size of the groups.
@@ -45,7 +44,7 @@ def draw_counts(
     (array([2., 2.]), array([1., 1.]))
     """
     row = np.arange(0, resamples * n, n, dtype=np.int64)[:, None]
-    # Every value of every resample has a number of its own, and one pass counts them all.
+    # Every value of every resample has its own index, and one pass counts them all.
     drawn = [
         members[rng.integers(len(members), size=(resamples, len(members)), dtype=np.int32)] + row
         for members in groups
@@ -55,7 +54,7 @@ def draw_counts(
 
 
 def batches(resamples: int, n: int) -> Iterator[int]:
-    """So many resamples of n values at a time that their counts take little memory.
+    """Split resamples of n values into batches whose counts take little memory.
 
     >>> list(batches(5, 250_000))
     [2, 2, 1]
@@ -66,14 +65,14 @@ def batches(resamples: int, n: int) -> Iterator[int]:
 
 
 def percentile_interval(statistics: Values, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The middle share of the statistics of the resamples; those that are undefined are left out.
+    """The middle share of the statistics of the resamples; undefined ones are left out.
 
     Args:
-        statistics: (resamples,); NaN where it is undefined.
+        statistics: (resamples,); NaN if undefined.
         confidence: of the interval, between 0 and 1.
 
     Returns:
-        Low and high; NaN where no resample has a statistic.
+        Low and high; NaN if no resample has a statistic.
 
     >>> percentile_interval(np.arange(101.0), 0.5)
     (25.0, 75.0)
@@ -86,7 +85,7 @@ def percentile_interval(statistics: Values, confidence: float = CONFIDENCE) -> t
 
 
 def require_chance(resamples: int, confidence: float = CONFIDENCE) -> None:
-    """Check that there can be a bootstrap.
+    """Check the parameters of a bootstrap.
 
     Raises:
         UsageError: resamples below 0, or a confidence outside 0 to 1.

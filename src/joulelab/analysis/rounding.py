@@ -1,13 +1,13 @@
-"""What differs by rounding alone is the same: seven readings of 0.1 J do not scatter.
+"""Rounding errors are not scatter: seven readings of 0.1 J do not vary.
 
-Sums of floats are hardly ever 0 where they are on paper: the mean of seven times 0.1 misses it by
-its last digit, and the variance is 1e-34. A statistic that divides by it, or asks whether it is
-exactly 0, takes rounding for data. So whether a sample varies is asked of the sample itself, here::
+Sums of floats are rarely exactly 0 when they should be: the mean of seven times 0.1 is off by its
+last digit, and the variance is 1e-34. A statistic that divides by it, or tests whether it is
+exactly 0, mistakes rounding for data. So the sample itself is tested for variation::
 
     constant    max - min <= 1e-12 * largest        largest: of |x_i|, or of what they came from
 
-No sensor resolves twelve digits, and no sum of a study's runs loses four of the sixteen that a
-float has.
+No sensor resolves twelve digits, and no sum over a study's runs loses four of a float's sixteen
+digits.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ROUNDING = 10.0**-DIGITS
 
 
 def constant(values: npt.ArrayLike, size: float = 0.0) -> bool:
-    """Whether the values are all the same but for rounding; none at all are.
+    """Whether all values are equal except for rounding; true if there are none.
 
     Args:
         values: finite, any shape.
-        size: of what they were computed from, where that is larger: the readings, of differences.
+        size: magnitude of the original values, if these are differences of larger ones.
 
     >>> constant([0.1 + 0.2, 0.3]), constant([0.3, 0.3 + 1e-9])
     (True, False)
@@ -38,11 +38,11 @@ def constant(values: npt.ArrayLike, size: float = 0.0) -> bool:
 
 
 def without_noise(values: npt.ArrayLike, size: float = 0.0) -> Values:
-    """Values cut to 12 digits of the largest, so that what is equal but for rounding is tied.
+    """Values rounded to 12 digits of the largest, so that equal values are tied.
 
     Args:
         values: any shape; NaN stays.
-        size: as of `constant`.
+        size: as for `constant`.
 
     >>> bool(0.1 + 0.2 == 0.3), np.ptp(without_noise(np.array([0.1 + 0.2, 0.3])))
     (False, np.float64(0.0))
@@ -55,11 +55,11 @@ def without_noise(values: npt.ArrayLike, size: float = 0.0) -> Values:
 
 
 def sample_std(values: npt.ArrayLike, size: float = 0.0) -> float:
-    """Standard deviation (n - 1) of at least two values; exactly 0 where they are constant.
+    """Standard deviation (n - 1) of at least two values; exactly 0 if they are constant.
 
     Args:
         values: (n,), finite.
-        size: as of `constant`.
+        size: as for `constant`.
 
     >>> float(np.std([0.1] * 7, ddof=1)) > 0, sample_std([0.1] * 7)
     (True, 0.0)

@@ -1,7 +1,7 @@
-"""Does a factor move energy, the other factors held fixed? Kruskal-Wallis in strata.
+"""Kruskal-Wallis in strata: does a factor move energy with the other factors held fixed?
 
-A stratum holds the runs that have the same levels of all other factors. Ranks are those within the
-stratum, so that a factor of small effect is not drowned in the spread that a large one makes. With
+A stratum contains the runs with the same levels of all other factors. Ranks are within the stratum,
+so a small effect is not hidden by the spread that a large one causes. With
 n_si runs of level i among the N_s of stratum s, and r the ranks (ties get their mean rank)::
 
     T_i  = sum_s w_s (sum of r - n_si (N_s + 1) / 2)                 w_s = 1 / (N_s + 1)
@@ -9,26 +9,27 @@ n_si runs of level i among the N_s of stratum s, and r the ranks (ties get their
     C_ij = sum_s w_s^2 V_s n_si (N_s [i = j] - n_sj) / (N_s (N_s - 1))
     Q    = T' C^+ T          df = rank of C, k - 1 where all levels meet      p from chi-square
 
-C is the exact covariance of T if levels are dealt at random within each stratum, ties included, so
-that nothing is taken of the strata but that: they may lie far apart, scatter unequally, differ in
-size and lack levels. For two levels Q is the square of van Elteren's statistic (Bulletin of the
-International Statistical Institute 37, 1960), whose weights these are; for strata that are alike it
-is that of Mack and Skillings (JASA 75, 1980), with one run in each cell Friedman's, and with one
-stratum the H of Kruskal and Wallis. In general it is the extended Mantel-Haenszel statistic of
+C is the exact covariance of T if levels are assigned at random within each stratum, ties included.
+Nothing else is assumed about the strata: they may be far apart, scatter unequally, differ in size
+and lack levels. For two levels Q is the square of van Elteren's statistic (Bulletin of the
+International Statistical Institute 37, 1960), whose weights these are; for equal strata it is that
+of Mack and Skillings (JASA 75, 1980), with one run in each cell Friedman's, and with one stratum
+the H of Kruskal and Wallis. In general it is the extended Mantel-Haenszel statistic of
 Landis, Heyman and Koch (International Statistical Review 46, 1978) on those ranks.
 
-Effect sizes are those of `joulelab.analysis.kruskal` with Q for H and sum_s (N_s - 1) for n - 1::
+Effect sizes as in `joulelab.analysis.kruskal`, with Q for H and sum_s (N_s - 1) for n - 1::
 
     epsilon^2 = Q / (n - S)        eta^2 = (Q - df) / (n - S - df)       n runs in S strata
 
-They say how consistently the factor orders the energies of a stratum, not how much of all spread
-is due to it. An effect that turns round from stratum to stratum cancels out: that is an interaction
-(`joulelab.analysis.interaction`). Why not aligned ranks: these take a run in every cell and effects
-that add up, and where energies scatter in proportion to their size they find what is not there.
+They say how consistently the factor orders the energies of a stratum, not which share of the total
+variation it explains. An effect that changes sign between strata cancels out: that is an
+interaction (`joulelab.analysis.interaction`). Aligned ranks are no alternative: they need a run in
+every cell and additive effects, and find spurious effects if energies scatter in proportion to
+their size.
 
-The intervals are those of a percentile bootstrap that draws the runs of each cell again, Q with the
-ties of the resample. Where levels overlap in no stratum there is none: every resample has the same
-order, and ranks cannot say how far apart they are.
+The intervals come from a percentile bootstrap that resamples the runs of each cell; Q includes the
+ties of the resample. If levels overlap in no stratum there is no interval: every resample has the
+same order, and ranks cannot say how far apart the levels are.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ PAIRS = (
     "factor first second mean_first_j mean_second_j epsilon_squared p p_adjusted n strata reason"
 )
 MOST_LEVELS = 30
-"""Of more levels there is no interval: each resample takes the inverse of C."""
+"""With more levels there is no interval: each resample inverts C."""
 
 Codes = npt.NDArray[np.intp]
 
@@ -68,29 +69,29 @@ def stratified(
     resamples: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test and effect size of every factor on energy, the others held fixed.
+    """Test and effect size of every factor on energy, with the others held fixed.
 
     Args:
         runs: one row per run.
-        factors: columns with the levels; those other than the tested one make the strata.
+        factors: columns with the levels; all but the tested one form the strata.
         energy: column in joules.
-        resamples: of the bootstrap; with 0 there are no intervals.
+        resamples: of the bootstrap; 0 for no intervals.
         seed: of the bootstrap.
 
     Returns:
         One row per factor, in the order given: ``factor``, ``q``, ``df``, ``p``, ``n`` and ``k``
-        (runs and levels that take part), ``strata``, ``eta_squared``, ``magnitude``,
+        (runs and levels used), ``strata``, ``eta_squared``, ``magnitude``,
         ``epsilon_squared``, ``eta_low`` and ``eta_high`` (95 %), ``separate`` (whether levels
         overlap in no stratum, so that there is no interval), ``alone`` (runs of strata with a
-        single level, which say nothing), ``dropped`` (runs without an energy or a level) and
-        ``reason``.
+        single level, which carry no information), ``dropped`` (runs without an energy or a level)
+        and ``reason``.
 
     Raises:
         UsageError: a column is absent, the energies are not numbers, or the resamples are negative.
 
     Worked example: ReLU adds a joule to networks of 10 and of 90 J. Ranks within the networks are
-    1, 2 and 3, 4, so w T = 2 / 5 each, V = 5, C = 2 (1 / 25) (5 * 4 / 12) and Q = .64 / .1333; all
-    ranked together the networks hide it: H = 1.33, p = .25.
+    1, 2 and 3, 4, so w T = 2 / 5 each, V = 5, C = 2 (1 / 25) (5 * 4 / 12) and Q = .64 / .1333; if
+    all are ranked together the networks hide it: H = 1.33, p = .25.
 
     >>> runs = pd.DataFrame({"relu": [0, 0, 1, 1] * 2, "network": ["s"] * 4 + ["l"] * 4,
     ...     "energy_net_j": [10.0, 10.1, 11.0, 11.1, 90.0, 90.1, 91.0, 91.1]})
@@ -108,7 +109,7 @@ def stratified(
 def level_pairs(
     runs: pd.DataFrame, factors: str | Sequence[str], energy: str = ENERGY
 ) -> pd.DataFrame:
-    """Which levels of a factor differ, the other factors held fixed: every pair by the same test.
+    """Test every pair of levels of a factor, with the other factors held fixed.
 
     Args:
         runs: one row per run.
@@ -158,15 +159,15 @@ def _pair(rows: pd.DataFrame, factor: str, columns: list[str], energy: str) -> d
 
 @dataclass(frozen=True)
 class _Design:
-    """Runs that take part, ordered by stratum and within it by energy.
+    """The runs used, ordered by stratum and within it by energy.
 
     Attributes:
-        kept: (n,), their places among the rows.
-        values: (n,), cut to twelve digits.
-        codes: (n,), the number of the level.
-        strata: (n,), the number of the stratum.
+        kept: (n,), their positions among the rows.
+        values: (n,), rounded to twelve digits.
+        codes: (n,), index of the level.
+        strata: (n,), index of the stratum.
         sizes: (strata, levels), n_si.
-        alone: rows of strata with a single level.
+        alone: number of rows in strata with a single level.
     """
 
     kept: Codes
@@ -178,7 +179,7 @@ class _Design:
 
     @property
     def cells(self) -> Codes:
-        """The number of the cell, shape (n,)."""
+        """Index of the cell of each run, shape (n,)."""
         numbers: Codes = self.strata * self.sizes.shape[1] + self.codes
         return numbers
 
@@ -215,7 +216,7 @@ def _test(
     row["separate"] = not row["reason"] and several and _separate(design)
     if row["reason"] or row["separate"] or not several or design.sizes.shape[1] > MOST_LEVELS:
         return row
-    # Each factor has the same chance, whatever other factors are asked for.
+    # Each factor gets the same random numbers, whatever other factors are requested.
     rng = np.random.default_rng(seed)
     groups, n = members_of(design.cells), len(design.values)
     parts = [_q(design, draw_counts(rng, batch, groups, n))[0] for batch in batches(resamples, n)]
@@ -226,7 +227,7 @@ def _test(
 
 
 def _tested(design: _Design) -> dict[str, object]:
-    """Statistic, p and effect sizes, or the reason why there are none."""
+    """Statistic, p and effect sizes, or the reason why they are undefined."""
     n, (count, k) = len(design.kept), design.sizes.shape
     reason = _undefined(design)
     row = {"n": n, "k": k, "strata": count, "magnitude": "", "reason": reason}
@@ -261,9 +262,9 @@ def _eta(q: float, design: _Design, df: int | None = None) -> float:
 
 
 def _separate(design: _Design) -> bool:
-    """Whether the levels of every stratum lie side by side: each cell in one piece, without ties.
+    """Whether the levels of every stratum are separate: each cell contiguous, without ties.
 
-    The values are in order within each stratum.
+    The values are sorted within each stratum.
     """
     cells, values = design.cells, design.values
     border = cells[1:] != cells[:-1]
@@ -275,13 +276,13 @@ def _q(design: _Design, counts: Values) -> tuple[Values, int]:
     """The statistic of each resample, shape (resamples,), and its degrees of freedom.
 
     Args:
-        design: the runs, in order.
-        counts: how often each was drawn, shape (resamples, n); of a cell as many as it has.
+        design: the runs, sorted.
+        counts: how often each was drawn, shape (resamples, n); each cell keeps its size.
     """
     sizes, strata = design.sizes, design.strata
     of_stratum = sizes.sum(axis=1)  # N_s
     starts = np.append(0, np.cumsum(of_stratum)[:-1])
-    # Strata follow each other, and none grows: a rank within one is that among all less its start.
+    # Strata are contiguous and keep their size: rank within one = rank among all minus its start.
     ends = ends_of_ties(design.values, strata)
     ranks = resampled_ranks(counts, ends)[0]
     ranks -= starts[strata]

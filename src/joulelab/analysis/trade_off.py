@@ -4,9 +4,9 @@ Pareto front: the configurations that no other beats in both
 ------------------------------------------------------------
 
 A configuration is dominated if another one takes at most its energy and reaches at least its
-accuracy, and is better in one of the two. The front is the rest: going along it, accuracy costs
-energy. Here both are means over the runs of a configuration, which says nothing about chance;
-neighbours on the front may well be the same within the spread of their runs.
+accuracy, and is better in one of the two. The front is the rest: along it, accuracy costs energy.
+Both are means over the runs of a configuration, which ignore chance; neighbours on the front may be
+equal within the spread of their runs.
 
 Clusters: the low-energy and the high-energy runs, and what accuracy each reaches
 ---------------------------------------------------------------------------------
@@ -21,7 +21,7 @@ E+    1674 J       .872           .889      .011
 E-    857 J        .864           .887      .010
 ====  ===========  =============  ========  ========
 
-The standard deviation is that of a sample (n - 1), over all runs of the cluster.
+The standard deviation is the sample's (n - 1), over all runs of the cluster.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def pareto(
         One row per configuration, by ascending energy: the columns of `by`, ``energy_mean_j``,
         ``accuracy_mean``, ``n``, ``dropped`` (runs without an energy or an accuracy) and
         ``on_front``. A configuration without a complete run has no means and is not on the front;
-        of configurations that are the same in both, all are.
+        if several configurations are equal in both, all are on it.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -105,7 +105,7 @@ def pareto(
 
 
 def undominated(energy_j: Values, accuracy: Values) -> npt.NDArray[np.bool_]:
-    """Which points no other point beats, shape (points,); a point with a NaN is not among them.
+    """Which points no other point beats, shape (points,); points with a NaN are excluded.
 
     Args:
         energy_j: shape (points,); less is better.
@@ -115,8 +115,8 @@ def undominated(energy_j: Values, accuracy: Values) -> npt.NDArray[np.bool_]:
     [True, True, False]
     """
     known = np.flatnonzero(~(np.isnan(energy_j) | np.isnan(accuracy)))
-    # By energy, and of those that take the same the most accurate first. A point is beaten by the
-    # first of its own energy, or by the most accurate of all that take less.
+    # By energy, and among equal energies the most accurate first. A point is beaten by the first of
+    # its own energy, or by the most accurate of all that take less.
     order = known[np.lexsort((-accuracy[known], energy_j[known]))]
     starts = np.append(True, energy_j[order][1:] != energy_j[order][:-1])[: len(order)]
     of_energy = np.cumsum(starts) - 1  # (points,)
@@ -136,8 +136,8 @@ class Clusters:
         factor: the factor whose levels make the clusters; None if there are no clusters.
         low: the level of E-.
         high: the level of E+.
-        table: a row E- and a row E+: ``cluster``, ``level``, ``energy_mean_j``, ``accuracy_mean``,
-            ``accuracy_max``, ``accuracy_std`` and ``n``.
+        table: one row each for E- and E+: ``cluster``, ``level``, ``energy_mean_j``,
+            ``accuracy_mean``, ``accuracy_max``, ``accuracy_std`` and ``n``.
         members: the runs of both, with all their columns and ``cluster``.
         between: number of runs at other levels of the factor, in neither cluster.
         dropped: number of runs without an energy, an accuracy or a level.
@@ -165,11 +165,11 @@ def clusters(
 
     Args:
         runs: one row per run.
-        factors: the factor that makes the clusters. Of several, the one with the largest eta
-            squared on energy does (the first of equals).
-        levels: its two levels; by default the lowest and the highest, and where the levels are
-            names those with the lowest and the highest mean energy. The runs at levels in between
-            are in neither cluster.
+        factors: the factor that makes the clusters; if several are given, the one with the largest
+            eta squared on energy (the first of equals).
+        levels: its two levels; default: the lowest and the highest, or for text levels those with
+            the lowest and the highest mean energy. Runs at levels in between are in neither
+            cluster.
         energy: column in joules.
         accuracy: column, 0 to 1.
 

@@ -1,4 +1,4 @@
-"""A figure of networks over the years they were published in: its slope, and who leaves the line.
+"""Trend of a figure of networks over their years of publication: slope and outliers.
 
 With x_i the year of network i and y_i its figure (the logarithm of its energy, or its accuracy)::
 
@@ -9,35 +9,35 @@ With x_i the year of network i and y_i its figure (the logarithm of its energy, 
     t_i  = e_i / (s_(i) sqrt(1 - h_i)),   s_(i)^2 = (SSE - e_i^2 / (1 - h_i)) / (n - 3)
     p_i  = min(1, n * P(|T(n - 3)| > |t_i|))             Bonferroni over the networks
 
-HC3 (MacKinnon and White, Journal of Econometrics 29, 1985) does not take the networks of every
-year to scatter alike, which they do not: one year has a single network, another small and large
-ones. Of the robust variances it is the one to use below 250 points (Long and Ervin, The American
+HC3 (MacKinnon and White, Journal of Econometrics 29, 1985) does not assume equal scatter in every
+year, which these data do not have: one year has a single network, another small and large ones.
+Among robust variances it is recommended below 250 points (Long and Ervin, The American
 Statistician 54, 2000). A bootstrap over networks would often draw no network of an early year,
 which has one or two. t_i is the externally studentised residual with the test of Cook and Weisberg,
-"Residuals and Influence in Regression" (1982): each network is held against the line through the
+"Residuals and Influence in Regression" (1982): each network is compared with the line through the
 others. Two outliers on one side can hide each other.
 
-Networks are not a random sample of those published, and those of a family have much in common:
-an interval says how far the slope depends on which of them happen to be compared, and is too narrow
-for anything beyond.
+Networks are not a random sample of those published, and members of a family have much in common:
+an interval shows how far the slope depends on the choice of networks, and is too narrow for
+conclusions beyond them.
 
 Growth: does energy grow faster than accuracy, each relative to itself?
 -----------------------------------------------------------------------
 
-The slope b of a decimal logarithm over the years is a relative growth of 10^b - 1 a year, and so
-are the ends of its interval. The lines of energy E and of accuracy A go through the same networks,
-and least squares are linear in the values, so that with slopes b_E and b_A::
+The slope b of a decimal logarithm over the years is a relative growth of 10^b - 1 per year, and the
+ends of its interval likewise. The lines of energy E and accuracy A use the same networks, and least
+squares are linear in the values, so with slopes b_E and b_A::
 
     b_E - b_A  =  the slope of log10(E / A)
 
-One regression tests whether energy grows faster, with the correlation of the two accounted for.
+One regression tests whether energy grows faster, and accounts for the correlation of the two.
 
-Records: what the most accurate network of its time took in energy
-------------------------------------------------------------------
+Records: energy of the most accurate network of its time
+--------------------------------------------------------
 
-A line through all networks mixes those that were made to be accurate with those that were made to
-be small. Records leave the small ones out: the most accurate network of each year, where it beats
-all of the years before.
+A line through all networks mixes networks made to be accurate with networks made to be small.
+Records leave the small ones out: the most accurate network of each year that beats all earlier
+years.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ class Trend:
     """A straight line through a figure over the years.
 
     Attributes:
-        slope: b, a year; NaN where `reason` says why.
+        slope: b, per year; NaN where `reason` says why.
         slope_low: lower end of its 95 % interval.
         slope_high: upper end.
         p: of the hypothesis that the slope is 0, two-sided.
-        level: a, the value of the line in the mean year.
+        level: a, the value of the line at the mean year.
         mean_year: m.
         covariance: V, of level and slope, shape (2, 2).
         residuals: one row per network in the order given: ``model``, ``year``, ``value``, ``trend``
             (the line there), ``residual``, ``studentised``, ``p_adjusted`` and ``outlier``.
         n: networks with a year and a value.
-        years: how many different years they are of.
-        dropped: networks without.
+        years: number of different years.
+        dropped: networks without a year or a value.
         reason: why there is no line; otherwise empty.
     """
 
@@ -95,7 +95,7 @@ class Trend:
     reason: str
 
     def at(self, years: Sequence[float] | Values) -> tuple[Values, Values, Values]:
-        """The line, and the lower and upper end of the 95 % band of its mean.
+        """The line, with the lower and upper end of the 95 % band of its mean.
 
         Args:
             years: shape (points,).
@@ -112,12 +112,12 @@ class Trend:
 
 
 def trend(points: pd.DataFrame, value: str, *, logarithm: bool = False) -> Trend:
-    """The straight line through a figure of networks over the years.
+    """Fit a straight line to a figure of networks over the years.
 
     Args:
         points: one row per network: ``model``, ``year`` and the figure.
         value: its column.
-        logarithm: whether its decimal logarithm is taken; what is not above 0 is left out then.
+        logarithm: use its decimal logarithm; values not above 0 are then left out.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -173,7 +173,7 @@ def _undefined(years: Values, values: Values) -> str:
 
 
 def _line(apart: Values, values: Values) -> tuple[Values, Values, Values]:
-    """Level and slope, their covariance by HC3, and the leverages."""
+    """Level and slope, their HC3 covariance, and the leverages."""
     design = np.stack([np.ones_like(apart), apart], axis=1)  # (networks, 2)
     bread = np.linalg.inv(design.T @ design)
     coefficients = bread @ design.T @ values
@@ -186,7 +186,7 @@ def _line(apart: Values, values: Values) -> tuple[Values, Values, Values]:
 def _residuals(rows: pd.DataFrame, value: str, line: Values, leverage: Values) -> pd.DataFrame:
     values = rows[value].to_numpy(float)
     n = len(values)
-    # Of points that all lie on the line, rounding is all that is left.
+    # If all points are on the line, only rounding errors remain.
     residual = without_noise(values - line, float(np.abs(values).max()))
     own = residual**2 / (1 - leverage)
     others = ((residual**2).sum() - own) / (n - 3)
@@ -217,7 +217,7 @@ def _residuals(rows: pd.DataFrame, value: str, line: Values, leverage: Values) -
 
 @dataclass(frozen=True)
 class YearlyGrowth:
-    """The share by which something grows a year, with the ends of its 95 % interval."""
+    """Relative growth per year, with the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -226,12 +226,12 @@ class YearlyGrowth:
 
 @dataclass(frozen=True)
 class Growth:
-    """Whether energy grows faster over the years than accuracy, both relative to themselves.
+    """Whether energy grows faster over the years than accuracy, each relative to itself.
 
     Attributes:
-        energy: its growth; NaN where `reason` says why.
-        accuracy: its growth.
-        p: of the hypothesis that energy grows no faster, one-sided.
+        energy: growth of energy; NaN where `reason` says why.
+        accuracy: growth of accuracy.
+        p: of the hypothesis that energy does not grow faster, one-sided.
         n: networks with a year, an energy and an accuracy.
         reason: why there is no test; otherwise empty.
     """
@@ -244,13 +244,13 @@ class Growth:
 
 
 def growth(points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accuracy") -> Growth:
-    """Relative growth a year of energy and of accuracy, and whether the first is the larger.
+    """Relative growth per year of energy and accuracy, and whether energy grows faster.
 
     Args:
         points: one row per network: ``model``, ``year``, an energy in joules and an accuracy, 0 to
             1; a network without one of them, or with 0, is left out.
-        energy: column.
-        accuracy: column.
+        energy: column of the energy.
+        accuracy: column of the accuracy.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.
@@ -278,7 +278,7 @@ def growth(points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accu
 
 
 def yearly(line: Trend) -> YearlyGrowth:
-    """Relative growth a year from the line through a decimal logarithm.
+    """Relative growth per year from the line through a decimal logarithm.
 
     Args:
         line: from `joulelab.analysis.trend.trend` with ``logarithm=True``.
@@ -291,16 +291,16 @@ def yearly(line: Trend) -> YearlyGrowth:
 def accuracy_records(
     points: pd.DataFrame, energy: str = "energy_j", accuracy: str = "accuracy"
 ) -> pd.DataFrame:
-    """The networks that were more accurate than all of the years before, and the best of theirs.
+    """The most accurate network of each year, if it beats all earlier years.
 
     Args:
-        points: one row per network: ``model``, ``year``, an energy and an accuracy; one without any
-            of them is left out.
-        energy: column in joules; of two with the same accuracy the frugal one counts.
-        accuracy: column.
+        points: one row per network: ``model``, ``year``, an energy and an accuracy; a network
+            without one of them is left out.
+        energy: column in joules; among equal accuracies the network with the lower energy counts.
+        accuracy: column of the accuracy.
 
     Returns:
-        Their rows, the oldest first.
+        Their rows, oldest first.
 
     Raises:
         UsageError: a column is absent or does not hold numbers.

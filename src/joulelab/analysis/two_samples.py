@@ -1,4 +1,4 @@
-"""Two samples compared by their order: which is larger, how often, and by how much?
+"""Two samples compared by rank: which is larger, how often, and by how much?
 
 Cliff's delta: unpaired samples
 -------------------------------
@@ -16,27 +16,28 @@ For samples x of n runs and y of m runs, with d_ij = sign(y_j - x_i)::
                1 - delta^2 + t^2 s^2
 
 with t the quantile of Student's distribution with n + m - 2 degrees of freedom. Cliff, "Dominance
-statistics", Psychological Bulletin 114 (1993); the variance is his consistent one, the asymmetric
-interval that of Feng and Cliff, "Monte Carlo evaluation of ordinal d with improved confidence
+statistics", Psychological Bulletin 114 (1993), with his consistent variance; the asymmetric
+interval is from Feng and Cliff, "Monte Carlo evaluation of ordinal d with improved confidence
 interval", Journal of Modern Applied Statistical Methods 3 (2004). Magnitude, of the absolute
 value: small from 0.147, medium from 0.33, large from 0.474 (Romano et al., "Appropriate statistics
 for ordinal level data", Florida Association of Institutional Research, 2006). The
-consistent variance is never negative and errs on the wide side in small samples (simulated: 20 and
-15 normal runs are inside in 97.5 % of cases); R's effsize takes Cliff's unbiased variance unless
-told otherwise, and then has a somewhat narrower interval.
+consistent variance is never negative and is conservative in small samples (simulated: the interval
+for 20 and 15 normal runs covers in 97.5 % of cases); R's effsize uses Cliff's unbiased variance by
+default, with a slightly narrower interval.
 
-Where no two runs overlap delta is 1 or -1, s is 0 and the formula would be sure of it after two
-runs. There the interval reaches from (b - z^2) / (b + z^2), with b the smaller of n and m and z the
-normal quantile, to 1 (Feng and Cliff); it is Wilson's bound of b successes out of b, carried over
-to the scale from -1 to 1. Runs are taken to be independent, those of a level alike.
+If no two runs overlap, delta is 1 or -1 and s is 0, so the formula would give an interval without
+length after only two runs. Then the interval reaches from (b - z^2) / (b + z^2), with b the smaller
+of n and m and z the normal quantile, to 1 (Feng and Cliff); this is Wilson's bound of b successes
+out of b, transformed to the scale from -1 to 1. Runs are assumed to be independent and, within a
+level, identically distributed.
 
 Wilcoxon's signed-rank test, exact, and its effect size: pairs
 --------------------------------------------------------------
 
-Over n differences d_i, those of 0 left out, with r_i the rank of |d_i| (ties get their mean rank)::
+Over n differences d_i, without those of 0, with r_i the rank of |d_i| (ties get their mean rank)::
 
     W+  = sum of r_i where d_i > 0            W- = sum of r_i where d_i < 0
-    p   = P(|W+ - W-| at least as large)      every pattern of signs alike
+    p   = P(|W+ - W-| at least as large)      all sign patterns equally likely
     r   = (W+ - W-) / (W+ + W-)               matched-pairs rank-biserial correlation
     h_i = mean over j of sign(d_i + d_j)      r is the mean of those signs over pairs i <= j
     s^2 = 4 sum_i (h_i - mean of h)^2 / (n (n - 1))
@@ -48,17 +49,17 @@ Over n differences d_i, those of 0 left out, with r_i the rank of |d_i| (ties ge
 Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1 (1945); r: Kerby, "The
 simple difference formula", Comprehensive Psychology 3 (2014). r is a U-statistic of the signs, s^2
 its variance (Hoeffding, Annals of Mathematical Statistics 19, 1948), and the asymmetric interval
-that of Feng and Cliff for its unpaired sibling. Of normal differences it holds the truth in 91 to
-99 % of cases from 6 to 60 pairs; that of JASP and of R's effectsize, tanh(atanh(r) +- 1.96 s) with
-the s of no effect, in 77 to 95 %, the less often the larger r is (``benchmarks/coverage.py``). The
-p is exact up to 200 differences, with ties as without: the distribution of W+ is built up from one
-rank after the other. Above, it is scipy's normal approximation.
+is the one of Feng and Cliff for unpaired samples. For normal differences its coverage is 91 to 99 %
+from 6 to 60 pairs; the interval of JASP and of R's effectsize, tanh(atanh(r) +- 1.96 s) with the s
+without effect, has 77 to 95 %, less for larger r (``benchmarks/coverage.py``). The p is exact up to
+200 differences, with and without ties: the distribution of W+ is built up rank by rank. Above, it
+is scipy's normal approximation.
 
-If all differences have one sign the interval of r has no length, which would be too sure after few
-blocks; it then reaches from (n - z^2) / (n + z^2) to 1, as that of Cliff's delta does.
+If all differences have one sign, the interval of r would have no length, which is overconfident
+with few blocks; it then reaches from (n - z^2) / (n + z^2) to 1, as for Cliff's delta.
 
-Hodges and Lehmann: the shift that goes with that test
-------------------------------------------------------
+Hodges-Lehmann shift, the estimate that belongs to Wilcoxon's test
+------------------------------------------------------------------
 
 ::
 
@@ -66,9 +67,9 @@ Hodges and Lehmann: the shift that goes with that test
     bounds  the c-th smallest and the c-th largest of them, with the largest c for which
             P(W+ <= c - 1) <= (1 - confidence) / 2
 
-with W+ the sum of the ranks of |d_i| over the positive differences, every pattern of signs alike.
-Hodges and Lehmann, "Estimates of location based on rank tests", Annals of Mathematical Statistics
-34 (1963). Ties and zeros aside, the bounds leave out 0 exactly where the test
+with W+ the sum of the ranks of |d_i| over the positive differences, all sign patterns equally
+likely. Hodges and Lehmann, "Estimates of location based on rank tests", Annals of Mathematical
+Statistics 34 (1963). Except for ties and zeros, the bounds exclude 0 exactly when the test
 (`wilcoxon_p`) rejects it.
 """
 
@@ -100,12 +101,12 @@ class Dominance:
     """Cliff's delta of two samples.
 
     Attributes:
-        value: delta; above 0 where the second sample tends to be the larger one.
+        value: delta; above 0 if the second sample tends to be larger.
         low: lower end of the interval.
         high: upper end.
-        n_first: values of the first sample.
-        n_second: values of the second.
-        magnitude: negligible, small, medium or large; empty where there is no delta.
+        n_first: size of the first sample.
+        n_second: size of the second sample.
+        magnitude: negligible, small, medium or large; empty if delta is undefined.
         reason: why delta or its interval is NaN; otherwise empty.
     """
 
@@ -123,9 +124,9 @@ def cliffs_delta(
     second: Sequence[float] | Values,
     confidence: float = CONFIDENCE,
 ) -> Dominance:
-    """How much more often a value of the second sample is the larger one than the smaller one.
+    """Cliff's delta: how much more often the second sample is larger than smaller.
 
-    The values are sorted and not compared pair by pair, so that thousands take milliseconds.
+    The values are sorted rather than compared pair by pair, so thousands take milliseconds.
 
     Args:
         first: (n,), finite.
@@ -135,7 +136,7 @@ def cliffs_delta(
     Raises:
         UsageError: a value is not finite, or the confidence is outside 0 to 1.
 
-    Worked example, that of Hogarty and Kromrey (SAS Users Group International 24, 1999): of 60
+    Worked example by Hogarty and Kromrey (SAS Users Group International 24, 1999): of 60
     pairs the control is larger in 32, smaller in 17 and equal in 11, so delta = 15 / 60.
 
     >>> treated = [10, 10, 20, 20, 20, 30, 30, 30, 40, 50]
@@ -153,7 +154,7 @@ def cliffs_delta(
     both = without_noise(np.concatenate([x, y]))
     x, y = np.sort(both[:n]), np.sort(both[n:])
     below, upto = np.searchsorted(y, x, "left"), np.searchsorted(y, x, "right")
-    rows = (m - upto - below) / m  # d_i.: those above x_i less those below it
+    rows = (m - upto - below) / m  # d_i.: number above x_i minus number below it
     columns = (np.searchsorted(x, y, "left") + np.searchsorted(x, y, "right") - n) / n
     delta = int((m - upto - below).sum()) / (n * m)
     untied = n * m - int((upto - below).sum())
@@ -171,10 +172,10 @@ def dominance(runs: pd.DataFrame, by: str, energy: str = ENERGY) -> pd.DataFrame
         energy: column in joules, or any other measure.
 
     Returns:
-        One row per pair of levels, in their order: ``first``, ``second``, ``delta`` (above 0 where
+        One row per pair of levels, in order: ``first``, ``second``, ``delta`` (above 0 if
         `second` takes more energy than `first`), ``low``, ``high``, ``magnitude``, ``n_first``,
         ``n_second``, ``dropped`` (runs without an energy or a level, over all levels) and
-        ``reason``. No row with fewer than two levels.
+        ``reason``. No rows with fewer than two levels.
 
     Raises:
         UsageError: a column is absent, or the energies are not numbers.
@@ -210,7 +211,7 @@ def magnitude(delta: float) -> str:
 
 
 def separated_bound(n: int, confidence: float = CONFIDENCE) -> float:
-    """The far end of the interval where n of n comparisons go one way, on the scale of -1 to 1.
+    """The far end of the interval if n of n comparisons go one way, on the scale of -1 to 1.
 
     >>> round(separated_bound(10), 3), round(separated_bound(1000), 3)
     (0.445, 0.992)
@@ -225,9 +226,9 @@ def sign_interval(
     """The interval of Feng and Cliff for a share of signs on the scale of -1 to 1.
 
     Args:
-        value: from -1 to 1; at either end the interval is that of `separated_bound`.
-        n: how many comparisons all go one way, where they do.
-        variance: its estimate.
+        value: from -1 to 1; at either end the interval is from `separated_bound`.
+        n: number of comparisons, used if all go one way.
+        variance: estimated variance of the value.
         df: degrees of freedom of t, above 0.
         confidence: of the interval.
 
@@ -246,7 +247,7 @@ def sign_interval(
 def _delta_interval(
     rows: Values, columns: Values, delta: float, untied: int, confidence: float
 ) -> tuple[float, float]:
-    """Low and high, from the means of the rows and columns of d and how many of d are not 0."""
+    """Interval, from the row and column means of d and the number of nonzero d."""
     n, m = len(rows), len(columns)
     if min(n, m) < FEWEST:
         return np.nan, np.nan
@@ -258,12 +259,12 @@ def _delta_interval(
 
 
 def wilcoxon_p(differences: Values) -> float:
-    """The two-sided p of Wilcoxon's signed-rank test; 1 where no difference is other than 0.
+    """The two-sided p of Wilcoxon's signed-rank test; 1 if all differences are 0.
 
     Args:
         differences: (n,), finite.
 
-    Six of six in one direction: 2 of 2^6 patterns of signs.
+    Six of six in one direction: 2 of 2^6 sign patterns.
 
     >>> wilcoxon_p(np.array([0.01, 0.02, 0.03, 0.03, 0.05, 0.04]))
     0.03125
@@ -291,7 +292,7 @@ def rank_biserial(
         confidence: of the interval, between 0 and 1.
 
     Returns:
-        Value, low and high: 1 where every difference is above 0; NaN where none is other than 0.
+        Value, low and high: 1 if every difference is above 0; NaN if all are 0.
 
     Worked example: ranks 1, 2, 3 and 4 of which the first is negative, (9 - 1) / 10.
 
@@ -308,11 +309,11 @@ def rank_biserial(
 
 
 def _variance(nonzero: Values) -> float:
-    """Of the correlation, from the share of signs that each difference decides."""
+    """Variance of the correlation, from the share of signs that each difference decides."""
     n, ordered = len(nonzero), np.sort(nonzero)
     below = np.searchsorted(ordered, -nonzero, "left")
     upto = np.searchsorted(ordered, -nonzero, "right")
-    decided = (n - upto - below) / n  # h_i: the d_j above -d_i less those below
+    decided = (n - upto - below) / n  # h_i: number of d_j above -d_i minus number below
     return 4 * sample_std(decided) ** 2 / n
 
 
@@ -326,10 +327,10 @@ def shift(differences: Values, confidence: float = CONFIDENCE) -> Interval:
 
     Args:
         differences: of pairs, shape (n,), finite, at least one.
-        confidence: of the interval; where n is too small for it, the bounds are NaN.
+        confidence: of the interval; if n is too small for it, the bounds are NaN.
 
     Raises:
-        ValueError: there is no difference.
+        ValueError: no differences given.
 
     Walsh averages of 1, 2, 6: 1, 1.5, 2, 3.5, 4, 6; W+ <= 0 has probability 1/8, so the outermost
     are the bounds at a confidence of 0.75.
@@ -340,7 +341,7 @@ def shift(differences: Values, confidence: float = CONFIDENCE) -> Interval:
     """
     n = len(differences)
     if not n:
-        raise ValueError("there is no difference")
+        raise ValueError("no differences given")
     first, second = np.triu_indices(n)
     at_most = np.cumsum(_rank_sum_chances(range(1, n + 1)))  # P(W+ <= w), w from 0
     walsh = np.sort((differences[first] + differences[second]) / 2)
@@ -351,7 +352,7 @@ def shift(differences: Values, confidence: float = CONFIDENCE) -> Interval:
 
 
 def _rank_sum_chances(ranks: Iterable[int]) -> Values:
-    """The chance of each sum from 0 on, where each rank counts or not with the same chance."""
+    """The probability of each sum from 0, if each rank counts with probability one half."""
     chances = np.ones(1)
     for rank in ranks:
         none = np.zeros(rank)

@@ -1,11 +1,11 @@
-"""Coefficient of variation of the energy of a configuration: is one run like the next?
+"""Coefficient of variation of the energy of a configuration: how repeatable are runs?
 
 ::
 
     cv = s / m      m  mean energy,  s  sample standard deviation (n - 1) of the same energies
 
-A cv below 0.01 says that neither the repetition nor the hyperparameters move the energy of a
-configuration, so that architectures can be compared whatever their hyperparameters.
+A cv below 0.01 means that neither the repetition nor the hyperparameters affect the energy of a
+configuration, so architectures can be compared regardless of their hyperparameters.
 
 Yarally et al. (CAIN 2023, section VI-B and Fig. 7) print a mean cv of 0.009 and a maximum of 0.018
 over the eight configurations on both data sets. On their Fashion-MNIST half alone the mean is
@@ -67,10 +67,10 @@ def variation(
     Args:
         runs: one row per run.
         by: the columns that make a configuration.
-        over: ``"runs"`` for the spread of all runs; ``"rounds"`` for that of the means of the
-            rounds, which leaves out the spread from repetition to repetition.
+        over: ``"runs"`` for the spread of all runs; ``"rounds"`` for the spread of the means of
+            the rounds, which excludes the spread between repetitions.
         energy: column in joules.
-        rounds: the columns that tell the rounds of a configuration apart; with
+        rounds: the columns that identify the rounds of a configuration; with
             ``over="rounds"`` only.
 
     Returns:
@@ -104,7 +104,7 @@ def summarise_variation(table: pd.DataFrame) -> VariationSummary:
     """Mean and maximum of the coefficients of variation of all configurations.
 
     Args:
-        table: what `variation` gave.
+        table: from `variation`.
 
     >>> table = pd.DataFrame({"cv": [0.004, 0.012, None]})
     >>> summarise_variation(table)

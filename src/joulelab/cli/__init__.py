@@ -5,6 +5,118 @@ Data goes to standard output, progress and errors to standard error. Exit codes:
 interrupted. Nothing heavy is imported before a command needs it.
 """
 
-from joulelab.cli.app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from joulelab.cli import (
+    data_commands,
+    energy_commands,
+    predict_commands,
+    serving_commands,
+    study_commands,
+)
+from joulelab.errors import JoulelabError, UsageError
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+NAME_SHOWN = 40
+
+app = typer.Typer(
+    name="joulelab",
+    help="A laboratory for energy-efficient deep learning: designed experiments, measured in "
+    "joules.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import joulelab
+
+        print(joulelab.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """A laboratory for energy-efficient deep learning: designed experiments, measured in joules."""
+    if debug:
+        os.environ["JOULELAB_DEBUG"] = "1"
+
+
+PARTS = (
+    study_commands,
+    data_commands,
+    energy_commands,
+    serving_commands,
+    predict_commands,
+)
+for part in PARTS:
+    app.add_typer(part.commands)
+
+
+def main() -> NoReturn:
+    """Run the command line; errors become one or two lines and an exit code."""
+    _open_closed_streams()
+    try:
+        app()
+    except JoulelabError as error:
+        _explain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has closed the pipe (`joulelab list | head`); keep Python from saying so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            name = f"{str(error.filename)[:NAME_SHOWN]}..."
+            _explain(UsageError(f"{name} is not possible: {error.strerror}", "choose another file"))
+            sys.exit(UsageError.exit_code)
+        # A defect of joulelab: still two lines, not a whole traceback.
+        if os.environ.get("JOULELAB_DEBUG"):
+            raise
+        _explain(
+            JoulelabError(
+                f"joulelab has a defect: {type(error).__name__}: {error}",
+                "please report it with what `joulelab --debug` prints before this line",
+            )
+        )
+        sys.exit(JoulelabError.exit_code)
+    sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Replace closed streams (``>&-``) by the null device, so that no file gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
+
+
+def _explain(error: JoulelabError) -> None:
+    if os.environ.get("JOULELAB_DEBUG"):
+        traceback.print_exception(error)
+    print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What ``joulelab batch`` has found: in sentences, as tables, and for programs."""
+"""The answer of ``joulelab batch``: sentences, tables, and plain data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 from joulelab import formats
 from joulelab.energy.detection import ESTIMATE
 from joulelab.energy.reading import Status
-from joulelab.kinds.inference.batch_table import READY, BatchTable
-from joulelab.kinds.inference.batch_table_file import table_data
+from joulelab.kinds.inference.batch_table import READY, BatchTable, table_data
 from joulelab.present import Column, Remark, Section, Table, View, words
 from joulelab.serving.planning.comparison import Account, Outcome, ResponseLimit
 from joulelab.serving.planning.fleet import Fleet, Site
@@ -20,13 +19,13 @@ from joulelab.serving.policies import parse_policy
 
 HELD, NOT_HELD = 0, 4
 MATTERS = 0.01
-"""A share of the joules that is not worth measuring again for."""
+"""Smallest share of the joules worth measuring again for."""
 MOST_TIMES = 100
-"""Longer measuring is not counted out to the reader."""
+"""Longest measuring, in multiples of ``--patience``, that a sentence states."""
 KILOWATTS_W = 1e4
-"""From how many watts on power is given in kilowatts."""
+"""From here on power is shown in kilowatts."""
 SHOWN = 4
-"""Policies that hold the limit, the cheapest first, in a table of policies."""
+"""Number of policies in a table that hold the limit, cheapest first."""
 COST_HEADINGS: dict[Account, str] = {
     "gross": "J/request",
     "net": "net J/request",
@@ -37,7 +36,7 @@ _LONG_WAIT_S = 1e9
 
 @dataclass(frozen=True)
 class Scenario:
-    """One rate, and what to do about it.
+    """One rate, and its plan.
 
     Attributes:
         model: what is served.
@@ -47,9 +46,9 @@ class Scenario:
         replicas: that share it.
         plan: for one of them.
         shared: power of all under the choice; ``None`` without one.
-        needed: where there is no choice: how many replicas would do, or why none would.
-        times_to_tell: where chance may have made the choice: how many times as long measuring
-            would have to take to decide; ``None`` where that is not known.
+        needed: without a choice: the number of replicas that would do, or why none would.
+        times_to_tell: if the choice may be chance: factor by which longer measuring would decide;
+            ``None`` if unknown.
     """
 
     model: str
@@ -83,7 +82,7 @@ class Scenario:
 
     @property
     def scatter(self) -> float | None:
-        """How far the cost of the choice moves between windows, as a share; ``None``: unknown."""
+        """Variation of the cost of the choice between windows, as a share; ``None`` if unknown."""
         if self.plan.best is None:
             return None
         mean = self.plan.best.mean_per_request(self.plan.account)
@@ -95,7 +94,7 @@ class Scenario:
         return cost + {"time": " of a server", "net": " above idle", "gross": ""}[self.plan.account]
 
     def _against_single(self) -> str:
-        """What batch 1 needs, and the saving where that is more than chance makes."""
+        """The cost of batch 1, and the saving if it exceeds chance."""
         made = self.plan
         before = self._cost(made.baseline)
         if made.baseline.saturated:
@@ -109,7 +108,7 @@ class Scenario:
         return f", {formats.percent(made.saving, 0)} less than batch 1 ({before})"
 
     def _undecided(self) -> str:
-        """The policy with the fewest joules, where chance may have made them fewer."""
+        """The policy with the fewest joules, if that may be chance."""
         made = self.plan
         if made.least is None or made.undecided is None:
             return ""
@@ -146,7 +145,7 @@ class Scenario:
         return f"{told}; {self.needed}" if self.needed else told
 
     def endless(self) -> str:
-        """Of a choice that never answers a single last request; empty of any other."""
+        """Warning if the choice never answers a single last request; else empty."""
         made = self.plan
         if made.best is None or not _waits_for_ever(made.best):
             return ""
@@ -171,7 +170,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Answer:
-    """All that was found.
+    """The whole answer.
 
     Attributes:
         table: what batches cost.
@@ -179,7 +178,7 @@ class Answer:
         site: carbon intensity and PUE.
         place: of the intensity, in words.
         scenarios: one for each rate.
-        fleet: with the fewest watts, or why there is none; ``None`` where none was asked for.
+        fleet: with the fewest watts, or why none is possible; ``None`` if not requested.
         interrupted: Ctrl-C came while measuring.
         remarks: on what was left out.
         own: policies of the user's, as text.
@@ -197,7 +196,7 @@ class Answer:
 
     @property
     def exit_code(self) -> int:
-        """0; 4 where the limit cannot be held or a rate saturates."""
+        """0; 4 if the limit cannot be met or a rate saturates."""
         missed = any(one.plan.best is None for one in self.scenarios)
         return NOT_HELD if missed or isinstance(self.fleet, str) else HELD
 
@@ -223,7 +222,7 @@ class Answer:
         return f"{told}; batch 1 needs {formats.count(before.replicas, 'replica')}{saving}"
 
     def uncertainty(self) -> list[str]:
-        """How sure the joules are, a line each."""
+        """Uncertainty of the joules, one line each."""
         said = []
         table = self.table
         if table.status is not Status.MISSING:
@@ -256,7 +255,7 @@ class Answer:
         return said
 
     def warnings(self) -> list[str]:
-        """What a reader should know, each once."""
+        """Warnings, each once."""
         said = ["interrupted: planned from what had been measured"] if self.interrupted else []
         table = self.table
         if table.status in (Status.ESTIMATED, Status.PARTLY_ESTIMATED):
@@ -297,7 +296,7 @@ class Answer:
 
 
 def size_rows(table: BatchTable) -> list[dict[str, Any]]:
-    """What batches cost, one row per size.
+    """Time and energy of batches, one row per size.
 
     Args:
         table: of one model.
@@ -318,10 +317,10 @@ def size_rows(table: BatchTable) -> list[dict[str, Any]]:
 
 
 def answer_view(answer: Answer) -> View:
-    """The sentences, what is doubtful, policies or rates, and the measured batches.
+    """The sentences, warnings, policies or rates, and the measured batches.
 
     Args:
-        answer: what was found.
+        answer: to show.
     """
     choices = _policies if len(answer.scenarios) == 1 else _rates
     return View(
@@ -337,7 +336,7 @@ def answer_view(answer: Answer) -> View:
 
 
 def _batches(answer: Answer) -> Section:
-    """What was measured, of what, and how sure it is."""
+    """The measured batches, their conditions and their uncertainty."""
     table = answer.table
     windows = [window.size for window in table.windows]
     columns = [
@@ -361,7 +360,7 @@ def _batches(answer: Answer) -> Section:
 
 
 def _policies(answer: Answer) -> Table:
-    """The policies worth seeing at a single rate."""
+    """The policies worth showing at a single rate."""
     made = answer.scenarios[0].plan
     rows = [
         {
@@ -443,7 +442,7 @@ def _rate_row(scenario: Scenario) -> dict[str, Any]:
 
 
 def _powers(answer: Answer) -> list[str]:
-    """Power of the servers at each rate, and the carbon intensity where a place is known."""
+    """Power of the servers at each rate, and the carbon intensity of a known place."""
     said = [
         f"{formats.count(one.replicas, 'server')} at {formats.significant(one.rate_per_s)}/s: "
         f"{_power_in_words(one.shared)}"
@@ -457,7 +456,7 @@ def _powers(answer: Answer) -> list[str]:
 
 
 def _power_in_words(made: Fleet) -> str:
-    """Power, energy of a request and of a day, and CO2e."""
+    """Power, energy per request and per day, and CO2e."""
     if made.power_w is None:
         power = "power unknown"
     elif made.power_w >= KILOWATTS_W:

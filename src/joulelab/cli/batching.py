@@ -1,4 +1,4 @@
-"""``joulelab batch``: what batches of a model cost here, and which batching policy to run.
+"""``joulelab batch``: measure batches of a model here, and find the best batching policy.
 
 ::
 
@@ -30,15 +30,13 @@ from joulelab.energy.carbon.intensity import Intensity, mean_intensity
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import UsageError
-from joulelab.kinds.inference.batch_table import READY, BatchTable
-from joulelab.kinds.inference.batch_table_file import read_table, write_table
+from joulelab.kinds.inference.batch_table import READY, BatchTable, read_table, write_table
 from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
-from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
+from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals, thinned
 from joulelab.serving.call_syntax import parse_rate
-from joulelab.serving.planning.arrival_thinning import thinned
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
@@ -50,11 +48,11 @@ from joulelab.study.manifest import processor_model
 
 INTERRUPTED = 130
 NO_LIMIT = ResponseLimit(99, 1e9)
-"""What is planned with where any response time will do: its percentile is the one that is shown."""
+"""The limit to plan with if any response time will do; its percentile is shown."""
 FEW_WINDOWS = Trials(windows=2)
-"""For a number of replicas that is only named."""
+"""Trials for a number of replicas that is only mentioned."""
 THINNED_REQUESTS = 5000
-"""Of a recorded trace, when replicas share it."""
+"""Number of requests of a recorded trace shared by replicas."""
 
 
 def run_batch(asked: Batch) -> int:
@@ -64,7 +62,7 @@ def run_batch(asked: Batch) -> int:
         asked: the options of the command.
 
     Returns:
-        0; 4 where a limit cannot be held or more arrives than can be answered; 130 after Ctrl-C.
+        0; 4 if a limit cannot be met or requests arrive too fast; 130 after Ctrl-C.
 
     Raises:
         UsageError: an option is impossible.
@@ -153,14 +151,14 @@ class _Planner:
         )
 
     def fleet(self, arrivals: ArrivalProcess) -> Fleet | str:
-        """The fleet with the fewest watts, or why there is none."""
+        """The fleet with the fewest watts, or why none is possible."""
         try:
             return fleet(self._costs, arrivals, self._kept, self.own, site=self.site)
         except UsageError as error:
             return error.message
 
     def _candidates(self) -> list[str] | None:
-        """Without a limit no policy needs a longest wait."""
+        """The candidates without a limit; none needs a maximum wait."""
         if self.limit is not None:
             return None
         sizes = self._costs.sizes[1:]
@@ -177,7 +175,7 @@ class _Planner:
         return replicas(made.best, baseline=before)
 
     def _needed(self, arrivals: ArrivalProcess) -> int | str:
-        """How many greedy replicas would hold the limit, or why none would."""
+        """The number of greedy replicas that would hold the limit, or why none would."""
         greedy = [f"greedy({self._costs.largest})", BASELINE]
         trials = replace(FEW_WINDOWS, seed=self.asked.seed)
         try:
@@ -188,7 +186,7 @@ class _Planner:
 
 
 def _table(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
-    """The table that was named, or one measured now; and whether Ctrl-C came before its end."""
+    """The named table, or one measured now; and whether Ctrl-C cut it short."""
     if asked.table is None:
         table, interrupted = _measure(asked, limit)
         if asked.save is not None:
@@ -204,7 +202,7 @@ def _table(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]
 
 
 def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
-    """Measure batches of a model on this machine; a Ctrl-C keeps what there is."""
+    """Measure batches of a model on this machine; after Ctrl-C, keep what was measured."""
     patience = Patience(
         parse_duration_s(asked.patience, "--patience"),
         asked.largest,
@@ -263,7 +261,7 @@ def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, boo
 
 @contextmanager
 def _doing() -> Iterator[Callable[[str], None]]:
-    """Says on standard error what is going on: in place on a terminal, else a line each."""
+    """Report progress on standard error: in place on a terminal, else a line each."""
     console = progress_console()
     if not console.is_terminal:
         yield partial(say, style="dim")
@@ -299,7 +297,7 @@ def _rate_per_s(text: str, option: str) -> float:
 def _arrivals(
     asked: Batch, limit: ResponseLimit | None
 ) -> tuple[list[ArrivalProcess], ArrivalProcess | None]:
-    """The arrivals at each rate, and at that of the fleet, if one is asked for."""
+    """The arrivals at each rate, and at the rate of the fleet, if requested."""
     texts = [one for text in asked.rate or () for one in text.split(",")]
     rates_per_s = [_rate_per_s(text, "--rate") for text in texts]
     if asked.fleet is not None and limit is None:
@@ -321,7 +319,7 @@ def _arrivals(
 
 
 def _check(asked: Batch) -> None:
-    """Refuse what is impossible, before anything is measured."""
+    """Refuse impossible options before measuring."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked.device):
         raise UsageError(
             f"--device {asked.device!r} is not a device", "one of auto, cpu, cuda, cuda:INDEX"
@@ -339,7 +337,7 @@ def _check(asked: Batch) -> None:
 
 
 def _check_module(model: Model) -> None:
-    """Refuse a module that is not there before anything is started; it is not imported here."""
+    """Refuse a missing module before starting; it is not imported here."""
     if ":" not in model.name:
         return
     module = model.name.partition(":")[0]
@@ -366,7 +364,7 @@ def _check_domains(recorder: Recorder, domains: Sequence[str] | None) -> None:
 
 
 def _site(asked: Batch) -> tuple[Site, str]:
-    """Carbon intensity and PUE, and of which place, in words; empty where it is unknown."""
+    """Carbon intensity and PUE, and the place in words; empty if unknown."""
     located = asked.located()
     if (booking := Booking.of(located, asked.pue)) is None:
         return Site(pue=default_pue() if asked.pue is None else asked.pue), ""

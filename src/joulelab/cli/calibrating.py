@@ -1,14 +1,15 @@
-"""``joulelab instruments``: do the meters of a study agree, and what factor is to be kept."""
+"""``joulelab instruments``: how well the meters of a study agree, and calibration factors."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulelab.cli.output import say
+from joulelab.cli.output import say, show
+from joulelab.cli.study_commands import Instruments
 from joulelab.errors import UsageError
 from joulelab.present import Remark, View
 from joulelab.present.data import rows_data
@@ -22,54 +23,11 @@ if TYPE_CHECKING:
 RESERVED = ("run",)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What of the instruments was asked for.
-
-    Attributes:
-        reference: what the others are held against; ``None`` for what sees most.
-        instruments: names, or sums as ``NAME=SOURCE+SOURCE``; all where empty.
-        domains: only these; all where empty.
-        plot: file for the Bland-Altman plots.
-        save: whether the factors are kept in the settings file.
-    """
-
-    reference: str | None = None
-    instruments: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    plot: Path | None = None
-    save: bool = False
-
-    def sums(self) -> dict[str, tuple[str, ...]]:
-        """Sources by the name of their sum.
-
-        Raises:
-            UsageError: one of them is no sum of named sources.
-        """
-        sums = {}
-        for text in self.instruments:
-            name, equals, sources = text.partition("=")
-            if not equals:
-                continue
-            named = tuple(source.strip() for source in sources.split("+"))
-            if not name.strip() or not all(named) or name.strip() in RESERVED:
-                raise UsageError(
-                    f"--instrument {text!r} is not a sum of sources", "as in sensors=nvml+rapl"
-                )
-            sums[name.strip()] = named
-        return sums
-
-    def names(self) -> list[str]:
-        """The instruments that are compared; none for all."""
-        return [text.partition("=")[0].strip() for text in self.instruments]
-
-
-def instruments(folders: Sequence[Path], asked: Asked) -> View:
-    """What each instrument reads, and how it agrees with the reference.
+def run_instruments(asked: Instruments) -> None:
+    """Show what each instrument reads, and how it agrees with the reference.
 
     Args:
-        folders: results folders of studies.
-        asked: of what.
+        asked: the options of the command.
 
     Raises:
         StoreError: a folder has no study in it, or it cannot be read.
@@ -83,29 +41,31 @@ def instruments(folders: Sequence[Path], asked: Asked) -> View:
 
     if asked.plot is not None:
         figure_format(asked.plot)
-    sums = asked.sums()
-    studies = [Results.open(folder) for folder in dict.fromkeys(folders)]
+    written = asked.instrument or ()
+    sums = _sums(written)
+    names = [text.partition("=")[0].strip() for text in written]
+    studies = [Results.open(folder) for folder in dict.fromkeys(asked.folders)]
     compared = compare_instruments(
         studies,
         reference=asked.reference,
         sums=sums,
-        domains=asked.domains or None,
-        only=asked.names(),
+        domains=asked.domain or None,
+        only=names,
     )
     factors: list[NewFactor] = []
     doubts: list[str] = []
     if asked.save:
-        factors, doubts = new_factors(compared, studies, time.strftime("%Y-%m-%d"), asked.names())
+        factors, doubts = new_factors(compared, studies, time.strftime("%Y-%m-%d"), names)
     read = read_table(compared)
     agreed = [agreement_table(compared, remarked=False)] if compared.agreements else []
     if asked.plot is not None:
         _draw(compared, asked.plot)
     if asked.save:
         _save(factors, doubts, studies)
-    return View(
+    agreement = View(
         [read, *agreed, *map(Remark, compared.remarks)],
         {
-            "folders": [str(folder) for folder in folders],
+            "folders": [str(folder) for folder in asked.folders],
             "reference": compared.reference.name,
             "why": compared.why,
             "instruments": rows_data(read),
@@ -117,10 +77,31 @@ def instruments(folders: Sequence[Path], asked: Asked) -> View:
             "not_saved": list(doubts),
         },
     )
+    show(agreement, as_json=asked.json)
+
+
+def _sums(instruments: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The sources of each instrument that is a sum.
+
+    Raises:
+        UsageError: a sum has an empty or reserved name, or an empty source.
+    """
+    sums = {}
+    for text in instruments:
+        name, equals, sources = text.partition("=")
+        if not equals:
+            continue
+        named = tuple(source.strip() for source in sources.split("+"))
+        if not name.strip() or not all(named) or name.strip() in RESERVED:
+            raise UsageError(
+                f"--instrument {text!r} is not a sum of sources", "as in sensors=nvml+rapl"
+            )
+        sums[name.strip()] = named
+    return sums
 
 
 def _save(factors: Sequence[NewFactor], doubts: Sequence[str], studies: Sequence[Results]) -> None:
-    """Show what will be written, then write it."""
+    """Show the factors, then write them to the settings file."""
     from joulelab.report.instruments.saving import known_keys
 
     for doubt in doubts:

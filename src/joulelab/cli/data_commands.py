@@ -70,7 +70,7 @@ def compare(
     found = compare_studies(Results.open(first), Results.open(second))
     tables = [found.conditions, *found.configurations, found.claims]
     compared = View(
-        [f"A: {first}\nB: {second}", *tables, *map(Remark, found.remarks)],
+        [*found.findings, f"A: {first}\nB: {second}", *tables, *map(Remark, found.remarks)],
         {
             "a": str(first),
             "b": str(second),

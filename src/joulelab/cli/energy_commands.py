@@ -21,7 +21,6 @@ from joulelab.cli.options import (
     command,
     option,
 )
-from joulelab.cli.output import show
 
 commands = typer.Typer()
 FOR = "Stop after this time; default: at Ctrl-C."
@@ -62,12 +61,13 @@ class Measure(MeterOptions):
     plot: Path | None = option(None, FIGURE, "FILE")
 
 
-@commands.command()
-def doctor(meter: Meters = None, json: Json = False) -> None:
+@command(commands, "doctor", "joulelab.cli.recording:run_doctor")
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
     """Show what can be measured here, how accurately, and how to measure more."""
-    from joulelab.cli.examining import diagnosis
 
-    show(diagnosis(meter), as_json=json)
+    meter: Meters = None
+    json: Json = False
 
 
 @command(commands, "record", "joulelab.cli.recording:run_record")

@@ -1,4 +1,4 @@
-"""``joulelab status``, ``report`` and ``export``: what stands in a results folder."""
+"""``joulelab status``, ``report`` and ``export``: the contents of a results folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from joulelab.report.ledger import ReportedStudy
 
 MOST_SAID = 20
-"""Rows that are left out of an export, and named one by one."""
+"""Most skipped rows that an export names one by one."""
 PARTLY = 4
 STATES = ("planned", "running", "finished", "failed")
 JOINT_FOLDER = OUTPUT_FOLDER / "paper"
 
 
 def status(folder: Path) -> View:
-    """How many runs of each experiment are in which state, and what failed."""
+    """The number of runs in each state by experiment, and what failed."""
     results = Results.open(folder)
     runs, ledger = results.to_frame(), results.ledger_frame()
     counts = {
@@ -60,7 +60,7 @@ def status(folder: Path) -> View:
 
 
 def report(folder: Path) -> View:
-    """Write the report of a study anew, and show all of its tables."""
+    """Rewrite the report of a study, and show all of its tables."""
     from joulelab.report.ledger import ReportedStudy
     from joulelab.report.pages import study_view
 
@@ -84,11 +84,11 @@ def reported(study: ReportedStudy, make: Callable[[ReportedStudy], View]) -> Vie
 
 
 def joint_report(folders: Sequence[Path], out: Path | None) -> View:
-    """Write the report of each study, and the claims, tables and figures of all together.
+    """Write the report of each study, and a joint one with claims, tables and figures.
 
     Args:
         folders: results folders.
-        out: where to write what is together; ``joulelab-out/paper`` where not given.
+        out: folder of the joint report; default: ``joulelab-out/paper``.
     """
     from joulelab.report.claims import data, overview
     from joulelab.report.conditions import remarks
@@ -96,11 +96,11 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.pages import claimed, write_report, write_side_pages
 
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
-    pages = [str(write_report(study)) for study in studies]
     every = [one for study in studies for one in study.experiments]
     name = formats.listing([study.name for study in studies])
     said = [f"{study.name}: {remark}" for study in studies for remark in remarks(study)]
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
+    pages = [str(write_report(study)) for study in studies]
     found = claimed(every)
     return View(
         [*map(overview, found), Facts([("report", str(written)) for written in (*pages, page)])],
@@ -109,17 +109,17 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
 
 
 def export_table(folder: Path, file_format: str, table: str, out: Path | None) -> int:
-    """Write one table of a study; what is damaged is left out, and said.
+    """Write one table of a study; skip damaged rows and list them on standard error.
 
     Args:
         folder: the results folder.
         file_format: ``"csv"`` or ``"parquet"``.
         table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"`` or
             ``"predictions"``.
-        out: the file; without it CSV goes to standard output, and Parquet beside the runs.
+        out: the file; default: standard output for CSV, the results folder for Parquet.
 
     Returns:
-        The exit code: 0, or 4 where anything was left out.
+        The exit code: 0, or 4 if anything was skipped.
 
     Raises:
         StoreWriteError: the file cannot be written.
@@ -144,7 +144,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
 
 
 def _say_left_out(left_out: Sequence[str]) -> int:
-    """On standard error, for the table itself may be on standard output."""
+    """List skipped rows on standard error; the table itself may be on standard output."""
     if not left_out:
         return 0
     count = formats.count(len(left_out), "place")

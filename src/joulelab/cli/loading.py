@@ -39,20 +39,20 @@ from joulelab.serving.planning.comparison import ResponseLimit
 
 NOTHING_ANSWERED, NOT_AS_WANTED, INTERRUPTED = 1, 4, 130
 HEAVY_PER_S, HEAVY_REQUESTS = 200.0, 10_000
-"""What is sent to another machine without being asked twice."""
+"""Largest load on another machine without ``--yes``."""
 MOST_REQUESTS = 10_000_000
 COOL_DOWN_S = 30.0
 OF_THIS_MACHINE = (
-    "The energy is that of this machine: of the server too if it runs here, and of what else runs."
+    "The energy covers this machine: the server too, if it runs here, and whatever else runs."
 )
 OF_THE_GENERATOR = (
-    "The energy is that of this machine, which sends the requests. If the server is on another "
-    "one, its energy is not in it."
+    "The energy covers this machine, which sends the requests. It does not include a server on "
+    "another machine."
 )
 
 
 def run_load(asked: Load) -> int:
-    """Send a load, measure this machine, and show what came of it.
+    """Send a load, measure this machine, and show the result.
 
     Args:
         asked: the options of the command.
@@ -102,7 +102,7 @@ def run_load(asked: Load) -> int:
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Fixed before anything is sent: (n,) due times in seconds, and which request is due."""
+    """Due times in seconds and the request due at each, (n,); fixed before sending."""
 
     due_s: NDArray[np.float64]
     which: NDArray[np.int64]
@@ -119,7 +119,7 @@ class _Schedule:
 
     @property
     def busiest(self) -> int:
-        """The most requests that are due within any one second."""
+        """The largest number of requests due within a second."""
         if not len(self.due_s):
             return 0
         ends = np.searchsorted(self.due_s, self.due_s + 1.0, side="left")
@@ -129,7 +129,7 @@ class _Schedule:
 def _measured(
     http: HttpLoad, asked: Load, schedule: _Schedule, monitor: Monitor
 ) -> tuple[Exchanges, Measurement, float]:
-    """What came of the requests, what this machine used, and the generator's processor time."""
+    """The exchanges, the measurement, and the processor time of the generator."""
     console, recorder = progress_console(), monitor.recorder
     idle_s = idle_duration_s(monitor) if asked.idle is None else max(asked.idle, 0.0)
     if idle_s:
@@ -158,7 +158,7 @@ def _measured(
 
 
 def _warm_up(http: HttpLoad, asked: Load, schedule: _Schedule) -> None:
-    """Send what does not count, at the same rate."""
+    """Send the warm-up, at the same rate."""
     if not asked.warm_up:
         return
     exchanges = http.send(schedule.due_s, schedule.which)
@@ -196,9 +196,9 @@ def _check_count(asked: Load, arrivals: ArrivalProcess) -> None:
 
 
 def _check_weight(schedules: Sequence[_Schedule], target: Target) -> None:
-    """A slip of the finger must not be an attack on somebody's server.
+    """Refuse a heavy load on another machine without ``--yes``: a typing error is not an attack.
 
-    What counts is what is sent in any one second: the mean of a trace says nothing of its bursts.
+    The busiest second counts: the mean of a trace hides its bursts.
     """
     count = sum(len(one.due_s) for one in schedules)
     busiest = max(one.busiest for one in schedules)
@@ -240,17 +240,17 @@ class LoadReport:
 
     @cached_property
     def kept(self) -> LimitCheck | None:
-        """Whether the limit was kept, if there was one."""
+        """Whether the limit was kept; ``None`` without one."""
         return None if self.limit is None else LimitCheck.of(self.exchanges, self.limit)
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C came before the last request had been due and had ended."""
+        """Whether Ctrl-C came before the last request ended."""
         return len(self.exchanges) < self.asked.requests or "interrupted" in self.summary.reasons
 
     @property
     def exit_code(self) -> int:
-        """0 where everything was answered, and within the limit."""
+        """0 if every request was answered, and within the limit."""
         if self.interrupted:
             return INTERRUPTED
         if not self.summary.answered:
@@ -259,7 +259,7 @@ class LoadReport:
         return 0 if held and self.summary.answered == self.summary.requests else NOT_AS_WANTED
 
     def per_request_j(self, energy_j: float | None) -> float | None:
-        """Joules for each answered request; ``None`` where unknown or nothing was answered."""
+        """Joules per answered request; ``None`` if unknown or nothing was answered."""
         answered = self.summary.answered
         return energy_j / answered if energy_j is not None and answered else None
 
@@ -270,7 +270,7 @@ class LoadReport:
         return self.busy_s / duration_s if duration_s > 0 else None
 
     def sentences(self) -> list[str]:
-        """What happened, a line each."""
+        """What happened, one line each."""
         said = []
         if self.interrupted:
             due = formats.count(len(self.exchanges), "request")
@@ -314,7 +314,7 @@ class LoadReport:
         }
 
     def parts(self) -> list[Part]:
-        """What was answered and what it took, then rates, times and energy in detail."""
+        """Answers and energy per request first, then rates, times and energy in detail."""
         return [
             *self._answer(),
             *self.sentences(),
@@ -364,7 +364,7 @@ class LoadReport:
 
 
 def _check_table(path: Path | None) -> None:
-    """Refuse a table of requests that could not be written, before anything is sent."""
+    """Refuse a table of requests that cannot be written, before sending."""
     if path is None:
         return
     if path.suffix.lower() not in (".parquet", ".csv"):

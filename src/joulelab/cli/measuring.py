@@ -1,4 +1,4 @@
-"""``joulelab measure``: what a command uses, once, repeated, or against another command."""
+"""``joulelab measure``: the energy of a command, once, repeated, or against another command."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ NAMES = ("A", "B")
 
 
 def check_figure(path: Path | None) -> None:
-    """Refuse the name of a figure's file, if there is one, before anything is measured.
+    """Refuse an impossible file name of a figure before measuring.
 
     Raises:
-        UsageError: its suffix is not that of a figure.
+        UsageError: its suffix is not a figure format.
     """
     if path is not None:
         from joulelab.present.style import figure_format
@@ -137,7 +137,7 @@ def one_measurement(measurement: Measurement) -> list[Part]:
 
 @dataclass
 class _Measured:
-    """What was measured of one command, or of two.
+    """The measurements of one command, or of two.
 
     Attributes:
         commands: as they were given.
@@ -150,7 +150,7 @@ class _Measured:
     trials: list[tuple[Trial, Measurement]] = field(default_factory=list)
 
     def tell(self, trial: Trial) -> None:
-        """Say what each of several runs used."""
+        """Show the energy of each of several runs."""
         if len(self.commands) * (self.design.repeat + self.design.warmup) == 1:
             return
         measurement = trial.run.measurement
@@ -164,14 +164,14 @@ class _Measured:
         )
 
     def not_measured(self) -> str:
-        """Which domains that should count have no measured figure, in words; empty for none."""
+        """The counted domains without a measured figure, in words; empty if none."""
         lost = dict.fromkeys(one.domain for _, whole in self.trials for one in whole.lost)
         if lost:
             return f"not measured: {', '.join(lost)}; --domain names those that count"
         return "" if self._status() is Status.MEASURED else "the sum is not measured"
 
     def view(self, exit_code: int) -> View:
-        """What all runs used, and which of two commands used less."""
+        """The energy of all runs, and which of two commands used less."""
         if self.design.repeat == 1 and len(self.commands) == 1:
             parts = [
                 part for _, measurement in self.trials for part in one_measurement(measurement)
@@ -197,14 +197,14 @@ class _Measured:
         yield from _place_hint(every)
 
     def _status(self) -> Status:
-        """That of the weakest of all runs."""
+        """The weakest status of all runs."""
         return Status.of_sum(one.total.status for _, one in self.trials)
 
     def _runs(self, number: int) -> list[Measurement]:
         return [one for trial, one in self.trials if trial.number == number]
 
     def _ratio(self, key: str) -> Interval | None:
-        """A quantity of A over that of B, from the blocks in which both have it."""
+        """The ratio of a quantity, A over B, from the blocks in which both have it."""
         from joulelab.analysis.comparison import ratio_interval
 
         by_block: dict[int, dict[int, float]] = {}
@@ -270,7 +270,7 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Quantity:
-    """What is summarised of several runs.
+    """A quantity summarised over several runs.
 
     Attributes:
         name: for people.
@@ -283,7 +283,7 @@ class _Quantity:
     of: Callable[[Measurement], float | None]
 
     def interval(self, runs: Sequence[Measurement]) -> Interval | None:
-        """Mean and confidence over the runs in which it is known; ``None`` where in none."""
+        """Mean and confidence interval over the runs that have it; ``None`` if none has."""
         from joulelab.analysis.comparison import mean_interval
 
         values = self.values(runs)
@@ -305,7 +305,7 @@ QUANTITIES = {
 
 
 def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
-    """One row per quantity, each in units of its own."""
+    """One row per quantity, each in its own units."""
     rows = []
     for quantity in QUANTITIES.values():
         interval, form = quantity.interval(runs), quantity.form

@@ -36,7 +36,7 @@ Settings = TypeVar("Settings")
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _WRITTEN = re.compile(rf"\s*([0-9.]+(?:e[+-]?\d+)?)\s*({'|'.join(UNITS_S)})\s*", re.ASCII)
 OUTPUT_FOLDER = Path("joulelab-out")
-"""Results are written there, and looked for, when no folder is named."""
+"""Default folder of results, to write and to search."""
 LONGEST_NAME = 120
 
 StudyName = Annotated[
@@ -163,9 +163,9 @@ def argument(default: Any, help_: str, metavar: str | None = None) -> Any:  # no
     """A field that is an argument of the command.
 
     Args:
-        default: ``...`` where it must be given.
+        default: ``...`` if required.
         help_: what it is.
-        metavar: stands for it in the help; its name where not given.
+        metavar: its placeholder in the help; default: its name.
     """
     given = {"argument": {"help": help_, "metavar": metavar}}
     return field(default=MISSING if default is ... else default, metadata=given)
@@ -175,9 +175,9 @@ def option(default: Any, help_: str, metavar: str | None = None, **limits: float
     """A field that is an option of the command, with the same name.
 
     Args:
-        default: ``...`` where it must be given.
+        default: ``...`` if required.
         help_: what it is.
-        metavar: stands for its value in the help; its type where not given.
+        metavar: placeholder of its value in the help; default: its type.
         limits: ``min`` and ``max`` of a number.
     """
     given = {"option": {"help": help_, "metavar": metavar, **limits}}
@@ -186,7 +186,7 @@ def option(default: Any, help_: str, metavar: str | None = None, **limits: float
 
 @dataclass(frozen=True, kw_only=True)
 class MeterOptions:
-    """What measures, and where the electricity is from."""
+    """Meters, and the origin of the electricity."""
 
     meter: Meters = None
     domain: Domains = None
@@ -216,7 +216,7 @@ class MeterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
-    """How a trace is read."""
+    """How to read a trace."""
 
     where: Where = ""
     time: TimeColumn = ""
@@ -241,7 +241,7 @@ class TraceOptions:
 def command(
     commands: typer.Typer, name: str, runs: str, **settings: bool
 ) -> Callable[[type[Settings]], type[Settings]]:
-    """Make a command of the dataclass below.
+    """Make a command of the decorated dataclass.
 
     Its own fields come first in the help, then those that it inherits. Plug-ins that it names are
     loaded before it is run.
@@ -296,7 +296,7 @@ def parse_duration_s(text: str, option: str) -> float:
         option: that it was given for, named in the error.
 
     Raises:
-        UsageError: there is no number or no unit, or the time is not above 0.
+        UsageError: the number or the unit is missing, or the time is not above 0.
     """
     written = _WRITTEN.fullmatch(text)
     try:
@@ -319,7 +319,7 @@ def parse_pairs(written: Sequence[str] | None, option: str) -> dict[str, str]:
         option: that they were given for, named in the error.
 
     Raises:
-        UsageError: there is no name, or no value.
+        UsageError: the name or the value is missing.
     """
     pairs = {}
     for text in written or ():
@@ -347,7 +347,7 @@ def check_folder(path: Path) -> None:
 
 
 def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
-    """The results folder where none is given: the same for the same command.
+    """The default results folder: the same for the same command.
 
     Args:
         study: as on the command line; a results folder is its own.

@@ -1,4 +1,4 @@
-"""Where output goes: what was asked for on standard output, what goes on meanwhile on the other."""
+"""Where output goes: results to standard output, progress to standard error."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def show(view: View, *, as_json: bool, notes: bool = True, aside: bool = False) -> None:
-    """Show what the user asked for, on standard output.
+    """Show the result on standard output.
 
     Args:
         view: the answer.
         as_json: as one JSON object instead of text.
-        notes: whether the notes of tables stand underneath.
-        aside: text goes to standard error, because a command that is measured has the other.
+        notes: whether to show the notes below tables.
+        aside: write text to standard error; the measured command has standard output.
     """
     if as_json:
         from joulelab.present import data
@@ -77,21 +77,21 @@ def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool 
 
 
 def say(what: str, style: str = "") -> None:
-    """Say what goes on meanwhile, on standard error."""
+    """Print a line of progress to standard error."""
     from rich.text import Text
 
     progress_console().print(Text(what, style=style), soft_wrap=True)
 
 
 def data_console() -> Console:
-    """For what the user asked for: standard output."""
+    """Standard output, for results."""
     from rich.console import Console
 
     return Console(highlight=False)
 
 
 def progress_console() -> Console:
-    """For what goes on meanwhile: standard error."""
+    """Standard error, for progress."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)

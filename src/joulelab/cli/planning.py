@@ -1,16 +1,24 @@
-"""``joulelab plan``, and the plan that stands at the beginning of ``joulelab run``."""
+"""``joulelab plan``, and the plan at the start of ``joulelab run``.
+
+A plan is predicted by timing parts of the study, or from stored runs alone.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from joulelab import formats
-from joulelab.cli import planning_history
 from joulelab.cli.output import say
+from joulelab.cli.predicting import stored_on
 from joulelab.energy.reading import Status
+from joulelab.errors import UsageError
+from joulelab.forecast.history import Selection, results_folders
+from joulelab.forecast.study_history import StudyForecast, study_forecast
+from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.present import Column, Part, Remark, Table, View, words
 from joulelab.study.listener import Listener, WorkloadSummary
 from joulelab.study.plan import DONE, Plan
@@ -21,27 +29,65 @@ from joulelab.study.study import Study
 
 LONG_S = 24 * 3600.0
 MINIATURE_S = 1800.0
-"""A whole study that takes longer than the first is offered as a miniature of about the second."""
+"""A study longer than `LONG_S` is offered as a miniature of about `MINIATURE_S`."""
 
 
 def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
-    """What a study would run, with time and energy as predicted by timing parts of it.
+    """What a study would run, with time and energy predicted by timing parts of it.
 
     Args:
         study: the study.
-        folders: stored runs that have a say too; all in ``joulelab-out`` where ``None``.
+        folders: stored runs to predict from as well; default: all in ``joulelab-out``.
     """
-    planning_history.check_folders(folders)
+    results_folders(folders or ())  # refuses one that does not exist, before anything is timed
     listener = _Waiting()
     plan, prediction = study.predict(listener)
-    history = planning_history.beside(study, listener.summaries, folders)
+    history = _beside(study, listener.summaries, folders)
     parts = plan_parts(study.spec, plan, prediction, {}, listener.summaries)
     return View(
-        [*parts, *(planning_history.sentences(history) if history else ())],
+        [*parts, *(_stored_in_words(history) if history else ())],
         lambda: {
             **_plan_data(study.spec, plan, prediction, listener.summaries),
-            "stored_runs": planning_history.data(history),
+            "stored_runs": None if history is None else history.to_dict(),
         },
+    )
+
+
+def untimed(study: Study, folders: Sequence[Path] | None, device: str) -> View:
+    """Time and energy of a study from stored runs alone; nothing is timed.
+
+    Args:
+        study: the study.
+        folders: results to learn from; default: all in ``joulelab-out``.
+        device: the hardware to predict for.
+
+    Raises:
+        UsageError: the stored runs do not allow a prediction.
+    """
+    plan = study.plan()
+    found = study_forecast(study.spec, plan, _stored(study, device, folders), study.data_dir)
+    if found.total is None:
+        raise UsageError(
+            f"stored runs on {found.selection.hardware} cannot predict {study.spec.name}: "
+            f"{found.reason}",
+            "leave out --untimed to time parts of it here",
+        )
+    counts = Counter((run.experiment, run.configuration) for run in plan.runs)
+    rows = [
+        {"configuration": key[1], "runs": counts[key], **vars(forecast)}
+        for key, forecast in found.by_configuration.items()
+    ]
+    columns = [
+        words("configuration"),
+        Column("runs"),
+        Column("energy of one", "energy_j", formats.joules),
+        Column("95 % interval", ("energy_low_j", "energy_high_j"), formats.joules_range),
+        Column("time of one", "duration_s", formats.duration),
+    ]
+    title = f"{study.spec.name}, from stored runs alone"
+    return View(
+        [Table(rows, columns, title=title), *_stored_in_words(found)],
+        {"study": study.spec.to_dict(), "runs": len(plan.runs), "stored_runs": found.to_dict()},
     )
 
 
@@ -52,14 +98,14 @@ def plan_parts(
     states: Mapping[str, str],
     summaries: Sequence[WorkloadSummary],
 ) -> list[Part]:
-    """The plan as a table of experiments, each with what is left and what it will cost.
+    """The plan as a table of experiments, with the time and energy left for each.
 
     Args:
         spec: the study.
         plan: all of it.
-        prediction: of the configurations that have runs left.
-        states: of runs that an earlier session has seen.
-        summaries: what each workload works with.
+        prediction: of the configurations with runs left.
+        states: of runs known from earlier sessions.
+        summaries: of each workload.
     """
     experiments = spec.experiments()
     counted = {name: 0 for one in experiments.values() for name in one.counts()}
@@ -99,8 +145,8 @@ def plan_parts(
     bases = " and ".join(one.basis for one in summaries)
     parts += [
         f"in all {_runs_in_words(len(left), summaries)}: about {_time(total)} and {_energy(total)}",
-        f"predicted from {bases}; the truth lies within the ranges in 95 of 100 cases, if the "
-        "machine stays as it is",
+        f"predicted from {bases}; the ranges hold in 95 of 100 cases, if nothing changes on "
+        "this machine",
     ]
     if sentence := spec.miniature_in_words(_train_images(summaries)):
         parts.append(sentence)
@@ -117,7 +163,7 @@ def _if_left(form: Callable[[float | None], str]) -> Callable[[int, float | None
 
 
 def remarks(summaries: Sequence[WorkloadSummary]) -> list[Remark]:
-    """Where something is not as it was asked for."""
+    """Where a workload deviates from what was requested."""
     return [Remark(one.remark) for one in summaries if one.remark]
 
 
@@ -130,7 +176,7 @@ def _runs_in_words(count: int, summaries: Sequence[WorkloadSummary]) -> str:
 
 
 def _train_images(summaries: Sequence[WorkloadSummary]) -> tuple[int, int] | None:
-    """How many training images are used, and how many there are."""
+    """The number of training images used, and available."""
     return next((one.train_images for one in summaries if one.train_images), None)
 
 
@@ -155,7 +201,7 @@ def _energy(cost: Cost) -> str:
 
 
 def _fitting(cost: Cost) -> str:
-    """The scale, a power of ten, at which the work would take some minutes here."""
+    """The scale, a power of ten, at which the work would take minutes here."""
     return formats.number(10.0 ** math.floor(math.log10(MINIATURE_S / cost.duration_s)))
 
 
@@ -196,8 +242,68 @@ def _plan_data(
     }
 
 
+def _beside(
+    study: Study, summaries: Sequence[WorkloadSummary], folders: Sequence[Path] | None
+) -> StudyForecast | None:
+    """The forecast from stored runs of this machine, beside the timed one; ``None`` without any.
+
+    Unless folders are named, only studies that train networks have one.
+
+    Args:
+        study: the study.
+        summaries: which engine trains which configuration.
+        folders: results to learn from; default: all in ``joulelab-out``.
+
+    Raises:
+        UsageError: a folder that was named does not exist.
+    """
+    if folders is None and not isinstance(study.spec, TrainingKeys):
+        return None
+    selection = _stored(study, study.spec.device, folders)
+    if selection.runs.empty and folders is None:
+        return None
+    engines = {
+        key: str(told["engine"])
+        for one in summaries
+        for key, told in one.by_configuration.items()
+        if "engine" in told
+    }
+    return study_forecast(study.spec, study.plan(), selection, study.data_dir, engines)
+
+
+def _stored_in_words(found: StudyForecast) -> Iterator[str]:
+    """The forecast from stored runs, and its error.
+
+    Args:
+        found: of a study.
+    """
+    if found.total is None or found.learnt is None:
+        yield f"stored runs cannot predict it: {found.reason}"
+        return
+    total, stored = found.total, found.learnt.stored
+    energy = formats.joules_range(total.energy_low_j, total.energy_high_j)
+    time = formats.duration_range(total.duration_low_s, total.duration_high_s)
+    yield (
+        f"from {formats.count(stored.runs, 'stored run')} of "
+        f"{formats.count(stored.groups, 'configuration')} on {found.selection.hardware}: "
+        f"{formats.joules(total.energy_j)} {'net' if found.selection.net else 'gross'} ({energy}) "
+        f"and {formats.duration(total.duration_s)} of training ({time}); "
+        f"{formats.percent(found.mape)} off in cross-validation"
+    )
+    if found.outside:
+        yield (
+            f"warning: beyond what the stored runs have seen in {formats.listing(found.outside)}; "
+            "the interval is wider for that"
+        )
+
+
+def _stored(study: Study, device: str, folders: Sequence[Path] | None) -> Selection:
+    threads = study.spec.threads
+    return stored_on(device, folders, None if threads == "auto" else threads)
+
+
 class _Waiting(Listener):
-    """Says on standard error what the user is waiting for."""
+    """Reports on standard error what is being done."""
 
     summaries: Sequence[WorkloadSummary]
 

@@ -35,14 +35,14 @@ from joulelab.study.key_locations import override_value
 _DEVICE_OF_TORCH = re.compile(r"auto|cpu|cuda(:\d+)?")
 MOST_NAMED = 4
 USELESS = 100.0
-"""How far apart, as a factor, the ends of an interval are that says nothing."""
+"""Ratio of the ends of an interval above which it says nothing."""
 BYTES = ((1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (1e3, 1e3, "kB"), (0.0, 1.0, "B"))
 UNCERTAIN = 0.1
 """Probability of a change still to come above which a remark warns of it."""
 
 
 def run_before(asked: Before) -> None:
-    """Show what a training will take.
+    """Predict the energy of a training before it starts.
 
     Args:
         asked: the options of the command.
@@ -147,7 +147,7 @@ def _network(asked: Before) -> tuple[str, dict[str, Any]]:
 
 
 def _parts_before(network: str, found: BeforePrediction) -> list[Part]:
-    """The prediction, what it rests on, the methods side by side, and remarks."""
+    """The prediction, remarks, the training, the methods side by side, and their basis."""
     rows = [{**asdict(one), "taken": one.method == found.taken} for one in found.estimates]
     columns = [
         words("method", bold="taken"),
@@ -181,7 +181,7 @@ def _prediction(found: BeforePrediction) -> str:
 
 
 def _doubts(found: BeforePrediction) -> Iterator[str]:
-    """Where the training lies outside of what was seen, and whether anything is known there."""
+    """Where the training lies outside the stored runs, and whether the prediction is useful."""
     if found.outside:
         more = len(found.outside) - MOST_NAMED
         rest = f" and {more} more" if more > 0 else ""
@@ -190,13 +190,13 @@ def _doubts(found: BeforePrediction) -> Iterator[str]:
     one = found.prediction
     if one and one.low_j and one.high_j and one.high_j > USELESS * one.low_j:
         yield (
-            "warning: the stored runs say next to nothing of this training; run a small one, or "
-            "let `joulelab plan` time some steps of it"
+            "warning: the stored runs hardly predict this training; run a small one, or let "
+            "`joulelab plan` time some steps of it"
         )
 
 
 def _training(network: str, found: BeforePrediction) -> Iterator[str]:
-    """The training that is predicted."""
+    """The predicted training."""
     request, memory = found.request, found.memory
     size, unit = formats.scale(memory.total, BYTES)
     yield (
@@ -211,7 +211,7 @@ def _training(network: str, found: BeforePrediction) -> Iterator[str]:
 
 
 def _basis(found: BeforePrediction) -> Iterator[str]:
-    """Which stored runs and which design power the methods rest on."""
+    """The stored runs and the design power behind the methods."""
     if found.stored.runs:
         runs = formats.count(found.stored.runs, "stored run")
         yield f"from {runs} of {formats.count(found.stored.groups, 'configuration')}"
@@ -237,7 +237,7 @@ def _basis(found: BeforePrediction) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What is predicted of one channel of a trace."""
+    """The prediction for one channel of a trace."""
 
     samples: ChannelSamples
     prediction: StepPrediction
@@ -264,7 +264,7 @@ class Predicted:
 
 
 def run_step(asked: Step) -> None:
-    """Show the predicted energy of a training, a row a channel of its trace.
+    """Show the predicted energy of a training, one row per channel of its trace.
 
     Args:
         asked: the options of the command.
@@ -291,7 +291,7 @@ def run_step(asked: Step) -> None:
 def _step_view(
     path: Path, lengths: tuple[float, float], found: Sequence[Predicted], flags: Sequence[str]
 ) -> View:
-    """The predictions, a row a channel, and what makes them doubtful."""
+    """The predictions, one row per channel, and doubts about them."""
     seen, whole = map(formats.duration, lengths)
     rows = [one.to_dict() for one in found]
     doubts = [*filter(None, (one.doubt() for one in found)), *(f"note: {flag}" for flag in flags)]
@@ -368,7 +368,7 @@ def _traces(
 
 
 def _power_w(samples: ChannelSamples) -> Floats:
-    """Power from each sample on; what a counter has counted belongs to the time before a sample."""
+    """Power from each sample on; a counter counts the time before a sample."""
     power_w = samples.power_w()
     if samples.channel.kind == "counter" and len(power_w) > 1:
         return np.append(power_w[1:], power_w[-1])
@@ -378,7 +378,7 @@ def _power_w(samples: ChannelSamples) -> Floats:
 def _with_holes(
     one: StepPrediction, samples: ChannelSamples, measurement: Measurement, times: float
 ) -> StepPrediction:
-    """A prediction whose interval holds whatever was drawn while no sample was taken.
+    """A prediction whose interval covers times without samples.
 
     Both what was drawn so far and the level of the rest rest on it, so its bound counts as many
     `times` as the whole training is longer than the trace.
@@ -401,7 +401,7 @@ def _with_holes(
 
 
 def _holes(measurement: Measurement) -> list[str]:
-    """How much of what was drawn so far is an estimate."""
+    """Estimated parts of the energy so far."""
     return [
         f"{reading.domain}: {reading.status}: {reading.reason}"
         for reading in measurement.readings

@@ -1,4 +1,4 @@
-"""``joulelab record``, ``trace`` and ``watch``: power over time, kept, read again, or watched."""
+"""``joulelab doctor``, ``record``, ``trace`` and ``watch``: what sensors read."""
 
 from __future__ import annotations
 
@@ -11,36 +11,94 @@ from typing import TYPE_CHECKING
 
 from joulelab import formats
 from joulelab.cli.measuring import check_figure, one_measurement
-from joulelab.cli.output import data_console, progress_console, show
+from joulelab.cli.output import data_console, progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
+from joulelab.energy.diagnosis import Diagnosis, diagnose
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.recording import read_recording
 from joulelab.energy.traces.trace_file import LiveTrace
-from joulelab.present import Column, Table, View, words
+from joulelab.present import Column, Facts, Part, Section, Table, View, words
+from joulelab.settings import settings_path
 
 if TYPE_CHECKING:
-    from joulelab.cli.energy_commands import Record, Trace, Watch
+    from joulelab.cli.energy_commands import Doctor, Record, Trace, Watch
 
 WHOLE_MACHINE: Options = {"settings": {"estimate": {"scope": "machine"}}}
-"""Where nothing of ours is run, an estimate of our own process would be one of nothing."""
+"""Estimates cover the whole machine: this process does no work of its own."""
 LAP_S = 1.0
 HISTORY = 40
-"""Views of power that a line of blocks shows."""
+"""Number of views in a line of blocks."""
 WIDE = 100
-"""Columns of a terminal from which on the whole line fits; half of it fits into 80."""
+"""Terminal columns needed for the whole line; half of it fits into 80."""
 LIVE_WIDTH = 9
 BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def run_doctor(asked: Doctor) -> None:
+    """Show the verdict, what can be read, and what cannot.
+
+    Args:
+        asked: the options of the command.
+    """
+    say("measuring idle power for 2 s ...", "dim")
+    found = diagnose(asked.meter or None)
+    libraries = [f"{name} {version or '(none)'}" for name, version in found.libraries.items()]
+    parts: list[Part] = [
+        f"{found.verdict}: {found.reason}",
+        Facts(
+            [
+                *found.machine.items(),
+                ("libraries", ", ".join(libraries)),
+                ("settings", _settings()),
+            ]
+        ),
+        _readable(found),
+    ]
+    parts += [
+        f"{meter}: {key}: {value}"
+        for meter, described in found.meters.items()
+        for key, value in described.items()
+    ]
+    if found.missing:
+        rows = [vars(one) for one in found.missing]
+        columns = [words("domain"), words("reason"), words("do", "remedy")]
+        parts.append(Table(rows, columns, title="Not readable"))
+    if found.unused:
+        parts.append(Section("Used only by name (--meter)", [Facts([*found.unused.items()])]))
+    show(View(parts, found.to_dict()), as_json=asked.json)
+
+
+def _readable(found: Diagnosis) -> Table:
+    rows = [
+        {**vars(one.channel), "meter": one.meter, "power_w": one.power_w} for one in found.findings
+    ]
+    columns = [
+        words("domain"),
+        words("meter"),
+        words("source"),
+        words("kind"),
+        words("status", form=str),
+        Column("new value every", "tick_s", lambda s: formats.duration(s) if s else formats.DASH),
+        Column("error", "relative_error", lambda share: f"± {formats.percent(share, 0)}"),
+        Column("power now", "power_w", formats.watts),
+    ]
+    return Table(rows, columns, title="Readable")
+
+
+def _settings() -> str:
+    path = settings_path()
+    return str(path) if path.is_file() else f"{path} (none)"
 
 
 def run_record(asked: Record) -> int:
     """Write a live trace until stopped by Ctrl-C or SIGTERM, or until the time is up.
 
     Args:
-        asked: what the user has written.
+        asked: the options of the command.
     """
     end_on_sigterm()
     label = asked.label or asked.out.stem
@@ -72,11 +130,11 @@ def _whole_machine(asked: Record | Watch) -> Options:
 
 
 def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
-    """Come back every so often, without drift, until the time is up.
+    """Yield at a fixed rate, without drift, until the time is up.
 
     Args:
-        seconds: how long; for ever where ``None``.
-        every_s: how often.
+        seconds: how long; default: without end.
+        every_s: time between two laps.
     """
     start_s, lap = time.monotonic(), 0
     while seconds is None or lap * every_s < seconds:
@@ -87,10 +145,10 @@ def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
 
 
 def run_trace(asked: Trace) -> int:
-    """Say what was used in a recorded trace.
+    """Show the energy in a recorded trace.
 
     Args:
-        asked: what the user has written.
+        asked: the options of the command.
     """
     check_figure(asked.plot)
     read = read_recording(asked.file, **asked.settings)
@@ -116,7 +174,7 @@ def run_watch(asked: Watch) -> int:
     """Show power until stopped: a table in a terminal, else a line for each view.
 
     Args:
-        asked: what the user has written.
+        asked: the options of the command.
     """
     from rich.live import Live
 
@@ -143,12 +201,12 @@ def run_watch(asked: Watch) -> int:
 
 @dataclass
 class _Watched:
-    """What has been seen so far.
+    """Power and energy so far.
 
     Attributes:
         history_w: power in the last views, by domain.
         energy_j: used so far, by domain.
-        duration_s: how long.
+        duration_s: time so far.
         readings: of the last view.
     """
 
@@ -158,7 +216,7 @@ class _Watched:
     readings: Sequence[Reading] = ()
 
     def add(self, measurement: Measurement) -> None:
-        """One more view."""
+        """Add a view."""
         self.readings = measurement.readings
         self.duration_s += measurement.duration_s
         for reading in measurement.readings:
@@ -170,7 +228,7 @@ class _Watched:
             self.energy_j[reading.domain] = so_far_j + reading.gross_j
 
     def table(self, width: int) -> Table:
-        """For a terminal of so many columns."""
+        """For a terminal of that width."""
         rows = []
         views = HISTORY if width >= WIDE else HISTORY // 2
         for reading in self.readings:
@@ -211,12 +269,12 @@ class _Watched:
 
 
 def _steady(form: Callable[[float | None], str]) -> Callable[[float | None], str]:
-    """A format of one width, so that a live table stays where it is."""
+    """A format of fixed width, so that a live table does not move."""
     return lambda value: f"{form(value):>{LIVE_WIDTH}}"
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Powers as blocks between nothing and the highest of them.
+    """Power values as blocks between 0 and their maximum.
 
     Args:
         values: watts.

@@ -28,7 +28,7 @@ from joulelab.study.study import Study
 
 SOME_RUNS_FAILED = 3
 QUIET_LINE_S = 10.0
-"""Where progress cannot be drawn in place, a line is written this often at the most."""
+"""Shortest time between lines of progress where it cannot be drawn in place."""
 
 
 def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
@@ -40,7 +40,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
         as_json: JSON instead of tables on standard output.
 
     Returns:
-        The exit code: 0, or 3 where runs failed.
+        The exit code: 0, or 3 if runs failed.
     """
     from joulelab.report.ledger import ReportedStudy
     from joulelab.report.pages import brief_view
@@ -159,7 +159,7 @@ class _Display(Listener):
         return len(self._plan.runs) - len(self._plan.left(self._states))
 
     def _left_s(self) -> float:
-        """Predicted time of what is left, corrected by how the prediction has done so far."""
+        """Predicted time of the remaining runs, corrected by the error of the prediction so far."""
         if self._prediction is None:
             return float("nan")
         left = self._plan.left(self._states)

@@ -1,4 +1,4 @@
-"""Signals: which thread is given them, and an end that is as good as Ctrl-C."""
+"""Signals: keep them on the main thread, and let SIGTERM end like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def for_the_main_thread() -> Iterator[None]:
 
 
 def end_on_sigterm() -> None:
-    """From now on SIGTERM does what Ctrl-C does: what was measured is kept."""
+    """Let SIGTERM do what Ctrl-C does from now on: measurements are kept."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 

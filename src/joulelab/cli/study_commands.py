@@ -1,8 +1,9 @@
-"""Commands on studies: list, plan, run, status, report, places and export."""
+"""Commands on studies: list, plan, run, status, report, places, export and instruments."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 
 from joulelab.cli.options import (
     DataDir,
+    Domains,
     Folder,
     Json,
     Overrides,
@@ -20,7 +22,10 @@ from joulelab.cli.options import (
     StudyName,
     Timezone,
     Trust,
+    argument,
+    command,
     default_folder,
+    option,
 )
 from joulelab.cli.output import show
 from joulelab.errors import UntrustedCodeError, UsageError
@@ -88,18 +93,14 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
 ) -> None:
     """Show what a study would run and predict its time and energy, without storing anything."""
     loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
-    if untimed:
-        from joulelab.cli import planning_history
-
-        show(planning_history.untimed(loaded, from_, device), as_json=json)
-        return
-    if device != "auto":
+    if device != "auto" and not untimed:
         raise UsageError(
             "--device needs --untimed", "to set the study's device: --set device=cuda:0"
         )
     from joulelab.cli import planning
 
-    show(planning.timed(loaded, from_), as_json=json)
+    planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
+    show(planned, as_json=json)
 
 
 @commands.command()
@@ -198,10 +199,9 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
 ) -> None:
     """Show the CO2e of a study's energy in other places or at other hours."""
     from joulelab.cli import placing
-    from joulelab.cli.starting import StartRequest
     from joulelab.energy.carbon.footprint import in_zone, names_series
 
-    asked = StartRequest(start, duration, within, from_, timezone)
+    asked = placing.StartRequest(start, duration, within, from_, timezone)
     located = [in_zone(one, timezone) or one if names_series(one) else one for one in place or []]
     show(placing.places(folder, located, by, pue, asked, plot), as_json=json)
 
@@ -223,6 +223,30 @@ def export(
     from joulelab.cli.inspecting import export_table
 
     raise typer.Exit(export_table(folder, format_.value, table.value, out))
+
+
+@command(commands, "instruments", "joulelab.cli.calibrating:run_instruments")
+@dataclass(frozen=True, kw_only=True)
+class Instruments:
+    """Show how well meters agree on the same runs, and their calibration factors.
+
+    First run the study with several meters: --set 'energy.meters=["nvml", "codecarbon",
+    "shelly:HOST"]'.
+    """
+
+    folders: list[Path] = argument(..., "Results folders of studies.", "DIR ...")
+    reference: str | None = option(
+        None, "Reference instrument; default: the one that covers most.", "NAME"
+    )
+    instrument: list[str] | None = option(
+        None,
+        "Only this instrument, or a sum: sensors=nvml+rapl; repeatable.",
+        "NAME[=SOURCE+SOURCE]",
+    )
+    domain: Domains = None
+    plot: Path | None = option(None, "Write Bland-Altman plots, .png, .svg or .pdf.", "FILE")
+    save: bool = option(False, "Save the calibration factors to the settings file.")
+    json: Json = False
 
 
 def _load(

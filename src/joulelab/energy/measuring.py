@@ -9,21 +9,30 @@
 
 Windows may nest and overlap, and be opened in one thread and closed in another. A meter reads the
 machine, not the block: other threads or tasks of the event loop that run meanwhile are included.
+
+A measured function keeps its form. A wrapper with ``*args, **kwargs`` would behave differently:
+wrong arguments of a coroutine or generator function are then only refused at the first step, and
+frameworks see no parameters. So the wrapper of a function is compiled, as `dataclasses` compiles
+``__init__``, with the function's parameters and kind: plain, coroutine, generator or asynchronous
+generator. A callable object is replaced by a proxy that forwards everything but the call.
 """
 # ruff: noqa: ANN401 - a decorated function takes and gives whatever it did before
 
 from __future__ import annotations
 
+import copy
 import functools
+import inspect
 import reprlib
+import sys
 from collections import deque
-from collections.abc import Callable
-from types import MethodType
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager
+from types import FunctionType, MethodType, SimpleNamespace, coroutine
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
-from joulelab.energy.same_form import around
 from joulelab.errors import UsageError
 
 P = ParamSpec("P")
@@ -151,6 +160,224 @@ def _measured(function: Any, *, label: str | None, options: Options) -> Any:
             if self._result is not None:
                 results.append(self._result)
 
-    wrapper: Any = around(function, lambda: Kept(lambda: shared_monitor(**options), name), again)
+    wrapper: Any = _around(function, lambda: Kept(lambda: shared_monitor(**options), name), again)
     object.__setattr__(wrapper, "measurements", results)
     return wrapper
+
+
+Window = Callable[[], AbstractContextManager[Any]]
+"""Returns the context manager around a call."""
+
+_PLAIN = """
+def call({parameters}):
+    with {own}.window():
+        return {own}.function({arguments})
+"""
+_COROUTINE = """
+async def call({parameters}):
+    with {own}.window():
+        return await {own}.function({arguments})
+"""
+# Values pass through a box that releases them: a variable would keep an item alive until the next
+# one, and an error in a cycle with its traceback. An error is thrown on after its handler is left,
+# so the inner code sees no additional error context. Not `yield from`, which closes on
+# GeneratorExit and does not return.
+_GENERATOR = """
+def call({parameters}):
+    with {own}.window():
+        inner = {own}.function({arguments})
+        step, box = inner.send, [None]
+        while True:
+            try:
+                box.append(step(box.pop()))
+            except StopIteration as end:
+                return end.value
+            try:
+                box.append((yield box.pop()))
+                step = inner.send
+            except BaseException as error:
+                box.append(error)
+                step = inner.throw
+"""
+_ASYNC_GENERATOR = """
+async def call({parameters}):
+    with {own}.window():
+        inner = {own}.function({arguments})
+        box = [{own}.begin(inner)]
+        while True:
+            try:
+                box.append(await box.pop())
+            except StopAsyncIteration:
+                return
+            try:
+                box.append(inner.asend((yield box.pop())))
+            except BaseException as error:
+                box.append(inner.athrow(error))
+"""
+_OWN = "__joulelab__"
+"""Name in the compiled code for everything that is not a parameter of the function."""
+
+
+def _around(function: Callable[..., Any], window: Window, again: Callable[[Any], Any]) -> Any:
+    """A callable of the same form: kind, parameters, names, attributes.
+
+    Args:
+        function: the function; also an object with ``__call__``, or a `functools.partial`.
+        window: around each call; around a coroutine or generator from its first step to its end,
+            also where it is closed, or thrown into, or collected.
+        again: recreates the wrapper for a copy of `function` if that is an object; must be
+            picklable if the result is to be.
+    """
+    call = _call(function, window)
+    return call if isinstance(function, FunctionType) else _standing_for(function, call, again)
+
+
+def _around_function(function: FunctionType, window: Window) -> FunctionType:
+    if inspect.iscoroutinefunction(function):
+        template = _COROUTINE
+    elif inspect.isasyncgenfunction(function):
+        template = _ASYNC_GENERATOR
+    elif inspect.isgeneratorfunction(function):
+        template = _GENERATOR
+    else:
+        template = _PLAIN
+    parameters, arguments = _parameters(function)
+    text = template.format(own=_OWN, parameters=parameters, arguments=arguments)
+    own = SimpleNamespace(window=window, function=function, begin=_begin)
+    namespace: dict[str, Any] = {_OWN: own}
+    exec(compile(text, "<around a function>", "exec"), namespace)
+    wrapper: FunctionType = namespace["call"]
+    wrapper.__defaults__, wrapper.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    code = function.__code__
+    wrapper.__code__ = wrapper.__code__.replace(co_name=code.co_name, co_qualname=code.co_qualname)
+    functools.update_wrapper(wrapper, function)
+    if code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+        coroutine(wrapper)
+    return wrapper
+
+
+def _parameters(function: FunctionType) -> tuple[str, str]:
+    """The parameter declarations of a function, without defaults, and the arguments to pass on.
+
+    >>> def f(a, /, b, *c, d=1, **e): ...
+    >>> _parameters(f)
+    ('a, /, b, *c, d, **e', 'a, b, *c, d=d, **e')
+    """
+    code = function.__code__
+    names = list(code.co_varnames)
+    positional = names[: code.co_argcount]
+    by_name = names[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    rest = names[code.co_argcount + code.co_kwonlyargcount :]
+    declared, passed = list(positional), list(positional)
+    if code.co_posonlyargcount:
+        declared.insert(code.co_posonlyargcount, "/")
+    if code.co_flags & inspect.CO_VARARGS:
+        more = f"*{rest.pop(0)}"
+        declared.append(more)
+        passed.append(more)
+    elif by_name:
+        declared.append("*")
+    declared += by_name
+    passed += [f"{name}={name}" for name in by_name]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        more = f"**{rest.pop(0)}"
+        declared.append(more)
+        passed.append(more)
+    return ", ".join(declared), ", ".join(passed)
+
+
+def _begin(inner: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """The first step of an asynchronous generator, hidden from the event loop.
+
+    The loop closes generators that it saw start: the outer one, which closes this one. If it knew
+    both, it would close both at once, one in the middle of the other.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return inner.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+_KEPT = frozenset({"__wrapped__", "__call__", "__get__", "__reduce_ex__", "measurements"})
+_COMPARED_AND_SHOWN = frozenset(
+    {
+        *("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
+        *("__hash__", "__repr__", "__str__", "__format__", "__dir__", "__sizeof__"),
+    }
+)
+_NOT_PASSED_ON = (_KEPT | frozenset(dir(object)) | {"__del__", "__getattr__"}) - _COMPARED_AND_SHOWN
+
+
+class _Stand:
+    """A proxy of a callable object that forwards everything but the call."""
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__
+        return own(self, name) if name in _KEPT else getattr(own(self, "__wrapped__"), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(object.__getattribute__(self, "__wrapped__"), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(object.__getattribute__(self, "__wrapped__"), name)
+
+
+def _call(function: Any, window: Window) -> Callable[..., Any]:
+    """The measured call, of the kind of the underlying Python function."""
+    kind = type(function)
+    if issubclass(kind, FunctionType):
+        return _around_function(function, window)
+    if issubclass(kind, MethodType):
+        return MethodType(_call(function.__func__, window), function.__self__)
+    if issubclass(kind, _Stand):
+        return _call(function.__call__, window)
+    if issubclass(kind, functools.partial) and not isinstance(function.func, type):
+        call = _call(function.func, window)
+        return functools.partial(call, *function.args, **function.keywords)
+    own = inspect.getattr_static(kind, "__call__", None)
+    if isinstance(own, FunctionType):
+        return MethodType(_around_function(own, window), function)
+
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        with window():
+            return function(*args, **kwargs)
+
+    return plain
+
+
+def _standing_for(wrapped: Any, call: Callable[..., Any], again: Callable[[Any], Any]) -> Any:
+    """A proxy with its own call."""
+    kind = type(wrapped)
+
+    def bound(self: object, instance: object, _: type | None = None) -> object:
+        return self if instance is None else MethodType(self, instance)  # type: ignore[arg-type]
+
+    # Python looks up special methods in the class, bypassing `__getattribute__`.
+    special: dict[str, Any] = {
+        name: _passed_on(name) for name in dir(kind) if _is_special(kind, name)
+    }
+    special["__call__"] = property(lambda _: call)
+    special["__copy__"] = lambda _: again(copy.copy(wrapped))
+    special["__deepcopy__"] = lambda _, memo: again(copy.deepcopy(wrapped, memo))
+    special["__reduce_ex__"] = lambda *_: (again, (wrapped,))
+    if hasattr(kind, "__get__"):
+        special["__get__"] = bound
+    stand = type(kind.__name__, (_Stand,), special)()
+    object.__setattr__(stand, "__wrapped__", wrapped)
+    return stand
+
+
+def _is_special(kind: type, name: str) -> bool:
+    return (
+        name.startswith("__") and name not in _NOT_PASSED_ON and callable(getattr(kind, name, None))
+    )
+
+
+def _passed_on(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        wrapped = object.__getattribute__(self, "__wrapped__")
+        return getattr(type(wrapped), name)(wrapped, *args, **kwargs)
+
+    return method

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from joulelab.energy.reading import family
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.trace import Series
 
@@ -126,7 +127,7 @@ def utilisation(channel_samples: Sequence[ChannelSamples], device: str) -> Utili
     for samples in speaking:
         domain, source = samples.channel.domain, samples.channel.source
         window_s = float(samples.times_s[-1] - samples.times_s[0])
-        looks_back_s = LOOKS_BACK_S.get(domain.partition(":")[0], 0.0)
+        looks_back_s = LOOKS_BACK_S.get(family(domain), 0.0)
         if window_s < looks_back_s:
             reason = (
                 f"the window is shorter than the {looks_back_s:g} s that {source} may look back"
@@ -147,4 +148,4 @@ def utilisation(channel_samples: Sequence[ChannelSamples], device: str) -> Utili
 
 
 def _is_of(domain: str, device: str) -> bool:
-    return domain == device or (device == "cpu" and domain.partition(":")[0] == "cpu")
+    return domain == device or (device == "cpu" and family(domain) == "cpu")

@@ -50,11 +50,11 @@ class Estimate:
 
     Attributes:
         method: its name.
-        energy_j: of a single run.
+        energy_j: energy of a single run.
         low_j: lower end of the 95 % interval; ``None`` if there is none.
         high_j: upper end.
-        duration_s: of a single run.
-        mape: mean absolute error for configurations left out, as a share of 1; ``None`` if unknown.
+        duration_s: duration of a single run.
+        mape: mean absolute error for held-out configurations, as a fraction; ``None`` if unknown.
     """
 
     method: str
@@ -70,7 +70,7 @@ class SeenBefore:
     """Stored runs of the very same training.
 
     Attributes:
-        runs: their number.
+        runs: number of runs.
         energy_j: geometric mean.
         duration_s: geometric mean.
     """
@@ -86,18 +86,18 @@ class BeforePrediction:
 
     Attributes:
         request: the training.
-        flops: of the whole.
+        flops: operations of the whole training.
         memory: bytes of a step.
         selection: the stored runs of the hardware.
         stored: usable stored runs.
-        estimates: of every applicable method.
+        estimates: one per applicable method.
         taken: the method whose estimate is the prediction; ``None`` if there is none.
-        duration_s: of a single run, with an interval if from the regression.
+        duration_s: duration of a single run, with an interval if from the regression.
         duration_low_s: lower end.
         duration_high_s: upper end.
         outside: features outside the seen range.
         seen: stored runs of the very same training.
-        power: by the data sheet.
+        power: design power of the hardware.
         usage: assumed share of the power that is used, for Green Algorithms.
     """
 
@@ -175,9 +175,9 @@ def predict_before(
 
     Args:
         request: the training.
-        selection: stored runs of the hardware that it is for.
-        power: of that hardware by its data sheet; ``None`` where unknown.
-        duration_s: if known; default: the regression's.
+        selection: stored runs of the target hardware.
+        power: design power of that hardware; ``None`` if unknown.
+        duration_s: known duration; default: the regression's.
         usage: share of the design power that is used, for Green Algorithms.
 
     Raises:

@@ -5,8 +5,8 @@ model. The domains that count, and whether they are measured or estimated, also 
 of a card alone is not the energy of a smaller machine.
 
 The specified power is for predictions without other data. For a processor it is from codecarbon's
-table, for the threads that train; for a card it is the power limit reported by the driver. Only for
-this machine: for another one it must be given.
+table, for the threads that train; for a card it is the power limit reported by the driver. Both are
+known only for this machine: for another one the power must be given.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Hardware:
     """A device that trains.
 
     Attributes:
-        model: of the processor or of the card.
-        threads: of torch, for a processor; 0 for a card.
-        memory_gb: of the machine; not part of the identity.
+        model: model of the processor or the card.
+        threads: torch's CPU threads; 0 for a card.
+        memory_gb: memory of the machine; not part of the identity.
     """
 
     model: str
@@ -63,11 +63,11 @@ class Hardware:
 
     @classmethod
     def here(cls, device: str = "auto", threads: int | None = None) -> Hardware:
-        """This machine's.
+        """The hardware of this machine.
 
         Args:
             device: ``"auto"``, ``"cpu"`` or ``"cuda:<index>"``.
-            threads: of torch on the CPU; ``None`` for one per core.
+            threads: torch's CPU threads; ``None`` for one per core.
 
         Raises:
             SpecError: torch has no such device.
@@ -113,7 +113,7 @@ def design_power(hardware: Hardware, tdp_w: float | None = None) -> DesignPower 
 
     Args:
         hardware: the hardware.
-        tdp_w: if the user knows it.
+        tdp_w: the power given by the user, if any.
 
     Raises:
         UsageError: a design power that is not above 0.

@@ -69,7 +69,7 @@ class History:
         found = [one for one in known if text.casefold() in one.casefold()]
         exact = [one for one in found if one.casefold() == text.casefold()]
         if len(exact or found) != 1:
-            what = "no stored run is of" if not found else "stored runs are of several that match"
+            what = "several stored machines match" if found else "no stored run matches"
             listed = "; ".join(found or known) or "no stored runs"
             raise UsageError(f"{what} hardware {quoted(text)}", f"known: {listed}")
         return next(one for one in self.machines if str(one) == (exact or found)[0])
@@ -103,7 +103,7 @@ class Selection:
 
     Attributes:
         hardware: the hardware.
-        runs: as of `History.runs`, with ``energy_j``.
+        runs: as in `History.runs`, with ``energy_j``.
         counts: the domains that count, in words.
         net: whether the energy is net; gross if idle power is unknown for all of them.
         left_out: number of runs by reason.
@@ -129,7 +129,7 @@ def results_folders(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(
-                f"{folder} is not a folder", "name results folders, or one that holds some"
+                f"{folder} is not a folder", "name results folders, or one that contains some"
             )
         inner = sorted(path.parent for path in folder.glob(f"*/{DATABASE}"))
         own = [folder] if (folder / DATABASE).is_file() else []
@@ -233,7 +233,9 @@ class _Part:
         if new := unapproved(functions_of(dict(self.one.network_options))):
             raise JoulelabError(f"its network is code that you have not run: {new[0]}")
         if self.one.network not in networks.names():
-            raise JoulelabError(f"its network {self.one.network} is of a plug-in: --plugin FILE")
+            raise JoulelabError(
+                f"its network {self.one.network} comes from a plug-in: --plugin FILE"
+            )
         # Each run has the number of trainings in its group; strategies take seconds to import.
         return request_of(self.spec, self.one, data, together=1)
 

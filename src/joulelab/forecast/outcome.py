@@ -20,11 +20,11 @@ class TrainingPrediction:
 
     Attributes:
         done: completed epochs.
-        epochs: of the whole.
-        energy_j: of the whole; ``None`` if unknown, with `reason`.
+        epochs: epochs of the whole training.
+        energy_j: predicted energy of the whole training; ``None`` if unknown, with `reason`.
         low_j: lower end of its 95 % interval.
         high_j: upper end.
-        so_far_j: energy used until now; ``None`` where unknown.
+        so_far_j: energy used until now; ``None`` if unknown.
         elapsed_s: time until now.
         left_s: time of the remaining epochs.
         left_low_s: lower end of its 95 % interval.
@@ -70,7 +70,7 @@ class TrainingPrediction:
             return "; still little more than a guess"
         if self.change_ahead > UNCERTAIN:
             chance = formats.percent(self.change_ahead, 0)
-            return f"; the power may still change as the base thaws ({chance})"
+            return f"; the power may still change when the base is unfrozen ({chance})"
         return ""
 
 
@@ -79,11 +79,11 @@ class ForecastResult:
     """The result of a training, and its predictions.
 
     Attributes:
-        label: of the training.
-        epochs: announced.
+        label: name of the training.
+        epochs: announced number of epochs.
         done: completed epochs.
-        energy_j: of the whole training; ``None`` where unknown.
-        duration_s: of the whole training.
+        energy_j: measured energy of the whole training; ``None`` if unknown.
+        duration_s: duration of the whole training.
         predictions: one per epoch.
         reason: why the energy is unknown.
     """

@@ -16,7 +16,7 @@ and s_0 the prior scatter::
     s^2 = (nu_0 s_0^2 + (k-1) s_d^2) / (nu_0 + k-1)
     v^2 = s^2 / k + s_1^2                              relative variance of the remaining time
 
-s_1 is a floor for effects shared by all coming epochs: clocks, heat, other programs.
+s_1 is a minimum for effects shared by all coming epochs: clocks, heat, other programs.
 
 **The whole**: with E the energy so far, n coming epochs of length d, and L the coming power (STEP,
 `joulelab.analysis.prediction.step`, on the sum of all domains that count)::
@@ -57,7 +57,7 @@ class Progress:
     """The completed epochs of a training.
 
     Args:
-        epochs: of the whole.
+        epochs: epochs of the whole training.
         change: prior of a change of level; ``None`` for a training in one phase.
     """
 
@@ -95,9 +95,9 @@ class Progress:
 
         Args:
             length_s: its duration.
-            energy_j: its energy, or ``None`` where unknown.
-            moments_s: its course, as for `EnergyCurve.add`.
-            seen_j: the same.
+            energy_j: its energy, or ``None`` if unknown.
+            moments_s: times of its course, as for `EnergyCurve.add`.
+            seen_j: energies of its course, likewise.
             reason: why its energy is unknown.
         """
         self.lengths_s.append(length_s)
@@ -107,11 +107,11 @@ class Progress:
             self._curve.add(length_s, energy_j, moments_s, seen_j)
 
     def add_rest(self, length_s: float, energy_j: float | None, reason: str = "") -> float | None:
-        """The energy of the whole, including the time after the last epoch.
+        """The energy of the whole training, including the time after the last epoch.
 
         Args:
             length_s: duration of that time.
-            energy_j: its energy, or ``None`` where unknown.
+            energy_j: its energy, or ``None`` if unknown.
             reason: why its energy is unknown.
         """
         if energy_j is None:
@@ -119,7 +119,7 @@ class Progress:
         return None if self.energy_j is None or energy_j is None else self.energy_j + energy_j
 
     def predict(self) -> TrainingPrediction:
-        """Predict the energy of the whole; needs at least one completed epoch."""
+        """Predict the energy of the whole training; needs at least one completed epoch."""
         length = epoch_length(self.lengths_s)
         left = max(self.epochs - self.done, 0)
         left_s, half_s = left * length.mean_s, NORMAL_QUANTILE * length.spread
@@ -159,7 +159,7 @@ class Progress:
     def _energies(
         self, found: StepPrediction, length: EpochLength, left_s: float
     ) -> tuple[float, float, float]:
-        """Energy of the whole, and both ends of its interval."""
+        """Energy of the whole training, and both ends of its interval."""
         so_far_j, rest_j = self._curve.energy_j, found.level_w * left_s
         if rest_j <= 0:
             return so_far_j, so_far_j, so_far_j
@@ -190,12 +190,12 @@ class EnergyCurve:
 
     @property
     def duration_s(self) -> float:
-        """Total of the curve."""
+        """Total duration of the curve."""
         return float(self._time_s[-1])
 
     @property
     def energy_j(self) -> float:
-        """Total of the curve."""
+        """Total energy of the curve."""
         return float(self._energy_j[-1])
 
     def add(
@@ -208,8 +208,8 @@ class EnergyCurve:
         """Append a part with known energy, and its course if sampled.
 
         Args:
-            duration_s: of the part, above 0.
-            energy_j: of the part; the course is stretched to end there.
+            duration_s: duration of the part, above 0.
+            energy_j: energy of the part; its course is scaled to end there.
             moments_s: seconds since the beginning of the part, ascending, shape (points,).
             seen_j: joules since the beginning of the part, the same shape.
         """
@@ -271,7 +271,7 @@ def epoch_length(lengths_s: Sequence[float]) -> EpochLength:
     """Predict the length of a coming epoch.
 
     Args:
-        lengths_s: of the completed epochs, in order; at least one.
+        lengths_s: lengths of the completed epochs, in order; at least one.
 
     >>> epoch_length([9.0, 2.0, 2.0, 2.0, 2.0]).mean_s
     2.0

@@ -45,9 +45,9 @@ class StudyForecast:
 
     Attributes:
         selection: the stored runs of the hardware.
-        by_configuration: a single run of each, by experiment and configuration; empty if there is
-            no prediction.
-        total: of all runs of the study; ``None`` if there is no prediction.
+        by_configuration: prediction of a single run, by experiment and configuration; empty if
+            there is none.
+        total: prediction of all runs; ``None`` if there is no prediction.
         learnt: the regression.
         reason: why there is no prediction.
     """
@@ -66,7 +66,7 @@ class StudyForecast:
 
     @property
     def mape(self) -> float | None:
-        """Mean absolute error of the energy for configurations left out, as a share of 1."""
+        """Mean absolute error of the energy for held-out configurations, as a fraction."""
         return self.learnt.mape[self.learnt.regression.method[0]][0] if self.learnt else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def study_forecast(
 
     Args:
         spec: the study.
-        plan: all of it.
-        selection: stored runs of the hardware that it is for.
+        plan: the whole plan.
+        selection: stored runs of the target hardware.
         data_dir: the folder with data sets.
         engines: engines that train each configuration, if known.
     """

@@ -98,11 +98,11 @@ class TrainingForecast:
         """Start measuring, for use without ``with``.
 
         Raises:
-            MeterError: it has already begun, or the meters cannot be opened.
+            MeterError: it has already started, or the meters cannot be opened.
         """
         if self._monitor is not None or self._result is not None:
             raise MeterError(
-                f"the forecast of {self.label!r} has already begun",
+                f"the forecast of {self.label!r} has already started",
                 "create a new TrainingForecast for another training",
             )
         monitor = shared_monitor(**self._options)
@@ -114,7 +114,7 @@ class TrainingForecast:
         self._epoch = monitor.recorder.open("epoch")
 
     def epoch_done(self) -> TrainingPrediction:
-        """Mark the end of an epoch; returns the current prediction of the whole.
+        """Mark the end of an epoch; returns the current prediction for the whole training.
 
         Raises:
             MeterError: the training is not being measured.

@@ -36,10 +36,10 @@ class DataShape:
     """The properties of a data set that determine the cost of training.
 
     Attributes:
-        shape: of one image.
-        classes: their number.
-        train_images: in an epoch.
-        test_images: in an evaluation.
+        shape: shape of one image.
+        classes: number of classes.
+        train_images: training images per epoch.
+        test_images: test images per evaluation.
     """
 
     shape: ImageShape
@@ -51,7 +51,7 @@ class DataShape:
         """With fewer images, as for `joulelab.learning.images.thinned`.
 
         Args:
-            train: a number, or a share of 1; ``None`` for all.
+            train: a number, or a fraction below 1; ``None`` for all.
             test: the same for the test images.
         """
         return replace(
@@ -112,17 +112,17 @@ def data_shape(name: str, data_dir: Path | None = None) -> DataShape:
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """One training.
+    """A requested training.
 
     Attributes:
         network: registered name.
         options: keyword arguments of the network.
-        dataset: its name.
+        dataset: name of the data set.
         data: size and shape of the data set.
         epochs: passes over the training images.
         batch_size: images in a step.
         engine: registered name.
-        precision: the arithmetic.
+        precision: arithmetic.
         protocol: registered name of the training conventions.
         together: number of trainings that share a group and its cost.
     """
@@ -140,7 +140,7 @@ class TrainingRequest:
 
     @property
     def steps(self) -> int:
-        """S."""
+        """S, the optimiser steps."""
         return self.epochs * -(-self.data.train_images // self.batch_size)
 
     @property
@@ -181,7 +181,7 @@ class TrainingRequest:
         """The features of `joulelab.analysis.prediction.before`, and the group.
 
         Args:
-            flops: of the whole training, if already counted.
+            flops: operations of the whole training, if already counted.
 
         Raises:
             JoulelabError: operations or bytes cannot be counted.
@@ -216,7 +216,7 @@ def request_of(
     Args:
         spec: the study.
         one: its configuration.
-        data: with the images that the study uses.
+        data: data set, with the images that the study uses.
         engine: engine that trains it; empty for the study's engine.
         together: trainings in a group; default: as many as the engine trains together.
     """

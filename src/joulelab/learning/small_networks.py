@@ -1,8 +1,8 @@
 """The small networks of Yarally et al., CAIN 2023, section IV-A and Table II.
 
 Symbols: N linear layers, numbered d = 0 ... N-1; C channels, D = C * H * W values in an image;
-K classes. The last layer goes to K units; the width of a hidden layer never falls below C. There
-is no activation between linear layers, as in the published code: dense networks are linear maps.
+K classes. The last layer goes to K units; the width of a hidden layer never falls below C. Linear
+layers follow each other without activation, as in the published code: dense networks are linear.
 """
 
 from __future__ import annotations

@@ -284,6 +284,24 @@ def weights_used(name: str, weights: str = AUTO) -> str:
     return found.name if found is not None else RANDOM
 
 
+def training_weights(network: str, options: Mapping[str, Any]) -> str:
+    """The weights at the start of a training.
+
+    Args:
+        network: registered name.
+        options: its keyword arguments.
+
+    Returns:
+        ``random`` or a name such as ``IMAGENET1K_V1``; empty for other networks.
+
+    Raises:
+        UnknownNameError, DatasetError: as `weights_used`.
+    """
+    if network != networks.TORCHVISION:
+        return ""
+    return weights_used(options["model"], options.get("weights", AUTO))
+
+
 def find_weights(name: str, weights: str = AUTO) -> WeightsEnum | None:
     """The entry in torchvision of the weights to use; ``None`` for random ones.
 

@@ -48,7 +48,6 @@ from torchvision import models
 
 from joulelab.errors import TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.images import ImageShape
-from joulelab.learning.networks import TORCHVISION
 from joulelab.learning.zoo import (
     AUTO,
     RANDOM,
@@ -152,24 +151,6 @@ def torchvision_classifier(
         network = classifier_without(model, used, _replaced(model, head))
     top = head_for(network, head, features, classes)
     return TorchvisionClassifier(body_of(network, head), top, frozen=base == FROZEN)
-
-
-def training_weights(network: str, options: Mapping[str, Any]) -> str:
-    """The weights at the start of a training.
-
-    Args:
-        network: registered name.
-        options: its keyword arguments.
-
-    Returns:
-        ``random`` or a name such as ``IMAGENET1K_V1``; empty for other networks.
-
-    Raises:
-        UnknownNameError, DatasetError: as `torchvision_classifier`.
-    """
-    if network != TORCHVISION:
-        return ""
-    return weights_used(options["model"], options.get("weights", AUTO))
 
 
 @cache

@@ -1,7 +1,7 @@
 """Which of CodeCarbon's readings are cumulative, decided row by row.
 
-A row i has a duration d_i, an energy e_i, and a moment t_i at which it was written; j is the row of
-the same tracker before it. CodeCarbon 3.3.2 was run to see what it writes::
+A row i has a duration d_i, an energy e_i, and a time t_i at which it was written; j is the previous
+row of the same tracker. This is what CodeCarbon 3.3.2 was observed to write::
 
     called                          duration of a row          energy of a row
     start, flush, flush, stop       since start                since start
@@ -9,7 +9,7 @@ the same tracker before it. CodeCarbon 3.3.2 was run to see what it writes::
     start_task, flush, stop_task    since the last start_task  since the first start_task
     task file (task_name)           of the task                of the task
 
-So there are three readings of a row that is not the first of its tracker and not a task::
+So a row that is neither the first of its tracker nor a task can be read in three ways::
 
     GOES_ON    took e_i - e_j in d_i - d_j     needs e_i >= e_j and d_i >= d_j
     TIME_ANEW  took e_i - e_j in d_i           needs e_i >= e_j and d_i <= t_i - t_j
@@ -30,14 +30,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 STAMP_SLACK_S = 1.2
-"""Timestamps are cut to whole seconds, and a row is written a moment after its reading."""
+"""Timestamps are truncated to whole seconds, and rows are written slightly after their reading."""
 HOUR_S = 3600.0
 NEAR = math.log(1.5)
-"""As far apart may a mean power and a stated one be, and two powers that are held alike."""
+"""Tolerance between a mean power and the stated one, and between two equally plausible powers."""
 NEAR_BEFORE = math.log(3.0)
-"""Likewise where there is only the power of the row before."""
+"""The same tolerance if only the power of the previous row is known."""
 MOST_TIMES = 20.0
-"""By how much the power of a computer may rise from one row to the next."""
+"""Factor by which a computer's power may rise from one row to the next."""
 SAME = 1e-9
 APART = "import them separately, or give each tracker's rows their own run_id"
 
@@ -59,9 +59,9 @@ class Reading:
     Attributes:
         duration_s: d.
         energy_j: e.
-        stated_w: power that the row itself states; ``None`` where it does not.
+        stated_w: power stated in the row itself; ``None`` if there is none.
         at_s: t, seconds since 1970.
-        has_offset: whether t was written with its offset, so that no clock change moves it.
+        has_offset: whether t was written with its offset, so that clock changes do not affect it.
     """
 
     duration_s: float
@@ -72,7 +72,7 @@ class Reading:
 
 
 class UndecidedError(Exception):
-    """An ambiguous row: its place, the reason, and a hint."""
+    """An ambiguous row: its position, the reason, and a hint."""
 
     def __init__(self, place: int, reason: str, remedy: str) -> None:
         super().__init__(place, reason, remedy)
@@ -86,7 +86,7 @@ def rules(readings: Sequence[Reading], *, by_design: bool) -> list[Rule]:
 
     Args:
         readings: in order of writing.
-        by_design: whether rows of which nothing is certain are CodeCarbon's own, and go on.
+        by_design: whether undecided rows follow CodeCarbon's own rule and are cumulative.
 
     Raises:
         UndecidedError: a row has no interpretation, or several.
@@ -153,19 +153,19 @@ def _possible(place: int, before: Reading, row: Reading, power_w: float | None) 
     if known and apart_s is not None and before.duration_s > 2 * STAMP_SLACK_S:
         just = [way for way in ways if abs(_time_s(way, before, row) - apart_s) <= STAMP_SLACK_S]
         ways = just or ways
-    # The energy is the same whichever of the others it is.
+    # The energy is the same in all other cases.
     return ways if Rule.ITS_OWN in ways else ways[:1]
 
 
 def _sound(before: Reading, row: Reading, power_w: float | None) -> bool:
-    """Whether what was added since the row before can have been used in that time."""
+    """Whether the energy added since the previous row can have been used in that time."""
     added_j, grown_s = row.energy_j - before.energy_j, row.duration_s - before.duration_s
     known_w = max(row.stated_w or 0.0, power_w or 0.0)
     return added_j <= 0 or not known_w or added_j <= MOST_TIMES * known_w * grown_s
 
 
 def _near(ways: list[Rule], before: Reading, row: Reading, power_w: float | None) -> list[Rule]:
-    """Those whose mean power is near to the one that is known, if one is near at all."""
+    """The interpretations whose mean power is close to the known one, if any is."""
     wanted_w = row.stated_w or power_w
     if not wanted_w or len(ways) == 1:
         return ways
@@ -175,15 +175,15 @@ def _near(ways: list[Rule], before: Reading, row: Reading, power_w: float | None
         return ways
     near = [way for way in ways if off[way] <= least + NEAR]
     if Rule.TIME_ANEW in near and not row.stated_w:
-        # The power of the row before is too little to say that time began anew.
+        # The power of the previous row is not enough to say that time was reset.
         near = [way for way in ways if way in near or way is Rule.GOES_ON]
     return near
 
 
 def _apart_s(before: Reading, row: Reading) -> float | None:
-    """The time from one row to the next; ``None`` where the clock was put back by who knows what.
+    """The time from one row to the next; ``None`` if the clock was set back for an unknown reason.
 
-    Local time without an offset goes back by an hour where summer time ends.
+    Local time without an offset goes back by an hour when summer time ends.
     """
     apart_s = row.at_s - before.at_s
     if apart_s >= -STAMP_SLACK_S:
@@ -205,10 +205,10 @@ def _power_w(way: Rule, before: Reading, row: Reading) -> float | None:
 
 
 def _ratio(energy_j: float, seconds: float) -> float | None:
-    """A mean power; ``None`` where there is none that could be."""
+    """A mean power; ``None`` if it is not possible."""
     return energy_j / seconds if seconds > 0 and energy_j > 0 else None
 
 
 def _off(power_w: float | None, wanted_w: float) -> float:
-    """How far a power is from the one wanted, as a logarithm."""
+    """Distance of a power from the wanted one, as a logarithm."""
     return abs(math.log(power_w / wanted_w)) if power_w else math.inf

@@ -1,13 +1,13 @@
-"""Predicting the energy of a training from its beginning, on the traces of del Rey et al.
+"""Predict the energy of a training from its first part, on the traces of del Rey et al.
 
 ::
 
     any .parquet or .csv with t_s and power_w       power traces
-    runs.csv                                        epochs, power limits and memory; may be absent
+    runs.csv                                        epochs, power limits and memory; optional
 
-The true value is the integral of a whole trace. Each method gets a fraction of each run and the
-run's duration. With ``runs.csv`` the authors' own predictions are also computed: a window of five
-epochs after the tenth, epochs being equally long::
+The true energy is the integral of a whole trace. Each method gets a fraction of each run and the
+run's duration. With ``runs.csv`` the authors' own predictions are also computed, from a window of
+five epochs after the tenth, assuming equally long epochs::
 
     power window    E = P(window) T
     energy window   E = E(10 epochs) + E(window) (N - 10) / 5
@@ -55,8 +55,8 @@ FRACTIONS = (0.1, 0.15, 0.2, 0.25, 0.5)
 FIRST_EPOCHS, WINDOW_EPOCHS = 10, 5
 SEED = 2023
 OTHER_RUNS = (
-    "the published figures are of other runs; for the windows, epochs are taken as equally long, "
-    "which those with a frozen base are not; tdp and green-algorithms are those of the last table"
+    "the published figures are for other runs; the windows assume equally long epochs, which a "
+    "frozen base does not have; tdp and green-algorithms are from the last table"
 )
 
 
@@ -77,8 +77,8 @@ class Task:
 
     Attributes:
         seen: the first part of a run.
-        run: the run it is of; of this, a method takes the machine and the network, and what else
-            was recorded in the part that it has seen.
+        run: the whole run; of this, a method uses only the machine, the network, and what was
+            recorded in the part seen.
         table: the rows of the table of runs.
     """
 
@@ -88,7 +88,7 @@ class Task:
 
     @property
     def duration_s(self) -> float:
-        """Of the whole run, which is known."""
+        """Duration of the whole run, which is known."""
         return self.run.trace.duration_s
 
 
@@ -96,35 +96,35 @@ Method: TypeAlias = Callable[[Task], Predicted | None]
 
 
 def step(task: Task) -> Predicted:
-    """STEP from the stable part, with what is known of fine-tuning."""
+    """STEP from the stable part, with the prior of fine-tuning."""
     found = predict_step(task.seen, task.duration_s, FINE_TUNING)
     return Predicted(task.run.trace.energy_j, found.energy_j, found.low_j, found.high_j)
 
 
 def random_window(task: Task) -> Predicted:
-    """A window at a place that the name of the run draws: the same in every order of the runs."""
+    """A window at a place seeded by the name of the run, so the order of runs does not matter."""
     draw = np.random.default_rng([SEED, zlib.crc32(task.run.name.encode())])
     return _plain(task, random_window_j(task.seen, task.duration_s, draw))
 
 
 def mean_so_far(task: Task) -> Predicted:
-    """The mean power of everything seen."""
+    """The mean power of the part seen."""
     return _plain(task, mean_so_far_j(task.seen, task.duration_s))
 
 
 def window(task: Task) -> Predicted:
-    """The mean power of the last part of what was seen."""
+    """The mean power of the last part of the trace seen."""
     return _plain(task, last_window_j(task.seen, task.duration_s))
 
 
 def tdp(task: Task) -> Predicted | None:
-    """Power limit times time; None where the limit is not known."""
+    """Power limit times time; None if the limit is unknown."""
     limit = limit_w(task.run, task.table)
     return None if limit is None else _plain(task, tdp_j(limit, task.duration_s))
 
 
 def green_algorithms(task: Task) -> Predicted | None:
-    """Green Algorithms with the utilisation seen; None where limit, use or memory is not known."""
+    """Green Algorithms with the utilisation seen; None if limit, use or memory is unknown."""
     limit = limit_w(task.run, task.table)
     usage = task.run.mean_utilisation(task.seen.duration_s)
     memory = memory_gb(task.run, task.table)
@@ -151,11 +151,11 @@ def replicate(folder: Path) -> PredictionStudy:
     """Evaluate every method on every trace in a folder.
 
     Args:
-        folder: with traces, and with ``runs.csv`` where it is at hand.
+        folder: contains the traces, and optionally ``runs.csv``.
 
     Raises:
-        UsageError: there is no such folder, or no traces in it.
-        DatasetError: a file cannot be read, or holds something else.
+        UsageError: the folder does not exist, or has no traces.
+        DatasetError: a file cannot be read, or has different content.
     """
     runs, remarks = read_runs_of_folder(folder)
     table = read_table_of_runs(folder)
@@ -190,7 +190,7 @@ def _unknown_limits(runs: Sequence[TrainingRun], table: Sequence[TableRow]) -> l
 def _published(
     runs: Sequence[TrainingRun], table: Sequence[TableRow], scores: dict[str, Score]
 ) -> list[Comparison]:
-    """The RMSE that the paper prints beside those of the traces at hand."""
+    """The RMSE printed in the paper beside the RMSE on these traces."""
     epochs = [(run, row.epochs) for run in runs if (row := row_of(run, table)) is not None]
     known = [
         (run, number)
@@ -208,7 +208,7 @@ def _published(
         note = (
             f"{formats.count(found.n, 'run')}: {OTHER_RUNS}"
             if found.n
-            else "needs runs.csv with a row for the traces"
+            else "needs runs.csv with rows that match the traces"
         )
         comparisons.append(Comparison(number, Recomputed(found.rmse_kj, note)))
     return comparisons
@@ -218,18 +218,18 @@ def power_window_j(run: TrainingRun, epochs: float) -> float:
     """Mean power of the window of five epochs after the tenth, times the duration.
 
     Args:
-        run: with its trace.
-        epochs: of the whole run, at least 15.
+        run: the run with its trace.
+        epochs: number of epochs of the whole run, at least 15.
     """
     return run.trace.duration_s * _window_w(run, epochs)
 
 
 def energy_window_j(run: TrainingRun, epochs: float) -> float:
-    """Energy of ten epochs, and of the five after them for each five that are left.
+    """Energy of ten epochs, plus the energy of the next five for each five remaining epochs.
 
     Args:
-        run: with its trace.
-        epochs: of the whole run, at least 15.
+        run: the run with its trace.
+        epochs: number of epochs of the whole run, at least 15.
     """
     epoch_s = run.trace.duration_s / epochs
     first_j = run.trace.between(0.0, FIRST_EPOCHS * epoch_s).energy_j

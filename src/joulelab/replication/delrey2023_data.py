@@ -3,21 +3,21 @@
 A trace is Parquet or CSV, one row per sample::
 
     run           name of a training run
-    environment   machine, model: network                        optional
+    environment   machine; model: network                        optional
     t_s           seconds since the beginning of the run
     power_w       power of the GPU
     utilisation_pct                                              optional
     power_limit_w                                                optional, for TDP x time
 
 A file counts as traces if it has the columns ``t_s`` and ``power_w``; without a column ``run`` it
-is one run, of the name of the file. Samples without time or power are left out, and so are those
-that step back in time (some of the authors' files end with one of each); the power between the
-samples on both sides of a gap is a straight line.
+is one run, named after the file. Samples without time or power are left out, and so are those that
+step back in time (some of the authors' files end with one of each); the power across a gap is a
+straight line.
 
-A trace has no epochs and no power limit. Its row in the table of runs, ``runs.csv``, is the one of
-the same network whose duration and energy are nearest to its own: the authors summed the same
-samples, which gives some 0.3 % more than the integral. A row counts only within 2 % in both; wider,
-several rows would fit.
+A trace has no epochs and no power limit. Its row in the table of runs, ``runs.csv``, is the row of
+the same network with the nearest duration and energy: the authors summed the samples, which gives
+about 0.3 % more than the integral. A row must be within 2 % in both; with a larger tolerance,
+several rows would match.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WORDS = ("run", "environment", "model")
 HUNDRED = 100.0
 WANTED = "traces: CSV or Parquet with the columns run, environment, model, t_s and power_w"
 LONG_GAPS = 5.0
-"""A gap is long that lasts so many times what the run has between two samples."""
+"""A gap is long if it lasts this many times the usual time between samples."""
 
 RUNS_FILE = "runs.csv"
 NEAR = 0.02
@@ -59,30 +59,30 @@ RUNS_COLUMNS = {
     "average_memory_used_(mb)": 1e-3,
     "trained_epochs": 1.0,
 }
-"""Numbers of the table of runs, in the order of `TableRow`, and what they are multiplied by."""
+"""Numeric columns of the table of runs, in the order of `TableRow`, with conversion factors."""
 ENVIRONMENTS = {
     "cloud": "cloud",
     "local-v2": "local ml engineer/gamer",
     "local-v1": "local normal user",
 }
-"""What the traces call an environment, and what the table does."""
+"""Names of an environment in the traces and in the table."""
 LIMITS_W = {"cloud": 350.0, "local-v2": 240.0, "local-v1": 60.0}
 MEMORY_GB = {"cloud": 24.0, "local-v2": 8.0, "local-v1": 2.0}
-"""Of the paper's GPUs (RTX 3090, RTX 3070, GTX 750 Ti), where there is no table."""
+"""For the paper's GPUs (RTX 3090, RTX 3070, GTX 750 Ti), if there is no table."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training run as the traces have it.
+    """A training run from the traces.
 
     Attributes:
-        name: of the run.
-        environment: machine; empty where the file does not say.
-        model: network; empty where the file does not say.
+        name: name of the run.
+        environment: machine; empty if the file does not say.
+        model: network; empty if the file does not say.
         trace: its power.
-        times_s: of all usable samples of utilisation, shape (samples,).
-        utilisation: 0 to 1, the same shape; empty where unknown.
-        limit_w: power limit of the GPU; None where the file does not say.
+        times_s: times of all usable samples of utilisation, shape (samples,).
+        utilisation: 0 to 1, same shape; empty if unknown.
+        limit_w: power limit of the GPU; None if the file does not say.
     """
 
     name: str
@@ -94,7 +94,7 @@ class TrainingRun:
     limit_w: float | None = None
 
     def mean_utilisation(self, seen_s: float) -> float | None:
-        """Mean utilisation of what was seen, 0 to 1; None where it is not known.
+        """Mean utilisation of the part seen, 0 to 1; None if unknown.
 
         Args:
             seen_s: seconds since the first sample of power.
@@ -104,11 +104,11 @@ class TrainingRun:
 
 
 def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
-    """All runs of all traces in a folder, and what their reader should know.
+    """Read all runs of all traces in a folder, with remarks for the reader.
 
     Raises:
-        UsageError: there is no such folder, or no traces in it.
-        DatasetError: a file cannot be read, a value is not a number, or a run is in it twice.
+        UsageError: the folder does not exist, or has no traces.
+        DatasetError: a file cannot be read, a value is not a number, or a run occurs twice.
     """
     files = [one for one in files_in(folder, WANTED) if one.suffix.casefold() in SUFFIXES]
     runs: dict[str, TrainingRun] = {}
@@ -131,7 +131,7 @@ def read_runs_of_folder(folder: Path) -> tuple[list[TrainingRun], list[str]]:
 
 
 def _read(path: Path) -> Table | None:
-    """The table of a file; None where it has no samples of power."""
+    """The table of a file; None if it has no samples of power."""
     table = read_table(path, DatasetError)
     there = [name for name in NEEDED if table.column(name) is not None]
     if "power_w" not in there:
@@ -171,7 +171,7 @@ def _runs(table: Table, remarks: list[str]) -> Iterator[TrainingRun]:
 
 
 def _checked_numbers(table: Table) -> pd.DataFrame:
-    """The columns of numbers; one that the file does not have is missing throughout."""
+    """The numeric columns; one that the file does not have is filled with NaN."""
     import pandas as pd
 
     columns: dict[str, Values] = {}
@@ -216,10 +216,10 @@ class TableRow:
 
 
 def read_table_of_runs(folder: Path) -> list[TableRow]:
-    """The rows of ``runs.csv`` in a folder; none where it is not there.
+    """The rows of ``runs.csv`` in a folder; none if the file does not exist.
 
     Raises:
-        DatasetError: the file cannot be read, lacks a column, or a cell is not what it should be.
+        DatasetError: the file cannot be read, lacks a column, or a cell is not valid.
     """
     path = folder / RUNS_FILE
     if not path.is_file():
@@ -237,11 +237,11 @@ def read_table_of_runs(folder: Path) -> list[TableRow]:
 
 
 def row_of(run: TrainingRun, rows: Sequence[TableRow]) -> TableRow | None:
-    """The row of a run; None where no row is near enough in duration and energy.
+    """The row of a run; None if no row is close enough in duration and energy.
 
     Args:
-        run: with its trace.
-        rows: of the table.
+        run: the run with its trace.
+        rows: rows of the table.
     """
     near = [
         (distance, position)
@@ -253,11 +253,11 @@ def row_of(run: TrainingRun, rows: Sequence[TableRow]) -> TableRow | None:
 
 
 def limit_w(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
-    """The power limit of a run's GPU: of its trace, of the table, or of the paper's machines.
+    """The power limit of a run's GPU: from its trace, the table, or the paper's machines.
 
     Args:
-        run: with its trace.
-        rows: of the table.
+        run: the run with its trace.
+        rows: rows of the table.
     """
     if run.limit_w is not None:
         return run.limit_w
@@ -268,11 +268,11 @@ def limit_w(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
 
 
 def memory_gb(run: TrainingRun, rows: Sequence[TableRow]) -> float | None:
-    """The GPU memory that runs of this network take on this machine, on average.
+    """Mean GPU memory of runs of this network on this machine.
 
     Args:
-        run: with its trace.
-        rows: of the table; without one, all memory of the paper's GPU.
+        run: the run with its trace.
+        rows: rows of the table; without one, the full memory of the paper's GPU is used.
     """
     known = [
         row.memory_gb
@@ -289,7 +289,7 @@ def _same_machine(run: TrainingRun, rows: Sequence[TableRow]) -> list[TableRow]:
 
 
 def _distance(run: TrainingRun, row: TableRow) -> float | None:
-    """How far duration and energy of a row are from those of a run, as the larger share."""
+    """The larger relative difference between a row and a run, of duration and energy."""
     if row.duration_s is None or row.energy_j is None:
         return None
     duration = abs(row.duration_s / run.trace.duration_s - 1.0)

@@ -1,17 +1,17 @@
 """Published studies: printed numbers, numbers recomputed from raw data, and their agreement.
 
 The printed numbers of a study are in a table of this package, ``printed/<study>.csv``: one row per
-cell, a column a data set, empty where nothing is printed. `replicate` of the study's module takes a
-folder with the authors' files and gives a `Replication`.
+cell, one column per data set, empty if nothing is printed. The study's module has a function
+`replicate`, which takes a folder with the authors' files and returns a `Replication`.
 
 A number is stored as printed, because its digits give the precision. It agrees with a recomputed
-one that rounds to it at as many decimals, half up or half to even::
+number that rounds to it at the same number of decimals, half up or half to even::
 
     printed   0.749    1674    < .001      a little over 6    almost 12      large
     agrees    0.7494   1674.1  0.0000004   6 < x < 7          11 <= x < 12   large
     does not  0.7499   1674.6  0.0012      5.9, 7.1           10.9, 12.0     medium
 
-A printed range, ``0.50 to 0.59``, agrees with what rounds to a value from the one to the other.
+A printed range, ``0.50 to 0.59``, agrees with a number that rounds to a value within it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Value = float | int | str
 Key = tuple[str, ...]
 
 ALL = "all"
-"""In place of a data set, for the numbers that a paper prints over all of them together."""
+"""The data set of numbers that a paper prints over all data sets together."""
 BELOW, OVER, ALMOST, TO = "< ", "a little over ", "almost ", " to "
 DIGITS = 12
-"""Means of decimal accuracies are off by some 1e-17, which must not decide where a half goes."""
+"""Means of decimal accuracies are off by about 1e-17, which must not decide how a half rounds."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Published:
 
     Attributes:
         table: where it is printed: ``"Table IV"``, ``"Section VI-B"``.
-        dataset: of what data; ``"all"`` for all data sets together.
+        dataset: its data set; ``"all"`` for all data sets together.
         cell: its name.
-        text: as it is printed, without a unit; empty where the paper prints none.
-        may_be_cut: numbers of this kind are printed rounded in places and cut off in others.
+        text: as printed, without a unit; empty if the paper prints none.
+        may_be_cut: whether the paper truncates some numbers of this kind instead of rounding.
     """
 
     table: str
@@ -60,7 +60,7 @@ class Published:
 
     @property
     def value(self) -> Value | None:
-        """The number; the text where it is not one; None where none is printed.
+        """The number; the text if it is not a number; None if nothing is printed.
 
         >>> Published("Table I", "all", "trainings", "18,432").value
         18432
@@ -76,8 +76,8 @@ class Recomputed:
     """The recomputed value of a published number.
 
     Attributes:
-        value: None where it cannot be computed; then the note says why.
-        note: where paper and data differ, and how the number came about; empty if plain.
+        value: None if it cannot be computed; then the note says why.
+        note: why paper and data differ, or how the number was computed; empty if plain.
     """
 
     value: Value | None
@@ -98,13 +98,13 @@ class Comparison:
 
     @property
     def value(self) -> Value | None:
-        """The recomputed value; None where there is none."""
+        """The recomputed value; None if undefined."""
         value = self.recomputed.value
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     @property
     def agrees(self) -> bool | None:
-        """Whether they agree at the printed precision; None where there are no two numbers."""
+        """Whether they agree at the printed precision; None unless both are numbers."""
         if self.value is None or not self.published.text:
             return None
         text = self.published.text
@@ -113,7 +113,7 @@ class Comparison:
 
     @property
     def note(self) -> str:
-        """What there is to say; a difference that nobody explained is put into figures."""
+        """The note; an unexplained difference is given in figures."""
         own = self.recomputed.note
         if self.value is None:
             return own or "not defined for these data"
@@ -209,20 +209,20 @@ def files_in(folder: Path, wanted: str) -> list[Path]:
 def find_files(
     folder: Path, kinds: Sequence[str], key: Callable[[str, str], Key | None], wanted: str
 ) -> tuple[dict[Key, Path], list[str]]:
-    """The files ``<kind>-<data set>.csv`` of a study in a folder, and remarks about others.
+    """Find the files ``<kind>-<data set>.csv`` of a study in a folder, with remarks about others.
 
     Args:
-        folder: of the authors' files.
-        kinds: with which a name begins.
-        key: from the kind, and the letters and digits after it in small letters, to what they
-            stand for: the data set and its other parts; ``None`` where the study has no such data.
-        wanted: which files there should be, for messages.
+        folder: folder with the authors' files.
+        kinds: possible beginnings of file names.
+        key: maps the kind, and the letters and digits after it in lower case, to the data set and
+            its other parts; ``None`` if the study has no such data.
+        wanted: the required files, for messages.
 
     Returns:
         Paths by kind and key.
 
     Raises:
-        UsageError: there is no such folder, none of the files in it, or one of them twice.
+        UsageError: the folder does not exist, has none of the files, or has one of them twice.
     """
     pattern = re.compile(rf"({'|'.join(kinds)})[-_](.+)\.csv", re.IGNORECASE)
     files: dict[Key, Path] = {}
@@ -248,7 +248,7 @@ def find_files(
 
 
 def letters(text: str) -> str:
-    """The letters and digits of a name, in small letters.
+    """The letters and digits of a name, in lower case.
 
     >>> letters("Fashion-MNIST")
     'fashionmnist'
@@ -257,12 +257,12 @@ def letters(text: str) -> str:
 
 
 def joined(*notes: str) -> str:
-    """Several notes as one; empty ones count for nothing."""
+    """Join several notes; empty ones are skipped."""
     return "; ".join(note for note in notes if note)
 
 
 def left_out(dropped: int, noun: str = "row") -> str:
-    """A note on what had no value; empty if nothing was left out.
+    """A note on missing values; empty if nothing was left out.
 
     >>> left_out(2), left_out(0)
     ('2 rows without a value left out', '')
@@ -271,7 +271,7 @@ def left_out(dropped: int, noun: str = "row") -> str:
 
 
 def decimals(text: str) -> int:
-    """How many decimals are printed.
+    """Number of printed decimals.
 
     >>> decimals("0.8879"), decimals("1674"), decimals("< .001")
     (4, 0, 3)
@@ -280,7 +280,7 @@ def decimals(text: str) -> int:
 
 
 def agree(text: str, value: Value) -> bool:
-    """Whether a value is what is printed, at the printed precision.
+    """Whether a value agrees with a printed text, at the printed precision.
 
     >>> agree("0.81", 0.805), agree("0.80", 0.805), agree("0.826", 0.8266)
     (True, True, False)
@@ -306,7 +306,7 @@ def agree(text: str, value: Value) -> bool:
 
 
 def cut_off(text: str, value: Value) -> bool:
-    """Whether the printed number is the value cut off where it should have been rounded.
+    """Whether the printed number is the value truncated instead of rounded.
 
     >>> cut_off("0.826", 0.82664), cut_off("0.827", 0.82664)
     (True, False)
@@ -317,7 +317,7 @@ def cut_off(text: str, value: Value) -> bool:
 
 
 def difference(text: str, value: Value) -> str:
-    """In words by how much a recomputed value differs from the printed one.
+    """The difference between a recomputed value and the printed one, in words.
 
     >>> difference("1674", 1690.74)
     'the data give 1.0 % more'

@@ -1,42 +1,41 @@
-"""Anybody's table of runs: which columns are factors, and what the others are.
+"""Read any table of runs: find its factors, results and energies.
 
 ::
 
     architecture   one row per training:  energy_j, accuracy, and factors of any name
-    tuning         one row per round or a training:  strategy, round, accuracy, and further factors
+    tuning         one row per round or training:  strategy, round, accuracy, and further factors
 
 Known columns that are not factors: ``round``, ``repetition``, ``configuration``, ``best_accuracy``,
 ``duration_s``, ``utilisation_mean``, ``flops``, and the hyperparameters ``learning_rate``,
 ``beta1``, ``beta2``, ``epsilon``, ``weight_decay``. Every other column with values is a factor,
-unless it has more than 20 different ones that are numbers or another one in every row, or it is a
-result: such a column is left alone, and that is said. With factors named, only these are, and in a
-search the strategy. In the column of a factor ``none`` is a
-level; empty cells, ``-``, ``na``, ``n/a``, ``nan`` and ``null`` are missing.
+unless it has more than 20 different values that are numbers or different in every row, or it is a
+result: such a column is not used, with a remark. If factors are named, only these count, and in a
+search the strategy. In the column of a factor ``none`` is a level; empty cells, ``-``, ``na``,
+``n/a``, ``nan`` and ``null`` are missing.
 
 Energies are in joules, or in the unit of their heading (``Energy (Wh)``), of the end of their name
-(``energy_kwh``), or that is given. Of Experiment-Runner's ``run_table.csv`` the runs count that are
-``DONE``.
+(``energy_kwh``), or of the argument. In Experiment-Runner's ``run_table.csv`` only runs that are
+``DONE`` count.
 
-Without a column ``round``, rows of a configuration with the same hyperparameters are a round, in
-the order of their first appearance: in the table where every configuration has the same sets, else
-in the configuration; without hyperparameters either, all rows are one round. A column
-``relu_layers`` whose values are 0 and something else becomes the factor ``relu``, off or on, for
-the number of ReLU layers only repeats that of the convolutional layers.
+Without a column ``round``, rows of a configuration with the same hyperparameters are a round. They
+are numbered by first appearance: in the table if every configuration has the same sets, otherwise
+in the configuration. Without hyperparameters, all rows are one round. A column ``relu_layers``
+whose values are 0 and something else becomes the factor ``relu``, off or on, because the number of
+ReLU layers only repeats the number of convolutional layers.
 
-A designed experiment sets its factors, so that their levels come back; what it measures is another
-number in nearly every run. A column of numbers is a result where more than half of its values are
+A designed experiment sets its factors, so their levels recur; what it measures is a different
+number in nearly every run. A numeric column is a result if more than half of its values are
 different and they vary within a combination of the other columns, or are fractions that no other
-run has; and where its name says that it was measured, its values are fractions, and another column
-decides them all, as the memory used by a model.
+run has; also if its name says that it was measured, its values are fractions, and another column
+determines them, like the memory used by a model.
 
 An export of joulelab has its identity first, then the factors, then everything else, so its factors
 need not be named::
 
     run_id, position, block, experiment, kind, configuration,  strategy, relu, ...,  round, ...
 
-Rows of another kind, and the factors that only these have, are left out. Of its runs those that
-have finished count, and runs that were trained together (``group_size``, ``started_at``) share a
-measurement.
+Rows of another kind, and the factors that only these have, are left out. Only finished runs count,
+and runs that were trained together (``group_size``, ``started_at``) share a measurement.
 """
 
 from __future__ import annotations
@@ -62,14 +61,14 @@ HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 MEASURES = ("duration_s", "utilisation_mean", "flops", "best_accuracy")
 PLACES = ("round", "repetition", "configuration")
 RUN, DONE = "__run_id", "__done"
-"""Columns of Experiment-Runner: which run a row is, and whether it is ``DONE``."""
+"""Columns of Experiment-Runner: the run of a row, and whether it is ``DONE``."""
 TOGETHER = ("group_size", "started_at")
 STATES = frozenset({"planned", "running", "finished", "failed"})
-"""Of a run, in an export of joulelab."""
+"""States of a run in an export of joulelab."""
 WITHOUT_LEVEL = MISSING - {"none"}
 INFINITE = {text: float(text) for text in ("inf", "+inf", "infinity", "-inf", "-infinity")}
 ENERGIES = ("energy_j", "energy_net_j", "energy_gross_j", "energy")
-"""Columns that hold the energy of a run, the first that is there."""
+"""Columns with the energy of a run; the first one present is used."""
 CODECARBON = ("energy_consumed", "cpu_energy", "gpu_energy", "ram_energy")
 JOULES = {
     "J": 1.0,
@@ -82,33 +81,33 @@ JOULES = {
     "uJ": 1e-6,
     "Ws": 1.0,
 }
-"""What a unit of energy is in joules; mJ and MJ are distinguished by their letters."""
+"""Units of energy in joules; mJ and MJ are distinguished by their case."""
 EITHER = {"mj": "mJ or MJ", "mwh": "mWh or MWh"}
-"""What in small letters may be either of two units."""
+"""Units that are ambiguous in lower case."""
 IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
-"""Columns with which an export of joulelab begins."""
+"""First columns of an export of joulelab."""
 MEASURED = re.compile(
     r"time|duration|latency|energy|power|memory|usage|utili[sz]ation|temperature|throughput|"
     r"accuracy|loss|score|recall|emissions?|carbon|co2|joules?|watts?|runtime|perplexity|count"
 )
-"""What a name of a result has in it."""
+"""Parts of the names of results."""
 ENOUGH = 8
-"""Rows in which levels of a factor would come back."""
+"""Number of rows in which levels of a factor would recur."""
 MOST_LEVELS = 20
 HUNDRED = 100.0
 
 
 @dataclass(frozen=True)
 class RunsTable:
-    """A table of runs, ready to be analysed.
+    """A table of runs, ready for analysis.
 
     Attributes:
         path: of the file.
         frame: one row per run: ``round`` (from 0), ``accuracy`` (0 to 1), the factors, the energy
-            and whatever measures there are.
+            and all measures present.
         factors: columns with levels.
-        energy: column in joules; ``None`` where there is none.
-        remarks: what was left out or understood in some way, in sentences.
+        energy: column in joules; ``None`` if there is none.
+        remarks: omissions and assumptions, in sentences.
     """
 
     path: Path
@@ -129,15 +128,15 @@ def read_runs(
 
     Args:
         path: a CSV file.
-        kind: which experiment it is of.
-        factors: columns that are factors; found where none are named.
-        energy: column with the energy; found where not named.
-        unit: of the energy, one of `JOULES`; as its heading says where not given, else joules.
+        kind: kind of experiment.
+        factors: columns that are factors; default: found automatically.
+        energy: column with the energy; default: found automatically.
+        unit: of the energy, one of `JOULES`; default: from its heading, else joules.
 
     Raises:
-        DatasetError: the file cannot be read or lacks a column, or a cell is not what it should be.
-        UsageError: a column that was named is not there or cannot be a factor, there is no energy
-            or no factor, or no row has a level of every factor.
+        DatasetError: the file cannot be read or lacks a column, or a cell is not valid.
+        UsageError: a named column does not exist or cannot be a factor, there is no energy or no
+            factor, or no row has a level of every factor.
     """
     table = read_table(path, DatasetError)
     remarks = list(table.remarks)
@@ -173,10 +172,10 @@ def read_runs(
 
 
 def _refuse_twins(table: Table) -> None:
-    """Two columns of one name, however it is spelt, are one too many."""
+    """Refuse two columns whose names differ only in spelling."""
     names: dict[str, str] = {}
     for text in table.headings:
-        table.column(text)  # raises where it stands there twice as it is
+        table.column(text)  # raises if the same name occurs twice
         twin = names.setdefault(folded(text), text)
         if twin != text:
             raise table.error(
@@ -185,7 +184,7 @@ def _refuse_twins(table: Table) -> None:
 
 
 def _done(table: Table, remarks: list[str]) -> Table:
-    """Only the runs that Experiment-Runner has finished."""
+    """Keep only the runs that Experiment-Runner has finished."""
     name = table.column(DONE)
     if name is None:
         return table
@@ -199,7 +198,7 @@ def _done(table: Table, remarks: list[str]) -> Table:
 
 
 def _is_exported(table: Table) -> bool:
-    """Whether the columns are those of an export."""
+    """Whether the table is an export of joulelab."""
     names = [folded(name) for name in table.headings]
     return tuple(names[: len(IDENTITY)]) == IDENTITY and "round" in names
 
@@ -217,7 +216,7 @@ def _runs_of_kind(table: Table, kind: str, remarks: list[str]) -> tuple[Table, l
 
 
 def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
-    """The column with the energy, as it is looked up."""
+    """The folded name of the energy column."""
     if named is not None:
         if table.column(named) is None:
             raise _absent(table, named)
@@ -245,7 +244,7 @@ def _energy(table: Table, kind: Kind, named: str | None) -> str | None:
 
 
 def _unit_of_name(name: str) -> str:
-    """The unit of energy with which a name ends; empty where there is none."""
+    """The unit of energy at the end of a name; empty if there is none."""
     start, _, last = folded(name).rpartition("_")
     if not start:
         return ""
@@ -270,7 +269,7 @@ def _require_factor(table: Table, name: str, energy: str | None) -> str:
 def _measures(
     table: Table, energy: str | None, unit: str | None, remarks: list[str]
 ) -> pd.DataFrame:
-    """Numbers of every row."""
+    """The numeric columns: accuracy, energy and measures of every row."""
     columns: dict[str, pd.Series[Any]] = {
         "accuracy": pd.Series(table.bounded(table.require("accuracy")[0], 0.0, HUNDRED))
     }
@@ -289,7 +288,7 @@ def _measures(
 
 
 def _joules(table: Table, name: str, unit: str | None, remarks: list[str]) -> Any:  # noqa: ANN401 - an array
-    """(n,) energies; infinite where the cell says so, for `analysis.negative_energy` to find."""
+    """(n,) energies; infinite cells stay infinite, for `analysis.negative_energy` to find."""
     heading = table.headings[name]
     said = heading.unit or _unit_of_name(heading.name)
     known = said if said in JOULES else _spelt(said)
@@ -319,7 +318,7 @@ def _is_codecarbon(table: Table) -> bool:
 
 
 def _spelt(unit: str) -> str:
-    """A unit however it is spelt: joules, kilowatt-hours, KWH."""
+    """Normalise the spelling of a unit: joules, kilowatt-hours, KWH."""
     words = {
         "joule": "J",
         "joules": "J",
@@ -419,7 +418,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_result(name: str, cells: Mapping[str, Sequence[str]], others: Sequence[str]) -> bool:
-    """Whether a column of numbers was measured, with the other columns that may be factors."""
+    """Whether a numeric column was measured, given the other columns that may be factors."""
     values = [text for text in cells[name] if text]
     different = set(values)
     fractions = any(not float(text).is_integer() for text in different if _is_number(text))
@@ -435,13 +434,13 @@ def _is_result(name: str, cells: Mapping[str, Sequence[str]], others: Sequence[s
 
 
 def _decides(levels: Sequence[str], texts: Sequence[str]) -> bool:
-    """Whether a column of several levels has one value of another for each of them."""
+    """Whether each level of one column has a single value of another."""
     pairs = set(zip(levels, texts, strict=True))
     return len(set(levels)) > 1 and len(pairs) == len(set(levels))
 
 
 def _levels(name: str, found: str, table: Table) -> tuple[str, list[Any]]:
-    """The name of a factor, and its level in every row."""
+    """The name of a factor and its levels, one per row."""
     texts = table.texts(found)
     if table.decimal_comma:
         texts = [t.replace(",", ".") if _is_number(t.replace(",", ".")) else t for t in texts]
@@ -470,7 +469,7 @@ def _level(cell: str) -> bool | int | float | str | None:
 
 
 def _rounds(table: Table, frame: pd.DataFrame, factors: Sequence[str]) -> pd.Series[Any]:
-    """Rounds from 0, also where the file counts from 1."""
+    """Round numbers from 0, even if the file counts from 1."""
     if column := table.column("round"):
         rounds = pd.Series(table.bounded(column, 0, whole=True)).astype("Int64")
         return rounds if (rounds == 0).any() else rounds - 1

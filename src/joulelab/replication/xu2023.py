@@ -1,47 +1,47 @@
-"""Xu et al. (HICSS 2023) again, from the raw data they published.
+"""Recompute Xu et al. (HICSS 2023) from their published raw data.
 
 ::
 
     DIR/kaggle-<data set>-<region>.csv    architecture and place, from CodeCarbon's rows
     DIR/instruments-<data set>.csv        CodeCarbon beside a wattmeter
 
-Whatever is there is compared. The printed statistics of place and architecture, and the mean
-energies, are those of the authors' published analysis: 45 trainings of five files (no MNIST in
-Taipei). The statistics are computed twice: on CodeCarbon's readings unchanged, which is what was
-published, and per training, for these readings go on counting.
+The files that are present are compared. The printed statistics of place and architecture, and the
+mean energies, come from the authors' published analysis: 45 trainings of five files (no MNIST in
+Taipei). The statistics are computed twice: on CodeCarbon's readings unchanged, as published, and
+per training, because these readings are cumulative.
 
-Which training a row belongs to is not in the rows. The authors trained VGG16, VGG19 and ResNet50 in
-this order, each as often as the others, and their own analysis assigns the rows by their place::
+The rows do not name their training. The authors trained VGG16, VGG19 and ResNet50 in this order,
+equally often, and their own analysis assigns the rows by position::
 
     row       1      2      3      4      5      6      7         8         9
               VGG16  VGG16  VGG16  VGG19  VGG19  VGG19  ResNet50  ResNet50  ResNet50
     run_id    a      a      a      b      b      b      b         b         b
 
-The data bear it out: so assigned, the rows unchanged give every statistic that the authors print.
-In each file the run_id changes after the first third and nowhere within a third, and the trainings
-of the last third last longest, as those of ResNet50 do where the architecture is known (the runs
-that both instruments have read). A file whose run_ids change within a third, or with a ResNet50
-that is faster throughout than a VGG, is refused.
+The data confirm this: with this assignment, the unchanged rows give every statistic that the
+authors print. In each file the run_id changes after the first third and never within a third, and
+the trainings of the last third take longest, like those of ResNet50 where the architecture is known
+(the runs read by both instruments). A file is refused if its run_ids change within a third, or if
+every ResNet50 is faster than every VGG of one kind.
 
-VGG19 and ResNet50 so share a run_id, and the readings within one go on counting: unchanged, a row
-of ResNet50 holds three trainings of VGG19. The published statistics are of such rows. For the mean
-energies the authors took differences, but not across the architectures of a run_id, so that their
-ResNet50 takes about twice what it took. With M1 the mean of the level that comes first by name
+So VGG19 and ResNet50 share a run_id, and the readings within it are cumulative: an unchanged row of
+ResNet50 includes three trainings of VGG19. The published statistics use such rows. For the mean
+energies the authors took differences, but not across the architectures of a run_id, so their mean
+for ResNet50 is about twice the real one. With M1 the mean of the level that is first by name
 (CIFAR-10), M2 of the other, p its share of the rows and s the standard deviation (n), the
 point-biserial correlation is, with the authors' sign::
 
     r = (M1 - M2) sqrt(p (1 - p)) / s                   below 0: MNIST takes more
 
-Of the instruments there is one row per training, CodeCarbon in kWh and the wattmeter in joules or
-Wh::
+The files of both instruments have one row per training, CodeCarbon in kWh and the wattmeter in
+joules or Wh::
 
     dataset, architecture, repetition, codecarbon_energy_kwh, wattmeter_energy_j
-    codecarbon_cpu_kwh, codecarbon_gpu_kwh, codecarbon_ram_kwh        where there are
+    codecarbon_cpu_kwh, codecarbon_gpu_kwh, codecarbon_ram_kwh        optional
 
 CodeCarbon's energy is the sum of its parts, and some of its processor energies are negative. The
-paper's figures include these trainings; the same figures without them stand beside, because a sum
-with a negative part is not a reading. Limits of agreement, regression line and concordance are not
-in the paper.
+paper's figures include these trainings; the same figures without them are given as well, because a
+sum with a negative part is not a reading. Limits of agreement, regression line and concordance are
+not in the paper.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def replicate(folder: Path) -> Replication:
         folder: with ``kaggle-<data set>-<region>.csv`` or ``instruments-<data set>.csv``.
 
     Raises:
-        UsageError: there is no such folder, or none of the files in it, or one of them twice.
-        DatasetError: a file cannot be read, or holds something else.
+        UsageError: the folder does not exist, has none of the files, or has one of them twice.
+        DatasetError: a file cannot be read, or has different content.
     """
     files, remarks = find_files(folder, (KAGGLE, INSTRUMENTS), data_of, WANTED)
     numbers = printed("xu2023")
@@ -128,7 +128,7 @@ def replicate(folder: Path) -> Replication:
 
 
 def data_of(kind: str, name: str) -> Key | None:
-    """Data set, and of Kaggle's files the region, from the letters of a file's name.
+    """The data set, and for Kaggle's files the region, from the letters of a file name.
 
     >>> data_of("kaggle", "mnisttaipeicity2"), data_of("instruments", "cifar10")
     (('mnist', 'taipei'), ('cifar10',))
@@ -152,11 +152,11 @@ def read_trainings(files: Mapping[Key, Path]) -> tuple[pd.DataFrame, list[str]]:
 
     Returns:
         One row per training: ``dataset``, ``region``, ``architecture``, ``sound`` (no impossible
-        total), and the columns of `joulelab.replication.codecarbon_rows.CodeCarbonRows`; and what
-        to know about them.
+        total), and the columns of `joulelab.replication.codecarbon_rows.CodeCarbonRows`; and
+        remarks about them.
 
     Raises:
-        DatasetError: a file is not CodeCarbon's, or the order of its rows does not tell the
+        DatasetError: a file is not CodeCarbon's, or the order of its rows does not give the
             architectures.
     """
     frames = []
@@ -178,16 +178,16 @@ def read_trainings(files: Mapping[Key, Path]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[str]:
-    """The architecture of each row, by its place; see the head of this module.
+    """The architecture of each row, by its position; see the module's docstring.
 
     Args:
         path: of the file, for messages.
         rows: in order of time: ``line``, ``run_id`` and ``duration_s`` of each training.
-        remarks: doubts are added to these.
+        remarks: list to which doubts are added.
 
     Raises:
-        DatasetError: the rows are not three equal parts, a run_id changes within one, or ResNet50
-            would be faster throughout than another.
+        DatasetError: the rows are not three equal parts, a run_id changes within one, or every
+            ResNet50 would be faster than another architecture.
     """
     each, rest = divmod(len(rows), len(ARCHITECTURES))
     if rest:
@@ -211,7 +211,7 @@ def architectures(path: Path, rows: pd.DataFrame, remarks: list[str]) -> list[st
 
 
 def _check_durations(path: Path, rows: pd.DataFrame, names: list[str], remarks: list[str]) -> None:
-    """ResNet50 takes longest wherever the architecture is known."""
+    """Check that ResNet50 takes longest, as it does wherever the architecture is known."""
     durations = rows["duration_s"].groupby(np.array(names))
     median, least, most = durations.median(), durations.min(), durations.max()
     for other in ARCHITECTURES[:-1]:
@@ -238,11 +238,11 @@ def _shared(rows: pd.DataFrame) -> list[str]:
 
 
 def _compare_places(rows: pd.DataFrame, numbers: Iterable[Published]) -> list[Comparison]:
-    """Printed statistics on rows unchanged, then on trainings; mean energies; intensities."""
+    """Compare printed statistics with unchanged rows and with trainings; energies; intensities."""
     part = (
         ""
         if len(rows) == TRAININGS
-        else f"of {len(rows)} trainings; the printed number is of {TRAININGS}"
+        else f"of {len(rows)} trainings; the printed number is for {TRAININGS}"
     )
     sound = rows[rows["sound"]]
     left_out = len(rows) - len(sound)
@@ -279,7 +279,7 @@ def _compare_places(rows: pd.DataFrame, numbers: Iterable[Published]) -> list[Co
 
 
 def _statistics(rows: pd.DataFrame, prefix: str) -> dict[str, tuple[float, str]]:
-    """Every statistic and, where it is not defined, the reason, by cell."""
+    """Every statistic, and the reason if it is undefined, by cell."""
     cells: dict[str, tuple[float, str]] = {}
     for name, column in READINGS.items():
         table = kruskal(rows, ["architecture", "region"], prefix + column)
@@ -292,7 +292,7 @@ def _statistics(rows: pd.DataFrame, prefix: str) -> dict[str, tuple[float, str]]
 
 
 def point_biserial(rows: pd.DataFrame, column: str) -> tuple[float, str]:
-    """The point-biserial correlation of a reading with the data set, and why there is none.
+    """The point-biserial correlation of a reading with the data set, or the reason why not.
 
     Args:
         rows: one row per training, with ``dataset``.
@@ -321,7 +321,7 @@ def read_instruments(files: Mapping[str, Path]) -> pd.DataFrame:
 
     Returns:
         One row per training: ``dataset``, ``run`` (data set, architecture, repetition),
-        ``codecarbon_j``, ``wattmeter_j``, and the parts that there are, ``codecarbon_cpu_j`` ...
+        ``codecarbon_j``, ``wattmeter_j``, and the parts present, ``codecarbon_cpu_j`` ...
 
     Raises:
         DatasetError: a column is absent, or a cell is not a number.
@@ -360,14 +360,14 @@ def _read_instruments(path: Path, dataset: str) -> pd.DataFrame:
 def compare_instruments(
     runs: pd.DataFrame, numbers: Iterable[Published]
 ) -> tuple[list[Comparison], list[str]]:
-    """The ratio of every training, and what is printed, with and without impossible readings.
+    """Compare ratios and printed statistics, with and without impossible readings.
 
     Args:
-        runs: what `read_instruments` gave.
-        numbers: what is printed.
+        runs: from `read_instruments`.
+        numbers: the printed numbers.
 
     Returns:
-        The comparisons, and what to say about impossible readings.
+        The comparisons, and remarks on impossible readings.
 
     Raises:
         UsageError: no training has two sound readings.
@@ -379,7 +379,7 @@ def compare_instruments(
     part = (
         ""
         if len(runs) == READ_BY_BOTH
-        else f"of {formats.count(len(runs), 'training')}; the printed number is of {READ_BY_BOTH}"
+        else f"of {formats.count(len(runs), 'training')}; the printed number is for {READ_BY_BOTH}"
     )
     wrong = {
         str(run): in_words(group, formats.joules)
@@ -409,7 +409,7 @@ def compare_instruments(
 
 
 def _agreement_cells(found: Agreement) -> dict[str, tuple[float, str]]:
-    """What the paper prints, then what it could have printed; each with a note."""
+    """Printed statistics first, then further ones; each with a note."""
     ratios, apart, line = found.ratios, found.differences, found.passing_bablok
     factor = found.calibration.factor
     grows = "the difference grows with the energy, so read the ratio"

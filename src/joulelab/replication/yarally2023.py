@@ -1,4 +1,4 @@
-"""Yarally et al. (CAIN 2023) again, from the raw data they published.
+"""Recompute Yarally et al. (CAIN 2023) from their published raw data.
 
 ::
 
@@ -6,9 +6,9 @@
     DIR/architecture-<data set>.csv  tables II, IV and V, sections VI-B and VII
     both data sets of an experiment  the numbers that the paper prints over both (``all``)
 
-Whatever is there is compared; what is not there is left out. Where the paper prints one number for
+The files that are present are compared; the others are left out. If the paper prints one number for
 both data sets together, the table of printed numbers also has it for the single data sets, to show
-what each of them gives by itself.
+what each of them gives.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from joulelab.replication.yarally2023_tuning import recompute_tuning, recompute_
 TITLE = "Yarally et al., Uncovering Energy-Efficient Practices in Deep Learning Training, CAIN 2023"
 TUNING, ARCHITECTURE = "tuning", "architecture"
 DATASETS = {"fashionmnist": "fashion-mnist", "cifar10": "cifar10"}
-"""By the letters in the names of files."""
+"""Data sets by the letters in file names."""
 TUNING_TABLES = frozenset({"Table I", "Table III", "Section VI-A"})
 """All other tables and sections are about the architecture experiment."""
 WANTED = (
@@ -45,12 +45,12 @@ def replicate(folder: Path) -> Replication:
     """Recompute every published number from the raw data in a folder.
 
     Args:
-        folder: with ``architecture-<data set>.csv`` or ``tuning-<data set>.csv``, or both, for one
-            data set or for both.
+        folder: contains ``architecture-<data set>.csv`` or ``tuning-<data set>.csv``, or both, for
+            one or both data sets.
 
     Raises:
-        UsageError: there is no such folder, or none of the files in it.
-        DatasetError: a file cannot be read, or holds something else.
+        UsageError: the folder does not exist, or has none of the files.
+        DatasetError: a file cannot be read, or has different content.
     """
     files, remarks = find_files(folder, (ARCHITECTURE, TUNING), dataset_of, WANTED)
     numbers = printed("yarally2023")
@@ -81,7 +81,7 @@ def replicate(folder: Path) -> Replication:
 
 
 def dataset_of(_: str, letters: str) -> tuple[str] | None:
-    """The data set that the letters in a file's name stand for.
+    """The data set for the letters in a file name.
 
     >>> dataset_of("tuning", "fashionmnist")
     ('fashion-mnist',)

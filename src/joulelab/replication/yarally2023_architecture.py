@@ -1,13 +1,13 @@
 """The architecture experiment of Yarally et al. (CAIN 2023): tables II, IV and V, section VI-B.
 
-Two ways in which the paper and its data differ run through these numbers:
+Paper and data differ in two respects:
 
-- eta squared. The paper divides by n - 8, with the number of configurations for the k of
+- eta squared. The paper divides by n - 8: it uses the number of configurations as the k of
   ``eta^2 = (H - k + 1) / (n - k)``; k is the number of levels of the factor, here 2. Both are
   given, ``eta_squared`` with the right k and ``eta_squared_k8`` with the paper's.
 - rounds. The paper says 8 hyperparameter sets for each configuration and 3,072 trainings over both
-  data sets; the data have 16 sets, and 3,072 trainings of each data set. The printed H are those of
-  all 16.
+  data sets; the data have 16 sets, and 3,072 trainings of each data set. The printed H are computed
+  from all 16.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ COLUMNS_OF_TABLE_V = {
 
 
 def recompute_architecture(raw: RawData, printed: Mapping[tuple[str, str], str]) -> Cells:
-    """Every number that the paper prints about one data set.
+    """Recompute every number that the paper prints about one data set.
 
     Args:
-        raw: what `joulelab.replication.yarally2023_data.read_architecture` gave.
-        printed: by table and cell, what is printed for this data set.
+        raw: from `joulelab.replication.yarally2023_data.read_architecture`.
+        printed: the printed numbers of this data set, by table and cell.
     """
     return {
         **_design(raw.frame),
@@ -58,10 +58,10 @@ def recompute_architecture(raw: RawData, printed: Mapping[tuple[str, str], str])
 
 
 def recompute_architecture_together(raws: Mapping[str, RawData]) -> Cells:
-    """Every number that the paper prints about both data sets together.
+    """Recompute every number that the paper prints about both data sets together.
 
     Args:
-        raws: the table of each data set, by its name.
+        raws: the table of each data set, by name.
     """
     frames = [raw.frame for raw in raws.values()]
     return {
@@ -69,18 +69,18 @@ def recompute_architecture_together(raws: Mapping[str, RawData]) -> Cells:
             sum(map(len, frames)), _more_rounds([_most_common(_sets(frame)) for frame in frames])
         ),
         **_variation(frames, ""),
-        ("Section VI-B", "runtime_h"): Recomputed(None, "the raw data hold no times"),
-        ("Section VII-C", "gpu_load_pct"): Recomputed(None, "the raw data hold no load of the GPU"),
+        ("Section VI-B", "runtime_h"): Recomputed(None, "the raw data contain no times"),
+        ("Section VII-C", "gpu_load_pct"): Recomputed(None, "the raw data contain no GPU load"),
     }
 
 
 def _sets(frame: pd.DataFrame) -> pd.Series[int]:
-    """How many hyperparameter sets each configuration has."""
+    """Number of hyperparameter sets of each configuration."""
     return frame.groupby(CONFIGURATION)["round"].nunique()
 
 
 def _more_rounds(rounds: Sequence[int | None]) -> str:
-    """A note where the data have another number of rounds than the paper says."""
+    """A note if the data have a different number of rounds from the paper."""
     if None in rounds:
         return "without a value for each hyperparameter, rounds cannot be identified"
     if all(count == PAPERS_ROUNDS for count in rounds):
@@ -134,10 +134,10 @@ def _kruskal(frame: pd.DataFrame, printed: Mapping[tuple[str, str], str]) -> Cel
 
 
 def _wrong_k(text: str, eta: float, eta_k8: float, k: int) -> str:
-    """Why eta squared with the right k is not what is printed, if that is why."""
+    """A note if the wrong k explains the printed eta squared."""
     if not math.isfinite(eta_k8) or agree(text, eta) or not agree(text, eta_k8):
         return ""
-    return f"k is the number of levels, {k}; the paper put in the {PAPERS_K} configurations"
+    return f"k is the number of levels, {k}; the paper used the {PAPERS_K} configurations"
 
 
 def _clusters(raw: RawData) -> Cells:

@@ -1,19 +1,19 @@
-"""The raw data of Yarally et al. (CAIN 2023): two kinds of table, a file for each data set.
+"""The raw data of Yarally et al. (CAIN 2023): two kinds of table, one file per data set.
 
 ::
 
     architecture-<data set>.csv   one row per training
         linear_layers, conv_layers, relu_layers     the configuration
-        learning_rate, beta1, beta2                 the hyperparameter set: it tells rounds apart
+        learning_rate, beta1, beta2                 the hyperparameter set, which identifies rounds
         energy_j, accuracy
     tuning-<data set>.csv         one row per round: means over its repetitions
         network, strategy, hyperparameters          the configuration; 3 or 5 hyperparameters
         round, accuracy
-        best_accuracy, energy_j, learning_rate ...  used where they are there
+        best_accuracy, energy_j, learning_rate ...  used if present
 
-Rows may stand in any order, but for the numbers of the rounds of an architecture table, which are
-those in which their hyperparameter sets first appear. An accuracy may be a share or in per cent,
-rounds may count from 0 or from 1; strategies and networks are known by several spellings.
+Rows may be in any order, except that the rounds of an architecture table are numbered in the order
+in which their hyperparameter sets first appear. Accuracies may be shares or per cent, rounds may
+count from 0 or from 1; several spellings of strategies and networks are known.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CONFIGURATION = ["linear_layers", "conv_layers", "relu"]
 SEARCH = ["network", "strategy", "hyperparameters"]
 HYPERPARAMETERS = ["learning_rate", "beta1", "beta2"]
 IN_THE_FILE = {"relu": "relu_layers"}
-"""Columns that the file calls otherwise."""
+"""Columns with a different name in the file."""
 ALL_HYPERPARAMETERS = [*HYPERPARAMETERS, "epsilon", "weight_decay"]
 ARCHITECTURE_COLUMNS = [
     "linear_layers",
@@ -51,7 +51,7 @@ ARCHITECTURE_COLUMNS = [
 TUNING_COLUMNS = [*SEARCH, "round", "accuracy"]
 NETWORKS = {"poly": "DensePolyNN", "linear": "DenseLinearNN", "cnn": "SimpleCNN"}
 STRATEGIES = {"random": "random", "grid": "grid", "bayes": "bayesian"}
-"""A piece of the spelling, in small letters, and the name it stands for."""
+"""Part of the spelling, in lower case, and the full name."""
 TRUE, FALSE = frozenset({"true", "yes", "on"}), frozenset({"false", "no", "off"})
 HUNDRED = 100.0
 IN_PERCENT = "accuracies in the file are in per cent"
@@ -59,16 +59,16 @@ IN_PERCENT = "accuracies in the file are in per cent"
 
 @dataclass(frozen=True)
 class RawData:
-    """A table that has been read and checked.
+    """A table, read and checked.
 
     Attributes:
         path: of the file.
-        frame: one row per training or a round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
-            order of first appearance within a configuration; missing where a hyperparameter is),
+        frame: one row per training or round. Architecture: `CONFIGURATION`, ``round`` (from 0, in
+            order of first appearance within a configuration; missing if a hyperparameter is),
             ``energy_j`` and ``accuracy`` (0 to 1). Tuning: `SEARCH`, ``round`` (from 0),
             ``accuracy``, ``best_accuracy`` and ``energy_j``.
-        remarks: what its reader should know: rows left out, another way of counting.
-        accuracy_note: how accuracies were understood; empty where they are shares.
+        remarks: notes for the reader: rows left out, another way of counting.
+        accuracy_note: how accuracies were interpreted; empty if they are shares.
     """
 
     path: Path
@@ -81,7 +81,7 @@ def read_architecture(path: Path) -> RawData:
     """Read the table of the architecture experiment.
 
     Raises:
-        DatasetError: the file cannot be read, lacks a column, or a cell is not what it should be.
+        DatasetError: the file cannot be read, lacks a column, or a cell is not valid.
     """
     table = read_table(path, DatasetError)
     table.require(*ARCHITECTURE_COLUMNS)
@@ -112,11 +112,11 @@ def read_architecture(path: Path) -> RawData:
 def read_tuning(path: Path) -> RawData:
     """Read the table of the tuning experiment.
 
-    Several rows a round are taken for its repetitions if they have the same hyperparameters.
+    Several rows per round count as its repetitions if they have the same hyperparameters.
 
     Raises:
-        DatasetError: the file cannot be read, lacks a column, a cell is not what it should be, or a
-            round occurs twice with different hyperparameters.
+        DatasetError: the file cannot be read, lacks a column, a cell is not valid, or a round
+            occurs twice with different hyperparameters.
     """
     table = read_table(path, DatasetError)
     table.require(*TUNING_COLUMNS)
@@ -163,16 +163,16 @@ def _counted(table: Table, name: str) -> pd.Series[Any]:
 
 
 def _read(table: Table, name: str, read: Callable[[str], T | None], what: str) -> list[T | None]:
-    """The cells of a column, read one by one; None where there is no value.
+    """Convert the cells of a column one by one; None for missing values.
 
     Args:
-        table: where it is.
+        table: the table of the column.
         name: of the column.
-        read: gives the value of a cell, None where the cell is not what it should be.
-        what: what a cell should be, for the message.
+        read: returns the value of a cell, or None if the cell is invalid.
+        what: name of a valid value, for the message.
 
     Raises:
-        DatasetError: a cell is something else.
+        DatasetError: a cell is invalid.
     """
     found: list[T | None] = []
     for row, cell in enumerate(table.texts(table.require(name)[0])):
@@ -186,7 +186,7 @@ def _read(table: Table, name: str, read: Callable[[str], T | None], what: str) -
 def _complete(
     table: Table, frame: pd.DataFrame, columns: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of a known configuration, their index that of the file, and what was left out."""
+    """The rows of known configurations, with the file's index, and remarks on the others."""
     remarks = []
     for name in columns:
         missing = int(frame[name].isna().sum())
@@ -205,10 +205,10 @@ def _complete(
 
 
 def _accuracies(table: Table, names: Sequence[str]) -> tuple[dict[str, pd.Series[Any]], str]:
-    """The columns with accuracies as shares of 1, and a note where the file has them in per cent.
+    """The accuracy columns as shares of 1, and a note if the file has them in per cent.
 
-    Per cent it is where most values lie above 1; no network of this study is right in less than one
-    image of a hundred.
+    They are in per cent if most values are above 1; no network of this study is right in less than
+    one image of a hundred.
     """
     columns = {
         name: pd.Series(table.bounded(table.require(name)[0], 0.0, HUNDRED)) for name in names
@@ -226,7 +226,7 @@ def _accuracies(table: Table, names: Sequence[str]) -> tuple[dict[str, pd.Series
 
 
 def _switch(cell: str) -> bool | None:
-    """Whether there are ReLU layers: a number of them, or a truth value.
+    """Whether there are ReLU layers, from their number or a truth value.
 
     >>> _switch("4"), _switch("0"), _switch("False"), _switch("perhaps")
     (True, False, False, None)
@@ -242,7 +242,7 @@ def _switch(cell: str) -> bool | None:
 
 
 def _named(table: Table, column: str, spellings: dict[str, str]) -> pd.Series[Any]:
-    """A column of names, whatever their case, blanks, hyphens and additions."""
+    """A column of names, ignoring case, blanks, hyphens and additions."""
 
     def read(cell: str) -> str | None:
         letters = re.sub("[^a-z]", "", cell.casefold())
@@ -253,7 +253,7 @@ def _named(table: Table, column: str, spellings: dict[str, str]) -> pd.Series[An
 
 
 def _rounds_in_order(frame: pd.DataFrame) -> pd.Series[Any]:
-    """The number of the hyperparameter set of each row within its configuration, from 0."""
+    """The index of each row's hyperparameter set within its configuration, from 0."""
     rounds = pd.Series(pd.NA, index=frame.index, dtype="Int64")
     known = frame.dropna(subset=HYPERPARAMETERS)
     for _, rows in known.groupby(CONFIGURATION):
@@ -266,7 +266,7 @@ def _refuse_two_sets_in_a_round(
 ) -> None:
     key = [*SEARCH, "round"]
     firsts = frame.groupby(key)[list(hyperparameters)].transform("first")
-    # A missing value differs from nothing: three hyperparameters leave two columns empty.
+    # A missing value never differs: three hyperparameters leave two columns empty.
     given = frame[list(hyperparameters)]
     wrong = ((given != firsts) & given.notna() & firsts.notna()).any(axis=1)
     if wrong.any():
@@ -282,5 +282,5 @@ def _refuse_two_sets_in_a_round(
 
 
 def _row(label: object) -> int:
-    """The row of the file that a label of the index stands for."""
+    """The row of the file with this index label."""
     return int(cast(int, label))

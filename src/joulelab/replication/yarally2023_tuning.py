@@ -1,8 +1,8 @@
 """The tuning experiment of Yarally et al. (CAIN 2023): tables I and III, section VI-A.
 
 The optimum accuracy of a search is its best accuracy, the optimum round the first that reaches it,
-counted from 1. A setting is a network with 3 or with 5 hyperparameters; strategies are compared
-within a setting, by their optimum accuracies.
+counted from 1. A setting is a network with 3 or 5 hyperparameters; strategies are compared within a
+setting, by their optimum accuracies.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from joulelab.replication.yarally2023_data import NETWORKS, SEARCH, STRATEGIES, 
 
 SETTING = ["network", "hyperparameters"]
 TEST_IMAGES = 10_000
-"""Of Fashion-MNIST and of CIFAR-10 alike."""
+"""For both Fashion-MNIST and CIFAR-10."""
 MOST_REPETITIONS = 64
 PART_OF_AN_IMAGE = 0.01
 LOGGED = 1e-6
-"""How far a logged accuracy may be from the recomputed one, for it is logged with some decimals."""
+"""Tolerance between logged and recomputed accuracies, which are logged with few decimals."""
 NARROWLY = 0.01
 USUAL_ROUND = 27
 
 
 def recompute_tuning(raw: RawData, printed: Mapping[tuple[str, str], str]) -> Cells:
-    """Every number that the paper prints about one data set.
+    """Recompute every number that the paper prints about one data set.
 
     Args:
-        raw: what `joulelab.replication.yarally2023_data.read_tuning` gave.
-        printed: by table and cell, what is printed for this data set.
+        raw: from `joulelab.replication.yarally2023_data.read_tuning`.
+        printed: the printed numbers of this data set, by table and cell.
     """
     curves = _curves(raw.frame)
     cells = _design(raw.frame) | _optima(raw, curves, printed)
@@ -51,10 +51,10 @@ def recompute_tuning(raw: RawData, printed: Mapping[tuple[str, str], str]) -> Ce
 
 
 def recompute_tuning_together(raws: Mapping[str, RawData]) -> Cells:
-    """Every number that the paper prints about both data sets together.
+    """Recompute every number that the paper prints about both data sets together.
 
     Args:
-        raws: the table of each data set, by its name.
+        raws: the table of each data set, by name.
     """
     parts = [_design(raw.frame)["Table I", "trainings_per_configuration"] for raw in raws.values()]
     per_search = [part.value for part in parts]
@@ -67,16 +67,16 @@ def recompute_tuning_together(raws: Mapping[str, RawData]) -> Cells:
     return {
         ("Table I", "trainings"): trainings,
         **_claims({f"{name} ": _curves(raw.frame) for name, raw in raws.items()}, ""),
-        ("Section VI-A", "runtime_h"): Recomputed(None, "the raw data hold no times"),
+        ("Section VI-A", "runtime_h"): Recomputed(None, "the raw data contain no times"),
     }
 
 
 def repetitions_behind(accuracies: Sequence[float]) -> int | None:
-    """Of how many trainings the accuracies are means, told from the share of an image in them.
+    """Infer how many trainings the accuracies average, from the fractions of an image in them.
 
     An accuracy of one training is a whole number of the 10,000 test images; the mean of m of them
-    is a multiple of 1 / (10,000 m). None where no m up to 64 fits all, or where m = 1 does: then
-    they may be of one training, or maxima, or have been rounded.
+    is a multiple of 1 / (10,000 m). None if no m up to 64 fits all, or if m = 1 does: then they may
+    be from one training, or maxima, or have been rounded.
 
     >>> repetitions_behind([0.2117125, 0.3257375]), repetitions_behind([0.21, 0.3258])
     (8, None)
@@ -89,7 +89,7 @@ def repetitions_behind(accuracies: Sequence[float]) -> int | None:
 
 
 def _curves(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per round, with its score, the running best and the best that the authors logged."""
+    """One row per round, with its score, the running best and the best logged by the authors."""
     rounds = score_rounds(frame, SEARCH, accuracy="accuracy", energy="energy_j")
     key = [*SEARCH, "round"]
     logged = frame.groupby(key)["best_accuracy"].max().reset_index()
@@ -107,7 +107,7 @@ def _design(frame: pd.DataFrame) -> Cells:
     )
     if rows.max() > 1:
         repetitions: int | None = int(rows.mode().iloc[-1])
-        how = "rows a round"
+        how = "rows per round"
     else:
         repetitions = repetitions_behind(frame["accuracy"].dropna().tolist())
         how = "inferred from the accuracies: means over that many test runs of 10,000 images"
@@ -167,7 +167,7 @@ def _optimum(
 
 
 def _other_round(curve: pd.DataFrame, at: int, accuracy_text: str, printed_round: int) -> str:
-    """Why the optimum round is not the printed one, as far as the running best tells."""
+    """Why the optimum round differs from the printed one, as far as the running best shows."""
     if at == printed_round:
         return ""
     best = curve.set_index("round_number")["running_best"]
@@ -190,7 +190,7 @@ def _other_round(curve: pd.DataFrame, at: int, accuracy_text: str, printed_round
 
 
 def _otherwise_logged(curve: pd.DataFrame) -> str:
-    """A note where the authors' column best_accuracy is not the running best."""
+    """A note if the authors' column best_accuracy is not the running best."""
     known = curve.dropna(subset=["best_accuracy", "running_best"])
     off = known[(known["best_accuracy"] - known["running_best"]).abs() > LOGGED]
     if not len(off):
@@ -205,7 +205,7 @@ def _otherwise_logged(curve: pd.DataFrame) -> str:
 
 
 def _claims(curves: Mapping[str, pd.DataFrame], about: str) -> Cells:
-    """What section VI-A says of the strategies; `curves` by the name that goes before a setting."""
+    """The claims of section VI-A; the keys of `curves` are prefixes of the settings."""
     optima = pd.concat([_by_setting(one, name) for name, one in curves.items()])
     bests, rounds = (_by_strategy(optima, what) for what in ("optimum_accuracy", "optimum_round"))
     bayesian = rounds["bayesian"].dropna()
@@ -236,13 +236,13 @@ def _by_setting(curves: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _by_strategy(optima: pd.DataFrame, what: str) -> pd.DataFrame:
-    """One row per setting, a column a strategy."""
+    """One row per setting, one column per strategy."""
     wide = optima.pivot_table(index="setting", columns="strategy", values=what, sort=False)
     return wide.reindex(columns=list(STRATEGIES.values())).astype(float)
 
 
 def _count(bests: pd.DataFrame, one: str, other: str, margin: float = 0.0) -> Recomputed:
-    """In how many settings one strategy is above another, or less than a margin below it."""
+    """Number of settings in which one strategy is above another, or within a margin below it."""
     both = bests[[one, other]].dropna()
     if not len(both):
         return Recomputed(None, f"no setting with {one} and {other} search")

@@ -14,7 +14,7 @@ Donner, "Construction of confidence limits about effect measures", Statistics in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,14 @@ class Comparison:
         configurations: a table a kind of experiment that both have.
         claims: which of the paper's findings agree.
         remarks: what could not be compared.
+        findings: the answer in sentences.
     """
 
     conditions: Table | Omitted
     configurations: tuple[Table | Omitted, ...]
     claims: Table | Omitted
     remarks: tuple[str, ...]
+    findings: tuple[str, ...]
 
 
 def compare_studies(first: Results, second: Results) -> Comparison:
@@ -76,12 +78,27 @@ def compare_studies(first: Results, second: Results) -> Comparison:
             continue
         sides = [side for side, its in (("A", one), ("B", other)) if not len(its.runs)]
         remarks.append(f"{one.title}: no run has finished in {formats.listing(sides)}.")
+    tables, claims = tuple(compared(one, other) for one, other in both), _claims(both)
     return Comparison(
         _conditions(first, second),
-        tuple(compared(one, other) for one, other in both),
-        _claims(both),
+        tables,
+        claims,
         tuple(remarks),
+        tuple(_findings([one.title for one, _ in both], tables, claims)),
     )
+
+
+def _findings(
+    titles: Sequence[str], tables: Sequence[Table | Omitted], claims: Table | Omitted
+) -> Iterator[str]:
+    """How many claims agree, and the ratio of energies of each experiment."""
+    if isinstance(claims, Table):
+        yield claims.note
+    if all(isinstance(table, Omitted) for table in tables):
+        yield "The studies have no configuration in common."
+    for title, table in zip(titles, tables, strict=True):
+        if isinstance(table, Table):
+            yield f"{title}: {_overall(table.frame) or 'no ratio of energies is known.'}"
 
 
 def _matched(
@@ -193,7 +210,9 @@ def compared(one: Experiment, other: Experiment) -> Table | Omitted:
             row |= _accuracy_difference(a, b)
         rows.append(row | _energy_ratio(a, b, column))
     raw = pd.DataFrame(rows)
-    note = _note(one, other, column, searches=searches) + _overall(raw)
+    note = _note(one, other, column, searches=searches)
+    if overall := _overall(raw):
+        note += f" {overall[0].upper()}{overall[1:]}"
     left_out = len(mine) + len(yours) - 2 * len(both)
     if left_out:
         note += f" {formats.count(left_out, 'configuration')} of only one study left out."
@@ -358,13 +377,14 @@ def _note(one: Experiment, other: Experiment, column: str | None, *, searches: b
 
 
 def _overall(raw: pd.DataFrame) -> str:
+    """The ratio of energies over all configurations; empty where fewer than two have one."""
     known = raw.dropna(subset=["ratio"])
     if len(known) <= 1:
         return ""
     found = ratio_interval(list(known["energy_b_j"]), list(known["energy_a_j"]))
     interval = formats.interval(found.low, found.high, formats.statistic)
     return (
-        f" Over {formats.count(len(known), 'configuration')} B takes "
+        f"over {formats.count(len(known), 'configuration')} B takes "
         f"{formats.statistic(found.value)} times the energy of A (95 % interval {interval})."
     )
 

@@ -178,7 +178,12 @@ def ask(policy: Policy, waiting: int, oldest_wait_s: float) -> int:
     taken = policy.take(waiting, oldest_wait_s)
     if type(taken) is int and 0 <= taken <= waiting and taken <= policy.largest:
         return taken
-    raise PluginError(
+    raise wrong_answer(policy, waiting, oldest_wait_s, taken)
+
+
+def wrong_answer(policy: Policy, waiting: int, oldest_wait_s: float, taken: object) -> PluginError:
+    """The error for a result of `Policy.take` that cannot be served."""
+    return PluginError(
         f"{policy}: take({waiting}, {oldest_wait_s:.6g}) gave {taken!r}, with {waiting} "
         f"waiting and batches of at most {policy.largest}",
         f"it must return a whole number from 0 to {min(waiting, policy.largest)}",

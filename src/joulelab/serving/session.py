@@ -39,6 +39,8 @@ LEAD_S = 0.01
 """Time from the call to the start of the window, for the processes to wake up."""
 
 _LOOK_S = 0.25
+_SERVER = "joulelab.serving.server:Server"
+_PRODUCER = "joulelab.serving.producer:Producer"
 
 
 def _silent(_done: int, _of: int) -> None:
@@ -153,8 +155,7 @@ class ServingSession:
     def _load_window(self, task: ServingTask) -> Loaded:
         server, files = self._started_server()
         if self._producer is None:
-            made = "joulelab.serving.producer:Producer"
-            self._producer = Child("producer", made, (files.memory, files.bell))
+            self._producer = Child("producer", _PRODUCER, (files.memory, files.bell))
         prepared = task.images.prepare == "producer"
         payload_bytes = (
             prepared_bytes(task.images.crop) if prepared else task.images.largest_file_bytes()
@@ -178,8 +179,7 @@ class ServingSession:
     def _started_server(self) -> tuple[Child, QueueFiles]:
         if self._server is None or self._files is None:
             files = self._files = QueueFiles()
-            made = "joulelab.serving.server:Server"
-            self._server = Child("server", made, (files.memory, files.ear))
+            self._server = Child("server", _SERVER, (files.memory, files.ear))
             try:
                 self._ask("while it started", {self._server: ("use", self.device, self.threads)})
             except UsageError:

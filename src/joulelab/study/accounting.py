@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.reading import Reading, Status, Total, total
+from joulelab.energy.reading import Reading, Status, Total, family, total
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.study.store import PlannedRun, Store
 
@@ -132,7 +132,7 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, device: str
     lost = [reading for reading in covering if reading.status is Status.MISSING]
     known = [reading for reading in own if reading.status is not Status.MISSING]
     measured = [reading for reading in known if reading.status is Status.MEASURED]
-    if any(_family(reading.domain) in CONTAINERS for reading in measured):
+    if any(family(reading.domain) in CONTAINERS for reading in measured):
         lost = []
     sensed = any(_covers(reading.domain, device) for reading in measured)
     return total([*(measured if sensed else known), *lost])
@@ -147,8 +147,4 @@ def _whole(reading: Reading) -> Reading:
 
 def _covers(domain: str, device: str) -> bool:
     """Whether a domain contains the device that trains."""
-    return domain == device or _family(domain) in {device, *CONTAINERS}
-
-
-def _family(domain: str) -> str:
-    return domain.partition(":")[0]
+    return domain == device or family(domain) in {device, *CONTAINERS}

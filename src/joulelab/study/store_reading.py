@@ -1,7 +1,7 @@
 """Read a results folder, even while another process writes to it.
 
-Content is checked by type (`joulelab.study.schema`, `joulelab.study.stored`), and rows are checked
-against the study file and each other (`RowAgreement`).
+Content is checked by type (`joulelab.study.schema`), and rows are checked against the study file
+and each other (`RowAgreement`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ from joulelab.files import FileLock
 from joulelab.plain import PlainDataError, is_there, parse_json, parse_toml, read_text
 from joulelab.study.database import DATABASE, check_version, explained, store_error, version
 from joulelab.study.key_locations import error_keys
-from joulelab.study.schema import COLUMNS, ROWS, columns_before
-from joulelab.study.stored import StoredManifest, StoredStudy
+from joulelab.study.schema import (
+    COLUMNS,
+    ROWS,
+    StoredManifest,
+    StoredStudy,
+    columns_before,
+)
 
 REQUESTS = "requests"
 """Folder with one file per served window."""

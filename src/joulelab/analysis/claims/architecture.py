@@ -169,7 +169,7 @@ def _order(runs: pd.DataFrame, factors: Sequence[str], energy: str, configuratio
         if not found.reason:
             gaps = found.gaps
             least = gaps.sort_values("gap").iloc[0]
-            name = f"{ETA} of {least['before']} less that of {least['after']}"
+            name = f"{ETA} of {least['before']} minus {ETA} of {least['after']}"
             effect = Effect(name, least["gap"], least["low"], least["high"], 0.0)
             if (gaps["low"] > 0).all():
                 verdict = Verdict.HOLDS

@@ -132,7 +132,7 @@ def _bayesian_wins(found: Searches) -> Claim:
             verdict = Verdict.HOLDS
         elif (against[~ahead] < SIGNIFICANT_P).any():
             verdict = Verdict.FAILS
-        name = f"{bayesian} less {rival}, optimum accuracy"
+        name = f"{bayesian} minus {rival}, optimum accuracy"
         effect = Effect.of(name, shift(gains[rival]), 0.0)
         test = (
             "Wilcoxon signed-rank over configurations, exact, Holm over "
@@ -182,8 +182,7 @@ def _within(found: Searches) -> Claim:
         else:
             said += (
                 f" A search of {found.length} rounds is too short to decide: below {FEWEST_ROUNDS} "
-                "rounds, an "
-                f"optimum in any round alike lies within {WITHIN} on average."
+                f"rounds, even a random optimum round is within {WITHIN} on average."
             )
     return Claim(
         "bayesian-27-rounds",
@@ -205,12 +204,12 @@ def _random_against_grid(found: Searches) -> Claim:
     accuracy = found.accuracy
     random, grid = _named(accuracy, "random"), _named(accuracy, "grid")
     n, p = len(accuracy), np.nan
-    effect = Effect("random less grid, optimum accuracy", reference=0.0)
+    effect = Effect("random minus grid, optimum accuracy", reference=0.0)
     test, said, verdict = "", _lacking(found), Verdict.UNDECIDED
     if random and grid and n:
         gain = (accuracy[random] - accuracy[grid]).to_numpy(float)
         p = wilcoxon_p(gain)
-        effect = Effect.of(f"{random} less {grid}, optimum accuracy", shift(gain), 0.0)
+        effect = Effect.of(f"{random} minus {grid}, optimum accuracy", shift(gain), 0.0)
         if p < SIGNIFICANT_P:
             verdict = Verdict.FAILS
         elif effect.low > -EQUIVALENT and effect.high < EQUIVALENT:
@@ -260,6 +259,6 @@ def _lacking(found: Searches) -> str:
     if not len(found.accuracy):
         return "No configuration has been searched by every strategy."
     return (
-        "What it compares has not been searched: here there is only "
+        "The compared strategies were not all searched; these data have only "
         f"{formats.listing(list(map(str, found.accuracy)))}."
     )

@@ -1,22 +1,21 @@
 """Predict the energy of a new training from stored runs.
 
 del Rey et al. (SEAA 2023) call it PRE: a regression on what is known before a training. A run has
-the features f (`FEATURES`), of which logarithms are taken, and energy E, duration T and
-steps S::
+the features f (`FEATURES`), used as logarithms, and energy E, duration T and steps S::
 
     ln (E / S) = F(ln f_1, ..., ln f_p)         and the same for T
 
 Steps are divided out first: twice as many epochs take about twice the energy, and the regression
-explains the rest. Configurations of one group are never on both sides of a fold.
+explains the rest. Configurations of one group are never split between the two sides of a fold.
 
-The mean absolute errors of the methods are for the groups left out, as shares of the true value,
-with equal weight per group; the baselines also use the regression's duration.
+The mean absolute errors of the methods are for held-out groups, as shares of the true value, with
+equal weight per group; the baselines also use the regression's duration.
 
 Regression with errors for unseen groups: ridge and kernel ridge
------------------------------------------------------------------------------------
+----------------------------------------------------------------
 
-With features x (rows, p), standardised on the rows that are fitted, and targets y less their
-means, both are kernel ridge with a kernel k::
+With features x (rows, p), standardised on the fitted rows, and targets y minus their means, both
+are kernel ridge with a kernel k::
 
     linear   k(x, z) = x z / p                                  ridge on the features
     kernel   k(x, z) = x z / p + exp(-g |x - z|^2 / p)          plus deviations from the line
@@ -28,22 +27,23 @@ variance of the fit (of a Gaussian process with this kernel, in units of the tar
     v(x) = a + k(x, x) - k(x, X) (K + a I)^-1 k(X, x)
 
 Rows of one group (for instance repetitions of one configuration) share everything not in the
-features. So a group is never on both sides of a fold, neither of the outer folds, which give the
-errors, nor of the inner ones, which select a and g (nested cross-validation: Varma and Simon, BMC
-Bioinformatics 7:91, 2006). Groups have equal weight in the selection and in the errors.
+features. So a group is never split between the two sides of a fold, neither in the outer folds,
+which give the errors, nor in the inner ones, which select a and g (nested cross-validation: Varma
+and Simon, BMC Bioinformatics 7:91, 2006). Groups have equal weight in the selection and in the
+errors.
 
 Three procedures are tested on each outer fold: linear and kernel, each with its best a and g, and
-*choice*, which selects the better of both by the inner folds. The method with the smaller error in
-the outer folds is used in the end; the interval comes from the errors of *choice*, which include
-the cost of selection. With r_j the root mean square error of group j of m, and V the mean of v over
-the rows of the outer folds, each left out::
+*choice*, which selects the better of the two by the inner folds. The method with the smaller error
+in the outer folds is used; the interval comes from the errors of *choice*, which include the cost
+of selection. With r_j the root mean square error of group j of m, and V the mean of v over the rows
+of the outer folds, each held out::
 
     s^2 = sum r_j^2 / m         interval of a new row: y +- t(0.975, m - 1) s max(1, v(x) / V)^1/2
 
 Stored runs as training data: cleaned, one row per configuration
-----------------------------------------------------------------------
+----------------------------------------------------------------
 
-Runs of one configuration differ by chance only; they form one row with the mean of their
+Runs of one configuration differ only by chance; they form one row with the mean of their
 logarithms, and their variance is kept for the interval of a single run. Configurations that differ
 only in engine, precision or protocol form one *group*: the same network, data and training.
 """
@@ -115,8 +115,8 @@ class GroupedRegression:
         method: the selected method, by target.
         out_of_fold: predictions of every row by a fit without its group, shape (rows, targets), by
             method.
-        choice: the same of the procedure that chooses between the methods.
-        groups: m, their number.
+        choice: the same for the procedure that selects between the methods.
+        groups: m, the number of groups.
         deviation: s by target, in the unit of the targets.
     """
 
@@ -129,11 +129,11 @@ class GroupedRegression:
     _usual_variance: tuple[float, ...]
 
     def predict(self, features: Values, method: str | None = None) -> Values:
-        """The targets of new rows, shape (rows, targets).
+        """Predict the targets of new rows, shape (rows, targets).
 
         Args:
             features: shape (rows, p).
-            method: one of the two; default: the selected one for each target.
+            method: ``linear`` or ``kernel``; default: the selected one for each target.
         """
         columns = [
             self._fits[method or taken][target].predict(features)[:, target]
@@ -142,12 +142,12 @@ class GroupedRegression:
         return np.column_stack(columns)
 
     def half_widths(self, features: Values, target: int, more: float = 0.0) -> Values:
-        """Half of the 95 % interval of one target of rows of groups never seen, shape (rows,).
+        """Half-width of the 95 % interval of a target for rows of unseen groups, shape (rows,).
 
         Args:
             features: shape (rows, p).
             target: number of the target.
-            more: variance of a single run about its row, for the interval of a single run.
+            more: variance of a single run around its row, for the interval of a single run.
         """
         from scipy.stats import t
 
@@ -245,7 +245,7 @@ def _group_errors(errors: Values, groups: Groups) -> Values:
 
 
 def _usual_variance(one: Candidate, x: Values, y: Values, groups: Groups) -> float:
-    """V: the mean of v over the groups, each left out."""
+    """V: the mean of v over the groups, each held out."""
     variances = np.full(len(x), np.nan)
     for train, test in _folds(groups, OUTER_FOLDS):
         variances[test] = _Fit(one, x[train], y[train]).variance(x[test])
@@ -281,7 +281,7 @@ class _Fit:
         return found
 
     def variance(self, x: Values) -> Values:
-        """V of new rows, shape (rows,)."""
+        """The variance v of new rows, shape (rows,)."""
         new = self._standardised(x)
         across = self._between(new, self._rows)
         own = np.diag(self._between(new, new))
@@ -310,9 +310,9 @@ class StoredRuns:
     Attributes:
         table: ``group``, the features, the categories, ``log_energy`` and ``log_duration`` (means
             of logarithms), ``runs``.
-        runs: their number.
+        runs: number of runs.
         left_out: number of runs by reason.
-        variance: of single runs about their configuration, of both logarithms.
+        variance: of single runs around their configuration, for both logarithms.
     """
 
     table: pd.DataFrame
@@ -322,7 +322,7 @@ class StoredRuns:
 
     @property
     def groups(self) -> int:
-        """Groups of configurations, which differ in what is trained."""
+        """Number of groups: configurations that differ in what is trained."""
         return int(self.table["group"].nunique())
 
     @property
@@ -374,7 +374,7 @@ def stored_runs(runs: pd.DataFrame) -> StoredRuns:
 
 
 def _faults(runs: pd.DataFrame) -> list[tuple[str, pd.Series]]:
-    """Why runs cannot be learnt from; the first reason that holds is a run's."""
+    """Reasons to leave runs out; a run gets the first that holds."""
     faults = []
     for name, word in (("energy_j", "energy"), ("duration_s", "duration")):
         values = pd.to_numeric(runs[name], errors="coerce")
@@ -391,12 +391,12 @@ def _faults(runs: pd.DataFrame) -> list[tuple[str, pd.Series]]:
 
 @dataclass(frozen=True)
 class Outside:
-    """A feature that lies outside of what was seen.
+    """A feature outside the range of the stored runs.
 
     Attributes:
         feature: its name, in words.
-        value: asked for.
-        seen: in words.
+        value: the value asked for.
+        seen: the range seen, in words.
     """
 
     feature: str
@@ -410,16 +410,16 @@ class Outside:
 
 @dataclass(frozen=True)
 class Row:
-    """What a regression says of one configuration, for a single run of it.
+    """The prediction of a regression for a single run of one configuration.
 
     Attributes:
-        energy_j: joules, with the ends of the 95 % interval.
-        energy_low_j: lower end.
+        energy_j: joules.
+        energy_low_j: lower end of the 95 % interval.
         energy_high_j: upper end.
-        duration_s: seconds, in the same way.
-        duration_low_s: lower end.
+        duration_s: seconds.
+        duration_low_s: lower end of the 95 % interval.
         duration_high_s: upper end.
-        outside: features that lie outside of what was seen.
+        outside: features outside the range seen.
     """
 
     energy_j: float
@@ -437,12 +437,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A regression on stored runs.
+    """A regression fitted on stored runs.
 
     Attributes:
-        stored: what it was fitted on.
-        regression: of ln energy and ln duration a step.
-        mape: mean absolute error of the groups left out, energy and duration, by method.
+        stored: the runs it was fitted on.
+        regression: of ln energy and ln duration per step.
+        mape: mean absolute error of the held-out groups, energy and duration, by method.
     """
 
     stored: StoredRuns
@@ -451,12 +451,12 @@ class Learnt:
     _names: tuple[str, ...] = field(repr=False)
 
     def predict(self, asked: pd.DataFrame, method: str | None = None) -> list[Row]:
-        """What a single run of each configuration takes.
+        """Predict a single run of each configuration.
 
         Args:
             asked: one row per configuration, with the features and the categories.
-            method: one of the two; where not given, that which is taken. The interval is that of
-                the choice between them.
+            method: ``linear`` or ``kernel``; default: the selected one. The interval is always that
+                of the selection between them.
         """
         design = _design(asked, self._names)
         found = self.regression.predict(design, method)
@@ -484,10 +484,10 @@ class Learnt:
         ]
 
     def baseline_mape(self, power_w: float) -> float:
-        """Mean absolute error of a constant power times the duration of the regression.
+        """Mean absolute error of a constant power times the regression's duration.
 
         Args:
-            power_w: thermal design power, say.
+            power_w: for instance the thermal design power.
         """
         table = self.stored.table
         steps = np.log(table["steps"].to_numpy(float))
@@ -513,12 +513,12 @@ def learn(stored: StoredRuns) -> Learnt:
     """Fit the regression.
 
     Args:
-        stored: of one kind of hardware; `StoredRuns.enough` holds.
+        stored: runs of one kind of hardware; `StoredRuns.enough` must hold.
 
     Raises:
         UsageError: too few groups.
 
-    Ten networks that take a joule a step, whatever else they are:
+    Ten networks that take one joule per step, whatever else they are:
 
     >>> steps = 10.0 * np.arange(1, 11)
     >>> runs = pd.DataFrame({name: np.full(10, 2.0) for name in FEATURES}).assign(steps=steps)
@@ -544,7 +544,7 @@ def learn(stored: StoredRuns) -> Learnt:
 
 
 def _columns(table: pd.DataFrame) -> list[str]:
-    """Features that vary, and a column for each level of a category but the first."""
+    """Features that vary, and a column for each level of a category except the first."""
     varied = [name for name in FEATURES if table[name].nunique() > 1]
     for name in CATEGORIES:
         levels = sorted(set(table[name].astype(str)))
@@ -566,6 +566,6 @@ def _design(table: pd.DataFrame, names: Sequence[str]) -> Values:
 
 
 def _mape(table: pd.DataFrame, log_errors: Values) -> float:
-    """Mean of |e^error - 1|, each group weighing the same."""
+    """Mean of |e^error - 1|, with equal weight per group."""
     shares = pd.Series(np.abs(np.expm1(log_errors))).groupby(table["group"].to_numpy()).mean()
     return float(shares.mean())

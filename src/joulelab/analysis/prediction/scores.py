@@ -1,4 +1,4 @@
-"""How good predictions of energy are: baselines to beat, scores, and hindsight.
+"""Baseline predictions of energy, scores over runs, and the accuracy of past predictions.
 
 Baselines: simpler predictions
 ------------------------------
@@ -6,33 +6,33 @@ Baselines: simpler predictions
 ::
 
     mean so far           E = P_mean T                        start-up counts as much as the rest
-    window                E = E(t) + P_window (T - t)         the last part of what was seen
-    random window         the same with a window anywhere in what was seen
+    window                E = E(t) + P_window (T - t)         the last part of the trace so far
+    random window         the same with a random window in the trace so far
     TDP                   E = TDP T                           Lacoste et al., arXiv 1910.09700
     Green Algorithms      E = (TDP u + 0.3725 W/GB M) T       Lannelongue et al., Adv. Sci. 2021
 
-P power, t the time seen of the duration T, u utilisation, M memory. None of them has an interval.
+P power, t the time seen of the duration T, u utilisation, M memory. They have no intervals.
 
 Scores over several runs
 ------------------------
 
 With the true energies E_i, the predicted ones P_i and their intervals [l_i, h_i]::
 
-    RMSE     = sqrt(mean (P_i - E_i)^2)           in kJ: the large runs count
-    MAPE     = mean |P_i - E_i| / E_i             a share of 1: every run counts alike
+    RMSE     = sqrt(mean (P_i - E_i)^2)           in kJ: large runs dominate
+    MAPE     = mean |P_i - E_i| / E_i             as a fraction: every run has equal weight
     coverage = share of the runs with l_i <= E_i <= h_i
 
-Hindsight: predictions with ranges, once the truth is known
------------------------------------------------------------
+Hindsight: predictions with ranges, compared with the outcome
+-------------------------------------------------------------
 
-Over n things that were predicted as p (range l to h) and turned out to be a::
+For n quantities with prediction p (range l to h) and actual value a::
 
-    ratio    r = a / p             above 1 it took more than predicted; the median says the bias
-    MAPE     mean |p - a| / a      a share of 1: each counts alike, whatever its size
-    covered  l <= a <= h           of ranges at 95 % about 19 in 20
+    ratio    r = a / p             above 1: more than predicted; the median shows the bias
+    MAPE     mean |p - a| / a      as a fraction: equal weight, whatever the size
+    covered  l <= a <= h           about 19 in 20 for 95 % ranges
 
-What is not above 0 has no ratio and is left out, and counted. Things predicted together from the
-same few timings err together: how many of them are covered says little about another occasion.
+Values that are not above 0 have no ratio; they are left out and counted. Predictions from the same
+few timings err together: their coverage says little about another occasion.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ JOULES_PER_KJ = 1e3
 NEEDED = ("predicted", "low", "high", "actual")
 MEMORY_W_PER_GB = 0.3725
 WINDOW_SHARE = 0.4
-"""How much of what was seen a window takes: of a fifth of a run, what lies from 12 to 20 %."""
+"""Share of the trace so far that a window takes: at a fifth of a run, from 12 to 20 %."""
 
 
 def mean_so_far_j(seen: PowerTrace, duration_s: float) -> float:
@@ -60,18 +60,18 @@ def mean_so_far_j(seen: PowerTrace, duration_s: float) -> float:
 
     Args:
         seen: the trace so far.
-        duration_s: of the whole run.
+        duration_s: duration of the whole run.
     """
     return seen.mean_w * duration_s
 
 
 def last_window_j(seen: PowerTrace, duration_s: float, share: float = WINDOW_SHARE) -> float:
-    """What was used, and the mean power of the last part of it for the rest.
+    """Energy so far, plus the mean power of its last part for the rest.
 
     Args:
         seen: the trace so far.
-        duration_s: of the whole run.
-        share: of what was seen that the window takes.
+        duration_s: duration of the whole run.
+        share: length of the window as a share of the trace so far.
     """
     return _window_j(seen, duration_s, (1.0 - share) * seen.duration_s, share)
 
@@ -79,13 +79,13 @@ def last_window_j(seen: PowerTrace, duration_s: float, share: float = WINDOW_SHA
 def random_window_j(
     seen: PowerTrace, duration_s: float, draw: np.random.Generator, share: float = WINDOW_SHARE
 ) -> float:
-    """What was used, and the mean power of a window anywhere in it for the rest.
+    """Energy so far, plus the mean power of a random window of it for the rest.
 
     Args:
         seen: the trace so far.
-        duration_s: of the whole run.
-        draw: places the window.
-        share: of what was seen that the window takes.
+        duration_s: duration of the whole run.
+        draw: generator that places the window.
+        share: length of the window as a share of the trace so far.
     """
     begin_s = float(draw.uniform(0.0, (1.0 - share) * seen.duration_s))
     return _window_j(seen, duration_s, begin_s, share)
@@ -95,8 +95,8 @@ def tdp_j(tdp_w: float, duration_s: float) -> float:
     """Thermal design power, or the power limit, times the whole duration.
 
     Args:
-        tdp_w: of the device.
-        duration_s: of the whole run.
+        tdp_w: power of the device.
+        duration_s: duration of the whole run.
     """
     return tdp_w * duration_s
 
@@ -104,13 +104,13 @@ def tdp_j(tdp_w: float, duration_s: float) -> float:
 def green_algorithms_j(
     tdp_w: float, utilisation: float, memory_gb: float, duration_s: float
 ) -> float:
-    """The formula of Green Algorithms, without the part of the building (PUE 1).
+    """The formula of Green Algorithms, without the data centre's overhead (PUE 1).
 
     Args:
-        tdp_w: of the device.
+        tdp_w: power of the device.
         utilisation: 0 to 1.
-        memory_gb: in use.
-        duration_s: of the whole run.
+        memory_gb: memory in use.
+        duration_s: duration of the whole run.
 
     Raises:
         UsageError: a utilisation outside 0 to 1.
@@ -119,7 +119,7 @@ def green_algorithms_j(
     207.45
     """
     if not 0.0 <= utilisation <= 1.0:
-        raise UsageError(f"a utilisation of {utilisation:g}", "give a share of 1, from 0 to 1")
+        raise UsageError(f"a utilisation of {utilisation:g}", "give a fraction from 0 to 1")
     return (tdp_w * utilisation + MEMORY_W_PER_GB * memory_gb) * duration_s
 
 
@@ -130,7 +130,7 @@ def _window_j(seen: PowerTrace, duration_s: float, begin_s: float, share: float)
 
 @dataclass(frozen=True)
 class Predicted:
-    """One predicted energy beside the true one, in joules; ends are None without an interval."""
+    """A predicted and a true energy in joules; ends are None without an interval."""
 
     true_j: float
     predicted_j: float
@@ -139,7 +139,7 @@ class Predicted:
 
     @property
     def covered(self) -> bool | None:
-        """Whether the interval holds the true energy; None where there is none."""
+        """Whether the interval contains the true energy; None without an interval."""
         if self.low_j is None or self.high_j is None:
             return None
         return self.low_j <= self.true_j <= self.high_j
@@ -147,15 +147,15 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Score:
-    """How good a method was that might see a fraction of each run.
+    """Accuracy of a method that sees a fraction of each run.
 
     Attributes:
         method: its name.
-        fraction: of the run that it saw.
-        n: runs.
-        rmse_kj: root mean square error in kilojoules; None without a run.
-        mape: mean absolute error as a share of the true energy; None without a run.
-        coverage: share of the intervals that hold the true energy; None without intervals.
+        fraction: share of the run that it saw.
+        n: number of runs.
+        rmse_kj: root mean square error in kilojoules; None without runs.
+        mape: mean absolute error as a fraction of the true energy; None without runs.
+        coverage: share of the intervals with the true energy inside; None without intervals.
     """
 
     method: str
@@ -171,12 +171,12 @@ class Score:
 
 
 def score(method: str, fraction: float, predictions: Sequence[Predicted]) -> Score:
-    """The score of a method over several runs.
+    """Score a method over several runs.
 
     Args:
         method: its name.
-        fraction: of the run that it saw.
-        predictions: one a run.
+        fraction: share of the run that it saw.
+        predictions: one per run.
 
     >>> score("tdp", 0.1, [Predicted(2000.0, 3000.0), Predicted(4000.0, 4000.0)]).mape
     0.25
@@ -198,17 +198,17 @@ def score(method: str, fraction: float, predictions: Sequence[Predicted]) -> Sco
 
 @dataclass(frozen=True)
 class Hindsight:
-    """How good some predictions were.
+    """Accuracy of predictions whose actual values are known.
 
     Attributes:
-        table: the rows as given, with ``ratio`` (NaN where left out), ``error`` (as a share of the
-            actual) and ``covered`` (true, false, or missing where there is no range).
+        table: the rows as given, with ``ratio`` (NaN if left out), ``error`` (as a fraction of the
+            actual value) and ``covered`` (true, false, or missing without a range).
         n: predictions with a ratio.
-        median_ratio: of actual over predicted; NaN where n is 0.
-        mape: mean absolute error as a share of 1; NaN where n is 0.
+        median_ratio: median of actual over predicted; NaN if n is 0.
+        mape: mean absolute error as a fraction; NaN if n is 0.
         covered: actual values within their range.
         ranged: predictions with a range among the n.
-        dropped: where either figure is unknown or not above 0.
+        dropped: predictions left out: a figure is unknown or not above 0.
     """
 
     table: pd.DataFrame
@@ -221,14 +221,15 @@ class Hindsight:
 
 
 def hindsight(predictions: pd.DataFrame) -> Hindsight:
-    """Compare predictions with what came of them.
+    """Compare predictions with the actual values.
 
     Args:
-        predictions: a row each, with ``predicted``, ``low``, ``high`` and ``actual`` in one unit;
-            NaN where unknown.
+        predictions: one row per prediction, with ``predicted``, ``low``, ``high`` and ``actual`` in
+            one unit; NaN where unknown.
 
     Raises:
-        UsageError: a column is absent or does not hold numbers.
+        UsageError: a column is missing or not numeric.
+
 
     >>> found = hindsight(pd.DataFrame({"predicted": [10.0, 20.0, 40.0],
     ...     "low": [8.0, 16.0, 32.0], "high": [12.0, 24.0, 48.0], "actual": [11.0, 25.0, 40.0]}))

@@ -1,50 +1,50 @@
-"""STEP: the energy of a whole training from its beginning, after del Rey et al.
+"""STEP: predict the energy of a whole training from its first part, after del Rey et al.
 
-With t what was seen of the duration T, E(t) its energy, and L the level of power to come::
+With t the time seen of the duration T, E(t) its energy, and L the future level of power::
 
     E = E(t) + L (T - t)
 
 del Rey et al. (SEAA 2023) take L from a window after the tenth epoch. Here the window is the stable
 part (`joulelab.analysis.prediction.traces`): k blocks of whole epochs with means b_i. With relative
-scatter s of the blocks (shrunk towards a scatter s_0 that counts for nu_0 degrees of freedom, as
-few blocks say little about their own), and d a floor for the drift that no window shows::
+scatter s of the blocks (shrunk towards a scatter s_0 with the weight of nu_0 degrees of freedom, as
+few blocks say little about their own), and d a minimum for the drift that no window shows::
 
     L    = mean b_i                                  s^2 = (nu_0 s_0^2 + (k-1) s_b^2) / (nu_0 + k-1)
     v^2  = s^2 / k + d^2                             relative variance of L
 
-If a phase has just ended at the level L_0 (`PhaseChange`), what is known before the new level is
-seen is ln L ~ N(ln L_0 + mu, tau^2); both are weighted by their precisions 1/v^2 and 1/tau^2. If no
-change was noticed, one is ahead with the probability q, and L is a mixture::
+If a phase has just ended at the level L_0 (`PhaseChange`), the prior of the new level is
+ln L ~ N(ln L_0 + mu, tau^2); observation and prior are weighted by their precisions 1/v^2 and
+1/tau^2. If no change was noticed, one is still ahead with probability q, and L is a mixture::
 
     L ~ (1 - q) N(L, v^2 L^2)  +  q N(L e^mu, (tau^2 + v^2) (L e^mu)^2)
 
-The prediction is its mean, the interval has equal tails. The block means are those of the method of
+The prediction is its mean, the interval has equal tails. The block means follow the method of
 batch means (Law, Simulation Modeling and Analysis, chapter 9); whole epochs make neighbouring
-blocks nearly independent. d is 0.005, about the root mean square of what s / sqrt(k) left of the
-errors on 40 runs of del Rey et al. What no interval knows of is what has not happened before:
-another program on the device, a longer pause.
+blocks nearly independent. d is 0.005, about the root mean square of the errors on 40 runs of
+del Rey et al. that s / sqrt(k) does not explain. The interval cannot include events that have not
+happened before: another program on the device, a longer pause.
 
 The quantiles of a mixture of normal distributions are found by bisection::
 
     F(x) = sum_i w_i Phi((x - m_i) / s_i)          F(low) = (1 - c) / 2,  F(high) = (1 + c) / 2
 
-The change of phase that a training may still have before it, as a prior
-------------------------------------------------------------------------
+Prior of a change of phase that is still ahead
+----------------------------------------------
 
 Fine-tuning trains the new head first, with the base frozen, and the whole network after some
-epochs. The second phase draws more, for the backward pass runs through the whole network, but where
-the device was at its limit already. With u the place of the change as a share of the run, r the
-ratio of the levels after and before, f what was seen, and m the probability that a change which
-has happened was not noticed::
+epochs. The second phase draws more power, because the backward pass runs through the whole network,
+unless the device was already at its limit. With u the position of the change as a share of the run,
+r the ratio of the levels after and before, f the share seen, and m the probability that a change
+which has happened was not noticed::
 
     ln u ~ N(ln u_0, s_u^2)        ln r ~ N(mu, tau^2)
-    S(f) = P(u > f)                                             the change lies ahead
-    q(f) = S(f) / (S(f) + m (1 - S(f)))                         Bayes, where none was noticed
+    S(f) = P(u > f)                                             the change is ahead
+    q(f) = S(f) / (S(f) + m (1 - S(f)))                         Bayes, if none was noticed
 
-`FINE_TUNING` is what the traces of del Rey et al. (SEAA 2023, arXiv 2307.05520) show: a phase with
+`FINE_TUNING` is fitted to the traces of del Rey et al. (SEAA 2023, arXiv 2307.05520): a phase with
 the base frozen in each of 40 runs, of five networks on two machines. The levels differ by a factor
 of 0.92 to 1.5; ln r has a mean of 0.13 and a standard deviation of 0.12; the change comes after 4
-to 22 % of a run. m is (0 + 1/2) / (40 + 1), Jeffreys' estimate where none of 40 changes was missed.
+to 22 % of a run. m is (0 + 1/2) / (40 + 1), Jeffreys' estimate if none of 40 changes was missed.
 A training in one phase has no such prior.
 """
 
@@ -67,25 +67,25 @@ from joulelab.errors import UsageError
 
 DRIFT = 0.005
 SCATTER, SCATTER_WITHOUT_RHYTHM = 0.03, 0.1
-"""s_0, where blocks hold whole epochs, and where they may hold any part of one."""
+"""s_0 for blocks of whole epochs, and for blocks of any length."""
 SCATTER_FREEDOM = 2.0
 UNKNOWN_LEVEL = 0.3
-"""v where not a single block was seen of any phase."""
+"""v if no phase has a complete block."""
 WIDEST = 10.0
 HALVINGS = 60
-"""Of the span, WIDEST deviations to each side, in which a quantile of a mixture is sought."""
+"""Bisections of the span, WIDEST deviations to each side, to find a quantile of a mixture."""
 
 
 @dataclass(frozen=True)
 class PhaseChange:
-    """When a training changes its level once, and by how much.
+    """A single change of level during a training, as a prior.
 
     Attributes:
         place: median of u, the share of the run at which the change comes.
         place_spread: s_u, standard deviation of ln u.
         log_ratio: mu, mean of ln r.
         log_ratio_spread: tau, its standard deviation.
-        missed: m, probability that a change in what was seen is not noticed.
+        missed: m, probability that a change in the part seen is not noticed.
     """
 
     place: float
@@ -95,10 +95,10 @@ class PhaseChange:
     missed: float
 
     def ahead(self, fraction: float) -> float:
-        """The probability q that the change is still to come, where none was noticed.
+        """The probability q that the change is still ahead, if none was noticed.
 
         Args:
-            fraction: of the run that was seen, above 0.
+            fraction: share of the run seen, above 0.
 
         >>> round(FINE_TUNING.ahead(0.1), 2), round(FINE_TUNING.ahead(0.5), 2)
         (0.98, 0.0)
@@ -115,17 +115,17 @@ FINE_TUNING = PhaseChange(
 
 @dataclass(frozen=True)
 class StepPrediction:
-    """The energy of a whole training, predicted from its beginning.
+    """The energy of a whole training, predicted from its first part.
 
     Attributes:
-        energy_j: of the whole.
+        energy_j: energy of the whole training.
         low_j: lower end of its 95 % interval.
         high_j: upper end.
-        seen_j: energy of what was seen.
+        seen_j: energy of the part seen.
         level_w: expected power of the rest.
-        stable_s: where the stable part begins, in seconds since the first sample; None where not
-            even a block of it was seen.
-        epoch_s: length of an epoch as the power shows it; None where it shows none.
+        stable_s: start of the stable part, in seconds since the first sample; None if it is shorter
+            than a block.
+        epoch_s: length of an epoch found in the power; None if there is no rhythm.
         change_ahead: probability that the level still changes.
     """
 
@@ -142,15 +142,15 @@ class StepPrediction:
 def predict_step(
     seen: PowerTrace, duration_s: float, change: PhaseChange | None = None
 ) -> StepPrediction:
-    """Predict the energy of a whole training from what was seen of it.
+    """Predict the energy of a whole training from the part seen so far.
 
     Args:
         seen: the trace so far, from the beginning of the training.
-        duration_s: of the whole: seconds so far times epochs over epochs done, for instance.
-        change: what is known of a change of phase; None for a training in one phase.
+        duration_s: total duration: for instance seconds so far times epochs over epochs done.
+        change: prior of a change of phase; None for a training in one phase.
 
     Raises:
-        UsageError: the whole is shorter than what was seen.
+        UsageError: the total is shorter than the part seen.
 
     Five minutes at 100 W, of a thousand seconds:
 
@@ -190,17 +190,17 @@ def predict_step(
 def levels_to_come(
     part: StablePart, mean_w: float, change: PhaseChange | None, ahead: float
 ) -> list[Normal]:
-    """What the power of the rest may be.
+    """The distribution of the power of the rest, as a mixture.
 
     Args:
         part: the stable part of what was seen.
-        mean_w: mean power of all that was seen, for want of anything better.
-        change: what is known of a change of phase.
-        ahead: probability that it is still to come.
+        mean_w: mean power so far, used if there is no better level.
+        change: prior of a change of phase.
+        ahead: probability that the change is still ahead.
     """
     level_w, relative = observed_level(part, mean_w)
     if part.changed and change is not None and math.isfinite(part.before_w):
-        # Nothing of the new phase was seen where it has no block: what is known is the prior.
+        # Without a block of the new phase, only the prior is known.
         seen = relative if len(part.levels_w) else math.inf
         level_w, relative = _with_prior(level_w, seen, part.before_w, change)
     relative = math.hypot(relative, DRIFT)
@@ -216,7 +216,7 @@ def observed_level(part: StablePart, mean_w: float) -> tuple[float, float]:
 
     Args:
         part: the stable part of what was seen.
-        mean_w: mean power of all that was seen, where the part is shorter than a block.
+        mean_w: mean power so far, used if the part is shorter than a block.
     """
     blocks = len(part.levels_w)
     if not blocks:
@@ -231,7 +231,7 @@ def observed_level(part: StablePart, mean_w: float) -> tuple[float, float]:
 def _with_prior(
     level_w: float, relative: float, before_w: float, change: PhaseChange
 ) -> tuple[float, float]:
-    """Level and relative error with what the phase before lets expect, weighted by precision."""
+    """Level and relative error, combined by precision with the prior from the previous phase."""
     prior, seen = change.log_ratio_spread**-2, relative**-2
     expected = math.log(before_w) + change.log_ratio
     log_level = (prior * expected + seen * math.log(level_w)) / (prior + seen)
@@ -240,7 +240,7 @@ def _with_prior(
 
 @dataclass(frozen=True)
 class Normal:
-    """One of the normal distributions of a mixture.
+    """A component of a mixture of normal distributions.
 
     Attributes:
         weight: its probability.
@@ -264,11 +264,11 @@ def mixture_mean(parts: Sequence[Normal]) -> float:
 
 
 def mixture_interval(parts: Sequence[Normal], confidence: float) -> tuple[float, float]:
-    """The interval of a mixture, with equal tails.
+    """The equal-tailed interval of a mixture.
 
     Args:
-        parts: their weights sum to 1.
-        confidence: probability of what lies inside, for instance 0.95.
+        parts: components; their weights sum to 1.
+        confidence: probability inside the interval, for instance 0.95.
 
     >>> low, high = mixture_interval([Normal(1.0, 10.0, 2.0)], 0.95)
     >>> round(low, 2), round(high, 2)
@@ -279,10 +279,10 @@ def mixture_interval(parts: Sequence[Normal], confidence: float) -> tuple[float,
 
 
 def mixture_quantile(parts: Sequence[Normal], probability: float) -> float:
-    """The value below which the mixture lies with a probability, by bisection.
+    """The quantile of a mixture, by bisection.
 
     Args:
-        parts: their weights sum to 1.
+        parts: components; their weights sum to 1.
         probability: above 0 and below 1.
     """
     low = min(part.mean - WIDEST * part.deviation for part in parts)

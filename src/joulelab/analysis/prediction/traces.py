@@ -8,21 +8,21 @@ Energy, and means over bins of equal length
     E(a, b) = integral of P dt           trapezoid between the samples
     P_i     = (E(t_i+1) - E(t_i)) / h    mean power of bin i, of length h
 
-A gap between two samples is bridged by a straight line, as any other pair of neighbours is: nothing
-is invented beyond what the two ends say, and no time is left out.
+A gap between two samples is bridged by a straight line, like any other pair of neighbours, so no
+time is left out.
 
-Rhythm: how long an epoch is, from the power alone
---------------------------------------------------
+Rhythm: the length of an epoch, from the power alone
+----------------------------------------------------
 
 Between two epochs the power dips or rises: validation, a checkpoint, the first batch of the next.
-With x_i the power of bin i less its mean, the rhythm is the lag of the first high peak of::
+With x_i the power of bin i minus its mean, the rhythm is the lag of the first high peak of::
 
     r(l) = sum_i x_i x_(i+l) / (n - l)  /  (sum_i x_i^2 / n)          autocorrelation
 
-A mean over whole periods is not biased by the part of an epoch at which the window happens to end.
+A mean over whole periods does not depend on the position within an epoch at which the window ends.
 
-Stable point: from where on a training draws what it will go on drawing
------------------------------------------------------------------------
+Stable point: where a training reaches its final level
+------------------------------------------------------
 
 ::
 
@@ -32,24 +32,24 @@ Stable point: from where on a training draws what it will go on drawing
       |   ________|      |       |
       |  |  first phase  |       |
       |  | (frozen base) |_      |
-      |__|                 |_____| <- trough: the network is built anew
+      |__|                 |_____| <- trough: the network is rebuilt
       +--+---------------+-------+----------------------------+--> time
        start-up        change   stable point                  now
 
-The steps are those that one takes by eye.
+The steps imitate what one does by eye.
 
-1. Start-up ends where the power first comes near that of the minute that follows.
+1. Start-up ends where the power first comes near that of the following minute.
 2. A trough is a time at which the power falls well below the low of what was seen, and below all of
    it: training has stopped as it has not before, and what follows may be another phase. del Rey et
-   al. take a matrix profile of the trace, the distance of each stretch to the stretch most like it;
-   a first trough of its kind is what stands out there too, as the discord. Dips between epochs
-   recur, and are none.
-3. What lies behind the last trough is cut, from now backwards, into blocks of whole epochs
-   (`period`); they belong to the stable part as long as their means stay together. A single block
-   that does not, while those before it do, was an interruption, and counts for nothing.
+   al. use a matrix profile of the trace, the distance of each stretch to the most similar stretch;
+   the first trough of its kind stands out there too, as the discord. Dips between epochs recur, and
+   do not count as troughs.
+3. The trace after the last trough is cut, backwards from now, into blocks of whole epochs
+   (`period`); they belong to the stable part as long as their means agree. A single block that does
+   not, while those before it do, was an interruption, and is ignored.
 
-A phase has changed where there was a trough, or where the stable part is at another level than what
-was before it.
+A phase has changed if there was a trough, or if the stable part is at another level than the time
+before it.
 """
 
 from __future__ import annotations
@@ -66,35 +66,35 @@ SHORTEST = 4
 FEWEST_PERIODS = 2.5
 LEAST_CORRELATION = 0.3
 NEAR_THE_HIGHEST = 0.85
-"""The first peak that is nearly as high as the highest: the others are its multiples."""
+"""A peak counts as high from this share of the highest; its multiples come later."""
 USUAL = 0.75
 MINUTE = 60
-"""Start-up is over at this share of the median power of so many bins that follow."""
+"""Start-up is over at this share of the median power of the following bins, this many."""
 SETTLED = 20
-"""Bins after start-up in which no trough is looked for: first batches, first validation."""
+"""Bins after start-up without a search for troughs: first batches, first validation."""
 LOW = 5.0
-"""The low of what was seen is this percentile of its power."""
+"""The low of the trace seen is this percentile of its power."""
 TROUGH, RECORD = 0.85, 0.95
-"""A trough is below this share of the low, and below this share of the least so far."""
+"""A trough is below this share of the low, and below this share of the minimum so far."""
 LEAST_BLOCK = 15
 """Bins of the shortest block, and of the shortest phase that has a level."""
 FEWEST, MANY = 4, 10
-"""Fewest blocks whose own scatter says how far they may lie apart; most without a rhythm."""
+"""Fewest blocks for a tolerance from their own scatter; most blocks without a rhythm."""
 BEHIND = 2
-"""Blocks that tell an interruption from a change of level."""
+"""Blocks needed to tell an interruption from a change of level."""
 TOGETHER, FAR, SCALE_OF_MAD = 0.03, 4.0, 1.4826
-"""Blocks are together within this share of their median, or so many times their scatter."""
+"""Blocks agree within this share of their median, or this many times their scatter."""
 ANOTHER_LEVEL, FEW = 0.1, 0.25
-"""Another level is this far from the middle of the blocks before, and beyond most of them."""
+"""Another level is this far from the median of the blocks before, and beyond most of them."""
 FEWEST_SAMPLES = 2
 LONGEST_BIN_S = 1.0
 FEWEST_BINS = 400
-"""Bins that the whole of a run should have at least, as far as its samples go."""
+"""Minimum bins in a whole run, as far as its samples allow."""
 
 
 @dataclass(frozen=True)
 class PowerTrace:
-    """Samples of power in the order of time.
+    """Samples of power over time.
 
     Attributes:
         time_s: seconds, ascending, shape (samples,).
@@ -106,14 +106,14 @@ class PowerTrace:
 
     @classmethod
     def of(cls, time_s: npt.ArrayLike, power_w: npt.ArrayLike) -> PowerTrace:
-        """A trace of raw samples; what has no time or power, or steps back in time, is left out.
+        """Build a trace from raw samples; unknown ones and steps back in time are dropped.
 
         Args:
             time_s: seconds, shape (samples,).
-            power_w: watts, the same shape; NaN where unknown.
+            power_w: watts, same shape; NaN if unknown.
 
         Raises:
-            UsageError: shapes differ, or fewer than two samples are left.
+            UsageError: shapes differ, or fewer than two samples remain.
 
         >>> trace = PowerTrace.of([0, 1, 2], [100.0, 200.0, float("nan")])
         >>> trace.duration_s, trace.energy_j
@@ -138,7 +138,7 @@ class PowerTrace:
 
     @property
     def duration_s(self) -> float:
-        """From the first sample to the last."""
+        """Time from the first sample to the last."""
         return float(self.time_s[-1] - self.time_s[0])
 
     @property
@@ -148,7 +148,7 @@ class PowerTrace:
 
     @property
     def mean_w(self) -> float:
-        """Energy over duration."""
+        """Energy divided by duration."""
         return self.energy_j / self.duration_s
 
     @property
@@ -157,14 +157,14 @@ class PowerTrace:
         return np.concatenate([[0.0], np.cumsum(steps)])
 
     def between(self, begin_s: float, end_s: float) -> PowerTrace:
-        """The part between two times since the first sample; its ends are interpolated.
+        """The part between two times since the first sample, with interpolated ends.
 
         Args:
             begin_s: seconds since the first sample.
-            end_s: after it; what lies beyond the trace is cut off.
+            end_s: after it; times beyond the trace are cut off.
 
         Raises:
-            UsageError: nothing lies between the two.
+            UsageError: the trace has no power between the two.
         """
         first = float(self.time_s[0])
         begin = first + max(begin_s, 0.0)
@@ -182,7 +182,7 @@ class PowerTrace:
         """Mean power of bins of equal length; the last bin ends with the trace.
 
         Args:
-            bin_s: length of a bin; what does not fill one at the beginning is left out.
+            bin_s: length of a bin; an incomplete bin at the beginning is left out.
 
         Returns:
             Watts, shape (bins,).
@@ -195,18 +195,18 @@ class PowerTrace:
 
 
 def bin_length_s(trace: PowerTrace, duration_s: float) -> float:
-    """How long a bin is: a second, or less for a short run, but not less than a sample takes.
+    """Length of a bin: a second, or less for a short run, but at least the sampling interval.
 
     Args:
-        trace: what was seen of the run.
-        duration_s: of the whole run.
+        trace: the part of the run seen.
+        duration_s: duration of the whole run.
     """
     between_samples_s = float(np.median(np.diff(trace.time_s)))
     return max(between_samples_s, min(LONGEST_BIN_S, duration_s / FEWEST_BINS))
 
 
 def period(power_w: Values) -> int | None:
-    """The length of the rhythm in bins; None where there is none, or fewer than 2.5 of it.
+    """The length of the rhythm in bins; None if there is none, or fewer than 2.5 periods.
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
@@ -238,11 +238,11 @@ def autocorrelation(values: Values, lags: int) -> Values:
         lags: at most n.
 
     Returns:
-        Shape (lags,); all 0 where the values do not vary.
+        Shape (lags,); all 0 if the values do not vary.
     """
     centred = values - values.mean()
     size = len(centred)
-    # Zeros behind keep the end from being correlated with the beginning.
+    # Zero padding keeps the end from being correlated with the beginning.
     spectrum = np.fft.rfft(centred, 2 * size)
     products = np.fft.irfft(spectrum * np.conj(spectrum), 2 * size)[:lags]
     variance = products[0] / size
@@ -257,11 +257,11 @@ class StablePart:
 
     Attributes:
         start: its first bin: the stable point.
-        block: length of a block in bins: whole epochs where a rhythm was found.
-        levels_w: mean power of its blocks, the latest first; empty where it is shorter than one.
-        before_w: level of the phase before it; NaN where there was nothing but start-up.
+        block: length of a block in bins: whole epochs if a rhythm was found.
+        levels_w: mean power of its blocks, the latest first; empty if it is shorter than one.
+        before_w: level of the previous phase; NaN if there was only start-up.
         changed: whether a phase has ended before it.
-        rhythm: bins of an epoch; None where none was found.
+        rhythm: bins of an epoch; None if no rhythm was found.
     """
 
     start: int
@@ -273,33 +273,33 @@ class StablePart:
 
     @property
     def shows_rhythm(self) -> bool:
-        """Whether it is long enough for the rhythm to be its own, not that of the phase before."""
+        """Whether it is long enough for the rhythm to be its own, not the previous phase's."""
         if self.rhythm is None:
             return False
         return len(self.levels_w) * self.block >= FEWEST_PERIODS * self.rhythm
 
 
 def find_stable_part(power_w: Values) -> StablePart:
-    """The stable part at the end of what was seen of a run.
+    """Find the stable part at the end of the trace so far.
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
     """
     begin = end_of_start_up(power_w)
     troughs = find_troughs(power_w, begin)
-    # A second trough with hardly anything behind it is an interruption until more is seen.
+    # A second trough with hardly anything after it counts as an interruption until more is seen.
     if len(troughs) > 1 and len(power_w) - troughs[-1][1] < 2 * LEAST_BLOCK:
         troughs.pop()
     after = troughs[-1][1] if troughs else begin
     rhythm = period(power_w[after + (len(power_w) - after) // 3 :])
-    # Blocks of unknown rhythm lie apart because each holds another part of an epoch: behind a
-    # trough all of them count, elsewhere they are short, to find where the level changed.
+    # Blocks of unknown rhythm differ because each holds another part of an epoch: after a trough
+    # all of them count, elsewhere they are short, to find where the level changed.
     all_of_it = rhythm is None and bool(troughs)
     parts = FEWEST if all_of_it else MANY
     least = max(LEAST_BLOCK, (len(power_w) - after) // parts)
     block = least if rhythm is None else rhythm * -(-LEAST_BLOCK // rhythm)
     levels_w, start = _together(power_w, after, block, all_of_it=all_of_it)
-    # The block beside the stable part holds some of both levels.
+    # The block next to the stable part has some of both levels.
     end = troughs[-1][0] if troughs else start - block
     before = power_w[begin + SETTLED : end]
     before_w = _level(before) if len(before) >= LEAST_BLOCK else np.nan
@@ -308,7 +308,7 @@ def find_stable_part(power_w: Values) -> StablePart:
 
 
 def end_of_start_up(power_w: Values) -> int:
-    """The first bin whose power is near that of the minute that follows.
+    """The first bin whose power is close to the median of the following minute.
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
@@ -323,7 +323,7 @@ def end_of_start_up(power_w: Values) -> int:
 
 
 def find_troughs(power_w: Values, begin: int) -> list[tuple[int, int]]:
-    """Where each trough begins, and where training goes on, in the order of time.
+    """The first bin of each trough and the bin at which training continues, in order.
 
     Args:
         power_w: mean power of bins of equal length, shape (bins,).
@@ -346,7 +346,7 @@ def find_troughs(power_w: Values, begin: int) -> list[tuple[int, int]]:
 
 
 def _together(power_w: Values, after: int, block: int, *, all_of_it: bool) -> tuple[Values, int]:
-    """The means of the blocks that belong together, the latest first, and where they begin."""
+    """The means of the blocks that agree, the latest first, and their first bin."""
     count = (len(power_w) - after) // block
     means = power_w[len(power_w) - count * block :].reshape(count, block).mean(axis=1)[::-1]
     if all_of_it:
@@ -365,7 +365,7 @@ def _together(power_w: Values, after: int, block: int, *, all_of_it: bool) -> tu
 
 
 def _is_pause(means: Values) -> bool:
-    """Whether the latest block lies below two that are together: training pauses."""
+    """Whether the latest block is below two that agree: training pauses."""
     if len(means) <= BEHIND:
         return False
     behind = means[1 : 1 + BEHIND]
@@ -382,7 +382,7 @@ def _apart(level_w: float, kept: list[float]) -> bool:
 
 
 def _is_another_level(levels_w: Values, before: Values, block: int) -> bool:
-    """Whether the level of blocks lies beyond that of nearly every block before them."""
+    """Whether the level of the blocks is beyond that of nearly every earlier block."""
     count = len(before) // block
     if not len(levels_w) or not count:
         return False
@@ -394,6 +394,6 @@ def _is_another_level(levels_w: Values, before: Values, block: int) -> bool:
 
 
 def _level(power_w: Values) -> float:
-    """The level of a phase: its mean over whole epochs, as far as there are some."""
+    """The level of a phase: its mean over whole epochs, if there are some."""
     rhythm = period(power_w)
     return float(power_w[len(power_w) % (rhythm or 1) :].mean())

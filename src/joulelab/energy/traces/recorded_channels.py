@@ -173,7 +173,9 @@ def _of_device(reading: _Reading, device: Device, *, one_device: bool) -> Iterat
                 "energies of single intervals: left out"
             )
             continue
-        samples = _stretch(reading, part, device, column, numbers, domain, one_device=one_device)
+        samples = _channel_samples(
+            reading, part, device, column, numbers, domain, one_device=one_device
+        )
         yield Taken(samples, column)
 
 
@@ -206,7 +208,7 @@ def _domain(reading: _Reading, device: Device, column: PowerColumn) -> str:
     return f"{device.host}/{own}" if device.host else own
 
 
-def _stretch(
+def _channel_samples(
     reading: _Reading,
     part: Table,
     device: Device,

@@ -96,7 +96,7 @@ def _none(experiment: Experiment, choice: Choice, limit: Limit | None) -> str:
     saturated = [one for one in choice.policies if one.hindrance == "saturated"]
     if len(saturated) == len(choice.policies):
         whole = "the only policy" if len(choice.policies) == 1 else "every policy"
-        return f"{whole} is saturated, so that none can be recommended"
+        return f"{whole} is saturated, so none can be recommended"
     if limit is None:
         return "no policy can be recommended"
     said = (
@@ -129,7 +129,7 @@ def _against(choice: Choice) -> str:
     if ratio is None:
         return f", against {formats.joules(baseline.energy_j)} with {baseline.policy}"
     if ratio.low <= 1 <= ratio.high:
-        return f", which cannot be told from {baseline.policy}"
+        return f", not significantly different from {baseline.policy}"
     word = "less" if ratio.value < 1 else "more"
     return f", {formats.percent(abs(choice.saving), 0)} {word} than {baseline.policy}"
 
@@ -152,7 +152,7 @@ def _undecided(experiment: Experiment, choice: Choice) -> str:
     if needed is None:
         return said
     some = f"about {needed}" if needed <= MOST_REPETITIONS else f"more than {MOST_REPETITIONS}"
-    return f"{said}: {some} repetitions of each would tell"
+    return f"{said}: {some} repetitions of each would decide"
 
 
 def _alike(choice: Choice, limit: Limit | None) -> str:
@@ -160,7 +160,10 @@ def _alike(choice: Choice, limit: Limit | None) -> str:
     told = {choice.baseline.policy if choice.baseline else "", _quicker(choice, limit)}
     told |= {choice.least.policy if choice.least else ""}
     others = [policy for policy in choice.alike if policy not in told]
-    return f"{formats.listing(others)} cannot be told from it by energy" if others else ""
+    if not others:
+        return ""
+    verb = "does" if len(others) == 1 else "do"
+    return f"{formats.listing(others)} {verb} not differ significantly from it in energy"
 
 
 def _quicker(choice: Choice, limit: Limit | None) -> str:
@@ -178,7 +181,7 @@ def _quick(choice: Choice, limit: Limit | None) -> str:
         return ""
     sooner = f"answers after {formats.duration(quick.response_s)}"
     if quick.policy in choice.alike:
-        return f"{quick.policy} cannot be told from it by energy and {sooner}"
+        return f"{quick.policy} {sooner} and does not differ significantly from it in energy"
     more = formats.percent(quick.energy_j / best.energy_j - 1, 0)
     return f"{quick.policy} {sooner} for {more} more"
 
@@ -192,14 +195,14 @@ def _cheaper(choice: Choice, limit: Limit | None) -> str:
     why = WHY.get(cheaper.hindrance, "")
     if limit is not None and cheaper.hindrance == "too slow":
         why = f"answers after {formats.duration(cheaper.response_s)}"
-    return f"{cheaper.policy} would need {less} less but {why}"
+    return f"{cheaper.policy} would take {less} less but {why}"
 
 
 def _unsure(best: PolicyFigures) -> str:
     if not best.unsure:
         return ""
     some = "" if best.unsure == best.runs == 1 else f" in {best.unsure} of {best.runs} runs"
-    return f"whether it keeps up could not be told{some}"
+    return f"whether it keeps up is unknown{some}"
 
 
 def _reach(experiment: Experiment, found: list[Chosen]) -> str:
@@ -213,15 +216,14 @@ def _reach(experiment: Experiment, found: list[Chosen]) -> str:
         return ""
     most, least = (pick(by_model, key=lambda m: by_model[m]) for pick in (max, min))
     said = (
-        f"Between the policies, batching moves the energy per request of {most} by up to "
-        f"{formats.percent(by_model[most], 0)} and that of {least} by up to "
-        f"{formats.percent(by_model[least], 0)}"
+        f"The policy changes energy per request by up to {formats.percent(by_model[most], 0)} for "
+        f"{most} and by up to {formats.percent(by_model[least], 0)} for {least}"
     )
     try:
         p, eta_squared = model_by_policy(experiment)
     except Unavailable as error:
         why = error.reason.rstrip(".")
-        return f"{said}; whether models differ in this cannot be tested ({why})."
+        return f"{said}; whether models differ in this was not tested ({why})."
     test = (
         "interaction of model and policy, on logarithms: p "
         f"{_equals(p)}, partial η² = {formats.effect(eta_squared)}"
@@ -246,8 +248,8 @@ def _effects(experiment: Experiment, table: Declared[Experiment, Table], noun: s
     ]
     held = ", the other factors held fixed" if len(rows) > 1 else ""
     if not moved:
-        return f"{noun} is moved significantly by no factor (Kruskal-Wallis{held})."
-    return f"{noun} is moved by {formats.listing(moved)} (Kruskal-Wallis{held})."
+        return f"No factor has a significant effect on {noun.lower()} (Kruskal-Wallis{held})."
+    return f"{noun} depends on {formats.listing(moved)} (Kruskal-Wallis{held})."
 
 
 def _equals(p: float) -> str:

@@ -264,9 +264,7 @@ def saturations(experiment: Experiment) -> list[str]:
             unsure.append(f"{name}: {words}{_some(len(unknown), len(rows))}")
     parts = []
     if said:
-        parts.append(
-            f"Saturated, so that their response times grow with the window: {_listed(said)}."
-        )
+        parts.append(f"Saturated, so response times grow with the window: {_listed(said)}.")
     if unsure:
         parts.append(f"Perhaps saturated: {_listed(unsure)}.")
     return parts

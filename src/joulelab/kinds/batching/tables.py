@@ -74,10 +74,10 @@ def chosen_policies(experiment: Experiment) -> Table:
         [
             f"The policy with the least {experiment.energy.name} per request "
             f"({experiment.energy.status}) among those that are not saturated{_limited(experiment)}"
-            "; of those whose energy these runs cannot tell from the least, the quickest, and the "
-            f"others are “as good”. {heading} is the {tail} of its response times. It is compared "
-            "with the smallest fixed batch there is or, where that is the best, with the policy "
-            "that takes most (ratio of geometric means, Welch).",
+            "; of those whose energy does not differ significantly from the least, the quickest, "
+            f"and the others are “as good”. {heading} is the {tail} of its response times. It is "
+            "compared with the smallest fixed batch there is or, where that is the best, with the "
+            "policy that takes most (ratio of geometric means, Welch).",
             *limit_note(experiment),
         ]
     )
@@ -282,7 +282,7 @@ def policy_pairs(experiment: Experiment) -> Table:
 def _pairs_note(differ: int, pairs: int, hopeless: list[str]) -> str:
     note = (
         f"{differ:,} of {formats.count(pairs, 'pair')} differ at an adjusted p below "
-        f"{SIGNIFICANT_P} (bold). Change is that of the geometric mean energy per request from the "
+        f"{SIGNIFICANT_P} (bold). Change: of the geometric mean energy per request from the "
         "one policy to the other, with Welch's interval, which is not adjusted."
     )
     if hopeless:

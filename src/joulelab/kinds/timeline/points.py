@@ -130,6 +130,6 @@ def sizes_words(experiment: Experiment) -> str:
         for row in other.to_dict("records")
     ]
     return (
-        f"Served another size of image than their published accuracy is for: "
-        f"{formats.listing(named)}. There energy and accuracy do not belong together."
+        f"Served with another image size than their published accuracy is for: "
+        f"{formats.listing(named)}. Their energy and accuracy are not comparable."
     )

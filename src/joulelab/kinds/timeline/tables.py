@@ -173,7 +173,7 @@ def _trend_note(experiment: Experiment) -> str:
     said = (
         "Least squares through the logarithm of energy, and through the accuracy, of each network "
         "by its year; intervals robust against unequal scatter (HC3). They say how far a slope "
-        "depends on the networks compared, which are no random sample."
+        "depends on the choice of networks, which is not a random sample."
     )
     if test.reason:
         return said

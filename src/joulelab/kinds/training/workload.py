@@ -34,7 +34,7 @@ from joulelab.learning.engine import Hyperparameters, Member, TrainingResult, Tr
 from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
-from joulelab.learning.zoo import RANDOM
+from joulelab.learning.zoo import RANDOM, training_weights
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
@@ -81,8 +81,6 @@ class TrainingWorkload(Workload):
             DatasetError: the images cannot be loaded.
             SpecError: a network that does not fit these images, or an impossible precision.
         """
-        from joulelab.learning.zoo_training import training_weights
-
         mine = cast(Sequence[TrainingConfiguration], configurations)
         executor = self.session.executor(TrainingExecutor)
         self._executor = executor
@@ -335,8 +333,6 @@ def _rows(
 
 
 def _metrics(task: TrainingTask, result: TrainingResult, trained: Trained) -> Row:
-    from joulelab.learning.zoo_training import training_weights
-
     flops, images, batch = trained.flops, trained.train_images, task.batch_size
     values = {
         "f1": result.f1,

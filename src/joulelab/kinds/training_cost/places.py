@@ -80,7 +80,7 @@ def emissions(experiment: Experiment) -> Table:
     return replace(co2e_table(_booked(experiment, asked, _compared(experiment))), key="")
 
 
-@table("place-effects", "How large place is against configuration")
+@table("place-effects", "Effect of place against configuration")
 def effects_of_place(experiment: Experiment) -> Table:
     """Place against configuration, and against each factor that varies."""
     asked, factors = _asked(experiment), varied(experiment)
@@ -98,7 +98,7 @@ def effects_of_place(experiment: Experiment) -> Table:
     )
     return replace(
         made,
-        title=f"How large place is against {formats.listing([CONFIGURATION, *factors])}",
+        title=f"Effect of place against {formats.listing([CONFIGURATION, *factors])}",
         rows=pd.concat([rows.iloc[:2], *parts, rows.iloc[2:]], ignore_index=True),
         note=note,
     )

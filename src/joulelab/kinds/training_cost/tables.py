@@ -57,7 +57,7 @@ from joulelab.report.resource_use import LEAST_FOR_RHO
 
 MILLION = 1e6
 NAMES = {NETWORK: "network", BASE: "base", DATASET: "data set"}
-ONE_RUN = "each configuration has one measurement, so that chance cannot be told from an effect."
+ONE_RUN = "each configuration has one measurement, so effects cannot be told from chance."
 TWO = 2
 FEWEST = 4
 """Minimum number of measurements for Fisher's interval."""
@@ -184,7 +184,7 @@ def dataset_effect(experiment: Experiment) -> Table:
     return Table(pd.DataFrame(rows), columns, note)
 
 
-@table("proxies", "What stands for energy: operations, parameters or time")
+@table("proxies", "Proxies for energy: operations, parameters and time")
 def proxies(experiment: Experiment) -> Table:
     """How well operations, parameters and time predict energy."""
     points = costs(experiment).dropna(subset=["energy_j"])
@@ -203,9 +203,9 @@ def proxies(experiment: Experiment) -> Table:
         Column("configurations", "n", str),
     ]
     note = (
-        "\N{GREEK SMALL LETTER RHO} = 1: the same order as by energy. Most over least: how many "
-        "times more energy an operation, a parameter or a second goes with in one configuration "
-        "than in another; 1 for a perfect measure."
+        "\N{GREEK SMALL LETTER RHO} = 1: the same order as by energy. Most over least: the "
+        "largest energy per operation, parameter or second over the smallest; 1 for a perfect "
+        "proxy."
     )
     if (rows["n"] < FEWEST_FOR_RHO).any():
         note += f" Intervals need {FEWEST_FOR_RHO} configurations."
@@ -422,14 +422,17 @@ def better_proxy(experiment: Experiment) -> str:
         f"{formats.count(int(rows['n'][TOTAL]), 'configuration')} is {formats.effect(rho[TOTAL])} "
         f"for total and {formats.effect(rho[TRAINABLE])} for trainable FLOPs, and a FLOP costs up "
         f"to {formats.significant(spread[TOTAL])} and {formats.significant(spread[TRAINABLE])} "
-        "times as much in one as in another"
+        "times as much in one configuration as in another"
     )
     # Without intervals, or if they overlap, other networks may show the opposite.
     apart = rows["low"][order] > rows["high"][TRAINABLE if order == TOTAL else TOTAL]
-    sure = "" if apart else ", as far as these can tell"
+    sure = "" if apart else ", though other networks may show the opposite"
     if rho[TOTAL] == rho[TRAINABLE] or order == near:
-        return f"{said}: {which[near]} FLOPs are the better stand-in for energy{sure}."
-    return f"{said}: {which[order]} FLOPs order better, {which[near]} FLOPs are nearer in size."
+        return f"{said}: {which[near]} FLOPs are the better proxy for energy{sure}."
+    return (
+        f"{said}: {which[order]} FLOPs order energies better, {which[near]} FLOPs are closer in "
+        "proportion."
+    )
 
 
 def _proxy(points: pd.DataFrame, of: str) -> dict[str, object]:
@@ -477,12 +480,12 @@ def weights_words(experiment: Experiment) -> str:
         which = f" for {formats.listing(list(dict.fromkeys(random[NETWORK])))}"
         their = "their accuracies"
     asked = experiment.table.get("weights")
-    why = "because the published ones do not lie on this machine"
+    why = "because the published ones are not on this machine"
     if asked == RANDOM:
         why = "as the study file asks"
     elif asked is None:
         why += " or were not asked for"
-    return f"Weights: random{which}, {why}: {their} are not those of fine-tuning."
+    return f"Weights: random{which}, {why}: {their} do not represent fine-tuning."
 
 
 def _cost_note(experiment: Experiment) -> Iterator[str]:
@@ -500,7 +503,7 @@ def _cost_note(experiment: Experiment) -> Iterator[str]:
     if DATASET in varied(experiment) and any(name != long for long, name in short.items()):
         yield f"Data sets: {formats.listing(sorted(short))}."
     if int((points["n"] == 1).sum()) == len(points):
-        yield "Each configuration has one run, so that there are no intervals."
+        yield "Each configuration has one run, so there are no intervals."
     if len(found := impossible_energies(experiment)):
         yield f"Left out: {in_words(found, formats.joules)}."
 

@@ -23,8 +23,7 @@ from typing import Any
 
 from joulelab.errors import UsageError
 from joulelab.formats import duration, significant
-from joulelab.serving.arrivals import ArrivalProcess
-from joulelab.serving.planning.arrival_thinning import thinned
+from joulelab.serving.arrivals import ArrivalProcess, thinned
 from joulelab.serving.planning.comparison import (
     Comparison,
     Outcome,

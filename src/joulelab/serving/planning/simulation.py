@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 
 from joulelab.errors import UsageError
 from joulelab.serving.planning.costs import BatchCosts
-from joulelab.serving.policies import SHORTEST_PATIENCE_S, Policy, ask
+from joulelab.serving.policies import SHORTEST_PATIENCE_S, Fixed, Policy, ask, wrong_answer
 
 Dispatch = Literal["shared", "split"]
 
@@ -299,6 +299,8 @@ def run_queue(
         UsageError: it may serve batches whose costs are not known.
     """
     service_s = _service_times(policy, costs, len(times_s), scatter)
+    if type(policy) is Fixed and policy.wait_ms is None and capacity is None:
+        return _run_full_batches(times_s, policy.n, service_s, servers)
     arrivals_s: list[float] = [*times_s.tolist(), math.inf]
     places = len(times_s) if capacity is None else capacity
     free_s = [0.0] * servers  # a heap
@@ -310,8 +312,10 @@ def run_queue(
     answered_s: list[float] = []
     largest, now_s, next_s, waiting = policy.largest, 0.0, arrivals_s[0], 0
     while waiting or next_s < math.inf:
-        # Comparisons instead of max(): this loop decides how long a plan takes.
-        now_s = max(now_s, free_s[0])
+        # This loop decides how long a plan takes: a comparison instead of max(), and the check of
+        # `ask` without its call.
+        if now_s < free_s[0]:  # noqa: PLR1730
+            now_s = free_s[0]
         if not waiting and now_s < next_s:
             now_s = next_s
         if next_s <= now_s:
@@ -328,7 +332,9 @@ def run_queue(
             size = min(waiting, largest)
         else:
             oldest_wait_s = now_s - joined_s[served]
-            size = ask(policy, waiting, oldest_wait_s)
+            size = policy.take(waiting, oldest_wait_s)
+            if type(size) is not int or not 0 <= size <= waiting or size > largest:
+                raise wrong_answer(policy, waiting, oldest_wait_s, size)
             if not size:
                 patience_s = policy.patience_s(waiting, oldest_wait_s)
                 now_s = min(next_s, now_s + max(patience_s, SHORTEST_PATIENCE_S))
@@ -342,6 +348,25 @@ def run_queue(
         answered_s.append(ends_s)
     admitted = np.delete(np.arange(arrived), dropped) if dropped else np.arange(arrived)
     return QueueLog(admitted, np.array(sizes), np.array(started_s), np.array(answered_s))
+
+
+def _run_full_batches(
+    times_s: NDArray[np.float64], size: int, service_s: Callable[[int], float], servers: int
+) -> QueueLog:
+    """`run_queue` for full batches without a longest wait: the arrivals alone make the batches."""
+    requests = len(times_s)
+    sizes = np.diff(np.arange(0, requests + size, size).clip(max=requests))
+    free_s = [0.0] * servers  # a heap
+    started_s: list[float] = []
+    answered_s: list[float] = []
+    filled_s = times_s[np.cumsum(sizes) - 1].tolist()
+    for at_s, takes_s in zip(filled_s, map(service_s, sizes.tolist()), strict=True):
+        starts_s = at_s if at_s > free_s[0] else free_s[0]
+        ends_s = starts_s + takes_s
+        heapreplace(free_s, ends_s)
+        started_s.append(starts_s)
+        answered_s.append(ends_s)
+    return QueueLog(np.arange(requests), sizes, np.array(started_s), np.array(answered_s))
 
 
 def _service_times(
