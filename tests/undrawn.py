@@ -21,8 +21,8 @@ def undraw(patch):
     patch.setattr(Figure, "draw_without_rendering", lambda _: None)
 
 
-def unpicture(patch):
-    """From now on, until the patch is undone, a page has empty pictures, and no figure is made."""
+def unpicture(patch, modules=("pages", "paper_pages")):
+    """Until the patch is undone, pages that these modules write have empty pictures."""
 
     def drawer(folder, *_):
         folder.mkdir(exist_ok=True)
@@ -33,5 +33,5 @@ def unpicture(patch):
 
         return draw
 
-    for module in ("pages", "paper_pages"):
+    for module in modules:
         patch.setattr(f"joulelab.report.{module}.drawer", drawer)

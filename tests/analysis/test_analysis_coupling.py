@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from joulelab.analysis.correlation import rank_correlation
 from joulelab.analysis.coupling import coupling, inversions, logarithms
@@ -38,6 +37,8 @@ def test_equal_power_makes_time_stand_for_energy():
 
 
 def test_a_configuration_that_draws_more_is_an_inversion():
+    from statsmodels.stats.multitest import multipletests
+
     runs = measured([10, 20, 40, 9], [100, 100, 100, 300])
 
     found = coupling(runs, "c")

@@ -3,8 +3,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
-import statsmodels.formula.api as smf
 from scipy import stats
 
 from joulelab.analysis.interaction import TIMES, align, interactions
@@ -79,6 +77,9 @@ def test_aligned_values_add_up_to_0_and_hold_no_other_effect():
 
 def by_statsmodels(runs, factors, values):
     """Type III ANOVA with sum contrasts, as ARTool does it in R."""
+    import statsmodels.api as sm
+    import statsmodels.formula.api as smf
+
     terms = " * ".join(f"C({factor}, Sum)" for factor in factors)
     fitted = smf.ols(f"response ~ {terms}", runs.assign(response=values)).fit()
     table = sm.stats.anova_lm(fitted, typ=3)

@@ -1,9 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scikit_posthocs
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from joulelab.analysis.posthoc import dunn
 
@@ -39,6 +37,8 @@ def test_p_with_ties_is_that_of_the_worked_example():
 
 
 def test_unequal_groups_with_many_ties_agree_with_the_formula():
+    from statsmodels.stats.multitest import multipletests
+
     samples = {4: [7, 7, 7, 8], 16: [1, 2, 2, 7, 9], 1: [3, 3]}
     everything = [value for values in samples.values() for value in values]
 
@@ -56,6 +56,8 @@ def test_unequal_groups_with_many_ties_agree_with_the_formula():
 
 
 def test_scikit_posthocs_gives_the_same():
+    import scikit_posthocs
+
     draw = np.random.default_rng(7)
     runs = pd.DataFrame(
         {"configuration": draw.integers(0, 5, 60), "energy_net_j": draw.integers(0, 20, 60) * 1.0}

@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-import scikit_posthocs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -74,6 +73,8 @@ def test_the_example_of_demsar_has_his_mean_ranks_and_statistics(demsar):
 
 
 def test_the_statistics_are_those_of_scipy_and_scikit_posthocs(demsar):
+    import scikit_posthocs
+
     expected = stats.friedmanchisquare(*np.transpose(AUC))
     nemenyi = scikit_posthocs.posthoc_nemenyi_friedman(np.array(AUC))
     pairs = demsar.pairs.set_index(["first", "second"])

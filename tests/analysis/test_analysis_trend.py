@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from scipy import stats
 
 from joulelab.analysis.batching import best_batch
@@ -32,6 +31,8 @@ def networks(rise=0.1, scatter=0.3, seed=1, years=YEARS):
 
 @pytest.mark.parametrize(("value", "logarithm"), [("energy_j", True), ("accuracy", False)])
 def test_slope_interval_and_band_are_those_of_statsmodels(value, logarithm):
+    import statsmodels.api as sm
+
     points = networks()
     found = trend(points, value, logarithm=logarithm)
     y = np.log10(points[value]) if logarithm else points[value]
@@ -50,6 +51,8 @@ def test_slope_interval_and_band_are_those_of_statsmodels(value, logarithm):
 
 
 def test_residuals_and_their_p_are_those_of_statsmodels():
+    import statsmodels.api as sm
+
     points = networks()
     points.loc[8, "energy_j"] /= 100
     fit = sm.OLS(np.log10(points["energy_j"]), sm.add_constant(points["year"])).fit()
@@ -135,6 +138,8 @@ def test_a_column_that_is_not_there_is_a_usage_error():
 
 
 def test_the_test_of_growth_is_a_regression_of_the_ratio():
+    import statsmodels.api as sm
+
     points = networks()
     found = growth(points)
     y = np.log(points["energy_j"] / points["accuracy"])

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from joulelab.analysis.posthoc import holm
 from joulelab.analysis.rounding import without_noise
@@ -261,6 +260,8 @@ def test_differences_that_are_equal_but_for_rounding_are_tied():
 
 
 def test_holms_adjustment_is_that_of_statsmodels_and_passes_over_what_is_missing():
+    from statsmodels.stats.multitest import multipletests
+
     p = np.array([0.02, np.nan, 0.001, 0.3, 0.04, 0.9])
     known = ~np.isnan(p)
 

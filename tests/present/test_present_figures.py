@@ -240,10 +240,9 @@ def test_no_text_is_cut_off_or_covers_another(figures, name):
 
 
 @pytest.mark.parametrize("name", ["convergence in a column", "ranks"])
-def test_pdf_has_its_fonts_within_as_truetype_and_is_the_same_after_other_formats(name):
-    figure = FIGURES[name]()
-    drawn(figure, "svg")
-    first, again = drawn(figure, "pdf"), drawn(FIGURES[name](), "pdf")
+def test_pdf_has_its_fonts_within_as_truetype_and_is_the_same_after_other_formats(figures, name):
+    drawn(figures[name], "svg")
+    first, again = drawn(figures[name], "pdf"), drawn(FIGURES[name](), "pdf")
     assert first == again
     assert b"/FontFile2" in first
     assert b"/Type3" not in first

@@ -7,6 +7,7 @@ from reported_study import FakeResults, as_published, drawn
 
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
+from undrawn import unpicture
 
 
 @pytest.fixture
@@ -24,13 +25,30 @@ def published(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> FakeR
     return as_published(source, tmp_path_factory.mktemp("published"))
 
 
-@pytest.fixture(scope="session")
-def whole_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a report that nothing is wrong with, with its figures.
+def whole_report(folder: Path, without_pictures: str) -> Path:
+    """The folder of a report that nothing is wrong with.
 
     Names in the study hold what HTML would understand.
+
+    Args:
+        folder: of the study.
+        without_pictures: module of the report whose pages have no pictures.
     """
-    study = drawn(tmp_path_factory.mktemp("whole"))
+    study = drawn(folder)
     study.runs["network"] = study.runs["network"].str.replace("SimpleCNN", "<b>CNN</b> & co")
     study.runs["configuration"] = study.runs["configuration"].str.replace("SimpleCNN", "<i>")
-    return write_report(ReportedStudy(study)).parent
+    with pytest.MonkeyPatch.context() as patch:
+        unpicture(patch, [without_pictures])
+        return write_report(ReportedStudy(study)).parent
+
+
+@pytest.fixture(scope="module")
+def illustrated_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole report; the page of the study has its figures."""
+    return whole_report(tmp_path_factory.mktemp("whole"), "paper_pages")
+
+
+@pytest.fixture(scope="module")
+def illustrated_paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole report; the pages of the paper have their figures."""
+    return whole_report(tmp_path_factory.mktemp("whole"), "pages")

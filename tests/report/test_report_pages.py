@@ -55,16 +55,29 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(whole_report):
+def page(illustrated_study):
     """The page of a study that nothing is wrong with, with its figures."""
-    found = Page((whole_report / "index.html").read_text("utf-8"))
-    found.folder = whole_report
+    found = Page((illustrated_study / "index.html").read_text("utf-8"))
+    found.folder = illustrated_study
     return found
+
+
+@pytest.fixture(scope="module")
+def reported(published):
+    """The published study; not to be changed."""
+    return ReportedStudy(published)
 
 
 @pytest.fixture
 def written(unpictured):
-    """Writes a page without its figures."""
+    """Writes all pages without their figures."""
+    return lambda study: Page(write_report(ReportedStudy(study)).read_text("utf-8"))
+
+
+@pytest.fixture
+def alone(unpictured, monkeypatch):
+    """Writes the page of a study without its figures, and not the pages beside it."""
+    monkeypatch.setattr("joulelab.report.pages.side_pages", lambda _: {})
     return lambda study: Page(write_report(ReportedStudy(study)).read_text("utf-8"))
 
 
@@ -105,8 +118,8 @@ def test_names_from_the_study_are_escaped(page):
     assert "Some Processor &lt;7&gt;" in page.html
 
 
-def test_the_published_numbers_stand_on_the_page(published, written):
-    text = written(published).text
+def test_the_published_numbers_stand_on_the_page(reported, unpictured):
+    text = Page(write_report(reported).read_text("utf-8")).text
     for number in ("1,674 J", "857 J", "0.872", "0.864", "0.889", "0.887", "0.011", "0.010"):
         assert number in text
     for number in ("481.799", "2,303.250", "176.545", "0.157", "0.750", "0.057"):
@@ -150,21 +163,21 @@ def test_the_engine_that_was_asked_for_is_among_the_conditions_before_anything_i
     assert "Engine reference, fp32" in page.text
 
 
-def test_engine_precision_and_groups_are_on_the_page(study, written):
+def test_engine_precision_and_groups_are_on_the_page(study, alone):
     study.runs = study.runs.assign(engine="fast", precision="bf16", group_size=4)
-    text = written(study).text
+    text = alone(study).text
     assert "Engine fast, bf16: 72 runs, 4 at a time" in text
     assert text.count("equal by construction") == 2, "once in each experiment"
     assert "must not be compared" not in text
 
 
-def test_an_experiment_of_several_engines_warns_and_the_others_do_not(study, written):
+def test_an_experiment_of_several_engines_warns_and_the_others_do_not(study, alone):
     study.runs = study.runs.assign(engine="fast", precision="fp32", group_size=1)
     study.runs.loc[study.runs["experiment"] == "layers", "engine"] = "reference"
     study.runs.loc[study.runs.index[-1], "engine"] = "fast"
     remark = "the fast engine cannot train SimpleCNN (Dropout is not supported)"
     study.manifest = {**study.manifest, "engines": {"remark": remark}}
-    text = written(study).text
+    text = alone(study).text
     warning = "(reference, fp32: 47 runs; fast, fp32: 1 run): their energies must not be compared"
     assert text.count("must not be compared") == 1
     assert warning in text
@@ -179,12 +192,12 @@ def test_a_finished_study_is_not_called_unfinished(page):
     assert "not finished" not in page.text
 
 
-def test_a_partly_finished_study_says_so_at_the_top(study, written):
+def test_a_partly_finished_study_says_so_at_the_top(study, alone):
     study.runs.loc[study.runs.index[40:], "state"] = "planned"
     for column in ("accuracy", "energy_gross_j", "energy_net_j", "energy_idle_j"):
         study.runs.loc[study.runs.index[40:], column] = np.nan
     study.ledger = ledger_of(study.runs)
-    text = written(study).text
+    text = alone(study).text
     assert "This study is not finished: 40 of 72 runs have ended" in text
     assert text.index("not finished") < text.index("How the energy was read")
     assert "16 of 48 runs finished" in text
@@ -223,26 +236,26 @@ def test_without_any_energy_the_reason_is_given_and_accuracies_stand(study, writ
     assert "0.00 J" not in page.text
 
 
-def test_runs_without_energy_are_counted_and_said(study, written):
+def test_runs_without_energy_are_counted_and_said(study, alone):
     hit = study.runs.index[study.runs["experiment"] == "layers"][:3]
     study.runs.loc[hit, ["energy_gross_j", "energy_net_j"]] = np.nan
     study.runs.loc[hit, "energy_status"] = "missing"
-    text = written(study).text
+    text = alone(study).text
     assert "3 finished runs of 48 without a figure of energy are left out" in text
 
 
-def test_without_idle_power_energies_are_gross_and_said_to_be(study, written):
+def test_without_idle_power_energies_are_gross_and_said_to_be(study, alone):
     study.runs[["energy_net_j", "energy_idle_j"]] = np.nan
     study.manifest = {**study.manifest, "sessions": []}
-    text = written(study).text
+    text = alone(study).text
     assert "so the energies here are gross" in text
     assert "Mean gross energy of a training" in text
     assert "Idle power is unknown" in text
 
 
-def test_measured_and_estimated_together_are_partly_estimated(study, written):
+def test_measured_and_estimated_together_are_partly_estimated(study, alone):
     study.runs.loc[study.runs.index[::2], "energy_status"] = "measured"
-    assert "the partly estimated energy" in written(study).text
+    assert "the partly estimated energy" in alone(study).text
 
 
 def test_a_single_run_a_configuration_leaves_the_variation_out(tmp_path, written):
@@ -251,12 +264,12 @@ def test_a_single_run_a_configuration_leaves_the_variation_out(tmp_path, written
     assert "fewer than two values" in text
 
 
-def test_failed_and_diverged_runs_are_listed(study, written):
+def test_failed_and_diverged_runs_are_listed(study, alone):
     study.runs.loc[0, ["state", "error"]] = ["failed", "CUDA out of memory"]
     study.runs.loc[0, ["accuracy", "energy_net_j"]] = np.nan
     study.runs.loc[5, "diverged"] = True
     study.ledger = ledger_of(study.runs)
-    text = written(study).text
+    text = alone(study).text
     assert "Failed runs (1)" in text
     assert "CUDA out of memory" in text
     assert "Diverged runs (1)" in text
@@ -265,8 +278,8 @@ def test_failed_and_diverged_runs_are_listed(study, written):
 
 
 def test_a_report_replaces_the_old_one_and_leaves_nothing_else(study, written):
-    written(study)
     page = study.folder / "report" / "index.html"
+    page.parent.mkdir()
     page.write_text("old")
     assert written(study).html != "old"
     pages = {"index.html", "claims.html", "claims.md", "paper.html", "paper.md"}
@@ -279,13 +292,13 @@ def test_a_folder_that_cannot_be_written_is_said(study):
         write_report(ReportedStudy(study))
 
 
-def test_a_manifest_that_was_never_written_is_no_obstacle(study, written):
+def test_a_manifest_that_was_never_written_is_no_obstacle(study, alone):
     study.manifest = {}
-    assert "How the energy was read" in written(study).text
+    assert "How the energy was read" in alone(study).text
 
 
-def test_the_data_are_plain_json_with_the_unrounded_numbers(published):
-    data = json.loads(json.dumps(report_data(ReportedStudy(published)), allow_nan=False))
+def test_the_data_are_plain_json_with_the_unrounded_numbers(reported):
+    data = json.loads(json.dumps(report_data(reported), allow_nan=False))
     assert data["schema_version"] == 1
     assert data["finished"] is True
     tables = data["experiments"]["layers"]["tables"]
@@ -311,12 +324,12 @@ def test_the_data_of_an_unfinished_study_say_what_is_left_out(study):
 def lines_of(study, capsys, monkeypatch):
     """What a run ends with, as a terminal of 80 columns has it."""
     monkeypatch.setenv("COLUMNS", "80")
-    show(brief_view(ReportedStudy(study)), as_json=False)
+    show(brief_view(study), as_json=False)
     return capsys.readouterr().out.splitlines()
 
 
 def test_a_run_ends_with_one_screen_answer_first(study, capsys, monkeypatch):
-    lines = lines_of(study, capsys, monkeypatch)
+    lines = lines_of(ReportedStudy(study), capsys, monkeypatch)
     assert len(lines) < MOST_LINES == 20, "the last line says where the report is"
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("In tuning, the best accuracy")
@@ -325,8 +338,8 @@ def test_a_run_ends_with_one_screen_answer_first(study, capsys, monkeypatch):
     assert "Optimum accuracy and round of each strategy (Table III)" in text
 
 
-def test_the_table_at_the_end_of_a_run_is_cut_and_says_so(published, capsys, monkeypatch):
-    lines = lines_of(published, capsys, monkeypatch)
+def test_the_table_at_the_end_of_a_run_is_cut_and_says_so(reported, capsys, monkeypatch):
+    lines = lines_of(reported, capsys, monkeypatch)
     assert len(lines) <= MOST_LINES
     assert re.search(r"and \d+ more rows$", lines[-1])
 
@@ -334,18 +347,18 @@ def test_the_table_at_the_end_of_a_run_is_cut_and_says_so(published, capsys, mon
 def test_an_unfinished_study_says_so_at_the_end_of_a_run(study, capsys, monkeypatch):
     study.runs.loc[study.runs.index[30:], "state"] = "planned"
     study.ledger = ledger_of(study.runs)
-    lines = lines_of(study, capsys, monkeypatch)
+    lines = lines_of(ReportedStudy(study), capsys, monkeypatch)
     assert "not finished: 30 of 72 runs" in " ".join(lines)
     assert len(lines) <= MOST_LINES
 
 
 def text_of(study):
     """The report as plain text, in one line."""
-    return " ".join(terminal.to_text(*study_view(ReportedStudy(study)).parts).split())
+    return " ".join(terminal.to_text(*study_view(study).parts).split())
 
 
-def test_the_report_as_text_has_tables_claims_and_the_total_with_its_status(published):
-    text = text_of(published)
+def test_the_report_as_text_has_tables_claims_and_the_total_with_its_status(reported):
+    text = text_of(reported)
     for words in ("Table III", "Table IV", "Table V", "1,674 J", "857 J", "0.750", "+95.3 %"):
         assert words in text
     assert "gross (measured)" in text
@@ -356,14 +369,14 @@ def test_the_report_as_text_has_tables_claims_and_the_total_with_its_status(publ
 
 def test_a_reason_that_holds_for_every_table_is_said_once(study):
     study.runs[["energy_gross_j", "energy_net_j"]] = np.nan
-    text = text_of(study)
+    text = text_of(ReportedStudy(study))
     assert text.count("left out: No energy is known") == 2, "once for each experiment"
     assert "0 J" not in text.replace("30.0 J", "")
 
 
 def test_nothing_is_made_up_of_a_study_without_a_finished_run(study):
     study.runs["state"] = "planned"
-    text = text_of(study)
+    text = text_of(ReportedStudy(study))
     assert text.count("No run has finished yet") == 2
     assert "No energy is known" not in text
 

@@ -42,9 +42,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folder(whole_report):
+def folder(illustrated_paper):
     """The report of a whole study, in which names hold what HTML would understand."""
-    return whole_report
+    return illustrated_paper
 
 
 @pytest.fixture(scope="module", params=["claims.html", "paper.html"])

@@ -284,7 +284,8 @@ def _q(design: _Design, counts: Values) -> tuple[Values, int]:
     starts = np.append(0, np.cumsum(of_stratum)[:-1])
     # Strata are contiguous and keep their size: rank within one = rank among all minus its start.
     ends = ends_of_ties(design.values, strata)
-    ranks = resampled_ranks(counts, ends)[0] - starts[strata]
+    ranks = resampled_ranks(counts, ends)[0]
+    ranks -= starts[strata]
     ranks -= (of_stratum[strata] + 1) / 2
     drawn = counts * ranks
     within = np.add.reduceat(drawn * ranks, starts.astype(np.intp), axis=1)  # V_s, (resamples, S)

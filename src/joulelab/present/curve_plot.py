@@ -115,6 +115,8 @@ def curves(
         canvas.finish(references, "y" if x.names else "both")
         for (axes, _), those in zip(canvas, names, strict=True):
             part(axes, those)
+        if any(names):
+            canvas.unfix_layout()
     return canvas.figure
 
 

@@ -19,7 +19,7 @@ from joulelab.errors import UsageError
 from joulelab.present.axes import Axis, Reference, Which, draw_reference, set_scale, set_ticks
 from joulelab.present.labels import legend_above
 from joulelab.present.parts import Width
-from joulelab.present.style import Look, Size, looks
+from joulelab.present.style import Look, Size, fix_layout, looks
 
 HEIGHTS_IN: Mapping[Width, float] = {"screen": 4.2, "column": 2.7, "page": 3.2}
 PANEL_HEIGHTS_IN: Mapping[Width, float] = {"screen": 2.3, "column": 1.8, "page": 1.8}
@@ -194,7 +194,7 @@ class Canvas:
         return iter(zip(self.grid, self.panels, strict=True))
 
     def finish(self, references: Iterable[Reference] = (), grid: str = "both") -> None:
-        """Give all axes their scales and ticks, draw the references and the legend, and lay out.
+        """Give all axes their scales and ticks, draw references and legend, and fix the layout.
 
         Args:
             references: of all panels.
@@ -219,7 +219,11 @@ class Canvas:
             axes.grid(axis=grid)  # type: ignore[arg-type]
         self._say_once()
         self.figure.align_ylabels(self.grid[:: self.columns])
-        self.figure.draw_without_rendering()
+        fix_layout(self.figure)
+
+    def unfix_layout(self) -> None:
+        """Have the figure laid out again when it is written, because more has been added."""
+        self.figure.set_layout_engine("constrained")
 
     def _references(self, references: tuple[Reference, ...]) -> dict[str, Artist]:
         """The entries of the legend, with those of the references drawn here."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from joulelab import formats
@@ -141,10 +142,8 @@ class Table:
     def cells(self) -> list[list[Cell]]:
         """Every row as text, the total last, if any."""
         units = self._shared_units()
-        rows = [*records(self.rows if self.shown is None else self.shown)]
         return [
-            [self._cell(column, row, units) for column in self.columns]
-            for row in [*rows, *([self.total] if self.total is not None else [])]
+            [self._cell(column, row, units) for column in self.columns] for row in self._shown_rows
         ]
 
     def groups(self) -> list[tuple[str, int]]:
@@ -176,16 +175,25 @@ class Table:
             name = (*(str(row[one]) for one in self.names), column.macro)
         return Cell(text, column.is_bold(row), tone, (self.key, *name) if name else ())
 
+    @cached_property
+    def _shown_rows(self) -> list[Row]:
+        """The shown rows, the total last, if any."""
+        rows = records(self.rows if self.shown is None else self.shown)
+        return [*rows, *([self.total] if self.total is not None else [])]
+
     def _shared_units(self) -> dict[int, tuple[float, str]]:
-        rows = [*records(self.rows if self.shown is None else self.shown)]
-        rows += [self.total] if self.total is not None else []
         largest: dict[int, float] = {}
         families: dict[int, formats.Units] = {}
         for column in self.columns:
             if column.units is None:
                 continue
             families[id(column.units)] = column.units
-            known = [abs(one) for row in rows for one in column.values(row) if formats.known(one)]
+            known = [
+                abs(one)
+                for row in self._shown_rows
+                for one in column.values(row)
+                if formats.known(one)
+            ]
             largest[id(column.units)] = max([largest.get(id(column.units), 0.0), *known])
         return {key: formats.scale(largest[key] or 1.0, units) for key, units in families.items()}
 

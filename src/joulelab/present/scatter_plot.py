@@ -99,7 +99,7 @@ def scatter(
                 canvas.entries[FRONT] = _front(axes, panel, size)
         canvas.finish(references)
         for axes, panel in canvas:
-            _mark(axes, panel, groups)
+            _mark(canvas, axes, panel, groups)
             places = np.stack(_places(panel, panel.rows), axis=1)
             name_points(axes, places, list(panel.rows["name"]), size)
     return canvas.figure
@@ -153,7 +153,7 @@ def _front(axes: Axes, panel: Panel, size: Size) -> Line2D:
     return line
 
 
-def _mark(axes: Axes, panel: Panel, groups: Mapping[str, Look]) -> None:
+def _mark(canvas: Canvas, axes: Axes, panel: Panel, groups: Mapping[str, Look]) -> None:
     """Name groups above their middle, in a strip without points."""
     marks = panel.rows.drop_duplicates("group").set_index("group")["mark"]
     marks = marks[marks != ""]
@@ -161,6 +161,7 @@ def _mark(axes: Axes, panel: Panel, groups: Mapping[str, Look]) -> None:
         return
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + STRIP * (high - low))
+    canvas.unfix_layout()  # for other ticks
     (first, last), x = axes.get_xlim(), panel.axes[0]
     middles = panel.rows.groupby("group")[x.of].median().loc[marks.index]
     wanted = ((middles - first) / (last - first)).clip(0.05, 0.95)

@@ -127,6 +127,8 @@ STYLE: dict[Any, Any] = {
     "legend.columnspacing": 1.2,
     "legend.borderaxespad": 0.0,
     "lines.markeredgecolor": "white",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     # Embed outlines instead of Type 3 fonts, as publishers require.
@@ -220,16 +222,19 @@ def styled(width: Width = "screen") -> Iterator[Size]:
         yield size
 
 
-def drawn(figure: Figure, kind: Format) -> bytes:
-    """The figure as a file's bytes; the same figure gives the same bytes.
+def fix_layout(figure: Figure) -> None:
+    """Lay a figure out once for all formats, because that takes longer than drawing it."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
-    The layout is computed once for all formats, because it takes longer than drawing.
-    """
+
+def drawn(figure: Figure, kind: Format) -> bytes:
+    """The figure as a file's bytes; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     with styled():
-        if figure.get_layout_engine() is not None:
-            figure.draw_without_rendering()
-            figure.set_layout_engine(None)
+        fix_layout(figure)
         figure.savefig(buffer, format=kind, dpi="figure", metadata=_METADATA[kind])
     return buffer.getvalue()
 

@@ -52,7 +52,7 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     """
     known = unique_names([one for one in experiments if len(one.runs)], _title)
     searches = [one for one in known if STRATEGY in one.factors]
-    found = [_search(_title(one), [one]) for one in searches]
+    found = [_strategies(one) for one in searches]
     datasets = {one.dataset for one in experiments if STRATEGY in one.factors and len(one.runs)}
     if len(datasets) > 1:
         found.append(_search("All data sets together", searches))
@@ -71,6 +71,11 @@ def _layers(experiment: Experiment) -> Scope:
         experiment.measured, experiment.factors, energy, status=experiment.energy.status
     )
     return Scope(_title(experiment), tuple(claims), experiment.energy.remarks)
+
+
+@cached_per_subject
+def _strategies(experiment: Experiment) -> Scope:
+    return _search(_title(experiment), [experiment])
 
 
 def _search(name: str, searches: Sequence[Experiment]) -> Scope:

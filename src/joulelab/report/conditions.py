@@ -87,7 +87,7 @@ def reading(study: ReportedStudy) -> list[Part]:
 
 
 def remarks(study: ReportedStudy) -> tuple[str, ...]:
-    """What a reader must know first: that runs are to come, that the study is a miniature."""
+    """What to know first: that runs are still to come, that the study is a miniature."""
     unfinished = progress(study.runs)
     return (*([unfinished] if unfinished else []), *thinning(study.results))
 

@@ -42,7 +42,7 @@ MOST_NAMED = 4
 MOST_FACTORS = 4
 """With more factors, the full-factorial model has more terms than anybody reads."""
 MOST_PAIRS = 5000
-"""With more pairs there is no table: nobody reads it, and their number grows as a square."""
+"""Most pairs in a table; their number grows with the square of the configurations."""
 
 
 @dataclass(frozen=True, eq=False)

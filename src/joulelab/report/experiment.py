@@ -33,7 +33,7 @@ class EnergyBasis:
     Attributes:
         column: net energy where every run has it, else gross; ``None`` where no run has any.
         status: ``"measured"``, ``"estimated"``, ``"partly estimated"`` or ``"missing"``.
-        remarks: what a reader must know of it, in sentences.
+        remarks: what to know before reading it, in sentences.
     """
 
     column: str | None
@@ -62,7 +62,7 @@ class Experiment:
         energy: which energy counts.
         dataset: registered name, or that of the file.
         table: the experiment's own table in the study file; empty for one from elsewhere.
-        own: the user has run this very study in this folder, and not somebody else.
+        own: whether the user of this machine ran this study in this folder.
         noun: what a run is: ``training``, ``window``.
         impossible: number of runs whose energy was of 0 or below, and is taken for unknown.
         curves: gives the metrics that the runs have reported while they ran.
@@ -191,7 +191,7 @@ def experiment_of_table(
     energy: str | None,
     remarks: Sequence[str] = (),
 ) -> Experiment:
-    """An experiment that somebody else has run.
+    """An experiment from a table of runs that others have measured.
 
     Args:
         runs: one row per run, with ``round``, ``accuracy`` and the factors.
@@ -200,7 +200,7 @@ def experiment_of_table(
         dataset: name of the data set.
         factors: columns with the levels.
         energy: column in joules; ``None`` where there is none.
-        remarks: what a reader must know, in sentences.
+        remarks: what to know before reading, in sentences.
     """
     levels = {factor: whole_numbers(runs[factor]) for factor in factors}
     frame = runs.assign(**levels)
@@ -241,7 +241,7 @@ def _without_impossible(
 ) -> tuple[pd.DataFrame, int, tuple[str, ...]]:
     """Runs without the energies that cannot be, of how many runs these were, and a sentence.
 
-    A run with one impossible energy has no other that could be trusted.
+    If one energy of a run is impossible, none of its energies is trusted.
     """
     if not len(runs) or not energies:
         return runs, 0, ()

@@ -10,7 +10,7 @@
     paper/tables.tex  numbers.tex    Tables I to V, made of a macro for every number
     paper/figure-3.pdf  .svg  ...    at publication size
 
-Every page is self-contained. The old ones stand until the new ones are whole.
+Every page is self-contained. An old page is replaced once the new one is complete.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ from joulelab.report.report import Heading, SidePage
 from joulelab.report.writing import check_no_links, drawer, write_tables, writing
 
 STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_runs, diverged_runs)
-"""What is shown of a study as a whole."""
+"""Tables and figures of the study as a whole."""
 MOST_SAID = 3
-"""Sentences on what was found, at the end of a run."""
+"""Most findings at the end of a run."""
 MOST_LINES, FRAME, LEAST_ROWS = 20, 7, 2
-"""Lines at the end of a run: in all, around the table and for the path, and rows of the table."""
+"""At the end of a run: most lines in all, lines around the table and for the path, fewest rows."""
 MOST_TITLES = 4
-"""Named of what is left out for the same reason; the others are counted."""
+"""Most titles named of what is left out for one reason; the others are counted."""
 REPRODUCE = (
     "`study.toml` in the folder of these results holds every setting. On the same data "
     "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
@@ -92,8 +92,8 @@ def write_report(study: ReportedStudy) -> Path:
     """
     folder = study.results.folder / "report"
     check_no_links(folder)
+    pages = side_pages(study.experiments)
     with writing(folder):
-        pages = side_pages(study.experiments)
         links = tuple((page.label, page.file) for page in pages)
         heading = Heading(study.name, conditions.remarks(study), (("Report", "index.html"), *links))
         for page, on in pages.items():
@@ -104,16 +104,16 @@ def write_report(study: ReportedStudy) -> Path:
 def write_side_pages(
     name: str, experiments: Sequence[Experiment], folder: Path, remarks: Sequence[str] = ()
 ) -> Path:
-    """Write only the pages beside the report, of several studies or of somebody else's table.
+    """Write only the pages beside the report, for several studies or an imported table.
 
     Args:
-        name: what stands above them.
-        experiments: of all of them.
-        folder: where to.
-        remarks: what a reader must know, in sentences.
+        name: heading of the pages.
+        experiments: of all studies.
+        folder: output folder.
+        remarks: what to know before reading, in sentences.
 
     Returns:
-        The last of the pages: that with tables and figures of the paper.
+        The last page, with the tables and figures of the paper.
 
     Raises:
         StoreWriteError: the folder cannot be written.
@@ -129,7 +129,7 @@ def write_side_pages(
 
 
 def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experiment]]:
-    """The pages beside the report, with the experiments that stand on each."""
+    """The pages beside the report, each with its experiments."""
     found: dict[SidePage, list[Experiment]] = {}
     for one in experiments:
         for page in report_of(one).side_pages:
@@ -138,7 +138,7 @@ def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experim
 
 
 def claimed(experiments: Sequence[Experiment]) -> list[Scope]:
-    """What the experiments say of the paper's findings, those that are asked."""
+    """The paper's findings tested on the experiments whose kinds have the page of claims."""
     return scopes([one for one in experiments if CLAIMS in report_of(one).side_pages])
 
 
@@ -206,14 +206,14 @@ def study_view(study: ReportedStudy) -> View:
 
 
 def experiment_tables(experiment: Experiment) -> list[Part]:
-    """The tables of an experiment; what is left out for the same reason is said at once."""
+    """The tables of an experiment; those left out for the same reason are named together."""
     if not len(experiment.runs):
         return ["No run has finished yet."]
     return _joined(report_of(experiment).tables(experiment))
 
 
 def brief_view(study: ReportedStudy) -> View:
-    """What a run ends with, on one screen: what was found, what it cost, and one table."""
+    """The end of a run, on one screen: findings, cost, and one table."""
     remarks = conditions.remarks(study)
     *found, cost = _answer(study)
     while len(found) > 1 and _lines([*found, cost, *remarks]) > MOST_LINES - LEAST_ROWS - FRAME:
@@ -233,7 +233,7 @@ def _lines(sentences: Sequence[str]) -> int:
 
 
 def _answer(study: ReportedStudy) -> list[str]:
-    """What was found, in three sentences that each experiment has a part in, and what it cost."""
+    """Three findings, taken from the experiments in turn, and the cost."""
     found = [list(report_of(one).findings(one)) for one in study.experiments]
     turns = [said for turn in zip_longest(*found) for said in turn if said]
     first = set(turns[:MOST_SAID])
@@ -241,7 +241,7 @@ def _answer(study: ReportedStudy) -> list[str]:
 
 
 def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
-    """The figure and the table that matter most, as far as there are any."""
+    """The most important figure and table, if available."""
     if not len(experiment.runs):
         return []
     return shown(report_of(experiment).lead, experiment)
@@ -257,7 +257,7 @@ def _cut(table: Table, most: int) -> Table:
 
 
 def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
-    """The same, but what is left out for one reason is said where the first of it would stand."""
+    """The same, with all that is left out for one reason named at the place of the first."""
     titles: dict[str, list[str]] = {}
     for one in made:
         if isinstance(one, Omitted):
@@ -310,7 +310,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
 def _experiment_section(
     experiment: Experiment, study: ReportedStudy, leading: Experiment | None
 ) -> Section:
-    """What an experiment was, how far it is, and what it shows."""
+    """An experiment: its factors, its progress, its findings, tables and figures."""
     runs, report = experiment.runs, report_of(experiment)
     ended = f"{len(runs):,} of {formats.count(experiment.planned, 'run')} finished"
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
@@ -326,7 +326,7 @@ def _experiment_section(
     if not len(runs):
         parts.append(Omitted("all", "Results", "no run has finished yet."))
     else:
-        # What stands at the top of the page need not be there twice.
+        # Omit what is shown at the top of the page.
         lead = report.lead if experiment is leading else ()
         there = [one for one in lead if not isinstance(one.shown(experiment), Omitted)]
         rest = [one for one in report.contents if one not in there]
@@ -335,7 +335,7 @@ def _experiment_section(
 
 
 def _named(name: str, part: Part) -> Part:
-    """A table or figure whose key says what it is of, for its files."""
+    """A table or figure with the name of its subject in its key, for its files."""
     if isinstance(part, Table | Figure):
         return replace(part, key=f"{name}-{part.key}")
     return part

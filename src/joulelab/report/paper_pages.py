@@ -32,7 +32,7 @@ def _write_claims(experiments: Sequence[Experiment], heading: Heading, folder: P
     page = html.page(
         title,
         [*map(claims.details, found)] if found else [none],
-        draw=drawer(folder / PAPER, ("svg", "pdf")),
+        draw=drawer(folder / PAPER),
         summary="The findings of Yarally et al. (CAIN 2023), each with the test that decides it "
         "on these data.",
         lead=remarks,
@@ -57,7 +57,7 @@ def _write_paper(experiments: Sequence[Experiment], heading: Heading, folder: Pa
     page = html.page(
         title,
         made,
-        draw=drawer(folder / PAPER, ("svg", "pdf")),
+        draw=drawer(folder / PAPER),
         summary="Tables I to V and Figures 3 to 9 of Yarally et al. (CAIN 2023), from these data. "
         f"The same as LaTeX: {PAPER}/tables.tex, with a macro for every number in "
         f"{PAPER}/numbers.tex; the figures as PDF and SVG beside them.",

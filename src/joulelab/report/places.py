@@ -71,7 +71,7 @@ class Booked:
         places: in the order in which they were named.
         reasons: of each place, why grams of some run are unknown; empty where all are known.
         status: of the energy: measured, estimated, partly estimated or missing.
-        remarks: what a reader must know, in sentences.
+        remarks: what to know before reading, in sentences.
     """
 
     name: str
@@ -116,7 +116,7 @@ def named_places(named: Sequence[float | str]) -> tuple[Place, ...]:
         named: as for `carbon_intensity`.
 
     Raises:
-        UsageError: one is no place, or has no figure, or two are the same.
+        UsageError: a place is unknown or has no intensity, or one is given twice.
     """
     places: list[Place] = []
     for one in named:

@@ -112,7 +112,7 @@ def write_power_trace(path: Path, columns: Mapping[str, Any], title: str = "") -
     """Draw a power trace into a file, as PNG, SVG or PDF by the suffix of its name.
 
     Args:
-        path: where to.
+        path: output file.
         columns: as for `power_trace`.
         title: above the figure.
 
@@ -142,7 +142,7 @@ def _lines(columns: Mapping[str, Any]) -> list[_Line]:
 
 
 def _with_holes(times_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:
-    """Samples of power, of which none stands for a time in which nobody looked."""
+    """Samples of power; times that were not sampled are gaps."""
     steps_s = np.diff(times_s)
     if not (steps_s > 0).any():
         return times_s, power_w

@@ -46,7 +46,7 @@ class Heading:
 
     Attributes:
         name: of the study, or of several.
-        remarks: what a reader must know of all that follows, in sentences.
+        remarks: what to know before reading on, in sentences.
         links: label and file of the pages beside it.
     """
 

@@ -1,7 +1,8 @@
-"""Files of a report: whole or not there, written through no link."""
+"""Write the files of a report, each of them whole or not at all, and never through a link."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,14 @@ from pathlib import Path
 from joulelab.errors import StoreWriteError
 from joulelab.files import links_within, safe_name, write_whole
 from joulelab.present import Figure, Part, Section, Table, latex
-from joulelab.present.style import Format, save
+from joulelab.present.style import save
 
 
 def check_no_links(folder: Path) -> None:
-    """See that what is written into a folder of a results folder does not land elsewhere.
+    """Check that files written into a folder of a results folder stay there.
 
     Raises:
-        StoreWriteError: it is a link, or there is a link to a folder in it.
+        StoreWriteError: it is a link, or contains a link to a folder.
     """
     if links := [folder] * folder.is_symlink() or links_within(folder):
         raise StoreWriteError(
@@ -27,11 +28,14 @@ def check_no_links(folder: Path) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Within it, files are written into a folder, which is made where it is not there.
+    """Context in which the files of a report are written into a folder, created if absent.
 
     Raises:
         StoreWriteError: the folder or a file in it cannot be written.
     """
+    # Every PDF makes so many objects that Python collects garbage several times; do not search
+    # the runs and the modules again each time.
+    gc.freeze()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -40,23 +44,18 @@ def writing(folder: Path) -> Iterator[None]:
             f"{error.filename or folder} cannot be written: {error.strerror or error}",
             "free space or mend the permissions, then run `joulelab report` on the folder again",
         ) from error
+    finally:
+        gc.unfreeze()
 
 
-def drawer(
-    folder: Path, kinds: Sequence[Format] = ("svg", "pdf", "png")
-) -> Callable[[Figure], bytes]:
-    """Draws figures into files of a folder, and gives the SVG.
-
-    Args:
-        folder: where to.
-        kinds: of files; the first is SVG.
-    """
+def drawer(folder: Path) -> Callable[[Figure], bytes]:
+    """A function that draws a figure into a folder as SVG and PDF, and returns the SVG."""
     folder.mkdir(exist_ok=True)
     files: dict[str, str] = {}
 
     def draw(figure: Figure) -> bytes:
         file = safe_name(figure.key, files)
-        return save(figure.draw(figure.drawn_for), folder, file, kinds)
+        return save(figure.draw(figure.drawn_for), folder, file, ("svg", "pdf"))
 
     return draw
 

@@ -28,7 +28,7 @@ class Compared:
         why: why this one.
         agreements: by instrument, in their order; without those that cannot be compared.
         impossible: energies at or below zero: ``run``, ``column``, ``value``.
-        remarks: what a reader must know, in sentences; the gravest first.
+        remarks: what to know before reading, in sentences; the gravest first.
     """
 
     read: RunsRead

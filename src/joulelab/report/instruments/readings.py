@@ -30,7 +30,7 @@ class RunsRead:
         energies: one row per measurement: ``run``, and a column an instrument, in joules. An
             instrument of several parts has a column for each as well, named by `part_column`.
         unread: runs and reasons by instrument, of those that it has no energy of.
-        remarks: what a reader must know, in sentences.
+        remarks: what to know before reading, in sentences.
     """
 
     instruments: tuple[Instrument, ...]
