@@ -63,11 +63,12 @@ class TuningSpec(SearchingExperimentSpec):
         return self
 
     def factors(self) -> Sequence[Factor]:
-        """Strategy, network, and number of hyperparameters."""
+        """Strategy, network, number of hyperparameters, and what is varied."""
         return (
             Factor("strategy", tuple(self.strategies)),
             Factor("network", tuple(self.networks)),
             Factor("hyperparameters", tuple(self.hyperparameters or [len(self.space)])),
+            *self.varied(),
         )
 
     def configuration(

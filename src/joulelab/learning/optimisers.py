@@ -18,7 +18,7 @@ ICLR 2019; Sutskever et al., ICML 2013). All follow ``torch.optim``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,22 +60,23 @@ class Optimiser:
             return {**common, "momentum": values.momentum, "nesterov": values.nesterov}
         return {**common, "betas": (values.beta1, values.beta2), "eps": values.epsilon}
 
-    def torch_class(self) -> type[torch.optim.Optimizer]:
+    def torch_class(self) -> Callable[..., torch.optim.Optimizer]:
         """The class in ``torch.optim``."""
         import torch
 
-        found: type[torch.optim.Optimizer] = getattr(torch.optim, self.torch_name)
+        found: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, self.torch_name)
         return found
 
 
 _ADAM = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
+_SGD = ("learning_rate", "momentum", "nesterov", "weight_decay")
 
 OPTIMISERS = {
     one.name: one
     for one in (
         Optimiser("adam", "Adam", _ADAM, 2, True),
         Optimiser("adamw", "AdamW", _ADAM, 2, True, {"weight_decay": 0.01}),
-        Optimiser("sgd", "SGD", ("learning_rate", "momentum", "nesterov", "weight_decay"), 1, False),
+        Optimiser("sgd", "SGD", _SGD, 1, False),
     )
 }
 """By name."""

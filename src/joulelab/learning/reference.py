@@ -1,8 +1,8 @@
 """The reference engine: the training loop of Yarally et al., CAIN 2023.
 
-One repetition after the other; torch's optimiser, cross entropy, inputs in [0, 1], images resident on the device
-if they fit. It is the baseline for correctness and speed of other engines, so it uses torch's
-defaults throughout.
+One repetition after the other; an optimiser of torch, cross entropy, inputs in [0, 1], images
+resident on the device if they fit. It is the baseline for correctness and speed of other engines,
+so it uses torch's defaults throughout.
 
 A training that diverges (a loss that is NaN or infinite) continues to its last epoch, as in the
 paper: stopping would save energy and make energies incomparable. Its accuracy is computed at the
@@ -94,7 +94,7 @@ class ReferenceEngine(Engine):
         Raises:
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
-            UsageError: hyperparameters that the optimiser is not defined for, an unknown protocol or
+            UsageError: hyperparameters that no optimiser takes, an unknown protocol or
                 network, a precision other than fp32, or a missing device.
         """
         _check_precision(task.precision)
@@ -154,9 +154,7 @@ def _train_one(
             if task.max_steps is not None:
                 batches = batches[: task.max_steps - steps]
             maps = None if draws is None else sent(draws.next_epoch(), device)
-            losses.append(
-                _train_epoch(network, optimiser, scheduler, placed.train, batches, maps)
-            )
+            losses.append(_train_epoch(network, optimiser, scheduler, placed.train, batches, maps))
             steps += len(batches)
             after_epoch(epoch)
             if steps == task.max_steps:

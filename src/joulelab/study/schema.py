@@ -19,8 +19,15 @@ from joulelab.study.miniature import Miniature, thinned_value
 
 VERSION = 3
 
-KEYS_SINCE_VERSION_1 = {"precision": "fp32", "rounds_together": 1, "mix_engines": False}
-"""Keys missing in study files of version 1, with their values."""
+LATER_KEYS = {
+    "precision": "fp32",
+    "rounds_together": 1,
+    "mix_engines": False,
+    "optimiser": "adam",
+    "schedule": "constant",
+    "augmentation": "protocol",
+}
+"""Keys missing in older study files, with the values that they imply."""
 
 LARGEST = 2**63 - 1
 

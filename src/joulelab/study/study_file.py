@@ -213,11 +213,15 @@ def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -
     experiments = [
         _checked(spec, study.experiment[name], name, locations) for name, spec in specs.items()
     ]
-    for experiment in experiments:
+    for name, experiment in zip(specs, experiments, strict=True):
         try:
             experiment.check(study)
         except UsageError as error:
-            raise SpecError(f"{locations.place(())}: {error.message}", error.hint) from None
+            path: tuple[str, ...] = ()
+            if isinstance(error, SpecError) and error.keys:
+                path = ("experiment", name, *error.keys)
+            where = ": ".join(filter(None, (locations.place(path), ".".join(path))))
+            raise SpecError(f"{where}: {error.message}", error.hint) from None
     return study
 
 

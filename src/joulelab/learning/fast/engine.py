@@ -99,7 +99,7 @@ class FastEngine(ReferenceEngine):
         Raises:
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
-            UsageError: hyperparameters that the optimiser is not defined for, an unknown protocol or
+            UsageError: hyperparameters that no optimiser takes, an unknown protocol or
                 network, a precision that the device does not have, or a missing device.
         """
         for member in task.members:
