@@ -147,7 +147,7 @@ class SearchingConfiguration(TrainingConfiguration):
     Attributes:
         strategy: registered name.
         strategy_seed: seed of all proposals.
-        space: what the strategy searches.
+        space: what the strategy searches; ``None`` if nothing.
         rounds: proposals of the strategy; each is trained `repetitions` times.
         rounds_together: rounds per block, and per group if the strategy proposes ahead; other
             strategies train rounds one by one.
@@ -155,7 +155,7 @@ class SearchingConfiguration(TrainingConfiguration):
 
     strategy: str
     strategy_seed: int
-    space: SearchSpace
+    space: SearchSpace | None
     rounds: int
     rounds_together: int = 1
 
@@ -185,7 +185,7 @@ class SearchingConfiguration(TrainingConfiguration):
 
     def strategy_at_work(self) -> Strategy | None:
         """A new strategy without observations; ``None`` if nothing is searched."""
-        if not self.space.variables:
+        if self.space is None:
             return None
         make = strategies.get(self.strategy)
         return make(self.space, seed=self.strategy_seed, rounds=self.rounds)
@@ -321,6 +321,8 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
     @field_validator("space")
     @classmethod
     def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if not space and not cls.model_fields["space"].is_required():
+            return space
         with as_value_error():
             for name, variable in SearchSpace.from_dict(space).variables.items():
                 for value in variable.attained_bounds():
@@ -329,16 +331,17 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
 
     def _values(self) -> dict[str, dict[str, Sequence[Any]]]:
         """Possible values of hyperparameters by key; the bounds of searched ones."""
-        variables = self.search_space().variables
+        space = self.search_space()
+        variables = space.variables if space else {}
         searched: dict[str, Sequence[Any]] = {
             name: one.attained_bounds() for name, one in variables.items()
         }
         fixed, vary = super()._values().values()
         return {"fixed": fixed, "space": searched, "vary": vary}
 
-    def search_space(self) -> SearchSpace:
-        """The search space."""
-        return SearchSpace.from_dict(self.space)
+    def search_space(self) -> SearchSpace | None:
+        """The search space; ``None`` if nothing is searched."""
+        return SearchSpace.from_dict(self.space) if self.space else None
 
     def searching(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
