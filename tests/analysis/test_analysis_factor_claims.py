@@ -101,6 +101,7 @@ def test_the_ratio_is_that_of_least_squares_with_the_other_factor_as_blocks():
     assert (effect.low, effect.high) == pytest.approx((math.exp(low), math.exp(high)))
 
 
+@pytest.mark.long
 def test_its_interval_covers_the_true_ratio_95_times_in_100():
     rng = np.random.default_rng(4)
     effects = [
