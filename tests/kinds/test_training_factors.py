@@ -10,6 +10,9 @@ from tiny_study import TINY, tiny
 
 from joulelab.errors import SpecError
 from joulelab.kinds.training.settings import RESERVED
+from joulelab.report.experiment import experiments
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import report_data, write_report
 from joulelab.study.plan import make_plan
 from joulelab.study.results import Results
 from joulelab.study.study_file import check_spec, load_spec
@@ -75,6 +78,19 @@ def test_a_study_of_settings_goes_on_where_it_was(whole):
     assert Results.open(folder).factors("mine") == list(VARIED)
 
 
+def test_its_report_speaks_of_its_own_factors(whole, unpictured):
+    """The paper has neither claims nor figures about them."""
+    _, folder = whole
+    study = ReportedStudy(Results.open(folder))
+    page = write_report(study)
+    assert sorted(one.name for one in page.parent.glob("*.html")) == ["index.html"]
+    assert report_data(study)["claims"] == []
+    text = page.read_text()
+    assert "Factors: optimiser, batch_size and protocol." in text
+    assert "Convolutional layers" not in text
+    assert "n = 0" not in text
+
+
 def test_a_prediction_differs_by_setting():
     """It times each setting; more epochs take longer, because they have more steps."""
     vary = {"epochs": [1, 40], "batch_size": [50, 10]}
@@ -114,6 +130,8 @@ def test_engine_and_precision_may_vary_together(tmp_path, engine):
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["engines"]["used"] == ["reference", NAME]
     assert manifest["engines"]["precision"] == "fp32 and bf16"
+    (experiment,) = experiments(Results.open(tmp_path / "out"))
+    assert "must not be compared" not in " ".join(experiment.energy.remarks)
 
 
 def test_threads_are_those_of_the_level(tmp_path, engine, monkeypatch):

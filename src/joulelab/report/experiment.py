@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -152,7 +152,7 @@ def experiments(results: Results) -> list[Experiment]:
                 score=cast(Score, results.spec.get("score", "mean")),
                 energy=with_remarks(
                     energy_basis(finished, _of(readings, name)),
-                    (*said, *training_remarks(finished)),
+                    (*said, *training_remarks(finished, factors)),
                 ),
                 dataset=str(results.spec.get("dataset", "")),
                 table=table,
@@ -296,14 +296,16 @@ def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:
     return replace(energy, remarks=(*energy.remarks, *remarks))
 
 
-def training_remarks(runs: pd.DataFrame) -> list[str]:
+def training_remarks(runs: pd.DataFrame, factors: Collection[str] = ()) -> list[str]:
     """What the way in which runs were trained means for their energies, in sentences.
 
     Args:
         runs: finished runs of one experiment.
+        factors: of the experiment; engine or precision may be among them, to be compared.
     """
     remarks = []
-    if len(ways := trained_by(runs)) > 1:
+    compared = not {"engine", "precision"}.isdisjoint(factors)
+    if not compared and len(ways := trained_by(runs)) > 1:
         remarks.append(
             "This experiment holds runs of several engines or precisions "
             f"({'; '.join(ways)}): their energies must not be compared."
