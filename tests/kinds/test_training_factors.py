@@ -89,6 +89,8 @@ def test_its_report_speaks_of_its_own_factors(whole, unpictured):
     assert "Factors: optimiser, batch_size and protocol." in text
     assert "Convolutional layers" not in text
     assert "n = 0" not in text
+    for words in ("epochs, batches of 50; varied: batch_size", "constant; varied: optimiser"):
+        assert words in text
 
 
 def test_a_prediction_differs_by_setting():
