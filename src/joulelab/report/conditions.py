@@ -195,9 +195,11 @@ def _sessions(manifest: Mapping[str, Any]) -> str:
 
 
 def _protocol(spec: Mapping[str, Any]) -> str:
+    if not spec.get("protocol"):
+        return ""
     augmentation = spec.get("augmentation", "protocol")
     own = f", augmentation {augmentation}" if augmentation != "protocol" else ""
-    return f"{spec.get('protocol') or ''}{own}{_varied(spec, 'protocol', 'augmentation')}"
+    return f"{spec['protocol']}{own}{_varied(spec, 'protocol', 'augmentation')}"
 
 
 def _engine(results: Results) -> str:
@@ -235,8 +237,9 @@ def _optimiser(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _varied(spec: Mapping[str, Any], *keys: str) -> str:
     """Which of these keys an experiment varies, in parentheses."""
-    vary = [one.get("vary") or {} for one in spec["experiment"].values()]
-    found = [key for key in keys if any(key in names for names in vary)]
+    vary = [one.get("vary") for one in spec["experiment"].values()]
+    names = {name for table in vary if isinstance(table, dict) for name in table}
+    found = [key for key in keys if key in names]
     return f"; varied: {formats.listing(found)}" if found else ""
 
 
