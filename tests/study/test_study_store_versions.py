@@ -12,7 +12,7 @@ from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED
-from joulelab.study.schema import LATER_KEYS, RUN_COLUMNS, VERSION, columns_before
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, RUN_COLUMNS, VERSION, columns_before
 from joulelab.study.store import Store
 
 RUNS_IN_VERSION_1 = """CREATE TABLE runs (run_id TEXT PRIMARY KEY, position INTEGER NOT NULL,
@@ -120,7 +120,9 @@ def written_by(number, tmp_path):
     if number > 1:
         return folder
     lines = study.read_text().splitlines(keepends=True)
-    study.write_text("".join(line for line in lines if line.partition(" ")[0] not in LATER_KEYS))
+    study.write_text(
+        "".join(line for line in lines if line.partition(" ")[0] not in KEYS_SINCE_VERSION_1)
+    )
     manifest = json.loads((folder / "manifest.json").read_text())
     for told in (manifest, *(session["conditions"] for session in manifest["sessions"])):
         del told["engines"]

@@ -19,7 +19,7 @@ from joulelab.study.miniature import Miniature, thinned_value
 
 VERSION = 3
 
-LATER_KEYS = {
+KEYS_SINCE_VERSION_1 = {
     "precision": "fp32",
     "rounds_together": 1,
     "mix_engines": False,

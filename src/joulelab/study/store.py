@@ -44,7 +44,7 @@ from joulelab.errors import (
 )
 from joulelab.files import FileLock, replacing, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
-from joulelab.study.schema import LATER_KEYS, MIGRATIONS, TABLES, VERSION
+from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
 from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_manifest, read_study
 
 
@@ -407,8 +407,8 @@ def _check_empty(folder: Path) -> None:
 
 
 def _check_same(folder: Path, study: str) -> None:
-    stored = {**LATER_KEYS, **read_study(folder)}
-    wanted = {**LATER_KEYS, **tomllib.loads(study)}
+    stored = {**KEYS_SINCE_VERSION_1, **read_study(folder)}
+    wanted = {**KEYS_SINCE_VERSION_1, **tomllib.loads(study)}
     if stored != wanted:
         raise StoreMismatchError(
             f"{folder} holds a different study: {_difference(stored, wanted)}",
