@@ -179,6 +179,15 @@ def test_augmentation_and_data_set_may_vary(tmp_path):
     assert runs.groupby("dataset")["parameters"].nunique().eq(1).all()
 
 
+def test_a_study_needs_no_epochs_that_it_varies():
+    without = {key: value for key, value in TINY.items() if key != "epochs"}
+    spec = check_spec({**without, "experiment": mine({"epochs": [1, 4, 2]})})
+    assert spec.epochs == 4
+    for wrong in ({"batch_size": [1]}, {"epochs": ["1"]}):
+        with pytest.raises(SpecError, match="'epochs' is missing"):
+            check_spec({**without, "experiment": mine(wrong)})
+
+
 def test_the_other_kinds_that_train_vary_settings_too():
     search = {**TINY["experiment"]["tuning"], "strategies": ["random"], "rounds": 1}
     cost = {"kind": "training-cost", "networks": ["DensePolyNN"], "repetitions": 1}

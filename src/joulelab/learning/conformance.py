@@ -36,7 +36,7 @@ SHAPES = (ImageShape(1, 28, 28), ImageShape(3, 32, 32))
 _CPU = torch.device("cpu")
 _BATCH = 4
 _IMAGE_DIMENSIONS = 4
-_CHANGED = {"optimiser": "sgd", "schedule": "cosine", "augmentation": "flip"}
+_CHANGED: Mapping[str, Any] = {"optimiser": "sgd", "schedule": "cosine", "augmentation": "flip"}
 """Another value than the default of everything that an engine may follow."""
 
 

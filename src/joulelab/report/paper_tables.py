@@ -35,7 +35,7 @@ HYPERPARAMETERS = {
     "weight_decay": "w",
 }
 """The paper's letters."""
-NOT_OF_PAPER = f"it needs a factor of the paper ({formats.listing([STRATEGY, *LAYERS])})"
+NOT_OF_PAPER = f"no experiment has a factor of the paper: {', '.join([STRATEGY, *LAYERS])}"
 """Why there are no pages of the paper."""
 HELD, ALONE = "other factors held fixed", "alone, as in the paper"
 

@@ -89,6 +89,17 @@ class TrainingKeys(BaseModel):
     augmentation: Literal["protocol", "none", "flip", "xu2023"] = "protocol"
     score: Literal["mean", "max"] = "mean"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _varied_epochs(cls, data: Any) -> Any:  # noqa: ANN401 - unchecked data
+        """If every experiment varies the epochs, the key may be missing."""
+        if not isinstance(data, dict) or "epochs" in data:
+            return data
+        levels = [_varied_by(table, "epochs") for table in _tables(data)]
+        if not levels or not all(levels):
+            return data
+        return {**data, "epochs": max(level for one in levels for level in one)}
+
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, name: str | None) -> str | None:
@@ -361,6 +372,19 @@ class SearchingExperimentSpec(TrainingExperimentSpec):
 def dataset_of(study: StudySpec) -> str:
     """The data set of the whole study; empty if it has none."""
     return cast(TrainingKeys, study).dataset or ""
+
+
+def _tables(data: Mapping[str, Any]) -> list[Any]:
+    experiments = data.get("experiment")
+    return list(experiments.values()) if isinstance(experiments, dict) else []
+
+
+def _varied_by(table: Any, name: str) -> list[int]:  # noqa: ANN401 - unchecked data
+    """The levels of a whole number that a table varies; empty if it does not, or is wrong."""
+    vary = table.get("vary") if isinstance(table, dict) else None
+    levels = vary.get(name) if isinstance(vary, dict) else None
+    whole = isinstance(levels, list) and all(type(level) is int for level in levels)
+    return levels if whole and isinstance(levels, list) else []
 
 
 def _check_level(name: str, level: Level) -> None:
