@@ -160,6 +160,8 @@ def check_same_engine(
     # An engine may delegate to another one, so compare the choice before the stored value; a
     # manifest may be missing, or older than the choice.
     last = (manifest.get("sessions") or [{}])[-1].get("conditions", {}).get("engines")
+    if not last and len(choice.used) > 1 and set(finished) <= set(choice.used):
+        return  # several engines by choice, of which some have not trained yet
     used = last["used"] if last else list(finished)
     precision = last["precision"] if last else choice.precision
     if (used, precision) != (choice.used, choice.precision):

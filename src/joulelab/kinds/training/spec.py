@@ -404,6 +404,7 @@ def _check_level(name: str, level: Level) -> None:
             TrainingKeys.model_validate({"epochs": 1, name: level})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        reason = f"{reason[:1].lower()}{reason[1:]}"
         raise ValueError(f"{quoted(level)} is not possible: {reason}") from None
 
 
