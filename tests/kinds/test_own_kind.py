@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
